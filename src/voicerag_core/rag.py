@@ -1,0 +1,325 @@
+"""The conductor: index, retrieve, respond, ask."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from typing import overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from voicerag_core.audio import MAX_SECONDS, SPEECH_RATE_HZ, check_audio, resample
+from voicerag_core.chunking import (
+    CHUNK_OVERLAP,
+    CHUNK_SIZE,
+    chunk_document,
+    split_sentences,
+)
+from voicerag_core.errors import ConfigError, StoreError
+from voicerag_core.filters import Filter
+from voicerag_core.ports import DocumentStore, Embedder, PassageStore, Transcriber, VoiceModel
+from voicerag_core.retrieval import STRATEGIES, Search, Strategy
+from voicerag_core.types import (
+    Answer,
+    Audio,
+    Document,
+    Embedding,
+    Embeddings,
+    Passage,
+    Question,
+    Retrieved,
+    Sampling,
+    Turn,
+)
+
+__all__ = ["IndexProgress", "VoiceRAG"]
+
+INDEX_BATCH = 32
+"""Passages embedded and written together by `VoiceRAG.index`."""
+
+
+@dataclass(frozen=True, slots=True)
+class IndexProgress:
+    """How far an indexing run has come.
+
+    Args:
+        passages: Passages looked at so far.
+        changed: Those of them that were new or changed.
+        vectors: Vectors computed so far.
+    """
+
+    passages: int
+    changed: int
+    vectors: int
+
+
+class VoiceRAG:
+    """Speech in, passages found, answer out in text and speech.
+
+    Safe to share between threads when its parts are, which the ports ask of embedder, store and
+    transcriber; a model may answer one question at a time.
+
+    Args:
+        embedder: Makes the vectors of passages and questions.
+        store: Keeps and finds the passages; opened for the embedder's model and width.
+        model: Makes the answer.
+        transcriber: Turns spoken questions into words for the strategies that need them.
+        strategy: How a spoken question is searched unless a call says otherwise.
+        limit: Passages found for a question unless a call says otherwise.
+        sentence_vectors: Index one vector for each sentence beside that of the whole passage.
+        max_question_seconds: Longest spoken question.
+
+    Raises:
+        ConfigError: The strategy is unknown, or the limit is below 1.
+    """
+
+    def __init__(
+        self,
+        embedder: Embedder,
+        store: PassageStore,
+        model: VoiceModel,
+        transcriber: Transcriber | None = None,
+        *,
+        strategy: Strategy = "e2e",
+        limit: int = 4,
+        sentence_vectors: bool = False,
+        max_question_seconds: float = MAX_SECONDS,
+    ) -> None:
+        self.embedder = embedder
+        self.store = store
+        self.model = model
+        self.transcriber = transcriber
+        self.strategy = _checked_strategy(strategy)
+        self.limit = _checked_limit(limit)
+        self.sentence_vectors = sentence_vectors
+        self.max_question_seconds = max_question_seconds
+
+    def index(
+        self,
+        passages: Iterable[Passage],
+        *,
+        batch_size: int = INDEX_BATCH,
+        on_progress: Callable[[IndexProgress], None] | None = None,
+    ) -> int:
+        """Embed passages and store them, batch by batch; each batch is one transaction.
+
+        Passages that the store holds already, unchanged, are neither embedded nor written. An
+        interrupted run leaves whole batches; running it again completes it.
+
+        Args:
+            passages: May be a generator; only one batch is held at a time.
+            batch_size: Passages a batch, at least 1.
+            on_progress: Called after each batch.
+
+        Returns:
+            How many passages were new or changed.
+        """
+        if batch_size < 1:
+            raise ConfigError(f"a batch holds at least 1 passage, not {batch_size}")
+        seen = changed = vectors = 0
+        for batch in _batches(passages, batch_size):
+            known = {passage.id: passage for passage in self.store.get([p.id for p in batch])}
+            fresh = [passage for passage in batch if known.get(passage.id) != passage]
+            if fresh:
+                embeddings, owners = self.embed_passages(fresh)
+                changed += self.store.add(fresh, embeddings, owners=owners)
+                vectors += len(embeddings)
+            seen += len(batch)
+            if on_progress is not None:
+                on_progress(IndexProgress(seen, changed, vectors))
+        return changed
+
+    def index_document(
+        self,
+        source: str,
+        digest: str,
+        documents: Sequence[Document],
+        *,
+        chunk_size: int = CHUNK_SIZE,
+        chunk_overlap: int = CHUNK_OVERLAP,
+    ) -> int:
+        """Bring what the store holds of a source in step with its texts, in one transaction.
+
+        Args:
+            source: Key of what is replaced as a whole, such as a file's path.
+            digest: Changes when the content does; `DocumentStore` keeps it beside the source.
+            documents: The texts of the source, one or many; none removes its passages.
+            chunk_size: Most characters of a passage.
+            chunk_overlap: Most characters repeated between passages.
+
+        Returns:
+            How many passages were new, changed or deleted.
+
+        Raises:
+            ConfigError: The store does not keep documents.
+        """
+        store = self.document_store
+        passages = [
+            passage
+            for document in documents
+            for passage in chunk_document(document, size=chunk_size, overlap=chunk_overlap)
+        ]
+        embeddings, owners = self.embed_passages(passages)
+        return store.replace_document(source, digest, passages, embeddings, owners=owners)
+
+    @property
+    def document_store(self) -> DocumentStore:
+        """The store, if it keeps documents.
+
+        Raises:
+            ConfigError: It does not.
+        """
+        if not isinstance(self.store, DocumentStore):
+            raise ConfigError(
+                f"{type(self.store).__name__} keeps passages but no documents; index passages, "
+                "or use a store with the methods of voicerag_core.DocumentStore"
+            )
+        return self.store
+
+    def embed_passages(self, passages: Sequence[Passage]) -> tuple[Embeddings, NDArray[np.int64]]:
+        """Make the vectors of passages: of each whole, and of its sentences when that is on.
+
+        Returns:
+            Vectors [M, D] and owners [M]: row i is of ``passages[owners[i]]``.
+        """
+        texts: list[str] = []
+        owners: list[int] = []
+        for row, passage in enumerate(passages):
+            sentences = split_sentences(passage.text) if self.sentence_vectors else []
+            vectors = [passage.text, *(sentences if len(sentences) > 1 else [])]
+            texts += vectors
+            owners += [row] * len(vectors)
+        return self.embedder.embed_texts(texts), np.asarray(owners, np.int64)
+
+    def retrieve(
+        self,
+        question: Question | Embedding,
+        *,
+        limit: int | None = None,
+        where: Filter | None = None,
+        min_score: float | None = None,
+        strategy: Strategy | None = None,
+        diversity: float = 0.0,
+    ) -> Retrieved:
+        """Find the passages for a spoken or typed question, or for a ready vector.
+
+        Args:
+            question: Audio of any rate, text, or a vector [D].
+            limit: Most hits.
+            where: Metadata filter.
+            min_score: Least cosine similarity of a hit.
+            strategy: How a spoken question is searched.
+            diversity: 0..1; above 0 re-ranks by maximal marginal relevance.
+
+        Raises:
+            AudioError: The clip cannot be used, or no speech was heard in it.
+            ConfigError: The question is empty, or the strategy does not fit the parts.
+            StoreError: The store failed.
+        """
+        search = Search(
+            self.embedder,
+            self.store,
+            self.transcriber,
+            strategy=self.strategy if strategy is None else _checked_strategy(strategy),
+            limit=self.limit if limit is None else _checked_limit(limit),
+            where=where,
+            min_score=min_score,
+            diversity=diversity,
+        )
+        return search.run(self._checked_question(question))
+
+    def respond(
+        self,
+        question: Question,
+        retrieved: Retrieved,
+        *,
+        sampling: Sampling | None = None,
+        history: Sequence[Turn] = (),
+    ) -> Iterator[Answer]:
+        """Stream the answer: first a piece with the hits, then text and speech as they come.
+
+        Closing the iterator stops everything below it.
+
+        Raises:
+            StoreError: Nothing was found because nothing has been indexed.
+            ModelError: The model failed.
+        """
+        start = time.perf_counter()
+        checked = self._checked_question(question)
+        if not retrieved.hits and self.store.count() == 0:
+            raise StoreError(
+                "the knowledge base is empty: nothing has been indexed for this collection and "
+                "tenant; index documents first (voicerag index PATHS...)"
+            )
+        yield Answer(hits=retrieved.hits, timings=retrieved.timings)
+        pieces = self.model.respond(
+            checked,
+            [hit.passage for hit in retrieved.hits],
+            sampling=sampling or Sampling(),
+            transcript=retrieved.transcript,
+            history=history,
+        )
+        yield from pieces
+        yield Answer(timings={"respond": time.perf_counter() - start})
+
+    def ask(
+        self,
+        question: Question,
+        *,
+        limit: int | None = None,
+        where: Filter | None = None,
+        min_score: float | None = None,
+        strategy: Strategy | None = None,
+        sampling: Sampling | None = None,
+        history: Sequence[Turn] = (),
+    ) -> Answer:
+        """Answer a question: the sum of ``respond(question, retrieve(question))``."""
+        retrieved = self.retrieve(
+            question, limit=limit, where=where, min_score=min_score, strategy=strategy
+        )
+        pieces = self.respond(question, retrieved, sampling=sampling, history=history)
+        return reduce(Answer.__add__, pieces, Answer())
+
+    @overload
+    def _checked_question(self, question: Question) -> Question: ...
+    @overload
+    def _checked_question(self, question: Embedding) -> Embedding: ...
+    def _checked_question(self, question: Question | Embedding) -> Question | Embedding:
+        """Refuse what cannot be a question; give speech at the rate that the models take."""
+        if isinstance(question, Audio):
+            audio = check_audio(
+                question, max_seconds=self.max_question_seconds, name="the question"
+            )
+            return resample(audio, SPEECH_RATE_HZ)
+        if isinstance(question, str):
+            if not question.strip():
+                raise ConfigError("the question is empty; give words or audio")
+            return question
+        if question.shape != (self.embedder.dim,) or not np.isfinite(question).all():
+            raise ConfigError(
+                f"a ready vector has shape [{self.embedder.dim}] and finite values, "
+                f"not shape {list(question.shape)}"
+            )
+        return np.asarray(question, np.float32)
+
+
+def _checked_strategy(strategy: Strategy) -> Strategy:
+    if strategy not in STRATEGIES:
+        raise ConfigError(f"unknown strategy {strategy!r}; choose of {', '.join(STRATEGIES)}")
+    return strategy
+
+
+def _checked_limit(limit: int) -> int:
+    if limit < 1:
+        raise ConfigError(f"a search gives at least 1 passage, not {limit}")
+    return limit
+
+
+def _batches(passages: Iterable[Passage], size: int) -> Iterator[list[Passage]]:
+    rest = iter(passages)
+    while batch := list(itertools.islice(rest, size)):
+        yield batch

@@ -1,0 +1,83 @@
+"""What a running voicerag can be told, by argument or by ``VOICERAG_*`` variable."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import platformdirs
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from voicerag_core.audio import MAX_SECONDS
+from voicerag_core.chunking import CHUNK_OVERLAP, CHUNK_SIZE
+from voicerag_core.errors import ConfigError
+
+__all__ = ["Settings", "load_settings"]
+
+_Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00]+$")]
+
+
+class Settings(BaseSettings):
+    """All settings, with their defaults; each is read from ``VOICERAG_<NAME>``.
+
+    Unknown arguments are refused. Build it with `load_settings` to get errors of our own tree.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix="VOICERAG_", extra="forbid", frozen=True, env_ignore_empty=True
+    )
+
+    stack: Literal["local"] = Field(
+        default="local", description="Which models run: 'local' is CPU only, from wheels."
+    )
+    database_url: SecretStr | None = Field(
+        default=None,
+        description="DSN of a Postgres with pgvector; without one, an embedded server is started.",
+    )
+    data_dir: Path = Field(
+        default_factory=lambda: platformdirs.user_data_path("voicerag", appauthor=False),
+        description="Folder of the embedded database and of downloaded weights.",
+    )
+    collection: _Name = Field(default="default", description="Collection to index and ask.")
+    tenant: _Name = Field(default="default", description="Whose rows are seen and written.")
+    strategy: Literal["e2e", "asr", "hybrid"] | None = Field(
+        default=None, description="How a spoken question is searched; default of the stack: asr."
+    )
+    limit: int = Field(default=4, ge=1, le=1000, description="Passages found for a question.")
+    max_question_seconds: float = Field(
+        default=MAX_SECONDS, gt=0, le=3600, description="Longest spoken question."
+    )
+    sentence_vectors: bool = Field(
+        default=True, description="Index a vector for each sentence beside the whole passage."
+    )
+    chunk_size: int = Field(default=CHUNK_SIZE, ge=1, description="Most characters of a passage.")
+    chunk_overlap: int = Field(
+        default=CHUNK_OVERLAP, ge=0, description="Characters repeated between passages."
+    )
+    threads: int | None = Field(
+        default=None, ge=1, description="CPU threads of each model; default: all cores."
+    )
+    speak: bool = Field(default=True, description="Answer in speech too, not in text alone.")
+
+
+def load_settings(**values: object) -> Settings:
+    """Make settings from the environment and from values given by name, which win.
+
+    Values that are None count as not given.
+
+    Raises:
+        ConfigError: A value is unknown or out of its range; the message names the setting.
+    """
+    given = {name: value for name, value in values.items() if value is not None}
+    try:
+        return Settings(**given)  # type: ignore[arg-type]
+    except ValidationError as e:
+        problems = "; ".join(
+            f"{'.'.join(map(str, error['loc']))}: {error['msg']}"
+            for error in e.errors(include_input=False, include_url=False)
+        )
+        raise ConfigError(
+            f"settings are not valid: {problems} "
+            "(each setting is an argument or a VOICERAG_<NAME> variable)"
+        ) from None

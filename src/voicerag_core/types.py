@@ -1,0 +1,278 @@
+"""The values that travel through voicerag: frozen, slotted, and nothing but data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from voicerag_core.errors import AudioError
+
+__all__ = [
+    "Answer",
+    "Audio",
+    "Citation",
+    "Document",
+    "Embedding",
+    "Embeddings",
+    "Hit",
+    "JSONValue",
+    "Leg",
+    "Passage",
+    "Question",
+    "Retrieved",
+    "Samples",
+    "Sampling",
+    "Turn",
+]
+
+Samples: TypeAlias = NDArray[np.float32]
+"""Mono sound, shape [T], float32, nominal range -1..1."""
+
+Embedding: TypeAlias = NDArray[np.float32]
+"""One vector, shape [D], float32, L2-normalised."""
+
+Embeddings: TypeAlias = NDArray[np.float32]
+"""One vector a row, shape [N, D], float32, L2-normalised, in the order of the input."""
+
+JSONValue: TypeAlias = "str | int | float | bool | list[JSONValue] | dict[str, JSONValue] | None"
+"""What a passage's metadata may hold."""
+
+Leg: TypeAlias = Literal["vector", "words"]
+"""A way by which a search found a passage: nearest vector, or matching words."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Audio:
+    """Mono sound with its sample rate.
+
+    Two clips are equal when rate and samples are. ``+`` joins clips of one rate.
+
+    Args:
+        samples: Shape [T], float32, nominal range -1..1.
+        sample_rate: Hz, above zero.
+    """
+
+    samples: Samples
+    sample_rate: int
+
+    def __post_init__(self) -> None:
+        """Refuse what is not mono float32 at a positive rate."""
+        if self.samples.ndim != 1 or self.samples.dtype != np.float32:
+            raise AudioError(
+                "Audio takes mono float32 samples of shape [T], not "
+                f"{self.samples.dtype} of shape {list(self.samples.shape)}; "
+                "voicerag_core.read_audio makes them from a file or bytes"
+            )
+        if self.sample_rate <= 0:
+            raise AudioError(f"a sample rate is above 0 Hz, not {self.sample_rate}")
+
+    @property
+    def seconds(self) -> float:
+        """Length in seconds."""
+        return len(self.samples) / self.sample_rate
+
+    def __add__(self, other: Audio) -> Audio:
+        """Join two clips of one rate, this one first.
+
+        Raises:
+            AudioError: The rates differ.
+        """
+        if not isinstance(other, Audio):
+            return NotImplemented
+        if self.sample_rate != other.sample_rate:
+            raise AudioError(
+                f"cannot join audio at {self.sample_rate} Hz with audio at "
+                f"{other.sample_rate} Hz; resample one of them first"
+            )
+        return Audio(np.concatenate((self.samples, other.samples)), self.sample_rate)
+
+    def __eq__(self, other: object) -> bool:
+        """Equal when rate and every sample are."""
+        if not isinstance(other, Audio):
+            return NotImplemented
+        return self.sample_rate == other.sample_rate and np.array_equal(self.samples, other.samples)
+
+    def __hash__(self) -> int:
+        """Hash by rate and length; equal clips hash alike."""
+        return hash((self.sample_rate, len(self.samples)))
+
+    def __repr__(self) -> str:
+        """Show length and rate, never the sound itself."""
+        return f"Audio({self.seconds:.2f} s at {self.sample_rate} Hz)"
+
+
+Question: TypeAlias = Audio | str
+"""A spoken or a typed question."""
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A whole text before it is cut into passages.
+
+    Args:
+        source: Where it comes from; a path, a URL or any stable name. Key of the document.
+        text: The text itself.
+        title: A name to show, or "" when there is none.
+        metadata: Carried by every passage cut from the document.
+    """
+
+    source: str
+    text: str
+    title: str = ""
+    metadata: Mapping[str, JSONValue] = field(default_factory=dict, hash=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A piece of text that can be found and cited.
+
+    Args:
+        id: Unique within tenant and collection.
+        text: What is shown and read.
+        metadata: JSON values; chunking fills `source`, `title`, `position`, `start` and `end`.
+    """
+
+    id: str
+    text: str
+    metadata: Mapping[str, JSONValue] = field(default_factory=dict, hash=False)
+
+    @property
+    def source(self) -> str:
+        """Where the passage comes from, or "" when the metadata does not say."""
+        return str(self.metadata.get("source", ""))
+
+    @property
+    def title(self) -> str:
+        """The title of the passage's document, or its source when it has none."""
+        return str(self.metadata.get("title") or self.source)
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A passage that a search found.
+
+    Args:
+        passage: What was found, once, however many of its vectors matched.
+        score: Higher is better. Cosine similarity (-1..1) of the passage's nearest vector in a
+            vector search; fused reciprocal rank (above 0) when words took part.
+        legs: The ways by which it was found.
+        embedding: The passage's nearest vector, shape [D]; only when the search was asked for it.
+    """
+
+    passage: Passage
+    score: float
+    legs: tuple[Leg, ...] = ("vector",)
+    embedding: Embedding | None = field(default=None, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Retrieved:
+    """What a question found.
+
+    Args:
+        hits: Best first.
+        transcript: The question in words when the strategy needed them, else None.
+        embedding: The vector that was searched with, shape [D], or None.
+        timings: Seconds by stage.
+    """
+
+    hits: tuple[Hit, ...]
+    transcript: str | None = None
+    embedding: Embedding | None = field(default=None, compare=False, repr=False)
+    timings: Mapping[str, float] = field(default_factory=dict, hash=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Citation:
+    """The place in a passage that an answer rests on.
+
+    Args:
+        passage_id: Id of the cited passage.
+        start: First character of the place in the passage's text.
+        end: One past its last character.
+    """
+
+    passage_id: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A whole answer, or a piece of one; pieces add up to the whole.
+
+    ``+`` is associative and ``Answer()`` is neutral, so ``sum(pieces, Answer())`` is the answer.
+    Text and audio are joined, hits and citations appended without repeats, `answered` holds only
+    if it holds in both, and of two timings of one stage the longer stays.
+
+    Args:
+        text: Words, or the next words.
+        audio: Speech, or the next piece of speech; a text piece may come before its sound.
+        hits: The passages that the answer was made from; the first streamed piece carries them.
+        citations: The places it rests on.
+        answered: False when the documents do not answer the question.
+        timings: Seconds by stage.
+    """
+
+    text: str = ""
+    audio: Audio | None = None
+    hits: tuple[Hit, ...] = ()
+    citations: tuple[Citation, ...] = ()
+    answered: bool = True
+    timings: Mapping[str, float] = field(default_factory=dict, hash=False)
+
+    def __add__(self, other: Answer) -> Answer:
+        """Append the next piece.
+
+        Raises:
+            AudioError: Both carry audio and the rates differ.
+        """
+        if not isinstance(other, Answer):
+            return NotImplemented
+        if self.audio is None or other.audio is None:
+            audio = self.audio if other.audio is None else other.audio
+        else:
+            audio = self.audio + other.audio
+        timings = dict(self.timings)
+        for stage, seconds in other.timings.items():
+            timings[stage] = max(seconds, timings.get(stage, seconds))
+        return Answer(
+            text=self.text + other.text,
+            audio=audio,
+            hits=self.hits + tuple(hit for hit in other.hits if hit not in self.hits),
+            citations=self.citations
+            + tuple(place for place in other.citations if place not in self.citations),
+            answered=self.answered and other.answered,
+            timings=timings,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """An earlier question of the conversation with its answer."""
+
+    question: Question
+    answer: Answer
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How a generating model picks its tokens.
+
+    The defaults are those of GLM-4-Voice's web demo (THUDM/GLM-4-Voice @ eb00ce9, web_demo.py).
+
+    Args:
+        temperature: 0 always takes the likeliest token.
+        top_p: Share of the probability mass to draw from, above 0 and at most 1.
+        max_new_tokens: Most tokens of one answer, text and speech together.
+        seed: Makes a run repeatable; None draws a fresh one.
+    """
+
+    temperature: float = 0.2
+    top_p: float = 0.8
+    max_new_tokens: int = 2000
+    seed: int | None = None

@@ -1,0 +1,1 @@
+"""Adapters of voicerag for other frameworks; import the one you use."""

@@ -1,0 +1,1 @@
+"""voicerag for LlamaIndex."""
