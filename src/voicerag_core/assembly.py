@@ -1,0 +1,227 @@
+"""Where concrete parts meet: the only module that knows the stack, the store and their settings."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from voicerag_core.filters import Filter
+from voicerag_core.ports import Embedder
+from voicerag_core.rag import VoiceRAG
+from voicerag_core.settings import Settings, load_settings
+from voicerag_core.types import Embedding, Embeddings, Hit, Passage
+
+if TYPE_CHECKING:
+    from voicerag_core.local.chat import ChatModel
+    from voicerag_core.store import PgVectorStore
+
+__all__ = ["LazyStore", "OpenedVoiceRAG", "open_database", "open_voicerag"]
+
+
+class LazyStore:
+    """A store that is opened by the first call that needs it. Safe to share between threads.
+
+    Args:
+        opener: Opens the store; called once, and again only if it raised.
+    """
+
+    def __init__(self, opener: Callable[[], PgVectorStore]) -> None:
+        self._opener = opener
+        self._lock = threading.Lock()
+        self._store: PgVectorStore | None = None
+
+    def warm(self) -> None:
+        """Open the store now."""
+        self._opened()
+
+    def _opened(self) -> PgVectorStore:
+        with self._lock:
+            if self._store is None:
+                self._store = self._opener()
+            return self._store
+
+    def add(
+        self,
+        passages: Sequence[Passage],
+        embeddings: Embeddings,
+        *,
+        owners: NDArray[np.int64] | None = None,
+    ) -> int:
+        """See `PassageStore.add`."""
+        return self._opened().add(passages, embeddings, owners=owners)
+
+    def search(
+        self,
+        embedding: Embedding | None,
+        *,
+        text: str | None = None,
+        limit: int,
+        where: Filter | None = None,
+        min_score: float | None = None,
+        with_vectors: bool = False,
+    ) -> tuple[Hit, ...]:
+        """See `PassageStore.search`."""
+        return self._opened().search(
+            embedding,
+            text=text,
+            limit=limit,
+            where=where,
+            min_score=min_score,
+            with_vectors=with_vectors,
+        )
+
+    def search_many(
+        self, embeddings: Embeddings, *, limit: int, where: Filter | None = None
+    ) -> list[tuple[Hit, ...]]:
+        """See `PassageStore.search_many`."""
+        return self._opened().search_many(embeddings, limit=limit, where=where)
+
+    def get(self, ids: Sequence[str]) -> list[Passage]:
+        """See `PassageStore.get`."""
+        return self._opened().get(ids)
+
+    def delete(self, ids: Sequence[str] | None = None, *, where: Filter | None = None) -> int:
+        """See `PassageStore.delete`."""
+        return self._opened().delete(ids, where=where)
+
+    def count(self, *, where: Filter | None = None) -> int:
+        """See `PassageStore.count`."""
+        return self._opened().count(where=where)
+
+    def document_digests(self) -> Mapping[str, str]:
+        """See `DocumentStore.document_digests`."""
+        return self._opened().document_digests()
+
+    def replace_document(
+        self,
+        source: str,
+        digest: str,
+        passages: Sequence[Passage],
+        embeddings: Embeddings,
+        *,
+        owners: NDArray[np.int64] | None = None,
+    ) -> int:
+        """See `DocumentStore.replace_document`."""
+        return self._opened().replace_document(source, digest, passages, embeddings, owners=owners)
+
+    def remove_documents(self, sources: Sequence[str]) -> int:
+        """See `DocumentStore.remove_documents`."""
+        return self._opened().remove_documents(sources)
+
+
+class OpenedVoiceRAG(VoiceRAG):
+    """A `VoiceRAG` whose parts were assembled from settings and load when they are first used."""
+
+    def warm(self, *, models: bool = True, speech: bool = True) -> None:
+        """Load now what later calls need, side by side.
+
+        Args:
+            models: The embedder and the transcriber, not the store alone.
+            speech: The answering voice too.
+
+        Raises:
+            VoiceRAGError: The first part that could not be loaded, in that order.
+        """
+        parts: list[object] = [self.store]
+        if models:
+            parts += [self.embedder, self.transcriber]
+        if models and speech:
+            parts.append(self.model)
+        loads = [part.warm for part in parts if hasattr(part, "warm")]
+        with ThreadPoolExecutor(len(loads)) as threads:
+            for load in [threads.submit(load) for load in loads]:
+                load.result()
+
+
+@contextmanager
+def open_voicerag(
+    settings: Settings | None = None, *, chat: ChatModel | None = None, read_only: bool = False
+) -> Iterator[OpenedVoiceRAG]:
+    """Assemble the stack that the settings name, and close it at the end of the ``with`` block.
+
+    Nothing is loaded, connected or started before it is first used; `OpenedVoiceRAG.warm` forces
+    it. What is given may be shared between threads.
+
+    Args:
+        settings: None reads the environment.
+        chat: A chat model that words the answers instead of the reader of the local stack.
+        read_only: Connect as a role that can only read.
+
+    Raises:
+        ConfigError: The settings contradict each other.
+    """
+    chosen = load_settings() if settings is None else settings
+    from voicerag_core.local.minilm import MiniLMEmbedder
+    from voicerag_core.local.model import LocalVoiceModel
+    from voicerag_core.local.reader import Reader
+    from voicerag_core.local.speaker import PiperSpeaker
+    from voicerag_core.local.whisper import WhisperTranscriber
+
+    weights = chosen.data_dir / "weights"
+    with ExitStack() as stack:
+        transcriber = WhisperTranscriber(threads=chosen.threads, data_dir=weights)
+        embedder = MiniLMEmbedder(transcriber, threads=chosen.threads)
+        speaker = stack.enter_context(PiperSpeaker(data_dir=weights)) if chosen.speak else None
+        model = LocalVoiceModel(Reader(embedder) if chat is None else chat, speaker, transcriber)
+        store = LazyStore(
+            lambda: stack.enter_context(_open_store(chosen, embedder, read_only=read_only))
+        )
+        yield OpenedVoiceRAG(
+            embedder,
+            store,
+            model,
+            transcriber,
+            strategy=chosen.strategy or "asr",
+            limit=chosen.limit,
+            sentence_vectors=chosen.sentence_vectors,
+            max_question_seconds=chosen.max_question_seconds,
+        )
+
+
+@contextmanager
+def open_database(settings: Settings) -> Iterator[str]:
+    """Give the DSN of the database: the one in the settings, or of a started embedded server.
+
+    The schema of an embedded database is kept up to date; a server of yours is changed only by
+    ``voicerag db migrate``.
+    """
+    if settings.database_url is not None:
+        yield settings.database_url.get_secret_value()
+        return
+    from voicerag_core.store import EmbeddedPostgres, migrate
+
+    with EmbeddedPostgres(embedded_folder(settings)) as server:
+        migrate(server.dsn)
+        yield server.dsn
+
+
+def embedded_folder(settings: Settings) -> Path:
+    """Give the folder of the embedded server."""
+    return settings.data_dir / "postgres"
+
+
+@contextmanager
+def _open_store(
+    settings: Settings, embedder: Embedder, *, read_only: bool
+) -> Iterator[PgVectorStore]:
+    from voicerag_core.store import PgVectorStore
+
+    with (
+        open_database(settings) as dsn,
+        PgVectorStore.open(
+            dsn,
+            collection=settings.collection,
+            tenant=settings.tenant,
+            model_id=embedder.model_id,
+            dim=embedder.dim,
+            read_only=read_only,
+        ) as store,
+    ):
+        yield store
