@@ -1,0 +1,143 @@
+"""Fakes of the transcriber and the speaker, and the contract suite of the transcriber.
+
+The suite needs nothing but its fixtures: derive a class named ``Test…``, give it fixtures of the
+names that its docstring lists, and pytest runs every rule of the port on your part.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+from voicerag_core.errors import AudioError, GenerationError
+from voicerag_core.ports import Transcriber
+from voicerag_core.types import Audio
+
+__all__ = ["FakeSpeaker", "FakeTranscriber", "TranscriberContract"]
+
+SPEECH_RATE = 16_000
+VOICE_RATE = 22_050
+SILENCE_PEAK = 1e-3
+
+
+class FakeTranscriber:
+    """Knows what is said in the clips that it is given; deterministic and instant.
+
+    Args:
+        transcripts: The words of clips.
+        otherwise: The words of a clip that is not listed; None hears no speech in it.
+    """
+
+    def __init__(
+        self,
+        transcripts: Mapping[Audio, str] | None = None,
+        *,
+        otherwise: str | None = "where does the river reach the sea",
+    ) -> None:
+        self.calls = 0
+        self._transcripts = dict(transcripts or {})
+        self._otherwise = otherwise
+
+    def transcribe(self, audio: Audio) -> str:
+        """Give the words of a clip; `calls` counts how often this was asked.
+
+        Raises:
+            AudioError: The clip is not at 16 kHz, is silent, or no words are known for it.
+        """
+        self.calls += 1
+        if audio.sample_rate != SPEECH_RATE:
+            raise AudioError(f"speech is transcribed at 16000 Hz, not {audio.sample_rate} Hz")
+        if not len(audio.samples) or not float(np.abs(audio.samples).max()) > SILENCE_PEAK:
+            raise AudioError("no speech was heard in the clip: it is silent")
+        words = self._transcripts.get(audio, self._otherwise)
+        if words is None:
+            raise AudioError("no speech was heard in the clip: its words are not listed")
+        return words
+
+
+class FakeSpeaker:
+    """Speaks each text as a tone of its own, the longer the text the longer; instant.
+
+    Args:
+        sample_rate: Rate of the sound, in Hz.
+    """
+
+    def __init__(self, *, sample_rate: int = VOICE_RATE) -> None:
+        self.sample_rate = sample_rate
+        self.spoken: list[str] = []
+        self.closed = False
+
+    def warm(self) -> None:
+        """Do nothing."""
+
+    def speak(self, text: str) -> Audio:
+        """Give a tone of 0.05 s a word; `spoken` lists what was spoken.
+
+        Raises:
+            GenerationError: The text holds neither letter nor digit.
+        """
+        if not any(letter.isalnum() for letter in text):
+            raise GenerationError(f"there is nothing to speak in {text[:40]!r}")
+        self.spoken.append(text)
+        pitch = 200 + hashlib.sha256(text.encode("utf-8", "replace")).digest()[0]
+        time = np.arange(int(self.sample_rate * 0.05 * len(text.split()))) / self.sample_rate
+        return Audio(
+            (0.1 * np.sin(2 * math.pi * pitch * time)).astype(np.float32), self.sample_rate
+        )
+
+    def stream(self, sentences: Iterable[str]) -> Iterator[Audio]:
+        """Speak sentences one by one, each when its sound is asked for."""
+        for sentence in sentences:
+            if any(letter.isalnum() for letter in sentence):
+                yield self.speak(sentence)
+
+    def close(self) -> None:
+        """Set `closed`."""
+        self.closed = True
+
+
+class TranscriberContract:
+    """The rules of `voicerag_core.ports.Transcriber`.
+
+    Fixtures to give: ``transcriber``, the part to be checked; ``clip``, an `Audio` of speech at
+    16 kHz; and ``words``, a word or two that must be among its transcript, in lower case.
+    """
+
+    def test_words_are_heard(self, transcriber: Transcriber, clip: Audio, words: str) -> None:
+        heard = transcriber.transcribe(clip)
+        assert words in heard.lower()
+        assert heard == heard.strip()
+
+    def test_the_same_clip_gives_the_same_words(
+        self, transcriber: Transcriber, clip: Audio
+    ) -> None:
+        before = clip.samples.copy()
+        assert transcriber.transcribe(clip) == transcriber.transcribe(clip)
+        assert np.array_equal(clip.samples, before)
+
+    def test_another_rate_is_refused(self, transcriber: Transcriber, clip: Audio) -> None:
+        _refuses(transcriber, Audio(clip.samples, 8000), "8000")
+
+    def test_silence_holds_no_speech(self, transcriber: Transcriber) -> None:
+        _refuses(transcriber, Audio(np.zeros(2 * SPEECH_RATE, np.float32), SPEECH_RATE), "speech")
+
+    def test_a_clip_without_samples_is_refused(self, transcriber: Transcriber) -> None:
+        _refuses(transcriber, Audio(np.zeros(0, np.float32), SPEECH_RATE), "")
+
+    def test_threads_may_share_it(self, transcriber: Transcriber, clip: Audio) -> None:
+        expected = transcriber.transcribe(clip)
+        with ThreadPoolExecutor(3) as threads:
+            assert list(threads.map(transcriber.transcribe, [clip] * 6)) == [expected] * 6
+
+
+def _refuses(transcriber: Transcriber, clip: Audio, told: str) -> None:
+    try:
+        words = transcriber.transcribe(clip)
+    except AudioError as error:
+        assert told in str(error)
+    else:
+        raise AssertionError(f"{clip} was transcribed as {words!r}")
