@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import TypedDict
@@ -98,7 +99,7 @@ def pick_spoken(questions: list[TextQuestion]) -> list[SpokenQuestion]:
     return picked
 
 
-def write_lines(path: Path, rows: list[dict[str, str]] | list[TextQuestion]) -> None:
+def write_lines(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
     """Write one JSON object a line."""
     lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     path.write_text("".join(lines), encoding="utf-8")
@@ -109,7 +110,7 @@ def main() -> None:
     passages, questions = read_xquad(Path(sys.argv[1]))
     write_lines(HERE / "passages.jsonl", passages)
     write_lines(HERE / "text_questions.jsonl", questions)
-    write_lines(HERE / "questions.jsonl", list(pick_spoken(questions)))
+    write_lines(HERE / "questions.jsonl", pick_spoken(questions))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,27 @@
+"""Files to texts: find the files that can be read, and read each as one replaceable unit.
+
+`find_files` walks folders, `read_file` gives a file's texts with the digest that tells whether it
+has changed, and `file_digest` gives that digest alone. A broken file raises `DocumentError`, so a
+caller reports it and goes on with the next::
+
+    found = find_files([Path("docs")])
+    for path in found.files:
+        if digests.get(source_of(path)) != file_digest(path):
+            content = read_file(path)
+            rag.index_document(content.source, content.digest, content.documents)
+    store.remove_documents(found.vanished(digests))
+"""
+
+from voicerag_core.documents.finding import SUFFIXES, FoundFiles, find_files, source_of
+from voicerag_core.documents.reading import MAX_BYTES, FileContent, file_digest, read_file
+
+__all__ = [
+    "MAX_BYTES",
+    "SUFFIXES",
+    "FileContent",
+    "FoundFiles",
+    "file_digest",
+    "find_files",
+    "read_file",
+    "source_of",
+]
