@@ -23,19 +23,23 @@ LEAST_LATIN = 0.8
 CERTAIN_WORDS = 2
 """So many different plain English words settle it without the model."""
 
+LEAST_WORDS = 3
+"""A shorter text in Latin script, perhaps a name, is not judged."""
+
 _LATIN_RIVALS = (
     "cs", "da", "de", "en", "es", "fi", "fr", "hu", "id", "it", "nl", "pl", "pt", "ro", "sv",
     "tr", "vi",
 )  # fmt: skip
 
 # Frequent in English questions, and no words of the rivals ("was", "is", "in", "on" are).
-_ENGLISH_WORDS = frozenset(
+_QUESTION_WORDS = (
     "the what which who whose whom how when where why did does do has have had been being were "
     "are and of to for from with by that this these those many much would could should there "
-    "their they your you my we he she his".split()
+    "their they your you my we he she his"
 )
+_ENGLISH_WORDS = frozenset(_QUESTION_WORDS.split())
 # No words of a language in another script either, though some Latin rivals have them.
-_MORE_ENGLISH_WORDS = _ENGLISH_WORDS.union("is was in on at as an it".split())
+_MORE_ENGLISH_WORDS = _ENGLISH_WORDS | {"is", "was", "in", "on", "at", "as", "an", "it"}
 _WORD = re.compile(r"[^\W\d_]+")
 
 
@@ -55,7 +59,7 @@ def is_english(text: str) -> bool:
     words = _words(text)
     if sum(map(_is_latin, letters)) < LEAST_LATIN * len(letters):
         return len(_MORE_ENGLISH_WORDS.intersection(words)) >= CERTAIN_WORDS
-    if len(_ENGLISH_WORDS.intersection(words)) >= CERTAIN_WORDS:
+    if len(words) < LEAST_WORDS or len(_ENGLISH_WORDS.intersection(words)) >= CERTAIN_WORDS:
         return True
     return english_probability(text) >= LEAST_PROBABILITY
 
