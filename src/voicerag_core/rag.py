@@ -6,7 +6,6 @@ import itertools
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import reduce
 from typing import overload
 
 import numpy as np
@@ -282,7 +281,7 @@ class VoiceRAG:
             question, limit=limit, where=where, min_score=min_score, strategy=strategy
         )
         pieces = self.respond(question, retrieved, sampling=sampling, history=history)
-        return reduce(Answer.__add__, pieces, Answer())
+        return sum(pieces, Answer())
 
     @overload
     def _checked_question(self, question: Question) -> Question: ...

@@ -1,0 +1,332 @@
+"""The conductor, on fakes: what it calls, what it refuses, what comes out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import pytest
+
+from voicerag_core import (
+    Answer,
+    Audio,
+    AudioError,
+    ConfigError,
+    Document,
+    Hit,
+    IndexProgress,
+    Passage,
+    Question,
+    Retrieved,
+    Sampling,
+    StoreError,
+    Strategy,
+    Turn,
+    VoiceRAG,
+    maximal_marginal_relevance,
+)
+from voicerag_core.filters import Eq
+from voicerag_core.ports import DocumentStore, PassageStore
+from voicerag_core.testing import FakeEmbedder, FakeTranscriber, FakeVoiceModel, InMemoryStore
+
+QUESTION = "who discovered penicillin"
+PASSAGES = [
+    Passage("fleming", "Alexander Fleming discovered penicillin. It was 1928.", {"topic": "drug"}),
+    Passage("rhine", "The Rhine rises in the Alps. It ends in the North Sea.", {"topic": "river"}),
+    Passage("oxygen", "Oxygen is a gas. Priestley discovered it.", {"topic": "gas"}),
+]
+
+
+def clip(rate: int = 16_000, seconds: float = 1.0) -> Audio:
+    time = np.arange(round(rate * seconds)) / rate
+    return Audio((0.2 * np.sin(2 * np.pi * 300 * time)).astype(np.float32), rate)
+
+
+class CountingEmbedder(FakeEmbedder):
+    """Remembers what it was asked to embed."""
+
+    def __init__(self, *, transcribes: bool = False) -> None:
+        super().__init__(transcripts={clip(): QUESTION}, transcribes=transcribes)
+        self.texts: list[str] = []
+        self.clips: list[Audio] = []
+
+    def embed_texts(self, texts: Sequence[str]) -> np.ndarray:
+        self.texts += texts
+        return super().embed_texts(texts)
+
+    def embed_speech(self, clips: Sequence[Audio]) -> np.ndarray:
+        self.clips += clips
+        return super().embed_speech(clips)
+
+
+class Parts:
+    """A VoiceRAG over fakes, with the fakes at hand."""
+
+    def __init__(self, *, transcribes: bool = False, strategy: Strategy = "e2e") -> None:
+        self.embedder = CountingEmbedder(transcribes=transcribes)
+        self.store = InMemoryStore(self.embedder.dim)
+        self.transcriber = FakeTranscriber({clip(): QUESTION})
+        self.rag = VoiceRAG(
+            self.embedder, self.store, FakeVoiceModel(), self.transcriber, strategy=strategy
+        )
+        self.rag.index(PASSAGES)
+        self.embedder.texts.clear()
+
+
+def test_e2e_finds_passages_without_a_transcript() -> None:
+    parts = Parts()
+    found = parts.rag.retrieve(clip())
+    assert found.hits[0].passage.id == "fleming"
+    assert found.transcript is None
+    assert parts.transcriber.calls == 0
+    assert parts.embedder.texts == []
+    assert set(found.timings) == {"embed", "search"}
+
+
+def test_asr_embeds_the_transcript_and_hears_once() -> None:
+    parts = Parts(transcribes=True, strategy="asr")
+    found = parts.rag.retrieve(clip())
+    assert found.hits[0].passage.id == "fleming"
+    assert found.transcript == QUESTION
+    assert parts.transcriber.calls == 1
+    assert parts.embedder.texts == [QUESTION]
+    assert parts.embedder.clips == []
+    assert set(found.timings) == {"transcribe", "embed", "search"}
+
+
+def test_hybrid_searches_by_speech_vector_and_by_words() -> None:
+    parts = Parts(strategy="hybrid")
+    found = parts.rag.retrieve(clip())
+    assert found.hits[0].passage.id == "fleming"
+    assert set(found.hits[0].legs) == {"vector", "words"}
+    assert len(parts.embedder.clips) == 1
+
+
+def test_hybrid_hears_once_even_when_the_embedder_transcribes() -> None:
+    parts = Parts(transcribes=True, strategy="hybrid")
+    parts.rag.retrieve(clip())
+    assert parts.transcriber.calls == 1
+    assert parts.embedder.clips == []
+
+
+def test_a_typed_question_is_embedded_as_text_whatever_the_strategy() -> None:
+    for strategy in ("e2e", "asr", "hybrid"):
+        parts = Parts(transcribes=True, strategy=strategy)
+        assert parts.rag.retrieve(QUESTION).hits[0].passage.id == "fleming"
+        assert parts.transcriber.calls == 0
+
+
+def test_a_ready_vector_is_searched_as_it_is() -> None:
+    parts = Parts()
+    vector = parts.embedder.embed_texts([QUESTION])[0]
+    assert parts.rag.retrieve(vector).hits == parts.rag.retrieve(QUESTION).hits
+    with pytest.raises(ConfigError, match=r"shape \[256\]"):
+        parts.rag.retrieve(vector[:9])
+    with pytest.raises(ConfigError, match="finite"):
+        parts.rag.retrieve(np.full_like(vector, np.nan))
+
+
+def test_e2e_refuses_an_embedder_that_goes_through_words() -> None:
+    with pytest.raises(ConfigError, match="'e2e' finds passages without a transcript"):
+        Parts(transcribes=True).rag.retrieve(clip())
+
+
+def test_asr_without_a_transcriber_is_refused() -> None:
+    parts = Parts()
+    rag = VoiceRAG(parts.embedder, parts.store, FakeVoiceModel(), strategy="asr")
+    with pytest.raises(ConfigError, match="no transcriber"):
+        rag.retrieve(clip())
+
+
+def test_limits_and_filters_reach_the_store() -> None:
+    rag = Parts().rag
+    assert len(rag.retrieve(QUESTION, limit=2).hits) == 2
+    assert [h.passage.id for h in rag.retrieve(QUESTION, where=Eq("topic", "gas")).hits] == [
+        "oxygen"
+    ]
+    best = rag.retrieve(QUESTION).hits[0].score
+    assert len(rag.retrieve(QUESTION, min_score=best - 1e-3).hits) == 1
+    assert rag.retrieve(QUESTION, min_score=1.0).hits == ()
+
+
+@pytest.mark.parametrize("question", ["", "  \n"])
+def test_an_empty_question_is_refused(question: str) -> None:
+    with pytest.raises(ConfigError, match="question is empty"):
+        Parts().rag.retrieve(question)
+
+
+def test_unusable_sound_is_refused_at_the_edge() -> None:
+    parts = Parts()
+    with pytest.raises(AudioError, match="silent"):
+        parts.rag.retrieve(Audio(np.zeros(16_000, np.float32), 16_000))
+    with pytest.raises(AudioError, match=r"lasts 31\.0 s"):
+        parts.rag.retrieve(clip(seconds=31))
+    assert parts.embedder.clips == []
+
+
+def test_another_rate_is_converted() -> None:
+    parts = Parts()
+    parts.rag.retrieve(clip(44_100))
+    assert [heard.sample_rate for heard in parts.embedder.clips] == [16_000]
+
+
+def test_unknown_options_are_refused() -> None:
+    parts = Parts()
+    with pytest.raises(ConfigError, match="unknown strategy 'magic'"):
+        VoiceRAG(parts.embedder, parts.store, FakeVoiceModel(), strategy="magic")  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="at least 1"):
+        parts.rag.retrieve(QUESTION, limit=0)
+    with pytest.raises(ConfigError, match="diversity"):
+        parts.rag.retrieve(QUESTION, diversity=2)
+    with pytest.raises(ConfigError, match="at least 1 passage"):
+        parts.rag.index(PASSAGES, batch_size=0)
+
+
+def test_the_first_piece_carries_the_hits() -> None:
+    rag = Parts().rag
+    found = rag.retrieve(clip())
+    pieces = list(rag.respond(clip(), found))
+    assert pieces[0] == Answer(hits=found.hits, timings=found.timings)
+    assert all(piece.hits == () for piece in pieces[1:])
+
+
+def test_ask_is_the_sum_of_the_stream() -> None:
+    rag = Parts().rag
+    answer = rag.ask(clip())
+    streamed = sum(rag.respond(clip(), rag.retrieve(clip())), Answer())
+    assert answer.text == streamed.text == "Alexander Fleming discovered penicillin."
+    assert answer.audio == streamed.audio is not None
+    assert answer.citations == streamed.citations
+    assert set(answer.timings) == {"embed", "search", "respond"}
+
+
+class RecordingModel(FakeVoiceModel):
+    """Remembers what it was given, and whether its stream was closed."""
+
+    closed = False
+    given: dict[str, object]
+
+    def respond(
+        self,
+        question: Question,
+        passages: Sequence[Passage],
+        *,
+        sampling: Sampling,
+        transcript: str | None = None,
+        history: Sequence[Turn] = (),
+    ) -> Iterator[Answer]:
+        self.given = {"passages": passages, "transcript": transcript, "history": history}
+        self.given["sampling"] = sampling
+        try:
+            yield Answer("a ")
+            yield Answer("b ")
+        finally:
+            self.closed = True
+
+
+def test_closing_the_stream_closes_the_model_below() -> None:
+    parts = Parts(strategy="asr")
+    model = RecordingModel()
+    rag = VoiceRAG(parts.embedder, parts.store, model, parts.transcriber, strategy="asr")
+    history = [Turn("before", Answer("then"))]
+    pieces = rag.respond(clip(), rag.retrieve(clip()), sampling=Sampling(seed=3), history=history)
+    assert [next(pieces).text, next(pieces).text] == ["", "a "]
+    assert model.given["transcript"] == QUESTION
+    assert model.given["history"] == history
+    assert model.given["sampling"] == Sampling(seed=3)
+    assert not model.closed
+    pieces.close()  # type: ignore[attr-defined]
+    assert model.closed
+
+
+def test_an_empty_knowledge_base_is_said_to_be_empty() -> None:
+    embedder = FakeEmbedder()
+    rag = VoiceRAG(embedder, InMemoryStore(embedder.dim), FakeVoiceModel())
+    assert rag.retrieve(QUESTION).hits == ()
+    with pytest.raises(StoreError, match="knowledge base is empty.*voicerag index"):
+        rag.ask(QUESTION)
+
+
+def test_nothing_found_in_a_full_base_is_no_error() -> None:
+    answer = Parts().rag.ask(QUESTION, where=Eq("topic", "none"))
+    assert not answer.answered
+    assert answer.hits == ()
+
+
+def test_indexing_again_embeds_and_writes_nothing() -> None:
+    parts = Parts()
+    steps: list[IndexProgress] = []
+    assert parts.rag.index(iter(PASSAGES), batch_size=2, on_progress=steps.append) == 0
+    assert parts.embedder.texts == []
+    assert steps == [IndexProgress(2, 0, 0), IndexProgress(3, 0, 0)]
+    changed = Passage("rhine", PASSAGES[1].text, {"topic": "water"})
+    assert parts.rag.index([PASSAGES[0], changed]) == 1
+    assert parts.store.get(["rhine"]) == [changed]
+
+
+def test_sentences_point_to_their_passage() -> None:
+    embedder = CountingEmbedder()
+    rag = VoiceRAG(embedder, InMemoryStore(embedder.dim), FakeVoiceModel(), sentence_vectors=True)
+    vectors, owners = rag.embed_passages([*PASSAGES, Passage("one", "One sentence alone.")])
+    assert owners.tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2, 3]
+    assert len(vectors) == 10
+    assert embedder.texts[:3] == [
+        PASSAGES[0].text, "Alexander Fleming discovered penicillin.", "It was 1928.",
+    ]  # fmt: skip
+    rag.index(PASSAGES)
+    hits = rag.retrieve("Priestley discovered it.").hits
+    assert [hit.passage.id for hit in hits].count("oxygen") == 1
+    assert hits[0].score == pytest.approx(1, abs=1e-3)
+
+
+def test_a_document_is_replaced_as_a_whole() -> None:
+    parts = Parts()
+    text = "First sentence of it. Second sentence of it."
+    assert parts.rag.index_document("a.txt", "1", [Document("a.txt", text)], chunk_size=25) == 2
+    assert (
+        parts.rag.index_document("a.txt", "2", [Document("a.txt", text[:21])], chunk_size=25) == 1
+    )
+    assert parts.rag.document_store.document_digests() == {"a.txt": "2"}
+    assert parts.store.count(where=Eq("source", "a.txt")) == 1
+
+
+def test_a_store_without_documents_is_said_to_be_one() -> None:
+    class Bare:
+        count = InMemoryStore.count
+
+    rag = VoiceRAG(FakeEmbedder(), Bare(), FakeVoiceModel())  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="Bare keeps passages but no documents"):
+        rag.index_document("a", "1", [])
+
+
+def test_the_fake_store_is_both_kinds_of_store() -> None:
+    store: PassageStore = InMemoryStore(8)
+    assert isinstance(store, DocumentStore)
+
+
+def vector(*values: float) -> np.ndarray:
+    row = np.array(values, np.float32)
+    return row / np.float32(np.linalg.norm(row))
+
+
+def test_mmr_prefers_what_differs_from_the_picked() -> None:
+    query = vector(1, 0, 0)
+    near = Hit(Passage("near", ""), 0.9, embedding=vector(1, 0.3, 0))
+    twin = Hit(Passage("twin", ""), 0.9, embedding=vector(1, 0.31, 0))
+    other = Hit(Passage("other", ""), 0.5, embedding=vector(1, -1, 0))
+
+    def order(diversity: float) -> list[str]:
+        hits = maximal_marginal_relevance(query, [near, twin, other], limit=2, diversity=diversity)
+        return [hit.passage.id for hit in hits]
+
+    assert order(0.0) == ["near", "twin"]
+    assert order(0.5) == ["near", "other"]
+    assert maximal_marginal_relevance(query, [], limit=2) == ()
+    with pytest.raises(StoreError, match="without its vector"):
+        maximal_marginal_relevance(query, [Hit(Passage("x", ""), 0)], limit=1)
+
+
+def test_retrieve_with_diversity_gives_as_many() -> None:
+    found: Retrieved = Parts().rag.retrieve(QUESTION, limit=2, diversity=0.5)
+    assert len(found.hits) == 2
+    assert found.hits[0].passage.id == "fleming"
