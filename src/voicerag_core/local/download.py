@@ -166,12 +166,15 @@ def _transfer(
         address, headers={"User-Agent": "voicerag", "Range": f"bytes={have}-"}
     )
     with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as answer:  # noqa: S310
-        starts = f"bytes {have}-"
-        if answer.status != http.HTTPStatus.PARTIAL_CONTENT or not str(
-            answer.headers.get("Content-Range", "")
-        ).startswith(starts):
+        if have and not _continues(answer, have):
             output.truncate(0)
             have = 0
+        announced = answer.headers.get("Content-Length")
+        if announced is not None and have + int(announced) != file.size:
+            raise CheckpointError(
+                f"{address} announces {have + int(announced)} bytes, and {file.size} are expected; "
+                "this is another file, try another mirror"
+            )
         for block in _blocks(answer):
             have += len(block)
             if have > file.size:
@@ -186,6 +189,12 @@ def _transfer(
     output.flush()
     if have < file.size:
         raise http.client.IncompleteRead(b"", file.size - have)
+
+
+def _continues(answer: http.client.HTTPResponse, have: int) -> bool:
+    """Say whether a server sends only what is missing."""
+    span = str(answer.headers.get("Content-Range", ""))
+    return answer.status == http.HTTPStatus.PARTIAL_CONTENT and span.startswith(f"bytes {have}-")
 
 
 def _length(output: IO[bytes]) -> int:
