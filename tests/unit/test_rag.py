@@ -243,7 +243,7 @@ def test_an_empty_knowledge_base_is_said_to_be_empty() -> None:
     embedder = FakeEmbedder()
     rag = VoiceRAG(embedder, InMemoryStore(embedder.dim), FakeVoiceModel())
     assert rag.retrieve(QUESTION).hits == ()
-    with pytest.raises(StoreError, match="knowledge base is empty.*voicerag index"):
+    with pytest.raises(StoreError, match=r"knowledge base is empty.*voicerag index"):
         rag.ask(QUESTION)
 
 
