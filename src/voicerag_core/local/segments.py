@@ -27,16 +27,16 @@ MAX_CHARACTERS = 240
 """Longest piece in characters: bounds memory, and what still runs when a listener leaves."""
 
 _CLAUSE_END = re.compile(r"[,;:)\]\u2014\u2013\uff0c\uff1b\uff1a\u3001][\"'\u201d\u2019]*$")
-_CONJUNCTION = re.compile(
-    r"and|but|or|nor|so|yet|because|although|though|while|whereas|when|where|which|who|whose|that|"
-    r"if|unless|until|since|after|before|as",
-    re.IGNORECASE,
+_OPENERS = tuple(
+    re.compile(words, re.IGNORECASE)
+    for words in (
+        r"because|although|though|while|whereas|when|where|which|who|whose|that|if|unless|until|"
+        r"since|after|before|but|nor",
+        r"in|on|at|by|for|from|with|without|into|through|during|between|among|against|over|under|to",
+        r"and|or|of|than|as|about|so|yet",
+    )
 )
-_PREPOSITION = re.compile(
-    r"in|on|at|by|for|from|with|without|into|through|during|between|among|against|over|under|of|"
-    r"to|than|about",
-    re.IGNORECASE,
-)
+"""Words to cut before, the better the earlier; a piece does not end with any of them."""
 _UNSPOKEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 _RAW_PHONEMES = re.compile(r"\[{2,}|\]{2,}")
 
@@ -82,7 +82,7 @@ def _cut(words: list[str], limit: int) -> int:
     for length in lengths:
         if _CLAUSE_END.search(words[length - 1]) and not _lists(words[length:]):
             return length
-    for opener in (_CONJUNCTION, _PREPOSITION):
+    for opener in _OPENERS:
         for length in lengths:
             if opener.fullmatch(words[length]) and not _hangs(words[length - 1]):
                 return length
@@ -96,7 +96,7 @@ def _lists(words: list[str]) -> bool:
 
 def _hangs(word: str) -> bool:
     """Say whether a piece must not end with this word."""
-    return bool(_CONJUNCTION.fullmatch(word) or _PREPOSITION.fullmatch(word))
+    return any(opener.fullmatch(word) for opener in _OPENERS)
 
 
 def _bounded(piece: str) -> list[str]:
