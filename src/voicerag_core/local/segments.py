@@ -27,14 +27,17 @@ MAX_CHARACTERS = 240
 """Longest piece in characters: bounds memory, and what still runs when a listener leaves."""
 
 _CLAUSE_END = re.compile(r"[,;:)\]\u2014\u2013\uff0c\uff1b\uff1a\u3001][\"'\u201d\u2019]*$")
+_CLAUSE_WORDS = (
+    "because|although|though|while|whereas|when|where|which|who|whose|that|if|unless|until|since|"
+    "after|before|but|nor"
+)
+_PREPOSITIONS = (
+    "in|on|at|by|for|from|with|without|within|into|through|during|between|among|against|over|under|"
+    "above|below|across|along|behind|beside|near|toward|towards|to"
+)
+_LINKS = "and|or|of|than|as|about|so|yet"
 _OPENERS = tuple(
-    re.compile(words, re.IGNORECASE)
-    for words in (
-        r"because|although|though|while|whereas|when|where|which|who|whose|that|if|unless|until|"
-        r"since|after|before|but|nor",
-        r"in|on|at|by|for|from|with|without|into|through|during|between|among|against|over|under|to",
-        r"and|or|of|than|as|about|so|yet",
-    )
+    re.compile(words, re.IGNORECASE) for words in (_CLAUSE_WORDS, _PREPOSITIONS, _LINKS)
 )
 """Words to cut before, the better the earlier; a piece does not end with any of them."""
 _UNSPOKEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
