@@ -318,13 +318,7 @@ class _Piper:
                 continue
             with self._lock:
                 request = self._pending.popleft()
-            path = Path(wrote.group(1))
-            if request.sound.set_running_or_notify_cancel():
-                try:
-                    request.sound.set_result(_read_wav(path))
-                except (OSError, EOFError, wave.Error) as error:
-                    request.sound.set_exception(GenerationError(f"Piper's sound is bad: {error}"))
-            path.unlink(missing_ok=True)
+            self._hand_over(request.sound, Path(wrote.group(1)))
         self._process.wait()
         with self._lock:
             self._ended = True
@@ -332,6 +326,20 @@ class _Piper:
                 if request.sound.set_running_or_notify_cancel():
                     request.sound.set_exception(_DiedError(self._epitaph()))
             self._pending.clear()
+
+    @staticmethod
+    def _hand_over(sound: Future[Audio], path: Path) -> None:
+        """Read a file, remove it, and give its sound to who waits, if anyone still does."""
+        wanted = sound.set_running_or_notify_cancel()
+        try:
+            audio = _read_wav(path) if wanted else None
+            path.unlink()
+        except (OSError, EOFError, wave.Error) as error:
+            if wanted:
+                sound.set_exception(GenerationError(f"Piper's sound cannot be read: {error}"))
+            return
+        if audio is not None:
+            sound.set_result(audio)
 
     def _epitaph(self) -> str:
         words = " | ".join(self._last_words)

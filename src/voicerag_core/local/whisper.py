@@ -37,7 +37,10 @@ WEIGHTS = "whisper-tiny.en"
 WINDOW_SECONDS = 30.0
 """Length of sound that Whisper was trained on, and the longest it takes at once."""
 
-PADDED_SECONDS = 30.0
+PADDED_SECONDS = WINDOW_SECONDS
+"""Shorter padding is faster and less accurate: figures in benchmarks/results/transcribe.md."""
+BEAMS = 5
+"""Upstream's command line and faster-whisper search as wide; one beam makes more errors."""
 FRAME_SAMPLES = 320
 """One encoder state: two hops of 10 ms."""
 
@@ -244,7 +247,7 @@ class _Model:
         result = self._network.generate(
             encoded,
             [self._prompt],
-            beam_size=1,
+            beam_size=1 if temperature else BEAMS,
             max_length=len(self._prompt) + limit,
             return_scores=True,
             return_no_speech_prob=True,
