@@ -180,13 +180,13 @@ def _reason(error: Exception) -> str:
 
 
 def _is_link(folder: Path, name: str) -> bool:
-    return not name.startswith(".") and (folder / name).is_symlink()
+    return not name.startswith(".") and os.path.islink(folder / name)
 
 
 def _is_wanted(folder: Path, name: str) -> bool:
     if name.startswith(".") or name in _PRUNED:
         return False
-    return not (folder / name / "pyvenv.cfg").exists()
+    return not os.path.exists(folder / name / "pyvenv.cfg")  # False, not an error, when locked
 
 
 def _is_special(path: Path) -> bool:
