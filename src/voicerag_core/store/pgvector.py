@@ -1,0 +1,498 @@
+"""Passages, their vectors and their documents in Postgres with pgvector."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from types import TracebackType
+from typing import Final, cast
+
+import numpy as np
+from numpy.typing import NDArray
+from psycopg import sql
+
+from voicerag_core.errors import EmbeddingMismatchError, StoreError
+from voicerag_core.filters import Filter
+from voicerag_core.store.connection import Connection, Database, Row, Statement
+from voicerag_core.store.faults import checked_dsn, redacted, translated
+from voicerag_core.store.filter_sql import compile_filter
+from voicerag_core.store.ingest import (
+    Batch,
+    count_words,
+    forget_passages,
+    prepare_batch,
+    write_batch,
+)
+from voicerag_core.store.migrations import check_schema
+from voicerag_core.store.rows import halfvec_array
+from voicerag_core.store.search_sql import INDEX_HINTS, Collection, Query, search_statement
+from voicerag_core.store.statements import named
+from voicerag_core.types import Embedding, Embeddings, Hit, JSONValue, Leg, Passage
+
+__all__ = ["INDEX_FROM", "PgVectorStore"]
+
+INDEX_FROM: Final = 20_000
+"""Vectors from which a collection gets an HNSW index; below, comparing all is fast and exact."""
+
+_WIDEST = 16_000
+"""Most elements of a halfvec. Source: pgvector 0.8.6, src/halfvec.h, ``HALFVEC_MAX_DIM``."""
+
+_WIDER = 8
+"""How many times more vectors a second look into the index takes."""
+
+_logger = logging.getLogger(__name__)
+
+
+class PgVectorStore:
+    """One collection of one tenant; a `PassageStore` and a `DocumentStore`.
+
+    Safe to share between threads. Scores come from vectors kept as float16: they differ from the
+    exact cosine by less than 0.002. Made by `open`, ended by `close` or as a context manager.
+    """
+
+    def __init__(
+        self, database: Database, collection: Collection, *, name: str, read_only: bool,
+        auto_index: bool,
+    ) -> None:  # fmt: skip
+        self._database = database
+        self._collection = collection
+        self._name = name
+        self._read_only = read_only
+        self._auto_index = auto_index
+        self._index_lock = threading.Lock()
+
+    @classmethod
+    def open(
+        cls,
+        dsn: str,
+        *,
+        collection: str = "default",
+        tenant: str = "default",
+        model_id: str,
+        dim: int,
+        language: str = "english",
+        read_only: bool = False,
+        auto_index: bool = True,
+        pool_size: int = 4,
+        prepare: bool = True,
+        timeout: float = 5.0,
+        statement_timeout: float = 30.0,
+    ) -> PgVectorStore:
+        """Open a collection, and make it when there is none.
+
+        Args:
+            dsn: The database, as a URL or as ``key=value`` pairs. Its schema must be there.
+            collection: Name of the collection.
+            tenant: Whose collection; the rows of other tenants are out of reach.
+            model_id: Names the embedding model; written down with the collection.
+            dim: Width of its vectors.
+            language: Postgres' text search configuration for the words of a new collection, such
+                as "english", "german" or "simple" (no stemming). Chinese and Japanese are indexed
+                by pairs of characters under each of them.
+            read_only: Take the role that can only read; the collection must exist.
+            auto_index: Build the index as soon as a call to `add` or `replace_document` leaves
+                20,000 vectors. Pass False for a bulk load, and call `build_index` after it.
+            pool_size: Most connections at a time.
+            prepare: False behind a pooler in transaction mode, such as PgBouncer.
+            timeout: Seconds to wait for a connection.
+            statement_timeout: Seconds that a search may take, or a write may wait for a lock.
+
+        Raises:
+            SchemaError: The schema is missing, older or newer.
+            EmbeddingMismatchError: The collection was filled by another model or width.
+            StoreUnavailableError: The database cannot be reached.
+            StoreError: The collection is absent and the store read-only, or the login lacks rights.
+        """
+        place = redacted(checked_dsn(dsn))
+        database = Database(
+            dsn,
+            tenant=tenant,
+            role="voicerag_reader" if read_only else "voicerag_writer",
+            pool_size=pool_size,
+            prepare=prepare,
+            timeout=timeout,
+            statement_timeout=statement_timeout,
+        )
+        try:
+            with translated(dsn), database.connect() as connection:
+                check_schema(connection, place)
+            if not read_only:
+                _make_collection(database, collection, tenant, model_id, dim, language)
+            opened = _read_collection(database, collection, model_id, dim)
+            if opened is None:
+                raise StoreError(
+                    f"{place} has no collection {collection!r} of tenant {tenant!r}; index "
+                    "something into it first, or open it without read_only"
+                )
+        except BaseException:
+            database.close()
+            raise
+        return cls(database, opened, name=collection, read_only=read_only, auto_index=auto_index)
+
+    def close(self) -> None:
+        """Cancel what runs on the server and close every connection; a second call does nothing."""
+        self._database.close()
+
+    def __enter__(self) -> PgVectorStore:
+        """Give the store itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close."""
+        self.close()
+
+    def add(
+        self,
+        passages: Sequence[Passage],
+        embeddings: Embeddings,
+        *,
+        owners: NDArray[np.int64] | None = None,
+    ) -> int:
+        """Insert or replace passages by id; see `PassageStore.add`."""
+        batch = prepare_batch(passages, embeddings, self._collection.dim, owners)
+        if not batch.places:
+            return 0
+        changed = self._database.write(
+            lambda connection: write_batch(connection, self._collection, batch)
+        )
+        self._after_write(changed)
+        return changed
+
+    def search(
+        self,
+        embedding: Embedding | None,
+        *,
+        text: str | None = None,
+        limit: int,
+        where: Filter | None = None,
+        min_score: float | None = None,
+        with_vectors: bool = False,
+    ) -> tuple[Hit, ...]:
+        """Find the best passages; see `PassageStore.search`.
+
+        Raises:
+            FilterError: The filter has no meaning.
+            StoreError: Neither embedding nor text was given, `limit` is below 1, `min_score` came
+                without an embedding, or the database failed.
+        """
+        return self._search([Query(embedding, text, limit, where, min_score, with_vectors)])[0]
+
+    def search_many(
+        self, embeddings: Embeddings, *, limit: int, where: Filter | None = None
+    ) -> list[tuple[Hit, ...]]:
+        """Search for each of N rows in one round trip; see `PassageStore.search_many`."""
+        if embeddings.ndim != 2:  # noqa: PLR2004 - [N, D]
+            raise StoreError(
+                f"embeddings have shape [N, {self._collection.dim}], not {list(embeddings.shape)}"
+            )
+        return self._search([Query(row, None, limit, where) for row in embeddings])
+
+    def get(self, ids: Sequence[str]) -> list[Passage]:
+        """Give the passages of these ids that exist, in the order asked."""
+        (rows,) = self._read("get", {"ids": list(ids)})
+        found = {passage.id: passage for passage in map(_passage, rows)}
+        return [found[key] for key in ids if key in found]
+
+    def delete(self, ids: Sequence[str] | None = None, *, where: Filter | None = None) -> int:
+        """Delete the passages that match ids and filter; give how many went."""
+        if ids is None and where is None:
+            raise StoreError(
+                "delete needs ids or a filter; delete(where=And(())) deletes every passage"
+            )
+        condition, values = compile_filter(where)
+        values["ids"] = None if ids is None else list(ids)
+        chosen = sql.SQL(
+            "SELECT pid FROM voicerag.tenant_passages WHERE collection_id = {n} AND {filter} "
+            "AND (%(ids)s::text[] IS NULL OR id = ANY(%(ids)s::text[]))"
+        ).format(n=sql.Literal(self._collection.number), filter=condition)
+        return self._database.write(
+            lambda connection: forget_passages(connection, self._collection, (chosen, values))
+        )
+
+    def count(self, *, where: Filter | None = None) -> int:
+        """Count passages."""
+        condition, values = compile_filter(where)
+        statement = sql.SQL(
+            "SELECT count(*) FROM voicerag.tenant_passages WHERE collection_id = {} AND {}"
+        ).format(sql.Literal(self._collection.number), condition)
+        ((row,),) = self._database.read((statement, values))
+        return int(str(row[0]))
+
+    def document_digests(self) -> Mapping[str, str]:
+        """Give the digest of every document, by source."""
+        (rows,) = self._read("digests", {})
+        return {str(source): str(digest) for source, digest in rows}
+
+    def replace_document(
+        self,
+        source: str,
+        digest: str,
+        passages: Sequence[Passage],
+        embeddings: Embeddings,
+        *,
+        owners: NDArray[np.int64] | None = None,
+    ) -> int:
+        """Make these the only passages of a document; see `DocumentStore.replace_document`."""
+        batch = prepare_batch(passages, embeddings, self._collection.dim, owners)
+        changed = self._database.write(
+            lambda connection: self._replace(connection, source, digest, batch)
+        )
+        self._after_write(changed)
+        return changed
+
+    def remove_documents(self, sources: Sequence[str]) -> int:
+        """Delete documents with their passages; give how many passages went."""
+        return self._database.write(lambda connection: self._remove(connection, sources))
+
+    def build_index(self) -> bool:
+        """Build the HNSW index of the collection, whatever its size; searches go on meanwhile.
+
+        Writes to any collection of the database wait until it is done.
+
+        Returns:
+            False when the collection has its index already, or is wider than HNSW takes (4,000).
+        """
+        self._refuse_read_only()
+        number = self._collection.number
+
+        def build(connection: Connection) -> bool:
+            row = connection.execute(
+                "SELECT voicerag.build_vector_index(%s)", (number,), prepare=False
+            ).fetchone()
+            return bool(row and row[0])
+
+        with self._index_lock:
+            built = self._database.write(build)
+            self._database.write(
+                lambda connection: connection.execute("SELECT voicerag.refresh_statistics()")
+            )
+        self._refresh()
+        return built
+
+    def index_info(self) -> dict[str, object]:
+        """Say how a search of this collection runs, by asking the planner.
+
+        Returns:
+            ``index`` (name, or None for an exact scan), ``passages``, ``vectors`` and ``plan``.
+        """
+        self._refresh()
+        unit = np.full(self._collection.dim, self._collection.dim**-0.5, dtype=np.float32)
+        query, values = self._statement(Query(unit, None, 4), first=True)
+        explain = sql.SQL("EXPLAIN {}").format(query)
+        (rows,) = self._database.read((explain, values))
+        plan = "\n".join(str(row[0]) for row in rows)
+        name = f"vectors_hnsw_{self._collection.number}"
+        return {
+            "index": name if f"using {name}" in plan else None,
+            "passages": self._collection.passages,
+            "vectors": self._collection.vectors,
+            "plan": plan,
+        }
+
+    def _replace(self, connection: Connection, source: str, digest: str, batch: Batch) -> int:
+        document = connection.execute(
+            *named("claim_document", self._collection, {"source": source, "digest": digest})
+        ).fetchone()
+        if document is None:  # there already: lock it, so that two replacements follow each other
+            document = connection.execute(
+                *named("lock_document", self._collection, {"source": source})
+            ).fetchone()
+        if document is None:
+            raise StoreError(f"the document {source!r} was removed meanwhile; repeat the call")
+        number = int(str(document[0]))
+        connection.execute(
+            *named("set_digest", self._collection, {"document": number, "digest": digest})
+        )
+        changed = write_batch(connection, self._collection, batch, document=number)
+        gone = sql.SQL(
+            "SELECT pid FROM voicerag.passages WHERE collection_id = {} "
+            "AND document_id = %(document)s AND NOT id = ANY(%(kept)s::text[])"
+        ).format(sql.Literal(self._collection.number))
+        return changed + forget_passages(
+            connection, self._collection, (gone, {"document": number, "kept": batch.ids})
+        )
+
+    def _remove(self, connection: Connection, sources: Sequence[str]) -> int:
+        values: dict[str, object] = {"sources": list(sources)}
+        rows = connection.execute(*named("remove_documents", self._collection, values)).fetchall()
+        chosen = sql.SQL(
+            "SELECT pid FROM voicerag.passages WHERE collection_id = {} "
+            "AND document_id = ANY(%(documents)s::bigint[])"
+        ).format(sql.Literal(self._collection.number))
+        return forget_passages(
+            connection, self._collection, (chosen, {"documents": [row[0] for row in rows]})
+        )
+
+    def _search(self, queries: Sequence[Query]) -> list[tuple[Hit, ...]]:
+        for query in queries:
+            self._check(query)
+        if not queries:
+            return []
+        answers = self._ask(queries, first=True)
+        short = [i for i, rows in enumerate(answers) if self._short(queries[i], rows)]
+        for first in (True, False):
+            if not short:
+                break
+            again = self._ask([queries[i] for i in short], first=first, wider=_WIDER)
+            for i, rows in zip(short, again, strict=True):
+                answers[i] = rows
+            short = [i for i in short if self._short(queries[i], answers[i])]
+        return [tuple(_hit(row) for row in rows if row[0] is not None) for rows in answers]
+
+    def _check(self, query: Query) -> None:
+        if query.limit < 1:
+            raise StoreError(f"a search gives at least 1 passage; limit is {query.limit}")
+        if query.embedding is None:
+            if query.text is None:
+                raise StoreError("a search needs an embedding, a text, or both")
+            if query.min_score is not None:
+                raise StoreError(
+                    "min_score is a cosine similarity, and a search by words alone has none; "
+                    "give an embedding too, or leave min_score out"
+                )
+        elif query.embedding.shape != (self._collection.dim,):
+            raise EmbeddingMismatchError(
+                f"the collection {self._name!r} holds vectors of width {self._collection.dim}, and "
+                f"the question's has shape {list(query.embedding.shape)}; use the embedding model "
+                "that filled the collection"
+            )
+
+    def _ask(self, queries: Sequence[Query], *, first: bool, wider: int = 1) -> list[list[Row]]:
+        hints = INDEX_HINTS if first and self._collection.indexed and queries[0].where else ()
+        return self._database.read(
+            *(self._statement(query, first=first, wider=wider) for query in queries), hints=hints
+        )
+
+    def _statement(self, query: Query, *, first: bool, wider: int = 1) -> Statement:
+        """Compose a search by the index if there is one; later looks go wider, the last is exact."""
+        here = self._collection
+        fetch = None
+        if first and here.indexed and query.embedding is not None:
+            each = -(-here.vectors // max(here.passages, 1))
+            fetch = query.depth * (1 if each == 1 else 2 * each) * wider
+        return search_statement(here, query, fetch)
+
+    def _short(self, query: Query, rows: Sequence[Row]) -> bool:
+        """Tell whether the index gave too few passages because few owned many of the vectors."""
+        nearest, complete = int(str(rows[0][6])), bool(rows[0][7])
+        return (
+            query.embedding is not None
+            and not complete
+            and nearest < min(query.depth, self._collection.passages)
+        )
+
+    def _after_write(self, changed: int) -> None:
+        if not changed:
+            return
+        self._database.write(lambda connection: count_words(connection, self._collection))
+        self._refresh()
+        here = self._collection
+        if self._auto_index and not here.indexed and here.vectors >= INDEX_FROM:
+            try:
+                self.build_index()
+            except StoreError as error:
+                _logger.warning("the rows were added, but their index was not built: %s", error)
+
+    def _refresh(self) -> None:
+        """Read the collection's sizes again, and whether it has its index."""
+        (rows,) = self._read("sizes", {})
+        if not rows:
+            raise StoreError(f"the collection {self._name!r} was deleted; open the store again")
+        passages, vectors, indexed = rows[0]
+        self._collection = replace(
+            self._collection,
+            passages=int(str(passages)),
+            vectors=int(str(vectors)),
+            indexed=bool(indexed),
+        )
+
+    def _read(self, name: str, values: Mapping[str, object]) -> list[list[Row]]:
+        return self._database.read(named(name, self._collection, values))
+
+    def _refuse_read_only(self) -> None:
+        if self._read_only:
+            raise StoreError("this store was opened with read_only; open it without to change it")
+
+
+def _make_collection(
+    database: Database, name: str, tenant: str, model_id: str, dim: int, language: str
+) -> None:
+    if not name or not tenant or not model_id:
+        raise StoreError("collection, tenant and model_id are names; none of them may be empty")
+    if not 1 <= dim <= _WIDEST:
+        raise StoreError(f"a halfvec has 1 to {_WIDEST} elements; dim is {dim}")
+    values = {
+        "tenant": tenant, "name": name, "model_id": model_id, "dim": dim, "language": language,
+    }  # fmt: skip
+
+    def make(connection: Connection) -> None:
+        known = connection.execute(
+            "SELECT FROM voicerag.collections WHERE name = %(name)s::text", values
+        )
+        if known.rowcount:
+            return
+        configuration = "SELECT FROM pg_ts_config WHERE cfgname = %(language)s::text"
+        if not connection.execute(configuration, values).rowcount:
+            raise StoreError(
+                f"Postgres has no text search configuration {language!r}; use one that "
+                "`SELECT cfgname FROM pg_ts_config` lists, such as 'english' or 'simple'"
+            )
+        connection.execute(
+            "INSERT INTO voicerag.collections (tenant, name, model_id, dim, language) VALUES "
+            "(%(tenant)s, %(name)s, %(model_id)s, %(dim)s, %(language)s) ON CONFLICT DO NOTHING",
+            values,
+        )
+
+    database.write(make)
+
+
+def _read_collection(database: Database, name: str, model_id: str, dim: int) -> Collection | None:
+    ((*rows,),) = database.read(
+        (
+            sql.SQL(
+                "SELECT id, dim, language, passages, vectors, model_id, "
+                "to_regclass('voicerag.vectors_hnsw_' || id) IS NOT NULL "
+                "FROM voicerag.collections WHERE name = %(name)s"
+            ),
+            {"name": name},
+        )
+    )
+    if not rows:
+        return None
+    number, width, language, passages, vectors, model, indexed = rows[0]
+    if (model, width) != (model_id, dim):
+        raise EmbeddingMismatchError(
+            f"the collection {name!r} was filled by the embedding model {model!r} of width "
+            f"{width}, and this is {model_id!r} of width {dim}; use that model, choose another "
+            "collection, or delete this one and index again"
+        )
+    return Collection(
+        number=int(str(number)),
+        dim=dim,
+        language=str(language),
+        passages=int(str(passages)),
+        vectors=int(str(vectors)),
+        indexed=bool(indexed),
+    )
+
+
+def _passage(row: Row) -> Passage:
+    key, text, metadata = row[:3]
+    return Passage(str(key), str(text), cast("Mapping[str, JSONValue]", metadata))
+
+
+def _hit(row: Row) -> Hit:
+    score, legs, vector = row[3:6]
+    return Hit(
+        _passage(row),
+        min(1.0, float(cast("float", score))),
+        tuple(sorted(cast("list[Leg]", legs))),
+        None if vector is None else halfvec_array(cast("bytes", vector)),
+    )

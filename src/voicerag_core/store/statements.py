@@ -1,0 +1,118 @@
+"""The fixed statements of the store; `{n}` is the collection's key."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from psycopg import sql
+
+from voicerag_core.store.connection import Statement
+from voicerag_core.store.search_sql import Collection
+
+__all__ = ["named"]
+
+_STATEMENTS: Final = {
+    "sizes": sql.SQL(
+        "SELECT passages, vectors, to_regclass('voicerag.vectors_hnsw_{n}') IS NOT NULL "
+        "FROM voicerag.collections WHERE id = {n}"
+    ),
+    "get": sql.SQL(
+        "SELECT id, body, metadata FROM voicerag.tenant_passages "
+        "WHERE collection_id = {n} AND id = ANY(%(ids)s::text[])"
+    ),
+    "digests": sql.SQL("SELECT source, digest FROM voicerag.documents WHERE collection_id = {n}"),
+    "claim_document": sql.SQL(
+        "INSERT INTO voicerag.documents (tenant, collection_id, source, source_hash, digest) "
+        "VALUES (current_setting('voicerag.tenant'), {n}, %(source)s::text, "
+        "sha256(convert_to(%(source)s::text, 'UTF8')), %(digest)s::text) "
+        "ON CONFLICT DO NOTHING RETURNING id"
+    ),
+    "lock_document": sql.SQL(
+        "SELECT id FROM voicerag.documents WHERE collection_id = {n} "
+        "AND source_hash = sha256(convert_to(%(source)s::text, 'UTF8')) "
+        "FOR UPDATE"
+    ),
+    "set_digest": sql.SQL(
+        "UPDATE voicerag.documents SET digest = %(digest)s::text, updated_at = now() "
+        "WHERE collection_id = {n} AND id = %(document)s AND digest <> %(digest)s::text"
+    ),
+    "remove_documents": sql.SQL(
+        "DELETE FROM voicerag.documents WHERE collection_id = {n} "
+        "AND source = ANY(%(sources)s::text[]) RETURNING id"
+    ),
+    "new_passages": sql.SQL(
+        "CREATE TEMPORARY TABLE new_passages (place integer, id text, body text, "
+        "metadata jsonb, hash bytea, searchable text) ON COMMIT DROP"
+    ),
+    "new_vectors": sql.SQL(
+        "CREATE TEMPORARY TABLE new_vectors (place integer, ordinal integer, embedding halfvec) "
+        "ON COMMIT DROP"
+    ),
+    "new_vectors_storage": sql.SQL(
+        "ALTER TABLE new_vectors ALTER COLUMN embedding SET STORAGE EXTERNAL"
+    ),
+    "changed": sql.SQL(
+        "CREATE TEMPORARY TABLE changed (pid bigint, place integer, fresh boolean) ON COMMIT DROP"
+    ),
+    "copy_passages": sql.SQL("COPY pg_temp.new_passages FROM STDIN (FORMAT binary)"),
+    "copy_vectors": sql.SQL("COPY pg_temp.new_vectors FROM STDIN (FORMAT binary)"),
+    # Unchanged rows are left out first, so that they cost neither a write nor a tsvector; the
+    # order by id keeps two writers from waiting for each other.
+    "upsert_passages": sql.SQL(
+        "WITH written AS ("
+        "INSERT INTO voicerag.passages AS p "
+        "(tenant, collection_id, document_id, hash, id, body, metadata, words) "
+        "SELECT current_setting('voicerag.tenant'), {n}, %(document)s::bigint, s.hash, s.id, "
+        "s.body, s.metadata, to_tsvector(%(language)s::text::regconfig, "
+        "coalesce(s.searchable, s.body)) "
+        "FROM pg_temp.new_passages s WHERE NOT EXISTS (SELECT FROM voicerag.passages o "
+        "WHERE o.collection_id = {n} AND o.id = s.id AND o.hash = s.hash "
+        "AND (%(document)s::bigint IS NULL OR o.document_id = %(document)s::bigint)) "
+        "ORDER BY s.id "
+        "ON CONFLICT (tenant, collection_id, id) DO UPDATE SET "
+        "document_id = coalesce(excluded.document_id, p.document_id), hash = excluded.hash, "
+        "body = excluded.body, metadata = excluded.metadata, words = excluded.words "
+        "WHERE p.hash <> excluded.hash OR "
+        "p.document_id IS DISTINCT FROM coalesce(excluded.document_id, p.document_id) "
+        "RETURNING p.pid, p.id, p.xmax = 0 AS fresh) "
+        "INSERT INTO pg_temp.changed SELECT w.pid, s.place, w.fresh "
+        "FROM written w JOIN pg_temp.new_passages s USING (id)"
+    ),
+    "drop_old_vectors": sql.SQL(
+        "DELETE FROM voicerag.vectors v USING pg_temp.changed c "
+        "WHERE v.collection_id = {n} AND v.passage = c.pid"
+    ),
+    "insert_vectors": sql.SQL(
+        "INSERT INTO voicerag.vectors (tenant, collection_id, passage, ordinal, embedding) "
+        "SELECT current_setting('voicerag.tenant'), {n}, c.pid, s.ordinal, s.embedding "
+        "FROM pg_temp.changed c JOIN pg_temp.new_vectors s USING (place) ORDER BY c.pid, s.ordinal"
+    ),
+    "count_fresh": sql.SQL("SELECT count(*) FROM pg_temp.changed WHERE fresh"),
+    "forget_vectors": sql.SQL(
+        "DELETE FROM voicerag.vectors WHERE collection_id = {n} "
+        "AND passage = ANY(%(passages)s::bigint[])"
+    ),
+    "resize": sql.SQL(
+        "UPDATE voicerag.collections SET passages = passages + %(passages)s, "
+        "vectors = vectors + %(vectors)s WHERE id = {n}"
+    ),
+    "counted": sql.SQL(
+        "SELECT passages, counted_words_at FROM voicerag.collections WHERE id = {n}"
+    ),
+    "lock_words": sql.SQL("SELECT pg_try_advisory_xact_lock({n}, 1)"),
+    "forget_words": sql.SQL("DELETE FROM voicerag.lexemes WHERE collection_id = {n}"),
+    "count_words": sql.SQL(
+        "INSERT INTO voicerag.lexemes (tenant, collection_id, lexeme, passages) "
+        "SELECT current_setting('voicerag.tenant'), {n}, word, ndoc::bigint * %(every)s "
+        "FROM ts_stat(%(sample)s::text) WHERE ndoc > 1 ORDER BY ndoc DESC LIMIT %(most)s"
+    ),
+    "words_counted": sql.SQL(
+        "UPDATE voicerag.collections SET counted_words_at = passages WHERE id = {n}"
+    ),
+}  # fmt: skip
+
+
+def named(name: str, collection: Collection, values: Mapping[str, object]) -> Statement:
+    """Give a fixed statement for a collection."""
+    return _STATEMENTS[name].format(n=sql.Literal(collection.number)), values
