@@ -40,11 +40,13 @@ class RememberingEmbedder:
         self._known: dict[str, Embedding] = {}
 
     def embed_texts(self, texts: Sequence[str]) -> Embeddings:
+        """Embed texts, each of them once."""
         new = list(dict.fromkeys(text for text in texts if text not in self._known))
         self._known.update(zip(new, self._embedder.embed_texts(new), strict=True))
         return np.stack([self._known[text] for text in texts])
 
     def embed_speech(self, clips: Sequence[Audio]) -> Embeddings:
+        """Embed clips."""
         return self._embedder.embed_speech(clips)
 
 

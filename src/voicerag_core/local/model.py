@@ -1,0 +1,231 @@
+"""The local voice model: reads or reasons out the answer, then speaks it sentence by sentence."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import replace
+from typing import Protocol, TypeAlias
+
+from voicerag_core.chunking import sentence_spans, split_sentences
+from voicerag_core.errors import ConfigError
+from voicerag_core.local.chat import ChatReader
+from voicerag_core.local.language import is_english
+from voicerag_core.local.reader import Reading
+from voicerag_core.local.segments import speakable, speech_segments
+from voicerag_core.ports import Transcriber
+from voicerag_core.types import Answer, Audio, Passage, Question, Sampling, Turn
+
+__all__ = ["LocalVoiceModel", "PassageReader", "Speaker"]
+
+NOT_ENGLISH = "I only understand questions in English, and this one does not seem to be."
+NO_DOCUMENTS = "There are no documents that I could answer this question from."
+NOT_ANSWERED = "The documents do not answer this question."
+WORTH_NAMING = 0.1
+"""Least probability of an answer at which the closest document is named."""
+
+MOST_AHEAD = 8
+"""Spoken pieces that may wait for the listener while a chat model goes on writing."""
+
+
+_Pieces: TypeAlias = Generator[Answer, None, None]
+
+
+class PassageReader(Protocol):
+    """Finds the words of passages that answer a question."""
+
+    def read(self, question: str, passages: Sequence[Passage]) -> Reading:
+        """Read the answer out of the passages, best first."""
+        ...
+
+
+class Speaker(Protocol):
+    """Turns text into speech; safe to share between threads."""
+
+    def speak(self, text: str) -> Audio:
+        """Speak one piece of text."""
+        ...
+
+
+class LocalVoiceModel:
+    """Voice model of the local stack.
+
+    Without passages, in another language than English, or when the passages do not answer, it
+    says so and `Answer.answered` is False. Safe to share between threads when its parts are.
+
+    Args:
+        reader: A `Reader`, which quotes the passages, or a `ChatReader`, which lets a chat model
+            answer from them.
+        speaker: Speaks the answer; None gives text only.
+        transcriber: Turns a spoken question into words when those are not known yet.
+    """
+
+    def __init__(
+        self,
+        reader: PassageReader | ChatReader,
+        speaker: Speaker | None = None,
+        transcriber: Transcriber | None = None,
+    ) -> None:
+        self._reader = reader
+        self._speaker = speaker
+        self._transcriber = transcriber
+
+    def respond(
+        self,
+        question: Question,
+        passages: Sequence[Passage],
+        *,
+        sampling: Sampling,
+        transcript: str | None = None,
+        history: Sequence[Turn] = (),
+    ) -> Iterator[Answer]:
+        """Stream the answer: text with citations first, then speech piece by piece.
+
+        Timings: ``transcribe``, ``read`` (to the first text) and ``first_audio``, the last
+        counted from the call's first step.
+
+        Args:
+            question: Spoken at 16 kHz, or typed.
+            passages: Best first; may be empty.
+            sampling: Not used: the reader does not generate, and a chat function brings its own
+                settings.
+            transcript: The spoken question in words, when known.
+            history: Earlier turns, oldest first; only a chat model sees them.
+
+        Raises:
+            AudioError: The spoken question cannot be used, or holds no speech.
+            ConfigError: The question is spoken, its words are not known, and the model was made
+                without a transcriber.
+            ModelError: A part failed.
+        """
+        del sampling
+        started = time.perf_counter()
+        words = self._words_of(question, transcript)
+        if isinstance(question, Audio) and transcript is None:
+            yield Answer(timings={"transcribe": time.perf_counter() - started})
+        if not is_english(words):
+            pieces = _declined(NOT_ENGLISH)
+        elif not passages:
+            pieces = _declined(NO_DOCUMENTS)
+        elif isinstance(self._reader, ChatReader):
+            pieces = _or_declined(self._reader.stream(words, passages, history))
+        else:
+            pieces = _read(self._reader, words, passages)
+        yield from _timed(_spoken(pieces, self._speaker), started)
+
+    def _words_of(self, question: Question, transcript: str | None) -> str:
+        if isinstance(question, str):
+            return question
+        if transcript is not None:
+            return transcript
+        if self._transcriber is None:
+            raise ConfigError(
+                "a spoken question needs a transcript or a transcriber: "
+                "LocalVoiceModel(reader, speaker, WhisperTranscriber())"
+            )
+        return self._transcriber.transcribe(question)
+
+
+def _declined(text: str) -> _Pieces:
+    yield Answer(text, answered=False)
+
+
+def _read(reader: PassageReader, question: str, passages: Sequence[Passage]) -> _Pieces:
+    started = time.perf_counter()
+    reading = reader.read(question, passages)
+    timings = {"read": time.perf_counter() - started}
+    if reading.answered:
+        yield Answer(reading.text, citations=reading.citations, timings=timings)
+        return
+    text = NOT_ANSWERED
+    title = "" if reading.closest is None else str(reading.closest.metadata.get("title") or "")
+    if title and reading.score >= WORTH_NAMING:
+        text += f" The closest passage is from {title}."
+    yield Answer(text, answered=False, timings=timings)
+
+
+def _or_declined(pieces: _Pieces) -> _Pieces:
+    """Say that the documents do not answer when a chat model gave its sign and no words."""
+    started = time.perf_counter()
+    said = False
+    with closing(pieces):
+        for piece in pieces:
+            first = not said and bool(piece.text.strip())
+            said = said or first
+            if first:
+                yield replace(piece, timings={"read": time.perf_counter() - started})
+            elif said or piece.answered:
+                yield piece
+            else:
+                yield replace(piece, text=NOT_ANSWERED)
+
+
+def _spoken(pieces: _Pieces, speaker: Speaker | None) -> _Pieces:
+    """Pass text on at once, and the speech of each finished sentence when it is ready."""
+    if speaker is None:
+        yield from pieces
+        return
+    unfinished = ""
+    with closing(pieces), closing(_Speech(speaker)) as speech:
+        for piece in pieces:
+            yield piece
+            unfinished += piece.text
+            begins = [start for start, _ in sentence_spans(unfinished)]
+            if len(begins) > 1:
+                speech.say(unfinished[: begins[-1]])
+                unfinished = unfinished[begins[-1] :]
+            yield from speech.ready()
+        speech.say(unfinished)
+        yield from speech.rest()
+
+
+class _Speech:
+    """Speaks in a thread of its own while the text is still being written.
+
+    Args:
+        speaker: Speaks one piece after another.
+    """
+
+    def __init__(self, speaker: Speaker) -> None:
+        self._speaker = speaker
+        self._thread = ThreadPoolExecutor(1, "voicerag-speech")
+        self._spoken: deque[Future[Audio]] = deque()
+        self._begun = False
+
+    def say(self, text: str) -> None:
+        """Queue whole sentences; only the very first is cut short, for an early sound."""
+        pieces = split_sentences(text) if self._begun else speech_segments(text)
+        self._begun = self._begun or bool(pieces)
+        for piece in pieces:
+            if speakable(piece):
+                self._spoken.append(self._thread.submit(self._speaker.speak, piece))
+
+    def ready(self) -> Iterator[Answer]:
+        """Give what is spoken by now; wait only when too much is queued."""
+        while self._spoken and (len(self._spoken) > MOST_AHEAD or self._spoken[0].done()):
+            yield Answer(audio=self._spoken.popleft().result())
+
+    def rest(self) -> Iterator[Answer]:
+        """Give everything else, waiting for it."""
+        while self._spoken:
+            yield Answer(audio=self._spoken.popleft().result())
+
+    def close(self) -> None:
+        """Speak nothing more; the piece in work ends by itself and is dropped."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+
+def _timed(pieces: _Pieces, started: float) -> _Pieces:
+    """Note on the first piece of speech when it came."""
+    heard = False
+    with closing(pieces):
+        for piece in pieces:
+            if piece.audio is not None and not heard:
+                heard = True
+                spent = time.perf_counter() - started
+                yield replace(piece, timings={**piece.timings, "first_audio": spent})
+            else:
+                yield piece
