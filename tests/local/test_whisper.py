@@ -1,0 +1,270 @@
+"""Speech recognition with the real model."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from voicerag_core.audio import read_audio, resample
+from voicerag_core.errors import AudioError, CheckpointError, ConfigError, ModelError
+from voicerag_core.local import whisper as whisper_module
+from voicerag_core.local.speaker import PiperSpeaker
+from voicerag_core.local.whisper import Transcription, WhisperTranscriber, windows_of
+from voicerag_core.testing.speech import FakeTranscriber, TranscriberContract
+from voicerag_core.types import Audio
+
+RATE = 16_000
+SHARED = Path(__file__).parents[3] / "shared" / "data"
+QUESTION = "Where does the longest river of Europe reach the sea?"
+
+
+@pytest.fixture(scope="module")
+def whisper() -> WhisperTranscriber:
+    transcriber = WhisperTranscriber()
+    transcriber.load()
+    return transcriber
+
+
+@pytest.fixture(scope="module")
+def question() -> Iterator[Audio]:
+    with PiperSpeaker() as speaker:
+        yield resample(speaker.speak(QUESTION), RATE)
+
+
+def plain(text: str) -> str:
+    return " ".join(re.findall(r"[a-z']+", text.lower()))
+
+
+def clip_of(samples: object) -> Audio:
+    return Audio(np.asarray(samples, dtype=np.float32), RATE)
+
+
+class TestWhisper(TranscriberContract):
+    @pytest.fixture
+    def transcriber(self, whisper: WhisperTranscriber) -> WhisperTranscriber:
+        return whisper
+
+    @pytest.fixture
+    def clip(self, question: Audio) -> Audio:
+        return question
+
+    @pytest.fixture
+    def words(self) -> str:
+        return "longest river"
+
+
+class TestFake(TranscriberContract):
+    @pytest.fixture
+    def transcriber(self) -> FakeTranscriber:
+        return FakeTranscriber(otherwise="the longest river")
+
+    @pytest.fixture
+    def clip(self) -> Audio:
+        return clip_of(0.1 * np.sin(np.arange(RATE)))
+
+    @pytest.fixture
+    def words(self) -> str:
+        return "longest river"
+
+
+def test_our_own_speech_is_understood(whisper: WhisperTranscriber, question: Audio) -> None:
+    heard = whisper.recognise(question)
+    assert plain(heard.text) == plain(QUESTION)
+    assert heard.heard
+    assert heard.no_speech_prob < 0.1
+    assert -0.5 < heard.avg_logprob < 0
+    assert heard.tokens >= 10
+
+
+@pytest.mark.parametrize(
+    ("file", "words"),
+    [
+        ("human/spk1_snt1.wav", "the child almost hurt the small dog"),
+        ("human/spk2_snt4.wav", "mend the coat before you go out"),
+        ("human/spk1_snt3.wav", "at that high level the air is pure"),
+        ("llama_questions/4.flac", "who was the first president of the united states"),
+    ],
+)
+def test_people_are_understood(whisper: WhisperTranscriber, file: str, words: str) -> None:
+    if not (SHARED / file).exists():
+        pytest.skip("the shared recordings are not here")
+    assert plain(whisper.transcribe(read_audio(SHARED / file))) == words
+
+
+@pytest.mark.parametrize("gain", [0.003, 1.0, 30.0])
+def test_loudness_hardly_matters(whisper: WhisperTranscriber, question: Audio, gain: float) -> None:
+    assert "longest river" in whisper.transcribe(clip_of(question.samples * np.float32(gain)))
+
+
+def _noise(kind: str, seconds: float) -> Audio:
+    random = np.random.default_rng(7)
+    count = int(seconds * RATE)
+    time = np.arange(count) / RATE
+    white = random.standard_normal(count)
+    spectrum = np.fft.rfft(white) / np.sqrt(np.maximum(1, np.arange(count // 2 + 1)))
+    pink = np.fft.irfft(spectrum, count)
+    hum = sum(np.sin(2 * np.pi * 50 * k * time) / k for k in range(1, 8))
+    clicks = (random.random(count) < 3 / RATE) * 0.8
+    sounds = {
+        "white": white,
+        "pink": pink,
+        "hum": hum,
+        "clicks": clicks,
+        "tone": np.sin(2764 * time),
+    }
+    sound = sounds[kind]
+    return clip_of(0.2 * sound / np.abs(sound).max())
+
+
+@pytest.mark.parametrize("kind", ["white", "pink", "hum", "clicks", "tone"])
+def test_no_speech_is_heard_in_noise(whisper: WhisperTranscriber, kind: str) -> None:
+    with pytest.raises(AudioError, match=r"no speech was heard in the clip of 8\.0 s"):
+        whisper.transcribe(_noise(kind, 8))
+
+
+@pytest.mark.parametrize("second", [0, 40, 80])
+def test_no_speech_is_heard_in_a_kitchen(whisper: WhisperTranscriber, second: int) -> None:
+    file = SHARED / "noise" / "kitchen.wav"
+    if not file.exists():
+        pytest.skip("the shared recordings are not here")
+    kitchen = read_audio(file, max_seconds=600).samples
+    piece = clip_of(kitchen[second * RATE : (second + 8) * RATE])
+    with pytest.raises(AudioError, match="no speech"):
+        whisper.transcribe(piece)
+
+
+@pytest.mark.parametrize(
+    ("samples", "told"),
+    [
+        (np.full(RATE, np.nan, np.float32), "not finite"),
+        (np.full(RATE, np.inf, np.float32), "not finite"),
+        (np.zeros(0, np.float32), "empty"),
+    ],
+)
+def test_unusable_samples_are_refused(
+    whisper: WhisperTranscriber, samples: np.typing.NDArray[np.float32], told: str
+) -> None:
+    with pytest.raises(AudioError, match=told):
+        whisper.transcribe(Audio(samples, RATE))
+
+
+@pytest.mark.parametrize("count", [1, 100, 400, 3200])
+def test_a_very_short_clip_gives_no_words_or_some_but_no_fault(
+    whisper: WhisperTranscriber, count: int
+) -> None:
+    tone = clip_of(0.1 * np.sin(np.arange(count)))
+    with pytest.raises(AudioError, match="no speech"):
+        whisper.transcribe(tone)
+
+
+def test_a_long_clip_is_cut_and_joined(whisper: WhisperTranscriber, question: Audio) -> None:
+    pause = np.zeros(6 * RATE, np.float32)
+    times = 4
+    long = clip_of(np.concatenate([question.samples, pause] * times))
+    assert 32 < long.seconds < 60
+    heard = whisper.recognise(long)
+    assert plain(heard.text).count("longest river") == times
+    assert heard.heard
+
+
+def test_a_window_without_speech_is_left_out(whisper: WhisperTranscriber, question: Audio) -> None:
+    noise = 0.02 * np.random.default_rng(1).standard_normal(45 * RATE)
+    heard = whisper.recognise(clip_of(np.concatenate([question.samples, noise])))
+    assert plain(heard.text).startswith("where does the longest river")
+    assert heard.heard
+
+
+def test_windows_end_where_it_is_quiet() -> None:
+    sound = np.random.default_rng(2).standard_normal(100 * RATE).astype(np.float32)
+    for second in (25, 47, 71):
+        sound[int(second * RATE) : int((second + 0.5) * RATE)] *= 1e-3
+    windows = windows_of(sound)
+    assert np.array_equal(np.concatenate(windows), sound)
+    assert all(len(window) <= 30 * RATE for window in windows)
+    borders = np.cumsum([len(window) for window in windows])[:-1] / RATE
+    for border, second in zip(borders, (25, 47, 71), strict=True):
+        assert second < border < second + 0.5
+
+
+def test_a_clip_of_one_window_is_not_cut() -> None:
+    assert [len(window) for window in windows_of(np.zeros(30 * RATE, np.float32))] == [30 * RATE]
+
+
+def test_a_repetition_is_tried_again_at_other_temperatures(
+    whisper: WhisperTranscriber, question: Audio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whisper.load()
+    model = whisper._model
+    assert model is not None
+    real, asked = model._decode, []
+
+    def loops_at_first(encoded: object, temperature: float, limit: int) -> Transcription:
+        asked.append(temperature)
+        if temperature < 0.8:
+            return Transcription("the the " * 40, 0.01, -0.2, 9.0, 80)
+        return real(encoded, temperature, limit)
+
+    monkeypatch.setattr(model, "_decode", loops_at_first)
+    assert "river" in whisper.transcribe(question)
+    assert asked == list(whisper_module.TEMPERATURES)
+
+
+def test_a_loop_in_a_short_clip_ends_early(
+    whisper: WhisperTranscriber, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = whisper._model
+    assert model is not None
+    limits = []
+
+    def decode(encoded: object, temperature: float, limit: int) -> Transcription:
+        limits.append(limit)
+        return Transcription("yes", 0.0, -0.1, 1.0, 1)
+
+    monkeypatch.setattr(model, "_decode", decode)
+    whisper.recognise(_noise("pink", 4))
+    whisper.recognise(_noise("pink", 29))
+    assert limits == [68, 224]
+
+
+def test_threads_load_it_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = []
+
+    class Slow:
+        def __init__(self, folder: Path, threads: int) -> None:
+            made.append(threads)
+
+    monkeypatch.setattr(whisper_module, "_Model", Slow)
+    transcriber = WhisperTranscriber(threads=3)
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(lambda _: transcriber.load(), range(8)))
+    assert made == [3]
+
+
+def test_a_failing_model_is_told(
+    whisper: WhisperTranscriber, question: Audio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = whisper._model
+    assert model is not None
+
+    def fail(*_: object) -> Transcription:
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(model, "_decode", fail)
+    with pytest.raises(ModelError, match="out of memory"):
+        whisper.transcribe(question)
+
+
+def test_a_folder_that_is_no_model_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(whisper_module, "weight_folder", lambda name, data_dir: tmp_path)
+    with pytest.raises(CheckpointError, match="cannot be loaded"):
+        WhisperTranscriber().load()
+
+
+def test_no_thread_is_refused() -> None:
+    with pytest.raises(ConfigError, match="at least 1"):
+        WhisperTranscriber(threads=0)
