@@ -20,16 +20,27 @@ import numpy as np
 from voicerag_core.local.segments import speech_segments
 from voicerag_core.local.speaker import PiperSpeaker
 
-TEXTS = [
-    "The Normans were the people who in the tenth and eleventh centuries gave their name to Normandy, a\nregion in France. They were descended from Norse raiders.",
-    "Paris.",
-    "The documents do not answer that.",
-    "The Rhine rises in the Swiss canton of Graubünden and flows mainly in a northerly direction\nthrough Germany and the Netherlands, emptying into the North Sea.",
-    "Oxygen is a chemical element with symbol O and atomic number eight, and at standard temperature\nand pressure two atoms of the element bind to form dioxygen.",
-    "In 1888 he moved to New York, where he set up a laboratory of his own. He held many patents.",
-    "Packet switching contrasts with another principal networking paradigm, circuit switching, a method\nwhich allocates dedicated network bandwidth specifically for each session.",
-    "Construction began in the year 1902 and ended eleven years later because money had run out.\n",
-]
+TEXTS = """\
+The Normans were the people who in the tenth and eleventh centuries gave their name to Normandy, a
+region in France. They were descended from Norse raiders.
+
+Paris.
+
+The documents do not answer that.
+
+The Rhine rises in the Swiss canton of Graubünden and flows mainly in a northerly direction
+through Germany and the Netherlands, emptying into the North Sea.
+
+Oxygen is a chemical element with symbol O and atomic number eight, and at standard temperature
+and pressure two atoms of the element bind to form dioxygen.
+
+In 1888 he moved to New York, where he set up a laboratory of his own. He held many patents.
+
+Packet switching contrasts with another principal networking paradigm, circuit switching, a method
+which allocates dedicated network bandwidth specifically for each session.
+
+Construction began in the year 1902 and ended eleven years later because money had run out.
+"""
 
 
 def memory_mb(pid: int) -> float:
@@ -65,7 +76,7 @@ def main() -> None:
         warm = time.perf_counter() - start
         cut, whole = [], []
         for _ in range(options.rounds):
-            for text in TEXTS:
+            for text in TEXTS.split("\n\n"):
                 cut.append(first_and_whole(speaker, speech_segments(text)))
                 whole.append(first_and_whole(speaker, [text]))
         assert speaker.pid is not None

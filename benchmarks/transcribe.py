@@ -143,7 +143,7 @@ def report(scores: dict[tuple[str, str], Score], threads: int) -> str:
     lines = [
         "# Speech recognition, Whisper tiny.en int8 on CTranslate2",
         "",
-        f"{datetime.now(UTC):%Y-%m-%d}, {threads} threads, 2 cores shared with other work: upper bounds.",
+        f"{datetime.now(UTC):%Y-%m-%d}, {threads} threads, 2 cores shared with others.",
         "",
         f"    python benchmarks/transcribe.py {' '.join(shown_arguments())}",
         "",
