@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import LiteralString, TypeAlias, TypeVar
 
@@ -27,9 +27,6 @@ Statement: TypeAlias = tuple[sql.Composed | sql.SQL, Mapping[str, object]]
 """A statement with its named parameters."""
 
 _T = TypeVar("_T")
-
-_EF_SEARCH = 80
-"""Candidates that an HNSW scan keeps; twice pgvector's default, since passages own several vectors."""
 
 _MAX_SCAN_TUPLES = 40_000
 """Vectors that an iterative scan visits at most before it gives up; twice pgvector's default."""
@@ -95,7 +92,6 @@ class Database:
             "role": role,
             "search_path": schemas,
             "application_name": "voicerag",
-            "hnsw.ef_search": str(_EF_SEARCH),
             "hnsw.iterative_scan": "relaxed_order",
             "hnsw.max_scan_tuples": str(_MAX_SCAN_TUPLES),
             "jit": "off",
@@ -128,20 +124,22 @@ class Database:
             self.dsn, autocommit=True, connect_timeout=max(2, round(self._connect_timeout))
         )
 
-    def read(self, *statements: Statement, hints: Sequence[str] = ()) -> list[list[Row]]:
+    def read(
+        self, *statements: Statement, settings: Mapping[str, str] | None = None
+    ) -> list[list[Row]]:
         """Run statements in one round trip and one transaction; give the rows of each.
 
         A connection that was lost is replaced, and the statements are sent once more.
 
         Args:
             statements: They must not write.
-            hints: Planner settings to turn off in this transaction.
+            settings: Server settings of this transaction.
         """
-        settings = self._settings({hint: "off" for hint in hints})
+        chosen = self._settings(settings or {})
 
         def run(connection: Connection) -> list[list[Row]]:
             with connection.pipeline():
-                connection.execute(*settings)
+                connection.execute(*chosen)
                 cursors = [connection.execute(query, values) for query, values in statements]
             return [cursor.fetchall() for cursor in cursors]
 

@@ -293,7 +293,7 @@ class EmbeddedPostgres:
         command = [str(programs / name), *arguments]
         account = self._account
         with (output or self.data_dir / "commands.log").open("wb") as log:
-            return subprocess.run(
+            return subprocess.run(  # noqa: S603 - a server program, no shell
                 command,
                 cwd=self.data_dir,
                 env={"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"},
@@ -370,7 +370,7 @@ def _short_path(data_dir: Path) -> Path:
 
 
 def _major(programs: Path, folder: Path) -> int:
-    version = subprocess.run(
+    version = subprocess.run(  # noqa: S603 - a server program, no shell
         [str(programs / "postgres"), "-V"], cwd=folder, capture_output=True, text=True, check=True
     ).stdout
     return int(version.split()[2].split(".")[0].rstrip("abcdefghijklmnopqrstuvwxyz"))

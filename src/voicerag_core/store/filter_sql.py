@@ -120,7 +120,7 @@ def _bind_json(value: object, bound: dict[str, object]) -> sql.Composable:
 def _joined(word: str, parts: Sequence[sql.Composable], empty: sql.Composable) -> sql.Composable:
     if not parts:
         return empty
-    return sql.SQL("({})").format(sql.SQL(word).join(parts))  # type: ignore[arg-type]
+    return sql.SQL("({})").format(sql.SQL(word).join(parts))
 
 
 def _negated(condition: sql.Composable) -> sql.Composable:

@@ -26,7 +26,7 @@ _LOCK_KEY = 0x766F6963655F7261
 """Key of the advisory lock that lets one migration run at a time: "voice_ra" in ASCII."""
 
 _OLDEST_EXTENSION = (0, 8)
-"""pgvector 0.8 brought iterative scans, without which a filtered index search gives too few rows."""
+"""pgvector 0.8 brought iterative scans; without them a filtered index search gives too few rows."""
 
 
 def migrate(dsn: str, *, timeout: float = 5.0) -> list[int]:
@@ -143,8 +143,8 @@ def _require_unicode(connection: psycopg.Connection[tuple[object, ...]], place: 
     row = connection.execute("SHOW server_encoding").fetchone()
     if row is None or row[0] != "UTF8":
         raise SchemaError(
-            f"{place} is encoded in {row[0] if row else 'an unknown way'}, and voicerag needs UTF8; "
-            "make the database with CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0"
+            f"{place} is encoded in {row[0] if row else 'an unknown way'}, and voicerag needs "
+            "UTF8; make the database with CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0"
         )
 
 

@@ -15,7 +15,7 @@ from psycopg import sql
 
 from voicerag_core.errors import EmbeddingMismatchError, StoreError
 from voicerag_core.filters import Filter
-from voicerag_core.store.connection import Connection, Database, Row, Statement
+from voicerag_core.store.connection import Connection, Database, Row
 from voicerag_core.store.faults import checked_dsn, redacted, translated
 from voicerag_core.store.filter_sql import compile_filter
 from voicerag_core.store.ingest import (
@@ -27,7 +27,12 @@ from voicerag_core.store.ingest import (
 )
 from voicerag_core.store.migrations import check_schema
 from voicerag_core.store.rows import halfvec_array
-from voicerag_core.store.search_sql import INDEX_HINTS, Collection, Query, search_statement
+from voicerag_core.store.search_sql import (
+    Collection,
+    Query,
+    search_settings,
+    search_statement,
+)
 from voicerag_core.store.statements import named
 from voicerag_core.types import Embedding, Embeddings, Hit, JSONValue, Leg, Passage
 
@@ -119,7 +124,9 @@ class PgVectorStore:
             with translated(dsn), database.connect() as connection:
                 check_schema(connection, place)
             if not read_only:
-                _make_collection(database, collection, tenant, model_id, dim, language)
+                _make_collection(
+                    database, collection, model_id=model_id, dim=dim, language=language
+                )
             opened = _read_collection(database, collection, model_id, dim)
             if opened is None:
                 raise StoreError(
@@ -284,9 +291,13 @@ class PgVectorStore:
         """
         self._refresh()
         unit = np.full(self._collection.dim, self._collection.dim**-0.5, dtype=np.float32)
-        query, values = self._statement(Query(unit, None, 4), first=True)
-        explain = sql.SQL("EXPLAIN {}").format(query)
-        (rows,) = self._database.read((explain, values))
+        query = Query(unit, None, 4)
+        fetch = self._fetch(query)
+        statement, values = search_statement(self._collection, query, fetch)
+        (rows,) = self._database.read(
+            (sql.SQL("EXPLAIN {}").format(statement), values),
+            settings=search_settings(query, fetch),
+        )
         plan = "\n".join(str(row[0]) for row in rows)
         name = f"vectors_hnsw_{self._collection.number}"
         return {
@@ -365,19 +376,25 @@ class PgVectorStore:
             )
 
     def _ask(self, queries: Sequence[Query], *, first: bool, wider: int = 1) -> list[list[Row]]:
-        hints = INDEX_HINTS if first and self._collection.indexed and queries[0].where else ()
-        return self._database.read(
-            *(self._statement(query, first=first, wider=wider) for query in queries), hints=hints
+        fetches = [self._fetch(query, wider) if first else None for query in queries]
+        answers = self._database.read(
+            *(
+                search_statement(self._collection, query, fetch)
+                for query, fetch in zip(queries, fetches, strict=True)
+            ),
+            settings=search_settings(queries[0], fetches[0]),
         )
+        if answers[0][0][8] != self._collection.vectors:
+            self._refresh()  # another process wrote, or built the index
+        return answers
 
-    def _statement(self, query: Query, *, first: bool, wider: int = 1) -> Statement:
-        """Compose a search by the index if there is one; later looks go wider, the last is exact."""
+    def _fetch(self, query: Query, wider: int = 1) -> int | None:
+        """Say how many vectors to take from the index, or None for an exact scan."""
         here = self._collection
-        fetch = None
-        if first and here.indexed and query.embedding is not None:
-            each = -(-here.vectors // max(here.passages, 1))
-            fetch = query.depth * (1 if each == 1 else 2 * each) * wider
-        return search_statement(here, query, fetch)
+        if not here.indexed or query.embedding is None:
+            return None
+        each = -(-here.vectors // max(here.passages, 1))
+        return query.depth * (1 if each == 1 else 2 * each) * wider
 
     def _short(self, query: Query, rows: Sequence[Row]) -> bool:
         """Tell whether the index gave too few passages because few owned many of the vectors."""
@@ -422,15 +439,19 @@ class PgVectorStore:
 
 
 def _make_collection(
-    database: Database, name: str, tenant: str, model_id: str, dim: int, language: str
+    database: Database, name: str, *, model_id: str, dim: int, language: str
 ) -> None:
-    if not name or not tenant or not model_id:
+    if not name or not database.tenant or not model_id:
         raise StoreError("collection, tenant and model_id are names; none of them may be empty")
     if not 1 <= dim <= _WIDEST:
         raise StoreError(f"a halfvec has 1 to {_WIDEST} elements; dim is {dim}")
     values = {
-        "tenant": tenant, "name": name, "model_id": model_id, "dim": dim, "language": language,
-    }  # fmt: skip
+        "tenant": database.tenant,
+        "name": name,
+        "model_id": model_id,
+        "dim": dim,
+        "language": language,
+    }
 
     def make(connection: Connection) -> None:
         known = connection.execute(
@@ -441,8 +462,8 @@ def _make_collection(
         configuration = "SELECT FROM pg_ts_config WHERE cfgname = %(language)s::text"
         if not connection.execute(configuration, values).rowcount:
             raise StoreError(
-                f"Postgres has no text search configuration {language!r}; use one that "
-                "`SELECT cfgname FROM pg_ts_config` lists, such as 'english' or 'simple'"
+                f"Postgres has no text search configuration {language!r}; choose one that psql "
+                "lists under \\dF, such as 'english' or 'simple'"
             )
         connection.execute(
             "INSERT INTO voicerag.collections (tenant, name, model_id, dim, language) VALUES "

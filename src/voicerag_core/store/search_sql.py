@@ -22,7 +22,7 @@ from voicerag_core.store.rows import halfvec
 from voicerag_core.store.words import searchable
 from voicerag_core.types import Embedding
 
-__all__ = ["INDEX_HINTS", "Collection", "Query", "search_statement"]
+__all__ = ["Collection", "Query", "search_settings", "search_statement"]
 
 RANK_CONSTANT = 60
 """Source: Cormack, Clarke and Büttcher, Reciprocal Rank Fusion, SIGIR 2009, section 2 (k = 60)."""
@@ -34,13 +34,18 @@ WORD_CANDIDATES = 1000
 """Passages that the words leg weighs at most; the question's rarest words are taken until their
 passages add up to this, so that common words cost nothing."""
 
-EXACT_PASSAGES = 5000
-"""Up to so many passages that pass a filter are compared one by one, even where there is an index:
-measured at 50,000 x 384 as fast as the index, and exact."""
+EXACT_PASSAGES = 2000
+"""Up to so many passages that pass a filter are compared one by one even where there is an index,
+which takes a few milliseconds and is exact."""
 
-INDEX_HINTS = ("enable_seqscan", "enable_hashjoin", "enable_sort")
-"""Planner settings turned off where a filter meets the index: the planner's guess at how many
-passages match is too rough to let it give the index up."""
+EF_SEARCH = 40
+"""Candidates that an index scan keeps at least. Source: pgvector 0.8.6, README, "HNSW"."""
+
+_MOST_EF_SEARCH = 1000
+
+_NO_OTHER_PLAN = {"enable_seqscan": "off", "enable_hashjoin": "off", "enable_sort": "off"}
+"""Where a filter meets the index, the planner's guess at how many passages match is too rough to
+let it give the index up."""
 
 _QUESTION_CHARACTERS = 10_000
 
@@ -92,12 +97,22 @@ class Query:
         return self.limit if self.text is None else max(self.limit, FUSION_DEPTH)
 
 
+def search_settings(query: Query, fetch: int | None) -> dict[str, str]:
+    """Give the server settings that a search runs under; `fetch` is that of its statement."""
+    if fetch is None:
+        return {}
+    candidates = min(max(EF_SEARCH, 2 * fetch), _MOST_EF_SEARCH)
+    planner = {} if query.where is None else _NO_OTHER_PLAN
+    return {"hnsw.ef_search": str(candidates), **planner}
+
+
 def search_statement(collection: Collection, query: Query, fetch: int | None) -> Statement:
     """Compose the statement of one search.
 
-    Its rows are (id, text, metadata, score, legs, vector or null, nearest, complete), of which the
-    first six are null in the single row of a search that found nothing; `nearest` counts the
-    passages of the vector leg, and `complete` says that an exact scan found them.
+    Its rows are (id, text, metadata, score, legs, vector or null, nearest, complete, vectors), of
+    which the first six are null in the single row of a search that found nothing; `nearest` counts
+    the passages of the vector leg, `complete` says that an exact scan found them, and `vectors` is
+    the size of the collection now, or null when there is none any more.
 
     Args:
         collection: Where to search.
@@ -277,9 +292,10 @@ def _answer(query: Query, names: dict[str, sql.Composable]) -> sql.Composable:
             "(SELECT yes FROM complete) AS complete"
         )
     return sql.SQL(
-        "SELECT h.id, h.body, h.metadata, h.score, h.legs, {vector}, s.nearest, s.complete "
+        "SELECT h.id, h.body, h.metadata, h.score, h.legs, {vector}, s.nearest, s.complete, "
+        "(SELECT vectors FROM voicerag.collections WHERE id = {n}) "
         "FROM ({state}) s LEFT JOIN LATERAL ("
-        "SELECT p.id, p.body, p.metadata, f.score, f.legs, f.passage "
-        "FROM found f JOIN voicerag.tenant_passages p ON p.pid = f.passage AND p.collection_id = {n}"
-        " ORDER BY f.score DESC, p.id LIMIT %(limit)s) h ON true ORDER BY h.score DESC, h.id"
+        "SELECT p.id, p.body, p.metadata, f.score, f.legs, f.passage FROM found f "
+        "JOIN voicerag.tenant_passages p ON p.pid = f.passage AND p.collection_id = {n} "
+        "ORDER BY f.score DESC, p.id LIMIT %(limit)s) h ON true ORDER BY h.score DESC, h.id"
     ).format(vector=vector, state=state, **names)

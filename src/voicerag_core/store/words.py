@@ -8,6 +8,7 @@ so a search for one character alone finds nothing.
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 
 __all__ = ["searchable"]
 
@@ -26,4 +27,4 @@ def _pairs(run: re.Match[str]) -> str:
     characters = run.group()
     if len(characters) == 1:
         return f" {characters} "
-    return " " + " ".join(map("".join, zip(characters, characters[1:], strict=False))) + " "
+    return " " + " ".join(map("".join, pairwise(characters))) + " "
