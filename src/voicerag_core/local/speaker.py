@@ -258,7 +258,8 @@ class _Piper:
         except OSError as error:
             self._remove_folder()
             raise ModelError(f"Piper cannot be started: {error}") from error
-        self._lock = threading.Lock()
+        # Reentrant, for the garbage collector may close this process from any thread at any point.
+        self._lock = threading.RLock()
         self._pending: collections.deque[_Request] = collections.deque()
         self._started = False
         self._ended = False
@@ -307,7 +308,7 @@ class _Piper:
             self._process.wait()
         if self._reader is not threading.current_thread():
             self._reader.join()
-        _stream(self._process.stderr).close()
+            _stream(self._process.stderr).close()
         self._remove_folder()
 
     def _read(self) -> None:
