@@ -414,7 +414,7 @@ class PassageStoreContract:
             "' & | ! : * ( <->",
             "\\'",
             "qq\0zz",
-            "%s %(x)s {}",
+            "%% %(zz)d {}",
             "é" * 5000,
             "你",
         ):
