@@ -28,7 +28,7 @@ from typing import IO, Self
 import numpy as np
 
 from voicerag_core.errors import CheckpointError, GenerationError, MissingExtraError, ModelError
-from voicerag_core.local.segments import MAX_CHARACTERS, speakable, speech_segments
+from voicerag_core.local.segments import bounded, speakable
 from voicerag_core.local.weights import weight_path
 from voicerag_core.types import Audio
 
@@ -99,17 +99,17 @@ class PiperSpeaker:
             MissingExtraError: Piper or the voice is not installed.
             ModelError: Piper cannot be started, or died twice.
         """
-        line = speakable(text)
-        if not line:
+        spoken = list(self.stream([text]))
+        if not spoken:
             raise GenerationError(
                 f"there is nothing to speak in {text[:40]!r}; give text with letters or digits"
             )
-        pieces = [line] if len(line) <= MAX_CHARACTERS else speech_segments(line)
-        spoken = list(self.stream(pieces))
         return sum(spoken[1:], spoken[0])
 
     def stream(self, sentences: Iterable[str]) -> Iterator[Audio]:
-        """Speak sentences one by one; what cannot be spoken is left out.
+        """Speak sentences one by one; what cannot be spoken is left out, what is long is cut.
+
+        A sentence of more than `voicerag_core.local.segments.MAX_CHARACTERS` gives several pieces.
 
         A list or tuple is spoken one sentence ahead of the listener. From any other iterable the
         next sentence is taken only when its sound is asked for, since it may not be known yet.
@@ -121,7 +121,9 @@ class PiperSpeaker:
             MissingExtraError: Piper or the voice is not installed.
             ModelError: Piper cannot be started, or died twice over one sentence.
         """
-        lines = (line for line in map(speakable, sentences) if line)
+        if isinstance(sentences, str):
+            sentences = [sentences]
+        lines = (piece for sentence in sentences for piece in bounded(speakable(sentence)))
         ahead = 1 if isinstance(sentences, Sequence) else 0
         requests: collections.deque[_Request] = collections.deque()
         try:
