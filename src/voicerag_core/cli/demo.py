@@ -61,7 +61,7 @@ def demo(
     with ExitStack() as stack:
         rag = stack.enter_context(open_voicerag(settings))
         if settings.database_url is None and not (settings.data_dir / "postgres").exists():
-            typer.echo(f"making a Postgres database in {settings.data_dir}", err=True)
+            typer.echo(f"first run: making a database in {settings.data_dir}", err=True)
         seconds = {"load": load(rag, question)}
         start = time.perf_counter()
         with index_progress() as on_progress:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
 import typer
@@ -43,14 +43,9 @@ def stderr() -> Console:
 
 
 def status_line(text: str) -> AbstractContextManager[object]:
-    """Show that something is being done, on a terminal with a sign of life."""
+    """Show on a terminal that something is being done."""
     console = stderr()
-    if console.is_terminal:
-        return console.status(text)
-    typer.echo(f"{text} ...", err=True)
-    from contextlib import nullcontext
-
-    return nullcontext()
+    return console.status(text) if console.is_terminal else nullcontext()
 
 
 def say(label: str, text: str) -> None:

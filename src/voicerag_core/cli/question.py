@@ -76,7 +76,8 @@ def given_question(audio: str | None, text: str | None, *, max_seconds: float) -
     """Read the question that the options name; None when the microphone is meant.
 
     Raises:
-        AudioError: The file is not sound that can be used.
+        AudioError: The file is not sound that can be used, or there is no microphone.
+        MissingExtraError: The microphone is meant and the extra ``audio`` is not installed.
     """
     if audio is not None and text is not None:
         raise typer.BadParameter("give --audio or --text, not both")
@@ -85,6 +86,9 @@ def given_question(audio: str | None, text: str | None, *, max_seconds: float) -
             raise typer.BadParameter("the question is empty", param_hint="--text")
         return text
     if audio is None:
+        from voicerag_core.cli.sound import find_microphone
+
+        find_microphone()  # before anything is loaded in vain
         return None
     from voicerag_core.audio import read_audio
 

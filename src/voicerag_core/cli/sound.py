@@ -28,6 +28,7 @@ __all__ = [
     "Sink",
     "WavFile",
     "devices",
+    "find_microphone",
     "open_player",
     "record",
     "wav_file",
@@ -76,6 +77,20 @@ class EndOfSpeech:
         return self.spoken and self.quiet >= QUIET_SECONDS
 
 
+def find_microphone() -> int:
+    """Give the rate in Hz of the default microphone.
+
+    Raises:
+        MissingExtraError: The extra ``audio`` is not installed.
+        AudioError: There is no microphone, or PortAudio is not installed.
+    """
+    sounddevice = _sounddevice("the microphone (--audio FILE and --text need none)")
+    try:
+        return int(sounddevice.query_devices(kind="input")["default_samplerate"])
+    except (sounddevice.PortAudioError, ValueError) as error:
+        raise _no_microphone(error) from error
+
+
 def record(max_seconds: float) -> Audio:
     """Record a question from the microphone, until silence follows speech or Enter is pressed.
 
@@ -83,21 +98,19 @@ def record(max_seconds: float) -> Audio:
         MissingExtraError: The extra ``audio`` is not installed.
         AudioError: There is no microphone, or it cannot be used.
     """
-    sounddevice = _sounddevice("the microphone (--audio FILE and --text need none)")
+    rate = find_microphone()
+    sounddevice = _sounddevice("the microphone")
     blocks: queue.SimpleQueue[Samples] = queue.SimpleQueue()
 
     def take(block: Samples, frames: int, times: object, status: object) -> None:
         blocks.put(block[:, 0].copy())
 
     try:
-        rate = int(sounddevice.query_devices(kind="input")["default_samplerate"])
         stream = sounddevice.InputStream(
             rate, round(BLOCK_SECONDS * rate), channels=1, dtype="float32", callback=take
         )
     except (sounddevice.PortAudioError, ValueError) as error:
-        raise AudioError(
-            f"no microphone can be used ({error}); plug one in, or give --audio FILE or --text"
-        ) from error
+        raise _no_microphone(error) from error
     taken: list[Samples] = []
     listening = EndOfSpeech()
     deadline = time.monotonic() + max_seconds
@@ -277,6 +290,12 @@ def _sounddevice(needed_for: str) -> Any:  # noqa: ANN401 - a library without ty
             "install it, on Debian and Ubuntu: apt install libportaudio2"
         ) from error
     return sounddevice
+
+
+def _no_microphone(error: Exception) -> AudioError:
+    return AudioError(
+        f"no microphone can be used ({error}); plug one in, or give --audio FILE or --text"
+    )
 
 
 def _enter_pressed() -> bool:
