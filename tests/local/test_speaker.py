@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 
 from voicerag_core.errors import CheckpointError, GenerationError, MissingExtraError, ModelError
-from voicerag_core.local import speaker as speaker_module
+from voicerag_core.local import piper_process
 from voicerag_core.local.speaker import PiperSpeaker
 from voicerag_core.local.weights import weight_folder
 
@@ -38,7 +38,7 @@ def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Let speech folders be made where nobody else makes any."""
     folder = tmp_path / "memory"
     folder.mkdir()
-    monkeypatch.setattr(speaker_module, "MEMORY_FOLDER", folder)
+    monkeypatch.setattr(piper_process, "MEMORY_FOLDER", folder)
     return folder
 
 
@@ -306,8 +306,8 @@ def weight_folder_path() -> Path:
 
 PROGRAM = """
 import sys, pathlib, time
-from voicerag_core.local import speaker
-speaker.MEMORY_FOLDER = pathlib.Path(sys.argv[1])
+from voicerag_core.local import piper_process, speaker
+piper_process.MEMORY_FOLDER = pathlib.Path(sys.argv[1])
 one = speaker.PiperSpeaker()
 one.warm()
 print(one.pid, flush=True)
