@@ -42,6 +42,12 @@ def dsn(server: str) -> str:
 
 
 @pytest.fixture
+def fresh(server: str) -> str:
+    """A database without the schema, for one test."""
+    return new_database(server)
+
+
+@pytest.fixture
 def tenant() -> str:
     """A name that no other test has."""
     return f"tenant-{next(_number)}"
