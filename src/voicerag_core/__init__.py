@@ -49,12 +49,16 @@ from voicerag_core.types import (
 
 if TYPE_CHECKING:
     from voicerag_core.assembly import open_voicerag
+    from voicerag_core.ingest import FileProgress, FileReport, index_files
     from voicerag_core.settings import Settings, load_settings
     from voicerag_core.store import PgVectorStore
 
 _LAZY = {
+    "FileProgress": "voicerag_core.ingest",
+    "FileReport": "voicerag_core.ingest",
     "PgVectorStore": "voicerag_core.store",
     "Settings": "voicerag_core.settings",
+    "index_files": "voicerag_core.ingest",
     "load_settings": "voicerag_core.settings",
     "open_voicerag": "voicerag_core.assembly",
 }
@@ -75,6 +79,8 @@ __all__ = [
     "Embedding",
     "EmbeddingMismatchError",
     "Embeddings",
+    "FileProgress",
+    "FileReport",
     "FilterError",
     "GenerationError",
     "Hit",
@@ -101,6 +107,7 @@ __all__ = [
     "VoiceRAGError",
     "check_audio",
     "chunk_document",
+    "index_files",
     "load_settings",
     "maximal_marginal_relevance",
     "open_voicerag",

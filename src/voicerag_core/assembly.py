@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,7 +20,7 @@ from voicerag_core.settings import Settings, load_settings
 from voicerag_core.types import Embedding, Embeddings, Hit, Passage
 
 if TYPE_CHECKING:
-    from voicerag_core.local.chat import ChatModel
+    from voicerag_core.local.chat import ChatFunction
     from voicerag_core.store import PgVectorStore
 
 __all__ = ["LazyStore", "OpenedVoiceRAG", "open_database", "open_voicerag"]
@@ -119,30 +120,33 @@ class LazyStore:
 class OpenedVoiceRAG(VoiceRAG):
     """A `VoiceRAG` whose parts were assembled from settings and load when they are first used."""
 
-    def warm(self, *, models: bool = True, speech: bool = True) -> None:
+    _loads: Mapping[str, Callable[[], object]] = MappingProxyType({})
+
+    def warm(self, *, models: bool = True, hearing: bool = True, speech: bool = True) -> None:
         """Load now what later calls need, side by side.
 
         Args:
-            models: The embedder and the transcriber, not the store alone.
+            models: The models, not the store alone.
+            hearing: The transcriber too.
             speech: The answering voice too.
 
         Raises:
-            VoiceRAGError: The first part that could not be loaded, in that order.
+            VoiceRAGError: The first part that could not be loaded, the store before the models.
         """
-        parts: list[object] = [self.store]
-        if models:
-            parts += [self.embedder, self.transcriber]
-        if models and speech:
-            parts.append(self.model)
-        loads = [part.warm for part in parts if hasattr(part, "warm")]
-        with ThreadPoolExecutor(len(loads)) as threads:
-            for load in [threads.submit(load) for load in loads]:
-                load.result()
+        unwanted = set() if models else {"embedder", "language"}
+        if not models or not hearing:
+            unwanted.add("transcriber")
+        if not models or not speech:
+            unwanted.add("speaker")
+        loads = [load for part, load in self._loads.items() if part not in unwanted]
+        with ThreadPoolExecutor(max(1, len(loads))) as threads:
+            for done in [threads.submit(load) for load in loads]:
+                done.result()
 
 
 @contextmanager
 def open_voicerag(
-    settings: Settings | None = None, *, chat: ChatModel | None = None, read_only: bool = False
+    settings: Settings | None = None, *, chat: ChatFunction | None = None, read_only: bool = False
 ) -> Iterator[OpenedVoiceRAG]:
     """Assemble the stack that the settings name, and close it at the end of the ``with`` block.
 
@@ -158,6 +162,8 @@ def open_voicerag(
         ConfigError: The settings contradict each other.
     """
     chosen = load_settings() if settings is None else settings
+    from voicerag_core.local import language
+    from voicerag_core.local.chat import ChatReader
     from voicerag_core.local.minilm import MiniLMEmbedder
     from voicerag_core.local.model import LocalVoiceModel
     from voicerag_core.local.reader import Reader
@@ -169,11 +175,12 @@ def open_voicerag(
         transcriber = WhisperTranscriber(threads=chosen.threads, data_dir=weights)
         embedder = MiniLMEmbedder(transcriber, threads=chosen.threads)
         speaker = stack.enter_context(PiperSpeaker(data_dir=weights)) if chosen.speak else None
-        model = LocalVoiceModel(Reader(embedder) if chat is None else chat, speaker, transcriber)
+        reader = Reader(embedder) if chat is None else ChatReader(chat)
+        model = LocalVoiceModel(reader, speaker, transcriber)
         store = LazyStore(
             lambda: stack.enter_context(_open_store(chosen, embedder, read_only=read_only))
         )
-        yield OpenedVoiceRAG(
+        rag = OpenedVoiceRAG(
             embedder,
             store,
             model,
@@ -183,6 +190,14 @@ def open_voicerag(
             sentence_vectors=chosen.sentence_vectors,
             max_question_seconds=chosen.max_question_seconds,
         )
+        rag._loads = {
+            "store": store.warm,
+            "embedder": embedder.warm,
+            "transcriber": transcriber.load,
+            "language": language.warm,
+            **({} if speaker is None else {"speaker": speaker.warm}),
+        }
+        yield rag
 
 
 @contextmanager

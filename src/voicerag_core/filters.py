@@ -4,8 +4,9 @@ A filter is a tree of the nodes below. What it means is defined here once, by `m
 compiler of the store is tested to agree with it.
 
 Rules: a key names a top-level entry of the metadata. Equality is that of JSON (1 equals 1.0, true
-does not equal 1, null equals null). Order compares numbers with numbers and strings with strings,
-by code point; any other pair is neither less nor greater. A comparison with an absent key is false,
+does not equal 1, null equals null). Numbers are compared as the decimals that JSON writes, so 0.1
+is one tenth. Order compares numbers with numbers and strings with strings, by code point; any other
+pair is neither less nor greater. A comparison with an absent key is false,
 and `Ne`, `NotIn` and `Not` are the plain negation of their counterpart, so they hold for it.
 """
 
@@ -15,6 +16,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import TypeAlias, assert_never
 
 from voicerag_core.errors import FilterError
@@ -50,20 +52,28 @@ def _checked(key: str, *values: object) -> None:
     """Refuse keys and values that JSON in Postgres cannot hold."""
     if not isinstance(key, str) or not key:
         raise FilterError(f"a filter names a metadata key as a non-empty str, not {key!r}")
-    if "\0" in key:
-        raise FilterError(f"the filter key {key!r} holds a NUL character, which JSON refuses")
+    _checked_text(key, key)
     for value in values:
         if value is not None and not isinstance(value, str | int | float | bool):
             raise FilterError(
                 f"the filter on {key!r} compares with str, int, float, bool or None, "
                 f"not {type(value).__name__} {value!r}"
             )
-        if isinstance(value, str) and "\0" in value:
-            raise FilterError(f"the filter on {key!r} holds a NUL character, which JSON refuses")
+        if isinstance(value, str):
+            _checked_text(key, value)
         if isinstance(value, float) and not math.isfinite(value):
             raise FilterError(
                 f"the filter on {key!r} compares with {value}, which JSON cannot hold"
             )
+
+
+def _checked_text(key: str, text: str) -> None:
+    if "\0" in text:
+        raise FilterError(f"the filter on {key!r} holds a NUL character, which JSON refuses")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise FilterError(f"the filter on {key!r} holds half a character: {error}") from error
 
 
 def _checked_order(key: str, value: object) -> None:
@@ -220,6 +230,7 @@ class Like:
     """The entry is a string that the pattern matches whole.
 
     `%` stands for any characters, `_` for one, and a backslash takes the next character as it is.
+    Ignoring case compares the lower case of each character, as Unicode maps it one to one.
     """
 
     key: str
@@ -302,21 +313,24 @@ def matches(node: Filter, metadata: Mapping[str, JSONValue]) -> bool:  # noqa: C
         case AllOf(_, values):
             return isinstance(entry, list) and all(_holds(entry, value) for value in values)
         case Like(_, pattern, ignore_case):
-            flags = re.DOTALL | (re.IGNORECASE if ignore_case else 0)
-            return isinstance(entry, str) and bool(
-                re.fullmatch(_like_to_regex(pattern), entry, flags)
-            )
+            if not isinstance(entry, str):
+                return False
+            if ignore_case:
+                entry, pattern = _lower_case(entry), _lower_case(pattern)
+            return bool(re.fullmatch(_like_to_regex(pattern), entry, re.DOTALL))
         case _:
             assert_never(node)
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+def _decimal(number: float) -> Decimal:
+    return Decimal(repr(number))
 
 
 def _equal(entry: object, value: Scalar) -> bool:
-    if _is_number(entry) and _is_number(value):
-        return entry == value
+    if isinstance(entry, bool) or isinstance(value, bool):
+        return entry is value
+    if isinstance(entry, int | float) and isinstance(value, int | float):
+        return _decimal(entry) == _decimal(value)
     return type(entry) is type(value) and entry == value
 
 
@@ -324,13 +338,15 @@ def _order(entry: object, value: str | int | float) -> int | None:
     """Give -1, 0 or 1, or None when the two have no order."""
     if isinstance(entry, str) and isinstance(value, str):
         return (entry > value) - (entry < value)
-    if (
-        isinstance(entry, int | float)
-        and isinstance(value, int | float)
-        and not isinstance(entry, bool)
-    ):
-        return (entry > value) - (entry < value)
-    return None
+    if isinstance(entry, bool) or not isinstance(entry, int | float) or isinstance(value, str):
+        return None
+    left, right = _decimal(entry), _decimal(value)
+    return (left > right) - (left < right)
+
+
+def _lower_case(text: str) -> str:
+    """Map each character alone; only U+0130 has more than one character as its full mapping."""
+    return "".join("i" if character == "\u0130" else character.lower() for character in text)
 
 
 def _holds(entry: object, value: Scalar) -> bool:

@@ -165,10 +165,12 @@ def measure(
 
 
 def _stem(word: str) -> str:
+    """Take off one ending and then a last "e": "invaded", "invades" and "invade" are one word."""
     for ending in ("ing", "edly", "ed", "es", "s", "ly"):
         if word.endswith(ending) and len(word) - len(ending) >= LEAST_STEM:
-            return word[: -len(ending)]
-    return word
+            word = word.removesuffix(ending)
+            break
+    return word.removesuffix("e") if len(word) > LEAST_STEM else word
 
 
 def _word_weights(asked: Sequence[str], sentences: Sequence[Candidate]) -> dict[str, float]:

@@ -12,7 +12,7 @@ import unicodedata
 
 from voicerag_core.chunking import split_sentences
 
-__all__ = ["MAX_CHARACTERS", "speakable", "speech_segments"]
+__all__ = ["MAX_CHARACTERS", "bounded", "speakable", "speech_segments"]
 
 FIRST_WORDS = 10
 """Most words of the first piece, where a border allows: 3 to 4 seconds of speech."""
@@ -23,8 +23,9 @@ LEAST_WORDS = 3
 GROWTH = 3
 """How many times longer than the piece before it a piece may be, in words."""
 
-MAX_CHARACTERS = 240
-"""Longest piece in characters: bounds memory, and what still runs when a listener leaves."""
+MAX_CHARACTERS = 160
+"""Longest piece in characters, about 10 s: bounds what still runs when a listener leaves, and
+Piper's memory, which grows with its longest piece (PSS 290 MB at 160 characters, 365 at 240)."""
 
 _CLAUSE_END = re.compile(r"[,;:)\]\u2014\u2013\uff0c\uff1b\uff1a\u3001][\"'\u201d\u2019]*$")
 _CLAUSE_WORDS = (
@@ -73,7 +74,20 @@ def speech_segments(text: str) -> list[str]:
             pieces.append(" ".join(words[:length]))
             words = words[length:]
             limit = max(limit, GROWTH * length)
-    return [piece for part in pieces for piece in _bounded(part)]
+    return [piece for part in pieces for piece in bounded(part)]
+
+
+def bounded(line: str) -> list[str]:
+    """Cut a line into pieces of at most `MAX_CHARACTERS`, at a clause border or blank that fits."""
+    parts = []
+    while len(line) > MAX_CHARACTERS:
+        head = line[:MAX_CHARACTERS]
+        borders = [match.end() for match in re.finditer(r"[,;:](?= )", head)]
+        cut = max([end for end in borders if end > MAX_CHARACTERS // 2], default=0)
+        cut = cut or max(head.rfind(" "), 0) or MAX_CHARACTERS
+        parts.append(line[:cut].strip())
+        line = line[cut:].strip()
+    return [part for part in [*parts, line] if speakable(part)]
 
 
 def _cut(words: list[str], limit: int) -> int:
@@ -100,16 +114,3 @@ def _lists(words: list[str]) -> bool:
 def _hangs(word: str) -> bool:
     """Say whether a piece must not end with this word."""
     return any(opener.fullmatch(word) for opener in _OPENERS)
-
-
-def _bounded(piece: str) -> list[str]:
-    """Cut what is too long for one line, at the last border or blank that fits."""
-    parts = []
-    while len(piece) > MAX_CHARACTERS:
-        head = piece[:MAX_CHARACTERS]
-        borders = [match.end() for match in re.finditer(r"[,;:](?= )", head)]
-        cut = max([end for end in borders if end > MAX_CHARACTERS // 2], default=0)
-        cut = cut or max(head.rfind(" "), 0) or MAX_CHARACTERS
-        parts.append(piece[:cut].strip())
-        piece = piece[cut:].strip()
-    return [part for part in [*parts, piece] if speakable(part)]

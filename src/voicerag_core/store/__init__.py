@@ -1,7 +1,25 @@
 """The passage store on Postgres with pgvector, and the embedded server it can run on."""
 
+from voicerag_core.store.admin import (
+    CollectionInfo,
+    DatabaseStatus,
+    list_collections,
+    reset,
+    status,
+)
 from voicerag_core.store.embedded import EmbeddedPostgres
 from voicerag_core.store.migrations import migrate
-from voicerag_core.store.pgvector import PgVectorStore
+from voicerag_core.store.pgvector import INDEX_FROM, IndexInfo, PgVectorStore
 
-__all__ = ["EmbeddedPostgres", "PgVectorStore", "migrate"]
+__all__ = [
+    "INDEX_FROM",
+    "CollectionInfo",
+    "DatabaseStatus",
+    "EmbeddedPostgres",
+    "IndexInfo",
+    "PgVectorStore",
+    "list_collections",
+    "migrate",
+    "reset",
+    "status",
+]

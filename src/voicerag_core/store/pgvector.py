@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Final, cast
 
@@ -36,7 +36,7 @@ from voicerag_core.store.search_sql import (
 from voicerag_core.store.statements import named
 from voicerag_core.types import Embedding, Embeddings, Hit, JSONValue, Leg, Passage
 
-__all__ = ["INDEX_FROM", "PgVectorStore"]
+__all__ = ["INDEX_FROM", "IndexInfo", "PgVectorStore"]
 
 INDEX_FROM: Final = 20_000
 """Vectors from which a collection gets an HNSW index; below, comparing all is fast and exact."""
@@ -48,6 +48,25 @@ _WIDER = 8
 """How many times more vectors a second look into the index takes."""
 
 _logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class IndexInfo:
+    """How a search of a collection runs.
+
+    Args:
+        index: The HNSW index that the planner uses, or None when it compares all vectors.
+        built: Whether the collection has an index; the planner leaves one of few rows unused.
+        passages: How many the collection holds.
+        vectors: How many vectors those own.
+        plan: The planner's own words.
+    """
+
+    index: str | None
+    built: bool
+    passages: int
+    vectors: int
+    plan: str
 
 
 class PgVectorStore:
@@ -283,12 +302,8 @@ class PgVectorStore:
         self._refresh()
         return built
 
-    def index_info(self) -> dict[str, object]:
-        """Say how a search of this collection runs, by asking the planner.
-
-        Returns:
-            ``index`` (name, or None for an exact scan), ``passages``, ``vectors`` and ``plan``.
-        """
+    def index_info(self) -> IndexInfo:
+        """Say how a search of this collection runs, by asking the planner."""
         self._refresh()
         unit = np.full(self._collection.dim, self._collection.dim**-0.5, dtype=np.float32)
         query = Query(unit, None, 4)
@@ -300,12 +315,13 @@ class PgVectorStore:
         )
         plan = "\n".join(str(row[0]) for row in rows)
         name = f"vectors_hnsw_{self._collection.number}"
-        return {
-            "index": name if f"using {name}" in plan else None,
-            "passages": self._collection.passages,
-            "vectors": self._collection.vectors,
-            "plan": plan,
-        }
+        return IndexInfo(
+            index=name if f"using {name} on" in plan else None,
+            built=self._collection.indexed,
+            passages=self._collection.passages,
+            vectors=self._collection.vectors,
+            plan=plan,
+        )
 
     def _replace(self, connection: Connection, source: str, digest: str, batch: Batch) -> int:
         document = connection.execute(

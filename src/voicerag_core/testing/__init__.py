@@ -11,13 +11,21 @@ from voicerag_core.testing.models import (
     VoiceModelContract,
 )
 from voicerag_core.testing.speech import FakeSpeaker, FakeTranscriber, TranscriberContract
+from voicerag_core.testing.stores import (
+    DocumentStoreContract,
+    InMemoryStore,
+    PassageStoreContract,
+)
 
 __all__ = [
+    "DocumentStoreContract",
     "EmbedderContract",
     "FakeEmbedder",
     "FakeSpeaker",
     "FakeTranscriber",
     "FakeVoiceModel",
+    "InMemoryStore",
+    "PassageStoreContract",
     "TranscriberContract",
     "VoiceModelContract",
 ]

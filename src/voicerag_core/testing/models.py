@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -268,6 +269,9 @@ class VoiceModelContract:
             close = getattr(pieces, "close", None)
             assert close is not None, "the iterator of an answer can be closed"
             close()
+        patience = time.monotonic() + 10
+        while threading.active_count() > threads and time.monotonic() < patience:
+            time.sleep(0.05)
         assert threading.active_count() <= threads
         again = sum(model.respond(question, passages, sampling=Sampling(seed=0)), Answer())
         assert again.text == whole.text

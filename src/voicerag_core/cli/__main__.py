@@ -1,0 +1,5 @@
+"""``python -m voicerag_core.cli``."""
+
+from voicerag_core.cli import main
+
+main()

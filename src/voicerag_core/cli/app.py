@@ -1,0 +1,104 @@
+"""The command tree."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from voicerag_core.cli import ask, database, demo, doctor, download, index, speech
+from voicerag_core.cli.running import (
+    Collection,
+    DatabaseUrl,
+    DataDir,
+    Given,
+    Tenant,
+    Verbose,
+    command,
+)
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    name="voicerag",
+    help="Ask your documents by voice: answers in text and speech, with their sources.",
+    epilog="Start here:\n\nvoicerag demo\n\nvoicerag index ./docs\n\nvoicerag ask --audio q.wav",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"voicerag {version('voicerag-core')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    ctx: typer.Context,
+    *,
+    database_url: DatabaseUrl = None,
+    data_dir: DataDir = None,
+    collection: Collection = None,
+    tenant: Tenant = None,
+    verbose: Verbose = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show it.")
+    ] = False,
+) -> None:
+    """Keep the options that stand before the command."""
+    ctx.obj = Given(database_url, data_dir, collection, tenant, verbose)
+
+
+command(app, examples=("voicerag demo", "voicerag demo --out answer.wav --data-dir /tmp/try"))(
+    demo.demo
+)
+command(
+    app,
+    examples=(
+        "voicerag index ~/notes handbook.pdf",
+        "voicerag index faq.csv --text-column answer --collection faq",
+        "voicerag index ~/notes --dry-run",
+    ),
+)(index.index)
+command(
+    app,
+    examples=(
+        "voicerag ask --audio question.wav --out answer.wav",
+        'voicerag ask --text "Who may sign a contract?" --no-speech',
+        "arecord -f cd -d 5 | voicerag ask --audio - --json",
+    ),
+)(ask.ask)
+command(
+    app,
+    examples=(
+        'voicerag search --text "notice period" --limit 10',
+        "voicerag search --audio question.wav --where title=Handbook --json",
+    ),
+)(ask.search)
+command(app, examples=("voicerag transcribe meeting.wav", "voicerag transcribe *.flac --json"))(
+    speech.transcribe
+)
+command(
+    app, examples=('voicerag speak "Good morning." --out hello.wav', "voicerag speak - < text")
+)(speech.speak)
+command(app, examples=("voicerag doctor", "voicerag doctor --json"))(doctor.doctor)
+
+_db = typer.Typer(help="Look after the database.", no_args_is_help=True)
+app.add_typer(_db, name="db")
+command(_db, examples=("voicerag db status", "voicerag db status --json"))(database.status)
+command(_db, examples=("voicerag db migrate --database-url postgresql://me@db.example.com/kb",))(
+    database.migrate
+)
+command(_db, examples=("voicerag db reset --collection faq", "voicerag db reset --all --yes"))(
+    database.reset
+)
+
+_download = typer.Typer(help="Fetch weight files on request.", no_args_is_help=True)
+app.add_typer(_download, name="download")
+command(_download, examples=("voicerag download local",))(download.local)

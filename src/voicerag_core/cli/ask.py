@@ -1,0 +1,230 @@
+"""``voicerag ask`` and ``voicerag search``."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from functools import reduce
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from voicerag_core.cli.output import (
+    answer_values,
+    hit_values,
+    milliseconds,
+    say,
+    show_hits,
+    show_json,
+    show_timings,
+    status_line,
+)
+from voicerag_core.cli.question import (
+    AudioFile,
+    JsonOutput,
+    Limit,
+    MinScore,
+    StrategyName,
+    Text,
+    Where,
+    given_question,
+    metadata_filter,
+    recorded_question,
+    wav_name,
+)
+from voicerag_core.cli.running import Given
+from voicerag_core.cli.sound import Player, Sink, open_player, wav_file
+from voicerag_core.types import Answer, Question, Retrieved
+
+if TYPE_CHECKING:
+    from voicerag_core.assembly import OpenedVoiceRAG
+
+__all__ = ["ask", "load", "search", "show_answer", "timed"]
+
+Out = Annotated[
+    Path | None,
+    typer.Option("--out", metavar="FILE", show_default=False, help="Write the answer as WAV."),
+]
+
+
+def ask(
+    given: Given,
+    *,
+    audio: AudioFile = None,
+    text: Text = None,
+    out: Out = None,
+    stream: Annotated[
+        bool,
+        typer.Option(
+            "--stream/--no-stream",
+            help="Show and play the answer piece by piece, or at once when it is whole.",
+        ),
+    ] = True,
+    speech: Annotated[
+        bool, typer.Option("--speech/--no-speech", help="Answer aloud too, or in text alone.")
+    ] = True,
+    limit: Limit = None,
+    strategy: StrategyName = None,
+    min_score: MinScore = None,
+    where: Where = None,
+    json_output: JsonOutput = False,
+) -> None:
+    """Answer a spoken or typed question from the indexed documents, with sources.
+
+    Without --audio and --text the question is recorded from the microphone. The answer is played
+    where there is a loudspeaker, and written with --out.
+    """
+    if out is not None:
+        wav_name(out)
+        if not speech:
+            raise typer.BadParameter("--no-speech leaves nothing to write", param_hint="--out")
+    condition = metadata_filter(where)
+    settings = given.settings(strategy=strategy, limit=limit)
+    question = given_question(audio, text, max_seconds=settings.max_question_seconds)
+    from voicerag_core.assembly import open_voicerag
+
+    with ExitStack() as stack:
+        sinks: list[Sink] = []
+        player = None
+        if speech and settings.speak and not json_output:
+            player = stack.enter_context(open_player())
+        if player is not None:
+            sinks.append(player)
+        if out is not None:
+            sinks.append(stack.enter_context(wav_file(out)))
+        settings = settings.model_copy(update={"speak": bool(sinks) and settings.speak})
+        rag = stack.enter_context(open_voicerag(settings, read_only=True))
+        seconds = {"load": load(rag, question)}
+        if question is None:
+            question = recorded_question(settings.max_question_seconds)
+        start = time.perf_counter()
+        found = rag.retrieve(question, where=condition, min_score=min_score)
+        pieces = timed(rag.respond(question, found), start, seconds)
+        if json_output:
+            answer = _collected(pieces, sinks)
+            show_json(answer_values(_words(question, found), answer, {**answer.timings, **seconds}))
+        else:
+            answer = show_answer(question, found, pieces, sinks, stream=stream)
+            show_timings({**answer.timings, **seconds})
+        if out is not None and answer.audio is not None and not json_output:
+            say("sound", f"{out} ({answer.audio.seconds:.1f} s)")
+
+
+def search(
+    given: Given,
+    *,
+    audio: AudioFile = None,
+    text: Text = None,
+    limit: Limit = None,
+    strategy: StrategyName = None,
+    min_score: MinScore = None,
+    diversity: Annotated[
+        float,
+        typer.Option(
+            "--diversity", min=0, max=1, help="Above 0, prefer passages unlike one another."
+        ),
+    ] = 0.0,
+    where: Where = None,
+    json_output: JsonOutput = False,
+) -> None:
+    """Find the passages for a spoken or typed question, without an answer."""
+    condition = metadata_filter(where)
+    settings = given.settings(strategy=strategy, limit=limit, speak=False)
+    question = given_question(audio, text, max_seconds=settings.max_question_seconds)
+    from voicerag_core.assembly import open_voicerag
+
+    with open_voicerag(settings, read_only=True) as rag:
+        seconds = {"load": load(rag, question)}
+        if question is None:
+            question = recorded_question(settings.max_question_seconds)
+        found = rag.retrieve(question, where=condition, min_score=min_score, diversity=diversity)
+    timings = {**found.timings, **seconds}
+    if json_output:
+        show_json(
+            {
+                "question": _words(question, found),
+                "hits": [hit_values(hit) for hit in found.hits],
+                "timings_ms": milliseconds(timings),
+            }
+        )
+        return
+    if found.transcript is not None:
+        say("heard", found.transcript)
+    if not found.hits:
+        typer.echo("nothing was found", err=True)
+    show_hits(found.hits)
+    show_timings(timings)
+
+
+def load(rag: OpenedVoiceRAG, question: Question | None) -> float:
+    """Load what a question needs, all at once, and give the seconds that it took."""
+    start = time.perf_counter()
+    with status_line("loading models and database"):
+        rag.warm(hearing=not isinstance(question, str))
+    return time.perf_counter() - start
+
+
+def show_answer(
+    question: Question,
+    found: Retrieved,
+    pieces: Iterator[Answer],
+    sinks: list[Sink],
+    *,
+    stream: bool = True,
+) -> Answer:
+    """Print the question as heard, the answer, as it comes or at once, and its sources."""
+    if found.transcript is not None:
+        say("heard", found.transcript)
+    if stream:
+        answer = Answer()
+        for piece in pieces:
+            if piece.text and not answer.text:
+                typer.echo(typer.style(f"{'answer':<10}", bold=True), nl=False)
+            typer.echo(piece.text, nl=False)
+            _sound(piece, sinks)
+            answer += piece
+        typer.echo()
+    else:
+        answer = _collected(pieces, [])
+        _sound(answer, sinks)
+        say("answer", answer.text)
+    for sink in sinks:
+        if isinstance(sink, Player):
+            sink.finish()
+    if answer.hits:
+        typer.echo()
+        show_hits(answer.hits, answer.citations)
+        typer.echo()
+    return answer
+
+
+def _collected(pieces: Iterator[Answer], sinks: list[Sink]) -> Answer:
+    def add(answer: Answer, piece: Answer) -> Answer:
+        _sound(piece, sinks)
+        return answer + piece
+
+    return reduce(add, pieces, Answer())
+
+
+def _sound(piece: Answer, sinks: list[Sink]) -> None:
+    if piece.audio is not None:
+        for sink in sinks:
+            sink.write(piece.audio)
+
+
+def timed(pieces: Iterator[Answer], start: float, seconds: dict[str, float]) -> Iterator[Answer]:
+    """Pass the pieces on, and note when the first words and the first sound came."""
+    for piece in pieces:
+        now = time.perf_counter() - start
+        if piece.text:
+            seconds.setdefault("first_text", now)
+        if piece.audio is not None:
+            seconds.setdefault("first_sound", now)
+        yield piece
+    seconds["total"] = time.perf_counter() - start
+
+
+def _words(question: Question, found: Retrieved) -> str | None:
+    return question if isinstance(question, str) else found.transcript

@@ -1,0 +1,213 @@
+"""``voicerag db``, and what ``voicerag doctor`` says of the database."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from voicerag_core.cli.findings import Finding
+from voicerag_core.cli.output import say, show_json
+from voicerag_core.cli.question import JsonOutput
+from voicerag_core.cli.running import Given
+from voicerag_core.errors import StoreError
+
+if TYPE_CHECKING:
+    from voicerag_core.settings import Settings
+    from voicerag_core.store import CollectionInfo, DatabaseStatus
+
+__all__ = ["findings", "migrate", "reset", "status"]
+
+_OLDEST_EXTENSION = (0, 8)
+
+
+def status(given: Given, *, json_output: JsonOutput = False) -> None:
+    """Say what the database is, which schema it has and what its collections hold."""
+    settings = given.settings()
+    with _reached(settings) as dsn:
+        if dsn is None:
+            if json_output:
+                show_json({"database": None, "collections": []})
+            else:
+                typer.echo(_none_yet(settings))
+            return
+        found, collections = _looked_at(dsn, settings.tenant)
+        if json_output:
+            listed = [asdict(collection) for collection in collections]
+            show_json({"database": asdict(found), "collections": listed})
+            return
+        say("database", found.place)
+        say("server", f"Postgres {found.server_version}, pgvector {_extension(found)}")
+        say("schema", _schema(found))
+        say("size", f"{found.size / 1e6:.1f} MB, voicerag's tables {found.tables / 1e6:.1f} MB")
+        say("tenant", settings.tenant)
+        for collection in collections:
+            say("", _described(collection))
+        if not collections:
+            say("", "no collections")
+
+
+def migrate(given: Given) -> None:
+    """Make the schema of the database, or bring it up to date.
+
+    The login must be allowed to make a schema and roles. An embedded database is kept up to date
+    without this.
+    """
+    from voicerag_core.store import EmbeddedPostgres
+    from voicerag_core.store import migrate as bring_up_to_date
+
+    settings = given.settings()
+    if settings.database_url is not None:
+        applied = bring_up_to_date(settings.database_url.get_secret_value())
+    else:
+        with EmbeddedPostgres(settings.data_dir / "postgres") as server:
+            applied = bring_up_to_date(server.dsn)
+    if applied:
+        typer.echo(f"migrations applied: {', '.join(map(str, applied))}")
+    else:
+        typer.echo("the schema is up to date")
+
+
+def reset(
+    given: Given,
+    *,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Every collection of every tenant, not one collection.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Delete a collection, or all of them, with documents, passages and vectors.
+
+    The collection is that of --collection, or "default". Asks before it deletes.
+    """
+    from voicerag_core.store import list_collections
+    from voicerag_core.store import reset as delete
+
+    settings = given.settings()
+    with _reached(settings) as dsn:
+        if dsn is None:
+            typer.echo(f"nothing to delete: {_none_yet(settings)}")
+            return
+        if everything:
+            what = (
+                f"every collection of every tenant in {_looked_at(dsn, settings.tenant)[0].place}"
+            )
+        else:
+            name = settings.collection
+            listed = {one.name: one for one in list_collections(dsn, tenant=settings.tenant)}
+            if name not in listed:
+                raise StoreError(
+                    f"there is no collection {name!r} of tenant {settings.tenant!r}; "
+                    f"there are: {', '.join(listed) or 'none'}"
+                )
+            what = f"the collection {name!r} with its {listed[name].passages} passages"
+        if not yes:
+            typer.confirm(f"delete {what}?", abort=True, err=True)
+        gone = delete(
+            dsn, collection=None if everything else settings.collection, tenant=settings.tenant
+        )
+    typer.echo(f"deleted: {what} ({gone} passages)")
+
+
+def findings(settings: Settings) -> Iterator[Finding]:
+    """Look at server, extension, schema and collections, without changing them."""
+    with _reached(settings) as dsn:
+        if dsn is None:
+            from voicerag_core.store.embedded import server_programs
+
+            server_programs()
+            yield Finding("database", "ok", _none_yet(settings))
+            return
+        found, collections = _looked_at(dsn, settings.tenant)
+        yield Finding("database", "ok", f"Postgres {found.server_version} ({found.place})")
+        yield _extension_finding(found)
+        if found.schema_version == found.schema_expected:
+            yield Finding("database", "ok", f"schema {_schema(found)}")
+        elif found.schema_version > found.schema_expected:
+            cure = "install a newer voicerag-core"
+            yield Finding("database", "fail", f"schema {_schema(found)}", cure)
+        else:
+            yield Finding("database", "fail", f"schema {_schema(found)}", "voicerag db migrate")
+        for collection in collections:
+            yield _collection_finding(collection)
+
+
+def _extension_finding(found: DatabaseStatus) -> Finding:
+    text = f"pgvector {_extension(found)}"
+    version = found.extension_version
+    if version is not None:
+        if tuple(int(part) for part in version.split(".")[:2]) >= _OLDEST_EXTENSION:
+            return Finding("database", "ok", text)
+        cure = "update pgvector on the server to 0.8 or newer, then ALTER EXTENSION vector UPDATE"
+        return Finding("database", "fail", text, cure)
+    if found.extension_available is not None:
+        return Finding("database", "fail", text, "voicerag db migrate")
+    return Finding("database", "fail", text, "install pgvector 0.8 or newer on the server")
+
+
+def _collection_finding(collection: CollectionInfo) -> Finding:
+    from voicerag_core.local.minilm import DIM, MODEL_ID
+
+    text = f"collection {_described(collection)}"
+    if (collection.model_id, collection.dim) == (MODEL_ID, DIM):
+        return Finding("database", "ok", text)
+    return Finding(
+        "database", "warn", f"{text}; the running stack embeds with {MODEL_ID}, width {DIM}",
+        "use another --collection with this stack, or delete this one with voicerag db reset",
+    )  # fmt: skip
+
+
+@contextmanager
+def _reached(settings: Settings) -> Iterator[str | None]:
+    """Give the DSN of the database as it is; None where an embedded one was never made."""
+    if settings.database_url is not None:
+        yield settings.database_url.get_secret_value()
+        return
+    from voicerag_core.store import EmbeddedPostgres
+
+    folder = settings.data_dir.expanduser() / "postgres"
+    if not (folder / "pgdata").exists():
+        yield None
+        return
+    with EmbeddedPostgres(folder) as server:
+        yield server.dsn
+
+
+def _looked_at(dsn: str, tenant: str) -> tuple[DatabaseStatus, tuple[CollectionInfo, ...]]:
+    from voicerag_core.store import list_collections
+    from voicerag_core.store import status as look
+
+    found = look(dsn)
+    current = found.schema_version == found.schema_expected
+    return found, list_collections(dsn, tenant=tenant) if current else ()
+
+
+def _none_yet(settings: Settings) -> str:
+    return f"no database yet in {settings.data_dir}; the first `voicerag index` makes it"
+
+
+def _schema(found: DatabaseStatus) -> str:
+    if found.schema_version == found.schema_expected:
+        return f"version {found.schema_version}, up to date"
+    if found.schema_version == 0:
+        return "not made yet: run voicerag db migrate"
+    return f"version {found.schema_version}; this program works with {found.schema_expected}"
+
+
+def _extension(found: DatabaseStatus) -> str:
+    if found.extension_version is not None:
+        return found.extension_version
+    if found.extension_available is not None:
+        return f"{found.extension_available} on the server, not in this database"
+    return "not on the server"
+
+
+def _described(collection: CollectionInfo) -> str:
+    how = "HNSW index" if collection.indexed else "no index: all are compared, exactly"
+    return (
+        f"{collection.name}: {collection.documents} documents, {collection.passages} passages, "
+        f"{collection.vectors} vectors of {collection.model_id} ({collection.dim} wide), {how}"
+    )

@@ -1,0 +1,129 @@
+"""``voicerag demo``: the sample knowledge base, indexed once and asked a recorded question."""
+
+from __future__ import annotations
+
+import json
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from voicerag_core.cli.ask import load, show_answer, timed
+from voicerag_core.cli.index import index_progress, summary
+from voicerag_core.cli.output import say, show_timings
+from voicerag_core.cli.question import wav_name
+from voicerag_core.cli.running import Given
+from voicerag_core.cli.sound import Sink, open_player, wav_file
+from voicerag_core.errors import DocumentError
+
+__all__ = ["COLLECTION", "demo", "find_sample"]
+
+COLLECTION = "sample"
+PASSAGES = "passages.jsonl"
+QUESTIONS = "questions.jsonl"
+
+
+def demo(
+    given: Given,
+    *,
+    out: Annotated[
+        Path, typer.Option("--out", metavar="FILE", help="Where the spoken answer is written.")
+    ] = Path("answer.wav"),
+    sample: Annotated[
+        Path | None,
+        typer.Option(
+            "--sample",
+            metavar="DIR",
+            show_default=False,
+            help="Folder of the sample knowledge base; default: that of the source checkout.",
+        ),
+    ] = None,
+    speech: Annotated[
+        bool, typer.Option("--speech/--no-speech", help="Answer aloud too, or in text alone.")
+    ] = True,
+) -> None:
+    """Index the sample knowledge base and ask it a recorded question.
+
+    The first run makes the database and indexes 240 paragraphs; later ones only ask. The sample has
+    a collection of its own, so your documents are left alone.
+    """
+    wav_name(out)
+    folder = find_sample() if sample is None else sample
+    asked, recording = _first_question(folder)
+    settings = given.settings(collection=given.collection or COLLECTION, speak=speech)
+    from voicerag_core.assembly import open_voicerag
+    from voicerag_core.audio import read_audio
+    from voicerag_core.ingest import index_files
+
+    question = read_audio(recording, max_seconds=settings.max_question_seconds)
+    with ExitStack() as stack:
+        rag = stack.enter_context(open_voicerag(settings))
+        if settings.database_url is None and not (settings.data_dir / "postgres").exists():
+            typer.echo(f"first run: making a database in {settings.data_dir}", err=True)
+        seconds = {"load": load(rag, question)}
+        start = time.perf_counter()
+        with index_progress() as on_progress:
+            report = index_files(
+                rag,
+                [folder / PASSAGES],
+                chunk_size=settings.chunk_size,
+                chunk_overlap=settings.chunk_overlap,
+                on_progress=on_progress,
+            )
+        for failure in report.failures:
+            raise failure
+        seconds["index"] = time.perf_counter() - start
+        say("sample", summary(report, seconds["index"]))
+        say("question", f"{asked} ({recording.name})")
+        sinks: list[Sink] = []
+        if speech:
+            sinks.append(stack.enter_context(wav_file(out)))
+            player = stack.enter_context(open_player())
+            if player is not None:
+                sinks.append(player)
+        start = time.perf_counter()
+        found = rag.retrieve(question)
+        answer = show_answer(
+            question, found, timed(rag.respond(question, found), start, seconds), sinks
+        )
+        show_timings({**answer.timings, **seconds})
+    if answer.audio is not None:
+        say("sound", f"{out} ({answer.audio.seconds:.1f} s)")
+
+
+def find_sample() -> Path:
+    """Find the sample knowledge base beside the source of this package, or below where we are.
+
+    Raises:
+        DocumentError: It is in neither place.
+    """
+    import voicerag_core
+
+    for root in (Path(voicerag_core.__file__).resolve().parents[2], Path.cwd()):
+        if (root / "examples" / "sample" / PASSAGES).is_file():
+            return root / "examples" / "sample"
+    raise DocumentError(
+        "the sample knowledge base is not here: it is part of the source repository, not of the "
+        "installed package; get a checkout and run `make demo` there, or name the folder with "
+        "--sample DIR"
+    )
+
+
+def _first_question(folder: Path) -> tuple[str, Path]:
+    """Give the words and the recording of the first question."""
+    listed = folder / QUESTIONS
+    try:
+        with listed.open(encoding="utf-8") as lines:
+            first = json.loads(next(lines))
+        return str(first["question"]), folder / str(first["audio"])
+    except OSError as error:
+        raise DocumentError(
+            f"{folder} is not the sample knowledge base: {listed} cannot be read "
+            f"({error.strerror}); expected are {PASSAGES}, {QUESTIONS} and their recordings"
+        ) from error
+    except (StopIteration, ValueError, KeyError, TypeError) as error:
+        raise DocumentError(
+            f"{listed} does not begin with a JSON object that has 'question' and 'audio'"
+        ) from error

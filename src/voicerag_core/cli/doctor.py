@@ -1,0 +1,80 @@
+"""``voicerag doctor``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict
+
+import typer
+
+from voicerag_core.cli.findings import (
+    Finding,
+    audio_devices,
+    disk,
+    licences,
+    packages,
+    program,
+    weights,
+)
+from voicerag_core.cli.output import show_json
+from voicerag_core.cli.question import JsonOutput
+from voicerag_core.cli.running import EXIT_FAULT, Given
+from voicerag_core.errors import VoiceRAGError
+
+__all__ = ["doctor"]
+
+_COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
+
+
+def doctor(given: Given, *, json_output: JsonOutput = False) -> None:
+    """Check what runs here, and say of each finding what to do about it.
+
+    Looks at versions, weight files with their licences, the database, disk space and sound devices.
+    The exit code is 1 when something failed; a warning is no failure. Nothing is changed, but an
+    embedded database that exists is started to be looked at.
+    """
+    findings = []
+    for finding in _findings(given):
+        findings.append(finding)
+        if not json_output:
+            _show(finding)
+    failed = any(finding.state == "fail" for finding in findings)
+    if json_output:
+        show_json({"ok": not failed, "findings": [asdict(finding) for finding in findings]})
+    if failed:
+        raise typer.Exit(EXIT_FAULT)
+
+
+def _findings(given: Given) -> Iterator[Finding]:
+    from voicerag_core.cli.database import findings as database
+
+    try:
+        settings = given.settings()
+    except VoiceRAGError as error:
+        yield Finding("settings", "fail", str(error), "correct the option or variable it names")
+        yield from packages()
+        return
+    yield from _guarded("program", lambda: program(settings))
+    yield from packages()
+    yield from _guarded("weights", lambda: weights(settings))
+    yield from licences()
+    yield from _guarded("database", lambda: database(settings))
+    yield from _guarded("disk", lambda: disk(settings))
+    yield from _guarded("audio", audio_devices)
+
+
+def _guarded(area: str, look: Callable[[], Iterable[Finding]]) -> Iterator[Finding]:
+    """Turn a look that breaks into a finding, so that the others are made all the same."""
+    try:
+        yield from look()
+    except VoiceRAGError as error:
+        yield Finding(area, "fail", str(error), "see the message")
+    except Exception as error:  # noqa: BLE001 - a doctor survives what it finds
+        yield Finding(area, "fail", f"{type(error).__name__}: {error}", "report it with this text")
+
+
+def _show(finding: Finding) -> None:
+    mark = typer.style(f"{finding.state:<4}", fg=_COLOURS[finding.state])
+    typer.echo(f"{mark}  {finding.area:<15} {finding.text}")
+    if finding.cure:
+        typer.echo(f"{'':22}to do: {finding.cure}")

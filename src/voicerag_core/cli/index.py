@@ -1,0 +1,203 @@
+"""``voicerag index``."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from voicerag_core.cli.output import stderr
+from voicerag_core.cli.running import EXIT_FAULT, Given
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+    from voicerag_core.ingest import FileProgress, FileReport
+
+__all__ = ["index", "index_progress", "summary"]
+
+_STEPS = {"compare": "comparing", "update": "embedding"}
+
+
+def index(
+    given: Given,
+    *,
+    paths: Annotated[
+        list[Path],
+        typer.Argument(metavar="PATHS...", help="Files and folders.", show_default=False),
+    ],
+    prune: Annotated[
+        bool,
+        typer.Option(
+            "--prune/--no-prune", help="Remove what lay in the given folders and is gone."
+        ),
+    ] = True,
+    chunk_size: Annotated[
+        int | None,
+        typer.Option(
+            "--chunk-size",
+            min=1,
+            show_default=False,
+            help="Most characters a passage; default 1200.",
+        ),
+    ] = None,
+    chunk_overlap: Annotated[
+        int | None,
+        typer.Option(
+            "--chunk-overlap",
+            min=0,
+            show_default=False,
+            help="Characters repeated between passages; default 0.",
+        ),
+    ] = None,
+    text_column: Annotated[
+        str | None,
+        typer.Option(
+            "--text-column",
+            metavar="NAME",
+            show_default=False,
+            help="Column of csv and tsv files, key of jsonl files, with the text; default 'text'.",
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Read and cut the files; embed and write nothing.")
+    ] = False,
+) -> None:
+    """Bring the knowledge base in step with files and folders.
+
+    Reads txt, md, rst, html, pdf, jsonl, csv and tsv. Unchanged files cost nothing, each changed
+    one is replaced in one transaction, and a file that cannot be read is reported and skipped
+    (exit code 1). Interrupt it when you like: the next run does the rest.
+    """
+    settings = given.settings()
+    from voicerag_core.assembly import open_voicerag
+    from voicerag_core.ingest import index_files
+
+    start = time.perf_counter()
+    with open_voicerag(settings) as rag:
+        with index_progress() as on_progress:
+            report = index_files(
+                rag,
+                paths,
+                chunk_size=settings.chunk_size if chunk_size is None else chunk_size,
+                chunk_overlap=settings.chunk_overlap if chunk_overlap is None else chunk_overlap,
+                text_column=text_column,
+                prune=prune,
+                dry_run=dry_run,
+                on_progress=on_progress,
+            )
+        for failure in report.failures:
+            typer.echo(f"skipped: {failure}", err=True)
+        typer.echo(summary(report, time.perf_counter() - start, dry_run=dry_run))
+    if report.failures:
+        raise typer.Exit(EXIT_FAULT)
+
+
+@contextmanager
+def index_progress() -> Iterator[Callable[[FileProgress], None]]:
+    """Give what shows the progress of `index_files` and lets an interrupt wait for its transaction.
+
+    The first interrupt lets the work in hand be finished, the second ends it at once.
+    """
+    with _progress_bar() as bar:
+        bars = _Bars(bar)
+        previous = signal.getsignal(signal.SIGINT)
+        try:
+            yield bars.update
+        except KeyboardInterrupt:
+            bar.stop()
+            typer.echo(bars.left_off(), err=True)
+            raise
+        finally:
+            signal.signal(signal.SIGINT, previous)
+
+
+class _Bars:
+    """One bar for each step.
+
+    Args:
+        progress: Where they are shown.
+    """
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._tasks: dict[str, TaskID] = {}
+        self._start = 0.0
+        self._last: FileProgress | None = None
+        self._interrupted = False
+
+    def update(self, progress: FileProgress) -> None:
+        """Show how far it is; raise when an interrupt came since the last call.
+
+        Raises:
+            KeyboardInterrupt: Between two transactions.
+        """
+        if self._last is None:  # until now nothing was in hand, and an interrupt could end it
+            signal.signal(signal.SIGINT, self._note)
+        if self._interrupted:
+            raise KeyboardInterrupt
+        self._last = progress
+        if progress.step not in self._tasks:
+            self._start = time.monotonic()
+            self._tasks[progress.step] = self._progress.add_task(
+                _STEPS[progress.step], total=max(1, progress.bytes_total), detail=""
+            )
+        rate = progress.passages / max(0.001, time.monotonic() - self._start)
+        embedded = f", {progress.passages} passages, {rate:.0f}/s" if progress.passages else ""
+        self._progress.update(
+            self._tasks[progress.step],
+            completed=progress.bytes,
+            detail=f"{progress.files} of {progress.files_total} files{embedded}",
+        )
+
+    def left_off(self) -> str:
+        """Say how far an interrupted run has come."""
+        if self._last is None or self._last.step != "update":
+            return "nothing was written"
+        return (
+            f"{self._last.files} of {self._last.files_total} new or changed files are done; "
+            "what was written stays, and the next run does the rest"
+        )
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if self._interrupted:
+            raise KeyboardInterrupt
+        self._interrupted = True
+
+
+def _progress_bar() -> Progress:
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = stderr()
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f} %"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[detail]}"),
+        console=console,
+        disable=not console.is_terminal,
+    )
+
+
+def summary(report: FileReport, seconds: float, *, dry_run: bool = False) -> str:
+    """Say in one line what a run over files came to."""
+    files = ", ".join(
+        (
+            f"{report.new} new",
+            f"{report.changed} changed",
+            f"{report.unchanged} unchanged",
+            f"{report.removed} removed",
+            f"{len(report.failures)} failed",
+        )
+    )
+    skipped = f" ({report.skipped} of other kinds passed over)" if report.skipped else ""
+    passages = "to embed" if dry_run else "written or deleted"
+    done = f"files: {files}{skipped}; passages {passages}: {report.passages}; {seconds:.1f} s"
+    return f"dry run, nothing was written; {done}" if dry_run else done

@@ -1,0 +1,144 @@
+"""How answers, hits and timings are shown, to people and to programs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING
+
+import typer
+
+from voicerag_core.types import Answer, Citation, Hit, JSONValue, Passage
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+__all__ = [
+    "answer_values",
+    "hit_values",
+    "milliseconds",
+    "say",
+    "show_hits",
+    "show_json",
+    "show_timings",
+    "status_line",
+    "stderr",
+]
+
+QUOTE_CHARACTERS = 200
+LABEL_CHARACTERS = 10
+STAGES = (
+    "load", "index", "transcribe", "embed", "search", "read", "first_text", "first_sound", "total",
+)  # fmt: skip
+"""What is shown of the timings: loading and indexing, the stages, and, from the end of the
+question, the first words, the first sound and the whole."""
+
+
+def stderr() -> Console:
+    """Give the console for what is not a result."""
+    from rich.console import Console
+
+    return Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def status_line(text: str) -> AbstractContextManager[object]:
+    """Show on a terminal that something is being done."""
+    console = stderr()
+    return console.status(text) if console.is_terminal else nullcontext()
+
+
+def say(label: str, text: str) -> None:
+    """Print one labelled line of a result."""
+    shown = typer.style(f"{label:<{LABEL_CHARACTERS}}", bold=True)
+    typer.echo(f"{shown}{text}")
+
+
+def show_json(value: object) -> None:
+    """Print one JSON object on one line."""
+    typer.echo(json.dumps(value, ensure_ascii=False))
+
+
+def show_hits(hits: Sequence[Hit], citations: Iterable[Citation] = ()) -> None:
+    """Print hits with score and source, and what an answer quotes of them."""
+    quotes: dict[str, list[Citation]] = {}
+    for citation in citations:
+        quotes.setdefault(citation.passage_id, []).append(citation)
+    for number, hit in enumerate(hits, 1):
+        passage = hit.passage
+        mark = "*" if passage.id in quotes else " "
+        typer.echo(f"{mark}{number}  {hit.score:.3f}  {_named(passage)}")
+        if passage.id in quotes:
+            for place in quotes[passage.id]:
+                typer.echo(f'            "{_shortened(passage.text[place.start : place.end])}"')
+        elif not quotes:
+            typer.echo(f"            {_shortened(passage.text)}")
+
+
+def show_timings(seconds: Mapping[str, float]) -> None:
+    """Print the time of each stage, in the order of the way of a question."""
+    stages = (
+        f"{name.replace('_', ' ')} {1000 * seconds[name]:.0f} ms"
+        for name in STAGES
+        if name in seconds
+    )
+    say("time", ", ".join(stages))
+
+
+def milliseconds(seconds: Mapping[str, float]) -> dict[str, float]:
+    """Convert timings."""
+    return {name: round(1000 * value, 1) for name, value in seconds.items()}
+
+
+def hit_values(hit: Hit) -> dict[str, JSONValue]:
+    """Give a hit as JSON values."""
+    passage = hit.passage
+    return {
+        "id": passage.id,
+        "score": round(hit.score, 6),
+        "legs": list(hit.legs),
+        "title": passage.title,
+        "source": passage.source,
+        "text": passage.text,
+        "metadata": dict(passage.metadata),
+    }
+
+
+def answer_values(
+    question: str | None, answer: Answer, timings: Mapping[str, float]
+) -> dict[str, object]:
+    """Give an answer as JSON values, its sound left out."""
+    passages = {hit.passage.id: hit.passage for hit in answer.hits}
+    citations = []
+    for place in answer.citations:
+        passage = passages.get(place.passage_id)
+        citations.append(
+            {
+                "passage_id": place.passage_id,
+                "start": place.start,
+                "end": place.end,
+                "quote": passage.text[place.start : place.end] if passage else None,
+                "source": passage.source if passage else None,
+                "title": passage.title if passage else None,
+            }
+        )
+    return {
+        "question": question,
+        "answer": answer.text,
+        "answered": answer.answered,
+        "citations": citations,
+        "hits": [hit_values(hit) for hit in answer.hits],
+        "timings_ms": milliseconds(timings),
+    }
+
+
+def _named(passage: Passage) -> str:
+    """Give title and source: where the text came from at first, if that is known."""
+    origin = passage.metadata.get("origin")
+    source = str(origin or passage.source or passage.id)
+    return source if passage.title in ("", passage.source) else f"{passage.title} ({source})"
+
+
+def _shortened(text: str) -> str:
+    words = " ".join(text.split())
+    return words if len(words) <= QUOTE_CHARACTERS else words[: QUOTE_CHARACTERS - 1] + "…"

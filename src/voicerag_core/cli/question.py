@@ -1,0 +1,146 @@
+"""The question of a command: a file, standard input, typed words or the microphone."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from voicerag_core.filters import And, Eq, Filter, In
+from voicerag_core.types import Question
+
+__all__ = [
+    "AudioFile",
+    "JsonOutput",
+    "Limit",
+    "MinScore",
+    "StrategyName",
+    "Text",
+    "Where",
+    "given_question",
+    "metadata_filter",
+    "recorded_question",
+    "wav_name",
+]
+
+AudioFile = Annotated[
+    str | None,
+    typer.Option(
+        "--audio",
+        metavar="FILE",
+        show_default=False,
+        help="Spoken question: wav, flac, ogg or mp3; '-' reads it from standard input.",
+    ),
+]
+Text = Annotated[
+    str | None,
+    typer.Option("--text", metavar="QUESTION", show_default=False, help="Typed question."),
+]
+Limit = Annotated[
+    int | None,
+    typer.Option(
+        "--limit", min=1, max=1000, show_default=False, help="Passages to find; default 4."
+    ),
+]
+StrategyName = Annotated[
+    str | None,
+    typer.Option(
+        "--strategy",
+        metavar="NAME",
+        show_default=False,
+        help="How a spoken question is searched: asr (default of the local stack), hybrid or e2e.",
+    ),
+]
+MinScore = Annotated[
+    float | None,
+    typer.Option(
+        "--min-score", min=-1, max=1, show_default=False, help="Least cosine similarity of a hit."
+    ),
+]
+Where = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--where",
+        metavar="KEY=VALUE",
+        show_default=False,
+        help="Only passages with this metadata; may be repeated.",
+    ),
+]
+JsonOutput = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+
+
+def given_question(audio: str | None, text: str | None, *, max_seconds: float) -> Question | None:
+    """Read the question that the options name; None when the microphone is meant.
+
+    Raises:
+        AudioError: The file is not sound that can be used, or there is no microphone.
+        MissingExtraError: The microphone is meant and the extra ``audio`` is not installed.
+    """
+    if audio is not None and text is not None:
+        raise typer.BadParameter("give --audio or --text, not both")
+    if text is not None:
+        if not text.strip():
+            raise typer.BadParameter("the question is empty", param_hint="--text")
+        return text
+    if audio is None:
+        from voicerag_core.cli.sound import find_microphone
+
+        find_microphone()  # before anything is loaded in vain
+        return None
+    from voicerag_core.audio import read_audio
+
+    source: str | bytes = sys.stdin.buffer.read() if audio == "-" else audio
+    return read_audio(source, max_seconds=max_seconds)
+
+
+def recorded_question(max_seconds: float) -> Question:
+    """Record the question from the microphone.
+
+    Raises:
+        MissingExtraError: The extra ``audio`` is not installed.
+        AudioError: There is no microphone, or it cannot be used.
+    """
+    from voicerag_core.cli.sound import record
+
+    typer.echo("speak now; silence or Enter ends the question", err=True)
+    return record(max_seconds)
+
+
+def metadata_filter(conditions: list[str] | None) -> Filter | None:
+    """Make a filter of ``key=value`` conditions that must all hold.
+
+    A value that reads as a number, true, false or null also equals the text of it, since tables
+    keep their cells as text.
+    """
+    nodes: list[Filter] = []
+    for condition in conditions or ():
+        key, equals, value = condition.partition("=")
+        if not equals or not key.strip():
+            raise typer.BadParameter(
+                f"a condition is KEY=VALUE, not {condition!r}", param_hint="--where"
+            )
+        nodes.append(_equals(key.strip(), value.strip()))
+    return And(tuple(nodes)) if nodes else None
+
+
+def _equals(key: str, value: str) -> Filter:
+    try:
+        parsed = json.loads(value, parse_constant=lambda _: value)
+    except ValueError:
+        parsed = value
+    if isinstance(parsed, list | dict | str):
+        return Eq(key, value)
+    return In(key, (value, parsed))
+
+
+def wav_name(path: Path) -> Path:
+    """Refuse a file name that promises another format than WAV."""
+    if path.suffix.lower() not in ("", ".wav", ".wave"):
+        raise typer.BadParameter(
+            f"{path.name}: sound is written as WAV; name it {path.with_suffix('.wav').name}",
+            param_hint="--out",
+        )
+    return path

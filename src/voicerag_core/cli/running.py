@@ -1,0 +1,256 @@
+"""What every command shares: the global options, and how it ends."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+from voicerag_core.errors import VoiceRAGError
+
+if TYPE_CHECKING:
+    from voicerag_core.settings import Settings
+
+__all__ = [
+    "EXIT_FAULT",
+    "EXIT_INTERRUPTED",
+    "EXIT_UNEXPECTED",
+    "Collection",
+    "DataDir",
+    "DatabaseUrl",
+    "Given",
+    "Tenant",
+    "Verbose",
+    "command",
+    "exiting_well",
+]
+
+EXIT_FAULT = 1
+"""An error of our tree, or a check that found one."""
+EXIT_UNEXPECTED = 70
+"""A mistake of ours (EX_SOFTWARE of sysexits.h)."""
+EXIT_INTERRUPTED = 130
+EXIT_BROKEN_PIPE = 141
+"""What a shell gives for a program that SIGPIPE ended."""
+EXIT_TERMINATED = 143
+
+_PANEL = "Global options"
+
+DatabaseUrl = Annotated[
+    str | None,
+    typer.Option(
+        "--database-url",
+        metavar="DSN",
+        show_default=False,
+        rich_help_panel=_PANEL,
+        help="Postgres with pgvector; default: an embedded one. (VOICERAG_DATABASE_URL)",
+    ),
+]
+DataDir = Annotated[
+    Path | None,
+    typer.Option(
+        "--data-dir",
+        metavar="DIR",
+        show_default=False,
+        rich_help_panel=_PANEL,
+        help="Folder of the embedded database and of downloaded weights. (VOICERAG_DATA_DIR)",
+    ),
+]
+Collection = Annotated[
+    str | None,
+    typer.Option(
+        "--collection",
+        metavar="NAME",
+        show_default=False,
+        rich_help_panel=_PANEL,
+        help="Collection to index and ask. (VOICERAG_COLLECTION)",
+    ),
+]
+Tenant = Annotated[
+    str | None,
+    typer.Option(
+        "--tenant",
+        metavar="NAME",
+        show_default=False,
+        rich_help_panel=_PANEL,
+        help="Whose rows are seen and written. (VOICERAG_TENANT)",
+    ),
+]
+Verbose = Annotated[
+    bool,
+    typer.Option("--verbose", rich_help_panel=_PANEL, help="Show the traceback of an error."),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """The global options that were given; None where one was not."""
+
+    database_url: str | None = None
+    data_dir: Path | None = None
+    collection: str | None = None
+    tenant: str | None = None
+    verbose: bool = False
+
+    def settings(
+        self,
+        *,
+        collection: str | None = None,
+        strategy: str | None = None,
+        limit: int | None = None,
+        speak: bool | None = None,
+    ) -> Settings:
+        """Make the settings of a command: its own values, the global options, the environment.
+
+        Raises:
+            ConfigError: A value is unknown or out of its range.
+        """
+        from voicerag_core.settings import load_settings
+
+        return load_settings(
+            database_url=self.database_url,
+            data_dir=self.data_dir,
+            collection=self.collection if collection is None else collection,
+            tenant=self.tenant,
+            strategy=strategy,
+            limit=limit,
+            speak=speak,
+        )
+
+
+_GLOBAL_OPTIONS: dict[str, Any] = {
+    "database_url": DatabaseUrl,
+    "data_dir": DataDir,
+    "collection": Collection,
+    "tenant": Tenant,
+    "verbose": Verbose,
+}
+
+
+def command(
+    app: typer.Typer, name: str | None = None, *, examples: tuple[str, ...]
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Register a function as a command.
+
+    Its first parameter is the `Given`; the global options stand in its place on the command
+    line, where they count more than those before the command. Its errors become exit codes.
+
+    Args:
+        app: Where the command is registered.
+        name: Its name; None takes the function's.
+        examples: Command lines for the end of its help.
+    """
+
+    def register(function: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(function)
+        def run(ctx: typer.Context, **values: Any) -> None:  # noqa: ANN401 - any option
+            given = _merged(ctx.obj, {key: values.pop(key) for key in _GLOBAL_OPTIONS})
+            with _ending(verbose=given.verbose):
+                function(given, **values)
+                sys.stdout.flush()
+
+        signature, hints = _with_global_options(function)
+        run.__signature__ = signature  # type: ignore[attr-defined]
+        run.__annotations__ = hints
+        # typer reads its hints from the function below the wrapper otherwise
+        del run.__wrapped__
+        paragraphs = (inspect.getdoc(function) or "").split("\n\n")
+        return app.command(
+            name,
+            help="\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs),
+            epilog="\n\n".join(("Examples:", *examples)),
+        )(run)
+
+    return register
+
+
+@contextmanager
+def exiting_well() -> Iterator[None]:
+    """Clean up when the process is told to end, and be quiet when nobody reads its output."""
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        yield
+    except KeyboardInterrupt:
+        typer.echo("interrupted", err=True)
+        sys.exit(EXIT_INTERRUPTED)
+    finally:
+        try:
+            sys.stdout.flush()
+        except BrokenPipeError:
+            _hush()
+
+
+@contextmanager
+def _ending(*, verbose: bool) -> Iterator[None]:
+    """Say in one line why a command failed, and exit with the code for it."""
+    try:
+        yield
+    except (typer.Exit, typer.Abort, typer.BadParameter):
+        raise
+    except BrokenPipeError:
+        _hush()
+        raise typer.Exit(EXIT_BROKEN_PIPE) from None
+    except KeyboardInterrupt:
+        _quit("interrupted", EXIT_INTERRUPTED)
+    except VoiceRAGError as error:
+        if verbose:
+            traceback.print_exc()
+        _quit(f"error: {error}", EXIT_FAULT)
+    except Exception as error:  # noqa: BLE001 - the last place where it can be put plainly
+        if verbose:
+            traceback.print_exc()
+        said = f"{type(error).__name__}: {error}".strip(": ")
+        hint = "" if verbose else " (--verbose shows where)"
+        _quit(f"unexpected error: {said}{hint}", EXIT_UNEXPECTED)
+
+
+def _quit(message: str, code: int) -> NoReturn:
+    with suppress(BrokenPipeError):
+        typer.echo(message, err=True)
+    raise typer.Exit(code) from None
+
+
+def _hush() -> None:
+    """Let what is still to be flushed go nowhere."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+
+
+def _terminate(number: int, frame: object) -> NoReturn:
+    sys.exit(EXIT_TERMINATED)
+
+
+def _merged(before: object, values: dict[str, Any]) -> Given:
+    if isinstance(before, Given):
+        for key in _GLOBAL_OPTIONS:
+            values[key] = values[key] or getattr(before, key)
+    return Given(**values)
+
+
+def _with_global_options(
+    function: Callable[..., None],
+) -> tuple[inspect.Signature, dict[str, Any]]:
+    own = list(inspect.signature(function, eval_str=True).parameters.values())[1:]
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    parameters = [
+        inspect.Parameter("ctx", keyword, annotation=typer.Context),
+        *(parameter.replace(kind=keyword) for parameter in own),
+        *(
+            inspect.Parameter(
+                key, keyword, default=False if key == "verbose" else None, annotation=annotation
+            )
+            for key, annotation in _GLOBAL_OPTIONS.items()
+        ),
+    ]
+    hints = {parameter.name: parameter.annotation for parameter in parameters}
+    return inspect.Signature(parameters), {**hints, "return": None}

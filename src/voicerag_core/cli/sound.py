@@ -1,0 +1,308 @@
+"""Microphone, loudspeaker, and a WAV file that grows: where sound enters and leaves."""
+
+from __future__ import annotations
+
+import os
+import queue
+import select
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from voicerag_core.errors import AudioError, MissingExtraError
+from voicerag_core.types import Audio, Samples
+
+if TYPE_CHECKING:
+    import soundfile
+
+__all__ = [
+    "EndOfSpeech",
+    "Player",
+    "Sink",
+    "WavFile",
+    "devices",
+    "find_microphone",
+    "open_player",
+    "record",
+    "wav_file",
+]
+
+BLOCK_SECONDS = 0.05
+QUIET_SECONDS = 1.2
+"""Silence that ends a question once something was said."""
+LEAST_RMS = 0.004
+"""-48 dBFS; below it nothing counts as speech, however quiet the room."""
+ABOVE_ROOM = 3.0
+"""Speech is this many times louder (10 dB) than the quietest moment so far."""
+
+
+class Sink(Protocol):
+    """Takes the pieces of an answer's sound."""
+
+    def write(self, audio: Audio) -> None:
+        """Take the next piece."""
+        ...
+
+
+@dataclass(slots=True)
+class EndOfSpeech:
+    """Tells from the loudness of the blocks so far when a question has ended.
+
+    Args:
+        room: Root mean square of the quietest block so far.
+        spoken: Whether speech was heard.
+        quiet: Seconds of silence since.
+    """
+
+    room: float = field(default=1.0, init=False)
+    spoken: bool = field(default=False, init=False)
+    quiet: float = field(default=0.0, init=False)
+
+    def hears(self, block: Samples, seconds: float) -> bool:
+        """Take the next block, shape [T]; True when the question has ended."""
+        level = float(np.sqrt(np.mean(np.square(block)))) if len(block) else 0.0
+        self.room = min(self.room, max(level, LEAST_RMS / ABOVE_ROOM))
+        if level > max(LEAST_RMS, ABOVE_ROOM * self.room):
+            self.spoken = True
+            self.quiet = 0.0
+        else:
+            self.quiet += seconds
+        return self.spoken and self.quiet >= QUIET_SECONDS
+
+
+def find_microphone() -> int:
+    """Give the rate in Hz of the default microphone.
+
+    Raises:
+        MissingExtraError: The extra ``audio`` is not installed.
+        AudioError: There is no microphone, or PortAudio is not installed.
+    """
+    sounddevice = _sounddevice("the microphone (--audio FILE and --text need none)")
+    try:
+        return int(sounddevice.query_devices(kind="input")["default_samplerate"])
+    except (sounddevice.PortAudioError, ValueError) as error:
+        raise _no_microphone(error) from error
+
+
+def record(max_seconds: float) -> Audio:
+    """Record a question from the microphone, until silence follows speech or Enter is pressed.
+
+    Raises:
+        MissingExtraError: The extra ``audio`` is not installed.
+        AudioError: There is no microphone, or it cannot be used.
+    """
+    rate = find_microphone()
+    sounddevice = _sounddevice("the microphone")
+    blocks: queue.SimpleQueue[Samples] = queue.SimpleQueue()
+
+    def take(block: Samples, frames: int, times: object, status: object) -> None:
+        blocks.put(block[:, 0].copy())
+
+    try:
+        stream = sounddevice.InputStream(
+            rate, round(BLOCK_SECONDS * rate), channels=1, dtype="float32", callback=take
+        )
+    except (sounddevice.PortAudioError, ValueError) as error:
+        raise _no_microphone(error) from error
+    taken: list[Samples] = []
+    listening = EndOfSpeech()
+    deadline = time.monotonic() + max_seconds
+    with stream:
+        while time.monotonic() < deadline and not _enter_pressed():
+            try:
+                taken.append(blocks.get(timeout=1.0))
+            except queue.Empty as error:
+                raise AudioError(
+                    "the microphone gives no sound; check that no other program holds it"
+                ) from error
+            if listening.hears(taken[-1], BLOCK_SECONDS):
+                break
+    samples = np.concatenate(taken) if taken else np.zeros(0, np.float32)
+    return Audio(samples[: int(max_seconds * rate)], rate)
+
+
+class Player:
+    """Plays pieces of sound in the background, in the order they come.
+
+    Args:
+        sounddevice: The library, loaded.
+    """
+
+    def __init__(self, sounddevice: Any) -> None:  # noqa: ANN401 - a library without types
+        self._sounddevice = sounddevice
+        self._pieces: queue.SimpleQueue[Audio | None] = queue.SimpleQueue()
+        self._stopped = threading.Event()
+        self._error: Exception | None = None
+        self._thread = threading.Thread(target=self._play, name="player", daemon=True)
+        self._thread.start()
+
+    def write(self, audio: Audio) -> None:
+        """Queue the next piece."""
+        self._pieces.put(audio)
+
+    def finish(self) -> None:
+        """Wait until all is played.
+
+        Raises:
+            AudioError: The loudspeaker failed.
+        """
+        self._pieces.put(None)
+        while self._thread.is_alive():
+            self._thread.join(0.1)  # short, so that an interrupt is noticed
+        if self._error is not None:
+            raise AudioError(f"the sound cannot be played: {self._error}") from self._error
+
+    def stop(self) -> None:
+        """Fall silent."""
+        self._stopped.set()
+        self._pieces.put(None)
+
+    def _play(self) -> None:
+        stream = None
+        try:
+            while (piece := self._pieces.get()) is not None and not self._stopped.is_set():
+                if stream is None:
+                    stream = self._sounddevice.OutputStream(
+                        piece.sample_rate, channels=1, dtype="float32"
+                    )
+                    stream.start()
+                step = round(BLOCK_SECONDS * piece.sample_rate)
+                for start in range(0, len(piece.samples), step):
+                    if self._stopped.is_set():
+                        return
+                    stream.write(piece.samples[start : start + step, None])
+        except Exception as error:  # noqa: BLE001 - raised again by finish
+            self._error = error
+        finally:
+            if stream is not None:
+                with suppress(Exception):
+                    stream.abort() if self._stopped.is_set() else stream.stop()
+                    stream.close()
+
+
+@contextmanager
+def open_player() -> Iterator[Player | None]:
+    """Give a player, or None when nothing can be played here; an error or interrupt silences it."""
+    try:
+        sounddevice = _sounddevice("playback")
+        sounddevice.query_devices(kind="output")
+    except Exception:  # noqa: BLE001 - the library, PortAudio or a device is missing
+        yield None
+        return
+    player = Player(sounddevice)
+    try:
+        yield player
+        player.finish()
+    finally:
+        player.stop()
+
+
+class WavFile:
+    """A 16-bit WAV file in the making; it gets its name when it is whole.
+
+    Args:
+        draft: Where it is written until then.
+    """
+
+    def __init__(self, draft: Path) -> None:
+        self._draft = draft
+        self._file: soundfile.SoundFile | None = None
+        self.seconds = 0.0
+
+    def write(self, audio: Audio) -> None:
+        """Append a piece; all pieces have one rate."""
+        import soundfile
+
+        if self._file is None:
+            self._file = soundfile.SoundFile(
+                self._draft, "w", audio.sample_rate, 1, "PCM_16", format="WAV"
+            )
+        self._file.write(np.clip(audio.samples, -1, 1))
+        self._file.flush()
+        self.seconds += audio.seconds
+
+    def close(self) -> None:
+        """End the draft."""
+        if self._file is not None:
+            self._file.close()
+
+
+@contextmanager
+def wav_file(path: Path) -> Iterator[WavFile]:
+    """Write a WAV file piece by piece; it appears whole at the end, or not at all.
+
+    Without a piece nothing appears, and an older file of that name stays.
+
+    Raises:
+        AudioError: The file cannot be written.
+    """
+    draft = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        draft.touch()
+    except OSError as error:
+        raise AudioError(f"cannot write {path}: {error.strerror or error}") from error
+    file = WavFile(draft)
+    try:
+        try:
+            yield file
+        finally:
+            file.close()
+        if file.seconds:
+            draft.replace(path)
+    except (OSError, RuntimeError) as error:  # libsndfile's errors are RuntimeErrors
+        if isinstance(error, BrokenPipeError):
+            raise
+        raise AudioError(f"cannot write {path}: {error}") from error
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def devices() -> dict[str, str]:
+    """Name the default microphone and loudspeaker, those that there are.
+
+    Raises:
+        MissingExtraError: The extra ``audio`` is not installed.
+        AudioError: PortAudio is not installed.
+    """
+    sounddevice = _sounddevice("the microphone and playback")
+    found = {}
+    for kind in ("input", "output"):
+        with suppress(sounddevice.PortAudioError, ValueError):
+            found[kind] = str(sounddevice.query_devices(kind=kind)["name"])
+    return found
+
+
+def _sounddevice(needed_for: str) -> Any:  # noqa: ANN401 - a library without types
+    try:
+        import sounddevice
+    except ImportError as error:
+        raise MissingExtraError("audio", needed_for) from error
+    except OSError as error:
+        raise AudioError(
+            f"{needed_for} needs the system library PortAudio ({error}); "
+            "install it, on Debian and Ubuntu: apt install libportaudio2"
+        ) from error
+    return sounddevice
+
+
+def _no_microphone(error: Exception) -> AudioError:
+    return AudioError(
+        f"no microphone can be used ({error}); plug one in, or give --audio FILE or --text"
+    )
+
+
+def _enter_pressed() -> bool:
+    """Look, without waiting, whether a line was typed."""
+    if not sys.stdin.isatty():
+        return False
+    ready, _, _ = select.select([sys.stdin], [], [], 0)
+    if ready:
+        sys.stdin.readline()
+    return bool(ready)

@@ -1,0 +1,116 @@
+"""``voicerag transcribe`` and ``voicerag speak``: the ears and the voice alone."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from voicerag_core.cli.output import say, show_json
+from voicerag_core.cli.question import wav_name
+from voicerag_core.cli.running import EXIT_FAULT, Given
+from voicerag_core.cli.sound import Player, Sink, open_player, wav_file
+from voicerag_core.errors import AudioError, ConfigError
+
+if TYPE_CHECKING:
+    from voicerag_core.types import Audio
+
+__all__ = ["speak", "transcribe"]
+
+MAX_SECONDS = 3600.0
+"""Longest recording to transcribe; a question is bounded by its setting."""
+
+
+def transcribe(
+    given: Given,
+    *,
+    files: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="FILE...", show_default=False, help="Sound files; '-' reads standard input."
+        ),
+    ],
+    json_output: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+) -> None:
+    """Write down what is said in sound files, up to an hour each.
+
+    A file that cannot be used is reported and passed over (exit code 1).
+    """
+    settings = given.settings(speak=False)
+    from voicerag_core.assembly import open_voicerag
+    from voicerag_core.audio import read_audio
+
+    failed = False
+    with open_voicerag(settings) as rag:
+        if rag.transcriber is None:
+            raise ConfigError(f"the stack {settings.stack!r} transcribes nothing")
+        for name in files:
+            try:
+                audio = read_audio(
+                    sys.stdin.buffer.read() if name == "-" else name, max_seconds=MAX_SECONDS
+                )
+                words = rag.transcriber.transcribe(audio)
+            except AudioError as error:
+                typer.echo(f"skipped {name}: {error}", err=True)
+                failed = True
+                continue
+            if json_output:
+                show_json({"file": name, "text": words, "seconds": round(audio.seconds, 3)})
+            else:
+                typer.echo(f"{name}: {words}" if len(files) > 1 else words)
+    if failed:
+        raise typer.Exit(EXIT_FAULT)
+
+
+def speak(
+    given: Given,
+    *,
+    text: Annotated[
+        str,
+        typer.Argument(
+            metavar="TEXT", show_default=False, help="What to say; '-' reads standard input."
+        ),
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="FILE", show_default=False, help="Write it as WAV."),
+    ] = None,
+) -> None:
+    """Say a text aloud with the answering voice, or write it as sound."""
+    words = sys.stdin.read() if text == "-" else text
+    if not words.strip():
+        raise typer.BadParameter("there is nothing to say", param_hint="TEXT")
+    settings = given.settings()
+    with ExitStack() as stack:
+        sinks: list[Sink] = []
+        if out is not None:
+            sinks.append(stack.enter_context(wav_file(wav_name(out))))
+        elif (player := stack.enter_context(open_player())) is not None:
+            sinks.append(player)
+        else:
+            raise AudioError(
+                "no loudspeaker can be used here; write the sound with --out FILE "
+                "(`voicerag doctor` says what is missing)"
+            )
+        seconds = 0.0
+        for piece in _spoken(words, settings.data_dir / "weights"):
+            for sink in sinks:
+                sink.write(piece)
+            seconds += piece.seconds
+        for sink in sinks:
+            if isinstance(sink, Player):
+                sink.finish()
+    if out is not None:
+        say("sound", f"{out} ({seconds:.1f} s)")
+
+
+def _spoken(words: str, weights: Path) -> Iterator[Audio]:
+    from voicerag_core.chunking import split_sentences
+    from voicerag_core.local.speaker import PiperSpeaker
+
+    with PiperSpeaker(data_dir=weights) as speaker:
+        yield from speaker.stream(split_sentences(words))
