@@ -151,8 +151,9 @@ class WhisperTranscriber:
         """Give the words of a clip with the model's judgement, without refusing what is not speech.
 
         A clip over 30 s is cut at quiet points, and the windows in which speech is heard are
-        joined; the judgement is then that of the surest window and the mean over all tokens. Words that
-        stay doubtful are drawn at random at a higher temperature, so they may differ the next time.
+        joined; the judgement is then that of the surest window and the mean over all tokens.
+        Words that stay doubtful are drawn at random at a higher temperature, so they may differ
+        the next time.
 
         Raises:
             AudioError: The clip is not at 16 kHz, is empty or not finite.
