@@ -100,6 +100,7 @@ def passage_of_node(node: BaseNode) -> Passage:
             "keep the sound in a file or an object store and give its url (see audio_node)"
         )
     try:
+        json.dumps(node.metadata, allow_nan=False, default=str)  # pydantic makes NaN null
         content = node.model_dump(mode="json", exclude={"embedding", *_TEXT_FIELDS})
         metadata = content.pop("metadata")
         content["metadata"] = {key: metadata[key] for key in _RESERVED & metadata.keys()}

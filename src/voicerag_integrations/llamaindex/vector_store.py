@@ -220,7 +220,8 @@ class VoiceRAGVectorStore(BasePydanticVectorStore):
         """Search in one of the modes default, mmr, hybrid, semantic_hybrid, sparse, text_search.
 
         In the hybrid modes vector and words are fused by reciprocal rank, which weighs them alike:
-        `alpha` may be None or 0.5, 0 for words alone, or 1 for the vector alone.
+        `alpha` may be None or 0.5, 0 for words alone, or 1 for the vector alone. `node_ids` do not
+        narrow a search: an index passes those of the few nodes that it keeps itself.
 
         Raises:
             ConfigError: A mode or a weight that there is not, or a part of the query is missing.
@@ -251,11 +252,6 @@ def _hits(
         limit = query.hybrid_top_k
     if limit < 1:
         return ()
-    if query.node_ids is not None:
-        wanted = frozenset(query.node_ids)
-        everything = store.search(vector, text=text, limit=max(1, store.count(where=where)),
-                                  where=where)  # fmt: skip
-        return [hit for hit in everything if hit.passage.id in wanted][:limit]
     if query.mode is not VectorStoreQueryMode.MMR or vector is None:
         return store.search(vector, text=text, limit=limit, where=where)
     candidates = store.search(vector, limit=limit * _MMR_CANDIDATES, where=where, with_vectors=True)
