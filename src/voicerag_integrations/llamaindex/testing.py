@@ -163,6 +163,15 @@ class SpeechRetrieverContract:
     ``question``, its words; and ``expected``, the id of the passage that answers both.
     """
 
+    @pytest.fixture(autouse=True)
+    def loop_of_synchronous_calls(self) -> Iterator[None]:
+        """Give LlamaIndex an event loop for its own use, which it would make and never close."""
+        loop = asyncio.new_event_loop()
+        asyncio.set_event_loop(loop)
+        yield
+        asyncio.set_event_loop(None)
+        loop.close()
+
     @staticmethod
     def bundle(kind: str, rag: VoiceRAG, clip: Audio, question: str) -> QueryBundle:
         """Make a query of one of the `KINDS`; routers need words beside the sound."""
@@ -223,7 +232,7 @@ class SpeechRetrieverContract:
             assert response.metadata["voicerag"]["complete"] is True
 
     @pytest.mark.parametrize("way", WAYS)
-    @pytest.mark.parametrize("kind", ("text", "audio"))
+    @pytest.mark.parametrize("kind", ["text", "audio"])
     def test_a_tool_answers_words_and_clip_ids(
         self, way: str, kind: str, rag: VoiceRAG, clip: Audio, question: str, expected: str
     ) -> None:
@@ -238,7 +247,7 @@ class SpeechRetrieverContract:
         assert output.content == str(output.raw_output)
 
     @pytest.mark.filterwarnings("ignore::pydantic.warnings.PydanticDeprecationWarning")  # theirs
-    @pytest.mark.parametrize("kind", ("text", "audio"))
+    @pytest.mark.parametrize("kind", ["text", "audio"])
     def test_an_agent_answers_with_the_tool(
         self, kind: str, rag: VoiceRAG, clip: Audio, question: str
     ) -> None:
