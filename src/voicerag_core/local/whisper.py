@@ -7,6 +7,7 @@ whisper/transcribe.py for the temperature fallback. What differs from there is s
 
 from __future__ import annotations
 
+import hashlib
 import os
 import threading
 import zlib
@@ -65,6 +66,9 @@ TOKENS_PER_SECOND = 12
 """Ours: more than the fastest speech gives, so that a repetition in a short clip ends early."""
 
 MOST_THREADS = 4
+REMEMBERED = 16
+"""Clips whose transcription can be recalled."""
+
 SEARCH_FROM_SECONDS = 20.0
 """A window of a long clip ends at the quietest point between this and `WINDOW_SECONDS`."""
 QUIET_SECONDS = 0.2
@@ -121,6 +125,7 @@ class WhisperTranscriber:
         self._data_dir = data_dir
         self._lock = threading.Lock()
         self._model: _Model | None = None
+        self._recent: dict[bytes, Transcription] = {}
 
     def load(self) -> None:
         """Load the model now, so that the first clip does not wait for it.
@@ -170,7 +175,7 @@ class WhisperTranscriber:
         windows = [model.recognise(window) for window in windows_of(audio.samples)]
         heard = [window for window in windows if window.heard] or windows
         tokens = sum(window.tokens for window in heard)
-        return Transcription(
+        outcome = Transcription(
             text=" ".join(window.text for window in heard),
             no_speech_prob=min(window.no_speech_prob for window in heard),
             avg_logprob=sum(window.avg_logprob * window.tokens for window in heard) / tokens
@@ -179,6 +184,16 @@ class WhisperTranscriber:
             compression_ratio=max(window.compression_ratio for window in heard),
             tokens=tokens,
         )
+        with self._lock:
+            self._recent[_digest(audio)] = outcome
+            while len(self._recent) > REMEMBERED:
+                del self._recent[next(iter(self._recent))]
+        return outcome
+
+    def recall(self, audio: Audio) -> Transcription | None:
+        """Give what was last heard in a clip, if that was lately; nothing is recognised anew."""
+        with self._lock:
+            return self._recent.get(_digest(audio))
 
     def _loaded(self) -> _Model:
         with self._lock:
@@ -307,6 +322,10 @@ def _looks_bad(outcome: Transcription) -> bool:
         outcome.compression_ratio > COMPRESSION_RATIO
         or outcome.avg_logprob < FALLBACK_LOG_PROBABILITY
     )
+
+
+def _digest(audio: Audio) -> bytes:
+    return hashlib.blake2b(audio.samples.tobytes(), digest_size=16).digest()
 
 
 def _usable_cores() -> int:
