@@ -100,7 +100,7 @@ def main() -> None:
     parser.add_argument("--speech", type=Path, help="folder of FLAC files in English")
     options = parser.parse_args()
     started = time.perf_counter()
-    language.warm()
+    language.english_probability("a text")
     print(f"language model loaded in {time.perf_counter() - started:.2f} s")
     for path in options.files:
         report_text(path)
