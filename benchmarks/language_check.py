@@ -82,7 +82,8 @@ def report_speech(paths: list[Path], english: Path) -> None:
             groups.setdefault(code, []).append((heard.text, heard.avg_logprob))
     floor = float(np.quantile([surety for _, surety in groups["en"]], 0.01))
     print(
-        f"mean log-probability below which 1 % of the English clips lie: {floor:.2f}; in use: {UNSURE}"
+        f"mean log-probability below which 1 % of the English clips lie: {floor:.2f}; "
+        f"in use: {UNSURE}"
     )
     for code, clips_heard in sorted(groups.items()):
         by_text = np.array([not language.is_english(text) for text, _ in clips_heard])
