@@ -26,6 +26,7 @@ import numpy as np
 from voicerag_core import read_audio
 from voicerag_core.errors import AudioError
 from voicerag_core.local import language
+from voicerag_core.local.model import UNSURE
 from voicerag_core.local.whisper import WhisperTranscriber
 
 ESPEAK_VOICES = {"fr", "de", "es", "it", "pt", "nl", "pl", "ru", "sv"}
@@ -80,10 +81,13 @@ def report_speech(paths: list[Path], english: Path) -> None:
                 continue
             groups.setdefault(code, []).append((heard.text, heard.avg_logprob))
     floor = float(np.quantile([surety for _, surety in groups["en"]], 0.01))
-    print(f"mean log-probability below which 1 % of the English clips lie: {floor:.2f}")
+    print(
+        f"mean log-probability below which 1 % of the English clips lie: {floor:.2f}; "
+        f"in use: {UNSURE}"
+    )
     for code, clips_heard in sorted(groups.items()):
         by_text = np.array([not language.is_english(text) for text, _ in clips_heard])
-        unsure = np.array([surety < floor for _, surety in clips_heard])
+        unsure = np.array([surety < UNSURE for _, surety in clips_heard])
         print(
             f"speech {code}: {len(clips_heard)} clips, refused by text {by_text.mean():.2f}, "
             f"unsure {unsure.mean():.2f}, either {(by_text | unsure).mean():.2f}; "
@@ -97,7 +101,7 @@ def main() -> None:
     parser.add_argument("--speech", type=Path, help="folder of FLAC files in English")
     options = parser.parse_args()
     started = time.perf_counter()
-    language.warm()
+    language.english_probability("a text")
     print(f"language model loaded in {time.perf_counter() - started:.2f} s")
     for path in options.files:
         report_text(path)

@@ -177,7 +177,10 @@ def test_a_killed_server_comes_back_with_its_data(made: Path) -> None:
 
 
 def test_processes_that_start_it_at_once_get_one_server(tmp_path: Path) -> None:
+    """And what is left of a database that was never finished is in nobody's way."""
     folder = tmp_path / "new" / "postgres"
+    (folder / "pgdata.new").mkdir(parents=True)
+    (folder / "pgdata.new" / "PG_VERSION").write_text("18")
     command = [sys.executable, "-c", OWNER, str(folder)]
     starting = [
         subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
@@ -193,14 +196,6 @@ def test_processes_that_start_it_at_once_get_one_server(tmp_path: Path) -> None:
         process.communicate("")
         assert process.returncode == 0
     assert not runs(folder)
-
-
-def test_half_a_database_is_made_again(tmp_path: Path) -> None:
-    folder = tmp_path / "postgres"
-    (folder / "pgdata.new").mkdir(parents=True)
-    (folder / "pgdata.new" / "PG_VERSION").write_text("18")
-    with EmbeddedPostgres(folder) as server:
-        ask(server.dsn, "SELECT 1")
 
 
 def test_a_path_too_long_for_a_socket_is_reached_by_a_private_link(
