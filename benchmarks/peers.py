@@ -1,6 +1,6 @@
 """Measure the adapters against the frameworks' own Postgres stores, on one server in one run.
 
-Both sides get the same objects of the framework, and an HNSW index (m 16,
+Both sides get the same objects of the framework, made beforehand, and an HNSW index (m 16,
 ef_construction 64, ef_search 40) once they are in. What the adapter adds to a call of the core is
 measured on the same collection, call by call in turn.
 
@@ -17,7 +17,7 @@ import argparse
 import contextlib
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -68,20 +68,40 @@ def address(dsn: str) -> str:
     return f"{parts['user']}@/{parts['dbname']}?host={quote(str(parts['host']), safe='/')}"
 
 
+def text_nodes(data: Data) -> list[Any]:
+    """Make the nodes that both of LlamaIndex's stores are given."""
+    from llama_index.core.schema import TextNode
+
+    return [
+        TextNode(id_=key, text=text, embedding=vector.tolist(), metadata={"owner": int(owner)})
+        for key, text, vector, owner in zip(
+            data.ids, data.texts, data.vectors, data.owner, strict=True
+        )
+    ]
+
+
 @dataclass
-class OurLlamaIndex(Ours):
-    adapter: Any = None
-    name: str = "VoiceRAGVectorStore"
+class TheirLlamaIndex(LlamaIndex):
+    nodes: Sequence[Any] = ()
 
     def add(self, data: Data) -> None:
-        LlamaIndex(self.adapter, self.dsn).add(data)
+        for start in range(0, len(data.ids), BATCH):
+            self.store.add(self.nodes[start : start + BATCH])
 
-    def find(self, question: Embedding, owner: int | None) -> list[str]:
-        return LlamaIndex(self.adapter, self.dsn).find(question, owner)
+
+@dataclass
+class OurLlamaIndex(TheirLlamaIndex):
+    name: str = "VoiceRAGVectorStore"
+
+    def build(self) -> None:
+        self.store.client.build_index()
+
+    def size(self) -> int:
+        return Ours(self.store.client, self.dsn).size()
 
 
 @contextlib.contextmanager
-def llamaindex(dsn: str, dim: int) -> Iterator[Pair]:
+def llamaindex(dsn: str, data: Data) -> Iterator[Pair]:
     """Open `VoiceRAGVectorStore` and llama-index-vector-stores-postgres."""
     from llama_index.core.schema import QueryBundle
     from llama_index.core.vector_stores import VectorStoreQuery
@@ -89,6 +109,8 @@ def llamaindex(dsn: str, dim: int) -> Iterator[Pair]:
 
     from voicerag_integrations.llamaindex import SpeechRetriever, VoiceRAGVectorStore
 
+    dim = data.vectors.shape[1]
+    nodes = text_nodes(data)
     llama = LlamaStore.from_params(
         connection_string=f"postgresql+psycopg2://{address(dsn)}",
         async_connection_string=f"postgresql+asyncpg://{address(dsn)}",
@@ -114,8 +136,8 @@ def llamaindex(dsn: str, dim: int) -> Iterator[Pair]:
             return retriever.retrieve(QueryBundle("q", embedding=question.tolist()))
 
         yield Pair(
-            OurLlamaIndex(store, dsn, adapter=adapter),
-            LlamaIndex(llama, dsn),
+            OurLlamaIndex(adapter, dsn, nodes=nodes),
+            TheirLlamaIndex(llama, dsn, nodes=nodes),
             {
                 "VoiceRAGVectorStore.query over PgVectorStore.search": (
                     lambda question: store.search(question, limit=LIMIT), query,
@@ -125,7 +147,7 @@ def llamaindex(dsn: str, dim: int) -> Iterator[Pair]:
         )  # fmt: skip
 
 
-PEERS: dict[str, Callable[[str, int], contextlib.AbstractContextManager[Pair]]] = {
+PEERS: dict[str, Callable[[str, Data], contextlib.AbstractContextManager[Pair]]] = {
     "llamaindex": llamaindex,
 }
 
@@ -159,7 +181,7 @@ def main() -> None:
         EmbeddedPostgres(Path(folder) / "postgres") as server,
     ):
         migrate(server.dsn)
-        with PEERS[chosen.peer](server.dsn, chosen.dim) as pair:
+        with PEERS[chosen.peer](server.dsn, data) as pair:
             results = {one.name: measure(one, data) for one in (pair.ours, pair.theirs)}
             print(f"{chosen.rows} x {chosen.dim}, batches of {BATCH}\n\n{table(results)}\n")
             for name, (core, adapter) in pair.overheads.items():

@@ -52,7 +52,7 @@ _CLASSES: Final[dict[str, type[BaseNode]]] = {
     for kind in (TextNode, Node, IndexNode, ImageNode, Document, ImageDocument)
 }
 _PLACES: Final = ("position", "start", "end")
-_TEXT_FIELDS: Final = frozenset({"text", "text_resource"})
+_NOT_KEPT: Final = {"embedding", "text", "text_resource"}
 
 
 def audio_node(
@@ -100,10 +100,12 @@ def passage_of_node(node: BaseNode) -> Passage:
             "keep the sound in a file or an object store and give its url (see audio_node)"
         )
     try:
-        json.dumps(node.metadata, allow_nan=False, default=str)  # pydantic makes NaN null
-        content = node.model_dump(mode="json", exclude={"embedding", *_TEXT_FIELDS})
-        metadata = content.pop("metadata")
-        content["metadata"] = {key: metadata[key] for key in _RESERVED & metadata.keys()}
+        content = node.model_dump(mode="json", exclude=_NOT_KEPT, exclude_defaults=True)
+        metadata = content.pop("metadata", {})
+        if metadata != node.metadata:  # pydantic makes null of what is not a number
+            json.dumps(node.metadata, allow_nan=False, default=str)
+        if own := {key: metadata[key] for key in _RESERVED & metadata.keys()}:
+            content["metadata"] = own
         kept = json.dumps(content, ensure_ascii=False, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise StoreError(

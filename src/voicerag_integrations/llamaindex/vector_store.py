@@ -299,12 +299,13 @@ def _unit_rows(nodes: Sequence[BaseNode]) -> Embeddings:
             f"{len(bare)} of {len(nodes)} nodes have no vector, the first of them {bare[0]!r}; "
             "add them through an index, or set node.embedding"
         )
-    widths = {len(node.get_embedding()) for node in nodes}
+    vectors = [node.get_embedding() for node in nodes]
+    widths = {len(vector) for vector in vectors}
     if len(widths) > 1:
         raise EmbeddingMismatchError(
             f"the vectors of the nodes have the widths {sorted(widths)}; use one embedding model"
         )
-    rows = np.array([node.get_embedding() for node in nodes], dtype=np.float32)
+    rows = np.array(vectors, dtype=np.float32)
     norms = np.linalg.norm(rows, axis=1, keepdims=True)
     if not np.isfinite(norms).all() or not (norms > 0).all():
         worst = nodes[int(np.argmin(np.where(np.isfinite(norms), norms, -1)))]
