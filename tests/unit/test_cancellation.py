@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
@@ -56,7 +56,7 @@ def test_what_runs_is_interrupted_and_what_ended_is_not() -> None:
 
 def test_an_interrupt_that_fails_hurts_nobody() -> None:
     cancellation = Cancellation()
-    with cancellation.active(), interruptible(lambda: 1 / 0):  # type: ignore[arg-type, return-value]
+    with cancellation.active(), interruptible(lambda: 1 / 0):  # type: ignore[arg-type]
         cancellation.cancel()
         _until(lambda: not any(t.name == "voicerag-cancel" for t in threading.enumerate()))
 
@@ -65,14 +65,14 @@ def test_no_search_follows_an_embedding_that_was_called_off() -> None:
     cancellation = Cancellation()
 
     class Slow(FakeEmbedder):
-        def embed_texts(self, texts: list[str]) -> Embeddings:  # type: ignore[override]
+        def embed_texts(self, texts: Sequence[str]) -> Embeddings:
             cancellation.cancel()
             return super().embed_texts(texts)
 
     class Searched(InMemoryStore):
         searches = 0
 
-        def search(self, *args: object, **kwargs: object) -> tuple[()]:  # type: ignore[override]
+        def search(self, *args: object, **kwargs: object) -> tuple[()]:
             Searched.searches += 1
             return ()
 

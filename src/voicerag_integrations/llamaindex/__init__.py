@@ -5,14 +5,12 @@ methods make one hop into a thread; a caller that stops waiting is released at o
 stage of its call starts.
 """
 
-import importlib.util
-
 from voicerag_core import MissingExtraError
 
-if importlib.util.find_spec("llama_index") is None or not importlib.util.find_spec(
-    "llama_index.core"
-):
-    raise MissingExtraError("llamaindex", "voicerag_integrations.llamaindex")
+try:
+    import llama_index.core  # noqa: F401
+except ImportError as error:
+    raise MissingExtraError("llamaindex", "voicerag_integrations.llamaindex") from error
 
 from voicerag_integrations.llamaindex.bundle import ClipSource, SpeechQueryBundle
 from voicerag_integrations.llamaindex.embedding import VoiceRAGEmbedding

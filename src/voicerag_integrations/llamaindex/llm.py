@@ -29,6 +29,7 @@ from voicerag_core import (
     Audio,
     AudioError,
     ConfigError,
+    JSONValue,
     Passage,
     Question,
     Sampling,
@@ -50,6 +51,11 @@ _RULE = re.compile(r"^-{10,}[ \t]*$", re.MULTILINE)
 _QUERY = re.compile(r"Query:\s*(.*?)\s*Answer:\s*\Z", re.DOTALL)
 """Source: LlamaIndex, prompts/default_prompts.py and prompts/chat_prompts.py: the templates of
 question answering and tree summaries put the context between two rules and the query after."""
+
+_NO_HEADER = "_: \n\n\n"
+
+_HEADER = re.compile(r"(?:^|\n\n)((?:[a-z_]\w*: .*\n)+)(?=\n|\Z)")
+"""Source: LlamaIndex, schema.py: ``{key}: {value}`` a line, an empty line, then the text."""
 
 
 class VoiceLLM(CustomLLM):
@@ -307,7 +313,19 @@ def _conversation(
     question, context = _asked(spoken[-1])
     if isinstance(question, str) and not question.strip():
         raise ConfigError("the question is empty; give words or an audio block")
-    return question, [Passage("context", context)] if context else [], history
+    return question, _passages(context), history
+
+
+def _passages(context: str) -> list[Passage]:
+    """Cut a template's context at the metadata that LlamaIndex writes above a node's text."""
+    passages: list[Passage] = []
+    _, *pieces = _HEADER.split("\n\n" + _NO_HEADER + context)
+    for header, text in zip(pieces[::2], pieces[1::2], strict=True):
+        lines = [line.partition(": ") for line in header.splitlines()]
+        metadata: dict[str, JSONValue] = {key: value for key, _, value in lines if key != "_"}
+        if text.strip():
+            passages.append(Passage(f"context-{len(passages) + 1}", text.strip(), metadata))
+    return passages
 
 
 def _asked(message: ChatMessage) -> tuple[Question, str]:

@@ -35,7 +35,8 @@ __all__ = [
 
 NodeClass: TypeAlias = Literal["text", "multimodal"]
 """``text``: `TextNode`, which every component takes. ``multimodal``: `Node` with its sound, for
-language models that hear; components that touch ``.text`` refuse it."""
+language models that hear, which get text and sound without the metadata; components that touch
+``.text`` refuse it."""
 
 AUDIO_URI: Final = "audio_uri"
 """Metadata key of the sound that a passage was said in."""
@@ -51,7 +52,12 @@ _CLASSES: Final[dict[str, type[BaseNode]]] = {
     kind.class_name(): kind
     for kind in (TextNode, Node, IndexNode, ImageNode, Document, ImageDocument)
 }
-_PLACES: Final = ("position", "start", "end")
+_HIDDEN: Final = {"position", "start", "end", AUDIO_URI}
+"""Metadata that neither an embedding nor a language model gains by, where a passage tells more."""
+
+_PLAIN: Final = {"id_", "class_name"}
+"""What is left of a node that has but text and metadata; such a one is kept as a plain passage."""
+
 _NOT_KEPT: Final = {"embedding", "text", "text_resource"}
 
 
@@ -112,13 +118,11 @@ def passage_of_node(node: BaseNode) -> Passage:
             f"node {node.node_id!r} holds something that JSON cannot: {error}; "
             "keep to str, numbers, bool, None, lists and dicts in its metadata"
         ) from error
-    owner = node.ref_doc_id or "None"
-    entries: dict[str, JSONValue] = {
-        **metadata,
-        _CONTENT: kept,
-        _TYPE: node.class_name(),
-        **dict.fromkeys(_DOCUMENT_KEYS, owner),
-    }
+    entries: dict[str, JSONValue] = metadata
+    if content.keys() != _PLAIN or type(node) is not TextNode or _HIDDEN & metadata.keys():
+        entries = {**metadata, _CONTENT: kept, _TYPE: node.class_name()}
+    if node.ref_doc_id:
+        entries |= dict.fromkeys(_DOCUMENT_KEYS, node.ref_doc_id)
     return Passage(node.node_id, node.get_content(MetadataMode.NONE), entries)
 
 
@@ -128,7 +132,7 @@ def stored_node(passage: Passage, node_class: NodeClass = "text") -> BaseNode:
     if isinstance(kept, str):
         return _restored(passage, kept)
     metadata = dict(passage.metadata)
-    hidden: list[str] = [key for key in (*_PLACES, AUDIO_URI) if key in metadata]
+    hidden = sorted(_HIDDEN & metadata.keys())
     if node_class == "text":
         return TextNode(
             id_=passage.id,
@@ -144,7 +148,7 @@ def stored_node(passage: Passage, node_class: NodeClass = "text") -> BaseNode:
         audio_resource=None if uri is None else _sound_at(str(uri), metadata),
         extra_info=metadata,
         excluded_embed_metadata_keys=hidden,
-        excluded_llm_metadata_keys=list(hidden),
+        excluded_llm_metadata_keys=list(metadata),
     )
 
 

@@ -368,7 +368,12 @@ class VectorStoreContract:
             ("c", "the tower is tall", [0.6, 0.8, 0.0, 0.0], 3),
         ]
         return [
-            TextNode(id_=key, text=text, embedding=vector, metadata={"n": n, "tags": [key, "all"]})
+            TextNode(
+                id_=key,
+                text=text,
+                embedding=vector,
+                metadata={"n": n, "tags": [key, "all"], "name": "n_b" if key == "b" else f"n{key}"},
+            )
             for key, text, vector, n in rows
         ]
 
@@ -441,9 +446,9 @@ class VectorStoreContract:
             (FilterOperator.ANY, "tags", ["a", "b"], "ab"),
             (FilterOperator.ALL, "tags", ["a", "all"], "a"),
             (FilterOperator.CONTAINS, "tags", "c", "c"),
-            (FilterOperator.TEXT_MATCH, "doc_id", "one", "abc"),
-            (FilterOperator.TEXT_MATCH_INSENSITIVE, "doc_id", "ONE", "abc"),
-            (FilterOperator.TEXT_MATCH, "doc_id", "%", ""),
+            (FilterOperator.TEXT_MATCH, "name", "n_", "b"),
+            (FilterOperator.TEXT_MATCH_INSENSITIVE, "name", "N_B", "b"),
+            (FilterOperator.TEXT_MATCH, "name", "%", ""),
             (FilterOperator.IS_EMPTY, "absent", None, "abc"),
             (FilterOperator.IS_EMPTY, "n", None, ""),
             (FilterOperator.EQ, "absent", 1, ""),
