@@ -6,7 +6,7 @@ measured on the same collection, call by call in turn.
 
     python -m venv .venv-peers
     .venv-peers/bin/pip install -r benchmarks/requirements-peers.txt -e '.[local,llamaindex]'
-    .venv-peers/bin/python -m benchmarks.peers --peer llamaindex --rows 20000 --dim 384
+    .venv-peers/bin/python benchmarks/peers.py --peer llamaindex --rows 20000 --dim 384
 """
 
 # ruff: noqa: D101, D102 - the contenders have one protocol
@@ -25,8 +25,7 @@ from urllib.parse import quote
 
 import numpy as np
 from psycopg.conninfo import conninfo_to_dict
-
-from benchmarks.store import (
+from store import (
     BATCH,
     LIMIT,
     THREADS,
@@ -39,6 +38,7 @@ from benchmarks.store import (
     measure,
     table,
 )
+
 from voicerag_core import VoiceRAG
 from voicerag_core.store import EmbeddedPostgres, PgVectorStore, migrate
 from voicerag_core.testing import FakeEmbedder, FakeVoiceModel
