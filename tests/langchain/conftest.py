@@ -55,7 +55,7 @@ def spoken() -> Audio:
 
 @pytest.fixture
 def embedder(spoken: Audio) -> FakeEmbedder:
-    return FakeEmbedder(64, transcripts={spoken: "Where does the Rhine rise?"})
+    return FakeEmbedder(256, transcripts={spoken: "Where does the Rhine rise?"})
 
 
 @pytest.fixture
@@ -70,7 +70,7 @@ def rag(embedder: FakeEmbedder) -> VoiceRAG:
 @pytest.fixture
 def store(dsn: str, tenant: str) -> Iterator[PgVectorStore]:
     """An empty store on the real server for vectors of the fake embedder."""
-    with PgVectorStore.open(dsn, tenant=tenant, model_id="fake-words", dim=64) as opened:
+    with PgVectorStore.open(dsn, tenant=tenant, model_id="fake-words", dim=256) as opened:
         yield opened
 
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 
-from voicerag_core import Answer, Audio, AudioError, read_audio
+from voicerag_core import Answer, Audio, AudioError, read_audio, to_wav_bytes
 
 __all__ = ["MessageStream", "answer_message", "block_audio", "message_audio"]
 
@@ -23,7 +23,7 @@ _TEXT, _AUDIO = 0, 1
 _BASE64_GROUP: Final = 3
 """Bytes that base64 writes without padding, so that such texts can be joined."""
 
-_FULL_SCALE: Final = 32767.0
+_FULL_SCALE: Final = 32768.0
 _PCM: Final = "audio/pcm"
 
 
@@ -193,8 +193,9 @@ def _ending(answer: Answer) -> dict[str, Any]:
 
 
 def _pcm(audio: Audio) -> bytes:
-    scaled = np.rint(np.clip(audio.samples, -1, 1) * _FULL_SCALE)
-    return bytes(scaled.astype("<i2").tobytes())
+    """Give the samples as they stand at the end of a WAV file."""
+    size = 2 * len(audio.samples)
+    return to_wav_bytes(audio)[-size:] if size else b""
 
 
 def _from_pcm(data: bytes, mime_type: str) -> Audio:

@@ -52,6 +52,6 @@ def redacted(value: Any) -> Any:  # noqa: ANN401, PLR0911
 def _entry(block: Mapping[Any, Any], key: object, entry: object) -> object:
     """Redact an entry of a dict; of an audio block, also the encoded sound."""
     held = "audio" in str(block.get("type", "")) or "format" in block
-    if held and key in _AUDIO_DATA and isinstance(entry, str):
+    if held and key in _AUDIO_DATA and isinstance(entry, str) and not entry.startswith("<"):
         return f"<audio: {len(entry)} characters of base64>"
     return redacted(entry)
