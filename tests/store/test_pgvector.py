@@ -15,7 +15,7 @@ from voicerag_core.testing.stores import WIDTH
 from voicerag_core.types import Embeddings, Passage
 
 DIM = 1024
-COUNT = 3000
+COUNT = 2000
 
 
 def unit_vectors(count: int, dim: int, seed: int = 0) -> Embeddings:

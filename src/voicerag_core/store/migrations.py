@@ -78,10 +78,9 @@ def migrate(dsn: str, *, timeout: float = 5.0) -> list[int]:
         except pg.InsufficientPrivilege as error:
             raise SchemaError(
                 f"the login may not set up voicerag on {place}: {reason(error)}; "
-                "let an administrator "
-                "run `ALTER ROLE login CREATEROLE` and `GRANT CREATE ON DATABASE database TO login`, "
-                "or run `voicerag db migrate` as a superuser and `GRANT voicerag_owner, "
-                "voicerag_writer, voicerag_reader TO login` afterwards"
+                "let an administrator run `ALTER ROLE login CREATEROLE` and `GRANT CREATE ON "
+                "DATABASE database TO login`, or run `voicerag db migrate` as a superuser and "
+                "`GRANT voicerag_owner, voicerag_writer, voicerag_reader TO login` afterwards"
             ) from error
         return pending
 
@@ -106,8 +105,7 @@ def check_schema(connection: psycopg.Connection[tuple[object, ...]], place: str)
     except pg.InsufficientPrivilege as error:
         raise StoreError(
             f"the login may not use voicerag's schema on {place}: {reason(error)}; "
-            "let an administrator "
-            "run `GRANT voicerag_writer, voicerag_reader TO login`"
+            "let an administrator run `GRANT voicerag_writer, voicerag_reader TO login`"
         ) from error
     check_not_newer(current, place)
     if current == 0:
@@ -157,8 +155,7 @@ def _require_extension(connection: psycopg.Connection[tuple[object, ...]], place
     except pg.InsufficientPrivilege as error:
         raise SchemaError(
             f"the login may not install pgvector on {place}: {reason(error)}; "
-            "let an administrator "
-            "run CREATE EXTENSION vector in this database"
+            "let an administrator run CREATE EXTENSION vector in this database"
         ) from error
     except (pg.FeatureNotSupported, pg.UndefinedFile) as error:
         raise SchemaError(
