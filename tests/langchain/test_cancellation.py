@@ -92,7 +92,7 @@ def calls() -> dict[str, Callable[[VoiceRAG], Any]]:
     return {
         "retriever": lambda rag: SpeechRetriever(rag=rag).ainvoke("Rhine?"),
         "runnable": lambda rag: VoiceRAGRunnable(rag=rag).ainvoke("Rhine?"),
-        "stream": lambda rag: anext(VoiceRAGRunnable(rag=rag).astream("Rhine?")),  # type: ignore[call-overload]
+        "stream": lambda rag: anext(VoiceRAGRunnable(rag=rag).astream("Rhine?")),
         "search tool": lambda rag: VoiceSearchTool(rag=rag).ainvoke({"question": "Rhine?"}),
         "ask tool": lambda rag: VoiceAskTool(rag=rag).ainvoke({"question": "Rhine?"}),
         "vector store": lambda rag: VoiceRAGVectorStore(rag).asimilarity_search("Rhine?"),
@@ -261,7 +261,7 @@ async def test_one_async_call_is_one_hop(rag: VoiceRAG, monkeypatch: pytest.Monk
 
 
 async def test_work_that_waits_for_a_thread_is_never_begun() -> None:
-    begun = []
+    begun: list[int] = []
     gate = Gate()
     busy = [asyncio.create_task(in_thread(gate.wait)) for _ in range(64)]
     await asyncio.sleep(0.1)

@@ -48,7 +48,7 @@ def test_chunks_add_up_to_the_message(parts: list[str | int]) -> None:
     pieces.append(Answer(citations=(Citation("p1", 4, 9),), timings={"respond": 1.0}))
     whole = answer_message(sum(pieces, Answer()), message_id="one")
     total = merged(pieces)
-    by_index = sorted(total.content, key=lambda block: block["index"])  # type: ignore[index]
+    by_index = sorted(total.content, key=lambda block: block["index"])
     assert by_index == whole.content
     assert total.text == whole.text
     assert total.id == whole.id

@@ -19,6 +19,7 @@ from voicerag_integrations.langchain.questions import Asked, read_question
 TONE = Audio((0.3 * np.sin(np.arange(8000) / 7)).astype(np.float32), 16_000)
 WAV = to_wav_bytes(TONE)
 B64 = base64.b64encode(WAV).decode()
+BLOCK: Any = create_audio_block(base64=B64, mime_type="audio/wav")
 
 
 def read(given: Any) -> Asked:
@@ -41,14 +42,14 @@ def near(question: object) -> bool:
         memoryview(WAV),
         TONE,
         {"type": "audio", "base64": B64, "mime_type": "audio/wav"},
-        create_audio_block(base64=B64, mime_type="audio/wav"),
+        BLOCK,
         {"type": "audio", "url": f"data:audio/wav;base64,{B64}"},
-        HumanMessage([create_audio_block(base64=B64, mime_type="audio/wav")]),
+        HumanMessage([BLOCK]),
         HumanMessage([{"type": "input_audio", "input_audio": {"data": B64, "format": "wav"}}]),
         HumanMessage(
             [{"type": "audio", "source_type": "base64", "data": B64, "mime_type": "audio/wav"}]
         ),
-        [HumanMessage([create_audio_block(base64=B64, mime_type="audio/wav")])],
+        [HumanMessage([BLOCK])],
         {"question": WAV},
         {"question": {"type": "audio", "base64": B64, "mime_type": "audio/wav"}},
     ],
@@ -108,13 +109,17 @@ def test_options_come_with_a_dict() -> None:
         (WAV[:200], AudioError, "truncated"),
         (Path("/nowhere/q.wav"), AudioError, "cannot be read"),
         ({"type": "audio", "base64": "?!", "mime_type": "audio/wav"}, AudioError, "base64"),
-        ({"type": "audio", "base64": "AAAA", "mime_type": "audio/pcm"}, AudioError, "names the rate"),
-        ({"type": "audio", "base64": "AA==", "mime_type": "audio/pcm;rate=8000"}, AudioError, "16-bit"),
+        ({"type": "audio", "base64": "AAAA", "mime_type": "audio/pcm"},
+         AudioError, "names the rate"),
+        ({"type": "audio", "base64": "AA==", "mime_type": "audio/pcm;rate=8000"},
+         AudioError, "16-bit"),
         ({"type": "audio", "url": "https://example.com/a.wav"}, AudioError, "fetch it yourself"),
         ({"type": "audio", "url": "file:///etc/passwd"}, AudioError, "fetch it yourself"),
         ({"type": "audio", "file_id": "f1"}, AudioError, "holds no sound, only file_id"),
-        (HumanMessage([{"type": "image", "url": "https://example.com/a.png"}]), ConfigError, "image"),
-        (HumanMessage([{"type": "text", "text": "hi"}, create_audio_block(base64=B64, mime_type="audio/wav")]),
+        (HumanMessage([{"type": "image", "url": "https://example.com/a.png"}]),
+         ConfigError, "image"),
+        (HumanMessage([{"type": "text", "text": "hi"},
+                       BLOCK]),
          ConfigError, "either one clip or text"),
         (AIMessage("no question"), ConfigError, "HumanMessage"),
         ([SystemMessage("Be rude."), HumanMessage("Q?")], ConfigError, "instructions itself"),
@@ -133,7 +138,7 @@ def test_what_is_no_question_is_refused(given: Any, error: type[Exception], mess
 
 
 def test_a_clip_that_is_too_long_is_refused() -> None:
-    with pytest.raises(AudioError, match="a question may last 0.1 s"):
+    with pytest.raises(AudioError, match=r"a question may last 0\.1 s"):
         read_question(WAV, max_seconds=0.1)
 
 

@@ -50,9 +50,7 @@ class Seen(BaseCallbackHandler):
         return super().__getattribute__(name)
 
 
-async def test_speech_finds_sync_async_in_batch_and_streamed(
-    retriever: SpeechRetriever, spoken: Audio
-) -> None:
+async def test_speech_finds_sync_async_in_batch_and_streamed(retriever: Any, spoken: Audio) -> None:
     expected = retriever.invoke(spoken)
     assert [document.metadata["kind"] for document in expected] == ["rhine"]
     assert await retriever.ainvoke(spoken) == expected
@@ -89,7 +87,7 @@ async def test_options_of_a_call_win_on_both_paths(retriever: SpeechRetriever) -
 
 
 async def test_an_option_that_is_unknown_is_refused(retriever: SpeechRetriever) -> None:
-    with pytest.raises(ConfigError, match="'top_k'.*choose of k, filter"):
+    with pytest.raises(ConfigError, match=r"'top_k'.*choose of k, filter"):
         retriever.invoke("Rhine", top_k=3)
     with pytest.raises(ConfigError, match="'top_k'"):
         await retriever.ainvoke("Rhine", top_k=3)
@@ -106,10 +104,12 @@ def test_settings_out_of_range_are_refused(rag: VoiceRAG) -> None:
         SpeechRetriever(rag=rag).invoke("  ")
 
 
+def kinds(both: dict[str, Any]) -> list[str]:
+    return [document.metadata["kind"] for document in both["documents"]]
+
+
 def test_a_chain_and_a_configured_field_reach_it(retriever: SpeechRetriever, spoken: Audio) -> None:
-    chain = {"documents": retriever, "asked": RunnablePassthrough()} | RunnableLambda(
-        lambda both: [document.metadata["kind"] for document in both["documents"]]
-    )
+    chain: Any = {"documents": retriever, "asked": RunnablePassthrough()} | RunnableLambda(kinds)
     assert chain.invoke(spoken) == ["rhine"]
     tunable = retriever.configurable_fields(k=ConfigurableField(id="k"))
     assert len(tunable.invoke("Rhine", config={"configurable": {"k": 2}})) == 2
@@ -118,9 +118,12 @@ def test_a_chain_and_a_configured_field_reach_it(retriever: SpeechRetriever, spo
 def audio_forms(spoken: Audio) -> Iterator[Any]:
     data = to_wav_bytes(spoken)
     encoded = base64.b64encode(data).decode()
-    block = create_audio_block(base64=encoded, mime_type="audio/wav")
-    yield from (spoken, data, block, HumanMessage([block]), {"question": data},
-                [HumanMessage([block])], {"type": "audio", "url": f"data:audio/wav;base64,{encoded}"})  # fmt: skip
+    block: Any = create_audio_block(base64=encoded, mime_type="audio/wav")
+    yield from (spoken, data, block, HumanMessage([block]), {"question": data})
+    yield from (
+        [HumanMessage([block])],
+        {"type": "audio", "url": f"data:audio/wav;base64,{encoded}"},
+    )
 
 
 async def test_tracers_never_see_the_sound(retriever: SpeechRetriever, spoken: Audio) -> None:
@@ -199,7 +202,7 @@ async def test_a_closed_store_says_so(dsn: str, tenant: str, embedder: FakeEmbed
 
 def test_an_embedder_of_another_width_is_refused(store: PgVectorStore) -> None:
     retriever = SpeechRetriever(rag=VoiceRAG(FakeEmbedder(32), store, FakeVoiceModel()))
-    with pytest.raises(EmbeddingMismatchError, match="width 256.*32"):
+    with pytest.raises(EmbeddingMismatchError, match=r"width 256.*32"):
         retriever.invoke("Rhine")
     with pytest.raises(ConfigError, match="not a question"):
         retriever.invoke(3)  # type: ignore[arg-type]

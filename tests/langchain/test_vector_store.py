@@ -136,7 +136,7 @@ def test_langchains_indexing_keeps_it_in_step(vectors: VoiceRAGVectorStore) -> N
     options: Any = {"cleanup": "incremental", "source_id_key": "source", "key_encoder": "sha256"}
     assert index(page, records, vectors, **options)["num_added"] == 5
     assert index(page, records, vectors, **options)["num_skipped"] == 5
-    changed = index(page[:4] + [Document(page_content="new", metadata={"source": "s"})],
+    changed = index([*page[:4], Document(page_content="new", metadata={"source": "s"})],
                     records, vectors, **options)  # fmt: skip
     assert (changed["num_added"], changed["num_deleted"]) == (1, 1)
     assert vectors.store.count() == 4 + 5
@@ -219,7 +219,7 @@ def test_ready_vectors_are_stored_and_checked(vectors: VoiceRAGVectorStore) -> N
 
 
 async def test_what_is_unknown_is_refused(vectors: VoiceRAGVectorStore) -> None:
-    with pytest.raises(ConfigError, match="'filters'.*filter="):
+    with pytest.raises(ConfigError, match=r"'filters'.*filter="):
         vectors.similarity_search("x", filters={"a": 1})
     with pytest.raises(ConfigError, match="'where'"):
         await vectors.asimilarity_search("x", where={"a": 1})
@@ -233,7 +233,7 @@ async def test_what_is_unknown_is_refused(vectors: VoiceRAGVectorStore) -> None:
         VoiceRAGVectorStore(vectors.store)
     with pytest.raises(StoreError, match="at least 1"):
         vectors.similarity_search("x", k=0)
-    with pytest.raises((StoreError, TypeError)):
+    with pytest.raises(StoreError, match="not JSON serializable"):
         vectors.add_texts(["a"], [{"when": object()}])
     assert vectors.add_texts([]) == []
 

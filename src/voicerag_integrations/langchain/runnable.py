@@ -27,11 +27,11 @@ from voicerag_integrations.langchain.threads import (
 
 __all__ = ["VoiceOutput", "VoiceRAGRunnable"]
 
-VoiceOutput: TypeAlias = Answer | AIMessage
-"""An answer or, with ``output="message"``, a message; of a stream a piece or a chunk."""
+VoiceOutput: TypeAlias = Any
+"""An `Answer` or, with ``output="message"``, an AIMessage; of a stream a piece or a chunk."""
 
 
-class VoiceRAGRunnable(RunnableSerializable[VoiceInput, VoiceOutput]):
+class VoiceRAGRunnable(RunnableSerializable[Any, Any]):
     """Answers a spoken or typed question from passages, in text and speech.
 
     The input is what `SpeechRetriever` takes, and a conversation whose last message is the
