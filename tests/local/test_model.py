@@ -192,7 +192,7 @@ class GatedSpeaker(FakeSpeaker):
 @pytest.mark.parametrize("kind", ["reader", "chat"])
 def test_closing_stops_the_speech(kind: str) -> None:
     speaker = GatedSpeaker()
-    chat = ChatReader(lambda messages: iter([f"Sentence number {i} is here. " for i in range(6)]))
+    chat = ChatReader(lambda messages: " ".join(f"Sentence {i} is here." for i in range(6)))
     model = LocalVoiceModel(Reader(FakeEmbedder()) if kind == "reader" else chat, speaker)
     stream = model.respond("Who built the tower?", [LONG], sampling=ANY)
     speaker.gate.release()
