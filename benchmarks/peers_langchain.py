@@ -1,7 +1,8 @@
 """Measure the LangChain adapter against langchain-postgres, on one server, and against the core.
 
 Both stores get the same texts, vectors (as Python lists) and metadata through their LangChain
-methods, and an HNSW index (m 16, ef_construction 64, ef_search 40) once they are in.
+methods, and an HNSW index (m 16, ef_construction 64, ef_search 40) once they are in. They take
+turns, slice by slice and round by round, so that other load on the machine meets both.
 
     python3 -m venv .venv-peers
     .venv-peers/bin/pip install -r benchmarks/requirements-peers-langchain.txt \
@@ -26,7 +27,7 @@ from urllib.parse import quote
 import numpy as np
 from langchain_core.embeddings import DeterministicFakeEmbedding
 from psycopg.conninfo import conninfo_to_dict
-from store import LIMIT, THREADS, Data, LangChain, Ours, made_up, measure, table
+from store import LIMIT, THREADS, Data, LangChain, Ours, made_up, recall, table, timed
 
 from voicerag_core import Audio, Embedding, Embeddings, VoiceRAG
 from voicerag_core.store import EmbeddedPostgres, PgVectorStore, migrate
@@ -36,6 +37,10 @@ from voicerag_integrations.langchain import (
     VoiceRAGEmbeddings,
     VoiceRAGVectorStore,
 )
+
+SLICES = 2
+ROUNDS = 5
+"""Turns in which the two are filled, and asked."""
 
 
 @dataclass
@@ -50,13 +55,9 @@ class Adapter(Ours):
         assert self.vectors is not None
         return self.vectors
 
-    def add(self, data: Data) -> None:
-        self.langchain.add_embeddings(
-            data.texts,
-            data.vectors.tolist(),
-            [{"owner": int(owner)} for owner in data.owner],
-            ids=data.ids,
-        )
+    def put(self, data: Data, vectors: list[list[float]]) -> None:
+        metadatas = [{"owner": int(owner)} for owner in data.owner]
+        self.langchain.add_embeddings(data.texts, vectors, metadatas, ids=data.ids)
 
     def find(self, question: Embedding, owner: int | None) -> list[str]:
         chosen = None if owner is None else {"owner": owner}
@@ -64,6 +65,14 @@ class Adapter(Ours):
             question.tolist(), k=LIMIT, filter=chosen
         )
         return [str(document.id) for document in found]
+
+
+class Peer(LangChain):
+    """The other store; its vectors are lists before the clock starts."""
+
+    def put(self, data: Data, vectors: list[list[float]]) -> None:
+        metadatas = [{"owner": int(owner)} for owner in data.owner]
+        self.store.add_embeddings(data.texts, vectors, metadatas=metadatas, ids=data.ids)
 
 
 class Ready:
@@ -127,6 +136,55 @@ def overhead(store: PgVectorStore, questions: Embeddings) -> dict[str, tuple[flo
     }
 
 
+def fill(ours: Adapter, theirs: Peer, data: Data) -> dict[str, dict[str, float]]:
+    """Put the rows in, slice by slice in turn, since the machine's load changes meanwhile.
+
+    Of theirs a tenth of the rows is timed, and the rest put in by COPY.
+    """
+    rows = len(data.ids)
+    seconds = {ours.name: 0.0, theirs.name: 0.0}
+    timed_rows = {ours.name: rows, theirs.name: rows // 10}
+    for part in range(SLICES):
+        for one in (ours, theirs):
+            total = timed_rows[one.name]
+            piece = data.part(part * total // SLICES, (part + 1) * total // SLICES)
+            vectors = piece.vectors.tolist()
+            start = time.perf_counter()
+            one.put(piece, vectors)
+            seconds[one.name] += time.perf_counter() - start
+    theirs.load(data.part(rows // 10, rows))
+    found = {name: {"ingest, rows/s": timed_rows[name] / spent} for name, spent in seconds.items()}
+    for one in (ours, theirs):
+        start = time.perf_counter()
+        one.build()
+        found[one.name]["index build, s"] = time.perf_counter() - start
+    return found
+
+
+def ask(
+    contenders: Sequence[Adapter | Peer], data: Data, owner: int | None
+) -> dict[str, dict[str, float]]:
+    """Put all questions to each, in turn and several times over."""
+    seconds: dict[str, list[float]] = {one.name: [] for one in contenders}
+    answers: dict[str, list[list[str]]] = {one.name: [] for one in contenders}
+    kind = "" if owner is None else "1 % filter, "
+    for turn in range(ROUNDS):
+        for one in contenders[:: 1 if turn % 2 else -1]:
+            taken, given = timed(lambda question, one=one: one.find(question, owner),  # type: ignore[misc]
+                                 data.questions)  # fmt: skip
+            seconds[one.name] += taken
+            answers[one.name] = given
+    return {
+        name: {
+            f"{kind}query p50, ms": float(np.median(seconds[name]) * 1000),
+            f"{kind}query p95, ms": float(np.percentile(seconds[name], 95) * 1000),
+            f"{kind}recall@{LIMIT}": recall(data, answers[name], owner),
+            f"{kind}answers too short": sum(len(one) < LIMIT for one in answers[name]),
+        }
+        for name in seconds
+    }
+
+
 def run(rows: int, dim: int, questions: int) -> None:
     """Measure one size and print its tables."""
     from langchain_postgres import Column, PGEngine, PGVectorStore
@@ -144,25 +202,27 @@ def run(rows: int, dim: int, questions: int) -> None:
             "langchain", vector_size=dim, metadata_columns=[Column("owner", "INTEGER")]
         )
         embeddings = DeterministicFakeEmbedding(size=dim)
-        theirs = PGVectorStore.create_sync(
+        store = PGVectorStore.create_sync(
             engine,
             embedding_service=embeddings,
             table_name="langchain",
             metadata_columns=["owner"],
         )
+        theirs = Peer(store, server.dsn)
         with PgVectorStore.open(
             server.dsn, model_id="benchmark", dim=dim, auto_index=False, pool_size=THREADS
-        ) as store:
-            ours = Adapter(store, server.dsn, vectors=VoiceRAGVectorStore(store, embeddings))
-            results = {
-                one.name: measure(one, data) for one in (ours, LangChain(theirs, server.dsn))
-            }
+        ) as opened:
+            ours = Adapter(opened, server.dsn, vectors=VoiceRAGVectorStore(opened, embeddings))
+            results = fill(ours, theirs, data)
+            for owner in (None, 7):
+                for name, figures in ask([ours, theirs], data, owner).items():
+                    results[name] |= figures
             print(f"\n### {rows:,} x {dim}\n\n{table(results)}\n")
             print(
                 "| adapter | core p50, ms | adapter p50, ms | overhead p50, ms |\n|---|---|---|---|"
             )
-            for name, figures in overhead(store, data.questions).items():
-                print(f"| {name} | " + " | ".join(f"{figure:.3f}" for figure in figures) + " |")
+            for name, triple in overhead(opened, data.questions).items():
+                print(f"| {name} | " + " | ".join(f"{figure:.3f}" for figure in triple) + " |")
 
 
 def main() -> None:
