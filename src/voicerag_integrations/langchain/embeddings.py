@@ -11,8 +11,9 @@ from langchain_core.embeddings import Embeddings
 from voicerag_core import ConfigError, Embedder, VoiceRAG, check_audio, resample
 from voicerag_core import Embeddings as Vectors
 from voicerag_core.audio import MAX_SECONDS, SPEECH_RATE_HZ
+from voicerag_core.cancellation import check_cancelled
 from voicerag_integrations.langchain.questions import VoiceInput, read_question
-from voicerag_integrations.langchain.threads import checkpoint, in_thread
+from voicerag_integrations.langchain.threads import in_thread
 
 __all__ = ["VoiceRAGEmbeddings"]
 
@@ -61,7 +62,7 @@ class VoiceRAGEmbeddings(Embeddings):
                 "and a sound file is given as a pathlib.Path or as its bytes"
             )
         speech = resample(check_audio(question, max_seconds=self._max_seconds), SPEECH_RATE_HZ)
-        checkpoint()
+        check_cancelled()
         vector: list[float] = self.embedder.embed_speech([speech])[0].tolist()
         return vector
 
@@ -69,7 +70,7 @@ class VoiceRAGEmbeddings(Embeddings):
         """Embed N texts as an array, [N, D] float32, L2-normalised."""
         rows = []
         for start in range(0, len(texts), _BATCH):
-            checkpoint()
+            check_cancelled()
             rows.append(self.embedder.embed_texts(texts[start : start + _BATCH]))
         return np.concatenate(rows) if rows else self.embedder.embed_texts([])
 

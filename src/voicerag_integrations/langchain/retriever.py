@@ -19,7 +19,7 @@ from voicerag_integrations.langchain.questions import VoiceInput, read_question
 from voicerag_integrations.langchain.redaction import redacted
 from voicerag_integrations.langchain.schemas import VoiceQuestion
 from voicerag_integrations.langchain.searching import search_options
-from voicerag_integrations.langchain.threads import in_thread, staged
+from voicerag_integrations.langchain.threads import in_thread
 
 __all__ = ["SpeechRetriever"]
 
@@ -116,7 +116,7 @@ class SpeechRetriever(BaseRetriever):
         return await in_thread(self._documents, query if asked is None else asked, options)
 
     def _documents(self, given: VoiceInput, options: dict[str, Any]) -> list[Document]:
-        rag = staged(self.rag)
+        rag = self.rag
         asked = read_question(given, max_seconds=rag.max_question_seconds)
         chosen = search_options(self, {**asked.options, **options})
         found = rag.retrieve(asked.question, **chosen)

@@ -13,17 +13,13 @@ from langchain_core.runnables import RunnableConfig, RunnableSerializable
 from pydantic import BaseModel, ConfigDict, Field
 
 from voicerag_core import Answer, Strategy, VoiceRAG
+from voicerag_core.cancellation import check_cancelled
 from voicerag_integrations.langchain.messages import MessageStream, answer_message
 from voicerag_integrations.langchain.questions import VoiceInput, read_question
 from voicerag_integrations.langchain.redaction import redacted
 from voicerag_integrations.langchain.schemas import VoiceAnswer, VoiceQuestion
 from voicerag_integrations.langchain.searching import search_options
-from voicerag_integrations.langchain.threads import (
-    checkpoint,
-    in_thread,
-    staged,
-    stream_in_thread,
-)
+from voicerag_integrations.langchain.threads import in_thread, stream_in_thread
 
 __all__ = ["VoiceOutput", "VoiceRAGRunnable"]
 
@@ -197,16 +193,16 @@ class VoiceRAGRunnable(RunnableSerializable[Any, Any]):
             yield message.last()
 
     def _pieces(self, given: VoiceInput, options: dict[str, Any]) -> Generator[Answer, None, None]:
-        rag = staged(self.rag)
+        rag = self.rag
         asked = read_question(given, max_seconds=rag.max_question_seconds)
         chosen = search_options(self, {**asked.options, **options})
-        checkpoint()
+        check_cancelled()
         retrieved = rag.retrieve(asked.question, **chosen)
         pieces = rag.respond(asked.question, retrieved, history=asked.history)
         with closing(cast("Generator[Answer, None, None]", pieces)):
             for piece in pieces:
                 yield piece
-                checkpoint()
+                check_cancelled()
 
 
 async def _once(value: object) -> AsyncIterator[Any]:

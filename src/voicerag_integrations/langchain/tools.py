@@ -18,11 +18,12 @@ from langchain_core.tools import BaseTool, ToolException
 from pydantic import BaseModel, Field
 
 from voicerag_core import Answer, AudioError, ConfigError, Hit, Question, Strategy, VoiceRAG
+from voicerag_core.cancellation import check_cancelled
 from voicerag_integrations.langchain.documents import found_document
 from voicerag_integrations.langchain.questions import VoiceInput, read_question
 from voicerag_integrations.langchain.redaction import redacted
 from voicerag_integrations.langchain.searching import search_options
-from voicerag_integrations.langchain.threads import checkpoint, in_thread, staged
+from voicerag_integrations.langchain.threads import in_thread
 
 __all__ = ["ClipSource", "VoiceAskTool", "VoiceSearchTool"]
 
@@ -119,7 +120,7 @@ class VoiceSearchTool(_VoiceTool):
         del run_manager
         with _mendable():
             asked = self._question(question, clip_id)
-            found = staged(self.rag).retrieve(asked, **search_options(self, {}))
+            found = self.rag.retrieve(asked, **search_options(self, {}))
         documents = [found_document(hit) for hit in found.hits]
         return _numbered(found.hits) or "No passage was found.", documents
 
@@ -182,14 +183,14 @@ class VoiceAskTool(_VoiceTool):
         del run_manager
         with _mendable():
             asked = self._question(question, clip_id)
-            rag = staged(self.rag)
+            rag = self.rag
             retrieved = rag.retrieve(asked, **search_options(self, {}))
             pieces = rag.respond(asked, retrieved)
             answer = Answer()
             with closing(cast("Generator[Answer, None, None]", pieces)):
                 for piece in pieces:
                     answer += piece
-                    checkpoint()
+                    check_cancelled()
         if (answers := _answers.get()) is not None:
             answers.append(answer)
         return _cited(answer), redacted(answer)

@@ -25,10 +25,11 @@ from voicerag_core import (
     maximal_marginal_relevance,
 )
 from voicerag_core import Embeddings as Vectors
+from voicerag_core.cancellation import check_cancelled
 from voicerag_integrations.langchain.documents import passage_document
 from voicerag_integrations.langchain.embeddings import VoiceRAGEmbeddings
 from voicerag_integrations.langchain.metadata_filters import MetadataFilter, read_filter
-from voicerag_integrations.langchain.threads import checkpoint, in_thread
+from voicerag_integrations.langchain.threads import in_thread
 
 __all__ = ["VoiceRAGVectorStore"]
 
@@ -187,7 +188,7 @@ class VoiceRAGVectorStore(VectorStore):
         passages = _passages(list(texts), metadatas, ids)
         for batch in _batches(passages, batch_size):
             vectors = self._embedded([passage.text for passage in batch])
-            checkpoint()
+            check_cancelled()
             self.store.add(batch, vectors)
         return [passage.id for passage in passages]
 
@@ -472,7 +473,7 @@ class VoiceRAGVectorStore(VectorStore):
         if not isinstance(question, str):
             return question
         vector = _unit(self._embedding.embed_query(question))
-        checkpoint()
+        check_cancelled()
         return vector
 
     def _search(
