@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from typing import Final, Literal, TypeAlias, cast
 
@@ -55,8 +56,7 @@ _CLASSES: Final[dict[str, type[BaseNode]]] = {
 _HIDDEN: Final = {"position", "start", "end", AUDIO_URI}
 """Metadata that neither an embedding nor a language model gains by, where a passage tells more."""
 
-_PLAIN: Final = {"id_", "class_name"}
-"""What is left of a node that has but text and metadata; such a one is kept as a plain passage."""
+_PLAIN_FIELDS: Final = {"id_", "text", "embedding", "metadata"}
 
 _NOT_KEPT: Final = {"embedding", "text", "text_resource"}
 
@@ -105,6 +105,8 @@ def passage_of_node(node: BaseNode) -> Passage:
             f"node {node.node_id!r} carries sound as bytes, and LlamaIndex writes those nowhere; "
             "keep the sound in a file or an object store and give its url (see audio_node)"
         )
+    if type(node) is TextNode and _is_plain(node):
+        return Passage(node.id_, node.text, dict(node.metadata))
     try:
         content = node.model_dump(mode="json", exclude=_NOT_KEPT, exclude_defaults=True)
         metadata = content.pop("metadata", {})
@@ -118,9 +120,7 @@ def passage_of_node(node: BaseNode) -> Passage:
             f"node {node.node_id!r} holds something that JSON cannot: {error}; "
             "keep to str, numbers, bool, None, lists and dicts in its metadata"
         ) from error
-    entries: dict[str, JSONValue] = metadata
-    if content.keys() != _PLAIN or type(node) is not TextNode or _HIDDEN & metadata.keys():
-        entries = {**metadata, _CONTENT: kept, _TYPE: node.class_name()}
+    entries: dict[str, JSONValue] = {**metadata, _CONTENT: kept, _TYPE: node.class_name()}
     if node.ref_doc_id:
         entries |= dict.fromkeys(_DOCUMENT_KEYS, node.ref_doc_id)
     return Passage(node.node_id, node.get_content(MetadataMode.NONE), entries)
@@ -184,6 +184,23 @@ def unit(vector: Sequence[float]) -> Embedding:
     if not np.isfinite(norm) or norm == 0:
         raise ConfigError("the question's vector is zero or not finite; embed the question again")
     return cast("Embedding", row / norm)
+
+
+def _is_plain(node: TextNode) -> bool:
+    """Tell a node that has but text and simple metadata, so that a plain passage keeps it whole."""
+    return (
+        node.model_fields_set <= _PLAIN_FIELDS
+        and not node.relationships
+        and not node.excluded_embed_metadata_keys
+        and not node.excluded_llm_metadata_keys
+        and not (_RESERVED | _HIDDEN) & node.metadata.keys()
+        and all(
+            value is None
+            or isinstance(value, str | int)
+            or (type(value) is float and math.isfinite(value))
+            for value in node.metadata.values()
+        )
+    )
 
 
 def _restored(passage: Passage, kept: str) -> BaseNode:
