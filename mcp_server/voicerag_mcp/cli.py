@@ -112,7 +112,8 @@ def _serve(given: argparse.Namespace) -> int:
 def _run(transport: str, settings: Settings, server_settings: ServerSettings) -> int:
     from voicerag_mcp.server import build_server, open_service
 
-    with ExitStack() as stack:
+    stack, closing = ExitStack(), threading.Lock()
+    try:
         service = stack.enter_context(open_service(settings, server_settings))
         server = build_server(service)
         if transport == "http":
@@ -120,19 +121,24 @@ def _run(transport: str, settings: Settings, server_settings: ServerSettings) ->
 
             asyncio.run(serve(http_app(service, server), server_settings))
         else:
-            _close_on_signals(stack)
+            _close_on_signals(stack, closing)
             server.run("stdio")
+    finally:
+        with closing:
+            stack.close()
     return 0
 
 
-def _close_on_signals(stack: ExitStack) -> None:
+def _close_on_signals(stack: ExitStack, closing: threading.Lock) -> None:
     """End at a signal although a thread waits for the next line of standard input."""
 
     def close(number: int, _: FrameType | None) -> None:
         def end() -> None:
-            closing = threading.Thread(target=stack.close, daemon=True)
-            closing.start()
-            closing.join(_CLOSE_SECONDS)
+            late = threading.Timer(_CLOSE_SECONDS, os._exit, [128 + number])
+            late.daemon = True
+            late.start()
+            with closing:
+                stack.close()
             os._exit(128 + number)
 
         threading.Thread(target=end, daemon=True).start()

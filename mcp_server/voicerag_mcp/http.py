@@ -20,6 +20,7 @@ from mcp.server.auth.middleware.bearer_auth import (
 from mcp.server.auth.provider import TokenVerifier
 from mcp.server.mcpserver import MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
+from mcp.server.streamable_http import EventStore
 from mcp.server.transport_security import (
     RequestBodyLimitMiddleware,
     TransportSecurityMiddleware,
@@ -51,14 +52,22 @@ _MULTIPART_ROOM = 16_384
 """Bytes of a multipart body beyond the file in it."""
 
 _MOST_CLIENTS = 10_000
+_RETRY_MILLISECONDS = 100
 
 Endpoint: TypeAlias = Callable[[Request], Awaitable[Response]]
 
 _logger = logging.getLogger(__name__)
 
 
-def http_app(service: Service, server: MCPServer[None]) -> Starlette:
+def http_app(
+    service: Service, server: MCPServer[None], *, event_store: EventStore | None = None
+) -> Starlette:
     """Make the ASGI application: ``/mcp``, ``/clips``, and the metadata of RFC 9728.
+
+    Args:
+        service: What uploads are kept in, and its settings.
+        server: The server object.
+        event_store: Lets clients with a session take up a broken stream again.
 
     Raises:
         ConfigError: The settings would serve others without asking for a token.
@@ -71,6 +80,8 @@ def http_app(service: Service, server: MCPServer[None]) -> Starlette:
     inner = server.streamable_http_app(
         streamable_http_path=PATH,
         stateless_http=not settings.sessions,
+        event_store=event_store,
+        retry_interval=None if event_store is None else _RETRY_MILLISECONDS,
         max_request_body_size=settings.max_body_bytes,
         transport_security=security,
     )

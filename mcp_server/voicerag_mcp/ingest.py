@@ -107,7 +107,7 @@ class WritingTools:
             )
 
         with told():
-            value = await service.workers.run(work, ctx.report_progress)
+            value = await service.run(ctx, work)
         counts = (
             f"{value.sources} documents taken in, {value.unchanged} unchanged, {value.removed} "
             f"removed; {value.passages} passages written in {value.collection!r}."

@@ -83,7 +83,7 @@ class Resources:
 
         try:
             with told():
-                found = await self._service.workers.run(work, ctx.report_progress)
+                found = await self._service.run(ctx, work)
         except ToolError as error:
             raise ResourceError(str(error)) from error
         if found is None:

@@ -8,15 +8,17 @@ import hashlib
 import logging
 import secrets
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, TypeVar
 
+from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp_types import ContentBlock
+from starlette.requests import Request
 
 from voicerag_core import (
     Audio,
@@ -36,7 +38,7 @@ from voicerag_mcp.knowledge import Knowledge
 from voicerag_mcp.paths import AllowedPaths
 from voicerag_mcp.results import SpokenAudio, audio_link, inline_audio
 from voicerag_mcp.settings import ServerSettings
-from voicerag_mcp.work import Stopped, Workers
+from voicerag_mcp.work import Job, Stopped, Workers
 
 __all__ = ["AudioOutput", "QuestionSource", "Service", "Where", "told"]
 
@@ -45,6 +47,8 @@ Where: TypeAlias = Mapping[str, str | int | float | bool | list[str | int | floa
 
 MOST_INLINE_BYTES = 2_000_000
 _MOST_RECENT = 256
+
+_T = TypeVar("_T")
 
 _logger = logging.getLogger(__name__)
 
@@ -83,6 +87,12 @@ class Service:
     def tenant(self) -> str:
         """Whose data the running call may see."""
         return tenant_of_caller(self.knowledge.settings.tenant)
+
+    async def run(self, ctx: Context[None, object], work: Callable[[Job], _T]) -> _T:
+        """Do a call's work on a thread, for as long as its caller is there."""
+        request = ctx.request_context.request
+        gone = request.is_disconnected if isinstance(request, Request) else None
+        return await self.workers.run(work, ctx.report_progress, gone)
 
     def other_collection(self, collection: str | None) -> str | None:
         """Give the name of a collection, or None for the default one."""

@@ -143,7 +143,7 @@ class ReadingTools:
             )
 
         with told():
-            value = await service.workers.run(work, ctx.report_progress)
+            value = await service.run(ctx, work)
         return result(value, listed(value.passages))
 
     async def voice_ask(
@@ -184,7 +184,7 @@ class ReadingTools:
             return answer, found.transcript, _since(started)
 
         with told():
-            answer, transcript, seconds = await service.workers.run(work, ctx.report_progress)
+            answer, transcript, seconds = await service.run(ctx, work)
             spoken, content = (
                 (None, [])
                 if answer.audio is None
@@ -228,7 +228,7 @@ class ReadingTools:
             )
 
         with told():
-            value = await service.workers.run(work, ctx.report_progress)
+            value = await service.run(ctx, work)
         return result(value, value.text)
 
     async def voice_speak(
@@ -248,7 +248,7 @@ class ReadingTools:
             return _spoken(service, text, audio, job), _since(started)
 
         with told():
-            sound, seconds = await service.workers.run(work, ctx.report_progress)
+            sound, seconds = await service.run(ctx, work)
             spoken, content = service.spoken(sound, tenant, audio, "speech")
         return result(SpeakResult(audio=spoken, seconds=seconds), _where(spoken), links=content)
 
@@ -273,7 +273,7 @@ class ReadingTools:
             )
 
         with told():
-            value = await service.workers.run(work, ctx.report_progress)
+            value = await service.run(ctx, work)
         lines = [
             f"{one.name}{' (default)' if one.default else ''}: {one.passages} passages of "
             f"{one.documents} documents"
@@ -291,7 +291,7 @@ class ReadingTools:
         def work(_: Job) -> StatusResult:
             return _status(service, tenant, writes=writes)
 
-        value = await service.workers.run(work, ctx.report_progress)
+        value = await service.run(ctx, work)
         text = "\n".join(f"{name}: {shown}" for name, shown in value.model_dump().items())
         return result(value, text)
 

@@ -101,8 +101,18 @@ class Workers:
         with self._lock:
             return len(self._jobs)
 
-    async def run(self, work: Callable[[Job], _T], progress: Progress | None = None) -> _T:
+    async def run(
+        self,
+        work: Callable[[Job], _T],
+        progress: Progress | None = None,
+        gone: Callable[[], Awaitable[bool]] | None = None,
+    ) -> _T:
         """Do work on a thread and give its result; tell the progress every two seconds or less.
+
+        Args:
+            work: What to do.
+            progress: Takes the progress.
+            gone: Tells whether the caller has hung up without cancelling; the job then stops.
 
         Raises:
             ToolError: Too many jobs wait already.
@@ -117,14 +127,13 @@ class Workers:
             self._jobs.add(job)
         future = self._pool.submit(self._do, work, job)
         future.add_done_callback(lambda _: self._forget(job))
-        beat = None if progress is None else asyncio.create_task(_beat(job, progress))
+        beat = asyncio.create_task(_beat(job, progress, gone))
         try:
             return await asyncio.wrap_future(future)
         finally:
             job.stop()
-            if beat is not None:
-                beat.add_done_callback(_look_at)
-                beat.cancel()
+            beat.add_done_callback(_look_at)
+            beat.cancel()
 
     def stop_all(self) -> None:
         """Ask every job to end."""
@@ -148,11 +157,18 @@ class Workers:
             self._jobs.discard(job)
 
 
-async def _beat(job: Job, progress: Progress) -> None:
+async def _beat(
+    job: Job, progress: Progress | None, gone: Callable[[], Awaitable[bool]] | None
+) -> None:
     """Send what changes, and a sign of life when nothing does."""
     sent, told, when = -_SMALLEST_STEP, (job.progress, job.total, job.message), time.monotonic()
     while True:
         await asyncio.sleep(_LOOK_SECONDS)
+        if gone is not None and await gone():
+            job.stop()
+            return
+        if progress is None:
+            continue
         state = (job.progress, job.total, job.message)
         if state == told and time.monotonic() - when < HEARTBEAT_SECONDS:
             continue
