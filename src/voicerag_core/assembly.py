@@ -148,7 +148,7 @@ class OpenedVoiceRAG(VoiceRAG):
         Raises:
             VoiceRAGError: The first part that could not be loaded, the store before the models.
         """
-        unwanted = set() if models else {"embedder", "language"}
+        unwanted = set() if models else {"embedder"}
         if not models or not hearing:
             unwanted.add("transcriber")
         if not models or not speech:
@@ -177,7 +177,6 @@ def open_voicerag(
         ConfigError: The settings contradict each other.
     """
     chosen = load_settings() if settings is None else settings
-    from voicerag_core.local import language
     from voicerag_core.local.chat import ChatReader
     from voicerag_core.local.minilm import MiniLMEmbedder
     from voicerag_core.local.model import LocalVoiceModel
@@ -211,7 +210,6 @@ def open_voicerag(
             "store": store.warm,
             "embedder": embedder.warm,
             "transcriber": transcriber.load,
-            "language": language.warm,
             **({} if speaker is None else {"speaker": speaker.warm}),
         }
         yield rag

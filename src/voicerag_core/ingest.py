@@ -104,7 +104,7 @@ def index_files(
         text_column: Column of csv and tsv files, key of jsonl files, that holds the text.
         prune: Remove what lay in the given folders and is there no longer.
         dry_run: Read and cut the files; neither embed nor write.
-        on_progress: Called after every file compared, every group embedded and every file done.
+        on_progress: Called after every file compared, every group embedded and every file written.
 
     Raises:
         ConfigError: The store keeps no documents, or size and overlap do not fit.
@@ -248,8 +248,8 @@ class _Run:
                 self._write(file)
                 self.files_done += 1
             self.bytes_done += file.size * count / len(file.passages)
+            self._tell("update")
         self.waiting.clear()
-        self._tell("update")
 
     def _write(self, file: _File) -> None:
         embeddings, owners = (

@@ -105,8 +105,13 @@ def test_a_model_that_gives_no_text_is_told_so() -> None:
 
 def test_an_abandoned_answer_closes_the_model() -> None:
     closed: list[str] = []
+    held: list[Generator[str, None, None]] = []  # so that no collector closes them
 
     def chat(messages: list[ChatMessage]) -> Generator[str, None, None]:
+        held.append(reply(messages))
+        return held[-1]
+
+    def reply(messages: list[ChatMessage]) -> Generator[str, None, None]:
         try:
             yield from ("It", " is", " tall.")
             closed.append("ran to the end")

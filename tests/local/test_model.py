@@ -6,13 +6,20 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from voicerag_core import read_audio
 from voicerag_core.errors import ConfigError, GenerationError
 from voicerag_core.local.chat import NO_ANSWER, ChatMessage, ChatReader
 from voicerag_core.local.minilm import MiniLMEmbedder
-from voicerag_core.local.model import NO_DOCUMENTS, NOT_ANSWERED, NOT_ENGLISH, LocalVoiceModel
+from voicerag_core.local.model import (
+    NO_DOCUMENTS,
+    NOT_ANSWERED,
+    NOT_ENGLISH,
+    NOT_UNDERSTOOD,
+    LocalVoiceModel,
+)
 from voicerag_core.local.reader import Reader
 from voicerag_core.local.speaker import PiperSpeaker
 from voicerag_core.local.whisper import WhisperTranscriber
@@ -113,6 +120,21 @@ def test_known_words_are_not_transcribed_again(clip: Audio) -> None:
     assert transcriber.calls == 1
 
 
+@pytest.mark.parametrize("heard_before", [True, False])
+def test_guessed_words_are_not_answered(clip: Audio, heard_before: bool) -> None:
+    transcriber = WhisperTranscriber()
+    babble = Audio(np.ascontiguousarray(clip.samples[::-1]), clip.sample_rate)
+    transcript = transcriber.recognise(babble).text if heard_before else None
+    model = LocalVoiceModel(Reader(FakeEmbedder()), None, transcriber)
+    answer = sum(model.respond(babble, [LONG], sampling=ANY, transcript=transcript), Answer())
+    assert not answer.answered
+    assert answer.text in (NOT_UNDERSTOOD, NOT_ENGLISH)
+    recalled = transcriber.recall(babble)
+    assert recalled is not None
+    assert recalled.avg_logprob < -0.85
+    assert transcriber.recall(clip) is None
+
+
 def test_a_spoken_question_without_words_needs_a_transcriber(clip: Audio) -> None:
     with pytest.raises(ConfigError, match="transcript"):
         respond(LocalVoiceModel(Reader(FakeEmbedder())), clip)
@@ -170,7 +192,7 @@ class GatedSpeaker(FakeSpeaker):
 @pytest.mark.parametrize("kind", ["reader", "chat"])
 def test_closing_stops_the_speech(kind: str) -> None:
     speaker = GatedSpeaker()
-    chat = ChatReader(lambda messages: iter([f"Sentence number {i} is here. " for i in range(6)]))
+    chat = ChatReader(lambda messages: " ".join(f"Sentence {i} is here." for i in range(6)))
     model = LocalVoiceModel(Reader(FakeEmbedder()) if kind == "reader" else chat, speaker)
     stream = model.respond("Who built the tower?", [LONG], sampling=ANY)
     speaker.gate.release()

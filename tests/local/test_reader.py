@@ -130,11 +130,17 @@ def test_measures_of_a_sentence() -> None:
     assert column["rank"].tolist() == [0, 0, 0, 0, 1, 1]
     assert column["overlap"].argmax() in (0, 2)
     assert column["before"][1] == column["overlap"][0] > 0
-    assert column["before"][4] == 0, "the sentence before stands in another passage"
     assert column["passage"].tolist() == [1, 1, 1, 1, 0, 0]
     assert column["cue"].tolist() == [-1, 1, 1, 1, -1, -1]
     assert column["cosine"].tolist() == [0, 0.1, 0.2, 0.3, 0.4, 0.5]
     assert column["best"].tolist() == [0.3] * 4 + [0.5] * 2
+
+
+def test_a_passage_does_not_lend_its_words_to_the_next() -> None:
+    passages = [Passage("x", "Nothing. A tall tower."), BREAD]
+    sentences = candidates(passages)
+    before = measure("How tall is it?", passages, sentences)[:, MEASURES.index("before")]
+    assert before.tolist() == [0, 0, 0, 0]
 
 
 def test_content_words_ignore_case_accents_and_endings() -> None:

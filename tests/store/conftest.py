@@ -22,6 +22,10 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The DSN of the server, whose login is a superuser."""
     folder: Path = tmp_path_factory.mktemp("server") / "postgres"
     with EmbeddedPostgres(folder) as postgres:
+        with psycopg.connect(postgres.dsn, autocommit=True) as connection:
+            for setting in ("fsync", "synchronous_commit", "full_page_writes"):
+                connection.execute(f"ALTER SYSTEM SET {setting} = off".encode())
+            connection.execute("SELECT pg_reload_conf()")
         yield postgres.dsn
 
 
@@ -39,6 +43,12 @@ def dsn(server: str) -> str:
     fresh = new_database(server)
     migrate(fresh)
     return fresh
+
+
+@pytest.fixture
+def fresh(server: str) -> str:
+    """A database without the schema, for one test."""
+    return new_database(server)
 
 
 @pytest.fixture

@@ -108,7 +108,7 @@ def chosen(
 
 
 @settings(
-    max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(rows=st.lists(METADATA, min_size=1, max_size=6), node=FILTERS)
 def test_the_database_agrees_with_the_definition(

@@ -180,14 +180,14 @@ def test_an_exception_from_progress_stops_between_files_and_the_next_run_goes_on
         (tmp_path / f"{number:03}.txt").write_text(f"Item {number} here.")
 
     def stop(progress: FileProgress) -> None:
-        if progress.passages:
+        if progress.step == "update" and progress.files == GROUP + 3:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         index_files(rag, [tmp_path], on_progress=stop)
-    assert rag.store.count() == GROUP
+    assert rag.store.count() == GROUP + 3
     report = index_files(rag, [tmp_path])
-    assert (report.unchanged, report.new) == (GROUP, 2 * GROUP)
+    assert (report.unchanged, report.new) == (GROUP + 3, 2 * GROUP - 3)
     assert rag.store.count() == 3 * GROUP
 
 

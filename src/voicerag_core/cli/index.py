@@ -140,9 +140,9 @@ class _Bars:
         """
         if self._last is None:  # until now nothing was in hand, and an interrupt could end it
             signal.signal(signal.SIGINT, self._note)
+        self._last = progress
         if self._interrupted:
             raise KeyboardInterrupt
-        self._last = progress
         if progress.step not in self._tasks:
             self._start = time.monotonic()
             self._tasks[progress.step] = self._progress.add_task(

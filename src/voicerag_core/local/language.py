@@ -12,7 +12,7 @@ from voicerag_core.errors import MissingExtraError
 if TYPE_CHECKING:
     from py3langid.langid import LanguageIdentifier
 
-__all__ = ["english_probability", "is_english", "warm"]
+__all__ = ["english_probability", "is_english"]
 
 LEAST_PROBABILITY = 0.2
 """Below this probability of English a text is refused (benchmarks/language_check.py)."""
@@ -47,7 +47,8 @@ def is_english(text: str) -> bool:
     """Tell whether a question can be taken for English; in doubt it can.
 
     The script is looked at first, then for plain English words, and only a text that neither
-    settles is shown to the language model of py3langid, which is loaded for the first such text.
+    settles is shown to the language model of py3langid, which the first such text loads: about
+    0.6 s and 75 MB.
     A text without letters ("42?") counts as English.
 
     Raises:
@@ -73,15 +74,6 @@ def english_probability(text: str) -> float:
     # Names say little about the language around them; capitals are how they are written.
     scores = dict(_identifier().rank(" ".join(_words(text))))
     return float(scores["en"])
-
-
-def warm() -> None:
-    """Load the language model now: about 0.6 s and 75 MB.
-
-    Raises:
-        MissingExtraError: The extra ``local`` is not installed.
-    """
-    _identifier()
 
 
 def _words(text: str) -> list[str]:

@@ -8,7 +8,7 @@ from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, runtime_checkable
 
 from voicerag_core.chunking import sentence_spans, split_sentences
 from voicerag_core.errors import ConfigError
@@ -16,14 +16,20 @@ from voicerag_core.local.chat import ChatReader
 from voicerag_core.local.language import is_english
 from voicerag_core.local.reader import Reading
 from voicerag_core.local.segments import speakable, speech_segments
+from voicerag_core.local.whisper import Transcription
 from voicerag_core.ports import Transcriber
 from voicerag_core.types import Answer, Audio, Passage, Question, Sampling, Turn
 
-__all__ = ["LocalVoiceModel", "PassageReader", "Speaker"]
+__all__ = ["LocalVoiceModel", "PassageReader", "RecallingTranscriber", "Speaker"]
 
 NOT_ENGLISH = "I only understand questions in English, and this one does not seem to be."
+NOT_UNDERSTOOD = "I could not make out the question. I only understand English."
 NO_DOCUMENTS = "There are no documents that I could answer this question from."
 NOT_ANSWERED = "The documents do not answer this question."
+UNSURE = -0.85
+"""Mean log-probability below which a transcript is not believed: the English recogniser makes up
+English words for speech in another language (benchmarks/results/language.md)."""
+
 WORTH_NAMING = 0.1
 """Least probability of an answer at which the closest document is named."""
 
@@ -42,6 +48,15 @@ class PassageReader(Protocol):
         ...
 
 
+@runtime_checkable
+class RecallingTranscriber(Protocol):
+    """A transcriber that can say how sure it was of a clip."""
+
+    def recall(self, audio: Audio) -> Transcription | None:
+        """Give what was heard in a clip lately, or None."""
+        ...
+
+
 class Speaker(Protocol):
     """Turns text into speech; safe to share between threads."""
 
@@ -53,8 +68,9 @@ class Speaker(Protocol):
 class LocalVoiceModel:
     """Voice model of the local stack.
 
-    Without passages, in another language than English, or when the passages do not answer, it
-    says so and `Answer.answered` is False. Safe to share between threads when its parts are.
+    Without passages, in another language than English, when the words of a spoken question were
+    little more than guessed, or when the passages do not answer, it says so and `Answer.answered`
+    is False. Safe to share between threads when its parts are.
 
     Args:
         reader: A `Reader`, which quotes the passages, or a `ChatReader`, which lets a chat model
@@ -108,6 +124,8 @@ class LocalVoiceModel:
             yield Answer(timings={"transcribe": time.perf_counter() - started})
         if not is_english(words):
             pieces = _declined(NOT_ENGLISH)
+        elif isinstance(question, Audio) and self._doubts(question):
+            pieces = _declined(NOT_UNDERSTOOD)
         elif not passages:
             pieces = _declined(NO_DOCUMENTS)
         elif isinstance(self._reader, ChatReader):
@@ -127,6 +145,14 @@ class LocalVoiceModel:
                 "LocalVoiceModel(reader, speaker, WhisperTranscriber())"
             )
         return self._transcriber.transcribe(question)
+
+    def _doubts(self, clip: Audio) -> bool:
+        """Tell whether the words of a clip were little more than guessed."""
+        transcriber: object = self._transcriber
+        if not isinstance(transcriber, RecallingTranscriber):
+            return False
+        heard = transcriber.recall(clip)
+        return heard is not None and heard.avg_logprob < UNSURE
 
 
 def _declined(text: str) -> _Pieces:

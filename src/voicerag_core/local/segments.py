@@ -24,8 +24,8 @@ GROWTH = 3
 """How many times longer than the piece before it a piece may be, in words."""
 
 MAX_CHARACTERS = 160
-"""Longest piece in characters, about 10 s: bounds what still runs when a listener leaves, and
-Piper's memory, which grows with its longest piece (PSS 290 MB at 160 characters, 365 at 240)."""
+"""Longest piece in characters, about 10 s of speech: bounds what still runs when a listener leaves.
+Piper's memory depends on it little: after 300 pieces PSS levels off at 544 MB, with 110 at 531."""
 
 _CLAUSE_END = re.compile(r"[,;:)\]\u2014\u2013\uff0c\uff1b\uff1a\u3001][\"'\u201d\u2019]*$")
 _CLAUSE_WORDS = (

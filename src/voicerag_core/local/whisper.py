@@ -7,9 +7,11 @@ whisper/transcribe.py for the temperature fallback. What differs from there is s
 
 from __future__ import annotations
 
+import hashlib
 import os
 import threading
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -65,6 +67,9 @@ TOKENS_PER_SECOND = 12
 """Ours: more than the fastest speech gives, so that a repetition in a short clip ends early."""
 
 MOST_THREADS = 4
+REMEMBERED = 16
+"""Clips whose transcription can be recalled."""
+
 SEARCH_FROM_SECONDS = 20.0
 """A window of a long clip ends at the quietest point between this and `WINDOW_SECONDS`."""
 QUIET_SECONDS = 0.2
@@ -120,7 +125,9 @@ class WhisperTranscriber:
         self._threads = threads or min(MOST_THREADS, _usable_cores())
         self._data_dir = data_dir
         self._lock = threading.Lock()
+        self._loader = ThreadPoolExecutor(1, "voicerag-whisper")
         self._model: _Model | None = None
+        self._recent: dict[bytes, Transcription] = {}
 
     def load(self) -> None:
         """Load the model now, so that the first clip does not wait for it.
@@ -151,8 +158,9 @@ class WhisperTranscriber:
         """Give the words of a clip with the model's judgement, without refusing what is not speech.
 
         A clip over 30 s is cut at quiet points, and the windows in which speech is heard are
-        joined; the judgement is then that of the surest window and the mean over all tokens. Words that
-        stay doubtful are drawn at random at a higher temperature, so they may differ the next time.
+        joined; the judgement is then that of the surest window and the mean over all tokens.
+        Words that stay doubtful are drawn at random at a higher temperature, so they may differ
+        the next time.
 
         Raises:
             AudioError: The clip is not at 16 kHz, is empty or not finite.
@@ -169,7 +177,7 @@ class WhisperTranscriber:
         windows = [model.recognise(window) for window in windows_of(audio.samples)]
         heard = [window for window in windows if window.heard] or windows
         tokens = sum(window.tokens for window in heard)
-        return Transcription(
+        outcome = Transcription(
             text=" ".join(window.text for window in heard),
             no_speech_prob=min(window.no_speech_prob for window in heard),
             avg_logprob=sum(window.avg_logprob * window.tokens for window in heard) / tokens
@@ -178,11 +186,24 @@ class WhisperTranscriber:
             compression_ratio=max(window.compression_ratio for window in heard),
             tokens=tokens,
         )
+        with self._lock:
+            self._recent[_digest(audio)] = outcome
+            while len(self._recent) > REMEMBERED:
+                del self._recent[next(iter(self._recent))]
+        return outcome
+
+    def recall(self, audio: Audio) -> Transcription | None:
+        """Give what was last heard in a clip, if that was lately; nothing is recognised anew."""
+        with self._lock:
+            return self._recent.get(_digest(audio))
 
     def _loaded(self) -> _Model:
         with self._lock:
             if self._model is None:
-                self._model = _Model(weight_folder(WEIGHTS, data_dir=self._data_dir), self._threads)
+                # CTranslate2 4.8.5 takes 2 to 4 times longer once the thread that loaded a model
+                # has ended, so the model is loaded by a thread that lives as long as it does.
+                folder = weight_folder(WEIGHTS, data_dir=self._data_dir)
+                self._model = self._loader.submit(_Model, folder, self._threads).result()
             return self._model
 
 
@@ -306,6 +327,10 @@ def _looks_bad(outcome: Transcription) -> bool:
         outcome.compression_ratio > COMPRESSION_RATIO
         or outcome.avg_logprob < FALLBACK_LOG_PROBABILITY
     )
+
+
+def _digest(audio: Audio) -> bytes:
+    return hashlib.blake2b(audio.samples.tobytes(), digest_size=16).digest()
 
 
 def _usable_cores() -> int:

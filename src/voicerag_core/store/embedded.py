@@ -320,7 +320,8 @@ def _service_account(cluster: Path) -> _Account:
         useradd = shutil.which("useradd", path=f"/usr/sbin:/sbin:{os.defpath}")
         options = ["--system", "--no-create-home", "--shell", "/usr/sbin/nologin"]
         if useradd is not None:
-            subprocess.run([useradd, *options, _SERVICE_ACCOUNT], check=False, capture_output=True)
+            command = [useradd, *options, _SERVICE_ACCOUNT]
+            subprocess.run(command, check=False, capture_output=True)  # noqa: S603 - no shell
         try:
             entry = pwd.getpwnam(_SERVICE_ACCOUNT)
         except KeyError:

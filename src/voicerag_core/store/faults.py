@@ -12,7 +12,7 @@ from psycopg_pool import PoolClosed, PoolTimeout, TooManyRequests
 
 from voicerag_core.errors import SchemaError, StoreError, StoreUnavailableError
 
-__all__ = ["MIGRATE", "checked_dsn", "connection_lost", "redacted", "translated"]
+__all__ = ["MIGRATE", "checked_dsn", "connection_lost", "reason", "redacted", "translated"]
 
 MIGRATE = "run `voicerag db migrate`"
 
@@ -42,6 +42,13 @@ def redacted(dsn: str) -> str:
     return make_conninfo("", **{key: parts[key] for key in _SHOWN if parts.get(key)})
 
 
+def reason(error: Exception) -> str:
+    """Give the driver's message without details, hints and context."""
+    if isinstance(error, psycopg.Error) and error.diag.message_primary:
+        return error.diag.message_primary
+    return " ".join(str(error).split()) or type(error).__name__
+
+
 def connection_lost(error: BaseException) -> bool:
     """Tell whether the connection went away, so that a new one may succeed."""
     return isinstance(error, psycopg.OperationalError) and (
@@ -61,7 +68,7 @@ def translated(dsn: str) -> Iterator[None]:
 
 
 def _translate(error: Exception, place: str) -> StoreError:  # noqa: PLR0911 - one line a fault
-    said = str(error).strip() or type(error).__name__
+    said = reason(error)
     match error:
         case PoolClosed():
             return StoreError(f"the store on {place} was closed; open it again")

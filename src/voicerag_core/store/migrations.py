@@ -9,7 +9,7 @@ from psycopg import errors as pg
 from psycopg import sql
 
 from voicerag_core.errors import SchemaError, StoreError
-from voicerag_core.store.faults import MIGRATE, checked_dsn, redacted, translated
+from voicerag_core.store.faults import MIGRATE, checked_dsn, reason, redacted, translated
 
 __all__ = ["LATEST", "check_schema", "extension_schema", "migrate", "schema_version"]
 
@@ -77,10 +77,10 @@ def migrate(dsn: str, *, timeout: float = 5.0) -> list[int]:
                 )
         except pg.InsufficientPrivilege as error:
             raise SchemaError(
-                f"the login may not set up voicerag on {place}: {error}; let an administrator run "
-                "`ALTER ROLE login CREATEROLE` and `GRANT CREATE ON DATABASE database TO login`, "
-                "or run `voicerag db migrate` as a superuser and `GRANT voicerag_owner, "
-                "voicerag_writer, voicerag_reader TO login` afterwards"
+                f"the login may not set up voicerag on {place}: {reason(error)}; "
+                "let an administrator run `ALTER ROLE login CREATEROLE` and `GRANT CREATE ON "
+                "DATABASE database TO login`, or run `voicerag db migrate` as a superuser and "
+                "`GRANT voicerag_owner, voicerag_writer, voicerag_reader TO login` afterwards"
             ) from error
         return pending
 
@@ -104,8 +104,8 @@ def check_schema(connection: psycopg.Connection[tuple[object, ...]], place: str)
         current = schema_version(connection)
     except pg.InsufficientPrivilege as error:
         raise StoreError(
-            f"the login may not use voicerag's schema on {place}: {error}; let an administrator "
-            "run `GRANT voicerag_writer, voicerag_reader TO login`"
+            f"the login may not use voicerag's schema on {place}: {reason(error)}; "
+            "let an administrator run `GRANT voicerag_writer, voicerag_reader TO login`"
         ) from error
     check_not_newer(current, place)
     if current == 0:
@@ -154,12 +154,13 @@ def _require_extension(connection: psycopg.Connection[tuple[object, ...]], place
             connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
     except pg.InsufficientPrivilege as error:
         raise SchemaError(
-            f"the login may not install pgvector on {place}: {error}; let an administrator run "
-            "CREATE EXTENSION vector in this database"
+            f"the login may not install pgvector on {place}: {reason(error)}; "
+            "let an administrator run CREATE EXTENSION vector in this database"
         ) from error
     except (pg.FeatureNotSupported, pg.UndefinedFile) as error:
         raise SchemaError(
-            f"the server of {place} has no pgvector: {error}; install pgvector 0.8 or newer on it "
+            f"the server of {place} has no pgvector: {reason(error)}; install pgvector 0.8 or "
+            "newer on it "
             "(https://github.com/pgvector/pgvector#installation), or give no DSN and use the "
             "embedded server of voicerag-core[local]"
         ) from error

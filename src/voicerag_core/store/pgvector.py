@@ -316,7 +316,7 @@ class PgVectorStore:
         plan = "\n".join(str(row[0]) for row in rows)
         name = f"vectors_hnsw_{self._collection.number}"
         return IndexInfo(
-            index=name if f"using {name}" in plan else None,
+            index=name if f"using {name} on" in plan else None,
             built=self._collection.indexed,
             passages=self._collection.passages,
             vectors=self._collection.vectors,

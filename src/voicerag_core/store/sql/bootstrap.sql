@@ -8,6 +8,9 @@
 DO $$
 DECLARE
     wanted text;
+    -- Since version 16 who makes a role is a member of it, but may not act as it.
+    membership text := CASE
+        WHEN current_setting('server_version_num')::integer >= 160000 THEN 'SET' ELSE 'MEMBER' END;
 BEGIN
     FOREACH wanted IN ARRAY ARRAY[
         'voicerag_owner', 'voicerag_writer', 'voicerag_reader', 'voicerag_search'
@@ -21,11 +24,11 @@ BEGIN
         END IF;
     END LOOP;
     -- Without inheritance, or the policy of voicerag_search would count for the owner too.
-    IF NOT pg_has_role('voicerag_owner', 'voicerag_search', 'MEMBER') THEN
+    IF NOT pg_has_role('voicerag_owner', 'voicerag_search', membership) THEN
         GRANT voicerag_search TO voicerag_owner;
     END IF;
     FOREACH wanted IN ARRAY ARRAY['voicerag_owner', 'voicerag_writer', 'voicerag_reader'] LOOP
-        IF NOT pg_has_role(current_user, wanted, 'MEMBER') THEN
+        IF NOT pg_has_role(current_user, wanted, membership) THEN
             EXECUTE format('GRANT %I TO CURRENT_USER', wanted);
         END IF;
     END LOOP;

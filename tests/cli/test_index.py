@@ -1,0 +1,187 @@
+"""``voicerag index`` on real files, models and database."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from pypdf import PdfWriter
+
+from voicerag_core.local.minilm import DIM, MODEL_ID
+from voicerag_core.store import EmbeddedPostgres, PgVectorStore
+
+Voicerag = Callable[..., "subprocess.CompletedProcess[str]"]
+Spawn = Callable[..., "subprocess.Popen[str]"]
+
+MANY = 240
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    docs = tmp_path / "docs"
+    docs.mkdir()
+    (docs / "heron.txt").write_text("Grey herons fish in shallow water.")
+    (docs / "owl.md").write_text("# Owls\n\nTawny owls hunt at night.")
+    (docs / "terns.csv").write_text("title,text\nTerns,Arctic terns fly from pole to pole.\n")
+    return docs
+
+
+@contextmanager
+def opened(data_dir: Path, collection: str) -> Iterator[PgVectorStore]:
+    with (
+        EmbeddedPostgres(data_dir / "postgres") as server,
+        PgVectorStore.open(server.dsn, collection=collection, model_id=MODEL_ID, dim=DIM) as store,
+    ):
+        yield store
+
+
+def test_the_second_run_writes_nothing_and_changes_are_followed(
+    voicerag: Voicerag, data_dir: Path, folder: Path
+) -> None:
+    index = ("index", folder, "--collection", "birds")
+    first = voicerag(*index)
+    assert first.returncode == 0, first.stderr
+    assert "files: 3 new, 0 changed, 0 unchanged, 0 removed, 0 failed" in first.stdout
+    with opened(data_dir, "birds") as store:
+        before = written(data_dir)
+        second = voicerag(*index)
+        assert "0 new, 0 changed, 3 unchanged" in second.stdout
+        assert written(data_dir) == before
+
+        (folder / "heron.txt").write_text("Grey herons stand still.")
+        (folder / "owl.md").unlink()
+        dry = voicerag(*index, "--dry-run")
+        assert "0 new, 1 changed, 1 unchanged, 1 removed" in dry.stdout
+        assert written(data_dir) == before
+        third = voicerag(*index)
+        assert "0 new, 1 changed, 1 unchanged, 1 removed, 0 failed" in third.stdout
+        assert store.count() == 2
+    found = voicerag("search", "--text", "herons", "--collection", "birds")
+    assert "stand still" in found.stdout
+    assert "shallow" not in found.stdout
+
+
+def written(data_dir: Path) -> list[tuple[object, ...]]:
+    """Give the place and writer of every row; a row that is written again changes both."""
+    import psycopg
+
+    tables = ("documents", "passages", "vectors", "collections")
+    with (
+        EmbeddedPostgres(data_dir / "postgres") as server,
+        psycopg.connect(server.dsn) as connection,
+    ):
+        return [
+            row
+            for table in tables
+            for row in connection.execute(
+                f"SELECT '{table}', ctid::text, xmin::text FROM voicerag.{table} ORDER BY ctid"
+            ).fetchall()
+        ]
+
+
+def test_broken_files_are_named_and_the_others_are_indexed(
+    voicerag: Voicerag, data_dir: Path, folder: Path
+) -> None:
+    (folder / "heron.txt").write_bytes(b"caf\xe9 \x81")
+    (folder / "scan.pdf").write_bytes(b"%PDF-1.7 and nothing more")
+    locked = PdfWriter()
+    locked.add_blank_page(100, 100)
+    locked.encrypt("secret")
+    locked.write(folder / "locked.pdf")
+    result = voicerag("index", folder, folder / "absent.txt", "--collection", "broken")
+    assert result.returncode == 1
+    assert "2 new, 0 changed, 0 unchanged, 0 removed, 4 failed" in result.stdout
+    lines = result.stderr.splitlines()
+    for name in ("heron.txt", "scan.pdf", "locked.pdf", "absent.txt"):
+        assert len([line for line in lines if line.startswith("skipped") and name in line]) == 1
+    assert "password" in result.stderr
+    with opened(data_dir, "broken") as store:
+        assert store.count() == 2
+
+
+def test_chunking_and_the_column_of_the_text_can_be_chosen(
+    voicerag: Voicerag, data_dir: Path, tmp_path: Path
+) -> None:
+    table = tmp_path / "faq.csv"
+    table.write_text("question,answer\nWhy?,Because it is so. And it stays so.\n")
+    refused = voicerag("index", table, "--collection", "faq")
+    assert refused.returncode == 1
+    assert "--text-column" in refused.stderr
+    column = ("--text-column", "answer", "--chunk-size", "20")
+    assert voicerag("index", table, "--collection", "faq", *column).returncode == 0
+    with opened(data_dir, "faq") as store:
+        assert store.count() == 2
+
+
+@pytest.fixture
+def many_files(tmp_path: Path) -> Path:
+    docs = tmp_path / "many"
+    docs.mkdir()
+    for number in range(MANY):
+        text = f"Ship {number} sails to port {number % 7}. It carries {number * 3} tons of grain."
+        (docs / f"{number:04}.txt").write_text(text)
+    return docs
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL], ids=["SIGINT", "SIGKILL"])
+def test_stopped_in_the_middle_nothing_is_lost_or_doubled(
+    voicerag: Voicerag, spawn: Spawn, data_dir: Path, many_files: Path, how: signal.Signals
+) -> None:
+    collection = f"stopped-{how.name}"
+    with opened(data_dir, collection) as store:
+        process = spawn("index", many_files, "--collection", collection)
+        while not store.document_digests():
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.02)
+        process.send_signal(how)
+        _, said = process.communicate(timeout=60)
+        done = store.document_digests()
+        assert 0 < len(done) < MANY
+        assert store.count() == len(done)
+        if how is signal.SIGINT:
+            assert process.returncode == 130
+            assert said.endswith("the next run does the rest\ninterrupted\n")
+            assert f"{len(done)} of {MANY}" in said
+        result = voicerag("index", many_files, "--collection", collection)
+        assert result.returncode == 0, result.stderr
+        assert f"{MANY - len(done)} new, 0 changed, {len(done)} unchanged" in result.stdout
+        assert store.count() == MANY
+        assert len(store.document_digests()) == MANY
+        best = store.search(None, text="Ship 239", limit=MANY)
+        assert len({hit.passage.id for hit in best}) == len(best)
+
+
+@pytest.mark.slow
+def test_killed_again_and_again_nothing_is_lost_or_doubled(
+    voicerag: Voicerag, spawn: Spawn, data_dir: Path, many_files: Path
+) -> None:
+    with opened(data_dir, "killed") as store:
+        for attempt in range(12):
+            process = spawn("index", many_files, "--collection", "killed")
+            time.sleep(0.5 + 0.4 * attempt)
+            process.kill()
+            process.communicate()
+            assert store.count() == len(store.document_digests())
+        assert voicerag("index", many_files, "--collection", "killed").returncode == 0
+        assert store.count() == MANY
+
+
+@pytest.mark.slow
+def test_a_folder_that_moves_away_while_it_is_indexed(
+    voicerag: Voicerag, spawn: Spawn, data_dir: Path, many_files: Path
+) -> None:
+    with opened(data_dir, "moving") as store:
+        process = spawn("index", many_files, "--collection", "moving")
+        while not store.document_digests():
+            time.sleep(0.02)
+        shutil.move(many_files, many_files.with_name("elsewhere"))
+        _, said = process.communicate(timeout=120)
+        assert process.returncode == 1
+        assert "Traceback" not in said
+        assert store.count() == len(store.document_digests())

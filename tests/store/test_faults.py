@@ -1,0 +1,359 @@
+"""The database is away, refuses, stalls or fills up: a clear error, and nothing half-written."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import psycopg
+import pytest
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+
+from voicerag_core.errors import StoreError, StoreUnavailableError
+from voicerag_core.store import EmbeddedPostgres, PgVectorStore, list_collections, migrate
+from voicerag_core.testing.stores import WIDTH
+from voicerag_core.types import Embeddings, Passage
+
+INDEXER = """
+import sys, numpy as np
+from voicerag_core.store import PgVectorStore
+from voicerag_core.types import Passage
+with PgVectorStore.open(sys.argv[1], tenant=sys.argv[2], model_id="test", dim=8) as store:
+    for n in range(int(sys.argv[3])):
+        passages = [Passage(f"{n}-{i}", f"text {i} of {n}", {"n": n}) for i in range(40)]
+        rows = np.random.default_rng(n).standard_normal((80, 8)).astype(np.float32)
+        owners = np.arange(80) // 2
+        store.replace_document(f"file{n}", "1", passages, rows, owners=owners)
+        print(n, flush=True)
+"""
+
+
+def rows(count: int, dim: int = WIDTH) -> Embeddings:
+    return np.random.default_rng(7).standard_normal((count, dim)).astype(np.float32)
+
+
+def passages(count: int) -> list[Passage]:
+    return [Passage(f"p{i}", f"text {i}", {"i": i}) for i in range(count)]
+
+
+def messages(error: BaseException | None) -> Iterator[str]:
+    while error is not None:
+        yield str(error)
+        error = error.__cause__ or error.__context__
+
+
+def test_a_server_that_is_down_is_said_so_at_once(tmp_path: Path) -> None:
+    start = time.monotonic()
+    with pytest.raises(StoreUnavailableError, match="check that the server runs"):
+        PgVectorStore.open(f"host={tmp_path} user=me", model_id="test", dim=WIDTH)
+    assert time.monotonic() - start < 5
+
+
+@pytest.mark.enable_socket
+def test_a_server_that_never_answers_is_given_up(capfd: pytest.CaptureFixture[str]) -> None:
+    import socket
+
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        start = time.monotonic()
+        with pytest.raises(StoreUnavailableError, match=f"port={port}"):
+            PgVectorStore.open(
+                f"postgresql://me:secret@127.0.0.1:{port}/db", model_id="t", dim=8, timeout=2
+            )
+        assert time.monotonic() - start < 6
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_broken_connection_string_is_not_repeated() -> None:
+    for broken in ("postgres//me:secret@host/db", "host=h password=secret oops", "secret"):
+        with pytest.raises(StoreError, match="cannot be read") as caught:
+            PgVectorStore.open(broken, model_id="test", dim=WIDTH)
+        assert not any("secret" in message for message in [str(caught.value)])
+        assert caught.value.__cause__ is None
+        assert caught.value.__suppress_context__
+
+
+@pytest.fixture(scope="module")
+def locked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
+    """A server of its own, which asks one login for a password."""
+    with EmbeddedPostgres(tmp_path_factory.mktemp("faults") / "postgres") as postgres:
+        migrate(postgres.dsn)
+        with psycopg.connect(postgres.dsn, autocommit=True) as connection:
+            connection.execute("CREATE ROLE guarded LOGIN PASSWORD 'right-secret'")
+            rules = postgres.data_dir / "pgdata" / "pg_hba.conf"
+            rules.write_text("local all guarded scram-sha-256\n" + rules.read_text())
+            connection.execute("SELECT pg_reload_conf()")
+        yield postgres
+
+
+def test_a_wrong_password_is_refused_and_never_shown(locked: EmbeddedPostgres) -> None:
+    wrong = make_conninfo(locked.dsn, user="guarded", password="wrong-secret")
+    deadline = time.monotonic() + 10
+    while True:
+        with pytest.raises(StoreError) as caught:
+            PgVectorStore.open(wrong, model_id="test", dim=WIDTH)
+        if isinstance(caught.value, StoreUnavailableError) or time.monotonic() > deadline:
+            break
+    assert isinstance(caught.value, StoreUnavailableError)
+    assert "password" in str(caught.value)
+    assert "user=guarded" in str(caught.value)
+    assert not any("wrong-secret" in message for message in messages(caught.value))
+
+
+def end_other_connections(dsn: str) -> int:
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        return connection.execute(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
+            "WHERE pid <> pg_backend_pid() AND datname = current_database() "
+            "AND backend_type = 'client backend'"
+        ).rowcount
+
+
+def test_a_lost_connection_is_replaced_for_a_read(store: PgVectorStore, dsn: str) -> None:
+    store.add(passages(3), rows(3))
+    for _ in range(3):
+        assert end_other_connections(dsn) >= 1
+        assert len(store.search(rows(1)[0], limit=5)) == 3
+
+
+def test_a_read_outlives_the_loss_of_its_connection(store: PgVectorStore, dsn: str) -> None:
+    """The connection goes away while the statement runs, not before."""
+    store.add(passages(3), rows(3))
+    with psycopg.connect(dsn) as holder:
+        holder.execute("LOCK TABLE voicerag.vectors IN ACCESS EXCLUSIVE MODE")
+        found: list[int] = []
+        reader = threading.Thread(
+            target=lambda: found.append(len(store.search(rows(1)[0], limit=5)))
+        )
+        reader.start()
+        wait_for_lock(dsn)
+        with psycopg.connect(dsn, autocommit=True) as killer:
+            killer.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE wait_event_type = 'Lock' AND datname = current_database()"
+            )
+        holder.rollback()
+        reader.join(20)
+    assert found == [3]
+
+
+def test_a_lost_connection_fails_a_write_whole(store: PgVectorStore, dsn: str) -> None:
+    store.add(passages(3), rows(3))
+    end_other_connections(dsn)
+    with pytest.raises(StoreUnavailableError):
+        store.add(passages(10), rows(10))
+    assert store.count() == 3
+    assert store.add(passages(10), rows(10)) == 7
+    assert store.count() == 10
+
+
+def wait_for_lock(dsn: str) -> None:
+    with psycopg.connect(dsn, autocommit=True) as watcher:
+        deadline = time.monotonic() + 20
+        query = (
+            "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' "
+            "AND datname = current_database()"
+        )
+        while not watcher.execute(query).rowcount:
+            assert time.monotonic() < deadline, "nothing waits for the lock"
+            time.sleep(0.02)
+
+
+def waits(dsn: str) -> int:
+    with psycopg.connect(dsn, autocommit=True) as watcher:
+        return watcher.execute(
+            "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' "
+            "AND datname = current_database()"
+        ).rowcount
+
+
+def test_a_stalled_query_is_given_up(dsn: str, tenant: str) -> None:
+    with (
+        PgVectorStore.open(
+            dsn, tenant=tenant, model_id="test", dim=WIDTH, statement_timeout=0.3
+        ) as store,
+        psycopg.connect(dsn) as holder,
+    ):
+        store.add(passages(3), rows(3))
+        holder.execute("LOCK TABLE voicerag.vectors IN ACCESS EXCLUSIVE MODE")
+        stalled: list[Callable[[], object]] = [
+            lambda: store.search(rows(1)[0], limit=1),
+            lambda: store.add(passages(9), rows(9)),
+        ]
+        for call in stalled:
+            with pytest.raises(StoreError, match=r"another program holds|was stopped"):
+                call()
+        holder.rollback()
+        assert store.count() == 3
+
+
+def test_an_interrupt_cancels_on_the_server(store: PgVectorStore, dsn: str) -> None:
+    with psycopg.connect(dsn) as holder:
+        holder.execute("LOCK TABLE voicerag.vectors IN ACCESS EXCLUSIVE MODE")
+
+        def interrupt() -> None:
+            wait_for_lock(dsn)
+            os.kill(os.getpid(), signal.SIGINT)
+
+        thread = threading.Thread(target=interrupt)
+        thread.start()
+        with pytest.raises(KeyboardInterrupt):
+            store.search(rows(1)[0], limit=1)
+        thread.join()
+        assert waits(dsn) == 0
+        holder.rollback()
+    assert store.count() == 0
+
+
+def test_closing_cancels_on_the_server(dsn: str, tenant: str) -> None:
+    store = PgVectorStore.open(dsn, tenant=tenant, model_id="test", dim=WIDTH)
+    errors: list[StoreError] = []
+
+    def search() -> None:
+        try:
+            store.search(rows(1)[0], limit=1)
+        except StoreError as error:
+            errors.append(error)
+
+    with psycopg.connect(dsn) as holder:
+        holder.execute("LOCK TABLE voicerag.vectors IN ACCESS EXCLUSIVE MODE")
+        thread = threading.Thread(target=search)
+        thread.start()
+        wait_for_lock(dsn)
+        start = time.monotonic()
+        store.close()
+        thread.join(10)
+        assert time.monotonic() - start < 3
+        assert waits(dsn) == 0
+    assert "closed" in str(errors[0])
+    with pytest.raises(StoreError, match="closed"):
+        store.count()
+    store.close()
+
+
+def count_until_it_fails(store: PgVectorStore) -> None:
+    """A backend may answer until it sees that its parent is gone."""
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        store.count()
+
+
+def test_a_killed_server_is_said_so_and_loses_nothing(locked: EmbeddedPostgres) -> None:
+    with PgVectorStore.open(
+        locked.dsn, tenant="killed", model_id="test", dim=WIDTH, timeout=1
+    ) as store:
+        store.add(passages(20), rows(20))
+        pid = int((locked.data_dir / "pgdata" / "postmaster.pid").read_text().split()[0])
+        os.kill(pid, signal.SIGKILL)
+        start = time.monotonic()
+        with pytest.raises(StoreUnavailableError):
+            count_until_it_fails(store)
+        with pytest.raises(StoreUnavailableError):
+            store.add(passages(30), rows(30))
+        assert time.monotonic() - start < 15
+        locked.start()
+        assert store.count() == 20
+        assert store.add(passages(30), rows(30)) == 10
+
+
+def check_complete(dsn: str, tenant: str, files: int) -> None:
+    with PgVectorStore.open(dsn, tenant=tenant, model_id="test", dim=WIDTH) as store:
+        assert store.document_digests() == {f"file{n}": "1" for n in range(files)}
+        assert store.count() == 40 * files
+    (info,) = list_collections(dsn, tenant=tenant)
+    with psycopg.connect(dsn) as connection:
+        found = connection.execute(
+            "SELECT count(*), count(DISTINCT (passage, ordinal)), count(p.pid) "
+            "FROM voicerag.vectors v LEFT JOIN voicerag.passages p ON p.pid = v.passage "
+            "WHERE v.tenant = %s",
+            (tenant,),
+        ).fetchone()
+    assert found == (80 * files, 80 * files, 80 * files)
+    assert (info.passages, info.vectors) == (40 * files, 80 * files)
+
+
+def index_and_kill(dsn: str, tenant: str, files: int, after: int, sent: signal.Signals) -> None:
+    command = [sys.executable, "-c", INDEXER, dsn, tenant, str(files)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as indexer:
+        assert indexer.stdout is not None
+        for line in indexer.stdout:
+            if int(line) >= after:
+                indexer.send_signal(sent)
+                break
+        indexer.wait(20)
+    assert indexer.returncode != 0
+
+
+@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGINT])
+def test_an_ended_indexing_run_is_finished_by_the_next(
+    dsn: str, tenant: str, sent: signal.Signals
+) -> None:
+    index_and_kill(dsn, tenant, 400, 5, sent)
+    command = [sys.executable, "-c", INDEXER, dsn, tenant, "30"]
+    with PgVectorStore.open(dsn, tenant=tenant, model_id="test", dim=WIDTH) as store:
+        whole = store.count()
+        assert whole % 40 == 0
+        assert whole >= 5 * 40
+        late = [source for source in store.document_digests() if int(source[4:]) >= 30]
+        store.remove_documents(late)
+    subprocess.run(command, check=True, capture_output=True)
+    check_complete(dsn, tenant, 30)
+
+
+@pytest.mark.slow
+def test_many_ended_runs_lose_and_double_nothing(dsn: str, tenant: str) -> None:
+    for after in range(0, 60, 3):
+        index_and_kill(dsn, tenant, 100, after, signal.SIGKILL)
+    subprocess.run(
+        [sys.executable, "-c", INDEXER, dsn, tenant, "100"], check=True, capture_output=True
+    )
+    check_complete(dsn, tenant, 100)
+
+
+@pytest.fixture
+def tiny_disk(locked: EmbeddedPostgres, tmp_path: Path) -> Iterator[Path]:
+    """A file system of 12 MB that the server can write to."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=12m,mode=0700", "tmpfs", str(disk)]
+    done = subprocess.run(mount, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        pytest.skip(f"no small file system can be mounted here: {done.stderr.strip()}")
+    try:
+        owner = (locked.data_dir / "pgdata").stat()
+        os.chown(disk, owner.st_uid, owner.st_gid)
+        for parent in tmp_path.parents[:3]:
+            parent.chmod(parent.stat().st_mode | 0o011)
+        tmp_path.chmod(0o711)
+        yield disk
+    finally:
+        subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+def test_a_full_disk_loses_nothing(locked: EmbeddedPostgres, tiny_disk: Path) -> None:
+    with psycopg.connect(locked.dsn, autocommit=True) as connection:
+        connection.execute(sql.SQL("CREATE TABLESPACE tiny LOCATION {}").format(str(tiny_disk)))
+        connection.execute("ALTER TABLE voicerag.vectors SET TABLESPACE tiny")
+    try:
+        with PgVectorStore.open(locked.dsn, tenant="full", model_id="test", dim=512) as store:
+            store.replace_document("kept.txt", "1", passages(500), rows(500, 512))
+            with pytest.raises(StoreError, match=r"disk .* is full.*free some space"):
+                store.replace_document("kept.txt", "2", passages(20_000), rows(20_000, 512))
+            assert store.count() == 500
+            assert store.document_digests() == {"kept.txt": "1"}
+            assert len(store.search(rows(1, 512)[0], limit=5)) == 5
+            subprocess.run(["mount", "-o", "remount,size=40m", str(tiny_disk)], check=True)
+            assert store.replace_document("kept.txt", "2", passages(501), rows(501, 512)) == 1
+    finally:
+        with psycopg.connect(locked.dsn, autocommit=True) as connection:
+            connection.execute("DROP SCHEMA voicerag CASCADE")
+            connection.execute("DROP TABLESPACE tiny")
+        migrate(locked.dsn)
