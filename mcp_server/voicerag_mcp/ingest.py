@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from inspect import getdoc
 from pathlib import Path
 from typing import Annotated
 
@@ -47,6 +48,7 @@ class WritingTools:
         server.add_tool(
             self.voice_ingest,
             title="Add documents",
+            description=getdoc(self.voice_ingest),
             annotations=ToolAnnotations(
                 read_only_hint=False,
                 destructive_hint=True,

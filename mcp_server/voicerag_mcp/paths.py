@@ -82,13 +82,16 @@ class AllowedPaths:
             handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
         except OSError as e:
             raise AudioError(f"{given!r} cannot be read: {e.strerror}") from e
-        with os.fdopen(handle, "rb") as file:
+        try:
             opened = Path(f"/proc/self/fd/{handle}")
             if opened.exists() and self.inside(opened) is None:
                 raise DocumentError(f"{given!r} is not in a folder that this server may read")
             if not stat.S_ISREG(os.fstat(handle).st_mode):
                 raise AudioError(f"{given!r} is not a file")
-            data = file.read(most_bytes + 1)
+            with os.fdopen(handle, "rb", closefd=False) as file:
+                data = file.read(most_bytes + 1)
+        finally:
+            os.close(handle)
         if len(data) > most_bytes:
             raise AudioError(
                 f"{given!r} has more than {most_bytes} bytes; give a shorter clip "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from inspect import getdoc
 from typing import Annotated, TypeAlias
 
 from mcp.server.mcpserver import Context, MCPServer
@@ -103,7 +104,7 @@ class ReadingTools:
             (self.voice_collections, "List the collections", _READING),
             (self.voice_status, "Show the server's state", _READING),
         ):
-            server.add_tool(function, title=title, annotations=hints)
+            server.add_tool(function, title=title, description=getdoc(function), annotations=hints)
 
     async def voice_search(
         self,

@@ -1,6 +1,6 @@
 """The names that the public conformance suite asks for, added to our own server, and a runner.
 
-    python tests/mcp/everything.py PORT [--sessions] [--bare]
+    python -m tests.mcp.everything PORT|stdio [--sessions] [--bare]
 
 Everything else about the server is the product's: its factory, its transport, its checks. `--bare`
 adds nothing.
@@ -12,6 +12,7 @@ import asyncio
 import base64
 import json
 import sys
+import tempfile
 from typing import Annotated, Any
 
 from mcp.server.mcpserver import Context, MCPServer, UserMessage
@@ -47,7 +48,8 @@ from pydantic import Field, create_model
 Ctx = Context[Any, Any]
 
 PIXEL = (
-    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8DwHwAFBQIAX8jx0gAAAABJRU5ErkJggg=="
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJ"
+    "AAAADUlEQVR42mP8z8DwHwAFBQIAX8jx0gAAAABJRU5ErkJggg=="
 )
 SOUND = "UklGRiYAAABXQVZFZm10IBAAAAABAAEAQB8AAAB9AAACABAAZGF0YQIAAAA="
 NAME = {"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]}
@@ -252,10 +254,10 @@ def add_elicitation(server: MCPServer[Any]) -> None:
             {"enum": ["small", "large"], "enumNames": ["Small Size", "Large Size"]},
         ),
     }
-    enums: Any = create_model(
-        "Enums",
-        **{name: (kind, Field(json_schema_extra=more)) for name, (kind, more) in fields.items()},
-    )
+    chosen: dict[str, Any] = {
+        name: (kind, Field(json_schema_extra=more)) for name, (kind, more) in fields.items()
+    }
+    enums = create_model("Enums", **chosen)
 
     async def asked(ctx: Ctx, message: str, schema: Any) -> str:
         result = await ctx.elicit(message=message, schema=schema)
@@ -405,7 +407,7 @@ def add_resources_and_prompts(server: MCPServer[Any]) -> None:
         return base64.b64decode(PIXEL)
 
     @server.resource("test://template/{id}/data")
-    def template(id: str) -> str:
+    def template(id: str) -> str:  # noqa: A002
         return json.dumps({"id": id, "templateTest": True, "data": f"Data for ID: {id}"})
 
     @server.resource("test://watched-resource")
@@ -465,22 +467,33 @@ def add_everything(server: MCPServer[Any]) -> None:
     add_legacy_handlers(server)
 
 
-def main(port: int, *, sessions: bool, bare: bool) -> None:
-    """Serve on a port of this machine until killed."""
-    from fakes import fake_service
-
+def main(port: int | None, *, sessions: bool, bare: bool) -> None:
+    """Serve on a port of this machine until killed, or on standard input and output."""
+    from tests.mcp.fakes import fake_service
     from voicerag_mcp.http import http_app, serve
     from voicerag_mcp.server import build_server
     from voicerag_mcp.settings import load_server_settings
 
-    settings = load_server_settings(port=port, sessions=sessions, calls_per_minute=100_000)
+    settings = load_server_settings(
+        port=port,
+        sessions=sessions,
+        calls_per_minute=100_000,
+        allowed_paths=(tempfile.gettempdir(),),
+    )
     with fake_service(settings) as service:
         server = build_server(service)
         if not bare:
             add_everything(server)
+        if port is None:
+            server.run("stdio")
+            return
         events = RememberedEvents() if sessions else None
         asyncio.run(serve(http_app(service, server, event_store=events), settings))
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), sessions="--sessions" in sys.argv, bare="--bare" in sys.argv)
+    main(
+        None if sys.argv[1] == "stdio" else int(sys.argv[1]),
+        sessions="--sessions" in sys.argv,
+        bare="--bare" in sys.argv or sys.argv[1] == "stdio",
+    )
