@@ -128,7 +128,7 @@ def with_sessions() -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def product() -> Iterator[str]:
-    with everything("--bare") as url:
+    with everything("--bare", "--sessions") as url:
         yield url
 
 
@@ -253,7 +253,5 @@ def test_the_inspector_lists_and_calls_everything(
     )
     assert "voice_ask" in filled
     path = f"audio_path={sound}"
-    heard = ask(
-        "tools/call", "--tool-name", "voice_transcribe", "--tool-arg", f"audio_path={sound}"
-    )
+    heard = ask("tools/call", "--tool-name", "voice_transcribe", "--tool-arg", path)
     assert "rhine" in heard
