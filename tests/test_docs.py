@@ -77,7 +77,7 @@ def test_the_python_of_the_readme_runs(tmp_path: Path) -> None:
         "text = 'The committee scrutinises private bills. The committee sits in Edinburgh.'",
         "def my_llm(messages): yield 'The committee does [1].'",
     ]
-    blocks = [block.replace(": ...", ": print(rag.ask('Who scrutinises bills?').text)")
+    blocks = [block.replace("    ...", "    print(rag.ask('Who scrutinises bills?').text)")
               for kind, block in BLOCKS if kind == "python"]  # fmt: skip
     indexing = next(block for block in blocks if "rag.index(" in block)
     blocks.remove(indexing)

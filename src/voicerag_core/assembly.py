@@ -187,6 +187,7 @@ def open_voicerag(
     weights = chosen.data_dir / "weights"
     with ExitStack() as stack:
         transcriber = WhisperTranscriber(threads=chosen.threads, data_dir=weights)
+        stack.callback(transcriber.close)
         embedder = MiniLMEmbedder(transcriber, threads=chosen.threads)
         speaker = stack.enter_context(PiperSpeaker(data_dir=weights)) if chosen.speak else None
         reader = Reader(embedder) if chat is None else ChatReader(chat)

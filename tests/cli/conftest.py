@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from voicerag_core.cli.app import app
-from voicerag_core.store import EmbeddedPostgres
+from voicerag_core.store import EmbeddedPostgres, migrate
 
 SAMPLE = Path(__file__).parents[2] / "examples" / "sample"
 SMALL = 24
@@ -27,7 +27,8 @@ Spawn = Callable[..., "subprocess.Popen[str]"]
 def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A data folder whose server runs as long as the tests, so that no command has to start it."""
     folder = tmp_path_factory.mktemp("voicerag")
-    with EmbeddedPostgres(folder / "postgres"):
+    with EmbeddedPostgres(folder / "postgres") as server:
+        migrate(server.dsn)
         yield folder
 
 

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
-from voicerag_core import Audio, AudioError
-from voicerag_core.cli.sound import BLOCK_SECONDS, QUIET_SECONDS, EndOfSpeech, Player, wav_file
+from voicerag_core import Audio, AudioError, MissingExtraError
+from voicerag_core.cli.sound import (
+    BLOCK_SECONDS,
+    QUIET_SECONDS,
+    EndOfSpeech,
+    Player,
+    devices,
+    record,
+    wav_file,
+)
 
 RATE = 16_000
 QUESTION = Path(__file__).parents[2] / "examples/sample/audio/report-01.flac"
@@ -137,3 +148,55 @@ def test_a_player_says_what_failed() -> None:
     player.write(piece(0.1))
     with pytest.raises(AudioError, match="unplugged"):
         player.finish()
+
+
+class FakeMicrophone:
+    """Stands for the sounddevice library, with a microphone that hears a question."""
+
+    PortAudioError = type("PortAudioError", (Exception,), {})
+
+    def query_devices(self, kind: str) -> dict[str, object]:
+        if kind == "output":
+            raise self.PortAudioError("no output device")
+        return {"name": "desk", "default_samplerate": 16_000.0}
+
+    @contextmanager
+    def InputStream(
+        self,
+        rate: int,
+        blocksize: int,
+        *,
+        channels: int,
+        dtype: str,
+        callback: Callable[[np.ndarray, int, object, object], None],
+    ) -> Iterator[None]:
+        assert (rate, channels, dtype) == (RATE, 1, "float32")
+        speech, _ = soundfile.read(QUESTION, dtype="float32")
+        sound = np.concatenate((speech, np.zeros(3 * RATE, np.float32)))[:, None]
+        for start in range(0, len(sound), blocksize):
+            callback(sound[start : start + blocksize], blocksize, None, None)
+        yield
+
+
+def test_a_question_is_recorded_until_silence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "sounddevice", FakeMicrophone())
+    audio = record(30)
+    speech, _ = soundfile.read(QUESTION, dtype="float32")
+    assert audio.sample_rate == RATE
+    assert len(speech) < len(audio.samples) < len(speech) + 2 * RATE
+    assert np.array_equal(audio.samples[: len(speech)], speech)
+    assert record(1.5).seconds == pytest.approx(1.5, abs=0.05)
+    assert devices() == {"input": "desk"}
+
+
+def test_no_microphone_names_the_other_ways(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Deaf(FakeMicrophone):
+        def query_devices(self, kind: str) -> dict[str, object]:
+            raise self.PortAudioError("Error querying device -1")
+
+    monkeypatch.setitem(sys.modules, "sounddevice", Deaf())
+    with pytest.raises(AudioError, match="--audio FILE or --text"):
+        record(30)
+    monkeypatch.setitem(sys.modules, "sounddevice", None)
+    with pytest.raises(MissingExtraError, match=r"voicerag-core\[audio\]"):
+        record(30)

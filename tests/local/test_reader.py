@@ -148,9 +148,10 @@ def test_content_words_ignore_case_accents_and_endings() -> None:
 
 
 @pytest.mark.slow
-def test_quality_on_the_sample(reader: Reader) -> None:
+@pytest.mark.timeout(900)
+def test_quality_on_a_third_of_the_sample(reader: Reader) -> None:
     """Beats the nearest sentence, which holds the gold answer for 0.72 of these questions."""
-    check_quality(reader, every=1)
+    check_quality(reader, every=3)
 
 
 def test_quality_on_a_part_of_the_sample(reader: Reader) -> None:

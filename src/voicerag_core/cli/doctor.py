@@ -55,9 +55,9 @@ def _findings(given: Given) -> Iterator[Finding]:
         yield from packages()
         return
     yield from _guarded("program", lambda: program(settings))
-    yield from packages()
+    yield from _guarded("packages", packages)
     yield from _guarded("weights", lambda: weights(settings))
-    yield from licences()
+    yield from _guarded("licences", licences)
     yield from _guarded("database", lambda: database(settings))
     yield from _guarded("disk", lambda: disk(settings))
     yield from _guarded("audio", audio_devices)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-import importlib.util
 import os
 import platform
 import re
@@ -47,9 +45,11 @@ class Finding:
 
 def program(settings: Settings) -> Iterator[Finding]:
     """Name the program, Python, and the stack that runs."""
-    version = importlib.metadata.version("voicerag-core")
+    from importlib.metadata import version
+
+    name = f"voicerag {version('voicerag-core')}"
     yield Finding(
-        "program", "ok", f"voicerag {version}, Python {platform.python_version()} on "
+        "program", "ok", f"{name}, Python {platform.python_version()} on "
         f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
     )  # fmt: skip
     strategy = settings.strategy or "asr"
@@ -66,12 +66,14 @@ def program(settings: Settings) -> Iterator[Finding]:
 
 def packages() -> Iterator[Finding]:
     """Give the versions of what is required, by extra."""
+    from importlib.metadata import PackageNotFoundError, version
+
     for extra in ("", "local", *_OPTIONAL):
         found, absent = [], []
         for name in _required(extra):
             try:
-                found.append(f"{name} {importlib.metadata.version(name)}")
-            except importlib.metadata.PackageNotFoundError:
+                found.append(f"{name} {version(name)}")
+            except PackageNotFoundError:
                 absent.append(name)
         area = f"extra {extra}" if extra else "packages"
         target = f"voicerag-core[{extra}]" if extra else "voicerag-core"
@@ -100,12 +102,14 @@ def weights(settings: Settings) -> Iterator[Finding]:
 
 def licences() -> Iterator[Finding]:
     """State what the licence of the speaking program means."""
-    if importlib.util.find_spec("piper") is None:
+    from importlib.metadata import version
+    from importlib.util import find_spec
+
+    if find_spec("piper") is None:
         return  # the packages say so
-    version = importlib.metadata.version("piper-tts")
     yield Finding(
-        "licences", "ok", f"piper-tts {version} is GPL-3.0-or-later: it runs as a process of its "
-        "own and is never imported; the rest of the program is Apache-2.0",
+        "licences", "ok", f"piper-tts {version('piper-tts')} is GPL-3.0-or-later: it runs as a "
+        "process of its own and is never imported; voicerag itself is Apache-2.0",
     )  # fmt: skip
 
 
@@ -151,8 +155,10 @@ def audio_devices() -> Iterator[Finding]:
 
 def _required(extra: str) -> list[str]:
     """Name the distributions that an extra of ours asks for on this platform."""
+    from importlib.metadata import requires
+
     names = []
-    for requirement in importlib.metadata.requires("voicerag-core") or ():
+    for requirement in requires("voicerag-core") or ():
         specifier, _, marker = requirement.partition(";")
         wanted = re.search(r"""extra\s*==\s*['"]([\w-]+)['"]""", marker)
         elsewhere = re.search(r"""sys_platform\s*==\s*['"](\w+)['"]""", marker)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from voicerag_core.errors import CheckpointError, ConfigError, MissingExtraError, ModelError
+from voicerag_core.local.cores import model_threads
 from voicerag_core.local.weights import weight_path
 from voicerag_core.ports import Transcriber
 from voicerag_core.types import Audio, Embeddings
@@ -53,10 +53,8 @@ class MiniLMEmbedder:
     """
 
     def __init__(self, transcriber: Transcriber | None = None, threads: int | None = None) -> None:
-        if threads is not None and threads < 1:
-            raise ConfigError(f"threads is at least 1, not {threads}; leave it out to choose")
         self._transcriber = transcriber
-        self._threads = threads or min(4, _usable_cores())
+        self._threads = model_threads(threads)
         self._lock = threading.Lock()
         self._loaded: _Loaded | None = None
 
@@ -122,13 +120,6 @@ class MiniLMEmbedder:
                 "give it one: MiniLMEmbedder(WhisperTranscriber())"
             )
         return self.embed_texts([self._transcriber.transcribe(clip) for clip in clips])
-
-
-def _usable_cores() -> int:
-    """Count the cores that this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _batches_by_length(tokens: Sequence[Sequence[int]]) -> Iterator[list[int]]:

@@ -8,7 +8,6 @@ whisper/transcribe.py for the temperature fallback. What differs from there is s
 from __future__ import annotations
 
 import hashlib
-import os
 import threading
 import zlib
 from concurrent.futures import ThreadPoolExecutor
@@ -21,10 +20,10 @@ import numpy as np
 from voicerag_core.errors import (
     AudioError,
     CheckpointError,
-    ConfigError,
     MissingExtraError,
     ModelError,
 )
+from voicerag_core.local.cores import model_threads
 from voicerag_core.local.log_mel import SAMPLE_RATE_HZ, log_mel
 from voicerag_core.local.weights import weight_folder
 from voicerag_core.types import Audio, Samples
@@ -66,7 +65,6 @@ TOKENS_AT_LEAST = 20
 TOKENS_PER_SECOND = 12
 """Ours: more than the fastest speech gives, so that a repetition in a short clip ends early."""
 
-MOST_THREADS = 4
 REMEMBERED = 16
 """Clips whose transcription can be recalled."""
 
@@ -120,12 +118,10 @@ class WhisperTranscriber:
     """
 
     def __init__(self, *, threads: int | None = None, data_dir: Path | None = None) -> None:
-        if threads is not None and threads < 1:
-            raise ConfigError(f"threads is at least 1, not {threads}; leave it out to choose")
-        self._threads = threads or min(MOST_THREADS, _usable_cores())
+        self._threads = model_threads(threads)
         self._data_dir = data_dir
         self._lock = threading.Lock()
-        self._loader = ThreadPoolExecutor(1, "voicerag-whisper")
+        self._loader: ThreadPoolExecutor | None = None
         self._model: _Model | None = None
         self._recent: dict[bytes, Transcription] = {}
 
@@ -137,6 +133,14 @@ class WhisperTranscriber:
             MissingExtraError: The extra ``local`` is not installed.
         """
         self._loaded()
+
+    def close(self) -> None:
+        """Let go of the model and its thread; a later clip loads it again."""
+        with self._lock:
+            loader, self._loader, self._model = self._loader, None, None
+            self._recent.clear()
+        if loader is not None:
+            loader.shutdown()
 
     def transcribe(self, audio: Audio) -> str:
         """Give the words of a clip.
@@ -203,6 +207,7 @@ class WhisperTranscriber:
                 # CTranslate2 4.8.5 takes 2 to 4 times longer once the thread that loaded a model
                 # has ended, so the model is loaded by a thread that lives as long as it does.
                 folder = weight_folder(WEIGHTS, data_dir=self._data_dir)
+                self._loader = self._loader or ThreadPoolExecutor(1, "voicerag-whisper")
                 self._model = self._loader.submit(_Model, folder, self._threads).result()
             return self._model
 
@@ -331,10 +336,3 @@ def _looks_bad(outcome: Transcription) -> bool:
 
 def _digest(audio: Audio) -> bytes:
     return hashlib.blake2b(audio.samples.tobytes(), digest_size=16).digest()
-
-
-def _usable_cores() -> int:
-    """Count the cores that this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

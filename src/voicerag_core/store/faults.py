@@ -78,9 +78,7 @@ def _translate(error: Exception, place: str) -> StoreError:  # noqa: PLR0911 - o
                 "fewer threads, or a longer timeout"
             )
         case pg.InvalidPassword() | pg.InvalidAuthorizationSpecification():
-            return StoreUnavailableError(
-                f"{place} refused the user or password: {said}; check VOICERAG_DSN"
-            )
+            return _refused_login(place, said)
         case pg.UndefinedTable() | pg.InvalidSchemaName() | pg.UndefinedFunction():
             return SchemaError(f"{place} lacks a part of voicerag's schema: {said}; {MIGRATE}")
         case pg.InsufficientPrivilege():
@@ -105,7 +103,15 @@ def _translate(error: Exception, place: str) -> StoreError:  # noqa: PLR0911 - o
         case pg.OutOfMemory() | pg.TooManyConnections():
             return StoreUnavailableError(f"{place} has no room: {said}; repeat the call later")
     if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
+        if "authentication failed" in said:  # while connecting, libpq gives no code of the error
+            return _refused_login(place, said)
         return StoreUnavailableError(
             f"{place} cannot be reached or went away: {said}; check that the server runs"
         )
     return StoreError(f"{place} refused: {said}")
+
+
+def _refused_login(place: str, said: str) -> StoreUnavailableError:
+    return StoreUnavailableError(
+        f"{place} refused the user or password: {said}; check VOICERAG_DATABASE_URL"
+    )

@@ -150,7 +150,8 @@ class PgVectorStore:
             if opened is None:
                 raise StoreError(
                     f"{place} has no collection {collection!r} of tenant {tenant!r}; index "
-                    "something into it first, or open it without read_only"
+                    "something into it first (voicerag index PATHS...), or open it without "
+                    "read_only"
                 )
         except BaseException:
             database.close()
