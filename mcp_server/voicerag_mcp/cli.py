@@ -106,6 +106,8 @@ def _serve(given: argparse.Namespace) -> int:
     )
     if given.transport == "http":
         server_settings.check_exposure()
+    else:  # whoever started the program is the caller
+        server_settings = server_settings.model_copy(update={"token_file": None, "issuer": None})
     return _run(given.transport, settings, server_settings)
 
 

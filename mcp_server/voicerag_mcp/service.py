@@ -32,7 +32,7 @@ from voicerag_core import (
     write_wav,
 )
 from voicerag_core.filters import And, Eq, Filter, In
-from voicerag_mcp.auth import tenant_of_caller
+from voicerag_mcp.auth import Caller, running_caller
 from voicerag_mcp.clips import ClipStore
 from voicerag_mcp.knowledge import Knowledge
 from voicerag_mcp.paths import AllowedPaths
@@ -84,9 +84,20 @@ class Service:
     _lock: Lock = field(default_factory=Lock)
 
     @property
+    def caller(self) -> Caller:
+        """Who makes the running call.
+
+        Raises:
+            ToolError: It needs a token and has none.
+        """
+        return running_caller(
+            default=self.knowledge.settings.tenant, needs_token=self.settings.authenticates
+        )
+
+    @property
     def tenant(self) -> str:
         """Whose data the running call may see."""
-        return tenant_of_caller(self.knowledge.settings.tenant)
+        return self.caller.tenant
 
     async def run(self, ctx: Context[None, object], work: Callable[[Job], _T]) -> _T:
         """Do a call's work on a thread, for as long as its caller is there."""
