@@ -13,6 +13,7 @@ from voicerag_core.audio import check_audio, read_audio, resample, to_wav_bytes,
 from voicerag_core.chunking import chunk_document, passage_id, sentence_spans, split_sentences
 from voicerag_core.errors import (
     AudioError,
+    CancelledError,
     CheckpointError,
     ConfigError,
     DocumentError,
@@ -67,6 +68,7 @@ __all__ = [
     "Answer",
     "Audio",
     "AudioError",
+    "CancelledError",
     "CheckpointError",
     "Citation",
     "ConfigError",

@@ -7,6 +7,7 @@
       MissingExtraError (ImportError)   names the extra and the line that installs it
       AudioError (ValueError)           unreadable, empty, silent, not finite, too short or too long
       DocumentError (ValueError)        a file that cannot be read as text
+      CancelledError                    whoever asked stopped waiting
       ModelError
         CheckpointError                 a weight file is absent, altered or of the wrong shape
         GenerationError                 a model ran and produced nothing that can be used
@@ -24,6 +25,7 @@ from __future__ import annotations
 
 __all__ = [
     "AudioError",
+    "CancelledError",
     "CheckpointError",
     "ConfigError",
     "DocumentError",
@@ -73,6 +75,10 @@ class AudioError(VoiceRAGError, ValueError):
 
 class DocumentError(VoiceRAGError, ValueError):
     """A document that cannot be read as text."""
+
+
+class CancelledError(VoiceRAGError):
+    """Whoever asked stopped waiting, so the next stage was not begun."""
 
 
 class ModelError(VoiceRAGError):

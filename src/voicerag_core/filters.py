@@ -33,6 +33,7 @@ __all__ = [
     "Ge",
     "Gt",
     "In",
+    "IsEmpty",
     "Le",
     "Like",
     "Lt",
@@ -190,6 +191,17 @@ class Exists:
 
 
 @dataclass(frozen=True, slots=True)
+class IsEmpty:
+    """The entry is absent, null, "" or a list of nothing."""
+
+    key: str
+
+    def __post_init__(self) -> None:
+        """Refuse an impossible key."""
+        _checked(self.key)
+
+
+@dataclass(frozen=True, slots=True)
 class Contains:
     """The entry is a list that holds the value."""
 
@@ -269,8 +281,8 @@ class Not:
 
 
 Filter: TypeAlias = (
-    Eq | Ne | Lt | Le | Gt | Ge | In | NotIn | Exists | Contains | AnyOf | AllOf | Like
-    | And | Or | Not
+    Eq | Ne | Lt | Le | Gt | Ge | In | NotIn | Exists | IsEmpty | Contains | AnyOf | AllOf
+    | Like | And | Or | Not
 )  # fmt: skip
 """Any node of a filter tree."""
 
@@ -294,6 +306,8 @@ def matches(node: Filter, metadata: Mapping[str, JSONValue]) -> bool:  # noqa: C
     match node:
         case Exists():
             return entry is not _ABSENT
+        case IsEmpty():
+            return entry is _ABSENT or entry is None or entry in ("", [])
         case Eq(_, value):
             return _equal(entry, value)
         case In(_, values):

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voicerag_core.audio import MAX_SECONDS, SPEECH_RATE_HZ, check_audio, resample
+from voicerag_core.cancellation import check_cancelled
 from voicerag_core.chunking import (
     CHUNK_OVERLAP,
     CHUNK_SIZE,
@@ -255,6 +256,7 @@ class VoiceRAG:
                 "tenant; index documents first (voicerag index PATHS...)"
             )
         yield Answer(hits=retrieved.hits, timings=retrieved.timings)
+        check_cancelled()
         pieces = self.model.respond(
             checked,
             [hit.passage for hit in retrieved.hits],

@@ -10,6 +10,7 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
+from voicerag_core.cancellation import check_cancelled
 from voicerag_core.errors import ConfigError, StoreError
 from voicerag_core.filters import Filter
 from voicerag_core.ports import Embedder, PassageStore, Transcriber
@@ -115,6 +116,7 @@ class Search:
 
     @contextmanager
     def _timed(self, stage: str) -> Iterator[None]:
+        check_cancelled()
         start = time.perf_counter()
         yield
         self._timings[stage] = time.perf_counter() - start

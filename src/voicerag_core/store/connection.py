@@ -15,6 +15,7 @@ from psycopg.abc import Buffer
 from psycopg.adapt import Dumper
 from psycopg_pool import ConnectionPool
 
+from voicerag_core.cancellation import interruptible
 from voicerag_core.errors import StoreError
 from voicerag_core.store.faults import connection_lost, translated
 from voicerag_core.store.migrations import extension_schema
@@ -210,7 +211,8 @@ class Database:
                 raise StoreError("the store is closed; open it again")
             self._active.add(connection)
         try:
-            yield
+            with interruptible(lambda: connection.cancel_safe(timeout=_CANCEL_SECONDS)):
+                yield
         finally:
             with self._lock:
                 self._active.discard(connection)

@@ -24,6 +24,7 @@ from voicerag_core.filters import (
     Ge,
     Gt,
     In,
+    IsEmpty,
     Le,
     Like,
     Lt,
@@ -81,6 +82,10 @@ def _condition(node: Filter, bound: dict[str, object]) -> sql.Composable:  # noq
             return _negated(_one_of(key, values, bound))
         case Exists(key):
             return sql.SQL("{} ? {}").format(_COLUMN, _bind(key, bound))
+        case IsEmpty(key):
+            return sql.SQL("coalesce({} -> {} IN ('null', '\"\"', '[]'), true)").format(
+                _COLUMN, _bind(key, bound)
+            )
         case Contains(key, value):
             return _contains({key: [value]}, bound)
         case AnyOf(key, values):

@@ -1,1 +1,47 @@
-"""voicerag for LlamaIndex."""
+"""voicerag for LlamaIndex: questions as sound through retrievers, query engines and agents.
+
+Everything here takes parts of voicerag that are open already and closes none of them. Async
+methods make one hop into a thread; a caller that stops waiting is released at once, and no new
+stage of its call starts.
+"""
+
+from voicerag_core import MissingExtraError
+
+try:
+    import llama_index.core  # noqa: F401
+except ImportError as error:
+    raise MissingExtraError("llamaindex", "voicerag_integrations.llamaindex") from error
+
+from voicerag_integrations.llamaindex.bundle import ClipSource, SpeechQueryBundle
+from voicerag_integrations.llamaindex.embedding import VoiceRAGEmbedding
+from voicerag_integrations.llamaindex.events import SpeechAnswerEvent, SpeechRetrievalEvent
+from voicerag_integrations.llamaindex.filters import to_filter
+from voicerag_integrations.llamaindex.llm import VoiceLLM
+from voicerag_integrations.llamaindex.nodes import audio_node
+from voicerag_integrations.llamaindex.query_engine import SpeechQueryEngine
+from voicerag_integrations.llamaindex.response import (
+    AsyncStreamingSpeechResponse,
+    SpeechResponse,
+    StreamingSpeechResponse,
+)
+from voicerag_integrations.llamaindex.retriever import SpeechRetriever
+from voicerag_integrations.llamaindex.tool import speech_query_tool
+from voicerag_integrations.llamaindex.vector_store import VoiceRAGVectorStore
+
+__all__ = [
+    "AsyncStreamingSpeechResponse",
+    "ClipSource",
+    "SpeechAnswerEvent",
+    "SpeechQueryBundle",
+    "SpeechQueryEngine",
+    "SpeechResponse",
+    "SpeechRetrievalEvent",
+    "SpeechRetriever",
+    "StreamingSpeechResponse",
+    "VoiceLLM",
+    "VoiceRAGEmbedding",
+    "VoiceRAGVectorStore",
+    "audio_node",
+    "speech_query_tool",
+    "to_filter",
+]

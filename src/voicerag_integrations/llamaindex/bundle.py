@@ -1,0 +1,79 @@
+"""A query that carries sound through components that only know text."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from llama_index.core.schema import QueryBundle
+
+from voicerag_core import Audio, read_audio, resample
+from voicerag_core.audio import MAX_SECONDS, SPEECH_RATE_HZ
+
+__all__ = ["ClipSource", "SpeechQueryBundle", "as_bundle", "read_clip"]
+
+ClipSource: TypeAlias = Audio | bytes | os.PathLike[str]
+"""Sound as `Audio`, as the bytes of an audio file, or as a path. A str is always text."""
+
+
+@dataclass
+class SpeechQueryBundle(QueryBundle):
+    """A spoken question on its way through router, fusion, transform and query engine.
+
+    Events and traces that are written as JSON hold the fields of `QueryBundle` alone, so no sound
+    ever gets into them.
+
+    Args:
+        query_str: The question in words where they are known; "" until then. `SpeechRetriever`
+            writes the transcript here when its strategy makes one.
+        audio: The question as sound.
+        transcript: What was heard, so that nothing is transcribed twice.
+    """
+
+    query_str: str = ""
+    audio: ClipSource | None = None
+    transcript: str | None = None
+
+    def clip(self, *, max_seconds: float = MAX_SECONDS) -> Audio | None:
+        """Read the sound, at 16 kHz; None when there is none.
+
+        Raises:
+            AudioError: It cannot be used.
+        """
+        return None if self.audio is None else read_clip(self.audio, max_seconds=max_seconds)
+
+    def hear(self, transcript: str) -> None:
+        """Note the words of the question, for the components that come after."""
+        self.transcript = transcript
+        self.query_str = self.query_str or transcript
+
+    def __repr__(self) -> str:
+        """Show what there is, never the sound itself."""
+        sound = f"{len(self.audio)} bytes" if isinstance(self.audio, bytes) else repr(self.audio)
+        vector = "" if self.embedding is None else f", embedding=[{len(self.embedding)}]"
+        return f"SpeechQueryBundle({self.query_str!r}, audio={sound}{vector})"
+
+    def __str__(self) -> str:
+        """Show the words alone."""
+        return self.query_str
+
+
+def read_clip(source: ClipSource, *, max_seconds: float = MAX_SECONDS) -> Audio:
+    """Give sound at 16 kHz; its fitness as a question is checked by `VoiceRAG`.
+
+    Raises:
+        AudioError: It cannot be read, or is too long.
+    """
+    if isinstance(source, Audio):
+        return resample(source, SPEECH_RATE_HZ)
+    return read_audio(source, max_seconds=max_seconds)
+
+
+def as_bundle(question: str | QueryBundle | ClipSource) -> QueryBundle:
+    """Wrap whatever a question may be."""
+    if isinstance(question, QueryBundle):
+        return question
+    if isinstance(question, str):
+        return QueryBundle(question)
+    return SpeechQueryBundle(audio=question)

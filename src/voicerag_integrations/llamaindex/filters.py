@@ -1,0 +1,126 @@
+"""LlamaIndex metadata filters as those of voicerag; the store compiles them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Final
+
+from llama_index.core.vector_stores.types import (
+    FilterCondition,
+    FilterOperator,
+    MetadataFilter,
+    MetadataFilters,
+)
+
+from voicerag_core import FilterError
+from voicerag_core.filters import (
+    AllOf,
+    And,
+    AnyOf,
+    Contains,
+    Eq,
+    Filter,
+    Ge,
+    Gt,
+    In,
+    IsEmpty,
+    Le,
+    Like,
+    Lt,
+    Ne,
+    Not,
+    NotIn,
+    Or,
+    Scalar,
+)
+
+__all__ = ["to_filter"]
+
+_ONE: Final[dict[FilterOperator, Callable[[str, Scalar], Filter]]] = {
+    FilterOperator.EQ: Eq,
+    FilterOperator.NE: Ne,
+    FilterOperator.CONTAINS: Contains,
+}
+
+_ORDERED: Final[dict[FilterOperator, Callable[[str, str | int | float], Filter]]] = {
+    FilterOperator.LT: Lt,
+    FilterOperator.LTE: Le,
+    FilterOperator.GT: Gt,
+    FilterOperator.GTE: Ge,
+}
+
+_MANY: Final[dict[FilterOperator, Callable[[str, tuple[Scalar, ...]], Filter]]] = {
+    FilterOperator.IN: In,
+    FilterOperator.NIN: NotIn,
+    FilterOperator.ANY: AnyOf,
+    FilterOperator.ALL: AllOf,
+}
+
+_SUBSTRING: Final = {
+    FilterOperator.TEXT_MATCH: False,
+    FilterOperator.TEXT_MATCH_INSENSITIVE: True,
+}
+
+_LIKE_SPECIAL = re.compile(r"([\\%_])")
+
+
+def to_filter(filters: MetadataFilters | Filter | None) -> Filter | None:
+    """Translate metadata filters; one of voicerag's own, or None, is given back as it is.
+
+    The meaning is that of LlamaIndex's in-memory store: `NE` and `NIN` hold for an absent key,
+    `TEXT_MATCH` looks for a substring, and the condition `NOT` holds when no part does.
+
+    Raises:
+        FilterError: An operator, a value or a condition has no meaning.
+    """
+    if not isinstance(filters, MetadataFilters):
+        return filters
+    parts = tuple(_part(part) for part in filters.filters)
+    match filters.condition:
+        case FilterCondition.AND | None:
+            return parts[0] if len(parts) == 1 else And(parts)
+        case FilterCondition.OR:
+            return Or(parts) if parts else And(())
+        case FilterCondition.NOT:
+            return Not(Or(parts))
+        case condition:
+            raise FilterError(
+                f"unknown filter condition {condition!r}; "
+                f"choose of {', '.join(known.value for known in FilterCondition)}"
+            )
+
+
+def _part(part: MetadataFilter | MetadataFilters) -> Filter:
+    if isinstance(part, MetadataFilters):
+        return to_filter(part) or And(())
+    operator, key, value = part.operator, part.key, part.value
+    if operator is FilterOperator.IS_EMPTY:
+        return IsEmpty(key)
+    if operator in _MANY:
+        if not isinstance(value, list):
+            raise _mismatch(part, "a list")
+        return _MANY[operator](key, tuple(value))
+    if isinstance(value, list):
+        raise _mismatch(part, "a single value")
+    if operator in _ONE:
+        return _ONE[operator](key, value)
+    if operator in _ORDERED:
+        if value is None:
+            raise _mismatch(part, "a number or a str")
+        return _ORDERED[operator](key, value)
+    if operator in _SUBSTRING:
+        if not isinstance(value, str):
+            raise _mismatch(part, "a str")
+        pattern = _LIKE_SPECIAL.sub(r"\\\1", value)
+        return Like(key, f"%{pattern}%", ignore_case=_SUBSTRING[operator])
+    raise FilterError(
+        f"unknown filter operator {operator!r} on {key!r}; "
+        f"choose of {', '.join(known.value for known in FilterOperator)}"
+    )
+
+
+def _mismatch(part: MetadataFilter, expected: str) -> FilterError:
+    return FilterError(
+        f"the operator {part.operator.value!r} on {part.key!r} takes {expected}, not {part.value!r}"
+    )

@@ -1,0 +1,211 @@
+"""The query engine: a spoken question in, an answer in text and speech out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from llama_index.core.base.base_query_engine import BaseQueryEngine
+from llama_index.core.base.base_retriever import BaseRetriever
+from llama_index.core.base.response.schema import RESPONSE_TYPE
+from llama_index.core.callbacks import CallbackManager
+from llama_index.core.callbacks.schema import CBEventType, EventPayload
+from llama_index.core.instrumentation.events.synthesis import (
+    SynthesizeEndEvent,
+    SynthesizeStartEvent,
+)
+from llama_index.core.postprocessor.types import BaseNodePostprocessor
+from llama_index.core.prompts.mixin import PromptMixinType
+from llama_index.core.schema import NodeWithScore, QueryBundle
+
+from voicerag_core import Answer, Audio, ConfigError, Retrieved, Sampling, VoiceRAG
+from voicerag_integrations.llamaindex.bundle import ClipSource, SpeechQueryBundle, as_bundle
+from voicerag_integrations.llamaindex.events import SpeechAnswerEvent, dispatcher
+from voicerag_integrations.llamaindex.hop import hop
+from voicerag_integrations.llamaindex.nodes import node_hit
+from voicerag_integrations.llamaindex.response import (
+    METADATA_KEY,
+    AnswerFeed,
+    AsyncStreamingSpeechResponse,
+    SpeechResponse,
+    StreamingSpeechResponse,
+)
+from voicerag_integrations.llamaindex.retriever import SpeechRetriever
+
+__all__ = ["SpeechQueryEngine"]
+
+
+class SpeechQueryEngine(BaseQueryEngine):
+    """Answers spoken and typed questions with the voice model of a `VoiceRAG`.
+
+    Args:
+        rag: Answers, and finds the passages unless another retriever does.
+        retriever: Any retriever; None makes a `SpeechRetriever` over `rag`.
+        node_postprocessors: Applied to what was found, in order.
+        streaming: Answer with a streaming response.
+        sampling: For models that generate.
+        callback_manager: Hears of every query.
+    """
+
+    def __init__(
+        self,
+        rag: VoiceRAG,
+        *,
+        retriever: BaseRetriever | None = None,
+        node_postprocessors: Sequence[BaseNodePostprocessor] = (),
+        streaming: bool = False,
+        sampling: Sampling | None = None,
+        callback_manager: CallbackManager | None = None,
+    ) -> None:
+        self._rag = rag
+        self._retriever = retriever or SpeechRetriever(rag, callback_manager=callback_manager)
+        self._node_postprocessors = tuple(node_postprocessors)
+        self._streaming = streaming
+        self._sampling = sampling
+        super().__init__(callback_manager)
+
+    @property
+    def retriever(self) -> BaseRetriever:
+        """What finds the nodes."""
+        return self._retriever
+
+    def query(self, str_or_query_bundle: str | QueryBundle | ClipSource) -> RESPONSE_TYPE:
+        """Answer a question given as text, sound, or a bundle of both.
+
+        Returns:
+            `SpeechResponse`, or `StreamingSpeechResponse` when streaming.
+
+        Raises:
+            AudioError: The sound cannot be used.
+            ConfigError: The question is empty.
+            StoreError: Nothing has been indexed, or the store failed.
+            ModelError: The model failed.
+        """
+        return super().query(as_bundle(str_or_query_bundle))
+
+    async def aquery(self, str_or_query_bundle: str | QueryBundle | ClipSource) -> RESPONSE_TYPE:
+        """Answer a question; see `query`.
+
+        Returns:
+            `SpeechResponse`, or `AsyncStreamingSpeechResponse` when streaming.
+        """
+        return await super().aquery(as_bundle(str_or_query_bundle))
+
+    def retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
+        """Find the nodes for a question."""
+        nodes = self._retriever.retrieve(query_bundle)
+        for postprocessor in self._node_postprocessors:
+            nodes = postprocessor.postprocess_nodes(nodes, query_bundle=query_bundle)
+        return nodes
+
+    async def aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
+        """Find the nodes for a question."""
+        nodes = await self._retriever.aretrieve(query_bundle)
+        for postprocessor in self._node_postprocessors:
+            nodes = await postprocessor.apostprocess_nodes(nodes, query_bundle=query_bundle)
+        return nodes
+
+    def synthesize(
+        self,
+        query_bundle: QueryBundle,
+        nodes: list[NodeWithScore],
+        additional_source_nodes: Sequence[NodeWithScore] | None = None,
+    ) -> RESPONSE_TYPE:
+        """Answer a question from nodes."""
+        return self._synthesis(query_bundle, nodes, additional_source_nodes, in_loop=False)
+
+    async def asynthesize(
+        self,
+        query_bundle: QueryBundle,
+        nodes: list[NodeWithScore],
+        additional_source_nodes: Sequence[NodeWithScore] | None = None,
+    ) -> RESPONSE_TYPE:
+        """Answer a question from nodes."""
+        return await hop(
+            lambda: self._synthesis(query_bundle, nodes, additional_source_nodes, in_loop=True)
+        )
+
+    def _query(self, query_bundle: QueryBundle) -> RESPONSE_TYPE:
+        with self.callback_manager.event(
+            CBEventType.QUERY, payload={EventPayload.QUERY_STR: query_bundle.query_str}
+        ) as event:
+            response = self.synthesize(query_bundle, self.retrieve(query_bundle))
+            event.on_end(payload={EventPayload.RESPONSE: response})
+        return response
+
+    async def _aquery(self, query_bundle: QueryBundle) -> RESPONSE_TYPE:
+        with self.callback_manager.event(
+            CBEventType.QUERY, payload={EventPayload.QUERY_STR: query_bundle.query_str}
+        ) as event:
+            nodes = await self.aretrieve(query_bundle)
+            response = await self.asynthesize(query_bundle, nodes)
+            event.on_end(payload={EventPayload.RESPONSE: response})
+        return response
+
+    def _get_prompt_modules(self) -> PromptMixinType:
+        return {}
+
+    def _synthesis(
+        self,
+        bundle: QueryBundle,
+        nodes: list[NodeWithScore],
+        more: Sequence[NodeWithScore] | None,
+        *,
+        in_loop: bool,
+    ) -> RESPONSE_TYPE:
+        dispatcher.event(SynthesizeStartEvent(query=bundle))
+        with self.callback_manager.event(
+            CBEventType.SYNTHESIZE, payload={EventPayload.QUERY_STR: bundle.query_str}
+        ) as event:
+            response = self._respond(bundle, nodes, [*nodes, *(more or ())], in_loop=in_loop)
+            event.on_end(payload={EventPayload.RESPONSE: response})
+        dispatcher.event(SynthesizeEndEvent(query=bundle, response=response))
+        return response
+
+    def _respond(
+        self,
+        bundle: QueryBundle,
+        nodes: list[NodeWithScore],
+        sources: list[NodeWithScore],
+        *,
+        in_loop: bool,
+    ) -> RESPONSE_TYPE:
+        question = self._question(bundle)
+        transcript = bundle.transcript if isinstance(bundle, SpeechQueryBundle) else None
+        found = Retrieved(tuple(node_hit(node) for node in nodes), transcript)
+        metadata: dict[str, Any] = {source.node.node_id: source.node.metadata for source in sources}
+        metadata[METADATA_KEY] = {"transcript": transcript, "complete": False}
+        pieces = self._rag.respond(question, found, sampling=self._sampling)
+        feed = AnswerFeed(pieces, metadata, _announce)
+        feed.pull()  # the piece with the hits; what is wrong with the question is raised here
+        if not self._streaming:
+            while feed.pull():
+                pass
+            return SpeechResponse(feed.answer(), sources, metadata)
+        if in_loop:
+            return AsyncStreamingSpeechResponse(feed, sources, metadata)
+        return StreamingSpeechResponse(feed, sources, metadata)
+
+    def _question(self, bundle: QueryBundle) -> Audio | str:
+        if isinstance(bundle, SpeechQueryBundle):
+            clip = bundle.clip(max_seconds=self._rag.max_question_seconds)
+            if clip is not None:
+                return clip
+        if not bundle.query_str.strip():
+            raise ConfigError(
+                "a vector alone can be searched and not answered; give the question's words or "
+                "sound too"
+            )
+        return bundle.query_str
+
+
+def _announce(answer: Answer, complete: bool) -> None:
+    dispatcher.event(
+        SpeechAnswerEvent(
+            text=answer.text,
+            answered=answer.answered,
+            audio_seconds=0.0 if answer.audio is None else answer.audio.seconds,
+            timings=dict(answer.timings),
+            complete=complete,
+        )
+    )

@@ -1,0 +1,168 @@
+"""The retriever: a question as text, sound or vector in, scored nodes out."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+import numpy as np
+from llama_index.core.base.base_retriever import BaseRetriever
+from llama_index.core.callbacks import CallbackManager
+from llama_index.core.schema import NodeWithScore, QueryBundle
+from llama_index.core.vector_stores.types import MetadataFilters
+
+from voicerag_core import Audio, ConfigError, Embedding, Retrieved, Strategy, VoiceRAG
+from voicerag_core.filters import Filter
+from voicerag_integrations.llamaindex.bundle import ClipSource, SpeechQueryBundle, as_bundle
+from voicerag_integrations.llamaindex.events import SpeechRetrievalEvent, dispatcher
+from voicerag_integrations.llamaindex.filters import to_filter
+from voicerag_integrations.llamaindex.hop import hop
+from voicerag_integrations.llamaindex.nodes import NodeClass, node_of_hit, unit
+
+__all__ = ["SpeechRetriever"]
+
+
+class SpeechRetriever(BaseRetriever):
+    """Finds passages for spoken and typed questions.
+
+    Takes a str, which is always text, a `QueryBundle`, a `SpeechQueryBundle`, or sound itself: an
+    `Audio`, the bytes of an audio file, or a path. A ready vector (``QueryBundle(embedding=...)``)
+    is searched as it is. Every node carries its score and, in its metadata, ``passage_id``.
+
+    Args:
+        rag: Finds the passages; stays open as long as the retriever is used.
+        similarity_top_k: Most nodes; None takes the limit of `rag`.
+        filters: Metadata filters, of LlamaIndex or of voicerag.
+        min_score: Least cosine similarity.
+        strategy: How a spoken question is searched; None takes that of `rag`.
+        node_class: ``text``, or ``multimodal`` for nodes that carry their sound's address.
+        callback_manager: Hears of every retrieval.
+        verbose: As in every retriever.
+
+    Raises:
+        ConfigError: An option has a value that there is not.
+    """
+
+    def __init__(
+        self,
+        rag: VoiceRAG,
+        *,
+        similarity_top_k: int | None = None,
+        filters: MetadataFilters | Filter | None = None,
+        min_score: float | None = None,
+        strategy: Strategy | None = None,
+        node_class: NodeClass = "text",
+        callback_manager: CallbackManager | None = None,
+        verbose: bool = False,
+    ) -> None:
+        if node_class not in get_args(NodeClass):
+            raise ConfigError(
+                f"unknown node_class {node_class!r}; choose of {', '.join(get_args(NodeClass))}"
+            )
+        if similarity_top_k is not None and similarity_top_k < 0:
+            raise ConfigError(f"similarity_top_k is 0 or more, not {similarity_top_k}")
+        self._rag = rag
+        self._similarity_top_k = similarity_top_k
+        self._where = to_filter(filters)
+        self._min_score = min_score
+        self._strategy: Strategy = rag.strategy if strategy is None else strategy
+        self._node_class: NodeClass = node_class
+        super().__init__(callback_manager=callback_manager, verbose=verbose)
+
+    @property
+    def rag(self) -> VoiceRAG:
+        """What finds the passages."""
+        return self._rag
+
+    def retrieve(self, str_or_query_bundle: str | QueryBundle | ClipSource) -> list[NodeWithScore]:
+        """Find nodes, best first.
+
+        Raises:
+            AudioError: The sound cannot be used.
+            ConfigError: The question is empty.
+            StoreError: The store failed, or was closed.
+        """
+        return super().retrieve(as_bundle(str_or_query_bundle))
+
+    async def aretrieve(
+        self, str_or_query_bundle: str | QueryBundle | ClipSource
+    ) -> list[NodeWithScore]:
+        """Find nodes, best first; see `retrieve`."""
+        return await super().aretrieve(as_bundle(str_or_query_bundle))
+
+    def to_bundle(self, audio: ClipSource, *, words: bool = True) -> SpeechQueryBundle:
+        """Make a query out of sound that any stock component can work with.
+
+        Its `embedding` makes vector retrievers search by the sound; its `query_str` gives routers,
+        rerankers and language models the words.
+
+        Args:
+            audio: The question.
+            words: Transcribe it when the strategy did not and `rag` has a transcriber.
+
+        Raises:
+            AudioError: The sound cannot be used.
+        """
+        bundle = SpeechQueryBundle(audio=audio)
+        found = self._rag.retrieve(self._clip(bundle), limit=1, strategy=self._strategy)
+        if found.embedding is not None:
+            bundle.embedding = found.embedding.tolist()
+        if found.transcript is not None:
+            bundle.hear(found.transcript)
+        elif words and self._rag.transcriber is not None:
+            bundle.hear(self._rag.transcriber.transcribe(self._clip(bundle)))
+        return bundle
+
+    async def ato_bundle(self, audio: ClipSource, *, words: bool = True) -> SpeechQueryBundle:
+        """Make a query out of sound; see `to_bundle`."""
+        return await hop(lambda: self.to_bundle(audio, words=words))
+
+    def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
+        if self._similarity_top_k == 0:
+            return []
+        found = self._find(query_bundle)
+        if found.transcript is not None and isinstance(query_bundle, SpeechQueryBundle):
+            query_bundle.hear(found.transcript)
+        dispatcher.event(
+            SpeechRetrievalEvent(
+                strategy=self._strategy,
+                transcript=found.transcript,
+                hits=len(found.hits),
+                timings=dict(found.timings),
+            )
+        )
+        return [node_of_hit(hit, self._node_class) for hit in found.hits]
+
+    async def _aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
+        return await hop(lambda: self._retrieve(query_bundle))
+
+    def _find(self, bundle: QueryBundle) -> Retrieved:
+        return self._rag.retrieve(
+            self._question(bundle),
+            limit=self._similarity_top_k,
+            where=self._where,
+            min_score=self._min_score,
+            strategy=self._strategy,
+        )
+
+    def _question(self, bundle: QueryBundle) -> Audio | str | Embedding:
+        """Choose what to search by: sound or words where the strategy fuses, else the vector."""
+        spoken = isinstance(bundle, SpeechQueryBundle) and bundle.audio is not None
+        if bundle.embedding is not None and not (spoken and self._strategy == "hybrid"):
+            return unit(bundle.embedding)
+        if isinstance(bundle, SpeechQueryBundle) and bundle.audio is not None:
+            return self._clip(bundle)
+        if bundle.custom_embedding_strs:
+            rows = self._rag.embedder.embed_texts(bundle.custom_embedding_strs)
+            return unit(np.mean(rows, axis=0))
+        if not bundle.query_str.strip():
+            raise ConfigError(
+                "the question is empty; give words, sound (SpeechQueryBundle(audio=...)) or a "
+                "vector (QueryBundle('', embedding=...))"
+            )
+        return bundle.query_str
+
+    def _clip(self, bundle: SpeechQueryBundle) -> Audio:
+        clip = bundle.clip(max_seconds=self._rag.max_question_seconds)
+        if clip is None:
+            raise ConfigError("the question has no sound")
+        return clip

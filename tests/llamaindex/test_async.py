@@ -1,0 +1,358 @@
+"""Event loops: one hop a call, callers released at once, streams that leave nothing behind."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import psycopg
+import pytest
+from llama_index.core.schema import QueryBundle
+from llama_index.core.vector_stores.types import VectorStoreQuery
+
+from voicerag_core import (
+    Answer,
+    Audio,
+    Embeddings,
+    GenerationError,
+    Passage,
+    Question,
+    Sampling,
+    StoreError,
+    Turn,
+    VoiceRAG,
+)
+from voicerag_core.store import PgVectorStore
+from voicerag_core.testing import FakeEmbedder, FakeVoiceModel, InMemoryStore
+from voicerag_integrations.llamaindex import (
+    AsyncStreamingSpeechResponse,
+    SpeechQueryEngine,
+    SpeechResponse,
+    SpeechRetriever,
+    StreamingSpeechResponse,
+    VoiceRAGVectorStore,
+)
+from voicerag_integrations.llamaindex.hop import hop
+from voicerag_integrations.llamaindex.testing import recorded_events
+
+RELEASED_SECONDS = 0.25
+
+
+class SlowEmbedder(FakeEmbedder):
+    """Takes its time, and cannot be interrupted."""
+
+    seconds = 1.0
+
+    def embed_texts(self, texts: Sequence[str]) -> Embeddings:
+        time.sleep(self.seconds)
+        return super().embed_texts(texts)
+
+
+class CountingStore(InMemoryStore):
+    """Counts searches."""
+
+    searches = 0
+
+    def search(self, *args: Any, **kwargs: Any) -> Any:
+        self.searches += 1
+        return super().search(*args, **kwargs)
+
+
+class EndlessModel:
+    """Speaks until it is closed."""
+
+    def __init__(self, pause: float = 0.0) -> None:
+        self.pause = pause
+        self.pieces = 0
+        self.closed = threading.Event()
+
+    def respond(
+        self, question: Question, passages: Sequence[Passage], *, sampling: Sampling,
+        transcript: str | None = None, history: Sequence[Turn] = (),
+    ) -> Iterator[Answer]:  # fmt: skip
+        try:
+            while True:
+                self.pieces += 1
+                time.sleep(self.pause)
+                yield Answer("more ", audio=Audio(np.full(80, 0.1, np.float32), 8000))
+        finally:
+            self.closed.set()
+
+
+def rag_of(model: Any, embedder: FakeEmbedder | None = None) -> tuple[VoiceRAG, CountingStore]:
+    store = CountingStore(16)
+    store.add([Passage("a", "The river ends here.")], FakeEmbedder(16).embed_texts(["river"]))
+    return VoiceRAG(embedder or FakeEmbedder(16), store, model), store
+
+
+async def released(work: Callable[[], Any]) -> float:
+    """Cancel a call in the middle; give the seconds until its caller was free."""
+    task = asyncio.ensure_future(work())
+    await asyncio.sleep(0.1)
+    start = time.perf_counter()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    return time.perf_counter() - start
+
+
+async def test_a_cancelled_caller_is_free_at_once_and_nothing_more_starts() -> None:
+    rag, store = rag_of(FakeVoiceModel(), SlowEmbedder(16))
+    for work in (
+        lambda: SpeechRetriever(rag).aretrieve("river"),
+        lambda: SpeechQueryEngine(rag).aquery("river"),
+    ):
+        assert await released(work) < RELEASED_SECONDS
+    await asyncio.sleep(SlowEmbedder.seconds + 0.2)
+    assert store.searches == 0
+
+
+async def test_a_cancelled_answer_stops_the_model() -> None:
+    model = EndlessModel(pause=0.02)
+    rag, _ = rag_of(model)
+    assert await released(lambda: SpeechQueryEngine(rag).aquery("river")) < RELEASED_SECONDS
+    assert model.closed.wait(2)
+    spoken = model.pieces
+    await asyncio.sleep(0.1)
+    assert model.pieces == spoken
+
+
+async def test_a_cancelled_search_is_cancelled_on_the_server(dsn: str, tenant: str) -> None:
+    with PgVectorStore.open(dsn, tenant=tenant, model_id="m", dim=2) as store:
+
+        def slow() -> None:
+            store._database.write(lambda connection: connection.execute("SELECT pg_sleep(20)"))
+
+        assert await released(lambda: hop(slow)) < RELEASED_SECONDS
+        asleep = "SELECT count(*) FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(20)'"
+        asleep += " AND state = 'active'"
+        end = time.monotonic() + 5
+        with psycopg.connect(dsn, autocommit=True) as connection:
+            while connection.execute(asleep).fetchone() != (0,):
+                assert time.monotonic() < end, "the statement still runs"
+                await asyncio.sleep(0.05)
+        assert store.count() == 0, "the connection went back to the pool in order"
+
+
+async def test_one_call_makes_one_hop(
+    rag: VoiceRAG, clip: Audio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hops = 0
+    to_thread = asyncio.to_thread
+
+    async def counted(work: Any) -> Any:
+        nonlocal hops
+        hops += 1
+        return await to_thread(work)
+
+    monkeypatch.setattr(asyncio, "to_thread", counted)
+    vector_store = VoiceRAGVectorStore(rag.store)
+    vector = rag.embedder.embed_texts(["Rhine"])[0].tolist()
+    for call in (
+        lambda: SpeechRetriever(rag).aretrieve(clip),
+        lambda: SpeechRetriever(rag).ato_bundle(clip),
+        lambda: vector_store.aquery(VectorStoreQuery(vector, 1)),
+        lambda: vector_store.adelete_nodes(["none"]),
+    ):
+        hops = 0
+        await call()
+        assert hops == 1
+    hops = 0
+    await SpeechQueryEngine(rag).aquery(clip)
+    assert hops == 2, "one for each of its two calls: retrieve and synthesize"
+
+
+async def test_the_loop_goes_on_while_a_call_waits() -> None:
+    rag, _ = rag_of(FakeVoiceModel(), SlowEmbedder(16))
+    ticks = 0
+
+    async def tick() -> None:
+        nonlocal ticks
+        while True:
+            ticks += 1
+            await asyncio.sleep(0.01)
+
+    ticking = asyncio.ensure_future(tick())
+    await SpeechQueryEngine(rag).aquery("river")
+    ticking.cancel()
+    assert ticks > 20
+
+
+async def test_synchronous_calls_work_while_a_loop_runs(rag: VoiceRAG, clip: Audio) -> None:
+    assert SpeechRetriever(rag).retrieve(clip)[0].node.node_id == "rhine"
+    assert "Alps" in str(SpeechQueryEngine(rag).query(clip))
+
+
+async def test_many_calls_share_few_connections(dsn: str, tenant: str) -> None:
+    embedder = FakeEmbedder(256)
+    with PgVectorStore.open(dsn, tenant=tenant, model_id="m", dim=256, pool_size=4) as store:
+        rag = VoiceRAG(embedder, store, FakeVoiceModel(), limit=1)
+        rag.index(Passage(f"p{i}", f"word{i} stands alone") for i in range(64))
+        retriever = SpeechRetriever(rag)
+        found = await asyncio.gather(*(retriever.aretrieve(f"word{i} alone") for i in range(64)))
+    assert [nodes[0].node.node_id for nodes in found] == [f"p{i}" for i in range(64)]
+
+
+async def test_a_closed_store_is_told_from_an_empty_one(dsn: str, tenant: str) -> None:
+    embedder = FakeEmbedder(16)
+    with PgVectorStore.open(dsn, tenant=tenant, model_id="m", dim=16) as store:
+        rag = VoiceRAG(embedder, store, FakeVoiceModel())
+        retriever = SpeechRetriever(rag)
+        assert await retriever.aretrieve("river") == []
+    for call in (
+        lambda: retriever.aretrieve("river"),
+        lambda: SpeechQueryEngine(rag).aquery("river"),
+        lambda: VoiceRAGVectorStore(store).aquery(VectorStoreQuery([1.0] * 16, 1)),
+    ):
+        with pytest.raises(StoreError, match="closed"):
+            await call()
+
+
+def stream_of(model: Any) -> StreamingSpeechResponse:
+    rag, _ = rag_of(model)
+    response = SpeechQueryEngine(rag, streaming=True).query("river")
+    assert isinstance(response, StreamingSpeechResponse)
+    return response
+
+
+async def astream_of(model: Any) -> AsyncStreamingSpeechResponse:
+    rag, _ = rag_of(model)
+    response = await SpeechQueryEngine(rag, streaming=True).aquery("river")
+    assert isinstance(response, AsyncStreamingSpeechResponse)
+    return response
+
+
+@pytest.mark.parametrize("closing", ["words", "speech", "response"])
+def test_a_stream_that_is_closed_early_stops_the_model(closing: str) -> None:
+    model = EndlessModel()
+    with recorded_events() as events:
+        response = stream_of(model)
+        speech = response.audio_stream()
+        assert next(response.response_gen) == "more "
+        assert next(speech).sample_rate == 8000
+        {"words": response.response_gen.close, "speech": speech.close,
+         "response": response.close}[closing]()  # fmt: skip
+    assert model.closed.is_set()
+    assert model.pieces == 1
+    assert list(response.response_gen) == list(speech) == []
+    assert response.metadata is not None
+    assert response.metadata["voicerag"]["complete"] is False
+    (told,) = [one for one in events if one.class_name() == "SpeechAnswerEvent"]
+    assert told.complete is False  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("closing", ["words", "wrapped words", "speech", "response"])
+async def test_an_async_stream_that_is_closed_early_stops_the_model(closing: str) -> None:
+    model = EndlessModel()
+    threads = threading.active_count()
+    response = await astream_of(model)
+    words: AsyncGenerator[str, None] = (
+        response.async_response_gen() if closing == "wrapped words" else response.response_gen
+    )
+    speech = response.audio_stream()
+    assert await anext(words) == "more "
+    assert (await anext(speech)).sample_rate == 8000
+    await {"words": words.aclose, "wrapped words": words.aclose, "speech": speech.aclose,
+           "response": response.aclose}[closing]()  # fmt: skip
+    assert model.closed.is_set()
+    assert threading.active_count() <= threads + 6, "the loop's own pool and nothing else"
+
+
+async def test_a_reader_that_is_cancelled_is_free_at_once_and_the_model_stops() -> None:
+    model = EndlessModel(pause=0.6)
+    response = await astream_of(model)
+    assert await released(lambda: anext(response.response_gen)) < RELEASED_SECONDS
+    assert model.closed.wait(2)
+    assert model.pieces == 1
+
+
+def test_the_end_of_one_reader_is_not_the_end_of_the_other(rag: VoiceRAG, clip: Audio) -> None:
+    response = SpeechQueryEngine(rag, streaming=True).query(clip)
+    assert isinstance(response, StreamingSpeechResponse)
+    sounds = list(response.audio_stream())
+    text = "".join(response.response_gen)
+    whole = response.get_response()
+    assert isinstance(whole, SpeechResponse)
+    assert (text, sum(map(len, (s.samples for s in sounds)))) == (
+        str(whole), len(whole.audio.samples) if whole.audio else 0,
+    )  # fmt: skip
+    assert str(response) == text
+    assert whole.metadata is not None
+    assert whole.metadata["voicerag"] == {
+        **whole.metadata["voicerag"], "answered": True, "complete": True, "transcript": None,
+    }  # fmt: skip
+    assert whole.metadata["voicerag"]["citations"][0]["passage_id"] == "rhine"
+    assert whole.metadata["rhine"]["source"] == "rhine.txt"
+
+
+async def test_an_async_stream_is_read_whole(rag: VoiceRAG, clip: Audio) -> None:
+    response = await SpeechQueryEngine(rag, streaming=True).aquery(clip)
+    assert isinstance(response, AsyncStreamingSpeechResponse)
+    whole = await response.get_response()
+    assert whole.audio is not None
+    assert whole.response == response.response_txt
+    again = await SpeechQueryEngine(rag, streaming=True).aquery(clip)
+    assert isinstance(again, AsyncStreamingSpeechResponse)
+    assert "".join([text async for text in again.async_response_gen()]) == whole.response
+
+
+def test_two_threads_read_words_and_speech(rag: VoiceRAG, clip: Audio) -> None:
+    response = SpeechQueryEngine(rag, streaming=True).query(clip)
+    assert isinstance(response, StreamingSpeechResponse)
+    sounds: list[Audio] = []
+    reader = threading.Thread(target=lambda: sounds.extend(response.audio_stream()))
+    reader.start()
+    text = "".join(response.response_gen)
+    reader.join()
+    whole = SpeechQueryEngine(rag).query(clip)
+    assert isinstance(whole, SpeechResponse)
+    assert text == str(whole)
+    assert whole.audio == sum(sounds[1:], sounds[0])
+
+
+def test_a_stream_closed_while_another_thread_waits_is_closed_by_that_thread() -> None:
+    model = EndlessModel(pause=0.3)
+    response = stream_of(model)
+    reader = threading.Thread(target=lambda: list(response.response_gen))
+    reader.start()
+    time.sleep(0.1)
+    start = time.perf_counter()
+    response.close()
+    assert time.perf_counter() - start < 0.1, "closing does not wait for the piece"
+    reader.join(5)
+    assert not reader.is_alive()
+    assert model.closed.is_set()
+    assert model.pieces == 1
+
+
+def test_a_model_that_fails_says_so_and_is_closed() -> None:
+    class Failing(EndlessModel):
+        def respond(self, *args: Any, **kwargs: Any) -> Iterator[Answer]:
+            yield Answer("half an ")
+            raise GenerationError("the model broke")
+
+    with pytest.raises(GenerationError, match="broke"):
+        SpeechQueryEngine(rag_of(Failing())[0]).query("river")
+    response = stream_of(Failing())
+    assert next(response.response_gen) == "half an "
+    with pytest.raises(GenerationError, match="broke"):
+        next(response.response_gen)
+    assert response.metadata is not None
+    assert response.metadata["voicerag"]["complete"] is False
+
+
+def test_documents_that_do_not_answer_are_told_honestly() -> None:
+    class Declining(FakeVoiceModel):
+        def respond(self, *args: Any, **kwargs: Any) -> Iterator[Answer]:
+            yield Answer("That is not in the documents.", answered=False)
+
+    response = SpeechQueryEngine(rag_of(Declining())[0]).query(QueryBundle("river"))
+    assert isinstance(response, SpeechResponse)
+    assert response.answered is False
+    assert response.audio is None
+    assert response.metadata is not None
+    assert response.metadata["voicerag"]["answered"] is False
