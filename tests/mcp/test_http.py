@@ -298,7 +298,6 @@ def test_a_client_that_calls_too_often_waits(opened: Open, serve: Serve) -> None
     assert 1 <= int(refused.headers["retry-after"]) <= 60
 
 
-@pytest.mark.anyio
 async def test_a_token_works_with_the_official_client(
     opened: Open, serve: Serve, tmp_path: Path
 ) -> None:
@@ -333,7 +332,6 @@ async def test_a_token_works_with_the_official_client(
                 assert "may not write" in str(result.content)
 
 
-@pytest.mark.anyio
 async def test_a_call_that_lost_its_token_is_nobodys(opened: Open, tmp_path: Path) -> None:
     file, _ = tokens_for(tmp_path, ("alice", "default", True))
     async with Client(build_server(opened(token_file=file))) as client:
