@@ -18,11 +18,12 @@ from urllib.request import Request, urlopen
 
 from mcp.server.auth.middleware.auth_context import get_access_token
 from mcp.server.auth.provider import AccessToken
+from mcp.server.mcpserver.exceptions import ToolError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from voicerag_core import ConfigError
 
-__all__ = ["WRITE", "IssuerVerifier", "TokenFile", "may_write", "tenant_of_caller"]
+__all__ = ["WRITE", "Caller", "IssuerVerifier", "TokenFile", "new_entry", "running_caller"]
 
 WRITE = "voicerag:write"
 """Scope that a token needs for the tools that write."""
@@ -40,16 +41,35 @@ _LEEWAY_SECONDS = 30
 _logger = logging.getLogger(__name__)
 
 
-def tenant_of_caller(default: str) -> str:
-    """Give the tenant of the token of the running call; without one, the default."""
-    token = get_access_token()
-    return default if token is None else str((token.claims or {})[TENANT])
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who makes the running call.
+
+    Args:
+        tenant: Whose data it may see.
+        may_write: Whether it may change them.
+    """
+
+    tenant: str
+    may_write: bool
 
 
-def may_write() -> bool:
-    """Tell whether the running call may write: it has the scope, or needs no token."""
+def running_caller(*, default: str, needs_token: bool) -> Caller:
+    """Tell who makes the running call, by its token.
+
+    Args:
+        default: The tenant where no tokens are asked for.
+        needs_token: Whether they are; then a call without one is nobody's.
+
+    Raises:
+        ToolError: A token is needed, and there is none.
+    """
     token = get_access_token()
-    return token is None or WRITE in token.scopes
+    if token is not None:
+        return Caller(str((token.claims or {})[TENANT]), WRITE in token.scopes)
+    if needs_token:
+        raise ToolError("this call came without a token")
+    return Caller(default, may_write=True)
 
 
 class _Entry(BaseModel):

@@ -12,10 +12,11 @@ import threading
 from collections.abc import Sequence
 from contextlib import ExitStack
 from importlib.metadata import version
+from importlib.util import find_spec
 from types import FrameType
 from typing import TYPE_CHECKING
 
-from voicerag_core import VoiceRAGError, load_settings
+from voicerag_core import MissingExtraError, VoiceRAGError, load_settings
 
 if TYPE_CHECKING:
     from voicerag_core import Settings
@@ -35,6 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         format="%(levelname)s %(name)s: %(message)s",
     )
     try:
+        if find_spec("mcp") is None:
+            raise MissingExtraError("mcp", "the MCP server")
         if given.command == "token":
             return _token(given)
         return _serve(given)
@@ -106,6 +109,8 @@ def _serve(given: argparse.Namespace) -> int:
     )
     if given.transport == "http":
         server_settings.check_exposure()
+    else:  # whoever started the program is the caller
+        server_settings = server_settings.model_copy(update={"token_file": None, "issuer": None})
     return _run(given.transport, settings, server_settings)
 
 

@@ -22,7 +22,7 @@ from voicerag_core import (
     index_files,
 )
 from voicerag_core.documents import FoundFiles, find_files
-from voicerag_mcp.auth import WRITE, may_write
+from voicerag_mcp.auth import WRITE
 from voicerag_mcp.results import IngestResult, result
 from voicerag_mcp.service import Service, text_digest, told
 from voicerag_mcp.tools import CollectionName
@@ -89,7 +89,7 @@ class WritingTools:
         changed document is replaced as a whole. The collection is made when there is none.
         """
         service, tenant = self._service, self._service.tenant
-        if not may_write():
+        if not service.caller.may_write:
             raise ToolError(f"this token may not write: it lacks the scope {WRITE!r}")
 
         def work(job: Job) -> IngestResult:

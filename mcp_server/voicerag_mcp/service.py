@@ -23,6 +23,7 @@ from starlette.requests import Request
 from voicerag_core import (
     Audio,
     AudioError,
+    CancelledError,
     ConfigError,
     JSONValue,
     SchemaError,
@@ -32,7 +33,7 @@ from voicerag_core import (
     write_wav,
 )
 from voicerag_core.filters import And, Eq, Filter, In
-from voicerag_mcp.auth import tenant_of_caller
+from voicerag_mcp.auth import Caller, running_caller
 from voicerag_mcp.clips import ClipStore
 from voicerag_mcp.knowledge import Knowledge
 from voicerag_mcp.paths import AllowedPaths
@@ -84,9 +85,20 @@ class Service:
     _lock: Lock = field(default_factory=Lock)
 
     @property
+    def caller(self) -> Caller:
+        """Who makes the running call.
+
+        Raises:
+            ToolError: It needs a token and has none.
+        """
+        return running_caller(
+            default=self.knowledge.settings.tenant, needs_token=self.settings.authenticates
+        )
+
+    @property
     def tenant(self) -> str:
         """Whose data the running call may see."""
-        return tenant_of_caller(self.knowledge.settings.tenant)
+        return self.caller.tenant
 
     async def run(self, ctx: Context[None, object], work: Callable[[Job], _T]) -> _T:
         """Do a call's work on a thread, for as long as its caller is there."""
@@ -195,7 +207,7 @@ def told() -> Iterator[None]:
     """
     try:
         yield
-    except Stopped:
+    except (Stopped, CancelledError):
         raise ToolError("the call was stopped") from None
     except StoreError as error:
         if isinstance(error, SchemaError) or error.__cause__ is not None:

@@ -22,7 +22,6 @@ from voicerag_core import (
     VoiceRAG,
     split_sentences,
 )
-from voicerag_mcp.auth import may_write
 from voicerag_mcp.results import (
     AskResult,
     CollectionEntry,
@@ -287,7 +286,7 @@ class ReadingTools:
     ) -> Annotated[CallToolResult, StatusResult]:
         """Show what runs, whether the database works, and the limits of this server."""
         service, tenant = self._service, self._service.tenant
-        writes = may_write() and not service.knowledge.read_only
+        writes = service.caller.may_write and not service.knowledge.read_only
 
         def work(_: Job) -> StatusResult:
             return _status(service, tenant, writes=writes)

@@ -12,6 +12,8 @@ from typing import Protocol, TypeVar
 
 from mcp.server.mcpserver.exceptions import ToolError
 
+from voicerag_core.cancellation import Cancellation
+
 __all__ = ["HEARTBEAT_SECONDS", "Job", "Progress", "Stopped", "Workers"]
 
 HEARTBEAT_SECONDS = 2.0
@@ -45,12 +47,13 @@ class Job:
         progress: How far it is, in any unit.
         total: The value of `progress` at its end, when known.
         message: What it does.
+        cancellation: Calls off the stages of the core and the SQL that runs.
     """
 
     progress: float = 0.0
     total: float | None = None
     message: str | None = None
-    _stop: threading.Event = field(default_factory=threading.Event)
+    cancellation: Cancellation = field(default_factory=Cancellation)
 
     def check(self) -> None:
         """Go on only if somebody still waits.
@@ -58,7 +61,7 @@ class Job:
         Raises:
             Stopped: Nobody does.
         """
-        if self._stop.is_set():
+        if self.cancellation.cancelled:
             raise Stopped
 
     def tell(self, message: str, progress: float | None = None, total: float | None = None) -> None:
@@ -70,12 +73,12 @@ class Job:
 
     def stop(self) -> None:
         """Ask the work to end."""
-        self._stop.set()
+        self.cancellation.cancel()
 
     @property
     def stopped(self) -> bool:
         """Whether the work was asked to end."""
-        return self._stop.is_set()
+        return self.cancellation.cancelled
 
 
 class Workers:
@@ -150,7 +153,8 @@ class Workers:
     @staticmethod
     def _do(work: Callable[[Job], _T], job: Job) -> _T:
         job.check()
-        return work(job)
+        with job.cancellation.active():
+            return work(job)
 
     def _forget(self, job: Job) -> None:
         with self._lock:

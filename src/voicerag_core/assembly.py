@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from voicerag_core.errors import StoreError
 from voicerag_core.filters import Filter
 from voicerag_core.ports import Embedder
 from voicerag_core.rag import VoiceRAG
@@ -46,6 +47,12 @@ class LazyStore:
         self._opener = opener
         self._lock = threading.Lock()
         self._store: PgVectorStore | None = None
+        self._closed = False
+
+    def close(self) -> None:
+        """Let no later call open the store; the opener closes what it opened."""
+        with self._lock:
+            self._closed = True
 
     def warm(self) -> None:
         """Open the store now."""
@@ -53,6 +60,8 @@ class LazyStore:
 
     def _opened(self) -> PgVectorStore:
         with self._lock:
+            if self._closed:
+                raise StoreError("the stack of this store was closed; open it again")
             if self._store is None:
                 self._store = self._opener()
             return self._store
@@ -195,6 +204,7 @@ def open_voicerag(
         store = LazyStore(
             lambda: stack.enter_context(open_store(chosen, embedder, read_only=read_only))
         )
+        stack.callback(store.close)
         rag = OpenedVoiceRAG(
             embedder,
             store,

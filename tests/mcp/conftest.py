@@ -25,11 +25,6 @@ Open = Callable[..., Service]
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
 def wav() -> bytes:
     """One second of a tone."""
     tone = 0.3 * np.sin(np.arange(16_000, dtype=np.float32) / 9)

@@ -21,7 +21,6 @@ from voicerag_core.testing import FakeEmbedder, FakeTranscriber, FakeVoiceModel
 from voicerag_mcp.server import build_server
 from voicerag_mcp.work import Job, Stopped, Workers
 
-pytestmark = pytest.mark.anyio
 STAGE = 0.6
 """Seconds of a slow stage."""
 

@@ -18,10 +18,12 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
+from mcp.shared.exceptions import MCPError
 
 from tests.mcp.conftest import Open, Serve
 from voicerag_core import ConfigError
 from voicerag_mcp.auth import TokenFile, new_entry
+from voicerag_mcp.server import build_server
 from voicerag_mcp.service import Service
 from voicerag_mcp.settings import load_server_settings
 
@@ -296,11 +298,10 @@ def test_a_client_that_calls_too_often_waits(opened: Open, serve: Serve) -> None
     assert 1 <= int(refused.headers["retry-after"]) <= 60
 
 
-@pytest.mark.anyio
 async def test_a_token_works_with_the_official_client(
     opened: Open, serve: Serve, tmp_path: Path
 ) -> None:
-    file, (alice,) = tokens_for(tmp_path, ("alice", "default", True))
+    file, (alice, bob) = tokens_for(tmp_path, ("alice", "default", True), ("bob", "b", False))
     for sessions in (False, True):
         with serve(opened(token_file=file, sessions=sessions)) as url:
             headers = {"Authorization": f"Bearer {alice}"}
@@ -313,6 +314,31 @@ async def test_a_token_works_with_the_official_client(
             ):
                 result = await client.call_tool("voice_ask", {"text": "where does the rhine rise"})
                 assert "Swiss Alps" in str(result.content)
+                http.headers["Authorization"] = f"Bearer {bob}"
+                if sessions:
+                    with pytest.raises(MCPError):
+                        await client.call_tool("voice_status", {})
+            headers = {"Authorization": f"Bearer {bob}"}
+            async with (
+                httpx2.AsyncClient(headers=headers) as http,
+                Client(
+                    streamable_http_client(f"{url}/mcp", http_client=http),
+                    mode="legacy" if sessions else "auto",
+                ) as client,
+            ):
+                result = await client.call_tool("voice_search", {"text": "rhine"})
+                assert "nothing has been indexed" in str(result.content)
+                result = await client.call_tool("voice_ingest", {"text": "x"})
+                assert "may not write" in str(result.content)
+
+
+async def test_a_call_that_lost_its_token_is_nobodys(opened: Open, tmp_path: Path) -> None:
+    file, _ = tokens_for(tmp_path, ("alice", "default", True))
+    async with Client(build_server(opened(token_file=file))) as client:
+        for tool in ("voice_search", "voice_ingest"):
+            result = await client.call_tool(tool, {"text": "rhine"})
+            assert result.is_error
+            assert "without a token" in str(result.content)
 
 
 def malformed(random_: random.Random) -> bytes:

@@ -38,7 +38,14 @@ def calls(sound: Path) -> dict[str, dict[str, Any]]:
 def test_a_framework_calls_every_tool(client: str, tmp_path: Path, wav: bytes) -> None:
     venv.create(tmp_path / "env", with_pip=True)
     python = tmp_path / "env" / "bin" / "python"
-    quiet = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    quiet: list[Path | str] = [
+        python,
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+    ]
     done = subprocess.run([*quiet, *CLIENTS[client]], capture_output=True, text=True, check=False)
     if done.returncode:
         pytest.skip(f"{CLIENTS[client]} cannot be installed: {done.stderr[-200:]}")

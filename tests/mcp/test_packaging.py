@@ -9,8 +9,6 @@ import sys
 import tomllib
 from pathlib import Path
 
-import pytest
-
 from tests.mcp.conftest import Open
 from voicerag_mcp.server import build_server
 from voicerag_mcp.settings import ServerSettings
@@ -63,7 +61,6 @@ def test_the_readme_lists_every_variable() -> None:
     assert settings_table() in README
 
 
-@pytest.mark.anyio
 async def test_the_readme_lists_every_tool(opened: Open) -> None:
     tools = {tool.name for tool in await build_server(opened()).list_tools()}
     assert tools == set(re.findall(r"^\| `(voice_\w+)` \|", README, re.MULTILINE))

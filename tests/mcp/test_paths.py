@@ -111,7 +111,6 @@ def test_an_allowed_path_is_a_folder(tmp_path: Path) -> None:
         AllowedPaths.of([tmp_path / "none"])
 
 
-@pytest.mark.anyio
 async def test_links_in_an_ingested_folder_do_not_lead_out(
     opened: Open, folders: tuple[Path, Path]
 ) -> None:

@@ -95,7 +95,6 @@ def test_a_tenant_sees_nothing_of_another(
         assert service.knowledge.open_stores <= 2
 
 
-@pytest.mark.anyio
 async def test_reading_needs_no_right_to_write(postgres: EmbeddedPostgres) -> None:
     with service_on(postgres.dsn) as service:
         async with Client(build_server(service)) as client:
@@ -129,7 +128,6 @@ def during_the_next_embedding(service: Service, act: Callable[[], None]) -> Iter
         yield
 
 
-@pytest.mark.anyio
 async def test_a_database_that_goes_away_and_comes_back(tmp_path: Path) -> None:
     folder = tmp_path / "postgres"
     with EmbeddedPostgres(folder) as first, ExitStack() as stack:
@@ -162,7 +160,6 @@ async def test_a_database_that_goes_away_and_comes_back(tmp_path: Path) -> None:
             assert status["database"] == "ok"
 
 
-@pytest.mark.anyio
 async def test_the_local_stack_answers_a_recorded_question(tmp_path: Path) -> None:
     wanted = json.loads((SAMPLE / "questions.jsonl").read_text().splitlines()[0])
     passages = map(json.loads, (SAMPLE / "passages.jsonl").read_text().splitlines())

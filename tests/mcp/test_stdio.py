@@ -118,7 +118,6 @@ def test_malformed_lines_change_nothing(tmp_path: Path) -> None:
         assert len(running.answer(99)["result"]["tools"]) == 7
 
 
-@pytest.mark.anyio
 async def test_the_official_client_starts_it(tmp_path: Path) -> None:
     env = {"VOICERAG_DATA_DIR": str(tmp_path), "VOICERAG_SPEAK": "false"}
     server = StdioServerParameters(
@@ -135,6 +134,14 @@ def test_the_command_refuses_in_words(capsys: pytest.CaptureFixture[str]) -> Non
     assert "VOICERAG_MCP_TOKEN_FILE" in capsys.readouterr().err
     assert main(["--allow-path", "/no/such/folder"]) == 2
     assert "not a folder" in capsys.readouterr().err
+
+
+def test_a_missing_extra_is_named(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("voicerag_mcp.cli.find_spec", lambda _: None)
+    assert main([]) == 2
+    assert "voicerag-core[mcp]" in capsys.readouterr().err
 
 
 def test_a_token_is_made(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

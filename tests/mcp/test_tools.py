@@ -26,7 +26,6 @@ from tests.mcp.fakes import FakeEngine
 from voicerag_mcp.server import build_server
 from voicerag_mcp.service import Service
 
-pytestmark = pytest.mark.anyio
 QUESTION = {"text": "where does the rhine rise"}
 Era = Literal["auto", "legacy"]
 

@@ -8,11 +8,8 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-import warnings
 from pathlib import Path
 from typing import Any
-
-warnings.filterwarnings("ignore")
 
 from fastmcp.client.transports import StdioTransport
 from langchain.mcp import MCPAdapter
