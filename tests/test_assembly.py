@@ -61,6 +61,10 @@ def children() -> set[int]:
     return {int(pid) for pid in text.split()}
 
 
+def descriptors() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
 def test_opening_loads_connects_and_starts_nothing(tmp_path: Path) -> None:
     program = """
 import json, os, sys
@@ -137,6 +141,30 @@ def test_a_chat_model_may_word_the_answer(data_dir: Path, rag: OpenedVoiceRAG) -
     assert answer.text.startswith("It was Fleming")
     assert answer.audio is None
     assert [place.passage_id for place in answer.citations] == ["penicillin"]
+
+
+@pytest.mark.parametrize(
+    "questions",
+    [8, pytest.param(200, marks=[pytest.mark.slow, pytest.mark.timeout(900)])],
+)
+def test_abandoned_answers_leave_nothing_behind(rag: OpenedVoiceRAG, questions: int) -> None:
+    found = rag.retrieve("When does the bakery open?")
+
+    def abandon(at: str) -> None:
+        pieces = rag.respond("When does the bakery open?", found)
+        while not getattr(next(pieces), at):
+            pass
+        pieces.close()  # type: ignore[attr-defined]
+
+    abandon("audio")
+    rag.ask("When does the bakery open?")  # the speaker has ended what was in work
+    files, processes, threads = descriptors(), children(), set(threading.enumerate())
+    for i in range(questions):
+        abandon(("text", "audio")[i % 2])
+    assert rag.ask("When does the bakery open?").text == "The bakery opens at seven."
+    assert descriptors() == files
+    assert children() == processes
+    assert set(threading.enumerate()) <= threads
 
 
 def test_leaving_ends_every_process_and_thread(tmp_path: Path) -> None:
