@@ -53,6 +53,7 @@ def test_every_example_has_a_test_and_is_short() -> None:
         "01_ask_a_question.py",
         "02_index_documents.py",
         "03_llamaindex.py",
+        "04_langchain.py",
     ]
     assert all(len(path.read_text().splitlines()) < 90 for path in SCRIPTS)
 

@@ -46,8 +46,12 @@ class Cancellation:
 
     def cancel(self) -> None:
         """Call it off; returns at once, and interrupts what runs from a thread of its own."""
-        if not self._cancelled.is_set():
-            self._cancelled.set()
+        if self.cancelled:
+            return
+        self._cancelled.set()
+        with self._lock:
+            running = bool(self._interrupts)
+        if running:
             threading.Thread(target=self._interrupt, name="voicerag-cancel", daemon=True).start()
 
     def _interrupt(self) -> None:

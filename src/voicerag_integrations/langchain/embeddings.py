@@ -1,0 +1,87 @@
+"""An embedder of voicerag as LangChain embeddings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+from langchain_core.embeddings import Embeddings
+
+from voicerag_core import ConfigError, Embedder, VoiceRAG, check_audio, resample
+from voicerag_core import Embeddings as Vectors
+from voicerag_core.audio import MAX_SECONDS, SPEECH_RATE_HZ
+from voicerag_core.cancellation import check_cancelled
+from voicerag_integrations.langchain.questions import VoiceInput, read_question
+from voicerag_integrations.langchain.threads import in_thread
+
+__all__ = ["VoiceRAGEmbeddings"]
+
+_BATCH: Final = 16
+"""Texts of one native call; a cancelled caller causes no further one."""
+
+
+class VoiceRAGEmbeddings(Embeddings):
+    """Text and speech in one vector space, L2-normalised.
+
+    Safe to share between threads.
+
+    Args:
+        embedder: An embedder, or a `VoiceRAG` whose embedder is taken.
+    """
+
+    def __init__(self, embedder: Embedder | VoiceRAG) -> None:
+        self.embedder: Embedder
+        self._max_seconds = MAX_SECONDS
+        if isinstance(embedder, VoiceRAG):
+            self.embedder = embedder.embedder
+            self._max_seconds = embedder.max_question_seconds
+        else:
+            self.embedder = embedder
+
+    def embed_documents(self, texts: list[str]) -> list[list[float]]:
+        """Embed texts, one vector each."""
+        vectors: list[list[float]] = self.embed_array(texts).tolist()
+        return vectors
+
+    def embed_query(self, text: str) -> list[float]:
+        """Embed a typed question."""
+        vector: list[float] = self.embed_array([text])[0].tolist()
+        return vector
+
+    def embed_audio(self, clip: VoiceInput) -> list[float]:
+        """Embed a spoken question, as path, bytes, `Audio`, audio block or message.
+
+        Raises:
+            AudioError: It cannot be read, or holds no speech.
+        """
+        question = read_question(clip, max_seconds=self._max_seconds).question
+        if isinstance(question, str):
+            raise ConfigError(
+                "words were given where a spoken question was expected; embed_query embeds words, "
+                "and a sound file is given as a pathlib.Path or as its bytes"
+            )
+        speech = resample(check_audio(question, max_seconds=self._max_seconds), SPEECH_RATE_HZ)
+        check_cancelled()
+        vector: list[float] = self.embedder.embed_speech([speech])[0].tolist()
+        return vector
+
+    def embed_array(self, texts: Sequence[str]) -> Vectors:
+        """Embed N texts as an array, [N, D] float32, L2-normalised."""
+        rows = []
+        for start in range(0, len(texts), _BATCH):
+            check_cancelled()
+            rows.append(self.embedder.embed_texts(texts[start : start + _BATCH]))
+        return np.concatenate(rows) if rows else self.embedder.embed_texts([])
+
+    async def aembed_documents(self, texts: list[str]) -> list[list[float]]:
+        """Embed texts in a thread."""
+        return await in_thread(self.embed_documents, texts)
+
+    async def aembed_query(self, text: str) -> list[float]:
+        """Embed a typed question in a thread."""
+        return await in_thread(self.embed_query, text)
+
+    async def aembed_audio(self, clip: VoiceInput) -> list[float]:
+        """Embed a spoken question in a thread."""
+        return await in_thread(self.embed_audio, clip)

@@ -1,0 +1,142 @@
+"""LangChain's filter dictionaries, read into the filters of voicerag."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final, TypeAlias, get_args
+
+from voicerag_core.errors import FilterError
+from voicerag_core.filters import (
+    AllOf,
+    And,
+    AnyOf,
+    Contains,
+    Eq,
+    Exists,
+    Filter,
+    Ge,
+    Gt,
+    In,
+    Le,
+    Like,
+    Lt,
+    Ne,
+    Not,
+    NotIn,
+    Or,
+)
+
+__all__ = ["MetadataFilter", "read_filter"]
+
+MetadataFilter: TypeAlias = Mapping[str, Any] | Filter
+"""``{"year": {"$gte": 2020}, "lang": "en"}``, or a filter of `voicerag_core.filters`."""
+
+_DEEPEST: Final = 32
+
+
+def read_filter(given: MetadataFilter | None) -> Filter | None:
+    """Read a filter dictionary; every entry of it has to hold.
+
+    An entry is ``key: value`` (equal), ``key: {operator: value, ...}``, ``"$and"`` or ``"$or"``
+    with a list of filters, or ``"$not"`` with one. Operators: ``$eq $ne $lt $lte $gt $gte $in
+    $nin $between $exists $like $ilike``, and for entries that are lists ``$contains
+    $contains_any $contains_all``. What they mean is written in `voicerag_core.filters`.
+
+    Args:
+        given: None is no filter, ``{}`` one that everything passes.
+
+    Raises:
+        FilterError: An operator or its value has no meaning.
+    """
+    if given is None or isinstance(given, get_args(Filter)):
+        return given
+    return _all_of(given, 1)
+
+
+def _all_of(given: object, depth: int) -> Filter:
+    if not isinstance(given, Mapping):
+        raise FilterError(
+            "a filter is a dict such as {'lang': 'en', 'year': {'$gte': 2020}} or a node of "
+            f"voicerag_core.filters, not {type(given).__name__} {given!r}"
+        )
+    if depth > _DEEPEST:
+        raise FilterError(f"the filter is nested deeper than {_DEEPEST} levels; flatten it")
+    parts = tuple(_entry(key, value, depth) for key, value in given.items())
+    return parts[0] if len(parts) == 1 else And(parts)
+
+
+def _entry(key: object, value: object, depth: int) -> Filter:
+    if key in ("$and", "$or"):
+        parts = tuple(_all_of(part, depth + 1) for part in _listed(str(key), value))
+        return And(parts) if key == "$and" else Or(parts)
+    if key == "$not":
+        return Not(_all_of(value, depth + 1))
+    if not isinstance(key, str) or key.startswith("$"):
+        raise FilterError(
+            f"unknown operator {key!r} where a metadata key was expected; only $and, $or and "
+            "$not stand there, others stand under a key: {'year': {'$gte': 2020}}"
+        )
+    if not isinstance(value, Mapping):
+        if isinstance(value, list | tuple | set | frozenset):
+            raise FilterError(
+                f"the filter on {key!r} compares with a list; write "
+                f"{{{key!r}: {{'$in': [...]}}}} for one of them"
+            )
+        return Eq(key, value)  # type: ignore[arg-type]  # Eq checks its value
+    if not value:
+        raise FilterError(f"the filter on {key!r} names no operator: {{{key!r}: {{}}}}")
+    parts = tuple(_comparison(key, name, operand) for name, operand in value.items())
+    return parts[0] if len(parts) == 1 else And(parts)
+
+
+def _comparison(key: str, operator: object, value: Any) -> Filter:  # noqa: ANN401
+    if not isinstance(operator, str) or operator not in _OPERATORS:
+        raise FilterError(
+            f"unknown operator {operator!r} in the filter on {key!r}; choose of "
+            f"{' '.join(_OPERATORS)}"
+        )
+    return _OPERATORS[operator](key, value)
+
+
+def _listed(name: str, value: object) -> tuple[Any, ...]:
+    if not isinstance(value, list | tuple | set | frozenset):
+        raise FilterError(f"{name} takes a list, not {type(value).__name__} {value!r}")
+    return tuple(value)
+
+
+def _between(key: str, value: object) -> Filter:
+    bounds = _listed("$between", value)
+    if len(bounds) != 2:  # noqa: PLR2004
+        raise FilterError(f"$between on {key!r} takes [least, most], not {value!r}")
+    return And((Ge(key, bounds[0]), Le(key, bounds[1])))
+
+
+def _exists(key: str, value: object) -> Filter:
+    if not isinstance(value, bool):
+        raise FilterError(f"$exists on {key!r} takes true or false, not {value!r}")
+    return Exists(key) if value else Not(Exists(key))
+
+
+def _pattern(key: str, value: object, *, ignore_case: bool) -> Filter:
+    if not isinstance(value, str):
+        raise FilterError(f"a pattern on {key!r} is a str with % and _, not {value!r}")
+    return Like(key, value, ignore_case)
+
+
+_OPERATORS: Final[Mapping[str, Callable[[str, Any], Filter]]] = {
+    "$eq": Eq,
+    "$ne": Ne,
+    "$lt": Lt,
+    "$lte": Le,
+    "$gt": Gt,
+    "$gte": Ge,
+    "$in": lambda key, value: In(key, _listed("$in", value)),
+    "$nin": lambda key, value: NotIn(key, _listed("$nin", value)),
+    "$between": _between,
+    "$exists": _exists,
+    "$like": lambda key, value: _pattern(key, value, ignore_case=False),
+    "$ilike": lambda key, value: _pattern(key, value, ignore_case=True),
+    "$contains": Contains,
+    "$contains_any": lambda key, value: AnyOf(key, _listed("$contains_any", value)),
+    "$contains_all": lambda key, value: AllOf(key, _listed("$contains_all", value)),
+}

@@ -1,0 +1,132 @@
+"""A LangChain retriever that takes spoken and typed questions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from langchain_core.callbacks import (
+    AsyncCallbackManagerForRetrieverRun,
+    CallbackManagerForRetrieverRun,
+)
+from langchain_core.documents import Document
+from langchain_core.retrievers import BaseRetriever, LangSmithRetrieverParams
+from langchain_core.runnables import RunnableConfig
+from pydantic import BaseModel, Field
+
+from voicerag_core import Strategy, VoiceRAG
+from voicerag_integrations.langchain.documents import found_document
+from voicerag_integrations.langchain.questions import VoiceInput, read_question
+from voicerag_integrations.langchain.redaction import redacted
+from voicerag_integrations.langchain.schemas import VoiceQuestion
+from voicerag_integrations.langchain.searching import search_options
+from voicerag_integrations.langchain.threads import in_thread
+
+__all__ = ["SpeechRetriever"]
+
+
+class SpeechRetriever(BaseRetriever):
+    """Finds passages for a question that is spoken or typed.
+
+    The question may be words, a sound file as bytes or path, `voicerag_core.Audio`, a human
+    message or a content block with text or audio, or a dict with ``question``. A document carries
+    ``score`` and ``passage_id`` in its metadata. Tracers see a description of the sound in place
+    of the sound. `k`, `filter`, `strategy` and `min_score` may also be given to each call.
+
+    Args:
+        rag: The pipeline; it stays open as long as its owner keeps it open.
+        k: Most documents; None takes the pipeline's own limit.
+        filter: Metadata filter, as a dict or as a node of `voicerag_core.filters`.
+        strategy: How a spoken question is searched; None takes the pipeline's own.
+        min_score: Least cosine similarity.
+        diversity: 0..1; above 0 re-ranks by maximal marginal relevance.
+    """
+
+    rag: VoiceRAG = Field(exclude=True, repr=False)
+    k: int | None = Field(default=None, ge=1)
+    filter: Any = None
+    strategy: Strategy | None = None
+    min_score: float | None = None
+    diversity: float = Field(default=0.0, ge=0, le=1)
+
+    @property
+    def InputType(self) -> Any:  # noqa: ANN401, N802 - named by LangChain
+        """What `invoke` takes."""
+        return VoiceInput
+
+    def get_input_schema(self, config: RunnableConfig | None = None) -> type[BaseModel]:
+        """Describe what `invoke` takes, as far as JSON can hold it."""
+        del config
+        return VoiceQuestion
+
+    @classmethod
+    def is_lc_serializable(cls) -> bool:
+        """Say yes: ``dumps`` writes the settings, and never the pipeline."""
+        return True
+
+    @classmethod
+    def get_lc_namespace(cls) -> list[str]:
+        """Name the module that ``dumps`` notes down."""
+        return ["voicerag_integrations", "langchain"]
+
+    def invoke(
+        self,
+        input: VoiceInput,  # noqa: A002 - named by LangChain
+        config: RunnableConfig | None = None,
+        **kwargs: Any,  # noqa: ANN401 - k, filter, strategy, min_score
+    ) -> list[Document]:
+        """Find the documents for a question.
+
+        Raises:
+            AudioError: The sound cannot be used.
+            ConfigError: The question is empty or of an unknown form, or an option is unknown.
+            FilterError: The filter has no meaning.
+            StoreError: The store is closed or failed.
+        """
+        return super().invoke(redacted(input), config, asked=input, **kwargs)
+
+    async def ainvoke(
+        self,
+        input: VoiceInput,  # noqa: A002 - named by LangChain
+        config: RunnableConfig | None = None,
+        **kwargs: Any,  # noqa: ANN401 - k, filter, strategy, min_score
+    ) -> list[Document]:
+        """Find the documents for a question in a thread; see `invoke`."""
+        return await super().ainvoke(redacted(input), config, asked=input, **kwargs)
+
+    def _get_relevant_documents(
+        self,
+        query: str,
+        *,
+        run_manager: CallbackManagerForRetrieverRun | None = None,
+        asked: VoiceInput | None = None,
+        **options: Any,  # noqa: ANN401
+    ) -> list[Document]:
+        del run_manager
+        return self._documents(query if asked is None else asked, options)
+
+    async def _aget_relevant_documents(
+        self,
+        query: str,
+        *,
+        run_manager: AsyncCallbackManagerForRetrieverRun | None = None,
+        asked: VoiceInput | None = None,
+        **options: Any,  # noqa: ANN401
+    ) -> list[Document]:
+        del run_manager
+        return await in_thread(self._documents, query if asked is None else asked, options)
+
+    def _documents(self, given: VoiceInput, options: dict[str, Any]) -> list[Document]:
+        rag = self.rag
+        asked = read_question(given, max_seconds=rag.max_question_seconds)
+        chosen = search_options(self, {**asked.options, **options})
+        found = rag.retrieve(asked.question, **chosen)
+        return [found_document(hit) for hit in found.hits]
+
+    def _get_ls_params(self, **kwargs: Any) -> LangSmithRetrieverParams:  # noqa: ANN401
+        del kwargs
+        return LangSmithRetrieverParams(
+            ls_retriever_name="voicerag",
+            ls_vector_store_provider=type(self.rag.store).__name__,
+            ls_embedding_provider=type(self.rag.embedder).__name__,
+            ls_embedding_model=self.rag.embedder.model_id,
+        )

@@ -1,0 +1,215 @@
+"""The whole pipeline as a LangChain runnable."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
+from contextlib import aclosing, closing
+from typing import Any, Literal, TypeAlias, cast
+from uuid import uuid4
+
+from langchain_core.messages import AIMessage
+from langchain_core.runnables import RunnableConfig, RunnableSerializable
+from pydantic import BaseModel, ConfigDict, Field
+
+from voicerag_core import Answer, Strategy, VoiceRAG
+from voicerag_core.cancellation import check_cancelled
+from voicerag_integrations.langchain.messages import MessageStream, answer_message
+from voicerag_integrations.langchain.questions import VoiceInput, read_question
+from voicerag_integrations.langchain.redaction import redacted
+from voicerag_integrations.langchain.schemas import VoiceAnswer, VoiceQuestion
+from voicerag_integrations.langchain.searching import search_options
+from voicerag_integrations.langchain.threads import in_thread, stream_in_thread
+
+__all__ = ["VoiceOutput", "VoiceRAGRunnable"]
+
+VoiceOutput: TypeAlias = Any
+"""An `Answer` or, with ``output="message"``, an AIMessage; of a stream a piece or a chunk."""
+
+
+class VoiceRAGRunnable(RunnableSerializable[Any, Any]):
+    """Answers a spoken or typed question from passages, in text and speech.
+
+    The input is what `SpeechRetriever` takes, and a conversation whose last message is the
+    question. The output adds up: the sum of what `stream` gives is what `invoke` gives, its
+    sound byte for byte. Callbacks, tracers and events see a description in place of the sound;
+    the sound itself comes by `stream` and `invoke`.
+
+    Args:
+        rag: The pipeline; it stays open as long as its owner keeps it open.
+        output: ``answer`` for `voicerag_core.Answer`, ``message`` for an AIMessage.
+        k: Most passages; None takes the pipeline's own limit.
+        filter: Metadata filter, as a dict or as a node of `voicerag_core.filters`.
+        strategy: How a spoken question is searched; None takes the pipeline's own.
+        min_score: Least cosine similarity.
+    """
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+
+    rag: VoiceRAG = Field(exclude=True, repr=False)
+    output: Literal["answer", "message"] = "answer"
+    k: int | None = Field(default=None, ge=1)
+    filter: Any = None
+    strategy: Strategy | None = None
+    min_score: float | None = None
+
+    @property
+    def InputType(self) -> Any:  # noqa: ANN401, N802 - named by LangChain
+        """What `invoke` takes."""
+        return VoiceInput
+
+    @property
+    def OutputType(self) -> Any:  # noqa: ANN401, N802 - named by LangChain
+        """What `invoke` gives."""
+        return AIMessage if self.output == "message" else Answer
+
+    def get_input_schema(self, config: RunnableConfig | None = None) -> type[BaseModel]:
+        """Describe what `invoke` takes, as far as JSON can hold it."""
+        del config
+        return VoiceQuestion
+
+    def get_output_schema(self, config: RunnableConfig | None = None) -> type[BaseModel]:
+        """Describe what `invoke` gives, as far as JSON can hold it."""
+        del config
+        return AIMessage if self.output == "message" else VoiceAnswer
+
+    @classmethod
+    def is_lc_serializable(cls) -> bool:
+        """Say yes: ``dumps`` writes the settings, and never the pipeline."""
+        return True
+
+    @classmethod
+    def get_lc_namespace(cls) -> list[str]:
+        """Name the module that ``dumps`` notes down."""
+        return ["voicerag_integrations", "langchain"]
+
+    def invoke(
+        self,
+        input: VoiceInput,  # noqa: A002 - named by LangChain
+        config: RunnableConfig | None = None,
+        **kwargs: Any,  # noqa: ANN401 - k, filter, strategy, min_score
+    ) -> VoiceOutput:
+        """Answer a question.
+
+        Raises:
+            AudioError: The sound cannot be used.
+            ConfigError: The question is empty or of an unknown form, or an option is unknown.
+            FilterError: The filter has no meaning.
+            StoreError: The store is closed or failed.
+            ModelError: A model failed.
+        """
+        answers: list[VoiceOutput] = []
+
+        def work(_: object) -> Any:  # noqa: ANN401
+            answers.append(self._answer(input, kwargs))
+            return redacted(answers[0])
+
+        self._call_with_config(work, redacted(input), config)
+        return answers[0]
+
+    async def ainvoke(
+        self,
+        input: VoiceInput,  # noqa: A002 - named by LangChain
+        config: RunnableConfig | None = None,
+        **kwargs: Any,  # noqa: ANN401 - k, filter, strategy, min_score
+    ) -> VoiceOutput:
+        """Answer a question in a thread; see `invoke`."""
+        answers: list[VoiceOutput] = []
+
+        async def work(_: object) -> Any:  # noqa: ANN401
+            answers.append(await in_thread(self._answer, input, kwargs))
+            return redacted(answers[0])
+
+        await self._acall_with_config(work, redacted(input), config)
+        return answers[0]
+
+    def stream(
+        self,
+        input: VoiceInput,  # noqa: A002 - named by LangChain
+        config: RunnableConfig | None = None,
+        **kwargs: Any,  # noqa: ANN401 - k, filter, strategy, min_score
+    ) -> Iterator[VoiceOutput]:
+        """Stream the answer; the first piece carries the hits. Closing the stream stops it all."""
+        ready: deque[VoiceOutput] = deque()
+        with closing(self._outputs(input, kwargs)) as outputs:
+
+            def traced(_: Iterator[Any]) -> Iterator[Any]:
+                for output in outputs:
+                    ready.append(output)
+                    yield redacted(output)
+
+            seen = self._transform_stream_with_config(iter([redacted(input)]), traced, config)
+            with closing(cast("Generator[Any, None, None]", seen)):
+                for _ in seen:
+                    yield ready.popleft()
+
+    async def astream(
+        self,
+        input: VoiceInput,  # noqa: A002 - named by LangChain
+        config: RunnableConfig | None = None,
+        **kwargs: Any,  # noqa: ANN401 - k, filter, strategy, min_score
+    ) -> AsyncIterator[VoiceOutput]:
+        """Stream the answer from a thread; see `stream`."""
+        ready: deque[VoiceOutput] = deque()
+        async with aclosing(stream_in_thread(lambda: self._outputs(input, kwargs))) as outputs:
+
+            async def traced(_: AsyncIterator[Any]) -> AsyncIterator[Any]:
+                async for output in outputs:
+                    ready.append(output)
+                    yield redacted(output)
+
+            seen = self._atransform_stream_with_config(_once(redacted(input)), traced, config)
+            async with aclosing(cast("AsyncGenerator[Any, None]", seen)):
+                async for _ in seen:
+                    yield ready.popleft()
+
+    def astream_events(  # type: ignore[override]
+        self,
+        input: VoiceInput,  # noqa: A002 - named by LangChain
+        config: RunnableConfig | None = None,
+        **kwargs: Any,  # noqa: ANN401 - version, include_names, ...
+    ) -> AsyncIterator[Any]:
+        """Stream what happens, with descriptions in place of sounds."""
+        events: Any = super().astream_events(input, config, **kwargs)
+        return _described(events) if hasattr(events, "__aiter__") else events
+
+    def _answer(self, given: VoiceInput, options: dict[str, Any]) -> VoiceOutput:
+        with closing(self._pieces(given, options)) as pieces:
+            answer = sum(pieces, Answer())
+        return answer_message(answer) if self.output == "message" else answer
+
+    def _outputs(
+        self, given: VoiceInput, options: dict[str, Any]
+    ) -> Generator[VoiceOutput, None, None]:
+        with closing(self._pieces(given, options)) as pieces:
+            if self.output == "answer":
+                yield from pieces
+                return
+            message = MessageStream(f"voicerag-{uuid4()}")
+            for piece in pieces:
+                chunk = message.chunk(piece)
+                if chunk is not None:
+                    yield chunk
+            yield message.last()
+
+    def _pieces(self, given: VoiceInput, options: dict[str, Any]) -> Generator[Answer, None, None]:
+        rag = self.rag
+        asked = read_question(given, max_seconds=rag.max_question_seconds)
+        chosen = search_options(self, {**asked.options, **options})
+        check_cancelled()
+        retrieved = rag.retrieve(asked.question, **chosen)
+        pieces = rag.respond(asked.question, retrieved, history=asked.history)
+        with closing(cast("Generator[Answer, None, None]", pieces)):
+            for piece in pieces:
+                yield piece
+                check_cancelled()
+
+
+async def _once(value: object) -> AsyncIterator[Any]:
+    yield value
+
+
+async def _described(events: AsyncGenerator[Any, None]) -> AsyncIterator[Any]:
+    async with aclosing(events):
+        async for event in events:
+            yield {**event, "data": redacted(event["data"])}

@@ -1,0 +1,75 @@
+"""The guide and the example are run as they stand."""
+
+from __future__ import annotations
+
+import json
+import re
+import runpy
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from langchain_core.embeddings import DeterministicFakeEmbedding
+from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
+from langchain_core.messages import AIMessage
+
+from voicerag_core import Passage, load_settings, open_voicerag
+
+ROOT = Path(__file__).parents[2]
+SAMPLE = ROOT / "examples/sample"
+GUIDE = (ROOT / "docs/langchain.md").read_text()
+BLOCKS = re.findall(r"^```python\n(.*?)^```", GUIDE, re.MULTILINE | re.DOTALL)
+
+
+class Chat(GenericFakeChatModel):
+    def bind_tools(self, tools: Any, **kwargs: Any) -> Any:
+        return self
+
+
+def test_the_example_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    runpy.run_path(str(ROOT / "examples/04_langchain.py"), run_name="__main__")
+    assert capsys.readouterr().out.splitlines() == [
+        "chain   In the Swiss Alps.",
+        "spoken  The Rhine rises in the Swiss Alps. (0.35 s in 10 pieces)",
+        "tool    The Rhine rises in the Swiss Alps.",
+        "agent   It rises in the Alps.",
+    ]
+
+
+@pytest.mark.timeout(180)
+def test_the_guide_runs(
+    dsn: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for name, value in {"DATABASE_URL": dsn, "TENANT": "guide", "DATA_DIR": str(tmp_path)}.items():
+        monkeypatch.setenv(f"VOICERAG_{name}", value)
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(SAMPLE / "audio/report-01.flac", "question.wav")
+    asked = json.loads((SAMPLE / "questions.jsonl").read_text().splitlines()[0])
+    rows = [json.loads(line) for line in (SAMPLE / "passages.jsonl").read_text().splitlines()]
+    rows = [
+        row for row in rows if row["title"] == asked["passage"].rpartition("-")[0].replace("_", " ")
+    ]
+    with open_voicerag(load_settings()) as rag:
+        rag.index([Passage(row["id"], row["text"], {"title": row["title"]}) for row in rows])
+    call = {"name": "voice_ask", "args": {"clip_id": "clip-1"}, "id": "1", "type": "tool_call"}
+    names: dict[str, Any] = {
+        "chat_model": Chat(messages=iter([AIMessage("A chain's answer."),
+                                          AIMessage("The committee does [1].")])),
+        "tool_model": Chat(messages=iter([AIMessage("", tool_calls=[call]),
+                                          AIMessage("An agent's answer.")])),
+        "embeddings": DeterministicFakeEmbedding(size=16),
+        "dsn": dsn,
+    }  # fmt: skip
+    for block in BLOCKS:
+        exec(compile(block, "docs/langchain.md", "exec"), names)
+    out = capsys.readouterr().out
+    for expected in (
+        "A chain's answer.", "A further type of committee", "An agent's answer.",
+        "The committee does", "Scottish Parliament", "canteen",
+    ):  # fmt: skip
+        assert expected in out
+    assert Path("answer.wav").stat().st_size > 10_000
