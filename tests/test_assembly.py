@@ -19,6 +19,7 @@ from voicerag_core import (
     ConfigError,
     EmbeddingMismatchError,
     Passage,
+    StoreError,
     StoreUnavailableError,
     load_settings,
     open_voicerag,
@@ -144,6 +145,8 @@ def test_leaving_ends_every_process_and_thread(tmp_path: Path) -> None:
         opened.warm()
         assert opened.store.count() == 0
         assert children() > before
+    with pytest.raises(StoreError, match="was closed"):
+        opened.store.count()
     assert children() == before
     assert {t for t in threading.enumerate() if t.is_alive()} <= threads
     log = (tmp_path / "postgres" / "server.log").read_text()

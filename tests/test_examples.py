@@ -54,6 +54,7 @@ def test_every_example_has_a_test_and_is_short() -> None:
         "02_index_documents.py",
         "03_llamaindex.py",
         "04_langchain.py",
+        "05_mcp_client.py",
     ]
     assert all(len(path.read_text().splitlines()) < 90 for path in SCRIPTS)
 

@@ -1,1 +1,35 @@
-"""voicerag as tools of the Model Context Protocol."""
+"""voicerag as a server of the Model Context Protocol.
+
+`open_service` puts models, stores and limits together, `build_server` makes the server object of
+the official SDK for every transport, and `http_app` the ASGI application around it::
+
+    with open_service(load_settings(), load_server_settings()) as service:
+        build_server(service).run("stdio")
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from voicerag_mcp.http import http_app
+    from voicerag_mcp.server import build_server, open_service
+    from voicerag_mcp.settings import ServerSettings, load_server_settings
+
+_LAZY = {
+    "ServerSettings": "voicerag_mcp.settings",
+    "build_server": "voicerag_mcp.server",
+    "http_app": "voicerag_mcp.http",
+    "load_server_settings": "voicerag_mcp.settings",
+    "open_service": "voicerag_mcp.server",
+}
+
+__all__ = ["ServerSettings", "build_server", "http_app", "load_server_settings", "open_service"]
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401
+    """Load one of the names on first use."""
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_LAZY[name]), name)

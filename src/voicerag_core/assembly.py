@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from voicerag_core.errors import StoreError
 from voicerag_core.filters import Filter
 from voicerag_core.ports import Embedder
 from voicerag_core.rag import VoiceRAG
@@ -21,9 +22,18 @@ from voicerag_core.types import Embedding, Embeddings, Hit, Passage
 
 if TYPE_CHECKING:
     from voicerag_core.local.chat import ChatFunction
-    from voicerag_core.store import PgVectorStore
+    from voicerag_core.local.model import Speaker
+    from voicerag_core.ports import VoiceModel
+    from voicerag_core.store import CollectionInfo, PgVectorStore
 
-__all__ = ["LazyStore", "OpenedVoiceRAG", "open_database", "open_voicerag"]
+__all__ = [
+    "LazyStore",
+    "OpenedVoiceRAG",
+    "list_collections",
+    "open_database",
+    "open_store",
+    "open_voicerag",
+]
 
 
 class LazyStore:
@@ -37,6 +47,12 @@ class LazyStore:
         self._opener = opener
         self._lock = threading.Lock()
         self._store: PgVectorStore | None = None
+        self._closed = False
+
+    def close(self) -> None:
+        """Let no later call open the store; the opener closes what it opened."""
+        with self._lock:
+            self._closed = True
 
     def warm(self) -> None:
         """Open the store now."""
@@ -44,6 +60,8 @@ class LazyStore:
 
     def _opened(self) -> PgVectorStore:
         with self._lock:
+            if self._closed:
+                raise StoreError("the stack of this store was closed; open it again")
             if self._store is None:
                 self._store = self._opener()
             return self._store
@@ -118,8 +136,14 @@ class LazyStore:
 
 
 class OpenedVoiceRAG(VoiceRAG):
-    """A `VoiceRAG` whose parts were assembled from settings and load when they are first used."""
+    """A `VoiceRAG` whose parts were assembled from settings and load when they are first used.
 
+    `speaker` turns text into speech, and is None when the settings want none; `text_model` is the
+    answering model without it.
+    """
+
+    speaker: Speaker | None
+    text_model: VoiceModel
     _loads: Mapping[str, Callable[[], object]] = MappingProxyType({})
 
     def warm(self, *, models: bool = True, hearing: bool = True, speech: bool = True) -> None:
@@ -178,8 +202,9 @@ def open_voicerag(
         reader = Reader(embedder) if chat is None else ChatReader(chat)
         model = LocalVoiceModel(reader, speaker, transcriber)
         store = LazyStore(
-            lambda: stack.enter_context(_open_store(chosen, embedder, read_only=read_only))
+            lambda: stack.enter_context(open_store(chosen, embedder, read_only=read_only))
         )
+        stack.callback(store.close)
         rag = OpenedVoiceRAG(
             embedder,
             store,
@@ -190,6 +215,8 @@ def open_voicerag(
             sentence_vectors=chosen.sentence_vectors,
             max_question_seconds=chosen.max_question_seconds,
         )
+        rag.speaker = speaker
+        rag.text_model = LocalVoiceModel(reader, None, transcriber)
         rag._loads = {
             "store": store.warm,
             "embedder": embedder.warm,
@@ -221,10 +248,32 @@ def embedded_folder(settings: Settings) -> Path:
     return settings.data_dir / "postgres"
 
 
+def list_collections(settings: Settings) -> tuple[CollectionInfo, ...]:
+    """Give the collections of the settings' tenant, by name.
+
+    Raises:
+        SchemaError: The schema is missing, older or newer.
+        StoreUnavailableError: The database cannot be reached.
+    """
+    from voicerag_core.store import list_collections as listed
+
+    with open_database(settings) as dsn:
+        return listed(dsn, tenant=settings.tenant)
+
+
 @contextmanager
-def _open_store(
-    settings: Settings, embedder: Embedder, *, read_only: bool
+def open_store(
+    settings: Settings, embedder: Embedder, *, read_only: bool = False
 ) -> Iterator[PgVectorStore]:
+    """Open the collection of the settings' tenant for the vectors of an embedder.
+
+    With it, a program that serves several tenants or collections loads its models once.
+
+    Args:
+        settings: Which database, tenant and collection.
+        embedder: Its model and width are compared with those that filled the collection.
+        read_only: Connect as a role that can only read; the collection must exist.
+    """
     from voicerag_core.store import PgVectorStore
 
     with (

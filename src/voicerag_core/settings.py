@@ -56,7 +56,7 @@ class Settings(BaseSettings):
         default=CHUNK_OVERLAP, ge=0, description="Characters repeated between passages."
     )
     threads: int | None = Field(
-        default=None, ge=1, description="CPU threads of each model; default: all cores."
+        default=None, ge=1, description="CPU threads of each model; default: one a core, 4 at most."
     )
     speak: bool = Field(default=True, description="Answer in speech too, not in text alone.")
 

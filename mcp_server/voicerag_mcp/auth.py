@@ -1,0 +1,297 @@
+"""Who calls: tokens from a file, or access tokens of an OAuth issuer, each bound to a tenant."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import logging
+import os
+import threading
+import time
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import Request, urlopen
+
+from mcp.server.auth.middleware.auth_context import get_access_token
+from mcp.server.auth.provider import AccessToken
+from mcp.server.mcpserver.exceptions import ToolError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from voicerag_core import ConfigError
+
+__all__ = ["WRITE", "Caller", "IssuerVerifier", "TokenFile", "new_entry", "running_caller"]
+
+WRITE = "voicerag:write"
+"""Scope that a token needs for the tools that write."""
+
+TENANT = "voicerag_tenant"
+"""Claim in which a verifier notes whose rows a token may see."""
+
+_ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "EdDSA")
+_DISCOVERY = ("oauth-authorization-server", "openid-configuration")
+_MOST_TOKEN_CHARS = 8192
+_FETCH_SECONDS = 5.0
+_RETRY_SECONDS = 30.0
+_LEEWAY_SECONDS = 30
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who makes the running call.
+
+    Args:
+        tenant: Whose data it may see.
+        may_write: Whether it may change them.
+    """
+
+    tenant: str
+    may_write: bool
+
+
+def running_caller(*, default: str, needs_token: bool) -> Caller:
+    """Tell who makes the running call, by its token.
+
+    Args:
+        default: The tenant where no tokens are asked for.
+        needs_token: Whether they are; then a call without one is nobody's.
+
+    Raises:
+        ToolError: A token is needed, and there is none.
+    """
+    token = get_access_token()
+    if token is not None:
+        return Caller(str((token.claims or {})[TENANT]), WRITE in token.scopes)
+    if needs_token:
+        raise ToolError("this call came without a token")
+    return Caller(default, may_write=True)
+
+
+class _Entry(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    tenant: str = Field(min_length=1, max_length=200, pattern=r"^[^\x00]+$")
+    write: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    name: str
+    entry: _Entry
+
+
+class TokenFile:
+    """Lets in the tokens whose SHA-256 stands in a TOML file; a `TokenVerifier`.
+
+    The file is read again when it changes, so a token can be taken back at once::
+
+        [alice]
+        tenant = "acme"
+        sha256 = "…"      # of the token; `voicerag-mcp token` makes both
+        write = true
+
+    Args:
+        path: The file.
+
+    Raises:
+        ConfigError: It cannot be read, others may write to it, or an entry is not valid.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        self._seen: tuple[int, int] = (0, 0)
+        self._known: dict[str, _Known] = {}
+        self._reload()
+
+    async def verify_token(self, token: str) -> AccessToken | None:
+        """Give what a token allows, or None."""
+        try:
+            self._reload()
+        except ConfigError as error:
+            _logger.error("nobody is let in: %s", error)
+            return None
+        known = self._known.get(hashlib.sha256(token.encode(errors="replace")).hexdigest())
+        if known is None:
+            return None
+        return AccessToken(
+            token="",  # nothing needs it any more
+            client_id=f"token:{known.name}",
+            subject=known.entry.tenant,
+            scopes=[WRITE] if known.entry.write else [],
+            claims={TENANT: known.entry.tenant},
+        )
+
+    def _reload(self) -> None:
+        with self._lock:
+            try:
+                found = self._path.stat()
+                seen = (found.st_mtime_ns, found.st_size)
+                if seen == self._seen:
+                    return
+                if found.st_mode & 0o022:
+                    raise ConfigError(
+                        f"others may write to the token file {self._path}; chmod 600 it"
+                    )
+                self._known = _entries(tomllib.loads(self._path.read_text()), self._path)
+                self._seen = seen
+            except (OSError, ValueError) as error:
+                if isinstance(error, ConfigError):
+                    raise
+                raise ConfigError(
+                    f"the token file {self._path} cannot be read: {error}; "
+                    "`voicerag-mcp token NAME --tenant TENANT` prints an entry for it"
+                ) from error
+
+
+def _entries(tables: dict[str, Any], path: Path) -> dict[str, _Known]:
+    known = {}
+    for name, table in tables.items():
+        try:
+            entry = _Entry.model_validate(table)
+        except ValidationError as error:
+            where = ", ".join(".".join(map(str, one["loc"])) for one in error.errors())
+            raise ConfigError(
+                f"the entry {name!r} of the token file {path} is not valid ({where}); it has "
+                "tenant, sha256 and perhaps write = true"
+            ) from None
+        known[entry.sha256] = _Known(name, entry)
+    return known
+
+
+class IssuerVerifier:
+    """Lets in signed access tokens (JWT) of one OAuth issuer; a `TokenVerifier`.
+
+    Issuer, signature, life and audience are checked (RFC 9068, RFC 8707); the keys are those that
+    the issuer's metadata names (RFC 8414).
+
+    Args:
+        issuer: URL of the issuer, as in the tokens.
+        resource: URL of this server, which the tokens must be issued for.
+        tenant_claim: Claim that names the tenant; a token without it is not let in.
+
+    Raises:
+        ConfigError: The issuer is not an https URL, nor one on this machine.
+    """
+
+    def __init__(self, issuer: str, resource: str, *, tenant_claim: str = "tenant") -> None:
+        parts = urlsplit(issuer)
+        local = parts.hostname in ("127.0.0.1", "localhost", "::1")
+        if parts.scheme != "https" and not (parts.scheme == "http" and local):
+            raise ConfigError(f"an issuer is an https URL, not {issuer!r}")
+        self._issuer = issuer
+        self._resource = resource
+        self._tenant_claim = tenant_claim
+        self._lock = threading.Lock()
+        self._keys: dict[str | None, Any] = {}
+        self._fetched = float("-inf")
+
+    async def verify_token(self, token: str) -> AccessToken | None:
+        """Give what a token allows, or None."""
+        if len(token) > _MOST_TOKEN_CHARS or token.count(".") != 2:  # noqa: PLR2004 - a JWS
+            return None
+        return await asyncio.to_thread(self._verified, token)
+
+    def _verified(self, token: str) -> AccessToken | None:
+        import jwt
+
+        try:
+            key = self._key(jwt.get_unverified_header(token).get("kid"))
+            if key is None:
+                return None
+            claims = jwt.decode(
+                token,
+                key,
+                algorithms=list(_ALGORITHMS),
+                issuer=self._issuer,
+                audience=[self._resource, self._resource.rstrip("/")],
+                leeway=_LEEWAY_SECONDS,
+                options={"require": ["exp", "iss", "aud"]},
+            )
+        except (jwt.PyJWTError, ValueError, TypeError) as error:
+            _logger.info("an access token was refused: %s", type(error).__name__)
+            return None
+        tenant = claims.get(self._tenant_claim)
+        if not isinstance(tenant, str) or not 1 <= len(tenant) <= 200 or "\0" in tenant:  # noqa: PLR2004
+            _logger.warning("an access token names no tenant in its claim %r", self._tenant_claim)
+            return None
+        scope = claims.get("scope", "")
+        return AccessToken(
+            token="",
+            client_id=str(claims.get("client_id") or claims.get("azp") or "unknown"),
+            subject=str(claims.get("sub") or tenant),
+            scopes=scope.split() if isinstance(scope, str) else [],
+            expires_at=int(claims["exp"]) + _LEEWAY_SECONDS,
+            resource=self._resource,
+            claims={TENANT: tenant, "iss": self._issuer},
+        )
+
+    def _key(self, kid: str | None) -> Any:  # noqa: ANN401 - PyJWT's key
+        """Give the key of an id; the issuer is asked again for unknown ones, but not often."""
+        with self._lock:
+            if kid not in self._keys and time.monotonic() - self._fetched > _RETRY_SECONDS:
+                self._fetched = time.monotonic()
+                try:
+                    self._keys = self._fetch_keys()
+                except (OSError, ValueError, KeyError, TypeError) as error:
+                    _logger.error("the keys of %s cannot be fetched: %s", self._issuer, error)
+            if kid is None and len(self._keys) == 1:
+                return next(iter(self._keys.values()))
+            return self._keys.get(kid)
+
+    def _fetch_keys(self) -> dict[str | None, Any]:
+        import jwt
+
+        found = _fetch_json(self._metadata()["jwks_uri"])
+        keys: dict[str | None, Any] = {}
+        for key in found["keys"]:
+            try:
+                keys[key.get("kid")] = jwt.PyJWK(key)
+            except jwt.PyJWTError:
+                continue  # of a kind that is not known here
+        return keys
+
+    def _metadata(self) -> dict[str, Any]:
+        parts = urlsplit(self._issuer)
+        root, path = f"{parts.scheme}://{parts.netloc}", parts.path.rstrip("/")
+        problem: Exception = ValueError("no metadata")
+        for url in (
+            *(f"{root}/.well-known/{name}{path}" for name in _DISCOVERY),
+            f"{root}{path}/.well-known/{_DISCOVERY[1]}",
+        ):
+            try:
+                found = _fetch_json(url)
+            except (OSError, ValueError) as error:
+                problem = error
+                continue
+            if found.get("issuer") == self._issuer:
+                return found
+            problem = ValueError(f"{url} speaks of the issuer {found.get('issuer')!r}")
+        raise problem
+
+
+def _fetch_json(url: str) -> dict[str, Any]:
+    if urlsplit(url).scheme not in ("https", "http"):
+        raise ValueError(f"{url!r} is not a web address")
+    request = Request(url, headers={"Accept": "application/json"})  # noqa: S310 - checked above
+    with urlopen(request, timeout=_FETCH_SECONDS) as response:  # noqa: S310
+        found = json.loads(response.read(1_000_000))
+    if not isinstance(found, dict):
+        raise ValueError(f"{url} gave no JSON object")
+    return found
+
+
+def new_entry(name: str, tenant: str, *, write: bool) -> tuple[str, str]:
+    """Make a token, and the lines of the token file that let it in."""
+    import secrets
+
+    token = "vr_" + secrets.token_urlsafe(32)
+    digest = hashlib.sha256(token.encode()).hexdigest()
+    lines = [f"[{json.dumps(name)}]", f"tenant = {json.dumps(tenant)}", f'sha256 = "{digest}"']
+    return token, os.linesep.join([*lines, "write = true"] if write else lines)

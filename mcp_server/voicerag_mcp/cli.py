@@ -1,0 +1,152 @@
+"""The command ``voicerag-mcp``."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+from contextlib import ExitStack
+from importlib.metadata import version
+from importlib.util import find_spec
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from voicerag_core import MissingExtraError, VoiceRAGError, load_settings
+
+if TYPE_CHECKING:
+    from voicerag_core import Settings
+    from voicerag_mcp.settings import ServerSettings
+
+__all__ = ["main"]
+
+_CLOSE_SECONDS = 5.0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; give its exit code."""
+    given = _parser().parse_args(arguments)
+    logging.basicConfig(
+        level=given.log_level.upper(),
+        stream=sys.stderr,
+        format="%(levelname)s %(name)s: %(message)s",
+    )
+    try:
+        if find_spec("mcp") is None:
+            raise MissingExtraError("mcp", "the MCP server")
+        if given.command == "token":
+            return _token(given)
+        return _serve(given)
+    except VoiceRAGError as error:
+        sys.stderr.write(f"voicerag-mcp: {error}\n")
+        return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        "voicerag-mcp",
+        description="Serve your documents to MCP clients: ask them by voice or text.",
+        epilog="Every option, and more, is also a VOICERAG_MCP_* variable; the database and the "
+        "models are set by VOICERAG_* variables. See the README.",
+    )
+    parser.add_argument("--version", action="version", version=version("voicerag-core"))
+    parser.add_argument("--transport", choices=("stdio", "http"), default="stdio")
+    parser.add_argument("--host", help="address to listen on (http; default 127.0.0.1)")
+    parser.add_argument("--port", type=int, help="port to listen on (http; default 8000)")
+    parser.add_argument(
+        "--sessions", action="store_true", default=None, help="keep sessions (http)"
+    )
+    parser.add_argument(
+        "--read-only", action="store_true", default=None, help="offer no tool that writes"
+    )
+    parser.add_argument(
+        "--allow-path",
+        action="append",
+        metavar="FOLDER",
+        help="folder whose files may be named in calls; may be repeated",
+    )
+    parser.add_argument("--token-file", help="TOML file of tokens that are let in (http)")
+    parser.add_argument("--collection", help="default collection")
+    parser.add_argument(
+        "--log-level",
+        choices=("debug", "info", "warning", "error"),
+        default=os.environ.get("VOICERAG_MCP_LOG_LEVEL", "warning").lower(),
+    )
+    commands = parser.add_subparsers(dest="command", metavar="")
+    token = commands.add_parser("token", help="make a token and its entry for the token file")
+    token.add_argument("name", help="who it is for")
+    token.add_argument("--tenant", required=True, help="whose documents it opens")
+    token.add_argument("--write", action="store_true", help="let it ingest documents, too")
+    return parser
+
+
+def _token(given: argparse.Namespace) -> int:
+    from voicerag_mcp.auth import new_entry
+
+    token, entry = new_entry(given.name, given.tenant, write=given.write)
+    sys.stderr.write(f"give this token to {given.name}, it is not kept anywhere:\n{token}\n")
+    sys.stderr.write("and append these lines to the token file:\n")
+    sys.stderr.flush()
+    sys.stdout.write(f"{entry}\n")
+    return 0
+
+
+def _serve(given: argparse.Namespace) -> int:
+    from voicerag_mcp.settings import load_server_settings
+
+    settings = load_settings(collection=given.collection)
+    server_settings = load_server_settings(
+        host=given.host,
+        port=given.port,
+        sessions=given.sessions,
+        read_only=given.read_only,
+        allowed_paths=tuple(given.allow_path) if given.allow_path else None,
+        token_file=given.token_file,
+    )
+    if given.transport == "http":
+        server_settings.check_exposure()
+    else:  # whoever started the program is the caller
+        server_settings = server_settings.model_copy(update={"token_file": None, "issuer": None})
+    return _run(given.transport, settings, server_settings)
+
+
+def _run(transport: str, settings: Settings, server_settings: ServerSettings) -> int:
+    from voicerag_mcp.server import build_server, open_service
+
+    stack, closing = ExitStack(), threading.Lock()
+    try:
+        service = stack.enter_context(open_service(settings, server_settings))
+        server = build_server(service)
+        if transport == "http":
+            from voicerag_mcp.http import http_app, serve
+
+            asyncio.run(serve(http_app(service, server), server_settings))
+        else:
+            _close_on_signals(stack, closing)
+            server.run("stdio")
+    finally:
+        with closing:
+            stack.close()
+    return 0
+
+
+def _close_on_signals(stack: ExitStack, closing: threading.Lock) -> None:
+    """End at a signal although a thread waits for the next line of standard input."""
+
+    def close(number: int, _: FrameType | None) -> None:
+        def end() -> None:
+            late = threading.Timer(_CLOSE_SECONDS, os._exit, [128 + number])
+            late.daemon = True
+            late.start()
+            with closing:
+                stack.close()
+            os._exit(128 + number)
+
+        threading.Thread(target=end, daemon=True).start()
+
+    signal.signal(signal.SIGTERM, close)
+    signal.signal(signal.SIGINT, close)

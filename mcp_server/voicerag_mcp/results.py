@@ -1,0 +1,236 @@
+"""What the tools give back: typed values, and words for the assistant beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from urllib.parse import quote, urlencode
+
+from mcp_types import (
+    Annotations,
+    AudioContent,
+    CallToolResult,
+    ContentBlock,
+    ResourceLink,
+    TextContent,
+)
+from pydantic import BaseModel, Field
+
+from voicerag_core import Answer, Hit
+
+__all__ = [
+    "AskResult",
+    "CitedSource",
+    "CollectionsResult",
+    "FoundPassage",
+    "IngestResult",
+    "SearchResult",
+    "SpeakResult",
+    "SpokenAudio",
+    "StatusResult",
+    "TranscribeResult",
+    "cited_sources",
+    "found_passages",
+    "listed",
+    "result",
+    "source_uri",
+]
+
+MOST_CHARS = 16_000
+"""Characters of passages in one result; it is sent as text and as structured content."""
+
+
+class FoundPassage(BaseModel):
+    """A passage that a search found."""
+
+    id: str
+    title: str = Field(description="Title of the passage's document, or its source")
+    source: str = Field(description="Where the document comes from: a path, a URL or a name")
+    uri: str = Field(description="Resource with the passage and its surroundings")
+    text: str
+    score: float = Field(description="Higher is better; comparable within one result only")
+    found_by: list[str] = Field(description="Nearest vector, matching words, or both")
+
+
+class SearchResult(BaseModel):
+    """What a question found."""
+
+    passages: list[FoundPassage] = Field(description="Best first")
+    collection: str
+    transcript: str | None = Field(
+        default=None, description="The spoken question in words, when known"
+    )
+    seconds: float
+
+
+class CitedSource(BaseModel):
+    """A place that the answer rests on."""
+
+    passage_id: str
+    title: str
+    source: str
+    uri: str
+    quote: str
+
+
+class SpokenAudio(BaseModel):
+    """Where the speech is."""
+
+    uri: str | None = Field(default=None, description="Resource with the sound, kept for a while")
+    clip_id: str | None = Field(default=None, description="Id of the clip, for other tools")
+    path: str | None = Field(default=None, description="File on the server's machine")
+    mime_type: str = "audio/wav"
+    seconds: float
+    bytes: int
+
+
+class AskResult(BaseModel):
+    """An answer with its sources."""
+
+    answer: str
+    answered: bool = Field(description="False when the documents do not answer the question")
+    sources: list[CitedSource]
+    passages: list[FoundPassage] = Field(description="What the answer was made from")
+    collection: str
+    transcript: str | None = None
+    audio: SpokenAudio | None = None
+    seconds: float
+
+
+class TranscribeResult(BaseModel):
+    """What was said."""
+
+    text: str
+    audio_seconds: float
+    seconds: float
+
+
+class SpeakResult(BaseModel):
+    """Where the speech is."""
+
+    audio: SpokenAudio
+    seconds: float
+
+
+class IngestResult(BaseModel):
+    """What was taken in."""
+
+    collection: str
+    sources: int = Field(description="Documents that were new or changed")
+    unchanged: int
+    removed: int = Field(description="Documents whose files are gone")
+    passages: int = Field(description="Passages written or deleted")
+    failures: list[str] = Field(description="What could not be used, and why")
+    seconds: float
+
+
+class CollectionEntry(BaseModel):
+    """A collection of the knowledge base."""
+
+    name: str
+    passages: int
+    documents: int
+    default: bool
+
+
+class CollectionsResult(BaseModel):
+    """The collections that the caller may ask."""
+
+    collections: list[CollectionEntry]
+
+
+class StatusResult(BaseModel):
+    """What runs, and whether it works."""
+
+    version: str
+    stack: str
+    database: str = Field(description="'ok', or what is wrong with it")
+    collection: str = Field(description="The default collection")
+    passages: int | None = Field(default=None, description="Passages in the default collection")
+    strategy: str
+    speaks: bool
+    read_only: bool
+    may_write: bool
+    takes_paths: bool = Field(description="Whether files of the server may be named")
+    max_question_seconds: float
+    max_audio_bytes: int
+    clip_minutes: float
+
+
+def result(value: BaseModel, text: str, *, links: Sequence[ContentBlock] = ()) -> CallToolResult:
+    """Give words, the typed value and links; sound is in none of the three."""
+    return CallToolResult(
+        content=[TextContent(type="text", text=text), *links],
+        structured_content=value.model_dump(mode="json"),
+    )
+
+
+def source_uri(passage_id: str, collection: str | None) -> str:
+    """Give the URI of a passage; None is the default collection."""
+    query = f"?{urlencode({'collection': collection}, quote_via=quote)}" if collection else ""
+    return f"voicerag://source/{quote(passage_id, safe='')}{query}"
+
+
+def found_passages(hits: Sequence[Hit], collection: str | None) -> list[FoundPassage]:
+    """Give hits as values, their texts cut so that all of them fit into a result."""
+    room = MOST_CHARS // max(1, len(hits))
+    return [
+        FoundPassage(
+            id=hit.passage.id,
+            title=_cut(hit.passage.title, 200),
+            source=_cut(hit.passage.source, 500),
+            uri=source_uri(hit.passage.id, collection),
+            text=_cut(hit.passage.text, room),
+            score=round(hit.score, 4),
+            found_by=list(hit.legs),
+        )
+        for hit in hits
+    ]
+
+
+def cited_sources(answer: Answer, collection: str | None) -> list[CitedSource]:
+    """Give the places that an answer rests on."""
+    passages = {hit.passage.id: hit.passage for hit in answer.hits}
+    return [
+        CitedSource(
+            passage_id=place.passage_id,
+            title=_cut(passages[place.passage_id].title, 200),
+            source=_cut(passages[place.passage_id].source, 500),
+            uri=source_uri(place.passage_id, collection),
+            quote=_cut(passages[place.passage_id].text[place.start : place.end], 1000),
+        )
+        for place in answer.citations[:20]
+        if place.passage_id in passages
+    ]
+
+
+def listed(passages: Sequence[FoundPassage]) -> str:
+    """Give passages as text that an assistant can cite from."""
+    if not passages:
+        return "Nothing was found."
+    return "\n\n".join(
+        f"[{number}] {one.title} (score {one.score:.3f}, {one.uri})\n{one.text}"
+        for number, one in enumerate(passages, 1)
+    )
+
+
+def audio_link(spoken: SpokenAudio, name: str) -> ResourceLink:
+    """Give the link to a kept clip."""
+    assert spoken.uri is not None
+    return ResourceLink(
+        type="resource_link",
+        uri=spoken.uri,
+        name=name,
+        title=f"Speech, {spoken.seconds:.1f} s",
+        mime_type=spoken.mime_type,
+        size=spoken.bytes,
+        annotations=Annotations(audience=["user"]),
+    )
+
+
+def inline_audio(base64_wav: str) -> AudioContent:
+    """Give sound itself; many clients cannot take it, so only on request."""
+    return AudioContent(type="audio", data=base64_wav, mime_type="audio/wav")
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else text[: most - 1] + "…"

@@ -1,0 +1,187 @@
+"""What the MCP server can be told, by option or by ``VOICERAG_MCP_*`` variable."""
+
+from __future__ import annotations
+
+import os
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from voicerag_core import ConfigError
+
+__all__ = ["ServerSettings", "is_loopback", "load_server_settings"]
+
+
+class ServerSettings(BaseSettings):
+    """Settings of the server alone; those of the engine are `voicerag_core.Settings`."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="VOICERAG_MCP_", extra="forbid", frozen=True, env_ignore_empty=True
+    )
+
+    read_only: bool = Field(
+        default=False, description="Offer no tool that writes, and connect as the reading role."
+    )
+    allowed_paths: Annotated[tuple[Path, ...], NoDecode] = Field(
+        default=(),
+        description="Folders whose files may be named in calls, separated by ':'; none by default.",
+    )
+    output_dir: Path | None = Field(
+        default=None, description="Folder for spoken answers that are saved as files."
+    )
+    max_audio_bytes: int = Field(
+        default=8_000_000, ge=1000, description="Largest clip that is taken in, in bytes."
+    )
+    max_speech_chars: int = Field(
+        default=2000, ge=1, description="Longest text to speak, in characters."
+    )
+    max_text_chars: int = Field(
+        default=500_000, ge=1, description="Longest text to ingest in one call, in characters."
+    )
+    clip_minutes: float = Field(default=60, gt=0, description="How long a clip is kept.")
+    clip_bytes: int = Field(
+        default=64_000_000, ge=1000, description="Clips kept for each tenant, in bytes."
+    )
+    workers: int = Field(default=4, ge=1, le=64, description="Calls worked on at a time.")
+    max_waiting: int = Field(
+        default=64, ge=0, description="Calls that may wait; further ones are told to come back."
+    )
+    open_stores: int = Field(
+        default=8, ge=1, description="Collections of all tenants kept open at a time."
+    )
+    host: str = Field(default="127.0.0.1", description="Address to listen on (HTTP).")
+    port: int = Field(default=8000, ge=0, le=65535, description="Port to listen on (HTTP).")
+    sessions: bool = Field(
+        default=False, description="Keep sessions, for clients that need them (HTTP)."
+    )
+    allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(), description="Host headers to answer, separated by ',' (HTTP)."
+    )
+    allowed_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(), description="Origins of web pages that may call, separated by ',' (HTTP)."
+    )
+    public_url: str | None = Field(
+        default=None,
+        description="URL by which clients reach the server, such as https://kb.example.com/mcp.",
+    )
+    token_file: Path | None = Field(
+        default=None, description="TOML file with the tokens that are let in (HTTP)."
+    )
+    issuer: str | None = Field(
+        default=None, description="OAuth issuer whose access tokens are let in (HTTP)."
+    )
+    tenant_claim: str = Field(
+        default="tenant", min_length=1, description="Claim of an OAuth token that names the tenant."
+    )
+    max_body_bytes: int = Field(
+        default=12_000_000, ge=1000, description="Largest request body, in bytes (HTTP)."
+    )
+    calls_per_minute: int = Field(
+        default=1200, ge=1, description="Requests of one client in a minute (HTTP)."
+    )
+
+    @field_validator("allowed_paths", mode="before")
+    @classmethod
+    def _split_paths(cls, value: object) -> object:
+        return _parts(value, os.pathsep)
+
+    @field_validator("allowed_hosts", "allowed_origins", mode="before")
+    @classmethod
+    def _split_names(cls, value: object) -> object:
+        return _parts(value, ",")
+
+    @property
+    def authenticates(self) -> bool:
+        """Whether HTTP requests need a token."""
+        return self.token_file is not None or self.issuer is not None
+
+    def hosts(self) -> list[str]:
+        """Give the Host headers to answer: the given ones, else those of the address itself.
+
+        Raises:
+            ConfigError: The address can be reached from outside, and no host was named.
+        """
+        if self.allowed_hosts:
+            return list(self.allowed_hosts)
+        if self.public_url:
+            host = urlsplit(self.public_url).netloc
+            return [host, *(_LOOPBACK_HOSTS if is_loopback(self.host) else ())]
+        if is_loopback(self.host):
+            return list(_LOOPBACK_HOSTS)
+        raise ConfigError(
+            f"the server would listen on {self.host}, which others can reach, without knowing its "
+            "own name; set VOICERAG_MCP_ALLOWED_HOSTS (kb.example.com) or VOICERAG_MCP_PUBLIC_URL"
+        )
+
+    def origins(self) -> list[str]:
+        """Give the web origins to answer: the given ones, else those of this machine."""
+        if self.allowed_origins:
+            return list(self.allowed_origins)
+        names = ("127.0.0.1", "localhost", "[::1]") if is_loopback(self.host) else ()
+        return [f"http://{name}{port}" for name in names for port in ("", ":*")]
+
+    def check_exposure(self) -> None:
+        """Refuse to serve HTTP to others without asking who they are.
+
+        Raises:
+            ConfigError: The settings would do that, or contradict each other.
+        """
+        if self.token_file is not None and self.issuer is not None:
+            raise ConfigError("a token file and an issuer were given; choose one of them")
+        if self.issuer is not None and self.public_url is None:
+            raise ConfigError(
+                "an issuer was given without VOICERAG_MCP_PUBLIC_URL, the URL that its tokens "
+                "have to be issued for, such as https://kb.example.com/mcp"
+            )
+        if not is_loopback(self.host) and not self.authenticates:
+            raise ConfigError(
+                f"the server would listen on {self.host}, which others can reach, without asking "
+                "for a token; set VOICERAG_MCP_TOKEN_FILE or VOICERAG_MCP_ISSUER, or listen on "
+                "127.0.0.1"
+            )
+        self.hosts()
+
+
+_LOOPBACK_HOSTS = ("127.0.0.1", "127.0.0.1:*", "localhost", "localhost:*", "[::1]", "[::1]:*")
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether an address can be reached from this machine alone."""
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def load_server_settings(**values: object) -> ServerSettings:
+    """Make settings from the environment and from values given by name, which win.
+
+    Values that are None count as not given.
+
+    Raises:
+        ConfigError: A value is unknown or out of its range; the message names the setting.
+    """
+    given = {name: value for name, value in values.items() if value is not None}
+    try:
+        return ServerSettings(**given)  # type: ignore[arg-type]
+    except ValidationError as e:
+        problems = "; ".join(
+            f"{'.'.join(map(str, error['loc']))}: {error['msg']}"
+            for error in e.errors(include_input=False, include_url=False)
+        )
+        raise ConfigError(
+            f"settings are not valid: {problems} "
+            "(each setting is an option or a VOICERAG_MCP_<NAME> variable)"
+        ) from None
+
+
+def _parts(value: object, separator: str) -> object:
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(separator) if part.strip())
+    return value
