@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import inspect
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
@@ -74,3 +76,16 @@ def rag(dsn: str, tenant: str, clip: Audio) -> Iterator[VoiceRAG]:
         )
         made.index(PASSAGES)
         yield made
+
+
+@pytest.fixture(autouse=True)
+def loop_of_synchronous_calls(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Give LlamaIndex an event loop for its own use, which it would make and never close."""
+    if inspect.iscoroutinefunction(getattr(request, "function", None)):
+        yield
+        return
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    yield
+    asyncio.set_event_loop(None)
+    loop.close()

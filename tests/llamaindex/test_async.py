@@ -37,6 +37,7 @@ from voicerag_integrations.llamaindex import (
     VoiceRAGVectorStore,
 )
 from voicerag_integrations.llamaindex.hop import hop
+from voicerag_integrations.llamaindex.response import METADATA_KEY, AnswerFeed
 from voicerag_integrations.llamaindex.testing import recorded_events
 
 RELEASED_SECONDS = 0.25
@@ -63,7 +64,9 @@ class CountingStore(InMemoryStore):
 
 
 class EndlessModel:
-    """Speaks until it is closed."""
+    """Speaks until it is closed, or for so long that a test has failed."""
+
+    most = 300
 
     def __init__(self, pause: float = 0.0) -> None:
         self.pause = pause
@@ -75,7 +78,7 @@ class EndlessModel:
         transcript: str | None = None, history: Sequence[Turn] = (),
     ) -> Iterator[Answer]:  # fmt: skip
         try:
-            while True:
+            for _ in range(self.most):
                 self.pieces += 1
                 time.sleep(self.pause)
                 yield Answer("more ", audio=Audio(np.full(80, 0.1, np.float32), 8000))
@@ -356,3 +359,16 @@ def test_documents_that_do_not_answer_are_told_honestly() -> None:
     assert response.audio is None
     assert response.metadata is not None
     assert response.metadata["voicerag"]["answered"] is False
+
+
+def test_a_close_in_the_last_moment_of_a_read_is_not_lost() -> None:
+    model = EndlessModel()
+
+    class Closing(dict[str, Any]):
+        def update(self, *args: Any, **kwargs: Any) -> None:
+            feed.close()  # the piece has been taken, and the read still holds the source
+
+    pieces = model.respond("river", [], sampling=Sampling())
+    feed = AnswerFeed(pieces, {METADATA_KEY: Closing()})
+    assert feed.next_text() == "more "
+    assert model.closed.is_set()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from pathlib import Path
@@ -90,9 +91,10 @@ MODES = [
 def test_it_answers_behind_every_stock_synthesizer(
     rag: VoiceRAG, model: Listening, mode: ResponseMode, multimodal: bool
 ) -> None:
-    synthesizer = get_response_synthesizer(
-        llm=VoiceLLM(model), response_mode=mode, multimodal=multimodal
-    )
+    more: dict[str, Any] = {"multimodal": True} if multimodal else {}
+    if not more.keys() <= inspect.signature(get_response_synthesizer).parameters.keys():
+        pytest.skip("this version of LlamaIndex has no multimodal synthesizers")
+    synthesizer = get_response_synthesizer(llm=VoiceLLM(model), response_mode=mode, **more)
     kind: NodeClass = "multimodal" if multimodal else "text"
     retriever = SpeechRetriever(rag, similarity_top_k=1, node_class=kind)
     engine = RetrieverQueryEngine(retriever, response_synthesizer=synthesizer)

@@ -104,7 +104,7 @@ class VoiceRAGEmbedding(BaseEmbedding):
         Raises:
             AudioError: A clip cannot be used.
         """
-        payload = self.to_payload()
+        payload = {"class_name": self.class_name(), "model_name": self.model_name}
         dispatcher.event(EmbeddingStartEvent(model_dict=payload))
         with self.callback_manager.event(
             CBEventType.EMBEDDING, payload={EventPayload.SERIALIZED: payload}
