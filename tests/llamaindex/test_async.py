@@ -166,7 +166,7 @@ async def test_one_call_makes_one_hop(
         assert hops == 1
     hops = 0
     await SpeechQueryEngine(rag).aquery(clip)
-    assert hops == 2, "one for each of its two calls: retrieve and synthesize"
+    assert hops == 1, "retrieval and answer share one"
 
 
 async def test_the_loop_goes_on_while_a_call_waits() -> None:

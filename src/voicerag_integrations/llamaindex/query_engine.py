@@ -137,10 +137,16 @@ class SpeechQueryEngine(BaseQueryEngine):
         with self.callback_manager.event(
             CBEventType.QUERY, payload={EventPayload.QUERY_STR: query_bundle.query_str}
         ) as event:
-            nodes = await self.aretrieve(query_bundle)
-            response = await self.asynthesize(query_bundle, nodes)
+            if type(self._retriever) is SpeechRetriever and not self._node_postprocessors:
+                response = await hop(lambda: self._answered(query_bundle))
+            else:  # parts of others, which may have an async way of their own
+                nodes = await self.aretrieve(query_bundle)
+                response = await self.asynthesize(query_bundle, nodes)
             event.on_end(payload={EventPayload.RESPONSE: response})
         return response
+
+    def _answered(self, query_bundle: QueryBundle) -> RESPONSE_TYPE:
+        return self._synthesis(query_bundle, self.retrieve(query_bundle), None, in_loop=True)
 
     def _get_prompt_modules(self) -> PromptMixinType:
         return {}
