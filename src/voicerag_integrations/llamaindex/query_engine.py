@@ -139,7 +139,7 @@ class SpeechQueryEngine(BaseQueryEngine):
         ) as event:
             if type(self._retriever) is SpeechRetriever and not self._node_postprocessors:
                 response = await hop(lambda: self._answered(query_bundle))
-            else:  # parts of others, which may have an async way of their own
+            else:  # another retriever or postprocessor may have an async way of its own
                 nodes = await self.aretrieve(query_bundle)
                 response = await self.asynthesize(query_bundle, nodes)
             event.on_end(payload={EventPayload.RESPONSE: response})
