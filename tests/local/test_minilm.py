@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 import shutil
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from voicerag_core import read_audio
-from voicerag_core.errors import CheckpointError, ConfigError, VoiceRAGError
+from voicerag_core.cancellation import Cancellation
+from voicerag_core.errors import CancelledError, CheckpointError, ConfigError, VoiceRAGError
 from voicerag_core.local import minilm
 from voicerag_core.local.minilm import MiniLMEmbedder
 from voicerag_core.local.weights import weight_path
@@ -64,6 +67,19 @@ def test_batches_are_bounded(embedder: MiniLMEmbedder) -> None:
     for batch in batches:
         assert len(batch) <= 16
         assert len(batch) * max(lengths[i] for i in batch) <= 512
+
+
+def test_a_call_that_is_called_off_ends_after_its_batch(embedder: MiniLMEmbedder) -> None:
+    embedder.warm()
+    texts = ["river " * 250] * 400
+    call = Cancellation()
+    timer = threading.Timer(0.3, call.cancel)
+    start = time.monotonic()
+    timer.start()
+    with call.active(), pytest.raises(CancelledError):
+        embedder.embed_texts(texts)
+    assert time.monotonic() - start < 3, "400 long texts take over 10 s"
+    timer.join()
 
 
 def test_speech_is_embedded_by_its_words(embedder: MiniLMEmbedder, clip: Audio) -> None:

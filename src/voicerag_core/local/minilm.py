@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from voicerag_core.cancellation import check_cancelled
 from voicerag_core.errors import CheckpointError, ConfigError, MissingExtraError, ModelError
 from voicerag_core.local.cores import model_threads
 from voicerag_core.local.weights import weight_path
@@ -95,6 +96,7 @@ class MiniLMEmbedder:
 
         Raises:
             ModelError: The model cannot be loaded or failed.
+            CancelledError: The running call was called off; the batch in work ends first.
         """
         rows = np.zeros((len(texts), DIM), np.float32)
         if not texts:
@@ -103,6 +105,7 @@ class MiniLMEmbedder:
         assert self._loaded is not None
         tokens = [self._loaded.tokenize(text) for text in texts]
         for batch in _batches_by_length(tokens):
+            check_cancelled()
             rows[batch] = self._loaded.embed([tokens[i] for i in batch])
         return rows
 

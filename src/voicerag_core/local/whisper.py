@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from voicerag_core.cancellation import check_cancelled
 from voicerag_core.errors import (
     AudioError,
     CheckpointError,
@@ -169,6 +170,7 @@ class WhisperTranscriber:
         Raises:
             AudioError: The clip is not at 16 kHz, is empty or not finite.
             ModelError: The model cannot be loaded or failed.
+            CancelledError: The running call was called off; the window in work ends first.
         """
         if audio.sample_rate != SAMPLE_RATE_HZ:
             raise AudioError(
@@ -178,7 +180,10 @@ class WhisperTranscriber:
         if not len(audio.samples) or not np.isfinite(audio.samples).all():
             raise AudioError("the clip is empty or holds samples that are not finite")
         model = self._loaded()
-        windows = [model.recognise(window) for window in windows_of(audio.samples)]
+        windows = []
+        for window in windows_of(audio.samples):
+            check_cancelled()
+            windows.append(model.recognise(window))
         heard = [window for window in windows if window.heard] or windows
         tokens = sum(window.tokens for window in heard)
         outcome = Transcription(
