@@ -10,7 +10,6 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
-import numpy as np
 from mcp.server.mcpserver.exceptions import ToolError
 from pydantic import SecretStr
 
@@ -18,7 +17,6 @@ from voicerag_core import (
     Audio,
     ConfigError,
     Embedder,
-    Embeddings,
     Settings,
     StoreError,
     Transcriber,
@@ -38,9 +36,6 @@ if TYPE_CHECKING:
     from voicerag_core import PgVectorStore
 
 __all__ = ["CollectionSummary", "Engine", "Knowledge", "Speaker", "StoreOpener", "open_knowledge"]
-
-_EMBED_AT_ONCE = 64
-"""Texts embedded between two looks at whether the caller is still there."""
 
 _logger = logging.getLogger(__name__)
 
@@ -163,12 +158,11 @@ class Knowledge:
                 job.check()
                 return stack.enter_context(self._leased(chosen, read_only=not write))
 
-            hearing = engine.transcriber
             yield VoiceRAG(
-                _StoppableEmbedder(engine.embedder, job),
+                engine.embedder,
                 LazyStore(opened),
                 engine.model if speak else engine.text_model,
-                None if hearing is None else _StoppableTranscriber(hearing, job),
+                engine.transcriber,
                 strategy=settings.strategy or "asr",
                 limit=settings.limit,
                 sentence_vectors=settings.sentence_vectors,
@@ -287,49 +281,6 @@ class _Database:
             if self._dsn is None:
                 self._dsn = SecretStr(self._stack.enter_context(open_database(self._settings)))
         return settings.model_copy(update={"database_url": self._dsn})
-
-
-class _StoppableEmbedder:
-    """An embedder that takes up nothing new once its job is stopped."""
-
-    def __init__(self, embedder: Embedder, job: Job) -> None:
-        self._embedder = embedder
-        self._job = job
-
-    @property
-    def model_id(self) -> str:
-        return self._embedder.model_id
-
-    @property
-    def dim(self) -> int:
-        return self._embedder.dim
-
-    @property
-    def transcribes(self) -> bool:
-        return self._embedder.transcribes
-
-    def embed_texts(self, texts: Sequence[str]) -> Embeddings:
-        rows = [np.zeros((0, self.dim), np.float32)]
-        for start in range(0, len(texts), _EMBED_AT_ONCE):
-            self._job.check()
-            rows.append(self._embedder.embed_texts(texts[start : start + _EMBED_AT_ONCE]))
-        return np.concatenate(rows)
-
-    def embed_speech(self, clips: Sequence[Audio]) -> Embeddings:
-        self._job.check()
-        return self._embedder.embed_speech(clips)
-
-
-class _StoppableTranscriber:
-    """A transcriber that takes up nothing new once its job is stopped."""
-
-    def __init__(self, transcriber: Transcriber, job: Job) -> None:
-        self._transcriber = transcriber
-        self._job = job
-
-    def transcribe(self, audio: Audio) -> str:
-        self._job.check()
-        return self._transcriber.transcribe(audio)
 
 
 def _absent(collection: str, known: Sequence[str]) -> str:
