@@ -71,14 +71,14 @@ def test_batches_are_bounded(embedder: MiniLMEmbedder) -> None:
 
 def test_a_call_that_is_called_off_ends_after_its_batch(embedder: MiniLMEmbedder) -> None:
     embedder.warm()
-    texts = ["river " * 250] * 400
+    texts = ["river " * 250] * 1000
     call = Cancellation()
     timer = threading.Timer(0.3, call.cancel)
     start = time.monotonic()
     timer.start()
     with call.active(), pytest.raises(CancelledError):
         embedder.embed_texts(texts)
-    assert time.monotonic() - start < 3, "400 long texts take over 10 s"
+    assert time.monotonic() - start < 8, "1000 long texts take over 20 s"
     timer.join()
 
 

@@ -1,0 +1,144 @@
+"""The embedder of the local stack: MiniLM for text, and for speech our own encoder before it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from voicerag_core.errors import AudioError
+from voicerag_core.local.minilm import MiniLMEmbedder
+from voicerag_core.local.number_words import with_digits
+from voicerag_core.local.speech_encoder import Heard, SpeechEncoder
+from voicerag_core.types import Audio, Embeddings
+
+__all__ = ["LocalEmbedder"]
+
+HYPOTHESES = 4
+"""What may have been said, embedded together and averaged."""
+WORTH_EMBEDDING = 0.02
+"""Least share of a hypothesis in the mean vector."""
+
+
+class LocalEmbedder:
+    """Embedder of the local stack: English text and speech, 384 dimensions, MiniLM's space.
+
+    A clip's vector is the mean of those of its likeliest word sequences, so what the sound leaves
+    open stays open; the recogniser is not asked. Safe to share between threads.
+
+    Args:
+        texts: Embeds texts.
+        speech: Hears clips.
+        hypotheses: Most word sequences of a clip, at least 1.
+    """
+
+    def __init__(
+        self, texts: MiniLMEmbedder, speech: SpeechEncoder, *, hypotheses: int = HYPOTHESES
+    ) -> None:
+        self._texts = texts
+        self._speech = speech
+        self._hypotheses = hypotheses
+
+    @property
+    def model_id(self) -> str:
+        """MiniLM's: the vectors are of its space, whatever they were made from."""
+        return self._texts.model_id
+
+    @property
+    def dim(self) -> int:
+        """Width of the vectors, 384."""
+        return self._texts.dim
+
+    @property
+    def transcribes(self) -> bool:
+        """False: no transcriber takes part."""
+        return False
+
+    def warm(self) -> None:
+        """Load what texts need now.
+
+        Raises:
+            MissingExtraError: The extra ``local`` is not installed.
+            CheckpointError: A weight file is absent, altered or of another form.
+        """
+        self._texts.warm()
+
+    def warm_speech(self) -> None:
+        """Load what speech needs besides now.
+
+        Raises:
+            MissingExtraError: The extra ``local`` is not installed.
+            CheckpointError: A weight file is absent, altered or of another form.
+        """
+        self._speech.load()
+
+    def embed_texts(self, texts: Sequence[str]) -> Embeddings:
+        """Embed N texts as [N, 384]; see `MiniLMEmbedder.embed_texts`.
+
+        Raises:
+            ModelError: The model cannot be loaded or failed.
+        """
+        return self._texts.embed_texts(texts)
+
+    def embed_speech(self, clips: Sequence[Audio]) -> Embeddings:
+        """Embed N clips at 16 kHz as [N, 384], L2-normalised.
+
+        Raises:
+            AudioError: A clip is not at 16 kHz, or holds no speech.
+            ModelError: A model cannot be loaded or failed.
+        """
+        return self.embed_speech_scored(clips)[0]
+
+    def embed_speech_scored(self, clips: Sequence[Audio]) -> tuple[Embeddings, NDArray[np.float32]]:
+        """Embed N clips at 16 kHz, and say how sure each vector is.
+
+        The confidence is the geometric mean of the pieces' probabilities times the agreement of
+        the word sequences, which is the length of the mean of their unit vectors.
+
+        Returns:
+            Vectors [N, 384], and confidences [N], 0..1.
+
+        Raises:
+            AudioError: A clip is not at 16 kHz, or holds no speech.
+            ModelError: A model cannot be loaded or failed.
+        """
+        heard = self._speech.hear(clips, most=self._hypotheses)
+        texts: list[str] = []
+        shares: list[NDArray[np.float32]] = []
+        for clip, one in zip(clips, heard, strict=True):
+            words, share = _worth_embedding(one)
+            if not words:
+                raise AudioError(
+                    f"no speech was heard in the clip of {clip.seconds:.1f} s; check the "
+                    "microphone, or speak louder and closer"
+                )
+            texts += [with_digits(text) for text in words]
+            shares.append(share)
+        rows = self._texts.embed_texts(texts)
+        vectors = np.zeros((len(clips), self.dim), np.float32)
+        confidences = np.zeros(len(clips), np.float32)
+        at = 0
+        for number, share in enumerate(shares):
+            mean = share @ rows[at : at + len(share)]
+            at += len(share)
+            agreement = float(np.linalg.norm(mean))
+            vectors[number] = mean / max(agreement, 1e-12)
+            confidences[number] = math.exp(heard[number].piece_log_prob) * agreement
+        return vectors, np.clip(confidences, 0.0, 1.0)
+
+
+def _worth_embedding(heard: Heard) -> tuple[list[str], NDArray[np.float32]]:
+    """Give the word sequences that count, and their shares, which add up to 1."""
+    spoken = [one for one in heard.hypotheses if one.text]
+    if not spoken or not math.isfinite(heard.piece_log_prob):
+        return [], np.zeros(0, np.float32)
+    scores = np.array([one.log_prob for one in spoken])
+    share = np.exp(scores - scores.max())
+    share /= share.sum()
+    kept = share >= min(WORTH_EMBEDDING, share.max())
+    share = share[kept] / share[kept].sum()
+    return [one.text for one, keep in zip(spoken, kept, strict=True) if keep], share.astype(
+        np.float32
+    )

@@ -1,0 +1,298 @@
+"""Words straight out of the sound, in one pass and without a decoder: a CTC network.
+
+Whisper tiny.en's encoder over the clip's own length, not over 30 s, and a small head that gives
+each frame a probability for every word piece. What it hears is rougher than a transcript, and is
+there several times sooner.
+
+Source: Radford et al., "Robust Speech Recognition via Large-Scale Weak Supervision" (2022), for
+the encoder and its features.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from voicerag_core.cancellation import check_cancelled
+from voicerag_core.errors import AudioError, CheckpointError, MissingExtraError, ModelError
+from voicerag_core.local.cores import model_threads
+from voicerag_core.local.ctc import BEAMS, Hypothesis, beam_search, greedy
+from voicerag_core.local.log_mel import HOP_SAMPLES, MELS, SAMPLE_RATE_HZ, log_mel
+from voicerag_core.local.ngram import WordBigrams
+from voicerag_core.local.weights import weight_folder
+from voicerag_core.local.whisper import FRAME_SAMPLES, windows_of
+from voicerag_core.types import Audio, Samples
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+__all__ = ["WEIGHTS", "Heard", "SpeechEncoder"]
+
+WEIGHTS = "speech-encoder"
+NETWORK, PIECES, WORDS = "speech_encoder.onnx", "speech_pieces.json", "speech_words.npz"
+INPUTS, OUTPUT = {"log_mel", "lengths"}, "log_probs"
+
+LEAST_SAMPLES = 5 * FRAME_SAMPLES
+"""A shorter clip is padded to 0.1 s."""
+MAX_BATCH_FRAMES = 3000
+"""Mel frames of a batch, padding counted: one clip of 30 s, or ten of 3 s."""
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What was heard in a clip.
+
+    Args:
+        hypotheses: What may have been said, likeliest first, at least one.
+        piece_log_prob: Mean natural-log probability of the pieces of the best path; 0 is certain,
+            minus infinity means that nothing was heard.
+    """
+
+    hypotheses: tuple[Hypothesis, ...]
+    piece_log_prob: float
+
+
+class SpeechEncoder:
+    """Hears English speech fast and roughly, with its own judgement of how sure it is.
+
+    The network is loaded by the first clip, or by `load`. Safe to share between threads.
+
+    Args:
+        threads: Threads of one call, at least 1; None takes the cores that this process may use,
+            4 at most.
+        data_dir: Where downloaded weights are; None: the user's data folder.
+        beams: Prefixes that the search for words follows; 1 reads the best path.
+
+    Raises:
+        ConfigError: `threads` is below 1.
+    """
+
+    def __init__(
+        self, *, threads: int | None = None, data_dir: Path | None = None, beams: int = BEAMS
+    ) -> None:
+        self._threads = model_threads(threads)
+        self._data_dir = data_dir
+        self._beams = beams
+        self._lock = threading.Lock()
+        self._network: _Network | None = None
+
+    def load(self) -> None:
+        """Load the network now, so that the first clip does not wait for it.
+
+        Raises:
+            CheckpointError: The weights are missing, altered or of another form.
+            MissingExtraError: The extra ``local`` is not installed.
+        """
+        self._loaded()
+
+    def close(self) -> None:
+        """Let go of the network; a later clip loads it again."""
+        with self._lock:
+            self._network = None
+
+    def hear(self, clips: Sequence[Audio], *, most: int = 1) -> list[Heard]:
+        """Give the likeliest words of N clips at 16 kHz, of any length.
+
+        Args:
+            clips: A clip over 30 s is cut at quiet points.
+            most: Most hypotheses a clip.
+
+        Raises:
+            AudioError: A clip is not at 16 kHz, is empty or not finite.
+            ModelError: The network cannot be loaded or failed.
+        """
+        if not clips:
+            return []
+        network = self._loaded()
+        heard: dict[int, Heard] = {}
+        for number, frames in _frames(network, clips):
+            check_cancelled()
+            heard[number] = self._read(network, frames, most)
+        return [heard[number] for number in range(len(clips))]
+
+    def log_probs(self, clips: Sequence[Audio]) -> list[NDArray[np.float32]]:
+        """Give the natural-log probability of every piece in every frame of N clips at 16 kHz.
+
+        Returns:
+            For each clip [S, V + 1], S frames of its own; the last column is the blank.
+
+        Raises:
+            AudioError: A clip is not at 16 kHz, is empty or not finite.
+            ModelError: The network cannot be loaded or failed.
+        """
+        frames = dict(_frames(self._loaded(), clips)) if clips else {}
+        return [frames[number] for number in range(len(clips))]
+
+    def _read(self, network: _Network, frames: NDArray[np.float32], most: int) -> Heard:
+        best = greedy(frames, network.pieces)
+        if self._beams == 1:
+            return Heard((best,), best.piece_log_prob)
+        found = beam_search(
+            frames, network.pieces, beams=self._beams, most=most, words=network.words
+        )
+        return Heard(tuple(found), best.piece_log_prob)
+
+    def _loaded(self) -> _Network:
+        with self._lock:
+            if self._network is None:
+                folder = weight_folder(WEIGHTS, data_dir=self._data_dir)
+                self._network = _load(folder, self._threads)
+            return self._network
+
+
+@dataclass(frozen=True, slots=True)
+class _Network:
+    """The loaded network.
+
+    Args:
+        session: Gives log-probabilities for log-mel frames.
+        pieces: Names of its columns, but for the last.
+        stride: Mel frames of one of its frames.
+        words: Word model, if there is one.
+    """
+
+    session: onnxruntime.InferenceSession
+    pieces: tuple[str, ...]
+    stride: int
+    words: WordBigrams | None
+
+    def run(self, windows: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
+        """Run one batch.
+
+        Args:
+            windows: Each [80, T], T even.
+
+        Returns:
+            For each [ceil(T / stride), V + 1].
+        """
+        lengths = np.array([window.shape[1] for window in windows], np.int64)
+        batch = np.zeros((len(windows), MELS, lengths.max()), np.float32)
+        for row, window in zip(batch, windows, strict=True):
+            row[:, : window.shape[1]] = window
+        try:
+            output = self.session.run([OUTPUT], {"log_mel": batch, "lengths": lengths})[0]
+        except Exception as error:
+            raise ModelError(
+                f"the speech encoder failed on a batch of {len(windows)} clips: {error}"
+            ) from error
+        own = -(-lengths // self.stride)
+        expected = (len(windows), int(own.max()), len(self.pieces) + 1)
+        if output.shape != expected:
+            raise CheckpointError(
+                f"the speech encoder gave frames of shape {list(output.shape)} where its list of "
+                f"pieces makes {list(expected)}; network and list are not of one training"
+            )
+        return [row[:length] for row, length in zip(output, own, strict=True)]
+
+
+def _frames(network: _Network, clips: Sequence[Audio]) -> Iterator[tuple[int, NDArray[np.float32]]]:
+    """Give the number of each clip with its frames, [S, V + 1], the longest clips first."""
+    windows = [windows_of(_checked(clip).samples) for clip in clips]
+    for batch in _batches([sum(_mel_frames(len(one)) for one in own) for own in windows]):
+        check_cancelled()
+        if len(batch) > 1:
+            yield from zip(
+                batch, network.run([_features(windows[i][0]) for i in batch]), strict=True
+            )
+            continue
+        parts = []
+        for window in windows[batch[0]]:
+            check_cancelled()
+            parts += network.run([_features(window)])
+        yield batch[0], parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+def _checked(clip: Audio) -> Audio:
+    if clip.sample_rate != SAMPLE_RATE_HZ:
+        raise AudioError(
+            f"the speech encoder takes sound at {SAMPLE_RATE_HZ} Hz, not {clip.sample_rate} Hz; "
+            "read it with read_audio, or convert it with resample"
+        )
+    if not len(clip.samples) or not np.isfinite(clip.samples).all():
+        raise AudioError("the clip is empty or holds samples that are not finite")
+    return clip
+
+
+def _features(samples: Samples) -> NDArray[np.float32]:
+    """Give the log-mel frames [80, T] of a window, T even and at least 10."""
+    whole = _mel_frames(len(samples)) * HOP_SAMPLES
+    return log_mel(np.pad(samples, (0, whole - len(samples))))
+
+
+def _mel_frames(samples: int) -> int:
+    """Give the mel frames of a window, padding counted."""
+    whole = max(LEAST_SAMPLES, -(-samples // FRAME_SAMPLES) * FRAME_SAMPLES)
+    return whole // HOP_SAMPLES
+
+
+def _batches(lengths: Sequence[int]) -> Iterator[list[int]]:
+    """Give the numbers of the clips, longest first, in batches of bounded size."""
+    order = sorted(range(len(lengths)), key=lambda i: -lengths[i])
+    at = 0
+    while at < len(order):
+        size = max(1, MAX_BATCH_FRAMES // lengths[order[at]])
+        yield order[at : at + size]
+        at += size
+
+
+def _load(folder: Path, threads: int) -> _Network:
+    """Read the network, its list of pieces and, where it is listed, its word model."""
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise MissingExtraError("local", "the speech encoder") from error
+    pieces, stride = _read_pieces(folder / PIECES)
+    words = WordBigrams.load(folder / WORDS) if (folder / WORDS).is_file() else None
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    # As for MiniLM: no memory kept for the longest clip, no threads that spin.
+    options.enable_cpu_mem_arena = False
+    options.enable_mem_pattern = False
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    try:
+        session = onnxruntime.InferenceSession(
+            str(folder / NETWORK), options, providers=["CPUExecutionProvider"]
+        )
+    except Exception as error:
+        raise CheckpointError(
+            f"the speech encoder cannot be loaded from {folder / NETWORK}: {error}; "
+            "reinstall the extra 'local'"
+        ) from error
+    inputs = {entry.name for entry in session.get_inputs()}
+    outputs = {entry.name for entry in session.get_outputs()}
+    if inputs != INPUTS or OUTPUT not in outputs:
+        raise CheckpointError(
+            f"{folder / NETWORK} takes {sorted(inputs)} and gives {sorted(outputs)}, but a speech "
+            f"encoder takes {sorted(INPUTS)} and gives ['{OUTPUT}']"
+        )
+    return _Network(session, pieces, stride, words)
+
+
+def _read_pieces(path: Path) -> tuple[tuple[str, ...], int]:
+    """Give the pieces and the mel frames of a frame."""
+    try:
+        listed = json.loads(path.read_text(encoding="utf-8"))
+        pieces, stride = tuple(listed["pieces"]), int(listed["stride"])
+        blank = int(listed["blank"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(
+            f"{path} is not the speech encoder's list of pieces: {error!r}; expected is a JSON "
+            "object with 'pieces', 'blank' and 'stride'"
+        ) from error
+    if not pieces or not all(isinstance(piece, str) for piece in pieces):
+        raise CheckpointError(f"'pieces' of {path} is not a list of texts")
+    if blank != len(pieces) or stride < 1:
+        raise CheckpointError(
+            f"{path}: the blank is the number after the last piece, {len(pieces)}, not {blank}, "
+            f"and the stride at least 1, not {stride}"
+        )
+    return pieces, stride

@@ -1,0 +1,152 @@
+"""The reading of CTC frames: against all paths on small cases, and for its time on a large one."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import time
+
+import numpy as np
+import pytest
+
+from voicerag_core.local import ctc
+from voicerag_core.local.ctc import Hypothesis, beam_search, greedy, spelled
+from voicerag_core.local.ngram import WordBigrams
+
+PIECES = ["▁a", "b", "▁c"]
+
+
+def frames_of(*rows: list[float]) -> np.ndarray:
+    """Make log-probabilities [S, V + 1] of probabilities."""
+    table = np.array(rows, np.float64)
+    return np.log(table / table.sum(axis=1, keepdims=True) + 1e-30).astype(np.float32)
+
+
+def random_frames(seed: int, length: int, pieces: int = len(PIECES)) -> np.ndarray:
+    logits = 2.0 * np.random.default_rng(seed).standard_normal((length, pieces + 1))
+    return (logits - np.logaddexp.reduce(logits, axis=1, keepdims=True)).astype(np.float32)
+
+
+def every_text(log_probs: np.ndarray, pieces: list[str]) -> dict[str, float]:
+    """Give the natural-log probability of every text, summed over all of its paths."""
+    found: dict[str, float] = {}
+    for path in itertools.product(range(len(pieces) + 1), repeat=len(log_probs)):
+        symbols = [symbol for symbol, _ in itertools.groupby(path) if symbol != len(pieces)]
+        text = spelled(pieces[symbol] for symbol in symbols)
+        score = float(log_probs[np.arange(len(path)), path].sum())
+        found[text] = float(np.logaddexp(found.get(text, -math.inf), score))
+    return found
+
+
+def test_the_best_path_loses_repeats_and_blanks() -> None:
+    a, b, c, blank = np.eye(4).tolist()
+    best = greedy(frames_of(blank, a, a, blank, a, b, b, blank, c, blank), PIECES)
+    assert best.text == "a ab c"
+    assert best.piece_log_prob == pytest.approx(0, abs=1e-6)
+    assert best.log_prob == pytest.approx(0, abs=1e-5)
+
+
+def test_the_judgement_is_the_mean_over_the_peaks_of_the_pieces() -> None:
+    best = greedy(
+        frames_of([0.6, 0, 0, 0.4], [0.9, 0, 0, 0.1], [0, 0, 0, 1], [0, 0.5, 0.1, 0.4]), PIECES
+    )
+    assert best.text == "ab"
+    assert best.piece_log_prob == pytest.approx((math.log(0.9) + math.log(0.5)) / 2, abs=1e-5)
+
+
+def test_silence_has_no_words() -> None:
+    silent = frames_of(*[[0, 0, 0, 1]] * 5)
+    assert greedy(silent, PIECES) == Hypothesis("", pytest.approx(0), -math.inf)
+    assert [one.text for one in beam_search(silent, PIECES, most=3)] == [""]
+    nothing = np.zeros((0, 4), np.float32)
+    assert greedy(nothing, PIECES).text == ""
+    assert [one.text for one in beam_search(nothing, PIECES)] == [""]
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_wide_search_finds_the_likeliest_texts(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ctc, "LEAST_PROBABILITY", 1e-12)
+    log_probs = random_frames(seed, 6)
+    right = every_text(log_probs, PIECES)
+    found = beam_search(log_probs, PIECES, beams=2000, most=10)
+    assert {one.text: one.log_prob for one in found} == pytest.approx(
+        {text: right[text] for text in sorted(right, key=lambda t: -right[t])[:10]}, abs=1e-4
+    )
+    assert [one.log_prob for one in found] == sorted([one.log_prob for one in found], reverse=True)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_narrow_search_is_no_worse_than_the_best_path(seed: int) -> None:
+    log_probs = random_frames(seed, 7)
+    right = every_text(log_probs, PIECES)
+    best = beam_search(log_probs, PIECES, beams=4)[0].text
+    assert right[best] >= right[greedy(log_probs, PIECES).text] - 1e-5
+
+
+def test_many_paths_outweigh_the_best_one() -> None:
+    # Graves' example: the likeliest path is silence, the likeliest text is not.
+    log_probs = frames_of([0.4, 0, 0, 0.6], [0.4, 0, 0, 0.6])
+    assert greedy(log_probs, PIECES).text == ""
+    assert beam_search(log_probs, PIECES)[0].text == "a"
+
+
+def test_a_word_model_decides_between_words_that_sound_alike() -> None:
+    pieces = ["▁the", "▁river", "▁reever", "▁rises"]
+    words = WordBigrams.from_sentences(["the river rises"] * 5 + ["a reever"] * 2)
+    the, river_or_reever, rises = [1, 0, 0, 0, 0.0], [0, 0.4, 0.5, 0, 0.1], [0, 0, 0, 1, 0.0]
+    log_probs = frames_of(the, river_or_reever, rises)
+    assert beam_search(log_probs, pieces)[0].text == "the reever rises"
+    found = beam_search(log_probs, pieces, words=words, most=2)
+    assert [one.text for one in found] == ["the river rises", "the reever rises"]
+    # The last word counts too, and so does how the sentence ends.
+    assert beam_search(log_probs[:2], pieces, words=words)[0].text == "the river"
+
+
+def test_a_word_is_weighed_as_a_whole_however_it_is_spelled() -> None:
+    pieces = ["▁", "a", "b", "▁ab"]
+    words = WordBigrams.from_sentences(["ab", "ab", "ba"], least_word=1, least_pair=1)
+    whole = frames_of([0, 0, 0, 1, 0])
+    spelled_out = frames_of([1, 0, 0, 0, 0], [0, 1, 0, 0, 0], [0, 0, 1, 0, 0])
+    one = beam_search(whole, pieces, words=words)[0]
+    other = beam_search(spelled_out, pieces, words=words)[0]
+    assert one.text == other.text == "ab"
+    assert one.log_prob == pytest.approx(other.log_prob, abs=1e-4)
+    first = words.log_prob(0, words.number("ab")) + words.log_prob(words.number("ab"), 1)
+    assert one.log_prob == pytest.approx(ctc.WORD_BONUS + ctc.WORD_MODEL_WEIGHT * first, abs=1e-3)
+
+
+def speech_like(seconds: float, pieces: int) -> np.ndarray:
+    """Make frames as a trained network gives: mostly blank, peaks that are now and then unsure."""
+    draw = np.random.default_rng(5)
+    length = round(50 * seconds)
+    logits = draw.standard_normal((length, pieces + 1))
+    logits[:, pieces] += 12
+    for frame in range(3, length, 6):
+        logits[frame, draw.integers(pieces)] += 17
+        if draw.random() < 0.5:
+            logits[frame, draw.integers(pieces, size=4)] += 15
+    return (logits - np.logaddexp.reduce(logits, axis=1, keepdims=True)).astype(np.float32)
+
+
+def test_five_seconds_are_read_in_a_moment() -> None:
+    log_probs = speech_like(5.0, 1500)
+    pieces = [f"▁{i}" if i % 2 else str(i) for i in range(1500)]
+    lines = [f"{i} {i + 1} {i + 3}" for i in range(1500)]
+    words = WordBigrams.from_sentences(lines, least_word=1, least_pair=1)
+    spent = []
+    for _ in range(7):
+        start = time.perf_counter()
+        found = beam_search(log_probs, pieces, words=words, most=4)
+        spent.append(time.perf_counter() - start)
+    assert len({one.text for one in found}) == 4
+    assert min(spent) < 0.06, "about 10 ms on a quiet core"
+
+
+def test_a_flat_network_takes_no_more_than_its_share() -> None:
+    log_probs = random_frames(1, 250, 1500)
+    pieces = [f"▁{i}" for i in range(1500)]
+    start = time.perf_counter()
+    beam_search(log_probs, pieces, most=4)
+    assert time.perf_counter() - start < 1.0
