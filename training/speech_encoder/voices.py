@@ -1,0 +1,303 @@
+"""The voices a speech encoder is trained on, and those kept back to score it.
+
+Say one sentence in every voice and print how fast each is::
+
+    python training/speech_encoder/voices.py --root FOLDER
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from engines import ENGINES, Engine, Library
+
+from voicerag_core.errors import ConfigError, GenerationError
+
+__all__ = [
+    "HELD_OUT_SPEAKERS",
+    "SAMPLE_RATE_HZ",
+    "Speaker",
+    "Voice",
+    "held_out_voices",
+    "training_voices",
+]
+
+SAMPLE_RATE_HZ = 16_000
+EDGE_SECONDS = 0.05
+"""Silence left on each side of an utterance."""
+FRAME_SECONDS = 0.01
+SILENCE_RATIO = 0.02
+"""A frame is silent below this share (-34 dB) of the loudest frame's root mean square."""
+
+HELD_OUT_SPEAKERS = {
+    "joe": "Piper: the one neural voice at hand, heard at test time only",
+    "rms": "a man read the CMU ARCTIC sentences; kept back from flite's statistical voices",
+    "clb": "a woman read the CMU ARCTIC sentences; kept back from RHVoice's statistical voices",
+}
+"""Speakers that no training voice of any engine may have, with the reason: the figures that
+decide about an encoder are taken on voices it has never heard."""
+
+
+@dataclass(frozen=True)
+class Voice:
+    """One way of speaking.
+
+    Args:
+        engine: Key of `engines.ENGINES`.
+        name: The engine's own name of the voice.
+        speaker: Who was recorded; voices of one speaker in two engines share it. For espeak-ng,
+            which has no recordings, the accent.
+        accent: Region of the pronunciation.
+        licence: Of the voice data.
+        formants: Factor on the resonances of the vocal tract, pitch and speed unchanged.
+        weight: Share of utterances relative to other voices; all voices of one engine and speaker
+            together have 1, all accents of espeak-ng together `ESPEAK_WEIGHT`.
+    """
+
+    engine: str
+    name: str
+    speaker: str
+    accent: str
+    licence: str
+    formants: float = 1.0
+    weight: float = 1.0
+
+    def __str__(self) -> str:
+        """Name the voice in tables: engine/name, and the factor where it is not 1."""
+        warp = "" if self.formants == 1 else f"*{self.formants:g}"
+        return f"{self.engine}/{self.name}{warp}"
+
+
+_ESPEAK_ACCENTS = {
+    "en": "British",
+    "en-us": "American",
+    "en-gb-x-rp": "received pronunciation",
+    "en-gb-scotland": "Scottish",
+    "en-gb-x-gbclan": "Lancastrian",
+    "en-gb-x-gbcwmd": "West Midlands",
+    "en-029": "Caribbean",
+    "en-us-nyc": "New York",
+}
+_ESPEAK_TIMBRES = ("", "f1", "f2", "f3", "f4", "f5", "m1", "m2", "m3", "m4", "m5", "m6", "m7")
+
+_GPL = "GPL-3.0-or-later"
+_CMU = "BSD-like (CMU)"
+_LGPL = "LGPL-2.1-or-later"
+_RECORDED = (
+    Voice("flite", "slt", "slt", "American", _CMU),
+    Voice("flite", "awb", "awb", "Scottish", _CMU),
+    Voice("flite", "kal16", "kal", "American", _CMU),
+    Voice("flite", "rms", "rms", "American", _CMU),
+    Voice("rhvoice", "alan", "awb", "Scottish", _LGPL),
+    Voice("rhvoice", "bdl", "bdl", "American", _LGPL),
+    Voice("rhvoice", "slt", "slt", "American", _LGPL),
+    Voice("rhvoice", "clb", "clb", "American", _LGPL),
+    Voice("pico", "en-GB", "kh0", "British", "Apache-2.0"),
+    Voice("pico", "en-US", "lh0", "American", "Apache-2.0"),
+)
+
+
+FORMANTS = (0.85, 0.92, 1.0, 1.08, 1.17)
+"""Vocal tracts from 17 % longer to 15 % shorter stand in for the speakers that are not there."""
+ESPEAK_WEIGHT = 3.0
+"""Of 11 with the eight recorded voices: many timbres, but one synthesiser."""
+
+
+def _espeak_voices() -> list[Voice]:
+    weight = ESPEAK_WEIGHT / (len(_ESPEAK_ACCENTS) * len(_ESPEAK_TIMBRES))
+    return [
+        Voice(
+            engine="espeak",
+            name=language + (f"+{timbre}" if timbre else ""),
+            speaker=accent,
+            accent=accent,
+            licence=_GPL,
+            weight=weight,
+        )
+        for language, accent in _ESPEAK_ACCENTS.items()
+        for timbre in _ESPEAK_TIMBRES
+    ]
+
+
+def _warped(voices: Iterable[Voice]) -> list[Voice]:
+    return [
+        replace(voice, formants=factor, weight=voice.weight / len(FORMANTS))
+        for voice in voices
+        for factor in FORMANTS
+    ]
+
+
+def _installed(voice: Voice, library: Library) -> bool:
+    if voice.engine == "espeak":
+        return library.find("libespeak-ng.so.1") is not None
+    if voice.engine == "flite":
+        return library.find(f"libflite_cmu_us_{voice.name}.so.1") is not None
+    if voice.engine == "rhvoice":
+        return (library.data("RHVoice", "/usr/share/RHVoice") / "voices" / voice.name).is_dir()
+    return (library.data("pico", "/usr/share/pico/lang") / f"{voice.name}_ta.bin").is_file()
+
+
+def training_voices(root: Path | None = None) -> list[Voice]:
+    """The voices to train on that are installed, held-out speakers left out.
+
+    Args:
+        root: Folder written by carry_voices.py; None: what the system has.
+    """
+    library = Library(root)
+    voices = [
+        voice
+        for voice in (*_espeak_voices(), *_warped(_RECORDED))
+        if voice.speaker not in HELD_OUT_SPEAKERS and _installed(voice, library)
+    ]
+    assert not {voice.speaker for voice in voices} & HELD_OUT_SPEAKERS.keys()
+    return voices
+
+
+def held_out_voices(root: Path | None = None) -> list[Voice]:
+    """The voices of the held-out speakers that are installed; Piper's is the core's own.
+
+    Args:
+        root: Folder written by carry_voices.py; None: what the system has.
+    """
+    library = Library(root)
+    return [v for v in _RECORDED if v.speaker in HELD_OUT_SPEAKERS and _installed(v, library)]
+
+
+@cache
+def _engine(name: str, root: Path | None) -> Engine:
+    return ENGINES[name](Library(root))
+
+
+class Speaker:
+    """One voice, ready to speak; any number may live in one process.
+
+    Args:
+        voice: From `training_voices` or `held_out_voices`.
+        root: Folder written by carry_voices.py; None: the system's engines. One folder a
+            process: the C libraries are loaded once.
+
+    Raises:
+        ConfigError: The engine is unknown or not installed.
+    """
+
+    def __init__(self, voice: Voice, root: Path | None = None) -> None:
+        if voice.engine not in ENGINES:
+            raise ConfigError(f"no engine {voice.engine!r}: one of {', '.join(ENGINES)}")
+        self.voice = voice
+        self._engine = _engine(voice.engine, root.resolve() if root else None)
+
+    def speak(self, text: str, *, rate: float = 1.0, pitch: float = 1.0) -> npt.NDArray[np.float32]:
+        """Say a text.
+
+        Args:
+            text: Plain English text.
+            rate: Speed as a factor of the voice's own, 0.5 to 2.
+            pitch: Fundamental frequency as a factor of the voice's own, 0.5 to 2.
+
+        Returns:
+            Shape (n,), float32, 16,000 Hz, largest magnitude 1 or less, with about 0.05 s of
+            silence at each end.
+
+        Raises:
+            GenerationError: Nothing was said.
+        """
+        if not any(character.isalnum() for character in text):
+            raise GenerationError(f"{self.voice} said nothing for {text!r}: give it words")
+        warp = Fraction(self.voice.formants).limit_denominator(20)
+        sound = self._engine.speak(self.voice.name, text, rate / float(warp), pitch / float(warp))
+        # Played faster by the warp, the sound gets back its speed and pitch; only the resonances
+        # are moved.
+        samples = resample(
+            np.divide(sound.samples, 32_768, dtype=np.float32), sound.rate_hz * warp, SAMPLE_RATE_HZ
+        )
+        samples = trim(samples)
+        peak = float(np.abs(samples).max(initial=0.0))
+        if peak == 0.0:
+            raise GenerationError(f"{self.voice} said nothing for {text!r}: leave the text out")
+        return samples if peak <= 1 else samples / np.float32(peak)
+
+
+def resample(
+    samples: npt.NDArray[np.float32], from_hz: int | Fraction, to_hz: int
+) -> npt.NDArray[np.float32]:
+    """Change the sampling rate by cutting the spectrum.
+
+    Args:
+        samples: Shape (n,).
+        from_hz: Their rate.
+        to_hz: The rate wanted.
+    """
+    ratio = Fraction(to_hz) / Fraction(from_hz)
+    if ratio == 1 or not len(samples):
+        return samples
+    block = ratio.denominator
+    blocks = -(-len(samples) // block) + 1
+    # A last block of silence keeps the end from wrapping round to the start.
+    spectrum = np.fft.rfft(samples, blocks * block)
+    length = blocks * ratio.numerator
+    bins = min(len(spectrum), length // 2 + 1)
+    out = np.fft.irfft(spectrum[:bins], length) * float(ratio)
+    return out[: round(len(samples) * ratio)].astype(np.float32)
+
+
+def trim(samples: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Cut silence at both ends down to `EDGE_SECONDS`.
+
+    Args:
+        samples: Shape (n,), 16,000 Hz.
+    """
+    frame = round(FRAME_SECONDS * SAMPLE_RATE_HZ)
+    count = len(samples) // frame
+    if not count:
+        return samples
+    level = np.sqrt(np.mean(samples[: count * frame].reshape(count, frame) ** 2, axis=1))
+    (loud,) = np.nonzero(level > SILENCE_RATIO * level.max())
+    if not len(loud):
+        return samples[:0]
+    edge = round(EDGE_SECONDS * SAMPLE_RATE_HZ)
+    first = max(int(loud[0]) * frame - edge, 0)
+    return samples[first : (int(loud[-1]) + 1) * frame + edge]
+
+
+SENTENCE = "How many points did the defense surrender in the final game of the season?"
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Say one sentence in every voice; print speed and which libraries were used."""
+    parser = argparse.ArgumentParser(description="Say one sentence in every voice.")
+    parser.add_argument("--root", type=Path, help="folder written by carry_voices.py")
+    parser.add_argument("--repeat", type=int, default=3, help="utterances a voice")
+    options = parser.parse_args(arguments)
+    voices = training_voices(options.root) + held_out_voices(options.root)
+    write = sys.stdout.write
+    write("| voice | speech s | ms an utterance | utterances/s | times real time |\n")
+    write("|---|---|---|---|---|\n")
+    for voice in voices:
+        speaker = Speaker(voice, options.root)
+        seconds = len(speaker.speak(SENTENCE)) / SAMPLE_RATE_HZ
+        start = time.perf_counter()
+        for _ in range(options.repeat):
+            speaker.speak(SENTENCE)
+        took = (time.perf_counter() - start) / options.repeat
+        write(
+            f"| {voice} | {seconds:.2f} | {1000 * took:.1f} | {1 / took:.0f} "
+            f"| {seconds / took:.0f} |\n"
+        )
+    used = {line.split()[-1] for line in Path("/proc/self/maps").read_text().splitlines()}
+    names = ("espeak", "flite", "RHVoice", "pico", "sonic", "asound", "pcaudio")
+    write("\nlibraries and data mapped:\n")
+    for path in sorted(p for p in used if any(name in p for name in names)):
+        write(f"{path}\n")
+
+
+if __name__ == "__main__":
+    main()
