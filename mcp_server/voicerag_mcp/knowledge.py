@@ -163,7 +163,7 @@ class Knowledge:
                 LazyStore(opened),
                 engine.model if speak else engine.text_model,
                 engine.transcriber,
-                strategy=settings.strategy or "asr",
+                strategy=settings.question_strategy,
                 limit=settings.limit,
                 sentence_vectors=settings.sentence_vectors,
                 max_question_seconds=settings.max_question_seconds,

@@ -360,7 +360,7 @@ def _status(service: Service, tenant: str, *, writes: bool) -> StatusResult:
         database=database,
         collection=knowledge.settings.collection,
         passages=passages,
-        strategy=knowledge.settings.strategy or "asr",
+        strategy=knowledge.settings.question_strategy,
         speaks=knowledge.engine.speaker is not None,
         read_only=knowledge.read_only,
         may_write=writes,

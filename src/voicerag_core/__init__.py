@@ -27,7 +27,14 @@ from voicerag_core.errors import (
     StoreUnavailableError,
     VoiceRAGError,
 )
-from voicerag_core.ports import DocumentStore, Embedder, PassageStore, Transcriber, VoiceModel
+from voicerag_core.ports import (
+    DocumentStore,
+    Embedder,
+    PassageStore,
+    SelfAssessingEmbedder,
+    Transcriber,
+    VoiceModel,
+)
 from voicerag_core.rag import IndexProgress, VoiceRAG
 from voicerag_core.retrieval import STRATEGIES, Strategy, maximal_marginal_relevance
 from voicerag_core.types import (
@@ -96,6 +103,7 @@ __all__ = [
     "Retrieved",
     "Sampling",
     "SchemaError",
+    "SelfAssessingEmbedder",
     "Settings",
     "StoreError",
     "StoreUnavailableError",

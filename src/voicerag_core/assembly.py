@@ -151,7 +151,7 @@ class OpenedVoiceRAG(VoiceRAG):
 
         Args:
             models: The models, not the store alone.
-            hearing: The transcriber too.
+            hearing: What the strategy needs for spoken questions too.
             speech: The answering voice too.
 
         Raises:
@@ -159,7 +159,7 @@ class OpenedVoiceRAG(VoiceRAG):
         """
         unwanted = set() if models else {"embedder"}
         if not models or not hearing:
-            unwanted.add("transcriber")
+            unwanted |= {"transcriber", "speech encoder"}
         if not models or not speech:
             unwanted.add("speaker")
         loads = [load for part, load in self._loads.items() if part not in unwanted]
@@ -187,17 +187,21 @@ def open_voicerag(
     """
     chosen = load_settings() if settings is None else settings
     from voicerag_core.local.chat import ChatReader
+    from voicerag_core.local.embedder import LocalEmbedder
     from voicerag_core.local.minilm import MiniLMEmbedder
     from voicerag_core.local.model import LocalVoiceModel
     from voicerag_core.local.reader import Reader
     from voicerag_core.local.speaker import PiperSpeaker
+    from voicerag_core.local.speech_encoder import SpeechEncoder
     from voicerag_core.local.whisper import WhisperTranscriber
 
-    weights = chosen.data_dir / "weights"
+    weights, strategy = chosen.data_dir / "weights", chosen.question_strategy
     with ExitStack() as stack:
         transcriber = WhisperTranscriber(threads=chosen.threads, data_dir=weights)
         stack.callback(transcriber.close)
-        embedder = MiniLMEmbedder(transcriber, threads=chosen.threads)
+        encoder = SpeechEncoder(threads=chosen.threads, data_dir=weights)
+        stack.callback(encoder.close)
+        embedder = LocalEmbedder(MiniLMEmbedder(threads=chosen.threads), encoder)
         speaker = stack.enter_context(PiperSpeaker(data_dir=weights)) if chosen.speak else None
         reader = Reader(embedder) if chat is None else ChatReader(chat)
         model = LocalVoiceModel(reader, speaker, transcriber)
@@ -210,7 +214,7 @@ def open_voicerag(
             store,
             model,
             transcriber,
-            strategy=chosen.strategy or "asr",
+            strategy=strategy,
             limit=chosen.limit,
             sentence_vectors=chosen.sentence_vectors,
             max_question_seconds=chosen.max_question_seconds,
@@ -220,6 +224,7 @@ def open_voicerag(
         rag._loads = {
             "store": store.warm,
             "embedder": embedder.warm,
+            **({} if strategy == "asr" else {"speech encoder": embedder.warm_speech}),
             "transcriber": transcriber.load,
             **({} if speaker is None else {"speaker": speaker.warm}),
         }

@@ -25,7 +25,14 @@ from voicerag_core.types import (
     Turn,
 )
 
-__all__ = ["DocumentStore", "Embedder", "PassageStore", "Transcriber", "VoiceModel"]
+__all__ = [
+    "DocumentStore",
+    "Embedder",
+    "PassageStore",
+    "SelfAssessingEmbedder",
+    "Transcriber",
+    "VoiceModel",
+]
 
 
 class Embedder(Protocol):
@@ -65,6 +72,19 @@ class Embedder(Protocol):
         Raises:
             AudioError: A clip is not at 16 kHz, or holds no speech.
             ModelError: The model cannot be loaded or failed.
+        """
+        ...
+
+
+@runtime_checkable
+class SelfAssessingEmbedder(Protocol):
+    """What an `Embedder` has besides when it can say how sure it is of what it heard."""
+
+    def embed_speech_scored(self, clips: Sequence[Audio]) -> tuple[Embeddings, NDArray[np.float32]]:
+        """Embed N clips as `Embedder.embed_speech` does, and give a confidence for each.
+
+        Returns:
+            Vectors [N, D], and confidences [N], 0..1; 1 is sure.
         """
         ...
 

@@ -11,21 +11,31 @@ from typing import Literal, TypeAlias
 import numpy as np
 
 from voicerag_core.cancellation import check_cancelled
-from voicerag_core.errors import ConfigError, StoreError
+from voicerag_core.errors import AudioError, ConfigError, StoreError
 from voicerag_core.filters import Filter
-from voicerag_core.ports import Embedder, PassageStore, Transcriber
+from voicerag_core.ports import Embedder, PassageStore, SelfAssessingEmbedder, Transcriber
 from voicerag_core.types import Audio, Embedding, Hit, Question, Retrieved
 
 __all__ = ["STRATEGIES", "Search", "Strategy", "maximal_marginal_relevance"]
 
-Strategy: TypeAlias = Literal["e2e", "asr", "hybrid"]
+Strategy: TypeAlias = Literal["e2e", "asr", "hybrid", "adaptive"]
 """``e2e``: the speech vector finds the passages, nothing is transcribed. ``asr``: the transcript
-is embedded as text. ``hybrid``: the question's vector and its words, fused into one ranking."""
+is embedded as text. ``hybrid``: the vector of speech and transcript, and the words, fused into one
+ranking. ``adaptive``: as ``e2e``, and where that is unsure as ``hybrid``."""
 
-STRATEGIES: tuple[Strategy, ...] = ("e2e", "asr", "hybrid")
+STRATEGIES: tuple[Strategy, ...] = ("e2e", "asr", "hybrid", "adaptive")
 
 MMR_CANDIDATES = 4
 """Candidates fetched for each hit asked, before the re-ranking for variety."""
+
+SPEECH_SHARE = 0.5
+"""Part of the speech vector in the vector that ``hybrid`` searches by; the rest is the
+transcript's."""
+
+SURE_CONFIDENCE = 0.6
+SURE_GAP = 0.02
+"""Least confidence of the embedder, and least lead in cosine similarity of the best passage over
+the next, at which ``adaptive`` does without a transcript. Chosen by benchmarks/adaptive.py."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +45,7 @@ class Search:
     Args:
         embedder: Makes the question's vector.
         store: Is searched.
-        transcriber: Needed by ``asr`` and, for spoken questions, by ``hybrid``.
+        transcriber: Needed for spoken questions by every strategy but ``e2e``.
         strategy: How a spoken question becomes a search; typed ones are embedded as text, and
             with ``hybrid`` also searched by their words.
         limit: Most hits, at least 1.
@@ -56,60 +66,106 @@ class Search:
 
     def run(self, question: Question | Embedding) -> Retrieved:
         """Find the passages for a question, or for a vector that the caller has already."""
-        transcript: str | None = None
-        words: str | None = None
         if isinstance(question, Audio):
-            transcript, embedding = self._hear(question)
-            words = transcript
-        elif isinstance(question, str):
-            words = question
+            return self._by_sound(question)
+        if isinstance(question, str):
             with self._timed("embed"):
                 embedding = self.embedder.embed_texts([question])[0]
-        else:
-            embedding = question
+            words = question if self.strategy == "hybrid" else None
+            return self._found(embedding, words=words)
+        return self._found(question)
+
+    def _by_sound(self, audio: Audio) -> Retrieved:
+        self._check_parts()
+        if self.strategy == "e2e":
+            with self._timed("embed"):
+                embedding = self.embedder.embed_speech([audio])[0]
+            return self._found(embedding)
+        if self.strategy == "adaptive":
+            return self._adaptive(audio)
+        transcript = self._transcript(audio)
+        if self.strategy == "hybrid" and not self.embedder.transcribes:
+            return self._fused(transcript, self._speech_vector(audio)[0])
+        with self._timed("embed"):
+            embedding = self.embedder.embed_texts([transcript])[0]
+        words = transcript if self.strategy == "hybrid" else None
+        return self._found(embedding, words=words, transcript=transcript)
+
+    def _adaptive(self, audio: Audio) -> Retrieved:
+        """Search by the speech vector, and ask the transcriber too where that is not sure."""
+        embedding, confidence = self._speech_vector(audio)
+        if embedding is not None and confidence >= SURE_CONFIDENCE:
+            with self._timed("search"):
+                candidates = self._candidates(embedding, None, least=2)
+            if _lead(candidates) >= SURE_GAP:
+                hits = self._varied(embedding, candidates)
+                return Retrieved(hits, None, embedding, dict(self._timings))
+        return self._fused(self._transcript(audio), embedding)
+
+    def _fused(self, transcript: str, speech: Embedding | None) -> Retrieved:
+        """Search by the words and by one vector, that of the transcript and the speech."""
+        with self._timed("embed"):
+            embedding = self.embedder.embed_texts([transcript])[0]
+        if speech is not None:
+            mixed = SPEECH_SHARE * speech + (1 - SPEECH_SHARE) * embedding
+            embedding = (mixed / max(float(np.linalg.norm(mixed)), 1e-12)).astype(np.float32)
+        return self._found(embedding, words=transcript, transcript=transcript)
+
+    def _found(
+        self, embedding: Embedding, *, words: str | None = None, transcript: str | None = None
+    ) -> Retrieved:
         with self._timed("search"):
-            hits = self._hits(embedding, words if self.strategy == "hybrid" else None)
+            hits = self._varied(embedding, self._candidates(embedding, words))
         return Retrieved(hits, transcript, embedding, dict(self._timings))
 
-    def _hear(self, audio: Audio) -> tuple[str | None, Embedding]:
-        """Give a spoken question's vector, and its transcript where the strategy needs one."""
-        transcript: str | None = None
-        if self.strategy in ("asr", "hybrid"):
-            if self.transcriber is None:
-                raise ConfigError(
-                    f"strategy {self.strategy!r} turns a spoken question into words, and this "
-                    "VoiceRAG has no transcriber; give it one or use strategy 'e2e'"
-                )
-            with self._timed("transcribe"):
-                transcript = self.transcriber.transcribe(audio)
-        with self._timed("embed"):
-            if transcript is not None and (self.strategy == "asr" or self.embedder.transcribes):
-                return transcript, self.embedder.embed_texts([transcript])[0]
-            if self.embedder.transcribes:
-                raise ConfigError(
-                    f"strategy 'e2e' finds passages without a transcript, and the embedder "
-                    f"{self.embedder.model_id!r} makes one; use strategy 'asr' or an embedder "
-                    "with a speech encoder"
-                )
-            return transcript, self.embedder.embed_speech([audio])[0]
-
-    def _hits(self, embedding: Embedding, words: str | None) -> tuple[Hit, ...]:
-        if self.diversity == 0:
-            return self.store.search(
-                embedding,
-                text=words,
-                limit=self.limit,
-                where=self.where,
-                min_score=self.min_score,
+    def _check_parts(self) -> None:
+        """Refuse a strategy that the parts cannot carry out for a spoken question."""
+        if self.strategy != "e2e" and self.transcriber is None:
+            raise ConfigError(
+                f"strategy {self.strategy!r} turns a spoken question into words, and this "
+                "VoiceRAG has no transcriber; give it one or use strategy 'e2e'"
             )
-        candidates = self.store.search(
+        if self.strategy in ("e2e", "adaptive") and self.embedder.transcribes:
+            raise ConfigError(
+                f"strategy {self.strategy!r} finds passages without a transcript, and the embedder "
+                f"{self.embedder.model_id!r} makes one; use strategy 'asr' or an embedder "
+                "with a speech encoder"
+            )
+
+    def _transcript(self, audio: Audio) -> str:
+        assert self.transcriber is not None
+        with self._timed("transcribe"):
+            return self.transcriber.transcribe(audio)
+
+    def _speech_vector(self, audio: Audio) -> tuple[Embedding | None, float]:
+        """Give the speech vector and its confidence, or None where the embedder heard nothing."""
+        with self._timed("embed"):
+            embedder: object = self.embedder
+            try:
+                if isinstance(embedder, SelfAssessingEmbedder):
+                    rows, confidences = embedder.embed_speech_scored([audio])
+                    return rows[0], float(confidences[0])
+                return self.embedder.embed_speech([audio])[0], 1.0
+            except AudioError:
+                return None, 0.0
+
+    def _candidates(
+        self, embedding: Embedding, words: str | None, *, least: int = 1
+    ) -> tuple[Hit, ...]:
+        """Give what the store finds: all that is asked, and more where it is picked from."""
+        varied = self.diversity > 0
+        return self.store.search(
             embedding,
             text=words,
-            limit=self.limit * MMR_CANDIDATES,
+            limit=self.limit * MMR_CANDIDATES if varied else max(self.limit, least),
             where=self.where,
             min_score=self.min_score,
-            with_vectors=True,
+            with_vectors=varied,
         )
+
+    def _varied(self, embedding: Embedding, candidates: tuple[Hit, ...]) -> tuple[Hit, ...]:
+        if self.diversity == 0:
+            return candidates[: self.limit]
         return maximal_marginal_relevance(
             embedding, candidates, limit=self.limit, diversity=self.diversity
         )
@@ -119,7 +175,15 @@ class Search:
         check_cancelled()
         start = time.perf_counter()
         yield
-        self._timings[stage] = time.perf_counter() - start
+        spent = time.perf_counter() - start
+        self._timings[stage] = self._timings.get(stage, 0.0) + spent
+
+
+def _lead(hits: Sequence[Hit]) -> float:
+    """Say by how much the best passage leads; without a second one by all of its score."""
+    if not hits:
+        return 0.0
+    return hits[0].score - (hits[1].score if len(hits) > 1 else 0.0)
 
 
 def maximal_marginal_relevance(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 import platformdirs
 from pydantic import Field, SecretStr, ValidationError
@@ -14,6 +14,9 @@ from voicerag_core.chunking import CHUNK_OVERLAP, CHUNK_SIZE
 from voicerag_core.errors import ConfigError
 
 __all__ = ["Settings", "load_settings"]
+
+LOCAL_STRATEGY: Final = "asr"
+"""How the local stack searches for spoken questions unless it is told otherwise."""
 
 _Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00]+$")]
 
@@ -41,8 +44,9 @@ class Settings(BaseSettings):
     )
     collection: _Name = Field(default="default", description="Collection to index and ask.")
     tenant: _Name = Field(default="default", description="Whose rows are seen and written.")
-    strategy: Literal["e2e", "asr", "hybrid"] | None = Field(
-        default=None, description="How a spoken question is searched; default of the stack: asr."
+    strategy: Literal["e2e", "asr", "hybrid", "adaptive"] | None = Field(
+        default=None,
+        description=f"How a spoken question is searched; default of the stack: {LOCAL_STRATEGY}.",
     )
     limit: int = Field(default=4, ge=1, le=1000, description="Passages found for a question.")
     max_question_seconds: float = Field(
@@ -59,6 +63,11 @@ class Settings(BaseSettings):
         default=None, ge=1, description="CPU threads of each model; default: one a core, 4 at most."
     )
     speak: bool = Field(default=True, description="Answer in speech too, not in text alone.")
+
+    @property
+    def question_strategy(self) -> Literal["e2e", "asr", "hybrid", "adaptive"]:
+        """How a spoken question is searched: as told, or as the stack does."""
+        return self.strategy or LOCAL_STRATEGY
 
 
 def load_settings(**values: object) -> Settings:

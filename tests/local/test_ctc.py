@@ -19,7 +19,8 @@ PIECES = ["▁a", "b", "▁c"]
 def frames_of(*rows: list[float]) -> np.ndarray:
     """Make log-probabilities [S, V + 1] of probabilities."""
     table = np.array(rows, np.float64)
-    return np.log(table / table.sum(axis=1, keepdims=True) + 1e-30).astype(np.float32)
+    logs: np.ndarray = np.log(table / table.sum(axis=1, keepdims=True) + 1e-30)
+    return logs.astype(np.float32)
 
 
 def random_frames(seed: int, length: int, pieces: int = len(PIECES)) -> np.ndarray:
@@ -55,8 +56,10 @@ def test_the_judgement_is_the_mean_over_the_peaks_of_the_pieces() -> None:
 
 
 def test_silence_has_no_words() -> None:
-    silent = frames_of(*[[0, 0, 0, 1]] * 5)
-    assert greedy(silent, PIECES) == Hypothesis("", pytest.approx(0), -math.inf)
+    silent = frames_of(*[[0.0, 0.0, 0.0, 1.0]] * 5)
+    best = greedy(silent, PIECES)
+    assert best == Hypothesis("", best.log_prob, -math.inf)
+    assert best.log_prob == pytest.approx(0)
     assert [one.text for one in beam_search(silent, PIECES, most=3)] == [""]
     nothing = np.zeros((0, 4), np.float32)
     assert greedy(nothing, PIECES).text == ""

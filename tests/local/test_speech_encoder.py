@@ -7,7 +7,6 @@ import json
 import math
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -26,7 +25,7 @@ TEXTS = ["who discovered penicillin", "when does the bakery open", "a", "zebra q
 
 
 @pytest.fixture
-def use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tones.Use]:
+def use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tones.Use:
     """Write a tone encoder, list it in the manifest, and give the product's encoder on it."""
     return tones.user_of(tmp_path, monkeypatch)
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from voicerag_core import (
+    STRATEGIES,
     Answer,
     Audio,
     AudioError,
@@ -26,7 +27,10 @@ from voicerag_core import (
     maximal_marginal_relevance,
 )
 from voicerag_core.filters import Eq
+from voicerag_core.local.model import LocalVoiceModel
+from voicerag_core.local.reader import Reader
 from voicerag_core.ports import DocumentStore, PassageStore
+from voicerag_core.retrieval import SPEECH_SHARE, SURE_CONFIDENCE
 from voicerag_core.testing import FakeEmbedder, FakeTranscriber, FakeVoiceModel, InMemoryStore
 
 QUESTION = "who discovered penicillin"
@@ -109,8 +113,131 @@ def test_hybrid_hears_once_even_when_the_embedder_transcribes() -> None:
     assert parts.embedder.clips == []
 
 
+class JudgingEmbedder(CountingEmbedder):
+    """Says how sure it is of a clip, and may mishear it."""
+
+    def __init__(self, confidence: float, hears: str = QUESTION) -> None:
+        super().__init__()
+        self.confidence = confidence
+        self.hears = hears
+
+    def embed_speech_scored(self, clips: Sequence[Audio]) -> tuple[np.ndarray, np.ndarray]:
+        self.clips += clips
+        if not self.hears:
+            raise AudioError("no speech was heard")
+        rows = FakeEmbedder.embed_texts(self, [self.hears] * len(clips))
+        return rows, np.full(len(clips), self.confidence, np.float32)
+
+    def embed_speech(self, clips: Sequence[Audio]) -> np.ndarray:
+        return self.embed_speech_scored(clips)[0]
+
+
+class AdaptiveParts(Parts):
+    """As `Parts`, with an embedder that judges itself."""
+
+    def __init__(self, embedder: JudgingEmbedder, *, passages: list[Passage] = PASSAGES) -> None:
+        self.embedder = embedder
+        self.store = InMemoryStore(embedder.dim)
+        self.transcriber = FakeTranscriber({clip(): QUESTION})
+        self.rag = VoiceRAG(
+            embedder, self.store, FakeVoiceModel(), self.transcriber, strategy="adaptive"
+        )
+        self.rag.index(passages)
+        embedder.texts.clear()
+
+
+def test_adaptive_does_without_a_transcript_when_it_is_sure() -> None:
+    parts = AdaptiveParts(JudgingEmbedder(SURE_CONFIDENCE))
+    found = parts.rag.retrieve(clip())
+    assert found.hits == parts.rag.retrieve(clip(), strategy="e2e").hits
+    assert found.hits[0].passage.id == "fleming"
+    assert found.transcript is None
+    assert parts.transcriber.calls == 0
+    assert set(found.timings) == {"embed", "search"}
+    assert len(parts.rag.retrieve(clip(), limit=1).hits) == 1
+    assert parts.transcriber.calls == 0, "the lead over the second is known even when one is asked"
+
+
+def test_adaptive_transcribes_once_when_the_embedder_is_unsure() -> None:
+    parts = AdaptiveParts(JudgingEmbedder(SURE_CONFIDENCE - 0.01, hears="the rhine rises"))
+    found = parts.rag.retrieve(clip())
+    assert found.hits == parts.rag.retrieve(clip(), strategy="hybrid").hits
+    assert found.transcript == QUESTION
+    assert set(found.hits[0].legs) == {"vector", "words"}
+    assert set(found.timings) == {"embed", "transcribe", "search"}
+    assert len(parts.embedder.clips) == 2, "once for each of the two retrievals"
+    assert parts.transcriber.calls == 2
+
+
+def test_adaptive_transcribes_when_the_best_passage_hardly_leads() -> None:
+    twins = [*PASSAGES, Passage("twin", PASSAGES[0].text)]
+    parts = AdaptiveParts(JudgingEmbedder(1.0), passages=twins)
+    assert parts.rag.retrieve(clip()).transcript == QUESTION
+    assert parts.rag.retrieve(clip(), diversity=0.5).transcript == QUESTION
+    assert parts.rag.retrieve(clip(), where=Eq("topic", "drug")).transcript is None
+
+
+@pytest.mark.parametrize("strategy", ["adaptive", "hybrid"])
+def test_where_the_embedder_hears_nothing_the_transcript_is_searched(strategy: Strategy) -> None:
+    parts = AdaptiveParts(JudgingEmbedder(1.0, hears=""))
+    found = parts.rag.retrieve(clip(), strategy=strategy)
+    assert found.hits[0].passage.id == "fleming"
+    assert found.transcript == QUESTION
+    vector = FakeEmbedder.embed_texts(parts.embedder, [QUESTION])[0]
+    assert found.embedding is not None
+    assert np.allclose(found.embedding, vector)
+
+
+def test_hybrid_searches_by_the_mean_of_speech_and_transcript() -> None:
+    parts = AdaptiveParts(JudgingEmbedder(0.0, hears="the rhine rises"))
+    found = parts.rag.retrieve(clip(), strategy="hybrid").embedding
+    spoken, typed = FakeEmbedder.embed_texts(parts.embedder, ["the rhine rises", QUESTION])
+    mixed = SPEECH_SHARE * spoken + (1 - SPEECH_SHARE) * typed
+    assert found is not None
+    assert np.allclose(found, mixed / np.linalg.norm(mixed), atol=1e-6)
+
+
+def test_nobody_speaking_is_said_when_neither_heard_anything() -> None:
+    class Deaf(FakeTranscriber):
+        def transcribe(self, audio: Audio) -> str:
+            raise AudioError("no speech was heard by the transcriber")
+
+    embedder = JudgingEmbedder(1.0, hears="")
+    rag = VoiceRAG(embedder, InMemoryStore(embedder.dim), FakeVoiceModel(), Deaf({}))
+    for strategy in ("adaptive", "hybrid"):
+        with pytest.raises(AudioError, match="by the transcriber"):
+            rag.retrieve(clip(), strategy=strategy)
+    with pytest.raises(AudioError, match="no speech"):
+        rag.retrieve(clip(), strategy="e2e")
+
+
+def test_adaptive_goes_by_the_lead_alone_where_the_embedder_does_not_judge() -> None:
+    parts = Parts(strategy="adaptive")
+    assert parts.rag.retrieve(clip()).transcript is None
+    parts.rag.index([Passage("twin", PASSAGES[0].text)])
+    assert parts.rag.retrieve(clip()).transcript == QUESTION
+
+
+def test_an_answer_to_a_search_without_words_hears_them_once() -> None:
+    parts = AdaptiveParts(JudgingEmbedder(1.0))
+    model = LocalVoiceModel(Reader(parts.embedder), None, parts.transcriber)
+    rag = VoiceRAG(parts.embedder, parts.store, model, parts.transcriber, strategy="adaptive")
+    found = rag.retrieve(clip())
+    assert (found.transcript, parts.transcriber.calls) == (None, 0)
+    pieces = rag.respond(clip(), found)
+    assert next(pieces).hits == found.hits
+    assert parts.transcriber.calls == 0, "the hits leave first"
+    assert sum(pieces, Answer()).timings["transcribe"] >= 0
+    assert parts.transcriber.calls == 1
+    unsure = AdaptiveParts(JudgingEmbedder(0.0))
+    model = LocalVoiceModel(Reader(unsure.embedder), None, unsure.transcriber)
+    rag = VoiceRAG(unsure.embedder, unsure.store, model, unsure.transcriber, strategy="adaptive")
+    rag.ask(clip())
+    assert unsure.transcriber.calls == 1
+
+
 def test_a_typed_question_is_embedded_as_text_whatever_the_strategy() -> None:
-    for strategy in ("e2e", "asr", "hybrid"):
+    for strategy in STRATEGIES:
         parts = Parts(transcribes=True, strategy=strategy)
         assert parts.rag.retrieve(QUESTION).hits[0].passage.id == "fleming"
         assert parts.transcriber.calls == 0
@@ -126,14 +253,16 @@ def test_a_ready_vector_is_searched_as_it_is() -> None:
         parts.rag.retrieve(np.full_like(vector, np.nan))
 
 
-def test_e2e_refuses_an_embedder_that_goes_through_words() -> None:
-    with pytest.raises(ConfigError, match="'e2e' finds passages without a transcript"):
-        Parts(transcribes=True).rag.retrieve(clip())
+@pytest.mark.parametrize("strategy", ["e2e", "adaptive"])
+def test_e2e_refuses_an_embedder_that_goes_through_words(strategy: Strategy) -> None:
+    with pytest.raises(ConfigError, match=f"'{strategy}' finds passages without a transcript"):
+        Parts(transcribes=True, strategy=strategy).rag.retrieve(clip())
 
 
-def test_asr_without_a_transcriber_is_refused() -> None:
+@pytest.mark.parametrize("strategy", ["asr", "hybrid", "adaptive"])
+def test_asr_without_a_transcriber_is_refused(strategy: Strategy) -> None:
     parts = Parts()
-    rag = VoiceRAG(parts.embedder, parts.store, FakeVoiceModel(), strategy="asr")
+    rag = VoiceRAG(parts.embedder, parts.store, FakeVoiceModel(), strategy=strategy)
     with pytest.raises(ConfigError, match="no transcriber"):
         rag.retrieve(clip())
 

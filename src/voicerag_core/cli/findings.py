@@ -52,7 +52,7 @@ def program(settings: Settings) -> Iterator[Finding]:
         "program", "ok", f"{name}, Python {platform.python_version()} on "
         f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
     )  # fmt: skip
-    strategy = settings.strategy or "asr"
+    strategy = settings.question_strategy
     yield Finding(
         "stack", "ok", f"{settings.stack}: Whisper tiny.en hears, MiniLM embeds, a reader quotes, "
         f"Piper speaks; spoken questions are searched by strategy {strategy}",

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from voicerag_core.filters import And, Eq, Filter, In
+from voicerag_core.retrieval import STRATEGIES
 from voicerag_core.types import Question
 
 __all__ = [
@@ -51,7 +52,8 @@ StrategyName = Annotated[
         "--strategy",
         metavar="NAME",
         show_default=False,
-        help="How a spoken question is searched: asr (default of the local stack), hybrid or e2e.",
+        help=f"How a spoken question is searched: {', '.join(STRATEGIES)}; "
+        "`voicerag doctor` names the default.",
     ),
 ]
 MinScore = Annotated[

@@ -116,8 +116,10 @@ def beam_search(
     # those that end in its last piece, both divided by a common scale.
     alive: dict[int, tuple[float, float]] = {0: (1.0, 0.0)}
     scale = 0.0
-    for frame, tried in zip(log_probs, _likely_pieces(log_probs, blank), strict=True):
-        ahead = _advance(alive, prefixes, frame, tried, blank)
+    silences = np.exp(log_probs[:, blank]).tolist()
+    tried = _likely_pieces(log_probs, blank)
+    for frame, silence, likely in zip(log_probs, silences, tried, strict=True):
+        ahead = _advance(alive, prefixes, frame, silence, likely)
         if len(ahead) > beams:
             best = sorted(ahead, key=lambda node: _score(ahead[node], prefixes.bias[node]))
             ahead = {node: ahead[node] for node in best[-beams:]}
@@ -131,18 +133,17 @@ def _advance(
     alive: dict[int, tuple[float, float]],
     prefixes: _Prefixes,
     frame: NDArray[np.float32],
+    silence: float,
     tried: Sequence[tuple[int, float]],
-    blank: int,
 ) -> dict[int, tuple[float, float]]:
     """Follow every prefix through one frame."""
-    silent = math.exp(frame[blank])
     ahead: dict[int, list[float]] = {}
     for node, (in_blank, in_piece) in alive.items():
         total = in_blank + in_piece
         stay = ahead.setdefault(node, [0.0, 0.0])
-        stay[0] += total * silent
+        stay[0] += total * silence
         last = prefixes.last[node]
-        if last >= 0:
+        if in_piece > 0:
             stay[1] += in_piece * math.exp(frame[last])
         for piece, likely in tried:
             reach = in_blank if piece == last else total
@@ -155,7 +156,9 @@ def _advance(
 def _likely_pieces(log_probs: NDArray[np.float32], blank: int) -> list[list[tuple[int, float]]]:
     """Give for each frame the pieces worth trying, with their probabilities."""
     tried: list[list[tuple[int, float]]] = [[] for _ in range(len(log_probs))]
-    frames, columns = np.nonzero(log_probs[:, :blank] > math.log(LEAST_PROBABILITY))
+    spoken = np.flatnonzero(log_probs[:, blank] < math.log1p(-LEAST_PROBABILITY))
+    rows, columns = np.nonzero(log_probs[spoken, :blank] > math.log(LEAST_PROBABILITY))
+    frames = spoken[rows]
     likely = np.exp(log_probs[frames, columns])
     for frame, piece, value in zip(frames.tolist(), columns.tolist(), likely.tolist(), strict=True):
         tried[frame].append((piece, value))

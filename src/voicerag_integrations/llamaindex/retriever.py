@@ -20,6 +20,9 @@ from voicerag_integrations.llamaindex.nodes import NodeClass, node_of_hit, unit
 
 __all__ = ["SpeechRetriever"]
 
+_FUSING: tuple[Strategy, ...] = ("hybrid", "adaptive")
+"""Strategies that may search by more than a vector."""
+
 
 class SpeechRetriever(BaseRetriever):
     """Finds passages for spoken and typed questions.
@@ -145,9 +148,9 @@ class SpeechRetriever(BaseRetriever):
         )
 
     def _question(self, bundle: QueryBundle) -> Audio | str | Embedding:
-        """Choose what to search by: sound or words where the strategy fuses, else the vector."""
+        """Choose what to search by: sound where the strategy may fuse, else the vector or words."""
         spoken = isinstance(bundle, SpeechQueryBundle) and bundle.audio is not None
-        if bundle.embedding is not None and not (spoken and self._strategy == "hybrid"):
+        if bundle.embedding is not None and not (spoken and self._strategy in _FUSING):
             return unit(bundle.embedding)
         if isinstance(bundle, SpeechQueryBundle) and bundle.audio is not None:
             return self._clip(bundle)
