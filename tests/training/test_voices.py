@@ -64,7 +64,7 @@ def centroid_hz(samples: SAMPLES) -> float:
 
 
 def edge_silence_s(samples: SAMPLES) -> tuple[float, float]:
-    (loud,) = np.nonzero(np.abs(samples) > 0.03 * np.abs(samples).max())
+    (loud,) = np.nonzero(np.abs(samples) > 0.01 * np.abs(samples).max())
     return loud[0] / SAMPLE_RATE_HZ, (len(samples) - 1 - loud[-1]) / SAMPLE_RATE_HZ
 
 
@@ -130,7 +130,8 @@ def test_saying_nothing_is_an_error(engine: str, text: str) -> None:
 
 def test_markup_is_read_as_text() -> None:
     speaker = Speaker(voice_of("pico"), ROOT)
-    assert len(speaker.speak("one <two> three </pitch> four")) > SAMPLE_RATE_HZ
+    plain = speaker.speak("one twenty thousand three")
+    assert len(speaker.speak("one <twenty thousand> three")) == pytest.approx(len(plain), rel=0.1)
 
 
 def test_no_training_voice_has_a_held_out_speaker(tmp_path: Path) -> None:
