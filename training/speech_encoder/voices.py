@@ -1,6 +1,6 @@
 """The voices a speech encoder is trained on, and those kept back to score it.
 
-Say one sentence in every voice and print how fast each is::
+Say one sentence in every voice and print the time it takes::
 
     python training/speech_encoder/voices.py --root FOLDER
 """
@@ -241,7 +241,10 @@ def resample(
         return samples
     block = ratio.denominator
     blocks = -(-len(samples) // block) + 1
-    # A last block of silence keeps the end from wrapping round to the start.
+    # Silence after the end keeps it from wrapping round to the start; as many blocks as a small
+    # number times a power of two, because transforms of lengths with large prime factors are slow.
+    step = 1 << max(blocks.bit_length() - 4, 0)
+    blocks = -(-blocks // step) * step
     spectrum = np.fft.rfft(samples, blocks * block)
     length = blocks * ratio.numerator
     bins = min(len(spectrum), length // 2 + 1)
@@ -272,26 +275,27 @@ SENTENCE = "How many points did the defense surrender in the final game of the s
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Say one sentence in every voice; print speed and which libraries were used."""
+    """Say one sentence in every voice; print the time it takes and which libraries were used."""
     parser = argparse.ArgumentParser(description="Say one sentence in every voice.")
     parser.add_argument("--root", type=Path, help="folder written by carry_voices.py")
     parser.add_argument("--repeat", type=int, default=3, help="utterances a voice")
     options = parser.parse_args(arguments)
     voices = training_voices(options.root) + held_out_voices(options.root)
     write = sys.stdout.write
-    write("| voice | speech s | ms an utterance | utterances/s | times real time |\n")
-    write("|---|---|---|---|---|\n")
+    write("| voice | speech s | ms of processor time an utterance | utterances/s a core |\n")
+    write("|---|---|---|---|\n")
+    total = 0.0
     for voice in voices:
         speaker = Speaker(voice, options.root)
         seconds = len(speaker.speak(SENTENCE)) / SAMPLE_RATE_HZ
-        start = time.perf_counter()
+        start = time.process_time()
         for _ in range(options.repeat):
             speaker.speak(SENTENCE)
-        took = (time.perf_counter() - start) / options.repeat
-        write(
-            f"| {voice} | {seconds:.2f} | {1000 * took:.1f} | {1 / took:.0f} "
-            f"| {seconds / took:.0f} |\n"
-        )
+        took = (time.process_time() - start) / options.repeat
+        total += took * voice.weight
+        write(f"| {voice} | {seconds:.2f} | {1000 * took:.1f} | {1 / took:.0f} |\n")
+    share = sum(voice.weight for voice in voices)
+    write(f"\n{share / total:.1f} utterances/s a core, voices drawn by weight\n")
     used = {line.split()[-1] for line in Path("/proc/self/maps").read_text().splitlines()}
     names = ("espeak", "flite", "RHVoice", "pico", "sonic", "asound", "pcaudio")
     write("\nlibraries and data mapped:\n")
