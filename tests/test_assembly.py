@@ -13,10 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.local import tones
 from voicerag_core import (
+    STRATEGIES,
     Answer,
     Audio,
-    ConfigError,
     EmbeddingMismatchError,
     Passage,
     StoreError,
@@ -24,8 +25,11 @@ from voicerag_core import (
     load_settings,
     open_voicerag,
     read_audio,
+    retrieval,
 )
 from voicerag_core.assembly import OpenedVoiceRAG, open_database
+from voicerag_core.local import weights
+from voicerag_core.local.whisper import WhisperTranscriber
 from voicerag_core.store import PgVectorStore
 
 SAMPLE = Path(__file__).parents[1] / "examples" / "sample"
@@ -109,9 +113,81 @@ def test_another_language_is_said_to_be_unknown(rag: OpenedVoiceRAG) -> None:
     assert "English" in answer.text
 
 
-def test_the_local_stack_refuses_e2e(rag: OpenedVoiceRAG, question: Audio) -> None:
-    with pytest.raises(ConfigError, match="use strategy 'asr'"):
-        rag.retrieve(question, strategy="e2e")
+@pytest.fixture(scope="module")
+def tone_rag(
+    data_dir: Path, rag: OpenedVoiceRAG, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[OpenedVoiceRAG]:
+    """The stack with an encoder that hears tones; its transcriber hears nothing in them."""
+    manifest = tones.with_encoder(tones.write_encoder(data_dir / "weights"))
+    assert rag.store.count() == 3
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(weights, "manifest", lambda: manifest)
+        settings = load_settings(data_dir=data_dir, strategy="e2e", speak=False)
+        with open_voicerag(settings) as opened:
+            yield opened
+
+
+def test_e2e_finds_by_the_sound_alone(tone_rag: OpenedVoiceRAG) -> None:
+    for text, passage in (("where does the rhine rise", "rhine"), ("the bakery", "bakery")):
+        found = tone_rag.retrieve(tones.spell(text))
+        assert found.hits[0].passage.id == passage
+        assert found.hits[0].legs == ("vector",)
+        assert found.transcript is None
+        assert set(found.timings) == {"embed", "search"}
+    assert tone_rag.transcriber is not None
+    assert getattr(tone_rag.transcriber, "_model", None) is None, "it was not even loaded"
+
+
+def test_warming_loads_what_the_strategy_needs(tone_rag: OpenedVoiceRAG, data_dir: Path) -> None:
+    settings = load_settings(data_dir=data_dir, strategy="e2e", speak=False)
+    with open_voicerag(settings) as opened:
+        encoder = opened.embedder._speech  # type: ignore[attr-defined]
+        opened.warm(hearing=False)
+        assert encoder._network is None
+        opened.warm()
+        assert encoder._network is not None
+    assert encoder._network is None
+    with open_voicerag(settings.model_copy(update={"strategy": "asr"})) as opened:
+        opened.warm()
+        assert opened.embedder._speech._network is None  # type: ignore[attr-defined]
+
+
+def test_adaptive_and_hybrid_fuse_both_ways(
+    tone_rag: OpenedVoiceRAG, question: Audio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sure = tone_rag.retrieve(tones.spell("when does the bakery open"), strategy="adaptive")
+    assert sure.transcript is None
+    assert sure.hits[0].passage.id == "bakery"
+    monkeypatch.setattr(retrieval, "SURE_CONFIDENCE", 1.01)
+    for strategy in ("adaptive", "hybrid"):
+        found = tone_rag.retrieve(question, strategy=strategy)
+        assert "bakery" in str(found.transcript).lower()
+        assert found.hits[0].passage.id == "bakery"
+        assert set(found.hits[0].legs) == {"vector", "words"}
+        assert set(found.timings) == {"embed", "transcribe", "search"}
+
+
+def test_the_words_are_heard_once_when_the_answer_needs_them(
+    tone_rag: OpenedVoiceRAG, question: Audio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    transcriber = tone_rag.transcriber
+    assert isinstance(transcriber, WhisperTranscriber)
+    heard: list[Audio] = []
+    recognise = transcriber.recognise
+    monkeypatch.setattr(
+        transcriber, "recognise", lambda audio: (heard.append(audio), recognise(audio))[1]
+    )
+    for strategy in STRATEGIES:
+        heard.clear()
+        found = tone_rag.retrieve(question, strategy=strategy)
+        pieces = tone_rag.respond(question, found)
+        assert next(pieces).hits == found.hits
+        answer = sum(pieces, Answer())
+        assert len(heard) == 1, strategy
+        assert "bakery" in str(tone_rag.heard(question, found)).lower()
+        assert answer.text
+        assert ("transcribe" in found.timings) == (found.transcript is not None)
+        assert "transcribe" in answer.timings
 
 
 def test_hybrid_finds_by_vector_and_words(rag: OpenedVoiceRAG) -> None:

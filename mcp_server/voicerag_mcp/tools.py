@@ -181,7 +181,8 @@ class ReadingTools:
                 job.tell(f"found {len(found.hits)} passages, answering")
                 pieces = rag.respond(question, found)
                 answer = _heard_out(pieces, job)
-            return answer, found.transcript, _since(started)
+                words = None if isinstance(question, str) else rag.heard(question, found)
+            return answer, words, _since(started)
 
         with told():
             answer, transcript, seconds = await service.run(ctx, work)

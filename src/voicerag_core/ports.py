@@ -29,6 +29,7 @@ __all__ = [
     "DocumentStore",
     "Embedder",
     "PassageStore",
+    "RememberingTranscriber",
     "SelfAssessingEmbedder",
     "Transcriber",
     "VoiceModel",
@@ -99,6 +100,24 @@ class Transcriber(Protocol):
             AudioError: The clip is not at 16 kHz, or no speech was heard in it.
             ModelError: The model cannot be loaded or failed.
         """
+        ...
+
+
+class Remembered(Protocol):
+    """What a transcriber heard in a clip."""
+
+    @property
+    def text(self) -> str:
+        """The words."""
+        ...
+
+
+@runtime_checkable
+class RememberingTranscriber(Protocol):
+    """What a `Transcriber` has besides when it remembers the clips that it heard lately."""
+
+    def recall(self, audio: Audio) -> Remembered | None:
+        """Give what was heard in a clip lately, or None; nothing is transcribed anew."""
         ...
 
 

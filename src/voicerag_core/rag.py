@@ -21,7 +21,14 @@ from voicerag_core.chunking import (
 )
 from voicerag_core.errors import ConfigError, StoreError
 from voicerag_core.filters import Filter
-from voicerag_core.ports import DocumentStore, Embedder, PassageStore, Transcriber, VoiceModel
+from voicerag_core.ports import (
+    DocumentStore,
+    Embedder,
+    PassageStore,
+    RememberingTranscriber,
+    Transcriber,
+    VoiceModel,
+)
 from voicerag_core.retrieval import STRATEGIES, Search, Strategy
 from voicerag_core.types import (
     Answer,
@@ -285,6 +292,22 @@ class VoiceRAG:
         pieces = self.respond(question, retrieved, sampling=sampling, history=history)
         return sum(pieces, Answer())
 
+    def heard(self, question: Question, retrieved: Retrieved) -> str | None:
+        """Give the words of a question as far as they are known; nothing is transcribed for it.
+
+        Where the search needed no words the model may have heard them while it answered, and a
+        transcriber that remembers still knows them.
+        """
+        if isinstance(question, str):
+            return question
+        transcriber: object = self.transcriber
+        if retrieved.transcript is not None or not isinstance(transcriber, RememberingTranscriber):
+            return retrieved.transcript
+        recalled = transcriber.recall(self._checked_question(question))
+        return None if recalled is None else recalled.text
+
+    @overload
+    def _checked_question(self, question: Audio) -> Audio: ...
     @overload
     def _checked_question(self, question: Question) -> Question: ...
     @overload

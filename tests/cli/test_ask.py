@@ -15,6 +15,8 @@ import pytest
 import soundfile
 import soxr
 
+from tests.local import tones
+from voicerag_core.local import weights
 from voicerag_core.store import EmbeddedPostgres
 
 Voicerag = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -57,6 +59,49 @@ def test_the_demo_answers_aloud_and_the_second_time_only_asks(
     second = voicerag(*words, tmp_path / "second.wav")
     assert re.search(r"^sample .*1 unchanged", second.stdout, re.M)
     assert (tmp_path / "second.wav").stat().st_size > 100_000
+
+
+@pytest.fixture
+def tone_encoder(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the stack have a speech encoder, one that hears tones."""
+    manifest = tones.with_encoder(tones.write_encoder(data_dir / "weights"))
+    monkeypatch.setattr(weights, "manifest", lambda: manifest)
+
+
+@pytest.mark.usefixtures("tone_encoder")
+def test_by_sound_alone_nothing_is_transcribed_before_the_answer(
+    voicerag: Voicerag, sample: str
+) -> None:
+    words = ("--audio", QUESTION, "--strategy", "e2e", "--collection", sample)
+    found = json.loads(voicerag("search", *words, "--json").stdout)
+    assert len(found["hits"]) == 4
+    assert set(found["timings_ms"]) == {"load", "embed", "search"}
+    assert found["question"] is None
+    shown = voicerag("ask", *words, "--no-speech")
+    assert shown.returncode == 0, shown.stderr
+    assert re.search(r"^heard +which player was criticized.*\nanswer", shown.stdout, re.M | re.I)
+    assert re.search(r"^time .*transcribe \d+ ms, embed", shown.stdout, re.M)
+
+
+@pytest.mark.usefixtures("tone_encoder")
+def test_the_demo_compares_both_routes(
+    voicerag: Voicerag, small_sample: Path, tmp_path: Path
+) -> None:
+    result = voicerag(
+        "demo", "--sample", small_sample, "--collection", "routes", "--out", tmp_path / "a.wav",
+        "--no-speech", "--strategy", "hybrid",
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    times = re.findall(r"^(e2e|asr) +(\d+) ms to the passages; the best: \w+", result.stdout, re.M)
+    assert [route for route, _ in times] == ["e2e", "asr"]
+    assert int(times[0][1]) < int(times[1][1])
+    assert re.search(rf"^answer .*{ANSWER}", result.stdout, re.M)
+
+
+def test_an_unknown_strategy_is_refused(voicerag: Voicerag) -> None:
+    result = voicerag("search", "--text", "a", "--strategy", "magic")
+    assert result.returncode == 1
+    assert "'adaptive'" in result.stderr
 
 
 def test_an_answer_as_json(voicerag: Voicerag, sample: str, tmp_path: Path) -> None:

@@ -40,6 +40,7 @@ from voicerag_core.types import Answer, Question, Retrieved
 
 if TYPE_CHECKING:
     from voicerag_core.assembly import OpenedVoiceRAG
+    from voicerag_core.rag import VoiceRAG
 
 __all__ = ["ask", "load", "search", "show_answer", "timed"]
 
@@ -104,9 +105,10 @@ def ask(
         pieces = timed(rag.respond(question, found), start, seconds)
         if json_output:
             answer = _collected(pieces, sinks)
-            show_json(answer_values(_words(question, found), answer, {**answer.timings, **seconds}))
+            words = rag.heard(question, found)
+            show_json(answer_values(words, answer, {**answer.timings, **seconds}))
         else:
-            answer = show_answer(question, found, pieces, sinks, stream=stream)
+            answer = show_answer(rag, question, found, pieces, sinks, stream=stream)
             show_timings({**answer.timings, **seconds})
         if out is not None and answer.audio is not None and not json_output:
             say("sound", f"{out} ({answer.audio.seconds:.1f} s)")
@@ -144,7 +146,7 @@ def search(
     if json_output:
         show_json(
             {
-                "question": _words(question, found),
+                "question": rag.heard(question, found),
                 "hits": [hit_values(hit) for hit in found.hits],
                 "timings_ms": milliseconds(timings),
             }
@@ -167,6 +169,7 @@ def load(rag: OpenedVoiceRAG, question: Question | None) -> float:
 
 
 def show_answer(
+    rag: VoiceRAG,
     question: Question,
     found: Retrieved,
     pieces: Iterator[Answer],
@@ -174,13 +177,19 @@ def show_answer(
     *,
     stream: bool = True,
 ) -> Answer:
-    """Print the question as heard, the answer, as it comes or at once, and its sources."""
-    if found.transcript is not None:
-        say("heard", found.transcript)
+    """Print the question as heard, the answer, as it comes or at once, and its sources.
+
+    What was heard is known before the answer, or with it where the search needed no words.
+    """
+    known = found.transcript is not None
+    if known:
+        _show_question(rag, question, found)
     if stream:
         answer = Answer()
         for piece in pieces:
             if piece.text and not answer.text:
+                if not known:
+                    _show_question(rag, question, found)
                 typer.echo(typer.style(f"{'answer':<10}", bold=True), nl=False)
             typer.echo(piece.text, nl=False)
             _sound(piece, sinks)
@@ -188,6 +197,8 @@ def show_answer(
         typer.echo()
     else:
         answer = _collected(pieces, [])
+        if not known:
+            _show_question(rag, question, found)
         _sound(answer, sinks)
         say("answer", answer.text)
     for sink in sinks:
@@ -226,5 +237,7 @@ def timed(pieces: Iterator[Answer], start: float, seconds: dict[str, float]) -> 
     seconds["total"] = time.perf_counter() - start
 
 
-def _words(question: Question, found: Retrieved) -> str | None:
-    return question if isinstance(question, str) else found.transcript
+def _show_question(rag: VoiceRAG, question: Question, found: Retrieved) -> None:
+    words = rag.heard(question, found)
+    if words is not None and not isinstance(question, str):
+        say("heard", words)

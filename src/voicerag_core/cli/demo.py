@@ -6,21 +6,28 @@ import json
 import time
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from voicerag_core.cli.ask import load, show_answer, timed
 from voicerag_core.cli.index import index_progress, summary
 from voicerag_core.cli.output import say, show_timings
-from voicerag_core.cli.question import wav_name
+from voicerag_core.cli.question import StrategyName, wav_name
 from voicerag_core.cli.running import Given
 from voicerag_core.cli.sound import Sink, open_player, wav_file
 from voicerag_core.errors import DocumentError
+from voicerag_core.retrieval import Strategy
+from voicerag_core.types import Audio
+
+if TYPE_CHECKING:
+    from voicerag_core.rag import VoiceRAG
 
 __all__ = ["COLLECTION", "demo", "find_sample"]
 
 COLLECTION = "sample"
+ROUTES: tuple[Strategy, ...] = ("e2e", "asr")
+"""What the demo compares: passages found by the sound, and by its transcript."""
 PASSAGES = "passages.jsonl"
 QUESTIONS = "questions.jsonl"
 
@@ -43,16 +50,20 @@ def demo(
     speech: Annotated[
         bool, typer.Option("--speech/--no-speech", help="Answer aloud too, or in text alone.")
     ] = True,
+    strategy: StrategyName = None,
 ) -> None:
     """Index the sample knowledge base and ask it a recorded question.
 
-    The first run makes the database and indexes 240 paragraphs; later ones only ask. The sample has
-    a collection of its own, so your documents are left alone.
+    The passages are found twice: by the sound alone, and by way of a transcript. The first run
+    makes the database and indexes 240 paragraphs; later ones only ask. The sample has a collection
+    of its own, so your documents are left alone.
     """
     wav_name(out)
     folder = find_sample() if sample is None else sample
     asked, recording = _first_question(folder)
-    settings = given.settings(collection=given.collection or COLLECTION, speak=speech)
+    settings = given.settings(
+        collection=given.collection or COLLECTION, strategy=strategy, speak=speech
+    )
     from voicerag_core.assembly import open_voicerag
     from voicerag_core.audio import read_audio
     from voicerag_core.ingest import index_files
@@ -77,6 +88,7 @@ def demo(
         seconds["index"] = time.perf_counter() - start
         say("sample", summary(report, seconds["index"]))
         say("question", f"{asked} ({recording.name})")
+        _show_routes(rag, question)
         sinks: list[Sink] = []
         if speech:
             sinks.append(stack.enter_context(wav_file(out)))
@@ -86,11 +98,27 @@ def demo(
         start = time.perf_counter()
         found = rag.retrieve(question)
         answer = show_answer(
-            question, found, timed(rag.respond(question, found), start, seconds), sinks
+            rag, question, found, timed(rag.respond(question, found), start, seconds), sinks
         )
         show_timings({**answer.timings, **seconds})
     if answer.audio is not None:
         say("sound", f"{out} ({answer.audio.seconds:.1f} s)")
+
+
+def _show_routes(rag: VoiceRAG, question: Audio) -> None:
+    """Print what is found without and with a transcript, and how soon."""
+    from voicerag_core.local.weights import manifest
+
+    if "speech-encoder" not in {weights.name for weights in manifest()}:
+        return
+    for strategy in ROUTES:
+        seconds = []
+        for _ in range(2):  # the first one may still load something
+            start = time.perf_counter()
+            hits = rag.retrieve(question, strategy=strategy).hits
+            seconds.append(time.perf_counter() - start)
+        best = hits[0].passage.title if hits else "nothing"
+        say(strategy, f"{1000 * min(seconds):.0f} ms to the passages; the best: {best}")
 
 
 def find_sample() -> Path:

@@ -54,8 +54,9 @@ def program(settings: Settings) -> Iterator[Finding]:
     )  # fmt: skip
     strategy = settings.question_strategy
     yield Finding(
-        "stack", "ok", f"{settings.stack}: Whisper tiny.en hears, MiniLM embeds, a reader quotes, "
-        f"Piper speaks; spoken questions are searched by strategy {strategy}",
+        "stack", "ok", f"{settings.stack}: a speech encoder and MiniLM embed, Whisper tiny.en "
+        f"transcribes, a reader quotes, Piper speaks; spoken questions are searched by strategy "
+        f"{strategy}",
     )  # fmt: skip
     if sys.platform != "linux" or platform.machine() not in ("x86_64", "aarch64"):
         yield Finding(
