@@ -1,0 +1,191 @@
+"""Figures of `retrieval.py`: recall with intervals, times, and a plot."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from html import escape
+
+import numpy as np
+
+__all__ = [
+    "MISSED",
+    "Estimate",
+    "Outcome",
+    "by_item",
+    "difference",
+    "estimate",
+    "plot",
+    "quantiles",
+    "reciprocal",
+    "within",
+]
+
+MISSED = 1_000_000
+"""Rank of what was not found, or was refused."""
+RESAMPLES = 4000
+INTERVAL = (2.5, 97.5)
+"""Percentiles of the 95 % interval."""
+
+Score = Callable[["Outcome"], float]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one route did with one clip.
+
+    Args:
+        set: "XQuAD", "Llama Questions" or "people".
+        group: Voice, or the set's name.
+        condition: "clean", "telephone" or the noise level.
+        item: Id of the question.
+        route: Strategy.
+        rank: 0 when the right one came first; `MISSED` when it was not among those looked at.
+        clip_seconds: Length of the clip.
+        vector_seconds: From sound to vector.
+        seconds: From sound to hits; equal to `vector_seconds` where no store is searched.
+        words: Words that were spoken, 0 where they were not compared.
+        errors: Substitutions, deletions and insertions among them.
+        transcribed: Whether the recogniser took part.
+        refused: Whether the route heard no speech in the clip.
+    """
+
+    set: str
+    group: str
+    condition: str
+    item: str
+    route: str
+    rank: int
+    clip_seconds: float
+    vector_seconds: float
+    seconds: float
+    words: int = 0
+    errors: int = 0
+    transcribed: bool = False
+    refused: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A mean with its 95 % bootstrap interval."""
+
+    mean: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        """Show as in the tables."""
+        return f"{self.mean:.3f} [{self.low:.3f}, {self.high:.3f}]"
+
+    def points(self) -> str:
+        """Show a difference of shares in percentage points."""
+        return f"{100 * self.mean:+.1f} [{100 * self.low:+.1f}, {100 * self.high:+.1f}]"
+
+
+def within(cut: int) -> Score:
+    """Score 1 when the right one is among the first `cut`."""
+    return lambda outcome: float(outcome.rank < cut)
+
+
+def reciprocal(outcome: Outcome) -> float:
+    """Score 1 / place, 0 beyond the tenth."""
+    return 1 / (outcome.rank + 1) if outcome.rank < 10 else 0.0
+
+
+def by_item(outcomes: Iterable[Outcome], score: Score) -> dict[str, float]:
+    """Give each question its mean score over the voices that asked it."""
+    scores: dict[str, list[float]] = {}
+    for outcome in outcomes:
+        scores.setdefault(outcome.item, []).append(score(outcome))
+    return {item: sum(values) / len(values) for item, values in scores.items()}
+
+
+def estimate(values: Sequence[float]) -> Estimate:
+    """Give mean and interval, the questions drawn again with replacement.
+
+    A question spoken in several voices is one draw: its clips do not vary independently.
+    """
+    array = np.asarray(values, np.float64)
+    drawn = np.random.default_rng(0).integers(len(array), size=(RESAMPLES, len(array)))
+    low, high = np.percentile(array[drawn].mean(axis=1), INTERVAL)
+    return Estimate(float(array.mean()), float(low), float(high))
+
+
+def difference(*terms: tuple[float, dict[str, float]]) -> Estimate:
+    """Give the sum of weighted scores with its interval, question by question (paired)."""
+    items = set.intersection(*(set(scores) for _, scores in terms))
+    return estimate(
+        [sum(weight * scores[item] for weight, scores in terms) for item in sorted(items)]
+    )
+
+
+def quantiles(seconds: Iterable[float]) -> tuple[float, float]:
+    """Give median and 95th percentile."""
+    p50, p95 = np.percentile(np.fromiter(seconds, np.float64), (50, 95))
+    return float(p50), float(p95)
+
+
+COLOURS = {"e2e": "#c2410c", "asr": "#1d4ed8", "hybrid": "#15803d", "adaptive": "#7e22ce"}
+WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 720, 380, 60, 130, 40, 50
+
+
+def plot(title: str, places: Sequence[str], lines: dict[tuple[str, str], list[Estimate]]) -> str:
+    """Draw shares over conditions as SVG.
+
+    Args:
+        title: Above the plot.
+        places: Names along the horizontal axis.
+        lines: By route and figure, such as ("e2e", "R@10"), an estimate for each place; of the
+            figures the first is drawn solid, the others dashed.
+    """
+    inner = WIDTH - LEFT - RIGHT
+    across = [LEFT + inner * (i + 0.5) / len(places) for i in range(len(places))]
+    figures = list(dict.fromkeys(figure for _, figure in lines))
+
+    def up(share: float) -> float:
+        return TOP + (1 - share) * (HEIGHT - TOP - BOTTOM)
+
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}">',
+        '<g font-family="sans-serif" font-size="12">',
+        f'<rect width="{WIDTH}" height="{HEIGHT}" fill="white"/>',
+        f'<text x="{LEFT}" y="22" font-size="14">{escape(title)}</text>',
+    ]
+    for tenth in range(0, 11, 2):
+        y = up(tenth / 10)
+        parts.append(f'<path d="M{LEFT} {y:.1f}H{WIDTH - RIGHT}" stroke="#ddd"/>')
+        parts.append(f'<text x="{LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{tenth / 10}</text>')
+    for x, place in zip(across, places, strict=True):
+        y = HEIGHT - BOTTOM + 18
+        parts.append(f'<text x="{x:.1f}" y="{y}" text-anchor="middle">{escape(place)}</text>')
+    for number, ((route, figure), estimates) in enumerate(lines.items()):
+        parts += _line(
+            [x + 5 * (number - (len(lines) - 1) / 2) for x in across],
+            [(up(one.mean), up(one.low), up(one.high)) for one in estimates],
+            COLOURS[route],
+            dashed=figure != figures[0],
+        )
+        y = TOP + 14 + 18 * number
+        dash = "" if figure == figures[0] else ' stroke-dasharray="5 4"'
+        parts.append(
+            f'<path d="M{WIDTH - RIGHT + 10} {y - 4}h24" stroke="{COLOURS[route]}" '
+            f'stroke-width="2"{dash}/><text x="{WIDTH - RIGHT + 40}" y="{y}">'
+            f"{escape(f'{route} {figure}')}</text>"
+        )
+    return "\n".join([*parts, "</g></svg>"]) + "\n"
+
+
+def _line(
+    across: Sequence[float], heights: Sequence[tuple[float, float, float]], colour: str, *,
+    dashed: bool,
+) -> list[str]:  # fmt: skip
+    path = "L".join(f"{x:.1f} {y:.1f}" for x, (y, _, _) in zip(across, heights, strict=True))
+    dash = ' stroke-dasharray="5 4"' if dashed else ""
+    return [
+        f'<path d="M{path}" fill="none" stroke="{colour}" stroke-width="2"{dash}/>',
+        *(
+            f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{colour}"/>'
+            f'<path d="M{x:.1f} {low:.1f}V{high:.1f}" stroke="{colour}"/>'
+            for x, (y, low, high) in zip(across, heights, strict=True)
+        ),
+    ]
