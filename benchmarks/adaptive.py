@@ -26,13 +26,13 @@ import numpy as np
 
 from voicerag_core import (
     Audio,
-    OpenedVoiceRAG,
     Passage,
     load_settings,
     open_voicerag,
     read_audio,
     retrieval,
 )
+from voicerag_core.assembly import OpenedVoiceRAG
 from voicerag_core.local.embedder import LocalEmbedder
 
 AT = 5

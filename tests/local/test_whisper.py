@@ -12,7 +12,14 @@ import numpy as np
 import pytest
 
 from voicerag_core.audio import read_audio, resample
-from voicerag_core.errors import AudioError, CheckpointError, ConfigError, ModelError
+from voicerag_core.cancellation import Cancellation
+from voicerag_core.errors import (
+    AudioError,
+    CancelledError,
+    CheckpointError,
+    ConfigError,
+    ModelError,
+)
 from voicerag_core.local import whisper as whisper_module
 from voicerag_core.local.speaker import PiperSpeaker
 from voicerag_core.local.whisper import Transcription, WhisperTranscriber, windows_of
@@ -43,6 +50,15 @@ def plain(text: str) -> str:
 
 def clip_of(samples: object) -> Audio:
     return Audio(np.asarray(samples, dtype=np.float32), RATE)
+
+
+def test_a_call_that_is_called_off_takes_up_no_window(
+    whisper: WhisperTranscriber, question: Audio
+) -> None:
+    call = Cancellation()
+    call.cancel()
+    with call.active(), pytest.raises(CancelledError):
+        whisper.recognise(question)
 
 
 class TestWhisper(TranscriberContract):
