@@ -83,8 +83,8 @@ class ReaderNetwork(nn.Module):
             self.norm.weight.copy_(torch.from_numpy(base["embeddings.LayerNorm.weight"]))
             self.norm.bias.copy_(torch.from_numpy(base["embeddings.LayerNorm.bias"]))
             for number, layer in enumerate(self.layers):
-                for name, stem in own.items():
-                    stem = f"encoder.layer.{number}.{stem}"
+                for name, place in own.items():
+                    stem = f"encoder.layer.{number}.{place}"
                     part = getattr(layer, name)
                     part.bias.copy_(torch.from_numpy(base[f"{stem}.bias"]))
                     if f"{stem}.q" in base:

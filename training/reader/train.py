@@ -326,7 +326,7 @@ def main() -> None:
         total, counted, step = total + loss.detach(), counted + 1, step + 1
         if step % 100 == 0 or (device == "cpu" and step % 10 == 0):
             log["steps"].append((step, time.monotonic() - began, float(total) / counted))
-            print("step %d, %.1f s, loss %.4f" % log["steps"][-1], flush=True)
+            print("step {}, {:.1f} s, loss {:.4f}".format(*log["steps"][-1]), flush=True)
             if not math.isfinite(float(total)):
                 raise SystemExit("the loss is no number")
             total, counted = torch.zeros((), device=device), 0

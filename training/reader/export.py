@@ -1,0 +1,128 @@
+"""Write the trained reader as ONNX with int8 layers.
+
+    python training/reader/export.py FOLDER reader.onnx
+
+FOLDER holds reader-0.safetensors and reader-1.safetensors of train.py. The model takes one
+question with one passage: `embedded`, [T, 384], the sums of word, position and kind embeddings,
+and gives `logits`, [T, 3].
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+from safetensors.numpy import load_file
+
+WIDTH = 384
+HEADS = 12
+LAYERS = 6
+OUTPUTS = 3
+EPSILON = 1e-12
+LARGEST = 127
+MICROSOFT = "com.microsoft"
+
+
+class Graph:
+    """Collects nodes and weights."""
+
+    def __init__(self, weights: dict[str, np.ndarray]) -> None:
+        self._weights = {name: values.astype(np.float32) for name, values in weights.items()}
+        self.nodes: list[onnx.NodeProto] = []
+        self.tensors: list[onnx.TensorProto] = []
+
+    def weight(self, name: str) -> np.ndarray:
+        return self._weights[name]
+
+    def hold(self, name: str, values: np.ndarray) -> str:
+        self.tensors.append(numpy_helper.from_array(np.ascontiguousarray(values), name))
+        return name
+
+    def add(
+        self, kind: str, inputs: Sequence[str], out: str, domain: str = "", **settings: object
+    ) -> str:
+        self.nodes.append(helper.make_node(kind, inputs, [out], domain=domain, **settings))
+        return out
+
+    def norm(self, stem: str, states: str) -> str:
+        inputs = [states, *(self.hold(f"{stem}.{end}", self.weight(f"{stem}.{end}"))
+                            for end in ("weight", "bias"))]  # fmt: skip
+        return self.add("LayerNormalization", inputs, f"{stem}.out", axis=-1, epsilon=EPSILON)
+
+    def linear(self, stem: str, parts: Sequence[str], states: str, *, biased: bool = True) -> str:
+        """Multiply by the int8 weights of `parts` side by side, a scale for each output."""
+        rows = np.concatenate([self.weight(f"{part}.weight") for part in parts])
+        scales = np.abs(rows).max(axis=1) / LARGEST
+        whole = np.clip(np.rint(rows / scales[:, None]), -LARGEST, LARGEST).astype(np.int8)
+        inputs = [states, self.hold(f"{stem}.int8", whole.T), self.hold(f"{stem}.scale", scales)]
+        if biased:
+            bias = np.concatenate([self.weight(f"{part}.bias") for part in parts])
+            inputs += ["", self.hold(f"{stem}.bias", bias)]
+        return self.add("DynamicQuantizeMatMul", inputs, f"{stem}.out", MICROSOFT)
+
+    def add_and_norm(self, stem: str, norm: str, states: str, change: str) -> str:
+        ends = [self.hold(f"{norm}.{end}", self.weight(f"{norm}.{end}"))
+                for end in ("weight", "bias")]  # fmt: skip
+        bias = self.hold(f"{stem}.bias", self.weight(f"{stem}.bias"))
+        return self.add("SkipLayerNormalization", [change, states, *ends, bias], f"{norm}.out",
+                        MICROSOFT, epsilon=EPSILON)  # fmt: skip
+
+    def layer(self, number: int, states: str) -> str:
+        stem = f"layers.{number}"
+        whole = self.linear(f"{stem}.qkv", [f"{stem}.{p}" for p in ("query", "key", "value")], states)
+        split = [f"{stem}.{part}.rows" for part in ("query", "key", "value")]
+        self.nodes.append(helper.make_node("Split", [whole], split, axis=2, num_outputs=3))
+        seen = self.add("MultiHeadAttention", split, f"{stem}.seen", MICROSOFT, num_heads=HEADS)
+        mixed = self.linear(f"{stem}.mixed", [f"{stem}.mixed"], seen, biased=False)
+        states = self.add_and_norm(f"{stem}.mixed", f"{stem}.first_norm", states, mixed)
+        wide = self.linear(f"{stem}.wide", [f"{stem}.wide"], states, biased=False)
+        bias = self.hold(f"{stem}.wide.bias", self.weight(f"{stem}.wide.bias"))
+        wide = self.add("BiasGelu", [wide, bias], f"{stem}.bent", MICROSOFT)
+        narrow = self.linear(f"{stem}.narrow", [f"{stem}.narrow"], wide, biased=False)
+        return self.add_and_norm(f"{stem}.narrow", f"{stem}.second_norm", states, narrow)
+
+
+def build(weights: dict[str, np.ndarray]) -> onnx.ModelProto:
+    """Make the model out of the tensors of ReaderNetwork."""
+    graph = Graph(weights)
+    one = graph.add("Unsqueeze", ["embedded", graph.hold("zero", np.array([0], np.int64))], "row")
+    states = graph.norm("norm", one)
+    for number in range(LAYERS):
+        states = graph.layer(number, states)
+    head = [states, graph.hold("head.weight", graph.weight("head.weight").T)]
+    states = graph.add("Add", [graph.add("MatMul", head, "head.product"),
+                               graph.hold("head.bias", graph.weight("head.bias"))], "head.out")  # fmt: skip
+    graph.add("Squeeze", [states, "zero"], "logits")
+    tensor = helper.make_tensor_value_info
+    model = helper.make_model(
+        helper.make_graph(
+            graph.nodes, "reader",
+            [tensor("embedded", TensorProto.FLOAT, ["tokens", WIDTH])],
+            [tensor("logits", TensorProto.FLOAT, ["tokens", OUTPUTS])],
+            graph.tensors,
+        ),
+        opset_imports=[helper.make_opsetid("", 18), helper.make_opsetid(MICROSOFT, 1)],
+        ir_version=9,
+    )  # fmt: skip
+    onnx.checker.check_model(model)
+    return model
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("out", type=Path)
+    options = parser.parse_args()
+    weights = {}
+    for path in sorted(options.folder.glob("reader-*.safetensors")):
+        weights.update(load_file(path))
+    onnx.save(build(weights), options.out)
+    print(f"{options.out}: {options.out.stat().st_size} bytes")
+
+
+if __name__ == "__main__":
+    main()
