@@ -147,6 +147,14 @@ def test_five_seconds_are_read_in_a_moment() -> None:
     assert min(spent) < 0.06, "about 10 ms on a quiet core"
 
 
+def test_a_frame_in_which_nothing_is_likely_is_passed_over() -> None:
+    flat = np.full((3, 3001), -math.log(3000), np.float32)
+    flat[:, 3000] = -1000  # no silence either
+    flat[1, :] = -1000
+    flat[1, 7] = 0
+    assert [one.text for one in beam_search(flat, [f"▁{i}" for i in range(3000)])] == ["7"]
+
+
 def test_a_flat_network_takes_no_more_than_its_share() -> None:
     log_probs = random_frames(1, 250, 1500)
     pieces = [f"▁{i}" for i in range(1500)]

@@ -16,7 +16,13 @@ import pytest
 
 from tests.local import tones
 from voicerag_core.cancellation import Cancellation
-from voicerag_core.errors import AudioError, CancelledError, CheckpointError, ConfigError
+from voicerag_core.errors import (
+    AudioError,
+    CancelledError,
+    CheckpointError,
+    ConfigError,
+    ModelError,
+)
 from voicerag_core.local import speech_encoder, weights
 from voicerag_core.local.speech_encoder import SpeechEncoder
 from voicerag_core.types import Audio
@@ -205,6 +211,13 @@ def test_network_and_pieces_of_two_trainings_are_refused(
         use(files=files).hear([tones.spell("open")])
 
 
+def test_a_network_that_gives_no_numbers_is_an_error(use: tones.Use) -> None:
+    with pytest.raises(ModelError, match="not numbers"):
+        use(files={"speech_encoder.onnx": tones.network(bias=np.nan).SerializeToString()}).hear(
+            [tones.spell("open")]
+        )
+
+
 def resident() -> int:
     """Give this process's resident memory in bytes."""
     gc.collect()
@@ -212,7 +225,9 @@ def resident() -> int:
     return 1024 * int(fields[0])
 
 
-@pytest.mark.parametrize("clips", [30, pytest.param(1000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "clips", [30, pytest.param(1000, marks=[pytest.mark.slow, pytest.mark.timeout(900)])]
+)
 def test_memory_stays_flat(use: tones.Use, clips: int) -> None:
     encoder = use()
     lengths = [1, 6, 3, 12, 2]

@@ -51,14 +51,16 @@ def hertz(band: int) -> float:
     return float((filters * np.linspace(0, RATE / 2, len(filters))).sum() / filters.sum())
 
 
-def network(*, pieces: int = len(PIECES), output: str = "log_probs") -> onnx.ModelProto:
+def network(
+    *, pieces: int = len(PIECES), output: str = "log_probs", bias: float = 0.0
+) -> onnx.ModelProto:
     """Build the network; rows of a batch do not touch one another."""
     weight = np.zeros((MELS, pieces + 1), np.float32)
     for column, band in enumerate(BANDS[:pieces]):
         weight[band, column] = SHARPNESS
-    bias = np.zeros(pieces + 1, np.float32)
-    bias[pieces] = SHARPNESS * LOUD
-    constants = {"weight": weight, "bias": bias}
+    offsets = np.full(pieces + 1, bias, np.float32)
+    offsets[pieces] += SHARPNESS * LOUD
+    constants = {"weight": weight, "bias": offsets}
     nodes = [
         helper.make_node("AveragePool", ["log_mel"], ["pairs"], kernel_shape=[2], strides=[2]),
         helper.make_node("Transpose", ["pairs"], ["frames"], perm=[0, 2, 1]),

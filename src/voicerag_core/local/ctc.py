@@ -120,6 +120,8 @@ def beam_search(
     tried = _likely_pieces(log_probs, blank)
     for frame, silence, likely in zip(log_probs, silences, tried, strict=True):
         ahead = _advance(alive, prefixes, frame, silence, likely)
+        if not ahead:
+            continue  # neither silence nor any piece is likely enough to follow
         if len(ahead) > beams:
             best = sorted(ahead, key=lambda node: _score(ahead[node], prefixes.bias[node]))
             ahead = {node: ahead[node] for node in best[-beams:]}

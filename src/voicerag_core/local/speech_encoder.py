@@ -189,6 +189,8 @@ class _Network:
                 f"the speech encoder gave frames of shape {list(output.shape)} where its list of "
                 f"pieces makes {list(expected)}; network and list are not of one training"
             )
+        if np.isnan(output).any():
+            raise ModelError("the speech encoder gave values that are not numbers")
         return [row[:length] for row, length in zip(output, own, strict=True)]
 
 
