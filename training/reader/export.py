@@ -36,19 +36,23 @@ class Graph:
         self.tensors: list[onnx.TensorProto] = []
 
     def weight(self, name: str) -> np.ndarray:
+        """Give a tensor of the network."""
         return self._weights[name]
 
     def hold(self, name: str, values: np.ndarray) -> str:
+        """Keep values in the model."""
         self.tensors.append(numpy_helper.from_array(np.ascontiguousarray(values), name))
         return name
 
     def add(
         self, kind: str, inputs: Sequence[str], out: str, domain: str = "", **settings: object
     ) -> str:
+        """Add a node with one output."""
         self.nodes.append(helper.make_node(kind, inputs, [out], domain=domain, **settings))
         return out
 
     def norm(self, stem: str, states: str) -> str:
+        """Add a layer norm."""
         inputs = [states, *(self.hold(f"{stem}.{end}", self.weight(f"{stem}.{end}"))
                             for end in ("weight", "bias"))]  # fmt: skip
         return self.add("LayerNormalization", inputs, f"{stem}.out", axis=-1, epsilon=EPSILON)
@@ -65,6 +69,7 @@ class Graph:
         return self.add("DynamicQuantizeMatMul", inputs, f"{stem}.out", MICROSOFT)
 
     def add_and_norm(self, stem: str, norm: str, states: str, change: str) -> str:
+        """Add a bias and what was before, then norm."""
         ends = [self.hold(f"{norm}.{end}", self.weight(f"{norm}.{end}"))
                 for end in ("weight", "bias")]  # fmt: skip
         bias = self.hold(f"{stem}.bias", self.weight(f"{stem}.bias"))
@@ -72,8 +77,10 @@ class Graph:
                         MICROSOFT, epsilon=EPSILON)  # fmt: skip
 
     def layer(self, number: int, states: str) -> str:
+        """Add an encoder layer."""
         stem = f"layers.{number}"
-        whole = self.linear(f"{stem}.qkv", [f"{stem}.{p}" for p in ("query", "key", "value")], states)
+        parts = [f"{stem}.{part}" for part in ("query", "key", "value")]
+        whole = self.linear(f"{stem}.qkv", parts, states)
         split = [f"{stem}.{part}.rows" for part in ("query", "key", "value")]
         self.nodes.append(helper.make_node("Split", [whole], split, axis=2, num_outputs=3))
         seen = self.add("MultiHeadAttention", split, f"{stem}.seen", MICROSOFT, num_heads=HEADS)

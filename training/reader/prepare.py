@@ -1,4 +1,4 @@
-"""Make the folder that train.py reads: passages, questions, hard negatives, misheard words, weights.
+"""Make the folder that train.py reads: passages, questions, negatives, misheard words, weights.
 
     python training/reader/prepare.py OUT --squad FILE... --validation xquad.en.json --never FILE...
 
@@ -22,8 +22,8 @@ from pathlib import Path
 import numpy as np
 import onnx
 import onnx.numpy_helper
-
 from spoken import alternatives, mishear, spoken_form
+
 from voicerag_core.chunking import sentence_spans
 from voicerag_core.local.minilm import MiniLMEmbedder
 from voicerag_core.local.weights import weight_path
@@ -83,9 +83,7 @@ def read_training(paths: Sequence[Path], never: set) -> tuple[list[str], list[Qu
                         continue
                 questions.append(Question(entry["question"], len(passages), start, end))
             passages.append(text)
-    print(
-        f"{len(questions)} questions, {len(passages)} passages; dropped as never to train: {dropped}"
-    )
+    print(f"{len(questions)} questions, {len(passages)} passages, dropped {dropped}")
     return passages, questions
 
 

@@ -36,6 +36,7 @@ QUESTIONS_A_STEP = 32
 RATE = 1.5e-4
 WARM_UP = 0.05
 START, END, SENTENCE = 0, 1, 2
+LOG_EVERY = 50
 
 
 def read_json(path: Path) -> dict:
@@ -106,15 +107,17 @@ class Pairs:
         return mishear(question["spoken"], self._table, self._counts, self._chance, level)
 
     def draw(self, question: dict) -> list[Pair]:
+        """Give up to three pairs of a question."""
         text = self.words(question)
         ids = self._tokenizer.encode(text, add_special_tokens=False).ids[:LONGEST_QUESTION]
         head = [CLS, *ids, SEP]
         pairs = [own] if (own := self._own(head, question)) else []
         near = question["near"][:]
         self._chance.shuffle(near)
+        cut = None
         if pairs and pairs[0].start and self._chance.random() < 0.4:
-            if cut := self._cut(head, question, pairs[0]):
-                pairs.append(cut)
+            cut = self._cut(head, question, pairs[0])
+        pairs += [cut] if cut else []
         return pairs + [self._pair(head, self.passages.ids[i]) for i in near[: 3 - len(pairs)]]
 
     def _pair(self, head: list[int], body: list[int]) -> Pair:
@@ -220,33 +223,40 @@ class Validation:
 
     def measure(self, network: ReaderNetwork, device: str) -> dict[str, dict[str, float]]:
         """Give gold contained and AUROC of each form of question."""
-        jobs = []
-        for number, (_, question, _, _, found, without) in enumerate(self._cases):
-            ids = self._tokenizer.encode(question, add_special_tokens=False).ids
-            head = [CLS, *ids[:LONGEST_QUESTION], SEP]
-            for answerable, ranked in ((True, found), (False, without)):
-                for passage in (self._row[i] for i in ranked):
-                    body = self._passages.ids[passage][: LONGEST - len(head) - 1]
-                    pair = Pair([*head, *body, SEP], len(head))
-                    jobs.append((number, answerable, passage, pair))
-        jobs.sort(key=lambda job: len(job[3].ids))
+        jobs = sorted(self._jobs(), key=lambda job: len(job[3].ids))
         best: dict[tuple[int, bool], tuple[float, str]] = {}
         for at in range(0, len(jobs), 128):
             part = jobs[at : at + 128]
             batch = {n: v.to(device) for n, v in stack([job[3] for job in part]).items()}
             with torch.no_grad(), torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
                 logits = network(batch["ids"], batch["kinds"], batch["mask"])
-            open_ = candidates(logits, batch).cpu()
-            for (number, answerable, passage, pair), row in zip(part, open_, strict=True):
-                for first, last in self._passages.sentences[passage]:
-                    span = row[pair.question + first : min(pair.question + last, len(pair.ids) - 1)]
-                    if len(span):
-                        score = float((span.logsumexp(0) - row[0])[SENTENCE])
-                        places = self._passages.places[passage]
-                        text = self._passages.texts[passage][places[first, 0] : places[last - 1, 1]]
-                        if score > best.get((number, answerable), (-1e9, ""))[0]:
-                            best[number, answerable] = (score, text)
+            for (number, answerable, passage, pair), row in zip(
+                part, candidates(logits, batch).cpu()[..., SENTENCE], strict=True
+            ):
+                for score, text in self._scored(passage, pair, row):
+                    if score > best.get((number, answerable), (-1e9, ""))[0]:
+                        best[number, answerable] = (score, text)
         return self._figures(best)
+
+    def _jobs(self) -> Iterator[tuple[int, bool, int, Pair]]:
+        for number, (_, question, _, _, found, without) in enumerate(self._cases):
+            ids = self._tokenizer.encode(question, add_special_tokens=False).ids
+            head = [CLS, *ids[:LONGEST_QUESTION], SEP]
+            for answerable, ranked in ((True, found), (False, without)):
+                for passage in (self._row[i] for i in ranked):
+                    body = self._passages.ids[passage][: LONGEST - len(head) - 1]
+                    yield number, answerable, passage, Pair([*head, *body, SEP], len(head))
+
+    def _scored(self, passage: int, pair: Pair, row: Tensor) -> Iterator[tuple[float, str]]:
+        """Give log odds and text of each sentence of a passage."""
+        places, text = self._passages.places[passage], self._passages.texts[passage]
+        for first, last in self._passages.sentences[passage]:
+            span = row[pair.question + first : min(pair.question + last, len(pair.ids) - 1)]
+            if len(span):
+                yield (
+                    float(span.logsumexp(0) - row[0]),
+                    text[places[first, 0] : places[last - 1, 1]],
+                )
 
     def _figures(self, best: dict[tuple[int, bool], tuple[float, str]]) -> dict:
         figures = {}
@@ -284,71 +294,90 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
-    began = time.monotonic()
     torch.manual_seed(options.seed)
     torch.set_num_threads(1)
-    device = "cuda" if torch.cuda.is_available() else "cpu"
     tokenizer = tokenizers.Tokenizer.from_file(str(options.tokenizer))
     tokenizer.no_padding()
     tokenizer.no_truncation()
     pairs = Pairs(tokenizer, options.prepared, random.Random(options.seed), options.noise)
     validation = Validation(tokenizer, options.prepared, options.validate)
     with np.load(options.prepared / "base.npz") as base:
-        network = ReaderNetwork(dict(base)).to(device)
-    decayed = [p for p in network.parameters() if p.dim() > 1]
-    plain = [p for p in network.parameters() if p.dim() <= 1]
-    optimiser = torch.optim.AdamW(
-        [{"params": decayed, "weight_decay": 0.01}, {"params": plain, "weight_decay": 0.0}],
-        lr=options.rate, betas=(0.9, 0.98),
-    )  # fmt: skip
-    log: dict = {"options": {k: str(v) for k, v in vars(options).items()}, "steps": [],
-                 "validation": [], "ready_s": time.monotonic() - began}  # fmt: skip
-    print(
-        f"ready after {log['ready_s']:.1f} s on {device}: {len(pairs.questions)} questions",
-        flush=True,
-    )
-    began = time.monotonic()
-    marks = [0.33, 0.66]
-    total, counted, step = torch.zeros((), device=device), 0, 0
-    for batch in background(pairs.batches(options.questions), device):
-        passed = (time.monotonic() - began) / options.seconds
-        if passed >= 1:
-            break
-        for group in optimiser.param_groups:
-            group["lr"] = options.rate * min(1.0, passed / WARM_UP, (1 - passed) / (1 - WARM_UP))
-        with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
-            logits = network(batch["ids"], batch["kinds"], batch["mask"])
+        network = ReaderNetwork(dict(base))
+    Run(network, validation, options).train(pairs)
+
+
+class Run:
+    """One training with its log."""
+
+    def __init__(
+        self, network: ReaderNetwork, validation: Validation, options: argparse.Namespace
+    ) -> None:
+        self._device = "cuda" if torch.cuda.is_available() else "cpu"
+        self._network = network.to(self._device)
+        self._validation = validation
+        self._options = options
+        self._log: dict = {"options": {name: str(value) for name, value in vars(options).items()},
+                           "steps": [], "validation": []}  # fmt: skip
+
+    def train(self, pairs: Pairs) -> None:
+        """Train until the time is over, validate at each third, save."""
+        seconds, rate = self._options.seconds, self._options.rate
+        optimiser = self._optimiser()
+        marks = [1 / 3, 2 / 3]
+        began = time.monotonic()
+        total, counted, step = 0.0, 0, 0
+        for batch in background(pairs.batches(self._options.questions), self._device):
+            passed = (time.monotonic() - began) / seconds
+            if passed >= 1:
+                break
+            for group in optimiser.param_groups:
+                group["lr"] = rate * min(1.0, passed / WARM_UP, (1 - passed) / (1 - WARM_UP))
+            total, counted, step = total + self._step(batch, optimiser), counted + 1, step + 1
+            if step % LOG_EVERY == 0:
+                self._note(step, time.monotonic() - began, float(total) / counted)
+                total, counted = 0.0, 0
+            if marks and passed >= marks[0]:
+                marks.pop(0)
+                self._check(step)
+        self._check(step)
+        save(self._network, self._options.out)
+        print(f"done after {step} steps", flush=True)
+
+    def _optimiser(self) -> torch.optim.Optimizer:
+        whole = list(self._network.parameters())
+        groups = [
+            {"params": [p for p in whole if p.dim() > 1], "weight_decay": 0.01},
+            {"params": [p for p in whole if p.dim() <= 1], "weight_decay": 0.0},
+        ]
+        return torch.optim.AdamW(groups, lr=self._options.rate, betas=(0.9, 0.98))
+
+    def _step(self, batch: dict[str, Tensor], optimiser: torch.optim.Optimizer) -> Tensor:
+        with torch.autocast(self._device, torch.bfloat16, enabled=self._device == "cuda"):
+            logits = self._network(batch["ids"], batch["kinds"], batch["mask"])
         loss = loss_of(logits, batch)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        torch.nn.utils.clip_grad_norm_(self._network.parameters(), 1.0)
         optimiser.step()
-        total, counted, step = total + loss.detach(), counted + 1, step + 1
-        if step % 100 == 0 or (device == "cpu" and step % 10 == 0):
-            log["steps"].append((step, time.monotonic() - began, float(total) / counted))
-            print("step {}, {:.1f} s, loss {:.4f}".format(*log["steps"][-1]), flush=True)
-            if not math.isfinite(float(total)):
-                raise SystemExit("the loss is no number")
-            total, counted = torch.zeros((), device=device), 0
-        if marks and passed >= marks[0]:
-            marks.pop(0)
-            check(network, validation, device, log, step, options.out)
-    check(network, validation, device, log, step, options.out)
-    save(network, options.out)
-    print(f"done after {step} steps", flush=True)
+        return loss.detach()
 
+    def _note(self, step: int, passed: float, loss: float) -> None:
+        self._log["steps"].append((step, passed, loss))
+        print(f"step {step}, {passed:.1f} s, loss {loss:.4f}", flush=True)
+        if not math.isfinite(loss):
+            raise SystemExit("the loss is no number")
 
-def check(
-    network: ReaderNetwork, validation: Validation, device: str, log: dict, step: int, out: Path
-) -> None:
-    """Validate and write the log."""
-    network.eval()
-    began = time.monotonic()
-    log["validation"].append({"step": step, **validation.measure(network, device)})
-    log["peak_gb"] = torch.cuda.max_memory_allocated() / 1e9 if device == "cuda" else 0
-    network.train()
-    print(log["validation"][-1], f"{time.monotonic() - began:.1f} s", flush=True)
-    (out / "log.json").write_text(json.dumps(log, indent=1))
+    def _check(self, step: int) -> None:
+        """Validate and write the log."""
+        self._network.eval()
+        began = time.monotonic()
+        found = {"step": step, **self._validation.measure(self._network, self._device)}
+        self._network.train()
+        self._log["validation"].append(found)
+        if self._device == "cuda":
+            self._log["peak_gb"] = torch.cuda.max_memory_allocated() / 1e9
+        print(found, f"{time.monotonic() - began:.1f} s", flush=True)
+        (self._options.out / "log.json").write_text(json.dumps(self._log, indent=1))
 
 
 if __name__ == "__main__":
