@@ -101,8 +101,9 @@ def build(weights: dict[str, np.ndarray]) -> onnx.ModelProto:
     for number in range(LAYERS):
         states = graph.layer(number, states)
     head = [states, graph.hold("head.weight", graph.weight("head.weight").T)]
-    states = graph.add("Add", [graph.add("MatMul", head, "head.product"),
-                               graph.hold("head.bias", graph.weight("head.bias"))], "head.out")  # fmt: skip
+    product = graph.add("MatMul", head, "head.product")
+    bias = graph.hold("head.bias", graph.weight("head.bias"))
+    states = graph.add("Add", [product, bias], "head.out")
     graph.add("Squeeze", [states, "zero"], "logits")
     tensor = helper.make_tensor_value_info
     model = helper.make_model(

@@ -16,56 +16,24 @@ LEAST_COUNT = 3
 SHORTEST_SPLIT = 5
 """Phonemes of the shortest word that may be heard as two."""
 
-_ONES = [
-    "zero",
-    "one",
-    "two",
-    "three",
-    "four",
-    "five",
-    "six",
-    "seven",
-    "eight",
-    "nine",
-    "ten",
-    "eleven",
-    "twelve",
-    "thirteen",
-    "fourteen",
-    "fifteen",
-    "sixteen",
-    "seventeen",
-    "eighteen",
-    "nineteen",
-]
-_TENS = ["_", "_", "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
+_ONES = re.split(
+    " ",
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen "
+    "sixteen seventeen eighteen nineteen",
+)
+_TENS = re.split(
+    " ",
+    "_ _ twenty thirty forty fifty sixty seventy eighty ninety",
+)
 _SYMBOLS = {"%": " percent ", "$": " dollars ", "&": " and ", "£": " pounds ", "°": " degrees "}
-_SMALL = [
-    "a",
-    "the",
-    "of",
-    "in",
-    "and",
-    "is",
-    "are",
-    "was",
-    "his",
-    "to",
-    "for",
-    "at",
-    "on",
-    "an",
-    "it",
-    "that",
-    "this",
-    "were",
-    "with",
-    "by",
-    "from",
-    "as",
-    "or",
-]
-_FILLERS = ["but", "so", "and", "well", "uh", "um", "five", "oh", "okay", "what"]
+_SMALL = re.split(
+    " ",
+    "a the of in and is are was his to for at on an it that this were with by from as or",
+)
+_FILLERS = re.split(
+    " ",
+    "but so and well uh um five oh okay what",
+)
 _VOICED = str.maketrans("bdgvzðʒ", "ptkfsθʃ")
 _VOWELS = re.compile(r"[aeiouæɑɒɔəɚɛɜɝɐɪʊʌᵻøyœ]+")
 _MARKS = re.compile(r"[ˈˌː‿ʲ̩‍_ ]")
