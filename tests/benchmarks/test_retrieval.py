@@ -123,11 +123,11 @@ def test_the_report_half_alone_is_asked() -> None:
     assert items[:5] == report_questions(5)
 
 
-def run(e2e_rank: int) -> list[Outcome]:
+def run(missed: int) -> list[Outcome]:
     outcomes: list[Outcome] = []
     for number in range(20):
         for route in ("e2e", "asr", "hybrid", "adaptive"):
-            rank = e2e_rank if route == "e2e" and number < 5 else 0
+            rank = MISSED if route == "e2e" and number < missed else 0
             seconds = {"e2e": 0.1, "adaptive": 0.2}.get(route, 0.5)
             one = replace(outcome(route, str(number), rank), vector_seconds=seconds)
             outcomes.append(replace(one, seconds=seconds))
@@ -140,7 +140,7 @@ def run(e2e_rank: int) -> list[Outcome]:
 def test_the_report_tells_a_cleared_bar_from_a_missed_one() -> None:
     good = report(run(0), {"new/voice": False}, seconds=60, plot_name="a.svg")[0]
     assert "**no**" not in good
-    bad = report(run(MISSED), {"new/voice": False}, seconds=60, plot_name="a.svg")[0]
+    bad = report(run(5), {"new/voice": False}, seconds=60, plot_name="a.svg")[0]
     missed = [line.split("|")[1].strip() for line in bad.splitlines() if "**no**" in line]
     assert missed == [
         "voices never trained on: R@10 within 3 points of asr",
@@ -150,6 +150,8 @@ def test_the_report_tells_a_cleared_bar_from_a_missed_one() -> None:
     assert "| new/voice, never trained on | e2e | 20 | 0.750 [" in bad
     assert "| people | e2e | 20 | 0.750 [" in bad
     assert "25.0 %" in bad
+    unsure = report(run(2), {"new/voice": False}, seconds=60, plot_name="a.svg")[0]
+    assert "| -10.0 [-25.0, +0.0] | **no** |" in unsure
 
 
 def test_the_plot_is_svg_with_every_point() -> None:
