@@ -187,7 +187,10 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument("--records", type=Path, help="write every outcome, one JSON object a line")
     parser.add_argument("--out", type=Path, help="write the report, and its plot beside it")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if min(options.limit, options.noisy, options.llama) < 1:
+        parser.error("--limit, --noisy and --llama are at least 1")
+    return options
 
 
 def main() -> None:
