@@ -17,8 +17,12 @@ WINDOW, HOP, BINS, MELS = 400, 160, 201, 80
 TAIL = 8_000
 """Zeros behind every clip, samples: Whisper's states near the end move less from those of its own 30 s windows."""
 STEP = 8_000
-"""Batches are padded to multiples of this, so that few Fourier plans are made."""
-ROOM = 9_600
+LENGTHS = (2, 3, 4, 5, 6, 8, 9, 10, 12, 15, 16, 18, 20, 24, 25, 27, 30, 32, 36)
+"""A batch is one of these many steps long, and every length has its own number of clips: a Fourier plan is made for each pair, and
+making one costs more than a training step. Products of 2, 3 and 5 alone, which transform fastest."""
+ROOM = STEP
+SLOWEST = 0.87
+LEAD = 0.3
 WARPS = np.linspace(0.86, 1.16, 11)
 """Vocal tract lengths, relative (Jaitly and Hinton 2013, VTLP)."""
 
@@ -34,6 +38,12 @@ class Odds:
     colour: float = 0.5
     warp: float = 0.6
     masks: float = 0.7
+
+
+def steps_of(samples: int) -> int | None:
+    """Give the shortest length, in steps, that holds a clip in every speed with its lead and tail; None where none does."""
+    most = samples / SLOWEST + LEAD * RATE + TAIL
+    return next((length for length in LENGTHS if length * STEP >= most), None)
 
 
 class Clips:
@@ -70,7 +80,7 @@ class Sound:
         self.window = torch.hann_window(WINDOW, device=device)
         warped = [_warped(filters, warp) for warp in WARPS]
         self.filters = torch.from_numpy(np.stack([filters, *warped])).to(device)
-        self.noises = [torch.from_numpy(noise).float().to(device) for noise in noises]
+        self.noises = torch.from_numpy(np.concatenate(noises) if noises else np.zeros(0, np.int16)).to(device)
 
     def draw(self, clips: Clips, chosen: list[int], *, changed: bool) -> tuple[Tensor, Tensor, Tensor]:
         """Cut clips out of the buffer.
@@ -84,10 +94,10 @@ class Sound:
         speed = torch.ones(len(chosen), device=self.device)
         lead = torch.zeros(len(chosen), dtype=torch.long, device=self.device)
         if changed:
-            speed = torch.where(self._chance(len(chosen), self.odds.speed), self._uniform(len(chosen), 0.87, 1.15), speed)
-            lead = (self._uniform(len(chosen), 0.0, 0.3) * RATE).long()
+            speed = torch.where(self._chance(len(chosen), self.odds.speed), self._uniform(len(chosen), SLOWEST, 1.15), speed)
+            lead = (self._uniform(len(chosen), 0.0, LEAD) * RATE).long()
         lengths = (sizes / speed).long() + lead
-        total = math.ceil((int(lengths.max()) + TAIL) / STEP) * STEP
+        total = max(steps_of(clips.sizes[i]) or LENGTHS[-1] for i in chosen) * STEP
         place = (torch.arange(total, device=self.device) - lead[:, None]) * speed[:, None]
         inside = (place >= 0) & (place < (sizes - 1)[:, None])
         place = place.clamp(min=0).minimum((sizes - 2)[:, None].float())
@@ -119,12 +129,11 @@ class Sound:
         loudest = levels.masked_fill(~valid[:, None], -10.0).amax((1, 2), keepdim=True)
         mel = (levels.maximum(loudest - 8.0) + 4.0) / 4.0
         mel = mel * valid[:, None]
-        mel = mel[:, :, : int(frames.max())]
         return (self._mask(mel, frames) if changed else mel), frames
 
     def _spoil(self, waves: Tensor, lengths: Tensor) -> Tensor:
         count, total = waves.shape
-        size = math.ceil((total + ROOM) / STEP) * STEP
+        size = next(length for length in (*LENGTHS, 40) if length * STEP >= total + ROOM) * STEP
         spectrum = torch.fft.rfft(waves, size)
         hertz = torch.fft.rfftfreq(size, 1 / RATE, device=self.device)
         response = torch.where(self._chance(count, self.odds.colour)[:, None], self._colour(count, hertz), torch.ones(1, device=self.device))
@@ -136,7 +145,7 @@ class Sound:
         spectrum = torch.where(self._chance(count, self.odds.room)[:, None], spectrum * rooms, spectrum)
         spoiled = torch.fft.irfft(spectrum, size)[:, :total]
         noisy = self._chance(count, self.odds.noise)[:, None]
-        noise = self._noise(waves)
+        noise = self._noise(waves, size)
         ratio = 10 ** (self._uniform(count, 2.0, 30.0) / 20)[:, None]
         level = spoiled.square().mean(1, keepdim=True).sqrt() / noise.square().mean(1, keepdim=True).sqrt().clamp(min=1e-6) / ratio
         spoiled = torch.where(noisy, spoiled + noise * level, spoiled)
@@ -163,26 +172,21 @@ class Sound:
         tail[:, 0] = 1.0
         return tail
 
-    def _noise(self, waves: Tensor) -> Tensor:
+    def _noise(self, waves: Tensor, size: int) -> Tensor:
         """Take recorded noise, coloured noise or the batch's own babble for each clip."""
         count, total = waves.shape
-        made = torch.randn(count, total, generator=self.generator, device=self.device)
+        made = torch.randn(count, size, generator=self.generator, device=self.device)
         slope = self._uniform(count, 0.0, 1.2)[:, None]
-        hertz = torch.fft.rfftfreq(total, 1 / RATE, device=self.device).clamp(min=30.0)
-        made = torch.fft.irfft(torch.fft.rfft(made) * (hertz / 30.0) ** -slope, total)
+        hertz = torch.fft.rfftfreq(size, 1 / RATE, device=self.device).clamp(min=30.0)
+        made = torch.fft.irfft(torch.fft.rfft(made) * (hertz / 30.0) ** -slope, size)[:, :total]
         babble = sum(waves[torch.randperm(count, generator=self.generator, device=self.device)] for _ in range(5))
         kind = torch.randint(0, 4, (count,), generator=self.generator, device=self.device)[:, None]
         noise = torch.where(kind == 0, made, torch.as_tensor(babble))
-        if self.noises:
-            recorded = torch.stack([self._excerpt(total) for _ in range(count)])
+        if len(self.noises):
+            start = torch.randint(0, len(self.noises), (count, 1), generator=self.generator, device=self.device)
+            recorded = self.noises[(start + torch.arange(total, device=self.device)) % len(self.noises)].float()
             noise = torch.where(kind >= 2, recorded, noise)
         return noise
-
-    def _excerpt(self, total: int) -> Tensor:
-        noise = self.noises[int(torch.randint(0, len(self.noises), (1,)))]
-        start = int(torch.randint(0, len(noise), (1,)))
-        repeated = torch.cat([noise[start:], noise.repeat(math.ceil(total / len(noise)))])
-        return repeated[:total]
 
     def _mask(self, mel: Tensor, frames: Tensor) -> Tensor:
         """Hide bands and moments (Park et al. 2019, SpecAugment): two bands of at most 14 channels, two moments of at most 0.25 s."""

@@ -18,6 +18,7 @@ shall read out of the sound.
 from __future__ import annotations
 
 import argparse
+import functools
 import gzip
 import json
 import random
@@ -25,10 +26,8 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
-import inflect
-
-NUMBERS = inflect.engine()
 DEVELOPMENT_TITLES = 24
 """XQuAD articles that may be trained on: the first in sorted order; the others are reported on."""
 MAX_CHARACTERS = 140
@@ -93,7 +92,7 @@ def spoken_form(text: str, *, limit: bool = True) -> str | None:
     for symbol, words in SPOKEN_SYMBOLS.items():
         text = text.replace(symbol, words)
     text = re.sub(r"(?<=\d),(?=\d{3}\b)", "", text)
-    text = re.sub(r"\d+(?:st|nd|rd|th)\b", lambda m: f" {NUMBERS.ordinal(NUMBERS.number_to_words(m[0][:-2]))} ", text)
+    text = re.sub(r"\d+(?:st|nd|rd|th)\b", lambda m: f" {_numbers().ordinal(_numbers().number_to_words(m[0][:-2]))} ", text)
     text = re.sub(r"\d+(?:\.\d+)?", lambda m: f" {number_words(m[0])} ", text)
     text = re.sub(r"[^A-Za-z' ,.?!;:-]", "\0", re.sub(r"\s+", " ", text).strip())
     text = re.sub(r"\s+", " ", text.replace("-", " ").replace(";", ",").replace(":", ",")).strip(" ,.'")
@@ -106,11 +105,18 @@ def spoken_form(text: str, *, limit: bool = True) -> str | None:
 def number_words(digits: str) -> str:
     """Read a number aloud; four digits from 1100 to 2099 as a year."""
     if re.fullmatch(r"1[1-9]\d\d|20[1-9]\d", digits):
-        first, last = NUMBERS.number_to_words(digits[:2]), int(digits[2:])
-        rest = "hundred" if last == 0 else f"oh {NUMBERS.number_to_words(last)}" if last < 10 else NUMBERS.number_to_words(last)
+        first, last = _numbers().number_to_words(digits[:2]), int(digits[2:])
+        rest = "hundred" if last == 0 else f"oh {_numbers().number_to_words(last)}" if last < 10 else _numbers().number_to_words(last)
         return f"{first} {rest}".replace("-", " ")
-    words = NUMBERS.number_to_words(digits, andword="")
+    words = _numbers().number_to_words(digits, andword="")
     return str(words).replace("-", " ").replace(",", "")
+
+
+@functools.cache
+def _numbers() -> Any:
+    import inflect
+
+    return inflect.engine()
 
 
 def target_of(text: str) -> str:
