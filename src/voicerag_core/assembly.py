@@ -186,6 +186,7 @@ def open_voicerag(
         ConfigError: The settings contradict each other.
     """
     chosen = load_settings() if settings is None else settings
+    from voicerag_core.local.answer_scorer import AnswerScorer
     from voicerag_core.local.chat import ChatReader
     from voicerag_core.local.embedder import LocalEmbedder
     from voicerag_core.local.minilm import MiniLMEmbedder
@@ -203,7 +204,8 @@ def open_voicerag(
         stack.callback(encoder.close)
         embedder = LocalEmbedder(MiniLMEmbedder(threads=chosen.threads), encoder)
         speaker = stack.enter_context(PiperSpeaker(data_dir=weights)) if chosen.speak else None
-        reader = Reader(embedder) if chat is None else ChatReader(chat)
+        scorer = AnswerScorer(threads=chosen.threads, data_dir=weights)
+        reader = Reader(scorer) if chat is None else ChatReader(chat)
         model = LocalVoiceModel(reader, speaker, transcriber)
         store = LazyStore(
             lambda: stack.enter_context(open_store(chosen, embedder, read_only=read_only))
@@ -226,6 +228,7 @@ def open_voicerag(
             "embedder": embedder.warm,
             **({} if strategy == "asr" else {"speech encoder": embedder.warm_speech}),
             "transcriber": transcriber.load,
+            **({"reader": scorer.warm} if chat is None else {}),
             **({} if speaker is None else {"speaker": speaker.warm}),
         }
         yield rag

@@ -11,8 +11,8 @@ import pytest
 
 from voicerag_core import read_audio
 from voicerag_core.errors import ConfigError, GenerationError
+from voicerag_core.local.answer_scorer import AnswerScorer
 from voicerag_core.local.chat import NO_ANSWER, ChatMessage, ChatReader
-from voicerag_core.local.minilm import MiniLMEmbedder
 from voicerag_core.local.model import (
     NO_DOCUMENTS,
     NOT_ANSWERED,
@@ -24,7 +24,7 @@ from voicerag_core.local.reader import Reader
 from voicerag_core.local.speaker import PiperSpeaker
 from voicerag_core.local.whisper import WhisperTranscriber
 from voicerag_core.ports import VoiceModel
-from voicerag_core.testing import FakeEmbedder, FakeSpeaker, FakeTranscriber, VoiceModelContract
+from voicerag_core.testing import FakeSpeaker, FakeTranscriber, VoiceModelContract
 from voicerag_core.types import Answer, Audio, Passage, Sampling, Turn
 
 SAMPLE = Path(__file__).parents[2] / "examples" / "sample"
@@ -40,7 +40,7 @@ LONG = Passage(
 @pytest.fixture(scope="module")
 def parts() -> Iterator[tuple[Reader, PiperSpeaker, WhisperTranscriber]]:
     with PiperSpeaker() as speaker:
-        yield Reader(MiniLMEmbedder(threads=2)), speaker, WhisperTranscriber()
+        yield Reader(AnswerScorer(threads=2)), speaker, WhisperTranscriber()
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +113,7 @@ def respond(
 
 def test_known_words_are_not_transcribed_again(clip: Audio) -> None:
     transcriber = FakeTranscriber()
-    model = LocalVoiceModel(Reader(FakeEmbedder()), None, transcriber)
+    model = LocalVoiceModel(Reader(AnswerScorer(threads=2)), None, transcriber)
     assert respond(model, clip, transcript="How tall is the tower?").timings.keys() == {"read"}
     assert transcriber.calls == 0
     respond(model, clip)
@@ -125,7 +125,7 @@ def test_guessed_words_are_not_answered(clip: Audio, heard_before: bool) -> None
     transcriber = WhisperTranscriber()
     babble = Audio(np.ascontiguousarray(clip.samples[::-1]), clip.sample_rate)
     transcript = transcriber.recognise(babble).text if heard_before else None
-    model = LocalVoiceModel(Reader(FakeEmbedder()), None, transcriber)
+    model = LocalVoiceModel(Reader(AnswerScorer(threads=2)), None, transcriber)
     answer = sum(model.respond(babble, [LONG], sampling=ANY, transcript=transcript), Answer())
     assert not answer.answered
     assert answer.text in (NOT_UNDERSTOOD, NOT_ENGLISH)
@@ -137,11 +137,11 @@ def test_guessed_words_are_not_answered(clip: Audio, heard_before: bool) -> None
 
 def test_a_spoken_question_without_words_needs_a_transcriber(clip: Audio) -> None:
     with pytest.raises(ConfigError, match="transcript"):
-        respond(LocalVoiceModel(Reader(FakeEmbedder())), clip)
+        respond(LocalVoiceModel(Reader(AnswerScorer(threads=2))), clip)
 
 
 def test_without_a_speaker_there_is_text_only() -> None:
-    answer = respond(LocalVoiceModel(Reader(FakeEmbedder())))
+    answer = respond(LocalVoiceModel(Reader(AnswerScorer(threads=2))))
     assert answer.audio is None
     assert "48 metres" in answer.text
 
@@ -159,7 +159,7 @@ def test_what_cannot_be_answered_is_said_aloud(
     question: str, documents: list[Passage], told: str
 ) -> None:
     speaker = FakeSpeaker()
-    model = LocalVoiceModel(Reader(FakeEmbedder()), speaker)
+    model = LocalVoiceModel(Reader(AnswerScorer(threads=2)), speaker)
     answer = sum(model.respond(question, documents, sampling=ANY), Answer())
     assert not answer.answered
     assert answer.text.startswith(told)
@@ -170,7 +170,9 @@ def test_what_cannot_be_answered_is_said_aloud(
 
 def test_every_word_is_spoken_once_and_the_first_piece_is_short() -> None:
     speaker = FakeSpeaker()
-    answer = respond(LocalVoiceModel(Reader(FakeEmbedder()), speaker), "Who built the tower?")
+    answer = respond(
+        LocalVoiceModel(Reader(AnswerScorer(threads=2)), speaker), "Who built the tower?"
+    )
     assert answer.text == LONG.text
     assert " ".join(speaker.spoken) == answer.text
     assert len(speaker.spoken[0].split()) <= 10
@@ -193,7 +195,7 @@ class GatedSpeaker(FakeSpeaker):
 def test_closing_stops_the_speech(kind: str) -> None:
     speaker = GatedSpeaker()
     chat = ChatReader(lambda messages: " ".join(f"Sentence {i} is here." for i in range(6)))
-    model = LocalVoiceModel(Reader(FakeEmbedder()) if kind == "reader" else chat, speaker)
+    model = LocalVoiceModel(Reader(AnswerScorer(threads=2)) if kind == "reader" else chat, speaker)
     stream = model.respond("Who built the tower?", [LONG], sampling=ANY)
     speaker.gate.release()
     while next(stream).audio is None:
@@ -287,7 +289,7 @@ def test_faults_come_out_and_leave_no_thread(where: str) -> None:
 
 
 def test_two_hundred_abandoned_answers_leave_nothing() -> None:
-    model = LocalVoiceModel(Reader(FakeEmbedder()), FakeSpeaker())
+    model = LocalVoiceModel(Reader(AnswerScorer(threads=2)), FakeSpeaker())
     before = threading.active_count()
     for _ in range(200):
         stream = model.respond("Who built the tower?", [LONG], sampling=ANY)

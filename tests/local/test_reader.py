@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from voicerag_core.local.evidence import MEASURES, candidates, content_words, measure
-from voicerag_core.local.minilm import MiniLMEmbedder
-from voicerag_core.local.reader import SHORTLIST, Reader, examine
-from voicerag_core.testing import FakeEmbedder
-from voicerag_core.types import Embeddings, Passage
+from voicerag_core.local.answer_scorer import SCORES, AnswerScorer
+from voicerag_core.local.evidence import MEASURES, Candidate, candidates, content_words, measure
+from voicerag_core.local.reader import LEAST_PROBABILITY, Reader, examine
+from voicerag_core.types import Passage
 
 SAMPLE = Path(__file__).parents[2] / "examples" / "sample"
 
@@ -31,19 +31,7 @@ BREAD = Passage(
 
 @pytest.fixture(scope="module")
 def reader() -> Reader:
-    return Reader(MiniLMEmbedder(threads=2))
-
-
-class CountingEmbedder(FakeEmbedder):
-    """Notes what it is asked to embed."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.calls: list[list[str]] = []
-
-    def embed_texts(self, texts: Sequence[str]) -> Embeddings:
-        self.calls.append(list(texts))
-        return super().embed_texts(texts)
+    return Reader(AnswerScorer(threads=2))
 
 
 @pytest.mark.parametrize(
@@ -89,7 +77,7 @@ def test_what_the_documents_do_not_say_is_not_answered(reader: Reader, question:
     assert not reading.answered
     assert reading.text == ""
     assert reading.citations == ()
-    assert 0 <= reading.score < 0.48
+    assert 0 <= reading.score < LEAST_PROBABILITY
 
 
 @pytest.mark.parametrize("passages", [[], [Passage("blank", " \n ")]])
@@ -104,27 +92,69 @@ def test_the_closest_passage_is_named(reader: Reader) -> None:
 
 
 def test_the_threshold_can_be_set() -> None:
+    scorer = AnswerScorer(threads=2)
     question = "How tall is the tower?"
-    assert not Reader(FakeEmbedder(), least_probability=1.0).read(question, [TOWER]).answered
-    assert Reader(FakeEmbedder(), least_probability=0.0).read("What?", [TOWER]).answered
+    assert not Reader(scorer, least_probability=1.0).read(question, [TOWER]).answered
+    assert Reader(scorer, least_probability=0.0).read("What?", [TOWER]).answered
 
 
-def test_only_the_shortlist_is_embedded() -> None:
-    embedder = CountingEmbedder()
-    long = Passage("long", " ".join(f"Sentence {i} is about nothing." for i in range(200)))
-    passages = [TOWER, BREAD, long, long, Passage("fifth", "How tall is the tower? 50 metres.")]
-    sentences, kept, table = examine("How tall is the tower?", passages, embedder)
-    assert [len(call) for call in embedder.calls] == [1 + SHORTLIST]
-    assert table.shape == (SHORTLIST, len(MEASURES))
-    assert max(sentence.passage for sentence in sentences) == 3
-    assert "48 metres" in "".join(sentences[i].text for i in kept)
+@pytest.mark.parametrize(
+    ("question", "words"),
+    [
+        ("how tall is the tower", "48 metres tall"),
+        ("who build the old tour by the harbor", "Anna Beck"),
+        ("in what year was the tower build", "1642"),
+        ("where is the doe left over night", "in a cool room"),
+    ],
+)
+def test_a_question_as_a_recogniser_hears_it_is_answered(
+    reader: Reader, question: str, words: str
+) -> None:
+    assert words in reader.read(question, [BREAD, TOWER]).text
+
+
+class KnowingScorer:
+    """Scores by a table; sentences without a score were not read."""
+
+    def __init__(self, table: dict[str, float]) -> None:
+        self._table = table
+
+    def score(
+        self,
+        question: str,
+        passages: Sequence[Passage],
+        sentences: Sequence[Candidate],
+        preview: NDArray[np.float64],
+    ) -> NDArray[np.float64]:
+        assert preview.shape == (len(sentences),)
+        return np.array([[self._table.get(one.text, np.nan)] * 2 for one in sentences])
+
+
+def test_a_sentence_that_was_not_read_is_not_chosen() -> None:
+    scorer = KnowingScorer({"Rye bread needs a long rise.": -9.0})
+    question = "How tall is the tower?"
+    sentences, kept, table = examine(question, [TOWER, BREAD], scorer)
+    assert [sentences[i].text for i in kept] == ["Rye bread needs a long rise."]
+    assert table.shape == (1, len(MEASURES) + len(SCORES))
+    reading = Reader(scorer, least_probability=0.0).read(question, [TOWER, BREAD])
+    assert reading.text == "Rye bread needs a long rise."
+    assert reading.score < 0.2
+
+
+def test_nothing_read_is_nothing_answered() -> None:
+    reading = Reader(KnowingScorer({})).read("How tall is the tower?", [TOWER])
+    assert (reading.answered, reading.score, reading.closest) == (False, 0.0, None)
+
+
+def test_only_four_passages_are_read() -> None:
+    fifth = Passage("fifth", "The tower is 50 metres tall.")
+    reading = Reader(AnswerScorer(threads=2)).read("How tall is the tower?", [BREAD] * 4 + [fifth])
+    assert not reading.answered
 
 
 def test_measures_of_a_sentence() -> None:
     sentences = candidates([TOWER, BREAD])
-    cosines = np.arange(len(sentences), dtype=np.float64) / 10
-    cosines[0] = np.nan
-    table = measure("How tall is the tower?", [TOWER, BREAD], sentences, cosines)
+    table = measure("How tall is the tower?", [TOWER, BREAD], sentences)
     column = {name: table[:, i] for i, name in enumerate(MEASURES)}
     assert [sentence.first for sentence in sentences] == [True, False, False, False, True, False]
     assert column["rank"].tolist() == [0, 0, 0, 0, 1, 1]
@@ -132,8 +162,6 @@ def test_measures_of_a_sentence() -> None:
     assert column["before"][1] == column["overlap"][0] > 0
     assert column["passage"].tolist() == [1, 1, 1, 1, 0, 0]
     assert column["cue"].tolist() == [-1, 1, 1, 1, -1, -1]
-    assert column["cosine"].tolist() == [0, 0.1, 0.2, 0.3, 0.4, 0.5]
-    assert column["best"].tolist() == [0.3] * 4 + [0.5] * 2
 
 
 def test_a_passage_does_not_lend_its_words_to_the_next() -> None:
@@ -150,7 +178,7 @@ def test_content_words_ignore_case_accents_and_endings() -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_quality_on_a_third_of_the_sample(reader: Reader) -> None:
-    """Beats the nearest sentence, which holds the gold answer for 0.72 of these questions."""
+    """Beats the reader of shared words and vectors, 0.78 of all, 0.90 answered, 0.92 declined."""
     check_quality(reader, every=3)
 
 

@@ -59,11 +59,11 @@ def downloaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_every_weight_of_the_stack_is_here_and_as_listed() -> None:
     statuses = weights.describe()
     assert {status.state for status in statuses} == {"verified"}
-    assert len(statuses) == 8
+    assert len(statuses) == 9
     for status in statuses:
         assert status.path is not None
         assert status.path.stat().st_size == status.size
-        assert status.licence in ("MIT", "Apache-2.0", "CC0-1.0")
+        assert status.licence in ("MIT", "Apache-2.0", "CC0-1.0", "CC-BY-SA-4.0")
         assert status.origin
         assert status.cure == ""
 

@@ -27,6 +27,7 @@ from voicerag_core import (
     maximal_marginal_relevance,
 )
 from voicerag_core.filters import Eq
+from voicerag_core.local.answer_scorer import AnswerScorer
 from voicerag_core.local.model import LocalVoiceModel
 from voicerag_core.local.reader import Reader
 from voicerag_core.ports import DocumentStore, PassageStore
@@ -220,7 +221,7 @@ def test_adaptive_goes_by_the_lead_alone_where_the_embedder_does_not_judge() -> 
 
 def test_an_answer_to_a_search_without_words_hears_them_once() -> None:
     parts = AdaptiveParts(JudgingEmbedder(1.0))
-    model = LocalVoiceModel(Reader(parts.embedder), None, parts.transcriber)
+    model = LocalVoiceModel(Reader(AnswerScorer(threads=1)), None, parts.transcriber)
     rag = VoiceRAG(parts.embedder, parts.store, model, parts.transcriber, strategy="adaptive")
     found = rag.retrieve(clip())
     assert (found.transcript, parts.transcriber.calls) == (None, 0)
@@ -230,7 +231,7 @@ def test_an_answer_to_a_search_without_words_hears_them_once() -> None:
     assert sum(pieces, Answer()).timings["transcribe"] >= 0
     assert parts.transcriber.calls == 1
     unsure = AdaptiveParts(JudgingEmbedder(0.0))
-    model = LocalVoiceModel(Reader(unsure.embedder), None, unsure.transcriber)
+    model = LocalVoiceModel(Reader(AnswerScorer(threads=1)), None, unsure.transcriber)
     rag = VoiceRAG(unsure.embedder, unsure.store, model, unsure.transcriber, strategy="adaptive")
     rag.ask(clip())
     assert unsure.transcriber.calls == 1

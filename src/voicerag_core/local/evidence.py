@@ -1,8 +1,8 @@
 """What speaks for a sentence as the answer to a question, as numbers.
 
 The measures need no training: shared words weighted by how rare they are among the sentences at
-hand, the passage around the sentence, whether the sentence holds the kind of thing that is asked
-for, and nearness of the vectors. `voicerag_core.local.reader` weighs them.
+hand, the passage around the sentence, and whether the sentence holds the kind of thing that is
+asked for. `voicerag_core.local.reader` weighs them.
 """
 
 from __future__ import annotations
@@ -30,8 +30,6 @@ MEASURES = (
     "passage",  # share found in the whole passage or its title
     "rank",  # place of the passage, 0 the best
     "cue",  # 1 the sentence holds the kind of thing asked for, -1 it does not, 0 unknown
-    "cosine",  # of question and sentence
-    "best",  # highest cosine in the passage
 )
 """Columns of `measure`, in order."""
 
@@ -123,7 +121,6 @@ def measure(
     question: str,
     passages: Sequence[Passage],
     sentences: Sequence[Candidate],
-    cosines: NDArray[np.float64] | None = None,
 ) -> NDArray[np.float64]:
     """Measure every sentence against the question.
 
@@ -131,11 +128,9 @@ def measure(
         question: In words.
         passages: Best first.
         sentences: `candidates` of these passages.
-        cosines: [N], of question and sentence; NaN where unknown. None: all unknown, which
-            leaves 0 in the columns that need them.
 
     Returns:
-        Shape [N, 7], columns as in `MEASURES`.
+        Shape [N, 5], columns as in `MEASURES`.
     """
     asked = list(dict.fromkeys(content_words(question)))
     weights = _word_weights(asked, sentences)
@@ -149,18 +144,13 @@ def measure(
     for row, sentence in enumerate(sentences):
         own = set(sentence.words)
         before = set() if sentence.first else set(sentences[row - 1].words)
-        table[row, :5] = (
+        table[row] = (
             sum(weights[word] for word in asked if word in own) / total,
             sum(weights[word] for word in asked if word in before - own) / total,
             sum(weights[word] for word in asked if word in around[sentence.passage]) / total,
             sentence.passage,
             _cue(kind, sentence.text, known),
         )
-    if cosines is not None:
-        table[:, 5] = np.nan_to_num(cosines)
-        for row, sentence in enumerate(sentences):
-            mates = [i for i, other in enumerate(sentences) if other.passage == sentence.passage]
-            table[row, 6] = np.nan_to_num(cosines[mates]).max()
     return table
 
 

@@ -6,32 +6,30 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from voicerag_core.local.evidence import Candidate, candidates, measure
-from voicerag_core.ports import Embedder
 from voicerag_core.types import Citation, Passage
 
 __all__ = ["Reader", "Reading", "examine"]
 
 MOST_PASSAGES = 4
-SHORTLIST = 8
-"""Sentences that are embedded for a question; the others are ruled out by their words."""
 
 # Weights and threshold: benchmarks/fit_reader.py on the development half of XQuAD English.
 PREVIEW_WEIGHTS = np.array([9.84, 3.18, 2.55, -1.20, 0.77])
-"""Of the first five `voicerag_core.local.evidence.MEASURES`, for the shortlist."""
+"""Of `voicerag_core.local.evidence.MEASURES`, to choose what is read of long passages."""
 
-WEIGHTS = np.array([7.16, 2.84, 1.95, -0.59, 0.68, 4.43, 4.51])
-"""Of all `voicerag_core.local.evidence.MEASURES`, to choose the sentence."""
+WEIGHTS = np.array([2.26, 0.45, 1.81, -0.55, 0.09, 0.32, 0.31])
+"""Of the measures and then `voicerag_core.local.answer_scorer.SCORES`, to choose the sentence."""
 
-ANSWERED_SLOPE = 0.831
-ANSWERED_OFFSET = -6.870
-"""From the chosen sentence's weighted measures to the log odds that the passages answer."""
+ANSWERED_WEIGHTS = np.array([1.08, 3.226, 0.672, -0.58, -0.068, 0.238, 0.251])
+ANSWERED_OFFSET = 0.236
+"""From the chosen sentence's measures and scores to the log odds that the passages answer."""
 
-LEAST_PROBABILITY = 0.48
+LEAST_PROBABILITY = 0.46
 """Answers right minus answers wrong is largest here."""
 
 _POINTS_BACK = re.compile(r"(He|She|It|They|This|These|Those|His|Her|Its|Their)\b")
@@ -56,19 +54,35 @@ class Reading:
     closest: Passage | None
 
 
+class SentenceScorer(Protocol):
+    """Says how well sentences answer a question; safe to share between threads."""
+
+    def score(
+        self,
+        question: str,
+        passages: Sequence[Passage],
+        sentences: Sequence[Candidate],
+        preview: NDArray[np.float64],
+    ) -> NDArray[np.float64]:
+        """Give [N, 2], columns as in `voicerag_core.local.answer_scorer.SCORES`; NaN: not read."""
+        ...
+
+
 class Reader:
     """Picks the sentence that answers a question from passages; never words of its own.
 
     A sentence that opens with a word that points back ("It", "They") is given with the one
-    before it. Safe to share between threads when its embedder is.
+    before it. Safe to share between threads when its scorer is.
 
     Args:
-        embedder: Embeds the question and the likeliest sentences.
+        scorer: Reads the question with the sentences.
         least_probability: Below this probability the passages do not answer.
     """
 
-    def __init__(self, embedder: Embedder, *, least_probability: float = LEAST_PROBABILITY) -> None:
-        self._embedder = embedder
+    def __init__(
+        self, scorer: SentenceScorer, *, least_probability: float = LEAST_PROBABILITY
+    ) -> None:
+        self._scorer = scorer
         self._least_probability = least_probability
 
     def read(self, question: str, passages: Sequence[Passage]) -> Reading:
@@ -79,15 +93,14 @@ class Reader:
             passages: Best first.
 
         Raises:
-            ModelError: The embedder failed.
+            ModelError: The scorer failed.
         """
-        sentences, kept, table = examine(question, passages, self._embedder)
+        sentences, kept, table = examine(question, passages, self._scorer)
         if not kept:
             return Reading("", (), 0.0, answered=False, closest=None)
-        scores = table @ WEIGHTS
-        best = int(scores.argmax())
+        best = int((table @ WEIGHTS).argmax())
         chosen = kept[best]
-        score = 1 / (1 + math.exp(-(ANSWERED_SLOPE * float(scores[best]) + ANSWERED_OFFSET)))
+        score = 1 / (1 + math.exp(-(float(table[best] @ ANSWERED_WEIGHTS) + ANSWERED_OFFSET)))
         passage = passages[sentences[chosen].passage]
         if score < self._least_probability:
             return Reading("", (), score, answered=False, closest=passage)
@@ -102,29 +115,20 @@ class Reader:
 
 
 def examine(
-    question: str,
-    passages: Sequence[Passage],
-    embedder: Embedder,
-    *,
-    preview_weights: NDArray[np.float64] = PREVIEW_WEIGHTS,
+    question: str, passages: Sequence[Passage], scorer: SentenceScorer
 ) -> tuple[list[Candidate], list[int], NDArray[np.float64]]:
-    """Measure the sentences of the first four passages that may answer a question.
+    """Measure and score the sentences of the first four passages.
 
     Returns:
-        All sentences; the indices of those on the shortlist, ascending; their measures, one row
-        each.
+        All sentences; the indices of those that were read, ascending; their measures and scores,
+        one row each.
     """
     near = passages[:MOST_PASSAGES]
     sentences = candidates(near)
     by_words = measure(question, near, sentences)
-    preview = by_words[:, : len(preview_weights)] @ preview_weights
-    kept = sorted(np.argsort(-preview, kind="stable")[:SHORTLIST].tolist())
-    if not kept:
-        return sentences, [], by_words
-    rows = embedder.embed_texts([question, *(sentences[i].text for i in kept)])
-    cosines = np.full(len(sentences), np.nan)
-    cosines[kept] = rows[1:] @ rows[0]
-    return sentences, kept, measure(question, near, sentences, cosines)[kept]
+    scores = scorer.score(question, near, sentences, by_words @ PREVIEW_WEIGHTS)
+    kept = np.flatnonzero(~np.isnan(scores).any(axis=1)).tolist()
+    return sentences, kept, np.hstack((by_words, scores))[kept]
 
 
 def _with_what_it_points_to(sentences: Sequence[Candidate], chosen: int) -> list[int]:
