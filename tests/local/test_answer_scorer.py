@@ -1,12 +1,17 @@
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
+import onnx
 import pytest
 from numpy.typing import NDArray
+from onnx import numpy_helper
 
 from voicerag_core.errors import ConfigError
 from voicerag_core.local.answer_scorer import MOST_TOKENS, SCORES, AnswerScorer
 from voicerag_core.local.evidence import candidates
+from voicerag_core.local.weights import weight_path
 from voicerag_core.types import Passage
 
 TOWER = Passage(
@@ -80,6 +85,45 @@ def test_no_text_is_too_odd(scorer: AnswerScorer, text: str) -> None:
         _, table = scored(scorer, question, Passage("odd", text), TOWER)
         assert np.isfinite(table).any()
         assert not np.isinf(table).any()
+
+
+class Recorder:
+    """Stands for the session: keeps what it is fed."""
+
+    def __init__(self) -> None:
+        self.fed: list[NDArray[np.float32]] = []
+
+    def run(self, _: list[str], feed: dict[str, NDArray[np.float32]]) -> list[NDArray[np.float32]]:
+        self.fed.append(feed["embedded"])
+        return [np.zeros((len(feed["embedded"]), 3), np.float32)]
+
+
+def test_the_network_is_fed_the_packaged_embeddings() -> None:
+    """Words, places and kinds of `[CLS] how tall ? [SEP] it is high . [SEP]`, by onnx itself."""
+    scorer, recorder = AnswerScorer(threads=1), Recorder()
+    scorer.warm()
+    assert scorer._loaded is not None
+    scorer._loaded = dataclasses.replace(scorer._loaded, session=recorder)
+    passages = [Passage("one", "It is high.")]
+    scorer.score("How tall?", passages, candidates(passages), np.zeros(1))
+    graph = onnx.load(weight_path("minilm-int8/model.onnx")).graph
+    held = {
+        one.name.removeprefix("inner.embeddings."): numpy_helper.to_array(one)
+        for one in graph.initializer
+        if "embeddings" in one.name
+    }
+    ids = [101, 2129, 4206, 1029, 102, 2009, 2003, 2152, 1012, 102]
+    words = held["word_embeddings.weight_q"][ids] * held["word_embeddings.weight_scale"][ids]
+    places = (held["position_embeddings.weight_q"] * held["position_embeddings.weight_scale"])[:10]
+    kinds = held["token_type_embeddings.weight"][[0] * 5 + [1] * 5]
+    np.testing.assert_allclose(recorder.fed, [words + places + kinds], atol=1e-6)
+
+
+def test_scores_are_those_of_the_trained_network(scorer: AnswerScorer) -> None:
+    """Beside float32 in torch; 8-bit layers may move a log odds by about half."""
+    trained = [[-7.95, -7.63], [2.14, 2.13], [-8.05, -7.22]]
+    table = scored(scorer, "Who was the architect of the tower?", TOWER)[1]
+    np.testing.assert_allclose(table, trained, atol=0.8)
 
 
 def test_without_sentences_nothing_is_scored(scorer: AnswerScorer) -> None:
