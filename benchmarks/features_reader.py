@@ -13,11 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voicerag_core.local.evidence import Candidate, candidates, measure
-from voicerag_core.local.reader import MOST_PASSAGES, PREVIEW_WEIGHTS, Reading
+from voicerag_core.local.reader import (
+    MOST_PASSAGES,
+    Reading,
+    with_what_it_points_to,
+)
 from voicerag_core.ports import Embedder
 from voicerag_core.types import Citation, Passage
 
 SHORTLIST = 8
+PREVIEW_WEIGHTS = np.array([9.84, 3.18, 2.55, -1.20, 0.77])
 WEIGHTS = np.array([7.16, 2.84, 1.95, -0.59, 0.68, 4.43, 4.51])
 """Of the words' measures, the sentence's cosine and the highest cosine in its passage."""
 ANSWERED_SLOPE = 0.831
@@ -43,15 +48,16 @@ class FeaturesReader:
         cosines = (rows[1:] @ rows[0]).astype(np.float64)
         scores = np.hstack((by_words[kept], by_cosine(cosines, sentences, kept))) @ WEIGHTS
         best = int(scores.argmax())
-        one = sentences[kept[best]]
+        passage = passages[sentences[kept[best]].passage]
         score = 1 / (1 + math.exp(-(ANSWERED_SLOPE * float(scores[best]) + ANSWERED_OFFSET)))
         answered = score >= LEAST_PROBABILITY
+        quoted = [sentences[i] for i in with_what_it_points_to(sentences, kept[best]) if answered]
         return Reading(
-            " ".join(one.text.split()) if answered else "",
-            (Citation(passages[one.passage].id, one.start, one.end),) if answered else (),
+            " ".join(" ".join(one.text.split()) for one in quoted),
+            tuple(Citation(passage.id, one.start, one.end) for one in quoted),
             score,
             answered=answered,
-            closest=passages[one.passage],
+            closest=passage,
         )
 
 

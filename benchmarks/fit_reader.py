@@ -264,7 +264,10 @@ def fit(pairs: Sequence[tuple[Measured, Measured]]) -> Table:
     chance = 1 / (1 + np.exp(-(rows @ answered + offset)))
     grid = np.linspace(0.05, 0.95, 181)
     gain = [(chance[:, 0] >= cut).mean() - (chance[:, 1] >= cut).mean() for cut in grid]
+    words = [one.table[:, : len(MEASURES)] for one, _ in pairs]
+    preview = fit_choice(words, [one.right for one, _ in pairs])
     print(f"development: {len(pairs)} questions")
+    print("  PREVIEW_WEIGHTS   ", dict(zip(MEASURES, preview.round(2).tolist(), strict=True)))
     print("  WEIGHTS           ", dict(zip(COLUMNS, weights.round(2).tolist(), strict=True)))
     print("  ANSWERED_WEIGHTS  ", dict(zip(COLUMNS, answered.round(3).tolist(), strict=True)))
     print(f"  ANSWERED_OFFSET    {offset:.3f}")
