@@ -179,14 +179,14 @@ def test_content_words_ignore_case_accents_and_endings() -> None:
 @pytest.mark.timeout(900)
 def test_quality_on_a_third_of_the_sample(reader: Reader) -> None:
     """Beats the reader of shared words and vectors, 0.78 of all, 0.90 answered, 0.92 declined."""
-    check_quality(reader, every=3)
+    check_quality(reader, every=3, least=0.82)
 
 
 def test_quality_on_a_part_of_the_sample(reader: Reader) -> None:
-    check_quality(reader, every=30)
+    check_quality(reader, every=30, least=0.75)
 
 
-def check_quality(reader: Reader, *, every: int) -> None:
+def check_quality(reader: Reader, *, every: int, least: float) -> None:
     """Read each question's own paragraph among its neighbours, and the neighbours alone."""
     lines = (SAMPLE / "passages.jsonl").read_text(encoding="utf-8").splitlines()
     passages = [
@@ -204,6 +204,6 @@ def check_quality(reader: Reader, *, every: int) -> None:
         answered += reading.answered
         right += any(gold.lower() in reading.text.lower() for gold in line["answers"])
         declined += not reader.read(line["question"], others).answered
-    assert right / len(asked) > 0.75
+    assert right / len(asked) > least
     assert answered / len(asked) > 0.85
     assert declined / len(asked) > 0.85
