@@ -50,7 +50,8 @@ def _new(loader: _Loader, name: str, node: yaml.Node) -> dict[str, Any]:
             problem=f"the tag !new:{name} is not one of the released file's",
             problem_mark=node.start_mark,
         )
-    return {CLASS: name, **loader.construct_mapping(node, deep=True)}
+    values = loader.construct_mapping(node, deep=True)
+    return {CLASS: name, **{str(key): value for key, value in values.items()}}
 
 
 def _apply(loader: _Loader, name: str, node: yaml.Node) -> None:
