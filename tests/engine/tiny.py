@@ -74,12 +74,15 @@ def tensor_of(name: str, shape: tuple[int, ...], seed: int = 0) -> NDArray[np.fl
     """Draw one tensor: uniform numbers from PCG64([seed, CRC-32 of the name]), scaled.
 
     Matrices are divided by the square root of their inputs; gains of norms are 1 + 0.1 x; vectors
-    are 0.1 x; tables ("embed", "codebook" or "ema_weight" in the name) are 0.5 x; the lengths of a
-    weight norm are 1 + 0.1 |x|, Snake's alpha 1 + 0.5 |x|. The raw integers of the generator never
+    are 0.1 x; tables ("embed", "codebook" or "ema_weight" in the name) are 0.5 x, those of positions
+    0.02 x, lest sound count for little; the lengths of a weight norm are 1 + 0.1 |x|, Snake's alpha
+    1 + 0.5 |x|. The raw integers of the generator never
     change, x = ((raw >> 11) / 2**53 - 0.5) * sqrt(12) in float64, and the result is rounded once.
     """
     raw = np.random.PCG64([seed, zlib.crc32(name.encode())]).random_raw(math.prod(shape))
-    values = (((raw >> np.uint64(11)) * 2.0**-53 - 0.5) * np.sqrt(12.0)).reshape(shape)
+    values: NDArray[np.float64] = (
+        ((raw >> np.uint64(11)) * 2.0**-53 - 0.5) * np.sqrt(12.0)
+    ).reshape(shape)
     if name.endswith("weight_g"):
         values = 1.0 + 0.1 * np.abs(values)
     elif name.endswith("alpha"):
@@ -87,6 +90,8 @@ def tensor_of(name: str, shape: tuple[int, ...], seed: int = 0) -> NDArray[np.fl
     elif len(shape) == 1:
         gain = name.endswith("weight") or name == "ema_count"
         values = 0.1 * values + (1.0 if gain else 0.0)
+    elif "embed_positions" in name:
+        values = 0.02 * values
     elif "embed" in name or "codebook" in name or "ema_weight" in name:
         values = 0.5 * values
     else:
