@@ -16,6 +16,7 @@ from voicerag_core.engine.checkpoints import load_decoder
 from voicerag_core.engine.configs import DecoderConfig
 from voicerag_core.engine.decoder.demo import DemoStream, overlap_frames
 from voicerag_core.engine.decoder.flow import Flow, Sampler, load_flow
+from voicerag_core.engine.decoder.graphs import GraphSampler
 from voicerag_core.engine.decoder.hift import HiFT, load_hift
 from voicerag_core.engine.decoder.source import NoiseTable
 from voicerag_core.engine.decoder.stream import DecoderStream, Schedule
@@ -26,6 +27,10 @@ __all__ = ["SpeechDecoder"]
 
 FLOW_NOISE_FRAMES = 4096
 """Frames before the noise of the flow repeats; longer than any window of a usual schedule."""
+
+
+WINDOW_PERIOD = 64
+"""Blocks after which the rounding of tokens to frames repeats: 64 tokens are 441 frames."""
 
 
 class SpeechDecoder:
@@ -133,6 +138,26 @@ class SpeechDecoder:
         )
         vocoder = load_hift(config.hift, hift, device=device)
         return cls(config, made, vocoder, schedule=schedule, seed=seed)
+
+    def warm(self) -> None:
+        """Do now what the first reply would wait for; on a CUDA device, record its graphs.
+
+        That takes some seconds, once. A decoder that was not warmed gives the same sound.
+        """
+        tokens = self.schedule.block(0)
+        if self.device.type == "cuda":
+            with self.exclusive():
+                graphs = GraphSampler(self.flow)
+                graphs.record(self._window_frames())
+                self.sampler = graphs
+            tokens = sum(self.schedule.block_tokens)
+        self.decode([0] * tokens)
+
+    def _window_frames(self) -> set[int]:
+        """Give the lengths of all windows of an endless reply; they come back after some blocks."""
+        enough = len(self.schedule.block_tokens) + WINDOW_PERIOD
+        windows = self.schedule.windows(self.config.flow.block_tokens, enough)
+        return {self.flow.frames(stop) - self.flow.frames(first) for first, stop in windows}
 
     @property
     def device(self) -> torch.device:

@@ -60,6 +60,11 @@ class Flow(nn.Module):
         assert isinstance(unet, UNet)
         return unet
 
+    @property
+    def device(self) -> torch.device:
+        """Where it runs."""
+        return self.input_embedding.weight.device
+
     def frames(self, tokens: int) -> int:
         """Give how many mel frames a reply has after so many tokens; exact for any length."""
         samples, divisor = self._rates
@@ -73,7 +78,7 @@ class Flow(nn.Module):
 
     def prepare(self) -> None:
         """Compute what depends on the weights alone; call it after they were loaded."""
-        times, self._sizes = _euler(next(self.parameters()).device)
+        times, self._sizes = _euler(self.device)
         self._shifts = self.unet.time_shifts(times)
 
     @torch.inference_mode()

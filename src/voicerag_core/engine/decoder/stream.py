@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -53,6 +53,19 @@ class Schedule:
                 f"blocks of {self.block_tokens} tokens after {self.history_tokens} of history: "
                 f"each number must be a positive multiple of {block}, the encoder's block"
             )
+
+    def windows(self, block: int, count: int) -> Iterator[tuple[int, int]]:
+        """Give the first token and the one after the last of the windows decoded.
+
+        Args:
+            block: Tokens of the encoder's block.
+            count: How many windows.
+        """
+        stop = 0
+        for index in range(count):
+            first = max(0, stop - self.history_tokens) // block * block
+            stop += self.block(index)
+            yield first, stop
 
     def block(self, index: int) -> int:
         """Give the tokens of a block, from 0."""
