@@ -26,6 +26,9 @@ if TYPE_CHECKING:
         LMConfig,
         SpeechTokenizerConfig,
     )
+    from voicerag_core.engine.convert import convert_checkpoint
+    from voicerag_core.engine.hub import download_checkpoint
+    from voicerag_core.engine.speech_tokenizer import SpeechTokenizer
 
 _LAZY = {
     "Checkpoint": "checkpoints",
@@ -35,6 +38,9 @@ _LAZY = {
     "LMConfig": "configs",
     "Part": "checkpoints",
     "SpeechTokenizerConfig": "configs",
+    "SpeechTokenizer": "speech_tokenizer",
+    "convert_checkpoint": "convert",
+    "download_checkpoint": "hub",
     "load_decoder": "checkpoints",
     "load_lm": "checkpoints",
     "load_speech_tokenizer": "checkpoints",
@@ -49,7 +55,10 @@ __all__ = [
     "HiFTConfig",
     "LMConfig",
     "Part",
+    "SpeechTokenizer",
     "SpeechTokenizerConfig",
+    "convert_checkpoint",
+    "download_checkpoint",
     "load_decoder",
     "load_lm",
     "load_speech_tokenizer",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import pickle
@@ -17,7 +18,15 @@ import torch
 
 from voicerag_core.errors import CheckpointError
 
-__all__ = ["Shape", "TensorInfo", "WeightReader", "check_names", "load_state", "open_weights"]
+__all__ = [
+    "Shape",
+    "TensorInfo",
+    "WeightReader",
+    "check_names",
+    "load_state",
+    "open_weights",
+    "sha256_of",
+]
 
 Shape = tuple[int, ...]
 
@@ -30,6 +39,12 @@ DTYPES = {
 LONGEST_HEADER = 100_000_000
 NAMED = 5
 """How many tensors a message names."""
+
+
+def sha256_of(file: Path) -> str:
+    """Hash a file, in lower-case hexadecimal."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
