@@ -15,6 +15,8 @@ if not torch.cuda.is_available() and os.environ.get("TRITON_INTERPRET") != "1":
 from voicerag_core.engine import lm_kernels
 from voicerag_core.engine.weight_only import WeightOnlyLinear
 
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the interpreter
+
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 TILE = (2, 128, 4)
 EPSILON = 1e-6
@@ -37,9 +39,7 @@ def test_matrix_times_normed_vector_with_bias(bits: int) -> None:
     layer = linear(7, 384, bits=bits, bias=True)
     x, weight = torch.randn(2, 384, device=DEVICE)
     out = torch.empty(7, device=DEVICE)
-    lm_kernels.matvec(
-        x, lm_kernels.Matrix.of(layer), out, tile=TILE, norm=weight, epsilon=EPSILON
-    )
+    lm_kernels.matvec(x, lm_kernels.Matrix.of(layer), out, tile=TILE, norm=weight, epsilon=EPSILON)
     torch.testing.assert_close(out, layer(normed(x, weight)), atol=1e-5, rtol=0)
 
 
@@ -76,7 +76,7 @@ def test_attention_of_one_token_and_what_it_writes_down(length: int) -> None:
     qkv = torch.randn((heads + 2 * kv_heads) * width, device=DEVICE)
     keys, values = torch.randn(2, kv_heads, slots, width, device=DEVICE)
     angles = torch.outer(torch.arange(slots), 10000 ** -(torch.arange(0, 16, 2) / 16)).to(DEVICE)
-    query, key, value = qkv.view(-1, 1, width).split([heads, kv_heads, kv_heads])
+    query, key, value = torch.split(qkv.view(-1, 1, width), [heads, kv_heads, kv_heads])
     query, key = (turned(x, angles[length]) for x in (query, key))
     all_keys = torch.cat((keys[:, :length], key), dim=1)
     all_values = torch.cat((values[:, :length], value), dim=1)
@@ -94,6 +94,6 @@ def test_attention_of_one_token_and_what_it_writes_down(length: int) -> None:
 
 
 def turned(x: torch.Tensor, angles: torch.Tensor) -> torch.Tensor:
-    rotated = torch.view_as_complex(x[..., :16].unflatten(-1, (-1, 2)).contiguous())
+    rotated = torch.view_as_complex(torch.unflatten(x[..., :16], -1, (-1, 2)).contiguous())
     rotated = torch.view_as_real(rotated * torch.polar(torch.ones_like(angles), angles))
     return torch.cat((rotated.flatten(-2), x[..., 16:]), dim=-1)

@@ -24,11 +24,11 @@ from numpy.typing import NDArray
 
 LAYERS, HIDDEN, HEADS, KV_HEADS, HEAD_DIM, FFN = 3, 64, 4, 2, 16, 112
 RANKS = 300
-SPECIALS = (
-    "<|endoftext|> [MASK] [gMASK] [sMASK] <sop> <eop> <|system|> <|user|> <|assistant|> "
-    "<|observation|> <|begin_of_image|> <|end_of_image|> <|begin_of_video|> <|end_of_video|> "
-    "<|begin_of_audio|> <|end_of_audio|>"
-).split()
+SPECIALS = [
+    "<|endoftext|>", "[MASK]", "[gMASK]", "[sMASK]", "<sop>", "<eop>", "<|system|>", "<|user|>",
+    "<|assistant|>", "<|observation|>", "<|begin_of_image|>", "<|end_of_image|>",
+    "<|begin_of_video|>", "<|end_of_video|>", "<|begin_of_audio|>", "<|end_of_audio|>",
+]  # fmt: skip
 AUDIO_START, AUDIO_SIZE, VOCAB = 330, 128, 480
 """Ids 316..329 and 458..479 mean nothing, as in the released model."""
 
@@ -114,8 +114,10 @@ def prompt_ids() -> NDArray[np.int64]:
 def rank_lines() -> list[bytes]:
     """A rank file: the single bytes, then 44 merges that occur in text of several kinds."""
     words = [bytes([byte]) for byte in range(256)]
-    merges = "th he in an er the ing and on re  t  a  th  the ou ion 's  \n\n 00 12 123".split(" ")
-    texts = [merge for merge in merges if merge] + ["  ", "   ", " t", " a", " th", " the"]
+    texts = [
+        "th", "he", "in", "an", "er", "the", "ing", "and", "on", "re", "t", "a", "th", "the", "ou",
+        "ion", "'s", "\n\n", "00", "12", "123", "  ", "   ", " t", " a", " th", " the",
+    ]  # fmt: skip
     pieces = [text.encode() for text in texts] + ["中".encode()[:2], "中".encode(), "é".encode()]
     pieces += [b"aa", b"aaa", b"ab", b"ba", b"aba", b"\r\n", b"io", b"ng", b"<|", b"|>", b"us"]
     pieces += [b"use", b"user", b"..", b"...", b"!\n", b"??"]

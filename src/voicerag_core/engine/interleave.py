@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from voicerag_core.engine.text_tokenizer import TextTokenizer, Vocabulary
 from voicerag_core.errors import GenerationError
 
-__all__ = ["Guide", "Interleave", "LegalIds", "PlainText", "ReplyForm", "TokenKind"]
+__all__ = ["Guide", "Interleave", "LegalIds", "ReplyForm", "TokenKind"]
 
 TEXT_BLOCK, AUDIO_BLOCK = 13, 26
 """Tokens of a block. Source: the system prompt of THUDM/GLM-4-Voice @ eb00ce9, web_demo.py."""
@@ -106,7 +106,6 @@ class ReplyForm:
         self.audio = LegalIds("speech", audio)
         self.any = LegalIds("text, speech or the end", text | audio | stop)
         self.audio_or_stop = LegalIds("speech or the end", audio | stop)
-        self.text_or_stop = LegalIds("text or the end", text | stop)
 
     def kind(self, token: int) -> TokenKind:
         """Tell what an id is.
@@ -135,7 +134,9 @@ class ReplyForm:
         """
         if not 0 <= token < len(legal.mask) or not legal.mask[token]:
             kind = self.kind(token)
-            raise GenerationError(f"the model gave {kind.value} (id {token}) instead of {legal.name}")
+            raise GenerationError(
+                f"the model gave {kind.value} (id {token}) instead of {legal.name}"
+            )
         return self.kind(token)
 
 
@@ -150,6 +151,11 @@ class Interleave:
         self._form = form
         self._text = self._audio = 0
         self._text_done = False
+
+    @property
+    def text_done(self) -> bool:
+        """Whether no text can follow any more."""
+        return self._text_done
 
     def legal(self) -> LegalIds:
         """Give the ids that may come next."""
@@ -177,28 +183,8 @@ class Interleave:
             if self._text < TEXT_BLOCK or self._audio == AUDIO_BLOCK:
                 self._text_done = True
             self._audio += 1
-        return kind
-
-
-class PlainText:
-    """A reply in text alone, as for a transcription."""
-
-    def __init__(self, form: ReplyForm) -> None:
-        self._form = form
-        self._begun = False
-
-    def legal(self) -> LegalIds:
-        """Give the ids that may come next."""
-        return self._form.text_or_stop if self._begun else self._form.text
-
-    def push(self, token: int) -> TokenKind:
-        """Take the id that came.
-
-        Raises:
-            GenerationError: It is not legal here.
-        """
-        kind = self._form.checked(token, self.legal())
-        self._begun = True
+        else:
+            self._text_done = True
         return kind
 
 
@@ -207,10 +193,9 @@ def _is_east_asian(word: bytes) -> bool:
 
     Lead bytes E3..ED open U+3000..U+DFFF; EF BC..BE the full-width forms; F0 A0..AF U+20000 on.
     """
-    pairs = zip(word, word[1:] + b"\0", strict=True)
     return any(
-        0xE3 <= lead <= 0xED
-        or (lead == 0xEF and 0xBC <= after <= 0xBE)
-        or (lead == 0xF0 and 0xA0 <= after <= 0xAF)
-        for lead, after in pairs
+        b"\xe3\0" <= pair < b"\xee\0"
+        or b"\xef\xbc" <= pair <= b"\xef\xbe"
+        or b"\xf0\xa0" <= pair <= b"\xf0\xaf"
+        for pair in (word[at : at + 2].ljust(2, b"\0") for at in range(len(word)))
     )

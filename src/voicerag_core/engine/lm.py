@@ -15,7 +15,13 @@ import torch
 from voicerag_core.cancellation import check_cancelled
 from voicerag_core.engine.checkpoints import LMConfig, load_lm
 from voicerag_core.engine.interleave import Guide, LegalIds
-from voicerag_core.engine.lm_forward import KeyValueCache, RotaryTable, forward, left_padded_mask
+from voicerag_core.engine.lm_forward import (
+    KeyValueCache,
+    RotaryTable,
+    embedding_table,
+    forward,
+    left_padded_mask,
+)
 from voicerag_core.engine.lm_steps import EagerStep, GraphStep, Masks, Step
 from voicerag_core.engine.sampler import NOT_FINITE, checked_sampling, draws, pick
 from voicerag_core.engine.turns import Turn, Turns
@@ -93,8 +99,8 @@ class LocalLM:
         graphs: bool = True,
         kernels: bool = True,
     ) -> None:
-        self.model = model.eval()
-        self.device = model.get_input_embeddings().weight.device
+        self.model = model.train(mode=False)
+        self.device = embedding_table(model).device
         self._max_context = max_context
         self._turns = Turns()
         self._masks = Masks(self.device)
@@ -214,9 +220,7 @@ class LocalLM:
             turn.touch()
             with self._memory(), torch.inference_mode():
                 self._cached.append(token)
-                token = _finite(
-                    self._step(token, len(self._cached) - 1, number, guide.legal())
-                )
+                token = _finite(self._step(token, len(self._cached) - 1, number, guide.legal()))
 
     def _first(
         self, prompt: list[int], legal: LegalIds, uniform: torch.Tensor, sampling: Sampling

@@ -16,7 +16,7 @@ from torch.nn import functional
 if TYPE_CHECKING:
     from transformers import GlmForCausalLM
 
-__all__ = ["KeyValueCache", "RotaryTable", "forward", "left_padded_mask"]
+__all__ = ["KeyValueCache", "RotaryTable", "embedding_table", "forward", "left_padded_mask"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +35,9 @@ class KeyValueCache:
     def allocate(cls, model: GlmForCausalLM, slots: int, batch: int = 1) -> KeyValueCache:
         """Make an empty cache on the model's device, in its dtype."""
         config = model.config
-        table = model.get_input_embeddings().weight
-        shape = (
-            config.num_hidden_layers, batch, config.num_key_value_heads, slots, config.head_dim,
-        )  # fmt: skip
+        table = embedding_table(model)
+        layers, heads = config.num_hidden_layers, config.num_key_value_heads
+        shape = (layers, batch, int(heads or 0), slots, int(config.head_dim or 0))
         keys, values = (
             torch.zeros(shape, dtype=table.dtype, device=table.device) for _ in range(2)
         )
@@ -72,10 +71,15 @@ class RotaryTable:
         theta = values.get("rope_theta") or config.rope_theta
         share = values.get("partial_rotary_factor") or config.partial_rotary_factor
         width = int(config.head_dim * share)
-        device = model.get_input_embeddings().weight.device
+        device = embedding_table(model).device
         steps = torch.arange(0, width, 2, dtype=torch.float32) / width
         angles = torch.outer(torch.arange(positions, dtype=torch.float32), 1.0 / theta**steps)
         return cls(angles.cos().to(device), angles.sin().to(device))
+
+
+def embedding_table(model: GlmForCausalLM) -> torch.Tensor:
+    """Give the input table [V, hidden]; its device and dtype are the model's."""
+    return cast("torch.Tensor", model.model.embed_tokens.weight)
 
 
 def forward(
@@ -126,9 +130,7 @@ def forward(
     return cast("torch.Tensor", model.model.norm(hidden))
 
 
-def left_padded_mask(
-    lengths: torch.Tensor, longest: int, first: int, filled: int
-) -> torch.Tensor:
+def left_padded_mask(lengths: torch.Tensor, longest: int, first: int, filled: int) -> torch.Tensor:
     """Let each new token attend to the tokens of its row up to itself.
 
     Args:
@@ -170,7 +172,7 @@ def _rotated(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Ten
     Source: modeling_chatglm.py of glm-4-9b-chat, `apply_rotary_pos_emb`.
     """
     width = 2 * cos.shape[-1]
-    pairs = x[..., :width].float().unflatten(-1, (-1, 2))
+    pairs = torch.unflatten(x[..., :width].float(), -1, (-1, 2))
     even, odd = pairs[..., 0], pairs[..., 1]
     turned = torch.stack((even * cos - odd * sin, odd * cos + even * sin), dim=-1).flatten(-2)
     return torch.cat((turned.to(x.dtype), x[..., width:]), dim=-1)

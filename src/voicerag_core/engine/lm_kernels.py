@@ -13,7 +13,6 @@ from dataclasses import dataclass
 import torch
 import triton
 import triton.language as tl
-
 from torch import nn
 
 from voicerag_core.engine.weight_only import GROUP, WeightOnlyLinear

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from voicerag_core.engine.interleave import LegalIds
-from voicerag_core.engine.lm_forward import KeyValueCache, RotaryTable, forward
+from voicerag_core.engine.lm_forward import KeyValueCache, RotaryTable, embedding_table, forward
 from voicerag_core.engine.sampler import pick
 from voicerag_core.engine.weight_only import WeightOnlyLinear
 from voicerag_core.types import Sampling
@@ -200,11 +200,9 @@ class GraphStep:
     def _capture(self, start: int) -> None:
         def run() -> torch.Tensor:
             logits = self._run(start)
-            return pick(
-                logits, self._mask[start:], self._uniform, self._temperature, self._top_p
-            )
+            return pick(logits, self._mask[start:], self._uniform, self._temperature, self._top_p)
 
-        stream = torch.cuda.Stream()
+        stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
             for _ in range(WARM_UPS):
@@ -270,25 +268,26 @@ class FusedForward:
 
         self._kernels = lm_kernels
         config = model.config
-        table = model.get_input_embeddings().weight
+        table = embedding_table(model).detach()
         self._table = table
         self._token, self._position = token, position
         self._rotary = (rotary.cos, rotary.sin)
         self._epsilon = config.rms_norm_eps
-        self._attention = lm_kernels.Attention(
-            config.num_attention_heads, config.num_key_value_heads, config.head_dim, table.device
+        many, few, width = (
+            int(size or 0)
+            for size in (config.num_attention_heads, config.num_key_value_heads, config.head_dim)
         )
+        self._attention = lm_kernels.Attention(many, few, width, table.device)
         self._layers = [
             _LayerParts(layer, cache.keys[number, 0], cache.values[number, 0])
             for number, layer in enumerate(model.model.layers)
         ]
         self._norm = model.model.norm.weight.detach()
         self._head = lm_kernels.Matrix.of(model.lm_head)
-        heads = config.num_attention_heads * config.head_dim
-        qkv = heads + 2 * config.num_key_value_heads * config.head_dim
         self._between = table.new_empty(config.hidden_size)
         self._stream = table.new_empty(config.hidden_size)
-        self._qkv, self._heads = table.new_empty(qkv), table.new_empty(heads)
+        self._qkv = table.new_empty((many + 2 * few) * width)
+        self._heads = table.new_empty(many * width)
         self._gated = table.new_empty(config.intermediate_size)
         self._logits = torch.empty(self._head.rows, device=table.device, dtype=table.dtype)
         self._tiles: dict[str, Tile] = dict.fromkeys(
@@ -383,7 +382,7 @@ def fuse_qkv(attention: nn.Module) -> nn.Module:
     layers = [getattr(attention, f"{name}_proj") for name in "qkv"]
     first = layers[0]
     cuts = [layer.out_features for layer in layers]
-    fused = copy.copy(first)
+    fused: nn.Module = copy.copy(first)
     kinds = ("packed", "scale", "zero", "bias") if isinstance(first, WeightOnlyLinear) else (
         "weight", "bias",
     )  # fmt: skip
@@ -391,7 +390,7 @@ def fuse_qkv(attention: nn.Module) -> nn.Module:
         if getattr(first, kind) is None:
             continue
         whole = torch.cat([getattr(layer, kind).detach() for layer in layers])
-        for layer, rows in zip(layers, whole.split(cuts), strict=True):
+        for layer, rows in zip(layers, torch.split(whole, cuts), strict=True):
             getattr(layer, kind).data = rows
         held = dict(fused._parameters), dict(fused._buffers)
         fused._parameters, fused._buffers = held
@@ -407,7 +406,7 @@ def _seconds(run: Callable[[], object]) -> float:
     """Time a run on the GPU, after one that is not timed."""
     run()
     torch.cuda.synchronize()
-    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
     start.record()
     for _ in range(TIMED_RUNS):
         run()

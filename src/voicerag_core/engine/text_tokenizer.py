@@ -286,8 +286,9 @@ def _token_bytes(tokenizer: Tokenizer, text_size: int) -> list[bytes]:
 
 def _vocabulary(tokenizer: Tokenizer, where: str) -> Vocabulary:
     """Find the roles and the speech tokens by name."""
-    ids = {name: tokenizer.token_to_id(name) for name in SPECIAL_TOKENS}
-    missing = [name for name, token in ids.items() if token is None]
+    found = {name: tokenizer.token_to_id(name) for name in SPECIAL_TOKENS}
+    ids = {name: token for name, token in found.items() if token is not None}
+    missing = [name for name in SPECIAL_TOKENS if name not in ids]
     audio: dict[int, int] = {}
     for token, added in tokenizer.get_added_tokens_decoder().items():
         number = added.content.removeprefix("<|audio_").removesuffix("|>")

@@ -47,8 +47,8 @@ class WeightOnlyLinear(nn.Module):
         if self.zero is None:
             return self.packed.to(self.scale.dtype) * self.scale[:, None]
         halves = torch.cat((self.packed & 15, self.packed >> 4), dim=1).to(self.scale.dtype)
-        groups = halves.unflatten(1, (-1, GROUP))
-        return (groups * self.scale[..., None] + self.zero[..., None]).flatten(1)
+        groups = torch.unflatten(halves, 1, (-1, GROUP))
+        return torch.flatten(groups * self.scale[..., None] + self.zero[..., None], 1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Apply the layer to [..., K]."""
@@ -80,7 +80,7 @@ def _quantized_8(weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, None
 def _quantized_4(weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     if weight.shape[1] % (2 * GROUP):
         raise ValueError(f"4 bits need a multiple of {2 * GROUP} inputs, not {weight.shape[1]}")
-    groups = weight.unflatten(1, (-1, GROUP)).float()
+    groups = torch.unflatten(weight, 1, (-1, GROUP)).float()
     low, high = groups.amin(dim=-1), groups.amax(dim=-1)
     scale = ((high - low) / LEVELS_4).clamp(min=1e-8).to(weight.dtype)
     zero = low.to(weight.dtype)
