@@ -149,7 +149,7 @@ def open_checkpoint(folder: Path) -> Checkpoint:
     Raises:
         CheckpointError: There is none, there are two of a kind, or one is damaged.
     """
-    places = [folder, *sorted(one for one in _subfolders(folder) if one.is_dir())]
+    places = [folder, *sorted(_subfolders(folder))]
     parts: dict[PartKind, Part] = {}
     for place in places:
         kind = kind_of(place)
@@ -270,8 +270,9 @@ def kind_of(folder: Path) -> tuple[PartKind, Form] | None:
 
 
 def _subfolders(folder: Path) -> list[Path]:
+    """Give the folders in a folder, hidden ones left out: an interruption can leave such."""
     try:
-        return list(folder.iterdir())
+        return [one for one in folder.iterdir() if one.is_dir() and not one.name.startswith(".")]
     except OSError as error:
         raise CheckpointError(f"{folder} cannot be read: {error}") from error
 

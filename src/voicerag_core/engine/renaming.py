@@ -6,6 +6,7 @@ reader whose names are those of `tensor_shapes`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -122,8 +123,8 @@ def _encoder_names(
         ours = name.removeprefix(OLD_PREFIX)
         if ours == name or ours.startswith("layer_norm."):
             continue
-        number = ours.split(".")[1]
-        if ours.startswith("layers.") and number.isdigit() and int(number) >= config.layers:
+        found = re.match(r"layers\.(\d+)\.", ours)
+        if found is not None and int(found[1]) >= config.layers:
             continue
         names[ours] = name
     return names
