@@ -8,19 +8,20 @@ import numpy as np
 import torch
 
 from tests.engine.tiny import DECODER, state_of, write_decoder
+from voicerag_core.engine.configs import DecoderConfig
 from voicerag_core.engine.tensor_shapes import hift_original
 
 SEED = 7
 
 
-def write_voiced_decoder(folder: Path) -> Path:
+def write_voiced_decoder(folder: Path, config: DecoderConfig = DECODER) -> Path:
     """Write the tree of `write_decoder` with another pitch predictor, of 0 to 80 Hz, and loudness.
 
     Random weights alone would say less than 10 Hz, which is silence to the harmonic source, and
     most samples would be clipped.
     """
-    write_decoder(folder, seed=SEED)
-    state = state_of(hift_original(DECODER.hift), SEED)
+    write_decoder(folder, config, seed=SEED)
+    state = state_of(hift_original(config.hift), SEED)
     state["f0_predictor.classifier.weight"] *= 40.0
     state["f0_predictor.classifier.bias"] += 20.0
     state["conv_post.weight_g"] *= 0.1

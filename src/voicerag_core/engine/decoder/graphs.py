@@ -64,6 +64,7 @@ class GraphSampler:
             if bucket not in self._buckets:
                 self._buckets[bucket] = self._recorded(bucket, masked=True)
 
+    @torch.inference_mode()
     def __call__(self, noise: Tensor, context: Tensor, mask: Tensor | None = None) -> Tensor:
         """Integrate; see `Flow.integrate`."""
         check_cancelled()

@@ -132,7 +132,7 @@ def group_norm(x: Tensor, norm: nn.GroupNorm, mask: Tensor | None) -> Tensor:
         return out
     rows, channels, frames = x.shape
     groups = norm.num_groups
-    grouped = _masked(x.float(), mask).view(rows, groups, channels // groups, frames)
+    grouped = _masked(x.float(), mask).reshape(rows, groups, channels // groups, frames)
     weight = mask[:, None].to(grouped.dtype)
     count = weight.sum(dim=(2, 3), keepdim=True).clamp(min=1) * grouped.shape[2]
     mean = grouped.sum(dim=(2, 3), keepdim=True) / count
