@@ -5,7 +5,10 @@ from __future__ import annotations
 import hashlib
 import http.server
 import json
+import os
 import shutil
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -207,6 +210,24 @@ def test_without_a_connection_the_cache_is_used(tmp_path: Path) -> None:
     assert file.read_bytes() == (trees.speech_tokenizer / "model.safetensors").read_bytes()
     with pytest.raises(CheckpointError, match=r"glm-4-voice-decoder .*cache does not hold it"):
         download_checkpoint(target, ["decoder"], endpoint=nobody, cache_dir=cache)
+
+
+@pytest.mark.enable_socket
+def test_the_command_fetches_and_shows_the_licence(tmp_path: Path, endpoint: str) -> None:
+    done = subprocess.run(
+        [
+            sys.executable, "-m", "voicerag_core.cli", "download", "glm",
+            "--part", "decoder", "--part", "speech_tokenizer", "--to", tmp_path / "weights",
+        ],
+        env={**os.environ, "HF_ENDPOINT": endpoint, "HF_HUB_CACHE": str(tmp_path / "cache")},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert [line.split()[:2] for line in done.stdout.splitlines()] == [
+        ["decoder", "original"], ["speech_tokenizer", "original"]
+    ]  # fmt: skip
+    assert "THUDM/glm-4-voice-decoder: 0.00 GB. Licence: GLM-4 model licence" in done.stderr
+    assert (tmp_path / "weights" / "glm-4-voice-decoder" / "hift.pt").is_file()
 
 
 def test_an_unknown_part_is_refused(tmp_path: Path) -> None:

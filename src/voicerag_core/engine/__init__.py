@@ -27,18 +27,24 @@ if TYPE_CHECKING:
         SpeechTokenizerConfig,
     )
     from voicerag_core.engine.convert import convert_checkpoint
+    from voicerag_core.engine.decoder import SpeechDecoder
     from voicerag_core.engine.hub import download_checkpoint
+    from voicerag_core.engine.lm import LocalLM
     from voicerag_core.engine.speech_tokenizer import SpeechTokenizer
+    from voicerag_core.engine.voice import GLMVoice
 
 _LAZY = {
     "Checkpoint": "checkpoints",
     "DecoderConfig": "configs",
     "FlowConfig": "configs",
+    "GLMVoice": "voice",
     "HiFTConfig": "configs",
     "LMConfig": "configs",
+    "LocalLM": "lm",
     "Part": "checkpoints",
-    "SpeechTokenizerConfig": "configs",
+    "SpeechDecoder": "decoder",
     "SpeechTokenizer": "speech_tokenizer",
+    "SpeechTokenizerConfig": "configs",
     "convert_checkpoint": "convert",
     "download_checkpoint": "hub",
     "load_decoder": "checkpoints",
@@ -52,9 +58,12 @@ __all__ = [
     "Checkpoint",
     "DecoderConfig",
     "FlowConfig",
+    "GLMVoice",
     "HiFTConfig",
     "LMConfig",
+    "LocalLM",
     "Part",
+    "SpeechDecoder",
     "SpeechTokenizer",
     "SpeechTokenizerConfig",
     "convert_checkpoint",

@@ -14,11 +14,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from huggingface_hub import HfApi, snapshot_download
+from huggingface_hub.errors import HfHubHTTPError
+
 from voicerag_core.engine.checkpoints import LICENCE, Part, PartKind, open_checkpoint
 from voicerag_core.engine.tensor_files import sha256_of
 from voicerag_core.errors import CheckpointError, ConfigError
 
 __all__ = ["REPOSITORIES", "download_checkpoint"]
+
+FAULTS: tuple[type[Exception], ...] = (OSError, ValueError, *HfHubHTTPError.__bases__)
+"""What the hub's client raises; among the bases is the base error of its HTTP library."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,11 +130,9 @@ def _fetch(
     source: _Source,
     tell: Callable[[str], None],
 ) -> None:
-    from huggingface_hub import HfApi, snapshot_download
-
     try:
         published = _published(HfApi(endpoint=source.endpoint), repository, source.revision)
-    except _faults() as error:
+    except FAULTS as error:
         _from_cache(repository, target, source, error)
         tell(f"{repository.name}: from the hub's cache. Licence: {LICENCE}")
         return
@@ -144,7 +148,7 @@ def _fetch(
             endpoint=source.endpoint,
             allow_patterns=list(repository.files),
         )
-    except _faults() as error:
+    except FAULTS as error:
         raise CheckpointError(
             f"{repository.name} could not be fetched: {_reason(error)}; what has arrived is kept, "
             "so run the download again once that is mended"
@@ -152,17 +156,15 @@ def _fetch(
     _verify(repository, target, published)
 
 
-def _published(api: object, repository: Repository, revision: str | None) -> _Published:
-    info = api.model_info(  # type: ignore[attr-defined]
-        repository.name, revision=revision, files_metadata=True, timeout=30
-    )
+def _published(api: HfApi, repository: Repository, revision: str | None) -> _Published:
+    info = api.model_info(repository.name, revision=revision, files_metadata=True, timeout=30)
     files = [
         file
         for file in info.siblings or ()
         if any(fnmatch.fnmatchcase(file.rfilename, pattern) for pattern in repository.files)
     ]
     return _Published(
-        info.sha,
+        info.sha or "main",
         {file.rfilename: file.size or 0 for file in files},
         {file.rfilename: file.lfs.sha256 for file in files if file.lfs is not None},
     )
@@ -191,8 +193,6 @@ def _verify(repository: Repository, target: Path, published: _Published) -> None
 
 def _from_cache(repository: Repository, target: Path, source: _Source, reason: Exception) -> None:
     """Take a repository from the hub's cache, linked where that is possible."""
-    from huggingface_hub import snapshot_download
-
     try:
         snapshot = snapshot_download(
             repository.name,
@@ -207,19 +207,12 @@ def _from_cache(repository: Repository, target: Path, source: _Source, reason: E
                 continue
             if not (target / file.name).is_file():
                 _link(file.resolve(), target / file.name)
-    except _faults() as error:
+    except FAULTS as error:
         raise CheckpointError(
             f"{repository.name} could not be fetched: {_reason(reason)}; and the hub's cache does "
             "not hold it. Check the connection and HF_ENDPOINT, or copy the files to "
             f"{target} yourself"
         ) from error
-
-
-def _faults() -> tuple[type[Exception], ...]:
-    """Give what the hub's client raises, its HTTP library's base error included."""
-    from huggingface_hub.errors import HfHubHTTPError
-
-    return (OSError, ValueError, *HfHubHTTPError.__bases__)
 
 
 def _link(source: Path, target: Path) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Protocol
 
 import torch
+from safetensors import SafetensorError, safe_open
 
 from voicerag_core.errors import CheckpointError
 
@@ -234,8 +235,6 @@ class _SafetensorsFiles:
 
     def tensor(self, name: str) -> torch.Tensor:
         """See `WeightReader.tensor`."""
-        from safetensors import SafetensorError, safe_open
-
         file = self.infos[name].file
         try:
             if file not in self._open:
