@@ -6,7 +6,7 @@ text that is shorter than 13 is the last one; speech then goes on until a stop i
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
@@ -37,22 +37,12 @@ class LegalIds:
     Args:
         name: Says what they are, for errors.
         mask: [V] bool, True where the id may be drawn.
-        start: First legal id.
-        stop: One past the last; a backend need not compute scores outside.
+        start: None of the ids before this one is legal; a backend need not score them.
     """
 
     name: str
     mask: NDArray[np.bool_]
-    start: int = field(init=False)
-    stop: int = field(init=False)
-
-    def __post_init__(self) -> None:
-        """Find the ends."""
-        found = np.flatnonzero(self.mask)
-        if not len(found):
-            raise GenerationError(f"no token is left to draw: {self.name} is empty")
-        object.__setattr__(self, "start", int(found[0]))
-        object.__setattr__(self, "stop", int(found[-1]) + 1)
+    start: int = 0
 
 
 class Guide(Protocol):
@@ -103,9 +93,9 @@ class ReplyForm:
             ]
             text[east_asian] = False
         self.text = LegalIds("text", text)
-        self.audio = LegalIds("speech", audio)
+        self.audio = LegalIds("speech", audio, vocabulary.text_size)
         self.any = LegalIds("text, speech or the end", text | audio | stop)
-        self.audio_or_stop = LegalIds("speech or the end", audio | stop)
+        self.audio_or_stop = LegalIds("speech or the end", audio | stop, vocabulary.text_size)
 
     def kind(self, token: int) -> TokenKind:
         """Tell what an id is.

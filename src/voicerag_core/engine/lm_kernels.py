@@ -22,86 +22,85 @@ __all__ = ["TILES", "Attention", "Matrix", "Tile", "gated_matvec", "matvec"]
 SPLITS = 32
 """Parts that the context is cut into, each a program for every key head."""
 SPLIT_BLOCK = 32
-TILES = ((4, 1024, 8), (2, 1024, 4), (4, 512, 4), (8, 512, 8), (1, 2048, 4), (1, 1024, 2))
+TILES = ((4, 1024, 8), (2, 1024, 4), (4, 512, 4), (1, 2048, 4))
 """Rows and inputs of a program's tile, and its warps, to choose from by measurement."""
 
 Tile = tuple[int, int, int]
 
 
 @triton.jit
-def _normed(x, rstd, norm, columns, width, NORM: tl.constexpr):  # type: ignore[no-untyped-def]
-    values = tl.load(x + columns, mask=columns < width, other=0.0)
-    if NORM:
-        scaled = (values.to(tl.float32) * rstd).to(values.dtype)
-        values = scaled * tl.load(norm + columns, mask=columns < width, other=0.0)
-    return values.to(tl.float32)
-
-
-@triton.jit
 def _rows_dot(  # type: ignore[no-untyped-def]
-    x, norm, rstd, weight, scale, zero, rows, live, width,
+    x, norm, weight, scale, zero, rows, live, width, epsilon,
     NORM: tl.constexpr, BITS: tl.constexpr, GROUP_SIZE: tl.constexpr,
     ROWS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Give the dot product of x with each of the rows, [ROWS] float32."""
+    """Give the dot product of x, or of its RMSNorm, with each of the rows, [ROWS] float32.
+
+    The mean square is summed in the same loop and divided by at the end, so that the weights are
+    asked for from the first instruction on.
+    """
     sums = tl.zeros((ROWS, BLOCK), tl.float32)
+    squares = tl.zeros((BLOCK,), tl.float32)
     rows = rows.to(tl.int64)
     if BITS == 4:
         half = width // 2
         groups = width // GROUP_SIZE
         for start in range(0, half, BLOCK):
             columns = start + tl.arange(0, BLOCK)
-            inside = live[:, None] & (columns < half)[None, :]
+            within = columns < half
+            inside = live[:, None] & within[None, :]
             packed = tl.load(
-                weight + rows[:, None] * half + columns[None, :], mask=inside, other=0
-            ).to(tl.int32)
+                weight + rows[:, None] * half + columns[None, :], mask=inside, other=0,
+                eviction_policy="evict_first",
+            ).to(tl.int32)  # fmt: skip
             low_at = rows[:, None] * groups + (columns // GROUP_SIZE)[None, :]
             high_at = rows[:, None] * groups + ((columns + half) // GROUP_SIZE)[None, :]
             low_scale = tl.load(scale + low_at, mask=inside, other=0.0).to(tl.float32)
             low_zero = tl.load(zero + low_at, mask=inside, other=0.0).to(tl.float32)
             high_scale = tl.load(scale + high_at, mask=inside, other=0.0).to(tl.float32)
             high_zero = tl.load(zero + high_at, mask=inside, other=0.0).to(tl.float32)
-            low_x = _normed(x, rstd, norm, columns, half, NORM)
-            high_x = _normed(x, rstd, norm, columns + half, width, NORM)
+            low_x = tl.load(x + columns, mask=within, other=0.0).to(tl.float32)
+            high_x = tl.load(x + half + columns, mask=within, other=0.0).to(tl.float32)
+            if NORM:
+                squares += low_x * low_x + high_x * high_x
+                low_x *= tl.load(norm + columns, mask=within, other=0.0).to(tl.float32)
+                high_x *= tl.load(norm + half + columns, mask=within, other=0.0).to(tl.float32)
             low = (packed & 15).to(tl.float32) * low_scale + low_zero
             high = (packed >> 4).to(tl.float32) * high_scale + high_zero
             sums += low * low_x[None, :] + high * high_x[None, :]
     else:
         for start in range(0, width, BLOCK):
             columns = start + tl.arange(0, BLOCK)
-            inside = live[:, None] & (columns < width)[None, :]
+            within = columns < width
             tile = tl.load(
-                weight + rows[:, None] * width + columns[None, :], mask=inside, other=0
-            ).to(tl.float32)
-            sums += tile * _normed(x, rstd, norm, columns, width, NORM)[None, :]
+                weight + rows[:, None] * width + columns[None, :],
+                mask=live[:, None] & within[None, :], other=0, eviction_policy="evict_first",
+            ).to(tl.float32)  # fmt: skip
+            values = tl.load(x + columns, mask=within, other=0.0).to(tl.float32)
+            if NORM:
+                squares += values * values
+                values *= tl.load(norm + columns, mask=within, other=0.0).to(tl.float32)
+            sums += tile * values[None, :]
     total = tl.sum(sums, axis=1)
     if BITS == 8:
         total *= tl.load(scale + rows, mask=live, other=0.0).to(tl.float32)
+    if NORM:
+        total *= 1.0 / tl.sqrt(tl.sum(squares, axis=0) / width + epsilon)
     return total
-
-
-@triton.jit
-def _rstd(x, width, epsilon, WIDTH: tl.constexpr):  # type: ignore[no-untyped-def]
-    """Give one over the root of the mean square of x."""
-    columns = tl.arange(0, WIDTH)
-    values = tl.load(x + columns, mask=columns < width, other=0.0).to(tl.float32)
-    return 1.0 / tl.sqrt(tl.sum(values * values, axis=0) / width + epsilon)
 
 
 @triton.jit
 def _matvec_kernel(  # type: ignore[no-untyped-def]
     x, norm, weight, scale, zero, bias, residual, out, count, width, epsilon,
     NORM: tl.constexpr, BIAS: tl.constexpr, RESIDUAL: tl.constexpr, BITS: tl.constexpr,
-    GROUP_SIZE: tl.constexpr, WIDTH: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
+    GROUP_SIZE: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     rows = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     live = rows < count
-    rstd = 1.0
-    if NORM:
-        rstd = _rstd(x, width, epsilon, WIDTH)
     total = _rows_dot(
-        x, norm, rstd, weight, scale, zero, rows, live, width, NORM, BITS, GROUP_SIZE, ROWS, BLOCK
-    )
+        x, norm, weight, scale, zero, rows, live, width, epsilon, NORM, BITS, GROUP_SIZE, ROWS,
+        BLOCK,
+    )  # fmt: skip
     if BIAS:
         total += tl.load(bias + rows, mask=live, other=0.0).to(tl.float32)
     if RESIDUAL:
@@ -112,17 +111,16 @@ def _matvec_kernel(  # type: ignore[no-untyped-def]
 @triton.jit
 def _gated_kernel(  # type: ignore[no-untyped-def]
     x, norm, weight, scale, zero, out, count, width, epsilon,
-    BITS: tl.constexpr, GROUP_SIZE: tl.constexpr, WIDTH: tl.constexpr,
-    ROWS: tl.constexpr, BLOCK: tl.constexpr,
+    BITS: tl.constexpr, GROUP_SIZE: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     rows = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     live = rows < count
-    rstd = _rstd(x, width, epsilon, WIDTH)
     gate = _rows_dot(
-        x, norm, rstd, weight, scale, zero, rows, live, width, True, BITS, GROUP_SIZE, ROWS, BLOCK
-    )
+        x, norm, weight, scale, zero, rows, live, width, epsilon, True, BITS, GROUP_SIZE, ROWS,
+        BLOCK,
+    )  # fmt: skip
     up = _rows_dot(
-        x, norm, rstd, weight, scale, zero, rows + count, live, width, True, BITS, GROUP_SIZE,
+        x, norm, weight, scale, zero, rows + count, live, width, epsilon, True, BITS, GROUP_SIZE,
         ROWS, BLOCK,
     )  # fmt: skip
     gated = gate * tl.sigmoid(gate) * up
@@ -289,8 +287,7 @@ def matvec(
         x if matrix.bias is None else matrix.bias, x if residual is None else residual,
         out, matrix.rows, matrix.width, epsilon,
         NORM=norm is not None, BIAS=matrix.bias is not None, RESIDUAL=residual is not None,
-        BITS=matrix.bits, GROUP_SIZE=GROUP, WIDTH=triton.next_power_of_2(matrix.width),
-        ROWS=rows, BLOCK=block, num_warps=warps,
+        BITS=matrix.bits, GROUP_SIZE=GROUP, ROWS=rows, BLOCK=block, num_warps=warps,
     )  # fmt: skip
 
 
@@ -317,8 +314,7 @@ def gated_matvec(
     count = matrix.rows // 2
     _gated_kernel[(triton.cdiv(count, rows),)](
         x, norm, matrix.weight, matrix.scale, matrix.zero, out, count, matrix.width, epsilon,
-        BITS=matrix.bits, GROUP_SIZE=GROUP, WIDTH=triton.next_power_of_2(matrix.width),
-        ROWS=rows, BLOCK=block, num_warps=warps,
+        BITS=matrix.bits, GROUP_SIZE=GROUP, ROWS=rows, BLOCK=block, num_warps=warps,
     )  # fmt: skip
 
 

@@ -150,7 +150,6 @@ class GraphStep:
         self._masks = masks
         device = cache.keys.device
         rows = model.lm_head.out_features
-        self._rows = rows
         self._token = torch.zeros(1, 1, dtype=torch.int64, device=device)
         self._position = torch.zeros(1, dtype=torch.int64, device=device)
         self._uniform = torch.zeros(1, device=device)
@@ -174,7 +173,7 @@ class GraphStep:
 
     def __call__(self, token: int, position: int, number: int, legal: LegalIds) -> int:
         """See `Step`."""
-        start = self._start(legal)
+        start = legal.start
         if start not in self._graphs:
             self._capture(start)
         if legal is not self._shown:
@@ -190,17 +189,15 @@ class GraphStep:
     def warm(self, legals: tuple[LegalIds, ...]) -> None:
         """Capture the graphs that these need."""
         for legal in legals:
-            if self._start(legal) not in self._graphs:
-                self._capture(self._start(legal))
-
-    def _start(self, legal: LegalIds) -> int:
-        """Give the first row of the output table to read, of one of two."""
-        return legal.start if legal.start > self._rows // 2 else 0
+            if legal.start not in self._graphs:
+                self._capture(legal.start)
 
     def _capture(self, start: int) -> None:
-        def run() -> torch.Tensor:
+        def run() -> None:
             logits = self._run(start)
-            return pick(logits, self._mask[start:], self._uniform, self._temperature, self._top_p)
+            self._drawn[start] = pick(
+                logits, self._mask[start:], self._uniform, self._temperature, self._top_p
+            )
 
         stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         stream.wait_stream(torch.cuda.current_stream())
@@ -208,10 +205,7 @@ class GraphStep:
             for _ in range(WARM_UPS):
                 run()
         torch.cuda.current_stream().wait_stream(stream)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
-            self._drawn[start] = run()
-        self._graphs[start] = graph
+        self._graphs[start] = _captured(run)
 
 
 class _PlainForward:
@@ -301,9 +295,7 @@ class FusedForward:
         torch.index_select(self._table, 0, self._token[0], out=self._stream[None])
         for layer in self._layers:
             self._project(layer)
-            self._attention.attend(
-                self._qkv, self._position, self._rotary, layer.keys, layer.values, self._heads
-            )
+            self._attend(layer)
             self._output(layer)
             self._gate(layer)
             self._down(layer)
@@ -314,6 +306,11 @@ class FusedForward:
             self._stream, layer.qkv, self._qkv,
             tile=self._tiles["qkv"], norm=layer.first_norm, epsilon=self._epsilon,
         )  # fmt: skip
+
+    def _attend(self, layer: _LayerParts) -> None:
+        self._attention.attend(
+            self._qkv, self._position, self._rotary, layer.keys, layer.values, self._heads
+        )
 
     def _output(self, layer: _LayerParts) -> None:
         self._kernels.matvec(
@@ -403,13 +400,22 @@ def fuse_qkv(attention: nn.Module) -> nn.Module:
 
 
 def _seconds(run: Callable[[], object]) -> float:
-    """Time a run on the GPU, after one that is not timed."""
+    """Time a run on the GPU, as a graph, so that launches from Python do not count."""
     run()
-    torch.cuda.synchronize()
+    graph = _captured(run)
+    graph.replay()
     start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
     start.record()
     for _ in range(TIMED_RUNS):
-        run()
+        graph.replay()
     end.record()
     torch.cuda.synchronize()
     return float(start.elapsed_time(end)) / 1000
+
+
+def _captured(run: Callable[[], object]) -> torch.cuda.CUDAGraph:
+    """Capture a run that was warmed up; other threads may use the GPU meanwhile."""
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+        run()
+    return graph
