@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,11 +15,13 @@ from torch.nn import functional as F  # noqa: N812 - torch's own abbreviation
 
 from tests.engine.tiny_decoder import DECODER, speech, write_voiced_decoder
 from voicerag_core.engine.checkpoints import load_decoder
+from voicerag_core.engine.convert import convert_checkpoint
 from voicerag_core.engine.decoder import Schedule, SpeechDecoder
 from voicerag_core.engine.decoder.encoder import block_causal_mask
 from voicerag_core.engine.decoder.flow import Flow, _nearest
 from voicerag_core.engine.decoder.graphs import BUCKET_FRAMES, GraphSampler
 from voicerag_core.engine.decoder.source import NoiseTable, draw_offsets
+from voicerag_core.errors import CheckpointError
 
 
 @pytest.fixture(scope="module")
@@ -155,11 +158,35 @@ def test_warming_changes_no_sound(folder: Path, decoder: SpeechDecoder) -> None:
     assert np.array_equal(warm.decode(speech(14)).samples, decoder.decode(speech(14)).samples)
 
 
+@pytest.mark.parametrize(
+    "name", ["encoder_proj.bias", "decoder.estimator.mid_blocks.0.1.0.attn1.to_k.weight"]
+)
+def test_a_missing_tensor_is_named(folder: Path, name: str) -> None:
+    weights = load_decoder(folder)
+    del weights.flow[name]
+    with pytest.raises(CheckpointError, match=re.escape(name)):
+        SpeechDecoder.from_state(weights.config, weights.flow, weights.hift)
+
+
 def test_weights_must_fit_the_config(folder: Path) -> None:
     weights = load_decoder(folder)
-    del weights.flow["encoder_proj.bias"]
-    with pytest.raises(RuntimeError, match=r"encoder_proj\.bias"):
-        SpeechDecoder.from_state(weights.config, weights.flow, weights.hift)
     wide = replace(DECODER, hift=replace(DECODER.hift, channels=64))
-    with pytest.raises(RuntimeError, match="size mismatch"):
-        SpeechDecoder.from_state(wide, load_decoder(folder).flow, weights.hift)
+    with pytest.raises(CheckpointError, match="size mismatch"):
+        SpeechDecoder.from_state(wide, weights.flow, weights.hift)
+    weights.hift["more"] = torch.zeros(1)
+    with pytest.raises(CheckpointError, match="more"):
+        SpeechDecoder.from_state(DECODER, weights.flow, weights.hift)
+
+
+def test_a_folder_without_weights_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="holds no weights"):
+        SpeechDecoder.load(tmp_path)
+
+
+def test_converted_weights_sound_the_same(
+    folder: Path, decoder: SpeechDecoder, tmp_path: Path
+) -> None:
+    convert_checkpoint(folder, tmp_path / "converted")
+    tree = next((tmp_path / "converted").rglob("decoder.json")).parent
+    converted = SpeechDecoder.load(tree)
+    assert np.array_equal(converted.decode(speech(11)).samples, decoder.decode(speech(11)).samples)

@@ -12,6 +12,7 @@ from voicerag_core.cancellation import check_cancelled
 from voicerag_core.engine.configs import FlowConfig
 from voicerag_core.engine.decoder.encoder import TokenEncoder
 from voicerag_core.engine.decoder.unet import UNet, fused_attention, group_norm
+from voicerag_core.errors import CheckpointError
 
 __all__ = ["STEPS", "Flow", "Sampler", "load_flow"]
 
@@ -193,11 +194,20 @@ def load_flow(
         hop_samples: Samples of one mel frame.
         device: Where it runs.
         dtype: Of the U-Net; the small rest stays float32.
+
+    Raises:
+        CheckpointError: A tensor is missing, too much, or of another shape.
     """
     with torch.device("meta"):
         flow = Flow(config, sample_rate=sample_rate, hop_samples=hop_samples)
-    floats = {name: tensor.float() for name, tensor in fused_attention(state).items()}
-    flow.load_state_dict(floats, strict=True, assign=True)
+    try:
+        floats = {name: tensor.float() for name, tensor in fused_attention(state).items()}
+        flow.load_state_dict(floats, strict=True, assign=True)
+    except (RuntimeError, KeyError) as error:
+        raise CheckpointError(
+            f"the weights given are not those of a flow of these sizes: {error}; load them with "
+            "load_decoder, which gives the sizes that belong to them"
+        ) from error
     flow.requires_grad_(False).eval().to(device)
     flow.unet.to(dtype)
     with torch.inference_mode():

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - torch's own abbreviation
 
 from voicerag_core.engine.configs import HiFTConfig
+from voicerag_core.errors import CheckpointError
 
 __all__ = ["PITCH_REACH", "HiFT", "load_hift"]
 
@@ -164,9 +165,18 @@ def load_hift(
         config: Sizes.
         state: Every tensor by its name, and no other.
         device: Where it runs.
+
+    Raises:
+        CheckpointError: A tensor is missing, too much, or of another shape.
     """
     hift = HiFT(config)
-    hift.load_state_dict({name: tensor.float() for name, tensor in state.items()}, strict=True)
+    try:
+        hift.load_state_dict({name: tensor.float() for name, tensor in state.items()}, strict=True)
+    except RuntimeError as error:
+        raise CheckpointError(
+            f"the weights given are not those of a vocoder of these sizes: {error}; load them "
+            "with load_decoder, which gives the sizes that belong to them"
+        ) from error
     return hift.requires_grad_(False).eval().to(device)
 
 
