@@ -81,7 +81,7 @@ def test_a_kind_out_of_turn_is_refused(form: ReplyForm) -> None:
 
 def test_english_only_leaves_no_way_to_write_chinese(tokenizer: TextTokenizer) -> None:
     english = ReplyForm(tokenizer, tiny_lm.VOCAB, english_only=True).text.mask
-    for text in ("中文", "かな", "한글", "，"):
+    for text in ("中文", "かな", "한글"):
         assert not all(english[token] for token in tokenizer.encode(text))
     for text in ("What's 12 + 3?", "café — naïve", "😀"):
         assert all(english[token] for token in tokenizer.encode(text))

@@ -181,7 +181,8 @@ class Interleave:
 def _is_east_asian(word: bytes) -> bool:
     """Tell whether UTF-8 bytes, perhaps cut, begin a Chinese, Japanese or Korean character.
 
-    Lead bytes E3..ED open U+3000..U+DFFF; EF BC..BE the full-width forms; F0 A0..AF U+20000 on.
+    Lead bytes E3..ED open U+3000..U+DFFF; EF BC..BE the full-width forms; F0 A0..AF U+20000 on. The
+    bytes EF and F0 alone stay legal: other signs begin with them too.
     """
     return any(
         b"\xe3\0" <= pair < b"\xee\0"
