@@ -352,6 +352,11 @@ def test_nothing_and_too_much_are_refused(trees: tiny.Trees, tmp_path: Path) -> 
         load_lm(trees.decoder)
 
 
+def test_what_an_interruption_left_is_no_tree(trees: tiny.Trees) -> None:
+    tiny.write_decoder(trees.root / ".glm-4-voice-decoder-abc")
+    assert open_checkpoint(trees.root).part("decoder").folder == trees.decoder
+
+
 def test_load_state_takes_any_file(tmp_path: Path) -> None:
     state = {"a": torch.ones(2, 3), "b": torch.zeros(4, dtype=torch.int64)}
     shapes = {"b": (4,), "a": (2, 3)}

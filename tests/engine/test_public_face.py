@@ -46,7 +46,6 @@ def test_importing_the_engine_loads_nothing_heavy() -> None:
     ("name", "missing"),
     [
         ("open_checkpoint", ["torch"]),
-        ("convert_checkpoint", ["yaml"]),
         ("SpeechTokenizer", ["torch"]),
     ],
 )

@@ -94,12 +94,34 @@ def test_the_features_are_those_of_the_reference(golden: dict[str, NDArray[np.fl
     np.testing.assert_allclose(mel_filters(128).T[:, ::16], golden["filters"], atol=1e-8)
 
 
+def test_the_end_of_a_later_piece_sees_zeros(
+    tokenizer: SpeechTokenizer, golden: dict[str, NDArray[np.float32]]
+) -> None:
+    """As in the reference, which fills the last piece of a long clip to the length of the first."""
+    heard: list[torch.Tensor] = []
+    hook = tokenizer._network.register_forward_pre_hook(lambda _, given: heard.append(given[0][0]))
+    tokenizer.encode([audio(481_260, 9)], batch_size=1)
+    hook.remove()
+    expected = golden["features_481260_9"]
+    np.testing.assert_allclose(heard[0].numpy(), expected, atol=2e-5)
+    mirrored = log_mel(clip(481_260, 9)[480_000:], bands=128, multiple=1280).numpy()
+    assert np.abs(mirrored[:, -1] - expected[:, -1]).max() > 1e-3
+
+
 @pytest.mark.parametrize("samples", [1, 2, 1279, 1280, 1281, 480_001])
 def test_a_token_for_every_80_ms_begun(tokenizer: SpeechTokenizer, samples: int) -> None:
     pieces = [min(480_000, samples - start) for start in range(0, samples, 480_000)]
     (ids,) = tokenizer.encode([audio(samples, 20)])
     assert len(ids) == sum(-(-piece // 1280) for piece in pieces)
     assert all(0 <= one < tiny.CODES for one in ids)
+
+
+def test_samples_that_may_not_be_written_are_taken(
+    tokenizer: SpeechTokenizer, golden: dict[str, NDArray[np.int16]]
+) -> None:
+    samples = np.frombuffer(clip(48_007, 5).tobytes(), np.float32)
+    assert not samples.flags.writeable
+    assert tokenizer.encode([Audio(samples, 16_000)]) == [golden["ids_48007_5"].tolist()]
 
 
 def test_no_sound_has_no_tokens(tokenizer: SpeechTokenizer) -> None:

@@ -55,7 +55,7 @@ def log_mel(
         Shape [bands, frames], float32, a frame each 10 ms, about -1..1.5; the floor depends on
         the loudest value of the piece.
     """
-    wave = torch.from_numpy(samples).to(device)
+    wave = torch.tensor(samples, device=device)
     filled = -len(samples) % multiple
     half = WINDOW_SAMPLES // 2
     wave = torch.nn.functional.pad(wave, (0, filled if reflect else filled + HOP_SAMPLES * 2))
