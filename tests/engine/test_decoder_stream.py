@@ -136,7 +136,8 @@ def test_closing_the_generator_stops_everything(decoder: SpeechDecoder) -> None:
         finally:
             ended.set()
 
-    pieces = decoder.stream(tokens())
+    source = tokens()
+    pieces = decoder.stream(source)
     assert next(pieces).size
     pieces.close()
     assert len(taken) == 10
