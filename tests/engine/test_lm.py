@@ -16,6 +16,7 @@ import torch
 from tests.engine import tiny, tiny_lm
 from voicerag_core.cancellation import Cancellation
 from voicerag_core.engine import lm as lm_module
+from voicerag_core.engine import sampler
 from voicerag_core.engine.configs import LMConfig
 from voicerag_core.engine.interleave import Interleave, ReplyForm
 from voicerag_core.engine.lm import LocalLM, empty_lm
@@ -99,7 +100,7 @@ def test_scores_under_left_padding_are_those_of_the_reference(
         seen.append(logits)
         return pick(logits, *others)
 
-    pick = lm_module.pick
+    pick = sampler.pick
     monkeypatch.setattr(lm_module, "pick", spy)
     guides = [Interleave(form), Interleave(form)]
     lm.generate([prompt(21), prompt(9)], guides=guides, sampling=Sampling(max_new_tokens=1))

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import threading
 import time
 from collections import OrderedDict
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Literal, Protocol, Self
 
 import torch
 
@@ -112,8 +114,8 @@ class GLMVoice:
         cls,
         folder: Path,
         *,
-        device: str = "cpu",
-        dtype: torch.dtype | None = None,
+        device: str = "auto",
+        dtype: Literal["bfloat16", "float32"] | None = None,
         quantization: Quantization = "none",
         speak: bool = True,
         english_only: bool = False,
@@ -122,7 +124,7 @@ class GLMVoice:
 
         Args:
             folder: Holds them.
-            device: "cpu", "cuda" or "cuda:1".
+            device: "cpu", "cuda" or "cuda:1"; "auto" takes a GPU if there is one.
             dtype: Of the language model; None keeps the file's.
             quantization: Of the language model's weights.
             speak: Load the decoder too.
@@ -134,10 +136,17 @@ class GLMVoice:
             MissingExtraError: The extra ``glm`` is not installed.
         """
         found = open_checkpoint(folder)
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
         lm = found.part("lm").folder
         encoder_dtype = torch.float32 if device == "cpu" else torch.bfloat16
         return cls(
-            LocalLM.load(lm, device=device, dtype=dtype, quantization=quantization),
+            LocalLM.load(
+                lm,
+                device=device,
+                dtype=None if dtype is None else getattr(torch, dtype),
+                quantization=quantization,
+            ),
             TextTokenizer.load(lm),
             SpeechTokenizer.load(
                 found.part("speech_tokenizer").folder, device=device, dtype=encoder_dtype
@@ -146,11 +155,20 @@ class GLMVoice:
             english_only=english_only,
         )
 
+    def silent(self) -> GLMVoice:
+        """Give the same model without its voice; the weights are shared."""
+        made = copy.copy(self)
+        made._decoder = None
+        return made
+
     def warm(self) -> None:
         """Prepare now what the first reply would prepare."""
         if isinstance(self._lm, LocalLM):
             form = self._form
             self._lm.warm((form.text, form.audio_or_stop))
+        prepare = getattr(self._decoder, "warm", None)
+        if callable(prepare):
+            prepare()
 
     def respond(
         self,
@@ -164,7 +182,8 @@ class GLMVoice:
         """Stream the answer: words and sound as they come.
 
         Timings, in seconds from the first step: ``encode`` (the question as tokens),
-        ``first_text`` and ``first_audio``.
+        ``first_text`` and ``first_audio``. Without passages the model speaks from what it knows,
+        and `Answer.answered` is False.
 
         Args:
             question: Spoken, or typed.
@@ -190,9 +209,10 @@ class GLMVoice:
         _say_what_was_dropped(prompt)
         reply: list[int] = []
         said: list[str] = []
-        for piece in self._pieces(prompt, sampling, reply, clock):
-            said.append(piece.text)
-            yield piece
+        with closing(self._pieces(prompt, sampling, reply, clock)) as pieces:
+            for piece in pieces:
+                said.append(piece.text)
+                yield piece if passages else replace(piece, answered=False)
         text = "".join(said)
         if not text:
             raise GenerationError("the model ended its reply without a word; ask again")
@@ -223,7 +243,7 @@ class GLMVoice:
 
     def _pieces(
         self, prompt: Prompt, sampling: Sampling, reply: list[int], clock: _Clock
-    ) -> Iterator[Answer]:
+    ) -> Generator[Answer, None, None]:
         """Give words and sound; whatever ends the reply, its last words and sound come too."""
         words, guide = TextStream(self._tokenizer), Interleave(self._form)
         start = self._tokenizer.vocabulary.audio_start
