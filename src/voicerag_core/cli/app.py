@@ -12,6 +12,7 @@ from voicerag_core.cli.running import (
     DatabaseUrl,
     DataDir,
     Given,
+    Stack,
     Tenant,
     Verbose,
     command,
@@ -47,12 +48,13 @@ def options(
     collection: Collection = None,
     tenant: Tenant = None,
     verbose: Verbose = False,
+    stack: Stack = None,
     version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show it.")
     ] = False,
 ) -> None:
     """Keep the options that stand before the command."""
-    ctx.obj = Given(database_url, data_dir, collection, tenant, verbose)
+    ctx.obj = Given(database_url, data_dir, collection, tenant, verbose, stack)
 
 
 command(app, examples=("voicerag demo", "voicerag demo --out answer.wav --data-dir /tmp/try"))(

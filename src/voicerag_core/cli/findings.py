@@ -53,9 +53,13 @@ def program(settings: Settings) -> Iterator[Finding]:
         f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
     )  # fmt: skip
     strategy = settings.strategy or "asr"
+    answers = {
+        "local": "a reader quotes, Piper speaks",
+        "glm": "GLM-4-Voice answers and speaks",
+    }[settings.stack]
     yield Finding(
-        "stack", "ok", f"{settings.stack}: Whisper tiny.en hears, MiniLM embeds, a reader quotes, "
-        f"Piper speaks; spoken questions are searched by strategy {strategy}",
+        "stack", "ok", f"{settings.stack}: Whisper tiny.en hears, MiniLM embeds, {answers}; "
+        f"spoken questions are searched by strategy {strategy}",
     )  # fmt: skip
     if sys.platform != "linux" or platform.machine() not in ("x86_64", "aarch64"):
         yield Finding(
