@@ -15,23 +15,21 @@ Voicerag = Callable[..., "CompletedProcess[str]"]
 
 
 def test_ask_answers_with_glm(
-    voicerag: Voicerag, small_sample: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    voicerag: Voicerag, sample: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tiny.write_trees(tmp_path)
     monkeypatch.setenv("VOICERAG_GLM_DIR", str(tmp_path))
     monkeypatch.setenv("VOICERAG_GLM_DEVICE", "cpu")
-    assert voicerag("index", small_sample, "--collection", "glm").returncode == 0
-    words = ("ask", "--collection", "glm", "--text", "What is it?", "--no-speech", "--json")
+    words = ("ask", "--collection", sample, "--text", "What is it?", "--no-speech", "--json")
     done = voicerag(*words, "--stack", "glm")
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["text"]
+    assert json.loads(done.stdout)["answer"]
 
 
 def test_ask_without_the_weights_says_how_to_get_them(
-    voicerag: Voicerag, small_sample: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    voicerag: Voicerag, sample: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("VOICERAG_GLM_DIR", str(tmp_path))
-    assert voicerag("index", small_sample, "--collection", "glm").returncode == 0
-    done = voicerag("ask", "--collection", "glm", "--text", "What is it?", "--stack", "glm")
+    done = voicerag("ask", "--collection", sample, "--text", "What is it?", "--stack", "glm")
     assert done.returncode == 1
     assert "voicerag download glm" in done.stderr
