@@ -21,7 +21,7 @@ from voicerag_core.engine.configs import LMConfig
 from voicerag_core.engine.interleave import Interleave, ReplyForm
 from voicerag_core.engine.lm import LocalLM, empty_lm
 from voicerag_core.engine.lm_forward import KeyValueCache
-from voicerag_core.engine.lm_steps import EagerStep
+from voicerag_core.engine.lm_steps import EagerStep, PlainForward
 from voicerag_core.engine.text_tokenizer import TextTokenizer
 from voicerag_core.errors import CancelledError, ConfigError, GenerationError, ModelError
 from voicerag_core.types import Sampling
@@ -134,6 +134,20 @@ def test_a_kept_prefix_changes_nothing_and_is_not_computed_again(
     assert computed == [6]  # the five new ids, and the last of the reply, which was never run
     assert reply(lm, form, longer) == expected
     assert computed[1] == 1
+
+
+def test_the_fixed_shapes_of_a_cuda_graph_give_the_same_scores(lm: LocalLM) -> None:
+    golden = np.load(GOLDEN)["logits"]
+    token, position = torch.zeros(1, 1, dtype=torch.int64), torch.zeros(1, dtype=torch.int64)
+    run = PlainForward(lm.model, lm._cache, lm._rotary, token, position)
+    with torch.inference_mode():
+        lm._cached.clear()
+        lm._prefill(prompt(20), 0)
+        for place in range(20, 37):
+            token[0, 0], position[0] = prompt()[place], place
+            assert np.abs(run(0)[0].numpy() - golden[place]).max() <= 1e-5
+            assert np.abs(run(300)[0].numpy() - golden[place, 300:]).max() <= 1e-5
+        lm._cached.clear()
 
 
 def test_a_long_prompt_goes_through_in_pieces(

@@ -39,36 +39,45 @@ def _rows_dot(  # type: ignore[no-untyped-def]
     The mean square is summed in the same loop and divided by at the end, so that the weights are
     asked for from the first instruction on.
     """
-    sums = tl.zeros((ROWS, BLOCK), tl.float32)
     squares = tl.zeros((BLOCK,), tl.float32)
     rows = rows.to(tl.int64)
     if BITS == 4:
+        # The levels of a group are summed first; its scale and zero are then needed once.
+        tile_groups: tl.constexpr = BLOCK // GROUP_SIZE
         half = width // 2
         groups = width // GROUP_SIZE
+        sums = tl.zeros((ROWS, tile_groups), tl.float32)
         for start in range(0, half, BLOCK):
             columns = start + tl.arange(0, BLOCK)
             within = columns < half
-            inside = live[:, None] & within[None, :]
             packed = tl.load(
-                weight + rows[:, None] * half + columns[None, :], mask=inside, other=0,
-                eviction_policy="evict_first",
-            ).to(tl.int32)  # fmt: skip
-            low_at = rows[:, None] * groups + (columns // GROUP_SIZE)[None, :]
-            high_at = rows[:, None] * groups + ((columns + half) // GROUP_SIZE)[None, :]
-            low_scale = tl.load(scale + low_at, mask=inside, other=0.0).to(tl.float32)
-            low_zero = tl.load(zero + low_at, mask=inside, other=0.0).to(tl.float32)
-            high_scale = tl.load(scale + high_at, mask=inside, other=0.0).to(tl.float32)
-            high_zero = tl.load(zero + high_at, mask=inside, other=0.0).to(tl.float32)
+                weight + rows[:, None] * half + columns[None, :],
+                mask=live[:, None] & within[None, :], other=0, eviction_policy="evict_first",
+            )  # fmt: skip
             low_x = tl.load(x + columns, mask=within, other=0.0).to(tl.float32)
             high_x = tl.load(x + half + columns, mask=within, other=0.0).to(tl.float32)
             if NORM:
                 squares += low_x * low_x + high_x * high_x
                 low_x *= tl.load(norm + columns, mask=within, other=0.0).to(tl.float32)
                 high_x *= tl.load(norm + half + columns, mask=within, other=0.0).to(tl.float32)
-            low = (packed & 15).to(tl.float32) * low_scale + low_zero
-            high = (packed >> 4).to(tl.float32) * high_scale + high_zero
-            sums += low * low_x[None, :] + high * high_x[None, :]
+            low = (packed & 15).to(tl.float32) * low_x[None, :]
+            high = (packed >> 4).to(tl.float32) * high_x[None, :]
+            low = tl.sum(tl.reshape(low, (ROWS, tile_groups, GROUP_SIZE)), axis=2)
+            high = tl.sum(tl.reshape(high, (ROWS, tile_groups, GROUP_SIZE)), axis=2)
+            low_mass = tl.sum(tl.reshape(low_x, (tile_groups, GROUP_SIZE)), axis=1)
+            high_mass = tl.sum(tl.reshape(high_x, (tile_groups, GROUP_SIZE)), axis=1)
+            group = start // GROUP_SIZE + tl.arange(0, tile_groups)
+            known = live[:, None] & (group < groups // 2)[None, :]
+            at = rows[:, None] * groups + group[None, :]
+            high_at = at + groups // 2
+            sums += low * tl.load(scale + at, mask=known, other=0.0).to(tl.float32)
+            sums += high * tl.load(scale + high_at, mask=known, other=0.0).to(tl.float32)
+            zeros = tl.load(zero + at, mask=known, other=0.0).to(tl.float32)
+            sums += zeros * low_mass[None, :]
+            zeros = tl.load(zero + high_at, mask=known, other=0.0).to(tl.float32)
+            sums += zeros * high_mass[None, :]
     else:
+        sums = tl.zeros((ROWS, BLOCK), tl.float32)
         for start in range(0, width, BLOCK):
             columns = start + tl.arange(0, BLOCK)
             within = columns < width

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from voicerag_core.engine.lm_kernels import Matrix, Tile
 
-__all__ = ["EagerStep", "GraphStep", "Masks", "Step", "fuse_qkv"]
+__all__ = ["EagerStep", "FusedForward", "GraphStep", "Masks", "PlainForward", "Step", "fuse_qkv"]
 
 _logger = logging.getLogger(__name__)
 
@@ -162,7 +162,7 @@ class GraphStep:
         self._run = (
             FusedForward(model, cache, rotary, self._token, self._position)
             if kernels
-            else _PlainForward(model, cache, rotary, self._token, self._position)
+            else PlainForward(model, cache, rotary, self._token, self._position)
         )
 
     def begin(self, sampling: Sampling, uniform: torch.Tensor) -> None:
@@ -208,7 +208,7 @@ class GraphStep:
         self._graphs[start] = _captured(run)
 
 
-class _PlainForward:
+class PlainForward:
     """The plain forward pass at fixed shapes: every slot is attended to, under a mask."""
 
     def __init__(
