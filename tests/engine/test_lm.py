@@ -336,14 +336,14 @@ def test_too_little_memory_says_how_much_is_needed_and_what_to_choose(
 def test_after_memory_ran_out_the_next_reply_is_right(
     form: ReplyForm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    longer = prompt() + reply(tiny_model(), form, prompt())[:1] + prompt(5)
     lm = tiny_model()
-    expected = reply(lm, form, prompt())
     with (
         full_memory(monkeypatch, EagerStep, "__call__"),
         pytest.raises(ModelError, match="too little"),
     ):
         reply(lm, form, prompt())
-    assert reply(lm, form, prompt()) == expected
+    assert reply(lm, form, longer) == reply(tiny_model(), form, longer)
 
 
 def test_quantized_weights_stay_close() -> None:
