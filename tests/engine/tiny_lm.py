@@ -3,7 +3,7 @@
 Recipe of golden/lm.npz: modeling_chatglm.py as in WenzheLiu-Speech/GLM-4-Voice-SFT @ 0fc6ca4
 (the remote code of glm-4-voice-9b), transformers 4.57.3, torch 2.13.0 on the CPU, float32, eager
 attention, `eval()`, the config and the weights of this module. `logits`: of the prompt
-``numpy.random.default_rng(11).integers(0, VOCAB, 37)`` in one forward. `steps`: the last 7 of
+``numpy.random.RandomState(11).randint(0, VOCAB, 37)`` in one forward. `steps`: the last 7 of
 these tokens one at a time on the cache of the first 30. `padded`: last logits of two prompts of
 one batch, tokens 0..20 and 0..8 of the same draw, the second padded on the left with 12 ids of
 300 under an attention mask, its positions counted from its first token.
@@ -64,7 +64,7 @@ def chatglm_weights() -> dict[str, NDArray[np.float32]]:
             f"{block}.mlp.dense_h_to_4h.weight": (2 * FFN, HIDDEN),
             f"{block}.mlp.dense_4h_to_h.weight": (HIDDEN, FFN),
         }
-    draw = np.random.default_rng(7)
+    draw = np.random.RandomState(7)
     weights = {}
     for name in sorted(shapes):
         values = draw.standard_normal(shapes[name])
@@ -108,7 +108,8 @@ def glm_weights() -> dict[str, NDArray[np.float32]]:
 
 def prompt_ids() -> NDArray[np.int64]:
     """The 37 ids of the golden logits."""
-    return np.random.default_rng(11).integers(0, VOCAB, 37)
+    draw = np.random.RandomState(11)
+    return draw.randint(0, VOCAB, 37).astype(np.int64)
 
 
 def rank_lines() -> list[bytes]:
