@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -13,14 +13,25 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from voicerag_core.errors import StoreError
+from voicerag_core.errors import ConfigError, StoreError
 from voicerag_core.filters import Filter
 from voicerag_core.ports import Embedder
 from voicerag_core.rag import VoiceRAG
 from voicerag_core.settings import Settings, load_settings
-from voicerag_core.types import Embedding, Embeddings, Hit, Passage
+from voicerag_core.types import (
+    Answer,
+    Audio,
+    Embedding,
+    Embeddings,
+    Hit,
+    Passage,
+    Question,
+    Sampling,
+    Turn,
+)
 
 if TYPE_CHECKING:
+    from voicerag_core.engine.voice import GLMVoice
     from voicerag_core.local.chat import ChatFunction
     from voicerag_core.local.model import Speaker
     from voicerag_core.ports import VoiceModel
@@ -28,6 +39,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "LazyStore",
+    "LazyVoice",
     "OpenedVoiceRAG",
     "list_collections",
     "open_database",
@@ -135,6 +147,48 @@ class LazyStore:
         return self._opened().remove_documents(sources)
 
 
+class LazyVoice:
+    """GLM-4-Voice, loaded by the first call that needs it. Safe to share between threads.
+
+    Args:
+        opener: Loads it; called once, and again only if it raised.
+    """
+
+    def __init__(self, opener: Callable[[], GLMVoice]) -> None:
+        self._opener = opener
+        self._lock = threading.Lock()
+        self._voice: GLMVoice | None = None
+
+    def warm(self) -> None:
+        """Load it now."""
+        self.opened().warm()
+
+    def opened(self) -> GLMVoice:
+        """Give it, loaded."""
+        with self._lock:
+            if self._voice is None:
+                self._voice = self._opener()
+            return self._voice
+
+    def respond(
+        self,
+        question: Question,
+        passages: Sequence[Passage],
+        *,
+        sampling: Sampling,
+        transcript: str | None = None,
+        history: Sequence[Turn] = (),
+    ) -> Generator[Answer, None, None]:
+        """See `VoiceModel.respond`."""
+        yield from self.opened().respond(
+            question, passages, sampling=sampling, transcript=transcript, history=history
+        )
+
+    def transcribe(self, audio: Audio) -> str:
+        """See `Transcriber.transcribe`."""
+        return self.opened().transcribe(audio)
+
+
 class OpenedVoiceRAG(VoiceRAG):
     """A `VoiceRAG` whose parts were assembled from settings and load when they are first used.
 
@@ -157,7 +211,7 @@ class OpenedVoiceRAG(VoiceRAG):
         Raises:
             VoiceRAGError: The first part that could not be loaded, the store before the models.
         """
-        unwanted = set() if models else {"embedder"}
+        unwanted = set() if models else {"embedder", "model", "reader"}
         if not models or not hearing:
             unwanted |= {"transcriber", "speech encoder"}
         if not models or not speech:
@@ -178,7 +232,8 @@ def open_voicerag(
     it. What is given may be shared between threads.
 
     Args:
-        settings: None reads the environment.
+        settings: None reads the environment. With the stack ``glm``, GLM-4-Voice answers, and the
+            local stack's encoder still finds the passages.
         chat: A chat model that words the answers instead of the reader of the local stack.
         read_only: Connect as a role that can only read.
 
@@ -186,6 +241,8 @@ def open_voicerag(
         ConfigError: The settings contradict each other.
     """
     chosen = load_settings() if settings is None else settings
+    if chat is not None and chosen.stack == "glm":
+        raise ConfigError("a chat model words the answers of the stack 'local', not of 'glm'")
     from voicerag_core.local.answer_scorer import AnswerScorer
     from voicerag_core.local.chat import ChatReader
     from voicerag_core.local.embedder import LocalEmbedder
@@ -203,10 +260,19 @@ def open_voicerag(
         encoder = SpeechEncoder(threads=chosen.threads, data_dir=weights)
         stack.callback(encoder.close)
         embedder = LocalEmbedder(MiniLMEmbedder(threads=chosen.threads), encoder)
-        speaker = stack.enter_context(PiperSpeaker(data_dir=weights)) if chosen.speak else None
+        speaks = chosen.speak and chosen.stack == "local"
+        speaker = stack.enter_context(PiperSpeaker(data_dir=weights)) if speaks else None
         scorer = AnswerScorer(threads=chosen.threads, data_dir=weights)
         reader = Reader(scorer) if chat is None else ChatReader(chat)
-        model = LocalVoiceModel(reader, speaker, transcriber)
+        model: VoiceModel = LocalVoiceModel(reader, speaker, transcriber)
+        text_model: VoiceModel = LocalVoiceModel(reader, None, transcriber)
+        loads: dict[str, Callable[[], object]] = {}
+        if chosen.stack == "glm":
+            voice = LazyVoice(lambda: _glm_voice(chosen))
+            model, text_model = voice, LazyVoice(lambda: voice.opened().silent())
+            loads["model"] = voice.warm
+        elif chat is None:
+            loads["reader"] = scorer.warm
         store = LazyStore(
             lambda: stack.enter_context(open_store(chosen, embedder, read_only=read_only))
         )
@@ -222,16 +288,30 @@ def open_voicerag(
             max_question_seconds=chosen.max_question_seconds,
         )
         rag.speaker = speaker
-        rag.text_model = LocalVoiceModel(reader, None, transcriber)
+        rag.text_model = text_model
         rag._loads = {
+            **loads,
             "store": store.warm,
             "embedder": embedder.warm,
             **({} if strategy == "asr" else {"speech encoder": embedder.warm_speech}),
             "transcriber": transcriber.load,
-            **({"reader": scorer.warm} if chat is None else {}),
             **({} if speaker is None else {"speaker": speaker.warm}),
         }
         yield rag
+
+
+def _glm_voice(settings: Settings) -> GLMVoice:
+    """Load GLM-4-Voice as the settings say."""
+    from voicerag_core.engine import GLMVoice
+
+    return GLMVoice.load(
+        settings.glm_dir or settings.data_dir / "weights" / "glm",
+        device=settings.glm_device,
+        dtype=settings.glm_dtype,
+        quantization=settings.glm_quantization,
+        speak=settings.speak,
+        english_only=settings.glm_english_only,
+    )
 
 
 @contextmanager

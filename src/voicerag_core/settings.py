@@ -31,8 +31,9 @@ class Settings(BaseSettings):
         env_prefix="VOICERAG_", extra="forbid", frozen=True, env_ignore_empty=True
     )
 
-    stack: Literal["local"] = Field(
-        default="local", description="Which models run: 'local' is CPU only, from wheels."
+    stack: Literal["local", "glm"] = Field(
+        default="local",
+        description="Which models answer: 'local' is CPU only, from wheels; 'glm' is GLM-4-Voice.",
     )
     database_url: SecretStr | None = Field(
         default=None,
@@ -63,6 +64,24 @@ class Settings(BaseSettings):
         default=None, ge=1, description="CPU threads of each model; default: one a core, 4 at most."
     )
     speak: bool = Field(default=True, description="Answer in speech too, not in text alone.")
+    glm_dir: Path | None = Field(
+        default=None,
+        description="Folder of GLM-4-Voice's weights; default: where voicerag download puts them.",
+    )
+    glm_device: str = Field(
+        default="auto",
+        pattern=r"^(auto|cpu|cuda(:\d+)?)$",
+        description="Where GLM-4-Voice runs: cpu, cuda, cuda:1; auto takes a GPU if there is one.",
+    )
+    glm_dtype: Literal["bfloat16", "float32"] | None = Field(
+        default=None, description="Numbers of the language model; default: those of its files."
+    )
+    glm_quantization: Literal["none", "int8", "int4"] = Field(
+        default="none", description="Bits of the language model's weights, to need less memory."
+    )
+    glm_english_only: bool = Field(
+        default=False, description="Let GLM-4-Voice write no Chinese, Japanese or Korean."
+    )
 
     @property
     def question_strategy(self) -> Literal["e2e", "asr", "hybrid", "adaptive"]:

@@ -11,13 +11,14 @@ from importlib.metadata import version
 import pytest
 
 COMMANDS = (
-    ("demo",), ("index",), ("ask",), ("search",), ("transcribe",), ("speak",), ("doctor",),
-    ("db", "status"), ("db", "migrate"), ("db", "reset"), ("download", "local"),
+    ("demo",), ("index",), ("ask",), ("search",), ("transcribe",), ("speak",), ("convert",),
+    ("doctor",), ("db", "status"), ("db", "migrate"), ("db", "reset"), ("download", "local"),
+    ("download", "glm"),
 )  # fmt: skip
 
 HEAVY = {
     "ctranslate2", "onnxruntime", "psycopg", "py3langid", "pydantic", "sentencex", "sounddevice",
-    "soundfile", "soxr", "tokenizers", "torch",
+    "soundfile", "soxr", "tokenizers", "torch", "transformers", "yaml",
 }  # fmt: skip
 
 Voicerag = Callable[..., "subprocess.CompletedProcess[str]"]

@@ -6,12 +6,13 @@ from typing import Annotated
 
 import typer
 
-from voicerag_core.cli import ask, database, demo, doctor, download, index, speech
+from voicerag_core.cli import ask, convert, database, demo, doctor, download, index, speech
 from voicerag_core.cli.running import (
     Collection,
     DatabaseUrl,
     DataDir,
     Given,
+    Stack,
     Tenant,
     Verbose,
     command,
@@ -47,12 +48,13 @@ def options(
     collection: Collection = None,
     tenant: Tenant = None,
     verbose: Verbose = False,
+    stack: Stack = None,
     version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show it.")
     ] = False,
 ) -> None:
     """Keep the options that stand before the command."""
-    ctx.obj = Given(database_url, data_dir, collection, tenant, verbose)
+    ctx.obj = Given(database_url, data_dir, collection, tenant, verbose, stack)
 
 
 command(app, examples=("voicerag demo", "voicerag demo --out answer.wav --data-dir /tmp/try"))(
@@ -87,6 +89,7 @@ command(app, examples=("voicerag transcribe meeting.wav", "voicerag transcribe *
 command(
     app, examples=('voicerag speak "Good morning." --out hello.wav', "voicerag speak - < text")
 )(speech.speak)
+command(app, examples=("voicerag convert ~/weights/glm ~/weights/converted",))(convert.convert)
 command(app, examples=("voicerag doctor", "voicerag doctor --json"))(doctor.doctor)
 
 _db = typer.Typer(help="Look after the database.", no_args_is_help=True)
@@ -102,3 +105,7 @@ command(_db, examples=("voicerag db reset --collection faq", "voicerag db reset 
 _download = typer.Typer(help="Fetch weight files on request.", no_args_is_help=True)
 app.add_typer(_download, name="download")
 command(_download, examples=("voicerag download local",))(download.local)
+command(
+    _download,
+    examples=("voicerag download glm", "voicerag download glm --part lm --to ~/weights/glm"),
+)(download.glm)

@@ -52,11 +52,14 @@ def program(settings: Settings) -> Iterator[Finding]:
         "program", "ok", f"{name}, Python {platform.python_version()} on "
         f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
     )  # fmt: skip
-    strategy = settings.question_strategy
+    answers = {
+        "local": "a reader quotes, Piper speaks",
+        "glm": "GLM-4-Voice answers and speaks",
+    }[settings.stack]
     yield Finding(
         "stack", "ok", f"{settings.stack}: a speech encoder and MiniLM embed, Whisper tiny.en "
-        f"transcribes, a reader quotes, Piper speaks; spoken questions are searched by strategy "
-        f"{strategy}",
+        f"transcribes, {answers}; spoken questions are searched by strategy "
+        f"{settings.question_strategy}",
     )  # fmt: skip
     if sys.platform != "linux" or platform.machine() not in ("x86_64", "aarch64"):
         yield Finding(

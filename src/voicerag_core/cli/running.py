@@ -29,6 +29,7 @@ __all__ = [
     "DataDir",
     "DatabaseUrl",
     "Given",
+    "Stack",
     "Tenant",
     "Verbose",
     "command",
@@ -86,6 +87,16 @@ Tenant = Annotated[
         help="Whose rows are seen and written. (VOICERAG_TENANT)",
     ),
 ]
+Stack = Annotated[
+    str | None,
+    typer.Option(
+        "--stack",
+        metavar="NAME",
+        show_default=False,
+        rich_help_panel=_PANEL,
+        help="Which models answer: local or glm. (VOICERAG_STACK)",
+    ),
+]
 Verbose = Annotated[
     bool,
     typer.Option("--verbose", rich_help_panel=_PANEL, help="Show the traceback of an error."),
@@ -101,6 +112,7 @@ class Given:
     collection: str | None = None
     tenant: str | None = None
     verbose: bool = False
+    stack: str | None = None
 
     def settings(
         self,
@@ -122,6 +134,7 @@ class Given:
             data_dir=self.data_dir,
             collection=self.collection if collection is None else collection,
             tenant=self.tenant,
+            stack=self.stack,
             strategy=strategy,
             limit=limit,
             speak=speak,
@@ -134,6 +147,7 @@ _GLOBAL_OPTIONS: dict[str, Any] = {
     "collection": Collection,
     "tenant": Tenant,
     "verbose": Verbose,
+    "stack": Stack,
 }
 
 
