@@ -34,7 +34,9 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.save({"model": state("speech_english")}, folder / "spenc.eng.pt")
     torch.save({"model": state("speech_other")}, folder / "spenc.v3ap.deu.pt")
     decoder = state("decoder")
-    decoder["decoder_frontend.embed.weight"] = decoder["final_proj.weight"]  # one table, saved twice
+    decoder["decoder_frontend.embed.weight"] = decoder[
+        "final_proj.weight"
+    ]  # one table, saved twice
     torch.save({"model": decoder}, folder / "sonar_text_decoder.pt")
     return folder
 

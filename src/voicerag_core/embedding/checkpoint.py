@@ -28,7 +28,7 @@ __all__ = ["fingerprint", "load_speech_encoder", "load_text_encoder", "text_size
 HEAD_WIDTH = 64
 """Width of a head where shapes do not tell. Source: SONAR v0.5.0 and NLLB: width 1024, 16 heads."""
 
-GROUP_BYTES = 1 << 28
+GROUP_BYTES = 1 << 26
 """Weights converted before their pages of the file are let go of."""
 
 _FAIRSEQ_ROWS = [1, 3, 0, 2]

@@ -167,7 +167,9 @@ class TextVectors:
         if not texts:
             return np.zeros((0, self.identity[0]), np.float32)
         self.warm()
-        ids = [self._ids(place, text, code) for place, text in enumerate(texts)]
+        ids = []
+        for place, text in enumerate(texts):  # no comprehension: the warning counts its callers
+            ids.append(self._ids(place, text, code))
         most, budget = (
             (CPU_BATCH, CPU_TOKENS) if self.device.type == "cpu" else (DEVICE_BATCH, DEVICE_TOKENS)
         )

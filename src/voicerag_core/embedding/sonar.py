@@ -20,7 +20,6 @@ from voicerag_core.embedding.languages import (
     check_pair,
     language_of_file,
     speech_code,
-    speech_code_of_text,
     text_code,
 )
 from voicerag_core.embedding.licences import licence_of
@@ -74,7 +73,7 @@ class SonarEmbedder:
         self._text = TextVectors(text, tokenizer, where, kept, heads)
         self._speech: SpeechVectors | None = None
         if speech is not None:
-            spoken = speech_code(speech_language or speech_code_of_text(self.language))
+            spoken = speech_code(speech_language or self.language)
             _check_file(Path(speech), spoken)
             if not cross_lingual:
                 check_pair(self.language, spoken)
