@@ -24,13 +24,19 @@ from voicerag_core.embedding.checkpoint import (
     load_text_encoder,
     text_sizes,
 )
-from voicerag_core.embedding.fbank import HOP, MIN_SAMPLES, STACKED, stacked_features
+from voicerag_core.embedding.fbank import (
+    HOP,
+    MIN_SAMPLES,
+    STACKED,
+    frame_count,
+    stacked_features,
+)
 from voicerag_core.embedding.languages import text_code
 from voicerag_core.embedding.speech_encoder import MAX_POSITIONS, SpeechEncoder
-from voicerag_core.embedding.text_encoder import MAX_TOKENS
+from voicerag_core.embedding.text_encoder import MAX_TOKENS, TextEncoder
 from voicerag_core.embedding.tokenizer import NllbTokenizer
 from voicerag_core.errors import AudioError, CheckpointError, ConfigError, ModelError
-from voicerag_core.types import Audio
+from voicerag_core.types import Audio, Samples
 
 __all__ = ["MAX_SPEECH_SECONDS", "SpeechVectors", "TextVectors", "chosen_device", "chosen_dtype"]
 
@@ -170,17 +176,7 @@ class TextVectors:
         ids = []
         for place, text in enumerate(texts):  # no comprehension: the warning counts its callers
             ids.append(self._ids(place, text, code))
-        most, budget = (
-            (CPU_BATCH, CPU_TOKENS) if self.device.type == "cpu" else (DEVICE_BATCH, DEVICE_TOKENS)
-        )
-        encoder = self.load()
-        rows = np.empty((len(ids), encoder.sizes.width), np.float32)
-        for batch in batches_by_length([len(one) for one in ids], most=most, budget=budget):
-            check_cancelled()
-            with _running("text", self.device):
-                tokens, lengths = _padded_ids([ids[place] for place in batch], self.device)
-                rows[batch] = encoder(tokens, lengths).cpu().numpy()
-        return _finite(rows, "text")
+        return encode_ids(self.load(), ids, self.device)
 
     def _ids(self, place: int, text: str, code: str) -> list[int]:
         ids = self.tokenizer.encode(text, code)
@@ -225,22 +221,47 @@ class SpeechVectors:
         """Give the raw vectors [N, D] of N clips at 16 kHz."""
         for place, clip in enumerate(clips):
             check_clip(clip, place, self._max_seconds)
-        encoder = self.load()
-        rows = np.empty((len(clips), encoder.sizes.width), np.float32)
-        lengths = [len(clip.samples) // (HOP * STACKED) for clip in clips]
-        most, budget = (
-            (CPU_BATCH, CPU_POSITIONS)
-            if self.device.type == "cpu"
-            else (DEVICE_BATCH, DEVICE_POSITIONS)
-        )
-        front = "cpu" if self.device.type == "mps" else self.device
-        for batch in batches_by_length(lengths, most=most, budget=budget):
-            check_cancelled()
-            with _running("speech", self.device):
-                features = stacked_features([clips[place].samples for place in batch], front)
-                padded, sizes = _padded_features(features, self.device, self._dtype)
-                rows[batch] = encoder(padded, sizes).cpu().numpy()
-        return _finite(rows, "speech")
+        samples = [clip.samples for clip in clips]
+        return encode_samples(self.load(), samples, self.device, self._dtype)
+
+
+def encode_ids(encoder: TextEncoder, ids: Sequence[list[int]], device: torch.device) -> _Raw:
+    """Give the raw vectors [N, D] of N texts, given as token ids."""
+    most, budget = (
+        (CPU_BATCH, CPU_TOKENS) if device.type == "cpu" else (DEVICE_BATCH, DEVICE_TOKENS)
+    )
+    rows = np.empty((len(ids), encoder.sizes.width), np.float32)
+    done = []
+    for batch in batches_by_length([len(one) for one in ids], most=most, budget=budget):
+        check_cancelled()
+        with _running("text", device):
+            tokens, lengths = _padded_ids([ids[place] for place in batch], device)
+            done.append((batch, encoder(tokens, lengths)))
+    for batch, found in done:  # copied at the end, so that a device need not wait for each batch
+        rows[batch] = found.cpu().numpy()
+    return _finite(rows, "text")
+
+
+def encode_samples(
+    encoder: SpeechEncoder, samples: Sequence[Samples], device: torch.device, dtype: torch.dtype
+) -> _Raw:
+    """Give the raw vectors [N, D] of N clips at 16 kHz, which were checked before."""
+    most, budget = (
+        (CPU_BATCH, CPU_POSITIONS) if device.type == "cpu" else (DEVICE_BATCH, DEVICE_POSITIONS)
+    )
+    front = "cpu" if device.type == "mps" else device
+    rows = np.empty((len(samples), encoder.sizes.width), np.float32)
+    lengths = [frame_count(len(one)) // STACKED for one in samples]
+    done = []
+    for batch in batches_by_length(lengths, most=most, budget=budget):
+        check_cancelled()
+        with _running("speech", device):
+            features = stacked_features([samples[place] for place in batch], front)
+            padded, sizes = _padded_features(features, device, dtype)
+            done.append((batch, encoder(padded, sizes)))
+    for batch, found in done:
+        rows[batch] = found.cpu().numpy()
+    return _finite(rows, "speech")
 
 
 def check_clip(clip: Audio, place: int, max_seconds: float) -> None:
