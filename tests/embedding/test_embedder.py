@@ -85,7 +85,7 @@ def test_a_stereo_file_counts_as_its_mix(embedder: SonarEmbedder) -> None:
     file = io.BytesIO()
     soundfile.write(file, np.stack((left, right), axis=1), RATE, "FLOAT", format="WAV")
     stereo = embedder.embed_speech([read_audio(file.getvalue())])
-    mixed = embedder.embed_speech([Audio((left + right) / 2, RATE)])
+    mixed = embedder.embed_speech([Audio((left + right) / np.float32(2), RATE)])
     assert nearest(stereo, mixed) < 1e-6
     assert nearest(stereo, embedder.embed_speech([Audio(left, RATE)])) > 0.01
     with pytest.raises(AudioError, match="mono"):
