@@ -12,10 +12,14 @@ from voicerag_core.errors import MissingExtraError
 
 if TYPE_CHECKING:
     from voicerag_core.embedding.sonar import SonarEmbedder
+    from voicerag_core.embedding.transcriber import SonarTranscriber
 
-_LAZY = {"SonarEmbedder": "voicerag_core.embedding.sonar"}
+_LAZY = {
+    "SonarEmbedder": "voicerag_core.embedding.sonar",
+    "SonarTranscriber": "voicerag_core.embedding.transcriber",
+}
 
-__all__ = ["SonarEmbedder"]
+__all__ = ["SonarEmbedder", "SonarTranscriber"]
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401

@@ -20,10 +20,17 @@ import torch
 from torch import Tensor, nn
 
 from voicerag_core.embedding.speech_encoder import SpeechEncoder, SpeechSizes
+from voicerag_core.embedding.text_decoder import TextDecoder
 from voicerag_core.embedding.text_encoder import TextEncoder, TextSizes
 from voicerag_core.errors import CheckpointError, MissingExtraError
 
-__all__ = ["fingerprint", "load_speech_encoder", "load_text_encoder", "text_sizes"]
+__all__ = [
+    "fingerprint",
+    "load_speech_encoder",
+    "load_text_decoder",
+    "load_text_encoder",
+    "text_sizes",
+]
 
 HEAD_WIDTH = 64
 """Width of a head where shapes do not tell. Source: SONAR v0.5.0 and NLLB: width 1024, 16 heads."""
@@ -75,6 +82,20 @@ _SPEECH_NAMES = (
     (r"^(encoder_pooler.*)\.final_layer_norm\.", r"\1.ffn_layer_norm."),
 )
 """Source: facebookresearch/SONAR v0.5.0, sonar/models/sonar_speech/checkpoint.py."""
+
+_DECODER_NAMES = (
+    (r"^(model\.)?decoder\.", ""),
+    (r"^embed_tokens\.", "decoder_frontend.embed."),
+    (r"^output_projection\.", "final_proj."),
+    (r"^layer_norm\.", "decoder.layer_norm."),
+    (r"^layers\.", "decoder.layers."),
+    (r"\.encoder_attn", ".encoder_decoder_attn"),
+    (r"attn\.out_proj\.", "attn.output_proj."),
+    (r"\.fc1\.", ".ffn.inner_proj."),
+    (r"\.fc2\.", ".ffn.output_proj."),
+    (r"\.final_layer_norm\.", ".ffn_layer_norm."),
+)
+"""Source: facebookresearch/SONAR v0.5.0, sonar/models/sonar_text/checkpoint.py."""
 
 _UNUSED = re.compile(
     r"(^|\.)(mask_emb|version|_float_tensor|embed_positions\.weights?)$|\.pos_conv\."
@@ -184,6 +205,38 @@ def load_speech_encoder(
         encoder = SpeechEncoder(sizes)
     _fill(encoder, weights, torch.device(device), dtype)
     return encoder
+
+
+def load_text_decoder(
+    path: str | os.PathLike[str],
+    *,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+) -> TextDecoder:
+    """Load a text decoder for inference; its sizes are read off the checkpoint.
+
+    Args:
+        path: A ``.pt`` or ``.safetensors`` file with fairseq2's or fairseq's names.
+        device: Where it runs.
+        dtype: In which it runs.
+
+    Raises:
+        CheckpointError: See `load_text_encoder`.
+    """
+    file = Path(path)
+    found = _names(_open(file), _DECODER_NAMES, converted="embed_tokens.")
+    table, projection = "decoder_frontend.embed.weight", "final_proj.weight"
+    _check_tied(file, _open(file), found.get(table), found.pop(projection, None))
+    weights = Weights(file, found, table if found.get(table) != table else None)
+    tensors = weights.open()
+    shape = _shapes(file, tensors, "a SONAR text decoder")
+    vocabulary, width = shape(table, 2)
+    inner = shape("decoder.layers.0.ffn.inner_proj.weight", 2)[0]
+    layers, heads = _count(tensors, "decoder.layers."), max(1, width // HEAD_WIDTH)
+    with torch.device("meta"):
+        decoder = TextDecoder(TextSizes(vocabulary, width, layers, heads, inner))
+    _fill(decoder, weights, torch.device(device), dtype)
+    return decoder
 
 
 def text_sizes(
@@ -346,6 +399,20 @@ def _count(tensors: Mapping[str, Tensor], prefix: str) -> int:
     """Count the layers whose names begin with a prefix and their number."""
     numbers = {name[len(prefix) :].split(".", 1)[0] for name in tensors if name.startswith(prefix)}
     return len(numbers)
+
+
+def _check_tied(
+    path: Path, tensors: Mapping[str, Tensor], table: str | None, projection: str | None
+) -> None:
+    """Refuse a decoder whose output projection, where it is saved, is not its token table."""
+    if table is None or projection is None:
+        return
+    one, other = tensors[table], tensors[projection]
+    if one.shape != other.shape or not torch.equal(one[4::997], other[4::997]):
+        raise CheckpointError(
+            f"{path} has an output projection of its own, {projection}; in SONAR's text decoder it "
+            f"is the token table, {table}"
+        )
 
 
 def _fill(module: nn.Module, weights: Weights, device: torch.device, dtype: torch.dtype) -> None:

@@ -152,7 +152,7 @@ class TextVectors:
         with self._lock:
             if self._tokenizer is None:
                 self._tokenizer = NllbTokenizer(
-                    self._tokenizer_path or _tokenizer_beside(self.checkpoint)
+                    self._tokenizer_path or tokenizer_beside(self.checkpoint)
                 )
             return self._tokenizer
 
@@ -234,7 +234,7 @@ def encode_ids(encoder: TextEncoder, ids: Sequence[list[int]], device: torch.dev
     done = []
     for batch in batches_by_length([len(one) for one in ids], most=most, budget=budget):
         check_cancelled()
-        with _running("text", device):
+        with running("text encoder", device):
             tokens, lengths = _padded_ids([ids[place] for place in batch], device)
             done.append((batch, encoder(tokens, lengths)))
     for batch, found in done:  # copied at the end, so that a device need not wait for each batch
@@ -255,7 +255,7 @@ def encode_samples(
     done = []
     for batch in batches_by_length(lengths, most=most, budget=budget):
         check_cancelled()
-        with _running("speech", device):
+        with running("speech encoder", device):
             features = stacked_features([samples[place] for place in batch], front)
             padded, sizes = _padded_features(features, device, dtype)
             done.append((batch, encoder(padded, sizes)))
@@ -289,7 +289,7 @@ def check_clip(clip: Audio, place: int, max_seconds: float) -> None:
         )
 
 
-def _tokenizer_beside(checkpoint: Path) -> Path:
+def tokenizer_beside(checkpoint: Path) -> Path:
     folder = checkpoint if checkpoint.is_dir() else checkpoint.parent
     names = ("sentencepiece.source.256000.model", "sentencepiece.bpe.model")
     return next((folder / name for name in names if (folder / name).is_file()), folder / names[0])
@@ -323,15 +323,15 @@ def _finite(rows: _Raw, kind: str) -> _Raw:
 
 
 @contextmanager
-def _running(kind: str, device: torch.device) -> Iterator[None]:
-    """Run without gradients, and say in our terms what failed."""
+def running(kind: str, device: torch.device) -> Iterator[None]:
+    """Run a part of SONAR without gradients, and say in our terms what failed."""
     try:
         with torch.inference_mode():
             yield
     except torch.OutOfMemoryError as error:
         raise ModelError(
-            f"{device} has too little memory for SONAR's {kind} encoder; give it shorter inputs, "
+            f"{device} has too little memory for SONAR's {kind}; give it shorter inputs, "
             "a half-precision format, or the CPU"
         ) from error
     except RuntimeError as error:
-        raise ModelError(f"SONAR's {kind} encoder failed: {error}") from error
+        raise ModelError(f"SONAR's {kind} failed: {error}") from error
