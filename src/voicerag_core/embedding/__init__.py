@@ -11,15 +11,17 @@ from typing import TYPE_CHECKING, Any
 from voicerag_core.errors import MissingExtraError
 
 if TYPE_CHECKING:
+    from voicerag_core.embedding.fairseq2 import Fairseq2SonarEmbedder
     from voicerag_core.embedding.sonar import SonarEmbedder
     from voicerag_core.embedding.transcriber import SonarTranscriber
 
 _LAZY = {
+    "Fairseq2SonarEmbedder": "voicerag_core.embedding.fairseq2",
     "SonarEmbedder": "voicerag_core.embedding.sonar",
     "SonarTranscriber": "voicerag_core.embedding.transcriber",
 }
 
-__all__ = ["SonarEmbedder", "SonarTranscriber"]
+__all__ = ["Fairseq2SonarEmbedder", "SonarEmbedder", "SonarTranscriber"]
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401

@@ -184,6 +184,19 @@ def load_speech_encoder(
     Raises:
         CheckpointError: See `load_text_encoder`.
     """
+    sizes, weights = speech_sizes(path)
+    with torch.device("meta"):
+        encoder = SpeechEncoder(sizes)
+    _fill(encoder, weights, torch.device(device), dtype)
+    return encoder
+
+
+def speech_sizes(path: str | os.PathLike[str]) -> tuple[SpeechSizes, Weights]:
+    """Read the sizes of a speech encoder, and where its weights are.
+
+    Raises:
+        CheckpointError: The checkpoint is absent, unsafe or no speech encoder.
+    """
     file = Path(path)
     found = _names(_open(file), _SPEECH_NAMES, converted="encoder.w2v_model.")
     weights = Weights(file, found)
@@ -201,10 +214,7 @@ def load_speech_encoder(
         pooler_layers=_count(tensors, f"{pooler}.layers."),
         pooler_inner=shape(f"{pooler}.layers.0.ffn.inner_proj.weight", 2)[0],
     )
-    with torch.device("meta"):
-        encoder = SpeechEncoder(sizes)
-    _fill(encoder, weights, torch.device(device), dtype)
-    return encoder
+    return sizes, weights
 
 
 def load_text_decoder(

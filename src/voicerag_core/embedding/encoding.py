@@ -128,7 +128,7 @@ class TextVectors:
     ) -> None:
         self.checkpoint = Path(checkpoint)
         self.device = device
-        self._tokenizer_path = tokenizer
+        self.tokenizer_path = Path(tokenizer or tokenizer_beside(self.checkpoint))
         self._heads = heads
         self._lock = threading.Lock()
         self._tokenizer: NllbTokenizer | None = None
@@ -151,9 +151,7 @@ class TextVectors:
         """The tokenizer, loaded on first use."""
         with self._lock:
             if self._tokenizer is None:
-                self._tokenizer = NllbTokenizer(
-                    self._tokenizer_path or tokenizer_beside(self.checkpoint)
-                )
+                self._tokenizer = NllbTokenizer(self.tokenizer_path)
             return self._tokenizer
 
     def warm(self) -> None:
@@ -167,16 +165,24 @@ class TextVectors:
 
     def vectors(self, texts: Sequence[str], language: str) -> _Raw:
         """Give the raw vectors [N, D] of N texts in a language."""
-        code = text_code(language)
-        if isinstance(texts, str):
-            raise ConfigError("a single text was given where a list of texts was expected")
-        if not texts:
+        ids = self.ids(texts, text_code(language))
+        if not ids:
             return np.zeros((0, self.identity[0]), np.float32)
         self.warm()
+        return encode_ids(self.load(), ids, self.device)
+
+    def ids(self, texts: Sequence[str], code: str) -> list[list[int]]:
+        """Give the token ids of each text, the first `MAX_TOKENS` of a longer one, with a warning.
+
+        Raises:
+            ConfigError: A single text was given in place of a list.
+        """
+        if isinstance(texts, str):
+            raise ConfigError("a single text was given where a list of texts was expected")
         ids = []
         for place, text in enumerate(texts):  # no comprehension: the warning counts its callers
             ids.append(self._ids(place, text, code))
-        return encode_ids(self.load(), ids, self.device)
+        return ids
 
     def _ids(self, place: int, text: str, code: str) -> list[int]:
         ids = self.tokenizer.encode(text, code)
@@ -187,7 +193,7 @@ class TextVectors:
             f"text {place} has {len(ids)} tokens and SONAR reads {MAX_TOKENS}: it was cut at "
             f"character {cut} of {len(text)}, behind {text[max(0, cut - 30) : cut]!r}; "
             "embed it in sentences or smaller passages",
-            stacklevel=4,
+            stacklevel=5,
         )
         return ids[:MAX_TOKENS]
 
@@ -239,7 +245,7 @@ def encode_ids(encoder: TextEncoder, ids: Sequence[list[int]], device: torch.dev
             done.append((batch, encoder(tokens, lengths)))
     for batch, found in done:  # copied at the end, so that a device need not wait for each batch
         rows[batch] = found.cpu().numpy()
-    return _finite(rows, "text")
+    return finite_rows(rows, "text")
 
 
 def encode_samples(
@@ -261,7 +267,7 @@ def encode_samples(
             done.append((batch, encoder(padded, sizes)))
     for batch, found in done:
         rows[batch] = found.cpu().numpy()
-    return _finite(rows, "speech")
+    return finite_rows(rows, "speech")
 
 
 def check_clip(clip: Audio, place: int, max_seconds: float) -> None:
@@ -313,7 +319,7 @@ def _padded_features(
     return padded, None if equal else torch.tensor(lengths, device=device)
 
 
-def _finite(rows: _Raw, kind: str) -> _Raw:
+def finite_rows(rows: _Raw, kind: str) -> _Raw:
     if not np.isfinite(rows).all():
         raise ModelError(
             f"SONAR's {kind} encoder gave numbers that are not finite; "

@@ -13,8 +13,7 @@ from voicerag_core.errors import ConfigError
 __all__ = [
     "SPEECH_FILES",
     "TEXT_CODES",
-    "check_pair",
-    "language_of_file",
+    "language_pair",
     "speech_code",
     "text_code",
 ]
@@ -113,22 +112,46 @@ def speech_code_of_text(code: str) -> str:
     return _SPEECH_OF.get(language, language)
 
 
-def check_pair(text: str, speech: str) -> None:
-    """Refuse text and speech codes of two languages.
+def language_pair(
+    text: str,
+    file: str | None,
+    speech: str | None = None,
+    *,
+    cross_lingual: bool = False,
+) -> tuple[str, str | None]:
+    """Give the text code and the speech code of an embedder.
+
+    Args:
+        text: Language of texts, by either code.
+        file: Name of the speech encoder's file; None where there is none.
+        speech: Language of the speech encoder, by either code; None takes that of texts.
+        cross_lingual: Let the two differ.
 
     Raises:
-        ConfigError: They are of two languages.
+        ConfigError: A language is unknown or has no speech encoder, the two differ, or the file is
+            named as that of another language.
     """
-    if speech_code_of_text(text) != speech:
+    written = text_code(text)
+    if file is None:
+        return written, None
+    spoken = speech_code(speech or written)
+    named = _language_of_file(file)
+    if named is not None and named != spoken:
         raise ConfigError(
-            f"text in {text} and speech in {speech} are two languages; give both the same, or say "
-            "cross_lingual=True if questions are to be asked in another language than that of the "
-            "documents"
+            f"{file} is the speech encoder of {named!r}, and the language of speech was given as "
+            f"{spoken!r}; give the file of that language, or speech_language={named!r}"
         )
+    if not cross_lingual and speech_code_of_text(written) != spoken:
+        raise ConfigError(
+            f"text in {written} and speech in {spoken} are two languages; give both the same, or "
+            "say cross_lingual=True if questions are to be asked in another language than that of "
+            "the documents"
+        )
+    return written, spoken
 
 
-def language_of_file(name: str) -> str | None:
-    """Give the speech code that the name of a published speech encoder carries, or None."""
+def _language_of_file(name: str) -> str | None:
+    """Give the speech code that the name of a published speech encoder carries."""
     parts = name.split(".")
     return parts[-2] if parts[0] == "spenc" and len(parts) in (3, 4) else None
 

@@ -16,12 +16,7 @@ from voicerag_core.embedding.encoding import (
     chosen_device,
     chosen_dtype,
 )
-from voicerag_core.embedding.languages import (
-    check_pair,
-    language_of_file,
-    speech_code,
-    text_code,
-)
+from voicerag_core.embedding.languages import language_pair
 from voicerag_core.embedding.licences import licence_of
 from voicerag_core.errors import CheckpointError, ConfigError, ModelError
 from voicerag_core.types import Audio, Embeddings
@@ -67,18 +62,15 @@ class SonarEmbedder:
         heads: int | None = None,
         max_seconds: float = MAX_SPEECH_SECONDS,
     ) -> None:
-        self.language = text_code(language)
-        self.speech_language: str | None = None
+        self.language, self.speech_language = language_pair(
+            language,
+            None if speech is None else Path(speech).name,
+            speech_language,
+            cross_lingual=cross_lingual,
+        )
         where, kept = chosen_device(device), chosen_dtype(dtype)
         self._text = TextVectors(text, tokenizer, where, kept, heads)
-        self._speech: SpeechVectors | None = None
-        if speech is not None:
-            spoken = speech_code(speech_language or self.language)
-            _check_file(Path(speech), spoken)
-            if not cross_lingual:
-                check_pair(self.language, spoken)
-            self.speech_language = spoken
-            self._speech = SpeechVectors(speech, where, kept, max_seconds)
+        self._speech = None if speech is None else SpeechVectors(speech, where, kept, max_seconds)
 
     @property
     def model_id(self) -> str:
@@ -136,7 +128,7 @@ class SonarEmbedder:
             ConfigError: The language is unknown.
             ModelError: The model cannot be loaded or failed.
         """
-        return _unit(self._text.vectors(texts, language or self.language))
+        return unit_rows(self._text.vectors(texts, language or self.language))
 
     def embed_speech(self, clips: Sequence[Audio]) -> Embeddings:
         """Embed N clips of speech at 16 kHz, one vector each, as [N, D].
@@ -156,19 +148,10 @@ class SonarEmbedder:
             )
         if not clips:
             return np.zeros((0, self.dim), np.float32)
-        return _unit(self._speech.vectors(clips))
+        return unit_rows(self._speech.vectors(clips))
 
 
-def _check_file(path: Path, spoken: str) -> None:
-    named = language_of_file(path.name)
-    if named is not None and named != spoken:
-        raise ConfigError(
-            f"{path.name} is the speech encoder of {named!r}, and the language of speech was given "
-            f"as {spoken!r}; give the file of that language, or speech_language={named!r}"
-        )
-
-
-def _unit(rows: NDArray[np.float32]) -> Embeddings:
+def unit_rows(rows: NDArray[np.float32]) -> Embeddings:
     """Scale rows to length 1; SONAR's own are short and of unequal length."""
     norms = np.linalg.norm(rows, axis=1, keepdims=True)
     if not (norms > 0).all():
