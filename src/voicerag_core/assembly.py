@@ -21,6 +21,7 @@ from voicerag_core.settings import Settings, load_settings
 from voicerag_core.types import Embedding, Embeddings, Hit, Passage
 
 if TYPE_CHECKING:
+    from voicerag_core.embedding import SonarEmbedder
     from voicerag_core.local.chat import ChatFunction
     from voicerag_core.local.model import Speaker
     from voicerag_core.ports import VoiceModel
@@ -33,6 +34,7 @@ __all__ = [
     "open_database",
     "open_store",
     "open_voicerag",
+    "sonar_folder",
 ]
 
 
@@ -197,9 +199,10 @@ def open_voicerag(
     with ExitStack() as stack:
         transcriber = WhisperTranscriber(threads=chosen.threads, data_dir=weights)
         stack.callback(transcriber.close)
-        embedder = MiniLMEmbedder(transcriber, threads=chosen.threads)
+        reading = MiniLMEmbedder(transcriber, threads=chosen.threads)
+        embedder = reading if chosen.embedder == "local" else _sonar(chosen)
         speaker = stack.enter_context(PiperSpeaker(data_dir=weights)) if chosen.speak else None
-        reader = Reader(embedder) if chat is None else ChatReader(chat)
+        reader = Reader(reading) if chat is None else ChatReader(chat)
         model = LocalVoiceModel(reader, speaker, transcriber)
         store = LazyStore(
             lambda: stack.enter_context(open_store(chosen, embedder, read_only=read_only))
@@ -210,7 +213,7 @@ def open_voicerag(
             store,
             model,
             transcriber,
-            strategy=chosen.strategy or "asr",
+            strategy=chosen.strategy or ("asr" if embedder.transcribes else "e2e"),
             limit=chosen.limit,
             sentence_vectors=chosen.sentence_vectors,
             max_question_seconds=chosen.max_question_seconds,
@@ -224,6 +227,29 @@ def open_voicerag(
             **({} if speaker is None else {"speaker": speaker.warm}),
         }
         yield rag
+
+
+def sonar_folder(settings: Settings) -> Path:
+    """Give the folder of SONAR's files."""
+    return settings.sonar_weights or settings.data_dir / "weights" / "sonar"
+
+
+def _sonar(settings: Settings) -> SonarEmbedder:
+    from voicerag_core.embedding import SonarEmbedder
+    from voicerag_core.embedding.files import SonarFiles
+
+    spoken = settings.sonar_speech_language
+    files = SonarFiles.in_folder(sonar_folder(settings), spoken or settings.sonar_language)
+    return SonarEmbedder(
+        files.text,
+        files.speech,
+        files.tokenizer,
+        language=settings.sonar_language,
+        speech_language=spoken,
+        cross_lingual=spoken is not None,
+        device=settings.sonar_device,
+        dtype=settings.sonar_dtype,
+    )
 
 
 @contextmanager

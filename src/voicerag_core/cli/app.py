@@ -11,6 +11,7 @@ from voicerag_core.cli.running import (
     Collection,
     DatabaseUrl,
     DataDir,
+    Embedder,
     Given,
     Tenant,
     Verbose,
@@ -46,13 +47,14 @@ def options(
     data_dir: DataDir = None,
     collection: Collection = None,
     tenant: Tenant = None,
+    embedder: Embedder = None,
     verbose: Verbose = False,
     version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show it.")
     ] = False,
 ) -> None:
     """Keep the options that stand before the command."""
-    ctx.obj = Given(database_url, data_dir, collection, tenant, verbose)
+    ctx.obj = Given(database_url, data_dir, collection, tenant, embedder, verbose)
 
 
 command(app, examples=("voicerag demo", "voicerag demo --out answer.wav --data-dir /tmp/try"))(
@@ -64,6 +66,7 @@ command(
         "voicerag index ~/notes handbook.pdf",
         "voicerag index faq.csv --text-column answer --collection faq",
         "voicerag index ~/notes --dry-run",
+        "voicerag index ~/notes --embedder sonar --collection sonar",
     ),
 )(index.index)
 command(
@@ -102,3 +105,7 @@ command(_db, examples=("voicerag db reset --collection faq", "voicerag db reset 
 _download = typer.Typer(help="Fetch weight files on request.", no_args_is_help=True)
 app.add_typer(_download, name="download")
 command(_download, examples=("voicerag download local",))(download.local)
+command(
+    _download,
+    examples=("voicerag download sonar --language eng", "voicerag download sonar --language deu"),
+)(download.sonar)

@@ -28,6 +28,7 @@ __all__ = [
     "Collection",
     "DataDir",
     "DatabaseUrl",
+    "Embedder",
     "Given",
     "Tenant",
     "Verbose",
@@ -86,6 +87,16 @@ Tenant = Annotated[
         help="Whose rows are seen and written. (VOICERAG_TENANT)",
     ),
 ]
+Embedder = Annotated[
+    str | None,
+    typer.Option(
+        "--embedder",
+        metavar="NAME",
+        show_default=False,
+        rich_help_panel=_PANEL,
+        help="What makes vectors: local or sonar. (VOICERAG_EMBEDDER)",
+    ),
+]
 Verbose = Annotated[
     bool,
     typer.Option("--verbose", rich_help_panel=_PANEL, help="Show the traceback of an error."),
@@ -100,6 +111,7 @@ class Given:
     data_dir: Path | None = None
     collection: str | None = None
     tenant: str | None = None
+    embedder: str | None = None
     verbose: bool = False
 
     def settings(
@@ -122,6 +134,7 @@ class Given:
             data_dir=self.data_dir,
             collection=self.collection if collection is None else collection,
             tenant=self.tenant,
+            embedder=self.embedder,
             strategy=strategy,
             limit=limit,
             speak=speak,
@@ -133,6 +146,7 @@ _GLOBAL_OPTIONS: dict[str, Any] = {
     "data_dir": DataDir,
     "collection": Collection,
     "tenant": Tenant,
+    "embedder": Embedder,
     "verbose": Verbose,
 }
 
