@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from voicerag_core.errors import StoreError
+from voicerag_core.errors import ConfigError, StoreError
 from voicerag_core.filters import Filter
 from voicerag_core.ports import Embedder
 from voicerag_core.rag import VoiceRAG
@@ -21,7 +21,8 @@ from voicerag_core.settings import Settings, load_settings
 from voicerag_core.types import Embedding, Embeddings, Hit, Passage
 
 if TYPE_CHECKING:
-    from voicerag_core.embedding import SonarEmbedder
+    from voicerag_core.embedding import SonarEmbedder, SonarTranscriber
+    from voicerag_core.embedding.files import SonarFiles
     from voicerag_core.local.chat import ChatFunction
     from voicerag_core.local.model import Speaker
     from voicerag_core.ports import VoiceModel
@@ -197,8 +198,14 @@ def open_voicerag(
 
     weights = chosen.data_dir / "weights"
     with ExitStack() as stack:
-        transcriber = WhisperTranscriber(threads=chosen.threads, data_dir=weights)
-        stack.callback(transcriber.close)
+        transcriber: WhisperTranscriber | SonarTranscriber
+        if chosen.embedder == "sonar" and chosen.sonar_transcribes:
+            transcriber = _sonar_transcriber(chosen)
+            hear = transcriber.warm
+        else:
+            transcriber = WhisperTranscriber(threads=chosen.threads, data_dir=weights)
+            stack.callback(transcriber.close)
+            hear = transcriber.load
         reading = MiniLMEmbedder(transcriber, threads=chosen.threads)
         embedder = reading if chosen.embedder == "local" else _sonar(chosen)
         speaker = stack.enter_context(PiperSpeaker(data_dir=weights)) if chosen.speak else None
@@ -223,7 +230,7 @@ def open_voicerag(
         rag._loads = {
             "store": store.warm,
             "embedder": embedder.warm,
-            "transcriber": transcriber.load,
+            "transcriber": hear,
             **({} if speaker is None else {"speaker": speaker.warm}),
         }
         yield rag
@@ -236,10 +243,9 @@ def sonar_folder(settings: Settings) -> Path:
 
 def _sonar(settings: Settings) -> SonarEmbedder:
     from voicerag_core.embedding import SonarEmbedder
-    from voicerag_core.embedding.files import SonarFiles
 
     spoken = settings.sonar_speech_language
-    files = SonarFiles.in_folder(sonar_folder(settings), spoken or settings.sonar_language)
+    files = _sonar_files(settings)
     return SonarEmbedder(
         files.text,
         files.speech,
@@ -250,6 +256,32 @@ def _sonar(settings: Settings) -> SonarEmbedder:
         device=settings.sonar_device,
         dtype=settings.sonar_dtype,
     )
+
+
+def _sonar_transcriber(settings: Settings) -> SonarTranscriber:
+    from voicerag_core.embedding import SonarTranscriber
+
+    files = _sonar_files(settings)
+    if files.speech is None:
+        raise ConfigError(
+            "there is no SONAR speech encoder for the language of questions; set "
+            "VOICERAG_SONAR_SPEECH_LANGUAGE, or leave hearing to Whisper"
+        )
+    return SonarTranscriber(
+        files.speech,
+        files.decoder,
+        files.tokenizer,
+        language=settings.sonar_language,
+        device=settings.sonar_device,
+        dtype=settings.sonar_dtype,
+    )
+
+
+def _sonar_files(settings: Settings) -> SonarFiles:
+    from voicerag_core.embedding.files import SonarFiles
+
+    language = settings.sonar_speech_language or settings.sonar_language
+    return SonarFiles.in_folder(sonar_folder(settings), language)
 
 
 @contextmanager

@@ -45,6 +45,9 @@ class Settings(BaseSettings):
     sonar_speech_language: str | None = Field(
         default=None, description="Language of spoken questions, where it is another."
     )
+    sonar_transcribes: bool = Field(
+        default=False, description="Let SONAR's text decoder hear in place of Whisper."
+    )
     sonar_device: str = Field(
         default="auto", description="Where SONAR runs: auto, cpu, cuda, cuda:1, mps."
     )

@@ -9,13 +9,16 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 from typer.testing import CliRunner, Result
 
 from tests.embedding import recipe
-from voicerag_core import Audio, Passage, load_settings, open_voicerag, write_wav
+from voicerag_core import Audio, Passage, load_settings, open_voicerag, read_audio, write_wav
 from voicerag_core.assembly import OpenedVoiceRAG
 from voicerag_core.cli.app import app
+from voicerag_core.embedding import SonarTranscriber
 from voicerag_core.store import EmbeddedPostgres, migrate
 
 Run = Callable[..., Result]
@@ -73,6 +76,44 @@ def test_documents_are_indexed_with_it(run: Run, tmp_path: Path) -> None:
     )
     assert other.exit_code == 1
     assert "embedder" in other.output
+
+
+def test_a_question_finds_the_minute_in_a_recording(run: Run, tmp_path: Path) -> None:
+    noise = np.random.default_rng(6).standard_normal(16_000 * 3)
+    quiet = (0.001 * noise).astype(np.float32)
+    parts = [part for seed in range(5) for part in (quiet, recipe.sound(40 + seed, 2 + seed))]
+    (tmp_path / "recordings").mkdir()
+    talk = Audio(np.concatenate(parts), 16_000)
+    soundfile.write(tmp_path / "recordings" / "talk.flac", talk.samples, 16_000)
+    indexed = run("index", tmp_path / "recordings", "--collection", "talks")
+    assert indexed.exit_code == 0, indexed.output
+    start = sum(len(part) for part in parts[:7]) / 16_000
+    asked = tmp_path / "asked.wav"
+    around = slice(round((start - 0.05) * 16_000), round((start + 5.05) * 16_000))
+    write_wav(asked, Audio(talk.samples[around], 16_000))
+    words = ("--collection", "talks", "--clips", tmp_path / "clips", "--json")
+    found = json.loads(run("search", "--audio", asked, *words).stdout)
+    best = found["hits"][0]
+    assert best["source"] == str(tmp_path / "recordings" / "talk.flac")
+    assert abs(best["metadata"]["start_seconds"] - start) < 0.2
+    assert abs(best["metadata"]["end_seconds"] - start - 5) < 0.2
+    clip = read_audio(found["clips"][0])
+    assert abs(clip.seconds - 5) < 0.3
+    assert len(found["clips"]) == len(found["hits"]) == 4
+
+
+def test_sonar_may_hear_in_place_of_whisper(data_dir: Path, models: Path) -> None:
+    settings = load_settings(
+        data_dir=data_dir, embedder="sonar", sonar_weights=models, sonar_device="cpu",
+        sonar_transcribes=True, collection="sonar", speak=False,
+    )  # fmt: skip
+    with open_voicerag(settings) as opened:
+        assert isinstance(opened.transcriber, SonarTranscriber)
+        opened.index([Passage("a", "The Rhine rises in the Alps.")])
+        clip = Audio(recipe.sound(3, 2.0), 16_000)
+        found = opened.retrieve(clip, strategy="hybrid")
+        assert found.transcript == opened.transcriber.transcribe(clip)
+        assert "a" in {hit.passage.id for hit in found.hits}
 
 
 def test_the_doctor_names_files_and_licences(run: Run, tmp_path: Path) -> None:

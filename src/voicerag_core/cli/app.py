@@ -82,6 +82,7 @@ command(
     examples=(
         'voicerag search --text "notice period" --limit 10',
         "voicerag search --audio question.wav --where title=Handbook --json",
+        "voicerag search --audio question.wav --embedder sonar --clips found",
     ),
 )(ask.search)
 command(app, examples=("voicerag transcribe meeting.wav", "voicerag transcribe *.flac --json"))(
