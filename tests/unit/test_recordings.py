@@ -13,6 +13,7 @@ from voicerag_core import (
     Audio,
     AudioError,
     ConfigError,
+    FileProgress,
     Passage,
     VoiceRAG,
     index_files,
@@ -139,7 +140,7 @@ def test_recordings_are_kept_in_step(rag: VoiceRAG, folder: Path) -> None:
 
 
 def test_progress_counts_windows_and_bytes(rag: VoiceRAG, folder: Path) -> None:
-    steps = []
+    steps: list[FileProgress] = []
     index_files(rag, [folder], on_progress=steps.append)
     last = steps[-1]
     assert (last.files, last.passages, last.vectors) == (2, 4, 4)
