@@ -24,6 +24,12 @@ def state(kind: str) -> dict[str, torch.Tensor]:
     return {name: torch.from_numpy(np.asarray(tensor)) for name, tensor in drawn.items()}
 
 
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    """Small models are no faster on two, and much slower where others use the second core."""
+    torch.set_num_threads(1)
+
+
 @pytest.fixture(scope="session")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Make a folder with the published files' names, but small."""

@@ -307,7 +307,11 @@ print(peak() - before)
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 @pytest.mark.parametrize(
     ("name", "dtype"),
-    [("text.pt", "float32"), ("text.pt", "bfloat16"), ("text.safetensors", "float32")],
+    [
+        ("text.pt", "bfloat16"),
+        pytest.param("text.pt", "float32", marks=pytest.mark.slow),
+        pytest.param("text.safetensors", "float32", marks=pytest.mark.slow),
+    ],
 )
 def test_loading_takes_little_more_memory_than_the_file(
     models: Path, tmp_path: Path, name: str, dtype: str
