@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints/py3.txt
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: demo test test-all check format coverage clean
+.PHONY: demo test test-all test-fairseq2 check format coverage clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.local
@@ -17,6 +17,9 @@ test: $(VENV)/.dev
 
 test-all: $(VENV)/.dev
 	$(PYTEST) -m "slow or not slow" --timeout 1800
+
+test-fairseq2: $(VENV)-fairseq2/.ready
+	$(VENV)-fairseq2/bin/python -m pytest tests/embedding/test_fairseq2.py
 
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check .
@@ -34,6 +37,13 @@ format: $(VENV)/.dev
 
 clean:
 	rm -rf $(VENV) dist htmlcov .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+$(VENV)-fairseq2/.ready: pyproject.toml
+	@echo "creating an environment for fairseq2 in $(VENV)-fairseq2 (7 GB)"
+	@$(PYTHON) -m venv $(VENV)-fairseq2
+	@$(VENV)-fairseq2/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[fairseq2]' \
+		pytest pytest-asyncio pytest-randomly pytest-socket pytest-timeout
+	@touch $@
 
 $(VENV)/.python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "voicerag needs Python 3.11 or newer, as: make PYTHON=python3.11 ..." >&2; exit 1; }

@@ -31,9 +31,13 @@ from voicerag_core.types import (
 )
 
 if TYPE_CHECKING:
+    from voicerag_core.embedding import SonarEmbedder, SonarTranscriber
+    from voicerag_core.embedding.files import SonarFiles
     from voicerag_core.engine.voice import GLMVoice
     from voicerag_core.local.chat import ChatFunction
+    from voicerag_core.local.embedder import LocalEmbedder
     from voicerag_core.local.model import Speaker
+    from voicerag_core.local.whisper import WhisperTranscriber
     from voicerag_core.ports import VoiceModel
     from voicerag_core.store import CollectionInfo, PgVectorStore
 
@@ -45,6 +49,7 @@ __all__ = [
     "open_database",
     "open_store",
     "open_voicerag",
+    "sonar_folder",
 ]
 
 
@@ -233,7 +238,7 @@ def open_voicerag(
 
     Args:
         settings: None reads the environment. With the stack ``glm``, GLM-4-Voice answers, and the
-            local stack's encoder still finds the passages.
+            embedder that they name finds the passages.
         chat: A chat model that words the answers instead of the reader of the local stack.
         read_only: Connect as a role that can only read.
 
@@ -245,28 +250,21 @@ def open_voicerag(
         raise ConfigError("a chat model words the answers of the stack 'local', not of 'glm'")
     from voicerag_core.local.answer_scorer import AnswerScorer
     from voicerag_core.local.chat import ChatReader
-    from voicerag_core.local.embedder import LocalEmbedder
-    from voicerag_core.local.minilm import MiniLMEmbedder
     from voicerag_core.local.model import LocalVoiceModel
     from voicerag_core.local.reader import Reader
     from voicerag_core.local.speaker import PiperSpeaker
-    from voicerag_core.local.speech_encoder import SpeechEncoder
-    from voicerag_core.local.whisper import WhisperTranscriber
 
-    weights, strategy = chosen.data_dir / "weights", chosen.question_strategy
+    weights = chosen.data_dir / "weights"
     with ExitStack() as stack:
-        transcriber = WhisperTranscriber(threads=chosen.threads, data_dir=weights)
-        stack.callback(transcriber.close)
-        encoder = SpeechEncoder(threads=chosen.threads, data_dir=weights)
-        stack.callback(encoder.close)
-        embedder = LocalEmbedder(MiniLMEmbedder(threads=chosen.threads), encoder)
+        loads: dict[str, Callable[[], object]] = {}
+        transcriber = _transcriber(chosen, stack, loads)
+        embedder = _embedder(chosen, stack, loads)
         speaks = chosen.speak and chosen.stack == "local"
         speaker = stack.enter_context(PiperSpeaker(data_dir=weights)) if speaks else None
         scorer = AnswerScorer(threads=chosen.threads, data_dir=weights)
         reader = Reader(scorer) if chat is None else ChatReader(chat)
         model: VoiceModel = LocalVoiceModel(reader, speaker, transcriber)
         text_model: VoiceModel = LocalVoiceModel(reader, None, transcriber)
-        loads: dict[str, Callable[[], object]] = {}
         if chosen.stack == "glm":
             voice = LazyVoice(lambda: _glm_voice(chosen))
             model, text_model = voice, LazyVoice(lambda: voice.opened().silent())
@@ -282,7 +280,7 @@ def open_voicerag(
             store,
             model,
             transcriber,
-            strategy=strategy,
+            strategy=chosen.question_strategy,
             limit=chosen.limit,
             sentence_vectors=chosen.sentence_vectors,
             max_question_seconds=chosen.max_question_seconds,
@@ -290,11 +288,8 @@ def open_voicerag(
         rag.speaker = speaker
         rag.text_model = text_model
         rag._loads = {
-            **loads,
             "store": store.warm,
-            "embedder": embedder.warm,
-            **({} if strategy == "asr" else {"speech encoder": embedder.warm_speech}),
-            "transcriber": transcriber.load,
+            **loads,
             **({} if speaker is None else {"speaker": speaker.warm}),
         }
         yield rag
@@ -312,6 +307,91 @@ def _glm_voice(settings: Settings) -> GLMVoice:
         speak=settings.speak,
         english_only=settings.glm_english_only,
     )
+
+
+def _transcriber(
+    settings: Settings, stack: ExitStack, loads: dict[str, Callable[[], object]]
+) -> WhisperTranscriber | SonarTranscriber:
+    """Make what turns speech into words; `loads` gets what loads it, `stack` what closes it."""
+    if settings.embedder == "sonar" and settings.sonar_transcribes:
+        reading = _sonar_transcriber(settings)
+        loads["transcriber"] = reading.warm
+        return reading
+    from voicerag_core.local.whisper import WhisperTranscriber
+
+    whisper = WhisperTranscriber(threads=settings.threads, data_dir=settings.data_dir / "weights")
+    stack.callback(whisper.close)
+    loads["transcriber"] = whisper.load
+    return whisper
+
+
+def _embedder(
+    settings: Settings, stack: ExitStack, loads: dict[str, Callable[[], object]]
+) -> LocalEmbedder | SonarEmbedder:
+    """Make what makes vectors; `loads` gets what loads it, `stack` what closes it."""
+    if settings.embedder == "sonar":
+        sonar = _sonar(settings)
+        loads["embedder"] = sonar.warm
+        return sonar
+    from voicerag_core.local.embedder import LocalEmbedder
+    from voicerag_core.local.minilm import MiniLMEmbedder
+    from voicerag_core.local.speech_encoder import SpeechEncoder
+
+    encoder = SpeechEncoder(threads=settings.threads, data_dir=settings.data_dir / "weights")
+    stack.callback(encoder.close)
+    local = LocalEmbedder(MiniLMEmbedder(threads=settings.threads), encoder)
+    loads["embedder"] = local.warm
+    if settings.question_strategy != "asr":
+        loads["speech encoder"] = local.warm_speech
+    return local
+
+
+def sonar_folder(settings: Settings) -> Path:
+    """Give the folder of SONAR's files."""
+    return settings.sonar_weights or settings.data_dir / "weights" / "sonar"
+
+
+def _sonar(settings: Settings) -> SonarEmbedder:
+    from voicerag_core.embedding import SonarEmbedder
+
+    spoken = settings.sonar_speech_language
+    files = _sonar_files(settings)
+    return SonarEmbedder(
+        files.text,
+        files.speech,
+        files.tokenizer,
+        language=settings.sonar_language,
+        speech_language=spoken,
+        cross_lingual=spoken is not None,
+        device=settings.sonar_device,
+        dtype=settings.sonar_dtype,
+    )
+
+
+def _sonar_transcriber(settings: Settings) -> SonarTranscriber:
+    from voicerag_core.embedding import SonarTranscriber
+
+    files = _sonar_files(settings)
+    if files.speech is None:
+        raise ConfigError(
+            "there is no SONAR speech encoder for the language of questions; set "
+            "VOICERAG_SONAR_SPEECH_LANGUAGE, or leave hearing to Whisper"
+        )
+    return SonarTranscriber(
+        files.speech,
+        files.decoder,
+        files.tokenizer,
+        language=settings.sonar_language,
+        device=settings.sonar_device,
+        dtype=settings.sonar_dtype,
+    )
+
+
+def _sonar_files(settings: Settings) -> SonarFiles:
+    from voicerag_core.embedding.files import SonarFiles
+
+    language = settings.sonar_speech_language or settings.sonar_language
+    return SonarFiles.in_folder(sonar_folder(settings), language)
 
 
 @contextmanager

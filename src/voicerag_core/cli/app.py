@@ -11,6 +11,7 @@ from voicerag_core.cli.running import (
     Collection,
     DatabaseUrl,
     DataDir,
+    Embedder,
     Given,
     Stack,
     Tenant,
@@ -47,6 +48,7 @@ def options(
     data_dir: DataDir = None,
     collection: Collection = None,
     tenant: Tenant = None,
+    embedder: Embedder = None,
     verbose: Verbose = False,
     stack: Stack = None,
     version: Annotated[
@@ -54,7 +56,7 @@ def options(
     ] = False,
 ) -> None:
     """Keep the options that stand before the command."""
-    ctx.obj = Given(database_url, data_dir, collection, tenant, verbose, stack)
+    ctx.obj = Given(database_url, data_dir, collection, tenant, embedder, verbose, stack)
 
 
 command(app, examples=("voicerag demo", "voicerag demo --out answer.wav --data-dir /tmp/try"))(
@@ -66,6 +68,7 @@ command(
         "voicerag index ~/notes handbook.pdf",
         "voicerag index faq.csv --text-column answer --collection faq",
         "voicerag index ~/notes --dry-run",
+        "voicerag index ~/notes --embedder sonar --collection sonar",
     ),
 )(index.index)
 command(
@@ -81,6 +84,7 @@ command(
     examples=(
         'voicerag search --text "notice period" --limit 10',
         "voicerag search --audio question.wav --where title=Handbook --json",
+        "voicerag search --audio question.wav --embedder sonar --clips found",
     ),
 )(ask.search)
 command(app, examples=("voicerag transcribe meeting.wav", "voicerag transcribe *.flac --json"))(
@@ -109,3 +113,7 @@ command(
     _download,
     examples=("voicerag download glm", "voicerag download glm --part lm --to ~/weights/glm"),
 )(download.glm)
+command(
+    _download,
+    examples=("voicerag download sonar --language eng", "voicerag download sonar --language deu"),
+)(download.sonar)

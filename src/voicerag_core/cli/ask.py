@@ -129,6 +129,15 @@ def search(
         ),
     ] = 0.0,
     where: Where = None,
+    clips: Annotated[
+        Path | None,
+        typer.Option(
+            "--clips",
+            metavar="DIR",
+            show_default=False,
+            help="Write what was found in recordings there, one WAV file a hit.",
+        ),
+    ] = None,
     json_output: JsonOutput = False,
 ) -> None:
     """Find the passages for a spoken or typed question, without an answer."""
@@ -143,12 +152,14 @@ def search(
             question = recorded_question(settings.max_question_seconds)
         found = rag.retrieve(question, where=condition, min_score=min_score, diversity=diversity)
     timings = {**found.timings, **seconds}
+    written = [] if clips is None else _write_clips(found, clips)
     if json_output:
         show_json(
             {
                 "question": rag.heard(question, found),
                 "hits": [hit_values(hit) for hit in found.hits],
                 "timings_ms": milliseconds(timings),
+                **({} if clips is None else {"clips": [str(path) for path in written]}),
             }
         )
         return
@@ -157,7 +168,24 @@ def search(
     if not found.hits:
         typer.echo("nothing was found", err=True)
     show_hits(found.hits)
+    for path in written:
+        say("clip", str(path))
     show_timings(timings)
+
+
+def _write_clips(found: Retrieved, folder: Path) -> list[Path]:
+    """Cut the hits that lie in recordings out of their files, best first."""
+    from voicerag_core.audio import write_wav
+    from voicerag_core.recordings import cut_clip
+
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    for rank, hit in enumerate(found.hits, 1):
+        if hit.passage.metadata.get("kind") == "recording":
+            path = folder / f"{rank:02}-{Path(hit.passage.source).stem}.wav"
+            write_wav(path, cut_clip(hit.passage))
+            written.append(path)
+    return written
 
 
 def load(rag: OpenedVoiceRAG, question: Question | None) -> float:

@@ -14,6 +14,7 @@ from voicerag_core.cli.findings import (
     licences,
     packages,
     program,
+    sonar,
     weights,
 )
 from voicerag_core.cli.output import show_json
@@ -57,6 +58,7 @@ def _findings(given: Given) -> Iterator[Finding]:
     yield from _guarded("program", lambda: program(settings))
     yield from _guarded("packages", packages)
     yield from _guarded("weights", lambda: weights(settings))
+    yield from _guarded("sonar", lambda: sonar(settings))
     yield from _guarded("licences", licences)
     yield from _guarded("database", lambda: database(settings))
     yield from _guarded("disk", lambda: disk(settings))

@@ -17,13 +17,27 @@ from voicerag_core.errors import VoiceRAGError
 if TYPE_CHECKING:
     from voicerag_core.settings import Settings
 
-__all__ = ["Finding", "audio_devices", "disk", "licences", "packages", "program", "weights"]
+__all__ = [
+    "Finding",
+    "audio_devices",
+    "disk",
+    "licences",
+    "packages",
+    "program",
+    "sonar",
+    "weights",
+]
 
 LEAST_FREE_BYTES = 100_000_000
 GOOD_FREE_BYTES = 1_000_000_000
 """Room for the embedded database, its log and an index of some ten thousand passages."""
 
-_OPTIONAL = {"documents": "to read PDF and HTML", "audio": "for microphone and playback"}
+_OPTIONAL = {
+    "documents": "to read PDF and HTML",
+    "audio": "for microphone and playback",
+    "glm": "to answer with GLM-4-Voice",
+    "sonar": "to search by SONAR's vectors",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +66,20 @@ def program(settings: Settings) -> Iterator[Finding]:
         "program", "ok", f"{name}, Python {platform.python_version()} on "
         f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
     )  # fmt: skip
+    sonar = settings.embedder == "sonar"
+    embeds = (
+        f"SONAR ({settings.sonar_language}) embeds"
+        if sonar
+        else "a speech encoder and MiniLM embed"
+    )
+    hears = "SONAR" if sonar and settings.sonar_transcribes else "Whisper tiny.en"
     answers = {
         "local": "a reader quotes, Piper speaks",
         "glm": "GLM-4-Voice answers and speaks",
     }[settings.stack]
     yield Finding(
-        "stack", "ok", f"{settings.stack}: a speech encoder and MiniLM embed, Whisper tiny.en "
-        f"transcribes, {answers}; spoken questions are searched by strategy "
-        f"{settings.question_strategy}",
+        "stack", "ok", f"{settings.stack}: {embeds}, {hears} transcribes, {answers}; "
+        f"spoken questions are searched by strategy {settings.question_strategy}",
     )  # fmt: skip
     if sys.platform != "linux" or platform.machine() not in ("x86_64", "aarch64"):
         yield Finding(
@@ -102,6 +122,34 @@ def weights(settings: Settings) -> Iterator[Finding]:
         else:
             place = "" if file.path is None else f" in {_folder(file.path)}"
             yield Finding("weights", "fail", f"{said} {file.state}{place}", file.cure)
+
+
+def sonar(settings: Settings) -> Iterator[Finding]:
+    """Say of each file of SONAR whether it is here, and under which licence."""
+    if settings.embedder != "sonar":
+        return
+    from voicerag_core.assembly import sonar_folder
+    from voicerag_core.embedding.files import SonarFiles
+    from voicerag_core.embedding.licences import licence_of
+
+    folder = sonar_folder(settings)
+    language = settings.sonar_speech_language or settings.sonar_language
+    files = SonarFiles.in_folder(folder, language)
+    cure = f"voicerag download sonar --language {language}"
+    for path in (files.text, files.tokenizer, files.speech):
+        if path is None:
+            yield Finding(
+                "sonar", "warn", f"no speech encoder was published for {language}",
+                "ask in another language: VOICERAG_SONAR_SPEECH_LANGUAGE",
+            )  # fmt: skip
+        elif path.is_file():
+            size = path.stat().st_size / 1e9
+            yield Finding(
+                "sonar", "ok", f"{path.name}: {size:.2f} GB, licence {licence_of(path.name)}, "
+                f"in {folder}",
+            )  # fmt: skip
+        else:
+            yield Finding("sonar", "fail", f"{path.name} is not in {folder}", cure)
 
 
 def licences() -> Iterator[Finding]:

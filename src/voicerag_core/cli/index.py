@@ -71,9 +71,11 @@ def index(
 ) -> None:
     """Bring the knowledge base in step with files and folders.
 
-    Reads txt, md, rst, html, pdf, jsonl, csv and tsv. Unchanged files cost nothing, each changed
-    one is replaced in one transaction, and a file that cannot be read is reported and skipped
-    (exit code 1). Interrupt it when you like: the next run does the rest.
+    Reads txt, md, rst, html, pdf, jsonl, csv and tsv; with an embedder that needs no transcript
+    also recordings (wav, flac, ogg, opus, mp3, aiff), as windows of speech with their time.
+    Unchanged files cost nothing, each changed one is replaced in one transaction, and a file that
+    cannot be read is reported and skipped (exit code 1). Interrupt it when you like: the next run
+    does the rest.
     """
     settings = given.settings()
     from voicerag_core.assembly import open_voicerag

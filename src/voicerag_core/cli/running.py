@@ -28,6 +28,7 @@ __all__ = [
     "Collection",
     "DataDir",
     "DatabaseUrl",
+    "Embedder",
     "Given",
     "Stack",
     "Tenant",
@@ -97,6 +98,16 @@ Stack = Annotated[
         help="Which models answer: local or glm. (VOICERAG_STACK)",
     ),
 ]
+Embedder = Annotated[
+    str | None,
+    typer.Option(
+        "--embedder",
+        metavar="NAME",
+        show_default=False,
+        rich_help_panel=_PANEL,
+        help="What makes vectors: local or sonar. (VOICERAG_EMBEDDER)",
+    ),
+]
 Verbose = Annotated[
     bool,
     typer.Option("--verbose", rich_help_panel=_PANEL, help="Show the traceback of an error."),
@@ -111,6 +122,7 @@ class Given:
     data_dir: Path | None = None
     collection: str | None = None
     tenant: str | None = None
+    embedder: str | None = None
     verbose: bool = False
     stack: str | None = None
 
@@ -135,6 +147,7 @@ class Given:
             collection=self.collection if collection is None else collection,
             tenant=self.tenant,
             stack=self.stack,
+            embedder=self.embedder,
             strategy=strategy,
             limit=limit,
             speak=speak,
@@ -146,6 +159,7 @@ _GLOBAL_OPTIONS: dict[str, Any] = {
     "data_dir": DataDir,
     "collection": Collection,
     "tenant": Tenant,
+    "embedder": Embedder,
     "verbose": Verbose,
     "stack": Stack,
 }

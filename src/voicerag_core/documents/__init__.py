@@ -12,11 +12,18 @@ caller reports it and goes on with the next::
     store.remove_documents(found.vanished(digests))
 """
 
-from voicerag_core.documents.finding import SUFFIXES, FoundFiles, find_files, source_of
+from voicerag_core.documents.finding import (
+    RECORDING_SUFFIXES,
+    SUFFIXES,
+    FoundFiles,
+    find_files,
+    source_of,
+)
 from voicerag_core.documents.reading import MAX_BYTES, FileContent, file_digest, read_file
 
 __all__ = [
     "MAX_BYTES",
+    "RECORDING_SUFFIXES",
     "SUFFIXES",
     "FileContent",
     "FoundFiles",

@@ -10,7 +10,15 @@ from pathlib import Path
 
 from voicerag_core.errors import DocumentError
 
-__all__ = ["SUFFIXES", "FoundFiles", "check_known", "check_name", "find_files", "source_of"]
+__all__ = [
+    "RECORDING_SUFFIXES",
+    "SUFFIXES",
+    "FoundFiles",
+    "check_known",
+    "check_name",
+    "find_files",
+    "source_of",
+]
 
 SUFFIXES = (".txt", ".md", ".rst", ".html", ".htm", ".pdf", ".jsonl", ".csv", ".tsv")
 """Ends of the names of files that can be read, in lower case."""
@@ -18,6 +26,9 @@ SUFFIXES = (".txt", ".md", ".rst", ".html", ".htm", ".pdf", ".jsonl", ".csv", ".
 AUDIO_SUFFIXES = (
     ".aac", ".aif", ".aiff", ".flac", ".m4a", ".mp3", ".oga", ".ogg", ".opus", ".wav", ".wma",
 )  # fmt: skip
+
+RECORDING_SUFFIXES = (".aif", ".aiff", ".flac", ".mp3", ".oga", ".ogg", ".opus", ".wav")
+"""Those of them that libsndfile reads."""
 
 _PRUNED = frozenset({"__pycache__", "node_modules", "site-packages"})
 
@@ -57,7 +68,7 @@ def source_of(path: str | os.PathLike[str]) -> str:
     return Path(os.path.abspath(path)).as_posix()
 
 
-def find_files(paths: Sequence[str | os.PathLike[str]]) -> FoundFiles:
+def find_files(paths: Sequence[str | os.PathLike[str]], *, recordings: bool = False) -> FoundFiles:
     """Find the readable files among paths; folders are searched to the bottom, in name order.
 
     Inside folders, hidden files and folders, Python environments, caches and package folders are
@@ -66,12 +77,13 @@ def find_files(paths: Sequence[str | os.PathLike[str]]) -> FoundFiles:
 
     Args:
         paths: Files and folders.
+        recordings: Take sound files, too.
 
     Returns:
         Files, what was passed over, and one `DocumentError` for each path that cannot be used:
         missing, of unknown kind, or a folder that cannot be listed.
     """
-    search = _Search()
+    search = _Search(SUFFIXES + RECORDING_SUFFIXES if recordings else SUFFIXES)
     for path in paths:
         search.add(Path(source_of(path)))
     return FoundFiles(
@@ -93,8 +105,8 @@ def check_known(path: Path) -> str:
         return suffix
     if suffix in AUDIO_SUFFIXES:
         raise DocumentError(
-            f"{path} is audio, and documents are text; give it as a question instead, "
-            "or index a transcript of it"
+            f"{path} is audio, and documents are text; give it as a question instead, index a "
+            "transcript of it, or index it with an embedder that needs no transcript"
         )
     raise DocumentError(
         f"{path} is of a kind that cannot be read ({suffix or 'its name has no ending'}); "
@@ -118,7 +130,8 @@ def check_name(path: Path) -> None:
 class _Search:
     """Files found so far; dictionaries keep the order and each path once."""
 
-    def __init__(self) -> None:
+    def __init__(self, suffixes: tuple[str, ...]) -> None:
+        self.suffixes = suffixes
         self.files: dict[Path, None] = {}
         self.skipped: dict[Path, None] = {}
         self.folders: dict[Path, None] = {}
@@ -133,7 +146,8 @@ class _Search:
                 self.folders[path] = None
                 self.walk(path)
                 return
-            check_known(path)
+            if path.suffix.lower() not in self.suffixes:
+                check_known(path)
             if not stat.S_ISREG(mode):
                 raise DocumentError(f"{path} is neither a file nor a folder")
         except DocumentError as e:
@@ -160,7 +174,7 @@ class _Search:
         except DocumentError as e:
             self.problems.append(e)
             return
-        known = path.suffix.lower() in SUFFIXES and not _is_special(path)
+        known = path.suffix.lower() in self.suffixes and not _is_special(path)
         (self.files if known else self.skipped)[path] = None
 
     def unlisted(self, error: OSError) -> None:
