@@ -2,8 +2,8 @@
 
 Files are compared by digest first; only what is new or changed is read, embedded and written, each
 file in one transaction, and what vanished from the given folders goes. A run that is interrupted
-leaves whole files, old or new, and the next run does the rest. An embedder that needs no transcript
-takes recordings, too: windows of speech, found by their sound.
+leaves whole files, old or new, and the next run does the rest. Recordings are taken on request,
+with an embedder that needs no transcript: windows of speech, found by their sound.
 """
 
 from __future__ import annotations
@@ -29,7 +29,13 @@ from voicerag_core.documents import (
     read_file,
     source_of,
 )
-from voicerag_core.errors import AudioError, DocumentError, MissingExtraError, VoiceRAGError
+from voicerag_core.errors import (
+    AudioError,
+    ConfigError,
+    DocumentError,
+    MissingExtraError,
+    VoiceRAGError,
+)
 from voicerag_core.rag import VoiceRAG
 from voicerag_core.recordings import read_recording, recording_digest
 from voicerag_core.types import Audio, Embeddings, Passage
@@ -100,6 +106,7 @@ def index_files(
     chunk_size: int = CHUNK_SIZE,
     chunk_overlap: int = CHUNK_OVERLAP,
     text_column: str | None = None,
+    recordings: bool = False,
     prune: bool = True,
     dry_run: bool = False,
     on_progress: Callable[[FileProgress], None] | None = None,
@@ -116,15 +123,23 @@ def index_files(
         chunk_size: Most characters of a passage.
         chunk_overlap: Most characters repeated between passages.
         text_column: Column of csv and tsv files, key of jsonl files, that holds the text.
+        recordings: Take sound files, too; for an embedder of whole speech such as SONAR, not of
+            spoken questions alone.
         prune: Remove what lay in the given folders and is there no longer.
         dry_run: Read and cut the files; neither embed nor write.
         on_progress: Called after every file compared, every group embedded and every file written.
 
     Raises:
-        ConfigError: The store keeps no documents, or size and overlap do not fit.
+        ConfigError: The store keeps no documents, size and overlap do not fit, or the embedder
+            cannot take recordings.
         ModelError: The embedder failed.
         StoreError: The database failed.
     """
+    if recordings and rag.embedder.transcribes:
+        raise ConfigError(
+            f"recordings are found by their sound, and the embedder {rag.embedder.model_id!r} "
+            "needs a transcript; choose one that does not, such as SonarEmbedder"
+        )
     run = _Run(
         rag,
         size=chunk_size,
@@ -133,7 +148,7 @@ def index_files(
         dry_run=dry_run,
         on_progress=on_progress,
     )
-    found = find_files(paths, recordings=not rag.embedder.transcribes)
+    found = find_files(paths, recordings=recordings)
     known = rag.document_store.document_digests()
     run.failures.extend(found.problems)
     run.update(run.compare(found, known), known)

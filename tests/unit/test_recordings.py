@@ -109,7 +109,7 @@ def rag() -> VoiceRAG:
 
 
 def test_a_question_finds_the_minute_in_a_recording(rag: VoiceRAG, folder: Path) -> None:
-    report = index_files(rag, [folder])
+    report = index_files(rag, [folder], recordings=True)
     assert (report.new, report.passages, report.failures) == (2, 4, ())
     passages, clips = read_recording(folder / "talk.wav")
     for passage, clip in zip(passages, clips, strict=True):
@@ -126,22 +126,22 @@ def test_a_question_finds_the_minute_in_a_recording(rag: VoiceRAG, folder: Path)
 
 
 def test_recordings_are_kept_in_step(rag: VoiceRAG, folder: Path) -> None:
-    index_files(rag, [folder])
-    again = index_files(rag, [folder], chunk_size=50)
+    index_files(rag, [folder], recordings=True)
+    again = index_files(rag, [folder], recordings=True, chunk_size=50)
     assert again.unchanged + again.changed == 2
     assert again.vectors == 1  # the note alone: chunk sizes do not touch recordings
     soundfile.write(folder / "talk.wav", tone(2), RATE, "FLOAT")
-    changed = index_files(rag, [folder], chunk_size=50)
+    changed = index_files(rag, [folder], recordings=True, chunk_size=50)
     assert (changed.changed, changed.vectors) == (1, 1)
     assert rag.store.count() == 2
     (folder / "talk.wav").unlink()
-    assert index_files(rag, [folder], chunk_size=50).removed == 1
+    assert index_files(rag, [folder], recordings=True, chunk_size=50).removed == 1
     assert rag.store.count() == 1
 
 
 def test_progress_counts_windows_and_bytes(rag: VoiceRAG, folder: Path) -> None:
     steps: list[FileProgress] = []
-    index_files(rag, [folder], on_progress=steps.append)
+    index_files(rag, [folder], recordings=True, on_progress=steps.append)
     last = steps[-1]
     assert (last.files, last.passages, last.vectors) == (2, 4, 4)
     assert last.bytes == last.bytes_total
@@ -150,7 +150,7 @@ def test_progress_counts_windows_and_bytes(rag: VoiceRAG, folder: Path) -> None:
 
 
 def test_a_dry_run_counts_windows_and_writes_nothing(rag: VoiceRAG, folder: Path) -> None:
-    report = index_files(rag, [folder], dry_run=True)
+    report = index_files(rag, [folder], recordings=True, dry_run=True)
     assert (report.new, report.passages) == (2, 4)
     assert rag.store.count() == 0
 
@@ -160,9 +160,14 @@ def test_a_broken_recording_is_reported_and_the_rest_is_indexed(
 ) -> None:
     (folder / "broken.mp3").write_bytes(b"no sound")
     soundfile.write(folder / "silent.wav", np.zeros(RATE, np.float32), RATE)
-    report = index_files(rag, [folder])
+    report = index_files(rag, [folder], recordings=True)
     assert [type(error) for error in report.failures] == [AudioError] * 2
     assert rag.store.count() == 4
+
+
+def test_recordings_are_taken_on_request_alone(rag: VoiceRAG, folder: Path) -> None:
+    report = index_files(rag, [folder])
+    assert (report.new, report.skipped) == (1, 1)
 
 
 def test_an_embedder_that_transcribes_takes_no_recordings(folder: Path) -> None:
@@ -173,6 +178,8 @@ def test_an_embedder_that_transcribes_takes_no_recordings(folder: Path) -> None:
     assert (report.new, report.skipped) == (1, 1)
     named = index_files(hearing, [folder / "talk.wav"])
     assert "needs no transcript" in str(named.failures[0])
+    with pytest.raises(ConfigError, match="needs a transcript"):
+        index_files(hearing, [folder], recordings=True)
 
 
 def test_clips_of_any_rate_and_channels_are_cut(tmp_path: Path) -> None:

@@ -71,8 +71,8 @@ def index(
 ) -> None:
     """Bring the knowledge base in step with files and folders.
 
-    Reads txt, md, rst, html, pdf, jsonl, csv and tsv; with an embedder that needs no transcript
-    also recordings (wav, flac, ogg, opus, mp3, aiff), as windows of speech with their time.
+    Reads txt, md, rst, html, pdf, jsonl, csv and tsv; with --embedder sonar also
+    recordings (wav, flac, ogg, opus, mp3, aiff), as windows of speech with their time.
     Unchanged files cost nothing, each changed one is replaced in one transaction, and a file that
     cannot be read is reported and skipped (exit code 1). Interrupt it when you like: the next run
     does the rest.
@@ -90,6 +90,7 @@ def index(
                 chunk_size=settings.chunk_size if chunk_size is None else chunk_size,
                 chunk_overlap=settings.chunk_overlap if chunk_overlap is None else chunk_overlap,
                 text_column=text_column,
+                recordings=settings.embedder == "sonar",
                 prune=prune,
                 dry_run=dry_run,
                 on_progress=on_progress,
