@@ -15,7 +15,15 @@ import soundfile
 from typer.testing import CliRunner, Result
 
 from tests.embedding import recipe
-from voicerag_core import Audio, Passage, load_settings, open_voicerag, read_audio, write_wav
+from voicerag_core import (
+    Audio,
+    Passage,
+    load_settings,
+    open_voicerag,
+    read_audio,
+    retrieval,
+    write_wav,
+)
 from voicerag_core.assembly import OpenedVoiceRAG
 from voicerag_core.cli.app import app
 from voicerag_core.embedding import SonarTranscriber
@@ -60,6 +68,29 @@ def test_a_spoken_question_is_searched_without_a_transcript(rag: OpenedVoiceRAG)
     assert found.transcript is None
     assert {hit.passage.id for hit in found.hits} == {"a", "b"}
     assert rag.retrieve("Bread is baked.").hits[0].passage.id == "b"
+
+
+def test_adaptive_asks_for_a_transcript_only_when_unsure(
+    rag: OpenedVoiceRAG, models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rag.index([Passage("a", "The Rhine rises in the Alps."), Passage("b", "Bread is baked.")])
+    clip = Audio(recipe.sound(3, 2.0), 16_000)
+    by_sound = rag.retrieve(clip, strategy="e2e")
+    transcriber = SonarTranscriber(
+        models / "spenc.eng.pt", models / "sonar_text_decoder.pt", device="cpu", max_tokens=8
+    )
+    monkeypatch.setattr(rag, "transcriber", transcriber)
+    monkeypatch.setattr(retrieval, "SURE_GAP", 0.0)
+    sure = rag.retrieve(clip, strategy="adaptive")
+    assert (sure.transcript, sure.hits) == (None, by_sound.hits)
+    monkeypatch.setattr(retrieval, "SURE_GAP", 2.1)
+    unsure = rag.retrieve(clip, strategy="adaptive")
+    assert unsure.transcript == transcriber.transcribe(clip)
+    assert sure.embedding is not None
+    assert unsure.embedding is not None
+    said = rag.embedder.embed_texts([unsure.transcript])[0]
+    mixed = (sure.embedding + said) / np.linalg.norm(sure.embedding + said)
+    np.testing.assert_allclose(unsure.embedding, mixed, atol=1e-5)
 
 
 def test_documents_are_indexed_with_it(run: Run, tmp_path: Path) -> None:
