@@ -207,7 +207,7 @@ def random_lm(
 ) -> Any:  # noqa: ANN401
     """Make a model with random weights on the device, quantized layer by layer if asked."""
     model = empty_lm(config)
-    model.to(dtype)  # type: ignore[arg-type]
+    model.to(dtype)
     generator = torch.Generator(device).manual_seed(0)
     parts = [*model.model.layers, model.model.embed_tokens, model.model.norm, model.lm_head]
     for part in parts:
