@@ -15,9 +15,11 @@ from typing import Any
 
 import pytest
 import torch
+from typer.testing import CliRunner
 
 from tests.engine import tiny
 from voicerag_core import CheckpointError
+from voicerag_core.cli.app import app
 from voicerag_core.engine import (
     convert_checkpoint,
     load_decoder,
@@ -219,6 +221,7 @@ print(peak() - before)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.slow
 def test_the_peak_of_memory_is_below_two_shards(tmp_path: Path) -> None:
     config = replace(tiny.LM, hidden_size=1024, ffn_size=4096, layers=5, head_dim=128)
     small = tiny.write_lm(tmp_path / "small")
@@ -236,11 +239,8 @@ def test_the_peak_of_memory_is_below_two_shards(tmp_path: Path) -> None:
 
 
 def test_the_command_converts_and_names_the_licence(trees: tiny.Trees, tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "voicerag_core.cli", "convert", trees.root, tmp_path / "converted"],
-        capture_output=True, text=True, check=False, cwd=ROOT,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    done = CliRunner().invoke(app, ["convert", str(trees.root), str(tmp_path / "converted")])
+    assert done.exit_code == 0, done.output
     lines = done.stdout.splitlines()
     assert [line.split()[0] for line in lines] == ["lm", "decoder", "speech_tokenizer", "licence"]
     assert "0.3 M parameters" in lines[0]
