@@ -1,7 +1,4 @@
-"""The shipped speech encoder: what it hears, how sure it is, and how soon.
-
-The tests begin to run when the manifest lists the weights.
-"""
+"""The shipped speech encoder: what it hears, how sure it is, and how soon."""
 
 from __future__ import annotations
 
@@ -27,12 +24,6 @@ from voicerag_core.types import Audio
 
 SAMPLE = Path(__file__).parents[2] / "examples" / "sample"
 MOST_BYTES = 25_000_000
-
-pytestmark = pytest.mark.skipif(
-    WEIGHTS not in {weights.name for weights in manifest()},
-    reason="the manifest does not list the speech encoder yet",
-)
-
 
 @pytest.fixture(scope="module")
 def embedder() -> LocalEmbedder:

@@ -41,8 +41,12 @@ INPUTS, OUTPUT = {"log_mel", "lengths"}, "log_probs"
 
 LEAST_SAMPLES = 5 * FRAME_SAMPLES
 """A shorter clip is padded to 0.1 s."""
-MAX_BATCH_FRAMES = 3000
-"""Mel frames of a batch, padding counted: one clip of 30 s, or ten of 3 s."""
+TAIL_SAMPLES = 8000
+"""Zeros behind every clip, as in training: the states near its end are then nearer to those that
+Whisper has in its own windows of 30 s."""
+MAX_BATCH_FRAMES = 0
+"""Mel frames of a batch, padding counted; 0 runs every clip by itself. The activations are
+quantised by the range of the whole batch, so a clip would change with its batch mates."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,7 +234,7 @@ def _features(samples: Samples) -> NDArray[np.float32]:
 
 def _mel_frames(samples: int) -> int:
     """Give the mel frames of a window, padding counted."""
-    whole = max(LEAST_SAMPLES, -(-samples // FRAME_SAMPLES) * FRAME_SAMPLES)
+    whole = max(LEAST_SAMPLES, -(-(samples + TAIL_SAMPLES) // FRAME_SAMPLES) * FRAME_SAMPLES)
     return whole // HOP_SAMPLES
 
 
