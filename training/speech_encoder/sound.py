@@ -31,13 +31,13 @@ WARPS = np.linspace(0.86, 1.16, 11)
 class Odds:
     """How often a clip is changed in each way."""
 
-    speed: float = 0.7
-    room: float = 0.35
-    noise: float = 0.6
-    telephone: float = 0.12
+    speed: float = 0.5
+    room: float = 0.3
+    noise: float = 0.5
+    telephone: float = 0.1
     colour: float = 0.5
-    warp: float = 0.6
-    masks: float = 0.7
+    warp: float = 0.5
+    masks: float = 0.5
 
 
 def steps_of(samples: int) -> int | None:
