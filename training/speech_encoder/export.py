@@ -1,6 +1,7 @@
 """Turn trained weights into the file that the package runs.
 
-`python export.py --data DIR --run DIR [--run DIR ...] --keep 0.7 --out DIR` averages the runs, mixes the encoder with
+`python export.py --data DIR --run DIR [--run DIR ...] --keep 0.7 --out DIR` averages the runs,
+mixes the encoder with
 Whisper's own (`--keep` is the tuned share), writes speech_encoder.onnx with 8-bit weights and
 speech_pieces.json, and compares both with the float32 network on a real clip.
 """
@@ -17,14 +18,14 @@ import onnx
 import onnxruntime
 import soundfile
 import torch
+from model import SpeechReader
 from onnxruntime.quantization import QuantType, quantize_dynamic
 from onnxruntime.quantization.shape_inference import quant_pre_process
+from pieces import listed
 from safetensors.torch import load_file
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from model import SpeechReader
-from pieces import listed
 from voicerag_core.local.log_mel import log_mel
 
 TAIL_SAMPLES = 8_000
@@ -34,13 +35,23 @@ OPSET = 17
 
 def mixed(data: Path, runs: list[Path], keep: float) -> dict[str, Tensor]:
     """Average runs and bring the encoder back towards the original."""
-    original = {f"encoder.{name}": value.float() for name, value in load_file(data / "whisper.safetensors").items()}
+    original = {
+        f"encoder.{name}": value.float()
+        for name, value in load_file(data / "whisper.safetensors").items()
+    }
     states = []
     for run in runs:
-        tuned = {name: value.float() for part in ("encoder", "head") for name, value in load_file(run / f"{part}.safetensors").items()}
+        tuned = {
+            name: value.float()
+            for part in ("encoder", "head")
+            for name, value in load_file(run / f"{part}.safetensors").items()
+        }
         states.append({**original, **tuned})
     mean = {name: torch.stack([state[name] for state in states]).mean(0) for name in states[0]}
-    return {name: value * keep + original[name] * (1 - keep) if name in original else value for name, value in mean.items()}
+    return {
+        name: value * keep + original[name] * (1 - keep) if name in original else value
+        for name, value in mean.items()
+    }
 
 
 def features(samples: np.ndarray) -> tuple[Tensor, Tensor]:
@@ -53,26 +64,46 @@ def features(samples: np.ndarray) -> tuple[Tensor, Tensor]:
 def export(model: SpeechReader, path: Path) -> None:
     """Write the float32 network and beside it the one with 8-bit weights."""
     example = torch.zeros(2, 80, 300), torch.tensor([300, 240])
-    axes = {"log_mel": {0: "batch", 2: "frames"}, "lengths": {0: "batch"}, "log_probs": {0: "batch", 1: "states"}}
+    axes = {
+        "log_mel": {0: "batch", 2: "frames"},
+        "lengths": {0: "batch"},
+        "log_probs": {0: "batch", 1: "states"},
+    }
     names = {"input_names": ["log_mel", "lengths"], "output_names": ["log_probs"]}
     with tempfile.TemporaryDirectory() as folder:
         whole, ready = Path(folder) / "float.onnx", Path(folder) / "ready.onnx"
-        torch.onnx.export(model, example, str(whole), dynamic_axes=axes, opset_version=OPSET, dynamo=False, **names)
+        torch.onnx.export(
+            model,
+            example,
+            str(whole),
+            dynamic_axes=axes,
+            opset_version=OPSET,
+            dynamo=False,
+            **names,
+        )
         quant_pre_process(str(whole), str(ready), skip_symbolic_shape=True)
-        quantize_dynamic(str(ready), str(path), weight_type=QuantType.QInt8, per_channel=True, op_types_to_quantize=["MatMul"])
+        quantize_dynamic(
+            str(ready),
+            str(path),
+            weight_type=QuantType.QInt8,
+            per_channel=True,
+            op_types_to_quantize=["MatMul"],
+        )
         path.with_suffix(".float.onnx").write_bytes(whole.read_bytes())
     shrink(path)
 
 
 def shrink(path: Path) -> None:
-    """Store what is left in float32, Whisper's positions and the convolutions, as float16 that is widened when the file is loaded."""
+    """Store large float32 tensors as float16 that is widened when the file is loaded."""
     network = onnx.load(str(path))
     casts = []
     for tensor in network.graph.initializer:
         values = onnx.numpy_helper.to_array(tensor)
         if values.dtype == np.float32 and values.size > 10_000:
             half = onnx.numpy_helper.from_array(values.astype(np.float16), f"{tensor.name}_half")
-            casts.append(onnx.helper.make_node("Cast", [half.name], [tensor.name], to=onnx.TensorProto.FLOAT))
+            casts.append(
+                onnx.helper.make_node("Cast", [half.name], [tensor.name], to=onnx.TensorProto.FLOAT)
+            )
             tensor.CopyFrom(half)
     for cast in reversed(casts):
         network.graph.node.insert(0, cast)
@@ -86,7 +117,9 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--run", type=Path, action="append", required=True)
     parser.add_argument("--keep", type=float, default=1.0, help="tuned share of the encoder")
-    parser.add_argument("--clip", type=Path, action="append", default=[], help="16 kHz file to compare on")
+    parser.add_argument(
+        "--clip", type=Path, action="append", default=[], help="16 kHz file to compare on"
+    )
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
     pieces = Tokenizer.from_file(str(arguments.data / "pieces.json"))
@@ -97,18 +130,28 @@ def main() -> None:
     with torch.inference_mode():
         export(model, path)
     count = pieces.get_vocab_size()
-    table = {"format": 1, "pieces": listed(pieces), "blank": count, "stride": 2, "tail_samples": TAIL_SAMPLES}
+    table = {
+        "format": 1,
+        "pieces": listed(pieces),
+        "blank": count,
+        "stride": 2,
+        "tail_samples": TAIL_SAMPLES,
+    }
     (arguments.out / "speech_pieces.json").write_text(json.dumps(table, ensure_ascii=False) + "\n")
     print(f"{path.stat().st_size / 1e6:.2f} MB")
-    small, whole = (onnxruntime.InferenceSession(str(p), providers=["CPUExecutionProvider"]) for p in (path, path.with_suffix(".float.onnx")))
+    small, whole = (
+        onnxruntime.InferenceSession(str(p), providers=["CPUExecutionProvider"])
+        for p in (path, path.with_suffix(".float.onnx"))
+    )
     for clip in arguments.clip:
         mel, lengths = features(soundfile.read(clip, dtype="float32")[0])
         with torch.inference_mode():
             wanted = model(mel, lengths).numpy()
         for name, session in (("float32", whole), ("8 bit", small)):
             given = session.run(None, {"log_mel": mel.numpy(), "lengths": lengths.numpy()})[0]
+            worst = np.abs(np.exp(given) - np.exp(wanted)).max()
             agree = float((given.argmax(-1) == wanted.argmax(-1)).mean())
-            print(f"{clip.name} {name}: probabilities differ by {np.abs(np.exp(given) - np.exp(wanted)).max():.2e} at most, best piece equal in {agree:.4f}")
+            print(f"{clip.name} {name}: differ by {worst:.2e}, best piece equal {agree:.4f}")
     path.with_suffix(".float.onnx").unlink()
 
 
