@@ -26,6 +26,7 @@ import numpy as np
 
 from voicerag_core import (
     Audio,
+    AudioError,
     Passage,
     load_settings,
     open_voicerag,
@@ -107,7 +108,10 @@ def note(rag: OpenedVoiceRAG, sound: Audio, right: str) -> Note:
 
     def place(strategy: retrieval.Strategy) -> tuple[int, float]:
         start = time.perf_counter()
-        hits = rag.retrieve(sound, strategy=strategy, limit=10).hits
+        try:
+            hits = rag.retrieve(sound, strategy=strategy, limit=10).hits
+        except AudioError:  # taken for noise: nothing is found
+            hits = ()
         seconds[strategy] = time.perf_counter() - start
         ids = [hit.passage.id for hit in hits]
         gap = hits[0].score - hits[1].score if len(hits) > 1 else 1.0

@@ -1,11 +1,9 @@
-"""The shipped speech encoder: what it hears, how sure it is, and how soon.
-
-The tests begin to run when the manifest lists the weights.
-"""
+"""The shipped speech encoder: what it hears, how sure it is, and how soon."""
 
 from __future__ import annotations
 
 import csv
+import difflib
 import json
 import time
 from collections.abc import Callable
@@ -27,11 +25,6 @@ from voicerag_core.types import Audio
 
 SAMPLE = Path(__file__).parents[2] / "examples" / "sample"
 MOST_BYTES = 25_000_000
-
-pytestmark = pytest.mark.skipif(
-    WEIGHTS not in {weights.name for weights in manifest()},
-    reason="the manifest does not list the speech encoder yet",
-)
 
 
 @pytest.fixture(scope="module")
@@ -163,9 +156,6 @@ def test_golden_texts_are_what_the_trained_network_heard() -> None:
     assert rows
     for row in rows:
         (heard,) = encoder.hear([read_audio(SAMPLE / row["audio"])])
-        same = sum(
-            a == b
-            for a, b in zip(heard.hypotheses[0].text.split(), row["text"].split(), strict=False)
-        )
-        assert same >= 0.7 * len(row["text"].split()), "int8 may change a word here and there"
+        same = difflib.SequenceMatcher(None, heard.hypotheses[0].text, row["text"]).ratio()
+        assert same >= 0.9, "8-bit weights may change a letter here and there"
         assert heard.piece_log_prob == pytest.approx(float(row["piece_log_prob"]), abs=0.1)

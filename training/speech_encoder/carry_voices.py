@@ -72,7 +72,7 @@ STUBS = {
 
 def run(*command: str, cwd: Path | None = None) -> None:
     """Run a command; its error output is shown and its failure raised."""
-    subprocess.run(command, cwd=cwd, check=True, stdout=subprocess.DEVNULL)  # noqa: S603 - ours
+    subprocess.run(command, cwd=cwd, check=True, stdout=subprocess.DEVNULL)
 
 
 def unpack(packages: Path, into: Path) -> None:

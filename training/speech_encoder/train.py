@@ -1,7 +1,9 @@
 """Train the speech encoder on one GPU while other processes speak.
 
-`python train.py --data DIR --voices DIR --out DIR --seconds 520` reads DIR/texts.txt, DIR/pieces.json, DIR/whisper.safetensors (see `prepare.py`),
-human clips in DIR/human and validation sets in DIR/valid, and leaves the weights that read unseen voices best, with a log.
+`python train.py --data DIR --voices DIR --out DIR --seconds 520` reads DIR/texts.txt,
+DIR/pieces.json, DIR/whisper.safetensors (see `prepare.py`),
+human clips in DIR/human and validation sets in DIR/valid, and leaves the weights that read
+unseen voices best, with a log.
 The speaking processes are forked before torch is loaded, which saves a minute.
 """
 
@@ -15,17 +17,18 @@ import time
 from pathlib import Path
 
 import numpy as np
-
 from voices import Speaker, training_voices
+
+from voicerag_core.errors import VoiceRAGError
 
 RATE = 16_000
 Spoken = multiprocessing.Queue
 
 
 def speak(worker: int, voices_root: str, texts: list[str], spoken: Spoken) -> None:
-    """Speak random texts in random voices until killed; puts lists of (int16 samples, text, voice)."""
+    """Speak random texts until killed; put lists of (int16 samples, text, voice)."""
     os.nice(10)
-    generator = random.Random(worker * 7919 + int(time.time()))  # noqa: S311
+    generator = random.Random(worker * 7919 + int(time.time()))
     root = Path(voices_root) if voices_root else None
     voices = training_voices(root)
     speakers: dict[int, Speaker] = {}
@@ -38,8 +41,10 @@ def speak(worker: int, voices_root: str, texts: list[str], spoken: Spoken) -> No
             try:
                 if number not in speakers:
                     speakers[number] = Speaker(voices[number], root)
-                wave = speakers[number].speak(text, rate=generator.uniform(0.8, 1.25), pitch=generator.uniform(0.85, 1.2))
-            except Exception as error:  # one text that a voice cannot say must not end the run
+                wave = speakers[number].speak(
+                    text, rate=generator.uniform(0.8, 1.25), pitch=generator.uniform(0.85, 1.2)
+                )
+            except (VoiceRAGError, ValueError, OSError) as error:  # a text that a voice cannot say
                 if generator.random() < 0.01:
                     print(f"{voices[number]}: {error!r}: {text}", flush=True)
                 continue
@@ -52,18 +57,26 @@ def main() -> None:
     """Train, validate on unseen voices, keep the averaged weights that read them best."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--voices", default="", help="folder of carried voices; the installed ones without it")
+    parser.add_argument(
+        "--voices", default="", help="folder of carried voices; the installed ones without it"
+    )
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--start", type=Path, help="weights of an earlier run to go on from")
     parser.add_argument("--seconds", type=float, default=520.0)
     parser.add_argument("--workers", type=int, default=14)
     parser.add_argument("--first", type=int, default=4000, help="clips to wait for")
     parser.add_argument("--budget", type=int, default=900, help="seconds of sound in a batch")
-    parser.add_argument("--hours", type=float, default=180.0, help="sound kept in GPU memory at most")
-    parser.add_argument("--human", type=float, default=0.07, help="share of human speech in a batch")
+    parser.add_argument(
+        "--hours", type=float, default=180.0, help="sound kept in GPU memory at most"
+    )
+    parser.add_argument(
+        "--human", type=float, default=0.07, help="share of human speech in a batch"
+    )
     parser.add_argument("--head-rate", type=float, default=1e-3)
     parser.add_argument("--encoder-rate", type=float, default=4e-5)
-    parser.add_argument("--anchor", type=float, default=0.3, help="weight of the distance to the original states")
+    parser.add_argument(
+        "--anchor", type=float, default=0.3, help="weight of the distance to the original states"
+    )
     parser.add_argument("--layers", type=int, default=4)
     arguments = parser.parse_args()
     arguments.begun = time.monotonic()
@@ -71,7 +84,10 @@ def main() -> None:
     context = multiprocessing.get_context("fork")
     spoken: Spoken = context.Queue(maxsize=64)
     os.environ["OMP_NUM_THREADS"] = "1"
-    speakers = [context.Process(target=speak, args=(i, arguments.voices, texts, spoken), daemon=True) for i in range(arguments.workers)]
+    speakers = [
+        context.Process(target=speak, args=(i, arguments.voices, texts, spoken), daemon=True)
+        for i in range(arguments.workers)
+    ]
     for process in speakers:
         process.start()
     os.environ["OMP_NUM_THREADS"] = "2"

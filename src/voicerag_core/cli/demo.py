@@ -107,10 +107,6 @@ def demo(
 
 def _show_routes(rag: VoiceRAG, question: Audio) -> None:
     """Print what is found without and with a transcript, and how soon."""
-    from voicerag_core.local.weights import manifest
-
-    if "speech-encoder" not in {weights.name for weights in manifest()}:
-        return
     for strategy in ROUTES:
         seconds = []
         for _ in range(2):  # the first one may still load something

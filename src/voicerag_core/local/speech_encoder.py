@@ -24,7 +24,7 @@ from voicerag_core.cancellation import check_cancelled
 from voicerag_core.errors import AudioError, CheckpointError, MissingExtraError, ModelError
 from voicerag_core.local.cores import model_threads
 from voicerag_core.local.ctc import BEAMS, Hypothesis, beam_search, greedy
-from voicerag_core.local.log_mel import HOP_SAMPLES, MELS, SAMPLE_RATE_HZ, log_mel
+from voicerag_core.local.log_mel import SAMPLE_RATE_HZ, log_mel
 from voicerag_core.local.ngram import WordBigrams
 from voicerag_core.local.weights import weight_folder
 from voicerag_core.local.whisper import FRAME_SAMPLES, windows_of
@@ -41,8 +41,11 @@ INPUTS, OUTPUT = {"log_mel", "lengths"}, "log_probs"
 
 LEAST_SAMPLES = 5 * FRAME_SAMPLES
 """A shorter clip is padded to 0.1 s."""
-MAX_BATCH_FRAMES = 3000
-"""Mel frames of a batch, padding counted: one clip of 30 s, or ten of 3 s."""
+TAIL_SAMPLES = 8000
+"""Zeros behind every clip, as in training: the states near its end are then nearer to those that
+Whisper has in its own windows of 30 s."""
+MOST_SAMPLES = 480_000
+"""The network's positions end at 30 s: a window longer than 29.5 s has a shorter tail."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,11 +114,7 @@ class SpeechEncoder:
         if not clips:
             return []
         network = self._loaded()
-        heard: dict[int, Heard] = {}
-        for number, frames in _frames(network, clips):
-            check_cancelled()
-            heard[number] = self._read(network, frames, most)
-        return [heard[number] for number in range(len(clips))]
+        return [self._read(network, frames, most) for frames in _frames(network, clips)]
 
     def log_probs(self, clips: Sequence[Audio]) -> list[NDArray[np.float32]]:
         """Give the natural-log probability of every piece in every frame of N clips at 16 kHz.
@@ -127,8 +126,7 @@ class SpeechEncoder:
             AudioError: A clip is not at 16 kHz, is empty or not finite.
             ModelError: The network cannot be loaded or failed.
         """
-        frames = dict(_frames(self._loaded(), clips)) if clips else {}
-        return [frames[number] for number in range(len(clips))]
+        return list(_frames(self._loaded(), clips)) if clips else []
 
     def _read(self, network: _Network, frames: NDArray[np.float32], most: int) -> Heard:
         best = greedy(frames, network.pieces)
@@ -163,27 +161,24 @@ class _Network:
     stride: int
     words: WordBigrams | None
 
-    def run(self, windows: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
-        """Run one batch.
+    def run(self, window: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Run one window alone: activations are quantised by the range of all that runs together.
 
         Args:
-            windows: Each [80, T], T even.
+            window: [80, T], T even.
 
         Returns:
-            For each [ceil(T / stride), V + 1].
+            [ceil(T / stride), V + 1].
         """
-        lengths = np.array([window.shape[1] for window in windows], np.int64)
-        batch = np.zeros((len(windows), MELS, lengths.max()), np.float32)
-        for row, window in zip(batch, windows, strict=True):
-            row[:, : window.shape[1]] = window
+        length = window.shape[1]
+        given = {"log_mel": window[None], "lengths": np.array([length], np.int64)}
         try:
-            output = self.session.run([OUTPUT], {"log_mel": batch, "lengths": lengths})[0]
+            output = self.session.run([OUTPUT], given)[0]
         except Exception as error:
             raise ModelError(
-                f"the speech encoder failed on a batch of {len(windows)} clips: {error}"
+                f"the speech encoder failed on a window of {length} mel frames: {error}"
             ) from error
-        own = -(-lengths // self.stride)
-        expected = (len(windows), int(own.max()), len(self.pieces) + 1)
+        expected = (1, -(-length // self.stride), len(self.pieces) + 1)
         if output.shape != expected:
             raise CheckpointError(
                 f"the speech encoder gave frames of shape {list(output.shape)} where its list of "
@@ -191,24 +186,18 @@ class _Network:
             )
         if np.isnan(output).any():
             raise ModelError("the speech encoder gave values that are not numbers")
-        return [row[:length] for row, length in zip(output, own, strict=True)]
+        frames: NDArray[np.float32] = output[0]
+        return frames
 
 
-def _frames(network: _Network, clips: Sequence[Audio]) -> Iterator[tuple[int, NDArray[np.float32]]]:
-    """Give the number of each clip with its frames, [S, V + 1], the longest clips first."""
-    windows = [windows_of(_checked(clip).samples) for clip in clips]
-    for batch in _batches([sum(_mel_frames(len(one)) for one in own) for own in windows]):
-        check_cancelled()
-        if len(batch) > 1:
-            yield from zip(
-                batch, network.run([_features(windows[i][0]) for i in batch]), strict=True
-            )
-            continue
+def _frames(network: _Network, clips: Sequence[Audio]) -> Iterator[NDArray[np.float32]]:
+    """Give the frames of each clip, [S, V + 1]."""
+    for windows in [windows_of(_checked(clip).samples) for clip in clips]:
         parts = []
-        for window in windows[batch[0]]:
+        for window in windows:
             check_cancelled()
-            parts += network.run([_features(window)])
-        yield batch[0], parts[0] if len(parts) == 1 else np.concatenate(parts)
+            parts.append(network.run(_features(window)))
+        yield parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
 def _checked(clip: Audio) -> Audio:
@@ -223,25 +212,10 @@ def _checked(clip: Audio) -> Audio:
 
 
 def _features(samples: Samples) -> NDArray[np.float32]:
-    """Give the log-mel frames [80, T] of a window, T even and at least 10."""
-    whole = _mel_frames(len(samples)) * HOP_SAMPLES
+    """Give the log-mel frames [80, T] of a window of at most 30 s, T even and at least 10."""
+    least = max(LEAST_SAMPLES, min(len(samples) + TAIL_SAMPLES, MOST_SAMPLES))
+    whole = -(-least // FRAME_SAMPLES) * FRAME_SAMPLES
     return log_mel(np.pad(samples, (0, whole - len(samples))))
-
-
-def _mel_frames(samples: int) -> int:
-    """Give the mel frames of a window, padding counted."""
-    whole = max(LEAST_SAMPLES, -(-samples // FRAME_SAMPLES) * FRAME_SAMPLES)
-    return whole // HOP_SAMPLES
-
-
-def _batches(lengths: Sequence[int]) -> Iterator[list[int]]:
-    """Give the numbers of the clips, longest first, in batches of bounded size."""
-    order = sorted(range(len(lengths)), key=lambda i: -lengths[i])
-    at = 0
-    while at < len(order):
-        size = max(1, MAX_BATCH_FRAMES // lengths[order[at]])
-        yield order[at : at + size]
-        at += size
 
 
 def _load(folder: Path, threads: int) -> _Network:
