@@ -90,7 +90,8 @@ class TokenTable(nn.Module):
     def __init__(self, tokens: int, width: int) -> None:
         super().__init__()
         # uniform numbers: normal ones on the device "meta" import torch's compiler, 1.4 s
-        self.embed = nn.Embedding.from_pretrained(torch.rand(tokens, width), freeze=False)
+        table = torch.rand(tokens, width)
+        self.embed = nn.Embedding(tokens, width, _weight=table)
 
 
 class Stack(nn.Module):
