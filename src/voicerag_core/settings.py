@@ -15,7 +15,7 @@ from voicerag_core.errors import ConfigError
 
 __all__ = ["Settings", "load_settings"]
 
-LOCAL_STRATEGY: Final = "asr"
+LOCAL_STRATEGY: Final = "adaptive"
 """How the local stack searches for spoken questions unless it is told otherwise."""
 
 _Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00]+$")]
