@@ -93,7 +93,7 @@ def test_a_typed_question_is_answered_in_text_and_speech(rag: OpenedVoiceRAG) ->
 
 
 def test_a_spoken_question_is_heard_once_and_answered(rag: OpenedVoiceRAG, question: Audio) -> None:
-    found = rag.retrieve(question)
+    found = rag.retrieve(question, strategy="hybrid")
     assert found.transcript is not None
     assert "bakery" in found.transcript.lower()
     answer = sum(rag.respond(question, found), Answer())
@@ -115,17 +115,23 @@ def test_another_language_is_said_to_be_unknown(rag: OpenedVoiceRAG) -> None:
 
 
 @pytest.fixture(scope="module")
+def tone_weights(data_dir: Path) -> tuple[weights.WeightSet, ...]:
+    """A manifest whose speech encoder hears tones."""
+    return tones.with_encoder(tones.write_encoder(data_dir / "weights"))
+
+
+@pytest.fixture(scope="module")
 def tone_rag(
-    data_dir: Path, rag: OpenedVoiceRAG, tmp_path_factory: pytest.TempPathFactory
+    data_dir: Path, rag: OpenedVoiceRAG, tone_weights: tuple[weights.WeightSet, ...]
 ) -> Iterator[OpenedVoiceRAG]:
     """The stack with an encoder that hears tones; its transcriber hears nothing in them."""
-    manifest = tones.with_encoder(tones.write_encoder(data_dir / "weights"))
     assert rag.store.count() == 3
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(weights, "manifest", lambda: manifest)
-        settings = load_settings(data_dir=data_dir, strategy="e2e", speak=False)
-        with open_voicerag(settings) as opened:
-            yield opened
+    settings = load_settings(data_dir=data_dir, strategy="e2e", speak=False)
+    with open_voicerag(settings) as opened:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(weights, "manifest", lambda: tone_weights)
+            opened.warm()
+        yield opened
 
 
 def test_e2e_finds_by_the_sound_alone(
@@ -144,7 +150,12 @@ def loaded(embedder: Any) -> bool:
     return embedder._speech._network is not None
 
 
-def test_warming_loads_what_the_strategy_needs(tone_rag: OpenedVoiceRAG, data_dir: Path) -> None:
+def test_warming_loads_what_the_strategy_needs(
+    data_dir: Path,
+    tone_weights: tuple[weights.WeightSet, ...],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(weights, "manifest", lambda: tone_weights)
     settings = load_settings(data_dir=data_dir, strategy="e2e", speak=False)
     with open_voicerag(settings) as opened:
         embedder: Any = opened.embedder
@@ -287,5 +298,5 @@ def test_a_server_that_is_not_there_is_an_error_of_ours(tmp_path: Path) -> None:
 
 
 def test_the_recorded_sample_question_is_heard(rag: OpenedVoiceRAG) -> None:
-    found = rag.retrieve(read_audio(SAMPLE / "audio" / "report-01.flac"))
+    found = rag.retrieve(read_audio(SAMPLE / "audio" / "report-01.flac"), strategy="asr")
     assert "outsiders" in str(found.transcript)

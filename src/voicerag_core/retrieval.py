@@ -28,14 +28,15 @@ STRATEGIES: tuple[Strategy, ...] = ("e2e", "asr", "hybrid", "adaptive")
 MMR_CANDIDATES = 4
 """Candidates fetched for each hit asked, before the re-ranking for variety."""
 
-SPEECH_SHARE = 0.5
+SPEECH_SHARE = 0.75
 """Part of the speech vector in the vector that ``hybrid`` searches by; the rest is the
-transcript's."""
+transcript's. Chosen by benchmarks/adaptive.py on development questions."""
 
-SURE_CONFIDENCE = 0.6
-SURE_GAP = 0.02
+SURE_CONFIDENCE = 0.8
+SURE_GAP = 0.05
 """Least confidence of the embedder, and least lead in cosine similarity of the best passage over
-the next, at which ``adaptive`` does without a transcript. Chosen by benchmarks/adaptive.py."""
+the next, at which ``adaptive`` does without a transcript. Chosen by benchmarks/adaptive.py on
+development questions."""
 
 
 @dataclass(frozen=True, slots=True)

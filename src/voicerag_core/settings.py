@@ -15,7 +15,7 @@ from voicerag_core.errors import ConfigError
 
 __all__ = ["Settings", "load_settings"]
 
-LOCAL_STRATEGY: Final = "asr"
+LOCAL_STRATEGY: Final = "adaptive"
 """How the local embedder searches for spoken questions unless it is told otherwise."""
 SONAR_STRATEGY: Final = "e2e"
 """The same for SONAR, whose space needs no transcript."""
