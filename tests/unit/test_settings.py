@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from voicerag_core import ConfigError, load_settings
+from voicerag_core.settings import LOCAL_STRATEGY
 
 
 def test_arguments_win_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -29,6 +30,13 @@ def test_arguments_win_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
 def test_wrong_values_name_the_setting(values: dict[str, object], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         load_settings(**values)
+
+
+def test_the_embedder_chooses_the_strategy_unless_one_is_given() -> None:
+    assert load_settings().question_strategy == LOCAL_STRATEGY
+    assert load_settings(stack="glm").question_strategy == LOCAL_STRATEGY
+    assert load_settings(embedder="sonar").question_strategy == "e2e"
+    assert load_settings(embedder="sonar", strategy="hybrid").question_strategy == "hybrid"
 
 
 def test_a_bad_variable_names_the_setting(monkeypatch: pytest.MonkeyPatch) -> None:
