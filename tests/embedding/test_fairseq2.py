@@ -20,7 +20,7 @@ from voicerag_core.testing import EmbedderContract
 VECTORS = np.load(GOLDEN / "vectors.npz")
 CLIPS = [Audio(recipe.sound(i, s), 16_000) for i, s in enumerate((0.4, 2.0, 3.43, 10.0))]
 
-installed = pytest.mark.skipif(find_spec("sonar") is None, reason="runs in make test-fairseq2")
+installed = pytest.mark.skipif(find_spec("fairseq2") is None, reason="runs in make test-fairseq2")
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +83,7 @@ def test_a_wrong_pair_of_languages_is_refused(models: Path) -> None:
         )
 
 
-@pytest.mark.skipif(find_spec("sonar") is not None, reason="SONAR's package is here")
+@pytest.mark.skipif(find_spec("fairseq2") is not None, reason="SONAR's package is here")
 def test_without_the_package_the_extra_is_named(backend: Fairseq2SonarEmbedder) -> None:
     with pytest.raises(MissingExtraError, match=r"voicerag-core\[fairseq2\]"):
         backend.embed_texts(["a"])

@@ -85,12 +85,12 @@ def stored(store: PgVectorStore, embedder: FakeEmbedder) -> VoiceRAG:
 
 @pytest.fixture(scope="session")
 def local(dsn: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[VoiceRAG]:
-    """The real local stack on the real server, with the passages of three recorded questions."""
+    """The real local stack on the real server, with the passages of some recorded questions."""
     settings = load_settings(
         database_url=dsn, tenant="local", data_dir=tmp_path_factory.mktemp("local")
     )
     asked = [json.loads(line) for line in (SAMPLE / "questions.jsonl").read_text().splitlines()]
-    wanted = {one["passage"] for one in asked[:12]}
+    wanted = {one["passage"] for one in asked[:16]}
     rows = [json.loads(line) for line in (SAMPLE / "passages.jsonl").read_text().splitlines()]
     passages = [
         Passage(row["id"], row["text"], {"title": row["title"]})

@@ -48,7 +48,8 @@ def test_the_guide_runs(
         monkeypatch.setenv(f"VOICERAG_{name}", value)
     monkeypatch.chdir(tmp_path)
     shutil.copy(SAMPLE / "audio/report-16.flac", "question.wav")
-    asked = json.loads((SAMPLE / "questions.jsonl").read_text().splitlines()[0])
+    lines = (SAMPLE / "questions.jsonl").read_text().splitlines()
+    asked = json.loads(next(line for line in lines if "report-16" in line))
     rows = [json.loads(line) for line in (SAMPLE / "passages.jsonl").read_text().splitlines()]
     rows = [
         row for row in rows if row["title"] == asked["passage"].rpartition("-")[0].replace("_", " ")

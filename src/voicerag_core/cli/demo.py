@@ -30,6 +30,8 @@ ROUTES: tuple[Strategy, ...] = ("e2e", "asr")
 """What the demo compares: passages found by the sound, and by its transcript."""
 PASSAGES = "passages.jsonl"
 QUESTIONS = "questions.jsonl"
+ASKED = "report-16"
+"""Recording that is asked where the sample has it; else the first."""
 
 
 def demo(
@@ -60,7 +62,7 @@ def demo(
     """
     wav_name(out)
     folder = find_sample() if sample is None else sample
-    asked, recording = _first_question(folder)
+    asked, recording = _question(folder)
     settings = given.settings(
         collection=given.collection or COLLECTION, strategy=strategy, speak=speech
     )
@@ -135,19 +137,20 @@ def find_sample() -> Path:
     )
 
 
-def _first_question(folder: Path) -> tuple[str, Path]:
-    """Give the words and the recording of the first question."""
+def _question(folder: Path) -> tuple[str, Path]:
+    """Give the words and the recording of the question that the demo asks."""
     listed = folder / QUESTIONS
     try:
         with listed.open(encoding="utf-8") as lines:
-            first = json.loads(next(lines))
-        return str(first["question"]), folder / str(first["audio"])
+            rows = [json.loads(line) for line in lines]
+        asked = next((row for row in rows if Path(str(row["audio"])).stem == ASKED), rows[0])
+        return str(asked["question"]), folder / str(asked["audio"])
     except OSError as error:
         raise DocumentError(
             f"{folder} is not the sample knowledge base: {listed} cannot be read "
             f"({error.strerror}); expected are {PASSAGES}, {QUESTIONS} and their recordings"
         ) from error
-    except (StopIteration, ValueError, KeyError, TypeError) as error:
+    except (IndexError, ValueError, KeyError, TypeError) as error:
         raise DocumentError(
-            f"{listed} does not begin with a JSON object that has 'question' and 'audio'"
+            f"{listed} does not hold JSON objects that have 'question' and 'audio', one a line"
         ) from error
