@@ -100,12 +100,13 @@ class LocalLM:
         kernels: bool = True,
     ) -> None:
         self.model = model.train(mode=False)
+        self._weight_bytes = _weight_bytes(model)
         self.device = embedding_table(model).device
         self._max_context = max_context
         self._turns = Turns()
         self._masks = Masks(self.device)
         self._cached: list[int] = []
-        with _memory(self.device, _weight_bytes(model), max_context), torch.inference_mode():
+        with _memory(self.device, self._weight_bytes, max_context), torch.inference_mode():
             self._rotary = RotaryTable.of(model, max_context)
             self._cache = KeyValueCache.allocate(model, max_context)
             self._step: Step = (
@@ -328,7 +329,7 @@ class LocalLM:
     def _memory(self) -> Iterator[None]:
         """Forget the cache and say what to choose when memory runs out in the block."""
         try:
-            with _memory(self.device, _weight_bytes(self.model), self._max_context):
+            with _memory(self.device, self._weight_bytes, self._max_context):
                 yield
         except ModelError:
             self._cached.clear()
