@@ -410,7 +410,7 @@ def _seconds(run: Callable[[], object]) -> float:
         graph.replay()
     end.record()
     torch.cuda.synchronize()
-    return float(start.elapsed_time(end)) / 1000
+    return float(start.elapsed_time(end)) / 1000 / TIMED_RUNS
 
 
 def _captured(run: Callable[[], object]) -> torch.cuda.CUDAGraph:
