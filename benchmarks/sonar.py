@@ -112,8 +112,9 @@ class TheirText:
         state = renamed(dict(ours.state_dict()), TEXT_NAMES)
         missing = self.model.load_state_dict(state, strict=False, assign=True)
         assert not missing.unexpected_keys, missing
-        self.device = next(iter(ours.state_dict().values())).device
-        self.model.to(self.device).eval()
+        weight = next(iter(ours.state_dict().values()))
+        self.device = weight.device
+        self.model.to(weight.device, weight.dtype).eval()  # the positions are not in the state
 
     def encode(self, ids: Sequence[list[int]]) -> Tensor:
         """Encode one batch."""
@@ -150,7 +151,7 @@ class TheirSpeech:
         state = {k: v for k, v in state.items() if not k.startswith("encoder_pooler")}
         both.load_state_dict(state, strict=True, assign=True)
         self.device, self.dtype = ours.layer_norm.weight.device, ours.layer_norm.weight.dtype
-        both.to(self.device).eval()
+        both.to(self.device, self.dtype).eval()
         self.pooler = ours.encoder_pooler
         self.extractor = SeamlessM4TFeatureExtractor()
 
