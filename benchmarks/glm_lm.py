@@ -289,6 +289,7 @@ def decode_speed(
             k: list(v) for k, v in getattr(getattr(step, "_run", None), "_tiles", {}).items()
         },
         "kernel_us": kernel_times(lm),
+        "graph_ms": graph_times(lm),
         **gigabytes(lm.device),
     }
 
@@ -309,6 +310,22 @@ def kernel_times(lm: LocalLM) -> dict[str, float]:
             found[name] = round(1e6 * seconds / len(run._layers), 2)
         found["head_all"] = round(1e6 * lm_steps._seconds(lambda: run._scores(0)), 2)
         found["head_speech"] = round(1e6 * lm_steps._seconds(lambda: run._scores(RANKS)), 2)
+    lm._cached.clear()
+    return found
+
+
+def graph_times(lm: LocalLM) -> dict[str, float]:
+    """Time what the GPU does of a step, sampling included, by the first id that is legal."""
+    graphs: dict[int, Any] = getattr(lm._step, "_graphs", {})
+    found = {}
+    for start, graph in graphs.items():
+        ends = [torch.cuda.Event(enable_timing=True) for _ in range(2)]  # type: ignore[no-untyped-call]
+        ends[0].record()
+        for _ in range(10):
+            graph.replay()
+        ends[1].record()
+        torch.cuda.synchronize()
+        found[f"from_{start}"] = round(ends[0].elapsed_time(ends[1]) / 10, 3)
     lm._cached.clear()
     return found
 

