@@ -44,7 +44,7 @@ from voicerag_core.engine.text_tokenizer import (
     TextTokenizer,
 )
 from voicerag_core.engine.voice import GLMVoice
-from voicerag_core.engine.weight_only import quantize_linears
+from voicerag_core.engine.weight_only import WeightOnlyLinear, quantize_linears
 from voicerag_core.types import Sampling
 
 RANKS = 151329
@@ -210,7 +210,7 @@ def random_lm(
     model = empty_lm(config)
     model.to(dtype)
     generator = torch.Generator(device).manual_seed(0)
-    parts = [*model.model.layers, model.model.embed_tokens, model.model.norm, model.lm_head]
+    parts = [model.lm_head, *model.model.layers, model.model.embed_tokens, model.model.norm]
     for part in parts:
         part.to_empty(device=device)
         for weight in part.parameters():
@@ -218,10 +218,10 @@ def random_lm(
                 torch.nn.init.ones_(weight)
             else:
                 torch.nn.init.normal_(weight, std=0.02, generator=generator)
-        if bits and part is not model.model.embed_tokens:
+        if bits and part is model.lm_head:
+            model.lm_head = WeightOnlyLinear(part, 8)
+        elif bits:
             quantize_linears(part, bits)
-    if bits:
-        quantize_linears(model, 8)
     return model
 
 
@@ -420,6 +420,7 @@ def first_audio(
         random_state(flow_shapes(decoding.flow), device),
         random_state(hift_shapes(decoding.hift), device),
         device=device,
+        dtype=torch.float32 if tiny else torch.bfloat16,
     )
     prepare = getattr(decoder, "warm", None)
     begun = time.perf_counter()

@@ -25,7 +25,7 @@ from voicerag_core.engine.lm_forward import (
 from voicerag_core.engine.lm_steps import EagerStep, GraphStep, Masks, Step
 from voicerag_core.engine.sampler import NOT_FINITE, checked_sampling, draws, pick
 from voicerag_core.engine.turns import Turn, Turns
-from voicerag_core.engine.weight_only import quantize_linears
+from voicerag_core.engine.weight_only import WeightOnlyLinear, quantize_linears
 from voicerag_core.errors import ConfigError, GenerationError, MissingExtraError, ModelError
 from voicerag_core.types import Sampling
 
@@ -371,13 +371,16 @@ def empty_lm(config: LMConfig) -> GlmForCausalLM:
 
 
 def quantize_to(model: GlmForCausalLM, bits: int, device: torch.device) -> None:
-    """Quantize a model and bring it to a device, layer by layer; the last table takes 8 bits."""
+    """Quantize a model and bring it to a device, layer by layer; the last table takes 8 bits.
+
+    The last table goes first: quantizing it takes the most room.
+    """
     with torch.inference_mode():
+        head = WeightOnlyLinear(model.lm_head.to(device), 8)
+        model.lm_head = head
         for layer in model.model.layers:
             layer.to(device)
             quantize_linears(layer, bits)
-        model.lm_head.to(device)
-        quantize_linears(model, 8)
         model.model.embed_tokens.to(device)
         model.model.norm.to(device)
 

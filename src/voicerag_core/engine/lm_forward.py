@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 import torch
+from torch import nn
 from torch.nn import functional
 
 if TYPE_CHECKING:
@@ -109,25 +110,23 @@ def forward(
     Returns:
         [B, T, hidden], after the last norm.
     """
-    cos, sin = (table[positions][:, None] for table in (rotary.cos, rotary.sin))
+    turns = torch.complex(rotary.cos[positions], rotary.sin[positions])[:, None]
     hidden = model.model.embed_tokens(ids)
     for number, layer in enumerate(model.model.layers):
         attention = layer.self_attn
-        x = layer.input_layernorm(hidden)
+        x = _normed(hidden, layer.input_layernorm)
         shape = (*x.shape[:2], -1, attention.head_dim)
         query, key, value = (
             projection(x).view(shape).transpose(1, 2)
             for projection in (attention.q_proj, attention.k_proj, attention.v_proj)
         )
         keys, values = cache.keys[number], cache.values[number]
-        keys.index_copy_(2, slots, _rotated(key, cos, sin))
+        keys.index_copy_(2, slots, _rotated(key, turns))
         values.index_copy_(2, slots, value)
-        heads = _attended(
-            _rotated(query, cos, sin), keys[:, :, :filled], values[:, :, :filled], mask
-        )
+        heads = _attended(_rotated(query, turns), keys[:, :, :filled], values[:, :, :filled], mask)
         hidden = hidden + attention.o_proj(heads.transpose(1, 2).flatten(2))
-        hidden = hidden + layer.mlp(layer.post_attention_layernorm(hidden))
-    return cast("torch.Tensor", model.model.norm(hidden))
+        hidden = hidden + layer.mlp(_normed(hidden, layer.post_attention_layernorm))
+    return _normed(hidden, model.model.norm)
 
 
 def left_padded_mask(lengths: torch.Tensor, longest: int, first: int, filled: int) -> torch.Tensor:
@@ -160,19 +159,26 @@ def _attended(
         return functional.scaled_dot_product_attention(rows, keys, values, attn_mask=mask).reshape(
             batch, heads, 1, width
         )
+    if mask is None:
+        return functional.scaled_dot_product_attention(
+            query, keys, values, is_causal=True, enable_gqa=True
+        )
     keys, values = (side.repeat_interleave(groups, dim=1) for side in (keys, values))
-    return functional.scaled_dot_product_attention(
-        query, keys, values, attn_mask=mask, is_causal=mask is None
-    )
+    return functional.scaled_dot_product_attention(query, keys, values, attn_mask=mask)
 
 
-def _rotated(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
-    """Rotate neighbouring pairs of the first part of each head.
+def _normed(x: torch.Tensor, norm: nn.Module) -> torch.Tensor:
+    """Apply an RMSNorm of transformers in one kernel, where it needs six."""
+    weight = cast("torch.Tensor", norm.weight)
+    return functional.rms_norm(x, weight.shape, weight, cast("float", norm.variance_epsilon))
+
+
+def _rotated(x: torch.Tensor, turns: torch.Tensor) -> torch.Tensor:
+    """Rotate neighbouring pairs of the first part of each head, as complex numbers.
 
     Source: modeling_chatglm.py of glm-4-9b-chat, `apply_rotary_pos_emb`.
     """
-    width = 2 * cos.shape[-1]
-    pairs = torch.unflatten(x[..., :width].float(), -1, (-1, 2))
-    even, odd = pairs[..., 0], pairs[..., 1]
-    turned = torch.stack((even * cos - odd * sin, odd * cos + even * sin), dim=-1).flatten(-2)
+    width = 2 * turns.shape[-1]
+    pairs = torch.view_as_complex(torch.unflatten(x[..., :width].float(), -1, (-1, 2)))
+    turned = torch.view_as_real(pairs * turns).flatten(-2)
     return torch.cat((turned.to(x.dtype), x[..., width:]), dim=-1)
