@@ -15,6 +15,8 @@ __all__ = ["GROUP", "WeightOnlyLinear", "quantize_linears"]
 
 GROUP = 64
 LEVELS_8, LEVELS_4 = 127, 15
+ROWS_AT_ONCE = 16_384
+"""Rows that are brought back to the dtype of the scales at a time, which bounds the room it takes."""
 
 
 class WeightOnlyLinear(nn.Module):
@@ -42,17 +44,24 @@ class WeightOnlyLinear(nn.Module):
         bias = linear.bias
         self.register_buffer("bias", None if bias is None else bias.detach())
 
-    def dequantized(self) -> torch.Tensor:
-        """Give the weight [N, K] in the dtype of the scales."""
+    def dequantized(self, start: int = 0, stop: int | None = None) -> torch.Tensor:
+        """Give rows of the weight, [N, K] if all, in the dtype of the scales."""
+        packed, scale = self.packed[start:stop], self.scale[start:stop]
         if self.zero is None:
-            return self.packed.to(self.scale.dtype) * self.scale[:, None]
-        halves = torch.cat((self.packed & 15, self.packed >> 4), dim=1).to(self.scale.dtype)
+            return packed.to(scale.dtype).mul_(scale[:, None])
+        halves = torch.cat((packed & 15, packed >> 4), dim=1).to(scale.dtype)
         groups = torch.unflatten(halves, 1, (-1, GROUP))
-        return torch.flatten(groups * self.scale[..., None] + self.zero[..., None], 1)
+        groups.mul_(scale[..., None]).add_(self.zero[start:stop][..., None])
+        return torch.flatten(groups, 1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Apply the layer to [..., K]."""
-        return functional.linear(x, self.dequantized(), self.bias)
+        parts = [
+            functional.linear(x, self.dequantized(start, start + ROWS_AT_ONCE))
+            for start in range(0, self.out_features, ROWS_AT_ONCE)
+        ]
+        y = parts[0] if len(parts) == 1 else torch.cat(parts, dim=-1)
+        return y if self.bias is None else y + self.bias
 
 
 def quantize_linears(module: nn.Module, bits: int, *, keep_8: tuple[str, ...] = ()) -> None:
