@@ -16,7 +16,7 @@ __all__ = ["GROUP", "WeightOnlyLinear", "quantize_linears"]
 GROUP = 64
 LEVELS_8, LEVELS_4 = 127, 15
 ROWS_AT_ONCE = 16_384
-"""Rows that are brought back to the dtype of the scales at a time, which bounds the room it takes."""
+"""Rows brought back to the dtype of the scales at a time, which bounds the room that takes."""
 
 
 class WeightOnlyLinear(nn.Module):
