@@ -9,9 +9,10 @@ import time
 import numpy as np
 import pytest
 
+from tests.local import tones
 from voicerag_core.local import ctc
 from voicerag_core.local.ctc import Hypothesis, beam_search, greedy, spelled
-from voicerag_core.local.ngram import WordBigrams
+from voicerag_core.local.speech_encoder import SpeechEncoder
 
 PIECES = ["▁a", "b", "▁c"]
 
@@ -95,29 +96,39 @@ def test_many_paths_outweigh_the_best_one() -> None:
     assert beam_search(log_probs, PIECES)[0].text == "a"
 
 
-def test_a_word_model_decides_between_words_that_sound_alike() -> None:
-    pieces = ["▁the", "▁river", "▁reever", "▁rises"]
-    words = WordBigrams.from_sentences(["the river rises"] * 5 + ["a reever"] * 2)
-    the, river_or_reever, rises = [1, 0, 0, 0, 0.0], [0, 0.4, 0.5, 0, 0.1], [0, 0, 0, 1, 0.0]
+def test_a_language_model_decides_between_words_that_sound_alike() -> None:
+    pieces = ["▁the", "▁river", "▁reever", "▁rises", "▁a"]
+    texts = [["▁the", "▁river", "▁rises"]] * 5 + [["▁a", "▁reever"]] * 5
+    model = tones.piece_model(texts, pieces)
+    the, river_or_reever, rises = (
+        [1, 0, 0, 0, 0, 0.0],
+        [0, 0.4, 0.5, 0, 0, 0.1],
+        [0, 0, 0, 1, 0, 0.0],
+    )
     log_probs = frames_of(the, river_or_reever, rises)
     assert beam_search(log_probs, pieces)[0].text == "the reever rises"
-    found = beam_search(log_probs, pieces, words=words, most=2)
-    assert [one.text for one in found] == ["the river rises", "the reever rises"]
-    # The last word counts too, and so does how the sentence ends.
-    assert beam_search(log_probs[:2], pieces, words=words)[0].text == "the river"
+    assert beam_search(log_probs, pieces, model=model)[0].text == "the river rises"
 
 
-def test_a_word_is_weighed_as_a_whole_however_it_is_spelled() -> None:
-    pieces = ["▁", "a", "b", "▁ab"]
-    words = WordBigrams.from_sentences(["ab", "ab", "ba"], least_word=1, least_pair=1)
-    whole = frames_of([0, 0, 0, 1, 0])
-    spelled_out = frames_of([1, 0, 0, 0, 0], [0, 1, 0, 0, 0], [0, 0, 1, 0, 0])
-    one = beam_search(whole, pieces, words=words)[0]
-    other = beam_search(spelled_out, pieces, words=words)[0]
-    assert one.text == other.text == "ab"
-    assert one.log_prob == pytest.approx(other.log_prob, abs=1e-4)
-    first = words.log_prob(0, words.number("ab")) + words.log_prob(words.number("ab"), 1)
-    assert one.log_prob == pytest.approx(ctc.WORD_BONUS + ctc.WORD_MODEL_WEIGHT * first, abs=1e-3)
+def test_how_a_text_ends_counts_too() -> None:
+    pieces = ["▁the", "▁river", "▁reever"]
+    texts = [["▁the", "▁river", "▁the", "▁reever"]] * 9
+    model = tones.piece_model(texts, pieces)
+    log_probs = frames_of([1, 0, 0, 0.0], [0, 0.55, 0.45, 0])
+    assert beam_search(log_probs, pieces)[0].text == "the river"
+    assert beam_search(log_probs, pieces, model=model)[0].text == "the reever"
+
+
+def test_the_score_is_that_of_sound_model_and_bonus() -> None:
+    pieces = ["▁a", "b"]
+    model = tones.piece_model([["▁a", "b"], ["▁a"]], pieces)
+    (one,) = beam_search(frames_of([1, 0, 0.0], [0, 1, 0.0]), pieces, model=model)
+    first, after = model.log_prob(model.begin, 0)
+    second, after = model.log_prob(after, 1)
+    end, _ = model.log_prob(after, model.end)
+    own = model.unigrams[0] + model.unigrams[1]
+    expected = ctc.MODEL_WEIGHT * (first + second + end - ctc.PRIOR_SHARE * own)
+    assert one.log_prob == pytest.approx(expected + 2 * ctc.PIECE_BONUS, abs=1e-3)
 
 
 def speech_like(seconds: float, pieces: int) -> np.ndarray:
@@ -136,12 +147,12 @@ def speech_like(seconds: float, pieces: int) -> np.ndarray:
 def test_five_seconds_are_read_in_a_moment() -> None:
     log_probs = speech_like(5.0, 1500)
     pieces = [f"▁{i}" if i % 2 else str(i) for i in range(1500)]
-    lines = [f"{i} {i + 1} {i + 3}" for i in range(1500)]
-    words = WordBigrams.from_sentences(lines, least_word=1, least_pair=1)
+    model = SpeechEncoder(threads=2)._loaded().language
+    assert model is not None
     spent = []
     for _ in range(7):
         start = time.perf_counter()
-        found = beam_search(log_probs, pieces, words=words, most=4)
+        found = beam_search(log_probs, pieces, model=model, most=4)
         spent.append(time.perf_counter() - start)
     assert len({one.text for one in found}) == 4
     assert min(spent) < 0.06, "about 10 ms on a quiet core"

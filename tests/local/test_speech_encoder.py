@@ -179,7 +179,7 @@ def listed(**changes: object) -> bytes:
         ({"speech_pieces.json": listed(pieces=[1, 2], blank=2)}, "not a list of texts"),
         ({"speech_pieces.json": listed(blank=3)}, "the blank"),
         ({"speech_pieces.json": listed(stride=0)}, "the stride"),
-        ({"speech_words.npz": b"no"}, "not a word model"),
+        ({"speech_piece_model.npz": b"no"}, "not a piece model"),
     ],
 )
 def test_a_listed_file_of_another_form_is_refused(

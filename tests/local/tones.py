@@ -7,9 +7,12 @@ each letter's tone, and takes the blank where all is quiet; so a spelled clip ha
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -18,7 +21,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from voicerag_core.local import weights
 from voicerag_core.local.log_mel import MELS, mel_filters
-from voicerag_core.local.ngram import WordBigrams
+from voicerag_core.local.piece_model import STEPS_PER_NAT, PieceModel
 from voicerag_core.local.speech_encoder import SpeechEncoder
 from voicerag_core.local.weights import WeightFile, WeightSet
 from voicerag_core.types import Audio
@@ -96,7 +99,7 @@ def write_encoder(
 
     Args:
         home: The data folder; the set's own folder is made in it.
-        sentences: Texts for a word model; none for no word model.
+        sentences: Texts for a language model; none for no language model.
         files: Bytes to write in place of the right ones, by file name.
     """
     folder = home / "speech-encoder"
@@ -105,9 +108,10 @@ def write_encoder(
     listed = {"format": 1, "pieces": PIECES, "blank": len(PIECES), "stride": 2}
     (folder / "speech_pieces.json").write_text(json.dumps(listed), encoding="utf-8")
     if sentences:
-        WordBigrams.from_sentences(sentences, least_word=1, least_pair=1).save(
-            folder / "speech_words.npz"
-        )
+        spelled = [["▁", *text.replace(" ", "▁")] for text in sentences]
+        arrays = bigrams(spelled, PIECES)
+        arrays["word"] = np.diff(arrays["word"], prepend=np.uint16(0))
+        np.savez(folder / "speech_piece_model.npz", **arrays)
     for name, content in (files or {}).items():
         (folder / name).write_bytes(content)
     return WeightSet(
@@ -125,6 +129,37 @@ def write_encoder(
             for path in sorted(folder.iterdir())
         ),
     )
+
+
+def bigrams(texts: Iterable[Sequence[str]], pieces: Sequence[str]) -> dict[str, Any]:
+    """Count pairs of pieces, each of them a hundredth more often: the arrays of a piece model."""
+    size = len(pieces)
+    met: Counter[tuple[int, int]] = Counter()
+    for text in texts:
+        path = [size + 1, *(pieces.index(piece) for piece in text), size]
+        met.update(itertools.pairwise(path))
+    table = np.full((size + 2, size + 1), 0.01)
+    for (first, second), count in met.items():
+        table[first, second] += count
+    single = np.append(table.sum(axis=0) / table.sum(), 1e-9)
+    follow = table / table.sum(axis=1, keepdims=True)
+    every = np.arange(size + 2)
+    chances = np.concatenate(([1.0], single, follow.ravel()))
+    return {
+        "pieces": np.int64(size),
+        "word": np.concatenate(([0], every, np.tile(every[:-1], size + 2))).astype(np.uint16),
+        "children": np.concatenate(
+            ([size + 2], np.full(size + 2, size + 1), np.zeros(follow.size))
+        ).astype(np.uint16),
+        "prob": np.clip(np.round(-np.log(chances) * STEPS_PER_NAT), 0, 255).astype(np.uint8),
+        "backoff": np.zeros(len(chances), np.uint8),
+    }
+
+
+def piece_model(texts: Iterable[Sequence[str]], pieces: Sequence[str]) -> PieceModel:
+    """Make a piece model of such pairs."""
+    arrays = bigrams(texts, pieces)
+    return PieceModel(int(arrays.pop("pieces")), **arrays)
 
 
 def user_of(home: Path, monkeypatch: pytest.MonkeyPatch) -> Use:

