@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -14,6 +14,7 @@ import torch
 
 from voicerag_core.cancellation import check_cancelled
 from voicerag_core.engine.checkpoints import LMConfig, load_lm
+from voicerag_core.engine.device_memory import nbytes, telling_what_is_needed
 from voicerag_core.engine.interleave import Guide, LegalIds
 from voicerag_core.engine.lm_forward import (
     KeyValueCache,
@@ -100,7 +101,7 @@ class LocalLM:
         kernels: bool = True,
     ) -> None:
         self.model = model.train(mode=False)
-        self._weight_bytes = _weight_bytes(model)
+        self._weight_bytes = nbytes((*model.parameters(), *model.buffers()))
         self.device = embedding_table(model).device
         self._max_context = max_context
         self._turns = Turns()
@@ -412,10 +413,6 @@ def _common_prefix(one: Sequence[int], other: Sequence[int]) -> int:
     return shared
 
 
-def _weight_bytes(model: GlmForCausalLM) -> int:
-    return sum(t.nbytes for t in (*model.parameters(), *model.buffers()) if not t.is_meta)
-
-
 def _needed_bytes(folder: Path, bits: int | None) -> int:
     """Estimate the size of the weights in memory from the config alone."""
     from voicerag_core.engine.checkpoints import open_checkpoint
@@ -430,24 +427,13 @@ def _needed_bytes(folder: Path, bits: int | None) -> int:
     return int(layers * (0.5625 if bits == 4 else 1.0) + 3 * table)  # noqa: PLR2004
 
 
-@contextmanager
 def _memory(
     device: torch.device, weights: int, context: int, quantization: Quantization | None = None
-) -> Iterator[None]:
+) -> AbstractContextManager[None]:
     """Say how much memory is needed, and what to choose, when a device has too little."""
-    try:
-        yield
-    except torch.OutOfMemoryError as e:
-        now = "" if quantization is None else f" with quantization {quantization!r}"
-        raise ModelError(
-            f"{device} has too little memory: the language model takes {weights / 1e9:.1f} GB"
-            f"{now} plus a cache for {context} tokens; {_free(device)}choose quantization 'int8' "
-            "or 'int4', a smaller max_context, a larger GPU, or device 'cpu'"
-        ) from e
-
-
-def _free(device: torch.device) -> str:
-    if device.type != "cuda":
-        return ""
-    free, total = torch.cuda.mem_get_info(device)
-    return f"{free / 1e9:.1f} of {total / 1e9:.1f} GB are free; "
+    now = "" if quantization is None else f" with quantization {quantization!r}"
+    return telling_what_is_needed(
+        device,
+        f"the language model takes {weights / 1e9:.1f} GB{now} plus a cache for {context} tokens",
+        "quantization 'int8' or 'int4', a smaller max_context, a larger GPU, or device 'cpu'",
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from voicerag_core.audio import resample
 from voicerag_core.engine.checkpoints import load_speech_tokenizer
 from voicerag_core.engine.configs import SpeechTokenizerConfig
+from voicerag_core.engine.device_memory import nbytes, telling_what_is_needed
 from voicerag_core.engine.mel import HOP_SAMPLES, SAMPLE_RATE_HZ, log_mel
 from voicerag_core.engine.whisper_vq import WhisperVQ
 from voicerag_core.errors import AudioError, ConfigError
@@ -41,6 +43,7 @@ class SpeechTokenizer:
 
     Raises:
         ConfigError: Another dtype.
+        ModelError: The device has too little memory.
     """
 
     def __init__(
@@ -62,11 +65,12 @@ class SpeechTokenizer:
         with torch.device("meta"):
             network = WhisperVQ(config)
         network.load_state_dict(state, strict=True, assign=True)
-        network.to(self.device, dtype).requires_grad_(requires_grad=False).eval()
-        network.codebook.weight = torch.nn.Parameter(
-            state["codebook.weight"].to(self.device, torch.float32), requires_grad=False
-        )
         self._network = network
+        with self._memory("a larger GPU, or device 'cpu'"):
+            network.to(self.device, dtype).requires_grad_(requires_grad=False).eval()
+            network.codebook.weight = torch.nn.Parameter(
+                state["codebook.weight"].to(self.device, torch.float32), requires_grad=False
+            )
 
     @classmethod
     def load(
@@ -88,6 +92,7 @@ class SpeechTokenizer:
         Raises:
             CheckpointError: A file is missing, damaged, or of another network.
             ConfigError: Another dtype.
+            ModelError: The device has too little memory.
         """
         config, state = load_speech_tokenizer(folder, finite=finite)
         return cls(config, state, device=device, dtype=dtype)
@@ -104,6 +109,7 @@ class SpeechTokenizer:
 
         Raises:
             AudioError: A sample is NaN or infinite.
+            ModelError: The device has too little memory.
         """
         pieces = [
             (number, start, samples[start : start + PIECE])
@@ -114,12 +120,22 @@ class SpeechTokenizer:
         by_length = sorted(pieces, key=lambda piece: len(piece[2]))
         for start in range(0, len(by_length), batch_size):
             batch = by_length[start : start + batch_size]
-            ids = self._encode([(samples, at > 0) for _, at, samples in batch])
+            with self._memory(f"a batch_size below {batch_size}", pieces=len(batch)):
+                ids = self._encode([(samples, at > 0) for _, at, samples in batch])
             found |= {(number, at): one for (number, at, _), one in zip(batch, ids, strict=True)}
         tokens: list[list[int]] = [[] for _ in clips]
         for number, at, _ in pieces:
             tokens[number] += found[number, at]
         return tokens
+
+    def _memory(self, choose: str, *, pieces: int = 0) -> AbstractContextManager[None]:
+        room = f" plus room for {pieces} pieces of up to 30 s" if pieces else ""
+        weights = nbytes(self._network.parameters())
+        return telling_what_is_needed(
+            self.device,
+            f"the speech tokenizer takes {weights / 1e9:.1f} GB{room}",
+            f"{choose}, dtype torch.bfloat16, or 8 or 4 bits for a language model beside it",
+        )
 
     @staticmethod
     def _samples(clip: Audio) -> Samples:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Generator, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Self
 
@@ -21,13 +21,16 @@ from voicerag_core.engine.decoder.hift import HiFT, load_hift
 from voicerag_core.engine.decoder.source import NoiseTable
 from voicerag_core.engine.decoder.stream import DecoderStream, Schedule
 from voicerag_core.engine.decoder.vocoder import NOISE_FRAMES, VocoderStream
+from voicerag_core.engine.device_memory import nbytes, telling_what_is_needed
 from voicerag_core.types import Audio, Samples
 
 __all__ = ["SpeechDecoder"]
 
 FLOW_NOISE_FRAMES = 4096
 """Frames before the noise of the flow repeats; longer than any window of a usual schedule."""
-
+WORKING_BYTES = 1_300_000_000
+"""Taken at most beside the weights, CUDA graphs included, with the usual schedule: 1.7 GiB in all
+were measured on an H100 (benchmarks/results/glm_decoder.md)."""
 
 WINDOW_PERIOD = 64
 """Blocks after which the rounding of tokens to frames repeats: 64 tokens are 441 frames."""
@@ -64,6 +67,7 @@ class SpeechDecoder:
         self.sampler: Sampler = flow.integrate
         self._seed = seed
         self._turn = threading.Lock()
+        self._weight_bytes = nbytes((*flow.parameters(), *hift.parameters()))
         tones = config.hift.harmonics + 1
         self._flow_noise = NoiseTable(
             config.flow.mels, FLOW_NOISE_FRAMES, seed=seed, device=self.device
@@ -93,6 +97,7 @@ class SpeechDecoder:
 
         Raises:
             CheckpointError: A file is missing, damaged, or of another network.
+            ModelError: The device has too little memory.
         """
         weights = load_decoder(folder)
         return cls.from_state(
@@ -127,17 +132,21 @@ class SpeechDecoder:
             dtype: Of the U-Net, bfloat16 or float32; the rest is float32.
             schedule: How replies are cut.
             seed: Of all noise.
+
+        Raises:
+            ModelError: The device has too little memory.
         """
-        made = load_flow(
-            config.flow,
-            flow,
-            sample_rate=config.sample_rate,
-            hop_samples=config.hop_samples,
-            device=device,
-            dtype=dtype,
-        )
-        vocoder = load_hift(config.hift, hift, device=device)
-        return cls(config, made, vocoder, schedule=schedule, seed=seed)
+        with _memory(torch.device(device), nbytes((*flow.values(), *hift.values()))):
+            made = load_flow(
+                config.flow,
+                flow,
+                sample_rate=config.sample_rate,
+                hop_samples=config.hop_samples,
+                device=device,
+                dtype=dtype,
+            )
+            vocoder = load_hift(config.hift, hift, device=device)
+            return cls(config, made, vocoder, schedule=schedule, seed=seed)
 
     def warm(self) -> None:
         """Do now what the first reply would wait for; on a CUDA device, record its graphs.
@@ -244,6 +253,20 @@ class SpeechDecoder:
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
-        """Wait for the turn of this thread to use the networks."""
-        with self._turn:
+        """Wait for the turn of this thread to use the networks.
+
+        Raises:
+            ModelError: The device ran out of memory in the block.
+        """
+        with self._turn, _memory(self.device, self._weight_bytes):
             yield
+
+
+def _memory(device: torch.device, weights: int) -> AbstractContextManager[None]:
+    return telling_what_is_needed(
+        device,
+        f"the decoder takes up to {(weights + WORKING_BYTES) / 1e9:.1f} GB, {weights / 1e9:.1f} "
+        "of them weights",
+        "8 or 4 bits for a language model beside it, a schedule of shorter blocks and history, "
+        "a larger GPU, or device 'cpu'",
+    )
