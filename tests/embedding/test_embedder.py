@@ -23,7 +23,7 @@ from voicerag_core import (
     resample,
 )
 from voicerag_core.embedding import SonarEmbedder
-from voicerag_core.embedding.encoding import MAX_SPEECH_SECONDS
+from voicerag_core.embedding.guards import MAX_SPEECH_SECONDS
 from voicerag_core.testing import EmbedderContract
 
 RATE = 16_000

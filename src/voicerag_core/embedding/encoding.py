@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -15,7 +14,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from voicerag_core.audio import SPEECH_RATE_HZ, check_audio
 from voicerag_core.cancellation import check_cancelled
 from voicerag_core.embedding.batches import batches_by_length
 from voicerag_core.embedding.checkpoint import (
@@ -24,24 +22,22 @@ from voicerag_core.embedding.checkpoint import (
     load_text_encoder,
     text_sizes,
 )
-from voicerag_core.embedding.fbank import (
-    HOP,
-    MIN_SAMPLES,
-    STACKED,
-    frame_count,
-    stacked_features,
+from voicerag_core.embedding.fbank import STACKED, frame_count, stacked_features
+from voicerag_core.embedding.guards import (
+    MAX_SPEECH_SECONDS,
+    check_clips,
+    check_texts,
+    finite_rows,
+    running,
 )
 from voicerag_core.embedding.languages import text_code
-from voicerag_core.embedding.speech_encoder import MAX_POSITIONS, SpeechEncoder
+from voicerag_core.embedding.speech_encoder import SpeechEncoder
 from voicerag_core.embedding.text_encoder import MAX_TOKENS, TextEncoder
 from voicerag_core.embedding.tokenizer import NllbTokenizer
-from voicerag_core.errors import AudioError, CheckpointError, ConfigError, ModelError
+from voicerag_core.errors import CheckpointError, ConfigError
 from voicerag_core.types import Audio, Samples
 
-__all__ = ["MAX_SPEECH_SECONDS", "SpeechVectors", "TextVectors", "chosen_device", "chosen_dtype"]
-
-MAX_SPEECH_SECONDS = MAX_POSITIONS * STACKED * HOP / SPEECH_RATE_HZ
-"""Longest clip of one vector, 81.92 s."""
+__all__ = ["SpeechVectors", "TextVectors", "chosen_device", "chosen_dtype"]
 
 CPU_BATCH, CPU_TOKENS, CPU_POSITIONS = 16, 1024, 1500
 DEVICE_BATCH, DEVICE_TOKENS, DEVICE_POSITIONS = 512, 16_384, 24_000
@@ -177,8 +173,7 @@ class TextVectors:
         Raises:
             ConfigError: A single text was given in place of a list.
         """
-        if isinstance(texts, str):
-            raise ConfigError("a single text was given where a list of texts was expected")
+        check_texts(texts)
         ids = []
         for place, text in enumerate(texts):  # no comprehension: the warning counts its callers
             ids.append(self._ids(place, text, code))
@@ -225,8 +220,7 @@ class SpeechVectors:
 
     def vectors(self, clips: Sequence[Audio]) -> _Raw:
         """Give the raw vectors [N, D] of N clips at 16 kHz."""
-        for place, clip in enumerate(clips):
-            check_clip(clip, place, self._max_seconds)
+        check_clips(clips, self._max_seconds)
         samples = [clip.samples for clip in clips]
         return encode_samples(self.load(), samples, self.device, self._dtype)
 
@@ -270,31 +264,6 @@ def encode_samples(
     return finite_rows(rows, "speech")
 
 
-def check_clip(clip: Audio, place: int, max_seconds: float) -> None:
-    """Refuse a clip that no vector can be made of.
-
-    Raises:
-        AudioError: At another rate than 16 kHz, empty, silent, not finite, too short or too long.
-    """
-    name = f"clip {place}"
-    if clip.sample_rate != SPEECH_RATE_HZ:
-        raise AudioError(
-            f"{name} is at {clip.sample_rate} Hz, and speech is embedded at {SPEECH_RATE_HZ} Hz; "
-            "convert it with voicerag_core.resample"
-        )
-    if clip.seconds > max_seconds:
-        raise AudioError(
-            f"{name} lasts {clip.seconds:.1f} s, and one vector holds at most {max_seconds:g} s; "
-            "cut it into windows with voicerag_core.recordings.speech_windows"
-        )
-    check_audio(clip, max_seconds=max_seconds, name=name)
-    if len(clip.samples) < MIN_SAMPLES:
-        raise AudioError(
-            f"{name} lasts {clip.seconds * 1000:.1f} ms; SONAR needs at least "
-            f"{MIN_SAMPLES / SPEECH_RATE_HZ * 1000:.0f} ms, two frames"
-        )
-
-
 def tokenizer_beside(checkpoint: Path) -> Path:
     folder = checkpoint if checkpoint.is_dir() else checkpoint.parent
     names = ("sentencepiece.source.256000.model", "sentencepiece.bpe.model")
@@ -317,27 +286,3 @@ def _padded_features(
     padded = nn.utils.rnn.pad_sequence(features, batch_first=True).to(device, dtype)
     equal = min(lengths) == max(lengths)
     return padded, None if equal else torch.tensor(lengths, device=device)
-
-
-def finite_rows(rows: _Raw, kind: str) -> _Raw:
-    if not np.isfinite(rows).all():
-        raise ModelError(
-            f"SONAR's {kind} encoder gave numbers that are not finite; "
-            "run it in float32 or bfloat16, whose range is wider than that of float16"
-        )
-    return rows
-
-
-@contextmanager
-def running(kind: str, device: torch.device) -> Iterator[None]:
-    """Run a part of SONAR without gradients, and say in our terms what failed."""
-    try:
-        with torch.inference_mode():
-            yield
-    except torch.OutOfMemoryError as error:
-        raise ModelError(
-            f"{device} has too little memory for SONAR's {kind}; give it shorter inputs, "
-            "a half-precision format, or the CPU"
-        ) from error
-    except RuntimeError as error:
-        raise ModelError(f"SONAR's {kind} failed: {error}") from error

@@ -19,18 +19,19 @@ import numpy as np
 import torch
 
 from voicerag_core.embedding.checkpoint import speech_sizes, text_sizes
-from voicerag_core.embedding.encoding import (
+from voicerag_core.embedding.encoding import TextVectors, chosen_device
+from voicerag_core.embedding.guards import (
     MAX_SPEECH_SECONDS,
-    TextVectors,
-    check_clip,
-    chosen_device,
+    check_clips,
     finite_rows,
+    no_speech_encoder,
     running,
+    unit_rows,
 )
 from voicerag_core.embedding.languages import TEXT_CODES, language_pair, text_code
 from voicerag_core.embedding.licences import licence_of
-from voicerag_core.embedding.sonar import unit_rows
-from voicerag_core.errors import CheckpointError, ConfigError, MissingExtraError
+from voicerag_core.embedding.tokenizer import clean_text
+from voicerag_core.errors import CheckpointError, MissingExtraError
 from voicerag_core.types import Audio, Embeddings
 
 __all__ = ["Fairseq2SonarEmbedder"]
@@ -132,8 +133,7 @@ class Fairseq2SonarEmbedder:
         if not texts:
             return np.zeros((0, self.dim), np.float32)
         self.warm()
-        # a lone surrogate has no UTF-8 form, and fairseq2 would not take it
-        clean = [text.encode("utf-8", "replace").decode("utf-8") for text in texts]
+        clean = [clean_text(text) for text in texts]
         with self._lock, running("text encoder", self._device), warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*the length was truncated")
             found = self._text_pipeline.predict(clean, source_lang=code, batch_size=BATCH)
@@ -148,14 +148,10 @@ class Fairseq2SonarEmbedder:
             ModelError: The model cannot be loaded or failed.
         """
         if self._speech_path is None:
-            raise ConfigError(
-                "Fairseq2SonarEmbedder was made without a speech encoder; give it one of the "
-                "language spoken, such as speech='spenc.eng.pt'"
-            )
+            raise no_speech_encoder("Fairseq2SonarEmbedder")
         if not clips:
             return np.zeros((0, self.dim), np.float32)
-        for place, clip in enumerate(clips):
-            check_clip(clip, place, self._max_seconds)
+        check_clips(clips, self._max_seconds)
         self.warm()
         waves = [torch.from_numpy(clip.samples)[None] for clip in clips]
         with self._lock, running("speech encoder", self._device):

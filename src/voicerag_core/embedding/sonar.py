@@ -7,18 +7,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from voicerag_core.embedding.encoding import (
-    MAX_SPEECH_SECONDS,
     SpeechVectors,
     TextVectors,
     chosen_device,
     chosen_dtype,
 )
+from voicerag_core.embedding.guards import MAX_SPEECH_SECONDS, no_speech_encoder, unit_rows
 from voicerag_core.embedding.languages import language_pair
 from voicerag_core.embedding.licences import licence_of
-from voicerag_core.errors import CheckpointError, ConfigError, ModelError
+from voicerag_core.errors import CheckpointError
 from voicerag_core.types import Audio, Embeddings
 
 __all__ = ["SonarEmbedder"]
@@ -142,19 +141,7 @@ class SonarEmbedder:
             ModelError: The model cannot be loaded or failed.
         """
         if self._speech is None:
-            raise ConfigError(
-                "SonarEmbedder was made without a speech encoder; give it one of the language "
-                "spoken, such as speech='spenc.eng.pt'"
-            )
+            raise no_speech_encoder("SonarEmbedder")
         if not clips:
             return np.zeros((0, self.dim), np.float32)
         return unit_rows(self._speech.vectors(clips))
-
-
-def unit_rows(rows: NDArray[np.float32]) -> Embeddings:
-    """Scale rows to length 1; SONAR's own are short and of unequal length."""
-    norms = np.linalg.norm(rows, axis=1, keepdims=True)
-    if not (norms > 0).all():
-        raise ModelError("SONAR gave a vector of zeros, which has no direction")
-    scaled: Embeddings = (rows / norms).astype(np.float32)
-    return scaled

@@ -8,7 +8,7 @@ from pathlib import Path
 from voicerag_core.embedding.languages import TEXT_CODES
 from voicerag_core.errors import CheckpointError, MissingExtraError
 
-__all__ = ["END", "PADDING", "NllbTokenizer"]
+__all__ = ["END", "PADDING", "NllbTokenizer", "clean_text"]
 
 PADDING, UNKNOWN, START, END = 0, 1, 2, 3
 """Ids of the control tokens. Source: fairseq2 0.8.1, models/nllb/tokenizer.py."""
@@ -70,12 +70,12 @@ class NllbTokenizer:
 
     def encode(self, text: str, language: str) -> list[int]:
         """Give the ids of a text: language, pieces, end."""
-        pieces = self._pieces.encode(_clean(text))
+        pieces = self._pieces.encode(clean_text(text))
         return [self._languages[language], *(piece + _SHIFT for piece in pieces), END]
 
     def offset(self, text: str, token: int) -> int:
         """Say at which character of a text the token of this place among its ids begins."""
-        spans = self._pieces.encode(_clean(text), out_type="offset_mapping")["offsets"]
+        spans = self._pieces.encode(clean_text(text), out_type="offset_mapping")["offsets"]
         return int(spans[token - 1][0]) if token - 1 < len(spans) else len(text)
 
     def decode(self, ids: list[int]) -> str:
@@ -85,6 +85,6 @@ class NllbTokenizer:
         return str(self._pieces.decode(pieces))
 
 
-def _clean(text: str) -> str:
-    # A lone surrogate (a file name, a broken JSON escape) has no UTF-8 form.
+def clean_text(text: str) -> str:
+    """Replace lone surrogates (a file name, a broken JSON escape): they have no UTF-8 form."""
     return text.encode("utf-8", "replace").decode("utf-8")

@@ -13,9 +13,9 @@ from voicerag_core.embedding.encoding import (
     SpeechVectors,
     chosen_device,
     chosen_dtype,
-    running,
     tokenizer_beside,
 )
+from voicerag_core.embedding.guards import running
 from voicerag_core.embedding.languages import text_code
 from voicerag_core.embedding.text_decoder import MAX_DECODED, TextDecoder, beam_search
 from voicerag_core.embedding.tokenizer import NllbTokenizer
