@@ -38,11 +38,21 @@ format: $(VENV)/.dev
 clean:
 	rm -rf $(VENV) dist htmlcov .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
+# fairseq2 runs beside the very torch it was built with. PyPI has both for CUDA alone (7 GB): they come from
+# there when asked for, FAIRSEQ2_BUILD=pypi. Other builds (cpu, cu128) are on their makers' servers.
+FAIRSEQ2_BUILD ?= cpu
+FAIRSEQ2_PIP   := $(VENV)-fairseq2/bin/python -m pip install --quiet --disable-pip-version-check
+ifneq ($(FAIRSEQ2_BUILD),pypi)
+FAIRSEQ2_INDEX := --extra-index-url https://fair.pkg.atmeta.com/fairseq2/whl/pt2.9.1/$(FAIRSEQ2_BUILD)
+endif
+
 $(VENV)-fairseq2/.ready: pyproject.toml
-	@echo "creating an environment for fairseq2 in $(VENV)-fairseq2 (7 GB)"
+	@echo "creating an environment for fairseq2 in $(VENV)-fairseq2 (build: $(FAIRSEQ2_BUILD))"
 	@$(PYTHON) -m venv $(VENV)-fairseq2
-	@$(VENV)-fairseq2/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[fairseq2]' \
-		pytest pytest-asyncio pytest-randomly pytest-socket pytest-timeout
+	@[ $(FAIRSEQ2_BUILD) = pypi ] || $(FAIRSEQ2_PIP) --index-url https://download.pytorch.org/whl/$(FAIRSEQ2_BUILD) \
+		torch==2.9.1+$(FAIRSEQ2_BUILD) torchaudio==2.9.1+$(FAIRSEQ2_BUILD) || { \
+		echo "no $(FAIRSEQ2_BUILD) build of torch 2.9.1; PyPI's for CUDA, 7 GB: make test-fairseq2 FAIRSEQ2_BUILD=pypi" >&2; exit 1; }
+	@$(FAIRSEQ2_PIP) $(FAIRSEQ2_INDEX) --editable '.[fairseq2]' pytest pytest-asyncio pytest-randomly pytest-socket pytest-timeout
 	@touch $@
 
 $(VENV)/.python:
