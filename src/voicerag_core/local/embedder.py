@@ -16,7 +16,7 @@ from voicerag_core.types import Audio, Embeddings
 
 __all__ = ["LocalEmbedder"]
 
-HYPOTHESES = 4
+HYPOTHESES = 8
 """What may have been said, embedded together and averaged."""
 WORTH_EMBEDDING = 0.02
 """Least share of a hypothesis in the mean vector."""
