@@ -21,6 +21,7 @@ from voicerag_core.cancellation import check_cancelled
 from voicerag_core.errors import CheckpointError, MissingExtraError, ModelError
 from voicerag_core.local.cores import model_threads
 from voicerag_core.local.evidence import Candidate
+from voicerag_core.local.onnx_session import open_session
 from voicerag_core.local.onnx_tensors import read_tensors
 from voicerag_core.local.weights import weight_path
 from voicerag_core.types import Passage
@@ -219,18 +220,9 @@ class _Loaded:
 def _load(threads: int, data_dir: Path | None) -> _Loaded:
     """Read tokenizer, embeddings and weights."""
     try:
-        import onnxruntime
         import tokenizers
     except ImportError as error:
         raise MissingExtraError("local", "the reader") from error
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    # As for the MiniLM embedder: memory and cores are for the others between two questions.
-    options.enable_cpu_mem_arena = False
-    options.enable_mem_pattern = False
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     vocabulary = weight_path("minilm-tokenizer/minilm_tokenizer.json", data_dir=data_dir)
     weights = weight_path("reader-int8/reader.onnx", data_dir=data_dir)
     parts = ("word_embeddings.weight_q", "word_embeddings.weight_scale",
@@ -242,14 +234,12 @@ def _load(threads: int, data_dir: Path | None) -> _Loaded:
     )
     try:
         tokenizer = tokenizers.Tokenizer.from_file(str(vocabulary))
-        session = onnxruntime.InferenceSession(
-            str(weights), options, providers=["CPUExecutionProvider"]
-        )
     except Exception as error:
         raise CheckpointError(
-            f"the reader cannot be loaded from {weights} and {vocabulary}: {error}; "
+            f"the reader's tokenizer cannot be loaded from {vocabulary}: {error}; "
             "reinstall voicerag-core"
         ) from error
+    session = open_session(weights, "the reader", threads=threads)
     tokenizer.no_padding()
     tokenizer.no_truncation()
     return _Loaded(tokenizer, tables, session)

@@ -12,6 +12,7 @@ import numpy as np
 from voicerag_core.cancellation import check_cancelled
 from voicerag_core.errors import CheckpointError, ConfigError, MissingExtraError, ModelError
 from voicerag_core.local.cores import model_threads
+from voicerag_core.local.onnx_session import open_session
 from voicerag_core.local.weights import weight_path
 from voicerag_core.ports import Transcriber
 from voicerag_core.types import Audio, Embeddings
@@ -174,31 +175,19 @@ class _Loaded:
 def _load(threads: int) -> _Loaded:
     """Read tokenizer and weights."""
     try:
-        import onnxruntime
         import tokenizers
     except ImportError as error:
         raise MissingExtraError("local", "the MiniLM embedder") from error
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    # The arena would keep the largest batch's memory for good, and waiting threads would spin on
-    # cores that the recogniser and the speaker need.
-    options.enable_cpu_mem_arena = False
-    options.enable_mem_pattern = False
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     weights = weight_path("minilm-int8/model.onnx")
     vocabulary = weight_path("minilm-tokenizer/minilm_tokenizer.json")
     try:
         tokenizer = tokenizers.Tokenizer.from_file(str(vocabulary))
-        session = onnxruntime.InferenceSession(
-            str(weights), options, providers=["CPUExecutionProvider"]
-        )
     except Exception as error:
         raise CheckpointError(
-            f"MiniLM cannot be loaded from {weights} and {vocabulary}: {error}; "
+            f"MiniLM's tokenizer cannot be loaded from {vocabulary}: {error}; "
             "reinstall the extra 'local'"
         ) from error
+    session = open_session(weights, "MiniLM", threads=threads)
     found = {entry.name for entry in session.get_inputs()}
     if found != INPUTS:
         raise CheckpointError(

@@ -21,10 +21,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voicerag_core.cancellation import check_cancelled
-from voicerag_core.errors import AudioError, CheckpointError, MissingExtraError, ModelError
+from voicerag_core.errors import AudioError, CheckpointError, ModelError
 from voicerag_core.local.cores import model_threads
 from voicerag_core.local.ctc import BEAMS, Hypothesis, beam_search, greedy
 from voicerag_core.local.log_mel import SAMPLE_RATE_HZ, log_mel
+from voicerag_core.local.onnx_session import open_session
 from voicerag_core.local.piece_model import PieceModel
 from voicerag_core.local.weights import weight_folder
 from voicerag_core.local.whisper import FRAME_SAMPLES, windows_of
@@ -220,10 +221,6 @@ def _features(samples: Samples) -> NDArray[np.float32]:
 
 def _load(folder: Path, threads: int) -> _Network:
     """Read the network, its list of pieces and, where it is there, its language model."""
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise MissingExtraError("local", "the speech encoder") from error
     pieces, stride = _read_pieces(folder / PIECES)
     language = PieceModel.load(folder / LANGUAGE) if (folder / LANGUAGE).is_file() else None
     if language is not None and language.end != len(pieces):
@@ -231,23 +228,7 @@ def _load(folder: Path, threads: int) -> _Network:
             f"{folder / LANGUAGE} knows {language.end} pieces, and {PIECES} lists {len(pieces)}; "
             "language model and pieces are not of one training"
         )
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    # As for MiniLM: no memory kept for the longest clip, no threads that spin.
-    options.enable_cpu_mem_arena = False
-    options.enable_mem_pattern = False
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    try:
-        session = onnxruntime.InferenceSession(
-            str(folder / NETWORK), options, providers=["CPUExecutionProvider"]
-        )
-    except Exception as error:
-        raise CheckpointError(
-            f"the speech encoder cannot be loaded from {folder / NETWORK}: {error}; "
-            "reinstall the extra 'local'"
-        ) from error
+    session = open_session(folder / NETWORK, "the speech encoder", threads=threads)
     inputs = {entry.name for entry in session.get_inputs()}
     outputs = {entry.name for entry in session.get_outputs()}
     if inputs != INPUTS or OUTPUT not in outputs:

@@ -1,0 +1,46 @@
+"""How the networks of the local stack are opened: few threads, and no memory kept between calls."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from voicerag_core.errors import CheckpointError, MissingExtraError
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+__all__ = ["open_session"]
+
+
+def open_session(path: Path, what: str, *, threads: int) -> onnxruntime.InferenceSession:
+    """Open an ONNX file on the CPU.
+
+    Args:
+        path: The file.
+        what: Name of the network for messages, such as "the reader".
+        threads: Threads of one call.
+
+    Raises:
+        MissingExtraError: onnxruntime is not installed.
+        CheckpointError: The file is not a network that can be run.
+    """
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise MissingExtraError("local", what) from error
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    # The arena would keep the largest input's memory for good, and waiting threads would spin on
+    # cores that the recogniser and the speaker need.
+    options.enable_cpu_mem_arena = False
+    options.enable_mem_pattern = False
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:
+        raise CheckpointError(
+            f"{what} cannot be loaded from {path}: {error}; reinstall the extra 'local'"
+        ) from error
