@@ -1,20 +1,4 @@
-"""The decoder against golden vectors that the upstream implementation wrote.
-
-Recipe of golden/decoder_mel.npz and golden/decoder_wave.npz: THUDM/GLM-4-Voice @ eb00ce9 with
-shivammehta25/Matcha-TTS @ 108906c, Python 3.11, torch 2.13.0 on one CPU thread, diffusers 0.35.2,
-transformers 4.57.3, numpy 2.4.6. `AudioDecoder` of flow_inference.py loads the tree that
-`write_voiced_decoder` writes (seed 7; the unused ``llm`` section of config.yaml left out), is put
-in eval mode, and is given `speech(n)`:
-
-- mel_1, mel_10, mel_37, wave_1, wave_10: `token2wav(..., finalize=True)`.
-- mel_after_prompt: `flow.inference` of speech(37)[10:] with speech(37)[:10] and mel_10 as prompt.
-- pitch_10: `hift.f0_predictor(mel_10)`; source_10: `hift._f02source` of it, after
-  `torch.manual_seed(42)` and the draw of the flow's noise.
-- demo_*: the loop of web_demo.py over speech(35) with a block_size_list of 10, 20; `fade_in_out` is
-  given copies, as it writes into tensors of inference mode. demo_pieces: samples of each piece.
-
-Of wave_10 and demo_wave every third sample is kept.
-"""
+"""The decoder against vectors that the upstream implementation wrote; see golden/README.md."""
 
 from __future__ import annotations
 

@@ -1,15 +1,6 @@
 """A tiny ChatGLM whose weights follow from a seed, so that the reference can be given the same.
 
-Recipe of golden/lm.npz: modeling_chatglm.py as in WenzheLiu-Speech/GLM-4-Voice-SFT @ 0fc6ca4
-(the remote code of glm-4-voice-9b), transformers 4.57.3, torch 2.13.0 on the CPU, float32, eager
-attention, `eval()`, the config and the weights of this module. `logits`: of the prompt
-``numpy.random.RandomState(11).randint(0, VOCAB, 37)`` in one forward. `steps`: the last 7 of
-these tokens one at a time on the cache of the first 30. `padded`: last logits of two prompts of
-one batch, tokens 0..20 and 0..8 of the same draw, the second padded on the left with 12 ids of
-300 under an attention mask, its positions counted from its first token.
-
-Recipe of golden/text_ids.npz: tiktoken 0.14.0, the ranks of `rank_lines`, the split pattern of
-tokenization_chatglm.py of glm-4-9b-chat, no special tokens, the strings of `random_texts`.
+How golden/lm.npz and golden/text_ids.npz were made is told in golden/README.md.
 """
 
 from __future__ import annotations
