@@ -1,12 +1,14 @@
 """Speed and memory of the GLM-4-Voice decoder, beside those of the upstream demo.
 
     PYTHONPATH=src:. python benchmarks/glm_decoder.py --reference PATH --out OUT.md
+    PYTHONPATH=src:. python benchmarks/glm_decoder.py --from OUT.json --out OUT.md
 
 Weights are random and of the released sizes, the same for both. All speech tokens are there from
 the start, so the times are the decoder's alone; each piece of sound is brought to the host. A
 median is of three replies, after one that is not counted. `--tiny` takes small networks, to try
 the program on a CPU. Without `--reference` only our decoder runs; see glm_upstream_decoder.py for
-what PATH must hold.
+what PATH must hold. Figures are written as JSON beside OUT.md after every part, the report and its
+plot at the end; `--from` writes these anew.
 """
 
 from __future__ import annotations
@@ -20,13 +22,15 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from chart import write_json
+from glm_decoder_report import UPSTREAM, report
 from glm_upstream_decoder import stream_upstream, upstream_decoder
 from numpy.typing import NDArray
 
@@ -62,6 +66,9 @@ class Row:
 
 def main() -> None:
     options = parsed()
+    if options.source:
+        report(options.out, json.loads(options.source.read_text()))
+        return
     device, config = options.device, DECODER if options.tiny else DecoderConfig()
     started = time.perf_counter()
     rows: list[Row] = []
@@ -85,11 +92,14 @@ def main() -> None:
             notes.append(f"{mode.name}: failed")
             traceback.print_exc()
         gc.collect()
+        keep(rows, notes, options)
     torch.set_float32_matmul_precision("highest")
     if upstream is not None:
         rows += [theirs(upstream, seconds, config) for seconds in options.reference_seconds]
     notes.append(f"the whole run took {time.perf_counter() - started:.0f} s")
-    report(rows, notes, options)
+    keep(rows, notes, options)
+    report(options.out, json.loads(options.out.with_suffix(".json").read_text()))
+    say(options.out.read_text())
 
 
 @dataclass(frozen=True)
@@ -137,7 +147,10 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, nargs="+", default=[10, 30, 60, 120, 300])
     parser.add_argument("--reference-seconds", type=float, nargs="+", default=[10, 30, 60])
     parser.add_argument("--tiny", action="store_true", help="small networks")
-    parser.add_argument("--out", type=Path, help="Markdown file to write; JSON beside it")
+    parser.add_argument("--from", dest="source", type=Path, help="figures to report again")
+    parser.add_argument(
+        "--out", type=Path, required=True, help="Markdown file to write; JSON and plot beside it"
+    )
     return parser.parse_args()
 
 
@@ -162,7 +175,7 @@ def ours(
 
 def theirs(upstream: Any, seconds: float, config: DecoderConfig) -> Row:  # noqa: ANN401
     tokens = speech(seconds, config)
-    return measured("upstream demo", seconds, 25, lambda: stream_upstream(upstream, tokens))
+    return measured(UPSTREAM, seconds, 25, lambda: stream_upstream(upstream, tokens))
 
 
 def measured(
@@ -288,40 +301,18 @@ def say(line: str) -> None:
     print(line, flush=True)
 
 
-def report(rows: list[Row], notes: list[str], options: argparse.Namespace) -> None:
-    where = torch.cuda.get_device_name() if options.device == "cuda" else platform.processor()
-    best = MODES[-1].name if options.device == "cuda" else MODES[0].name
-    sizes = "small" if options.tiny else "released"
-    versions = f"torch {torch.__version__}, Python {platform.python_version()}"
-    columns = (
-        "decoder", "reply, s", "whole reply, ms", "ms a second of sound", "first sample, ms",
-        "tokens it needs", "peak GPU memory, MiB",
-    )  # fmt: skip
-    lines = [
-        "# GLM-4-Voice decoder",
-        "",
-        f"{where}, {versions}; {sizes} sizes, random weights.",
-        "",
-    ]
-    lines += [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
-    lines += [
-        f"| {row.who} | {row.seconds:g} | {row.total_ms:.0f} | {row.total_ms / row.seconds:.2f} "
-        f"| {row.first_ms:.1f} | {row.first_tokens} | {row.peak_mib:.0f} |"
-        for row in rows
-    ]
-    by_name = {(row.who, row.seconds): row.total_ms for row in rows}
-    lines.append("")
-    for seconds in sorted({row.seconds for row in rows}):
-        with suppress(KeyError):
-            gain = by_name["upstream demo", seconds] / by_name[best, seconds]
-            lines.append(f"- {seconds:g} s: {best} is {gain:.1f} times as fast as upstream's demo")
-    lines += [f"- {note}" for note in notes]
-    text = "\n".join(lines) + "\n"
-    say("\n" + text)
-    if options.out:
-        options.out.write_text(text, encoding="utf-8")
-        values = {"rows": [asdict(row) for row in rows], "notes": notes, "device": where}
-        options.out.with_suffix(".json").write_text(json.dumps(values, indent=2) + "\n")
+def keep(rows: list[Row], notes: list[str], options: argparse.Namespace) -> None:
+    """Write what was measured so far."""
+    gpu = options.device.startswith("cuda")
+    machine = {
+        "date": datetime.now(tz=UTC).date().isoformat(),
+        "device": torch.cuda.get_device_name() if gpu else platform.machine(),
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "sizes": "small" if options.tiny else "released",
+    }
+    values = {"machine": machine, "rows": [asdict(row) for row in rows], "notes": notes}
+    write_json(options.out.with_suffix(".json"), values)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """The language model at full size with random weights on one GPU: speed, latency and memory.
 
-    python benchmarks/glm_lm.py --out DIR [--reference DIR] [--device cuda] [--seconds 180]
+    PYTHONPATH=src:. python benchmarks/glm_lm.py --out DIR [--reference DIR] [--seconds 180]
+    PYTHONPATH=src:. python benchmarks/glm_lm.py --out DIR --from FILE.json [--also FILE.json]
 
 Measures, in one run: the read bandwidth of the GPU; tokens a second of one stream in bfloat16, int8
 and int4, with Triton's kernels and without, beside the bound that reading the weights sets; the
@@ -8,6 +9,8 @@ time from the end of a 5 s question with four passages to the first sample of th
 parts; memory. `--reference` names a folder with upstream's modeling_chatglm.py and
 configuration_chatglm.py (not part of this project); its token loop runs in the same process. Parts
 that would start after `--seconds` are left out and say so. `--tiny` tries the script on a CPU.
+glm_lm.json is written after every part, the report and its plot at the end; `--from` writes these
+anew, `--also` with earlier runs, `--decoder` with upstream's first sample from glm_decoder.json.
 """
 
 from __future__ import annotations
@@ -27,11 +30,14 @@ import traceback
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from chart import write_json
+from glm_lm_report import REALTIME, report
 
 from voicerag_core import Audio, Passage
 from voicerag_core.engine.configs import DecoderConfig, LMConfig, SpeechTokenizerConfig
@@ -52,15 +58,14 @@ AUDIO_TOKENS = 16384
 TOKENS = 260
 QUESTION_SECONDS = 5.0
 RUNS = 15
-REALTIME = 12.5 * 39 / 26
-"""Tokens a second that speech at 12.5 tokens a second needs while text is interleaved."""
 TINY = LMConfig(hidden_size=256, ffn_size=256, layers=2, heads=8, kv_heads=2, head_dim=32)
 
 
 class Clock:
     """Knows how much time is left, and keeps what was measured and what failed."""
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, out: Path) -> None:
+        self._out = out
         self._end = time.perf_counter() + seconds
         self._start = time.perf_counter()
         self.found: dict[str, Any] = {}
@@ -68,6 +73,8 @@ class Clock:
     def part(self, name: str, run: Callable[[], dict[str, Any]]) -> None:
         """Run a part unless time is up; a failure is noted and the next part goes on."""
         begun = time.perf_counter()
+        if torch.cuda.is_available():
+            torch.cuda.reset_peak_memory_stats()
         if begun > self._end:
             self.found[name] = {"left_out": "time was up"}
         else:
@@ -79,25 +86,42 @@ class Clock:
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
+        write_json(self._out, self.found)
         took = time.perf_counter() - begun
         print(f"[{time.perf_counter() - self._start:6.1f} s] {name} ({took:.1f} s):", flush=True)
         print("   ", json.dumps(self.found[name]), flush=True)
 
 
 def main() -> None:
+    options = parsed()
+    figures = options.out / "glm_lm.json"
+    earlier = options.source
+    found = json.loads(earlier.read_text()) if earlier else measure(options, figures)
+    others = [json.loads(path.read_text()) for path in options.also]
+    decoder = json.loads(options.decoder.read_text()) if options.decoder else None
+    report(figures.with_suffix(".md"), found, others, decoder)
+    print(figures.with_suffix(".md").read_text())
+
+
+def parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True, help="folder of the report")
     parser.add_argument("--reference", type=Path)
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--seconds", type=float, default=180)
     parser.add_argument("--tiny", action="store_true")
-    options = parser.parse_args()
+    parser.add_argument("--from", dest="source", type=Path, help="figures to report again")
+    parser.add_argument("--also", type=Path, nargs="*", default=[], help="figures of earlier runs")
+    parser.add_argument("--decoder", type=Path, help="glm_decoder.json")
+    return parser.parse_args()
+
+
+def measure(options: argparse.Namespace, figures: Path) -> dict[str, Any]:
     device = torch.device(options.device)
     config = TINY if options.tiny else LMConfig()
     dtype = torch.float32 if device.type == "cpu" else torch.bfloat16
-    clock = Clock(options.seconds)
+    clock = Clock(options.seconds, figures)
     clock.found["machine"] = machine(device, config)
-    tokenizer = text_tokenizer()
     tokenizer = text_tokenizer()
     clock.part("read_bandwidth", lambda: bandwidth(device, tiny=options.tiny))
     bound = (clock.found["read_bandwidth"].get("gb_per_s") or 1.0) * 1e9
@@ -117,9 +141,7 @@ def main() -> None:
             "upstream",
             lambda: upstream(options.reference, config, device, dtype, tiny=options.tiny),
         )
-    report(clock.found)
-    options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / "glm_lm.json").write_text(json.dumps(clock.found, indent=2) + "\n")
+    return clock.found
 
 
 def unquantized(
@@ -147,8 +169,9 @@ def unquantized(
 def machine(device: torch.device, config: LMConfig) -> dict[str, Any]:
     import transformers
 
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor()
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
     return {
+        "date": datetime.now(tz=UTC).date().isoformat(),
         "device": name,
         "cpus": os.cpu_count(),
         "torch": torch.__version__,
@@ -569,30 +592,6 @@ def upstream_model(folder: Path, config: LMConfig, device: torch.device, dtype: 
         else:
             torch.nn.init.normal_(weight, std=0.02)
     return model.train(mode=False)
-
-
-def report(found: dict[str, Any]) -> None:
-    """Print the table."""
-    theirs = found.get("upstream", {})
-    base = theirs.get("tokens_per_s")
-    print(f"\n{found['machine']}\nread bandwidth {found['read_bandwidth']}")
-    print("| language model | tokens/s | bound | share | x real time | x upstream | memory GB |")
-    print("|---|---|---|---|---|---|---|")
-    for name in ("upstream", "bf16", "bf16_without_triton", "int8", "int4"):
-        one = found.get(name, {})
-        speed = one.get("tokens_per_s")
-        if speed is None:
-            print(f"| {name} | {one} |")
-            continue
-        times = round(speed / base, 2) if base else "-"
-        print(
-            f"| {name} | {speed} | {one.get('bound_tokens_per_s', '-')} | "
-            f"{one.get('share_of_bound', '-')} | {round(speed / REALTIME, 2)} | {times} | "
-            f"{one.get('allocated_gb', '-')} (peak {one.get('peak_gb', '-')}) |"
-        )
-    print(f"\nend of a 5 s question to the first sample: {found.get('first_audio')}")
-    print(f"upstream, language model alone, prompt to 23 and 38 tokens: {theirs}")
-    print(f"prefill: {found.get('prefill')}\nagreement: {found.get('agreement')}")
 
 
 if __name__ == "__main__":
