@@ -100,7 +100,9 @@ class Settings(BaseSettings):
         description="Where GLM-4-Voice runs: cpu, cuda, cuda:1; auto takes a GPU if there is one.",
     )
     glm_dtype: Literal["bfloat16", "float32"] | None = Field(
-        default=None, description="Numbers of the language model; default: those of its files."
+        default=None,
+        description="Numbers of the language model; default: those of its files. On a GPU the "
+        "decoder's U-Net runs in bfloat16 unless this is float32.",
     )
     glm_quantization: Literal["none", "int8", "int4"] = Field(
         default="none", description="Bits of the language model's weights, to need less memory."
