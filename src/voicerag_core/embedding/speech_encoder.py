@@ -82,16 +82,17 @@ class RelativeAttention(Attention):
         q, k, v = self.split(self.q_proj(x)), self.split(self.k_proj(x)), self.split(self.v_proj(x))
         far = self.sdpa.r_proj(distances).view(len(distances), self.heads, -1).permute(1, 2, 0)
         near = q + self.sdpa.u_bias[:, None]
+        # scaled here and not as scores, of which there are more; exact, as heads are 64 wide
+        asked = (q + self.sdpa.v_bias[:, None]) * (q.shape[-1] ** -0.5)
         length = x.shape[1]
         blocks = []
         for start in range(0, length, QUERY_BLOCK):
             stop = min(start + QUERY_BLOCK, length)
             # query i and key j are i - j apart, which is row length - 1 - (i - j)
             rows = far[..., length - stop : 2 * length - 1 - start]
-            scores = _aligned((q[:, :, start:stop] + self.sdpa.v_bias[:, None]) @ rows, length)
-            scores = scores * (q.shape[-1] ** -0.5)
-            if mask is not None:
-                scores = scores.masked_fill(~mask, -torch.inf)
+            scores = _aligned(asked[:, :, start:stop] @ rows, length)
+            # either makes the view dense, as fast attention wants it
+            scores = scores.contiguous() if mask is None else scores.masked_fill(~mask, -torch.inf)
             blocks.append(
                 functional.scaled_dot_product_attention(
                     near[:, :, start:stop], k, v, attn_mask=scores
@@ -243,6 +244,7 @@ class SpeechEncoder(nn.Module):
         self.encoder = Stack(ConformerBlock(sizes) for _ in range(sizes.layers))
         self.layer_norm = nn.LayerNorm(sizes.width)
         self.encoder_pooler = AttentionPooler(sizes)
+        self._distances: Tensor | None = None
 
     def forward(self, features: Tensor, lengths: Tensor | None) -> Tensor:
         """Encode a batch, as [N, D] in float32, not normalised.
@@ -256,8 +258,23 @@ class SpeechEncoder(nn.Module):
         real = None if lengths is None else real_positions(lengths, count)
         mask = None if real is None else real[:, None, None, :]
         x = self.encoder_frontend(features)
-        distances = interleaved_distances(count, self.sizes.width).to(x)
+        distances = self._distance_table(count, x)
         for block in self.encoder.layers:
             x = block(x, distances, mask, real)
         pooled: Tensor = self.encoder_pooler(self.layer_norm(x), mask).float()
         return pooled
+
+    def _distance_table(self, count: int, like: Tensor) -> Tensor:
+        """Give `interleaved_distances`, cut from a larger table that is kept."""
+        table = self._distances
+        if (
+            table is None
+            or len(table) < 2 * count - 1
+            or table.device != like.device
+            or table.dtype != like.dtype
+        ):
+            kept = 1 << (count - 1).bit_length()  # few sizes, however lengths come
+            table = interleaved_distances(kept, self.sizes.width).to(like)
+            self._distances = table
+        middle = len(table) // 2
+        return table[middle - count + 1 : middle + count]
