@@ -2,13 +2,15 @@
 
     python benchmarks/sonar.py --out FOLDER            # one GPU, true sizes, about a minute
     python benchmarks/sonar.py --out FOLDER --tiny     # CPU, small sizes: shows that it runs
+    python benchmarks/sonar.py --out FOLDER --from FOLDER/sonar.json    # the report alone
 
 Weights are random, drawn on the device, and shared by both sides. The rival of the text encoder is
 `M2M100Encoder`; that of the speech encoder is `SeamlessM4TConformerEncoder` with
 `SeamlessM4TFeatureExtractor`, followed by our pooler, of which transformers has none. The rival is
 given batches in the order of the input (what a loop over a list does) and, as its best case,
 batches sorted by length with the same budget as ours. Every figure is the median of several runs
-that alternate between the sides; the difference of the vectors is reported beside it.
+that alternate between the sides. The difference of the vectors is reported beside it, and, as its
+yardstick, that between the two most alike vectors of different inputs.
 """
 
 from __future__ import annotations
@@ -25,6 +27,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from chart import write_json
+from sonar_report import write
 from torch import Tensor, nn
 
 from voicerag_core.embedding import encoding
@@ -205,6 +209,14 @@ def largest_difference(found: np.ndarray | Tensor, expected: np.ndarray | Tensor
     return float(np.abs(one - other).max())
 
 
+def least_gap(found: np.ndarray) -> float:
+    """Give the largest difference of the two most alike vectors: near 0 if all inputs give one."""
+    rows = found / np.linalg.norm(found, axis=1, keepdims=True)
+    return min(
+        float(np.abs(rows[:place] - rows[place]).max(axis=1).min()) for place in range(1, len(rows))
+    )
+
+
 def text_figures(device: torch.device, dtype: torch.dtype, *, tiny: bool) -> dict[str, Any]:
     """Measure the text encoders."""
     sizes = TextSizes(606, 128, 3, 2, 256) if tiny else TextSizes(256_206, 1024, 24, 16, 8192)
@@ -227,7 +239,9 @@ def text_figures(device: torch.device, dtype: torch.dtype, *, tiny: bool) -> dic
             rows[batch] = theirs.encode([texts[place] for place in batch]).cpu().numpy()
         return rows
 
-    difference = largest_difference(encoding.encode_ids(ours, texts, device), rival(naive))
+    found = encoding.encode_ids(ours, texts, device)
+    own = {"most": encoding.CPU_BATCH, "budget": encoding.CPU_TOKENS} if tiny else budgets
+    same = list(batches_by_length([len(one) for one in texts], **own))
     bulk = medians(
         {
             "ours": lambda: encoding.encode_ids(ours, texts, device),
@@ -249,7 +263,9 @@ def text_figures(device: torch.device, dtype: torch.dtype, *, tiny: bool) -> dic
         "parameters": sum(tensor.numel() for tensor in ours.parameters()),
         "texts": count,
         "tokens": int(sum(map(len, texts))),
-        "difference": difference,
+        "difference": largest_difference(found, rival(naive)),
+        "difference, same batches": largest_difference(found, rival(same)),
+        "least gap": least_gap(found),
         "texts per second": {name: count / taken for name, taken in bulk.items()},
         "ms for one text of 14 tokens": {name: 1000 * taken for name, taken in single.items()},
     }
@@ -289,22 +305,22 @@ def speech_figures(device: torch.device, dtype: torch.dtype, *, tiny: bool) -> d
     stacked = stacked_features(clips, device)
     lengths = [len(one) for one in stacked]
 
-    def ours_from_features() -> None:
-        budgets = {"most": encoding.DEVICE_BATCH, "budget": encoding.DEVICE_POSITIONS}
-        for batch in batches_by_length(lengths, **budgets):
+    def ours_from_features(most: int, budget: int) -> None:
+        for batch in batches_by_length(lengths, most=most, budget=budget):
             chosen = [stacked[place] for place in batch]
             padded = nn.utils.rnn.pad_sequence(chosen, batch_first=True).to(device, dtype)
             ours(padded, torch.tensor([len(one) for one in chosen], device=device)).cpu()
 
     question_features = theirs.features([question])
     question_stacked = stacked_features([question], device)[0][None].to(dtype)
-    difference = largest_difference(
-        encoding.encode_samples(ours, clips, device, dtype), rival(extracted, naive)
-    )
+    found = encoding.encode_samples(ours, clips, device, dtype)
     bulk = medians(
         {
             "ours": lambda: encoding.encode_samples(ours, clips, device, dtype),
-            "ours, from features": ours_from_features,
+            "ours, from features": lambda: ours_from_features(
+                encoding.DEVICE_BATCH, encoding.DEVICE_POSITIONS
+            ),
+            "ours, from features, by 8": lambda: ours_from_features(NAIVE_CLIPS, 10**9),
             "transformers, from features, in order": lambda: rival(extracted, naive),
             "transformers, from features, sorted": lambda: rival(extracted_sorted, ordered),
         },
@@ -326,62 +342,52 @@ def speech_figures(device: torch.device, dtype: torch.dtype, *, tiny: bool) -> d
         "parameters": sum(tensor.numel() for tensor in ours.parameters()),
         "clips": count,
         "seconds of speech": float(lasts.sum()),
-        "difference": difference,
+        "difference": largest_difference(found, rival(extracted, naive)),
+        "least gap": least_gap(found),
         "seconds of speech per second": {k: float(lasts.sum()) / v for k, v in bulk.items()},
         "ms for one question of 5 s": {name: 1000 * taken for name, taken in single.items()},
     }
 
 
-def table(figures: dict[str, Any]) -> str:
-    """Set the figures out for reading."""
-    lines = [
-        "# SONAR beside transformers",
-        "",
-        f"{figures['date']}, {figures['device']}, torch {figures['torch']}, transformers",
-        f"{figures['transformers']}, {figures['dtype']}; random weights, the same on",
-        "both sides.",
-        "",
-        "| what | side | figure |",
-        "|---|---|---|",
-    ]
-    for kind in ("text", "speech"):
-        part = figures[kind]
-        lines.append(f"| {kind}: parameters | both | {part['parameters']:,} |")
-        lines.append(f"| {kind}: largest difference of unit vectors | | {part['difference']:.1e} |")
-        for what, sides in part.items():
-            if isinstance(sides, dict):
-                lines += [f"| {kind}: {what} | {side} | {x:,.1f} |" for side, x in sides.items()]
-    return "\n".join([*lines, ""])
-
-
-def main() -> None:
-    """Measure and write ``sonar.md`` and ``sonar.json``."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--tiny", action="store_true", help="small sizes on the CPU")
-    parser.add_argument("--dtype", default="bfloat16", help="of weights and activations")
-    given = parser.parse_args()
+def measured(*, tiny: bool, dtype: str) -> dict[str, Any]:
+    """Run both parts on the device that there is."""
     import transformers
 
-    device = torch.device("cpu" if given.tiny else "cuda")
-    dtype = encoding.chosen_dtype(given.dtype)
-    name = "CPU" if given.tiny else torch.cuda.get_device_name()
+    device = torch.device("cpu" if tiny else "cuda")
+    kept = encoding.chosen_dtype(dtype)
     start = time.perf_counter()
     with torch.inference_mode():
         figures: dict[str, Any] = {
             "date": f"{datetime.now(UTC):%Y-%m-%d}",
-            "device": name,
+            "device": "CPU" if tiny else torch.cuda.get_device_name(),
             "torch": torch.__version__,
             "transformers": transformers.__version__,
-            "dtype": given.dtype,
-            "text": text_figures(device, dtype, tiny=given.tiny),
-            "speech": speech_figures(device, dtype, tiny=given.tiny),
+            "dtype": dtype,
+            "text": text_figures(device, kept, tiny=tiny),
+            "speech": speech_figures(device, kept, tiny=tiny),
         }
-    figures["seconds in all"] = time.perf_counter() - start
-    given.out.mkdir(parents=True, exist_ok=True)
-    (given.out / "sonar.json").write_text(json.dumps(figures, indent=1))
-    (given.out / "sonar.md").write_text(table(figures))
-    print(table(figures), f"{figures['seconds in all']:.0f} s", sep="\n")
+    return {**figures, "seconds in all": time.perf_counter() - start}
+
+
+def main() -> None:
+    """Measure, or read what was measured, and write ``sonar.json``, ``.md`` and ``.svg``."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--tiny", action="store_true", help="small sizes on the CPU")
+    parser.add_argument("--dtype", default="bfloat16", help="of weights and activations")
+    parser.add_argument(
+        "--from", dest="files", type=Path, nargs="+", metavar="FILE",
+        help="figures of an earlier run; those of further files stand beside its vectors",
+    )  # fmt: skip
+    given = parser.parse_args()
+    if given.files:
+        figures, *controls = (json.loads(file.read_text()) for file in given.files)
+        figures["controls"] = [*figures.get("controls", []), *controls]
+    else:
+        figures = measured(tiny=given.tiny, dtype=given.dtype)
+    write_json(given.out / "sonar.json", figures)
+    write(figures, given.out / "sonar.md")
+    print((given.out / "sonar.md").read_text())
 
 
 if __name__ == "__main__":
