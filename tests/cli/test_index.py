@@ -105,6 +105,23 @@ def test_broken_files_are_named_and_the_others_are_indexed(
         assert store.count() == 2
 
 
+def test_vectors_of_sentences_can_be_left_out(
+    voicerag: Voicerag, data_dir: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "heron.txt"
+    file.write_text("Grey herons fish in shallow water. Tawny owls hunt at night.")
+    index = ("index", file, "--collection", "sentences")
+    counts = []
+    for option in ("--no-sentences", "--sentences"):
+        told = voicerag(*index, option)
+        assert told.returncode == 0, told.stderr
+        counts.append(sum(row[0] == "vectors" for row in written(data_dir)))
+        assert "0 new, 0 changed, 1 unchanged" in voicerag(*index, option).stdout
+    assert counts[1] - counts[0] == 2
+    with opened(data_dir, "sentences") as store:
+        assert store.count() == 1
+
+
 def test_chunking_and_the_column_of_the_text_can_be_chosen(
     voicerag: Voicerag, data_dir: Path, tmp_path: Path
 ) -> None:

@@ -56,6 +56,14 @@ def index(
             help="Characters repeated between passages; default 0.",
         ),
     ] = None,
+    sentences: Annotated[
+        bool | None,
+        typer.Option(
+            "--sentences/--no-sentences",
+            show_default=False,
+            help="Also index a vector for each sentence, which points to its passage; default yes.",
+        ),
+    ] = None,
     text_column: Annotated[
         str | None,
         typer.Option(
@@ -77,7 +85,7 @@ def index(
     cannot be read is reported and skipped (exit code 1). Interrupt it when you like: the next run
     does the rest.
     """
-    settings = given.settings()
+    settings = given.settings(sentence_vectors=sentences)
     from voicerag_core.assembly import open_voicerag
     from voicerag_core.ingest import index_files
 

@@ -133,6 +133,7 @@ class Given:
         strategy: str | None = None,
         limit: int | None = None,
         speak: bool | None = None,
+        sentence_vectors: bool | None = None,
     ) -> Settings:
         """Make the settings of a command: its own values, the global options, the environment.
 
@@ -151,6 +152,7 @@ class Given:
             strategy=strategy,
             limit=limit,
             speak=speak,
+            sentence_vectors=sentence_vectors,
         )
 
 
