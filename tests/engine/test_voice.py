@@ -11,6 +11,7 @@ from typing import Self
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from tests.engine import tiny
 from voicerag_core import Answer, Audio, Passage, Sampling, Turn
@@ -316,3 +317,27 @@ def test_a_folder_without_the_decoder_says_so(trees: tiny.Trees, tmp_path: Path)
         GLMVoice.load(tmp_path, device="cpu")
     silent = GLMVoice.load(tmp_path, device="cpu", speak=False)
     assert next(silent.respond("q", (), sampling=SHORT)).text
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        ("speech_tokenizer", "model.safetensors"),
+        ("lm", "model-00002-of-00002.safetensors"),
+        ("decoder", "flow.pt"),
+    ],
+)
+def test_weights_that_are_not_finite_are_refused_on_request(
+    tmp_path: Path, kind: str, name: str
+) -> None:
+    trees = tiny.write_trees(tmp_path)
+    file: Path = getattr(trees, kind) / name
+    state = load_file(file) if name.endswith("safetensors") else torch.load(file)
+    next(tensor for tensor in state.values() if tensor.is_floating_point()).view(-1)[0] = torch.nan
+    if name.endswith("safetensors"):
+        save_file(state, file, metadata={"format": "pt"})
+    else:
+        torch.save(state, file)
+    GLMVoice.load(tmp_path, device="cpu")
+    with pytest.raises(CheckpointError, match=rf"{name}: .* 1 of \d+ values that are NaN"):
+        GLMVoice.load(tmp_path, device="cpu", finite=True)

@@ -127,6 +127,7 @@ class LocalLM:
         dtype: torch.dtype | None = None,
         quantization: Quantization = "none",
         max_context: int | None = None,
+        finite: bool = False,
     ) -> LocalLM:
         """Load glm-4-voice-9b, as released or converted.
 
@@ -136,6 +137,7 @@ class LocalLM:
             dtype: Of activations, and of the weights unless quantized; None keeps the file's.
             quantization: Bits of the weights.
             max_context: Most tokens of prompt and reply; None takes what training saw.
+            finite: Refuse weights that are NaN or infinite.
 
         Raises:
             CheckpointError: A file is missing, damaged, or of another network.
@@ -147,7 +149,9 @@ class LocalLM:
         if quantization != "none" and bits is None:
             raise ConfigError(f"quantization is none, int8 or int4, not {quantization!r}")
         with _memory(place, _needed_bytes(folder, bits), max_context or 0, quantization):
-            config, state = load_lm(folder, dtype=dtype, device="cpu" if bits else place)
+            config, state = load_lm(
+                folder, dtype=dtype, device="cpu" if bits else place, finite=finite
+            )
             model = empty_lm(config)
             model.load_state_dict(state, assign=True)
             state.clear()

@@ -119,6 +119,7 @@ class GLMVoice:
         quantization: Quantization = "none",
         speak: bool = True,
         english_only: bool = False,
+        finite: bool = False,
     ) -> GLMVoice:
         """Load the three trees below a folder, as released or converted.
 
@@ -130,6 +131,7 @@ class GLMVoice:
             quantization: Of the language model's weights.
             speak: Load the decoder too.
             english_only: Let the model write no Chinese, Japanese or Korean.
+            finite: Refuse weights that are NaN or infinite; it takes longer.
 
         Raises:
             CheckpointError: A tree is missing or damaged.
@@ -148,12 +150,18 @@ class GLMVoice:
                 device=device,
                 dtype=None if dtype is None else getattr(torch, dtype),
                 quantization=quantization,
+                finite=finite,
             ),
             TextTokenizer.load(lm),
             SpeechTokenizer.load(
-                found.part("speech_tokenizer").folder, device=device, dtype=encoder_dtype
+                found.part("speech_tokenizer").folder,
+                device=device,
+                dtype=encoder_dtype,
+                finite=finite,
             ),
-            SpeechDecoder.load(found.part("decoder").folder, device=device, dtype=unet_dtype)
+            SpeechDecoder.load(
+                found.part("decoder").folder, device=device, dtype=unet_dtype, finite=finite
+            )
             if speak
             else None,
             english_only=english_only,
