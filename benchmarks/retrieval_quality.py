@@ -1,24 +1,29 @@
 """Is the right paragraph among the first? Typed XQuAD questions, brute force, no database.
 
     python benchmarks/retrieval_quality.py xquad.en.json
+    python benchmarks/retrieval_quality.py xquad.en.json --embedder sonar
 
-Prints the share of questions whose paragraph is the first, among four and among ten, with one
-vector a paragraph, with one a sentence, and with both (a paragraph counts by its nearest vector).
+Gives the share of questions whose paragraph is the first, among four and among ten, with one
+vector a paragraph (`voicerag index --no-sentences`), with one a sentence, and with both (`voicerag
+index --sentences`; a paragraph counts by its nearest vector). SONAR's files and device are those
+of the settings ``VOICERAG_SONAR_*``.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import chart
 import numpy as np
 from numpy.typing import NDArray
 
+from voicerag_core import load_settings, open_voicerag
 from voicerag_core.chunking import split_sentences
-from voicerag_core.local.minilm import MiniLMEmbedder
 from voicerag_core.ports import Embedder
 from voicerag_core.types import Embeddings
 
@@ -83,12 +88,10 @@ def recall(scores: NDArray[np.float32], right: NDArray[np.int64]) -> list[float]
     return [float((ahead < cut).mean()) for cut in CUTS]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("xquad", type=Path, help="a file in SQuAD's form")
-    paragraphs, _, asked = load_squad(parser.parse_args().xquad)
-    embedder = MiniLMEmbedder()
-    embedder.warm()
+def measured(embedder: Embedder, path: Path) -> tuple[list[str], dict[str, list[float]]]:
+    """Give what was embedded in words, and recall by kind of vector."""
+    paragraphs, _, asked = load_squad(path)
+    embedder.embed_texts(["loads the model"])
     started = time.perf_counter()
     wholes = embedder.embed_texts(paragraphs)
     sentences, owners = embed_sentences(embedder, paragraphs)
@@ -96,17 +99,56 @@ def main() -> None:
     questions = embedder.embed_texts([one.question for one in asked])
     right = np.array([one.paragraph for one in asked])
     every = np.arange(len(paragraphs))
-    both = np.concatenate((every, owners))
-    print(f"{embedder.model_id}: {len(asked)} questions, {len(paragraphs)} paragraphs, "
-          f"{len(owners)} sentences, embedded in {indexed:.1f} s")  # fmt: skip
-    print("vectors                  " + "".join(f"  R@{cut:<4}" for cut in CUTS))
-    for name, vectors, of in (
-        ("one a paragraph", wholes, every),
-        ("one a sentence", sentences, owners),
-        ("both", np.concatenate((wholes, sentences)), both),
-    ):
-        figures = recall(paragraph_scores(questions, vectors, of, len(paragraphs)), right)
-        print(f"{name:<25}" + "".join(f"  {figure:.3f}" for figure in figures))
+    kinds = {
+        "one a paragraph": (wholes, every),
+        "one a sentence": (sentences, owners),
+        "both": (np.concatenate((wholes, sentences)), np.concatenate((every, owners))),
+    }
+    told = chart.paragraph(
+        f"{path.name}: {len(asked):,} typed questions, {len(paragraphs):,} paragraphs, "
+        f"{len(owners):,} sentences. `{embedder.model_id}`, all embedded in {indexed:.1f} s. A tie "
+        "counts against."
+    )
+    return told, {
+        name: recall(paragraph_scores(questions, vectors, of, len(paragraphs)), right)
+        for name, (vectors, of) in kinds.items()
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("xquad", type=Path, help="a file in SQuAD's form")
+    parser.add_argument("--embedder", choices=("local", "sonar"), default="local")
+    parser.add_argument("--out", type=Path, help="Markdown file, with a plot beside it")
+    given = parser.parse_args()
+    chosen = "" if given.embedder == "local" else f" --embedder {given.embedder}"
+    with open_voicerag(load_settings(embedder=given.embedder)) as rag:
+        told, found = measured(rag.embedder, given.xquad)
+    where = f"{time.strftime('%Y-%m-%d')}, {os.cpu_count()} cores"
+    text = [
+        "# Is the right paragraph among the first? Brute force",
+        "",
+        f"{where}, load average {os.getloadavg()[0]:.1f} at the end. Command:",
+        "",
+        f"    python benchmarks/retrieval_quality.py {given.xquad.name}{chosen}",
+        "",
+        *told,
+        *chart.table(
+            ["vectors", *(f"R@{cut}" for cut in CUTS)],
+            [[name, *(f"{figure:.3f}" for figure in own)] for name, own in found.items()],
+        ),
+    ]
+    if given.out:
+        rows = [
+            chart.Bar(f"{name}, R@{cut}", {f"R@{cut}": 100 * figure})
+            for place, cut in enumerate(CUTS)
+            for name, figure in ((name, own[place]) for name, own in found.items())
+        ]
+        plot = f"![recall by kind of vector]({given.out.with_suffix('.svg').name})"
+        chart.write_report(
+            given.out, [*text, plot], [chart.bars("Right paragraph among the first, %", rows)]
+        )
+    print("\n".join(text))
 
 
 if __name__ == "__main__":
