@@ -2,11 +2,13 @@
 
     make test-fairseq2        # creates the environment that has both
     .venv-fairseq2/bin/python -P benchmarks/sonar_fairseq2.py --out FOLDER
+    .venv-fairseq2/bin/python -P benchmarks/sonar_fairseq2.py --out FOLDER --from FILE.json
 
 Both sides run in one process, in float32, with the same threads and the same random weights: a
 speech encoder of the true size, and a text encoder of the true size but for its token table, which
-has the 606 rows that the tokenizer of the tests needs. `--tiny` shows in seconds that it runs. With
-``-P`` Python does not take `benchmarks/sonar.py` for SONAR's package.
+has the 606 rows that the tokenizer of the tests needs. It takes 6 GB of memory and, with the
+defaults, some minutes of a machine that does nothing else. `--tiny` shows in seconds that it runs.
+With ``-P`` Python does not take `benchmarks/sonar.py` for SONAR's package.
 """
 
 from __future__ import annotations
@@ -16,10 +18,14 @@ import json
 import lzma
 import os
 import statistics
+import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,6 +35,9 @@ from voicerag_core import Audio
 from voicerag_core.embedding import Fairseq2SonarEmbedder, SonarEmbedder
 from voicerag_core.embedding.speech_encoder import SpeechEncoder, SpeechSizes
 from voicerag_core.embedding.text_encoder import TextEncoder, TextSizes
+
+sys.path.append(str(Path(__file__).parent))  # last, as SONAR's package is named like a benchmark
+from chart import Bar, Panel, bars, paragraph, table, write_json, write_report
 
 TOKENIZER = Path(__file__).parents[1] / "tests/embedding/golden/tokenizer.model.xz"
 TEXTS = ["Where does the river reach the sea?"] * 4 + ["It sits in Edinburgh. " * 4] * 4
@@ -71,38 +80,40 @@ def write_models(folder: Path, *, tiny: bool) -> None:
     (folder / "sentencepiece.source.256000.model").write_bytes(lzma.decompress(packed))
 
 
-def alternate(sides: dict[str, Callable[[], np.ndarray]], times: int) -> dict[str, list[float]]:
-    """Time the sides in turn, after one run of each that does not count."""
+def alternate(
+    sides: dict[str, Callable[[], np.ndarray]], times: int
+) -> tuple[dict[str, list[float]], float]:
+    """Time the sides in turn, after one run of each that gives by how much they differ."""
     taken: dict[str, list[float]] = {name: [] for name in sides}
     rows = [run() for run in sides.values()]
-    assert np.abs(rows[0] - rows[1]).max() < 1e-4, "the sides differ"
+    difference = float(np.abs(rows[0] - rows[1]).max())
+    assert difference < 1e-4, "the sides differ"
     for turn in range(times):
         for name in list(sides)[:: 1 if turn % 2 else -1]:
             start = time.perf_counter()
             sides[name]()
             taken[name].append(time.perf_counter() - start)
-    return taken
+    return taken, difference
 
 
-def main() -> None:
-    """Measure and write ``sonar_fairseq2.json``."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--seconds", type=float, default=5.0, help="length of the clip")
-    parser.add_argument("--times", type=int, default=5)
-    parser.add_argument("--tiny", action="store_true")
-    given = parser.parse_args()
-    draw = np.random.default_rng(0).standard_normal(round(given.seconds * 16_000))
+def measured(*, seconds: float, times: int, tiny: bool) -> dict[str, Any]:
+    """Run both sides on one clip and on eight texts."""
+    draw = np.random.default_rng(0).standard_normal(round(seconds * 16_000))
     clip = Audio((0.1 * draw).astype(np.float32), 16_000)
-    figures: dict[str, object] = {
+    figures: dict[str, Any] = {
+        "date": f"{datetime.now(UTC):%Y-%m-%d}",
         "torch": torch.__version__,
+        "fairseq2": version("fairseq2"),
+        "sonar-space": version("sonar-space"),
         "threads": torch.get_num_threads(),
-        "load average": os.getloadavg()[0],
-        "clip seconds": given.seconds,
+        "load average at the start": os.getloadavg()[0],
+        "clip seconds": seconds,
+        "times": times,
+        "tiny": tiny,
     }
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        write_models(folder, tiny=given.tiny)
+        write_models(folder, tiny=tiny)
         paths = folder / "sonar_text_encoder.pt", folder / "spenc.eng.pt"
         ours = SonarEmbedder(*paths, device="cpu")
         theirs = Fairseq2SonarEmbedder(*paths, device="cpu")
@@ -116,14 +127,79 @@ def main() -> None:
                 "fairseq2": lambda: theirs.embed_texts(TEXTS),
             },
         }.items():
-            taken = alternate(sides, given.times)
-            figures[what] = {
-                name: {"median s": statistics.median(all_), "least s": min(all_)}
-                for name, all_ in taken.items()
-            }
-    given.out.mkdir(parents=True, exist_ok=True)
-    (given.out / "sonar_fairseq2.json").write_text(json.dumps(figures, indent=1))
-    print(json.dumps(figures, indent=1))
+            taken, difference = alternate(sides, times)
+            figures[what] = {"seconds": taken, "difference": difference}
+    figures["load average at the end"] = os.getloadavg()[0]
+    return figures
+
+
+def report(figures: Mapping[str, Any], plot: str) -> tuple[list[str], list[Panel]]:
+    """Give the lines of the report and its plot."""
+    rows, drawn = [], []
+    for what in ("one clip", "8 texts"):
+        taken = figures[what]["seconds"]
+        ours, theirs = (statistics.median(taken[side]) for side in ("ours", "fairseq2"))
+        least = [f"{min(taken[side]):.3f}" for side in ("ours", "fairseq2")]
+        met = "yes" if ours <= theirs else "**no**"
+        rows.append(
+            [what, f"{ours:.3f}", f"{theirs:.3f}", " / ".join(least), f"{theirs / ours:.2f}", met,
+             f"{figures[what]['difference']:.1e}"]
+        )  # fmt: skip
+        drawn += [
+            Bar(f"{what}, {side}", {side: 1000 * value})
+            for side, value in (("ours", ours), ("fairseq2", theirs))
+        ]
+    size = (
+        "Small models: this shows that it runs."
+        if figures["tiny"]
+        else "Encoders of the true size, but for the table of tokens."
+    )
+    before, after = (figures[f"load average at the {when}"] for when in ("start", "end"))
+    options = f"--seconds {figures['clip seconds']:g} --times {figures['times']}"
+    options += " --tiny" if figures["tiny"] else ""
+    lines = [
+        "# SONAR beside its authors' package, on the CPU",
+        "",
+        *paragraph(
+            f"{figures['date']}, {figures['threads']} threads, load average {before:.1f} before and "
+            f"{after:.1f} after, torch {figures['torch']}, sonar-space {figures['sonar-space']}, "
+            f"fairseq2 {figures['fairseq2']}. Command:"
+        ),
+        f"    .venv-fairseq2/bin/python -P benchmarks/sonar_fairseq2.py --out FOLDER {options}",
+        "",
+        *paragraph(
+            f"One clip of {figures['clip seconds']:g} s, and 8 texts, {figures['times']} times on "
+            "either side in turn, in one process, after one run of each that is not counted; "
+            f"float32, the same random weights. {size}"
+        ),
+        *table(
+            ["what", "ours, median s", "fairseq2, median s", "least of each", "times as fast",
+             "not slower", "vectors differ by"],
+            rows,
+        ),
+        f"![time of each side]({plot})",
+    ]  # fmt: skip
+    return lines, [bars("Median time, ms", drawn)]
+
+
+def main() -> None:
+    """Measure, or read what was measured, and write ``sonar_fairseq2.json``, ``.md``, ``.svg``."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--seconds", type=float, default=5.0, help="length of the clip")
+    parser.add_argument("--times", type=int, default=5)
+    parser.add_argument("--tiny", action="store_true")
+    parser.add_argument("--from", dest="file", type=Path, help="figures of an earlier run")
+    given = parser.parse_args()
+    figures = (
+        json.loads(given.file.read_text())
+        if given.file
+        else measured(seconds=given.seconds, times=given.times, tiny=given.tiny)
+    )
+    path = given.out / "sonar_fairseq2.md"
+    write_json(path.with_suffix(".json"), figures)
+    write_report(path, *report(figures, path.with_suffix(".svg").name))
+    print(path.read_text())
 
 
 if __name__ == "__main__":
