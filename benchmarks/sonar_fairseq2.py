@@ -161,9 +161,9 @@ def report(figures: Mapping[str, Any], plot: str) -> tuple[list[str], list[Panel
         "# SONAR beside its authors' package, on the CPU",
         "",
         *paragraph(
-            f"{figures['date']}, {figures['threads']} threads, load average {before:.1f} before and "
-            f"{after:.1f} after, torch {figures['torch']}, sonar-space {figures['sonar-space']}, "
-            f"fairseq2 {figures['fairseq2']}. Command:"
+            f"{figures['date']}, {figures['threads']} threads, load average {before:.1f} before "
+            f"and {after:.1f} after, torch {figures['torch']}, sonar-space "
+            f"{figures['sonar-space']}, fairseq2 {figures['fairseq2']}. Command:"
         ),
         f"    .venv-fairseq2/bin/python -P benchmarks/sonar_fairseq2.py --out FOLDER {options}",
         "",
