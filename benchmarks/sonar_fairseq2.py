@@ -87,7 +87,7 @@ def alternate(
     taken: dict[str, list[float]] = {name: [] for name in sides}
     rows = [run() for run in sides.values()]
     difference = float(np.abs(rows[0] - rows[1]).max())
-    assert difference < 1e-4, "the sides differ"
+    assert difference < 1e-5, "the sides differ"
     for turn in range(times):
         for name in list(sides)[:: 1 if turn % 2 else -1]:
             start = time.perf_counter()
