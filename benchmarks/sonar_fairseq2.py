@@ -168,7 +168,7 @@ def report(figures: Mapping[str, Any], plot: str) -> tuple[list[str], list[Panel
         *paragraph(
             f"One clip of {figures['clip seconds']:g} s, and 8 texts, {figures['times']} times on "
             "either side in turn, in one process, after one run of each that is not counted; "
-            f"float32, the same random weights. {size} Medians; CPU seconds are those of all threads."
+            f"float32, the same random weights. {size} Medians; CPU seconds are of all threads."
         ),
         *table(
             ["what", "ours, s", "fairseq2, s", "times as fast", "not slower",
