@@ -56,7 +56,7 @@ def log_mel(samples: Samples, device: torch.device | str = "cpu") -> Tensor:
     Raises:
         AudioError: A bin does not change over the clip, as in silence or a constant.
     """
-    window, filters = _window().to(device), _filters().to(device)
+    window, filters = _window(device), _filters(device)
     frames = torch.from_numpy(samples).to(device, torch.float64).mul(SCALE).unfold(0, WINDOW, HOP)
     frames = frames - frames.mean(dim=1, keepdim=True)
     before = torch.cat((frames[:, :1], frames[:, :-1]), dim=1)
@@ -84,21 +84,21 @@ def stacked_features(clips: Sequence[Samples], device: torch.device | str) -> li
 
 
 @functools.cache
-def _window() -> Tensor:
+def _window(device: torch.device | str) -> Tensor:
     """Kaldi's povey window: a Hann window to the power of 0.85."""
     angle = 2 * math.pi * np.arange(WINDOW) / (WINDOW - 1)
-    return torch.from_numpy((0.5 - 0.5 * np.cos(angle)) ** 0.85)
+    return torch.from_numpy((0.5 - 0.5 * np.cos(angle)) ** 0.85).to(device)
 
 
 @functools.cache
-def _filters() -> Tensor:
+def _filters(device: torch.device | str) -> Tensor:
     """Triangles on the mel scale, [FFT / 2, 80]."""
     lowest, highest = _mel(np.array([LOWEST_HZ, HIGHEST_HZ]))
     step = (highest - lowest) / (MEL_BINS + 1)
     left = lowest + step * np.arange(MEL_BINS)[None]
     bins = _mel(np.arange(FFT // 2, dtype=np.float64) * (RATE_HZ / FFT))[:, None]
     rising, falling = (bins - left) / step, (left + 2 * step - bins) / step
-    return torch.from_numpy(np.minimum(rising, falling).clip(min=0))
+    return torch.from_numpy(np.minimum(rising, falling).clip(min=0)).to(device)
 
 
 def _mel(hertz: NDArray[np.float64]) -> NDArray[np.float64]:
