@@ -51,6 +51,21 @@ def test_the_kept_report_is_that_of_the_kept_figures(
     assert ElementTree.fromstring(drawing).tag.endswith("svg")
 
 
+def test_the_readme_quotes_the_kept_figures(figures: dict[str, Any]) -> None:
+    found = {one.what: one for one in ratios(figures)}
+    readme = " ".join((RESULTS.parents[1] / "README.md").read_text().split())
+    single = found["one question of 5 s, ms"]
+    for quoted in (
+        f"a question of 5 s in {single.ours:.1f} ms",
+        f"take {single.theirs:.1f}",
+        f"{found['texts/s, against a loop in order'].times:.1f} times as many texts",
+        f"{found['speech s/s, from sound'].times:.1f} times as much speech",
+        f"texts are {found['texts/s, against sorted batches'].times:.2f} times as fast",
+        f"the speech encoder alone {found['from features, against sorted'].times:.2f} times",
+    ):
+        assert quoted in readme
+
+
 def test_rows_that_are_all_alike_have_no_gap() -> None:
     rows = np.random.default_rng(0).standard_normal((5, 8)).astype(np.float32)
     assert sonar.least_gap(rows) > 0.05
