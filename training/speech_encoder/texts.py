@@ -130,14 +130,10 @@ def spoken_form(text: str, *, limit: bool = True) -> str | None:
 def number_words(digits: str) -> str:
     """Read a number aloud; four digits from 1100 to 2099 as a year."""
     if re.fullmatch(r"1[1-9]\d\d|20[1-9]\d", digits):
-        first, last = _numbers().number_to_words(digits[:2]), int(digits[2:])
-        rest = (
-            "hundred"
-            if last == 0
-            else f"oh {_numbers().number_to_words(last)}"
-            if last < 10
-            else _numbers().number_to_words(last)
-        )
+        first, last = _numbers().number_to_words(digits[:2]), digits[2:].lstrip("0")
+        rest = "hundred"
+        if last:
+            rest = f"{'oh ' if len(last) == 1 else ''}{_numbers().number_to_words(last)}"
         return f"{first} {rest}".replace("-", " ")
     words = _numbers().number_to_words(digits, andword="")
     return str(words).replace("-", " ").replace(",", "")
