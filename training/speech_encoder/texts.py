@@ -106,8 +106,8 @@ def spoken_form(text: str, *, limit: bool = True) -> str | None:
     text = unicodedata.normalize("NFKD", re.sub(r"[\u2012-\u2015]", "-", text))
     text = "".join(c for c in text if not unicodedata.combining(c))
     text = re.sub(r"\([^)]*\)|\[[^]]*\]|[\"\u201c\u201d]|<[^>]*>", " ", text)
-    for symbol, words in SPOKEN_SYMBOLS.items():
-        text = text.replace(symbol, words)
+    for symbol, read in SPOKEN_SYMBOLS.items():
+        text = text.replace(symbol, read)
     text = re.sub(r"(?<=\d),(?=\d{3}\b)", "", text)
     text = re.sub(
         r"\d+(?:st|nd|rd|th)\b",
