@@ -12,14 +12,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Hypothesis", "PieceModel", "beam_search", "greedy", "spelled"]
+from voicerag_core.local.piece_model import PieceModel
 
-StateT = TypeVar("StateT")
+__all__ = ["Hypothesis", "beam_search", "greedy", "spelled"]
 
 WORD_START = "▁"
 """Leads a piece that begins a word."""
@@ -36,29 +35,6 @@ PRIOR_SHARE = 0.5
 learnt it already."""
 PIECE_BONUS = 0.9
 """Natural-log score of each piece, against the piece model's preference for few pieces."""
-
-
-class PieceModel(Protocol[StateT]):
-    """Says how likely a piece is after those before it."""
-
-    @property
-    def begin(self) -> StateT:
-        """State before the first piece."""
-        ...
-
-    @property
-    def end(self) -> int:
-        """Piece that ends a text."""
-        ...
-
-    @property
-    def unigrams(self) -> Sequence[float]:
-        """Natural-log probability of each piece wherever it stands."""
-        ...
-
-    def log_prob(self, state: StateT, piece: int) -> tuple[float, StateT]:
-        """Give the natural-log probability of a piece after a state, and the state after it."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +86,7 @@ def beam_search(
     *,
     beams: int = BEAMS,
     most: int = 1,
-    model: PieceModel[StateT] | None = None,
+    model: PieceModel | None = None,
     weight: float = MODEL_WEIGHT,
     prior: float = PRIOR_SHARE,
     bonus: float = PIECE_BONUS,
@@ -127,7 +103,9 @@ def beam_search(
         prior: Share of a piece's own natural-log probability that is taken out of it, 0 to 1.
         bonus: What each piece counts where there is a piece model.
     """
-    prefixes = _Prefixes(pieces, _Fusion(model, weight, prior, bonus) if model else None)
+    prefixes = _Prefixes(
+        pieces, _Fusion(model, weight, prior, bonus) if model is not None else None
+    )
     blank = len(pieces)
     # Of every prefix that is followed, the probability of the paths that end in a blank and of
     # those that end in its last piece, both divided by a common scale.
@@ -150,7 +128,7 @@ def beam_search(
 
 def _advance(
     alive: dict[int, tuple[float, float]],
-    prefixes: _Prefixes[StateT],
+    prefixes: _Prefixes,
     frame: NDArray[np.float32],
     silence: float,
     tried: Sequence[tuple[int, float]],
@@ -188,7 +166,7 @@ def _likely_pieces(log_probs: NDArray[np.float32], blank: int) -> list[list[tupl
 
 
 @dataclass(frozen=True, slots=True)
-class _Fusion(Generic[StateT]):
+class _Fusion:
     """What the piece model adds to the score of a prefix.
 
     Args:
@@ -198,23 +176,23 @@ class _Fusion(Generic[StateT]):
         bonus: What each piece counts.
     """
 
-    model: PieceModel[StateT]
+    model: PieceModel
     weight: float
     prior: float
     bonus: float
 
-    def piece(self, state: StateT, piece: int) -> tuple[float, StateT]:
+    def piece(self, state: int, piece: int) -> tuple[float, int]:
         """Score one piece more; also give the state after it."""
         likely, after = self.model.log_prob(state, piece)
         return self.weight * (likely - self.prior * self.model.unigrams[piece]) + self.bonus, after
 
-    def end(self, state: StateT) -> float:
+    def end(self, state: int) -> float:
         """Score that nothing follows."""
         return self.weight * self.model.log_prob(state, self.model.end)[0]
 
 
 @dataclass(slots=True)
-class _Prefixes(Generic[StateT]):
+class _Prefixes:
     """The prefixes met so far, as a tree; 0 is the empty one.
 
     Args:
@@ -223,12 +201,12 @@ class _Prefixes(Generic[StateT]):
     """
 
     pieces: Sequence[str]
-    fusion: _Fusion[StateT] | None
+    fusion: _Fusion | None
     last: list[int] = field(default_factory=lambda: [-1])
     bias: list[float] = field(default_factory=lambda: [0.0])
     """What the piece model adds."""
     _parent: list[int] = field(default_factory=lambda: [-1])
-    _state: list[StateT] = field(default_factory=list)
+    _state: list[int] = field(default_factory=list)
     _children: dict[tuple[int, int], int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -271,7 +249,7 @@ def _score(both: tuple[float, float], bias: float) -> float:
 
 
 def _texts(
-    alive: dict[int, tuple[float, float]], prefixes: _Prefixes[StateT], scale: float
+    alive: dict[int, tuple[float, float]], prefixes: _Prefixes, scale: float
 ) -> list[Hypothesis]:
     """Give the texts of the prefixes; one that was found in several spellings adds up."""
     found: dict[str, float] = {}
