@@ -92,7 +92,7 @@ def test_confidence_falls_with_the_quality_of_the_sound(embedder: LocalEmbedder)
     length = min(len(two.samples), len(clean.samples))
     clips = [
         clean,
-        Audio(clean.samples + 0.03 * hiss, 16_000),
+        Audio(clean.samples + 0.1 * hiss, 16_000),
         Audio(two.samples[:length] + clean.samples[:length], 16_000),
         Audio(0.2 * hiss, 16_000),
     ]

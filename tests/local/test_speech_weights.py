@@ -130,6 +130,7 @@ def test_a_row_does_not_depend_on_the_batch(
     assert (together * alone).sum(axis=1).min() > 0.999
 
 
+@pytest.mark.slow
 def test_it_is_several_times_faster_than_the_transcript(
     embedder: LocalEmbedder, asked: list[tuple[str, Audio]]
 ) -> None:

@@ -80,7 +80,8 @@ async def test_a_cancelled_call_begins_no_further_stage(
     async with Client(build_server(service), mode=era) as client:
         with anyio.CancelScope() as scope:
             async with anyio.create_task_group() as group:
-                group.start_soon(client.call_tool, "voice_search", {"clip": clip.id})
+                given = {"clip": clip.id, "strategy": "asr"}
+                group.start_soon(client.call_tool, "voice_search", given)
                 await asyncio.to_thread(engine.transcriber.begun.wait, 5)
                 scope.cancel()
                 before = time.monotonic()
