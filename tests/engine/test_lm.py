@@ -16,13 +16,14 @@ import torch
 from tests.engine import tiny, tiny_lm
 from voicerag_core.cancellation import Cancellation
 from voicerag_core.engine import lm as lm_module
-from voicerag_core.engine import sampler
+from voicerag_core.engine import sampler, weight_only
 from voicerag_core.engine.configs import LMConfig
 from voicerag_core.engine.interleave import Interleave, ReplyForm
 from voicerag_core.engine.lm import LocalLM, empty_lm
 from voicerag_core.engine.lm_forward import KeyValueCache
 from voicerag_core.engine.lm_steps import EagerStep, PlainForward
 from voicerag_core.engine.text_tokenizer import TextTokenizer
+from voicerag_core.engine.weight_only import WeightOnlyLinear
 from voicerag_core.errors import CancelledError, ConfigError, GenerationError, ModelError
 from voicerag_core.types import Sampling
 
@@ -370,6 +371,20 @@ def test_quantized_weights_stay_close() -> None:
     errors = {bits: ((scores(bits) - exact).norm() / exact.norm()).item() for bits in (8, 4)}
     assert 0 < errors[8] < 0.02
     assert errors[8] < errors[4] < 0.2
+
+
+@pytest.mark.parametrize("bits", [8, 4])
+def test_quantized_rows_that_come_back_in_parts_give_the_same(
+    bits: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    layer = WeightOnlyLinear(torch.nn.Linear(128, 50), bits)
+    x = torch.randn(3, 128)
+    whole = layer(x)
+    monkeypatch.setattr(weight_only, "ROWS_AT_ONCE", 16)
+    assert torch.allclose(layer(x), whole, atol=1e-5)
+    expected = torch.nn.functional.linear(x, layer.dequantized(), layer.bias)
+    assert torch.allclose(whole, expected, atol=1e-5)
 
 
 def test_a_folder_loads_as_released_and_quantized(tmp_path: Path) -> None:

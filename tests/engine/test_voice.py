@@ -21,7 +21,7 @@ from voicerag_core.engine.interleave import Guide
 from voicerag_core.engine.lm import LocalLM
 from voicerag_core.engine.speech_tokenizer import SpeechTokenizer
 from voicerag_core.engine.text_tokenizer import TextTokenizer
-from voicerag_core.engine.voice import GLMVoice
+from voicerag_core.engine.voice import GLMVoice, unet_dtype
 from voicerag_core.errors import AudioError, CancelledError, CheckpointError, GenerationError
 from voicerag_core.testing import VoiceModelContract
 from voicerag_core.types import Samples
@@ -257,6 +257,12 @@ class CountedDecoder:
 
     def open_stream(self) -> CountedStream:
         return CountedStream()
+
+
+def test_the_decoder_is_in_bfloat16_on_a_gpu_alone() -> None:
+    assert unet_dtype("cuda:1", None) == unet_dtype("cuda", "bfloat16") == torch.bfloat16
+    assert unet_dtype("cuda", "float32") == torch.float32
+    assert unet_dtype("cpu", None) == unet_dtype("cpu", "bfloat16") == torch.float32
 
 
 @pytest.mark.parametrize("count", [100, pytest.param(1000, marks=pytest.mark.slow)])

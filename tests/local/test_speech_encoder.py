@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import io
 import json
 import math
 import threading
@@ -24,6 +25,7 @@ from voicerag_core.errors import (
     ModelError,
 )
 from voicerag_core.local import speech_encoder, weights
+from voicerag_core.local.ctc import beam_search
 from voicerag_core.local.speech_encoder import SpeechEncoder
 from voicerag_core.types import Audio
 
@@ -51,8 +53,8 @@ def test_words_are_heard_in_the_sound(use: tones.Use, beams: int) -> None:
         assert scores == sorted(scores, reverse=True)
 
 
-def test_a_word_model_is_used_where_it_is_listed(use: tones.Use) -> None:
-    # Two sounds at a time leave the letter open; only the word model knows which word it is.
+def test_a_language_model_is_used_where_it_is_listed(use: tones.Use) -> None:
+    # Two sounds at a time leave the letter open; only the language model knows which it is.
     unsure = tones.spell("the rhine")
     other = tones.spell("the shine", level=0.34)
     mixed = Audio(unsure.samples + other.samples, 16_000)
@@ -60,6 +62,26 @@ def test_a_word_model_is_used_where_it_is_listed(use: tones.Use) -> None:
     assert plain.hypotheses[0].text != "the rhine"
     schooled = use(sentences=["the rhine"] * 50).hear([mixed], most=8)[0]
     assert schooled.hypotheses[0].text == "the rhine"
+
+
+def test_a_language_model_puts_no_words_into_silence(use: tones.Use) -> None:
+    encoder = use(sentences=["a"] * 50)
+    network = encoder._loaded()
+    # Silence is the likeliest in every frame, and yet some "a" likelier than none at all.
+    frames = np.full((4, len(tones.PIECES) + 1), np.log(1e-6), np.float32)
+    frames[:, tones.PIECES.index("a")], frames[:, -1] = np.log(0.4), np.log(0.6)
+    assert beam_search(frames, network.pieces, model=network.language)[0].text
+    (only,) = encoder._read(network, frames, 4).hypotheses
+    assert only.text == ""
+
+
+def test_a_language_model_of_other_pieces_is_refused(use: tones.Use) -> None:
+    other = io.BytesIO()
+    arrays = tones.bigrams([["a", "b"]], ["a", "b"])
+    arrays["word"] = np.diff(arrays["word"], prepend=np.uint16(0))
+    np.savez(other, **arrays)
+    with pytest.raises(CheckpointError, match="not of one training"):
+        use(files={"speech_piece_model.npz": other.getvalue()}).load()
 
 
 def test_a_row_does_not_depend_on_the_batch(use: tones.Use) -> None:

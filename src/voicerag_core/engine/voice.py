@@ -143,7 +143,6 @@ class GLMVoice:
             device = "cuda" if torch.cuda.is_available() else "cpu"
         lm = found.part("lm").folder
         encoder_dtype = torch.float32 if device == "cpu" else torch.bfloat16
-        unet_dtype = torch.float32 if dtype == "float32" else encoder_dtype
         return cls(
             LocalLM.load(
                 lm,
@@ -160,7 +159,10 @@ class GLMVoice:
                 finite=finite,
             ),
             SpeechDecoder.load(
-                found.part("decoder").folder, device=device, dtype=unet_dtype, finite=finite
+                found.part("decoder").folder,
+                device=device,
+                dtype=unet_dtype(device, dtype),
+                finite=finite,
             )
             if speak
             else None,
@@ -352,3 +354,8 @@ def _say_what_was_dropped(prompt: Prompt) -> None:
             ", ".join(passage.id for passage in prompt.dropped_passages),
             prompt.dropped_turns,
         )
+
+
+def unet_dtype(device: str, dtype: Literal["bfloat16", "float32"] | None) -> torch.dtype:
+    """Give what the decoder's U-Net runs in: bfloat16 on a GPU, unless float32 is asked for."""
+    return torch.float32 if device == "cpu" or dtype == "float32" else torch.bfloat16

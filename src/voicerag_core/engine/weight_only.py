@@ -64,19 +64,18 @@ class WeightOnlyLinear(nn.Module):
         return y if self.bias is None else y + self.bias
 
 
-def quantize_linears(module: nn.Module, bits: int, *, keep_8: tuple[str, ...] = ()) -> None:
+def quantize_linears(module: nn.Module, bits: int) -> None:
     """Replace every linear layer below a module, one after another, each on its device.
 
     Args:
         module: Changed in place.
         bits: 8 or 4.
-        keep_8: Names of children that take 8 bits in any case.
     """
     for name, child in module.named_children():
         if isinstance(child, nn.Linear):
-            setattr(module, name, WeightOnlyLinear(child, 8 if name in keep_8 else bits))
+            setattr(module, name, WeightOnlyLinear(child, bits))
         else:
-            quantize_linears(child, bits, keep_8=keep_8)
+            quantize_linears(child, bits)
 
 
 def _quantized_8(weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, None]:
