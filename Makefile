@@ -19,7 +19,7 @@ test-all: $(VENV)/.dev
 	$(PYTEST) -m "slow or not slow" --timeout 1800
 
 test-fairseq2: $(VENV)-fairseq2/.ready
-	$(VENV)-fairseq2/bin/python -m pytest tests/embedding/test_fairseq2.py
+	$(VENV)-fairseq2/bin/python -m pytest tests/sonar/test_fairseq2.py
 
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check .

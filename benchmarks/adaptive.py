@@ -133,7 +133,7 @@ def recall(places: list[int], at: int = AT) -> float:
 
 
 def report_of(notes: list[Note]) -> list[str]:
-    """Give the tables and the choice."""
+    """Return the tables and the choice."""
     share = max(
         SHARES, key=lambda one: (recall([n.hybrid[one] for n in notes], 1), -abs(one - 0.5))
     )
@@ -170,7 +170,7 @@ def report_of(notes: list[Note]) -> list[str]:
 def outcome(
     notes: list[Note], share: float, confidence: float, gap: float, whole: float
 ) -> tuple[float, float, float, float]:
-    """Give R@1, R@5, the part transcribed, and the mean time as a part of hybrid's."""
+    """Return R@1, R@5, the part transcribed, and the mean time as a part of hybrid's."""
     sure = [n.confidence >= confidence and n.gap >= gap for n in notes]
     places = [n.e2e if s else n.hybrid[share] for n, s in zip(notes, sure, strict=True)]
     seconds = [n.e2e_seconds if s else n.hybrid_seconds for n, s in zip(notes, sure, strict=True)]

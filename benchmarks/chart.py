@@ -143,12 +143,12 @@ def lines(
 
 
 def paragraph(text: str) -> list[str]:
-    """Give the lines of a Markdown paragraph."""
+    """Return the lines of a Markdown paragraph."""
     return [*textwrap.wrap(text, 100, break_long_words=False, break_on_hyphens=False), ""]
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]:
-    """Give the lines of a Markdown table."""
+    """Return the lines of a Markdown table."""
     return [
         f"| {' | '.join(heads)} |",
         "|---" * len(heads) + "|",
@@ -219,13 +219,13 @@ def _stroke(path: str, colour: str, *, width: float = 1, dashed: bool = False) -
 
 
 def _step(most: float) -> float:
-    """Give a round distance of which four to ten reach the largest value."""
+    """Return a round distance of which four to ten reach the largest value."""
     power = 10.0 ** math.floor(math.log10(most))
     return power * next(part for part in (0.1, 0.2, 0.5, 1.0) if most / (power * part) <= 10)
 
 
 def _ticks(low: float, high: float) -> list[float]:
-    """Give 1, 2 and 5 of every power of ten, from the last below to the first above."""
+    """Return 1, 2 and 5 of every power of ten, from the last below to the first above."""
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     ticks = [round(digit * 10.0**power, 9) for power in powers for digit in (1, 2, 5)]
     below = max(tick for tick in ticks if tick <= low)
@@ -236,7 +236,7 @@ def _ticks(low: float, high: float) -> list[float]:
 def _logarithmic(
     values: tuple[float, float], places: tuple[float, float]
 ) -> Callable[[float], float]:
-    """Give the place of a value, from the places of two."""
+    """Return the place of a value, from the places of two."""
     low, high = map(math.log, values)
     span = (high - low) or 1.0
     return lambda value: places[0] + (places[1] - places[0]) * (math.log(value) - low) / span

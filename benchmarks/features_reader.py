@@ -12,8 +12,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from voicerag_core.local.evidence import Candidate, candidates, measure
-from voicerag_core.local.reader import (
+from voicerag_core.local.reading.features import Candidate, candidates, measure
+from voicerag_core.local.reading.reader import (
     MOST_PASSAGES,
     Reading,
     with_what_it_points_to,
@@ -64,7 +64,7 @@ class FeaturesReader:
 def by_cosine(
     cosines: NDArray[np.float64], sentences: Sequence[Candidate], kept: Sequence[int]
 ) -> NDArray[np.float64]:
-    """Give each sentence's cosine, and 0 or more: the highest of its passage."""
+    """Return each sentence's cosine, and 0 or more: the highest of its passage."""
     owners = np.array([sentences[i].passage for i in kept])
     highest = [max(0.0, cosines[owners == owner].max()) for owner in owners]
     return np.stack((cosines, np.array(highest)), axis=1)

@@ -25,10 +25,10 @@ from features_reader import FeaturesReader
 from numpy.typing import NDArray
 from retrieval_quality import Asked, embed_sentences, load_squad, paragraph_scores
 
-from voicerag_core.local.answer_scorer import SCORES, AnswerScorer
-from voicerag_core.local.evidence import MEASURES, Candidate, candidates
 from voicerag_core.local.minilm import MiniLMEmbedder
-from voicerag_core.local.reader import MOST_PASSAGES, WEIGHTS, Reader, Reading, examine
+from voicerag_core.local.reading.answer_scorer import SCORES, AnswerScorer
+from voicerag_core.local.reading.features import MEASURES, Candidate, candidates
+from voicerag_core.local.reading.reader import MOST_PASSAGES, WEIGHTS, Reader, Reading, examine
 from voicerag_core.types import Audio, Embedding, Embeddings, Passage
 
 DEVELOPMENT_TITLES = 24
@@ -118,7 +118,7 @@ class Case:
 def retrieve(
     embedder: RememberingEmbedder, path: Path, said: Mapping[str, str] | None = None
 ) -> list[tuple[str, Case, Case]]:
-    """Give for each question its title, and the case with and without the right paragraph.
+    """Return for each question its title, and the case with and without the right paragraph.
 
     Args:
         embedder: For the search.
@@ -189,7 +189,7 @@ def fit_logistic(rows: Table, answerable: Table) -> tuple[Table, float]:
 
 
 def auroc(positive: Table, negative: Table) -> float:
-    """Give the chance that a positive scores above a negative; a tie is half."""
+    """Return the chance that a positive scores above a negative; a tie is half."""
     above = (positive[:, None] > negative[None, :]).mean()
     level = (positive[:, None] == negative[None, :]).mean()
     return float(above + level / 2)
@@ -215,7 +215,7 @@ class Measured:
         return np.array([self.case.right(text) for text in self.texts], dtype=np.bool_)
 
     def chosen(self, weights: Table) -> Table:
-        """Give the row of the best sentence."""
+        """Return the row of the best sentence."""
         row: Table = self.table[(self.table @ weights).argmax()]
         return row
 
@@ -256,7 +256,7 @@ def report_readers(
 
 
 def fit(pairs: Sequence[tuple[Measured, Measured]]) -> Table:
-    """Print the weights and the threshold; give the weights that choose."""
+    """Print the weights and the threshold; return the weights that choose."""
     weights = fit_choice([one.table for one, _ in pairs], [one.right for one, _ in pairs])
     rows = np.array([[one.chosen(weights) for one in pair] for pair in pairs])
     truth = np.tile([1.0, 0.0], (len(rows), 1))

@@ -34,10 +34,10 @@ from glm_decoder_report import UPSTREAM, report
 from glm_upstream_decoder import stream_upstream, upstream_decoder
 from numpy.typing import NDArray
 
-from tests.engine.tiny_decoder import DECODER, write_voiced_decoder
-from voicerag_core.engine.checkpoints import DecoderWeights, load_decoder
-from voicerag_core.engine.configs import DecoderConfig
-from voicerag_core.engine.decoder import Schedule, SpeechDecoder
+from tests.glm.tiny_decoder import DECODER, write_voiced_decoder
+from voicerag_core.glm.decoder import Schedule, SpeechDecoder
+from voicerag_core.glm.weights.checkpoints import DecoderWeights, load_decoder
+from voicerag_core.glm.weights.configs import DecoderConfig
 
 TOKENS_PER_SECOND = 12.5
 REPEATS = 3
@@ -248,7 +248,7 @@ def checks(
 
 
 def reference(upstream: Any, window: torch.Tensor) -> torch.Tensor:  # noqa: ANN401
-    """Give upstream's mel of a window, its dropout off; it seeds the device's generator with 42."""
+    """Compute upstream's mel of a window without dropout; seeds the generator with 42."""
     flow, device = upstream.flow, window.device
     none = torch.zeros(1, 0, dtype=torch.int64, device=device)
     zero = torch.zeros(1, dtype=torch.int32, device=device)

@@ -117,7 +117,7 @@ def measurements(rows: Sequence[Row]) -> list[str]:
 
 
 def of(rows: Sequence[Row], name: str) -> list[Row]:
-    """Give the rows of a decoder, the shortest reply first."""
+    """Return the rows of a decoder, the shortest reply first."""
     return sorted(
         (row for row in rows if row["who"] == name), key=lambda row: float(row["seconds"])
     )

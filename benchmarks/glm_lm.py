@@ -40,17 +40,17 @@ from chart import write_json
 from glm_lm_report import REALTIME, report
 
 from voicerag_core import Audio, Passage
-from voicerag_core.engine.configs import DecoderConfig, LMConfig, SpeechTokenizerConfig
-from voicerag_core.engine.interleave import Interleave, ReplyForm
-from voicerag_core.engine.lm import LocalLM, empty_lm
-from voicerag_core.engine.lm_forward import embedding_table, forward
-from voicerag_core.engine.text_tokenizer import (
+from voicerag_core.glm.lm.forward import embedding_table, forward
+from voicerag_core.glm.lm.interleave import Interleave, ReplyForm
+from voicerag_core.glm.lm.torch_lm import LocalLM, empty_lm
+from voicerag_core.glm.lm.weight_only import WeightOnlyLinear, quantize_linears
+from voicerag_core.glm.text_tokenizer import (
     FIRST_AUDIO_ID,
     SPECIAL_TOKENS,
     TextTokenizer,
 )
-from voicerag_core.engine.voice import GLMVoice
-from voicerag_core.engine.weight_only import WeightOnlyLinear, quantize_linears
+from voicerag_core.glm.voice import GLMVoice
+from voicerag_core.glm.weights.configs import DecoderConfig, LMConfig, SpeechTokenizerConfig
 from voicerag_core.types import Sampling
 
 RANKS = 151329
@@ -274,7 +274,7 @@ def strict_form(tokenizer: TextTokenizer, rows: int) -> ReplyForm:
 
 
 def read_bytes(lm: LocalLM) -> int:
-    """Give the bytes of the weights that one token reads: all but the input table."""
+    """Return the bytes of the weights that one token reads: all but the input table."""
     model = lm.model
     table: int = embedding_table(model).nbytes
     weights = [t for t in (*model.parameters(), *model.buffers()) if not t.is_meta]
@@ -319,7 +319,7 @@ def decode_speed(
 
 def kernel_times(lm: LocalLM) -> dict[str, float]:
     """Time each kind of kernel over all layers, as microseconds a layer, in a graph."""
-    from voicerag_core.engine import lm_steps
+    from voicerag_core.glm.lm import steps as lm_steps
 
     run: Any = getattr(lm._step, "_run", None)
     if not isinstance(run, lm_steps.FusedForward):
@@ -387,7 +387,7 @@ def agreement(lm: LocalLM, config: LMConfig) -> dict[str, Any]:
 
 
 def exact_scores(lm: LocalLM, config: LMConfig, prompt: list[int]) -> torch.Tensor:
-    """Give the scores after a prompt by the same weights in float32, [V]."""
+    """Return the scores after a prompt by the same weights in float32, [V]."""
     model = empty_lm(config)
     model.load_state_dict(
         {name: weight.float() for name, weight in lm.model.state_dict().items()}, assign=True
@@ -421,9 +421,9 @@ def first_audio(
     lm: LocalLM, tokenizer: TextTokenizer, device: torch.device, *, tiny: bool
 ) -> dict[str, Any]:
     """Time a spoken question with four passages up to the first sample of the answer."""
-    from voicerag_core.engine.decoder import SpeechDecoder
-    from voicerag_core.engine.speech_tokenizer import SpeechTokenizer
-    from voicerag_core.engine.tensor_shapes import (
+    from voicerag_core.glm.decoder import SpeechDecoder
+    from voicerag_core.glm.speech_tokenizer.tokenizer import SpeechTokenizer
+    from voicerag_core.glm.weights.tensor_shapes import (
         flow_shapes,
         hift_shapes,
         speech_tokenizer_shapes,

@@ -281,7 +281,7 @@ def plots(found: Figures, sample_ms: float | None) -> list[Panel]:
 
 
 def upstream_first_sample(decoder: Figures) -> float | None:
-    """Give the ms to the first sample of upstream's decoder, for the shortest reply measured."""
+    """Return the ms to the first sample of upstream's decoder, for the shortest reply measured."""
     rows = [row for row in decoder["rows"] if row["who"].startswith("upstream")]
     shortest = min(rows, key=lambda row: float(row["seconds"]), default=None)
     return None if shortest is None else float(shortest["first_ms"])

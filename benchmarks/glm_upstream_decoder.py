@@ -60,7 +60,7 @@ def stream_upstream(
     tokens: list[int],
     blocks: tuple[int, ...] = BLOCK_TOKENS,
 ) -> Iterator[NDArray[np.float32]]:
-    """Decode a reply as web_demo.py does; give its pieces on the host.
+    """Decode a reply as web_demo.py does; return its pieces on the host.
 
     Args:
         decoder: Of `upstream_decoder`.

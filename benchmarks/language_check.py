@@ -25,15 +25,15 @@ import numpy as np
 
 from voicerag_core import read_audio
 from voicerag_core.errors import AudioError
-from voicerag_core.local import language
+from voicerag_core.local.hearing.whisper import WhisperTranscriber
 from voicerag_core.local.model import UNSURE
-from voicerag_core.local.whisper import WhisperTranscriber
+from voicerag_core.local.reading import language
 
 ESPEAK_VOICES = {"fr", "de", "es", "it", "pt", "nl", "pl", "ru", "sv"}
 
 
 def questions(path: Path) -> Iterator[tuple[str, str]]:
-    """Give language and text of every question in a file."""
+    """Yield language and text of every question in a file."""
     if path.suffix == ".tsv":
         with path.open(encoding="utf-8", newline="") as file:
             for row in csv.reader(file, delimiter="\t", quoting=csv.QUOTE_NONE):

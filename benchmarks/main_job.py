@@ -57,7 +57,7 @@ def quantiles(seconds: Sequence[float]) -> str:
 
 
 def pss_mib() -> dict[str, float]:
-    """Give the proportional set size of this process and its children by program, in MiB."""
+    """Return the proportional set size of this process and its children by program, in MiB."""
     mine = {os.getpid()}
     sizes: dict[str, float] = {}
     for folder in sorted(Path("/proc").glob("[0-9]*"), key=lambda path: int(path.name)):
@@ -109,7 +109,7 @@ def recall(rag: VoiceRAG) -> list[str]:
 
 
 def ask(rag: VoiceRAG, question: Audio | str) -> tuple[Answer, float, float | None, float]:
-    """Give the answer, and the seconds to its hits, its first sound and its end."""
+    """Return the answer, and the seconds to its hits, its first sound and its end."""
     start = time.perf_counter()
     answer = Answer()
     first_sound = None

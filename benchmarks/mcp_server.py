@@ -87,7 +87,7 @@ async def http_server(data: Path, docs: Path) -> AsyncIterator[str]:
 
 
 async def ingest(url: str) -> tuple[float, float, str]:
-    """Take in the whole sample; give its seconds, the longest silence, and what was said."""
+    """Take in the whole sample; return its seconds, the longest silence, and what was said."""
     ticks = [time.perf_counter()]
 
     async def note(progress: float, total: float | None, message: str | None) -> None:
@@ -104,7 +104,7 @@ async def ingest(url: str) -> tuple[float, float, str]:
 
 
 async def together(url: str, calls: Sequence[dict[str, Any]]) -> tuple[list[float], int]:
-    """Call voice_search from as many clients at once; give the seconds of each, and failures."""
+    """Call voice_search from as many clients at once; return the seconds of each, and failures."""
     seconds: list[float] = []
     failed = 0
     ready = anyio.Event()

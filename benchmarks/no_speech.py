@@ -25,8 +25,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voicerag_core.audio import read_audio
-from voicerag_core.local import whisper
-from voicerag_core.local.whisper import Transcription, WhisperTranscriber
+from voicerag_core.local.hearing import whisper
+from voicerag_core.local.hearing.whisper import Transcription, WhisperTranscriber
 from voicerag_core.types import Audio
 
 RATE = 16_000

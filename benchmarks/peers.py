@@ -63,7 +63,7 @@ class Pair:
 
 
 def address(dsn: str) -> str:
-    """Give what SQLAlchemy's URLs need after the driver's name."""
+    """Return what SQLAlchemy's URLs need after the driver's name."""
     parts = conninfo_to_dict(dsn)
     return f"{parts['user']}@/{parts['dbname']}?host={quote(str(parts['host']), safe='/')}"
 
@@ -153,7 +153,7 @@ PEERS: dict[str, Callable[[str, Data], contextlib.AbstractContextManager[Pair]]]
 
 
 def overhead(core: Call, adapter: Call, data: Data) -> str:
-    """Give the medians of both calls, taken in turn, and their difference."""
+    """Return the medians of both calls, taken in turn, and their difference."""
     seconds: tuple[list[float], list[float]] = ([], [])
     questions = list(data.questions)
     for question in questions[:WARM_UP]:

@@ -36,8 +36,8 @@ from transcribe import edits, words_of
 
 from voicerag_core import Audio, Passage, VoiceRAG, load_settings, open_voicerag
 from voicerag_core.errors import AudioError
-from voicerag_core.local.number_words import with_digits
-from voicerag_core.local.speech_encoder import SpeechEncoder
+from voicerag_core.local.hearing.ctc_recognizer import SpeechEncoder
+from voicerag_core.local.hearing.number_words import with_digits
 from voicerag_core.retrieval import STRATEGIES, Strategy
 from voicerag_core.types import Embedding, Embeddings
 
@@ -152,7 +152,7 @@ def ask_all(rag: VoiceRAG, clips: Sequence[Clip], routes: Sequence[Strategy]) ->
 
 
 def measure(rag: VoiceRAG, options: argparse.Namespace) -> tuple[list[Outcome], dict[str, bool]]:
-    """Run everything; give the outcomes, and for each voice whether it was trained on."""
+    """Run everything; return the outcomes, and for each voice whether it was trained on."""
     voices = installed_voices(options.voices)
     items = report_questions(options.limit)
     outcomes: list[Outcome] = []

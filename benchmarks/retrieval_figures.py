@@ -93,7 +93,7 @@ def reciprocal(outcome: Outcome) -> float:
 
 
 def by_item(outcomes: Iterable[Outcome], score: Score) -> dict[str, float]:
-    """Give each question its mean score over the voices that asked it."""
+    """Return each question its mean score over the voices that asked it."""
     scores: dict[str, list[float]] = {}
     for outcome in outcomes:
         scores.setdefault(outcome.item, []).append(score(outcome))
@@ -101,7 +101,7 @@ def by_item(outcomes: Iterable[Outcome], score: Score) -> dict[str, float]:
 
 
 def estimate(values: Sequence[float]) -> Estimate:
-    """Give mean and interval, the questions drawn again with replacement.
+    """Return mean and interval, the questions drawn again with replacement.
 
     A question spoken in several voices is one draw: its clips do not vary independently.
     """
@@ -112,7 +112,7 @@ def estimate(values: Sequence[float]) -> Estimate:
 
 
 def difference(*terms: tuple[float, dict[str, float]]) -> Estimate:
-    """Give the sum of weighted scores with its interval, question by question (paired)."""
+    """Return the sum of weighted scores with its interval, question by question (paired)."""
     items = set.intersection(*(set(scores) for _, scores in terms))
     return estimate(
         [sum(weight * scores[item] for weight, scores in terms) for item in sorted(items)]
@@ -120,7 +120,7 @@ def difference(*terms: tuple[float, dict[str, float]]) -> Estimate:
 
 
 def quantiles(seconds: Iterable[float]) -> tuple[float, float]:
-    """Give median and 95th percentile."""
+    """Return median and 95th percentile."""
     p50, p95 = np.percentile(np.fromiter(seconds, np.float64), (50, 95))
     return float(p50), float(p95)
 

@@ -73,7 +73,7 @@ def embed_sentences(
 def paragraph_scores(
     questions: Embeddings, vectors: Embeddings, owners: NDArray[np.int64], count: int
 ) -> NDArray[np.float32]:
-    """Give each paragraph the similarity of its nearest vector, [questions, paragraphs]."""
+    """Return each paragraph the similarity of its nearest vector, [questions, paragraphs]."""
     similar = questions @ vectors.T
     scores = np.full((len(questions), count), -1.0, np.float32)
     for column, owner in enumerate(owners):
@@ -82,14 +82,14 @@ def paragraph_scores(
 
 
 def recall(scores: NDArray[np.float32], right: NDArray[np.int64]) -> list[float]:
-    """Give recall at each of `CUTS`; a tie counts against."""
+    """Return recall at each of `CUTS`; a tie counts against."""
     own = scores[np.arange(len(right)), right]
     ahead = (scores >= own[:, None]).sum(axis=1) - 1
     return [float((ahead < cut).mean()) for cut in CUTS]
 
 
 def measured(embedder: Embedder, path: Path) -> tuple[list[str], dict[str, list[float]]]:
-    """Give what was embedded in words, and recall by kind of vector."""
+    """Return what was embedded in words, and recall by kind of vector."""
     paragraphs, _, asked = load_squad(path)
     embedder.embed_texts(["loads the model"])
     started = time.perf_counter()

@@ -48,7 +48,7 @@ def share(outcomes: Iterable[Outcome], cut: int) -> Estimate:
 
 
 def ahead(outcomes: Sequence[Outcome], one: str, other: str, cut: int) -> Estimate:
-    """Give by how much one route's recall is above another's, on the same clips."""
+    """Return by how much one route's recall is above another's, on the same clips."""
     score = within(cut)
     return difference(
         (1.0, by_item(by(outcomes, one), score)), (-1.0, by_item(by(outcomes, other), score))
@@ -56,7 +56,7 @@ def ahead(outcomes: Sequence[Outcome], one: str, other: str, cut: int) -> Estima
 
 
 def loss_ahead(clean: Sequence[Outcome], noisy: Sequence[Outcome], cut: int) -> Estimate:
-    """Give by how much more e2e loses to a condition than asr, on the same questions."""
+    """Return by how much more e2e loses to a condition than asr, on the same questions."""
     score = within(cut)
     return difference(
         (1.0, by_item(by(clean, "e2e"), score)),
@@ -116,7 +116,7 @@ def voices_table(xquad: Sequence[Outcome], trained: dict[str, bool]) -> list[str
 
 
 def held_out(xquad: Iterable[Outcome], trained: dict[str, bool]) -> dict[str, list[Outcome]]:
-    """Give the outcomes in voices never trained on, by condition, over the spoiled questions."""
+    """Return the outcomes in voices never trained on, by condition, over the spoiled questions."""
     unheard = [one for one in xquad if not trained[one.group]]
     items = {one.item for one in unheard if one.condition == TELEPHONE}
     return {
@@ -223,7 +223,7 @@ def bars(
     outcomes: Sequence[Outcome], unheard: Sequence[Outcome], sets: dict[str, list[Outcome]],
     conditions: dict[str, list[Outcome]],
 ) -> Iterator[tuple[str, str, bool]]:  # fmt: skip
-    """Give each bar with its figure and whether the figure, not its interval, clears it."""
+    """Yield each bar with its figure and whether the figure, not its interval, clears it."""
     for cut, most in ((10, 3), (1, 5)):
         behind = ahead(unheard, "e2e", "asr", cut)
         yield (f"voices never trained on: R@{cut} within {most} points of asr",
@@ -257,7 +257,7 @@ def bars(
 
 
 def shown_arguments(given: Sequence[str]) -> list[str]:
-    """Give the arguments without the folders of this machine."""
+    """Return the arguments without the folders of this machine."""
     before = ("", *given)
     return ["FOLDER" if before[i] in OWN_FOLDERS else given[i] for i in range(len(given))]
 
@@ -274,7 +274,7 @@ def drawing(conditions: dict[str, list[Outcome]]) -> str:
 def report(
     outcomes: Sequence[Outcome], trained: dict[str, bool], *, seconds: float, plot_name: str
 ) -> tuple[str, str]:
-    """Give the report in Markdown, and its plot in SVG."""
+    """Return the report in Markdown, and its plot in SVG."""
     xquad = [one for one in outcomes if one.set == "XQuAD"]
     unheard = [o for o in xquad if o.condition == CLEAN and not trained[o.group]]
     sets: dict[str, list[Outcome]] = {}

@@ -31,11 +31,11 @@ from chart import write_json
 from sonar_report import write
 from torch import Tensor, nn
 
-from voicerag_core.embedding import encoding
-from voicerag_core.embedding.batches import batches_by_length
-from voicerag_core.embedding.fbank import stacked_features
-from voicerag_core.embedding.speech_encoder import SpeechEncoder, SpeechSizes
-from voicerag_core.embedding.text_encoder import TextEncoder, TextSizes
+from voicerag_core.sonar import encoding
+from voicerag_core.sonar.batches import batches_by_length
+from voicerag_core.sonar.fbank import stacked_features
+from voicerag_core.sonar.speech_encoder import SpeechEncoder, SpeechSizes
+from voicerag_core.sonar.text_encoder import TextEncoder, TextSizes
 
 RATE = 16_000
 NAIVE_BATCH = 64
@@ -67,7 +67,7 @@ SPEECH_NAMES = (
 
 
 def drawn(module: nn.Module, device: torch.device, dtype: torch.dtype) -> nn.Module:
-    """Give a module on the meta device random weights of a scale that keeps activations near 1."""
+    """Give a module on the meta device random weights that keep activations near 1."""
     draw = torch.Generator(device).manual_seed(0)
     state = {}
     for name, tensor in module.state_dict().items():
@@ -89,7 +89,7 @@ def drawn(module: nn.Module, device: torch.device, dtype: torch.dtype) -> nn.Mod
 
 
 def renamed(state: dict[str, Tensor], rules: Sequence[tuple[str, str]]) -> dict[str, Tensor]:
-    """Give tensors the names that transformers has for them."""
+    """Return tensors the names that transformers has for them."""
     made = {}
     for name, tensor in state.items():
         for pattern, replacement in rules:
@@ -203,14 +203,14 @@ def medians(
 
 
 def largest_difference(found: np.ndarray | Tensor, expected: np.ndarray | Tensor) -> float:
-    """Give the largest difference of two sets of vectors, scaled to length 1."""
+    """Return the largest difference of two sets of vectors, scaled to length 1."""
     both = [np.asarray(torch.as_tensor(x).cpu(), np.float64) for x in (found, expected)]
     one, other = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in both)
     return float(np.abs(one - other).max())
 
 
 def least_gap(found: np.ndarray) -> float:
-    """Give the largest difference of the two most alike vectors: near 0 if all inputs give one."""
+    """Return the largest difference of the two closest vectors: near 0 if all inputs agree."""
     rows = found / np.linalg.norm(found, axis=1, keepdims=True)
     return min(
         float(np.abs(rows[:place] - rows[place]).max(axis=1).min()) for place in range(1, len(rows))

@@ -32,14 +32,14 @@ import torch
 from torch import nn
 
 from voicerag_core import Audio
-from voicerag_core.embedding import Fairseq2SonarEmbedder, SonarEmbedder
-from voicerag_core.embedding.speech_encoder import SpeechEncoder, SpeechSizes
-from voicerag_core.embedding.text_encoder import TextEncoder, TextSizes
+from voicerag_core.sonar import Fairseq2SonarEmbedder, SonarEmbedder
+from voicerag_core.sonar.speech_encoder import SpeechEncoder, SpeechSizes
+from voicerag_core.sonar.text_encoder import TextEncoder, TextSizes
 
 sys.path.append(str(Path(__file__).parent))  # last, as SONAR's package is named like a benchmark
 from chart import Bar, Panel, bars, paragraph, table, write_json, write_report
 
-TOKENIZER = Path(__file__).parents[1] / "tests/embedding/golden/tokenizer.model.xz"
+TOKENIZER = Path(__file__).parents[1] / "tests/sonar/golden/tokenizer.model.xz"
 TEXTS = ["Where does the river reach the sea?"] * 4 + ["It sits in Edinburgh. " * 4] * 4
 
 
@@ -133,7 +133,7 @@ def measured(*, seconds: float, times: int, tiny: bool) -> dict[str, Any]:
 
 
 def report(figures: Mapping[str, Any], plot: str) -> tuple[list[str], list[Panel]]:
-    """Give the lines of the report and its plot."""
+    """Return the lines of the report and its plot."""
     rows, drawn = [], []
     for what in ("one clip", "8 texts"):
         ours, theirs = _medians(figures[what]["seconds"])

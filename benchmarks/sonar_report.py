@@ -43,7 +43,7 @@ class Ratio:
 
 
 def ratios(figures: Figures) -> Iterator[Ratio]:
-    """Give each comparison, one input first."""
+    """Yield each comparison, one input first."""
     for what, part, key, ours, theirs in (
         ("one question of 5 s, ms", "speech", QUESTION, "ours", "transformers"),
         ("the same from ready features, ms", "speech", QUESTION, "ours, from features",
@@ -94,7 +94,7 @@ def vectors_table(runs: list[Figures]) -> list[str]:
 
 
 def report(figures: Figures, plot: str) -> tuple[list[str], list[Panel]]:
-    """Give the lines of the report and its plot.
+    """Return the lines of the report and its plot.
 
     Args:
         figures: Of `sonar.py`; ``controls`` may hold those of further runs.

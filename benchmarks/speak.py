@@ -17,8 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
-from voicerag_core.local.segments import speech_segments
-from voicerag_core.local.speaker import PiperSpeaker
+from voicerag_core.local.speaking.segments import speech_segments
+from voicerag_core.local.speaking.speaker import PiperSpeaker
 
 TEXTS = """\
 The Normans were the people who in the tenth and eleventh centuries gave their name to Normandy, a
@@ -44,7 +44,7 @@ Construction began in the year 1902 and ended eleven years later because money h
 
 
 def memory_mb(pid: int) -> float:
-    """Give the proportional set size of a process, in MB of 1,000,000 bytes."""
+    """Return the proportional set size of a process, in MB of 1,000,000 bytes."""
     for line in Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii").splitlines():
         if line.startswith("Pss:"):
             return int(line.split()[1]) * 1024 / 1e6

@@ -19,7 +19,7 @@ import soundfile
 
 from voicerag_core.audio import SPEECH_RATE_HZ, read_audio, resample
 from voicerag_core.errors import ConfigError
-from voicerag_core.local.speaker import PiperSpeaker
+from voicerag_core.local.speaking.speaker import PiperSpeaker
 from voicerag_core.types import Audio, Samples
 
 __all__ = [
@@ -148,7 +148,7 @@ def report_questions(limit: int) -> list[Item]:
 
 
 def speak(items: Sequence[Item], voice: Voice, folder: Path) -> list[Clip]:
-    """Give the questions in a voice; what `folder` holds already is not spoken again."""
+    """Return the questions in a voice; what `folder` holds already is not spoken again."""
     files = []
     for item in items:
         words = _ascii(item.text)
@@ -207,7 +207,7 @@ def people(data: Path) -> list[Clip]:
 
 
 def spoiled(clips: Sequence[Clip], data: Path | None) -> list[Clip]:
-    """Give every clip through a telephone, and with noise of each level where noise is at hand.
+    """Return every clip through a telephone, and with noise of each level where noise is at hand.
 
     The noise and its place follow from the clip's number, so that every run has the same.
     """

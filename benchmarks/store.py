@@ -319,7 +319,7 @@ def contenders(dsn: str, dim: int) -> Iterator[list[Contender]]:
 
 
 def table(results: dict[str, dict[str, float]]) -> str:
-    """Give a markdown table; in brackets, how many times ours is better."""
+    """Return a markdown table; in brackets, how many times ours is better."""
     ours, *rivals = results
     lines = ["| | " + " | ".join(results) + " |", "|---" * (len(results) + 1) + "|"]
     for measure_name, own in results[ours].items():

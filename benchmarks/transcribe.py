@@ -27,8 +27,8 @@ from pathlib import Path
 import numpy as np
 
 from voicerag_core.audio import read_audio, write_wav
-from voicerag_core.local import whisper
-from voicerag_core.local.weights import weight_folder
+from voicerag_core.local.hearing import whisper
+from voicerag_core.local.weights.files import weight_folder
 from voicerag_core.types import Audio
 
 SETTINGS = {
@@ -160,7 +160,7 @@ def report(scores: dict[tuple[str, str], Score], threads: int) -> str:
 
 
 def shown_arguments() -> list[str]:
-    """Give the arguments without the place of the other environment on this machine."""
+    """Return the arguments without the place of the other environment on this machine."""
     hidden = [i + 1 for i, argument in enumerate(sys.argv) if argument == "--rival-python"]
     return ["PYTHON" if i in hidden else a for i, a in enumerate(sys.argv)][1:]
 

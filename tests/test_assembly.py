@@ -29,8 +29,8 @@ from voicerag_core import (
     retrieval,
 )
 from voicerag_core.assembly import OpenedVoiceRAG, open_database
-from voicerag_core.local import weights
-from voicerag_core.local.whisper import Transcription, WhisperTranscriber
+from voicerag_core.local.hearing.whisper import Transcription, WhisperTranscriber
+from voicerag_core.local.weights import files as weights
 from voicerag_core.store import PgVectorStore
 
 SAMPLE = Path(__file__).parents[1] / "examples" / "sample"

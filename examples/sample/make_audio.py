@@ -39,7 +39,7 @@ def plain(question: str) -> str:
 
 
 def command(voice: str, text_file: Path, wav: Path) -> list[str]:
-    """Give the command that speaks a text file; `voice` is program/voice."""
+    """Return the command that speaks a text file; `voice` is program/voice."""
     program, name = voice.split("/")
     found = shutil.which(program)
     if found is None:

@@ -53,7 +53,7 @@ class SpokenQuestion(TextQuestion):
 
 
 def read_xquad(path: Path) -> tuple[list[dict[str, str]], list[TextQuestion]]:
-    """Give the passages and the questions of an XQuAD file, in its order."""
+    """Return the passages and the questions of an XQuAD file, in its order."""
     articles = json.loads(path.read_text(encoding="utf-8"))["data"]
     development = sorted(article["title"] for article in articles)[:DEVELOPMENT_TITLES]
     passages: list[dict[str, str]] = []

@@ -111,7 +111,7 @@ class TokenFile:
         self._reload()
 
     async def verify_token(self, token: str) -> AccessToken | None:
-        """Give what a token allows, or None."""
+        """Return what a token allows, or None."""
         try:
             self._reload()
         except ConfigError as error:
@@ -193,7 +193,7 @@ class IssuerVerifier:
         self._fetched = float("-inf")
 
     async def verify_token(self, token: str) -> AccessToken | None:
-        """Give what a token allows, or None."""
+        """Return what a token allows, or None."""
         if len(token) > _MOST_TOKEN_CHARS or token.count(".") != 2:  # noqa: PLR2004 - a JWS
             return None
         return await asyncio.to_thread(self._verified, token)
@@ -233,7 +233,7 @@ class IssuerVerifier:
         )
 
     def _key(self, kid: str | None) -> Any:  # noqa: ANN401 - PyJWT's key
-        """Give the key of an id; the issuer is asked again for unknown ones, but not often."""
+        """Return the key of an id; the issuer is asked again for unknown ones, but not often."""
         with self._lock:
             if kid not in self._keys and time.monotonic() - self._fetched > _RETRY_SECONDS:
                 self._fetched = time.monotonic()

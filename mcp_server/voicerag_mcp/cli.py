@@ -28,7 +28,7 @@ _CLOSE_SECONDS = 5.0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; give its exit code."""
+    """Run the command; return its exit code."""
     given = _parser().parse_args(arguments)
     logging.basicConfig(
         level=given.log_level.upper(),

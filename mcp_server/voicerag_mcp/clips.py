@@ -45,7 +45,7 @@ class Clip:
 
 
 def clip_uri(clip_id: str) -> str:
-    """Give the URI of a clip."""
+    """Return the URI of a clip."""
     return f"{_URI}{clip_id}"
 
 
@@ -96,7 +96,7 @@ class ClipStore:
         return clip
 
     def get(self, tenant: str, name: str) -> Clip:
-        """Give a clip by id or URI.
+        """Return a clip by id or URI.
 
         Raises:
             AudioError: It is not there, or not there any more.
@@ -119,7 +119,7 @@ class ClipStore:
         )
 
     def ids(self, tenant: str) -> list[str]:
-        """Give the ids of a tenant's clips, newest first."""
+        """Return the ids of a tenant's clips, newest first."""
         with self._lock:
             self._drop_expired(self._clock())
             return list(reversed(self._clips.get(tenant, {})))

@@ -240,7 +240,7 @@ class _RateLimit:
         await self._app(scope, receive, send)
 
     def _take(self, client: str) -> float:
-        """Take one request from a client's share; give the seconds to wait when it is empty."""
+        """Take one request from a client's share; return the seconds to wait when it is empty."""
         now = time.monotonic()
         left, when = self._left.pop(client, (self._most, now))
         left = min(self._most, left + (now - when) * self._most / 60)

@@ -137,7 +137,7 @@ class Knowledge:
         write: bool = False,
         speak: bool = True,
     ) -> Iterator[VoiceRAG]:
-        """Give a `VoiceRAG` that begins no new stage once the job is stopped.
+        """Yield a `VoiceRAG` that begins no new stage once the job is stopped.
 
         Its store is opened by the first use.
 
@@ -170,7 +170,7 @@ class Knowledge:
             )
 
     def collections(self, tenant: str) -> Sequence[CollectionSummary]:
-        """Give the collections of a tenant, by name."""
+        """Return the collections of a tenant, by name."""
         return self._list_collections(self._chosen(tenant, None))
 
     def close(self) -> None:
@@ -276,7 +276,7 @@ class _Database:
         self._dsn: SecretStr | None = None
 
     def reached(self, settings: Settings) -> Settings:
-        """Give the settings with the DSN of the running server in them."""
+        """Return the settings with the DSN of the running server in them."""
         with self._lock:
             if self._dsn is None:
                 self._dsn = SecretStr(self._stack.enter_context(open_database(self._settings)))

@@ -41,7 +41,7 @@ class AllowedPaths:
         return cls(tuple(resolved))
 
     def find(self, given: str) -> Path:
-        """Give what a path leads to; a relative one is looked for in each folder.
+        """Return what a path leads to; a relative one is looked for in each folder.
 
         Raises:
             DocumentError: It leads outside, or to nothing.
@@ -61,7 +61,7 @@ class AllowedPaths:
         )
 
     def inside(self, path: Path) -> Path | None:
-        """Give what a path leads to when that lies in an allowed folder, else None."""
+        """Return what a path leads to when that lies in an allowed folder, else None."""
         try:
             found = path.resolve()
         except (OSError, ValueError, RuntimeError):  # a NUL, a name too long, a loop of links
@@ -69,7 +69,7 @@ class AllowedPaths:
         return found if any(found.is_relative_to(folder) for folder in self.folders) else None
 
     def read(self, given: str, most_bytes: int) -> bytes:
-        """Give the bytes of a regular file.
+        """Return the bytes of a regular file.
 
         The open file is looked at again, so that a link put in its place meanwhile is noticed.
 

@@ -63,7 +63,7 @@ class Resources:
         server.prompt(title="Ask my documents by voice")(ask_my_documents)
 
     async def clip(self, id: str) -> bytes:  # noqa: A002 - named by the template
-        """Give the sound of a clip."""
+        """Return the sound of a clip."""
         try:
             return self._service.clips.get(self._service.tenant, id).wav
         except AudioError as error:
@@ -75,7 +75,7 @@ class Resources:
         id: str,  # noqa: A002 - named by the template
         collection: str | None = None,
     ) -> str:
-        """Give a passage and what its document says around it."""
+        """Return a passage and what its document says around it."""
         tenant = self._service.tenant
 
         def work(job: Job) -> str | None:
@@ -169,7 +169,7 @@ def ask_my_documents(
 
 
 def _around(passage: Passage, document: Sequence[Passage]) -> list[dict[str, str]]:
-    """Give the passages of a document, as many around the one as there is room for."""
+    """Return the passages of a document, as many around the one as there is room for."""
     ids = [one.id for one in document]
     middle = ids.index(passage.id) if passage.id in ids else 0
     chosen = {}

@@ -157,7 +157,7 @@ class StatusResult(BaseModel):
 
 
 def result(value: BaseModel, text: str, *, links: Sequence[ContentBlock] = ()) -> CallToolResult:
-    """Give words, the typed value and links; sound is in none of the three."""
+    """Return words, the typed value and links; sound is in none of the three."""
     return CallToolResult(
         content=[TextContent(type="text", text=text), *links],
         structured_content=value.model_dump(mode="json"),
@@ -165,13 +165,13 @@ def result(value: BaseModel, text: str, *, links: Sequence[ContentBlock] = ()) -
 
 
 def source_uri(passage_id: str, collection: str | None) -> str:
-    """Give the URI of a passage; None is the default collection."""
+    """Return the URI of a passage; None is the default collection."""
     query = f"?{urlencode({'collection': collection}, quote_via=quote)}" if collection else ""
     return f"voicerag://source/{quote(passage_id, safe='')}{query}"
 
 
 def found_passages(hits: Sequence[Hit], collection: str | None) -> list[FoundPassage]:
-    """Give hits as values, their texts cut so that all of them fit into a result."""
+    """Return hits as values, their texts cut so that all of them fit into a result."""
     room = MOST_CHARS // max(1, len(hits))
     return [
         FoundPassage(
@@ -188,7 +188,7 @@ def found_passages(hits: Sequence[Hit], collection: str | None) -> list[FoundPas
 
 
 def cited_sources(answer: Answer, collection: str | None) -> list[CitedSource]:
-    """Give the places that an answer rests on."""
+    """Return the places that an answer rests on."""
     passages = {hit.passage.id: hit.passage for hit in answer.hits}
     return [
         CitedSource(
@@ -204,7 +204,7 @@ def cited_sources(answer: Answer, collection: str | None) -> list[CitedSource]:
 
 
 def listed(passages: Sequence[FoundPassage]) -> str:
-    """Give passages as text that an assistant can cite from."""
+    """Return passages as text that an assistant can cite from."""
     if not passages:
         return "Nothing was found."
     return "\n\n".join(
@@ -214,7 +214,7 @@ def listed(passages: Sequence[FoundPassage]) -> str:
 
 
 def audio_link(spoken: SpokenAudio, name: str) -> ResourceLink:
-    """Give the link to a kept clip."""
+    """Return the link to a kept clip."""
     assert spoken.uri is not None
     return ResourceLink(
         type="resource_link",
@@ -228,7 +228,7 @@ def audio_link(spoken: SpokenAudio, name: str) -> ResourceLink:
 
 
 def inline_audio(base64_wav: str) -> AudioContent:
-    """Give sound itself; many clients cannot take it, so only on request."""
+    """Return sound itself; many clients cannot take it, so only on request."""
     return AudioContent(type="audio", data=base64_wav, mime_type="audio/wav")
 
 

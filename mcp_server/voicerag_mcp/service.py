@@ -107,7 +107,7 @@ class Service:
         return await self.workers.run(work, ctx.report_progress, gone)
 
     def other_collection(self, collection: str | None) -> str | None:
-        """Give the name of a collection, or None for the default one."""
+        """Return the name of a collection, or None for the default one."""
         return None if collection == self.knowledge.settings.collection else collection
 
     def question(self, given: QuestionSource, tenant: str) -> Audio | str:
@@ -169,7 +169,7 @@ class Service:
         return spoken, [audio_link(spoken, f"{name}.wav")]
 
     def output_folder(self) -> Path:
-        """Give the folder for saved speech.
+        """Return the folder for saved speech.
 
         Raises:
             ConfigError: There is none.
@@ -193,7 +193,7 @@ class Service:
                 self._recent.popitem(last=False)
 
     def recent(self, tenant: str) -> list[str]:
-        """Give the ids of the passages shown last, newest first."""
+        """Return the ids of the passages shown last, newest first."""
         with self._lock:
             return [key for owner, key in reversed(self._recent) if owner == tenant]
 
@@ -234,7 +234,7 @@ def metadata_filter(where: Where | None) -> Filter | None:
 
 
 def text_digest(text: str, *how: JSONValue) -> str:
-    """Give what changes when a text, or the way it is cut, does."""
+    """Return what changes when a text, or the way it is cut, does."""
     return hashlib.sha256(f"{how}\0{text}".encode(errors="replace")).hexdigest()
 
 

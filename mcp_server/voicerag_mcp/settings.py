@@ -100,7 +100,7 @@ class ServerSettings(BaseSettings):
         return self.token_file is not None or self.issuer is not None
 
     def hosts(self) -> list[str]:
-        """Give the Host headers to answer: the given ones, else those of the address itself.
+        """Return the Host headers to answer: the given ones, else those of the address itself.
 
         Raises:
             ConfigError: The address can be reached from outside, and no host was named.
@@ -118,7 +118,7 @@ class ServerSettings(BaseSettings):
         )
 
     def origins(self) -> list[str]:
-        """Give the web origins to answer: the given ones, else those of this machine."""
+        """Return the web origins to answer: the given ones, else those of this machine."""
         if self.allowed_origins:
             return list(self.allowed_origins)
         names = ("127.0.0.1", "localhost", "[::1]") if is_loopback(self.host) else ()

@@ -110,7 +110,7 @@ class Workers:
         progress: Progress | None = None,
         gone: Callable[[], Awaitable[bool]] | None = None,
     ) -> _T:
-        """Do work on a thread and give its result; tell the progress every two seconds or less.
+        """Do work on a thread and return its result; tell the progress every two seconds or less.
 
         Args:
             work: What to do.

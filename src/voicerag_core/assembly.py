@@ -31,14 +31,14 @@ from voicerag_core.types import (
 )
 
 if TYPE_CHECKING:
-    from voicerag_core.embedding import SonarEmbedder, SonarTranscriber
-    from voicerag_core.embedding.files import SonarFiles
-    from voicerag_core.engine.voice import GLMVoice
-    from voicerag_core.local.chat import ChatFunction
+    from voicerag_core.glm.voice import GLMVoice
     from voicerag_core.local.embedder import LocalEmbedder
+    from voicerag_core.local.hearing.whisper import WhisperTranscriber
     from voicerag_core.local.model import Speaker
-    from voicerag_core.local.whisper import WhisperTranscriber
+    from voicerag_core.local.reading.chat import ChatFunction
     from voicerag_core.ports import VoiceModel
+    from voicerag_core.sonar import SonarEmbedder, SonarTranscriber
+    from voicerag_core.sonar.files import SonarFiles
     from voicerag_core.store import CollectionInfo, PgVectorStore
 
 __all__ = [
@@ -169,7 +169,7 @@ class LazyVoice:
         self.opened().warm()
 
     def opened(self) -> GLMVoice:
-        """Give it, loaded."""
+        """Return it, loaded."""
         with self._lock:
             if self._voice is None:
                 self._voice = self._opener()
@@ -248,11 +248,11 @@ def open_voicerag(
     chosen = load_settings() if settings is None else settings
     if chat is not None and chosen.stack == "glm":
         raise ConfigError("a chat model words the answers of the stack 'local', not of 'glm'")
-    from voicerag_core.local.answer_scorer import AnswerScorer
-    from voicerag_core.local.chat import ChatReader
     from voicerag_core.local.model import LocalVoiceModel
-    from voicerag_core.local.reader import Reader
-    from voicerag_core.local.speaker import PiperSpeaker
+    from voicerag_core.local.reading.answer_scorer import AnswerScorer
+    from voicerag_core.local.reading.chat import ChatReader
+    from voicerag_core.local.reading.reader import Reader
+    from voicerag_core.local.speaking.speaker import PiperSpeaker
 
     weights = chosen.data_dir / "weights"
     with ExitStack() as stack:
@@ -297,7 +297,7 @@ def open_voicerag(
 
 def _glm_voice(settings: Settings) -> GLMVoice:
     """Load GLM-4-Voice as the settings say."""
-    from voicerag_core.engine import GLMVoice
+    from voicerag_core.glm import GLMVoice
 
     return GLMVoice.load(
         settings.glm_dir or settings.data_dir / "weights" / "glm",
@@ -317,7 +317,7 @@ def _transcriber(
         reading = _sonar_transcriber(settings)
         loads["transcriber"] = reading.warm
         return reading
-    from voicerag_core.local.whisper import WhisperTranscriber
+    from voicerag_core.local.hearing.whisper import WhisperTranscriber
 
     whisper = WhisperTranscriber(threads=settings.threads, data_dir=settings.data_dir / "weights")
     stack.callback(whisper.close)
@@ -334,8 +334,8 @@ def _embedder(
         loads["embedder"] = sonar.warm
         return sonar
     from voicerag_core.local.embedder import LocalEmbedder
+    from voicerag_core.local.hearing.ctc_recognizer import SpeechEncoder
     from voicerag_core.local.minilm import MiniLMEmbedder
-    from voicerag_core.local.speech_encoder import SpeechEncoder
 
     encoder = SpeechEncoder(threads=settings.threads, data_dir=settings.data_dir / "weights")
     stack.callback(encoder.close)
@@ -347,12 +347,12 @@ def _embedder(
 
 
 def sonar_folder(settings: Settings) -> Path:
-    """Give the folder of SONAR's files."""
+    """Return the folder of SONAR's files."""
     return settings.sonar_weights or settings.data_dir / "weights" / "sonar"
 
 
 def _sonar(settings: Settings) -> SonarEmbedder:
-    from voicerag_core.embedding import SonarEmbedder
+    from voicerag_core.sonar import SonarEmbedder
 
     spoken = settings.sonar_speech_language
     files = _sonar_files(settings)
@@ -369,7 +369,7 @@ def _sonar(settings: Settings) -> SonarEmbedder:
 
 
 def _sonar_transcriber(settings: Settings) -> SonarTranscriber:
-    from voicerag_core.embedding import SonarTranscriber
+    from voicerag_core.sonar import SonarTranscriber
 
     files = _sonar_files(settings)
     if files.speech is None:
@@ -388,7 +388,7 @@ def _sonar_transcriber(settings: Settings) -> SonarTranscriber:
 
 
 def _sonar_files(settings: Settings) -> SonarFiles:
-    from voicerag_core.embedding.files import SonarFiles
+    from voicerag_core.sonar.files import SonarFiles
 
     language = settings.sonar_speech_language or settings.sonar_language
     return SonarFiles.in_folder(sonar_folder(settings), language)
@@ -396,7 +396,7 @@ def _sonar_files(settings: Settings) -> SonarFiles:
 
 @contextmanager
 def open_database(settings: Settings) -> Iterator[str]:
-    """Give the DSN of the database: the one in the settings, or of a started embedded server.
+    """Yield the DSN of the database: the one in the settings, or of a started embedded server.
 
     The schema of an embedded database is kept up to date; a server of yours is changed only by
     ``voicerag db migrate``.
@@ -412,12 +412,12 @@ def open_database(settings: Settings) -> Iterator[str]:
 
 
 def embedded_folder(settings: Settings) -> Path:
-    """Give the folder of the embedded server."""
+    """Return the folder of the embedded server."""
     return settings.data_dir / "postgres"
 
 
 def list_collections(settings: Settings) -> tuple[CollectionInfo, ...]:
-    """Give the collections of the settings' tenant, by name.
+    """Return the collections of the settings' tenant, by name.
 
     Raises:
         SchemaError: The schema is missing, older or newer.

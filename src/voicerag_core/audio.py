@@ -90,7 +90,7 @@ def read_audio(
 
 
 def check_audio(audio: Audio, *, max_seconds: float = MAX_SECONDS, name: str = "the clip") -> Audio:
-    """Give the clip back if it can be used as a question.
+    """Return the clip back if it can be used as a question.
 
     Raises:
         AudioError: Empty, not finite, silent, shorter than `MIN_SECONDS` or too long.
@@ -155,7 +155,7 @@ def write_wav(path: str | os.PathLike[str], audio: Audio) -> None:
 def _open(
     source: str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO,
 ) -> tuple[str, BinaryIO]:
-    """Give a name to speak of the source by, and a binary stream over it."""
+    """Return a name to speak of the source by, and a binary stream over it."""
     if isinstance(source, bytes | bytearray | memoryview):
         if len(source) == 0:
             raise AudioError("no bytes were given where the bytes of an audio file were expected")

@@ -57,7 +57,7 @@ def sentence_spans(text: str) -> list[tuple[int, int]]:
 
 
 def split_sentences(text: str) -> list[str]:
-    """Give the sentences of a text, each on one line."""
+    """Return the sentences of a text, each on one line."""
     return [_SPACE.sub(" ", text[start:end]) for start, end in sentence_spans(text)]
 
 

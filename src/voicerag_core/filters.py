@@ -349,7 +349,7 @@ def _equal(entry: object, value: Scalar) -> bool:
 
 
 def _order(entry: object, value: str | int | float) -> int | None:
-    """Give -1, 0 or 1, or None when the two have no order."""
+    """Return -1, 0 or 1, or None when the two have no order."""
     if isinstance(entry, str) and isinstance(value, str):
         return (entry > value) - (entry < value)
     if isinstance(entry, bool) or not isinstance(entry, int | float) or isinstance(value, str):

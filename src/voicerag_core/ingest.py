@@ -204,7 +204,7 @@ class _Run:
     waiting: list[tuple[_File, Passage]] = field(default_factory=list)
 
     def compare(self, found: FoundFiles, known: Mapping[str, str]) -> list[tuple[Path, int]]:
-        """Give the files that are new or changed, with their size."""
+        """Return the files that are new or changed, with their size."""
         sizes = {path: _size(path) for path in found.files}
         self._begin(sizes)
         differing = []
@@ -345,7 +345,7 @@ class _Run:
         return self._digest(file_digest(path, text_column=self.text_column))
 
     def _digest(self, content: str) -> str:
-        """Give what is compared: the content, and how it is cut and embedded."""
+        """Return what is compared: the content, and how it is cut and embedded."""
         how = f"{content} {self.size} {self.overlap} {self.rag.sentence_vectors}"
         return hashlib.sha256(how.encode()).hexdigest()
 

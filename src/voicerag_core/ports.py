@@ -82,7 +82,7 @@ class SelfAssessingEmbedder(Protocol):
     """What an `Embedder` has besides when it can say how sure it is of what it heard."""
 
     def embed_speech_scored(self, clips: Sequence[Audio]) -> tuple[Embeddings, NDArray[np.float32]]:
-        """Embed N clips as `Embedder.embed_speech` does, and give a confidence for each.
+        """Embed N clips as `Embedder.embed_speech` does, and return a confidence for each.
 
         Returns:
             Vectors [N, D], and confidences [N], 0..1; 1 is sure.
@@ -94,7 +94,7 @@ class Transcriber(Protocol):
     """Turns speech into words. Safe to share between threads."""
 
     def transcribe(self, audio: Audio) -> str:
-        """Give the words of a clip at 16 kHz; never "".
+        """Return the words of a clip at 16 kHz; never "".
 
         Raises:
             AudioError: The clip is not at 16 kHz, or no speech was heard in it.
@@ -117,7 +117,7 @@ class RememberingTranscriber(Protocol):
     """What a `Transcriber` has besides when it remembers the clips that it heard lately."""
 
     def recall(self, audio: Audio) -> Remembered | None:
-        """Give what was heard in a clip lately, or None; nothing is transcribed anew."""
+        """Return what was heard in a clip lately, or None; nothing is transcribed anew."""
         ...
 
 
@@ -182,11 +182,11 @@ class PassageStore(Protocol):
         ...
 
     def get(self, ids: Sequence[str]) -> list[Passage]:
-        """Give the passages of these ids that exist, in the order asked."""
+        """Return the passages of these ids that exist, in the order asked."""
         ...
 
     def delete(self, ids: Sequence[str] | None = None, *, where: Filter | None = None) -> int:
-        """Delete the passages that match ids and filter; give how many went.
+        """Delete the passages that match ids and filter, and return how many went.
 
         Raises:
             StoreError: Neither ids nor filter was given; ``And(())`` deletes everything.
@@ -207,7 +207,7 @@ class DocumentStore(Protocol):
     """
 
     def document_digests(self) -> Mapping[str, str]:
-        """Give the digest of every document, by source."""
+        """Return the digest of every document, by source."""
         ...
 
     def replace_document(
@@ -230,7 +230,7 @@ class DocumentStore(Protocol):
         ...
 
     def remove_documents(self, sources: Sequence[str]) -> int:
-        """Delete documents with their passages; give how many passages went."""
+        """Delete documents with their passages, and return how many passages went."""
         ...
 
 

@@ -293,7 +293,7 @@ class VoiceRAG:
         return sum(pieces, Answer())
 
     def heard(self, question: Question, retrieved: Retrieved) -> str | None:
-        """Give the words of a question as far as they are known; nothing is transcribed for it.
+        """Return the words of a question as far as they are known; nothing is transcribed for it.
 
         Where the search needed no words the model may have heard them while it answered, and a
         transcriber that remembers still knows them.

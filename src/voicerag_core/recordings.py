@@ -152,7 +152,7 @@ def read_recording(
 
 
 def recording_digest(path: str | os.PathLike[str]) -> str:
-    """Give what changes when the bytes of a recording do, or the way it is cut.
+    """Return what changes when the bytes of a recording do, or the way it is cut.
 
     Raises:
         AudioError: The file cannot be read.
@@ -204,7 +204,7 @@ def cut_clip(
 
 
 def _levels(audio: Audio, frame: int) -> NDArray[np.float64]:
-    """Give the loudness of each frame in dB, the last one of what is left."""
+    """Return the loudness of each frame in dB, the last one of what is left."""
     whole = -(-len(audio.samples) // frame)
     levels = np.empty(whole)
     for start in range(0, whole, 4096):  # piece by piece: a recording may last hours

@@ -139,7 +139,7 @@ class Search:
             return self.transcriber.transcribe(audio)
 
     def _speech_vector(self, audio: Audio) -> tuple[Embedding | None, float]:
-        """Give the speech vector and its confidence, or None where the embedder heard nothing."""
+        """Return the speech vector and its confidence, or None where the embedder heard nothing."""
         with self._timed("embed"):
             embedder: object = self.embedder
             try:
@@ -153,7 +153,7 @@ class Search:
     def _candidates(
         self, embedding: Embedding, words: str | None, *, least: int = 1
     ) -> tuple[Hit, ...]:
-        """Give what the store finds: all that is asked, and more where it is picked from."""
+        """Return what the store finds: all that is asked, and more where it is picked from."""
         varied = self.diversity > 0
         return self.store.search(
             embedding,

@@ -16,7 +16,7 @@ import soundfile
 import soxr
 
 from tests.local import tones
-from voicerag_core.local import weights
+from voicerag_core.local.weights import files as weights
 from voicerag_core.store import EmbeddedPostgres
 
 Voicerag = Callable[..., "subprocess.CompletedProcess[str]"]

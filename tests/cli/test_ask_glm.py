@@ -9,7 +9,7 @@ import pytest
 
 pytest.importorskip("torch")
 
-from tests.engine import tiny
+from tests.glm import tiny
 
 Voicerag = Callable[..., "CompletedProcess[str]"]
 

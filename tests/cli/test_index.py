@@ -68,7 +68,7 @@ def test_the_second_run_writes_nothing_and_changes_are_followed(
 
 
 def written(data_dir: Path) -> list[tuple[object, ...]]:
-    """Give the place and writer of every row; a row that is written again changes both."""
+    """Return the place and writer of every row; a row that is written again changes both."""
     import psycopg
 
     tables = ("documents", "passages", "vectors", "collections")

@@ -80,7 +80,7 @@ def rag(dsn: str, tenant: str, clip: Audio) -> Iterator[VoiceRAG]:
 
 @pytest.fixture(autouse=True)
 def loop_of_synchronous_calls(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Give LlamaIndex an event loop for its own use, which it would make and never close."""
+    """Yield LlamaIndex an event loop for its own use, which it would make and never close."""
     if inspect.iscoroutinefunction(getattr(request, "function", None)):
         yield
         return

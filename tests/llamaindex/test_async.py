@@ -93,7 +93,7 @@ def rag_of(model: Any, embedder: FakeEmbedder | None = None) -> tuple[VoiceRAG, 
 
 
 async def released(work: Callable[[], Any]) -> float:
-    """Cancel a call in the middle; give the seconds until its caller was free."""
+    """Cancel a call in the middle; return the seconds until its caller was free."""
     task = asyncio.ensure_future(work())
     await asyncio.sleep(0.1)
     start = time.perf_counter()

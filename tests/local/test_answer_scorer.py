@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from voicerag_core.errors import ConfigError
-from voicerag_core.local.answer_scorer import MOST_TOKENS, SCORES, AnswerScorer
-from voicerag_core.local.evidence import candidates
-from voicerag_core.local.weights import weight_path
+from voicerag_core.local.reading.answer_scorer import MOST_TOKENS, SCORES, AnswerScorer
+from voicerag_core.local.reading.features import candidates
+from voicerag_core.local.weights.files import weight_path
 from voicerag_core.types import Passage
 
 TOWER = Passage(

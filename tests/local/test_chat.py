@@ -5,7 +5,7 @@ from collections.abc import Generator, Iterable, Iterator
 import pytest
 
 from voicerag_core.errors import AudioError, GenerationError
-from voicerag_core.local.chat import NO_ANSWER, ChatMessage, ChatReader, chat_messages
+from voicerag_core.local.reading.chat import NO_ANSWER, ChatMessage, ChatReader, chat_messages
 from voicerag_core.testing import FakeSpeaker
 from voicerag_core.types import Answer, Audio, Citation, Passage, Turn
 

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from tests.local import tones
-from voicerag_core.local import ctc
-from voicerag_core.local.ctc import Hypothesis, beam_search, greedy, spelled
-from voicerag_core.local.speech_encoder import SpeechEncoder
+from voicerag_core.local.hearing import beam_search as ctc
+from voicerag_core.local.hearing.beam_search import Hypothesis, beam_search, greedy, spelled
+from voicerag_core.local.hearing.ctc_recognizer import SpeechEncoder
 
 PIECES = ["▁a", "b", "▁c"]
 
@@ -30,7 +30,7 @@ def random_frames(seed: int, length: int, pieces: int = len(PIECES)) -> np.ndarr
 
 
 def every_text(log_probs: np.ndarray, pieces: list[str]) -> dict[str, float]:
-    """Give the natural-log probability of every text, summed over all of its paths."""
+    """Return the natural-log probability of every text, summed over all of its paths."""
     found: dict[str, float] = {}
     for path in itertools.product(range(len(pieces) + 1), repeat=len(log_probs)):
         symbols = [symbol for symbol, _ in itertools.groupby(path) if symbol != len(pieces)]

@@ -15,10 +15,10 @@ from typing import ClassVar
 import pytest
 
 from voicerag_core.errors import CheckpointError, ConfigError
-from voicerag_core.local import download as download_module
-from voicerag_core.local import weights
-from voicerag_core.local.download import download
-from voicerag_core.local.weights import WeightFile, WeightSet
+from voicerag_core.local.weights import download as download_module
+from voicerag_core.local.weights import files as weights
+from voicerag_core.local.weights.download import download
+from voicerag_core.local.weights.files import WeightFile, WeightSet
 
 MODEL = bytes(range(256)) * 4000
 SMALL = b"{}"

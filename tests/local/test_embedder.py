@@ -9,10 +9,10 @@ import pytest
 
 from tests.local import tones
 from voicerag_core.errors import AudioError, CheckpointError
-from voicerag_core.local import weights
 from voicerag_core.local.embedder import LocalEmbedder
+from voicerag_core.local.hearing.ctc_recognizer import SpeechEncoder
 from voicerag_core.local.minilm import MiniLMEmbedder
-from voicerag_core.local.speech_encoder import SpeechEncoder
+from voicerag_core.local.weights import files as weights
 from voicerag_core.ports import SelfAssessingEmbedder
 from voicerag_core.testing import EmbedderContract
 from voicerag_core.types import Audio

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from voicerag_core.local.language import english_probability, is_english
+from voicerag_core.local.reading.language import english_probability, is_english
 
 HERE = Path(__file__).parent
 SAMPLE = HERE.parents[1] / "examples" / "sample"

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from voicerag_core.local.log_mel import MELS, log_mel, mel_filters
+from voicerag_core.local.hearing.log_mel import MELS, log_mel, mel_filters
 from voicerag_core.types import Samples
 
 TOLERANCE = 1e-4

@@ -12,9 +12,9 @@ from voicerag_core import read_audio
 from voicerag_core.cancellation import Cancellation
 from voicerag_core.errors import CancelledError, CheckpointError, ConfigError, VoiceRAGError
 from voicerag_core.local import minilm
+from voicerag_core.local.hearing.whisper import WhisperTranscriber
 from voicerag_core.local.minilm import MiniLMEmbedder
-from voicerag_core.local.weights import weight_path
-from voicerag_core.local.whisper import WhisperTranscriber
+from voicerag_core.local.weights.files import weight_path
 from voicerag_core.testing import EmbedderContract
 from voicerag_core.types import Audio
 

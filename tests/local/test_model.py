@@ -11,8 +11,7 @@ import pytest
 
 from voicerag_core import read_audio
 from voicerag_core.errors import ConfigError, GenerationError
-from voicerag_core.local.answer_scorer import AnswerScorer
-from voicerag_core.local.chat import NO_ANSWER, ChatMessage, ChatReader
+from voicerag_core.local.hearing.whisper import WhisperTranscriber
 from voicerag_core.local.model import (
     NO_DOCUMENTS,
     NOT_ANSWERED,
@@ -20,9 +19,10 @@ from voicerag_core.local.model import (
     NOT_UNDERSTOOD,
     LocalVoiceModel,
 )
-from voicerag_core.local.reader import Reader
-from voicerag_core.local.speaker import PiperSpeaker
-from voicerag_core.local.whisper import WhisperTranscriber
+from voicerag_core.local.reading.answer_scorer import AnswerScorer
+from voicerag_core.local.reading.chat import NO_ANSWER, ChatMessage, ChatReader
+from voicerag_core.local.reading.reader import Reader
+from voicerag_core.local.speaking.speaker import PiperSpeaker
 from voicerag_core.ports import VoiceModel
 from voicerag_core.testing import FakeSpeaker, FakeTranscriber, VoiceModelContract
 from voicerag_core.types import Answer, Audio, Passage, Sampling, Turn

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from voicerag_core.local.number_words import with_digits
+from voicerag_core.local.hearing.number_words import with_digits
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from voicerag_core.errors import CheckpointError
 from voicerag_core.local.onnx_tensors import read_tensors
-from voicerag_core.local.weights import weight_path
+from voicerag_core.local.weights.files import weight_path
 
 
 def write(path: Path) -> dict[str, np.ndarray]:

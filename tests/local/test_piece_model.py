@@ -11,14 +11,14 @@ import pytest
 
 from tests.local import tones
 from voicerag_core.errors import CheckpointError
-from voicerag_core.local.piece_model import PieceModel
-from voicerag_core.local.weights import weight_folder
+from voicerag_core.local.hearing.subword_model import PieceModel
+from voicerag_core.local.weights.files import weight_folder
 
 PIECES = ["▁who", "▁found", "▁it"]
 
 
 def small() -> dict[str, Any]:
-    """Give a model in which "▁found" is known to follow "▁who", and nothing else is."""
+    """Return a model in which "▁found" is known to follow "▁who", and nothing else is."""
     nats = 16
     return {
         "pieces": np.int64(3),

@@ -9,9 +9,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from voicerag_core.local.answer_scorer import SCORES, AnswerScorer
-from voicerag_core.local.evidence import MEASURES, Candidate, candidates, content_words, measure
-from voicerag_core.local.reader import LEAST_PROBABILITY, Reader, examine
+from voicerag_core.local.reading.answer_scorer import SCORES, AnswerScorer
+from voicerag_core.local.reading.features import (
+    MEASURES,
+    Candidate,
+    candidates,
+    content_words,
+    measure,
+)
+from voicerag_core.local.reading.reader import LEAST_PROBABILITY, Reader, examine
 from voicerag_core.types import Passage
 
 SAMPLE = Path(__file__).parents[2] / "examples" / "sample"

@@ -8,7 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voicerag_core.local.segments import FIRST_WORDS, MAX_CHARACTERS, speakable, speech_segments
+from voicerag_core.local.speaking.segments import (
+    FIRST_WORDS,
+    MAX_CHARACTERS,
+    speakable,
+    speech_segments,
+)
 
 
 @pytest.mark.parametrize(

@@ -20,9 +20,9 @@ import numpy as np
 import pytest
 
 from voicerag_core.errors import CheckpointError, GenerationError, MissingExtraError, ModelError
-from voicerag_core.local import piper_process
-from voicerag_core.local.speaker import PiperSpeaker
-from voicerag_core.local.weights import weight_folder
+from voicerag_core.local.speaking import piper_process
+from voicerag_core.local.speaking.speaker import PiperSpeaker
+from voicerag_core.local.weights.files import weight_folder
 
 VOICE_RATE = 22_050
 
@@ -306,7 +306,8 @@ def weight_folder_path() -> Path:
 
 PROGRAM = """
 import sys, pathlib, time
-from voicerag_core.local import piper_process, speaker
+from voicerag_core.local.speaking import piper_process
+from voicerag_core.local.speaking import speaker
 piper_process.MEMORY_FOLDER = pathlib.Path(sys.argv[1])
 one = speaker.PiperSpeaker()
 one.warm()

@@ -24,9 +24,10 @@ from voicerag_core.errors import (
     ConfigError,
     ModelError,
 )
-from voicerag_core.local import speech_encoder, weights
-from voicerag_core.local.ctc import beam_search
-from voicerag_core.local.speech_encoder import SpeechEncoder
+from voicerag_core.local.hearing import ctc_recognizer as speech_encoder
+from voicerag_core.local.hearing.beam_search import beam_search
+from voicerag_core.local.hearing.ctc_recognizer import SpeechEncoder
+from voicerag_core.local.weights import files as weights
 from voicerag_core.types import Audio
 
 TEXTS = ["who discovered penicillin", "when does the bakery open", "a", "zebra quiz jam"]
@@ -34,7 +35,7 @@ TEXTS = ["who discovered penicillin", "when does the bakery open", "a", "zebra q
 
 @pytest.fixture
 def use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tones.Use:
-    """Write a tone encoder, list it in the manifest, and give the product's encoder on it."""
+    """Write a tone encoder, list it in the manifest, and return the product's encoder on it."""
     return tones.user_of(tmp_path, monkeypatch)
 
 
@@ -234,7 +235,7 @@ def test_a_network_that_gives_no_numbers_is_an_error(use: tones.Use) -> None:
 
 
 def resident() -> int:
-    """Give this process's resident memory in bytes."""
+    """Return this process's resident memory in bytes."""
     gc.collect()
     fields = Path("/proc/self/status").read_text().split("VmRSS:")[1].split()
     return 1024 * int(fields[0])

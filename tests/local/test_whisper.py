@@ -20,9 +20,9 @@ from voicerag_core.errors import (
     ConfigError,
     ModelError,
 )
-from voicerag_core.local import whisper as whisper_module
-from voicerag_core.local.speaker import PiperSpeaker
-from voicerag_core.local.whisper import Transcription, WhisperTranscriber, windows_of
+from voicerag_core.local.hearing import whisper as whisper_module
+from voicerag_core.local.hearing.whisper import Transcription, WhisperTranscriber, windows_of
+from voicerag_core.local.speaking.speaker import PiperSpeaker
 from voicerag_core.testing.speech import FakeTranscriber, TranscriberContract
 from voicerag_core.types import Audio
 

@@ -19,11 +19,11 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from voicerag_core.local import weights
-from voicerag_core.local.log_mel import MELS, mel_filters
-from voicerag_core.local.piece_model import STEPS_PER_NAT, PieceModel
-from voicerag_core.local.speech_encoder import SpeechEncoder
-from voicerag_core.local.weights import WeightFile, WeightSet
+from voicerag_core.local.hearing.ctc_recognizer import SpeechEncoder
+from voicerag_core.local.hearing.log_mel import MELS, mel_filters
+from voicerag_core.local.hearing.subword_model import STEPS_PER_NAT, PieceModel
+from voicerag_core.local.weights import files as weights
+from voicerag_core.local.weights.files import WeightFile, WeightSet
 from voicerag_core.types import Audio
 
 Use = Callable[..., SpeechEncoder]
@@ -49,7 +49,7 @@ def spell(text: str, *, level: float = 0.3) -> Audio:
 
 
 def hertz(band: int) -> float:
-    """Give the frequency that a mel band is centred on."""
+    """Return the frequency that a mel band is centred on."""
     filters = mel_filters()[band]
     return float((filters * np.linspace(0, RATE / 2, len(filters))).sum() / filters.sum())
 
@@ -163,7 +163,7 @@ def piece_model(texts: Iterable[Sequence[str]], pieces: Sequence[str]) -> PieceM
 
 
 def user_of(home: Path, monkeypatch: pytest.MonkeyPatch) -> Use:
-    """Give a function that writes a tone encoder, lists it, and opens the product's encoder."""
+    """Return a function that writes a tone encoder, lists it, and opens the product's encoder."""
 
     def use(
         *, beams: int = 8, sentences: Iterable[str] = (), files: dict[str, bytes] | None = None
@@ -177,6 +177,6 @@ def user_of(home: Path, monkeypatch: pytest.MonkeyPatch) -> Use:
 
 
 def with_encoder(encoder: WeightSet) -> tuple[WeightSet, ...]:
-    """Give the manifest with this speech encoder in the place of the shipped one."""
+    """Return the manifest with this speech encoder in the place of the shipped one."""
     others = tuple(one for one in weights.manifest() if one.name != encoder.name)
     return (*others, encoder)

@@ -49,7 +49,7 @@ def service(opened: Open) -> Service:
 
 @contextmanager
 def running(service: Service) -> Iterator[str]:
-    """Serve over HTTP in a thread; give the server's root URL."""
+    """Serve over HTTP in a thread; return the server's root URL."""
     app = http_app(service, build_server(service))
     config = uvicorn.Config(
         app, host="127.0.0.1", port=0, log_level="error", timeout_graceful_shutdown=1

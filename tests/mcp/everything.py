@@ -110,28 +110,28 @@ def add_contents(server: MCPServer[Any]) -> None:
 
     @tool()
     def test_simple_text() -> str:
-        """Give text."""
+        """Return text."""
         return "This is a simple text response for testing."
 
     @tool()
     def test_image_content() -> list[ImageContent]:
-        """Give an image."""
+        """Return an image."""
         return [image()]
 
     @tool()
     def test_audio_content() -> list[AudioContent]:
-        """Give sound."""
+        """Return sound."""
         return [AudioContent(type="audio", data=SOUND, mime_type="audio/wav")]
 
     @tool()
     def test_embedded_resource() -> list[EmbeddedResource]:
-        """Give a resource."""
+        """Return a resource."""
         text = "This is an embedded resource content."
         return [text_resource("test://embedded-resource", text)]
 
     @tool()
     def test_multiple_content_types() -> list[TextContent | ImageContent | EmbeddedResource]:
-        """Give several kinds."""
+        """Return several kinds."""
         return [
             TextContent(type="text", text="Multiple content types test:"),
             image(),

@@ -98,7 +98,7 @@ def tool() -> dict[str, list[str]]:
 
 @contextmanager
 def everything(*options: str) -> Iterator[str]:
-    """Serve our factory's server with the suite's fixtures; give its URL."""
+    """Serve our factory's server with the suite's fixtures; return its URL."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     process = subprocess.Popen(

@@ -30,7 +30,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 def new_database(server: str) -> str:
-    """Make an empty database and give its DSN."""
+    """Make an empty database and return its DSN."""
     name = f"test_{next(_number)}"
     with psycopg.connect(server, autocommit=True) as connection:
         connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))

@@ -262,7 +262,7 @@ def test_without_a_wheel_the_extra_is_named(
 
 
 def reachable_python(uid: int) -> list[str] | None:
-    """Give a Python of this version that another account can run."""
+    """Return a Python of this version that another account can run."""
     for candidate in (sys.executable, f"/usr/bin/python3.{sys.version_info.minor}"):
         try:
             subprocess.run([candidate, "-c", ""], check=True, user=uid, group=uid, cwd="/")

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from piece_counts import counted, save
 
-from voicerag_core.local.piece_model import PieceModel
+from voicerag_core.local.hearing.subword_model import PieceModel
 
 PIECES, ORDER = 5, 4
 Gram = tuple[int, ...]
@@ -27,7 +27,7 @@ def texts(count: int) -> list[list[int]]:
 
 
 def by_definition(sequences: Sequence[Sequence[int]]) -> Callable[[Gram, int], float]:
-    """Give p(piece | context) without any leaving out, straight from the formulas."""
+    """Return p(piece | context) without any leaving out, straight from the formulas."""
     end, begin = PIECES, PIECES + 1
     counts: list[Counter[Gram]] = [Counter() for _ in range(ORDER + 1)]
     for sequence in sequences:

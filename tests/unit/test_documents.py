@@ -182,7 +182,7 @@ def test_only_files_gone_from_a_searched_folder_have_vanished(tmp_path: Path, wr
 
 @pytest.fixture
 def locked_file() -> Iterator[Path]:
-    """Give a file in a folder that this process, made an ordinary user, may not list."""
+    """Yield a file in a folder that this process, made an ordinary user, may not list."""
     root = os.geteuid() == 0
     with tempfile.TemporaryDirectory() as name:
         path = Path(name, "docs", "locked", "a.txt")

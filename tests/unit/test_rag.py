@@ -27,9 +27,9 @@ from voicerag_core import (
     maximal_marginal_relevance,
 )
 from voicerag_core.filters import Eq
-from voicerag_core.local.answer_scorer import AnswerScorer
 from voicerag_core.local.model import LocalVoiceModel
-from voicerag_core.local.reader import Reader
+from voicerag_core.local.reading.answer_scorer import AnswerScorer
+from voicerag_core.local.reading.reader import Reader
 from voicerag_core.ports import DocumentStore, PassageStore
 from voicerag_core.retrieval import SPEECH_SHARE, SURE_CONFIDENCE
 from voicerag_core.testing import FakeEmbedder, FakeTranscriber, FakeVoiceModel, InMemoryStore

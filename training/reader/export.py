@@ -40,7 +40,7 @@ class Graph:
         self.tensors: list[onnx.TensorProto] = []
 
     def weight(self, name: str) -> np.ndarray:
-        """Give a tensor of the network."""
+        """Return a tensor of the network."""
         return self._weights[name]
 
     def hold(self, name: str, values: np.ndarray) -> str:

@@ -98,12 +98,12 @@ class ReaderNetwork(nn.Module):
         return self.words[ids] + self.positions[: ids.shape[1]] + self.kinds[kinds]
 
     def read(self, embedded: Tensor, mask: Tensor) -> Tensor:
-        """Give [B, T, 3] out of `embed` and the mask [B, T], True where there is a token."""
+        """Return [B, T, 3] out of `embed` and the mask [B, T], True where there is a token."""
         states = self.dropout(self.norm(embedded))
         for layer in self.layers:
             states = layer(states, mask[:, None, None, :])
         return self.head(states)
 
     def forward(self, ids: Tensor, kinds: Tensor, mask: Tensor) -> Tensor:
-        """Give [B, T, 3] out of token ids, kinds (0 question, 1 passage) and mask, [B, T]."""
+        """Return [B, T, 3] out of token ids, kinds (0 question, 1 passage) and mask, [B, T]."""
         return self.read(self.embed(ids, kinds), mask)

@@ -26,7 +26,7 @@ from spoken import alternatives, mishear, spoken_form
 
 from voicerag_core.chunking import sentence_spans
 from voicerag_core.local.minilm import MiniLMEmbedder
-from voicerag_core.local.weights import weight_path
+from voicerag_core.local.weights.files import weight_path
 
 DEVELOPMENT_TITLES = 24
 NEGATIVES = 12
@@ -104,7 +104,7 @@ def embed(texts: Sequence[str], kept: Path) -> np.ndarray:
 def hard_negatives(
     passages: Sequence[str], questions: Sequence[Question], kept: Path
 ) -> list[list[int]]:
-    """Give for each question wrong passages that look right.
+    """Return for each question wrong passages that look right.
 
     Half of them share its rare words, half answer the questions nearest to it by MiniLM. None
     holds its answer.
@@ -156,7 +156,7 @@ def nearest_by_words(passages: Sequence[str], questions: Sequence[str]) -> list[
 
 
 def validation_cases(path: Path, table: dict, counts: Counter, kept: Path) -> dict:
-    """Give the development half's questions, typed and misheard, with what a search finds."""
+    """Return the development half's questions, typed and misheard, with what a search finds."""
     articles = json.loads(path.read_text(encoding="utf-8"))["data"]
     ours = sorted(article["title"] for article in articles)[:DEVELOPMENT_TITLES]
     texts, asked = [], []

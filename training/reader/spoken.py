@@ -87,7 +87,7 @@ def _say(digits: str) -> str:
 
 
 def phonemes(words: Sequence[str]) -> list[str]:
-    """Give each word's phonemes by espeak-ng, in IPA without stress and length."""
+    """Return each word's phonemes by espeak-ng, in IPA without stress and length."""
     spoken = subprocess.run(
         ["espeak-ng", "-q", "--ipa", "-v", "en-us"],
         input="\n\n".join(words),
@@ -142,7 +142,7 @@ def _skeleton(sound: str) -> str:
 
 
 def _pairs(sound: str, by_skeleton: Mapping[str, Sequence[str]]) -> list[str]:
-    """Give pairs of frequent words that together sound like one."""
+    """Return pairs of frequent words that together sound like one."""
     if len(sound) < SHORTEST_SPLIT:
         return []
     return [

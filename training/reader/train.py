@@ -78,7 +78,7 @@ class Passages:
         ]
 
     def tokens(self, passage: int, start: int, end: int) -> tuple[int, int]:
-        """Give first and one past the last token that touch the characters start..end."""
+        """Return first and one past the last token that touch the characters start..end."""
         places = self.places[passage]
         touched = np.flatnonzero((places[:, 1] > start) & (places[:, 0] < end))
         return (int(touched[0]), int(touched[-1]) + 1) if len(touched) else (0, 0)
@@ -100,14 +100,14 @@ class Pairs:
         self.questions = held["questions"]
 
     def words(self, question: dict) -> str:
-        """Give the question as typed, as spoken, or misheard."""
+        """Return the question as typed, as spoken, or misheard."""
         if self._chance.random() >= self._noise:
             return question["text"]
         level = self._chance.choice((0.0, 0.4, 0.8, 1.2))
         return mishear(question["spoken"], self._table, self._counts, self._chance, level)
 
     def draw(self, question: dict) -> list[Pair]:
-        """Give up to three pairs of a question."""
+        """Return up to three pairs of a question."""
         text = self.words(question)
         ids = self._tokenizer.encode(text, add_special_tokens=False).ids[:LONGEST_QUESTION]
         head = [CLS, *ids, SEP]
@@ -149,7 +149,7 @@ class Pairs:
         return None if inside or len(rest) < 8 else self._pair(head, rest)
 
     def batches(self, size: int) -> Iterator[list[Pair]]:
-        """Give batches for ever: pairs of `size` questions, of like length."""
+        """Yield batches for ever: pairs of `size` questions, of like length."""
         while True:
             order = list(range(len(self.questions)))
             self._chance.shuffle(order)
@@ -222,7 +222,7 @@ class Validation:
         self._tokenizer = tokenizer
 
     def measure(self, network: ReaderNetwork, device: str) -> dict[str, dict[str, float]]:
-        """Give gold contained and AUROC of each form of question."""
+        """Return gold contained and AUROC of each form of question."""
         jobs = sorted(self._jobs(), key=lambda job: len(job[3].ids))
         best: dict[tuple[int, bool], tuple[float, str]] = {}
         for at in range(0, len(jobs), 128):
@@ -248,7 +248,7 @@ class Validation:
                     yield number, answerable, passage, Pair([*head, *body, SEP], len(head))
 
     def _scored(self, passage: int, pair: Pair, row: Tensor) -> Iterator[tuple[float, str]]:
-        """Give log odds and text of each sentence of a passage."""
+        """Yield log odds and text of each sentence of a passage."""
         places, text = self._passages.places[passage], self._passages.texts[passage]
         for first, last in self._passages.sentences[passage]:
             span = row[pair.question + first : min(pair.question + last, len(pair.ids) - 1)]
@@ -285,7 +285,7 @@ def main() -> None:
     parser.add_argument("prepared", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--tokenizer", type=Path, default=Path(__file__).parents[2]
-                        / "src/voicerag_core/local/data/minilm_tokenizer.json")  # fmt: skip
+                        / "src/voicerag_core/local/weights/data/minilm_tokenizer.json")  # fmt: skip
     parser.add_argument("--seconds", type=float, default=200.0, help="of training, all told")
     parser.add_argument("--questions", type=int, default=QUESTIONS_A_STEP, help="a step")
     parser.add_argument("--rate", type=float, default=RATE)

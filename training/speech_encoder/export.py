@@ -26,7 +26,7 @@ from safetensors.torch import load_file
 from tokenizers import Tokenizer
 from torch import Tensor
 
-from voicerag_core.local.log_mel import log_mel
+from voicerag_core.local.hearing.log_mel import log_mel
 
 TAIL_SAMPLES = 8_000
 CLIP_STEP = 320
@@ -55,7 +55,7 @@ def mixed(data: Path, runs: list[Path], keep: float) -> dict[str, Tensor]:
 
 
 def features(samples: np.ndarray) -> tuple[Tensor, Tensor]:
-    """Give the network's inputs for one clip, float32 [T] at 16 kHz, as the package makes them."""
+    """Return the network's inputs for one clip, float32 [T] at 16 kHz, as in the package."""
     padded = np.pad(samples, (0, TAIL_SAMPLES + -(len(samples) + TAIL_SAMPLES) % CLIP_STEP))
     mel = torch.from_numpy(log_mel(padded.astype(np.float32)))[None]
     return mel, torch.tensor([mel.shape[-1]])

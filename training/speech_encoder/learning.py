@@ -71,7 +71,7 @@ class Pool:
         return True
 
     def batches(self, budget: int, human: float, generator: random.Random) -> Iterator[list[int]]:
-        """Give batches of clips of like length, `budget` samples each.
+        """Yield batches of clips of like length, `budget` samples each.
 
         A share `human` of them is human speech.
         Clips that do not fill a batch of their length wait for the next draw.
@@ -97,7 +97,7 @@ class Pool:
 
 
 def ctc(logits: Tensor, frames: Tensor, targets: list[list[int]]) -> Tensor:
-    """Give the mean CTC loss a target unit; the blank is the last class."""
+    """Return the mean CTC loss a target unit; the blank is the last class."""
     flat = torch.tensor([i for ids in targets for i in ids], device=logits.device)
     sizes = torch.tensor([len(ids) for ids in targets], device=logits.device)
     scores = logits.float().log_softmax(-1).transpose(0, 1)
@@ -149,7 +149,7 @@ class Validation:
 
     @torch.inference_mode()
     def errors(self, model: SpeechReader) -> dict[str, float]:
-        """Give the word error rate of each set."""
+        """Return the word error rate of each set."""
         model.eval()
         rates = {}
         for name, (clips, texts) in self.sets.items():
@@ -181,7 +181,7 @@ def collect(spoken: multiprocessing.Queue, pool: Pool, stop: threading.Event) ->
 
 
 def rates_at(progress: float, arguments: argparse.Namespace) -> tuple[float, float]:
-    """Give the rates of head and encoder: a short rise, then a cosine; the encoder starts late."""
+    """Return the learning rates of head and encoder: warm-up, then a cosine."""
     shape = min(1.0, progress / 0.03) * (
         0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
     )

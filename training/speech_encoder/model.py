@@ -158,7 +158,7 @@ class SpeechReader(nn.Module):
     def read(
         self, states: Tensor, valid: Tensor, bias: Tensor
     ) -> tuple[Tensor, list[Tensor], Tensor]:
-        """Give piece logits [B, T/2, V + 1], those of the middle layers, and of characters."""
+        """Return piece logits [B, T/2, V + 1], those of the middle layers, and of characters."""
         x, middles, characters = states, [], states
         for i, block in enumerate(self.head):
             x = block(x, valid, bias)
@@ -170,7 +170,7 @@ class SpeechReader(nn.Module):
         return self.pieces(self.norm(x)), middles, characters
 
     def forward(self, mel: Tensor, lengths: Tensor) -> Tensor:
-        """Give log-probabilities [B, T/2, V + 1]; frames behind a clip's end mean nothing."""
+        """Return log-probabilities [B, T/2, V + 1]; frames behind a clip's end mean nothing."""
         return self.read(*self.encoder(mel, lengths))[0].float().log_softmax(-1)
 
 

@@ -1,8 +1,8 @@
 """Count which word pieces follow one another, for the language model of the speech encoder.
 
 `python piece_counts.py --texts texts.txt --pieces pieces.json --shared DIR --out DIR` writes
-speech_piece_model.npz, which `voicerag_core.local.piece_model` reads. Texts that share a sentence
-or eight words in a row with what figures are reported on are left out.
+speech_piece_model.npz, which `voicerag_core.local.hearing.subword_model` reads. Texts that
+share a sentence or eight words in a row with what figures are reported on are left out.
 
 Source: interpolated modified Kneser-Ney smoothing, Chen and Goodman, "An empirical study of
 smoothing techniques for language modeling" (Harvard TR-10-98, 1998), section 3; discounts of
@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from texts import spoken_form, target_of
 from tokenizers import Tokenizer
 
-from voicerag_core.local.piece_model import STEPS_PER_NAT
+from voicerag_core.local.hearing.subword_model import STEPS_PER_NAT
 
 ORDER = 4
 LEAST_COUNTS = (1, 2, 3, 4)
@@ -86,7 +86,7 @@ def save(tree: Tree, path: Path) -> None:
 def _smoothed(
     flat: Ints, pieces: int, order: int, least: Sequence[int]
 ) -> tuple[Ints, Ints, NDArray[np.uint8], NDArray[np.uint8]]:
-    """Give word, children, prob and backoff of the tree."""
+    """Return word, children, prob and backoff of the tree."""
     base = pieces + 2
     keys, counts = zip(*(_counted(flat, k, base, pieces) for k in range(1, order + 1)), strict=True)
     adjusted = [
@@ -138,7 +138,7 @@ def _smoothed(
 
 
 def _counted(flat: Ints, k: int, base: int, end: int) -> tuple[Ints, Ints]:
-    """Give the n-grams of order k, as numbers in base `base`, and their counts."""
+    """Return the n-grams of order k, as numbers in base `base`, and their counts."""
     size = len(flat) - k + 1
     key = np.zeros(size, np.int64)
     whole = np.ones(size, bool)
@@ -152,7 +152,7 @@ def _counted(flat: Ints, k: int, base: int, end: int) -> tuple[Ints, Ints]:
 
 
 def _continuations(keys: Ints, counts: Ints, longer: Ints, size: int) -> Floats:
-    """Give how many pieces each n-gram was met after; of one that begins a text, its count."""
+    """Return how many pieces each n-gram was met after; of one that begins a text, its count."""
     after, kinds = np.unique(longer % size, return_counts=True)
     result = counts.astype(np.float64)
     place = np.searchsorted(after, keys)
@@ -163,7 +163,7 @@ def _continuations(keys: Ints, counts: Ints, longer: Ints, size: int) -> Floats:
 
 
 def _discounts(counts: Floats, of: Floats) -> Floats:
-    """Give what is taken from each count: D1, D2 or D3."""
+    """Return what is taken from each count: D1, D2 or D3."""
     met = [float((counts == n).sum()) for n in range(1, 5)]
     fallback = (0.5, 0.75, 0.9)
     if min(met) > 0:
@@ -181,7 +181,7 @@ def _coded(chance: Floats) -> NDArray[np.uint8]:
 
 
 def reported(shared: Path) -> tuple[set[str], set[str]]:
-    """Give sentences and questions that figures are reported on, and their runs of words."""
+    """Return sentences and questions that figures are reported on, and their runs of words."""
     files = ("xquad/xquad.en.json", "heysquad/dev-common-original-1002.json")
     texts: set[str] = set()
     runs: set[str] = set()
@@ -198,7 +198,7 @@ def reported(shared: Path) -> tuple[set[str], set[str]]:
 
 
 def runs_of(text: str) -> Iterator[str]:
-    """Give every eight words in a row."""
+    """Yield every eight words in a row."""
     words = text.split()
     for first in range(len(words) - SHARED_WORDS + 1):
         yield " ".join(words[first : first + SHARED_WORDS])

@@ -25,7 +25,7 @@ def train(targets: list[str], size: int) -> Tokenizer:
 
 
 def listed(pieces: Tokenizer) -> list[str]:
-    """Give the pieces in the order of their ids."""
+    """Return the pieces in the order of their ids."""
     return [piece for piece, _ in sorted(pieces.get_vocab().items(), key=lambda item: item[1])]
 
 

@@ -17,7 +17,7 @@ import soundfile
 from model import Encoder
 from safetensors.torch import save_file
 
-from voicerag_core.local.log_mel import mel_filters
+from voicerag_core.local.hearing.log_mel import mel_filters
 
 TRAINING_NOISES = ("noise1", "noise2", "noise3")
 """The others, and the kitchen, are kept for the benchmark."""

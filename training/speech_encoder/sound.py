@@ -1,6 +1,6 @@
 """From clips in GPU memory to log-mel, through rooms, telephones, noises and throats.
 
-The clean features equal `voicerag_core.local.log_mel` (the export compares them).
+The clean features equal `voicerag_core.local.hearing.log_mel` (the export compares them).
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Odds:
 
 
 def steps_of(samples: int) -> int | None:
-    """Give the fewest steps that hold a clip in every speed with lead and tail, or None."""
+    """Return the fewest steps that hold a clip in every speed with lead and tail, or None."""
     most = samples / SLOWEST + LEAD * RATE + TAIL
     return next((length for length in LENGTHS if length * STEP >= most), None)
 
@@ -135,7 +135,7 @@ class Sound:
         return clean, self._spoil(clean, lengths), padded
 
     def features(self, waves: Tensor, sizes: Tensor, *, changed: bool) -> tuple[Tensor, Tensor]:
-        """Give log-mel [B, 80, T] and frames [B]; each clip floored by its own loudest value."""
+        """Return log-mel [B, 80, T] and frames [B]; each clip floored by its own loudest value."""
         edge = WINDOW // 2
         padded = torch.cat(
             [waves[:, 1 : edge + 1].flip(1), waves, torch.zeros_like(waves[:, :edge])], 1

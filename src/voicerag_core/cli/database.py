@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from voicerag_core.cli.findings import Finding
+from voicerag_core.cli.checks import Finding
+from voicerag_core.cli.command import Given
 from voicerag_core.cli.output import say, show_json
 from voicerag_core.cli.question import JsonOutput
-from voicerag_core.cli.running import Given
 from voicerag_core.errors import StoreError
 
 if TYPE_CHECKING:
@@ -162,7 +162,7 @@ def _collection_finding(collection: CollectionInfo) -> Finding:
 
 @contextmanager
 def _reached(settings: Settings) -> Iterator[str | None]:
-    """Give the DSN of the database as it is; None where an embedded one was never made."""
+    """Yield the DSN of the database as it is; None where an embedded one was never made."""
     if settings.database_url is not None:
         yield settings.database_url.get_secret_value()
         return

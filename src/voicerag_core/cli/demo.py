@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from voicerag_core.cli.ask import load, show_answer, timed
+from voicerag_core.cli.command import Given
 from voicerag_core.cli.index import index_progress, summary
 from voicerag_core.cli.output import say, show_timings
 from voicerag_core.cli.question import StrategyName, wav_name
-from voicerag_core.cli.running import Given
 from voicerag_core.cli.sound import Sink, open_player, wav_file
 from voicerag_core.errors import DocumentError
 from voicerag_core.retrieval import Strategy
@@ -138,7 +138,7 @@ def find_sample() -> Path:
 
 
 def _question(folder: Path) -> tuple[str, Path]:
-    """Give the words and the recording of the question that the demo asks."""
+    """Return the words and the recording of the question that the demo asks."""
     listed = folder / QUESTIONS
     try:
         with listed.open(encoding="utf-8") as lines:

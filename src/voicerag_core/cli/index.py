@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from voicerag_core.cli.command import EXIT_FAULT, Given
 from voicerag_core.cli.output import stderr
-from voicerag_core.cli.running import EXIT_FAULT, Given
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -112,7 +112,7 @@ def index(
 
 @contextmanager
 def index_progress() -> Iterator[Callable[[FileProgress], None]]:
-    """Give what shows the progress of `index_files` and lets an interrupt wait for its transaction.
+    """Yield the progress display of `index_files` and let interrupts wait for its transaction.
 
     The first interrupt lets the work in hand be finished, the second ends it at once.
     """

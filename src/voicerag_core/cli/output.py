@@ -36,7 +36,7 @@ question, the first words, the first sound and the whole."""
 
 
 def stderr() -> Console:
-    """Give the console for what is not a result."""
+    """Return the console for what is not a result."""
     from rich.console import Console
 
     return Console(stderr=True, highlight=False, soft_wrap=True)
@@ -91,7 +91,7 @@ def milliseconds(seconds: Mapping[str, float]) -> dict[str, float]:
 
 
 def hit_values(hit: Hit) -> dict[str, JSONValue]:
-    """Give a hit as JSON values."""
+    """Return a hit as JSON values."""
     passage = hit.passage
     return {
         "id": passage.id,
@@ -107,7 +107,7 @@ def hit_values(hit: Hit) -> dict[str, JSONValue]:
 def answer_values(
     question: str | None, answer: Answer, timings: Mapping[str, float]
 ) -> dict[str, object]:
-    """Give an answer as JSON values, its sound left out."""
+    """Return an answer as JSON values, its sound left out."""
     passages = {hit.passage.id: hit.passage for hit in answer.hits}
     citations = []
     for place in answer.citations:
@@ -133,7 +133,7 @@ def answer_values(
 
 
 def _named(passage: Passage) -> str:
-    """Give title and source: where the text came from at first, if that is known."""
+    """Return title and source: where the text came from at first, if that is known."""
     origin = passage.metadata.get("origin")
     source = str(origin or passage.source or passage.id)
     return source if passage.title in ("", passage.source) else f"{passage.title} ({source})"

@@ -78,7 +78,7 @@ class EndOfSpeech:
 
 
 def find_microphone() -> int:
-    """Give the rate in Hz of the default microphone.
+    """Return the rate in Hz of the default microphone.
 
     Raises:
         MissingExtraError: The extra ``audio`` is not installed.
@@ -189,7 +189,7 @@ class Player:
 
 @contextmanager
 def open_player() -> Iterator[Player | None]:
-    """Give a player, or None when nothing can be played here; an error or interrupt silences it."""
+    """Yield a player, or None when nothing can be played; an error or interrupt silences it."""
     try:
         sounddevice = _sounddevice("playback")
         sounddevice.query_devices(kind="output")

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from voicerag_core.cli.command import EXIT_FAULT, Given
 from voicerag_core.cli.output import say, show_json
 from voicerag_core.cli.question import wav_name
-from voicerag_core.cli.running import EXIT_FAULT, Given
 from voicerag_core.cli.sound import Player, Sink, open_player, wav_file
 from voicerag_core.errors import AudioError, ConfigError
 
@@ -110,7 +110,7 @@ def speak(
 
 def _spoken(words: str, weights: Path) -> Iterator[Audio]:
     from voicerag_core.chunking import split_sentences
-    from voicerag_core.local.speaker import PiperSpeaker
+    from voicerag_core.local.speaking.speaker import PiperSpeaker
 
     with PiperSpeaker(data_dir=weights) as speaker:
         yield from speaker.stream(split_sentences(words))

@@ -51,7 +51,7 @@ class FoundFiles:
     folders: tuple[Path, ...] = ()
 
     def vanished(self, sources: Iterable[str]) -> list[str]:
-        """Give those of the known sources that lay in these folders and are files no longer.
+        """Return those of the known sources that lay in these folders and are files no longer.
 
         A source counts as vanished only when the system says that nothing has its name; one in a
         folder that cannot be listed, or on a named path that is missing as a whole, stays.
@@ -61,7 +61,7 @@ class FoundFiles:
 
 
 def source_of(path: str | os.PathLike[str]) -> str:
-    """Give the name by which a file's passages are known: its absolute path with slashes.
+    """Return the name by which a file's passages are known: its absolute path with slashes.
 
     Links are not resolved: a file is known by the path it was named by.
     """
@@ -95,7 +95,7 @@ def find_files(paths: Sequence[str | os.PathLike[str]], *, recordings: bool = Fa
 
 
 def check_known(path: Path) -> str:
-    """Give the suffix of a file that can be read, in lower case.
+    """Return the suffix of a file that can be read, in lower case.
 
     Raises:
         DocumentError: The suffix is not one of `SUFFIXES`.

@@ -92,7 +92,7 @@ def _title(page: LexborHTMLParser) -> str:
 
 
 def _main(page: LexborHTMLParser) -> LexborNode | None:
-    """Give the element that holds the text: the only one marked as main, or article, or all."""
+    """Return the element that holds the text: the only one marked as main, or article, or all."""
     for selector in ("main", "[role=main]", "article"):
         nodes = page.css(selector)
         if len(nodes) == 1:
@@ -101,7 +101,7 @@ def _main(page: LexborHTMLParser) -> LexborNode | None:
 
 
 def _words(root: LexborNode | None, left_out: set[int]) -> str:
-    """Give the text below a node: blocks apart by empty lines, `pre` with its line breaks."""
+    """Return the text below a node: blocks apart by empty lines, `pre` with its line breaks."""
     pieces: list[str] = []
     stack: list[tuple[LexborNode, bool] | str] = [(root, False)] if root is not None else []
     while stack:

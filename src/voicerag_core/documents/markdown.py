@@ -39,7 +39,7 @@ def read_markdown(source: str, data: bytes) -> list[Document]:
 
 
 def _plain(body: str) -> tuple[str, str]:
-    """Give the text, blocks apart by empty lines, and the first heading."""
+    """Return the text, blocks apart by empty lines, and the first heading."""
     from markdown_it import MarkdownIt
 
     blocks: list[str] = []

@@ -109,7 +109,7 @@ def one_line(text: str) -> str:
 
 
 def file_title(source: str) -> str:
-    """Give the title of a file that names none: its name without the ending."""
+    """Return the title of a file that names none: its name without the ending."""
     return PurePosixPath(source).stem
 
 

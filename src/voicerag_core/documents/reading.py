@@ -93,7 +93,7 @@ def read_file(
 def file_digest(
     path: str | os.PathLike[str], *, text_column: str | None = None, max_bytes: int = MAX_BYTES
 ) -> str:
-    """Give the digest that `read_file` with the same arguments would give, without reading text.
+    """Return the digest that `read_file` with the same arguments would give, without reading text.
 
     It does not know how the texts are cut and embedded; a caller for whom that can change adds
     it to what it compares.

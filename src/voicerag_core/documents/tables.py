@@ -129,7 +129,7 @@ def _refuse_constant(name: str) -> None:
 
 
 def _rows(source: str, text: str, delimiter: str | None) -> Iterator[tuple[int, list[str]]]:
-    """Give rows that are not empty, counted from 1, the header among them."""
+    """Yield rows that are not empty, counted from 1, the header among them."""
     if delimiter is None:
         first = text.lstrip("\n").split("\n", 1)[0]
         delimiter = max(_DELIMITERS, key=first.count)

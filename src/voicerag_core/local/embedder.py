@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voicerag_core.errors import AudioError
+from voicerag_core.local.hearing.ctc_recognizer import Heard, SpeechEncoder
+from voicerag_core.local.hearing.number_words import with_digits
 from voicerag_core.local.minilm import MiniLMEmbedder
-from voicerag_core.local.number_words import with_digits
-from voicerag_core.local.speech_encoder import Heard, SpeechEncoder
 from voicerag_core.types import Audio, Embeddings
 
 __all__ = ["LocalEmbedder"]
@@ -130,7 +130,7 @@ class LocalEmbedder:
 
 
 def _worth_embedding(heard: Heard) -> tuple[list[str], NDArray[np.float32]]:
-    """Give the word sequences that count, and their shares, which add up to 1."""
+    """Return the word sequences that count, and their shares, which add up to 1."""
     spoken = [one for one in heard.hypotheses if one.text]
     if not spoken or not math.isfinite(heard.piece_log_prob):
         return [], np.zeros(0, np.float32)

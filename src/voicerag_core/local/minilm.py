@@ -11,9 +11,9 @@ import numpy as np
 
 from voicerag_core.cancellation import check_cancelled
 from voicerag_core.errors import CheckpointError, ConfigError, MissingExtraError, ModelError
-from voicerag_core.local.cores import model_threads
 from voicerag_core.local.onnx_session import open_session
-from voicerag_core.local.weights import weight_path
+from voicerag_core.local.threads import model_threads
+from voicerag_core.local.weights.files import weight_path
 from voicerag_core.ports import Transcriber
 from voicerag_core.types import Audio, Embeddings
 
@@ -127,7 +127,7 @@ class MiniLMEmbedder:
 
 
 def _batches_by_length(tokens: Sequence[Sequence[int]]) -> Iterator[list[int]]:
-    """Give the indices of the inputs, longest first, in batches of bounded size."""
+    """Yield the indices of the inputs, longest first, in batches of bounded size."""
     order = sorted(range(len(tokens)), key=lambda i: -len(tokens[i]))
     at = 0
     while at < len(order):
@@ -144,7 +144,7 @@ class _Loaded:
     session: onnxruntime.InferenceSession
 
     def tokenize(self, text: str) -> list[int]:
-        """Give the token ids of a text with [CLS] and [SEP], 256 at most."""
+        """Return the token ids of a text with [CLS] and [SEP], 256 at most."""
         # A lone surrogate (a file name, a broken JSON escape) has no UTF-8 form.
         clean = text.encode("utf-8", "replace").decode("utf-8")
         ids: list[int] = self.tokenizer.encode(clean).ids

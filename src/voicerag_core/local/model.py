@@ -12,11 +12,11 @@ from typing import Protocol, TypeAlias, runtime_checkable
 
 from voicerag_core.chunking import sentence_spans, split_sentences
 from voicerag_core.errors import ConfigError
-from voicerag_core.local.chat import ChatReader
-from voicerag_core.local.language import is_english
-from voicerag_core.local.reader import Reading
-from voicerag_core.local.segments import speakable, speech_segments
-from voicerag_core.local.whisper import Transcription
+from voicerag_core.local.hearing.whisper import Transcription
+from voicerag_core.local.reading.chat import ChatReader
+from voicerag_core.local.reading.language import is_english
+from voicerag_core.local.reading.reader import Reading
+from voicerag_core.local.speaking.segments import speakable, speech_segments
 from voicerag_core.ports import Transcriber
 from voicerag_core.types import Answer, Audio, Passage, Question, Sampling, Turn
 
@@ -53,7 +53,7 @@ class RecallingTranscriber(Protocol):
     """A transcriber that can say how sure it was of a clip."""
 
     def recall(self, audio: Audio) -> Transcription | None:
-        """Give what was heard in a clip lately, or None."""
+        """Return what was heard in a clip lately, or None."""
         ...
 
 
@@ -230,12 +230,12 @@ class _Speech:
                 self._spoken.append(self._thread.submit(self._speaker.speak, piece))
 
     def ready(self) -> Iterator[Answer]:
-        """Give what is spoken by now; wait only when too much is queued."""
+        """Yield what is spoken by now; wait only when too much is queued."""
         while self._spoken and (len(self._spoken) > MOST_AHEAD or self._spoken[0].done()):
             yield Answer(audio=self._spoken.popleft().result())
 
     def rest(self) -> Iterator[Answer]:
-        """Give everything else, waiting for it."""
+        """Yield everything else, waiting for it."""
         while self._spoken:
             yield Answer(audio=self._spoken.popleft().result())
 

@@ -71,7 +71,7 @@ def _tensor(view: mmap.mmap, start: int, end: int, names: set[str]) -> dict[str,
 
 
 def _fields(view: mmap.mmap, at: int, end: int) -> Iterator[tuple[int, int, int]]:
-    """Give number, start and end of each field; of a number, start and end of its bytes."""
+    """Yield number, start and end of each field; of a number, start and end of its bytes."""
     while at < end:
         key, at = _varint(view, at)
         wire = key & 7

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import psycopg
 
 from voicerag_core.store.connection import Connection
-from voicerag_core.store.faults import checked_dsn, redacted, translated
+from voicerag_core.store.errors import checked_dsn, redacted, translated
 from voicerag_core.store.migrations import LATEST, check_schema, migrate, schema_version
 
 __all__ = ["CollectionInfo", "DatabaseStatus", "list_collections", "reset", "status"]
@@ -70,7 +70,7 @@ class DatabaseStatus:
 
 
 def list_collections(dsn: str, *, tenant: str = "default") -> tuple[CollectionInfo, ...]:
-    """Give the collections of a tenant, by name.
+    """Return the collections of a tenant, by name.
 
     Raises:
         SchemaError: The schema is missing, older or newer.

@@ -17,7 +17,7 @@ from psycopg_pool import ConnectionPool
 
 from voicerag_core.cancellation import interruptible
 from voicerag_core.errors import StoreError
-from voicerag_core.store.faults import connection_lost, translated
+from voicerag_core.store.errors import connection_lost, translated
 from voicerag_core.store.migrations import extension_schema
 
 __all__ = ["Connection", "Database", "HalfVector", "Row", "Statement"]
@@ -128,7 +128,7 @@ class Database:
     def read(
         self, *statements: Statement, settings: Mapping[str, str] | None = None
     ) -> list[list[Row]]:
-        """Run statements in one round trip and one transaction; give the rows of each.
+        """Run statements in one round trip and one transaction; return the rows of each.
 
         A connection that was lost is replaced, and the statements are sent once more.
 

@@ -164,7 +164,7 @@ class EmbeddedPostgres:
         return self
 
     def close(self) -> None:
-        """Give the share back; the last owner stops the server. A second call does nothing."""
+        """Return the share back; the last owner stops the server. A second call does nothing."""
         share, self._share = self._share, None
         if share is None:
             return
@@ -286,7 +286,7 @@ class EmbeddedPostgres:
     def _run(
         self, programs: Path, name: str, arguments: Sequence[str], output: Path | None = None
     ) -> int:
-        """Run a server program in the data folder and give its exit status.
+        """Run a server program in the data folder and return its exit status.
 
         Paths are given relative to that folder: pg_ctl hands them to a shell unquoted.
         """
@@ -343,7 +343,7 @@ def _prepare_folder(data_dir: Path, account: _Account | None) -> None:
 
 
 def _short_path(data_dir: Path) -> Path:
-    """Give a path to the folder that fits a socket address: itself, or a private link to it.
+    """Return a path to the folder that fits a socket address: itself, or a private link to it.
 
     A comma would read as a list of hosts to the client library.
     """

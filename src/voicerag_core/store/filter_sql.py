@@ -47,7 +47,7 @@ _OPERATORS = {Lt: sql.SQL("<"), Le: sql.SQL("<="), Gt: sql.SQL(">"), Ge: sql.SQL
 
 
 def compile_filter(node: Filter | None) -> tuple[sql.Composable, dict[str, object]]:
-    """Give a condition on the column `metadata` (jsonb), and its named parameters.
+    """Return a condition on the column `metadata` (jsonb), and its named parameters.
 
     Args:
         node: None stands for no condition.

@@ -9,7 +9,7 @@ from psycopg import errors as pg
 from psycopg import sql
 
 from voicerag_core.errors import SchemaError, StoreError
-from voicerag_core.store.faults import MIGRATE, checked_dsn, reason, redacted, translated
+from voicerag_core.store.errors import MIGRATE, checked_dsn, reason, redacted, translated
 
 __all__ = ["LATEST", "check_schema", "extension_schema", "migrate", "schema_version"]
 
@@ -86,7 +86,7 @@ def migrate(dsn: str, *, timeout: float = 5.0) -> list[int]:
 
 
 def schema_version(connection: psycopg.Connection[tuple[object, ...]]) -> int:
-    """Give the version of the schema in a database, 0 when there is none."""
+    """Return the version of the schema in a database, 0 when there is none."""
     found = connection.execute("SELECT to_regclass('voicerag.migrations')").fetchone()
     if found is None or found[0] is None:
         return 0

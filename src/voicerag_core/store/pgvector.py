@@ -16,15 +16,8 @@ from psycopg import sql
 from voicerag_core.errors import EmbeddingMismatchError, StoreError
 from voicerag_core.filters import Filter
 from voicerag_core.store.connection import Connection, Database, Row
-from voicerag_core.store.faults import checked_dsn, redacted, translated
+from voicerag_core.store.errors import checked_dsn, redacted, translated
 from voicerag_core.store.filter_sql import compile_filter
-from voicerag_core.store.ingest import (
-    Batch,
-    count_words,
-    forget_passages,
-    prepare_batch,
-    write_batch,
-)
 from voicerag_core.store.migrations import check_schema
 from voicerag_core.store.rows import halfvec_array
 from voicerag_core.store.search_sql import (
@@ -34,6 +27,13 @@ from voicerag_core.store.search_sql import (
     search_statement,
 )
 from voicerag_core.store.statements import named
+from voicerag_core.store.writing import (
+    Batch,
+    count_words,
+    forget_passages,
+    prepare_batch,
+    write_batch,
+)
 from voicerag_core.types import Embedding, Embeddings, Hit, JSONValue, Leg, Passage
 
 __all__ = ["INDEX_FROM", "IndexInfo", "PgVectorStore"]
@@ -163,7 +163,7 @@ class PgVectorStore:
         self._database.close()
 
     def __enter__(self) -> PgVectorStore:
-        """Give the store itself."""
+        """Return the store itself."""
         return self
 
     def __exit__(
@@ -222,13 +222,13 @@ class PgVectorStore:
         return self._search([Query(row, None, limit, where) for row in embeddings])
 
     def get(self, ids: Sequence[str]) -> list[Passage]:
-        """Give the passages of these ids that exist, in the order asked."""
+        """Return the passages of these ids that exist, in the order asked."""
         (rows,) = self._read("get", {"ids": list(ids)})
         found = {passage.id: passage for passage in map(_passage, rows)}
         return [found[key] for key in ids if key in found]
 
     def delete(self, ids: Sequence[str] | None = None, *, where: Filter | None = None) -> int:
-        """Delete the passages that match ids and filter; give how many went."""
+        """Delete the passages that match ids and filter, and return how many went."""
         if ids is None and where is None:
             raise StoreError(
                 "delete needs ids or a filter; delete(where=And(())) deletes every passage"
@@ -253,7 +253,7 @@ class PgVectorStore:
         return int(str(row[0]))
 
     def document_digests(self) -> Mapping[str, str]:
-        """Give the digest of every document, by source."""
+        """Return the digest of every document, by source."""
         (rows,) = self._read("digests", {})
         return {str(source): str(digest) for source, digest in rows}
 
@@ -275,7 +275,7 @@ class PgVectorStore:
         return changed
 
     def remove_documents(self, sources: Sequence[str]) -> int:
-        """Delete documents with their passages; give how many passages went."""
+        """Delete documents with their passages, and return how many passages went."""
         return self._database.write(lambda connection: self._remove(connection, sources))
 
     def build_index(self) -> bool:

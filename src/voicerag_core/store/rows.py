@@ -36,7 +36,7 @@ _NULL = struct.pack(">i", -1)
 
 
 def halfvec(embedding: Embedding) -> bytes:
-    """Give the binary form of one vector, shape [D]."""
+    """Return the binary form of one vector, shape [D]."""
     return struct.pack(">HH", len(embedding), 0) + embedding.astype(">f2").tobytes()
 
 
@@ -48,7 +48,7 @@ def halfvec_array(data: bytes) -> Embedding:
 def checked_embeddings(
     embeddings: Embeddings, dim: int, passages: int, owners: NDArray[np.int64] | None
 ) -> NDArray[np.int64]:
-    """Refuse vectors that do not fit, and give the owner of each.
+    """Refuse vectors that do not fit, and return the owner of each.
 
     Raises:
         EmbeddingMismatchError: They are not of width `dim`.

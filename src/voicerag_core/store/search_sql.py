@@ -98,7 +98,7 @@ class Query:
 
 
 def search_settings(query: Query, fetch: int | None) -> dict[str, str]:
-    """Give the server settings that a search runs under; `fetch` is that of its statement."""
+    """Return the server settings that a search runs under; `fetch` is that of its statement."""
     if fetch is None:
         return {}
     candidates = min(max(EF_SEARCH, 2 * fetch), _MOST_EF_SEARCH)

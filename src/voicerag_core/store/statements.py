@@ -114,5 +114,5 @@ _STATEMENTS: Final = {
 
 
 def named(name: str, collection: Collection, values: Mapping[str, object]) -> Statement:
-    """Give a fixed statement for a collection."""
+    """Return a fixed statement for a collection."""
     return _STATEMENTS[name].format(n=sql.Literal(collection.number)), values

@@ -19,7 +19,7 @@ _UNSEGMENTED = re.compile(
 
 
 def searchable(text: str) -> str:
-    """Give text with every unsegmented run replaced by its overlapping pairs of characters."""
+    """Return text with every unsegmented run replaced by its overlapping pairs of characters."""
     return _UNSEGMENTED.sub(_pairs, text)
 
 

@@ -1,7 +1,7 @@
 """Fakes of every port, and contract suites that a part of your own can be held against.
 
 The fakes work without model, database or network. A suite is a class for pytest: derive from it
-under a name that starts with ``Test`` and give the fixtures that its docstring names.
+under a name that starts with ``Test`` and return the fixtures that its docstring names.
 """
 
 from voicerag_core.testing.models import (

@@ -43,7 +43,7 @@ class FakeTranscriber:
         self._otherwise = otherwise
 
     def transcribe(self, audio: Audio) -> str:
-        """Give the words of a clip; `calls` counts how often this was asked.
+        """Return the words of a clip; `calls` counts how often this was asked.
 
         Raises:
             AudioError: The clip is not at 16 kHz, is silent, or no words are known for it.
@@ -75,7 +75,7 @@ class FakeSpeaker:
         """Do nothing."""
 
     def speak(self, text: str) -> Audio:
-        """Give a tone of 0.05 s a word; `spoken` lists what was spoken.
+        """Return a tone of 0.05 s a word; `spoken` lists what was spoken.
 
         Raises:
             GenerationError: The text holds neither letter nor digit.

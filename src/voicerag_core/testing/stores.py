@@ -130,12 +130,12 @@ class InMemoryStore:
         return [self.search(row, limit=limit, where=where) for row in embeddings]
 
     def get(self, ids: Sequence[str]) -> list[Passage]:
-        """Give the passages of these ids that exist, in the order asked."""
+        """Return the passages of these ids that exist, in the order asked."""
         with self._lock:
             return [self._entries[key].passage for key in ids if key in self._entries]
 
     def delete(self, ids: Sequence[str] | None = None, *, where: Filter | None = None) -> int:
-        """Delete the passages that match ids and filter; give how many went."""
+        """Delete the passages that match ids and filter, and return how many went."""
         if ids is None and where is None:
             raise StoreError("delete needs ids or a filter; And(()) deletes everything")
         with self._lock:
@@ -149,7 +149,7 @@ class InMemoryStore:
         return len(self._chosen(where))
 
     def document_digests(self) -> Mapping[str, str]:
-        """Give the digest of every document, by source."""
+        """Return the digest of every document, by source."""
         with self._lock:
             return dict(self._digests)
 
@@ -170,7 +170,7 @@ class InMemoryStore:
             return changed + self._forget({source}, kept)
 
     def remove_documents(self, sources: Sequence[str]) -> int:
-        """Delete documents with their passages; give how many passages went."""
+        """Delete documents with their passages, and return how many passages went."""
         with self._lock:
             for source in sources:
                 self._digests.pop(source, None)
@@ -265,7 +265,7 @@ def _fuse(
 
 
 def _axis(index: int, lean: float = 0.0) -> Embedding:
-    """Give the unit vector of an axis, leaning towards the next one."""
+    """Return the unit vector of an axis, leaning towards the next one."""
     vector = np.zeros(WIDTH, np.float32)
     vector[index] = 1.0
     vector[(index + 1) % WIDTH] += lean

@@ -28,7 +28,7 @@ _PCM: Final = "audio/pcm"
 
 
 def answer_message(answer: Answer, *, message_id: str | None = None) -> AIMessage:
-    """Give a whole answer as one message.
+    """Return a whole answer as one message.
 
     The text is a text block with a citation for each place that the answer rests on; the sound is
     an audio block of 16-bit little-endian mono PCM. ``response_metadata`` holds ``answered``,
@@ -60,7 +60,7 @@ class MessageStream:
         self._rest = b""
 
     def chunk(self, piece: Answer) -> AIMessageChunk | None:
-        """Give the next chunk, or None when a piece holds nothing to show yet.
+        """Return the next chunk, or None when a piece holds nothing to show yet.
 
         Raises:
             AudioError: The rate of the sound changed.
@@ -78,7 +78,7 @@ class MessageStream:
         return AIMessageChunk(content=content, id=self._id, response_metadata=metadata)
 
     def last(self) -> AIMessageChunk:
-        """Give the chunk that completes the message."""
+        """Return the chunk that completes the message."""
         content: list[Any] = [_text_block("", self._so_far)]
         if self._rest:
             content.append({"type": "audio", "base64": _encoded(self._rest), "index": _AUDIO})
@@ -107,7 +107,7 @@ class MessageStream:
 
 
 def message_audio(message: BaseMessage) -> Audio | None:
-    """Give the sound of a message's audio blocks, or None when it has none.
+    """Return the sound of a message's audio blocks, or None when it has none.
 
     Raises:
         AudioError: A block cannot be read.
@@ -193,7 +193,7 @@ def _ending(answer: Answer) -> dict[str, Any]:
 
 
 def _pcm(audio: Audio) -> bytes:
-    """Give the samples as they stand at the end of a WAV file."""
+    """Return the samples as they stand at the end of a WAV file."""
     size = 2 * len(audio.samples)
     return to_wav_bytes(audio)[-size:] if size else b""
 

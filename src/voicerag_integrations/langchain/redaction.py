@@ -17,7 +17,7 @@ _AUDIO_DATA = ("base64", "data")
 
 
 def redacted(value: Any) -> Any:  # noqa: ANN401, PLR0911
-    """Give a copy of an input or output in which sound is named but not held.
+    """Return a copy of an input or output in which sound is named but not held.
 
     Bytes and `Audio` become a description, the data of audio blocks too, and an `Answer` loses
     its audio. Lists, dicts and messages are gone through; anything else is given back as it is.

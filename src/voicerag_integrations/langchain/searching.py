@@ -20,7 +20,7 @@ _NAMES: Final = {
 
 
 def search_options(own: object, call: Mapping[str, Any]) -> dict[str, Any]:
-    """Give the arguments of `VoiceRAG.retrieve`.
+    """Return the arguments of `VoiceRAG.retrieve`.
 
     Args:
         own: Has an attribute for each option that it knows.

@@ -75,7 +75,7 @@ class VoiceRAGVectorStore(VectorStore):
             close()
 
     def __enter__(self) -> VoiceRAGVectorStore:
-        """Give the vector store itself."""
+        """Return the vector store itself."""
         return self
 
     def __exit__(
@@ -249,7 +249,7 @@ class VoiceRAGVectorStore(VectorStore):
         return True
 
     def get_by_ids(self, ids: Sequence[str], /) -> list[Document]:
-        """Give the documents of these ids that exist, in the order asked."""
+        """Return the documents of these ids that exist, in the order asked."""
         return [passage_document(passage) for passage in self.store.get(ids)]
 
     def similarity_search(
@@ -379,7 +379,7 @@ class VoiceRAGVectorStore(VectorStore):
         return await in_thread(self.delete, ids, filter=filter)
 
     async def aget_by_ids(self, ids: Sequence[str], /) -> list[Document]:
-        """Give documents by id, off the event loop."""
+        """Return documents by id, off the event loop."""
         return await in_thread(self.get_by_ids, ids)
 
     async def asimilarity_search(
@@ -530,7 +530,7 @@ def _unit(vector: Sequence[float] | Embedding) -> Embedding:
 
 
 def _normalised(rows: Sequence[Sequence[float] | Embedding] | Vectors) -> Vectors:
-    """Give vectors as [N, D] float32 of length 1.
+    """Return vectors as [N, D] float32 of length 1.
 
     Raises:
         EmbeddingMismatchError: They are not of one width.

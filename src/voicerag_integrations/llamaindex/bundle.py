@@ -60,7 +60,7 @@ class SpeechQueryBundle(QueryBundle):
 
 
 def read_clip(source: ClipSource, *, max_seconds: float = MAX_SECONDS) -> Audio:
-    """Give sound at 16 kHz; its fitness as a question is checked by `VoiceRAG`.
+    """Return sound at 16 kHz; its fitness as a question is checked by `VoiceRAG`.
 
     Raises:
         AudioError: It cannot be read, or is too long.

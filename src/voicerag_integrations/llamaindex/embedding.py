@@ -73,7 +73,7 @@ class VoiceRAGEmbedding(BaseEmbedding):
 
     @classmethod
     def class_name(cls) -> str:
-        """Give the name under which the settings are written down."""
+        """Return the name under which the settings are written down."""
         return "VoiceRAGEmbedding"
 
     @property

@@ -27,7 +27,7 @@ class SpeechRetrievalEvent(BaseEvent):
 
     @classmethod
     def class_name(cls) -> str:
-        """Give the name in traces."""
+        """Return the name in traces."""
         return "SpeechRetrievalEvent"
 
 
@@ -50,5 +50,5 @@ class SpeechAnswerEvent(BaseEvent):
 
     @classmethod
     def class_name(cls) -> str:
-        """Give the name in traces."""
+        """Return the name in traces."""
         return "SpeechAnswerEvent"

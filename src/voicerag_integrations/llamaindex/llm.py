@@ -111,7 +111,7 @@ class VoiceLLM(CustomLLM):
 
     @classmethod
     def class_name(cls) -> str:
-        """Give the name under which the settings are written down."""
+        """Return the name under which the settings are written down."""
         return "VoiceLLM"
 
     @property
@@ -329,7 +329,7 @@ def _passages(context: str) -> list[Passage]:
 
 
 def _asked(message: ChatMessage) -> tuple[Question, str]:
-    """Give a message's question, and the context that a synthesizer's template put before it."""
+    """Return a message's question, and the context that a synthesizer's template put before it."""
     text, sounds = "", []
     for block in message.blocks:
         if isinstance(block, TextBlock):

@@ -174,7 +174,7 @@ def node_hit(found: NodeWithScore) -> Hit:
 
 
 def unit(vector: Sequence[float]) -> Embedding:
-    """Give a vector as float32 of length 1, whatever model it comes from.
+    """Return a vector as float32 of length 1, whatever model it comes from.
 
     Raises:
         ConfigError: It is zero, or not finite.

@@ -72,28 +72,28 @@ class AnswerFeed:
             return self._pull()
 
     def next_text(self) -> str | None:
-        """Give the next words, or None when all are given."""
+        """Return the next words, or None when all are given."""
         with self._reading():
             while not self._texts and self._pull():
                 pass
             return self._texts.popleft() if self._texts else None
 
     def next_sound(self) -> Audio | None:
-        """Give the next sound, or None when all is given."""
+        """Return the next sound, or None when all is given."""
         with self._reading():
             while not self._sounds and self._pull():
                 pass
             return self._sounds.popleft() if self._sounds else None
 
     def next_piece(self) -> Answer | None:
-        """Give the next piece as it came, or None when all are given."""
+        """Return the next piece as it came, or None when all are given."""
         with self._reading():
             while not self._pieces and self._pull():
                 pass
             return self._pieces.popleft() if self._pieces else None
 
     def answer(self) -> Answer:
-        """Give the sum of the pieces so far."""
+        """Return the sum of the pieces so far."""
         if not self._speech:
             return self._words
         samples = np.concatenate([sound.samples for sound in self._speech])
@@ -114,7 +114,7 @@ class AnswerFeed:
         threading.Thread(target=self.close, name="voicerag-close", daemon=True).start()
 
     def read(self, take: Callable[[], _T | None]) -> Generator[_T, None, None]:
-        """Give what one of the `next_…` methods gives; closing it early closes the feed."""
+        """Yield what one of the `next_…` methods gives; closing it early closes the feed."""
         try:
             while (piece := take()) is not None:
                 yield piece
@@ -232,11 +232,11 @@ class StreamingSpeechResponse(StreamingResponse):
         self._feed = feed
 
     def audio_stream(self) -> Generator[Audio, None, None]:
-        """Give the speech, piece by piece."""
+        """Return the speech, piece by piece."""
         return self._feed.read(self._feed.next_sound)
 
     def get_response(self) -> SpeechResponse:
-        """Read the answer to its end and give it whole."""
+        """Read the answer to its end and return it whole."""
         while self._feed.pull():
             pass
         answer = self._feed.answer()
@@ -264,7 +264,7 @@ class AsyncStreamingSpeechResponse(AsyncStreamingResponse):
         self._feed = feed
 
     async def async_response_gen(self) -> AsyncGenerator[str, None]:
-        """Give the words, piece by piece; closing it stops the answer."""
+        """Yield the words, piece by piece; closing it stops the answer."""
         try:
             async for text in self._yield_response():
                 yield text
@@ -273,11 +273,11 @@ class AsyncStreamingSpeechResponse(AsyncStreamingResponse):
             raise
 
     def audio_stream(self) -> AsyncGenerator[Audio, None]:
-        """Give the speech, piece by piece."""
+        """Return the speech, piece by piece."""
         return self._feed.aread(self._feed.next_sound)
 
     async def get_response(self) -> SpeechResponse:
-        """Read the answer to its end and give it whole."""
+        """Read the answer to its end and return it whole."""
         async for _ in self._feed.aread(lambda: self._feed.pull() or None):
             pass
         answer = self._feed.answer()

@@ -74,7 +74,7 @@ class EventRecorder(BaseEventHandler):
 
     @classmethod
     def class_name(cls) -> str:
-        """Give the name in traces."""
+        """Return the name in traces."""
         return "EventRecorder"
 
     def handle(self, event: BaseEvent, **kwargs: Any) -> None:  # noqa: ANN401
@@ -165,7 +165,7 @@ class SpeechRetrieverContract:
 
     @pytest.fixture(autouse=True)
     def loop_of_synchronous_calls(self) -> Iterator[None]:
-        """Give LlamaIndex an event loop for its own use, which it would make and never close."""
+        """Yield LlamaIndex an event loop for its own use, which it would make and never close."""
         loop = asyncio.new_event_loop()
         asyncio.set_event_loop(loop)
         yield

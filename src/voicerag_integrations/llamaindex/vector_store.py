@@ -117,7 +117,7 @@ class VoiceRAGVectorStore(BasePydanticVectorStore):
 
     @classmethod
     def class_name(cls) -> str:
-        """Give the name under which the settings are written down."""
+        """Return the name under which the settings are written down."""
         return "VoiceRAGVectorStore"
 
     @property
@@ -196,7 +196,7 @@ class VoiceRAGVectorStore(BasePydanticVectorStore):
     def get_nodes(
         self, node_ids: list[str] | None = None, filters: MetadataFilters | None = None
     ) -> list[BaseNode]:
-        """Give nodes by ids, in the order asked, and by filters.
+        """Return nodes by ids, in the order asked, and by filters.
 
         Raises:
             StoreError: Filters without ids; a passage store lists nothing.
@@ -213,7 +213,7 @@ class VoiceRAGVectorStore(BasePydanticVectorStore):
     async def aget_nodes(
         self, node_ids: list[str] | None = None, filters: MetadataFilters | None = None
     ) -> list[BaseNode]:
-        """Give nodes by ids, in the order asked, and by filters."""
+        """Return nodes by ids, in the order asked, and by filters."""
         return await hop(lambda: self.get_nodes(node_ids, filters))
 
     def query(self, query: VectorStoreQuery, **kwargs: Any) -> VectorStoreQueryResult:  # noqa: ANN401
@@ -260,7 +260,7 @@ def _hits(
 
 
 def _sought(query: VectorStoreQuery) -> tuple[Embedding | None, str | None]:
-    """Give the vector and the words that a query searches by, of which one may be None."""
+    """Return the vector and the words that a query searches by, of which one may be None."""
     by_words = query.mode in _WORDS or query.mode in _FUSED
     by_vector = query.mode not in _WORDS
     if query.mode in _FUSED and query.alpha not in (None, 0.5):

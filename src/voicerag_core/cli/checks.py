@@ -1,0 +1,228 @@
+"""What ``voicerag doctor`` looks at; each look gives findings, also where things are broken."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from voicerag_core.errors import VoiceRAGError
+
+if TYPE_CHECKING:
+    from voicerag_core.settings import Settings
+
+__all__ = [
+    "Finding",
+    "audio_devices",
+    "disk",
+    "licences",
+    "packages",
+    "program",
+    "sonar",
+    "weights",
+]
+
+LEAST_FREE_BYTES = 100_000_000
+GOOD_FREE_BYTES = 1_000_000_000
+"""Room for the embedded database, its log and an index of some ten thousand passages."""
+
+_OPTIONAL = {
+    "documents": "to read PDF and HTML",
+    "audio": "for microphone and playback",
+    "glm": "to answer with GLM-4-Voice",
+    "sonar": "to search by SONAR's vectors",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at.
+
+    Args:
+        area: What it belongs to, in a word.
+        state: "ok"; "warn": something is missing that can be done without; "fail".
+        text: What was found.
+        cure: What to do about it, "" when nothing.
+    """
+
+    area: str
+    state: Literal["ok", "warn", "fail"]
+    text: str
+    cure: str = ""
+
+
+def program(settings: Settings) -> Iterator[Finding]:
+    """Name the program, Python, and the stack that runs."""
+    from importlib.metadata import version
+
+    name = f"voicerag {version('voicerag-core')}"
+    yield Finding(
+        "program", "ok", f"{name}, Python {platform.python_version()} on "
+        f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
+    )  # fmt: skip
+    sonar = settings.embedder == "sonar"
+    embeds = (
+        f"SONAR ({settings.sonar_language}) embeds"
+        if sonar
+        else "a speech encoder and MiniLM embed"
+    )
+    hears = "SONAR" if sonar and settings.sonar_transcribes else "Whisper tiny.en"
+    answers = {
+        "local": "a reader quotes, Piper speaks",
+        "glm": "GLM-4-Voice answers and speaks",
+    }[settings.stack]
+    yield Finding(
+        "stack", "ok", f"{settings.stack}: {embeds}, {hears} transcribes, {answers}; "
+        f"spoken questions are searched by strategy {settings.question_strategy}",
+    )  # fmt: skip
+    if sys.platform != "linux" or platform.machine() not in ("x86_64", "aarch64"):
+        yield Finding(
+            "program", "warn", "this platform is untested",
+            "on macOS and Windows give a Postgres of yours with --database-url",
+        )  # fmt: skip
+
+
+def packages() -> Iterator[Finding]:
+    """Yield the versions of what is required, by extra."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    for extra in ("", "local", *_OPTIONAL):
+        found, absent = [], []
+        for name in _required(extra):
+            try:
+                found.append(f"{name} {version(name)}")
+            except PackageNotFoundError:
+                absent.append(name)
+        area = f"extra {extra}" if extra else "packages"
+        target = f"voicerag-core[{extra}]" if extra else "voicerag-core"
+        if absent:
+            purpose = f", needed {_OPTIONAL[extra]}" if extra in _OPTIONAL else ""
+            yield Finding(
+                area, "warn" if extra in _OPTIONAL else "fail",
+                f"not installed: {', '.join(absent)}{purpose}", f"pip install '{target}'",
+            )  # fmt: skip
+        else:
+            yield Finding(area, "ok", ", ".join(found))
+
+
+def weights(settings: Settings) -> Iterator[Finding]:
+    """Say of every weight file where it is from, under which licence, and if it is intact."""
+    from voicerag_core.local.weights.files import describe
+
+    for file in describe(data_dir=settings.data_dir / "weights"):
+        said = f"{file.name}: {file.purpose}, {file.licence}, SHA-256 {file.sha256[:12]}…"
+        if file.state == "verified":
+            yield Finding("weights", "ok", f"{said} verified, in {_folder(file.path)}")
+        else:
+            place = "" if file.path is None else f" in {_folder(file.path)}"
+            yield Finding("weights", "fail", f"{said} {file.state}{place}", file.cure)
+
+
+def sonar(settings: Settings) -> Iterator[Finding]:
+    """Say of each file of SONAR whether it is here, and under which licence."""
+    if settings.embedder != "sonar":
+        return
+    from voicerag_core.assembly import sonar_folder
+    from voicerag_core.sonar.files import SonarFiles
+    from voicerag_core.sonar.licences import licence_of
+
+    folder = sonar_folder(settings)
+    language = settings.sonar_speech_language or settings.sonar_language
+    files = SonarFiles.in_folder(folder, language)
+    cure = f"voicerag download sonar --language {language}"
+    for path in (files.text, files.tokenizer, files.speech):
+        if path is None:
+            yield Finding(
+                "sonar", "warn", f"no speech encoder was published for {language}",
+                "ask in another language: VOICERAG_SONAR_SPEECH_LANGUAGE",
+            )  # fmt: skip
+        elif path.is_file():
+            size = path.stat().st_size / 1e9
+            yield Finding(
+                "sonar", "ok", f"{path.name}: {size:.2f} GB, licence {licence_of(path.name)}, "
+                f"in {folder}",
+            )  # fmt: skip
+        else:
+            yield Finding("sonar", "fail", f"{path.name} is not in {folder}", cure)
+
+
+def licences() -> Iterator[Finding]:
+    """State what the licence of the speaking program means."""
+    from importlib.metadata import version
+    from importlib.util import find_spec
+
+    if find_spec("piper") is None:
+        return  # the packages say so
+    yield Finding(
+        "licences", "ok", f"piper-tts {version('piper-tts')} is GPL-3.0-or-later: it runs as a "
+        "process of its own and is never imported; voicerag itself is Apache-2.0",
+    )  # fmt: skip
+
+
+def disk(settings: Settings) -> Iterator[Finding]:
+    """Look whether the data folder has room."""
+    folder = settings.data_dir.expanduser().absolute()
+    place = next(path for path in (folder, *folder.parents) if path.exists())
+    cure = "free some space, or choose another folder with --data-dir"
+    try:
+        free = shutil.disk_usage(place).free
+    except OSError as error:
+        yield Finding("disk", "fail", f"{place} cannot be looked at: {error}", cure)
+        return
+    text = f"{free / 1e9:.1f} GB free for {folder}"
+    if free < LEAST_FREE_BYTES:
+        yield Finding("disk", "fail", text, cure)
+    elif free < GOOD_FREE_BYTES:
+        yield Finding("disk", "warn", text, cure)
+    else:
+        yield Finding("disk", "ok", text)
+    if not os.access(place, os.W_OK):
+        yield Finding("disk", "fail", f"{place} cannot be written", cure)
+
+
+def audio_devices() -> Iterator[Finding]:
+    """Look for a microphone and a loudspeaker."""
+    from voicerag_core.cli.sound import devices
+
+    try:
+        found = devices()
+    except VoiceRAGError as error:
+        yield Finding("audio", "warn", str(error), "or use --audio FILE and --out FILE")
+        return
+    for kind, name, instead in (
+        ("input", "microphone", "give questions with --audio FILE or --text"),
+        ("output", "loudspeaker", "write answers with --out FILE"),
+    ):
+        if kind in found:
+            yield Finding("audio", "ok", f"{name}: {found[kind]}")
+        else:
+            yield Finding("audio", "warn", f"no {name}", instead)
+
+
+def _required(extra: str) -> list[str]:
+    """Name the distributions that an extra of ours asks for on this platform."""
+    from importlib.metadata import requires
+
+    names = []
+    for requirement in requires("voicerag-core") or ():
+        specifier, _, marker = requirement.partition(";")
+        wanted = re.search(r"""extra\s*==\s*['"]([\w-]+)['"]""", marker)
+        elsewhere = re.search(r"""sys_platform\s*==\s*['"](\w+)['"]""", marker)
+        if (wanted[1] if wanted else "") != extra:
+            continue
+        if elsewhere and elsewhere[1] != sys.platform:
+            continue
+        name = re.match(r"[\w.-]+", specifier.strip())
+        if name:
+            names.append(name[0])
+    return sorted(names)
+
+
+def _folder(path: Path | None) -> str:
+    return "" if path is None else str(path.parent)

@@ -1,0 +1,291 @@
+"""Speech tokens to mel by conditional flow matching."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from voicerag_core.cancellation import check_cancelled
+from voicerag_core.errors import CheckpointError
+from voicerag_core.glm.decoder.encoder import TokenEncoder
+from voicerag_core.glm.decoder.unet import UNet, fused_attention, group_norm
+from voicerag_core.glm.weights.configs import FlowConfig
+
+__all__ = ["STEPS", "Flow", "Sampler", "load_flow"]
+
+STEPS = 10
+"""Euler steps. Source: cosyvoice/flow/flow.py of THUDM/GLM-4-Voice @ eb00ce9, `n_timesteps`."""
+
+
+class Sampler(Protocol):
+    """Turns noise into mel; see `Flow.integrate`, which is one."""
+
+    def __call__(self, noise: Tensor, context: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Integrate."""
+        ...
+
+
+class Flow(nn.Module):
+    """The released ``flow.pt``: token encoder, length regulator, and a flow with a U-Net.
+
+    The speaker vector of the released model is always zero, so there is one voice.
+
+    Args:
+        config: Sizes.
+        sample_rate: Hz of the sound that the mel describes.
+        hop_samples: Samples of one mel frame.
+
+    Source: cosyvoice/flow/{flow,flow_matching,length_regulator}.py of THUDM/GLM-4-Voice @ eb00ce9.
+    """
+
+    def __init__(self, config: FlowConfig, *, sample_rate: int, hop_samples: int) -> None:
+        super().__init__()
+        self.config = config
+        self._rates = (sample_rate, config.token_rate * hop_samples)
+        self.input_embedding = nn.Embedding(config.vocab_size, config.embedding_size)
+        self.spk_embed_affine_layer = nn.Linear(config.speaker_size, config.mels)
+        self.encoder = TokenEncoder(config)
+        self.encoder_proj = nn.Linear(config.encoder_size, config.mels)
+        self.length_regulator = _Regulator(config)
+        self.decoder = nn.ModuleDict({"estimator": UNet(config)})
+        self._shifts: tuple[tuple[Tensor, ...], ...] | None = None
+        self._sizes: tuple[float, ...] = ()
+
+    @property
+    def unet(self) -> UNet:
+        """The velocity field."""
+        unet = self.decoder["estimator"]
+        assert isinstance(unet, UNet)
+        return unet
+
+    @property
+    def device(self) -> torch.device:
+        """Where it runs."""
+        return self.input_embedding.weight.device
+
+    def frames(self, tokens: int) -> int:
+        """Return how many mel frames a reply has after so many tokens; exact for any length."""
+        samples, divisor = self._rates
+        return int(tokens * samples // divisor)
+
+    def frames_float32(self, tokens: int) -> int:
+        """Count frames as the upstream demo does; one short for some replies above 271 s."""
+        rate = torch.tensor([tokens], dtype=torch.int32) / self.config.token_rate
+        hop = self._rates[1] / self.config.token_rate
+        return int((rate * self._rates[0] / hop).int())
+
+    def prepare(self) -> None:
+        """Compute what depends on the weights alone; call it after they were loaded."""
+        times, self._sizes = _euler(self.device)
+        self._shifts = self.unet.time_shifts(times)
+
+    @torch.inference_mode()
+    def mel(
+        self,
+        tokens: Tensor,
+        noise: Tensor,
+        *,
+        known: Tensor | None = None,
+        token_counts: Sequence[int] | None = None,
+        frame_counts: Sequence[int] | None = None,
+        known_counts: Sequence[int] | None = None,
+        sampler: Sampler | None = None,
+    ) -> Tensor:
+        """Make the mel of a batch of token sequences.
+
+        Args:
+            tokens: Shape [B, N], int64; rows may be padded with any id.
+            noise: Shape [B, mels, T], float32, standard normal; T frames are made.
+            known: Shape [B, mels, K], float32: mel of the first frames, which the rest continues.
+            token_counts: Tokens of each row; None: N in all.
+            frame_counts: Frames of each row, T at most; None: T in all.
+            known_counts: Frames of each row of `known` that count; None: K in all.
+            sampler: Integrates the flow; None is `integrate`.
+
+        Returns:
+            Shape [B, mels, T], float32, natural logarithm of the mel spectrum's magnitude; the
+            first K frames are made anew; zero at padded frames.
+        """
+        rows, frames = noise.shape[0], noise.shape[-1]
+        valid = _lengths_mask(token_counts, rows, tokens.shape[1], tokens.device)
+        mask = _lengths_mask(frame_counts, rows, frames, tokens.device)
+        mask = None if mask is None else mask[:, None]
+        encoded = self.encoder_proj(self.encoder(self.input_embedding(tokens), valid))
+        tokens_of = token_counts or [tokens.shape[1]] * rows
+        frames_of = frame_counts or [frames] * rows
+        mean = self.length_regulator(encoded, tokens_of, frames_of, frames, mask)
+        context = self._context(mean, known, known_counts)
+        return (sampler or self.integrate)(noise, context, mask)
+
+    def _context(
+        self, mean: Tensor, known: Tensor | None, known_counts: Sequence[int] | None
+    ) -> Tensor:
+        """Lay what guides the flow beside nothing, for classifier-free guidance.
+
+        Returns:
+            Shape [2 * B, 3 * mels, T]: tokens, speaker, known mel; zeros in the second half.
+        """
+        rows, mels, frames = mean.shape
+        front = mean.new_zeros(rows, mels, frames)
+        if known is not None:
+            front[:, :, : known.shape[-1]] = known
+            if known_counts is not None:
+                shown = _lengths_mask(known_counts, rows, frames, mean.device)
+                assert shown is not None
+                front = front * shown[:, None]
+        speaker = self.spk_embed_affine_layer.bias[None, :, None].expand(rows, -1, frames)
+        guided = torch.cat((mean, speaker, front), dim=1)
+        return torch.cat((guided, torch.zeros_like(guided)))
+
+    @torch.inference_mode()
+    def integrate(
+        self,
+        noise: Tensor,
+        context: Tensor,
+        mask: Tensor | None = None,
+        *,
+        between: Callable[[], None] = check_cancelled,
+    ) -> Tensor:
+        """Follow the flow from noise to mel with guidance, in one batch of both directions.
+
+        Args:
+            noise: Shape [B, mels, T], float32.
+            context: Shape [2 * B, 3 * mels, T]; its second half is the unguided input.
+            mask: Shape [B, 1, T], bool, or None.
+            between: Called before each step.
+
+        Raises:
+            CancelledError: Between two steps, when the running call was called off.
+        """
+        if self._shifts is None:
+            self.prepare()
+        assert self._shifts is not None
+        unet = self.unet
+        dtype = unet.final_proj.weight.dtype
+        context = context.to(dtype)
+        both = None if mask is None else torch.cat((mask, mask))
+        x, strength = noise, self.config.guidance
+        for size, shifts in zip(self._sizes, self._shifts, strict=True):
+            between()
+            given = torch.cat((torch.cat((x, x)).to(dtype), context), dim=1)
+            guided, plain = unet(given, shifts, both).float().chunk(2)
+            x = x + size * ((1.0 + strength) * guided - strength * plain)
+        return x if mask is None else x.masked_fill(~mask, 0.0)
+
+
+def load_flow(
+    config: FlowConfig,
+    state: Mapping[str, Tensor],
+    *,
+    sample_rate: int,
+    hop_samples: int,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+) -> Flow:
+    """Make a flow from released or converted weights.
+
+    Args:
+        config: Sizes.
+        state: Every tensor of ``flow.pt`` by its released name, and no other.
+        sample_rate: Hz.
+        hop_samples: Samples of one mel frame.
+        device: Where it runs.
+        dtype: Of the U-Net; the small rest stays float32.
+
+    Raises:
+        CheckpointError: A tensor is missing, too much, or of another shape.
+    """
+    with torch.device("meta"):
+        flow = Flow(config, sample_rate=sample_rate, hop_samples=hop_samples)
+    try:
+        floats = {name: tensor.float() for name, tensor in fused_attention(state).items()}
+        flow.load_state_dict(floats, strict=True, assign=True)
+    except (RuntimeError, KeyError) as error:
+        raise CheckpointError(
+            f"the weights given are not those of a flow of these sizes: {error}; load them with "
+            "load_decoder, which gives the sizes that belong to them"
+        ) from error
+    flow.requires_grad_(False).eval().to(device)
+    flow.unet.to(dtype)
+    with torch.inference_mode():
+        flow.prepare()
+    return flow
+
+
+class _Regulator(nn.Module):
+    """Stretches one vector a token to mel frames and smooths them."""
+
+    def __init__(self, config: FlowConfig) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        for _ in range(config.regulator_layers):
+            layers += [
+                nn.Conv1d(config.mels, config.mels, 3, padding=1),
+                nn.GroupNorm(1, config.mels),
+                nn.Mish(),
+            ]
+        layers.append(nn.Conv1d(config.mels, config.mels, 1))
+        self.model = nn.Sequential(*layers)
+
+    def forward(
+        self,
+        encoded: Tensor,
+        token_counts: Sequence[int],
+        frame_counts: Sequence[int],
+        frames: int,
+        mask: Tensor | None,
+    ) -> Tensor:
+        """Stretch shape [B, N, mels] to [B, mels, frames]; zero at padded frames."""
+        source = torch.stack(
+            [
+                _nearest(tokens, made, frames)
+                for tokens, made in zip(token_counts, frame_counts, strict=True)
+            ]
+        ).to(encoded.device)
+        x = encoded.gather(1, source[:, :, None].expand(-1, -1, encoded.shape[-1]))
+        x = x.transpose(1, 2)
+        for layer in self.model:
+            if isinstance(layer, nn.GroupNorm):
+                x = group_norm(x, layer, mask)
+            else:
+                x = layer(x if mask is None else x.masked_fill(~mask, 0.0))
+        return x if mask is None else x.masked_fill(~mask, 0.0)
+
+
+def _nearest(tokens: int, made: int, frames: int) -> Tensor:
+    """Return the token behind each frame, as `interpolate` in mode "nearest" rounds in float32."""
+    scale = torch.tensor(tokens, dtype=torch.float32) / made
+    position = torch.arange(frames, dtype=torch.float32) * scale
+    return position.floor().long().clamp(max=tokens - 1)
+
+
+def _lengths_mask(
+    counts: Sequence[int] | None, rows: int, longest: int, device: torch.device
+) -> Tensor | None:
+    """Return shape [rows, longest], bool, or None when every row is full."""
+    if counts is None or all(count == longest for count in counts):
+        return None
+    lengths = torch.tensor(counts, device=device)
+    assert len(lengths) == rows
+    return torch.arange(longest, device=device)[None, :] < lengths[:, None]
+
+
+def _euler(device: torch.device) -> tuple[Tensor, tuple[float, ...]]:
+    """Return the time at which each step starts and its size, from 0 to 1.
+
+    They are summed in float32 as the reference does. Source: cosyvoice/flow/flow_matching.py of
+    THUDM/GLM-4-Voice @ eb00ce9, `ConditionalCFM.solve_euler`, cosine schedule.
+    """
+    span = 1 - torch.cos(torch.linspace(0, 1, STEPS + 1) * 0.5 * torch.pi)
+    time, size = span[0], span[1] - span[0]
+    times, sizes = [], []
+    for step in range(1, STEPS + 1):
+        times.append(time)
+        sizes.append(float(size))
+        time = time + size
+        if step < STEPS:
+            size = span[step + 1] - time
+    return torch.stack(times).to(device), tuple(sizes)

@@ -1,0 +1,124 @@
+"""The harmonic source of the vocoder, with a phase that a stream carries from block to block."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from voicerag_core.glm.weights.configs import HiFTConfig
+
+__all__ = ["NoiseTable", "draw_offsets", "harmonics", "harmonics_float32"]
+
+UNVOICED = 1 / 3
+"""Noise of an unvoiced frame, in sine amplitudes. Source: Wang et al., "Neural source-filter
+waveform models" (2019), equation 2; cosyvoice/hifigan/generator.py of THUDM/GLM-4-Voice @ eb00ce9,
+`SineGen`, for this module."""
+
+
+class NoiseTable:
+    """Standard normal values by frame, the same on every device and however a reply is cut.
+
+    A frame's values depend on its number alone. The table repeats after its length, which is
+    longer than what is computed at once.
+
+    Args:
+        values: Values a frame.
+        frames: Frames before it repeats.
+        seed: Of a generator of its own; the global one is neither read nor set.
+        device: Where the values are wanted.
+    """
+
+    def __init__(
+        self, values: int, frames: int, *, seed: int, device: torch.device | str = "cpu"
+    ) -> None:
+        generator = torch.Generator().manual_seed(seed)
+        self._values = torch.randn(frames, values, generator=generator).to(device)
+
+    def rows(self, start: int, stop: int) -> Tensor:
+        """Return frames start to stop, shape [stop - start, values], float32."""
+        length = len(self._values)
+        at = start % length
+        if at + stop - start <= length:
+            return self._values[at : at + stop - start]
+        return self._values[torch.arange(start, stop, device=self._values.device) % length]
+
+
+def draw_offsets(config: HiFTConfig, generator: torch.Generator) -> Tensor:
+    """Draw the phase at which each overtone starts, shape [harmonics + 1], radians, first 0."""
+    uniform = torch.rand(config.harmonics + 1, generator=generator)
+    offsets = -torch.pi + uniform * (2 * torch.pi)
+    offsets[0] = 0.0
+    return offsets
+
+
+def harmonics(
+    hz: Tensor,
+    phase: Tensor,
+    offsets: Tensor,
+    noise: Tensor,
+    *,
+    config: HiFTConfig,
+    sample_rate: int,
+) -> tuple[Tensor, Tensor]:
+    """Make sines at the pitch and its multiples, with noise, going on from a phase.
+
+    The phase is summed in float64 over frames, in each of which the pitch is constant.
+
+    Args:
+        hz: Pitch, shape [T], float64.
+        phase: Shape [harmonics + 1], float64, cycles run through so far, 0..1.
+        offsets: Of `draw_offsets`.
+        noise: Standard normal, shape [T, harmonics + 1, S], float32, S samples a frame.
+        config: Amplitudes.
+        sample_rate: Hz.
+
+    Returns:
+        Shape [harmonics + 1, T * S], float32, and the phase after it.
+    """
+    frames, tones, samples = noise.shape
+    multiples = torch.arange(1, tones + 1, device=hz.device, dtype=torch.float64)
+    cycles = hz[:, None] * multiples / sample_rate
+    whole = cycles * samples
+    ends = phase + whole.cumsum(0)
+    within = torch.arange(1, samples + 1, device=hz.device, dtype=torch.float64)
+    turns = (ends - whole)[..., None] + cycles[..., None] * within
+    angle = ((turns % 1.0) * (2 * math.pi)).float() + offsets[:, None]
+    voiced = (hz > config.voiced_hz).float()[:, None, None]
+    waves = config.sine_amplitude * angle.sin() * voiced
+    made = waves + _noise_level(voiced, config) * noise
+    last = ends[-1] % 1.0 if frames else phase
+    return made.transpose(0, 1).reshape(tones, frames * samples), last
+
+
+def harmonics_float32(
+    hz: Tensor, samples: int, config: HiFTConfig, sample_rate: int, generator: torch.Generator
+) -> Tensor:
+    """Make the source as the upstream demo does: phase from zero, summed in float32 by sample.
+
+    Args:
+        hz: Pitch, shape [B, T], float32.
+        samples: Of one frame.
+        config: Amplitudes.
+        sample_rate: Hz.
+        generator: Draws the offsets, then the noise.
+
+    Returns:
+        Shape [B, harmonics + 1, T * samples], float32.
+    """
+    rows, tones = hz.shape[0], config.harmonics + 1
+    by_sample = hz.repeat_interleave(samples, dim=1)
+    cycles = torch.stack([by_sample * (i + 1) / sample_rate for i in range(tones)], dim=1)
+    angle = 2 * math.pi * (cycles.cumsum(-1) % 1)
+    uniform = torch.rand(rows, tones, 1, generator=generator, device=generator.device)
+    offsets = (-math.pi + uniform * (2 * math.pi)).to(hz.device)
+    offsets[:, 0] = 0.0
+    voiced = (by_sample > config.voiced_hz).float()[:, None]
+    noise = torch.randn(angle.shape, generator=generator, device=generator.device).to(hz.device)
+    waves = config.sine_amplitude * torch.sin(angle + offsets)
+    return waves * voiced + _noise_level(voiced, config) * noise
+
+
+def _noise_level(voiced: Tensor, config: HiFTConfig) -> Tensor:
+    return voiced * config.noise_std + (1 - voiced) * config.sine_amplitude * UNVOICED

@@ -1,0 +1,49 @@
+"""What to say when a device has too little memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+import torch
+
+from voicerag_core.errors import ModelError
+
+__all__ = ["nbytes", "telling_what_is_needed"]
+
+CPU_ALLOCATOR = "DefaultCPUAllocator"
+"""Named in the RuntimeError that torch raises when the host has no memory left."""
+
+
+@contextmanager
+def telling_what_is_needed(device: torch.device, needed: str, choose: str) -> Iterator[None]:
+    """Say how much memory is needed, and what to choose, when a device has too little.
+
+    Args:
+        device: Where the block allocates.
+        needed: Who takes how much, "the decoder takes 0.5 GB".
+        choose: What would take less.
+
+    Raises:
+        ModelError: An allocation failed in the block.
+    """
+    try:
+        yield
+    except RuntimeError as e:
+        if not isinstance(e, torch.OutOfMemoryError) and CPU_ALLOCATOR not in str(e):
+            raise
+        raise ModelError(
+            f"{device} has too little memory: {needed}; {_free(device)}choose {choose}"
+        ) from e
+
+
+def nbytes(tensors: Iterable[torch.Tensor]) -> int:
+    """Return the bytes of tensors, those without storage left out."""
+    return sum(tensor.nbytes for tensor in tensors if not tensor.is_meta)
+
+
+def _free(device: torch.device) -> str:
+    if device.type != "cuda":
+        return ""
+    free, total = torch.cuda.mem_get_info(device)
+    return f"{free / 1e9:.1f} of {total / 1e9:.1f} GB are free; "

@@ -1,0 +1,1 @@
+"""The language model of GLM-4-Voice: token ids in, token ids out."""

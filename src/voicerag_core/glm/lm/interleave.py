@@ -1,0 +1,192 @@
+"""The form of a reply: 13 text tokens, 26 speech tokens, and so on, speech alone at the end.
+
+A reply is a grammar, so ids that it does not allow are masked before one is drawn. A block of
+text that is shorter than 13 is the last one; speech then goes on until a stop id.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from voicerag_core.errors import GenerationError
+from voicerag_core.glm.text_tokenizer import TextTokenizer, Vocabulary
+
+__all__ = ["Guide", "Interleave", "LegalIds", "ReplyForm", "TokenKind"]
+
+TEXT_BLOCK, AUDIO_BLOCK = 13, 26
+"""Tokens of a block. Source: the system prompt of THUDM/GLM-4-Voice @ eb00ce9, web_demo.py."""
+
+
+class TokenKind(Enum):
+    """What a generated id is."""
+
+    TEXT = "text"
+    AUDIO = "audio"
+    STOP = "stop"
+
+
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
+class LegalIds:
+    """Ids that may come next; compared by identity, so that a backend can keep each mask.
+
+    Args:
+        name: Says what they are, for errors.
+        mask: [V] bool, True where the id may be drawn.
+        start: None of the ids before this one is legal; a backend need not score them.
+    """
+
+    name: str
+    mask: NDArray[np.bool_]
+    start: int = 0
+
+
+class Guide(Protocol):
+    """Says which ids a reply may go on with."""
+
+    def legal(self) -> LegalIds:
+        """Return the ids that may come next."""
+        ...
+
+    def push(self, token: int) -> TokenKind:
+        """Take the id that came.
+
+        Raises:
+            GenerationError: It is not legal here.
+        """
+        ...
+
+
+class ReplyForm:
+    """The masks of a vocabulary, made once and shared by all replies.
+
+    Args:
+        tokenizer: Knows the ids.
+        table_size: Rows of the model's output table, at least the ids in use.
+        english_only: Mask text ids that hold Chinese, Japanese or Korean, as the paper did for its
+            English evaluations (arXiv 2412.02612, section 5).
+    """
+
+    def __init__(
+        self, tokenizer: TextTokenizer, table_size: int, *, english_only: bool = False
+    ) -> None:
+        vocabulary = tokenizer.vocabulary
+        if table_size < vocabulary.size:
+            raise GenerationError(
+                f"the model's table has {table_size} rows and the tokenizer {vocabulary.size} "
+                "ids: they are not of one model"
+            )
+        self.vocabulary: Vocabulary = vocabulary
+        text, audio, stop = (np.zeros(table_size, np.bool_) for _ in range(3))
+        text[: vocabulary.text_size] = True
+        audio[vocabulary.audio_start : vocabulary.audio_start + vocabulary.audio_size] = True
+        stop[list(vocabulary.stop_ids)] = True
+        if english_only:
+            east_asian = [
+                token
+                for token in range(vocabulary.text_size)
+                if _is_east_asian(tokenizer.token_bytes(token))
+            ]
+            text[east_asian] = False
+        self.text = LegalIds("text", text)
+        self.audio = LegalIds("speech", audio, vocabulary.text_size)
+        self.any = LegalIds("text, speech or the end", text | audio | stop)
+        self.audio_or_stop = LegalIds("speech or the end", audio | stop, vocabulary.text_size)
+
+    def kind(self, token: int) -> TokenKind:
+        """Tell what an id is.
+
+        Raises:
+            GenerationError: It is neither text, speech nor a stop.
+        """
+        vocabulary = self.vocabulary
+        if vocabulary.is_audio(token):
+            return TokenKind.AUDIO
+        if vocabulary.is_text(token):
+            return TokenKind.TEXT
+        if token in vocabulary.stop_ids:
+            return TokenKind.STOP
+        raise GenerationError(
+            f"the model gave id {token}, which is neither text (below {vocabulary.text_size}), "
+            f"speech ({vocabulary.audio_start} to "
+            f"{vocabulary.audio_start + vocabulary.audio_size - 1}) nor a stop"
+        )
+
+    def checked(self, token: int, legal: LegalIds) -> TokenKind:
+        """Tell what an id is, which must be legal.
+
+        Raises:
+            GenerationError: It is not.
+        """
+        if not 0 <= token < len(legal.mask) or not legal.mask[token]:
+            kind = self.kind(token)
+            raise GenerationError(
+                f"the model gave {kind.value} (id {token}) instead of {legal.name}"
+            )
+        return self.kind(token)
+
+
+class Interleave:
+    """One spoken reply.
+
+    Args:
+        form: Of the vocabulary.
+    """
+
+    def __init__(self, form: ReplyForm) -> None:
+        self._form = form
+        self._text = self._audio = 0
+        self._text_done = False
+
+    @property
+    def text_done(self) -> bool:
+        """Whether no text can follow any more."""
+        return self._text_done
+
+    def legal(self) -> LegalIds:
+        """Return the ids that may come next."""
+        form = self._form
+        if self._audio:
+            if self._text_done or self._audio < AUDIO_BLOCK:
+                return form.audio_or_stop
+            return form.any
+        if not self._text:
+            return form.text
+        return form.any if self._text < TEXT_BLOCK else form.audio
+
+    def push(self, token: int) -> TokenKind:
+        """Take the id that came.
+
+        Raises:
+            GenerationError: It is not legal here.
+        """
+        kind = self._form.checked(token, self.legal())
+        if kind is TokenKind.TEXT:
+            if self._audio:
+                self._text = self._audio = 0
+            self._text += 1
+        elif kind is TokenKind.AUDIO:
+            if self._text < TEXT_BLOCK or self._audio == AUDIO_BLOCK:
+                self._text_done = True
+            self._audio += 1
+        else:
+            self._text_done = True
+        return kind
+
+
+def _is_east_asian(word: bytes) -> bool:
+    """Tell whether UTF-8 bytes, perhaps cut, begin a Chinese, Japanese or Korean character.
+
+    Lead bytes E3..ED open U+3000..U+DFFF; EF BC..BE the full-width forms; F0 A0..AF U+20000 on. The
+    bytes EF and F0 alone stay legal: other signs begin with them too.
+    """
+    return any(
+        b"\xe3\0" <= pair < b"\xee\0"
+        or b"\xef\xbc" <= pair <= b"\xef\xbe"
+        or b"\xf0\xa0" <= pair <= b"\xf0\xaf"
+        for pair in (word[at : at + 2].ljust(2, b"\0") for at in range(len(word)))
+    )

@@ -1,0 +1,443 @@
+"""The language model: token ids in, token ids out, streamed and cancellable.
+
+`LanguageModel` is what the rest of the engine needs; `LocalLM` runs the weights in this process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, Protocol
+
+import torch
+
+from voicerag_core.cancellation import check_cancelled
+from voicerag_core.errors import ConfigError, GenerationError, MissingExtraError, ModelError
+from voicerag_core.glm.device_memory import nbytes, telling_what_is_needed
+from voicerag_core.glm.lm.fair_lock import Turn, Turns
+from voicerag_core.glm.lm.forward import (
+    KeyValueCache,
+    RotaryTable,
+    embedding_table,
+    forward,
+    left_padded_mask,
+)
+from voicerag_core.glm.lm.interleave import Guide, LegalIds
+from voicerag_core.glm.lm.sampler import NOT_FINITE, checked_sampling, draws, pick
+from voicerag_core.glm.lm.steps import EagerStep, GraphStep, Masks, Step
+from voicerag_core.glm.lm.weight_only import WeightOnlyLinear, quantize_linears
+from voicerag_core.glm.weights.checkpoints import LMConfig, load_lm
+from voicerag_core.types import Sampling
+
+if TYPE_CHECKING:
+    from transformers import GlmForCausalLM
+
+__all__ = ["LanguageModel", "LocalLM", "Quantization", "empty_lm"]
+
+Quantization = Literal["none", "int8", "int4"]
+BITS: dict[Quantization, int] = {"int8": 8, "int4": 4}
+
+PREFILL_TOKENS = 2048
+"""Prompt tokens that go through the model together; bounds the memory of a long prompt."""
+
+
+class LanguageModel(Protocol):
+    """A model that goes on with token ids. Safe to share between threads."""
+
+    @property
+    def max_context(self) -> int:
+        """Most tokens of prompt and reply together."""
+        ...
+
+    @property
+    def table_size(self) -> int:
+        """Rows of the output table; ids are below it."""
+        ...
+
+    def stream(
+        self, prompt: Sequence[int], *, guide: Guide, sampling: Sampling
+    ) -> Generator[int, None, None]:
+        """Return the ids of the reply as they come, the stop id included when one came.
+
+        The reply ends after an id that the guide takes for a stop, after `max_new_tokens`, or
+        when the context is full. Closing the generator stops the model.
+
+        Raises:
+            GenerationError: The prompt leaves no room, or the scores are not numbers.
+            ModelError: The device has too little memory.
+        """
+        ...
+
+    def generate(
+        self, prompts: Sequence[Sequence[int]], *, guides: Sequence[Guide], sampling: Sampling
+    ) -> list[list[int]]:
+        """Return the whole replies to a batch of prompts, one guide each."""
+        ...
+
+
+class LocalLM:
+    """GLM-4 in this process, on the CPU or one GPU; replies are served one after another.
+
+    The cache is kept from one reply to the next: what a prompt has in common with the tokens
+    before it, such as the system prompt or the conversation so far, is not computed again.
+
+    Args:
+        model: Ready on its device; not to be used elsewhere meanwhile.
+        max_context: Most tokens of prompt and reply; sets the size of the cache.
+        graphs: Use CUDA graphs on a GPU.
+        kernels: Put Triton's kernels into them where Triton is installed.
+
+    Raises:
+        ModelError: The device has too little memory for the cache.
+    """
+
+    def __init__(
+        self,
+        model: GlmForCausalLM,
+        *,
+        max_context: int = 8192,
+        graphs: bool = True,
+        kernels: bool = True,
+    ) -> None:
+        self.model = model.train(mode=False)
+        self._weight_bytes = nbytes((*model.parameters(), *model.buffers()))
+        self.device = embedding_table(model).device
+        self._max_context = max_context
+        self._turns = Turns()
+        self._masks = Masks(self.device)
+        self._cached: list[int] = []
+        with _memory(self.device, self._weight_bytes, max_context), torch.inference_mode():
+            self._rotary = RotaryTable.of(model, max_context)
+            self._cache = KeyValueCache.allocate(model, max_context)
+            self._step: Step = (
+                GraphStep(
+                    model, self._cache, self._rotary, self._masks, kernels=kernels and has_triton()
+                )
+                if graphs and self.device.type == "cuda"
+                else EagerStep(model, self._cache, self._rotary, self._masks)
+            )
+
+    @classmethod
+    def load(
+        cls,
+        folder: Path,
+        *,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype | None = None,
+        quantization: Quantization = "none",
+        max_context: int | None = None,
+        finite: bool = False,
+    ) -> LocalLM:
+        """Load glm-4-voice-9b, as released or converted.
+
+        Args:
+            folder: Its tree.
+            device: "cpu", "cuda" or "cuda:1".
+            dtype: Of activations, and of the weights unless quantized; None keeps the file's.
+            quantization: Bits of the weights.
+            max_context: Most tokens of prompt and reply; None takes what training saw.
+            finite: Refuse weights that are NaN or infinite.
+
+        Raises:
+            CheckpointError: A file is missing, damaged, or of another network.
+            ModelError: The device has too little memory; the message says what to choose.
+            MissingExtraError: The extra ``glm`` is not installed.
+        """
+        place = torch.device(device)
+        bits = BITS.get(quantization)
+        if quantization != "none" and bits is None:
+            raise ConfigError(f"quantization is none, int8 or int4, not {quantization!r}")
+        with _memory(place, _needed_bytes(folder, bits), max_context or 0, quantization):
+            config, state = load_lm(
+                folder, dtype=dtype, device="cpu" if bits else place, finite=finite
+            )
+            model = empty_lm(config)
+            model.load_state_dict(state, assign=True)
+            state.clear()
+            if bits:
+                quantize_to(model, bits, place)
+        return cls(model, max_context=max_context or config.max_positions)
+
+    @property
+    def max_context(self) -> int:
+        """Most tokens of prompt and reply together."""
+        return self._max_context
+
+    @property
+    def table_size(self) -> int:
+        """Rows of the output table."""
+        return int(self.model.config.vocab_size)
+
+    def warm(self, legals: tuple[LegalIds, ...]) -> None:
+        """Capture now the graphs that these masks need; nothing on the CPU."""
+        if isinstance(self._step, GraphStep):
+            with self._turns.take(), torch.inference_mode(), self._memory():
+                self._step.warm(legals)
+                self._cached.clear()
+
+    def stream(
+        self, prompt: Sequence[int], *, guide: Guide, sampling: Sampling
+    ) -> Generator[int, None, None]:
+        """See `LanguageModel.stream`."""
+        self._check(prompt, sampling)
+        with self._turns.take() as turn:
+            yield from self._reply(list(prompt), guide, sampling, turn)
+
+    def generate(
+        self, prompts: Sequence[Sequence[int]], *, guides: Sequence[Guide], sampling: Sampling
+    ) -> list[list[int]]:
+        """See `LanguageModel.generate`; the prompts are padded on the left."""
+        if not prompts:
+            return []
+        for prompt in prompts:
+            self._check(prompt, sampling)
+        with self._turns.take(), self._memory(), torch.inference_mode():
+            return self._batch(prompts, guides, sampling)
+
+    @torch.inference_mode()
+    def logits(self, ids: torch.Tensor) -> torch.Tensor:
+        """Return the scores after every token of a text.
+
+        Args:
+            ids: [T] int64.
+
+        Returns:
+            [T, V].
+        """
+        with self._turns.take():
+            self._cached.clear()
+            hidden = self._prefill(ids.tolist(), 0)
+            return self.model.lm_head(hidden)[0]  # type: ignore[no-any-return]
+
+    def _reply(
+        self, prompt: list[int], guide: Guide, sampling: Sampling, turn: Turn
+    ) -> Iterator[int]:
+        """Generate; between two ids nothing runs."""
+        uniform = draws(sampling)[:, 0]
+        room = min(sampling.max_new_tokens, self._max_context - len(prompt))
+        token = self._first(prompt, guide.legal(), uniform, sampling)
+        for number in range(1, room + 1):
+            kind = guide.push(token)
+            yield token
+            if number == room or kind.value == "stop":
+                return
+            check_cancelled()
+            turn.touch()
+            with self._memory(), torch.inference_mode():
+                self._cached.append(token)
+                token = _finite(self._step(token, len(self._cached) - 1, number, guide.legal()))
+
+    def _first(
+        self, prompt: list[int], legal: LegalIds, uniform: torch.Tensor, sampling: Sampling
+    ) -> int:
+        """Read the prompt, but for what the cache holds of it, and draw the first id."""
+        with self._memory(), torch.inference_mode():
+            shared = _common_prefix(prompt[:-1], self._cached)
+            del self._cached[shared:]
+            last = self._prefill(prompt[shared:], shared, last_only=True)
+            self._step.begin(sampling, uniform)
+            drawn = pick(
+                self.model.lm_head(last[:, -1]),
+                self._masks.of(legal),
+                uniform[:1].to(self.device),
+                torch.tensor(sampling.temperature, device=self.device),
+                torch.tensor(sampling.top_p, device=self.device),
+            )
+            return _finite(int(drawn))
+
+    def _prefill(self, tokens: list[int], start: int, *, last_only: bool = False) -> torch.Tensor:
+        """Run prompt tokens from a slot on, piece by piece; give their hidden states."""
+        found = []
+        for first in range(0, len(tokens), PREFILL_TOKENS):
+            check_cancelled()
+            piece = tokens[first : first + PREFILL_TOKENS]
+            slots = torch.arange(start + first, start + first + len(piece), device=self.device)
+            filled = start + first + len(piece)
+            every = torch.arange(filled, device=self.device)
+            plain = start + first == 0 or len(piece) == 1
+            hidden = forward(
+                self.model,
+                torch.tensor([piece], device=self.device),
+                positions=slots[None],
+                slots=slots,
+                filled=filled,
+                mask=None if plain else (every <= slots[:, None])[None, None],
+                cache=self._cache,
+                rotary=self._rotary,
+            )
+            self._cached.extend(piece)
+            found.append(hidden[:, -1:] if last_only else hidden)
+        return found[-1] if last_only else torch.cat(found, dim=1)
+
+    def _batch(
+        self, prompts: Sequence[Sequence[int]], guides: Sequence[Guide], sampling: Sampling
+    ) -> list[list[int]]:
+        longest = max(map(len, prompts))
+        room = min(sampling.max_new_tokens, self._max_context - longest)
+        cache = KeyValueCache.allocate(self.model, longest + room, len(prompts))
+        uniform = draws(sampling, len(prompts)).to(self.device)
+        scales = [
+            torch.tensor(value, device=self.device)
+            for value in (sampling.temperature, sampling.top_p)
+        ]
+        lengths = torch.tensor([len(prompt) for prompt in prompts], device=self.device)
+        padding = int(prompts[0][0])
+        ids = torch.tensor(
+            [[padding] * (longest - len(prompt)) + list(prompt) for prompt in prompts],
+            device=self.device,
+        )
+        replies: list[list[int]] = [[] for _ in prompts]
+        running = [True] * len(prompts)
+        first = 0
+        for number in range(room):
+            check_cancelled()
+            filled = first + ids.shape[1]
+            slots = torch.arange(first, filled, device=self.device)
+            hidden = forward(
+                self.model,
+                ids,
+                positions=(slots - (longest - lengths)[:, None]).clamp(min=0),
+                slots=slots,
+                filled=filled,
+                mask=left_padded_mask(lengths, longest, first, filled),
+                cache=cache,
+                rotary=self._rotary,
+            )
+            legal = torch.stack([self._masks.of(guide.legal()) for guide in guides])
+            drawn = pick(self.model.lm_head(hidden[:, -1]), legal, uniform[number], *scales)
+            for row, token in enumerate(drawn.tolist()):
+                if running[row]:
+                    replies[row].append(_finite(token))
+                    running[row] = guides[row].push(token).value != "stop"
+            if not any(running):
+                break
+            ids, first = drawn[:, None].clamp(min=0), filled
+        return replies
+
+    def _check(self, prompt: Sequence[int], sampling: Sampling) -> None:
+        checked_sampling(sampling)
+        if not prompt:
+            raise GenerationError("the prompt holds no token")
+        if len(prompt) >= self._max_context:
+            raise GenerationError(
+                f"the prompt has {len(prompt)} tokens and the model takes {self._max_context} with "
+                "the reply; give fewer passages or turns, or a shorter question"
+            )
+        if min(prompt) < 0 or max(prompt) >= self.table_size:
+            raise GenerationError(
+                f"the prompt holds id {max(prompt) if min(prompt) >= 0 else min(prompt)}; ids are "
+                f"0 to {self.table_size - 1}"
+            )
+
+    @contextmanager
+    def _memory(self) -> Iterator[None]:
+        """Forget the cache and say what to choose when memory runs out in the block."""
+        try:
+            with _memory(self.device, self._weight_bytes, self._max_context):
+                yield
+        except ModelError:
+            self._cached.clear()
+            raise
+
+
+def empty_lm(config: LMConfig) -> GlmForCausalLM:
+    """Make the modules of a language model, without any weights.
+
+    Raises:
+        MissingExtraError: The extra ``glm`` is not installed.
+    """
+    try:
+        from transformers import GlmConfig, GlmForCausalLM
+    except ImportError as e:
+        raise MissingExtraError("glm", "running GLM-4-Voice") from e
+    values = GlmConfig(
+        vocab_size=config.vocab_size,
+        hidden_size=config.hidden_size,
+        intermediate_size=config.ffn_size,
+        num_hidden_layers=config.layers,
+        num_attention_heads=config.heads,
+        num_key_value_heads=config.kv_heads,
+        head_dim=config.head_dim,
+        attention_bias=True,
+        rms_norm_eps=config.norm_eps,
+        max_position_embeddings=config.max_positions,
+        tie_word_embeddings=False,
+        pad_token_id=config.pad_token_id,
+        eos_token_id=list(config.eos_token_ids),
+        rope_parameters={
+            "rope_type": "default",
+            "rope_theta": config.rope_theta,
+            "partial_rotary_factor": 0.5,
+        },
+    )
+    with torch.device("meta"):
+        return GlmForCausalLM(values)
+
+
+def quantize_to(model: GlmForCausalLM, bits: int, device: torch.device) -> None:
+    """Quantize a model and bring it to a device, layer by layer; the last table takes 8 bits.
+
+    The last table goes first: quantizing it takes the most room.
+    """
+    with torch.inference_mode():
+        head = WeightOnlyLinear(model.lm_head.to(device), 8)
+        model.lm_head = head
+        for layer in model.model.layers:
+            layer.to(device)
+            quantize_linears(layer, bits)
+        model.model.embed_tokens.to(device)
+        model.model.norm.to(device)
+
+
+def has_triton() -> bool:
+    """Tell whether Triton's kernels can be used."""
+    try:
+        import triton  # noqa: F401
+    except ImportError:
+        return False
+    return True
+
+
+def _finite(token: int) -> int:
+    if token == NOT_FINITE:
+        raise GenerationError(
+            "the model's scores are not numbers: its weights are damaged (load them with "
+            "finite=True to find the tensor), or float16 overflowed where bfloat16 was needed"
+        )
+    return token
+
+
+def _common_prefix(one: Sequence[int], other: Sequence[int]) -> int:
+    shared = 0
+    for a, b in zip(one, other, strict=False):
+        if a != b:
+            break
+        shared += 1
+    return shared
+
+
+def _needed_bytes(folder: Path, bits: int | None) -> int:
+    """Estimate the size of the weights in memory from the config alone."""
+    from voicerag_core.glm.weights.checkpoints import open_checkpoint
+
+    part = open_checkpoint(folder).part("lm")
+    config = part.config
+    assert isinstance(config, LMConfig)
+    if bits is None:
+        return part.bytes
+    table = config.vocab_size * config.hidden_size
+    layers = part.parameters - 2 * table
+    return int(layers * (0.5625 if bits == 4 else 1.0) + 3 * table)  # noqa: PLR2004
+
+
+def _memory(
+    device: torch.device, weights: int, context: int, quantization: Quantization | None = None
+) -> AbstractContextManager[None]:
+    """Say how much memory is needed, and what to choose, when a device has too little."""
+    now = "" if quantization is None else f" with quantization {quantization!r}"
+    return telling_what_is_needed(
+        device,
+        f"the language model takes {weights / 1e9:.1f} GB{now} plus a cache for {context} tokens",
+        "quantization 'int8' or 'int4', a smaller max_context, a larger GPU, or device 'cpu'",
+    )

@@ -1,0 +1,184 @@
+"""The prompt, made of ids and not of a string.
+
+Roles and speech are put in by id. What people and documents wrote is encoded with special tokens
+disabled, so no text can open a turn, end one or speak.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from voicerag_core.errors import AudioError, GenerationError
+from voicerag_core.glm.text_tokenizer import TextTokenizer
+from voicerag_core.types import Passage
+
+__all__ = ["EarlierTurn", "Prompt", "PromptBuilder", "UserInput"]
+
+SPEECH_SYSTEM = (
+    "User will provide you with a speech instruction. Do it step by step. First, think about the "
+    "instruction and respond in a interleaved manner, with 13 text token followed by 26 audio "
+    "tokens. "
+)
+TEXT_SYSTEM = (
+    "User will provide you with a text instruction. Do it step by step. First, think about the "
+    "instruction and respond in a interleaved manner, with 13 text token followed by 26 audio "
+    "tokens."
+)
+"""What the model was trained with; other system prompts mostly fail. Source: web_demo.py of
+THUDM/GLM-4-Voice @ eb00ce9, to the letter, the space at the end of one included."""
+ASSISTANT = "streaming_transcription\n"
+"""What follows the assistant's role token. Source: as above."""
+
+PASSAGES_INTRO = (
+    "Answer the question from these numbered passages. Say so if they do not answer it."
+)
+TRANSCRIBE = "Transcribe this speech into text, word for word."
+
+UserInput = Sequence[int] | str
+"""A question: speech tokens from 0, or text."""
+
+
+@dataclass(frozen=True, slots=True)
+class EarlierTurn:
+    """A turn that is over.
+
+    Args:
+        user: Ids of what stands between the user's and the assistant's role token.
+        reply: Ids of the reply, without the stop id.
+        spoken: Whether the question was.
+    """
+
+    user: tuple[int, ...]
+    reply: tuple[int, ...]
+    spoken: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What the model is given.
+
+    Args:
+        ids: All of it.
+        user: Ids of the last question with its passages, to be kept for the next turn.
+        dropped_passages: Left out, for they did not fit; the last of those given.
+        dropped_turns: How many of the earliest turns were left out.
+    """
+
+    ids: tuple[int, ...]
+    user: tuple[int, ...]
+    dropped_passages: tuple[Passage, ...] = ()
+    dropped_turns: int = 0
+
+
+class PromptBuilder:
+    """Makes prompts; safe to share between threads.
+
+    Args:
+        tokenizer: Of the model.
+    """
+
+    def __init__(self, tokenizer: TextTokenizer) -> None:
+        self._tokenizer = tokenizer
+        specials = tokenizer.vocabulary.specials
+        self._prefix = (specials["[gMASK]"], specials["<sop>"], specials["<|system|>"])
+        self._user, self._assistant = specials["<|user|>"], specials["<|assistant|>"]
+        self._audio = specials["<|begin_of_audio|>"], specials["<|end_of_audio|>"]
+        self._lead_in = tuple(tokenizer.encode(ASSISTANT))
+
+    def build(
+        self,
+        question: UserInput,
+        passages: Sequence[Passage] = (),
+        *,
+        history: Sequence[EarlierTurn] = (),
+        limit: int,
+    ) -> Prompt:
+        """Make the prompt of a question.
+
+        What does not fit is left out: passages from the last on, then turns from the first on.
+
+        Args:
+            question: Speech tokens, or text.
+            passages: Best first; numbered from 1 in the prompt.
+            history: Earlier turns, oldest first.
+            limit: Most ids.
+
+        Raises:
+            AudioError: The question is speech without a token, or with one out of range.
+            GenerationError: The question alone is longer than the limit.
+        """
+        kept, turns = list(passages), list(history)
+        while True:
+            user = self.user_ids(question, kept)
+            ids = self._assembled(user, turns, spoken=not isinstance(question, str))
+            if len(ids) <= limit:
+                return Prompt(ids, user, tuple(passages[len(kept) :]), len(history) - len(turns))
+            if kept:
+                kept.pop()
+            elif turns:
+                turns.pop(0)
+            else:
+                raise GenerationError(
+                    f"the question alone takes {len(ids)} tokens and {limit} are left beside the "
+                    "reply; ask a shorter one, or lower max_new_tokens"
+                )
+
+    def transcription(self, speech: Sequence[int], *, limit: int) -> Prompt:
+        """Make the prompt that asks for the words of a clip.
+
+        Raises:
+            AudioError: There is no speech token, or one is out of range.
+            GenerationError: The clip is longer than the limit.
+        """
+        user = (*self._tokenizer.encode(f"\n{TRANSCRIBE}\n"), *self._speech(speech))
+        ids = self._assembled(user, (), spoken=True)
+        if len(ids) > limit:
+            raise GenerationError(
+                f"the clip takes {len(ids)} tokens and {limit} are left; transcribe shorter pieces"
+            )
+        return Prompt(ids, user)
+
+    def user_ids(self, question: UserInput, passages: Sequence[Passage] = ()) -> tuple[int, ...]:
+        """Return what stands between the user's and the assistant's role token."""
+        context = "\n"
+        if passages:
+            sources = "\n\n".join(
+                f"[{number}] {passage.title}\n{passage.text}".replace("] \n", "]\n")
+                for number, passage in enumerate(passages, 1)
+            )
+            context += f"{PASSAGES_INTRO}\n\n{sources}\n\nQuestion: "
+        if isinstance(question, str):
+            return tuple(self._tokenizer.encode(context + question))
+        return (*self._tokenizer.encode(context), *self._speech(question))
+
+    def text_ids(self, text: str) -> tuple[int, ...]:
+        """Encode what a reply said, when its ids are not known."""
+        return tuple(self._tokenizer.encode(text))
+
+    def _speech(self, tokens: Sequence[int]) -> tuple[int, ...]:
+        vocabulary = self._tokenizer.vocabulary
+        if not tokens:
+            raise AudioError(
+                "the clip is too short to hold a speech token; speak for 80 ms or more"
+            )
+        wrong = next((one for one in tokens if not 0 <= one < vocabulary.audio_size), None)
+        if wrong is not None:
+            raise AudioError(
+                f"speech token {wrong} is out of range; the model knows 0 to "
+                f"{vocabulary.audio_size - 1}: speech tokenizer and language model are not of one "
+                "release"
+            )
+        begin, end = self._audio
+        return (begin, *(vocabulary.audio_start + token for token in tokens), end)
+
+    def _assembled(
+        self, user: tuple[int, ...], turns: Sequence[EarlierTurn], *, spoken: bool
+    ) -> tuple[int, ...]:
+        first_spoken = turns[0].spoken if turns else spoken
+        system = SPEECH_SYSTEM if first_spoken else TEXT_SYSTEM
+        ids = [*self._prefix, *self._tokenizer.encode(f"\n{system}")]
+        for turn in turns:
+            ids += (self._user, *turn.user, self._assistant, *self._lead_in, *turn.reply)
+        ids += (self._user, *user, self._assistant, *self._lead_in)
+        return tuple(ids)

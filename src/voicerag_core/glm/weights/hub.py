@@ -1,0 +1,230 @@
+"""Fetch the released weights of GLM-4-Voice from their hub, on request only.
+
+The hub's own client does the transfer: it goes on where an interrupted download stopped, and takes
+from its cache what is there. What arrived is compared with the hub's SHA-256, and names and shapes
+of its tensors with its configs.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from huggingface_hub import HfApi, snapshot_download
+from huggingface_hub.errors import HfHubHTTPError
+
+from voicerag_core.errors import CheckpointError, ConfigError
+from voicerag_core.glm.weights.checkpoints import LICENCE, Part, PartKind, open_checkpoint
+from voicerag_core.glm.weights.tensor_files import sha256_of
+
+__all__ = ["REPOSITORIES", "download_checkpoint"]
+
+FAULTS: tuple[type[Exception], ...] = (OSError, ValueError, *HfHubHTTPError.__bases__)
+"""What the hub's client raises; among the bases is the base error of its HTTP library."""
+
+
+@dataclass(frozen=True, slots=True)
+class Repository:
+    """Where a network is published.
+
+    Args:
+        name: Owner and name on the hub.
+        files: Patterns of the files that are used; the code beside them is not.
+    """
+
+    name: str
+    files: tuple[str, ...]
+
+    @property
+    def folder(self) -> str:
+        """Name of its folder here."""
+        return self.name.rpartition("/")[2]
+
+
+REPOSITORIES: dict[PartKind, Repository] = {
+    "speech_tokenizer": Repository(
+        "THUDM/glm-4-voice-tokenizer",
+        ("config.json", "preprocessor_config.json", "model*.safetensors*", "LICENSE*"),
+    ),
+    "lm": Repository(
+        "THUDM/glm-4-voice-9b",
+        (
+            "config.json", "tokenizer.model", "tokenizer_config.json", "model*.safetensors*",
+            "LICENSE*",
+        ),
+    ),
+    "decoder": Repository(
+        "THUDM/glm-4-voice-decoder", ("config.yaml", "flow.pt", "hift.pt", "LICENSE*")
+    ),
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """Which hub, which version, and where its client keeps copies."""
+
+    revision: str | None
+    endpoint: str | None
+    cache_dir: Path | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Published:
+    """What the hub says of a repository: size and, for large files, SHA-256 by name."""
+
+    revision: str
+    sizes: dict[str, int]
+    digests: dict[str, str]
+
+
+def download_checkpoint(
+    folder: Path,
+    kinds: Sequence[PartKind] = tuple(REPOSITORIES),
+    *,
+    revision: str | None = None,
+    endpoint: str | None = None,
+    cache_dir: Path | None = None,
+    tell: Callable[[str], None] | None = None,
+) -> list[Part]:
+    """Fetch what is missing of the released weights.
+
+    Without a connection, a whole copy in the hub's cache is used. Progress is shown by the hub's
+    client, on a terminal.
+
+    Args:
+        folder: Where each repository gets a folder of its own.
+        kinds: Which networks.
+        revision: Branch, tag or commit of every repository; None is the newest.
+        endpoint: Another hub with the same paths; None: the one in ``HF_ENDPOINT``, or
+            https://huggingface.co.
+        cache_dir: The hub's cache; None: the one in ``HF_HUB_CACHE``, or the user's.
+        tell: Called with a line on licence and size before each transfer.
+
+    Returns:
+        The networks, verified.
+
+    Raises:
+        CheckpointError: The hub cannot be reached and the cache lacks a file, there is no room, or
+            what arrived is not what the hub announced.
+        ConfigError: A network is unknown.
+    """
+    if unknown := [kind for kind in kinds if kind not in REPOSITORIES]:
+        raise ConfigError(f"no part is called {unknown[0]!r}; there are {', '.join(REPOSITORIES)}")
+    source = _Source(revision, endpoint, cache_dir)
+    parts = []
+    for kind in kinds:
+        repository = REPOSITORIES[kind]
+        target = folder / repository.folder
+        _fetch(repository, target, source, tell or (lambda line: None))
+        parts.append(open_checkpoint(target).part(kind))
+    return parts
+
+
+def _fetch(
+    repository: Repository,
+    target: Path,
+    source: _Source,
+    tell: Callable[[str], None],
+) -> None:
+    try:
+        published = _published(HfApi(endpoint=source.endpoint), repository, source.revision)
+    except FAULTS as error:
+        _from_cache(repository, target, source, error)
+        tell(f"{repository.name}: from the hub's cache. Licence: {LICENCE}")
+        return
+    whole = sum(published.sizes.values())
+    tell(f"{repository.name}: {whole / 1e9:.2f} GB. Licence: {LICENCE}")
+    try:
+        _make_room(target, published)
+        snapshot_download(
+            repository.name,
+            revision=published.revision,
+            local_dir=target,
+            cache_dir=source.cache_dir,
+            endpoint=source.endpoint,
+            allow_patterns=list(repository.files),
+        )
+    except FAULTS as error:
+        raise CheckpointError(
+            f"{repository.name} could not be fetched: {_reason(error)}; what has arrived is kept, "
+            "so run the download again once that is mended"
+        ) from error
+    _verify(repository, target, published)
+
+
+def _published(api: HfApi, repository: Repository, revision: str | None) -> _Published:
+    info = api.model_info(repository.name, revision=revision, files_metadata=True, timeout=30)
+    files = [
+        file
+        for file in info.siblings or ()
+        if any(fnmatch.fnmatchcase(file.rfilename, pattern) for pattern in repository.files)
+    ]
+    return _Published(
+        info.sha or "main",
+        {file.rfilename: file.size or 0 for file in files},
+        {file.rfilename: file.lfs.sha256 for file in files if file.lfs is not None},
+    )
+
+
+def _make_room(target: Path, published: _Published) -> None:
+    target.mkdir(parents=True, exist_ok=True)
+    needed = sum(size for name, size in published.sizes.items() if not (target / name).is_file())
+    free = shutil.disk_usage(target).free
+    if free < needed:
+        raise CheckpointError(
+            f"{needed / 1e9:.1f} GB are still to be fetched, and {target} has {free / 1e9:.1f} GB "
+            "free; make room, or choose another data folder"
+        )
+
+
+def _verify(repository: Repository, target: Path, published: _Published) -> None:
+    for name, digest in published.digests.items():
+        if sha256_of(target / name) != digest:
+            (target / name).unlink()
+            raise CheckpointError(
+                f"{target / name} is not the file that {repository.name} announces, by its "
+                f"SHA-256 {digest}; it was deleted, so run the download again"
+            )
+
+
+def _from_cache(repository: Repository, target: Path, source: _Source, reason: Exception) -> None:
+    """Take a repository from the hub's cache, linked where that is possible."""
+    try:
+        snapshot = snapshot_download(
+            repository.name,
+            revision=source.revision,
+            cache_dir=source.cache_dir,
+            local_files_only=True,
+            allow_patterns=list(repository.files),
+        )
+        target.mkdir(parents=True, exist_ok=True)
+        for file in Path(snapshot).iterdir():
+            if not any(fnmatch.fnmatchcase(file.name, pattern) for pattern in repository.files):
+                continue
+            if not (target / file.name).is_file():
+                _link(file.resolve(), target / file.name)
+    except FAULTS as error:
+        raise CheckpointError(
+            f"{repository.name} could not be fetched: {_reason(reason)}; and the hub's cache does "
+            "not hold it. Check the connection and HF_ENDPOINT, or copy the files to "
+            f"{target} yourself"
+        ) from error
+
+
+def _link(source: Path, target: Path) -> None:
+    """Return a file a second name, or copy it to where that cannot be done."""
+    unfinished = target.with_name(f"{target.name}.part")
+    unfinished.unlink(missing_ok=True)
+    try:
+        os.link(source, unfinished)
+    except OSError:
+        shutil.copyfile(source, unfinished)
+    unfinished.replace(target)
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

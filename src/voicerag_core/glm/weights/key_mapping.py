@@ -1,0 +1,260 @@
+"""Released weights under the names of our networks, tensor by tensor.
+
+Each function opens a tree, verifies every name and shape in it against the config, and gives a
+reader whose names are those of `tensor_shapes`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from voicerag_core.glm.weights.configs import (
+    FlowConfig,
+    HiFTConfig,
+    LMConfig,
+    SpeechTokenizerConfig,
+)
+from voicerag_core.glm.weights.tensor_files import (
+    Shape,
+    TensorInfo,
+    WeightReader,
+    check_names,
+    open_weights,
+)
+from voicerag_core.glm.weights.tensor_shapes import (
+    TRAINING_ONLY,
+    flow_shapes,
+    hift_original,
+    hift_shapes,
+    lm_original,
+    lm_shapes,
+    speech_tokenizer_original,
+    speech_tokenizer_shapes,
+    weight_normed,
+)
+
+__all__ = [
+    "Renamed",
+    "flow_weights",
+    "hift_weights",
+    "lm_weights",
+    "speech_tokenizer_weights",
+]
+
+OLD_PREFIX = "model.encoder."
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """How one of our tensors comes from those in the files.
+
+    Args:
+        sources: Names in the files.
+        make: Makes ours of them.
+    """
+
+    sources: tuple[str, ...]
+    make: Callable[[list[torch.Tensor]], torch.Tensor]
+
+
+class Renamed:
+    """Weights under our names, made of those in the files when they are read.
+
+    Args:
+        weights: The open files.
+        steps: By our name, in the order of the files.
+        shapes: By our name.
+    """
+
+    def __init__(
+        self, weights: WeightReader, steps: Mapping[str, Step], shapes: Mapping[str, Shape]
+    ) -> None:
+        self._weights = weights
+        self._steps = steps
+        self.source: list[TensorInfo] = list(weights.infos.values())
+        self.infos: dict[str, TensorInfo] = {}
+        for name, step in steps.items():
+            first = weights.infos[step.sources[0]]
+            self.infos[name] = TensorInfo(first.file, tuple(shapes[name]), first.dtype)
+
+    def tensor(self, name: str) -> torch.Tensor:
+        """See `WeightReader.tensor`."""
+        step = self._steps[name]
+        return step.make([self._weights.tensor(source) for source in step.sources])
+
+
+@contextmanager
+def speech_tokenizer_weights(folder: Path, config: SpeechTokenizerConfig) -> Iterator[Renamed]:
+    """Open the speech tokenizer.
+
+    Raises:
+        CheckpointError: A file is missing or damaged, or a tensor is not as the config asks.
+    """
+    shapes = speech_tokenizer_shapes(config)
+    converted = folder / "speech_tokenizer.safetensors"
+    if converted.is_file() or (folder / "speech_tokenizer.json").is_file():
+        with _same(converted, shapes) as weights:
+            yield weights
+        return
+    with open_weights(folder) as weights:
+        names = _encoder_names(weights.infos, config)
+        found = {ours: weights.infos[theirs] for ours, theirs in names.items()}
+        optional = {name for name in TRAINING_ONLY if name not in found}
+        original = speech_tokenizer_original(config)
+        check_names(
+            found, {name: original[name] for name in original if name not in optional}, folder
+        )
+        steps = {ours: Step((names[ours],), _alone) for ours in found if ours in shapes}
+        yield Renamed(weights, steps, shapes)
+
+
+def _encoder_names(
+    infos: Mapping[str, TensorInfo], config: SpeechTokenizerConfig
+) -> dict[str, str]:
+    """Return the encoder's names without the prefix and the layers that an older layout has.
+
+    Source: load_quantize_encoder of THUDM/GLM-4-Voice @ eb00ce9, speech_tokenizer/utils.py.
+    """
+    if not any(name.startswith(OLD_PREFIX) for name in infos):
+        return {name: name for name in infos}
+    names = {}
+    for name in infos:
+        ours = name.removeprefix(OLD_PREFIX)
+        if ours == name or ours.startswith("layer_norm."):
+            continue
+        found = re.match(r"layers\.(\d+)\.", ours)
+        if found is not None and int(found[1]) >= config.layers:
+            continue
+        names[ours] = name
+    return names
+
+
+@contextmanager
+def lm_weights(folder: Path, config: LMConfig) -> Iterator[Renamed]:
+    """Open the language model.
+
+    Raises:
+        CheckpointError: A file is missing or damaged, or a tensor is not as the config asks.
+    """
+    with open_weights(folder) as weights:
+        if any(name.startswith("model.") for name in weights.infos):
+            check_names(weights.infos, lm_shapes(config), folder)
+            steps = {name: Step((name,), _alone) for name in weights.infos}
+        else:
+            original = lm_original(config)
+            if _FREQUENCIES not in weights.infos:
+                del original[_FREQUENCIES]
+            check_names(weights.infos, original, folder)
+            steps = _lm_steps(weights.infos, config)
+        yield Renamed(weights, steps, lm_shapes(config))
+
+
+_FREQUENCIES = "transformer.rotary_pos_emb.inv_freq"
+_LM_TOP = {
+    "transformer.embedding.word_embeddings.weight": "model.embed_tokens.weight",
+    "transformer.encoder.final_layernorm.weight": "model.norm.weight",
+    "transformer.output_layer.weight": "lm_head.weight",
+}
+_LM_LAYER = {
+    "input_layernorm.weight": "input_layernorm.weight",
+    "post_attention_layernorm.weight": "post_attention_layernorm.weight",
+    "self_attention.dense.weight": "self_attn.o_proj.weight",
+    "mlp.dense_h_to_4h.weight": "mlp.gate_up_proj.weight",
+    "mlp.dense_4h_to_h.weight": "mlp.down_proj.weight",
+}
+
+
+def _lm_steps(infos: Mapping[str, TensorInfo], config: LMConfig) -> dict[str, Step]:
+    """Return our names in the order of the files."""
+    steps: dict[str, Step] = {}
+    for name in infos:
+        if name == _FREQUENCIES:
+            continue
+        if name in _LM_TOP:
+            steps[_LM_TOP[name]] = Step((name,), _alone)
+            continue
+        number, _, rest = name.removeprefix("transformer.encoder.layers.").partition(".")
+        layer = f"model.layers.{number}"
+        if rest in _LM_LAYER:
+            steps[f"{layer}.{_LM_LAYER[rest]}"] = Step((name,), _alone)
+            continue
+        kind = rest.rpartition(".")[2]
+        start = 0
+        for part, heads in (
+            ("q_proj", config.heads), ("k_proj", config.kv_heads), ("v_proj", config.kv_heads),
+        ):  # fmt: skip
+            end = start + heads * config.head_dim
+            steps[f"{layer}.self_attn.{part}.{kind}"] = Step((name,), _rows(start, end))
+            start = end
+    return steps
+
+
+def _rows(start: int, end: int) -> Callable[[list[torch.Tensor]], torch.Tensor]:
+    return lambda tensors: tensors[0][start:end].clone()
+
+
+@contextmanager
+def flow_weights(folder: Path, config: FlowConfig) -> Iterator[Renamed]:
+    """Open the flow network.
+
+    Raises:
+        CheckpointError: A file is missing or damaged, or a tensor is not as the config asks.
+    """
+    file = "flow.safetensors" if (folder / "decoder.json").is_file() else "flow.pt"
+    with _same(folder / file, flow_shapes(config)) as weights:
+        yield weights
+
+
+@contextmanager
+def hift_weights(folder: Path, config: HiFTConfig) -> Iterator[Renamed]:
+    """Open the vocoder, its weight norm folded.
+
+    Raises:
+        CheckpointError: A file is missing or damaged, or a tensor is not as the config asks.
+    """
+    shapes = hift_shapes(config)
+    if (folder / "decoder.json").is_file():
+        with _same(folder / "hift.safetensors", shapes) as weights:
+            yield weights
+        return
+    file = folder / "hift.pt"
+    with open_weights(file) as weights:
+        check_names(weights.infos, hift_original(config), file)
+        normed = set(weight_normed(config))
+        steps = {
+            name: Step((f"{name}_g", f"{name}_v"), _folded)
+            if name in normed
+            else Step((name,), _alone)
+            for name in shapes
+        }
+        yield Renamed(weights, steps, shapes)
+
+
+@contextmanager
+def _same(path: Path, shapes: Mapping[str, Shape]) -> Iterator[Renamed]:
+    with open_weights(path) as weights:
+        check_names(weights.infos, shapes, path)
+        yield Renamed(weights, {name: Step((name,), _alone) for name in weights.infos}, shapes)
+
+
+def _alone(tensors: list[torch.Tensor]) -> torch.Tensor:
+    (tensor,) = tensors
+    return tensor
+
+
+def _folded(tensors: list[torch.Tensor]) -> torch.Tensor:
+    """Multiply direction and length.
+
+    Source: Salimans and Kingma, "Weight Normalization" (2016), equation 2; every dimension but
+    the first is normalised, for transposed convolutions too, as torch.nn.utils.weight_norm does.
+    """
+    length, direction = tensors
+    norm = direction.flatten(1).norm(dim=1).reshape(-1, *[1] * (direction.dim() - 1))
+    folded: torch.Tensor = direction * (length / norm)
+    return folded

@@ -1,0 +1,260 @@
+"""Words straight out of the sound, in one pass and without a decoder: a CTC network.
+
+Whisper tiny.en's encoder over the clip's own length, not over 30 s, and a small head that gives
+each frame a probability for every word piece. What it hears is rougher than a transcript, and is
+there several times sooner.
+
+Source: Radford et al., "Robust Speech Recognition via Large-Scale Weak Supervision" (2022), for
+the encoder and its features.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from voicerag_core.cancellation import check_cancelled
+from voicerag_core.errors import AudioError, CheckpointError, ModelError
+from voicerag_core.local.hearing.beam_search import BEAMS, Hypothesis, beam_search, greedy
+from voicerag_core.local.hearing.log_mel import SAMPLE_RATE_HZ, log_mel
+from voicerag_core.local.hearing.subword_model import PieceModel
+from voicerag_core.local.hearing.whisper import FRAME_SAMPLES, windows_of
+from voicerag_core.local.onnx_session import open_session
+from voicerag_core.local.threads import model_threads
+from voicerag_core.local.weights.files import weight_folder
+from voicerag_core.types import Audio, Samples
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+__all__ = ["WEIGHTS", "Heard", "SpeechEncoder"]
+
+WEIGHTS = "speech-encoder"
+NETWORK, PIECES, LANGUAGE = "speech_encoder.onnx", "speech_pieces.json", "speech_piece_model.npz"
+INPUTS, OUTPUT = {"log_mel", "lengths"}, "log_probs"
+
+LEAST_SAMPLES = 5 * FRAME_SAMPLES
+"""A shorter clip is padded to 0.1 s."""
+TAIL_SAMPLES = 8000
+"""Zeros behind every clip, as in training: the states near its end are then nearer to those that
+Whisper has in its own windows of 30 s."""
+MOST_SAMPLES = 480_000
+"""The network's positions end at 30 s: a window longer than 29.5 s has a shorter tail."""
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What was heard in a clip.
+
+    Args:
+        hypotheses: What may have been said, likeliest first, at least one.
+        piece_log_prob: Mean natural-log probability of the pieces of the best path; 0 is certain,
+            minus infinity means that nothing was heard.
+    """
+
+    hypotheses: tuple[Hypothesis, ...]
+    piece_log_prob: float
+
+
+class SpeechEncoder:
+    """Hears English speech fast and roughly, with its own judgement of how sure it is.
+
+    The network is loaded by the first clip, or by `load`. Safe to share between threads.
+
+    Args:
+        threads: Threads of one call, at least 1; None takes the cores that this process may use,
+            4 at most.
+        data_dir: Where downloaded weights are; None: the user's data folder.
+        beams: Prefixes that the search for words follows; 1 reads the best path.
+
+    Raises:
+        ConfigError: `threads` is below 1.
+    """
+
+    def __init__(
+        self, *, threads: int | None = None, data_dir: Path | None = None, beams: int = BEAMS
+    ) -> None:
+        self._threads = model_threads(threads)
+        self._data_dir = data_dir
+        self._beams = beams
+        self._lock = threading.Lock()
+        self._network: _Network | None = None
+
+    def load(self) -> None:
+        """Load the network now, so that the first clip does not wait for it.
+
+        Raises:
+            CheckpointError: The weights are missing, altered or of another form.
+            MissingExtraError: The extra ``local`` is not installed.
+        """
+        self._loaded()
+
+    def close(self) -> None:
+        """Let go of the network; a later clip loads it again."""
+        with self._lock:
+            self._network = None
+
+    def hear(self, clips: Sequence[Audio], *, most: int = 1) -> list[Heard]:
+        """Return the likeliest words of N clips at 16 kHz, of any length.
+
+        Args:
+            clips: A clip over 30 s is cut at quiet points.
+            most: Most hypotheses a clip.
+
+        Raises:
+            AudioError: A clip is not at 16 kHz, is empty or not finite.
+            ModelError: The network cannot be loaded or failed.
+        """
+        if not clips:
+            return []
+        network = self._loaded()
+        return [self._read(network, frames, most) for frames in _frames(network, clips)]
+
+    def log_probs(self, clips: Sequence[Audio]) -> list[NDArray[np.float32]]:
+        """Return the natural-log probability of every piece in every frame of N clips at 16 kHz.
+
+        Returns:
+            For each clip [S, V + 1], S frames of its own; the last column is the blank.
+
+        Raises:
+            AudioError: A clip is not at 16 kHz, is empty or not finite.
+            ModelError: The network cannot be loaded or failed.
+        """
+        return list(_frames(self._loaded(), clips)) if clips else []
+
+    def _read(self, network: _Network, frames: NDArray[np.float32], most: int) -> Heard:
+        best = greedy(frames, network.pieces)
+        if self._beams == 1 or not best.text:  # a language model finds words in silence
+            return Heard((best,), best.piece_log_prob)
+        found = beam_search(
+            frames, network.pieces, beams=self._beams, most=most, model=network.language
+        )
+        return Heard(tuple(found), best.piece_log_prob)
+
+    def _loaded(self) -> _Network:
+        with self._lock:
+            if self._network is None:
+                folder = weight_folder(WEIGHTS, data_dir=self._data_dir)
+                self._network = _load(folder, self._threads)
+            return self._network
+
+
+@dataclass(frozen=True, slots=True)
+class _Network:
+    """The loaded network.
+
+    Args:
+        session: Gives log-probabilities for log-mel frames.
+        pieces: Names of its columns, but for the last.
+        stride: Mel frames of one of its frames.
+        language: How likely a piece is after others, if there is such a model.
+    """
+
+    session: onnxruntime.InferenceSession
+    pieces: tuple[str, ...]
+    stride: int
+    language: PieceModel | None
+
+    def run(self, window: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Run one window alone: activations are quantised by the range of all that runs together.
+
+        Args:
+            window: [80, T], T even.
+
+        Returns:
+            [ceil(T / stride), V + 1].
+        """
+        length = window.shape[1]
+        given = {"log_mel": window[None], "lengths": np.array([length], np.int64)}
+        try:
+            output = self.session.run([OUTPUT], given)[0]
+        except Exception as error:
+            raise ModelError(
+                f"the speech encoder failed on a window of {length} mel frames: {error}"
+            ) from error
+        expected = (1, -(-length // self.stride), len(self.pieces) + 1)
+        if output.shape != expected:
+            raise CheckpointError(
+                f"the speech encoder gave frames of shape {list(output.shape)} where its list of "
+                f"pieces makes {list(expected)}; network and list are not of one training"
+            )
+        if np.isnan(output).any():
+            raise ModelError("the speech encoder gave values that are not numbers")
+        frames: NDArray[np.float32] = output[0]
+        return frames
+
+
+def _frames(network: _Network, clips: Sequence[Audio]) -> Iterator[NDArray[np.float32]]:
+    """Yield the frames of each clip, [S, V + 1]."""
+    for windows in [windows_of(_checked(clip).samples) for clip in clips]:
+        parts = []
+        for window in windows:
+            check_cancelled()
+            parts.append(network.run(_features(window)))
+        yield parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+def _checked(clip: Audio) -> Audio:
+    if clip.sample_rate != SAMPLE_RATE_HZ:
+        raise AudioError(
+            f"the speech encoder takes sound at {SAMPLE_RATE_HZ} Hz, not {clip.sample_rate} Hz; "
+            "read it with read_audio, or convert it with resample"
+        )
+    if not len(clip.samples) or not np.isfinite(clip.samples).all():
+        raise AudioError("the clip is empty or holds samples that are not finite")
+    return clip
+
+
+def _features(samples: Samples) -> NDArray[np.float32]:
+    """Return the log-mel frames [80, T] of a window of at most 30 s, T even and at least 10."""
+    least = max(LEAST_SAMPLES, min(len(samples) + TAIL_SAMPLES, MOST_SAMPLES))
+    whole = -(-least // FRAME_SAMPLES) * FRAME_SAMPLES
+    return log_mel(np.pad(samples, (0, whole - len(samples))))
+
+
+def _load(folder: Path, threads: int) -> _Network:
+    """Read the network, its list of pieces and, where it is there, its language model."""
+    pieces, stride = _read_pieces(folder / PIECES)
+    language = PieceModel.load(folder / LANGUAGE) if (folder / LANGUAGE).is_file() else None
+    if language is not None and language.end != len(pieces):
+        raise CheckpointError(
+            f"{folder / LANGUAGE} knows {language.end} pieces, and {PIECES} lists {len(pieces)}; "
+            "language model and pieces are not of one training"
+        )
+    session = open_session(folder / NETWORK, "the speech encoder", threads=threads)
+    inputs = {entry.name for entry in session.get_inputs()}
+    outputs = {entry.name for entry in session.get_outputs()}
+    if inputs != INPUTS or OUTPUT not in outputs:
+        raise CheckpointError(
+            f"{folder / NETWORK} takes {sorted(inputs)} and gives {sorted(outputs)}, but a speech "
+            f"encoder takes {sorted(INPUTS)} and gives ['{OUTPUT}']"
+        )
+    return _Network(session, pieces, stride, language)
+
+
+def _read_pieces(path: Path) -> tuple[tuple[str, ...], int]:
+    """Return the pieces and the mel frames of a frame."""
+    try:
+        listed = json.loads(path.read_text(encoding="utf-8"))
+        pieces, stride = tuple(listed["pieces"]), int(listed["stride"])
+        blank = int(listed["blank"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(
+            f"{path} is not the speech encoder's list of pieces: {error!r}; expected is a JSON "
+            "object with 'pieces', 'blank' and 'stride'"
+        ) from error
+    if not pieces or not all(isinstance(piece, str) for piece in pieces):
+        raise CheckpointError(f"'pieces' of {path} is not a list of texts")
+    if blank != len(pieces) or stride < 1:
+        raise CheckpointError(
+            f"{path}: the blank is the number after the last piece, {len(pieces)}, not {blank}, "
+            f"and the stride at least 1, not {stride}"
+        )
+    return pieces, stride

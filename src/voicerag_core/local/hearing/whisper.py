@@ -1,0 +1,343 @@
+"""Speech recognition: Whisper tiny.en on CTranslate2.
+
+Source: Radford et al., "Robust Speech Recognition via Large-Scale Weak Supervision" (2022), and
+openai/whisper @ c0d2f62: whisper/decoding.py for prompt and average log-probability,
+whisper/transcribe.py for the temperature fallback. What differs from there is said where it does.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import zlib
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from voicerag_core.cancellation import check_cancelled
+from voicerag_core.errors import (
+    AudioError,
+    CheckpointError,
+    MissingExtraError,
+    ModelError,
+)
+from voicerag_core.local.hearing.log_mel import SAMPLE_RATE_HZ, log_mel
+from voicerag_core.local.threads import model_threads
+from voicerag_core.local.weights.files import weight_folder
+from voicerag_core.types import Audio, Samples
+
+if TYPE_CHECKING:
+    import ctranslate2
+    import tokenizers
+
+__all__ = ["Transcription", "WhisperTranscriber"]
+
+WEIGHTS = "whisper-tiny.en"
+WINDOW_SECONDS = 30.0
+"""Length of sound that Whisper was trained on, and the longest it takes at once."""
+
+PADDED_SECONDS = WINDOW_SECONDS
+"""Shorter padding is faster and less accurate: figures in benchmarks/results/transcribe.md."""
+BEAMS = 5
+"""Upstream's command line and faster-whisper search as wide; one beam makes more errors."""
+FRAME_SAMPLES = 320
+"""One encoder state: two hops of 10 ms."""
+
+NO_SPEECH_PROBABILITY = 0.25
+AVERAGE_LOG_PROBABILITY = -0.4
+"""Above the one and below the other nobody speaks. transcribe.py has 0.6 and -1; these were chosen
+on one half of speech and noise and hold on the other: benchmarks/results/no_speech.md."""
+
+COMPRESSION_RATIO = 2.4
+"""Text that zlib shrinks by more than this repeats itself (transcribe.py)."""
+FALLBACK_LOG_PROBABILITY = -1.0
+"""Average log-probability below which another temperature is tried (transcribe.py)."""
+TEMPERATURES = (0.0, 0.4, 0.8)
+"""Upstream tries six, 0 to 1 in steps of 0.2; three bound the time that one clip can take."""
+HYPOTHESES = 5
+"""Drawn at a temperature above 0, the likeliest is kept (`best_of` in transcribe.py)."""
+
+MOST_TOKENS = 224
+"""Half of the text context (`sample_len` in decoding.py)."""
+TOKENS_AT_LEAST = 20
+TOKENS_PER_SECOND = 12
+"""Ours: more than the fastest speech gives, so that a repetition in a short clip ends early."""
+
+REMEMBERED = 16
+"""Clips whose transcription can be recalled."""
+
+SEARCH_FROM_SECONDS = 20.0
+"""A window of a long clip ends at the quietest point between this and `WINDOW_SECONDS`."""
+QUIET_SECONDS = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Transcription:
+    """What was heard in a clip, with the model's own judgement of it.
+
+    Args:
+        text: The words, perhaps made up where nobody speaks; look at `heard`.
+        no_speech_prob: The model's probability, 0..1, that there is no speech.
+        avg_logprob: Mean log-probability of the tokens, the end included; 0 is certain.
+        compression_ratio: By how much zlib shrinks the text; above 2.4 it repeats itself.
+        tokens: How many tokens the text has.
+    """
+
+    text: str
+    no_speech_prob: float
+    avg_logprob: float
+    compression_ratio: float
+    tokens: int
+
+    @property
+    def heard(self) -> bool:
+        """Whether this is speech: words, and not both improbable as speech and badly guessed."""
+        if not any(letter.isalnum() for letter in self.text):
+            return False
+        return not (
+            self.no_speech_prob > NO_SPEECH_PROBABILITY
+            and self.avg_logprob < AVERAGE_LOG_PROBABILITY
+        )
+
+
+class WhisperTranscriber:
+    """Transcriber of the local stack: English speech.
+
+    The model is loaded by the first clip, or by `load`. Safe to share between threads: clips of
+    several threads are taken one after another.
+
+    Args:
+        threads: Threads of one call, at least 1; None takes the cores that this process may use,
+            4 at most.
+        data_dir: Where downloaded weights are; None: the user's data folder.
+
+    Raises:
+        ConfigError: `threads` is below 1.
+    """
+
+    def __init__(self, *, threads: int | None = None, data_dir: Path | None = None) -> None:
+        self._threads = model_threads(threads)
+        self._data_dir = data_dir
+        self._lock = threading.Lock()
+        self._loader: ThreadPoolExecutor | None = None
+        self._model: _Model | None = None
+        self._recent: dict[bytes, Transcription] = {}
+
+    def load(self) -> None:
+        """Load the model now, so that the first clip does not wait for it.
+
+        Raises:
+            CheckpointError: The weights are missing, altered or not loadable.
+            MissingExtraError: The extra ``local`` is not installed.
+        """
+        self._loaded()
+
+    def close(self) -> None:
+        """Let go of the model and its thread; a later clip loads it again."""
+        with self._lock:
+            loader, self._loader, self._model = self._loader, None, None
+            self._recent.clear()
+        if loader is not None:
+            loader.shutdown()
+
+    def transcribe(self, audio: Audio) -> str:
+        """Return the words of a clip.
+
+        Raises:
+            AudioError: The clip is not at 16 kHz, is empty or not finite, or holds no speech.
+            ModelError: The model cannot be loaded or failed.
+        """
+        heard = self.recognise(audio)
+        if not heard.heard:
+            raise AudioError(
+                f"no speech was heard in the clip of {audio.seconds:.1f} s (probability that "
+                f"nobody speaks {heard.no_speech_prob:.2f}, mean log-probability of the words "
+                f"{heard.avg_logprob:.2f}); check the microphone, or speak louder and closer"
+            )
+        return heard.text
+
+    def recognise(self, audio: Audio) -> Transcription:
+        """Return the words of a clip with confidence figures; noise is not refused here.
+
+        A clip over 30 s is cut at quiet points, and the windows in which speech is heard are
+        joined; the judgement is then that of the surest window and the mean over all tokens.
+        Words that stay doubtful are drawn at random at a higher temperature, so they may differ
+        the next time.
+
+        Raises:
+            AudioError: The clip is not at 16 kHz, is empty or not finite.
+            ModelError: The model cannot be loaded or failed.
+            CancelledError: The running call was called off; the window in work ends first.
+        """
+        if audio.sample_rate != SAMPLE_RATE_HZ:
+            raise AudioError(
+                f"Whisper takes sound at {SAMPLE_RATE_HZ} Hz, not {audio.sample_rate} Hz; "
+                "read it with read_audio, or convert it with resample"
+            )
+        if not len(audio.samples) or not np.isfinite(audio.samples).all():
+            raise AudioError("the clip is empty or holds samples that are not finite")
+        model = self._loaded()
+        windows = []
+        for window in windows_of(audio.samples):
+            check_cancelled()
+            windows.append(model.recognise(window))
+        heard = [window for window in windows if window.heard] or windows
+        tokens = sum(window.tokens for window in heard)
+        outcome = Transcription(
+            text=" ".join(window.text for window in heard),
+            no_speech_prob=min(window.no_speech_prob for window in heard),
+            avg_logprob=sum(window.avg_logprob * window.tokens for window in heard) / tokens
+            if tokens
+            else min(window.avg_logprob for window in heard),
+            compression_ratio=max(window.compression_ratio for window in heard),
+            tokens=tokens,
+        )
+        with self._lock:
+            self._recent[_digest(audio)] = outcome
+            while len(self._recent) > REMEMBERED:
+                del self._recent[next(iter(self._recent))]
+        return outcome
+
+    def recall(self, audio: Audio) -> Transcription | None:
+        """Return what was last heard in a clip, if that was lately; nothing is recognised anew."""
+        with self._lock:
+            return self._recent.get(_digest(audio))
+
+    def _loaded(self) -> _Model:
+        with self._lock:
+            if self._model is None:
+                # CTranslate2 4.8.5 takes 2 to 4 times longer once the thread that loaded a model
+                # has ended, so the model is loaded by a thread that lives as long as it does.
+                folder = weight_folder(WEIGHTS, data_dir=self._data_dir)
+                self._loader = self._loader or ThreadPoolExecutor(1, "voicerag-whisper")
+                self._model = self._loader.submit(_Model, folder, self._threads).result()
+            return self._model
+
+
+class _Model:
+    """The loaded network with its tokenizer.
+
+    Args:
+        folder: Verified weights.
+        threads: Threads of one call.
+    """
+
+    def __init__(self, folder: Path, threads: int) -> None:
+        try:
+            import ctranslate2
+            import tokenizers
+        except ImportError as error:
+            raise MissingExtraError("local", "speech recognition") from error
+        self._array = ctranslate2.StorageView.from_array
+        try:
+            self._network: ctranslate2.models.Whisper = ctranslate2.models.Whisper(
+                str(folder), device="cpu", compute_type="int8", intra_threads=threads
+            )
+            tokenizer_file = folder / "tokenizer.json"
+            self._tokenizer: tokenizers.Tokenizer = tokenizers.Tokenizer.from_file(
+                str(tokenizer_file)
+            )
+        except Exception as error:  # both libraries raise bare exceptions of several kinds
+            raise CheckpointError(f"Whisper cannot be loaded from {folder}: {error}") from error
+        # An English-only model is prompted with neither language nor task (decoding.py).
+        self._prompt = [
+            self._tokenizer.token_to_id("<|startoftranscript|>"),
+            self._tokenizer.token_to_id("<|notimestamps|>"),
+        ]
+
+    def recognise(self, samples: Samples) -> Transcription:
+        """Recognise one window, at rising temperature while the outcome looks bad.
+
+        Args:
+            samples: Shape [T], float32, 16 kHz, 30 s at most.
+        """
+        padding = padded_length(len(samples)) - len(samples)
+        features = log_mel(np.pad(samples, (0, padding)))
+        seconds = len(samples) / SAMPLE_RATE_HZ
+        limit = int(min(MOST_TOKENS, TOKENS_AT_LEAST + TOKENS_PER_SECOND * seconds))
+        tries: list[Transcription] = []
+        try:
+            encoded = self._network.encode(self._array(np.ascontiguousarray(features[None])))
+            for temperature in TEMPERATURES:
+                tries.append(self._decode(encoded, temperature, limit))
+                if not _looks_bad(tries[-1]):
+                    return tries[-1]
+        except RuntimeError as error:
+            raise ModelError(f"Whisper failed on a clip of {seconds:.1f} s: {error}") from error
+        sound = [one for one in tries if one.compression_ratio <= COMPRESSION_RATIO]
+        return max(sound or tries, key=lambda one: one.avg_logprob)
+
+    def _decode(
+        self, encoded: ctranslate2.StorageView, temperature: float, limit: int
+    ) -> Transcription:
+        sampling = (
+            {"sampling_topk": 0, "sampling_temperature": temperature, "num_hypotheses": HYPOTHESES}
+            if temperature
+            else {}
+        )
+        result = self._network.generate(
+            encoded,
+            [self._prompt],
+            beam_size=1 if temperature else BEAMS,
+            max_length=len(self._prompt) + limit,
+            return_scores=True,
+            return_no_speech_prob=True,
+            **sampling,
+        )[0]
+        tokens = result.sequences_ids[0]
+        text = self._tokenizer.decode(tokens, skip_special_tokens=True).strip()
+        encoded_text = text.encode()
+        return Transcription(
+            text=text,
+            no_speech_prob=float(result.no_speech_prob),
+            # The score is a mean over the tokens; upstream counts the end of text too.
+            avg_logprob=float(result.scores[0]) * len(tokens) / (len(tokens) + 1),
+            compression_ratio=len(encoded_text) / len(zlib.compress(encoded_text)),
+            tokens=len(tokens),
+        )
+
+
+def padded_length(samples: int) -> int:
+    """Say how many samples a window of this length is padded to, whole encoder states."""
+    wanted = max(samples, int(PADDED_SECONDS * SAMPLE_RATE_HZ))
+    return -(-wanted // FRAME_SAMPLES) * FRAME_SAMPLES
+
+
+def windows_of(samples: Samples) -> list[Samples]:
+    """Cut a clip into windows of at most 30 s, each ending at a quiet point.
+
+    Args:
+        samples: Shape [T], float32, 16 kHz.
+
+    Returns:
+        Views that joined give the clip back.
+    """
+    windows = []
+    longest, search_from = (
+        int(seconds * SAMPLE_RATE_HZ) for seconds in (WINDOW_SECONDS, SEARCH_FROM_SECONDS)
+    )
+    quiet = int(QUIET_SECONDS * SAMPLE_RATE_HZ)
+    while len(samples) > longest:
+        energy = np.cumsum(np.square(samples[search_from:longest], dtype=np.float64))
+        level = energy[quiet:] - energy[:-quiet]
+        cut = search_from + int(np.argmin(level)) + quiet // 2
+        windows.append(samples[:cut])
+        samples = samples[cut:]
+    return [*windows, samples]
+
+
+def _looks_bad(outcome: Transcription) -> bool:
+    """Say whether another temperature may do better; silence is not tried again."""
+    if not outcome.heard:
+        return False
+    return (
+        outcome.compression_ratio > COMPRESSION_RATIO
+        or outcome.avg_logprob < FALLBACK_LOG_PROBABILITY
+    )
+
+
+def _digest(audio: Audio) -> bytes:
+    return hashlib.blake2b(audio.samples.tobytes(), digest_size=16).digest()

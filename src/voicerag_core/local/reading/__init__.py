@@ -1,0 +1,1 @@
+"""Answers read out of passages, or worded by a chat model."""

@@ -1,0 +1,191 @@
+"""What speaks for a sentence as the answer to a question, as numbers.
+
+The measures need no training: shared words weighted by how rare they are among the sentences at
+hand, the passage around the sentence, and whether the sentence holds the kind of thing that is
+asked for. `voicerag_core.local.reading.reader` weighs them.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from voicerag_core.chunking import sentence_spans
+from voicerag_core.types import Passage
+
+__all__ = ["MEASURES", "Candidate", "candidates", "content_words", "measure"]
+
+Kind: TypeAlias = Literal["date", "number", "name", "other"]
+
+MEASURES = (
+    "overlap",  # share of the question's word weight found in the sentence
+    "before",  # share found only in the sentence before
+    "passage",  # share found in the whole passage or its title
+    "rank",  # place of the passage, 0 the best
+    "cue",  # 1 the sentence holds the kind of thing asked for, -1 it does not, 0 unknown
+)
+"""Columns of `measure`, in order."""
+
+LEAST_STEM = 3
+"""Letters that a stem keeps at least."""
+
+_STOP_WORDS = frozenset(
+    re.split(
+        r"\s",
+        "a an the of in on at to for from by with and or is are was were be been being do does "
+        "did has have had what which who whom whose when where why how many much that this these "
+        "those it its as than then there their they he she his her him you your we our i not no s",
+    )
+)
+_NUMBER = re.compile(
+    r"\d|\b(one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|dozen|hundred|thousand|"
+    r"million|billion|half|third|quarter|percent|once|twice)\b",
+    re.IGNORECASE,
+)
+_DATE = re.compile(
+    r"\b([12]\d{3}s?|January|February|March|April|May|June|July|August|September|October|November|"
+    r"December|Monday|Tuesday|Wednesday|Thursday|Friday|Saturday|Sunday|centur(y|ies)|BC|AD)\b"
+)
+_NAME = re.compile(r"(?<!^)(?<![.!?] )\b[A-Z][\w'’-]+")
+_KINDS: tuple[tuple[Kind, re.Pattern[str]], ...] = (
+    ("date", re.compile(r"\b(when|(what|which) (year|date|day|month|century|decade))\b")),
+    (
+        "number",
+        re.compile(
+            r"\bhow (many|much|long|far|tall|high|old|large|big|often|fast)\b|"
+            r"\bwhat (percent|percentage|number|portion|fraction|amount)\b"
+        ),
+    ),
+    (
+        "name",
+        re.compile(
+            r"\b(who|whom|whose|where)\b|"
+            r"\b(what|which) (person|people|city|country|state|place|town|region|river|continent)\b"
+        ),
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A sentence that may answer.
+
+    Args:
+        passage: Index of its passage.
+        start: First character of the sentence in the passage's text.
+        end: One past its last character.
+        text: The sentence.
+        words: Its content words, stemmed, in order.
+        first: Whether it opens its passage.
+    """
+
+    passage: int
+    start: int
+    end: int
+    text: str
+    words: tuple[str, ...]
+    first: bool
+
+
+def candidates(passages: Sequence[Passage]) -> list[Candidate]:
+    """Cut passages into sentences, in order."""
+    return [
+        Candidate(
+            index,
+            start,
+            end,
+            passage.text[start:end],
+            tuple(content_words(passage.text[start:end])),
+            number == 0,
+        )
+        for index, passage in enumerate(passages)
+        for number, (start, end) in enumerate(sentence_spans(passage.text))
+    ]
+
+
+def content_words(text: str) -> list[str]:
+    """Return the words of a text that carry meaning: lower case, no accents, stemmed."""
+    plain = unicodedata.normalize("NFKD", text.lower())
+    plain = "".join(letter for letter in plain if not unicodedata.combining(letter))
+    return [_stem(word) for word in re.findall(r"[^\W_]+", plain) if word not in _STOP_WORDS]
+
+
+def measure(
+    question: str,
+    passages: Sequence[Passage],
+    sentences: Sequence[Candidate],
+) -> NDArray[np.float64]:
+    """Measure every sentence against the question.
+
+    Args:
+        question: In words.
+        passages: Best first.
+        sentences: `candidates` of these passages.
+
+    Returns:
+        Shape [N, 5], columns as in `MEASURES`.
+    """
+    asked = list(dict.fromkeys(content_words(question)))
+    weights = _word_weights(asked, sentences)
+    total = sum(weights.values()) or 1.0
+    around = [set(content_words(passage.title)) for passage in passages]
+    for sentence in sentences:
+        around[sentence.passage].update(sentence.words)
+    table = np.zeros((len(sentences), len(MEASURES)))
+    kind = _kind(question)
+    known = set(re.findall(r"\w+", question.lower()))
+    for row, sentence in enumerate(sentences):
+        own = set(sentence.words)
+        before = set() if sentence.first else set(sentences[row - 1].words)
+        table[row] = (
+            sum(weights[word] for word in asked if word in own) / total,
+            sum(weights[word] for word in asked if word in before - own) / total,
+            sum(weights[word] for word in asked if word in around[sentence.passage]) / total,
+            sentence.passage,
+            _cue(kind, sentence.text, known),
+        )
+    return table
+
+
+def _stem(word: str) -> str:
+    """Take off one ending and then a last "e": "invaded", "invades" and "invade" are one word."""
+    for ending in ("ing", "edly", "ed", "es", "s", "ly"):
+        if word.endswith(ending) and len(word) - len(ending) >= LEAST_STEM:
+            word = word.removesuffix(ending)
+            break
+    return word.removesuffix("e") if len(word) > LEAST_STEM else word
+
+
+def _word_weights(asked: Sequence[str], sentences: Sequence[Candidate]) -> dict[str, float]:
+    """Weigh each question word by its inverse frequency among the sentences."""
+    sets = [set(sentence.words) for sentence in sentences]
+    return {
+        word: math.log((len(sets) + 1) / (sum(word in own for own in sets) + 0.5)) for word in asked
+    }
+
+
+def _kind(question: str) -> Kind:
+    plain = question.lower()
+    for kind, pattern in _KINDS:
+        if pattern.search(plain):
+            return kind
+    return "other"
+
+
+def _cue(kind: Kind, sentence: str, known: set[str]) -> float:
+    """Look for the kind of thing asked for, in words that the question does not have itself."""
+    if kind == "other":
+        return 0.0
+    pattern = {"date": _DATE, "number": _NUMBER, "name": _NAME}[kind]
+    news = any(
+        not known.issuperset(re.findall(r"\w+", match[0].lower()))
+        for match in pattern.finditer(sentence)
+    )
+    return 1.0 if news else -1.0

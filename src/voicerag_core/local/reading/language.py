@@ -1,0 +1,97 @@
+"""Is a question in English, the one language that the local stack knows?"""
+
+from __future__ import annotations
+
+import functools
+import re
+import unicodedata
+from typing import TYPE_CHECKING
+
+from voicerag_core.errors import MissingExtraError
+
+if TYPE_CHECKING:
+    from py3langid.langid import LanguageIdentifier
+
+__all__ = ["english_probability", "is_english"]
+
+LEAST_PROBABILITY = 0.2
+"""Below this probability of English a text is refused (benchmarks/language_check.py)."""
+
+LEAST_LATIN = 0.8
+"""Below this share of Latin letters a text needs plain English words to pass for English."""
+
+CERTAIN_WORDS = 2
+"""So many different plain English words settle it without the model."""
+
+LEAST_WORDS = 3
+"""A shorter text in Latin script, perhaps a name, is not judged."""
+
+_LATIN_RIVALS = (
+    "cs", "da", "de", "en", "es", "fi", "fr", "hu", "id", "it", "nl", "pl", "pt", "ro", "sv",
+    "tr", "vi",
+)  # fmt: skip
+
+# Frequent in English questions, and no words of the rivals ("was", "is", "in", "on" are).
+_QUESTION_WORDS = (
+    "the what which who whose whom how when where why did does do has have had been being were "
+    "are and of to for from with by that this these those many much would could should there "
+    "their they your you my we he she his"
+)
+_ENGLISH_WORDS = frozenset(_QUESTION_WORDS.split())
+# No words of a language in another script either, though some Latin rivals have them.
+_MORE_ENGLISH_WORDS = _ENGLISH_WORDS | {"is", "was", "in", "on", "at", "as", "an", "it"}
+_WORD = re.compile(r"[^\W\d_]+")
+
+
+def is_english(text: str) -> bool:
+    """Tell whether a question can be taken for English; in doubt it can.
+
+    The script is looked at first, then for plain English words, and only a text that neither
+    settles is shown to the language model of py3langid, which the first such text loads: about
+    0.6 s and 75 MB.
+    A text without letters ("42?") counts as English.
+
+    Raises:
+        MissingExtraError: The extra ``local`` is not installed.
+    """
+    letters = [letter for letter in text if letter.isalpha()]
+    if not letters:
+        return True
+    words = _words(text)
+    if sum(map(_is_latin, letters)) < LEAST_LATIN * len(letters):
+        return len(_MORE_ENGLISH_WORDS.intersection(words)) >= CERTAIN_WORDS
+    if len(words) < LEAST_WORDS or len(_ENGLISH_WORDS.intersection(words)) >= CERTAIN_WORDS:
+        return True
+    return english_probability(text) >= LEAST_PROBABILITY
+
+
+def english_probability(text: str) -> float:
+    """Return the probability that a text in Latin script is English, among 17 languages.
+
+    Raises:
+        MissingExtraError: The extra ``local`` is not installed.
+    """
+    # Names say little about the language around them; capitals are how they are written.
+    scores = dict(_identifier().rank(" ".join(_words(text))))
+    return float(scores["en"])
+
+
+def _words(text: str) -> list[str]:
+    return _WORD.findall(unicodedata.normalize("NFC", text).lower())
+
+
+@functools.cache
+def _is_latin(letter: str) -> bool:
+    return unicodedata.name(letter, "").startswith("LATIN")
+
+
+@functools.cache
+def _identifier() -> LanguageIdentifier:
+    """Load py3langid's model and keep the columns of the rival languages only."""
+    try:
+        from py3langid.langid import MODEL_FILE, LanguageIdentifier
+    except ImportError as error:
+        raise MissingExtraError("local", "the language check") from error
+    identifier = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
+    identifier.set_languages(_LATIN_RIVALS)
+    return identifier

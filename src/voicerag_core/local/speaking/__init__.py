@@ -1,0 +1,1 @@
+"""Text to speech by Piper, in a process of its own."""

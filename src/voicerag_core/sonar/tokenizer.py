@@ -1,0 +1,90 @@
+"""SONAR's tokenizer: NLLB's sentencepiece model, a language token before, an end token behind."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from voicerag_core.errors import CheckpointError, MissingExtraError
+from voicerag_core.sonar.languages import TEXT_CODES
+
+__all__ = ["END", "PADDING", "NllbTokenizer", "clean_text"]
+
+PADDING, UNKNOWN, START, END = 0, 1, 2, 3
+"""Ids of the control tokens. Source: fairseq2 0.8.1, models/nllb/tokenizer.py."""
+
+_SHIFT = 1
+"""The padding token is put before the pieces of the model, whose own first three are unknown, start
+and end."""
+
+
+class NllbTokenizer:
+    """Turns text into token ids and back. Safe to share between threads.
+
+    Args:
+        path: The sentencepiece model; it has no padding token of its own.
+        languages: Codes in the order of their tokens.
+
+    Raises:
+        MissingExtraError: The extra ``sonar`` is not installed.
+        CheckpointError: The file is absent or is no such model.
+    """
+
+    def __init__(
+        self, path: str | os.PathLike[str], languages: tuple[str, ...] = TEXT_CODES
+    ) -> None:
+        try:
+            import sentencepiece
+        except ImportError as error:
+            raise MissingExtraError("sonar", "SONAR's tokenizer") from error
+        file = Path(path)
+        if not file.is_file():
+            raise CheckpointError(
+                f"there is no tokenizer at {file}; expected SONAR's sentencepiece model, "
+                "sentencepiece.source.256000.model (voicerag download sonar)"
+            )
+        self._pieces = sentencepiece.SentencePieceProcessor()
+        try:
+            self._pieces.LoadFromSerializedProto(file.read_bytes())
+        except (OSError, RuntimeError) as error:
+            raise CheckpointError(
+                f"{file} cannot be read as a sentencepiece model: {error}"
+            ) from error
+        control = [self._pieces.unk_id(), self._pieces.bos_id(), self._pieces.eos_id()]
+        if control != [0, 1, 2] or self._pieces.pad_id() != -1:
+            raise CheckpointError(
+                f"{file} is not NLLB's tokenizer: unknown, start and end are pieces {control}, "
+                f"padding is {self._pieces.pad_id()}; expected 0, 1, 2 and no padding"
+            )
+        first = self._pieces.get_piece_size() + _SHIFT
+        self._languages = {code: first + place for place, code in enumerate(languages)}
+
+    @property
+    def least_vocabulary(self) -> int:
+        """How many rows an embedding table needs for the pieces and the languages."""
+        return self._pieces.get_piece_size() + _SHIFT + len(self._languages)
+
+    def language_token(self, language: str) -> int:
+        """Return the id of a language's token."""
+        return self._languages[language]
+
+    def encode(self, text: str, language: str) -> list[int]:
+        """Return the ids of a text: language, pieces, end."""
+        pieces = self._pieces.encode(clean_text(text))
+        return [self._languages[language], *(piece + _SHIFT for piece in pieces), END]
+
+    def offset(self, text: str, token: int) -> int:
+        """Say at which character of a text the token of this place among its ids begins."""
+        spans = self._pieces.encode(clean_text(text), out_type="offset_mapping")["offsets"]
+        return int(spans[token - 1][0]) if token - 1 < len(spans) else len(text)
+
+    def decode(self, ids: list[int]) -> str:
+        """Return the text of ids; control and language tokens are passed over."""
+        limit = self._pieces.get_piece_size()
+        pieces = [i - _SHIFT for i in ids if i > END and i - _SHIFT < limit]
+        return str(self._pieces.decode(pieces))
+
+
+def clean_text(text: str) -> str:
+    """Replace lone surrogates (a file name, a broken JSON escape): they have no UTF-8 form."""
+    return text.encode("utf-8", "replace").decode("utf-8")

@@ -1,0 +1,117 @@
+"""From the driver's errors to ours, and connection strings that may be shown."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+import psycopg
+from psycopg import errors as pg
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg_pool import PoolClosed, PoolTimeout, TooManyRequests
+
+from voicerag_core.errors import SchemaError, StoreError, StoreUnavailableError
+
+__all__ = ["MIGRATE", "checked_dsn", "connection_lost", "reason", "redacted", "translated"]
+
+MIGRATE = "run `voicerag db migrate`"
+
+_SHOWN = ("host", "hostaddr", "port", "dbname", "user", "service")
+
+
+def checked_dsn(dsn: str) -> str:
+    """Return the connection string back if it can be read.
+
+    Raises:
+        StoreError: It cannot be; nothing of it is repeated, since it may hold a password.
+    """
+    try:
+        conninfo_to_dict(dsn)
+    except psycopg.ProgrammingError:
+        raise StoreError(
+            "the database's connection string cannot be read (it is not shown, it may hold a "
+            "password); expected postgresql://USER:PASSWORD@HOST:PORT/DATABASE or "
+            "'host=HOST dbname=DATABASE user=USER'"
+        ) from None
+    return dsn
+
+
+def redacted(dsn: str) -> str:
+    """Name server, database and user, and nothing secret."""
+    parts = conninfo_to_dict(dsn)
+    return make_conninfo("", **{key: parts[key] for key in _SHOWN if parts.get(key)})
+
+
+def reason(error: Exception) -> str:
+    """Return the driver's message without details, hints and context."""
+    if isinstance(error, psycopg.Error) and error.diag.message_primary:
+        return error.diag.message_primary
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def connection_lost(error: BaseException) -> bool:
+    """Tell whether the connection went away, so that a new one may succeed."""
+    return isinstance(error, psycopg.OperationalError) and (
+        error.sqlstate is None
+        or error.sqlstate.startswith("08")
+        or isinstance(error, pg.AdminShutdown | pg.CrashShutdown | pg.CannotConnectNow)
+    )
+
+
+@contextlib.contextmanager
+def translated(dsn: str) -> Iterator[None]:
+    """Raise the driver's errors as ours, with what to do about them."""
+    try:
+        yield
+    except (psycopg.Error, PoolTimeout, PoolClosed, TooManyRequests) as error:
+        raise _translate(error, redacted(dsn)) from error
+
+
+def _translate(error: Exception, place: str) -> StoreError:  # noqa: PLR0911 - one line a fault
+    said = reason(error)
+    match error:
+        case PoolClosed():
+            return StoreError(f"the store on {place} was closed; open it again")
+        case PoolTimeout() | TooManyRequests():
+            return StoreUnavailableError(
+                f"no connection to {place} became free in time: {said}; use a larger pool_size, "
+                "fewer threads, or a longer timeout"
+            )
+        case pg.InvalidPassword() | pg.InvalidAuthorizationSpecification():
+            return _refused_login(place, said)
+        case pg.UndefinedTable() | pg.InvalidSchemaName() | pg.UndefinedFunction():
+            return SchemaError(f"{place} lacks a part of voicerag's schema: {said}; {MIGRATE}")
+        case pg.InsufficientPrivilege():
+            return StoreError(
+                f"the login may not do this on {place}: {said}; let an administrator run "
+                "`GRANT voicerag_writer, voicerag_reader TO login`"
+            )
+        case pg.DiskFull():
+            return StoreError(
+                f"the disk of {place} is full: {said}; nothing of this call was kept, free some "
+                "space and repeat it"
+            )
+        case pg.LockNotAvailable() | pg.DeadlockDetected():
+            return StoreError(
+                f"another program holds rows of this collection on {place}: {said}; repeat the call"
+            )
+        case pg.QueryCanceled():
+            return StoreError(
+                f"the query on {place} was stopped: {said}; allow more time with "
+                "statement_timeout, or build the index with build_index()"
+            )
+        case pg.OutOfMemory() | pg.TooManyConnections():
+            return StoreUnavailableError(f"{place} has no room: {said}; repeat the call later")
+    if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
+        if "authentication failed" in said:  # while connecting, libpq gives no code of the error
+            return _refused_login(place, said)
+        return StoreUnavailableError(
+            f"{place} cannot be reached or went away: {said}; check that the server runs"
+        )
+    return StoreError(f"{place} refused: {said}")
+
+
+def _refused_login(place: str, said: str) -> StoreUnavailableError:
+    return StoreUnavailableError(
+        f"{place} refused the user or password: {said}; check VOICERAG_DATABASE_URL"
+    )

@@ -1,0 +1,163 @@
+"""Writing passages: staged by binary COPY, then merged, so that unchanged rows stay untouched."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import psycopg
+from numpy.typing import NDArray
+from psycopg import sql
+
+from voicerag_core.errors import StoreError
+from voicerag_core.store.connection import Connection, Row, Statement
+from voicerag_core.store.rows import (
+    checked_embeddings,
+    passage_rows,
+    vector_rows,
+)
+from voicerag_core.store.search_sql import Collection
+from voicerag_core.store.statements import named
+from voicerag_core.types import Embeddings, Passage
+
+__all__ = ["Batch", "count_words", "forget_passages", "prepare_batch", "write_batch"]
+
+_GROWTH = 1.2
+"""Words are counted again when a collection has grown by a fifth since the last count."""
+
+_WORDS_FROM = 20_000
+"""Passages whose words are counted; of a larger collection every so many-th is."""
+
+_MOST_WORDS = 20_000
+"""Words whose frequency is kept, the commonest; the others count as rare."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Passages of one call as bytes for COPY.
+
+    Args:
+        ids: Their ids, each once.
+        passages: Rows of the passages.
+        vectors: Rows of the vectors.
+        places: Places of the passages in the call.
+    """
+
+    ids: list[str]
+    passages: bytes
+    vectors: bytes
+    places: list[int]
+
+
+def prepare_batch(
+    passages: Sequence[Passage],
+    embeddings: Embeddings,
+    dim: int,
+    owners: NDArray[np.int64] | None,
+) -> Batch:
+    """Check a call's passages and vectors and make their rows; of a repeated id the last stays.
+
+    Raises:
+        EmbeddingMismatchError: The vectors have another width.
+        StoreError: Passages, vectors and owners do not fit, or cannot be stored.
+    """
+    owned_by = checked_embeddings(embeddings, dim, len(passages), owners)
+    order = np.argsort(owned_by, kind="stable")
+    halves = embeddings[order].astype(">f2")
+    sorted_owners = owned_by[order]
+    starts = np.searchsorted(sorted_owners, np.arange(len(passages) + 1))
+    last = {passage.id: place for place, passage in enumerate(passages)}
+    places = sorted(last.values())
+    if len(places) < len(passages):
+        kept = np.isin(sorted_owners, places)
+    else:
+        kept = np.ones(len(halves), dtype=np.bool_)
+    ordinals = np.arange(len(halves)) - starts[sorted_owners]
+    return Batch(
+        ids=list(last),
+        passages=passage_rows(passages, places, halves, starts),
+        vectors=vector_rows(sorted_owners[kept], ordinals[kept], halves[kept]),
+        places=places,
+    )
+
+
+def write_batch(
+    connection: Connection, collection: Collection, batch: Batch, document: int | None = None
+) -> int:
+    """Stage and merge a batch inside the caller's transaction; return how many passages changed."""
+    if not batch.places:
+        return 0
+    with connection.pipeline():
+        for name in ("new_passages", "new_vectors", "new_vectors_storage", "changed"):
+            _run(connection, name, collection)
+    for name, rows in (("copy_passages", batch.passages), ("copy_vectors", batch.vectors)):
+        statement, _ = named(name, collection, {})
+        with connection.cursor() as cursor, cursor.copy(statement) as stream:
+            stream.write(rows)
+    values = {"document": document, "language": collection.language}
+    changed = _run(connection, "upsert_passages", collection, values).rowcount
+    if changed == 0:
+        return 0
+    dropped = _run(connection, "drop_old_vectors", collection).rowcount
+    inserted = _run(connection, "insert_vectors", collection).rowcount
+    fresh = _integer(_run(connection, "count_fresh", collection).fetchone())
+    _resize(connection, collection, passages=fresh, vectors=inserted - dropped)
+    return changed
+
+
+def forget_passages(connection: Connection, collection: Collection, chosen: Statement) -> int:
+    """Delete the passages whose pid a query gives, with their vectors, and return how many went."""
+    query, values = chosen
+    rows = connection.execute(
+        sql.SQL(
+            "DELETE FROM voicerag.passages WHERE collection_id = {} AND pid IN ({}) RETURNING pid"
+        ).format(sql.Literal(collection.number), query),
+        values,
+        prepare=False,
+    ).fetchall()
+    if not rows:
+        return 0
+    vectors = _run(
+        connection, "forget_vectors", collection, {"passages": [row[0] for row in rows]}
+    ).rowcount
+    _resize(connection, collection, passages=-len(rows), vectors=-vectors)
+    return len(rows)
+
+
+def count_words(connection: Connection, collection: Collection) -> None:
+    """Write down which words are common, if the collection has grown since the last time."""
+    row = _run(connection, "counted", collection).fetchone()
+    if row is None or int(str(row[0])) <= _GROWTH * int(str(row[1])):
+        return
+    if _run(connection, "lock_words", collection).fetchone() != (True,):
+        return  # another writer is at it
+    every = -(-int(str(row[0])) // _WORDS_FROM)
+    sample = sql.SQL(
+        "SELECT words FROM voicerag.tenant_passages WHERE collection_id = {} AND pid % {} = 0"
+    ).format(sql.Literal(collection.number), sql.Literal(every))
+    _run(connection, "forget_words", collection)
+    _run(
+        connection, "count_words", collection,
+        {"sample": sample.as_string(connection), "every": every, "most": _MOST_WORDS},
+    )  # fmt: skip
+    _run(connection, "words_counted", collection)
+
+
+def _resize(connection: Connection, collection: Collection, *, passages: int, vectors: int) -> None:
+    """Keep the collection's sizes; its row is locked until the end of the transaction."""
+    values = {"passages": passages, "vectors": vectors}
+    if _run(connection, "resize", collection, values).rowcount == 0:
+        raise StoreError("the collection was deleted meanwhile; open the store again")
+
+
+def _run(
+    connection: Connection, name: str, collection: Collection,
+    values: Mapping[str, object] | None = None,
+) -> psycopg.Cursor[Row]:  # fmt: skip
+    statement, bound = named(name, collection, values or {})
+    return connection.execute(statement, bound, prepare=False)
+
+
+def _integer(row: Row | None) -> int:
+    return 0 if row is None else int(str(row[0]))

@@ -1,0 +1,192 @@
+"""Parts of the decoder's networks, each against a plain form of what it computes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812 - torch's own abbreviation
+
+from tests.glm.tiny_decoder import DECODER, speech, write_voiced_decoder
+from voicerag_core.errors import CheckpointError
+from voicerag_core.glm.decoder import Schedule, SpeechDecoder
+from voicerag_core.glm.decoder.encoder import block_causal_mask
+from voicerag_core.glm.decoder.flow import Flow, _nearest
+from voicerag_core.glm.decoder.graphs import BUCKET_FRAMES, GraphSampler
+from voicerag_core.glm.decoder.source import NoiseTable, draw_offsets
+from voicerag_core.glm.weights.checkpoints import load_decoder
+from voicerag_core.glm.weights.conversion import convert_checkpoint
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_voiced_decoder(tmp_path_factory.mktemp("decoder"))
+
+
+@pytest.fixture(scope="module")
+def decoder(folder: Path) -> SpeechDecoder:
+    return SpeechDecoder.load(folder)
+
+
+def test_a_finished_block_never_changes(decoder: SpeechDecoder) -> None:
+    flow = decoder.flow
+    tokens = torch.tensor([speech(40)])
+    with torch.inference_mode():
+        whole = flow.encoder(flow.input_embedding(tokens))
+        for count in (10, 20, 30):
+            part = flow.encoder(flow.input_embedding(tokens[:, :count]))
+            torch.testing.assert_close(part, whole[:, :count], rtol=0, atol=1e-5)
+        broken = flow.encoder(flow.input_embedding(tokens[:, :25]))
+    assert (broken[:, 20:] - whole[:, 20:25]).abs().max() > 1e-3
+
+
+def test_who_sees_whom() -> None:
+    seen = block_causal_mask(7, 3, torch.device("cpu")).int().tolist()
+    assert seen == [[1] * 3 + [0] * 4] * 3 + [[1] * 6 + [0]] * 3 + [[1] * 7]
+
+
+@pytest.mark.parametrize("tokens", [1, 3, 10, 35, 64, 149, 150])
+def test_tokens_are_stretched_as_interpolate_does(tokens: int) -> None:
+    for frames in {tokens * 441 // 64, tokens * 441 // 64 + 1}:
+        plain = F.interpolate(torch.arange(tokens)[None, None].float(), size=frames)
+        assert torch.equal(_nearest(tokens, frames, frames), plain[0, 0].long())
+
+
+def test_frames_are_counted_exactly(decoder: SpeechDecoder) -> None:
+    counts = [0, 1, 10, 25, 64, 375, 3391, 3392, 99_999]
+    assert [decoder.flow.frames(count) for count in counts] == [n * 441 // 64 for n in counts]
+    assert decoder.flow.frames_float32(3391) == decoder.flow.frames(3391)
+    assert decoder.flow.frames_float32(3392) == decoder.flow.frames(3392) - 1
+
+
+def test_guidance_pushes_away_from_the_unguided_flow(decoder: SpeechDecoder) -> None:
+    """Ten steps of two calls, written out."""
+    flow = decoder.flow
+    generator = torch.Generator().manual_seed(3)
+    noise = torch.randn(1, 80, 31, generator=generator)
+    context = torch.randn(1, 240, 31, generator=generator)
+    both = torch.cat((context, torch.zeros_like(context)))
+    span = 1 - torch.cos(torch.linspace(0, 1, 11) * 0.5 * torch.pi)
+    x = noise
+    with torch.inference_mode():
+        for start, stop, shifts in zip(
+            span[:-1], span[1:], flow.unet.time_shifts(span[:-1]), strict=True
+        ):
+            guided = flow.unet(torch.cat((x, context), 1), shifts)
+            plain = flow.unet(torch.cat((x, torch.zeros_like(context)), 1), shifts)
+            x = x + (stop - start) * (1.7 * guided - 0.7 * plain)
+        made = flow.integrate(noise, both)
+    torch.testing.assert_close(made, x, rtol=0, atol=2e-5)
+    assert (x - noise).abs().max() > 0.1
+
+
+def eager(run: Callable[[], Tensor]) -> tuple[Callable[[], None], Tensor]:
+    """Stands for a CUDA graph where there is no CUDA: runs again into the same tensor."""
+    made = run().clone()
+
+    def replay() -> None:
+        made.copy_(run())
+
+    return replay, made
+
+
+def given(flow: Flow, frames: int) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(frames)
+    mels = flow.config.mels
+    return (
+        torch.randn(1, mels, frames, generator=generator),
+        torch.randn(2, 3 * mels, frames, generator=generator),
+    )
+
+
+def test_a_recorded_flow_is_the_flow(decoder: SpeechDecoder) -> None:
+    graphs = GraphSampler(decoder.flow, record=eager)
+    with torch.inference_mode():
+        graphs.record([137])
+        for frames in (137, 40, 128, 1, 250, 300, 137):  # nothing of an earlier call may matter
+            noise, context = given(decoder.flow, frames)
+            plain = decoder.flow.integrate(noise, context)
+            torch.testing.assert_close(graphs(noise, context), plain, rtol=0, atol=1e-5)
+    assert set(graphs._exact) == {137}
+    assert set(graphs._buckets) == {BUCKET_FRAMES, 2 * BUCKET_FRAMES}
+
+
+def test_every_window_of_an_endless_reply_is_recorded(decoder: SpeechDecoder) -> None:
+    schedule = Schedule()
+    lengths = decoder._window_frames()
+    for first, stop in schedule.windows(10, 500):
+        assert decoder.flow.frames(stop) - decoder.flow.frames(first) in lengths
+    assert len(lengths) == 6
+    assert next(iter(schedule.windows(10, 1))) == (0, 10)
+
+
+def test_noise_belongs_to_frames_not_to_calls() -> None:
+    table = NoiseTable(6, 100, seed=1)
+    whole = table.rows(0, 250)
+    assert torch.equal(table.rows(90, 117), whole[90:117])
+    assert torch.equal(whole[:100], whole[100:200])
+    assert not torch.equal(table.rows(0, 50), NoiseTable(6, 100, seed=2).rows(0, 50))
+    assert abs(float(NoiseTable(80, 4096, seed=3).rows(0, 4096).std()) - 1) < 0.01
+
+
+def test_overtones_start_anywhere_and_the_voice_at_zero() -> None:
+    offsets = draw_offsets(DECODER.hift, torch.Generator().manual_seed(1))
+    assert offsets[0] == 0
+    assert offsets[1:].abs().max() <= torch.pi
+    assert len(set(offsets.tolist())) == 9
+
+
+def test_bfloat16_changes_the_unet_alone(folder: Path, decoder: SpeechDecoder) -> None:
+    half = SpeechDecoder.load(folder, dtype=torch.bfloat16)
+    kinds = {name: one.dtype for name, one in half.flow.named_parameters()}
+    assert {kind for name, kind in kinds.items() if "estimator" in name} == {torch.bfloat16}
+    assert {kind for name, kind in kinds.items() if "estimator" not in name} == {torch.float32}
+    noise, tokens = decoder.flow_noise(0, 68), torch.tensor([speech(10)])
+    exact, rounded = decoder.flow.mel(tokens, noise), half.flow.mel(tokens, noise)
+    assert 0 < (exact - rounded).norm() / exact.norm() < 0.03
+
+
+def test_warming_changes_no_sound(folder: Path, decoder: SpeechDecoder) -> None:
+    warm = SpeechDecoder.load(folder)
+    warm.warm()
+    assert np.array_equal(warm.decode(speech(14)).samples, decoder.decode(speech(14)).samples)
+
+
+@pytest.mark.parametrize(
+    "name", ["encoder_proj.bias", "decoder.estimator.mid_blocks.0.1.0.attn1.to_k.weight"]
+)
+def test_a_missing_tensor_is_named(folder: Path, name: str) -> None:
+    weights = load_decoder(folder)
+    del weights.flow[name]
+    with pytest.raises(CheckpointError, match=re.escape(name)):
+        SpeechDecoder.from_state(weights.config, weights.flow, weights.hift)
+
+
+def test_weights_must_fit_the_config(folder: Path) -> None:
+    weights = load_decoder(folder)
+    wide = replace(DECODER, hift=replace(DECODER.hift, channels=64))
+    with pytest.raises(CheckpointError, match="size mismatch"):
+        SpeechDecoder.from_state(wide, weights.flow, weights.hift)
+    weights.hift["more"] = torch.zeros(1)
+    with pytest.raises(CheckpointError, match="more"):
+        SpeechDecoder.from_state(DECODER, weights.flow, weights.hift)
+
+
+def test_a_folder_without_weights_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="holds no weights"):
+        SpeechDecoder.load(tmp_path)
+
+
+def test_converted_weights_sound_the_same(
+    folder: Path, decoder: SpeechDecoder, tmp_path: Path
+) -> None:
+    convert_checkpoint(folder, tmp_path / "converted")
+    tree = next((tmp_path / "converted").rglob("decoder.json")).parent
+    converted = SpeechDecoder.load(tree)
+    assert np.array_equal(converted.decode(speech(11)).samples, decoder.decode(speech(11)).samples)
