@@ -38,8 +38,8 @@ from voicerag_core import Audio, Passage, VoiceRAG, load_settings, open_voicerag
 from voicerag_core.errors import AudioError
 from voicerag_core.local.hearing.ctc_recognizer import SpeechEncoder
 from voicerag_core.local.hearing.number_words import with_digits
-from voicerag_core.retrieval import STRATEGIES, Strategy
-from voicerag_core.types import Embedding, Embeddings
+from voicerag_core.retrieval import STRATEGIES
+from voicerag_core.types import Embedding, Embeddings, Strategy
 
 SAMPLE = Path(__file__).parents[1] / "examples" / "sample"
 ROUTES: tuple[Strategy, ...] = ("e2e", "asr")
@@ -73,7 +73,7 @@ def search(rag: VoiceRAG, clip: Clip, route: Strategy) -> Outcome:
         found = [hit.passage.id for hit in retrieved.hits]
         rank = found.index(clip.item.right) if clip.item.right in found else MISSED
         vector = sum(retrieved.timings.get(stage, 0.0) for stage in ("transcribe", "embed"))
-        transcribed = retrieved.transcript is not None
+        transcribed = retrieved.transcription is not None
     seconds = time.perf_counter() - start
     return Outcome(
         "XQuAD", clip.group, clip.condition, clip.item.id, route, rank, clip.audio.seconds,
@@ -126,7 +126,7 @@ def nearest_texts(rag: VoiceRAG, encoder: SpeechEncoder, clips: Sequence[Clip]) 
         return rag.embedder.embed_speech([audio])[0], ""
 
     def by_words(audio: Audio) -> tuple[Embedding, str]:
-        words = transcriber.transcribe(audio)
+        words = transcriber.transcribe(audio).text
         return rag.embedder.embed_texts([words])[0], words
 
     said = list(dict.fromkeys(clip.item.text for clip in clips))

@@ -36,7 +36,7 @@ from voicerag_core.ports import (
     VoiceModel,
 )
 from voicerag_core.rag import IndexProgress, VoiceRAG
-from voicerag_core.retrieval import STRATEGIES, Strategy, maximal_marginal_relevance
+from voicerag_core.retrieval import STRATEGIES, maximal_marginal_relevance
 from voicerag_core.types import (
     Answer,
     Audio,
@@ -51,6 +51,8 @@ from voicerag_core.types import (
     Question,
     Retrieved,
     Sampling,
+    Strategy,
+    Transcription,
     Turn,
 )
 
@@ -109,6 +111,7 @@ __all__ = [
     "StoreUnavailableError",
     "Strategy",
     "Transcriber",
+    "Transcription",
     "Turn",
     "VoiceModel",
     "VoiceRAG",

@@ -27,6 +27,7 @@ from voicerag_core.types import (
     Passage,
     Question,
     Sampling,
+    Transcription,
     Turn,
 )
 
@@ -181,7 +182,7 @@ class LazyVoice:
         passages: Sequence[Passage],
         *,
         sampling: Sampling,
-        transcript: str | None = None,
+        transcript: Transcription | None = None,
         history: Sequence[Turn] = (),
     ) -> Generator[Answer, None, None]:
         """See `VoiceModel.respond`."""
@@ -189,7 +190,7 @@ class LazyVoice:
             question, passages, sampling=sampling, transcript=transcript, history=history
         )
 
-    def transcribe(self, audio: Audio) -> str:
+    def transcribe(self, audio: Audio) -> Transcription:
         """See `Transcriber.transcribe`."""
         return self.opened().transcribe(audio)
 

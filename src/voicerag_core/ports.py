@@ -22,6 +22,7 @@ from voicerag_core.types import (
     Passage,
     Question,
     Sampling,
+    Transcription,
     Turn,
 )
 
@@ -29,7 +30,6 @@ __all__ = [
     "DocumentStore",
     "Embedder",
     "PassageStore",
-    "RememberingTranscriber",
     "SelfAssessingEmbedder",
     "Transcriber",
     "VoiceModel",
@@ -93,31 +93,13 @@ class SelfAssessingEmbedder(Protocol):
 class Transcriber(Protocol):
     """Turns speech into words. Safe to share between threads."""
 
-    def transcribe(self, audio: Audio) -> str:
-        """Return the words of a clip at 16 kHz; never "".
+    def transcribe(self, audio: Audio) -> Transcription:
+        """Return the words of a clip at 16 kHz; the text is never "".
 
         Raises:
             AudioError: The clip is not at 16 kHz, or no speech was heard in it.
             ModelError: The model cannot be loaded or failed.
         """
-        ...
-
-
-class Remembered(Protocol):
-    """What a transcriber heard in a clip."""
-
-    @property
-    def text(self) -> str:
-        """The words."""
-        ...
-
-
-@runtime_checkable
-class RememberingTranscriber(Protocol):
-    """What a `Transcriber` has besides when it remembers the clips that it heard lately."""
-
-    def recall(self, audio: Audio) -> Remembered | None:
-        """Return what was heard in a clip lately, or None; nothing is transcribed anew."""
         ...
 
 
@@ -243,20 +225,22 @@ class VoiceModel(Protocol):
         passages: Sequence[Passage],
         *,
         sampling: Sampling,
-        transcript: str | None = None,
+        transcript: Transcription | None = None,
         history: Sequence[Turn] = (),
     ) -> Iterator[Answer]:
         """Stream the pieces of an answer; they carry no hits.
 
-        The pieces add up to the whole answer, at least one of them with text. Closing the
-        iterator stops everything below it; nothing is spoken or generated afterwards.
+        The pieces add up to the whole answer, at least one of them with text. A model that
+        transcribes a spoken question itself puts the words into `Answer.transcript`, of a piece
+        that comes before the first text. Closing the iterator stops everything below it; nothing
+        is spoken or generated afterwards.
 
         Args:
             question: Spoken or typed.
             passages: Best first; may be empty.
             sampling: For models that generate.
-            transcript: The spoken question in words when they are known already, so that
-                nothing is transcribed twice.
+            transcript: The transcription of the spoken question when it is known already, so
+                that nothing is transcribed twice.
             history: Earlier turns, oldest first.
 
         Raises:

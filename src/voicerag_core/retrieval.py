@@ -6,7 +6,6 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
 
 import numpy as np
 
@@ -14,16 +13,22 @@ from voicerag_core.cancellation import check_cancelled
 from voicerag_core.errors import AudioError, ConfigError, StoreError
 from voicerag_core.filters import Filter
 from voicerag_core.ports import Embedder, PassageStore, SelfAssessingEmbedder, Transcriber
-from voicerag_core.types import Audio, Embedding, Hit, Question, Retrieved
+from voicerag_core.types import (
+    Audio,
+    Embedding,
+    Hit,
+    Question,
+    Retrieved,
+    Strategy,
+    Transcription,
+)
 
-__all__ = ["STRATEGIES", "Search", "Strategy", "maximal_marginal_relevance"]
+__all__ = ["STRATEGIES", "Search", "maximal_marginal_relevance"]
 
-Strategy: TypeAlias = Literal["e2e", "asr", "hybrid", "adaptive"]
+STRATEGIES: tuple[Strategy, ...] = ("e2e", "asr", "hybrid", "adaptive")
 """``e2e``: the speech vector finds the passages, nothing is transcribed. ``asr``: the transcript
 is embedded as text. ``hybrid``: the vector of speech and transcript, and the words, fused into one
 ranking. ``adaptive``: as ``e2e``, and where that is unsure as ``hybrid``."""
-
-STRATEGIES: tuple[Strategy, ...] = ("e2e", "asr", "hybrid", "adaptive")
 
 MMR_CANDIDATES = 4
 """Candidates fetched for each hit asked, before the re-ranking for variety."""
@@ -84,13 +89,13 @@ class Search:
             return self._found(embedding)
         if self.strategy == "adaptive":
             return self._adaptive(audio)
-        transcript = self._transcript(audio)
+        heard = self._transcription(audio)
         if self.strategy == "hybrid" and not self.embedder.transcribes:
-            return self._fused(transcript, self._speech_vector(audio)[0])
+            return self._fused(heard, self._speech_vector(audio)[0])
         with self._timed("embed"):
-            embedding = self.embedder.embed_texts([transcript])[0]
-        words = transcript if self.strategy == "hybrid" else None
-        return self._found(embedding, words=words, transcript=transcript)
+            embedding = self.embedder.embed_texts([heard.text])[0]
+        words = heard.text if self.strategy == "hybrid" else None
+        return self._found(embedding, words=words, heard=heard)
 
     def _adaptive(self, audio: Audio) -> Retrieved:
         """Search by the speech vector, and ask the transcriber too where that is not sure."""
@@ -101,23 +106,23 @@ class Search:
             if _lead(candidates) >= SURE_GAP:
                 hits = self._varied(embedding, candidates)
                 return Retrieved(hits, None, embedding, dict(self._timings))
-        return self._fused(self._transcript(audio), embedding)
+        return self._fused(self._transcription(audio), embedding)
 
-    def _fused(self, transcript: str, speech: Embedding | None) -> Retrieved:
+    def _fused(self, heard: Transcription, speech: Embedding | None) -> Retrieved:
         """Search by the words and by one vector, that of the transcript and the speech."""
         with self._timed("embed"):
-            embedding = self.embedder.embed_texts([transcript])[0]
+            embedding = self.embedder.embed_texts([heard.text])[0]
         if speech is not None:
             mixed = SPEECH_SHARE * speech + (1 - SPEECH_SHARE) * embedding
             embedding = (mixed / max(float(np.linalg.norm(mixed)), 1e-12)).astype(np.float32)
-        return self._found(embedding, words=transcript, transcript=transcript)
+        return self._found(embedding, words=heard.text, heard=heard)
 
     def _found(
-        self, embedding: Embedding, *, words: str | None = None, transcript: str | None = None
+        self, embedding: Embedding, *, words: str | None = None, heard: Transcription | None = None
     ) -> Retrieved:
         with self._timed("search"):
             hits = self._varied(embedding, self._candidates(embedding, words))
-        return Retrieved(hits, transcript, embedding, dict(self._timings))
+        return Retrieved(hits, heard, embedding, dict(self._timings))
 
     def _check_parts(self) -> None:
         """Refuse a strategy that the parts cannot carry out for a spoken question."""
@@ -133,7 +138,7 @@ class Search:
                 "with a speech encoder"
             )
 
-    def _transcript(self, audio: Audio) -> str:
+    def _transcription(self, audio: Audio) -> Transcription:
         assert self.transcriber is not None
         with self._timed("transcribe"):
             return self.transcriber.transcribe(audio)

@@ -28,6 +28,7 @@ from voicerag_core import (
     Question,
     Sampling,
     StoreError,
+    Transcription,
     Turn,
     VoiceRAG,
     read_audio,
@@ -132,7 +133,7 @@ def test_history_and_options_reach_the_pipeline(rag: VoiceRAG) -> None:
     class Remembers(FakeVoiceModel):
         def respond(
             self, question: Question, passages: Sequence[Passage], *, sampling: Sampling,
-            transcript: str | None = None, history: Sequence[Turn] = (),
+            transcript: Transcription | None = None, history: Sequence[Turn] = (),
         ) -> Iterator[Answer]:  # fmt: skip
             yield Answer(f"{len(passages)} passages, {[turn.question for turn in history]}")
 

@@ -137,7 +137,7 @@ def test_it_is_several_times_faster_than_the_transcript(
     transcriber = WhisperTranscriber(threads=2)
     ways: list[Callable[[Audio], object]] = [
         lambda clip: embedder.embed_speech([clip]),
-        lambda clip: embedder.embed_texts([transcriber.transcribe(clip)]),
+        lambda clip: embedder.embed_texts([transcriber.transcribe(clip).text]),
     ]
     spent: list[list[float]] = [[], []]
     for _, clip in asked[:6]:

@@ -21,7 +21,7 @@ from voicerag_core.errors import (
     ModelError,
 )
 from voicerag_core.local.hearing import whisper as whisper_module
-from voicerag_core.local.hearing.whisper import Transcription, WhisperTranscriber, windows_of
+from voicerag_core.local.hearing.whisper import Recognition, WhisperTranscriber, windows_of
 from voicerag_core.local.speaking.speaker import PiperSpeaker
 from voicerag_core.testing.speech import FakeTranscriber, TranscriberContract
 from voicerag_core.types import Audio
@@ -91,6 +91,9 @@ class TestFake(TranscriberContract):
 
 def test_our_own_speech_is_understood(whisper: WhisperTranscriber, question: Audio) -> None:
     heard = whisper.recognise(question)
+    told = whisper.transcribe(question)
+    assert (told.text, told.language) == (heard.text, "en")
+    assert told.confidence == pytest.approx(np.exp(heard.avg_logprob))
     assert plain(heard.text) == plain(QUESTION)
     assert heard.heard
     assert heard.no_speech_prob < 0.1
@@ -110,12 +113,12 @@ def test_our_own_speech_is_understood(whisper: WhisperTranscriber, question: Aud
 def test_people_are_understood(whisper: WhisperTranscriber, file: str, words: str) -> None:
     if not (SHARED / file).exists():
         pytest.skip("the shared recordings are not here")
-    assert plain(whisper.transcribe(read_audio(SHARED / file))) == words
+    assert plain(whisper.transcribe(read_audio(SHARED / file)).text) == words
 
 
 @pytest.mark.parametrize("gain", [0.003, 1.0, 30.0])
 def test_loudness_hardly_matters(whisper: WhisperTranscriber, question: Audio, gain: float) -> None:
-    assert "longest river" in whisper.transcribe(clip_of(question.samples * np.float32(gain)))
+    assert "longest river" in whisper.transcribe(clip_of(question.samples * np.float32(gain))).text
 
 
 def _noise(kind: str, seconds: float) -> Audio:
@@ -220,14 +223,14 @@ def test_a_repetition_is_tried_again_at_other_temperatures(
     assert model is not None
     real, asked = model._decode, []
 
-    def loops_at_first(encoded: object, temperature: float, limit: int) -> Transcription:
+    def loops_at_first(encoded: object, temperature: float, limit: int) -> Recognition:
         asked.append(temperature)
         if temperature < 0.8:
-            return Transcription("the the " * 40, 0.01, -0.2, 9.0, 80)
+            return Recognition("the the " * 40, 0.01, -0.2, 9.0, 80)
         return real(encoded, temperature, limit)
 
     monkeypatch.setattr(model, "_decode", loops_at_first)
-    assert "river" in whisper.transcribe(question)
+    assert "river" in whisper.transcribe(question).text
     assert asked == list(whisper_module.TEMPERATURES)
 
 
@@ -238,9 +241,9 @@ def test_a_loop_in_a_short_clip_ends_early(
     assert model is not None
     limits = []
 
-    def decode(encoded: object, temperature: float, limit: int) -> Transcription:
+    def decode(encoded: object, temperature: float, limit: int) -> Recognition:
         limits.append(limit)
-        return Transcription("yes", 0.0, -0.1, 1.0, 1)
+        return Recognition("yes", 0.0, -0.1, 1.0, 1)
 
     monkeypatch.setattr(model, "_decode", decode)
     whisper.recognise(_noise("pink", 4))
@@ -268,7 +271,7 @@ def test_a_failing_model_is_told(
     model = whisper._model
     assert model is not None
 
-    def fail(*_: object) -> Transcription:
+    def fail(*_: object) -> Recognition:
         raise RuntimeError("out of memory")
 
     monkeypatch.setattr(model, "_decode", fail)

@@ -53,7 +53,7 @@ def transcribe(
                 audio = read_audio(
                     sys.stdin.buffer.read() if name == "-" else name, max_seconds=MAX_SECONDS
                 )
-                words = rag.transcriber.transcribe(audio)
+                words = rag.transcriber.transcribe(audio).text
             except AudioError as error:
                 typer.echo(f"skipped {name}: {error}", err=True)
                 failed = True

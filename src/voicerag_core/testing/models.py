@@ -27,6 +27,7 @@ from voicerag_core.types import (
     Passage,
     Question,
     Sampling,
+    Transcription,
     Turn,
 )
 
@@ -120,7 +121,7 @@ class FakeVoiceModel:
         passages: Sequence[Passage],
         *,
         sampling: Sampling,
-        transcript: str | None = None,
+        transcript: Transcription | None = None,
         history: Sequence[Turn] = (),
     ) -> Iterator[Answer]:
         """Stream the sentence with its citation, then one tone of 50 ms a word."""
@@ -246,7 +247,8 @@ class VoiceModelContract:
     def test_a_spoken_question_with_known_words_is_answered(
         self, model: VoiceModel, question: str, passages: Sequence[Passage], clip: Audio
     ) -> None:
-        pieces = model.respond(clip, passages, sampling=Sampling(seed=0), transcript=question)
+        known = Transcription(question)
+        pieces = model.respond(clip, passages, sampling=Sampling(seed=0), transcript=known)
         answer = sum(pieces, Answer())
         assert answer.text.strip()
         _check_places(answer, passages)

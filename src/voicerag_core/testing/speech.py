@@ -15,7 +15,7 @@ import numpy as np
 
 from voicerag_core.errors import AudioError, GenerationError
 from voicerag_core.ports import Transcriber
-from voicerag_core.types import Audio
+from voicerag_core.types import Audio, Transcription
 
 __all__ = ["FakeSpeaker", "FakeTranscriber", "TranscriberContract"]
 
@@ -28,13 +28,13 @@ class FakeTranscriber:
     """Knows what is said in the clips that it is given; deterministic and instant.
 
     Args:
-        transcripts: The words of clips.
+        transcripts: The words of clips, alone or with a confidence and a language.
         otherwise: The words of a clip that is not listed; None hears no speech in it.
     """
 
     def __init__(
         self,
-        transcripts: Mapping[Audio, str] | None = None,
+        transcripts: Mapping[Audio, str | Transcription] | None = None,
         *,
         otherwise: str | None = "where does the river reach the sea",
     ) -> None:
@@ -42,7 +42,7 @@ class FakeTranscriber:
         self._transcripts = dict(transcripts or {})
         self._otherwise = otherwise
 
-    def transcribe(self, audio: Audio) -> str:
+    def transcribe(self, audio: Audio) -> Transcription:
         """Return the words of a clip; `calls` counts how often this was asked.
 
         Raises:
@@ -56,7 +56,7 @@ class FakeTranscriber:
         words = self._transcripts.get(audio, self._otherwise)
         if words is None:
             raise AudioError("no speech was heard in the clip: its words are not listed")
-        return words
+        return Transcription(words) if isinstance(words, str) else words
 
 
 class FakeSpeaker:
@@ -109,8 +109,13 @@ class TranscriberContract:
 
     def test_words_are_heard(self, transcriber: Transcriber, clip: Audio, words: str) -> None:
         heard = transcriber.transcribe(clip)
-        assert words in heard.lower()
-        assert heard == heard.strip()
+        assert words in heard.text.lower()
+        assert heard.text == heard.text.strip()
+
+    def test_a_confidence_is_a_probability(self, transcriber: Transcriber, clip: Audio) -> None:
+        heard = transcriber.transcribe(clip)
+        assert heard.confidence is None or 0 <= heard.confidence <= 1
+        assert heard.language != ""
 
     def test_the_same_clip_gives_the_same_words(
         self, transcriber: Transcriber, clip: Audio
@@ -140,5 +145,5 @@ def _refuses(transcriber: Transcriber, clip: Audio, told: str) -> None:
         words = transcriber.transcribe(clip)
     except AudioError as error:
         message = str(error)
-    assert message is not None, f"{clip} was transcribed as {words!r}"
+    assert message is not None, f"{clip} was transcribed as {words.text!r}"
     assert told in message
