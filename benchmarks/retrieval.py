@@ -36,7 +36,7 @@ from transcribe import edits, words_of
 
 from voicerag_core import Audio, Passage, VoiceRAG, load_settings, open_voicerag
 from voicerag_core.errors import AudioError
-from voicerag_core.local.hearing.ctc_recognizer import SpeechEncoder
+from voicerag_core.local.hearing.ctc_recognizer import CTCRecognizer
 from voicerag_core.local.hearing.number_words import with_digits
 from voicerag_core.retrieval import STRATEGIES
 from voicerag_core.types import Embedding, Embeddings, Strategy
@@ -118,7 +118,7 @@ def nearest(
     )  # fmt: skip
 
 
-def nearest_texts(rag: VoiceRAG, encoder: SpeechEncoder, clips: Sequence[Clip]) -> list[Outcome]:
+def nearest_texts(rag: VoiceRAG, encoder: CTCRecognizer, clips: Sequence[Clip]) -> list[Outcome]:
     transcriber = rag.transcriber
     assert transcriber is not None
 
@@ -164,7 +164,7 @@ def measure(rag: VoiceRAG, options: argparse.Namespace) -> tuple[list[Outcome], 
             outcomes += ask_all(rag, harder, ROUTES)
         print(f"{voice.name}: {sweep(outcomes, voice.name)}", flush=True)
     if options.data is not None:
-        encoder = SpeechEncoder()
+        encoder = CTCRecognizer()
         encoder.load()
         for clips in (llama_questions(options.data, options.llama), people(options.data)):
             outcomes += nearest_texts(rag, encoder, clips)

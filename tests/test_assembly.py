@@ -141,7 +141,7 @@ def test_e2e_finds_by_the_sound_alone(
     for text, passage in (("where does the rhine rise", "rhine"), ("the bakery", "bakery")):
         found = tone_rag.retrieve(tones.spell(text))
         assert found.hits[0].passage.id == passage
-        assert found.hits[0].legs == ("vector",)
+        assert found.hits[0].matched_by == ("vector",)
         assert found.transcription is None
         assert set(found.timings) == {"embed", "search"}
 
@@ -180,7 +180,7 @@ def test_adaptive_and_hybrid_fuse_both_ways(
         found = tone_rag.retrieve(question, strategy=strategy)
         assert "bakery" in str(found.transcription).lower()
         assert found.hits[0].passage.id == "bakery"
-        assert set(found.hits[0].legs) == {"vector", "words"}
+        assert set(found.hits[0].matched_by) == {"vector", "words"}
         assert set(found.timings) == {"embed", "transcribe", "search"}
 
 
@@ -213,7 +213,7 @@ def test_the_words_are_heard_once_when_the_answer_needs_them(
 def test_hybrid_finds_by_vector_and_words(rag: OpenedVoiceRAG) -> None:
     hit = rag.retrieve("penicillin discovered by Fleming", strategy="hybrid").hits[0]
     assert hit.passage.id == "penicillin"
-    assert set(hit.legs) == {"vector", "words"}
+    assert set(hit.matched_by) == {"vector", "words"}
 
 
 def test_threads_may_share_it(rag: OpenedVoiceRAG, question: Audio) -> None:

@@ -335,10 +335,10 @@ def _embedder(
         loads["embedder"] = sonar.warm
         return sonar
     from voicerag_core.local.embedder import LocalEmbedder
-    from voicerag_core.local.hearing.ctc_recognizer import SpeechEncoder
+    from voicerag_core.local.hearing.ctc_recognizer import CTCRecognizer
     from voicerag_core.local.minilm import MiniLMEmbedder
 
-    encoder = SpeechEncoder(threads=settings.threads, data_dir=settings.data_dir / "weights")
+    encoder = CTCRecognizer(threads=settings.threads, data_dir=settings.data_dir / "weights")
     stack.callback(encoder.close)
     local = LocalEmbedder(MiniLMEmbedder(threads=settings.threads), encoder)
     loads["embedder"] = local.warm

@@ -55,8 +55,15 @@ class Embedder(Protocol):
         ...
 
     @property
-    def transcribes(self) -> bool:
-        """True when `embed_speech` goes through words; strategy ``e2e`` then refuses it."""
+    def needs_transcriber(self) -> bool:
+        """True when `embed_speech` is a transcriber's single transcript, embedded as text.
+
+        The strategies ``e2e`` and ``adaptive`` then refuse the embedder, since they promise to
+        search before anything is transcribed. False does not promise that no words take part:
+        SONAR's speech encoder goes straight from sound to vector, while `LocalEmbedder` runs one
+        fast CTC pass whose beam search proposes up to eight wordings, and averages their text
+        vectors; no autoregressive decoder runs and no single transcript is chosen.
+        """
         ...
 
     def embed_texts(self, texts: Sequence[str]) -> Embeddings:

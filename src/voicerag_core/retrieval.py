@@ -26,9 +26,11 @@ from voicerag_core.types import (
 __all__ = ["STRATEGIES", "Search", "maximal_marginal_relevance"]
 
 STRATEGIES: tuple[Strategy, ...] = ("e2e", "asr", "hybrid", "adaptive")
-"""``e2e``: the speech vector finds the passages, nothing is transcribed. ``asr``: the transcript
-is embedded as text. ``hybrid``: the vector of speech and transcript, and the words, fused into one
-ranking. ``adaptive``: as ``e2e``, and where that is unsure as ``hybrid``."""
+"""``e2e``: the embedder's speech vector finds the passages and no transcriber runs. With SONAR no
+words take part at all; the local embedder averages the text vectors of up to eight wordings that
+its CTC recogniser proposes. ``asr``: the transcript is embedded as text. ``hybrid``: the vector of
+speech and transcript, and the words, fused into one ranking. ``adaptive``: as ``e2e``, and where
+that is unsure as ``hybrid``."""
 
 MMR_CANDIDATES = 4
 """Candidates fetched for each hit asked, before the re-ranking for variety."""
@@ -90,7 +92,7 @@ class Search:
         if self.strategy == "adaptive":
             return self._adaptive(audio)
         heard = self._transcription(audio)
-        if self.strategy == "hybrid" and not self.embedder.transcribes:
+        if self.strategy == "hybrid" and not self.embedder.needs_transcriber:
             return self._fused(heard, self._speech_vector(audio)[0])
         with self._timed("embed"):
             embedding = self.embedder.embed_texts([heard.text])[0]
@@ -131,7 +133,7 @@ class Search:
                 f"strategy {self.strategy!r} turns a spoken question into words, and this "
                 "VoiceRAG has no transcriber; give it one or use strategy 'e2e'"
             )
-        if self.strategy in ("e2e", "adaptive") and self.embedder.transcribes:
+        if self.strategy in ("e2e", "adaptive") and self.embedder.needs_transcriber:
             raise ConfigError(
                 f"strategy {self.strategy!r} finds passages without a transcript, and the embedder "
                 f"{self.embedder.model_id!r} makes one; use strategy 'asr' or an embedder "

@@ -20,7 +20,7 @@ __all__ = [
     "Embeddings",
     "Hit",
     "JSONValue",
-    "Leg",
+    "MatchedBy",
     "Passage",
     "Question",
     "Retrieved",
@@ -43,7 +43,7 @@ Embeddings: TypeAlias = NDArray[np.float32]
 JSONValue: TypeAlias = "str | int | float | bool | list[JSONValue] | dict[str, JSONValue] | None"
 """What a passage's metadata may hold."""
 
-Leg: TypeAlias = Literal["vector", "words"]
+MatchedBy: TypeAlias = Literal["vector", "words"]
 """A way by which a search found a passage: nearest vector, or matching words."""
 
 Strategy: TypeAlias = Literal["e2e", "asr", "hybrid", "adaptive"]
@@ -181,13 +181,13 @@ class Hit:
         passage: What was found, once, however many of its vectors matched.
         score: Higher is better. Cosine similarity (-1..1) of the passage's nearest vector in a
             vector search; fused reciprocal rank (above 0) when words took part.
-        legs: The ways by which it was found.
+        matched_by: The ways by which it was found.
         embedding: The passage's nearest vector, shape [D]; only when the search was asked for it.
     """
 
     passage: Passage
     score: float
-    legs: tuple[Leg, ...] = ("vector",)
+    matched_by: tuple[MatchedBy, ...] = ("vector",)
     embedding: Embedding | None = field(default=None, compare=False, repr=False)
 
 

@@ -137,7 +137,8 @@ def test_a_question_is_checked_at_the_edge_and_by_the_conductor_alone(
 
         def call(clip: Audio, **named: Any) -> Audio:
             checked.append(module.__name__)
-            return real(clip, **named)
+            checked_clip: Audio = real(clip, **named)
+            return checked_clip
 
         monkeypatch.setattr(module, "check_audio", call)
 

@@ -54,8 +54,8 @@ def test_a_known_clip_is_embedded_by_its_words(clip: Audio) -> None:
 
 
 def test_attributes_are_what_was_asked_for() -> None:
-    embedder = FakeEmbedder(8, transcribes=True, model_id="other")
-    assert (embedder.dim, embedder.transcribes, embedder.model_id) == (8, True, "other")
+    embedder = FakeEmbedder(8, needs_transcriber=True, model_id="other")
+    assert (embedder.dim, embedder.needs_transcriber, embedder.model_id) == (8, True, "other")
 
 
 def test_the_first_sentence_is_given_and_spoken() -> None:

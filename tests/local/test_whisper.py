@@ -21,7 +21,8 @@ from voicerag_core.errors import (
     ModelError,
 )
 from voicerag_core.local.hearing import whisper as whisper_module
-from voicerag_core.local.hearing.whisper import Recognition, WhisperTranscriber, windows_of
+from voicerag_core.local.hearing.whisper import Recognition, WhisperTranscriber
+from voicerag_core.local.hearing.windows import windows_of
 from voicerag_core.local.speaking.speaker import PiperSpeaker
 from voicerag_core.testing.speech import FakeTranscriber, TranscriberContract
 from voicerag_core.types import Audio

@@ -52,8 +52,8 @@ def clip(rate: int = 16_000, seconds: float = 1.0) -> Audio:
 class CountingEmbedder(FakeEmbedder):
     """Remembers what it was asked to embed."""
 
-    def __init__(self, *, transcribes: bool = False) -> None:
-        super().__init__(transcripts={clip(): QUESTION}, transcribes=transcribes)
+    def __init__(self, *, needs_transcriber: bool = False) -> None:
+        super().__init__(transcripts={clip(): QUESTION}, needs_transcriber=needs_transcriber)
         self.texts: list[str] = []
         self.clips: list[Audio] = []
 
@@ -69,8 +69,8 @@ class CountingEmbedder(FakeEmbedder):
 class Parts:
     """A VoiceRAG over fakes, with the fakes at hand."""
 
-    def __init__(self, *, transcribes: bool = False, strategy: Strategy = "e2e") -> None:
-        self.embedder = CountingEmbedder(transcribes=transcribes)
+    def __init__(self, *, needs_transcriber: bool = False, strategy: Strategy = "e2e") -> None:
+        self.embedder = CountingEmbedder(needs_transcriber=needs_transcriber)
         self.store = InMemoryStore(self.embedder.dim)
         self.transcriber = FakeTranscriber({clip(): QUESTION})
         self.rag = VoiceRAG(
@@ -91,7 +91,7 @@ def test_e2e_finds_passages_without_a_transcript() -> None:
 
 
 def test_asr_embeds_the_transcript_and_hears_once() -> None:
-    parts = Parts(transcribes=True, strategy="asr")
+    parts = Parts(needs_transcriber=True, strategy="asr")
     found = parts.rag.retrieve(clip())
     assert found.hits[0].passage.id == "fleming"
     assert found.transcription == Transcription(QUESTION)
@@ -105,12 +105,12 @@ def test_hybrid_searches_by_speech_vector_and_by_words() -> None:
     parts = Parts(strategy="hybrid")
     found = parts.rag.retrieve(clip())
     assert found.hits[0].passage.id == "fleming"
-    assert set(found.hits[0].legs) == {"vector", "words"}
+    assert set(found.hits[0].matched_by) == {"vector", "words"}
     assert len(parts.embedder.clips) == 1
 
 
 def test_hybrid_hears_once_even_when_the_embedder_transcribes() -> None:
-    parts = Parts(transcribes=True, strategy="hybrid")
+    parts = Parts(needs_transcriber=True, strategy="hybrid")
     parts.rag.retrieve(clip())
     assert parts.transcriber.calls == 1
     assert parts.embedder.clips == []
@@ -166,7 +166,7 @@ def test_adaptive_transcribes_once_when_the_embedder_is_unsure() -> None:
     found = parts.rag.retrieve(clip())
     assert found.hits == parts.rag.retrieve(clip(), strategy="hybrid").hits
     assert found.transcription == Transcription(QUESTION)
-    assert set(found.hits[0].legs) == {"vector", "words"}
+    assert set(found.hits[0].matched_by) == {"vector", "words"}
     assert set(found.timings) == {"embed", "transcribe", "search"}
     assert len(parts.embedder.clips) == 2, "once for each of the two retrievals"
     assert parts.transcriber.calls == 2
@@ -289,7 +289,7 @@ def test_a_stream_adds_up_to_the_answer() -> None:
 
 def test_a_typed_question_is_embedded_as_text_whatever_the_strategy() -> None:
     for strategy in STRATEGIES:
-        parts = Parts(transcribes=True, strategy=strategy)
+        parts = Parts(needs_transcriber=True, strategy=strategy)
         assert parts.rag.retrieve(QUESTION).hits[0].passage.id == "fleming"
         assert parts.transcriber.calls == 0
 
@@ -307,7 +307,7 @@ def test_a_ready_vector_is_searched_as_it_is() -> None:
 @pytest.mark.parametrize("strategy", ["e2e", "adaptive"])
 def test_e2e_refuses_an_embedder_that_goes_through_words(strategy: Strategy) -> None:
     with pytest.raises(ConfigError, match=f"'{strategy}' finds passages without a transcript"):
-        Parts(transcribes=True, strategy=strategy).rag.retrieve(clip())
+        Parts(needs_transcriber=True, strategy=strategy).rag.retrieve(clip())
 
 
 @pytest.mark.parametrize("strategy", ["asr", "hybrid", "adaptive"])

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from voicerag_core.cli.command import Given
+from voicerag_core.cli.command import GlobalOptions
 from voicerag_core.cli.output import (
     answer_values,
     hit_values,
@@ -50,7 +50,7 @@ Out = Annotated[
 
 
 def ask(
-    given: Given,
+    given: GlobalOptions,
     *,
     audio: AudioFile = None,
     text: Text = None,
@@ -114,7 +114,7 @@ def ask(
 
 
 def search(
-    given: Given,
+    given: GlobalOptions,
     *,
     audio: AudioFile = None,
     text: Text = None,

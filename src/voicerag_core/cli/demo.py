@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from voicerag_core.cli.ask import load, show_answer, timed
-from voicerag_core.cli.command import Given
+from voicerag_core.cli.command import GlobalOptions
 from voicerag_core.cli.index import index_progress, summary
 from voicerag_core.cli.output import say, show_timings
 from voicerag_core.cli.question import StrategyName, wav_name
@@ -34,7 +34,7 @@ ASKED = "report-16"
 
 
 def demo(
-    given: Given,
+    given: GlobalOptions,
     *,
     out: Annotated[
         Path, typer.Option("--out", metavar="FILE", help="Where the spoken answer is written.")

@@ -71,8 +71,8 @@ class MiniLMEmbedder:
         return DIM
 
     @property
-    def transcribes(self) -> bool:
-        """True: speech goes through words."""
+    def needs_transcriber(self) -> bool:
+        """True: speech is embedded by its transcript."""
         return True
 
     def warm(self) -> None:

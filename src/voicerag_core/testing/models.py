@@ -47,7 +47,7 @@ class FakeEmbedder:
         dim: Width of the vectors.
         transcripts: The words of clips. A clip that is not listed gets a vector of its own,
             made from its samples.
-        transcribes: What the attribute of that name says.
+        needs_transcriber: What the attribute of that name says.
         model_id: What the attribute of that name says.
     """
 
@@ -56,12 +56,12 @@ class FakeEmbedder:
         dim: int = 256,
         *,
         transcripts: Mapping[Audio, str] | None = None,
-        transcribes: bool = False,
+        needs_transcriber: bool = False,
         model_id: str = "fake-words",
     ) -> None:
         self.model_id = model_id
         self.dim = dim
-        self.transcribes = transcribes
+        self.needs_transcriber = needs_transcriber
         self._transcripts = dict(transcripts or {})
 
     def embed_texts(self, texts: Sequence[str]) -> Embeddings:
@@ -165,7 +165,7 @@ class EmbedderContract:
     def test_the_space_has_a_name_and_a_width(self, embedder: Embedder) -> None:
         assert embedder.model_id.strip()
         assert embedder.dim > 0
-        assert embedder.transcribes in (True, False)
+        assert embedder.needs_transcriber in (True, False)
 
     def test_nothing_gives_no_rows(self, embedder: Embedder) -> None:
         for rows in (embedder.embed_texts([]), embedder.embed_speech([])):

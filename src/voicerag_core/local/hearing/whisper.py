@@ -25,6 +25,7 @@ from voicerag_core.errors import (
     ModelError,
 )
 from voicerag_core.local.hearing.log_mel import SAMPLE_RATE_HZ, log_mel
+from voicerag_core.local.hearing.windows import FRAME_SAMPLES, WINDOW_SECONDS, windows_of
 from voicerag_core.local.threads import model_threads
 from voicerag_core.local.weights.files import weight_folder
 from voicerag_core.types import Audio, Samples, Transcription
@@ -37,15 +38,10 @@ __all__ = ["Recognition", "WhisperTranscriber"]
 
 WEIGHTS = "whisper-tiny.en"
 LANGUAGE = "en"
-WINDOW_SECONDS = 30.0
-"""Length of sound that Whisper was trained on, and the longest it takes at once."""
-
 PADDED_SECONDS = WINDOW_SECONDS
 """Shorter padding is faster and less accurate: figures in benchmarks/results/transcribe.md."""
 BEAMS = 5
 """Upstream's command line and faster-whisper search as wide; one beam makes more errors."""
-FRAME_SAMPLES = 320
-"""One encoder state: two hops of 10 ms."""
 
 NO_SPEECH_PROBABILITY = 0.25
 AVERAGE_LOG_PROBABILITY = -0.4
@@ -66,10 +62,6 @@ MOST_TOKENS = 224
 TOKENS_AT_LEAST = 20
 TOKENS_PER_SECOND = 12
 """Ours: more than the fastest speech gives, so that a repetition in a short clip ends early."""
-
-SEARCH_FROM_SECONDS = 20.0
-"""A window of a long clip ends at the quietest point between this and `WINDOW_SECONDS`."""
-QUIET_SECONDS = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,29 +282,6 @@ def padded_length(samples: int) -> int:
     """Say how many samples a window of this length is padded to, whole encoder states."""
     wanted = max(samples, int(PADDED_SECONDS * SAMPLE_RATE_HZ))
     return -(-wanted // FRAME_SAMPLES) * FRAME_SAMPLES
-
-
-def windows_of(samples: Samples) -> list[Samples]:
-    """Cut a clip into windows of at most 30 s, each ending at a quiet point.
-
-    Args:
-        samples: Shape [T], float32, 16 kHz.
-
-    Returns:
-        Views that joined give the clip back.
-    """
-    windows = []
-    longest, search_from = (
-        int(seconds * SAMPLE_RATE_HZ) for seconds in (WINDOW_SECONDS, SEARCH_FROM_SECONDS)
-    )
-    quiet = int(QUIET_SECONDS * SAMPLE_RATE_HZ)
-    while len(samples) > longest:
-        energy = np.cumsum(np.square(samples[search_from:longest], dtype=np.float64))
-        level = energy[quiet:] - energy[:-quiet]
-        cut = search_from + int(np.argmin(level)) + quiet // 2
-        windows.append(samples[:cut])
-        samples = samples[cut:]
-    return [*windows, samples]
 
 
 def _looks_bad(outcome: Recognition) -> bool:
