@@ -165,7 +165,7 @@ def measure(rag: VoiceRAG, options: argparse.Namespace) -> tuple[list[Outcome], 
         print(f"{voice.name}: {sweep(outcomes, voice.name)}", flush=True)
     if options.data is not None:
         encoder = CTCRecognizer()
-        encoder.load()
+        encoder.warm()
         for clips in (llama_questions(options.data, options.llama), people(options.data)):
             outcomes += nearest_texts(rag, encoder, clips)
             print(f"{clips[0].group}: {sweep(outcomes, clips[0].group)}", flush=True)

@@ -28,10 +28,12 @@ from voicerag_core.errors import (
     VoiceRAGError,
 )
 from voicerag_core.ports import (
+    AnswerWriter,
     DocumentStore,
     Embedder,
     PassageStore,
     SelfAssessingEmbedder,
+    Speaker,
     Transcriber,
     VoiceModel,
 )
@@ -75,6 +77,7 @@ _LAZY = {
 __all__ = [
     "STRATEGIES",
     "Answer",
+    "AnswerWriter",
     "Audio",
     "AudioError",
     "CancelledError",
@@ -107,6 +110,7 @@ __all__ = [
     "SchemaError",
     "SelfAssessingEmbedder",
     "Settings",
+    "Speaker",
     "StoreError",
     "StoreUnavailableError",
     "Strategy",

@@ -35,9 +35,8 @@ if TYPE_CHECKING:
     from voicerag_core.glm.voice import GLMVoice
     from voicerag_core.local.embedder import LocalEmbedder
     from voicerag_core.local.hearing.whisper import WhisperTranscriber
-    from voicerag_core.local.model import Speaker
     from voicerag_core.local.reading.chat import ChatFunction
-    from voicerag_core.ports import VoiceModel
+    from voicerag_core.ports import Speaker, VoiceModel
     from voicerag_core.sonar import SonarEmbedder, SonarTranscriber
     from voicerag_core.sonar.files import SonarFiles
     from voicerag_core.store import CollectionInfo, PgVectorStore
@@ -322,7 +321,7 @@ def _transcriber(
 
     whisper = WhisperTranscriber(threads=settings.threads, data_dir=settings.data_dir / "weights")
     stack.callback(whisper.close)
-    loads["transcriber"] = whisper.load
+    loads["transcriber"] = whisper.warm
     return whisper
 
 

@@ -6,7 +6,7 @@ once and checked by the suites in `voicerag_core.testing`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -27,10 +27,12 @@ from voicerag_core.types import (
 )
 
 __all__ = [
+    "AnswerWriter",
     "DocumentStore",
     "Embedder",
     "PassageStore",
     "SelfAssessingEmbedder",
+    "Speaker",
     "Transcriber",
     "VoiceModel",
 ]
@@ -254,4 +256,51 @@ class VoiceModel(Protocol):
             ModelError: The model cannot be loaded or failed.
             AudioError: The question's audio cannot be used.
         """
+        ...
+
+
+class AnswerWriter(Protocol):
+    """Answers in text, by quoting passages or by wording what they say. Safe to share."""
+
+    def answer(
+        self, question: str, passages: Sequence[Passage], *, history: Sequence[Turn] = ()
+    ) -> Generator[Answer, None, None]:
+        """Stream the pieces of a written answer; they carry no hits and no sound.
+
+        Where the passages do not answer, a piece says so by `Answer.answered`; without any words
+        it is left to the caller what to say. Closing the generator stops everything below it.
+
+        Args:
+            question: In words.
+            passages: Best first, at least one.
+            history: Earlier turns, oldest first.
+
+        Raises:
+            ModelError: The model cannot be loaded or failed.
+        """
+        ...
+
+
+class Speaker(Protocol):
+    """Turns text into speech. Safe to share between threads, whose texts may queue up."""
+
+    def warm(self) -> None:
+        """Load or start now what the first text would wait for.
+
+        Raises:
+            ModelError: The voice cannot be loaded or started.
+        """
+        ...
+
+    def speak(self, text: str) -> Audio:
+        """Speak a text, best one sentence; every text of a speaker comes at one rate.
+
+        Raises:
+            GenerationError: Nothing in the text can be spoken, or no sound came.
+            ModelError: The voice cannot be loaded or started, or the speaker is closed.
+        """
+        ...
+
+    def close(self) -> None:
+        """Drop what is being spoken, and speak nothing more; a second call does nothing."""
         ...

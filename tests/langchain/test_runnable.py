@@ -250,7 +250,8 @@ def test_settings_are_written_and_schemas_given(talking: VoiceRAGRunnable) -> No
     assert "AudioBlock" in json.dumps(talking.get_input_jsonschema())
     assert talking.get_output_jsonschema()["title"] == "AIMessage"
     answers = VoiceRAGRunnable(rag=talking.rag)
-    assert set(answers.get_output_jsonschema()["properties"]) == {"text", "hits", "answered"}
+    told = {"text", "hits", "answered", "transcript"}
+    assert set(answers.get_output_jsonschema()["properties"]) == told
     assert talking.get_graph().to_json()
 
 

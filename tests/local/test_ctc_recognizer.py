@@ -82,7 +82,7 @@ def test_a_language_model_of_other_pieces_is_refused(use: tones.Use) -> None:
     arrays["word"] = np.diff(arrays["word"], prepend=np.uint16(0))
     np.savez(other, **arrays)
     with pytest.raises(CheckpointError, match="not of one training"):
-        use(files={"speech_piece_model.npz": other.getvalue()}).load()
+        use(files={"speech_piece_model.npz": other.getvalue()}).warm()
 
 
 def test_a_row_does_not_depend_on_the_batch(use: tones.Use) -> None:
@@ -148,7 +148,7 @@ def test_threads_are_positive() -> None:
 
 def test_a_call_that_is_called_off_ends_soon(use: tones.Use) -> None:
     encoder = use()
-    encoder.load()
+    encoder.warm()
     clips = [tones.spell("b" * 100)] * 600
     call = Cancellation()
     timer = threading.Timer(0.2, call.cancel)
@@ -174,7 +174,7 @@ def test_without_the_files_it_says_which(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(weights, "manifest", lambda: manifest)
     encoder = CTCRecognizer(data_dir=tmp_path)
     with pytest.raises(ImportError, match="speech-encoder"):
-        encoder.load()
+        encoder.warm()
 
 
 def test_an_altered_file_is_refused(use: tones.Use, tmp_path: Path) -> None:
@@ -183,7 +183,7 @@ def test_an_altered_file_is_refused(use: tones.Use, tmp_path: Path) -> None:
         file.seek(200)
         file.write(b"\0\0")
     with pytest.raises(CheckpointError, match="SHA-256"):
-        encoder.load()
+        encoder.warm()
 
 
 def listed(**changes: object) -> bytes:
@@ -209,7 +209,7 @@ def test_a_listed_file_of_another_form_is_refused(
     use: tones.Use, files: dict[str, bytes], message: str
 ) -> None:
     with pytest.raises(CheckpointError, match=message):
-        use(files=files).load()
+        use(files=files).warm()
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
@@ -8,6 +10,7 @@ from voicerag_core.testing import (
     FakeEmbedder,
     FakeSpeaker,
     FakeVoiceModel,
+    SpeakerContract,
     VoiceModelContract,
 )
 from voicerag_core.types import Answer, Audio, Passage, Sampling
@@ -43,6 +46,18 @@ class TestFakeVoiceModel(VoiceModelContract):
     @pytest.fixture
     def passages(self) -> list[Passage]:
         return PASSAGES
+
+
+class TestFakeSpeaker(SpeakerContract):
+    """The port's rules."""
+
+    @pytest.fixture
+    def speaker(self) -> FakeSpeaker:
+        return FakeSpeaker()
+
+    @pytest.fixture
+    def open_speaker(self) -> Callable[[], FakeSpeaker]:
+        return FakeSpeaker
 
 
 def test_a_known_clip_is_embedded_by_its_words(clip: Audio) -> None:

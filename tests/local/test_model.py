@@ -15,14 +15,13 @@ from voicerag_core.local.hearing.whisper import WhisperTranscriber
 from voicerag_core.local.model import (
     LEAST_CONFIDENCE,
     NO_DOCUMENTS,
-    NOT_ANSWERED,
     NOT_ENGLISH,
     NOT_UNDERSTOOD,
     LocalVoiceModel,
 )
 from voicerag_core.local.reading.answer_scorer import AnswerScorer
 from voicerag_core.local.reading.chat import NO_ANSWER, ChatMessage, ChatReader
-from voicerag_core.local.reading.reader import Reader
+from voicerag_core.local.reading.reader import NOT_ANSWERED, Reader
 from voicerag_core.local.speaking.speaker import PiperSpeaker
 from voicerag_core.ports import VoiceModel
 from voicerag_core.testing import FakeSpeaker, FakeTranscriber, VoiceModelContract

@@ -35,7 +35,7 @@ QUESTION = "Where does the longest river of Europe reach the sea?"
 @pytest.fixture(scope="module")
 def whisper() -> WhisperTranscriber:
     transcriber = WhisperTranscriber()
-    transcriber.load()
+    transcriber.warm()
     return transcriber
 
 
@@ -219,7 +219,7 @@ def test_a_clip_of_one_window_is_not_cut() -> None:
 def test_a_repetition_is_tried_again_at_other_temperatures(
     whisper: WhisperTranscriber, question: Audio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whisper.load()
+    whisper.warm()
     model = whisper._model
     assert model is not None
     real, asked = model._decode, []
@@ -262,7 +262,7 @@ def test_threads_load_it_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(whisper_module, "_Model", Slow)
     transcriber = WhisperTranscriber(threads=3)
     with ThreadPoolExecutor(4) as threads:
-        list(threads.map(lambda _: transcriber.load(), range(8)))
+        list(threads.map(lambda _: transcriber.warm(), range(8)))
     assert made == [3]
 
 
@@ -295,7 +295,7 @@ def test_the_thread_that_loaded_the_model_stays_with_it() -> None:
     """Recognition takes 2 to 4 times longer once that thread has ended (CTranslate2 4.8.5)."""
     transcriber = WhisperTranscriber()
     before = set(threading.enumerate())
-    first = threading.Thread(target=transcriber.load)
+    first = threading.Thread(target=transcriber.warm)
     first.start()
     first.join()
     (loader,) = set(threading.enumerate()) - before

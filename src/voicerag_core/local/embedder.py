@@ -78,7 +78,7 @@ class LocalEmbedder:
             MissingExtraError: The extra ``local`` is not installed.
             CheckpointError: A weight file is absent, altered or of another form.
         """
-        self._speech.load()
+        self._speech.warm()
 
     def embed_texts(self, texts: Sequence[str]) -> Embeddings:
         """Embed N texts as [N, 384]; see `MiniLMEmbedder.embed_texts`.

@@ -9,51 +9,30 @@ from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
-from typing import Protocol, TypeAlias
+from typing import TypeAlias
 
 from voicerag_core.chunking import sentence_spans, split_sentences
 from voicerag_core.errors import ConfigError
-from voicerag_core.local.reading.chat import ChatReader
 from voicerag_core.local.reading.language import is_english
-from voicerag_core.local.reading.reader import Reading
+from voicerag_core.local.reading.reader import NOT_ANSWERED
 from voicerag_core.local.speaking.segments import speakable, speech_segments
-from voicerag_core.ports import Transcriber
+from voicerag_core.ports import AnswerWriter, Speaker, Transcriber
 from voicerag_core.types import Answer, Audio, Passage, Question, Sampling, Transcription, Turn
 
-__all__ = ["LocalVoiceModel", "PassageReader", "Speaker"]
+__all__ = ["LocalVoiceModel"]
 
 NOT_ENGLISH = "I only understand questions in English, and this one does not seem to be."
 NOT_UNDERSTOOD = "I could not make out the question. I only understand English."
 NO_DOCUMENTS = "There are no documents that I could answer this question from."
-NOT_ANSWERED = "The documents do not answer this question."
 LEAST_CONFIDENCE = math.exp(-0.85)
 """Confidence below which a transcription is not believed: the English recogniser makes up English
 words for speech in another language (benchmarks/results/language.md)."""
-
-WORTH_NAMING = 0.1
-"""Least probability of an answer at which the closest document is named."""
 
 MOST_AHEAD = 8
 """Spoken pieces that may wait for the listener while a chat model goes on writing."""
 
 
 _Pieces: TypeAlias = Generator[Answer, None, None]
-
-
-class PassageReader(Protocol):
-    """Finds the words of passages that answer a question."""
-
-    def read(self, question: str, passages: Sequence[Passage]) -> Reading:
-        """Read the answer out of the passages, best first."""
-        ...
-
-
-class Speaker(Protocol):
-    """Turns text into speech; safe to share between threads."""
-
-    def speak(self, text: str) -> Audio:
-        """Speak one piece of text."""
-        ...
 
 
 class LocalVoiceModel:
@@ -64,19 +43,19 @@ class LocalVoiceModel:
     is False. Safe to share between threads when its parts are.
 
     Args:
-        reader: A `Reader`, which quotes the passages, or a `ChatReader`, which lets a chat model
-            answer from them.
+        writer: Writes the answer: a `Reader`, which quotes the passages, or a `ChatReader`, which
+            lets a chat model answer from them.
         speaker: Speaks the answer; None gives text only.
         transcriber: Turns a spoken question into words when those are not known yet.
     """
 
     def __init__(
         self,
-        reader: PassageReader | ChatReader,
+        writer: AnswerWriter,
         speaker: Speaker | None = None,
         transcriber: Transcriber | None = None,
     ) -> None:
-        self._reader = reader
+        self._writer = writer
         self._speaker = speaker
         self._transcriber = transcriber
 
@@ -125,17 +104,15 @@ class LocalVoiceModel:
             pieces = _declined(NOT_UNDERSTOOD)
         elif not passages:
             pieces = _declined(NO_DOCUMENTS)
-        elif isinstance(self._reader, ChatReader):
-            pieces = _or_declined(self._reader.stream(words, passages, history))
         else:
-            pieces = _read(self._reader, words, passages)
+            pieces = _worded(self._writer.answer(words, passages, history=history))
         yield from _timed(_spoken(pieces, self._speaker), started)
 
     def _transcribed(self, question: Audio) -> Transcription:
         if self._transcriber is None:
             raise ConfigError(
                 "a spoken question needs a transcript or a transcriber: "
-                "LocalVoiceModel(reader, speaker, WhisperTranscriber())"
+                "LocalVoiceModel(writer, speaker, WhisperTranscriber())"
             )
         return self._transcriber.transcribe(question)
 
@@ -149,22 +126,8 @@ def _declined(text: str) -> _Pieces:
     yield Answer(text, answered=False)
 
 
-def _read(reader: PassageReader, question: str, passages: Sequence[Passage]) -> _Pieces:
-    started = time.perf_counter()
-    reading = reader.read(question, passages)
-    timings = {"read": time.perf_counter() - started}
-    if reading.answered:
-        yield Answer(reading.text, citations=reading.citations, timings=timings)
-        return
-    text = NOT_ANSWERED
-    title = "" if reading.closest is None else str(reading.closest.metadata.get("title") or "")
-    if title and reading.score >= WORTH_NAMING:
-        text += f" The closest passage is from {title}."
-    yield Answer(text, answered=False, timings=timings)
-
-
-def _or_declined(pieces: _Pieces) -> _Pieces:
-    """Say that the documents do not answer when a chat model gave its sign and no words."""
+def _worded(pieces: _Pieces) -> _Pieces:
+    """Time the first words, and say that the documents do not answer where the writer did not."""
     started = time.perf_counter()
     said = False
     with closing(pieces):

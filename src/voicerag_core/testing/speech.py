@@ -1,23 +1,23 @@
-"""Fakes of the transcriber and the speaker, and the contract suite of the transcriber.
+"""Fakes of the transcriber and the speaker, and the contract suites of both ports.
 
-The suite needs nothing but its fixtures: derive a class named ``Test…``, give it fixtures of the
-names that its docstring lists, and pytest runs every rule of the port on your part.
+The suites need nothing but their fixtures: derive a class named ``Test…``, give it fixtures of
+the names that its docstring lists, and pytest runs every rule of the port on your part.
 """
 
 from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from voicerag_core.errors import AudioError, GenerationError
-from voicerag_core.ports import Transcriber
+from voicerag_core.errors import AudioError, GenerationError, ModelError
+from voicerag_core.ports import Speaker, Transcriber
 from voicerag_core.types import Audio, Transcription
 
-__all__ = ["FakeSpeaker", "FakeTranscriber", "TranscriberContract"]
+__all__ = ["FakeSpeaker", "FakeTranscriber", "SpeakerContract", "TranscriberContract"]
 
 SPEECH_RATE = 16_000
 VOICE_RATE = 22_050
@@ -79,7 +79,10 @@ class FakeSpeaker:
 
         Raises:
             GenerationError: The text holds neither letter nor digit.
+            ModelError: The speaker is closed.
         """
+        if self.closed:
+            raise ModelError("the speaker is closed; make a new FakeSpeaker to speak again")
         if not any(letter.isalnum() for letter in text):
             raise GenerationError(f"there is nothing to speak in {text[:40]!r}")
         self.spoken.append(text)
@@ -137,6 +140,64 @@ class TranscriberContract:
         expected = transcriber.transcribe(clip)
         with ThreadPoolExecutor(3) as threads:
             assert list(threads.map(transcriber.transcribe, [clip] * 3)) == [expected] * 3
+
+
+class SpeakerContract:
+    """The rules of `voicerag_core.ports.Speaker`.
+
+    Fixtures to give: ``speaker``, the part to be checked, which no test closes; and
+    ``open_speaker``, a function that makes another one.
+    """
+
+    def test_sound_is_finite_and_of_one_rate(self, speaker: Speaker) -> None:
+        clips = [speaker.speak(text) for text in ("Good morning.", "The tea is ready, Mr. 42!")]
+        assert len({clip.sample_rate for clip in clips}) == 1
+        for clip in clips:
+            assert clip.seconds > 0
+            assert np.isfinite(clip.samples).all()
+            assert float(np.abs(clip.samples).max()) > SILENCE_PEAK
+
+    def test_a_longer_text_takes_longer(self, speaker: Speaker) -> None:
+        short = speaker.speak("Tea is ready.")
+        assert speaker.speak("Tea is ready, and the cake is on the table.").seconds > short.seconds
+
+    def test_what_cannot_be_spoken_is_refused(self, speaker: Speaker) -> None:
+        for text in ("", " ", "?!", "\n"):
+            message = None
+            try:
+                speaker.speak(text)
+            except GenerationError as error:
+                message = str(error)
+            assert message, f"{text!r} was spoken"
+
+    def test_odd_text_is_spoken(self, speaker: Speaker) -> None:
+        for text in ("one\ntwo", "a\0b", "lone \ud800 surrogate", "word " * 150):
+            assert speaker.speak(text).seconds > 0
+
+    def test_warming_changes_nothing(self, speaker: Speaker) -> None:
+        speaker.warm()
+        speaker.warm()
+        assert speaker.speak("Good morning.").seconds > 0
+
+    def test_threads_may_share_it(self, speaker: Speaker) -> None:
+        texts = ["One.", "Two and three.", "Four."]
+        with ThreadPoolExecutor(3) as threads:
+            clips = list(threads.map(speaker.speak, texts))
+        assert {clip.sample_rate for clip in clips} == {speaker.speak("Five.").sample_rate}
+        assert clips[1].seconds > max(clips[0].seconds, clips[2].seconds)
+
+    def test_a_closed_speaker_says_so(self, open_speaker: Callable[[], Speaker]) -> None:
+        speaker = open_speaker()
+        speaker.speak("Good morning.")
+        speaker.close()
+        speaker.close()
+        message = None
+        try:
+            speaker.speak("Good evening.")
+        except ModelError as error:
+            message = str(error)
+        assert message is not None, "a closed speaker spoke"
+        assert "closed" in message
 
 
 def _refuses(transcriber: Transcriber, clip: Audio, told: str) -> None:

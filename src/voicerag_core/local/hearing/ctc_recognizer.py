@@ -67,7 +67,7 @@ class Heard:
 class CTCRecognizer:
     """Proposes wordings of English speech, fast and rough, with a judgement of how sure it is.
 
-    The network is loaded by the first clip, or by `load`. Safe to share between threads.
+    The network is loaded by the first clip, or by `warm`. Safe to share between threads.
 
     Args:
         threads: Threads of one call, at least 1; None takes the cores that this process may use,
@@ -88,7 +88,7 @@ class CTCRecognizer:
         self._lock = threading.Lock()
         self._network: _Network | None = None
 
-    def load(self) -> None:
+    def warm(self) -> None:
         """Load the network now, so that the first clip does not wait for it.
 
         Raises:

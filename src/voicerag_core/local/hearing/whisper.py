@@ -96,7 +96,7 @@ class Recognition:
 class WhisperTranscriber:
     """Transcriber of the local stack: English speech.
 
-    The model is loaded by the first clip, or by `load`. Safe to share between threads: clips of
+    The model is loaded by the first clip, or by `warm`. Safe to share between threads: clips of
     several threads are taken one after another.
 
     Args:
@@ -115,7 +115,7 @@ class WhisperTranscriber:
         self._loader: ThreadPoolExecutor | None = None
         self._model: _Model | None = None
 
-    def load(self) -> None:
+    def warm(self) -> None:
         """Load the model now, so that the first clip does not wait for it.
 
         Raises:
