@@ -26,11 +26,11 @@ from voicerag_core import (
     load_settings,
     open_voicerag,
     read_audio,
-    retrieval,
 )
 from voicerag_core.assembly import OpenedVoiceRAG, open_database
 from voicerag_core.local.hearing.whisper import Recognition, WhisperTranscriber
 from voicerag_core.local.weights import files as weights
+from voicerag_core.retrieval import strategies
 from voicerag_core.store import PgVectorStore
 
 SAMPLE = Path(__file__).parents[1] / "examples" / "sample"
@@ -175,7 +175,7 @@ def test_adaptive_and_hybrid_fuse_both_ways(
     sure = tone_rag.retrieve(tones.spell("when does the bakery open"), strategy="adaptive")
     assert sure.transcription is None
     assert sure.hits[0].passage.id == "bakery"
-    monkeypatch.setattr(retrieval, "SURE_CONFIDENCE", 1.01)
+    monkeypatch.setattr(strategies, "SURE_CONFIDENCE", 1.01)
     for strategy in ("adaptive", "hybrid"):
         found = tone_rag.retrieve(question, strategy=strategy)
         assert "bakery" in str(found.transcription).lower()

@@ -28,7 +28,7 @@ from voicerag_core.ports import (
     Transcriber,
     VoiceModel,
 )
-from voicerag_core.retrieval import STRATEGIES, Search
+from voicerag_core.retrieval import STRATEGIES, Search, find_passages
 from voicerag_core.types import (
     Answer,
     Audio,
@@ -319,17 +319,17 @@ class VoiceRAG:
         diversity: float = 0.0,
     ) -> Retrieved:
         """Search for a checked question."""
+        chosen = self.strategy if strategy is None else _checked_strategy(strategy)
         search = Search(
             self.embedder,
             self.store,
             self.transcriber,
-            strategy=self.strategy if strategy is None else _checked_strategy(strategy),
             limit=self.limit if limit is None else _checked_limit(limit),
             where=where,
             min_score=min_score,
             diversity=diversity,
         )
-        return search.run(question)
+        return find_passages(search, chosen, question)
 
     def _respond(
         self,

@@ -20,7 +20,7 @@ from voicerag_core.local.hearing.whisper import WhisperTranscriber
 from voicerag_core.local.minilm import MiniLMEmbedder
 from voicerag_core.local.speaking.speaker import PiperSpeaker
 from voicerag_core.local.weights.files import manifest
-from voicerag_core.retrieval import SURE_CONFIDENCE
+from voicerag_core.retrieval.strategies import SURE_CONFIDENCE
 from voicerag_core.types import Audio
 
 SAMPLE = Path(__file__).parents[2] / "examples" / "sample"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -33,7 +34,8 @@ from voicerag_core.local.model import LocalVoiceModel
 from voicerag_core.local.reading.answer_scorer import AnswerScorer
 from voicerag_core.local.reading.reader import Reader
 from voicerag_core.ports import DocumentStore, PassageStore
-from voicerag_core.retrieval import SPEECH_SHARE, SURE_CONFIDENCE
+from voicerag_core.retrieval.fusion import SPEECH_SHARE
+from voicerag_core.retrieval.strategies import SURE_CONFIDENCE
 from voicerag_core.testing import FakeEmbedder, FakeTranscriber, FakeVoiceModel, InMemoryStore
 
 QUESTION = "who discovered penicillin"
@@ -285,6 +287,10 @@ def test_a_stream_adds_up_to_the_answer() -> None:
     assert (again.text, again.hits, again.audio) == (whole.text, whole.hits, whole.audio)
     limited = next(iter(parts.rag.stream(clip(), limit=1, where=Eq("topic", "river"))))
     assert [hit.passage.id for hit in limited.hits] == ["rhine"]
+
+
+def test_every_strategy_that_can_be_named_is_in_the_table() -> None:
+    assert list(STRATEGIES) == list(get_args(Strategy))
 
 
 def test_a_typed_question_is_embedded_as_text_whatever_the_strategy() -> None:
