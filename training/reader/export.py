@@ -1,6 +1,6 @@
 """Write the trained reader as ONNX with int8 layers.
 
-    python training/reader/export.py FOLDER reader.onnx
+    python -m training.reader.export FOLDER reader.onnx
 
 FOLDER holds reader-0.safetensors and reader-1.safetensors of train.py. The model takes one
 question with one passage: `embedded`, [T, 384], the sums of word, position and kind embeddings,

@@ -1,6 +1,6 @@
 """Make the folder that train.py reads: passages, questions, negatives, misheard words, weights.
 
-    python training/reader/prepare.py OUT --squad FILE... --validation xquad.en.json --never FILE...
+    python -m training.reader.prepare OUT --squad FILE... --validation xquad.en.json --never FILE...
 
 `--squad` are training files in SQuAD's form. A paragraph that shares text with one of `--never`
 is dropped. Of `--validation` only the first 24 titles in sorted order are read, to follow the
@@ -22,8 +22,8 @@ from pathlib import Path
 import numpy as np
 import onnx
 import onnx.numpy_helper
-from spoken import alternatives, mishear, spoken_form
 
+from training.reader.mishearing import alternatives, mishear, spoken_form
 from voicerag_core.chunking import sentence_spans
 from voicerag_core.local.minilm import MiniLMEmbedder
 from voicerag_core.local.weights.files import weight_path

@@ -1,6 +1,6 @@
 """Train the reader on one GPU, within a time.
 
-    python training/reader/train.py PREPARED OUT --seconds 200
+    python -m training.reader.train PREPARED OUT --seconds 200
 
 PREPARED is what prepare.py wrote. OUT gets log.json and the trained tensors in half precision
 (reader-*.safetensors).
@@ -23,11 +23,12 @@ from pathlib import Path
 import numpy as np
 import tokenizers
 import torch
-from network import ReaderNetwork
 from safetensors.torch import save_file
-from spoken import mishear
 from torch import Tensor
 from torch.nn import functional
+
+from training.reader.mishearing import mishear
+from training.reader.network import ReaderNetwork
 
 LONGEST = 320
 LONGEST_QUESTION = 64

@@ -1,6 +1,6 @@
 """Train the speech encoder on one GPU while other processes speak.
 
-`python train.py --data DIR --voices DIR --out DIR --seconds 520` reads DIR/texts.txt,
+`python -m training.speech_encoder.train --data DIR --voices DIR --out DIR --seconds 520` reads DIR/texts.txt,
 DIR/pieces.json, DIR/whisper.safetensors (see `prepare.py`),
 human clips in DIR/human and validation sets in DIR/valid, and leaves the weights that read
 unseen voices best, with a log.
@@ -17,9 +17,9 @@ import time
 from pathlib import Path
 
 import numpy as np
-from voices import Speaker, training_voices
 
-from voicerag_core.errors import VoiceRAGError
+from training.speech_encoder.engines import MissingVoiceError, SynthesisError
+from training.speech_encoder.voices import Speaker, training_voices
 
 RATE = 16_000
 Spoken = multiprocessing.Queue
@@ -44,7 +44,12 @@ def speak(worker: int, seed: int, voices_root: str, texts: list[str], spoken: Sp
                 wave = speakers[number].speak(
                     text, rate=generator.uniform(0.8, 1.25), pitch=generator.uniform(0.85, 1.2)
                 )
-            except (VoiceRAGError, ValueError, OSError) as error:  # a text that a voice cannot say
+            except (
+                SynthesisError,
+                MissingVoiceError,
+                ValueError,
+                OSError,
+            ) as error:  # a text that a voice cannot say
                 if generator.random() < 0.01:
                     print(f"{voices[number]}: {error!r}: {text}", flush=True)
                 continue
@@ -101,7 +106,7 @@ def main() -> None:
     for process in speakers:
         process.start()
     os.environ["OMP_NUM_THREADS"] = "2"
-    from learning import Trainer
+    from training.speech_encoder.loop import Trainer
 
     try:
         Trainer(arguments).run(spoken)
