@@ -36,6 +36,7 @@ from voicerag_core.sonar import Fairseq2SonarEmbedder, SonarEmbedder
 from voicerag_core.sonar.speech_encoder import SpeechEncoder, SpeechSizes
 from voicerag_core.sonar.text_encoder import TextEncoder, TextSizes
 
+COMMAND = ".venv-fairseq2/bin/python -m benchmarks.sonar.fairseq2_package"
 TOKENIZER = ROOT / "tests/sonar/golden/tokenizer.model.xz"
 TEXTS = ["Where does the river reach the sea?"] * 4 + ["It sits in Edinburgh. " * 4] * 4
 
@@ -160,8 +161,7 @@ def report(figures: Mapping[str, Any], plot: str) -> tuple[list[str], list[Panel
             f"and {after:.1f} after, torch {figures['torch']}, sonar-space "
             f"{figures['sonar-space']}, fairseq2 {figures['fairseq2']}. Command:"
         ),
-        "    .venv-fairseq2/bin/python -m benchmarks.sonar.fairseq2_package --out FOLDER"
-        f" {options}",
+        f"    {COMMAND} --out FOLDER {options}",
         "",
         *paragraph(
             f"One clip of {figures['clip seconds']:g} s, and 8 texts, {figures['times']} times on "

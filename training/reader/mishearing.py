@@ -173,7 +173,8 @@ def _nearest(rows: Sequence[str], columns: Sequence[str], top: int = 12) -> list
             for gram in grams(sound):
                 if gram in index:
                     table[row, index[gram]] += 1
-        return table / np.maximum(np.linalg.norm(table, axis=1, keepdims=True), 1e-6)
+        scaled: np.ndarray = table / np.maximum(np.linalg.norm(table, axis=1, keepdims=True), 1e-6)
+        return scaled
 
     right = matrix(columns)
     found: list[list[int]] = []

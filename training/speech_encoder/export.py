@@ -71,7 +71,6 @@ def export(model: SpeechReader, path: Path) -> None:
         "lengths": {0: "batch"},
         "log_probs": {0: "batch", 1: "states"},
     }
-    names = {"input_names": ["log_mel", "lengths"], "output_names": ["log_probs"]}
     with tempfile.TemporaryDirectory() as folder:
         whole, ready = Path(folder) / "float.onnx", Path(folder) / "ready.onnx"
         torch.onnx.export(
@@ -81,7 +80,8 @@ def export(model: SpeechReader, path: Path) -> None:
             dynamic_axes=axes,
             opset_version=OPSET,
             dynamo=False,
-            **names,
+            input_names=["log_mel", "lengths"],
+            output_names=["log_probs"],
         )
         quant_pre_process(str(whole), str(ready), skip_symbolic_shape=True)
         quantize_dynamic(

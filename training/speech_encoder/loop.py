@@ -7,12 +7,12 @@ import copy
 import itertools
 import json
 import math
-import multiprocessing
 import queue
 import random
 import threading
 import time
 from collections.abc import Iterator
+from multiprocessing.queues import Queue
 from pathlib import Path
 
 import numpy as np
@@ -20,12 +20,13 @@ import soundfile
 import torch
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from training.speech_encoder.augment import LENGTHS, STEP, Clips, Odds, Sound, steps_of
 from training.speech_encoder.model import CHARACTERS, SpeechReader
 from training.speech_encoder.texts import spoken_form, target_of
+from training.speech_encoder.voices import Utterance
 
 RATE = 16_000
 FROZEN = ("encoder.conv", "encoder.positions", "encoder.blocks.0")
@@ -115,7 +116,7 @@ def read_greedily(model: SpeechReader, mel: Tensor, frames: Tensor, pieces: Toke
         ids = [
             int(key) for key, _ in itertools.groupby(row[:count]) if key != pieces.get_vocab_size()
         ]
-        read.append("".join(pieces.id_to_token(i) for i in ids).replace("▁", " ").strip())
+        read.append("".join(pieces.id_to_token(i) or "" for i in ids).replace("▁", " ").strip())
     return read
 
 
@@ -170,7 +171,7 @@ class Validation:
         return rates
 
 
-def collect(spoken: multiprocessing.Queue, pool: Pool, stop: threading.Event) -> None:
+def collect(spoken: Queue[list[Utterance]], pool: Pool, stop: threading.Event) -> None:
     """Move spoken clips into the pool until told to stop or the pool is full."""
     while not stop.is_set():
         try:
@@ -227,7 +228,8 @@ class Trainer:
         self.pool = Pool(int(arguments.hours * 3600 * RATE), self.device, self.pieces)
         self.log: list[dict[str, object]] = []
         self.best = math.inf
-        head, encoder = [], []
+        head: list[nn.Parameter] = []
+        encoder: list[nn.Parameter] = []
         for name, parameter in self.model.named_parameters():
             if name.startswith(LOW if arguments.freeze > 1 else FROZEN):
                 parameter.requires_grad_(False)
@@ -241,7 +243,7 @@ class Trainer:
             fused=self.device.type == "cuda",
         )
 
-    def run(self, spoken: multiprocessing.Queue) -> None:
+    def run(self, spoken: Queue[list[Utterance]]) -> None:
         """Train for the given time on what the voices put into the queue."""
         stop, begun = threading.Event(), time.monotonic()
         self._add_human()

@@ -31,12 +31,15 @@ __all__ = [
     "HELD_OUT_SPEAKERS",
     "SAMPLE_RATE_HZ",
     "Speaker",
+    "Utterance",
     "Voice",
     "held_out_voices",
     "training_voices",
 ]
 
 SAMPLE_RATE_HZ = 16_000
+Utterance = tuple[npt.NDArray[np.int16], str, int]
+"""Samples at that rate, the text, and the number of the voice."""
 EDGE_SECONDS = 0.05
 """Silence left on each side of an utterance."""
 FRAME_SECONDS = 0.01
