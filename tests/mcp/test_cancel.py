@@ -16,7 +16,7 @@ from mcp.server.mcpserver.exceptions import ToolError
 
 from tests.mcp.conftest import Open, Serve
 from tests.mcp.fakes import FakeEngine
-from tests.waiting import Gate, reached
+from tests.waiting import PATIENCE, Gate, reached
 from voicerag_core import Answer, Audio, Passage, Sampling
 from voicerag_core.testing import FakeEmbedder, FakeTranscriber, FakeVoiceModel
 from voicerag_mcp.server import build_server
@@ -116,7 +116,7 @@ async def test_a_client_that_hangs_up_leaves_nothing_running(
         "params": {"name": "voice_ask", "arguments": {"text": "rhine"}},
     }  # fmt: skip
     with serve(service) as url:
-        async with httpx2.AsyncClient(headers=headers) as http:
+        async with httpx2.AsyncClient(timeout=PATIENCE, headers=headers) as http:
             if sessions:
                 hello = {
                     "protocolVersion": "2025-11-25", "capabilities": {},
