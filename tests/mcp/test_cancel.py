@@ -12,14 +12,12 @@ import anyio
 import httpx2
 import pytest
 from mcp import Client
-from mcp.server.mcpserver.exceptions import ToolError
 
 from tests.mcp.conftest import Open, Serve, wait_until
-from tests.mcp.fakes import FakeEngine
+from tests.mcp.fakes import FakeModels
 from voicerag_core import Answer, Audio, Passage, Sampling
 from voicerag_core.testing import FakeEmbedder, FakeTranscriber, FakeVoiceModel
 from voicerag_mcp.server import build_server
-from voicerag_mcp.work import Job, Stopped, Workers
 
 STAGE = 0.6
 """Seconds of a slow stage."""
@@ -65,8 +63,8 @@ class SlowModel(FakeVoiceModel):
             self.closed.set()
 
 
-def slow_engine() -> FakeEngine:
-    return FakeEngine(embedder=SlowEmbedder(), transcriber=SlowTranscriber(), model=SlowModel())
+def slow_engine() -> FakeModels:
+    return FakeModels(embedder=SlowEmbedder(), transcriber=SlowTranscriber(), model=SlowModel())
 
 
 @pytest.mark.parametrize("era", ["auto", "legacy"])
@@ -75,7 +73,7 @@ async def test_a_cancelled_call_begins_no_further_stage(
 ) -> None:
     engine = slow_engine()
     service = opened(engine)
-    clip = service.clips.add("default", service.decoded(wav))
+    clip = service.serving.clips.add("default", service.serving.asking.decoded(wav))
     engine.embedder.calls = 0
     async with Client(build_server(service), mode=era) as client:
         with anyio.CancelScope() as scope:
@@ -86,10 +84,10 @@ async def test_a_cancelled_call_begins_no_further_stage(
                 scope.cancel()
                 before = time.monotonic()
         assert time.monotonic() - before < 0.25
-        assert service.workers.unfinished == 1, "the native call in flight ends by itself"
+        assert service.serving.workers.unfinished == 1, "the native call in flight ends by itself"
         again = await client.call_tool("voice_search", {"text": "rhine"})
         assert not again.is_error
-        await asyncio.to_thread(wait_until, lambda: service.workers.unfinished == 0)
+        await asyncio.to_thread(wait_until, lambda: service.serving.workers.unfinished == 0)
     assert engine.embedder.calls == 1, "only the call that came after"
 
 
@@ -134,41 +132,4 @@ async def test_a_client_that_hangs_up_leaves_nothing_running(
                     await stream.aread()
         assert engine.model.begun.is_set()
         assert await asyncio.to_thread(engine.model.closed.wait, 2)
-        await asyncio.to_thread(wait_until, lambda: service.workers.unfinished == 0)
-
-
-async def test_a_job_that_waits_is_never_begun() -> None:
-    workers = Workers(1, 1)
-    begun: list[Job] = []
-    free = threading.Event()
-
-    def hold(_: Job) -> None:
-        free.wait(5)
-
-    first = asyncio.create_task(workers.run(hold))
-    await asyncio.sleep(0.05)
-    waiting = asyncio.create_task(workers.run(begun.append))
-    await asyncio.sleep(0.05)
-    with pytest.raises(ToolError, match="busy"):
-        await workers.run(hold)
-    waiting.cancel()
-    await asyncio.sleep(0.05)
-    free.set()
-    await first
-    workers.close()
-    assert begun == []
-
-
-async def test_closing_stops_what_runs() -> None:
-    workers = Workers(1, 0)
-
-    def endless(job: Job) -> None:
-        while True:
-            job.check()
-            time.sleep(0.01)
-
-    running = asyncio.create_task(workers.run(endless))
-    await asyncio.sleep(0.05)
-    await asyncio.to_thread(workers.close)
-    with pytest.raises(Stopped):
-        await running
+        await asyncio.to_thread(wait_until, lambda: service.serving.workers.unfinished == 0)

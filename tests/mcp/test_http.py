@@ -22,7 +22,8 @@ from mcp.shared.exceptions import MCPError
 
 from tests.mcp.conftest import Open, Serve
 from voicerag_core import ConfigError
-from voicerag_mcp.auth import TokenFile, new_entry
+from voicerag_core.serving import SignedTokens, TokenFile
+from voicerag_core.serving.auth import new_entry
 from voicerag_mcp.server import build_server
 from voicerag_mcp.service import Service
 from voicerag_mcp.settings import load_server_settings
@@ -249,10 +250,8 @@ def test_an_issuer_is_reached_safely_and_needs_our_url() -> None:
         load_server_settings(
             issuer="https://id.example", public_url=RESOURCE, token_file="t"
         ).check_exposure()
-    from voicerag_mcp.auth import IssuerVerifier
-
     with pytest.raises(ConfigError, match="https"):
-        IssuerVerifier("http://id.example", RESOURCE)
+        SignedTokens("http://id.example", RESOURCE)
 
 
 def test_clips_are_uploaded(opened: Open, serve: Serve, wav: bytes) -> None:

@@ -2,42 +2,36 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
-from mcp.server.mcpserver.exceptions import ToolError
 from pydantic import SecretStr
 
-from voicerag_core import (
-    Audio,
-    ConfigError,
-    Embedder,
-    Settings,
-    StoreError,
-    Transcriber,
-    VoiceModel,
-    VoiceRAG,
-)
-from voicerag_core.assembly import (
-    LazyStore,
-    list_collections,
-    open_database,
-    open_store,
-    open_voicerag,
-)
-from voicerag_mcp.work import Job
+from voicerag_core.assembly import list_collections, open_database, open_store, open_voicerag
+from voicerag_core.errors import BusyError, ForbiddenError, NotFoundError, StoreError
+from voicerag_core.ports import Embedder, Transcriber, VoiceModel
+from voicerag_core.rag import VoiceRAG
+from voicerag_core.serving.jobs import Job
+from voicerag_core.settings import Settings
+from voicerag_core.types import Audio
 
 if TYPE_CHECKING:
-    from voicerag_core import PgVectorStore
+    from voicerag_core.store import PgVectorStore
 
-__all__ = ["CollectionSummary", "Engine", "Knowledge", "Speaker", "StoreOpener", "open_knowledge"]
-
-_logger = logging.getLogger(__name__)
+__all__ = [
+    "HOW_TO_INGEST",
+    "CollectionSummary",
+    "Database",
+    "Models",
+    "Speaker",
+    "StoreOpener",
+    "Tenants",
+    "open_tenants",
+]
 
 
 class Speaker(Protocol):
@@ -67,8 +61,8 @@ class CollectionSummary(Protocol):
         ...
 
 
-class Engine(Protocol):
-    """The models and defaults that all tenants share, as `OpenedVoiceRAG` has them."""
+class Models(Protocol):
+    """The models that all tenants share, as `OpenedVoiceRAG` has them."""
 
     embedder: Embedder
     model: VoiceModel
@@ -76,6 +70,8 @@ class Engine(Protocol):
     transcriber: Transcriber | None
     speaker: Speaker | None
 
+
+HOW_TO_INGEST: Final = "`voicerag index` on the server"
 
 StoreOpener: TypeAlias = "Callable[[Settings, bool], AbstractContextManager[PgVectorStore]]"
 """Opens the collection of the settings' tenant; True asks for reading rights alone."""
@@ -93,37 +89,40 @@ class _Opened:
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
-class Knowledge:
-    """Gives a `VoiceRAG` for any tenant and collection. Safe to share between threads.
+class Tenants:
+    """Opens a `VoiceRAG` for any tenant and collection. Safe to share between threads.
 
     Reading calls work as the role that can only read. Stores stay open for the next call, as
     many as `most_open`; the one that was not used for longest makes room.
 
     Args:
         settings: Defaults of every tenant.
-        engine: The models; they are shared.
+        models: Shared by all tenants.
         open_store: Opens a collection.
         list_collections: Lists the collections of the settings' tenant.
         most_open: Stores that are kept open.
         read_only: Refuse to open anything for writing.
+        how_to_ingest: How documents are ingested, for the message that there are none.
     """
 
     def __init__(
         self,
         settings: Settings,
-        engine: Engine,
+        models: Models,
         *,
         open_store: StoreOpener,
         list_collections: Callable[[Settings], Sequence[CollectionSummary]],
         most_open: int = 8,
         read_only: bool = False,
+        how_to_ingest: str = HOW_TO_INGEST,
     ) -> None:
         self.settings = settings
-        self.engine = engine
+        self.models = models
         self.read_only = read_only
         self._open_store = open_store
         self._list_collections = list_collections
         self._most_open = most_open
+        self._how_to_ingest = how_to_ingest
         self._stores: OrderedDict[_Key, _Opened] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -137,9 +136,7 @@ class Knowledge:
         write: bool = False,
         speak: bool = True,
     ) -> Iterator[VoiceRAG]:
-        """Yield a `VoiceRAG` that begins no new stage once the job is stopped.
-
-        Its store is opened by the first use.
+        """Yield a `VoiceRAG` on a collection that stays open at least until the block ends.
 
         Args:
             job: Whose work it does.
@@ -147,22 +144,23 @@ class Knowledge:
             collection: None takes the default.
             write: Open it for writing, and make it when there is none.
             speak: Answer in speech too.
+
+        Raises:
+            BusyError: As many collections as may be open are in use.
+            ForbiddenError: It would write, and the server is read-only.
+            NotFoundError: There is no such collection.
+            StoreError: The database failed.
         """
         if write and self.read_only:
-            raise ConfigError("this server is read-only")
-        chosen = self._chosen(tenant, collection)
-        engine, settings = self.engine, self.settings
-        with ExitStack() as stack:
-
-            def opened() -> PgVectorStore:
-                job.check()
-                return stack.enter_context(self._leased(chosen, read_only=not write))
-
+            raise ForbiddenError("this server is read-only")
+        job.check()
+        models, settings = self.models, self.settings
+        with self._leased(self._chosen(tenant, collection), read_only=not write) as store:
             yield VoiceRAG(
-                engine.embedder,
-                LazyStore(opened),
-                engine.model if speak else engine.text_model,
-                engine.transcriber,
+                models.embedder,
+                store,
+                models.model if speak else models.text_model,
+                models.transcriber,
                 strategy=settings.question_strategy,
                 limit=settings.limit,
                 sentence_vectors=settings.sentence_vectors,
@@ -216,7 +214,7 @@ class Knowledge:
                 if type(error) is StoreError and read_only:
                     known = [one.name for one in self._list_collections(settings)]
                     if settings.collection not in known:
-                        raise ConfigError(_absent(settings.collection, known)) from error
+                        raise NotFoundError(self._absent(settings.collection, known)) from error
                 raise
             yield store
 
@@ -238,36 +236,51 @@ class Knowledge:
         for key, opened in self._stores.items():
             if opened.users == 0:
                 return self._stores.pop(key)
-        raise ToolError(
+        raise BusyError(
             f"the server is busy: all of its {self._most_open} open collections are in use; "
             "repeat the call in a few seconds"
         )
 
+    def _absent(self, collection: str, known: Sequence[str]) -> str:
+        if not known:
+            return f"nothing has been indexed yet; ingest documents first ({self._how_to_ingest})"
+        return f"there is no collection {collection!r}; there are: {', '.join(known[:20])}"
+
 
 @contextmanager
-def open_knowledge(
-    settings: Settings, *, most_open: int = 8, read_only: bool = False
-) -> Iterator[Knowledge]:
+def open_tenants(
+    settings: Settings,
+    *,
+    most_open: int = 8,
+    read_only: bool = False,
+    how_to_ingest: str = HOW_TO_INGEST,
+) -> Iterator[Tenants]:
     """Open the stack that the settings name. Nothing is loaded or started before its first use."""
     with ExitStack() as stack:
-        engine = stack.enter_context(open_voicerag(settings, read_only=read_only))
-        database = _Database(settings, stack)
-        knowledge = Knowledge(
+        models = stack.enter_context(open_voicerag(settings, read_only=read_only))
+        database = Database(settings, stack)
+        tenants = Tenants(
             settings,
-            engine,
+            models,
             open_store=lambda chosen, reading: open_store(
-                database.reached(chosen), engine.embedder, read_only=reading
+                database.reached(chosen), models.embedder, read_only=reading
             ),
             list_collections=lambda chosen: list_collections(database.reached(chosen)),
             most_open=most_open,
             read_only=read_only,
+            how_to_ingest=how_to_ingest,
         )
-        stack.callback(knowledge.close)
-        yield knowledge
+        stack.callback(tenants.close)
+        yield tenants
 
 
-class _Database:
-    """Keeps an embedded server running from the first use to the end."""
+class Database:
+    """Keeps an embedded server running from the first use to the end.
+
+    Args:
+        settings: Which database.
+        stack: Closes the server.
+    """
 
     def __init__(self, settings: Settings, stack: ExitStack) -> None:
         self._settings = settings
@@ -281,12 +294,3 @@ class _Database:
             if self._dsn is None:
                 self._dsn = SecretStr(self._stack.enter_context(open_database(self._settings)))
         return settings.model_copy(update={"database_url": self._dsn})
-
-
-def _absent(collection: str, known: Sequence[str]) -> str:
-    if not known:
-        return (
-            "nothing has been indexed yet; ingest documents first (voice_ingest, or "
-            "`voicerag index` on the server)"
-        )
-    return f"there is no collection {collection!r}; there are: {', '.join(known[:20])}"

@@ -1,0 +1,199 @@
+"""Take in texts and files: from the arguments of a call to counts."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from voicerag_core.documents import FoundFiles, find_files
+from voicerag_core.errors import ConfigError, VoiceRAGError
+from voicerag_core.ingest import FileProgress, index_files
+from voicerag_core.rag import VoiceRAG
+from voicerag_core.serving.auth import Caller
+from voicerag_core.serving.jobs import Job
+from voicerag_core.serving.limits import Limits
+from voicerag_core.serving.paths import AllowedPaths
+from voicerag_core.serving.tenants import Tenants
+from voicerag_core.serving.values import TakenIn
+from voicerag_core.settings import Settings
+from voicerag_core.types import Document, JSONValue
+
+__all__ = ["Ingesting", "ingest_paths"]
+
+_MOST_FAILURES = 20
+
+
+class Ingesting:
+    """Writes for callers: takes in texts and files.
+
+    The methods block. Each runs as a `Job`, which takes its progress and ends it.
+
+    Args:
+        tenants: Models and collections.
+        paths: Files that may be named.
+        limits: What is taken in.
+    """
+
+    def __init__(self, tenants: Tenants, paths: AllowedPaths, limits: Limits) -> None:
+        self._tenants = tenants
+        self._paths = paths
+        self._limits = limits
+
+    def take_text(
+        self,
+        job: Job,
+        caller: Caller,
+        text: str,
+        *,
+        source: str | None = None,
+        title: str = "",
+        collection: str | None = None,
+    ) -> TakenIn:
+        """Take in the text of a document; one of the same name is replaced.
+
+        Args:
+            job: Takes the progress.
+            caller: Who wants it.
+            text: The text.
+            source: Name of the document; None makes one of the text.
+            title: Title of the document.
+            collection: Made when there is none; None is the default one.
+
+        Raises:
+            ForbiddenError: The caller may not write, or the server is read-only.
+            ConfigError: The text cannot be taken.
+            VoiceRAGError: Something failed.
+        """
+        caller.check_may_write()
+        started, most = time.perf_counter(), self._limits.max_text_chars
+        if len(text) > most:
+            raise ConfigError(
+                f"the text has {len(text)} characters, and {most} are taken in one call; cut it "
+                "into several documents"
+            )
+        if "\0" in text + title + (source or ""):
+            raise ConfigError("the text holds a NUL character, which no database keeps; remove it")
+        document = Document(source or f"text:{text_digest(text)[:16]}", text, title)
+        with self._tenants.rag(job, caller.tenant, collection, write=True) as rag:
+            counts = _ingest_text(rag, document, self._tenants.settings, job)
+        return self._counted(counts, collection, started)
+
+    def take_paths(
+        self, job: Job, caller: Caller, paths: Sequence[str], *, collection: str | None = None
+    ) -> TakenIn:
+        """Bring a collection in step with files and folders of the server.
+
+        Args:
+            job: Takes the progress.
+            caller: Who wants it.
+            paths: In folders that the server allows.
+            collection: Made when there is none; None is the default one.
+
+        Raises:
+            ForbiddenError: The caller may not write, or the server is read-only.
+            DocumentError: A path may not be read.
+            VoiceRAGError: Something failed.
+        """
+        caller.check_may_write()
+        started = time.perf_counter()
+        with self._tenants.rag(job, caller.tenant, collection, write=True) as rag:
+            counts = ingest_paths(rag, paths, self._paths, self._tenants.settings, job)
+        return self._counted(counts, collection, started)
+
+    def _counted(self, counts: TakenIn, collection: str | None, started: float) -> TakenIn:
+        return replace(
+            counts,
+            collection=collection or self._tenants.settings.collection,
+            seconds=time.perf_counter() - started,
+        )
+
+
+def text_digest(text: str, *how: JSONValue) -> str:
+    """Return what changes when a text, or the way it is cut, does."""
+    return hashlib.sha256(f"{how}\0{text}".encode(errors="replace")).hexdigest()
+
+
+def _ingest_text(rag: VoiceRAG, document: Document, settings: Settings, job: Job) -> TakenIn:
+    digest = text_digest(
+        document.text,
+        document.title,
+        settings.chunk_size,
+        settings.chunk_overlap,
+        settings.sentence_vectors,
+    )
+    job.tell("looking")
+    if rag.document_store.document_digests().get(document.source) == digest:
+        return TakenIn(settings.collection, unchanged=1)
+    job.tell("embedding")
+    written = rag.index_document(
+        document.source,
+        digest,
+        [document],
+        chunk_size=settings.chunk_size,
+        chunk_overlap=settings.chunk_overlap,
+    )
+    return TakenIn(settings.collection, sources=1, passages=written)
+
+
+def ingest_paths(
+    rag: VoiceRAG, paths: Sequence[str], allowed: AllowedPaths, settings: Settings, job: Job
+) -> TakenIn:
+    """Bring the store of a `VoiceRAG` in step with allowed files and folders.
+
+    Raises:
+        DocumentError: A path may not be read.
+        VoiceRAGError: Something failed.
+    """
+    found = find_files([allowed.find(path) for path in paths])
+    inside, outside = _split(allowed, found.files)
+    report = index_files(
+        rag,
+        inside,
+        chunk_size=settings.chunk_size,
+        chunk_overlap=settings.chunk_overlap,
+        on_progress=lambda state: _tell(job, state),
+    )
+    removed, gone = _prune(rag, found, job)
+    failures = [*_said(found.problems), *outside, *_said(report.failures)]
+    if len(failures) > _MOST_FAILURES:
+        failures = [*failures[:_MOST_FAILURES], f"and {len(failures) - _MOST_FAILURES} more"]
+    return TakenIn(
+        settings.collection,
+        sources=report.new + report.changed,
+        unchanged=report.unchanged,
+        removed=removed,
+        passages=report.passages + gone,
+        failures=tuple(failures),
+    )
+
+
+def _split(allowed: AllowedPaths, files: Sequence[Path]) -> tuple[list[Path], list[str]]:
+    """Part the files that lie in allowed folders from links that lead elsewhere."""
+    inside, outside = [], []
+    for file in files:
+        if allowed.inside(file) is None:
+            outside.append(f"{file} leads out of the folders that this server may read")
+        else:
+            inside.append(file)
+    return inside, outside
+
+
+def _prune(rag: VoiceRAG, found: FoundFiles, job: Job) -> tuple[int, int]:
+    """Remove what lay in the named folders and is there no longer."""
+    job.check()
+    vanished = found.vanished(rag.document_store.document_digests())
+    return len(vanished), rag.document_store.remove_documents(vanished) if vanished else 0
+
+
+def _tell(job: Job, state: FileProgress) -> None:
+    step = "comparing" if state.step == "compare" else "embedding"
+    done = state.bytes if state.step == "update" else 0
+    total = max(1, state.bytes_total) if state.step == "update" else None
+    job.tell(f"{step}: {state.files} of {state.files_total} files", done, total)
+
+
+def _said(errors: Sequence[VoiceRAGError]) -> list[str]:
+    return [str(error) for error in errors]
