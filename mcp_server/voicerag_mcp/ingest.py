@@ -19,12 +19,14 @@ from voicerag_core import (
     FileProgress,
     VoiceRAG,
     VoiceRAGError,
+    index_documents,
     index_files,
 )
 from voicerag_core.documents import FoundFiles, find_files
+from voicerag_core.ingest import text_source
 from voicerag_mcp.auth import WRITE
 from voicerag_mcp.results import IngestResult, result
-from voicerag_mcp.service import Service, text_digest, told
+from voicerag_mcp.service import Service, told
 from voicerag_mcp.tools import CollectionName
 from voicerag_mcp.work import Job
 
@@ -127,24 +129,18 @@ def _ingest_text(  # noqa: PLR0917
             f"the text has {len(text)} characters, and {most} are taken in one call; cut it into "
             "several documents"
         )
-    if "\0" in text + title + (source or ""):
-        raise ConfigError("the text holds a NUL character, which no database keeps; remove it")
-    name = source or f"text:{text_digest(text)[:16]}"
-    digest = text_digest(
-        text, title, settings.chunk_size, settings.chunk_overlap, settings.sentence_vectors
-    )
-    job.tell("looking")
-    if rag.document_store.document_digests().get(name) == digest:
-        return _counts(unchanged=1)
     job.tell("embedding")
-    written = rag.index_document(
-        name,
-        digest,
-        [Document(name, text, title)],
+    report = index_documents(
+        rag,
+        [Document(source or text_source(text), text, title)],
         chunk_size=settings.chunk_size,
         chunk_overlap=settings.chunk_overlap,
     )
-    return _counts(sources=1, passages=written)
+    for failure in report.failures:
+        raise failure
+    return _counts(
+        sources=report.new + report.changed, unchanged=report.unchanged, passages=report.passages
+    )
 
 
 def _ingest_paths(service: Service, rag: VoiceRAG, paths: Sequence[str], job: Job) -> IngestResult:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
 import logging
 import secrets
 from collections import OrderedDict
@@ -25,7 +24,6 @@ from voicerag_core import (
     AudioError,
     CancelledError,
     ConfigError,
-    JSONValue,
     SchemaError,
     StoreError,
     VoiceRAGError,
@@ -231,11 +229,6 @@ def metadata_filter(where: Where | None) -> Filter | None:
             for key, value in where.items()
         )
     )
-
-
-def text_digest(text: str, *how: JSONValue) -> str:
-    """Return what changes when a text, or the way it is cut, does."""
-    return hashlib.sha256(f"{how}\0{text}".encode(errors="replace")).hexdigest()
 
 
 def _from_base64(text: str, most_bytes: int) -> bytes:
