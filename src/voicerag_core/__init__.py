@@ -59,7 +59,7 @@ from voicerag_core.types import (
 
 if TYPE_CHECKING:
     from voicerag_core.assembly import open_voicerag
-    from voicerag_core.ingest import FileProgress, FileReport, index_files
+    from voicerag_core.ingest import FileProgress, FileReport, index_documents, index_files
     from voicerag_core.settings import Settings, load_settings
     from voicerag_core.store import PgVectorStore
 
@@ -68,6 +68,7 @@ _LAZY = {
     "FileReport": "voicerag_core.ingest",
     "PgVectorStore": "voicerag_core.store",
     "Settings": "voicerag_core.settings",
+    "index_documents": "voicerag_core.ingest",
     "index_files": "voicerag_core.ingest",
     "load_settings": "voicerag_core.settings",
     "open_voicerag": "voicerag_core.assembly",
@@ -121,6 +122,7 @@ __all__ = [
     "VoiceRAGError",
     "check_audio",
     "chunk_document",
+    "index_documents",
     "index_files",
     "load_settings",
     "maximal_marginal_relevance",

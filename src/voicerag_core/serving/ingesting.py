@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from voicerag_core.documents import FoundFiles, find_files
-from voicerag_core.errors import ConfigError, VoiceRAGError
-from voicerag_core.ingest import FileProgress, index_files
+from voicerag_core.errors import ConfigError, DocumentError
+from voicerag_core.ingest import (
+    FileProgress,
+    FileReport,
+    index_documents,
+    index_files,
+    text_source,
+)
 from voicerag_core.rag import VoiceRAG
 from voicerag_core.serving.auth import Caller
 from voicerag_core.serving.jobs import Job
@@ -19,7 +23,7 @@ from voicerag_core.serving.paths import AllowedPaths
 from voicerag_core.serving.tenants import Tenants
 from voicerag_core.serving.values import TakenIn
 from voicerag_core.settings import Settings
-from voicerag_core.types import Document, JSONValue
+from voicerag_core.types import Document
 
 __all__ = ["Ingesting", "ingest_paths"]
 
@@ -76,7 +80,7 @@ class Ingesting:
             )
         if "\0" in text + title + (source or ""):
             raise ConfigError("the text holds a NUL character, which no database keeps; remove it")
-        document = Document(source or f"text:{text_digest(text)[:16]}", text, title)
+        document = Document(source or text_source(text), text, title)
         with self._tenants.rag(job, caller.tenant, collection, write=True) as rag:
             counts = _ingest_text(rag, document, self._tenants.settings, job)
         return self._counted(counts, collection, started)
@@ -111,31 +115,18 @@ class Ingesting:
         )
 
 
-def text_digest(text: str, *how: JSONValue) -> str:
-    """Return what changes when a text, or the way it is cut, does."""
-    return hashlib.sha256(f"{how}\0{text}".encode(errors="replace")).hexdigest()
-
-
 def _ingest_text(rag: VoiceRAG, document: Document, settings: Settings, job: Job) -> TakenIn:
-    digest = text_digest(
-        document.text,
-        document.title,
-        settings.chunk_size,
-        settings.chunk_overlap,
-        settings.sentence_vectors,
-    )
     job.tell("looking")
-    if rag.document_store.document_digests().get(document.source) == digest:
-        return TakenIn(settings.collection, unchanged=1)
-    job.tell("embedding")
-    written = rag.index_document(
-        document.source,
-        digest,
+    report = index_documents(
+        rag,
         [document],
         chunk_size=settings.chunk_size,
         chunk_overlap=settings.chunk_overlap,
+        on_progress=lambda _: job.tell("embedding"),
     )
-    return TakenIn(settings.collection, sources=1, passages=written)
+    for failure in report.failures:
+        raise failure
+    return _counts(report)
 
 
 def ingest_paths(
@@ -147,45 +138,20 @@ def ingest_paths(
         DocumentError: A path may not be read.
         VoiceRAGError: Something failed.
     """
-    found = find_files([allowed.find(path) for path in paths])
-    inside, outside = _split(allowed, found.files)
+
+    def check(file: Path) -> None:
+        if allowed.inside(file) is None:
+            raise DocumentError(f"{file} leads out of the folders that this server may read")
+
     report = index_files(
         rag,
-        inside,
+        [allowed.find(path) for path in paths],
         chunk_size=settings.chunk_size,
         chunk_overlap=settings.chunk_overlap,
+        check=check,
         on_progress=lambda state: _tell(job, state),
     )
-    removed, gone = _prune(rag, found, job)
-    failures = [*_said(found.problems), *outside, *_said(report.failures)]
-    if len(failures) > _MOST_FAILURES:
-        failures = [*failures[:_MOST_FAILURES], f"and {len(failures) - _MOST_FAILURES} more"]
-    return TakenIn(
-        settings.collection,
-        sources=report.new + report.changed,
-        unchanged=report.unchanged,
-        removed=removed,
-        passages=report.passages + gone,
-        failures=tuple(failures),
-    )
-
-
-def _split(allowed: AllowedPaths, files: Sequence[Path]) -> tuple[list[Path], list[str]]:
-    """Part the files that lie in allowed folders from links that lead elsewhere."""
-    inside, outside = [], []
-    for file in files:
-        if allowed.inside(file) is None:
-            outside.append(f"{file} leads out of the folders that this server may read")
-        else:
-            inside.append(file)
-    return inside, outside
-
-
-def _prune(rag: VoiceRAG, found: FoundFiles, job: Job) -> tuple[int, int]:
-    """Remove what lay in the named folders and is there no longer."""
-    job.check()
-    vanished = found.vanished(rag.document_store.document_digests())
-    return len(vanished), rag.document_store.remove_documents(vanished) if vanished else 0
+    return _counts(report)
 
 
 def _tell(job: Job, state: FileProgress) -> None:
@@ -195,5 +161,15 @@ def _tell(job: Job, state: FileProgress) -> None:
     job.tell(f"{step}: {state.files} of {state.files_total} files", done, total)
 
 
-def _said(errors: Sequence[VoiceRAGError]) -> list[str]:
-    return [str(error) for error in errors]
+def _counts(report: FileReport) -> TakenIn:
+    failures = [str(error) for error in report.failures]
+    if len(failures) > _MOST_FAILURES:
+        failures = [*failures[:_MOST_FAILURES], f"and {len(failures) - _MOST_FAILURES} more"]
+    return TakenIn(
+        "",
+        sources=report.new + report.changed,
+        unchanged=report.unchanged,
+        removed=report.removed,
+        passages=report.passages,
+        failures=tuple(failures),
+    )
