@@ -165,7 +165,7 @@ class ReadingTools:
             sources=cited_sources(asked.answer, other),
             passages=found_passages(asked.answer.hits, other),
             collection=asked.collection,
-            transcript=asked.transcript,
+            transcript=asked.answer.transcript,
             audio=None if asked.speech is None else spoken_audio(asked.speech),
             seconds=round(asked.seconds, 4),
         )

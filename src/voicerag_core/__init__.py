@@ -31,15 +31,17 @@ from voicerag_core.errors import (
     VoiceRAGError,
 )
 from voicerag_core.ports import (
+    AnswerWriter,
     DocumentStore,
     Embedder,
     PassageStore,
     SelfAssessingEmbedder,
+    Speaker,
     Transcriber,
     VoiceModel,
 )
 from voicerag_core.rag import IndexProgress, VoiceRAG
-from voicerag_core.retrieval import STRATEGIES, Strategy, maximal_marginal_relevance
+from voicerag_core.retrieval import STRATEGIES, maximal_marginal_relevance
 from voicerag_core.types import (
     Answer,
     Audio,
@@ -49,11 +51,13 @@ from voicerag_core.types import (
     Embeddings,
     Hit,
     JSONValue,
-    Leg,
+    MatchedBy,
     Passage,
     Question,
     Retrieved,
     Sampling,
+    Strategy,
+    Transcription,
     Turn,
 )
 
@@ -77,6 +81,7 @@ _LAZY = {
 __all__ = [
     "STRATEGIES",
     "Answer",
+    "AnswerWriter",
     "Audio",
     "AudioError",
     "BusyError",
@@ -99,7 +104,7 @@ __all__ = [
     "Hit",
     "IndexProgress",
     "JSONValue",
-    "Leg",
+    "MatchedBy",
     "MissingExtraError",
     "ModelError",
     "NotFoundError",
@@ -112,10 +117,12 @@ __all__ = [
     "SchemaError",
     "SelfAssessingEmbedder",
     "Settings",
+    "Speaker",
     "StoreError",
     "StoreUnavailableError",
     "Strategy",
     "Transcriber",
+    "Transcription",
     "Turn",
     "VoiceModel",
     "VoiceRAG",

@@ -71,7 +71,12 @@ class Asking:
                 where=metadata_filter(query.where),
                 strategy=query.strategy,
             )
-        return Found(found.hits, self._collection(query), found.transcript, _since(started))
+        return Found(
+            found.hits,
+            self._collection(query),
+            None if found.transcription is None else found.transcription.text,
+            _since(started),
+        )
 
     def stream(
         self, job: Job, tenant: str, query: Query, *, speak: bool = True
@@ -104,22 +109,15 @@ class Asking:
         question = self.question(tenant, query.source)
         if speech == "file":
             self._speech_folder()
-        answer, transcript = Answer(), None
         pieces = self._pieces(job, tenant, question, query, speak=speech is not None)
-        with closing(pieces):
-            while True:
-                try:
-                    answer += next(pieces)
-                except StopIteration as end:
-                    transcript = end.value
-                    break
+        answer = sum(pieces, Answer())
         seconds = _since(started)
         kept = (
             None
             if speech is None or answer.audio is None
             else self._kept(tenant, answer.audio, speech, "answer")
         )
-        return Asked(answer, kept, self._collection(query), transcript, seconds)
+        return Asked(answer, kept, self._collection(query), seconds)
 
     def transcribe(self, job: Job, tenant: str, source: QuestionSource) -> Transcribed:
         """Write down what is said in a clip.
@@ -137,7 +135,7 @@ class Asking:
         if transcriber is None:
             raise ConfigError("this server cannot transcribe")
         words = transcriber.transcribe(sound)
-        return Transcribed(words, sound.seconds, _since(started))
+        return Transcribed(words.text, sound.seconds, _since(started))
 
     def speak(self, job: Job, tenant: str, text: str, *, speech: SpeechPlace = "clip") -> Spoken:
         """Say a text with the answering voice.
@@ -236,28 +234,32 @@ class Asking:
 
     def _pieces(
         self, job: Job, tenant: str, question: Question, query: Query, *, speak: bool
-    ) -> Generator[Answer, None, str | None]:
+    ) -> Generator[Answer, None, None]:
         job.tell("searching")
-        with self._tenants.rag(job, tenant, query.collection, speak=speak) as rag:
-            found = rag.retrieve(
-                question,
-                limit=query.limit,
-                where=metadata_filter(query.where),
-                strategy=query.strategy,
-            )
-            job.tell(f"found {len(found.hits)} passages, answering")
+        with (
+            self._tenants.rag(job, tenant, query.collection, speak=speak) as rag,
+            closing(  # type: ignore[type-var] # a generator
+                rag.stream(
+                    question,
+                    limit=query.limit,
+                    where=metadata_filter(query.where),
+                    strategy=query.strategy,
+                )
+            ) as pieces,
+        ):
+            first = next(pieces)
+            job.tell(f"found {len(first.hits)} passages, answering")
+            yield first
             spoken = 0.0
-            with closing(rag.respond(question, found)) as pieces:  # type: ignore[type-var] # a generator
-                for piece in pieces:
-                    if piece.audio is not None:
-                        spoken += piece.audio.seconds
-                        job.tell(f"spoke {spoken:.1f} s")
-                    elif piece.text:
-                        job.tell("answered, speaking")
-                    else:
-                        job.check()
-                    yield piece
-            return None if isinstance(question, str) else rag.heard(question, found)
+            for piece in pieces:
+                if piece.audio is not None:
+                    spoken += piece.audio.seconds
+                    job.tell(f"spoke {spoken:.1f} s")
+                elif piece.text:
+                    job.tell("answered, speaking")
+                else:
+                    job.check()
+                yield piece
 
     def _collection(self, query: Query) -> str:
         return query.collection or self._tenants.settings.collection

@@ -13,11 +13,10 @@ from pydantic import SecretStr
 
 from voicerag_core.assembly import list_collections, open_database, open_store, open_voicerag
 from voicerag_core.errors import BusyError, ForbiddenError, NotFoundError, StoreError
-from voicerag_core.ports import Embedder, Transcriber, VoiceModel
+from voicerag_core.ports import Embedder, Speaker, Transcriber, VoiceModel
 from voicerag_core.rag import VoiceRAG
 from voicerag_core.serving.jobs import Job
 from voicerag_core.settings import Settings
-from voicerag_core.types import Audio
 
 if TYPE_CHECKING:
     from voicerag_core.store import PgVectorStore
@@ -27,19 +26,10 @@ __all__ = [
     "CollectionSummary",
     "Database",
     "Models",
-    "Speaker",
     "StoreOpener",
     "Tenants",
     "open_tenants",
 ]
-
-
-class Speaker(Protocol):
-    """Turns text into speech; safe to share between threads."""
-
-    def speak(self, text: str) -> Audio:
-        """Speak a text."""
-        ...
 
 
 class CollectionSummary(Protocol):

@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from voicerag_core.retrieval import Strategy
 from voicerag_core.serving.clips import KeptSpeech
-from voicerag_core.types import Answer, Hit, Passage
+from voicerag_core.types import Answer, Hit, Passage, Strategy
 
 __all__ = [
     "Asked",
@@ -81,14 +80,12 @@ class Asked:
         answer: Text, sources and speech.
         speech: Where the speech is kept; None when there is none.
         collection: Where the answer was looked for.
-        transcript: The words of a spoken question, when they are known.
         seconds: How long it took.
     """
 
     answer: Answer
     speech: KeptSpeech | None
     collection: str
-    transcript: str | None
     seconds: float
 
 
