@@ -9,13 +9,14 @@ from functools import partial
 from threading import Lock
 from typing import TypeVar
 
+from mcp.server.auth.middleware.auth_context import get_access_token
 from mcp.server.mcpserver import Context
 from starlette.requests import Request
 
-from voicerag_core import Hit
-from voicerag_core.serving import Caller, Job, Serving
+from voicerag_core import ForbiddenError, Hit
+from voicerag_core.serving import WRITE, Caller, Job, Serving
 from voicerag_mcp.settings import ServerSettings
-from voicerag_mcp.verifiers import running_caller
+from voicerag_mcp.verifiers import TENANT
 
 __all__ = ["Service"]
 
@@ -35,19 +36,27 @@ class Service:
 
     serving: Serving
     settings: ServerSettings
+    _needs_token: bool = field(init=False)
     _recent: OrderedDict[tuple[str, str], None] = field(default_factory=OrderedDict)
     _lock: Lock = field(default_factory=Lock)
 
+    def __post_init__(self) -> None:
+        """Look once whether calls need a token."""
+        self._needs_token = self.settings.authenticates
+
     @property
     def caller(self) -> Caller:
-        """Who makes the running call.
+        """Who makes the running call, by its token.
 
         Raises:
             ForbiddenError: It needs a token and has none.
         """
-        return running_caller(
-            default=self.serving.tenants.settings.tenant, needs_token=self.settings.authenticates
-        )
+        token = get_access_token()
+        if token is not None:
+            return Caller(str((token.claims or {})[TENANT]), WRITE in token.scopes)
+        if self._needs_token:
+            raise ForbiddenError("this call came without a token")
+        return Caller(self.serving.tenants.settings.tenant, may_write=True)
 
     async def run(self, ctx: Context[None, object], work: Callable[[Caller, Job], _T]) -> _T:
         """Do a call's work on a thread, for as long as its caller is there."""

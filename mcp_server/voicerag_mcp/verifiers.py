@@ -1,16 +1,14 @@
-"""Tokens in the types of the SDK: who makes the running call."""
+"""Tokens in the types of the SDK."""
 
 from __future__ import annotations
 
 import asyncio
 
-from mcp.server.auth.middleware.auth_context import get_access_token
 from mcp.server.auth.provider import AccessToken
 
-from voicerag_core import ForbiddenError
-from voicerag_core.serving import WRITE, Caller, TokenTable
+from voicerag_core.serving import TokenTable
 
-__all__ = ["GrantVerifier", "running_caller"]
+__all__ = ["TENANT", "GrantVerifier"]
 
 TENANT = "voicerag_tenant"
 """Claim in which a verifier notes whose rows a token may see."""
@@ -42,21 +40,3 @@ class GrantVerifier:
             resource=self._resource,
             claims={TENANT: grant.tenant},
         )
-
-
-def running_caller(*, default: str, needs_token: bool) -> Caller:
-    """Return who makes the running call, by its token.
-
-    Args:
-        default: The tenant where no tokens are asked for.
-        needs_token: Whether they are; then a call without one is nobody's.
-
-    Raises:
-        ForbiddenError: A token is needed, and there is none.
-    """
-    token = get_access_token()
-    if token is not None:
-        return Caller(str((token.claims or {})[TENANT]), WRITE in token.scopes)
-    if needs_token:
-        raise ForbiddenError("this call came without a token")
-    return Caller(default, may_write=True)

@@ -20,8 +20,8 @@ from tests.mcp.conftest import Serve, wait_until
 from tests.mcp.fakes import FakeModels
 from tests.mcp.test_http import answer_of, message, post, tokens_for
 from voicerag_core import Settings, load_settings
-from voicerag_core.assembly import list_collections, open_store
 from voicerag_core.serving import Tenants
+from voicerag_core.stack import list_collections, open_store
 from voicerag_core.store import EmbeddedPostgres, migrate
 from voicerag_mcp.server import build_server, open_service
 from voicerag_mcp.service import Service
@@ -50,7 +50,7 @@ def service_on(dsn: str, **settings: object) -> Iterator[Service]:
 
     tenants = Tenants(
         core,
-        models,
+        models.parts(),
         open_store=open_one,
         list_collections=list_collections,
         most_open=chosen.open_stores,
@@ -116,7 +116,7 @@ async def test_reading_needs_no_right_to_write(postgres: EmbeddedPostgres) -> No
 @contextmanager
 def during_the_next_embedding(service: Service, act: Callable[[], None]) -> Iterator[None]:
     """Do something in the middle of a call: after it began, before it asks the database."""
-    embedder = service.serving.tenants.models.embedder
+    embedder = service.serving.tenants.parts.embedder
     embed = embedder.embed_texts
 
     def acting(texts: Sequence[str]) -> Any:

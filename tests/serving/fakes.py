@@ -10,6 +10,7 @@ from typing import Any, cast
 
 from voicerag_core import Document, Settings, StoreError, VoiceRAG, chunk_document
 from voicerag_core.serving import Limits, Serving, Tenants, open_serving
+from voicerag_core.stack import Parts
 from voicerag_core.testing import (
     FakeEmbedder,
     FakeSpeaker,
@@ -35,6 +36,10 @@ class FakeModels:
         default_factory=lambda: FakeTranscriber(otherwise="where does the rhine rise")
     )
     speaker: Any = field(default_factory=FakeSpeaker)
+
+    def parts(self) -> Parts:
+        """Return them as the parts of a stack."""
+        return Parts(self.embedder, self.model, self.text_model, self.transcriber, self.speaker)
 
 
 @dataclass(frozen=True)
@@ -92,12 +97,12 @@ def fake_tenants(
     how_to_ingest: str = "`voicerag index` on the server",
 ) -> tuple[Tenants, FakeDatabase]:
     """Make tenants on fakes, with two documents of the default one."""
-    parts = models or FakeModels()
-    database = FakeDatabase(parts)
+    chosen = models or FakeModels()
+    database = FakeDatabase(chosen)
     database.fill(**TEXTS)
     tenants = Tenants(
         Settings(),
-        parts,
+        chosen.parts(),
         open_store=cast("Any", database.open),
         list_collections=database.list,
         most_open=most_open,

@@ -131,7 +131,7 @@ class Asking:
         if isinstance(sound, str):
             raise ConfigError("give sound in exactly one of clip, audio_path, audio_base64")
         job.tell("transcribing")
-        transcriber = self._tenants.models.transcriber
+        transcriber = self._tenants.parts.transcriber
         if transcriber is None:
             raise ConfigError("this server cannot transcribe")
         words = transcriber.transcribe(sound)
@@ -160,7 +160,7 @@ class Asking:
         Raises:
             ConfigError: There is no voice, or the text cannot be said.
         """
-        speaker, most = self._tenants.models.speaker, self._limits.max_speech_chars
+        speaker, most = self._tenants.parts.speaker, self._limits.max_speech_chars
         if speaker is None:
             raise ConfigError("this server has no voice (VOICERAG_SPEAK is off)")
         if len(text) > most:

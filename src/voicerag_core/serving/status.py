@@ -55,7 +55,7 @@ def status_of(tenants: Tenants, tenant: str) -> Status:
         collection=settings.collection,
         passages=passages,
         strategy=settings.question_strategy,
-        speaks=tenants.models.speaker is not None,
+        speaks=tenants.parts.speaker is not None,
         read_only=tenants.read_only,
         max_question_seconds=settings.max_question_seconds,
     )

@@ -11,12 +11,18 @@ from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
 from pydantic import SecretStr
 
-from voicerag_core.assembly import list_collections, open_database, open_store, open_voicerag
 from voicerag_core.errors import BusyError, ForbiddenError, NotFoundError, StoreError
-from voicerag_core.ports import Embedder, Speaker, Transcriber, VoiceModel
 from voicerag_core.rag import VoiceRAG
 from voicerag_core.serving.jobs import Job
 from voicerag_core.settings import Settings
+from voicerag_core.stack import (
+    OpenedVoiceRAG,
+    Parts,
+    list_collections,
+    open_database,
+    open_parts,
+    open_store,
+)
 
 if TYPE_CHECKING:
     from voicerag_core.store import PgVectorStore
@@ -25,7 +31,6 @@ __all__ = [
     "HOW_TO_INGEST",
     "CollectionSummary",
     "Database",
-    "Models",
     "StoreOpener",
     "Tenants",
     "open_tenants",
@@ -51,16 +56,6 @@ class CollectionSummary(Protocol):
         ...
 
 
-class Models(Protocol):
-    """The models that all tenants share, as `OpenedVoiceRAG` has them."""
-
-    embedder: Embedder
-    model: VoiceModel
-    text_model: VoiceModel
-    transcriber: Transcriber | None
-    speaker: Speaker | None
-
-
 HOW_TO_INGEST: Final = "`voicerag index` on the server"
 
 StoreOpener: TypeAlias = "Callable[[Settings, bool], AbstractContextManager[PgVectorStore]]"
@@ -71,10 +66,10 @@ _Key: TypeAlias = tuple[str, str, bool]
 
 @dataclass(slots=True)
 class _Opened:
-    """A store that is open, or about to be."""
+    """A collection that is open, or about to be: answers in text alone, and aloud."""
 
     stack: ExitStack = field(default_factory=ExitStack)
-    store: PgVectorStore | None = None
+    rags: tuple[VoiceRAG, VoiceRAG] | None = None
     users: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -87,7 +82,7 @@ class Tenants:
 
     Args:
         settings: Defaults of every tenant.
-        models: Shared by all tenants.
+        parts: Models; they are shared by all tenants.
         open_store: Opens a collection.
         list_collections: Lists the collections of the settings' tenant.
         most_open: Stores that are kept open.
@@ -98,7 +93,7 @@ class Tenants:
     def __init__(
         self,
         settings: Settings,
-        models: Models,
+        parts: Parts,
         *,
         open_store: StoreOpener,
         list_collections: Callable[[Settings], Sequence[CollectionSummary]],
@@ -107,7 +102,7 @@ class Tenants:
         how_to_ingest: str = HOW_TO_INGEST,
     ) -> None:
         self.settings = settings
-        self.models = models
+        self.parts = parts
         self.read_only = read_only
         self._open_store = open_store
         self._list_collections = list_collections
@@ -144,22 +139,13 @@ class Tenants:
         if write and self.read_only:
             raise ForbiddenError("this server is read-only")
         job.check()
-        models, settings = self.models, self.settings
-        with self._leased(self._chosen(tenant, collection), read_only=not write) as store:
-            yield VoiceRAG(
-                models.embedder,
-                store,
-                models.model if speak else models.text_model,
-                models.transcriber,
-                strategy=settings.question_strategy,
-                limit=settings.limit,
-                sentence_vectors=settings.sentence_vectors,
-                max_question_seconds=settings.max_question_seconds,
-            )
+        chosen = collection or self.settings.collection
+        with self._leased((tenant, chosen, not write)) as rags:
+            yield rags[speak]
 
     def collections(self, tenant: str) -> Sequence[CollectionSummary]:
         """Return the collections of a tenant, by name."""
-        return self._list_collections(self._chosen(tenant, None))
+        return self._list_collections(self._chosen(tenant, self.settings.collection))
 
     def close(self) -> None:
         """Close every store; whoever still uses one gets a `StoreError`."""
@@ -175,38 +161,40 @@ class Tenants:
         with self._lock:
             return len(self._stores)
 
-    def _chosen(self, tenant: str, collection: str | None) -> Settings:
-        return self.settings.model_copy(
-            update={"tenant": tenant, "collection": collection or self.settings.collection}
-        )
+    def _chosen(self, tenant: str, collection: str) -> Settings:
+        return self.settings.model_copy(update={"tenant": tenant, "collection": collection})
 
     @contextmanager
-    def _leased(self, settings: Settings, *, read_only: bool) -> Iterator[PgVectorStore]:
-        key = (settings.tenant, settings.collection, read_only)
+    def _leased(self, key: _Key) -> Iterator[tuple[VoiceRAG, VoiceRAG]]:
         opened = self._take(key)
         try:
             with opened.lock:
-                if opened.store is None:
-                    opened.store = opened.stack.enter_context(self._opened(settings, read_only))
-            yield opened.store
+                if opened.rags is None:
+                    opened.rags = self._open(opened.stack, *key)
+            yield opened.rags
         finally:
             with self._lock:
                 opened.users -= 1
-                if opened.store is None and opened.users == 0:
+                if opened.rags is None and opened.users == 0:
                     self._stores.pop(key, None)
 
-    @contextmanager
-    def _opened(self, settings: Settings, read_only: bool) -> Iterator[PgVectorStore]:
-        with ExitStack() as stack:
+    def _open(
+        self, stack: ExitStack, tenant: str, collection: str, read_only: bool
+    ) -> tuple[VoiceRAG, VoiceRAG]:
+        settings = self._chosen(tenant, collection)
+        with ExitStack() as opening:
             try:
-                store = stack.enter_context(self._open_store(settings, read_only))
+                store = opening.enter_context(self._open_store(settings, read_only))
             except StoreError as error:
                 if type(error) is StoreError and read_only:
                     known = [one.name for one in self._list_collections(settings)]
-                    if settings.collection not in known:
-                        raise NotFoundError(self._absent(settings.collection, known)) from error
+                    if collection not in known:
+                        raise NotFoundError(self._absent(collection, known)) from error
                 raise
-            yield store
+            silent = OpenedVoiceRAG(self.parts, store, settings, speak=False)
+            aloud = OpenedVoiceRAG(self.parts, store, settings)
+            stack.enter_context(opening.pop_all())
+        return silent, aloud
 
     def _take(self, key: _Key) -> _Opened:
         idle: _Opened | None = None
@@ -247,13 +235,13 @@ def open_tenants(
 ) -> Iterator[Tenants]:
     """Open the stack that the settings name. Nothing is loaded or started before its first use."""
     with ExitStack() as stack:
-        models = stack.enter_context(open_voicerag(settings, read_only=read_only))
+        parts = stack.enter_context(open_parts(settings))
         database = Database(settings, stack)
         tenants = Tenants(
             settings,
-            models,
+            parts,
             open_store=lambda chosen, reading: open_store(
-                database.reached(chosen), models.embedder, read_only=reading
+                database.reached(chosen), parts.embedder, read_only=reading
             ),
             list_collections=lambda chosen: list_collections(database.reached(chosen)),
             most_open=most_open,
