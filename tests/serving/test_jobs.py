@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from contextlib import aclosing
 from typing import NoReturn
 
 import pytest
 
+from tests.waiting import PATIENCE, Gate, reached
 from voicerag_core import BusyError, CancelledError
 from voicerag_core.cancellation import check_cancelled
 from voicerag_core.serving import Job, Workers
 from voicerag_core.serving.jobs import MOST_AHEAD
-
-PATIENCE = 10.0
 
 
 @pytest.fixture
@@ -23,13 +22,6 @@ def workers() -> Iterator[Workers]:
     made = Workers(2, 2)
     yield made
     made.close()
-
-
-async def until(true: Callable[[], bool]) -> None:
-    """Wait for something to become true, and fail when it does not."""
-    async with asyncio.timeout(PATIENCE):
-        while not true():
-            await asyncio.sleep(0.01)
 
 
 def endless(job: Job) -> NoReturn:
@@ -41,21 +33,23 @@ def endless(job: Job) -> NoReturn:
 async def test_a_job_that_waits_is_never_begun() -> None:
     workers = Workers(1, 1)
     begun: list[Job] = []
-    free = threading.Event()
+    gate = Gate()
 
     def hold(_: Job) -> None:
-        free.wait(PATIENCE)
+        gate.wait()
 
     first = asyncio.create_task(workers.run(hold))
+    await reached(gate.entered.is_set)
     waiting = asyncio.create_task(workers.run(begun.append))
-    await until(lambda: workers.unfinished == 2)
+    await reached(lambda: workers.unfinished == 2)
     with pytest.raises(BusyError, match="2 calls run or wait; repeat the call in a few seconds"):
         await workers.run(hold)
     with pytest.raises(BusyError, match="busy"):
         await anext(workers.stream(lambda _: counted([])))
     waiting.cancel()
-    await asyncio.wait([waiting])
-    free.set()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    gate.open.set()
     await first
     workers.close()
     assert begun == []
@@ -64,7 +58,7 @@ async def test_a_job_that_waits_is_never_begun() -> None:
 async def test_closing_stops_what_runs() -> None:
     workers = Workers(1, 0)
     running = asyncio.create_task(workers.run(endless))
-    await until(lambda: workers.unfinished == 1)
+    await reached(lambda: workers.unfinished == 1)
     await asyncio.to_thread(workers.close)
     with pytest.raises(CancelledError):
         await running
@@ -72,11 +66,11 @@ async def test_closing_stops_what_runs() -> None:
 
 async def test_a_cancelled_caller_is_released_and_its_work_ends(workers: Workers) -> None:
     running = asyncio.create_task(workers.run(endless))
-    await until(lambda: workers.unfinished == 1)
+    await reached(lambda: workers.unfinished == 1)
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running
-    await until(lambda: workers.unfinished == 0)
+    await reached(lambda: workers.unfinished == 0)
 
 
 async def test_the_stages_of_the_core_end_too(workers: Workers) -> None:
@@ -90,7 +84,7 @@ async def test_the_stages_of_the_core_end_too(workers: Workers) -> None:
             ended.set()
 
     running = asyncio.create_task(workers.run(stages))
-    await until(lambda: workers.unfinished == 1)
+    await reached(lambda: workers.unfinished == 1)
     running.cancel()
     assert await asyncio.to_thread(ended.wait, PATIENCE)
 
@@ -139,17 +133,17 @@ async def test_a_stream_gives_every_piece_in_order(workers: Workers) -> None:
     got = [piece async for piece in workers.stream(lambda _: counted(made, 50))]
     assert got == list(range(50))
     assert made == [*range(50), -1]
-    await until(lambda: workers.unfinished == 0)
+    await reached(lambda: workers.unfinished == 0)
 
 
 async def test_a_stream_runs_no_further_ahead_than_it_may(workers: Workers) -> None:
     made: list[int] = []
     async with aclosing(workers.stream(lambda _: counted(made))) as stream:
         assert await anext(stream) == 0
-        await until(lambda: len(made) > MOST_AHEAD)
+        await reached(lambda: len(made) > MOST_AHEAD)
         await asyncio.sleep(0.3)
         assert len(made) <= MOST_AHEAD + 2
-    await until(lambda: workers.unfinished == 0)
+    await reached(lambda: workers.unfinished == 0)
     assert made[-1] == -1
 
 
@@ -166,7 +160,7 @@ async def test_a_stream_is_closed_where_it_ran(workers: Workers) -> None:
 
     async with aclosing(workers.stream(work)) as stream:
         await anext(stream)
-    await until(lambda: len(threads) == 2)
+    await reached(lambda: len(threads) == 2)
     assert threads[0] == threads[1] != threading.current_thread().name
 
 
@@ -178,11 +172,11 @@ async def test_a_cancelled_reader_ends_the_stream(workers: Workers) -> None:
             await asyncio.sleep(0.01)
 
     reading = asyncio.create_task(read())
-    await until(lambda: len(made) > 3)
+    await reached(lambda: len(made) > 3)
     reading.cancel()
     with pytest.raises(asyncio.CancelledError):
         await reading
-    await until(lambda: workers.unfinished == 0)
+    await reached(lambda: workers.unfinished == 0)
     assert made[-1] == -1
 
 
