@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from voicerag_core.errors import ConfigError, DocumentError
@@ -82,8 +81,8 @@ class Ingesting:
             raise ConfigError("the text holds a NUL character, which no database keeps; remove it")
         document = Document(source or text_source(text), text, title)
         with self._tenants.rag(job, caller.tenant, collection, write=True) as rag:
-            counts = _ingest_text(rag, document, self._tenants.settings, job)
-        return self._counted(counts, collection, started)
+            report = _ingest_text(rag, document, self._tenants.settings, job)
+        return self._taken(report, collection, started)
 
     def take_paths(
         self, job: Job, caller: Caller, paths: Sequence[str], *, collection: str | None = None
@@ -104,18 +103,25 @@ class Ingesting:
         caller.check_may_write()
         started = time.perf_counter()
         with self._tenants.rag(job, caller.tenant, collection, write=True) as rag:
-            counts = ingest_paths(rag, paths, self._paths, self._tenants.settings, job)
-        return self._counted(counts, collection, started)
+            report = ingest_paths(rag, paths, self._paths, self._tenants.settings, job)
+        return self._taken(report, collection, started)
 
-    def _counted(self, counts: TakenIn, collection: str | None, started: float) -> TakenIn:
-        return replace(
-            counts,
-            collection=collection or self._tenants.settings.collection,
+    def _taken(self, report: FileReport, collection: str | None, started: float) -> TakenIn:
+        failures = [str(error) for error in report.failures]
+        if len(failures) > _MOST_FAILURES:
+            failures = [*failures[:_MOST_FAILURES], f"and {len(failures) - _MOST_FAILURES} more"]
+        return TakenIn(
+            collection or self._tenants.settings.collection,
+            sources=report.new + report.changed,
+            unchanged=report.unchanged,
+            removed=report.removed,
+            passages=report.passages,
+            failures=tuple(failures),
             seconds=time.perf_counter() - started,
         )
 
 
-def _ingest_text(rag: VoiceRAG, document: Document, settings: Settings, job: Job) -> TakenIn:
+def _ingest_text(rag: VoiceRAG, document: Document, settings: Settings, job: Job) -> FileReport:
     job.tell("looking")
     report = index_documents(
         rag,
@@ -126,12 +132,12 @@ def _ingest_text(rag: VoiceRAG, document: Document, settings: Settings, job: Job
     )
     for failure in report.failures:
         raise failure
-    return _counts(report)
+    return report
 
 
 def ingest_paths(
     rag: VoiceRAG, paths: Sequence[str], allowed: AllowedPaths, settings: Settings, job: Job
-) -> TakenIn:
+) -> FileReport:
     """Bring the store of a `VoiceRAG` in step with allowed files and folders.
 
     Raises:
@@ -143,7 +149,7 @@ def ingest_paths(
         if allowed.inside(file) is None:
             raise DocumentError(f"{file} leads out of the folders that this server may read")
 
-    report = index_files(
+    return index_files(
         rag,
         [allowed.find(path) for path in paths],
         chunk_size=settings.chunk_size,
@@ -151,7 +157,6 @@ def ingest_paths(
         check=check,
         on_progress=lambda state: _tell(job, state),
     )
-    return _counts(report)
 
 
 def _tell(job: Job, state: FileProgress) -> None:
@@ -159,17 +164,3 @@ def _tell(job: Job, state: FileProgress) -> None:
     done = state.bytes if state.step == "update" else 0
     total = max(1, state.bytes_total) if state.step == "update" else None
     job.tell(f"{step}: {state.files} of {state.files_total} files", done, total)
-
-
-def _counts(report: FileReport) -> TakenIn:
-    failures = [str(error) for error in report.failures]
-    if len(failures) > _MOST_FAILURES:
-        failures = [*failures[:_MOST_FAILURES], f"and {len(failures) - _MOST_FAILURES} more"]
-    return TakenIn(
-        "",
-        sources=report.new + report.changed,
-        unchanged=report.unchanged,
-        removed=report.removed,
-        passages=report.passages,
-        failures=tuple(failures),
-    )

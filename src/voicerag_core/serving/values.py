@@ -132,12 +132,12 @@ class TakenIn:
     """
 
     collection: str
-    sources: int = 0
-    unchanged: int = 0
-    removed: int = 0
-    passages: int = 0
-    failures: tuple[str, ...] = ()
-    seconds: float = 0.0
+    sources: int
+    unchanged: int
+    removed: int
+    passages: int
+    failures: tuple[str, ...]
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
