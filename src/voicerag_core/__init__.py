@@ -13,15 +13,18 @@ from voicerag_core.audio import check_audio, read_audio, resample, to_wav_bytes,
 from voicerag_core.chunking import chunk_document, passage_id, sentence_spans, split_sentences
 from voicerag_core.errors import (
     AudioError,
+    BusyError,
     CancelledError,
     CheckpointError,
     ConfigError,
     DocumentError,
     EmbeddingMismatchError,
     FilterError,
+    ForbiddenError,
     GenerationError,
     MissingExtraError,
     ModelError,
+    NotFoundError,
     SchemaError,
     StoreError,
     StoreUnavailableError,
@@ -59,7 +62,7 @@ from voicerag_core.types import (
 )
 
 if TYPE_CHECKING:
-    from voicerag_core.ingest import FileProgress, FileReport, index_files
+    from voicerag_core.ingest import FileProgress, FileReport, index_documents, index_files
     from voicerag_core.settings import Settings, load_settings
     from voicerag_core.stack import open_store, open_voicerag
     from voicerag_core.store import PgVectorStore
@@ -69,6 +72,7 @@ _LAZY = {
     "FileReport": "voicerag_core.ingest",
     "PgVectorStore": "voicerag_core.store",
     "Settings": "voicerag_core.settings",
+    "index_documents": "voicerag_core.ingest",
     "index_files": "voicerag_core.ingest",
     "load_settings": "voicerag_core.settings",
     "open_store": "voicerag_core.stack",
@@ -81,6 +85,7 @@ __all__ = [
     "AnswerWriter",
     "Audio",
     "AudioError",
+    "BusyError",
     "CancelledError",
     "CheckpointError",
     "Citation",
@@ -95,6 +100,7 @@ __all__ = [
     "FileProgress",
     "FileReport",
     "FilterError",
+    "ForbiddenError",
     "GenerationError",
     "Hit",
     "IndexProgress",
@@ -102,6 +108,7 @@ __all__ = [
     "MatchedBy",
     "MissingExtraError",
     "ModelError",
+    "NotFoundError",
     "Passage",
     "PassageStore",
     "PgVectorStore",
@@ -123,6 +130,7 @@ __all__ = [
     "VoiceRAGError",
     "check_audio",
     "chunk_document",
+    "index_documents",
     "index_files",
     "load_settings",
     "maximal_marginal_relevance",
