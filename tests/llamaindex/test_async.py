@@ -26,6 +26,7 @@ from voicerag_core import (
     Turn,
     VoiceRAG,
 )
+from voicerag_core.aio import run_in_thread
 from voicerag_core.store import PgVectorStore
 from voicerag_core.testing import FakeEmbedder, FakeVoiceModel, InMemoryStore
 from voicerag_integrations.llamaindex import (
@@ -36,7 +37,6 @@ from voicerag_integrations.llamaindex import (
     StreamingSpeechResponse,
     VoiceRAGVectorStore,
 )
-from voicerag_integrations.llamaindex.hop import hop
 from voicerag_integrations.llamaindex.response import METADATA_KEY, AnswerFeed
 from voicerag_integrations.llamaindex.testing import recorded_events
 
@@ -130,7 +130,7 @@ async def test_a_cancelled_search_is_cancelled_on_the_server(dsn: str, tenant: s
         def slow() -> None:
             store._database.write(lambda connection: connection.execute("SELECT pg_sleep(20)"))
 
-        assert await released(lambda: hop(slow)) < RELEASED_SECONDS
+        assert await released(lambda: run_in_thread(slow)) < RELEASED_SECONDS
         asleep = "SELECT count(*) FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(20)'"
         asleep += " AND state = 'active'"
         end = time.monotonic() + 5

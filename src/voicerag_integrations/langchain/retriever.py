@@ -14,12 +14,12 @@ from langchain_core.runnables import RunnableConfig
 from pydantic import BaseModel, Field
 
 from voicerag_core import Strategy, VoiceRAG
+from voicerag_core.aio import run_in_thread
 from voicerag_integrations.langchain.documents import found_document
 from voicerag_integrations.langchain.questions import VoiceInput, read_question
 from voicerag_integrations.langchain.redaction import redacted
 from voicerag_integrations.langchain.schemas import VoiceQuestion
 from voicerag_integrations.langchain.searching import search_options
-from voicerag_integrations.langchain.threads import in_thread
 
 __all__ = ["SpeechRetriever"]
 
@@ -113,7 +113,7 @@ class SpeechRetriever(BaseRetriever):
         **options: Any,  # noqa: ANN401
     ) -> list[Document]:
         del run_manager
-        return await in_thread(self._documents, query if asked is None else asked, options)
+        return await run_in_thread(self._documents, query if asked is None else asked, options)
 
     def _documents(self, given: VoiceInput, options: dict[str, Any]) -> list[Document]:
         rag = self.rag

@@ -13,13 +13,13 @@ from langchain_core.runnables import RunnableConfig, RunnableSerializable
 from pydantic import BaseModel, ConfigDict, Field
 
 from voicerag_core import Answer, Strategy, VoiceRAG
+from voicerag_core.aio import run_in_thread, stream_in_thread
 from voicerag_core.cancellation import check_cancelled
 from voicerag_integrations.langchain.messages import MessageStream, answer_message
 from voicerag_integrations.langchain.questions import VoiceInput, read_question
 from voicerag_integrations.langchain.redaction import redacted
 from voicerag_integrations.langchain.schemas import VoiceAnswer, VoiceQuestion
 from voicerag_integrations.langchain.searching import search_options
-from voicerag_integrations.langchain.threads import in_thread, stream_in_thread
 
 __all__ = ["VoiceOutput", "VoiceRAGRunnable"]
 
@@ -117,7 +117,7 @@ class VoiceRAGRunnable(RunnableSerializable[Any, Any]):
         answers: list[VoiceOutput] = []
 
         async def work(_: object) -> Any:  # noqa: ANN401
-            answers.append(await in_thread(self._answer, input, kwargs))
+            answers.append(await run_in_thread(self._answer, input, kwargs))
             return redacted(answers[0])
 
         await self._acall_with_config(work, redacted(input), config)

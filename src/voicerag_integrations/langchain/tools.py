@@ -18,12 +18,12 @@ from langchain_core.tools import BaseTool, ToolException
 from pydantic import BaseModel, Field
 
 from voicerag_core import Answer, AudioError, ConfigError, Hit, Question, Strategy, VoiceRAG
+from voicerag_core.aio import run_in_thread
 from voicerag_core.cancellation import check_cancelled
 from voicerag_integrations.langchain.documents import found_document
 from voicerag_integrations.langchain.questions import VoiceInput, read_question
 from voicerag_integrations.langchain.redaction import redacted
 from voicerag_integrations.langchain.searching import search_options
-from voicerag_integrations.langchain.threads import in_thread
 
 __all__ = ["ClipSource", "VoiceAskTool", "VoiceSearchTool"]
 
@@ -131,7 +131,7 @@ class VoiceSearchTool(_VoiceTool):
         run_manager: AsyncCallbackManagerForToolRun | None = None,
     ) -> tuple[str, list[Document]]:
         del run_manager
-        return await in_thread(self._run, question, clip_id)
+        return await run_in_thread(self._run, question, clip_id)
 
 
 class VoiceAskTool(_VoiceTool):
@@ -202,7 +202,7 @@ class VoiceAskTool(_VoiceTool):
         run_manager: AsyncCallbackManagerForToolRun | None = None,
     ) -> tuple[str, Answer]:
         del run_manager
-        return await in_thread(self._run, question, clip_id)
+        return await run_in_thread(self._run, question, clip_id)
 
 
 _answers: ContextVar[list[Answer] | None] = ContextVar("voicerag_tool_answers", default=None)
