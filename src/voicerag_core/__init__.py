@@ -28,15 +28,17 @@ from voicerag_core.errors import (
     VoiceRAGError,
 )
 from voicerag_core.ports import (
+    AnswerWriter,
     DocumentStore,
     Embedder,
     PassageStore,
     SelfAssessingEmbedder,
+    Speaker,
     Transcriber,
     VoiceModel,
 )
 from voicerag_core.rag import IndexProgress, VoiceRAG
-from voicerag_core.retrieval import STRATEGIES, Strategy, maximal_marginal_relevance
+from voicerag_core.retrieval import STRATEGIES, maximal_marginal_relevance
 from voicerag_core.types import (
     Answer,
     Audio,
@@ -46,11 +48,13 @@ from voicerag_core.types import (
     Embeddings,
     Hit,
     JSONValue,
-    Leg,
+    MatchedBy,
     Passage,
     Question,
     Retrieved,
     Sampling,
+    Strategy,
+    Transcription,
     Turn,
 )
 
@@ -74,6 +78,7 @@ _LAZY = {
 __all__ = [
     "STRATEGIES",
     "Answer",
+    "AnswerWriter",
     "Audio",
     "AudioError",
     "CancelledError",
@@ -94,7 +99,7 @@ __all__ = [
     "Hit",
     "IndexProgress",
     "JSONValue",
-    "Leg",
+    "MatchedBy",
     "MissingExtraError",
     "ModelError",
     "Passage",
@@ -106,10 +111,12 @@ __all__ = [
     "SchemaError",
     "SelfAssessingEmbedder",
     "Settings",
+    "Speaker",
     "StoreError",
     "StoreUnavailableError",
     "Strategy",
     "Transcriber",
+    "Transcription",
     "Turn",
     "VoiceModel",
     "VoiceRAG",

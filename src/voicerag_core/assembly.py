@@ -27,6 +27,7 @@ from voicerag_core.types import (
     Passage,
     Question,
     Sampling,
+    Transcription,
     Turn,
 )
 
@@ -34,9 +35,8 @@ if TYPE_CHECKING:
     from voicerag_core.glm.voice import GLMVoice
     from voicerag_core.local.embedder import LocalEmbedder
     from voicerag_core.local.hearing.whisper import WhisperTranscriber
-    from voicerag_core.local.model import Speaker
     from voicerag_core.local.reading.chat import ChatFunction
-    from voicerag_core.ports import VoiceModel
+    from voicerag_core.ports import Speaker, VoiceModel
     from voicerag_core.sonar import SonarEmbedder, SonarTranscriber
     from voicerag_core.sonar.files import SonarFiles
     from voicerag_core.store import CollectionInfo, PgVectorStore
@@ -181,7 +181,7 @@ class LazyVoice:
         passages: Sequence[Passage],
         *,
         sampling: Sampling,
-        transcript: str | None = None,
+        transcript: Transcription | None = None,
         history: Sequence[Turn] = (),
     ) -> Generator[Answer, None, None]:
         """See `VoiceModel.respond`."""
@@ -189,7 +189,7 @@ class LazyVoice:
             question, passages, sampling=sampling, transcript=transcript, history=history
         )
 
-    def transcribe(self, audio: Audio) -> str:
+    def transcribe(self, audio: Audio) -> Transcription:
         """See `Transcriber.transcribe`."""
         return self.opened().transcribe(audio)
 
@@ -321,7 +321,7 @@ def _transcriber(
 
     whisper = WhisperTranscriber(threads=settings.threads, data_dir=settings.data_dir / "weights")
     stack.callback(whisper.close)
-    loads["transcriber"] = whisper.load
+    loads["transcriber"] = whisper.warm
     return whisper
 
 
@@ -334,10 +334,10 @@ def _embedder(
         loads["embedder"] = sonar.warm
         return sonar
     from voicerag_core.local.embedder import LocalEmbedder
-    from voicerag_core.local.hearing.ctc_recognizer import SpeechEncoder
+    from voicerag_core.local.hearing.ctc_recognizer import CTCRecognizer
     from voicerag_core.local.minilm import MiniLMEmbedder
 
-    encoder = SpeechEncoder(threads=settings.threads, data_dir=settings.data_dir / "weights")
+    encoder = CTCRecognizer(threads=settings.threads, data_dir=settings.data_dir / "weights")
     stack.callback(encoder.close)
     local = LocalEmbedder(MiniLMEmbedder(threads=settings.threads), encoder)
     loads["embedder"] = local.warm

@@ -12,6 +12,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from voicerag_core.audio import MAX_SECONDS
 from voicerag_core.chunking import CHUNK_OVERLAP, CHUNK_SIZE
 from voicerag_core.errors import ConfigError
+from voicerag_core.types import Strategy
 
 __all__ = ["Settings", "load_settings"]
 
@@ -70,7 +71,7 @@ class Settings(BaseSettings):
     )
     collection: _Name = Field(default="default", description="Collection to index and ask.")
     tenant: _Name = Field(default="default", description="Whose rows are seen and written.")
-    strategy: Literal["e2e", "asr", "hybrid", "adaptive"] | None = Field(
+    strategy: Strategy | None = Field(
         default=None,
         description=f"How a spoken question is searched; default: {LOCAL_STRATEGY}, with SONAR "
         f"{SONAR_STRATEGY}.",
@@ -112,7 +113,7 @@ class Settings(BaseSettings):
     )
 
     @property
-    def question_strategy(self) -> Literal["e2e", "asr", "hybrid", "adaptive"]:
+    def question_strategy(self) -> Strategy:
         """How a spoken question is searched: as told, or as suits the embedder."""
         if self.strategy is not None:
             return self.strategy

@@ -8,6 +8,8 @@ import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import numpy as np
 import psycopg
@@ -16,6 +18,7 @@ import soundfile
 import soxr
 
 from tests.local import tones
+from voicerag_core import Audio, audio, rag
 from voicerag_core.local.weights import files as weights
 from voicerag_core.store import EmbeddedPostgres
 
@@ -122,6 +125,28 @@ def test_an_answer_as_json(voicerag: Voicerag, sample: str, tmp_path: Path) -> N
     assert 0 < timings["search"] < timings["first_text"] < timings["total"]
     assert soundfile.info(out).samplerate == 22_050
     assert not list(tmp_path.glob(".*"))
+
+
+def test_a_question_is_checked_at_the_edge_and_by_the_conductor_alone(
+    voicerag: Voicerag, sample: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checked: list[str] = []
+
+    def counted(module: ModuleType) -> None:
+        real = module.check_audio
+
+        def call(clip: Audio, **named: Any) -> Audio:
+            checked.append(module.__name__)
+            checked_clip: Audio = real(clip, **named)
+            return checked_clip
+
+        monkeypatch.setattr(module, "check_audio", call)
+
+    for module in (audio, rag):
+        counted(module)
+    result = voicerag("ask", "--audio", QUESTION, "--no-speech", "--collection", sample)
+    assert result.returncode == 0, result.stderr
+    assert checked == ["voicerag_core.audio", "voicerag_core.rag"]
 
 
 def test_typed_questions_and_limits(voicerag: Voicerag, sample: str) -> None:

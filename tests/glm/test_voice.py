@@ -216,7 +216,7 @@ def test_the_next_turn_goes_on_from_the_very_ids_of_the_last(
 def test_transcribing_gives_the_text_and_stops_with_it(trees: tiny.Trees, clip: Audio) -> None:
     ids = [*block(trees), *text_ids(trees, "qq"), *[FIRST_AUDIO] * 50, STOP]
     voice, lm = scripted(trees, ids, speak=False)
-    assert voice.transcribe(clip) == "z" * 13 + "qq"
+    assert voice.transcribe(clip).text == "z" * 13 + "qq"
     assert lm.given == 39 + len(text_ids(trees, "qq")) + 1
     voice, _ = scripted(trees, [*text_ids(trees, " "), STOP])
     with pytest.raises(AudioError, match="no words"):

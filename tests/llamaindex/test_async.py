@@ -23,6 +23,7 @@ from voicerag_core import (
     Question,
     Sampling,
     StoreError,
+    Transcription,
     Turn,
     VoiceRAG,
 )
@@ -75,7 +76,7 @@ class EndlessModel:
 
     def respond(
         self, question: Question, passages: Sequence[Passage], *, sampling: Sampling,
-        transcript: str | None = None, history: Sequence[Turn] = (),
+        transcript: Transcription | None = None, history: Sequence[Turn] = (),
     ) -> Iterator[Answer]:  # fmt: skip
         try:
             for _ in range(self.most):

@@ -13,19 +13,19 @@ from voicerag_core import read_audio
 from voicerag_core.errors import ConfigError, GenerationError
 from voicerag_core.local.hearing.whisper import WhisperTranscriber
 from voicerag_core.local.model import (
+    LEAST_CONFIDENCE,
     NO_DOCUMENTS,
-    NOT_ANSWERED,
     NOT_ENGLISH,
     NOT_UNDERSTOOD,
     LocalVoiceModel,
 )
 from voicerag_core.local.reading.answer_scorer import AnswerScorer
 from voicerag_core.local.reading.chat import NO_ANSWER, ChatMessage, ChatReader
-from voicerag_core.local.reading.reader import Reader
+from voicerag_core.local.reading.reader import NOT_ANSWERED, Reader
 from voicerag_core.local.speaking.speaker import PiperSpeaker
 from voicerag_core.ports import VoiceModel
 from voicerag_core.testing import FakeSpeaker, FakeTranscriber, VoiceModelContract
-from voicerag_core.types import Answer, Audio, Passage, Sampling, Turn
+from voicerag_core.types import Answer, Audio, Passage, Sampling, Transcription, Turn
 
 SAMPLE = Path(__file__).parents[2] / "examples" / "sample"
 ANY = Sampling(seed=0)
@@ -105,9 +105,12 @@ class TestChattingModel(VoiceModelContract):
 
 
 def respond(
-    model: VoiceModel, question: Audio | str = "How tall is the tower?", **more: str
+    model: VoiceModel,
+    question: Audio | str = "How tall is the tower?",
+    transcript: str | None = None,
 ) -> Answer:
-    pieces = model.respond(question, [LONG], sampling=ANY, transcript=more.get("transcript"))
+    known = None if transcript is None else Transcription(transcript)
+    pieces = model.respond(question, [LONG], sampling=ANY, transcript=known)
     return sum(pieces, Answer())
 
 
@@ -124,15 +127,38 @@ def test_known_words_are_not_transcribed_again(clip: Audio) -> None:
 def test_guessed_words_are_not_answered(clip: Audio, heard_before: bool) -> None:
     transcriber = WhisperTranscriber()
     babble = Audio(np.ascontiguousarray(clip.samples[::-1]), clip.sample_rate)
-    transcript = transcriber.recognise(babble).text if heard_before else None
+    heard = transcriber.transcribe(babble)
+    assert heard.confidence is not None
+    assert heard.confidence < LEAST_CONFIDENCE == pytest.approx(np.exp(-0.85))
     model = LocalVoiceModel(Reader(AnswerScorer(threads=2)), None, transcriber)
-    answer = sum(model.respond(babble, [LONG], sampling=ANY, transcript=transcript), Answer())
+    pieces = model.respond(babble, [LONG], sampling=ANY, transcript=heard if heard_before else None)
+    answer = sum(pieces, Answer())
     assert not answer.answered
     assert answer.text in (NOT_UNDERSTOOD, NOT_ENGLISH)
-    recalled = transcriber.recall(babble)
-    assert recalled is not None
-    assert recalled.avg_logprob < -0.85
-    assert transcriber.recall(clip) is None
+
+
+@pytest.mark.parametrize(
+    ("confidence", "doubted"), [(0.2, True), (LEAST_CONFIDENCE, False), (None, False)]
+)
+def test_a_transcription_is_believed_by_its_confidence(
+    clip: Audio, confidence: float | None, doubted: bool
+) -> None:
+    heard = Transcription("How tall is the tower?", confidence, "en")
+    model = LocalVoiceModel(Reader(AnswerScorer(threads=2)), None, FakeTranscriber({clip: heard}))
+    for known in (heard, None):
+        answer = sum(model.respond(clip, [LONG], sampling=ANY, transcript=known), Answer())
+        assert (answer.text == NOT_UNDERSTOOD) is doubted
+
+
+def test_the_words_that_were_heard_come_before_the_answer(clip: Audio) -> None:
+    transcriber = FakeTranscriber(otherwise="How tall is the tower?")
+    model = LocalVoiceModel(Reader(AnswerScorer(threads=2)), None, transcriber)
+    pieces = list(model.respond(clip, [LONG], sampling=ANY))
+    assert [piece.transcript for piece in pieces] == ["How tall is the tower?", None]
+    assert [bool(piece.text) for piece in pieces] == [False, True]
+    known = Transcription("How tall is the tower?")
+    told = model.respond(clip, [LONG], sampling=ANY, transcript=known)
+    assert all(piece.transcript is None for piece in told), "the caller knows it already"
 
 
 def test_a_spoken_question_without_words_needs_a_transcriber(clip: Audio) -> None:

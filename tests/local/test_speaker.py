@@ -23,6 +23,7 @@ from voicerag_core.errors import CheckpointError, GenerationError, MissingExtraE
 from voicerag_core.local.speaking import piper_process
 from voicerag_core.local.speaking.speaker import PiperSpeaker
 from voicerag_core.local.weights.files import weight_folder
+from voicerag_core.testing import SpeakerContract
 
 VOICE_RATE = 22_050
 
@@ -46,6 +47,18 @@ def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def speaker(own_folder: Path) -> Iterator[PiperSpeaker]:
     with PiperSpeaker() as speaker:
         yield speaker
+
+
+class TestPiper(SpeakerContract):
+    """The port's rules."""
+
+    @pytest.fixture
+    def speaker(self, shared_speaker: PiperSpeaker) -> PiperSpeaker:
+        return shared_speaker
+
+    @pytest.fixture
+    def open_speaker(self) -> Callable[[], PiperSpeaker]:
+        return PiperSpeaker
 
 
 def running(pid: int) -> bool:

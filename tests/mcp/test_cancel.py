@@ -16,7 +16,7 @@ from mcp.server.mcpserver.exceptions import ToolError
 
 from tests.mcp.conftest import Open, Serve, wait_until
 from tests.mcp.fakes import FakeEngine
-from voicerag_core import Answer, Audio, Passage, Sampling
+from voicerag_core import Answer, Audio, Passage, Sampling, Transcription
 from voicerag_core.testing import FakeEmbedder, FakeTranscriber, FakeVoiceModel
 from voicerag_mcp.server import build_server
 from voicerag_mcp.work import Job, Stopped, Workers
@@ -38,7 +38,7 @@ class SlowTranscriber(FakeTranscriber):
         super().__init__(otherwise="where does the rhine rise")
         self.begun = threading.Event()
 
-    def transcribe(self, audio: Audio) -> str:
+    def transcribe(self, audio: Audio) -> Transcription:
         self.begun.set()
         time.sleep(STAGE)
         return super().transcribe(audio)

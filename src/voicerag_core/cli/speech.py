@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from voicerag_core.cli.command import EXIT_FAULT, Given
+from voicerag_core.cli.command import EXIT_FAULT, GlobalOptions
 from voicerag_core.cli.output import say, show_json
 from voicerag_core.cli.question import wav_name
 from voicerag_core.cli.sound import Player, Sink, open_player, wav_file
@@ -26,7 +26,7 @@ MAX_SECONDS = 3600.0
 
 
 def transcribe(
-    given: Given,
+    given: GlobalOptions,
     *,
     files: Annotated[
         list[str],
@@ -53,7 +53,7 @@ def transcribe(
                 audio = read_audio(
                     sys.stdin.buffer.read() if name == "-" else name, max_seconds=MAX_SECONDS
                 )
-                words = rag.transcriber.transcribe(audio)
+                words = rag.transcriber.transcribe(audio).text
             except AudioError as error:
                 typer.echo(f"skipped {name}: {error}", err=True)
                 failed = True
@@ -67,7 +67,7 @@ def transcribe(
 
 
 def speak(
-    given: Given,
+    given: GlobalOptions,
     *,
     text: Annotated[
         str,

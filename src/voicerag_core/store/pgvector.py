@@ -34,7 +34,7 @@ from voicerag_core.store.writing import (
     prepare_batch,
     write_batch,
 )
-from voicerag_core.types import Embedding, Embeddings, Hit, JSONValue, Leg, Passage
+from voicerag_core.types import Embedding, Embeddings, Hit, JSONValue, MatchedBy, Passage
 
 __all__ = ["INDEX_FROM", "IndexInfo", "PgVectorStore"]
 
@@ -531,6 +531,6 @@ def _hit(row: Row) -> Hit:
     return Hit(
         _passage(row),
         min(1.0, float(cast("float", score))),
-        tuple(sorted(cast("list[Leg]", legs))),
+        tuple(sorted(cast("list[MatchedBy]", legs))),
         None if vector is None else halfvec_array(cast("bytes", vector)),
     )

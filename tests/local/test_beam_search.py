@@ -12,7 +12,7 @@ import pytest
 from tests.local import tones
 from voicerag_core.local.hearing import beam_search as ctc
 from voicerag_core.local.hearing.beam_search import Hypothesis, beam_search, greedy, spelled
-from voicerag_core.local.hearing.ctc_recognizer import SpeechEncoder
+from voicerag_core.local.hearing.ctc_recognizer import CTCRecognizer
 
 PIECES = ["▁a", "b", "▁c"]
 
@@ -44,7 +44,7 @@ def test_the_best_path_loses_repeats_and_blanks() -> None:
     a, b, c, blank = np.eye(4).tolist()
     best = greedy(frames_of(blank, a, a, blank, a, b, b, blank, c, blank), PIECES)
     assert best.text == "a ab c"
-    assert best.piece_log_prob == pytest.approx(0, abs=1e-6)
+    assert best.token_log_prob == pytest.approx(0, abs=1e-6)
     assert best.log_prob == pytest.approx(0, abs=1e-5)
 
 
@@ -53,7 +53,7 @@ def test_the_judgement_is_the_mean_over_the_peaks_of_the_pieces() -> None:
         frames_of([0.6, 0, 0, 0.4], [0.9, 0, 0, 0.1], [0, 0, 0, 1], [0, 0.5, 0.1, 0.4]), PIECES
     )
     assert best.text == "ab"
-    assert best.piece_log_prob == pytest.approx((math.log(0.9) + math.log(0.5)) / 2, abs=1e-5)
+    assert best.token_log_prob == pytest.approx((math.log(0.9) + math.log(0.5)) / 2, abs=1e-5)
 
 
 def test_silence_has_no_words() -> None:
@@ -128,7 +128,7 @@ def test_the_score_is_that_of_sound_model_and_bonus() -> None:
     end, _ = model.log_prob(after, model.end)
     own = model.unigrams[0] + model.unigrams[1]
     expected = ctc.MODEL_WEIGHT * (first + second + end - ctc.PRIOR_SHARE * own)
-    assert one.log_prob == pytest.approx(expected + 2 * ctc.PIECE_BONUS, abs=1e-3)
+    assert one.log_prob == pytest.approx(expected + 2 * ctc.TOKEN_BONUS, abs=1e-3)
 
 
 def speech_like(seconds: float, pieces: int) -> np.ndarray:
@@ -147,7 +147,7 @@ def speech_like(seconds: float, pieces: int) -> np.ndarray:
 def test_five_seconds_are_read_in_a_moment() -> None:
     log_probs = speech_like(5.0, 1500)
     pieces = [f"▁{i}" if i % 2 else str(i) for i in range(1500)]
-    model = SpeechEncoder(threads=2)._loaded().language
+    model = CTCRecognizer(threads=2)._loaded().language
     assert model is not None
     spent = []
     for _ in range(7):
