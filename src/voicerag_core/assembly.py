@@ -306,6 +306,7 @@ def _glm_voice(settings: Settings) -> GLMVoice:
         quantization=settings.glm_quantization,
         speak=settings.speak,
         english_only=settings.glm_english_only,
+        max_context=settings.glm_max_context,
     )
 
 

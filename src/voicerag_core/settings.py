@@ -110,6 +110,12 @@ class Settings(BaseSettings):
     glm_english_only: bool = Field(
         default=False, description="Let GLM-4-Voice write no Chinese, Japanese or Korean."
     )
+    glm_max_context: int | None = Field(
+        default=None,
+        ge=1024,
+        description="Most tokens of a GLM-4-Voice prompt and its reply; default: those of the "
+        "checkpoint, 8192 at most.",
+    )
 
     @property
     def question_strategy(self) -> Literal["e2e", "asr", "hybrid", "adaptive"]:

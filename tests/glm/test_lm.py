@@ -6,6 +6,7 @@ import threading
 import weakref
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -385,6 +386,23 @@ def test_quantized_rows_that_come_back_in_parts_give_the_same(
     assert torch.allclose(layer(x), whole, atol=1e-5)
     expected = torch.nn.functional.linear(x, layer.dequantized(), layer.bias)
     assert torch.allclose(whole, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("seen", "given", "expected"),
+    [(512, None, 512), (131_072, None, 8192), (131_072, 9000, 9000), (512, 600, 600)],
+)
+def test_the_cache_is_bounded_unless_more_is_asked_for(
+    tmp_path: Path, seen: int, given: int | None, expected: int
+) -> None:
+    folder = tiny.write_lm(tmp_path, replace(tiny.LM, max_positions=seen))
+    lm = LocalLM.load(folder, max_context=given)
+    assert lm.max_context == lm._cache.slots == expected
+
+
+def test_a_context_of_no_token_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="max_context is at least 1 token, not 0"):
+        LocalLM.load(tiny.write_lm(tmp_path), max_context=0)
 
 
 def test_a_folder_loads_as_released_and_quantized(tmp_path: Path) -> None:

@@ -316,6 +316,12 @@ def test_the_silent_model_shares_the_weights(voice: GLMVoice, clip: Audio) -> No
     assert sum(voice.respond(clip, PASSAGES, sampling=SHORT), Answer()).audio is not None
 
 
+def test_the_context_is_bounded_as_asked(trees: tiny.Trees) -> None:
+    voice = GLMVoice.load(trees.root, device="cpu", speak=False, max_context=400)
+    with pytest.raises(GenerationError, match="300 are left beside the reply"):
+        next(voice.respond("zq" * 400, (), sampling=Sampling(max_new_tokens=500)))
+
+
 def test_a_folder_without_the_decoder_says_so(trees: tiny.Trees, tmp_path: Path) -> None:
     (tmp_path / "lm").symlink_to(trees.lm)
     (tmp_path / "tok").symlink_to(trees.speech_tokenizer)

@@ -119,6 +119,7 @@ class GLMVoice:
         quantization: Quantization = "none",
         speak: bool = True,
         english_only: bool = False,
+        max_context: int | None = None,
         finite: bool = False,
     ) -> GLMVoice:
         """Load the three trees below a folder, as released or converted.
@@ -131,6 +132,8 @@ class GLMVoice:
             quantization: Of the language model's weights.
             speak: Load the decoder too.
             english_only: Let the model write no Chinese, Japanese or Korean.
+            max_context: Most tokens of prompt and reply; None takes what the checkpoint says, 8192
+                at most. The cache takes 41 kB per token at the released size, in bfloat16.
             finite: Refuse weights that are NaN or infinite; it takes longer.
 
         Raises:
@@ -149,6 +152,7 @@ class GLMVoice:
                 device=device,
                 dtype=None if dtype is None else getattr(torch, dtype),
                 quantization=quantization,
+                max_context=max_context,
                 finite=finite,
             ),
             TextTokenizer.load(lm),

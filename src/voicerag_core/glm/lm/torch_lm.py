@@ -27,7 +27,8 @@ from voicerag_core.glm.lm.interleave import Guide, LegalIds
 from voicerag_core.glm.lm.sampler import NOT_FINITE, checked_sampling, draws, pick
 from voicerag_core.glm.lm.steps import EagerStep, GraphStep, Masks, Step
 from voicerag_core.glm.lm.weight_only import WeightOnlyLinear, quantize_linears
-from voicerag_core.glm.weights.checkpoints import LMConfig, load_lm
+from voicerag_core.glm.weights.checkpoints import LMConfig, Part, load_lm, open_checkpoint
+from voicerag_core.glm.weights.configs import CONTEXT_TOKENS
 from voicerag_core.types import Sampling
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ class LocalLM:
         self,
         model: GlmForCausalLM,
         *,
-        max_context: int = 8192,
+        max_context: int = CONTEXT_TOKENS,
         graphs: bool = True,
         kernels: bool = True,
     ) -> None:
@@ -136,7 +137,8 @@ class LocalLM:
             device: "cpu", "cuda" or "cuda:1".
             dtype: Of activations, and of the weights unless quantized; None keeps the file's.
             quantization: Bits of the weights.
-            max_context: Most tokens of prompt and reply; None takes what training saw.
+            max_context: Most tokens of prompt and reply; None takes what the config says, 8192 at
+                most: the cache grows with it.
             finite: Refuse weights that are NaN or infinite.
 
         Raises:
@@ -148,7 +150,12 @@ class LocalLM:
         bits = BITS.get(quantization)
         if quantization != "none" and bits is None:
             raise ConfigError(f"quantization is none, int8 or int4, not {quantization!r}")
-        with _memory(place, _needed_bytes(folder, bits), max_context or 0, quantization):
+        if max_context is not None and max_context < 1:
+            raise ConfigError(f"max_context is at least 1 token, not {max_context}")
+        part = open_checkpoint(folder).part("lm")
+        assert isinstance(part.config, LMConfig)
+        context = max_context or min(part.config.max_positions, CONTEXT_TOKENS)
+        with _memory(place, _needed_bytes(part, bits), context, quantization):
             config, state = load_lm(
                 folder, dtype=dtype, device="cpu" if bits else place, finite=finite
             )
@@ -157,7 +164,7 @@ class LocalLM:
             state.clear()
             if bits:
                 quantize_to(model, bits, place)
-        return cls(model, max_context=max_context or config.max_positions)
+        return cls(model, max_context=context)
 
     @property
     def max_context(self) -> int:
@@ -417,11 +424,8 @@ def _common_prefix(one: Sequence[int], other: Sequence[int]) -> int:
     return shared
 
 
-def _needed_bytes(folder: Path, bits: int | None) -> int:
+def _needed_bytes(part: Part, bits: int | None) -> int:
     """Estimate the size of the weights in memory from the config alone."""
-    from voicerag_core.glm.weights.checkpoints import open_checkpoint
-
-    part = open_checkpoint(folder).part("lm")
     config = part.config
     assert isinstance(config, LMConfig)
     if bits is None:

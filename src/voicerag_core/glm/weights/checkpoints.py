@@ -321,7 +321,7 @@ def _config(folder: Path, kind: PartKind) -> SpeechTokenizerConfig | LMConfig | 
             return read_own_config(path, "speech tokenizer", SpeechTokenizerConfig)
         case ("speech_tokenizer", _):
             config = read_whisper_config(folder / "config.json")
-            check_preprocessor(folder / "preprocessor_config.json", config)
+            check_preprocessor(folder, config)
             return config
         case ("lm", "converted"):
             return read_glm_config(folder / "config.json")
