@@ -105,7 +105,9 @@ class Settings(BaseSettings):
         "decoder's U-Net runs in bfloat16 unless this is float32.",
     )
     glm_quantization: Literal["none", "int8", "int4"] = Field(
-        default="none", description="Bits of the language model's weights, to need less memory."
+        default="none",
+        description="Bits of the language model's weights, to need less memory; int4 takes widths "
+        "that are multiples of 128.",
     )
     glm_english_only: bool = Field(
         default=False, description="Let GLM-4-Voice write no Chinese, Japanese or Korean."

@@ -405,6 +405,24 @@ def test_a_context_of_no_token_is_refused(tmp_path: Path) -> None:
         LocalLM.load(tiny.write_lm(tmp_path), max_context=0)
 
 
+def test_4_bits_say_which_widths_they_take(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ConfigError, match="multiple of 128, and this one has 96; 8 bits take any"):
+        WeightOnlyLinear(torch.nn.Linear(96, 5), 4)
+    folder = tiny.write_lm(tmp_path)
+    monkeypatch.setattr(lm_module, "load_lm", None)  # the weights are not read
+    with pytest.raises(ConfigError, match=r"multiples of 128.* hidden size 64, .*size 96.*'int8'"):
+        LocalLM.load(folder, quantization="int4")
+
+
+def test_a_model_of_fitting_widths_is_quantized_to_4_bits(tmp_path: Path) -> None:
+    config = replace(tiny.LM, hidden_size=128, ffn_size=256, heads=4, head_dim=32)
+    folder = tiny.write_lm(tmp_path, config)
+    ids = torch.arange(30)
+    exact = LocalLM.load(folder, max_context=64).logits(ids)
+    four = LocalLM.load(folder, max_context=64, quantization="int4").logits(ids)
+    assert 0 < (four - exact).norm() < 0.5 * exact.norm()
+
+
 def test_a_folder_loads_as_released_and_quantized(tmp_path: Path) -> None:
     folder = tiny.write_lm(tmp_path / "glm-4-voice-9b")
     ids = torch.arange(30)

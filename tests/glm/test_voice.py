@@ -316,6 +316,15 @@ def test_the_silent_model_shares_the_weights(voice: GLMVoice, clip: Audio) -> No
     assert sum(voice.respond(clip, PASSAGES, sampling=SHORT), Answer()).audio is not None
 
 
+def test_a_lone_surrogate_in_a_question_or_a_passage_is_no_error(trees: tiny.Trees) -> None:
+    voice, lm = scripted(trees, [*text_ids(trees, "yes"), STOP], speak=False)
+    odd = [Passage("p", "odd \ud800 text", {"title": "T\udc00"})]
+    assert sum(voice.respond("wh\ud83dy", odd, sampling=Sampling()), Answer()).text == "yes"
+    plain = [Passage("p", "odd ? text", {"title": "T?"})]
+    list(voice.respond("wh?y", plain, sampling=Sampling()))
+    assert lm.prompts[0] == lm.prompts[1]
+
+
 def test_the_context_is_bounded_as_asked(trees: tiny.Trees) -> None:
     voice = GLMVoice.load(trees.root, device="cpu", speak=False, max_context=400)
     with pytest.raises(GenerationError, match="300 are left beside the reply"):

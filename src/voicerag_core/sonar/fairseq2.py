@@ -31,7 +31,7 @@ from voicerag_core.sonar.guards import (
 )
 from voicerag_core.sonar.languages import TEXT_CODES, language_pair, text_code
 from voicerag_core.sonar.licences import licence_of
-from voicerag_core.sonar.tokenizer import clean_text
+from voicerag_core.text import clean_text
 from voicerag_core.types import Audio, Embeddings
 
 __all__ = ["Fairseq2SonarEmbedder"]

@@ -26,7 +26,7 @@ from voicerag_core.glm.lm.forward import (
 from voicerag_core.glm.lm.interleave import Guide, LegalIds
 from voicerag_core.glm.lm.sampler import NOT_FINITE, checked_sampling, draws, pick
 from voicerag_core.glm.lm.steps import EagerStep, GraphStep, Masks, Step
-from voicerag_core.glm.lm.weight_only import WeightOnlyLinear, quantize_linears
+from voicerag_core.glm.lm.weight_only import WIDTH_STEP_4, WeightOnlyLinear, quantize_linears
 from voicerag_core.glm.weights.checkpoints import LMConfig, Part, load_lm, open_checkpoint
 from voicerag_core.glm.weights.configs import CONTEXT_TOKENS
 from voicerag_core.types import Sampling
@@ -37,6 +37,8 @@ if TYPE_CHECKING:
 __all__ = ["LanguageModel", "LocalLM", "Quantization", "empty_lm"]
 
 Quantization = Literal["none", "int8", "int4"]
+"""Bits of the weights. int8 takes any model, int4 one whose widths (hidden, feed-forward, heads
+times head width) are multiples of 128, as all of the released model are."""
 BITS: dict[Quantization, int] = {"int8": 8, "int4": 4}
 
 PREFILL_TOKENS = 2048
@@ -136,13 +138,15 @@ class LocalLM:
             folder: Its tree.
             device: "cpu", "cuda" or "cuda:1".
             dtype: Of activations, and of the weights unless quantized; None keeps the file's.
-            quantization: Bits of the weights.
+            quantization: Bits of the weights; "int4" takes widths that are multiples of 128.
             max_context: Most tokens of prompt and reply; None takes what the config says, 8192 at
                 most: the cache grows with it.
             finite: Refuse weights that are NaN or infinite.
 
         Raises:
             CheckpointError: A file is missing, damaged, or of another network.
+            ConfigError: The quantization is unknown or does not take the model's widths, or
+                `max_context` is not positive.
             ModelError: The device has too little memory; the message says what to choose.
             MissingExtraError: The extra ``glm`` is not installed.
         """
@@ -154,6 +158,8 @@ class LocalLM:
             raise ConfigError(f"max_context is at least 1 token, not {max_context}")
         part = open_checkpoint(folder).part("lm")
         assert isinstance(part.config, LMConfig)
+        if bits == 4:  # noqa: PLR2004
+            _check_widths(part.config)
         context = max_context or min(part.config.max_positions, CONTEXT_TOKENS)
         with _memory(place, _needed_bytes(part, bits), context, quantization):
             config, state = load_lm(
@@ -422,6 +428,20 @@ def _common_prefix(one: Sequence[int], other: Sequence[int]) -> int:
             break
         shared += 1
     return shared
+
+
+def _check_widths(config: LMConfig) -> None:
+    """Refuse, before the weights are read, a model that 4 bits do not take."""
+    widths = {
+        "hidden size": config.hidden_size,
+        "feed-forward size": config.ffn_size,
+        "heads times head width": config.heads * config.head_dim,
+    }
+    if wrong := [f"{name} {width}" for name, width in widths.items() if width % WIDTH_STEP_4]:
+        raise ConfigError(
+            f"quantization 'int4' takes widths that are multiples of {WIDTH_STEP_4}, and this "
+            f"model has {', '.join(wrong)}; choose 'int8', which takes any width, or 'none'"
+        )
 
 
 def _needed_bytes(part: Part, bits: int | None) -> int:
