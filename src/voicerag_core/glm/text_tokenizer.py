@@ -50,7 +50,7 @@ SPECIAL_TOKENS = (
     "<|begin_of_audio|>",
     "<|end_of_audio|>",
 )
-"""The ids after the ranks, in order. Source: tokenizer_config.json of THUDM/glm-4-voice-9b,
+"""The ids after the ranks, in order. Source: tokenizer_config.json of zai-org/glm-4-voice-9b,
 `added_tokens_decoder`; so is the first speech id of the released model."""
 
 FIRST_AUDIO_ID = 152353

@@ -65,7 +65,7 @@ Form = Literal["original", "converted"]
 State = dict[str, torch.Tensor]
 
 LICENCE = (
-    "GLM-4 model licence, https://huggingface.co/THUDM/glm-4-voice-9b/blob/main/LICENSE "
+    "GLM-4 model licence, https://huggingface.co/zai-org/glm-4-voice-9b/blob/main/LICENSE "
     "(commercial use only after registration)"
 )
 

@@ -1,7 +1,7 @@
 """The sizes of the three networks of GLM-4-Voice; the defaults are those of the released weights.
 
-Source: config.json of THUDM/glm-4-voice-tokenizer and THUDM/glm-4-voice-9b, config.yaml of
-THUDM/glm-4-voice-decoder.
+Source: config.json of zai-org/glm-4-voice-tokenizer and zai-org/glm-4-voice-9b, config.yaml of
+zai-org/glm-4-voice-decoder.
 """
 
 from __future__ import annotations
