@@ -366,6 +366,7 @@ def _sonar(settings: Settings) -> SonarEmbedder:
         cross_lingual=spoken is not None,
         device=settings.sonar_device,
         dtype=settings.sonar_dtype,
+        heads=settings.sonar_heads,
     )
 
 
@@ -385,6 +386,7 @@ def _sonar_transcriber(settings: Settings) -> SonarTranscriber:
         language=settings.sonar_language,
         device=settings.sonar_device,
         dtype=settings.sonar_dtype,
+        heads=settings.sonar_heads,
     )
 
 

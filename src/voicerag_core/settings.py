@@ -60,6 +60,11 @@ class Settings(BaseSettings):
     sonar_dtype: Literal["float32", "bfloat16", "float16"] = Field(
         default="float32", description="In which SONAR runs."
     )
+    sonar_heads: int | None = Field(
+        default=None,
+        ge=1,
+        description="Attention heads of a SONAR text encoder and decoder that are not 1024 wide.",
+    )
     database_url: SecretStr | None = Field(
         default=None,
         description="DSN of a Postgres with pgvector; without one, an embedded server is started.",
