@@ -8,6 +8,7 @@ import pickle
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +32,7 @@ from voicerag_core.sonar.text_encoder import TextSizes
 State = dict[str, torch.Tensor]
 
 TOKENS = torch.tensor([[447, 5, 9, 1, 250, 3]])
-LOADERS = {
+LOADERS: dict[str, Callable[[Path], torch.nn.Module]] = {
     "text": functools.partial(load_text_encoder, heads=recipe.HEADS),
     "speech_english": load_speech_encoder,
 }
