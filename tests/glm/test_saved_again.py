@@ -33,7 +33,7 @@ SAVED_BY_4_57 = {"_name_or_path": ABSENT, "torch_dtype": ABSENT, "dtype": "float
 SAVED_BY_5 = {**SAVED_BY_4_57, "use_cache": ABSENT, "classifier_dropout": None}
 
 
-class ChatGLMConfig(PretrainedConfig):
+class ChatGLMConfig(PretrainedConfig):  # type: ignore[misc]
     """Keeps every key of the released file, as the class that is fetched with it does."""
 
     model_type = "chatglm"
