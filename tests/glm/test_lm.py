@@ -17,12 +17,13 @@ import torch
 from tests.glm import tiny, tiny_lm
 from voicerag_core.cancellation import Cancellation
 from voicerag_core.errors import CancelledError, ConfigError, GenerationError, ModelError
-from voicerag_core.glm.lm import sampler, weight_only
+from voicerag_core.glm.lm import loading, sampler, weight_only
 from voicerag_core.glm.lm import torch_lm as lm_module
 from voicerag_core.glm.lm.forward import KeyValueCache
 from voicerag_core.glm.lm.interleave import Interleave, ReplyForm
+from voicerag_core.glm.lm.loading import empty_lm, quantize_to
 from voicerag_core.glm.lm.steps import EagerStep, PlainForward
-from voicerag_core.glm.lm.torch_lm import LocalLM, empty_lm
+from voicerag_core.glm.lm.torch_lm import LocalLM
 from voicerag_core.glm.lm.weight_only import WeightOnlyLinear
 from voicerag_core.glm.text_tokenizer import TextTokenizer
 from voicerag_core.glm.weights.configs import LMConfig
@@ -324,7 +325,7 @@ def test_too_little_memory_says_how_much_is_needed_and_what_to_choose(
 ) -> None:
     folder = tiny.write_lm(tmp_path / "glm-4-voice-9b")
     with (
-        full_memory(monkeypatch, lm_module, "load_lm"),
+        full_memory(monkeypatch, loading, "load_lm"),
         pytest.raises(ModelError, match=r"takes 0\.0 GB.*'int8' or 'int4'.*device 'cpu'") as caught,
     ):
         LocalLM.load(folder)
@@ -363,7 +364,7 @@ def test_quantized_weights_stay_close() -> None:
         for weight in model.parameters():
             torch.nn.init.normal_(weight, mean=float(weight.ndim == 1), std=0.08)
         if bits:
-            lm_module.quantize_to(model, bits, torch.device("cpu"))
+            quantize_to(model, bits, torch.device("cpu"))
             held = sum(buffer.nbytes for buffer in model.model.layers.buffers())
             assert held < (0.2 if bits == 4 else 0.3) * 4 * 2 * 180_000
         return LocalLM(model).logits(ids)
@@ -409,7 +410,7 @@ def test_4_bits_say_which_widths_they_take(tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(ConfigError, match="multiple of 128, and this one has 96; 8 bits take any"):
         WeightOnlyLinear(torch.nn.Linear(96, 5), 4)
     folder = tiny.write_lm(tmp_path)
-    monkeypatch.setattr(lm_module, "load_lm", None)  # the weights are not read
+    monkeypatch.setattr(loading, "load_lm", None)  # the weights are not read
     with pytest.raises(ConfigError, match=r"multiples of 128.* hidden size 64, .*size 96.*'int8'"):
         LocalLM.load(folder, quantization="int4")
 
