@@ -61,6 +61,11 @@ class Settings(BaseSettings):
     sonar_dtype: Literal["float32", "bfloat16", "float16"] = Field(
         default="float32", description="In which SONAR runs."
     )
+    sonar_heads: int | None = Field(
+        default=None,
+        ge=1,
+        description="Attention heads of a SONAR text encoder and decoder that are not 1024 wide.",
+    )
     database_url: SecretStr | None = Field(
         default=None,
         description="DSN of a Postgres with pgvector; without one, an embedded server is started.",
@@ -106,10 +111,18 @@ class Settings(BaseSettings):
         "decoder's U-Net runs in bfloat16 unless this is float32.",
     )
     glm_quantization: Literal["none", "int8", "int4"] = Field(
-        default="none", description="Bits of the language model's weights, to need less memory."
+        default="none",
+        description="Bits of the language model's weights, to need less memory; int4 takes widths "
+        "that are multiples of 128.",
     )
     glm_english_only: bool = Field(
         default=False, description="Let GLM-4-Voice write no Chinese, Japanese or Korean."
+    )
+    glm_max_context: int | None = Field(
+        default=None,
+        ge=1024,
+        description="Most tokens of a GLM-4-Voice prompt and its reply; default: those of the "
+        "checkpoint, 8192 at most.",
     )
 
     @property

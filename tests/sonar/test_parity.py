@@ -38,7 +38,7 @@ def unit(rows: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("language", TEXTS)
 def test_text_vectors_are_those_of_sonar(models: Path, language: str) -> None:
-    encoder = TextVectors(models / "sonar_text_encoder.pt", None, CPU, torch.float32)
+    encoder = TextVectors(models / "sonar_text_encoder.pt", None, CPU, torch.float32, recipe.HEADS)
     texts = [text for text in TEXTS[language] if len(text) < 1000]
     found = encoder.vectors(texts, language)
     expected = VECTORS[f"text_{language}"]
