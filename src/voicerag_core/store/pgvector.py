@@ -6,13 +6,13 @@ import logging
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from types import TracebackType
 from typing import Final, cast
 
 import numpy as np
 from numpy.typing import NDArray
 from psycopg import sql
 
+from voicerag_core.closing import Closing
 from voicerag_core.errors import EmbeddingMismatchError, StoreError
 from voicerag_core.filters import Filter
 from voicerag_core.store.connection import Connection, Database, Row
@@ -69,7 +69,7 @@ class IndexInfo:
     plan: str
 
 
-class PgVectorStore:
+class PgVectorStore(Closing):
     """One collection of one tenant; a `PassageStore` and a `DocumentStore`.
 
     Safe to share between threads. Scores come from vectors kept as float16: they differ from the
@@ -161,19 +161,6 @@ class PgVectorStore:
     def close(self) -> None:
         """Cancel what runs on the server and close every connection; a second call does nothing."""
         self._database.close()
-
-    def __enter__(self) -> PgVectorStore:
-        """Return the store itself."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Close."""
-        self.close()
 
     def add(
         self,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from types import TracebackType
 from typing import Any, Final
 from uuid import uuid4
 
@@ -27,6 +26,7 @@ from voicerag_core import (
 from voicerag_core import Embeddings as Vectors
 from voicerag_core.aio import run_in_thread
 from voicerag_core.cancellation import check_cancelled
+from voicerag_core.closing import Closing
 from voicerag_integrations.langchain.documents import passage_document
 from voicerag_integrations.langchain.embeddings import VoiceRAGEmbeddings
 from voicerag_integrations.langchain.metadata_filters import MetadataFilter, read_filter
@@ -37,7 +37,7 @@ ADD_BATCH: Final = 2_000
 """Texts embedded and written together; each batch is one transaction."""
 
 
-class VoiceRAGVectorStore(VectorStore):
+class VoiceRAGVectorStore(Closing, VectorStore):
     """A LangChain vector store over any `voicerag_core.PassageStore`, with any embeddings.
 
     Vectors are L2-normalised on the way in; scores are cosine similarities, higher is better.
@@ -73,19 +73,6 @@ class VoiceRAGVectorStore(VectorStore):
         close = getattr(self.store, "close", None)
         if close is not None:
             close()
-
-    def __enter__(self) -> VoiceRAGVectorStore:
-        """Return the vector store itself."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Close."""
-        self.close()
 
     @classmethod
     def from_texts(
