@@ -33,9 +33,9 @@ from voicerag_core import (
     open_voicerag,
     read_audio,
 )
-from voicerag_core.assembly import OpenedVoiceRAG
 from voicerag_core.local.embedder import LocalEmbedder
 from voicerag_core.retrieval import fusion
+from voicerag_core.stack import OpenedVoiceRAG
 
 AT = 5
 """A question counts as answered from the base when the right passage is among so many."""

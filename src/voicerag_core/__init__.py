@@ -59,9 +59,9 @@ from voicerag_core.types import (
 )
 
 if TYPE_CHECKING:
-    from voicerag_core.assembly import open_voicerag
     from voicerag_core.ingest import FileProgress, FileReport, index_documents, index_files
     from voicerag_core.settings import Settings, load_settings
+    from voicerag_core.stack import open_store, open_voicerag
     from voicerag_core.store import PgVectorStore
 
 _LAZY = {
@@ -72,7 +72,8 @@ _LAZY = {
     "index_documents": "voicerag_core.ingest",
     "index_files": "voicerag_core.ingest",
     "load_settings": "voicerag_core.settings",
-    "open_voicerag": "voicerag_core.assembly",
+    "open_store": "voicerag_core.stack",
+    "open_voicerag": "voicerag_core.stack",
 }
 
 __all__ = [
@@ -127,6 +128,7 @@ __all__ = [
     "index_files",
     "load_settings",
     "maximal_marginal_relevance",
+    "open_store",
     "open_voicerag",
     "passage_id",
     "read_audio",

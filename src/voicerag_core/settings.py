@@ -45,6 +45,11 @@ class Settings(BaseSettings):
         default="local",
         description="What makes vectors: 'local' (MiniLM and a speech encoder) or 'sonar'.",
     )
+    transcriber: Literal["local", "glm", "sonar"] | None = Field(
+        default=None,
+        description="What turns speech into words: 'local' (Whisper tiny.en), 'glm' (GLM-4-Voice, "
+        "in its stack alone) or 'sonar' (its text decoder); default: that of the stack.",
+    )
     sonar_weights: Path | None = Field(
         default=None,
         description="Folder of SONAR's files; default: weights/sonar in the data folder.",
@@ -54,9 +59,6 @@ class Settings(BaseSettings):
     )
     sonar_speech_language: str | None = Field(
         default=None, description="Language of spoken questions, where it is another."
-    )
-    sonar_transcribes: bool = Field(
-        default=False, description="Let SONAR's text decoder hear in place of Whisper."
     )
     sonar_device: str = Field(
         default="auto", description="Where SONAR runs: auto, cpu, cuda, cuda:1, mps."
@@ -134,6 +136,11 @@ class Settings(BaseSettings):
         if self.strategy is not None:
             return self.strategy
         return SONAR_STRATEGY if self.embedder == "sonar" else LOCAL_STRATEGY
+
+    @property
+    def chosen_transcriber(self) -> Literal["local", "glm", "sonar"]:
+        """What turns speech into words: as told, or as suits the stack."""
+        return self.stack if self.transcriber is None else self.transcriber
 
 
 def load_settings(**values: object) -> Settings:

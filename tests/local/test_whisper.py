@@ -283,7 +283,7 @@ def test_a_failing_model_is_told(
 def test_a_folder_that_is_no_model_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(whisper_module, "weight_folder", lambda name, data_dir: tmp_path)
     with pytest.raises(CheckpointError, match="cannot be loaded"):
-        WhisperTranscriber().load()
+        WhisperTranscriber().warm()
 
 
 def test_no_thread_is_refused() -> None:

@@ -20,7 +20,7 @@ from tests.mcp.conftest import Serve, wait_until
 from tests.mcp.fakes import FakeEngine
 from tests.mcp.test_http import answer_of, message, post, tokens_for
 from voicerag_core import Settings, load_settings
-from voicerag_core.assembly import list_collections, open_store
+from voicerag_core.stack import list_collections, open_store
 from voicerag_core.store import EmbeddedPostgres, migrate
 from voicerag_mcp.knowledge import Knowledge
 from voicerag_mcp.server import build_server, open_service

@@ -39,7 +39,7 @@ from voicerag_core.cli.sound import Player, Sink, open_player, wav_file
 from voicerag_core.types import Answer, Question, Retrieved
 
 if TYPE_CHECKING:
-    from voicerag_core.assembly import OpenedVoiceRAG
+    from voicerag_core.stack import OpenedVoiceRAG
 
 __all__ = ["ask", "load", "search", "show_answer", "timed"]
 
@@ -83,7 +83,7 @@ def ask(
     condition = metadata_filter(where)
     settings = given.settings(strategy=strategy, limit=limit)
     question = given_question(audio, text, max_seconds=settings.max_question_seconds)
-    from voicerag_core.assembly import open_voicerag
+    from voicerag_core.stack import open_voicerag
 
     with ExitStack() as stack:
         sinks: list[Sink] = []
@@ -143,7 +143,7 @@ def search(
     condition = metadata_filter(where)
     settings = given.settings(strategy=strategy, limit=limit, speak=False)
     question = given_question(audio, text, max_seconds=settings.max_question_seconds)
-    from voicerag_core.assembly import open_voicerag
+    from voicerag_core.stack import open_voicerag
 
     with open_voicerag(settings, read_only=True) as rag:
         seconds = {"load": load(rag, question)}

@@ -65,9 +65,9 @@ def demo(
     settings = given.settings(
         collection=given.collection or COLLECTION, strategy=strategy, speak=speech
     )
-    from voicerag_core.assembly import open_voicerag
     from voicerag_core.audio import read_audio
     from voicerag_core.ingest import index_files
+    from voicerag_core.stack import open_voicerag
 
     question = read_audio(recording, max_seconds=settings.max_question_seconds)
     with ExitStack() as stack:

@@ -56,8 +56,8 @@ def sonar(
     The licence of each file is shown first. What is here already is not fetched, and an interrupted
     download goes on where it stopped.
     """
-    from voicerag_core.assembly import sonar_folder
     from voicerag_core.sonar.files import ADDRESS, fetch, wanted
+    from voicerag_core.stack import sonar_folder
 
     folder = sonar_folder(given.settings())
     files = wanted(language, decoder=decoder)

@@ -86,8 +86,8 @@ def index(
     does the rest.
     """
     settings = given.settings(sentence_vectors=sentences)
-    from voicerag_core.assembly import open_voicerag
     from voicerag_core.ingest import index_files
+    from voicerag_core.stack import open_voicerag
 
     start = time.perf_counter()
     with open_voicerag(settings) as rag:

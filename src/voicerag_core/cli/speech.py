@@ -14,7 +14,7 @@ from voicerag_core.cli.command import EXIT_FAULT, GlobalOptions
 from voicerag_core.cli.output import say, show_json
 from voicerag_core.cli.question import wav_name
 from voicerag_core.cli.sound import Player, Sink, open_player, wav_file
-from voicerag_core.errors import AudioError, ConfigError
+from voicerag_core.errors import AudioError, ConfigError, GenerationError
 
 if TYPE_CHECKING:
     from voicerag_core.types import Audio
@@ -41,8 +41,8 @@ def transcribe(
     A file that cannot be used is reported and passed over (exit code 1).
     """
     settings = given.settings(speak=False)
-    from voicerag_core.assembly import open_voicerag
     from voicerag_core.audio import read_audio
+    from voicerag_core.stack import open_voicerag
 
     failed = False
     with open_voicerag(settings) as rag:
@@ -54,7 +54,7 @@ def transcribe(
                     sys.stdin.buffer.read() if name == "-" else name, max_seconds=MAX_SECONDS
                 )
                 words = rag.transcriber.transcribe(audio).text
-            except AudioError as error:
+            except (AudioError, GenerationError) as error:
                 typer.echo(f"skipped {name}: {error}", err=True)
                 failed = True
                 continue

@@ -27,13 +27,13 @@ from voicerag_core import (
     open_voicerag,
     read_audio,
 )
-from voicerag_core.assembly import OpenedVoiceRAG, open_database
 from voicerag_core.local.hearing.whisper import Recognition, WhisperTranscriber
 from voicerag_core.local.weights import files as weights
 from voicerag_core.retrieval import strategies
+from voicerag_core.stack import OpenedVoiceRAG, open_database
 from voicerag_core.store import PgVectorStore
 
-SAMPLE = Path(__file__).parents[1] / "examples" / "sample"
+SAMPLE = Path(__file__).parents[2] / "examples" / "sample"
 PASSAGES = [
     Passage("rhine", "The Rhine rises in the Swiss Alps. It ends in the North Sea.", {"n": 1}),
     Passage("penicillin", "Alexander Fleming discovered penicillin in 1928.", {"n": 2}),
@@ -43,7 +43,7 @@ PASSAGES = [
 
 @pytest.fixture(scope="module")
 def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("assembly")
+    return tmp_path_factory.mktemp("stack")
 
 
 @pytest.fixture(scope="module")
