@@ -10,7 +10,7 @@ __all__ = ["SPEECH_SHARE", "mixed"]
 
 SPEECH_SHARE = 0.75
 """Part of the speech vector in the vector that ``hybrid`` searches by; the rest is the
-transcript's. Chosen by benchmarks/adaptive.py on development questions."""
+transcript's. Chosen by training/thresholds/adaptive.py on development questions."""
 
 
 def mixed(speech: Embedding, transcript: Embedding) -> Embedding:

@@ -34,8 +34,8 @@ __all__ = ["STRATEGIES", "SURE_CONFIDENCE", "SURE_GAP", "SearchStrategy", "find_
 SURE_CONFIDENCE = 0.75
 SURE_GAP = 0.02
 """Least confidence of the embedder, and least lead in cosine similarity of the best passage over
-the next, at which ``adaptive`` does without a transcript. Chosen by benchmarks/adaptive.py on
-development questions."""
+the next, at which ``adaptive`` does without a transcript. Chosen by
+training/thresholds/adaptive.py on development questions."""
 
 BySpeech: TypeAlias = Callable[[Search, Audio], Retrieved]
 ByText: TypeAlias = Callable[[Search, str], Retrieved]
