@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from tests.glm import tiny
+from tests.waiting import PATIENCE
 from voicerag_core import Answer, Audio, Passage, Sampling, Turn
 from voicerag_core.cancellation import Cancellation
 from voicerag_core.errors import (
@@ -349,7 +350,7 @@ def test_20_threads_ask_at_once_and_each_gets_its_own_answer(model: GLMVoice, cl
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(90)
+        thread.join(PATIENCE)
     assert [found[number] for number in range(20)] == expected
 
 

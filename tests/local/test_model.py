@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.waiting import PATIENCE, wait_until
 from voicerag_core import read_audio
 from voicerag_core.errors import ConfigError, GenerationError
 from voicerag_core.local.hearing.whisper import WhisperTranscriber
@@ -211,8 +212,10 @@ class GatedSpeaker(FakeSpeaker):
     def __init__(self) -> None:
         super().__init__()
         self.gate = threading.Semaphore(0)
+        self.asked = 0
 
     def speak(self, text: str) -> Audio:
+        self.asked += 1
         self.gate.acquire()
         return super().speak(text)
 
@@ -226,15 +229,19 @@ def test_closing_stops_the_speech(kind: str) -> None:
     speaker.gate.release()
     while next(stream).audio is None:
         pass
-    started = time.perf_counter()
+    if kind == "chat":
+        wait_until(lambda: speaker.asked == 2)
     stream.close()  # type: ignore[attr-defined]
-    assert time.perf_counter() - started < 0.25
+    assert len(speaker.spoken) == 1, "closing does not wait for the sentence in work"
     for _ in range(50):
         speaker.gate.release()
-    time.sleep(0.2)
+    wait_until(lambda: not speech_threads())
     assert len(speaker.spoken) <= 2, "one was heard, one may have been in work"
+
+
+def speech_threads() -> list[str]:
     names = [thread.name for thread in threading.enumerate()]
-    assert not [name for name in names if name.startswith("voicerag-speech")]
+    return [name for name in names if name.startswith("voicerag-speech")]
 
 
 def test_a_sentence_is_heard_while_the_chat_model_goes_on() -> None:
@@ -243,7 +250,7 @@ def test_a_sentence_is_heard_while_the_chat_model_goes_on() -> None:
     def chat(messages: list[ChatMessage]) -> Iterator[str]:
         yield "The tower is tall [1]. "
         yield "It "
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + PATIENCE
         while not heard.is_set() and time.monotonic() < deadline:
             time.sleep(0.01)
             yield "very "
@@ -309,9 +316,7 @@ def test_faults_come_out_and_leave_no_thread(where: str) -> None:
     speaker = BrokenSpeaker() if where == "speaker" else FakeSpeaker()
     with pytest.raises(GenerationError):
         respond(LocalVoiceModel(ChatReader(chat), speaker))
-    time.sleep(0.1)
-    names = [thread.name for thread in threading.enumerate()]
-    assert not [name for name in names if name.startswith("voicerag-speech")]
+    wait_until(lambda: not speech_threads())
 
 
 def test_two_hundred_abandoned_answers_leave_nothing() -> None:
@@ -322,7 +327,4 @@ def test_two_hundred_abandoned_answers_leave_nothing() -> None:
         next(stream)
         next(stream)
         stream.close()  # type: ignore[attr-defined]
-    patience = time.monotonic() + 10
-    while threading.active_count() > before and time.monotonic() < patience:
-        time.sleep(0.05)
-    assert threading.active_count() <= before
+    wait_until(lambda: threading.active_count() <= before)

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.waiting import PATIENCE
 from voicerag_core.audio import read_audio, resample
 from voicerag_core.cancellation import Cancellation
 from voicerag_core.errors import (
@@ -301,5 +302,5 @@ def test_the_thread_that_loaded_the_model_stays_with_it() -> None:
     (loader,) = set(threading.enumerate()) - before
     assert loader.name.startswith("voicerag-whisper")
     del transcriber
-    loader.join(5)
+    loader.join(PATIENCE)
     assert not loader.is_alive()

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from tests.local import tones
+from tests.waiting import PATIENCE
 from voicerag_core import (
     STRATEGIES,
     Answer,
@@ -262,7 +263,7 @@ def test_abandoned_answers_leave_nothing_behind(rag: OpenedVoiceRAG, questions: 
     assert descriptors() == files
     assert children() == processes
     for thread in set(threading.enumerate()) - threads:
-        thread.join(5)
+        thread.join(PATIENCE)
         assert not thread.is_alive(), thread
 
 

@@ -10,27 +10,12 @@ from contextvars import ContextVar
 
 import pytest
 
+from tests.waiting import PATIENCE, Gate, reached
 from voicerag_core import CancelledError
 from voicerag_core.aio import MOST_AHEAD, run_in_thread, stream_in_thread
 from voicerag_core.cancellation import check_cancelled
 
 tenant: ContextVar[str] = ContextVar("tenant", default="nobody")
-
-
-class Gate:
-    """A native call that is held up until the test lets it go."""
-
-    def __init__(self) -> None:
-        self.entered = threading.Event()
-        self.open = threading.Event()
-
-    def wait(self) -> None:
-        self.entered.set()
-        assert self.open.wait(20), "the test forgot to open the gate"
-
-
-async def entered(gate: Gate) -> None:
-    assert await asyncio.to_thread(gate.entered.wait, 20)
 
 
 async def test_work_runs_in_another_thread_with_its_arguments_and_context() -> None:
@@ -62,13 +47,13 @@ async def test_a_cancelled_caller_is_released_and_the_work_starts_no_further_sta
         ended.set()
 
     call = asyncio.create_task(run_in_thread(work))
-    await entered(gate)
+    await reached(gate.entered.is_set)
     call.cancel()
     with pytest.raises(asyncio.CancelledError):
         await call
     assert not ended.is_set()  # released while the native call is still in flight
     gate.open.set()
-    assert await asyncio.to_thread(ended.wait, 20)
+    assert await asyncio.to_thread(ended.wait, PATIENCE)
     assert outcome == ["stopped"]
 
 
@@ -113,7 +98,7 @@ async def test_a_slow_reader_is_not_run_away_from_and_may_leave() -> None:
         assert await anext(stream) == 0
         await asyncio.sleep(0.05)
         assert len(made) <= MOST_AHEAD + 1
-    assert await asyncio.to_thread(closed.wait, 20)
+    assert await asyncio.to_thread(closed.wait, PATIENCE)
     assert closed_in == started_in != [threading.get_ident()]
 
 
@@ -134,9 +119,9 @@ async def test_a_cancelled_reader_ends_the_stream() -> None:
                 pass
 
     reader = asyncio.create_task(read())
-    await entered(gate)
+    await reached(gate.entered.is_set)
     reader.cancel()
     with pytest.raises(asyncio.CancelledError):
         await reader
     gate.open.set()
-    assert await asyncio.to_thread(closed.wait, 20)
+    assert await asyncio.to_thread(closed.wait, PATIENCE)

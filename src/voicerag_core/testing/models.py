@@ -271,7 +271,7 @@ class VoiceModelContract:
             close = getattr(pieces, "close", None)
             assert close is not None, "the iterator of an answer can be closed"
             close()
-        patience = time.monotonic() + 10
+        patience = time.monotonic() + 60
         while threading.active_count() > threads and time.monotonic() < patience:
             time.sleep(0.05)
         assert threading.active_count() <= threads
