@@ -42,7 +42,8 @@ from benchmarks.glm.lm_report import REALTIME, report
 from voicerag_core import Audio, Passage
 from voicerag_core.glm.lm.forward import embedding_table, forward
 from voicerag_core.glm.lm.interleave import Interleave, ReplyForm
-from voicerag_core.glm.lm.torch_lm import LocalLM, empty_lm
+from voicerag_core.glm.lm.loading import empty_lm
+from voicerag_core.glm.lm.torch_lm import LocalLM
 from voicerag_core.glm.lm.weight_only import WeightOnlyLinear, quantize_linears
 from voicerag_core.glm.text_tokenizer import (
     FIRST_AUDIO_ID,
@@ -319,20 +320,21 @@ def decode_speed(
 
 def kernel_times(lm: LocalLM) -> dict[str, float]:
     """Time each kind of kernel over all layers, as microseconds a layer, in a graph."""
-    from voicerag_core.glm.lm import steps as lm_steps
+    from voicerag_core.glm.lm.cuda_graphs import seconds_as_graph
+    from voicerag_core.glm.lm.fused_forward import FusedForward
 
     run: Any = getattr(lm._step, "_run", None)
-    if not isinstance(run, lm_steps.FusedForward):
+    if not isinstance(run, FusedForward):
         return {}
     found = {}
     kinds = {"qkv": run._project, "out": run._output, "gate_up": run._gate, "down": run._down}
     kinds["attention"] = run._attend
     with torch.inference_mode():
         for name, kind in kinds.items():
-            seconds = lm_steps._seconds(lambda kind=kind: [kind(layer) for layer in run._layers])  # type: ignore[misc]
+            seconds = seconds_as_graph(lambda kind=kind: [kind(layer) for layer in run._layers])  # type: ignore[misc]
             found[name] = round(1e6 * seconds / len(run._layers), 2)
-        found["head_all"] = round(1e6 * lm_steps._seconds(lambda: run._scores(0)), 2)
-        found["head_speech"] = round(1e6 * lm_steps._seconds(lambda: run._scores(RANKS)), 2)
+        found["head_all"] = round(1e6 * seconds_as_graph(lambda: run._scores(0)), 2)
+        found["head_speech"] = round(1e6 * seconds_as_graph(lambda: run._scores(RANKS)), 2)
     lm._cached.clear()
     return found
 

@@ -13,7 +13,7 @@ from tests.glm.clips import clip
 from tests.glm.tiny_decoder import speech, write_voiced_decoder
 from voicerag_core.errors import ModelError
 from voicerag_core.glm.decoder import SpeechDecoder
-from voicerag_core.glm.decoder import decoder as decoder_module
+from voicerag_core.glm.decoder import networks as networks_module
 from voicerag_core.glm.device_memory import nbytes, telling_what_is_needed
 from voicerag_core.glm.lm.torch_lm import LocalLM
 from voicerag_core.glm.speech_tokenizer import tokenizer as speech_tokenizer
@@ -62,7 +62,7 @@ def test_a_language_model_whose_cache_does_not_fit(tmp_path: Path) -> None:
 
 def test_a_decoder_that_does_not_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = write_voiced_decoder(tmp_path)
-    monkeypatch.setattr(decoder_module, "FLOW_NOISE_FRAMES", TOO_MANY)
+    monkeypatch.setattr(networks_module, "FLOW_NOISE_FRAMES", TOO_MANY)
     with pytest.raises(ModelError, match=r"decoder takes up to 1\.4 GB, 0\.0 of them weights"):
         SpeechDecoder.load(folder)
 
@@ -74,7 +74,7 @@ def test_a_reply_whose_memory_runs_out_ends_and_the_next_one_is_right(
     before = decoder.decode(tokens).samples
     stream = decoder.open_stream()
     with monkeypatch.context() as patch:
-        patch.setattr(decoder, "sampler", too_much)
+        patch.setattr(decoder.networks, "sampler", too_much)
         with pytest.raises(ModelError, match="schedule of shorter blocks"):
             stream.push(tokens)
     assert stream.closed

@@ -6,6 +6,7 @@ import threading
 import weakref
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -17,12 +18,13 @@ from tests.glm import tiny, tiny_lm
 from tests.waiting import PATIENCE
 from voicerag_core.cancellation import Cancellation
 from voicerag_core.errors import CancelledError, ConfigError, GenerationError, ModelError
-from voicerag_core.glm.lm import sampler, weight_only
+from voicerag_core.glm.lm import loading, sampler, weight_only
 from voicerag_core.glm.lm import torch_lm as lm_module
 from voicerag_core.glm.lm.forward import KeyValueCache
 from voicerag_core.glm.lm.interleave import Interleave, ReplyForm
+from voicerag_core.glm.lm.loading import empty_lm, quantize_to
 from voicerag_core.glm.lm.steps import EagerStep, PlainForward
-from voicerag_core.glm.lm.torch_lm import LocalLM, empty_lm
+from voicerag_core.glm.lm.torch_lm import LocalLM
 from voicerag_core.glm.lm.weight_only import WeightOnlyLinear
 from voicerag_core.glm.text_tokenizer import TextTokenizer
 from voicerag_core.glm.weights.configs import LMConfig
@@ -324,7 +326,7 @@ def test_too_little_memory_says_how_much_is_needed_and_what_to_choose(
 ) -> None:
     folder = tiny.write_lm(tmp_path / "glm-4-voice-9b")
     with (
-        full_memory(monkeypatch, lm_module, "load_lm"),
+        full_memory(monkeypatch, loading, "load_lm"),
         pytest.raises(ModelError, match=r"takes 0\.0 GB.*'int8' or 'int4'.*device 'cpu'") as caught,
     ):
         LocalLM.load(folder)
@@ -363,7 +365,7 @@ def test_quantized_weights_stay_close() -> None:
         for weight in model.parameters():
             torch.nn.init.normal_(weight, mean=float(weight.ndim == 1), std=0.08)
         if bits:
-            lm_module.quantize_to(model, bits, torch.device("cpu"))
+            quantize_to(model, bits, torch.device("cpu"))
             held = sum(buffer.nbytes for buffer in model.model.layers.buffers())
             assert held < (0.2 if bits == 4 else 0.3) * 4 * 2 * 180_000
         return LocalLM(model).logits(ids)
@@ -386,6 +388,41 @@ def test_quantized_rows_that_come_back_in_parts_give_the_same(
     assert torch.allclose(layer(x), whole, atol=1e-5)
     expected = torch.nn.functional.linear(x, layer.dequantized(), layer.bias)
     assert torch.allclose(whole, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("seen", "given", "expected"),
+    [(512, None, 512), (131_072, None, 8192), (131_072, 9000, 9000), (512, 600, 600)],
+)
+def test_the_cache_is_bounded_unless_more_is_asked_for(
+    tmp_path: Path, seen: int, given: int | None, expected: int
+) -> None:
+    folder = tiny.write_lm(tmp_path, replace(tiny.LM, max_positions=seen))
+    lm = LocalLM.load(folder, max_context=given)
+    assert lm.max_context == lm._cache.slots == expected
+
+
+def test_a_context_of_no_token_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="max_context is at least 1 token, not 0"):
+        LocalLM.load(tiny.write_lm(tmp_path), max_context=0)
+
+
+def test_4_bits_say_which_widths_they_take(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ConfigError, match="multiple of 128, and this one has 96; 8 bits take any"):
+        WeightOnlyLinear(torch.nn.Linear(96, 5), 4)
+    folder = tiny.write_lm(tmp_path)
+    monkeypatch.setattr(loading, "load_lm", None)  # the weights are not read
+    with pytest.raises(ConfigError, match=r"multiples of 128.* hidden size 64, .*size 96.*'int8'"):
+        LocalLM.load(folder, quantization="int4")
+
+
+def test_a_model_of_fitting_widths_is_quantized_to_4_bits(tmp_path: Path) -> None:
+    config = replace(tiny.LM, hidden_size=128, ffn_size=256, heads=4, head_dim=32)
+    folder = tiny.write_lm(tmp_path, config)
+    ids = torch.arange(30)
+    exact = LocalLM.load(folder, max_context=64).logits(ids)
+    four = LocalLM.load(folder, max_context=64, quantization="int4").logits(ids)
+    assert 0 < (four - exact).norm() < 0.5 * exact.norm()
 
 
 def test_a_folder_loads_as_released_and_quantized(tmp_path: Path) -> None:

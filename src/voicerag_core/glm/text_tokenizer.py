@@ -18,6 +18,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from voicerag_core.errors import CheckpointError, MissingExtraError
+from voicerag_core.text import clean_text
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -49,7 +50,7 @@ SPECIAL_TOKENS = (
     "<|begin_of_audio|>",
     "<|end_of_audio|>",
 )
-"""The ids after the ranks, in order. Source: tokenizer_config.json of THUDM/glm-4-voice-9b,
+"""The ids after the ranks, in order. Source: tokenizer_config.json of zai-org/glm-4-voice-9b,
 `added_tokens_decoder`; so is the first speech id of the released model."""
 
 FIRST_AUDIO_ID = 152353
@@ -133,8 +134,11 @@ class TextTokenizer:
         self._tokenizer.save(str(path))
 
     def encode(self, text: str) -> list[int]:
-        """Return the ids of a text; never a special one, whatever it holds."""
-        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
+        """Return the ids of a text; never a special one, whatever it holds.
+
+        Lone surrogates are encoded as question marks.
+        """
+        ids: list[int] = self._tokenizer.encode(clean_text(text), add_special_tokens=False).ids
         return ids
 
     def decode(self, ids: Iterable[int]) -> str:

@@ -16,10 +16,12 @@ from typing import Literal, Protocol, Self
 
 import torch
 
-from voicerag_core.errors import AudioError, GenerationError
+from voicerag_core.errors import AudioError, ConfigError, GenerationError
 from voicerag_core.glm.decoder import SpeechDecoder
 from voicerag_core.glm.lm.interleave import Interleave, ReplyForm, TokenKind
-from voicerag_core.glm.lm.torch_lm import LanguageModel, LocalLM, Quantization
+from voicerag_core.glm.lm.language_model import LanguageModel
+from voicerag_core.glm.lm.loading import Quantization
+from voicerag_core.glm.lm.torch_lm import LocalLM
 from voicerag_core.glm.prompt import EarlierTurn, Prompt, PromptBuilder, UserInput
 from voicerag_core.glm.speech_tokenizer.tokenizer import SpeechTokenizer
 from voicerag_core.glm.text_tokenizer import TextStream, TextTokenizer
@@ -83,6 +85,10 @@ class Decoder(Protocol):
         """Hz."""
         ...
 
+    def warm(self) -> None:
+        """Prepare now what the first reply would prepare; may do nothing."""
+        ...
+
     def open_stream(self) -> DecoderStream:
         """Begin a reply."""
         ...
@@ -100,6 +106,9 @@ class GLMVoice:
         encoder: Speech to tokens.
         decoder: Tokens to speech; None answers in text alone.
         english_only: Let the model write no Chinese, Japanese or Korean.
+
+    Raises:
+        ConfigError: `english_only` is asked of a model that does not mask tokens.
     """
 
     def __init__(
@@ -111,6 +120,11 @@ class GLMVoice:
         *,
         english_only: bool = False,
     ) -> None:
+        if english_only and not lm.masks_tokens:
+            raise ConfigError(
+                "english_only is kept by masking tokens, and this language model only checks them "
+                "afterwards: every other reply would end in an error; leave it out"
+            )
         self._lm, self._tokenizer = lm, tokenizer
         self._encoder, self._decoder = encoder, decoder
         self._form = ReplyForm(tokenizer, lm.table_size, english_only=english_only)
@@ -128,6 +142,7 @@ class GLMVoice:
         quantization: Quantization = "none",
         speak: bool = True,
         english_only: bool = False,
+        max_context: int | None = None,
         finite: bool = False,
     ) -> GLMVoice:
         """Load the three trees below a folder, as released or converted.
@@ -140,6 +155,8 @@ class GLMVoice:
             quantization: Of the language model's weights.
             speak: Load the decoder too.
             english_only: Let the model write no Chinese, Japanese or Korean.
+            max_context: Most tokens of prompt and reply; None takes what the checkpoint says, 8192
+                at most. The cache takes 41 kB per token at the released size, in bfloat16.
             finite: Refuse weights that are NaN or infinite; it takes longer.
 
         Raises:
@@ -158,6 +175,7 @@ class GLMVoice:
                 device=device,
                 dtype=None if dtype is None else getattr(torch, dtype),
                 quantization=quantization,
+                max_context=max_context,
                 finite=finite,
             ),
             TextTokenizer.load(lm),
@@ -186,12 +204,9 @@ class GLMVoice:
 
     def warm(self) -> None:
         """Prepare now what the first reply would prepare."""
-        if isinstance(self._lm, LocalLM):
-            form = self._form
-            self._lm.warm((form.text, form.audio_or_stop))
-        prepare = getattr(self._decoder, "warm", None)
-        if callable(prepare):
-            prepare()
+        self._lm.warm((self._form.text, self._form.audio_or_stop))
+        if self._decoder is not None:
+            self._decoder.warm()
 
     def respond(
         self,

@@ -32,8 +32,11 @@ __all__ = [
     "text_sizes",
 ]
 
-HEAD_WIDTH = 64
-"""Width of a head where shapes do not tell. Source: SONAR v0.5.0 and NLLB: width 1024, 16 heads."""
+HEADS = {1024: 16}
+"""Attention heads of the published text encoders and decoders, by width: tensors do not tell.
+
+Source: SONAR v0.5.0, sonar/models/sonar_text/config.py.
+"""
 
 GROUP_BYTES = 1 << 26
 """Weights converted before their pages of the file are let go of."""
@@ -155,11 +158,12 @@ def load_text_encoder(
         path: A ``.pt`` or ``.safetensors`` file, or a folder of a transformers `M2M100Encoder`.
         device: Where it runs.
         dtype: In which it runs.
-        heads: Attention heads; None takes those of the folder's config.json, else 64 wide ones.
+        heads: Attention heads; None takes those of the folder's config.json, or those of the
+            published encoder, which is 1024 wide. Another width needs the number.
 
     Raises:
         CheckpointError: The checkpoint is absent, unsafe, incomplete, of other shapes or holds
-            numbers that are not finite.
+            numbers that are not finite, or `heads` must be given.
     """
     sizes, weights = text_sizes(path, heads=heads)
     with torch.device("meta"):
@@ -222,6 +226,7 @@ def load_text_decoder(
     *,
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
+    heads: int | None = None,
 ) -> TextDecoder:
     """Load a text decoder for inference; its sizes are read off the checkpoint.
 
@@ -229,6 +234,7 @@ def load_text_decoder(
         path: A ``.pt`` or ``.safetensors`` file with fairseq2's or fairseq's names.
         device: Where it runs.
         dtype: In which it runs.
+        heads: Attention heads; None takes those of the published decoder, which is 1024 wide.
 
     Raises:
         CheckpointError: See `load_text_encoder`.
@@ -242,9 +248,11 @@ def load_text_decoder(
     shape = _shapes(file, tensors, "a SONAR text decoder")
     vocabulary, width = shape(table, 2)
     inner = shape("decoder.layers.0.ffn.inner_proj.weight", 2)[0]
-    layers, heads = _count(tensors, "decoder.layers."), max(1, width // HEAD_WIDTH)
+    sizes = TextSizes(
+        vocabulary, width, _count(tensors, "decoder.layers."), _heads(file, width, heads), inner
+    )
     with torch.device("meta"):
-        decoder = TextDecoder(TextSizes(vocabulary, width, layers, heads, inner))
+        decoder = TextDecoder(sizes)
     _fill(decoder, weights, torch.device(device), dtype)
     return decoder
 
@@ -264,15 +272,28 @@ def text_sizes(
     tensors = weights.open()
     shape = _shapes(file, tensors, "a SONAR text encoder")
     vocabulary, width = shape(table, 2)
-    told = heads or config.get("encoder_attention_heads") or max(1, width // HEAD_WIDTH)
-    if width % told:
-        raise CheckpointError(
-            f"{file} is {width} wide, which {told} attention heads do not divide; "
-            "give the number that the model was trained with"
-        )
+    given = config.get("encoder_attention_heads") if heads is None else heads
+    told = _heads(file, width, given)
     inner = shape("encoder.layers.0.ffn.inner_proj.weight", 2)[0]
     layers = _count(tensors, "encoder.layers.")
     return TextSizes(vocabulary, width, layers, told, inner), weights
+
+
+def _heads(file: Path, width: int, given: int | None) -> int:
+    """Return the number of attention heads, which must be known and divide the width."""
+    heads = HEADS.get(width) if given is None else given
+    if heads is None:
+        raise CheckpointError(
+            f"{file} is {width} wide, and its tensors do not tell how many attention heads it has "
+            f"(SONAR's own are {', '.join(map(str, HEADS))} wide); give the number that it was "
+            "trained with as heads=..., or VOICERAG_SONAR_HEADS"
+        )
+    if heads < 1 or width % heads:
+        raise CheckpointError(
+            f"{file} is {width} wide, which {heads} attention heads do not divide; "
+            "give the number that the model was trained with"
+        )
+    return heads
 
 
 def fingerprint(weights: Weights) -> str:

@@ -39,7 +39,8 @@ class SonarEmbedder:
         cross_lingual: Let the two languages differ: questions in one, documents in the other.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
         dtype: ``float32``, ``bfloat16`` or ``float16``.
-        heads: Attention heads of a text encoder of other than SONAR's 64 wide ones.
+        heads: Attention heads of the text encoder; needed where it is not 1024 wide, as SONAR's
+            own is, and is no folder with a config.json.
         max_seconds: Longest clip of `embed_speech`.
 
     Raises:

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from voicerag_core.errors import CheckpointError, MissingExtraError
 from voicerag_core.sonar.languages import TEXT_CODES
+from voicerag_core.text import clean_text
 
-__all__ = ["END", "PADDING", "NllbTokenizer", "clean_text"]
+__all__ = ["END", "PADDING", "NllbTokenizer"]
 
 PADDING, UNKNOWN, START, END = 0, 1, 2, 3
 """Ids of the control tokens. Source: fairseq2 0.8.1, models/nllb/tokenizer.py."""
@@ -83,8 +84,3 @@ class NllbTokenizer:
         limit = self._pieces.get_piece_size()
         pieces = [i - _SHIFT for i in ids if i > END and i - _SHIFT < limit]
         return str(self._pieces.decode(pieces))
-
-
-def clean_text(text: str) -> str:
-    """Replace lone surrogates (a file name, a broken JSON escape): they have no UTF-8 form."""
-    return text.encode("utf-8", "replace").decode("utf-8")

@@ -41,6 +41,7 @@ class SonarTranscriber:
         dtype: ``float32``, ``bfloat16`` or ``float16``.
         beams: Texts followed side by side.
         max_tokens: Longest transcript in tokens, 3 to 512.
+        heads: Attention heads of a decoder that is not 1024 wide, as SONAR's own is.
 
     Raises:
         ConfigError: The language, device or number format is unknown, or a number is out of range.
@@ -57,6 +58,7 @@ class SonarTranscriber:
         dtype: str = "float32",
         beams: int = 5,
         max_tokens: int = 128,
+        heads: int | None = None,
     ) -> None:
         if beams < 1 or not 3 <= max_tokens <= MAX_DECODED:  # noqa: PLR2004 - prompt and end
             raise ConfigError(
@@ -69,6 +71,7 @@ class SonarTranscriber:
         self._decoder_path = Path(decoder)
         self._tokenizer_path = tokenizer
         self._beams, self._limit = beams, max_tokens
+        self._heads = heads
         self._lock = threading.Lock()
         self._loaded: tuple[TextDecoder, NllbTokenizer] | None = None
 
@@ -116,7 +119,10 @@ class SonarTranscriber:
             if self._loaded is None:
                 path = self._tokenizer_path or tokenizer_beside(self._decoder_path)
                 decoder = load_text_decoder(
-                    self._decoder_path, device=self._device, dtype=self._dtype
+                    self._decoder_path,
+                    device=self._device,
+                    dtype=self._dtype,
+                    heads=self._heads,
                 )
                 self._loaded = decoder, NllbTokenizer(path)
             return self._loaded

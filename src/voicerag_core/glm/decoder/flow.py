@@ -71,12 +71,6 @@ class Flow(nn.Module):
         samples, divisor = self._rates
         return int(tokens * samples // divisor)
 
-    def frames_float32(self, tokens: int) -> int:
-        """Count frames as the upstream demo does; one short for some replies above 271 s."""
-        rate = torch.tensor([tokens], dtype=torch.int32) / self.config.token_rate
-        hop = self._rates[1] / self.config.token_rate
-        return int((rate * self._rates[0] / hop).int())
-
     def prepare(self) -> None:
         """Compute what depends on the weights alone; call it after they were loaded."""
         times, self._sizes = _euler(self.device)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from types import TracebackType
 
 from voicerag_core.cancellation import check_cancelled
+from voicerag_core.closing import Closing
 from voicerag_core.errors import GenerationError
 
 __all__ = ["Turns"]
@@ -68,7 +68,7 @@ class Turns:
                 self._changed.notify_all()
 
 
-class Turn:
+class Turn(Closing):
     """The right to use the device, until it is given back."""
 
     def __init__(self, turns: Turns) -> None:
@@ -78,15 +78,6 @@ class Turn:
         """Note that the running thread works with it now."""
         self._turns._touch(self)
 
-    def __enter__(self) -> Turn:
-        """Keep it for a block."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Return it back; once is enough."""
+    def close(self) -> None:
+        """Give it back; once is enough."""
         self._turns._give_back(self)

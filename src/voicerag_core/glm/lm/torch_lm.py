@@ -1,20 +1,17 @@
-"""The language model: token ids in, token ids out, streamed and cancellable.
-
-`LanguageModel` is what the rest of the engine needs; `LocalLM` runs the weights in this process.
-"""
+"""The language model in this process: token ids in, token ids out, streamed and cancellable."""
 
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING
 
 import torch
 
 from voicerag_core.cancellation import check_cancelled
-from voicerag_core.errors import ConfigError, GenerationError, MissingExtraError, ModelError
-from voicerag_core.glm.device_memory import nbytes, telling_what_is_needed
+from voicerag_core.errors import GenerationError, ModelError
+from voicerag_core.glm.device_memory import nbytes
 from voicerag_core.glm.lm.fair_lock import Turn, Turns
 from voicerag_core.glm.lm.forward import (
     KeyValueCache,
@@ -23,57 +20,21 @@ from voicerag_core.glm.lm.forward import (
     forward,
     left_padded_mask,
 )
+from voicerag_core.glm.lm.fused_forward import has_triton
 from voicerag_core.glm.lm.interleave import Guide, LegalIds
+from voicerag_core.glm.lm.loading import Quantization, lm_memory, load_model
 from voicerag_core.glm.lm.sampler import NOT_FINITE, checked_sampling, draws, pick
 from voicerag_core.glm.lm.steps import EagerStep, GraphStep, Masks, Step
-from voicerag_core.glm.lm.weight_only import WeightOnlyLinear, quantize_linears
-from voicerag_core.glm.weights.checkpoints import LMConfig, load_lm
+from voicerag_core.glm.weights.configs import CONTEXT_TOKENS
 from voicerag_core.types import Sampling
 
 if TYPE_CHECKING:
     from transformers import GlmForCausalLM
 
-__all__ = ["LanguageModel", "LocalLM", "Quantization", "empty_lm"]
-
-Quantization = Literal["none", "int8", "int4"]
-BITS: dict[Quantization, int] = {"int8": 8, "int4": 4}
+__all__ = ["LocalLM"]
 
 PREFILL_TOKENS = 2048
 """Prompt tokens that go through the model together; bounds the memory of a long prompt."""
-
-
-class LanguageModel(Protocol):
-    """A model that goes on with token ids. Safe to share between threads."""
-
-    @property
-    def max_context(self) -> int:
-        """Most tokens of prompt and reply together."""
-        ...
-
-    @property
-    def table_size(self) -> int:
-        """Rows of the output table; ids are below it."""
-        ...
-
-    def stream(
-        self, prompt: Sequence[int], *, guide: Guide, sampling: Sampling
-    ) -> Generator[int, None, None]:
-        """Return the ids of the reply as they come, the stop id included when one came.
-
-        The reply ends after an id that the guide takes for a stop, after `max_new_tokens`, or
-        when the context is full. Closing the generator stops the model.
-
-        Raises:
-            GenerationError: The prompt leaves no room, or the scores are not numbers.
-            ModelError: The device has too little memory.
-        """
-        ...
-
-    def generate(
-        self, prompts: Sequence[Sequence[int]], *, guides: Sequence[Guide], sampling: Sampling
-    ) -> list[list[int]]:
-        """Return the whole replies to a batch of prompts, one guide each."""
-        ...
 
 
 class LocalLM:
@@ -96,7 +57,7 @@ class LocalLM:
         self,
         model: GlmForCausalLM,
         *,
-        max_context: int = 8192,
+        max_context: int = CONTEXT_TOKENS,
         graphs: bool = True,
         kernels: bool = True,
     ) -> None:
@@ -107,7 +68,7 @@ class LocalLM:
         self._turns = Turns()
         self._masks = Masks(self.device)
         self._cached: list[int] = []
-        with _memory(self.device, self._weight_bytes, max_context), torch.inference_mode():
+        with lm_memory(self.device, self._weight_bytes, max_context), torch.inference_mode():
             self._rotary = RotaryTable.of(model, max_context)
             self._cache = KeyValueCache.allocate(model, max_context)
             self._step: Step = (
@@ -135,29 +96,32 @@ class LocalLM:
             folder: Its tree.
             device: "cpu", "cuda" or "cuda:1".
             dtype: Of activations, and of the weights unless quantized; None keeps the file's.
-            quantization: Bits of the weights.
-            max_context: Most tokens of prompt and reply; None takes what training saw.
+            quantization: Bits of the weights; "int4" takes widths that are multiples of 128.
+            max_context: Most tokens of prompt and reply; None takes what the config says, 8192 at
+                most: the cache grows with it.
             finite: Refuse weights that are NaN or infinite.
 
         Raises:
             CheckpointError: A file is missing, damaged, or of another network.
+            ConfigError: The quantization is unknown or does not take the model's widths, or
+                `max_context` is not positive.
             ModelError: The device has too little memory; the message says what to choose.
             MissingExtraError: The extra ``glm`` is not installed.
         """
-        place = torch.device(device)
-        bits = BITS.get(quantization)
-        if quantization != "none" and bits is None:
-            raise ConfigError(f"quantization is none, int8 or int4, not {quantization!r}")
-        with _memory(place, _needed_bytes(folder, bits), max_context or 0, quantization):
-            config, state = load_lm(
-                folder, dtype=dtype, device="cpu" if bits else place, finite=finite
-            )
-            model = empty_lm(config)
-            model.load_state_dict(state, assign=True)
-            state.clear()
-            if bits:
-                quantize_to(model, bits, place)
-        return cls(model, max_context=max_context or config.max_positions)
+        model, context = load_model(
+            folder,
+            device=device,
+            dtype=dtype,
+            quantization=quantization,
+            max_context=max_context,
+            finite=finite,
+        )
+        return cls(model, max_context=context)
+
+    @property
+    def masks_tokens(self) -> bool:
+        """True: the masks of the guide are applied before an id is drawn."""
+        return True
 
     @property
     def max_context(self) -> int:
@@ -169,11 +133,11 @@ class LocalLM:
         """Rows of the output table."""
         return int(self.model.config.vocab_size)
 
-    def warm(self, legals: tuple[LegalIds, ...]) -> None:
+    def warm(self, masks: Sequence[LegalIds]) -> None:
         """Capture now the graphs that these masks need; nothing on the CPU."""
         if isinstance(self._step, GraphStep):
             with self._turns.take(), torch.inference_mode(), self._memory():
-                self._step.warm(legals)
+                self._step.warm(masks)
                 self._cached.clear()
 
     def stream(
@@ -334,69 +298,11 @@ class LocalLM:
     def _memory(self) -> Iterator[None]:
         """Forget the cache and say what to choose when memory runs out in the block."""
         try:
-            with _memory(self.device, self._weight_bytes, self._max_context):
+            with lm_memory(self.device, self._weight_bytes, self._max_context):
                 yield
         except ModelError:
             self._cached.clear()
             raise
-
-
-def empty_lm(config: LMConfig) -> GlmForCausalLM:
-    """Make the modules of a language model, without any weights.
-
-    Raises:
-        MissingExtraError: The extra ``glm`` is not installed.
-    """
-    try:
-        from transformers import GlmConfig, GlmForCausalLM
-    except ImportError as e:
-        raise MissingExtraError("glm", "running GLM-4-Voice") from e
-    values = GlmConfig(
-        vocab_size=config.vocab_size,
-        hidden_size=config.hidden_size,
-        intermediate_size=config.ffn_size,
-        num_hidden_layers=config.layers,
-        num_attention_heads=config.heads,
-        num_key_value_heads=config.kv_heads,
-        head_dim=config.head_dim,
-        attention_bias=True,
-        rms_norm_eps=config.norm_eps,
-        max_position_embeddings=config.max_positions,
-        tie_word_embeddings=False,
-        pad_token_id=config.pad_token_id,
-        eos_token_id=list(config.eos_token_ids),
-        rope_parameters={
-            "rope_type": "default",
-            "rope_theta": config.rope_theta,
-            "partial_rotary_factor": 0.5,
-        },
-    )
-    with torch.device("meta"):
-        return GlmForCausalLM(values)
-
-
-def quantize_to(model: GlmForCausalLM, bits: int, device: torch.device) -> None:
-    """Quantize a model and bring it to a device, layer by layer; the last table takes 8 bits.
-
-    The last table goes first: quantizing it takes the most room.
-    """
-    with torch.inference_mode():
-        head = WeightOnlyLinear(model.lm_head.to(device), 8)
-        model.lm_head = head
-        for layer in model.model.layers:
-            layer.to(device)
-            quantize_linears(layer, bits)
-        model.model.embed_tokens.to(device)
-        model.model.norm.to(device)
-
-
-def has_triton() -> bool:
-    """Tell whether Triton's kernels can be used."""
-    try:
-        import triton  # noqa: F401
-    except ImportError:
-        return False
-    return True
 
 
 def _finite(token: int) -> int:
@@ -415,29 +321,3 @@ def _common_prefix(one: Sequence[int], other: Sequence[int]) -> int:
             break
         shared += 1
     return shared
-
-
-def _needed_bytes(folder: Path, bits: int | None) -> int:
-    """Estimate the size of the weights in memory from the config alone."""
-    from voicerag_core.glm.weights.checkpoints import open_checkpoint
-
-    part = open_checkpoint(folder).part("lm")
-    config = part.config
-    assert isinstance(config, LMConfig)
-    if bits is None:
-        return part.bytes
-    table = config.vocab_size * config.hidden_size
-    layers = part.parameters - 2 * table
-    return int(layers * (0.5625 if bits == 4 else 1.0) + 3 * table)  # noqa: PLR2004
-
-
-def _memory(
-    device: torch.device, weights: int, context: int, quantization: Quantization | None = None
-) -> AbstractContextManager[None]:
-    """Say how much memory is needed, and what to choose, when a device has too little."""
-    now = "" if quantization is None else f" with quantization {quantization!r}"
-    return telling_what_is_needed(
-        device,
-        f"the language model takes {weights / 1e9:.1f} GB{now} plus a cache for {context} tokens",
-        "quantization 'int8' or 'int4', a smaller max_context, a larger GPU, or device 'cpu'",
-    )

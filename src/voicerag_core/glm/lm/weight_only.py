@@ -2,7 +2,8 @@
 
 8 bits: one scale a row, symmetric. 4 bits: a scale and a zero for each group of `GROUP` inputs,
 two weights a byte: byte j of a row holds input j in its low half and input j + K/2 in its high
-half. The output table always takes 8 bits, since errors there move the choice of a token most.
+half, so the number of inputs is a multiple of `WIDTH_STEP_4`. The output table always takes 8 bits,
+since errors there move the choice of a token most.
 """
 
 from __future__ import annotations
@@ -11,9 +12,13 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-__all__ = ["GROUP", "WeightOnlyLinear", "quantize_linears"]
+from voicerag_core.errors import ConfigError
+
+__all__ = ["GROUP", "WIDTH_STEP_4", "WeightOnlyLinear", "quantize_linears"]
 
 GROUP = 64
+WIDTH_STEP_4 = 2 * GROUP
+"""Layers of 4 bits have a multiple of this many inputs."""
 LEVELS_8, LEVELS_4 = 127, 15
 ROWS_AT_ONCE = 16_384
 """Rows brought back to the dtype of the scales at a time, which bounds the room that takes."""
@@ -24,7 +29,10 @@ class WeightOnlyLinear(nn.Module):
 
     Args:
         linear: Is quantized, on its device; its bias is kept.
-        bits: 8 or 4.
+        bits: 8, or 4 if the number of inputs is a multiple of 128.
+
+    Raises:
+        ConfigError: The layer has another number of inputs than 4 bits take.
     """
 
     packed: torch.Tensor
@@ -86,8 +94,11 @@ def _quantized_8(weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, None
 
 
 def _quantized_4(weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    if weight.shape[1] % (2 * GROUP):
-        raise ValueError(f"4 bits need a multiple of {2 * GROUP} inputs, not {weight.shape[1]}")
+    if weight.shape[1] % WIDTH_STEP_4:
+        raise ConfigError(
+            f"4 bits take layers whose number of inputs is a multiple of {WIDTH_STEP_4}, and this "
+            f"one has {weight.shape[1]}; 8 bits take any number"
+        )
     groups = torch.unflatten(weight, 1, (-1, GROUP)).float()
     low, high = groups.amin(dim=-1), groups.amax(dim=-1)
     scale = ((high - low) / LEVELS_4).clamp(min=1e-8).to(weight.dtype)

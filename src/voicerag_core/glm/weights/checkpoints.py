@@ -65,7 +65,7 @@ Form = Literal["original", "converted"]
 State = dict[str, torch.Tensor]
 
 LICENCE = (
-    "GLM-4 model licence, https://huggingface.co/THUDM/glm-4-voice-9b/blob/main/LICENSE "
+    "GLM-4 model licence, https://huggingface.co/zai-org/glm-4-voice-9b/blob/main/LICENSE "
     "(commercial use only after registration)"
 )
 
@@ -321,7 +321,7 @@ def _config(folder: Path, kind: PartKind) -> SpeechTokenizerConfig | LMConfig | 
             return read_own_config(path, "speech tokenizer", SpeechTokenizerConfig)
         case ("speech_tokenizer", _):
             config = read_whisper_config(folder / "config.json")
-            check_preprocessor(folder / "preprocessor_config.json", config)
+            check_preprocessor(folder, config)
             return config
         case ("lm", "converted"):
             return read_glm_config(folder / "config.json")

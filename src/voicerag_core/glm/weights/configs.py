@@ -1,7 +1,7 @@
 """The sizes of the three networks of GLM-4-Voice; the defaults are those of the released weights.
 
-Source: config.json of THUDM/glm-4-voice-tokenizer and THUDM/glm-4-voice-9b, config.yaml of
-THUDM/glm-4-voice-decoder.
+Source: config.json of zai-org/glm-4-voice-tokenizer and zai-org/glm-4-voice-9b, config.yaml of
+zai-org/glm-4-voice-decoder.
 """
 
 from __future__ import annotations
@@ -14,7 +14,17 @@ from typing import Any, Self, get_type_hints
 
 from voicerag_core.errors import CheckpointError
 
-__all__ = ["DecoderConfig", "FlowConfig", "HiFTConfig", "LMConfig", "SpeechTokenizerConfig"]
+__all__ = [
+    "CONTEXT_TOKENS",
+    "DecoderConfig",
+    "FlowConfig",
+    "HiFTConfig",
+    "LMConfig",
+    "SpeechTokenizerConfig",
+]
+
+CONTEXT_TOKENS = 8192
+"""Context of the released language model, prompt and reply together."""
 
 
 class _Values:
@@ -129,7 +139,7 @@ class LMConfig(_Values):
     head_dim: int = 128
     norm_eps: float = 3.90625e-08
     rope_theta: float = 10000.0
-    max_positions: int = 8192
+    max_positions: int = CONTEXT_TOKENS
     pad_token_id: int = 151329
     eos_token_ids: tuple[int, ...] = (151329, 151336, 151338)
     dtype: str = "bfloat16"

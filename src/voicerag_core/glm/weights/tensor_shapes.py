@@ -5,7 +5,7 @@ model has those of transformers' `GlmForCausalLM`. `*_original` give what the re
 
 Source: modules of THUDM/GLM-4-Voice @ eb00ce9 (speech_tokenizer/modeling_whisper.py,
 cosyvoice/flow, cosyvoice/hifigan, cosyvoice/transformer), of shivammehta25/Matcha-TTS
-(matcha/models/components/decoder.py, transformer.py) and of THUDM/glm-4-voice-9b
+(matcha/models/components/decoder.py, transformer.py) and of zai-org/glm-4-voice-9b
 (modeling_chatglm.py).
 """
 
