@@ -33,7 +33,7 @@ from torch import nn
 
 from voicerag_core import Audio
 from voicerag_core.sonar import Fairseq2SonarEmbedder, SonarEmbedder
-from voicerag_core.sonar.speech_encoder import SpeechEncoder, SpeechSizes
+from voicerag_core.sonar.speech_encoder import SonarSpeechEncoder, SpeechSizes
 from voicerag_core.sonar.text_encoder import TextEncoder, TextSizes
 
 sys.path.append(str(Path(__file__).parent))  # last, as SONAR's package is named like a benchmark
@@ -73,7 +73,10 @@ def write_models(folder: Path, *, tiny: bool) -> None:
         else SpeechSizes(160, 1024, 24, 16, 4096, 31, 1024, 3, 4096)
     )
     with torch.device("meta"):
-        models = {"sonar_text_encoder.pt": TextEncoder(text), "spenc.eng.pt": SpeechEncoder(speech)}
+        models = {
+            "sonar_text_encoder.pt": TextEncoder(text),
+            "spenc.eng.pt": SonarSpeechEncoder(speech),
+        }
     for name, model in models.items():
         torch.save({"model": drawn(model)}, folder / name)
     packed = TOKENIZER.read_bytes()

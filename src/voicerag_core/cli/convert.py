@@ -47,7 +47,7 @@ def convert(
                 tasks[kind] = bar.add_task(kind, total=total)
             bar.update(tasks[kind], completed=done)
 
-        converted = convert_checkpoint(source, target, finite=finite, progress=show)
+        converted = convert_checkpoint(source, target, check_finite=finite, progress=show)
     for part in converted.parts.values():
         typer.echo(part_line(part))
     typer.echo(f"licence           {part.licence}")

@@ -7,12 +7,11 @@ import logging
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
-from typing import Literal, Protocol, Self
+from typing import Literal
 
 import torch
 
@@ -21,14 +20,15 @@ from voicerag_core.glm.decoder import SpeechDecoder
 from voicerag_core.glm.lm.interleave import Interleave, ReplyForm, TokenKind
 from voicerag_core.glm.lm.language_model import LanguageModel
 from voicerag_core.glm.lm.loading import Quantization
-from voicerag_core.glm.lm.torch_lm import LocalLM
+from voicerag_core.glm.lm.torch_lm import TorchLM
+from voicerag_core.glm.ports import SpeechTokenDecoder, SpeechTokenEncoder
 from voicerag_core.glm.prompt import EarlierTurn, Prompt, PromptBuilder, UserInput
 from voicerag_core.glm.speech_tokenizer.tokenizer import SpeechTokenizer
 from voicerag_core.glm.text_tokenizer import TextStream, TextTokenizer
 from voicerag_core.glm.weights.checkpoints import open_checkpoint
 from voicerag_core.types import Answer, Audio, Passage, Question, Samples, Sampling, Turn
 
-__all__ = ["Decoder", "DecoderStream", "GLMVoice", "SpeechEncoder"]
+__all__ = ["GLMVoice"]
 
 _logger = logging.getLogger(__name__)
 
@@ -37,52 +37,6 @@ REMEMBERED_TURNS = 32
 LONGEST_REPLY_SHARE = 4
 """A reply may claim up to this part (one in ...) of the context from its prompt."""
 TRANSCRIPTION = Sampling(temperature=0.0, top_p=1.0, max_new_tokens=1500)
-
-
-class SpeechEncoder(Protocol):
-    """Turns clips into speech tokens."""
-
-    def encode(self, clips: Sequence[Audio]) -> list[list[int]]:
-        """Return the tokens of each clip."""
-        ...
-
-
-class DecoderStream(Protocol):
-    """Turns the speech tokens of one reply into sound."""
-
-    def __enter__(self) -> Self: ...
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None: ...
-
-    def push(self, tokens: Iterable[int]) -> Samples:
-        """Take tokens; return the sound that is final."""
-        ...
-
-    def finish(self) -> Samples:
-        """Return the rest."""
-        ...
-
-
-class Decoder(Protocol):
-    """Opens decoder streams."""
-
-    @property
-    def sample_rate(self) -> int:
-        """Hz."""
-        ...
-
-    def warm(self) -> None:
-        """Prepare now what the first reply would prepare; may do nothing."""
-        ...
-
-    def open_stream(self) -> DecoderStream:
-        """Begin a reply."""
-        ...
 
 
 class GLMVoice:
@@ -106,8 +60,8 @@ class GLMVoice:
         self,
         lm: LanguageModel,
         tokenizer: TextTokenizer,
-        encoder: SpeechEncoder,
-        decoder: Decoder | None = None,
+        encoder: SpeechTokenEncoder,
+        decoder: SpeechTokenDecoder | None = None,
         *,
         english_only: bool = False,
     ) -> None:
@@ -134,7 +88,7 @@ class GLMVoice:
         speak: bool = True,
         english_only: bool = False,
         max_context: int | None = None,
-        finite: bool = False,
+        check_finite: bool = False,
     ) -> GLMVoice:
         """Load the three trees below a folder, as released or converted.
 
@@ -148,7 +102,7 @@ class GLMVoice:
             english_only: Let the model write no Chinese, Japanese or Korean.
             max_context: Most tokens of prompt and reply; None takes what the checkpoint says, 8192
                 at most. The cache takes 41 kB per token at the released size, in bfloat16.
-            finite: Refuse weights that are NaN or infinite; it takes longer.
+            check_finite: Refuse weights that are NaN or infinite; it takes longer.
 
         Raises:
             CheckpointError: A tree is missing or damaged.
@@ -161,26 +115,26 @@ class GLMVoice:
         lm = found.part("lm").folder
         encoder_dtype = torch.float32 if device == "cpu" else torch.bfloat16
         return cls(
-            LocalLM.load(
+            TorchLM.load(
                 lm,
                 device=device,
                 dtype=None if dtype is None else getattr(torch, dtype),
                 quantization=quantization,
                 max_context=max_context,
-                finite=finite,
+                check_finite=check_finite,
             ),
             TextTokenizer.load(lm),
             SpeechTokenizer.load(
                 found.part("speech_tokenizer").folder,
                 device=device,
                 dtype=encoder_dtype,
-                finite=finite,
+                check_finite=check_finite,
             ),
             SpeechDecoder.load(
                 found.part("decoder").folder,
                 device=device,
                 dtype=unet_dtype(device, dtype),
-                finite=finite,
+                check_finite=check_finite,
             )
             if speak
             else None,
@@ -258,12 +212,14 @@ class GLMVoice:
         prompt = self._prompts.transcription(
             self._encoder.encode([audio])[0], limit=self._prompt_limit(TRANSCRIPTION)
         )
-        guide, words = Interleave(self._form), TextStream(self._tokenizer)
+        grammar, words = Interleave(self._form), TextStream(self._tokenizer)
         said = []
-        with closing(self._lm.stream(prompt.ids, guide=guide, sampling=TRANSCRIPTION)) as tokens:
+        with closing(
+            self._lm.stream(prompt.ids, grammar=grammar, sampling=TRANSCRIPTION)
+        ) as tokens:
             for token in tokens:
                 said.append(words.push(token))
-                if guide.text_done:
+                if grammar.text_done:
                     break
         text = ("".join(said) + words.flush()).strip()
         if not text:
@@ -274,14 +230,14 @@ class GLMVoice:
         self, prompt: Prompt, sampling: Sampling, reply: list[int], clock: _Clock
     ) -> Generator[Answer, None, None]:
         """Yield words and sound; whatever ends the reply, its last words and sound come too."""
-        words, guide = TextStream(self._tokenizer), Interleave(self._form)
+        words, grammar = TextStream(self._tokenizer), Interleave(self._form)
         start = self._tokenizer.vocabulary.audio_start
         with ExitStack() as stack:
             sound = None
             if self._decoder is not None:
                 sound = stack.enter_context(self._decoder.open_stream())
             tokens = stack.enter_context(
-                closing(self._lm.stream(prompt.ids, guide=guide, sampling=sampling))
+                closing(self._lm.stream(prompt.ids, grammar=grammar, sampling=sampling))
             )
             for token in tokens:
                 if token in self._tokenizer.vocabulary.stop_ids:
@@ -291,7 +247,7 @@ class GLMVoice:
                     yield from clock.text(words.push(token))
                 elif sound is not None:
                     yield from self._heard_now(sound.push((token - start,)), clock)
-                elif guide.text_done:
+                elif grammar.text_done:
                     break
             else:
                 _logger.info("the reply was cut at %d tokens", len(reply))

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from voicerag_core.errors import CheckpointError, MissingExtraError
-from voicerag_core.sonar.speech_encoder import SpeechEncoder, SpeechSizes
+from voicerag_core.sonar.speech_encoder import SonarSpeechEncoder, SpeechSizes
 from voicerag_core.sonar.text_decoder import TextDecoder
 from voicerag_core.sonar.text_encoder import TextEncoder, TextSizes
 
@@ -177,7 +177,7 @@ def load_speech_encoder(
     *,
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
-) -> SpeechEncoder:
+) -> SonarSpeechEncoder:
     """Load a speech encoder for inference; its sizes are read off the checkpoint.
 
     Args:
@@ -190,7 +190,7 @@ def load_speech_encoder(
     """
     sizes, weights = speech_sizes(path)
     with torch.device("meta"):
-        encoder = SpeechEncoder(sizes)
+        encoder = SonarSpeechEncoder(sizes)
     _fill(encoder, weights, torch.device(device), dtype)
     return encoder
 

@@ -32,7 +32,7 @@ from voicerag_core.sonar.guards import (
     running,
 )
 from voicerag_core.sonar.languages import text_code
-from voicerag_core.sonar.speech_encoder import SpeechEncoder
+from voicerag_core.sonar.speech_encoder import SonarSpeechEncoder
 from voicerag_core.sonar.text_encoder import MAX_TOKENS, TextEncoder
 from voicerag_core.sonar.tokenizer import NllbTokenizer
 from voicerag_core.types import Audio, Samples
@@ -214,7 +214,7 @@ class SpeechVectors:
         self.device = device
         self._max_seconds = min(max_seconds, MAX_SPEECH_SECONDS)
         self._dtype = dtype
-        self.load: _Loaded[SpeechEncoder] = _Loaded(
+        self.load: _Loaded[SonarSpeechEncoder] = _Loaded(
             lambda: load_speech_encoder(self.checkpoint, device=device, dtype=dtype)
         )
 
@@ -243,7 +243,10 @@ def encode_ids(encoder: TextEncoder, ids: Sequence[list[int]], device: torch.dev
 
 
 def encode_samples(
-    encoder: SpeechEncoder, samples: Sequence[Samples], device: torch.device, dtype: torch.dtype
+    encoder: SonarSpeechEncoder,
+    samples: Sequence[Samples],
+    device: torch.device,
+    dtype: torch.dtype,
 ) -> _Raw:
     """Return the raw vectors [N, D] of N clips at 16 kHz, which were checked before."""
     most, budget = (

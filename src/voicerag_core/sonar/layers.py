@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 __all__ = [
-    "Attention",
     "FeedForward",
+    "MultiHeadAttention",
     "Stack",
     "TokenTable",
     "TransformerLayer",
@@ -24,7 +24,7 @@ __all__ = [
 ]
 
 
-class Attention(nn.Module):
+class MultiHeadAttention(nn.Module):
     """Multi-head attention with biases.
 
     Args:
@@ -107,7 +107,7 @@ class TransformerLayer(nn.Module):
 
     def __init__(self, width: int, heads: int, inner: int) -> None:
         super().__init__()
-        self.self_attn = Attention(width, heads)
+        self.self_attn = MultiHeadAttention(width, heads)
         self.self_attn_layer_norm = nn.LayerNorm(width)
         self.ffn = FeedForward(width, inner, functional.relu)
         self.ffn_layer_norm = nn.LayerNorm(width)

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from voicerag_core.sonar.layers import (
-    Attention,
     FeedForward,
+    MultiHeadAttention,
     Stack,
     TokenTable,
     interleaved_distances,
@@ -23,7 +23,7 @@ from voicerag_core.sonar.layers import (
     sinusoid,
 )
 
-__all__ = ["MAX_POSITIONS", "SpeechEncoder", "SpeechSizes"]
+__all__ = ["MAX_POSITIONS", "SonarSpeechEncoder", "SpeechSizes"]
 
 MAX_POSITIONS = 4096
 """Most positions of 20 ms: 81.92 s. Source: SONAR v0.5.0, w2v2_encoder_config.max_seq_len."""
@@ -61,7 +61,7 @@ class RelativeScores(nn.Module):
         self.r_proj = nn.Linear(width, width, bias=False)
 
 
-class RelativeAttention(Attention):
+class RelativeAttention(MultiHeadAttention):
     """Self-attention that also weighs how far a key is from a query.
 
     Source: Transformer-XL, arXiv 1901.02860, section 3.3.
@@ -176,9 +176,9 @@ class PoolerLayer(nn.Module):
 
     def __init__(self, width: int, heads: int, inner: int) -> None:
         super().__init__()
-        self.self_attn = Attention(width, heads)
+        self.self_attn = MultiHeadAttention(width, heads)
         self.self_attn_layer_norm = nn.LayerNorm(width)
-        self.encoder_decoder_attn = Attention(width, heads)
+        self.encoder_decoder_attn = MultiHeadAttention(width, heads)
         self.encoder_decoder_attn_layer_norm = nn.LayerNorm(width)
         self.ffn = FeedForward(width, inner, functional.relu)
         self.ffn_layer_norm = nn.LayerNorm(width)
@@ -234,7 +234,7 @@ class AttentionPooler(nn.Module):
         return pooled
 
 
-class SpeechEncoder(nn.Module):
+class SonarSpeechEncoder(nn.Module):
     """Conformer over stacked filter bank frames, pooled into one vector by attention."""
 
     def __init__(self, sizes: SpeechSizes) -> None:

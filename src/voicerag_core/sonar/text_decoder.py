@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from voicerag_core.sonar.layers import Attention, FeedForward, Stack, TokenTable, sinusoid
+from voicerag_core.sonar.layers import FeedForward, MultiHeadAttention, Stack, TokenTable, sinusoid
 from voicerag_core.sonar.text_encoder import FIRST_POSITION, TextSizes
 from voicerag_core.sonar.tokenizer import END, PADDING
 
@@ -31,9 +31,9 @@ class DecoderLayer(nn.Module):
 
     def __init__(self, width: int, heads: int, inner: int) -> None:
         super().__init__()
-        self.self_attn = Attention(width, heads)
+        self.self_attn = MultiHeadAttention(width, heads)
         self.self_attn_layer_norm = nn.LayerNorm(width)
-        self.encoder_decoder_attn = Attention(width, heads)
+        self.encoder_decoder_attn = MultiHeadAttention(width, heads)
         self.encoder_decoder_attn_layer_norm = nn.LayerNorm(width)
         self.ffn = FeedForward(width, inner, functional.relu)
         self.ffn_layer_norm = nn.LayerNorm(width)

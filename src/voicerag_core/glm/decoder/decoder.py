@@ -51,7 +51,7 @@ class SpeechDecoder:
         dtype: torch.dtype = torch.float32,
         schedule: Schedule | None = None,
         seed: int = 42,
-        finite: bool = False,
+        check_finite: bool = False,
     ) -> Self:
         """Load ``flow`` and ``hift`` from a folder, as released or as converted.
 
@@ -61,13 +61,13 @@ class SpeechDecoder:
             dtype: Of the U-Net, bfloat16 or float32; the rest is float32.
             schedule: How replies are cut.
             seed: Of all noise.
-            finite: Refuse weights that are NaN or infinite.
+            check_finite: Refuse weights that are NaN or infinite.
 
         Raises:
             CheckpointError: A file is missing, damaged, or of another network.
             ModelError: The device has too little memory.
         """
-        weights = load_decoder(folder, finite=finite)
+        weights = load_decoder(folder, check_finite=check_finite)
         return cls.from_state(
             weights.config,
             weights.flow,

@@ -62,7 +62,7 @@ class FusedForward:
             int(size or 0)
             for size in (config.num_attention_heads, config.num_key_value_heads, config.head_dim)
         )
-        self._attention = kernels.Attention(many, few, width, table.device)
+        self._attention = kernels.CachedAttention(many, few, width, table.device)
         self._layers = [
             _LayerWeights(layer, cache.keys[number, 0], cache.values[number, 0])
             for number, layer in enumerate(model.model.layers)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from voicerag_core.errors import GenerationError
 from voicerag_core.glm.text_tokenizer import TextTokenizer, Vocabulary
 
-__all__ = ["Guide", "Interleave", "LegalIds", "ReplyForm", "TokenKind"]
+__all__ = ["AllowedTokens", "Grammar", "Interleave", "ReplyForm", "TokenKind"]
 
 TEXT_BLOCK, AUDIO_BLOCK = 13, 26
 """Tokens of a block. Source: the system prompt of THUDM/GLM-4-Voice @ eb00ce9, web_demo.py."""
@@ -31,7 +31,7 @@ class TokenKind(Enum):
 
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
-class LegalIds:
+class AllowedTokens:
     """Ids that may come next; compared by identity, so that a backend can keep each mask.
 
     Args:
@@ -45,10 +45,10 @@ class LegalIds:
     start: int = 0
 
 
-class Guide(Protocol):
+class Grammar(Protocol):
     """Says which ids a reply may go on with."""
 
-    def legal(self) -> LegalIds:
+    def allowed(self) -> AllowedTokens:
         """Return the ids that may come next."""
         ...
 
@@ -92,10 +92,10 @@ class ReplyForm:
                 if _is_east_asian(tokenizer.token_bytes(token))
             ]
             text[east_asian] = False
-        self.text = LegalIds("text", text)
-        self.audio = LegalIds("speech", audio, vocabulary.text_size)
-        self.any = LegalIds("text, speech or the end", text | audio | stop)
-        self.audio_or_stop = LegalIds("speech or the end", audio | stop, vocabulary.text_size)
+        self.text = AllowedTokens("text", text)
+        self.audio = AllowedTokens("speech", audio, vocabulary.text_size)
+        self.any = AllowedTokens("text, speech or the end", text | audio | stop)
+        self.audio_or_stop = AllowedTokens("speech or the end", audio | stop, vocabulary.text_size)
 
     def kind(self, token: int) -> TokenKind:
         """Tell what an id is.
@@ -116,16 +116,16 @@ class ReplyForm:
             f"{vocabulary.audio_start + vocabulary.audio_size - 1}) nor a stop"
         )
 
-    def checked(self, token: int, legal: LegalIds) -> TokenKind:
-        """Tell what an id is, which must be legal.
+    def checked(self, token: int, allowed: AllowedTokens) -> TokenKind:
+        """Tell what an id is, which must be allowed.
 
         Raises:
             GenerationError: It is not.
         """
-        if not 0 <= token < len(legal.mask) or not legal.mask[token]:
+        if not 0 <= token < len(allowed.mask) or not allowed.mask[token]:
             kind = self.kind(token)
             raise GenerationError(
-                f"the model gave {kind.value} (id {token}) instead of {legal.name}"
+                f"the model gave {kind.value} (id {token}) instead of {allowed.name}"
             )
         return self.kind(token)
 
@@ -147,7 +147,7 @@ class Interleave:
         """Whether no text can follow any more."""
         return self._text_done
 
-    def legal(self) -> LegalIds:
+    def allowed(self) -> AllowedTokens:
         """Return the ids that may come next."""
         form = self._form
         if self._audio:
@@ -164,7 +164,7 @@ class Interleave:
         Raises:
             GenerationError: It is not legal here.
         """
-        kind = self._form.checked(token, self.legal())
+        kind = self._form.checked(token, self.allowed())
         if kind is TokenKind.TEXT:
             if self._audio:
                 self._text = self._audio = 0
@@ -182,7 +182,7 @@ def _is_east_asian(word: bytes) -> bool:
     """Tell whether UTF-8 bytes, perhaps cut, begin a Chinese, Japanese or Korean character.
 
     Lead bytes E3..ED open U+3000..U+DFFF; EF BC..BE the full-width forms; F0 A0..AF U+20000 on. The
-    bytes EF and F0 alone stay legal: other signs begin with them too.
+    bytes EF and F0 alone stay allowed: other signs begin with them too.
     """
     return any(
         b"\xe3\0" <= pair < b"\xee\0"

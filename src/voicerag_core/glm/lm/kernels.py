@@ -17,7 +17,7 @@ from torch import nn
 
 from voicerag_core.glm.lm.weight_only import GROUP, WeightOnlyLinear
 
-__all__ = ["TILES", "Attention", "Matrix", "Tile", "gated_matvec", "matvec"]
+__all__ = ["TILES", "CachedAttention", "Matrix", "Tile", "gated_matvec", "matvec"]
 
 SPLITS = 32
 """Parts that the context is cut into, each a program for every key head."""
@@ -327,8 +327,8 @@ def gated_matvec(
     )  # fmt: skip
 
 
-class Attention:
-    """Attention of one new token to a cache, with the room that it works in.
+class CachedAttention:
+    """CachedAttention of one new token to a cache, with the room that it works in.
 
     Args:
         heads: Query heads.

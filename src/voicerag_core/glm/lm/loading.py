@@ -32,9 +32,9 @@ def load_model(
     dtype: torch.dtype | None = None,
     quantization: Quantization = "none",
     max_context: int | None = None,
-    finite: bool = False,
+    check_finite: bool = False,
 ) -> tuple[GlmForCausalLM, int]:
-    """Load the language model onto a device; see `LocalLM.load`.
+    """Load the language model onto a device; see `TorchLM.load`.
 
     Returns:
         The model, and the tokens of prompt and reply that its cache should hold.
@@ -51,7 +51,9 @@ def load_model(
         _check_widths(part.config)
     context = max_context or min(part.config.max_positions, CONTEXT_TOKENS)
     with lm_memory(place, _needed_bytes(part, bits), context, quantization):
-        config, state = load_lm(folder, dtype=dtype, device="cpu" if bits else place, finite=finite)
+        config, state = load_lm(
+            folder, dtype=dtype, device="cpu" if bits else place, check_finite=check_finite
+        )
         model = empty_lm(config)
         model.load_state_dict(state, assign=True)
         state.clear()

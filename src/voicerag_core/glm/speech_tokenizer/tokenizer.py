@@ -79,7 +79,7 @@ class SpeechTokenizer:
         *,
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
-        finite: bool = False,
+        check_finite: bool = False,
     ) -> SpeechTokenizer:
         """Load a released or converted speech tokenizer.
 
@@ -87,14 +87,14 @@ class SpeechTokenizer:
             folder: Its tree.
             device: Where it runs.
             dtype: Of the encoder, float32 or bfloat16.
-            finite: Refuse weights that are NaN or infinite.
+            check_finite: Refuse weights that are NaN or infinite.
 
         Raises:
             CheckpointError: A file is missing, damaged, or of another network.
             ConfigError: Another dtype.
             ModelError: The device has too little memory.
         """
-        config, state = load_speech_tokenizer(folder, finite=finite)
+        config, state = load_speech_tokenizer(folder, check_finite=check_finite)
         return cls(config, state, device=device, dtype=dtype)
 
     def encode(self, clips: Sequence[Audio], *, batch_size: int = BATCH) -> list[list[int]]:

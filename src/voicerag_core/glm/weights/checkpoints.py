@@ -34,7 +34,7 @@ from voicerag_core.glm.weights.configs import (
     SpeechTokenizerConfig,
 )
 from voicerag_core.glm.weights.key_mapping import (
-    Renamed,
+    MappedWeights,
     flow_weights,
     hift_weights,
     lm_weights,
@@ -175,7 +175,7 @@ def load_speech_tokenizer(
     *,
     dtype: torch.dtype | None = None,
     device: torch.device | str = "cpu",
-    finite: bool = False,
+    check_finite: bool = False,
 ) -> tuple[SpeechTokenizerConfig, State]:
     """Load the speech tokenizer, without what served its training alone.
 
@@ -183,7 +183,7 @@ def load_speech_tokenizer(
         folder: Its tree.
         dtype: To convert to; None keeps the file's.
         device: Where the tensors go.
-        finite: Refuse NaN and infinity.
+        check_finite: Refuse NaN and infinity.
 
     Raises:
         CheckpointError: A file is missing, damaged, or of another network.
@@ -191,7 +191,7 @@ def load_speech_tokenizer(
     config = _config(folder, "speech_tokenizer")
     assert isinstance(config, SpeechTokenizerConfig)
     with speech_tokenizer_weights(folder, config) as weights:
-        return config, _loaded(weights, dtype, device, finite)
+        return config, _loaded(weights, dtype, device, check_finite)
 
 
 def load_lm(
@@ -199,7 +199,7 @@ def load_lm(
     *,
     dtype: torch.dtype | None = None,
     device: torch.device | str = "cpu",
-    finite: bool = False,
+    check_finite: bool = False,
 ) -> tuple[LMConfig, State]:
     """Load the language model, one tensor after the other, as `GlmForCausalLM` names them.
 
@@ -207,7 +207,7 @@ def load_lm(
         folder: Its tree.
         dtype: To convert to; None keeps the file's.
         device: Where the tensors go.
-        finite: Refuse NaN and infinity.
+        check_finite: Refuse NaN and infinity.
 
     Raises:
         CheckpointError: A file is missing, damaged, or of another network.
@@ -215,7 +215,7 @@ def load_lm(
     config = _config(folder, "lm")
     assert isinstance(config, LMConfig)
     with lm_weights(folder, config) as weights:
-        return config, _loaded(weights, dtype, device, finite)
+        return config, _loaded(weights, dtype, device, check_finite)
 
 
 def load_decoder(
@@ -223,7 +223,7 @@ def load_decoder(
     *,
     dtype: torch.dtype | None = None,
     device: torch.device | str = "cpu",
-    finite: bool = False,
+    check_finite: bool = False,
 ) -> DecoderWeights:
     """Load the decoder's two networks.
 
@@ -231,7 +231,7 @@ def load_decoder(
         folder: Its tree.
         dtype: To convert to; None keeps the file's.
         device: Where the tensors go.
-        finite: Refuse NaN and infinity.
+        check_finite: Refuse NaN and infinity.
 
     Raises:
         CheckpointError: A file is missing, damaged, or of another network.
@@ -239,9 +239,9 @@ def load_decoder(
     config = _config(folder, "decoder")
     assert isinstance(config, DecoderConfig)
     with flow_weights(folder, config.flow) as weights:
-        flow = _loaded(weights, dtype, device, finite)
+        flow = _loaded(weights, dtype, device, check_finite)
     with hift_weights(folder, config.hift) as weights:
-        hift = _loaded(weights, dtype, device, finite)
+        hift = _loaded(weights, dtype, device, check_finite)
     return DecoderWeights(config, flow, hift)
 
 
@@ -334,9 +334,12 @@ def _config(folder: Path, kind: PartKind) -> SpeechTokenizerConfig | LMConfig | 
 
 
 def _loaded(
-    weights: Renamed, dtype: torch.dtype | None, device: torch.device | str, finite: bool
+    weights: MappedWeights,
+    dtype: torch.dtype | None,
+    device: torch.device | str,
+    check_finite: bool,
 ) -> State:
     return {
-        name: ready(weights, name, dtype=dtype, device=device, finite=finite)
+        name: ready(weights, name, dtype=dtype, device=device, check_finite=check_finite)
         for name in weights.infos
     }

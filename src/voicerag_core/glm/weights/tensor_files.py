@@ -92,7 +92,7 @@ def load_state(
     *,
     dtype: torch.dtype | None = None,
     device: torch.device | str = "cpu",
-    finite: bool = False,
+    check_finite: bool = False,
 ) -> dict[str, torch.Tensor]:
     """Load weights that have exactly the expected names and shapes.
 
@@ -101,7 +101,7 @@ def load_state(
         expected: Shape by name.
         dtype: To which floating tensors are converted; None keeps the file's.
         device: Where the tensors go.
-        finite: Refuse NaN and infinity.
+        check_finite: Refuse NaN and infinity.
 
     Raises:
         CheckpointError: A file is missing or damaged, a tensor missing, too much, of another
@@ -110,7 +110,7 @@ def load_state(
     with open_weights(path) as weights:
         check_names(weights.infos, expected, path)
         return {
-            name: ready(weights, name, dtype=dtype, device=device, finite=finite)
+            name: ready(weights, name, dtype=dtype, device=device, check_finite=check_finite)
             for name in weights.infos
         }
 
@@ -121,11 +121,11 @@ def ready(
     *,
     dtype: torch.dtype | None,
     device: torch.device | str = "cpu",
-    finite: bool,
+    check_finite: bool,
 ) -> torch.Tensor:
     """Read one tensor, check it if asked to, convert and move it."""
     tensor = weights.tensor(name)
-    if finite and (bad := _not_finite(tensor)):
+    if check_finite and (bad := _not_finite(tensor)):
         raise CheckpointError(
             f"{weights.infos[name].file}: {name} has {bad} of {tensor.numel()} values that are "
             "NaN or infinite; fetch the file again, or convert the weights anew"
