@@ -373,7 +373,7 @@ def test_a_lone_surrogate_in_a_question_or_a_passage_is_no_error(trees: tiny.Tre
 
 def test_the_context_is_bounded_as_asked(trees: tiny.Trees) -> None:
     voice = GLMVoice.load(trees.root, device="cpu", speak=False, max_context=400)
-    with pytest.raises(GenerationError, match="300 are left beside the reply"):
+    with pytest.raises(GenerationError, match="300 are left besides the reply"):
         next(voice.respond("zq" * 400, (), sampling=Sampling(max_new_tokens=500)))
 
 

@@ -1,4 +1,4 @@
-"""One spoken reply: speech tokens in as they are generated, sound out as early as it is final."""
+"""One spoken reply: speech tokens in as they are generated, samples out as soon as final."""
 
 from __future__ import annotations
 
@@ -23,8 +23,9 @@ __all__ = ["DecoderStream"]
 class DecoderStream:
     """Decodes one reply; made by `SpeechDecoder.open_stream`. For one thread at a time.
 
-    The sound depends on the tokens and the schedule alone, not on how the tokens are handed over.
-    Every token becomes sound: n tokens give `SpeechDecoder.samples` (n) samples. Memory is bounded.
+    The sound depends only on the tokens and the schedule, not on how the tokens are split over
+    calls. Every token becomes sound: n tokens give `SpeechDecoder.samples` (n) samples. Memory is
+    bounded.
 
     Args:
         networks: Shared.
@@ -42,7 +43,7 @@ class DecoderStream:
         self._blocks = 0
         mels = networks.config.flow.mels
         empty = torch.zeros(1, mels, 0, device=networks.device)
-        self._past = empty  # final mel of the history, up to the frames in `_held`
+        self._past = empty  # final mel of the history, before the frames in `_held`
         self._held = empty  # mel that the next block makes again
 
     def __enter__(self) -> Self:
@@ -64,7 +65,7 @@ class DecoderStream:
         return self._vocoder is None
 
     def close(self) -> None:
-        """Stop, and let go of what is held; nothing more can be decoded. May be called again."""
+        """Stop and release the state; nothing more can be decoded. May be called again."""
         self._vocoder = None
         self._tokens.clear()
         self._past = self._held = self._past[:, :, :0].clone()
@@ -80,7 +81,7 @@ class DecoderStream:
 
         Raises:
             GenerationError: A token is out of range, or the stream is closed.
-            CancelledError: The running call was called off; the stream is closed.
+            CancelledError: The running call was cancelled; the stream is closed.
         """
         self._open()
         self._tokens += checked_tokens(tokens, self._networks.config.flow.vocab_size)
@@ -94,7 +95,7 @@ class DecoderStream:
 
         Raises:
             GenerationError: The stream is closed.
-            CancelledError: The running call was called off; the stream is closed.
+            CancelledError: The running call was cancelled; the stream is closed.
         """
         self._open()
         try:

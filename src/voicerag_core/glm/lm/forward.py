@@ -1,8 +1,8 @@
 """The forward pass of GLM-4 over the layers of transformers' `GlmForCausalLM`.
 
-Weights, names and config are transformers'; the loop over the layers is our own, so that the
-cache has a fixed place in memory, can be kept from one reply to the next and be part of a CUDA
-graph, whichever version of transformers is installed.
+Weights, names and config are transformers'; the loop over the layers is written here, so that
+the cache has a fixed place in memory, can be kept between replies and be part of a CUDA graph, with
+any version of transformers.
 """
 
 from __future__ import annotations

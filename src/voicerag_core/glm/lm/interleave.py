@@ -1,7 +1,7 @@
-"""The form of a reply: 13 text tokens, 26 speech tokens, and so on, speech alone at the end.
+"""The form of a reply: 13 text tokens, 26 speech tokens, and so on, then only speech.
 
-A reply is a grammar, so ids that it does not allow are masked before one is drawn. A block of
-text that is shorter than 13 is the last one; speech then goes on until a stop id.
+The form is a grammar, so ids that it does not allow can be masked before one is sampled. A text
+block shorter than 13 is the last one; speech then continues until a stop id.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ class TokenKind(Enum):
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class AllowedTokens:
-    """Ids that may come next; compared by identity, so that a backend can keep each mask.
+    """A mask of the ids that may come next; compared by identity, so that a backend can cache it.
 
     Args:
-        name: Says what they are, for errors.
-        mask: [V] bool, True where the id may be drawn.
-        start: None of the ids before this one is legal; a backend need not score them.
+        name: What they are, for error messages.
+        mask: [V] bool, True where the id is allowed.
+        start: No id before this one is allowed; a backend need not score them.
     """
 
     name: str
@@ -46,28 +46,28 @@ class AllowedTokens:
 
 
 class Grammar(Protocol):
-    """Says which ids a reply may go on with."""
+    """Says which ids may come next in a reply."""
 
     def allowed(self) -> AllowedTokens:
         """Return the ids that may come next."""
         ...
 
     def push(self, token: int) -> TokenKind:
-        """Take the id that came.
+        """Take the next id.
 
         Raises:
-            GenerationError: It is not legal here.
+            GenerationError: It is not allowed here.
         """
         ...
 
 
 class ReplyForm:
-    """The masks of a vocabulary, made once and shared by all replies.
+    """The token masks of a vocabulary, made once and shared by all replies.
 
     Args:
         tokenizer: Knows the ids.
         table_size: Rows of the model's output table, at least the ids in use.
-        english_only: Mask text ids that hold Chinese, Japanese or Korean, as the paper did for its
+        english_only: Mask text ids that hold Chinese, Japanese or Korean, as the paper does for its
             English evaluations (arXiv 2412.02612, section 5).
     """
 
@@ -98,7 +98,7 @@ class ReplyForm:
         self.audio_or_stop = AllowedTokens("speech or the end", audio | stop, vocabulary.text_size)
 
     def kind(self, token: int) -> TokenKind:
-        """Tell what an id is.
+        """Return the kind of an id.
 
         Raises:
             GenerationError: It is neither text, speech nor a stop.
@@ -117,7 +117,7 @@ class ReplyForm:
         )
 
     def checked(self, token: int, allowed: AllowedTokens) -> TokenKind:
-        """Tell what an id is, which must be allowed.
+        """Return the kind of an id, which must be allowed.
 
         Raises:
             GenerationError: It is not.
@@ -144,7 +144,7 @@ class Interleave:
 
     @property
     def text_done(self) -> bool:
-        """Whether no text can follow any more."""
+        """Whether no more text can follow."""
         return self._text_done
 
     def allowed(self) -> AllowedTokens:
@@ -159,10 +159,10 @@ class Interleave:
         return form.any if self._text < TEXT_BLOCK else form.audio
 
     def push(self, token: int) -> TokenKind:
-        """Take the id that came.
+        """Take the next id.
 
         Raises:
-            GenerationError: It is not legal here.
+            GenerationError: It is not allowed here.
         """
         kind = self._form.checked(token, self.allowed())
         if kind is TokenKind.TEXT:
@@ -179,10 +179,10 @@ class Interleave:
 
 
 def _is_east_asian(word: bytes) -> bool:
-    """Tell whether UTF-8 bytes, perhaps cut, begin a Chinese, Japanese or Korean character.
+    """Return whether UTF-8 bytes, perhaps cut, start a Chinese, Japanese or Korean character.
 
     Lead bytes E3..ED open U+3000..U+DFFF; EF BC..BE the full-width forms; F0 A0..AF U+20000 on. The
-    bytes EF and F0 alone stay allowed: other signs begin with them too.
+    bytes EF and F0 alone stay allowed: other characters start with them too.
     """
     return any(
         b"\xe3\0" <= pair < b"\xee\0"

@@ -44,10 +44,10 @@ class LanguageModel(Protocol):
         ...
 
     def warm(self, masks: Sequence[AllowedTokens]) -> None:
-        """Prepare now what the first reply would prepare; may do nothing.
+        """Prepare now what the first reply would otherwise wait for; may do nothing.
 
         Args:
-            masks: Those that replies will need.
+            masks: The masks that replies will need.
         """
         ...
 

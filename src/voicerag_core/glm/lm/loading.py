@@ -1,4 +1,4 @@
-"""The modules of the language model with their weights: made, quantized, measured."""
+"""Loading the language model: its modules, its quantization, and its size in memory."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def load_model(
 
 
 def empty_lm(config: LMConfig) -> GlmForCausalLM:
-    """Make the modules of a language model, without any weights.
+    """Return the modules of a language model without weights.
 
     Raises:
         MissingExtraError: The extra ``glm`` is not installed.
@@ -97,9 +97,9 @@ def empty_lm(config: LMConfig) -> GlmForCausalLM:
 
 
 def quantize_to(model: GlmForCausalLM, bits: int, device: torch.device) -> None:
-    """Quantize a model and bring it to a device, layer by layer; the last table takes 8 bits.
+    """Quantize a model and move it to a device, layer by layer; the output table takes 8 bits.
 
-    The last table goes first: quantizing it takes the most room.
+    The output table goes first: quantizing it takes the most memory.
     """
     with torch.inference_mode():
         head = WeightOnlyLinear(model.lm_head.to(device), 8)
@@ -126,7 +126,7 @@ def _check_widths(config: LMConfig) -> None:
 
 
 def _needed_bytes(part: Part, bits: int | None) -> int:
-    """Estimate the size of the weights in memory from the config alone."""
+    """Estimate the size of the weights in memory from the config."""
     config = part.config
     assert isinstance(config, LMConfig)
     if bits is None:
@@ -139,7 +139,7 @@ def _needed_bytes(part: Part, bits: int | None) -> int:
 def lm_memory(
     device: torch.device, weights: int, context: int, quantization: Quantization | None = None
 ) -> AbstractContextManager[None]:
-    """Say how much memory is needed, and what to choose, when a device has too little."""
+    """Turn an out-of-memory error into one that says what is needed and what to choose."""
     now = "" if quantization is None else f" with quantization {quantization!r}"
     return telling_what_is_needed(
         device,

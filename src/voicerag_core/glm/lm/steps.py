@@ -117,10 +117,10 @@ class EagerStep:
 
 
 class GraphStep:
-    """A step as CUDA graphs: one over all ids, one over those from the first special id on.
+    """A step as CUDA graphs: one over all ids, one over the ids from the first special one on.
 
-    In a block of speech only speech and stop ids are allowed, so the rows of the output table for
-    words need not be read. With Triton the graphs hold the kernels of `kernels`; without it,
+    In a block of speech only speech and stop ids are allowed, so the text rows of the output table
+    need not be read. With Triton the graphs contain the kernels of `kernels`; without it,
     the plain forward pass.
 
     Args:

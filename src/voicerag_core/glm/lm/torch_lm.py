@@ -34,20 +34,20 @@ if TYPE_CHECKING:
 __all__ = ["TorchLM"]
 
 PREFILL_TOKENS = 2048
-"""Prompt tokens that go through the model together; bounds the memory of a long prompt."""
+"""Prompt tokens per forward pass; bounds the memory of a long prompt."""
 
 
 class TorchLM:
-    """GLM-4 in this process, on the CPU or one GPU; replies are served one after another.
+    """GLM-4 in this process, on the CPU or one GPU; replies are served one at a time.
 
-    The cache is kept from one reply to the next: what a prompt has in common with the tokens
-    before it, such as the system prompt or the conversation so far, is not computed again.
+    The cache is kept between replies: the prefix that a prompt shares with the previous tokens,
+    such as the system prompt or the conversation so far, is not computed again.
 
     Args:
-        model: Ready on its device; not to be used elsewhere meanwhile.
-        max_context: Most tokens of prompt and reply; sets the size of the cache.
+        model: On its device; must not be used elsewhere at the same time.
+        max_context: Most tokens of prompt and reply together; sets the size of the cache.
         graphs: Use CUDA graphs on a GPU.
-        kernels: Put Triton's kernels into them where Triton is installed.
+        kernels: Use Triton's kernels in them where Triton is installed.
 
     Raises:
         ModelError: The device has too little memory for the cache.
@@ -161,7 +161,7 @@ class TorchLM:
 
     @torch.inference_mode()
     def logits(self, ids: torch.Tensor) -> torch.Tensor:
-        """Return the scores after every token of a text.
+        """Return the logits after every token of a text.
 
         Args:
             ids: [T] int64.
@@ -177,7 +177,7 @@ class TorchLM:
     def _reply(
         self, prompt: list[int], grammar: Grammar, sampling: Sampling, ticket: Ticket
     ) -> Iterator[int]:
-        """Generate; between two ids nothing runs."""
+        """Yield the ids of a reply; nothing runs between two of them."""
         noise = uniform_noise(sampling)[:, 0]
         room = min(sampling.max_new_tokens, self._max_context - len(prompt))
         token = self._first(prompt, grammar.allowed(), noise, sampling)
@@ -211,7 +211,7 @@ class TorchLM:
             return _finite(int(sampled))
 
     def _prefill(self, tokens: list[int], start: int, *, last_only: bool = False) -> torch.Tensor:
-        """Run prompt tokens from a slot on, piece by piece; give their hidden states."""
+        """Run prompt tokens from a slot on, in chunks; return their hidden states."""
         found = []
         for first in range(0, len(tokens), PREFILL_TOKENS):
             check_cancelled()
@@ -296,7 +296,7 @@ class TorchLM:
 
     @contextmanager
     def _memory(self) -> Iterator[None]:
-        """Forget the cache and say what to choose when memory runs out in the block."""
+        """Clear the cache, and say what to choose, when memory runs out in the block."""
         try:
             with lm_memory(self.device, self._weight_bytes, self._max_context):
                 yield

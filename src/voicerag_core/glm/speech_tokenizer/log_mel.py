@@ -1,4 +1,4 @@
-"""The log-mel features that the speech tokenizer hears.
+"""The log-mel features that the speech tokenizer takes.
 
 Source: Radford et al., "Robust Speech Recognition via Large-Scale Weak Supervision" (2022),
 section 2.2; `WhisperFeatureExtractor` of transformers 4.57.3 for the constants and for how the
@@ -52,7 +52,7 @@ def log_mel(
         device: Where they are computed and stay.
 
     Returns:
-        Shape [bands, frames], float32, a frame each 10 ms, about -1..1.5; the floor depends on
+        Shape [bands, frames], float32, a frame per 10 ms, about -1..1.5; the floor depends on
         the loudest value of the piece.
     """
     wave = torch.tensor(samples, device=device)

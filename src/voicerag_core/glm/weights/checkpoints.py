@@ -1,7 +1,7 @@
-"""The weights of GLM-4-Voice on disk: what is there, and its tensors by one set of names.
+"""The weights of GLM-4-Voice on disk: which networks there are, and their tensors by name.
 
 A checkpoint is a folder of up to three trees, or one of them: speech tokenizer, language model,
-decoder, each as released or as ``voicerag convert`` wrote it. Whichever it is, the loaders give the
+decoder, each as released or as ``voicerag convert`` wrote it. In each case the loaders return the
 names and shapes of `tensor_shapes`: the encoder without prefix, `GlmForCausalLM`, and the vocoder
 with its weight norm folded.
 """
@@ -80,9 +80,9 @@ class Part:
         form: As released, or as converted here.
         config: Its sizes.
         files: Its weight files.
-        parameters: Numbers in them.
+        parameters: Number of values in them.
         bytes: Size of their tensors.
-        dtypes: Their types, "float32" for instance, the one with most bytes first.
+        dtypes: Their data types, such as "float32", the one with most bytes first.
         licence: Of the weights.
     """
 
@@ -102,7 +102,7 @@ class Checkpoint:
     """The trees found below a folder.
 
     Args:
-        folder: Where was looked.
+        folder: The folder that was searched.
         parts: By kind.
     """
 
@@ -177,7 +177,7 @@ def load_speech_tokenizer(
     device: torch.device | str = "cpu",
     check_finite: bool = False,
 ) -> tuple[SpeechTokenizerConfig, State]:
-    """Load the speech tokenizer, without what served its training alone.
+    """Load the speech tokenizer, without the tensors that only training needs.
 
     Args:
         folder: Its tree.
@@ -201,7 +201,7 @@ def load_lm(
     device: torch.device | str = "cpu",
     check_finite: bool = False,
 ) -> tuple[LMConfig, State]:
-    """Load the language model, one tensor after the other, as `GlmForCausalLM` names them.
+    """Load the language model, one tensor at a time, under the names of `GlmForCausalLM`.
 
     Args:
         folder: Its tree.
@@ -246,7 +246,7 @@ def load_decoder(
 
 
 def kind_of(folder: Path) -> tuple[PartKind, Form] | None:
-    """Say which network's tree a folder is, from the names of its files and its config."""
+    """Return which network's tree a folder is, from the names of its files and its config."""
     if (folder / "decoder.json").is_file():
         return "decoder", "converted"
     if (folder / "speech_tokenizer.json").is_file():

@@ -1,7 +1,7 @@
 """Rewrite released weights in the formats that this package, transformers and vLLM read.
 
-Tensors pass one by one, so memory holds one tensor and, mapped, the shard that it is read from. A
-tree is written beside its place and gets its name when it is whole, so an interruption leaves
+Tensors are processed one at a time, so memory holds one tensor and, mapped, the shard that it comes
+from. A tree is written next to its final place and renamed when complete, so an interruption leaves
 nothing that could be taken for a checkpoint.
 """
 
@@ -40,11 +40,11 @@ FOLDERS: dict[PartKind, str] = {
     "lm": "glm-4-voice-9b",
     "decoder": "glm-4-voice-decoder",
 }
-"""Where each network is put."""
+"""Folder of each converted network."""
 SHARD_BYTES = 2_000_000_000
 """Largest shard of the language model, unless one tensor is larger."""
 ROOM_BYTES = 50_000_000
-"""Kept free beside the weights."""
+"""Disk space kept free besides the weights."""
 
 Progress = Callable[[str, int, int], None]
 
@@ -64,13 +64,13 @@ def convert_checkpoint(
         target: Folder to make the converted trees in, under the names of `FOLDERS`.
         check_finite: Refuse NaN and infinity.
         shard_bytes: Largest file of the language model.
-        progress: Called with the network, and bytes done and in all.
+        progress: Called with the network, the bytes done and the bytes in total.
 
     Returns:
         What the target holds now.
 
     Raises:
-        CheckpointError: The source is not whole or converted already, a tree is in the target
+        CheckpointError: The source is incomplete or converted already, a tree is in the target
             already, or it has no room.
     """
     parts = list(open_checkpoint(source).parts.values())
@@ -104,7 +104,7 @@ def _make_room(target: Path, needed: int) -> None:
 
 @contextmanager
 def _whole_or_nothing(folder: Path) -> Iterator[Path]:
-    """Yield a folder beside the one wanted, and rename it at the end; remove it on any error."""
+    """Yield a temporary folder, and rename it at the end; remove it on any error."""
     unfinished = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
         yield unfinished
@@ -201,8 +201,8 @@ class _Writer:
 def glm_files(config: LMConfig) -> dict[str, dict[str, Any]]:
     """Return the json files of a `GlmForCausalLM` directory, the weights and tokenizer apart.
 
-    What transformers 5 reads from ``rope_parameters`` and ``dtype`` is there for older versions
-    too, under the names that those read.
+    The values that transformers 5 reads from ``rope_parameters`` and ``dtype`` are repeated under
+    the names that older versions read.
     """
     rope = {"partial_rotary_factor": 0.5, "rope_theta": config.rope_theta}
     ends = {"eos_token_id": list(config.eos_token_ids), "pad_token_id": config.pad_token_id}

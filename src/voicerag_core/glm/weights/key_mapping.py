@@ -1,7 +1,7 @@
-"""Released weights under the names of our networks, tensor by tensor.
+"""Released weights under the keys of our networks, tensor by tensor.
 
-Each function opens a tree, verifies every name and shape in it against the config, and gives a
-reader whose names are those of `tensor_shapes`.
+Each function opens a tree, verifies every name and shape in it against the config, and yields a
+reader with the names of `tensor_shapes`.
 """
 
 from __future__ import annotations
@@ -52,11 +52,11 @@ OLD_PREFIX = "model.encoder."
 
 @dataclass(frozen=True, slots=True)
 class TensorMapping:
-    """How one of our tensors comes from those in the files.
+    """How one of our tensors is made of tensors in the files.
 
     Args:
-        sources: Names in the files.
-        make: Makes ours of them.
+        sources: Keys in the files.
+        make: Makes our tensor of theirs.
     """
 
     sources: tuple[str, ...]
@@ -64,12 +64,12 @@ class TensorMapping:
 
 
 class MappedWeights:
-    """Weights under our names, made of those in the files when they are read.
+    """Weights under our keys, made of tensors in the files when they are read.
 
     Args:
         weights: The open files.
-        mappings: By our name, in the order of the files.
-        shapes: By our name.
+        mappings: By our key, in the order of the files.
+        shapes: By our key.
     """
 
     def __init__(
@@ -176,7 +176,7 @@ _LM_LAYER = {
 
 
 def _lm_mappings(infos: Mapping[str, TensorInfo], config: LMConfig) -> dict[str, TensorMapping]:
-    """Return our names in the order of the files."""
+    """Return the mapping of each of our keys, in the order of the files."""
     mappings: dict[str, TensorMapping] = {}
     for name in infos:
         if name == _FREQUENCIES:

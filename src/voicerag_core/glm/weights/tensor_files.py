@@ -1,4 +1,4 @@
-"""Weight files: what is in them, read from their headers, and their tensors, one at a time."""
+"""Weight files: their contents, read from headers, and their tensors, one at a time."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class WeightReader(Protocol):
 
     @property
     def infos(self) -> Mapping[str, TensorInfo]:
-        """What is there, by name, in the order of the files."""
+        """The tensors by name, in the order of the files."""
         ...
 
     def tensor(self, name: str) -> torch.Tensor:
@@ -134,7 +134,7 @@ def ready(
 
 
 def _not_finite(tensor: torch.Tensor) -> int:
-    """Count NaN and infinities, a piece at a time: the check takes several bytes a value."""
+    """Count NaN and infinities in chunks: the check takes several bytes per value."""
     if not tensor.is_floating_point():
         return 0
     pieces = torch.split(tensor.reshape(-1), CHECKED_AT_ONCE)
@@ -188,7 +188,7 @@ def open_weights(path: Path) -> Iterator[WeightReader]:
 
 
 def weight_files(path: Path) -> tuple[Path, ...]:
-    """Return the safetensors files that a path stands for, every shard of an index among them.
+    """Return the safetensors files of a path, with every shard of an index.
 
     Raises:
         CheckpointError: There is none, or a shard is missing.
@@ -254,12 +254,12 @@ class _SafetensorsFiles:
         return tensor
 
     def close(self) -> None:
-        """Return back the mappings."""
+        """Release the mappings."""
         self._open.clear()
 
 
 def read_header(file: Path) -> dict[str, TensorInfo]:
-    """Read what a safetensors file holds, and check that all of it is there.
+    """Read the header of a safetensors file, and check that the file is complete.
 
     Raises:
         CheckpointError: The file is missing, cut short, or no safetensors file.
