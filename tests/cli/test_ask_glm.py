@@ -40,7 +40,7 @@ def test_the_context_is_a_setting(
     words = ("ask", "--collection", sample, "--text", "zq" * 900, "--no-speech")
     done = voicerag(*words, "--stack", "glm")
     assert done.returncode == 1
-    assert "768 are left beside the reply" in " ".join(done.stderr.split())
+    assert "768 are left besides the reply" in " ".join(done.stderr.split())
 
 
 def test_ask_without_the_weights_says_how_to_get_them(

@@ -15,7 +15,7 @@ from voicerag_core.errors import ModelError
 from voicerag_core.glm.decoder import SpeechDecoder
 from voicerag_core.glm.decoder import networks as networks_module
 from voicerag_core.glm.device_memory import nbytes, telling_what_is_needed
-from voicerag_core.glm.lm.torch_lm import LocalLM
+from voicerag_core.glm.lm.torch_lm import TorchLM
 from voicerag_core.glm.speech_tokenizer import tokenizer as speech_tokenizer
 from voicerag_core.glm.speech_tokenizer.tokenizer import SpeechTokenizer
 from voicerag_core.glm.speech_tokenizer.whisper_vq import WhisperVQ
@@ -57,7 +57,7 @@ def test_only_what_is_stored_counts() -> None:
 def test_a_language_model_whose_cache_does_not_fit(tmp_path: Path) -> None:
     folder = tiny.write_lm(tmp_path / "glm-4-voice-9b")
     with pytest.raises(ModelError, match=f"cache for {TOO_MANY} tokens; choose quantization"):
-        LocalLM.load(folder, max_context=TOO_MANY)
+        TorchLM.load(folder, max_context=TOO_MANY)
 
 
 def test_a_decoder_that_does_not_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,8 +25,8 @@ from voicerag_core.errors import (
     GenerationError,
 )
 from voicerag_core.glm.decoder import SpeechDecoder
-from voicerag_core.glm.lm.interleave import Guide, LegalIds
-from voicerag_core.glm.lm.torch_lm import LocalLM
+from voicerag_core.glm.lm.interleave import AllowedTokens, Grammar
+from voicerag_core.glm.lm.torch_lm import TorchLM
 from voicerag_core.glm.speech_tokenizer.tokenizer import SpeechTokenizer
 from voicerag_core.glm.text_tokenizer import TextTokenizer
 from voicerag_core.glm.voice import GLMVoice, unet_dtype
@@ -76,21 +76,23 @@ class ScriptedLM:
         self.closed = False
         self.warmed: list[str] = []
 
-    def warm(self, masks: Sequence[LegalIds]) -> None:
+    def warm(self, masks: Sequence[AllowedTokens]) -> None:
         self.warmed += [mask.name for mask in masks]
 
-    def stream(self, prompt: Sequence[int], *, guide: Guide, sampling: Sampling) -> Iterator[int]:
+    def stream(
+        self, prompt: Sequence[int], *, grammar: Grammar, sampling: Sampling
+    ) -> Iterator[int]:
         self.prompts.append(list(prompt))
         try:
             for token in self.ids[: sampling.max_new_tokens]:
-                guide.push(token)
+                grammar.push(token)
                 self.given += 1
                 yield token
         finally:
             self.closed = True
 
     def generate(
-        self, prompts: Sequence[Sequence[int]], *, guides: Sequence[Guide], sampling: Sampling
+        self, prompts: Sequence[Sequence[int]], *, grammars: Sequence[Grammar], sampling: Sampling
     ) -> list[list[int]]:
         raise NotImplementedError
 
@@ -312,7 +314,7 @@ def test_the_decoder_is_in_bfloat16_on_a_gpu_alone() -> None:
 
 @pytest.mark.parametrize("count", [100, pytest.param(1000, marks=pytest.mark.slow)])
 def test_defect_8_abandoned_answers_leak_nothing(trees: tiny.Trees, count: int) -> None:
-    lm = LocalLM.load(trees.lm)
+    lm = TorchLM.load(trees.lm)
     text = TextTokenizer.load(trees.lm)
     voice = GLMVoice(lm, text, SpeechTokenizer.load(trees.speech_tokenizer), CountedDecoder())  # type: ignore[arg-type]
     threads, opened = threading.active_count(), CountedStream.opened
@@ -372,7 +374,7 @@ def test_a_lone_surrogate_in_a_question_or_a_passage_is_no_error(trees: tiny.Tre
 
 def test_the_context_is_bounded_as_asked(trees: tiny.Trees) -> None:
     voice = GLMVoice.load(trees.root, device="cpu", speak=False, max_context=400)
-    with pytest.raises(GenerationError, match="300 are left beside the reply"):
+    with pytest.raises(GenerationError, match="300 are left besides the reply"):
         next(voice.respond("zq" * 400, (), sampling=Sampling(max_new_tokens=500)))
 
 
@@ -406,4 +408,4 @@ def test_weights_that_are_not_finite_are_refused_on_request(
         torch.save(state, file)
     GLMVoice.load(tmp_path, device="cpu")
     with pytest.raises(CheckpointError, match=rf"{name}: .* 1 of \d+ values that are NaN"):
-        GLMVoice.load(tmp_path, device="cpu", finite=True)
+        GLMVoice.load(tmp_path, device="cpu", check_finite=True)

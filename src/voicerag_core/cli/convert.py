@@ -31,7 +31,7 @@ def convert(
     from voicerag_core.glm import convert_checkpoint
 
     with byte_bars() as show:
-        converted = convert_checkpoint(source, target, finite=finite, progress=show)
+        converted = convert_checkpoint(source, target, check_finite=finite, progress=show)
     for part in converted.parts.values():
         typer.echo(part_line(part))
     typer.echo(f"licence           {part.licence}")

@@ -11,7 +11,7 @@ from voicerag_core.lazy import Needs, lazy_names
 
 if TYPE_CHECKING:
     from voicerag_core.glm.decoder import SpeechDecoder
-    from voicerag_core.glm.lm.torch_lm import LocalLM
+    from voicerag_core.glm.lm.torch_lm import TorchLM
     from voicerag_core.glm.speech_tokenizer.tokenizer import SpeechTokenizer
     from voicerag_core.glm.voice import GLMVoice
     from voicerag_core.glm.weights.checkpoints import (
@@ -39,7 +39,7 @@ _LAZY = {
     "GLMVoice": ".voice",
     "HiFTConfig": ".weights.configs",
     "LMConfig": ".weights.configs",
-    "LocalLM": ".lm.torch_lm",
+    "TorchLM": ".lm.torch_lm",
     "Part": ".weights.checkpoints",
     "SpeechDecoder": ".decoder",
     "SpeechTokenizer": ".speech_tokenizer.tokenizer",
@@ -64,11 +64,11 @@ __all__ = [
     "GLMVoice",
     "HiFTConfig",
     "LMConfig",
-    "LocalLM",
     "Part",
     "SpeechDecoder",
     "SpeechTokenizer",
     "SpeechTokenizerConfig",
+    "TorchLM",
     "convert_checkpoint",
     "download_checkpoint",
     "load_decoder",

@@ -1,6 +1,6 @@
 """SONAR: text and speech in one vector space, so that a spoken question needs no transcript.
 
-Everything here needs the extra ``sonar``, and torch is loaded when a name is first used.
+Everything here needs the extra ``sonar``; torch is imported on the first use of a name.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """SONAR as its authors run it: sonar-space's own pipelines, behind the same guards.
 
-It needs an environment of its own, since fairseq2 pins torch and transformers: the extra
+It needs a separate environment, since fairseq2 pins torch and transformers: the extra
 ``fairseq2``. Vectors are those of `SonarEmbedder`, beyond rounding, and so is the space's name.
 """
 
@@ -48,10 +48,10 @@ class Fairseq2SonarEmbedder:
     Args:
         text: Text encoder, a ``.pt`` or ``.safetensors`` file.
         speech: Speech encoder of one language, a file; None embeds text only.
-        tokenizer: sentencepiece model; None looks for it beside the text encoder.
+        tokenizer: sentencepiece model; None looks for it in the folder of the text encoder.
         language: Language of texts, by either code: ``eng_Latn`` or ``eng``.
         speech_language: Language of the speech encoder; None takes that of the texts.
-        cross_lingual: Let the two languages differ.
+        cross_lingual: Allow two languages: questions in one, documents in the other.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``.
         heads: Attention heads of a text encoder that is not 1024 wide, as SONAR's own is.
         max_seconds: Longest clip of `embed_speech`.
@@ -102,7 +102,7 @@ class Fairseq2SonarEmbedder:
 
     @property
     def needs_transcriber(self) -> bool:
-        """False: no words come between a clip and its vector."""
+        """False: a clip is embedded without a transcript."""
         return False
 
     @property
@@ -205,7 +205,7 @@ class Fairseq2SonarEmbedder:
 
 
 def _loaded(path: Path, load: Callable[[], Any]) -> Any:  # noqa: ANN401 - a type of sonar-space
-    """Start fairseq2, once a process, and load; say in our terms what failed."""
+    """Start fairseq2, once per process, and load; raise errors of our tree."""
     try:
         import sonar  # noqa: F401 - as the import is what is tried
         from fairseq2 import init_fairseq2

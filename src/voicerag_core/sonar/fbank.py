@@ -39,12 +39,12 @@ MIN_SAMPLES = WINDOW + HOP
 
 
 def frame_count(samples: int) -> int:
-    """Say how many frames of 25 ms, 10 ms apart, lie within a clip."""
+    """Return the number of frames of 25 ms, 10 ms apart, within a clip."""
     return 0 if samples < WINDOW else 1 + (samples - WINDOW) // HOP
 
 
 def fbank(samples: Samples, device: torch.device | str = "cpu") -> Tensor:
-    """Make the features of a clip, in float64 inside: quiet bins need the digits.
+    """Compute the features of a clip, internally in float64: quiet bins need the precision.
 
     Args:
         samples: [T], float32, nominal range -1..1, 16 kHz, at least `MIN_SAMPLES` long.

@@ -26,12 +26,12 @@ WINDOW_PERIOD = 64
 class SpeechDecoder:
     """Turns GLM-4-Voice's speech tokens into sound, for one voice.
 
-    May be shared between threads: their blocks are decoded one after another. It neither reads
-    nor sets torch's global random state, and the same tokens always give the same sound.
+    May be shared between threads: their blocks are decoded one at a time. It neither reads
+    nor sets torch's global random state, and the same tokens always produce the same sound.
 
     Args:
         networks: Tokens to mel, mel to sound.
-        schedule: How replies are cut into blocks, unless a stream is given its own.
+        schedule: How replies are cut into blocks, by default.
 
     Raises:
         ConfigError: The schedule does not fit the encoder's block.
@@ -51,7 +51,7 @@ class SpeechDecoder:
         dtype: torch.dtype = torch.float32,
         schedule: Schedule | None = None,
         seed: int = 42,
-        finite: bool = False,
+        check_finite: bool = False,
     ) -> Self:
         """Load ``flow`` and ``hift`` from a folder, as released or as converted.
 
@@ -61,13 +61,13 @@ class SpeechDecoder:
             dtype: Of the U-Net, bfloat16 or float32; the rest is float32.
             schedule: How replies are cut.
             seed: Of all noise.
-            finite: Refuse weights that are NaN or infinite.
+            check_finite: Refuse weights that are NaN or infinite.
 
         Raises:
             CheckpointError: A file is missing, damaged, or of another network.
             ModelError: The device has too little memory.
         """
-        weights = load_decoder(folder, finite=finite)
+        weights = load_decoder(folder, check_finite=check_finite)
         return cls.from_state(
             weights.config,
             weights.flow,
@@ -97,9 +97,9 @@ class SpeechDecoder:
         return cls(networks, schedule=schedule)
 
     def warm(self) -> None:
-        """Do now what the first reply would wait for; on a CUDA device, record its graphs.
+        """Prepare now what the first reply would wait for; on a CUDA device, record its graphs.
 
-        That takes some seconds, once. A decoder that was not warmed gives the same sound.
+        That takes some seconds, once. A decoder that was not warmed produces the same sound.
         """
         tokens = self.schedule.block(0)
         if self.networks.device.type == "cuda":
@@ -116,15 +116,15 @@ class SpeechDecoder:
 
     @property
     def sample_rate(self) -> int:
-        """Hz of the sound."""
+        """Sample rate in Hz."""
         return self.networks.config.sample_rate
 
     def samples(self, tokens: int) -> int:
-        """Return how many samples a reply of so many tokens has."""
+        """Return the number of samples of a reply."""
         return self.networks.samples(tokens)
 
     def open_stream(self, schedule: Schedule | None = None) -> DecoderStream:
-        """Begin a reply.
+        """Start a reply.
 
         Raises:
             ConfigError: The schedule does not fit the encoder's block.
@@ -141,7 +141,7 @@ class SpeechDecoder:
 
         Raises:
             GenerationError: A token is out of range.
-            CancelledError: The running call was called off.
+            CancelledError: The running call was cancelled.
         """
         try:
             with self.open_stream() as stream:
@@ -157,10 +157,10 @@ class SpeechDecoder:
                 tokens.close()
 
     def decode(self, tokens: Iterable[int]) -> Audio:
-        """Decode a whole reply; the same sound as `stream` gives.
+        """Decode a whole reply into the same sound as `stream`.
 
         Args:
-            tokens: Speech tokens; none give no samples.
+            tokens: Speech tokens; without any the audio is empty.
         """
         pieces = [np.zeros(0, np.float32), *self.stream(tokens)]
         return Audio(np.concatenate(pieces), self.sample_rate)

@@ -1,4 +1,4 @@
-"""The decoder's two networks with what all replies share: their noise, their lock, the sampler."""
+"""The decoder's two networks and what all replies share: noise, lock and sampler."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class DecoderNetworks:
         config: Sizes.
         flow: Tokens to mel.
         hift: Mel to sound.
-        seed: Of all noise.
+        seed: Seed of all noise.
     """
 
     def __init__(self, config: DecoderConfig, flow: Flow, hift: HiFT, *, seed: int = 42) -> None:
@@ -76,7 +76,7 @@ class DecoderNetworks:
             hift: Tensors of ``hift.pt``, their weight norm folded.
             device: Where they run.
             dtype: Of the U-Net, bfloat16 or float32; the rest is float32.
-            seed: Of all noise.
+            seed: Seed of all noise.
 
         Raises:
             ModelError: The device has too little memory.
@@ -104,7 +104,7 @@ class DecoderNetworks:
         return overlap_frames(config.flow.token_rate, config.sample_rate, config.hop_samples)
 
     def samples(self, tokens: int) -> int:
-        """Return how many samples a reply of so many tokens has."""
+        """Return the number of samples of a reply."""
         return self.flow.frames(tokens) * self.config.hop_samples
 
     def record_graphs(self, frames: set[int]) -> None:

@@ -14,9 +14,10 @@ from voicerag_core.errors import ConfigError, GenerationError
 __all__ = ["OVERLAP_TOKENS", "Schedule", "checked_tokens", "cross_fade", "overlap_frames"]
 
 OVERLAP_TOKENS = 5
-"""Tokens at the end of a block whose mel the next block makes again, and that are faded from one
-to the other; 34 frames. Source: flow_inference.py of THUDM/GLM-4-Voice @ eb00ce9,
-`token_overlap_len`."""
+"""Tokens at the end of a block that the next block decodes again, cross-faded; 34 frames.
+
+Source: flow_inference.py of THUDM/GLM-4-Voice @ eb00ce9, `token_overlap_len`.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,10 +25,10 @@ class Schedule:
     """How a reply is cut into blocks; all numbers are multiples of the encoder's block of 10.
 
     Args:
-        block_tokens: Tokens of the first, second, ... block; the last number goes on for ever.
-            The first sound is made from the first block; longer blocks cost less in all.
-        history_tokens: Tokens before a block that are decoded with it, so that it goes on from
-            them; at 12.5 tokens a second. Without the bound a reply of n tokens costs O(n²).
+        block_tokens: Tokens of the first, second, ... block; the last number repeats. The first
+            sound comes from the first block; longer blocks cost less overall.
+        history_tokens: Tokens before a block that are decoded with it, so that it continues from
+            them, at 12.5 tokens per second. Without the bound a reply of n tokens costs O(n²).
     """
 
     block_tokens: tuple[int, ...] = (10, 10, 20, 40, 100)
@@ -78,7 +79,7 @@ def overlap_frames(token_rate: float, sample_rate: int, hop_samples: int) -> int
 def cross_fade(old: Tensor, new: Tensor) -> Tensor:
     """Fade from one mel to another of the same shape with the halves of a Hann window.
 
-    The two weights of a frame sum to one, so equal inputs are returned as they are.
+    The two weights of a frame sum to one, so equal inputs are returned unchanged.
 
     Args:
         old: Shape [B, mels, T].

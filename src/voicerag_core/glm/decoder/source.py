@@ -1,4 +1,4 @@
-"""The harmonic source of the vocoder, with a phase that a stream carries from block to block."""
+"""The harmonic source of the vocoder, whose phase continues from block to block."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ waveform models" (2019), equation 2; cosyvoice/hifigan/generator.py of THUDM/GLM
 
 
 class NoiseTable:
-    """Standard normal values by frame, the same on every device and however a reply is cut.
+    """Standard normal values by frame, the same on every device and for any cut of a reply.
 
-    A frame's values depend on its number alone. The table repeats after its length, which is
-    longer than what is computed at once.
+    The values of a frame depend only on its number. The table repeats after its length, which is
+    longer than any window.
 
     Args:
-        values: Values a frame.
+        values: Values per frame.
         frames: Frames before it repeats.
-        seed: Of a generator of its own; the global one is neither read nor set.
+        seed: Of a separate generator; the global one is neither read nor set.
         device: Where the values are wanted.
     """
 
@@ -62,7 +62,7 @@ def harmonics(
     config: HiFTConfig,
     sample_rate: int,
 ) -> tuple[Tensor, Tensor]:
-    """Make sines at the pitch and its multiples, with noise, going on from a phase.
+    """Make sines at the pitch and its multiples, with noise, continuing from a phase.
 
     The phase is summed in float64 over frames, in each of which the pitch is constant.
 
@@ -70,7 +70,7 @@ def harmonics(
         hz: Pitch, shape [T], float64.
         phase: Shape [harmonics + 1], float64, cycles run through so far, 0..1.
         offsets: Of `draw_offsets`.
-        noise: Standard normal, shape [T, harmonics + 1, S], float32, S samples a frame.
+        noise: Standard normal, shape [T, harmonics + 1, S], float32, S samples per frame.
         config: Amplitudes.
         sample_rate: Hz.
 

@@ -1,4 +1,4 @@
-"""One spoken reply: speech tokens in as they are generated, sound out as early as it is final."""
+"""One spoken reply: speech tokens in as they are generated, samples out as soon as final."""
 
 from __future__ import annotations
 
@@ -22,8 +22,9 @@ __all__ = ["DecoderStream"]
 class DecoderStream(Closing):
     """Decodes one reply; made by `SpeechDecoder.open_stream`. For one thread at a time.
 
-    The sound depends on the tokens and the schedule alone, not on how the tokens are handed over.
-    Every token becomes sound: n tokens give `SpeechDecoder.samples` (n) samples. Memory is bounded.
+    The sound depends only on the tokens and the schedule, not on how the tokens are split over
+    calls. Every token becomes sound: n tokens give `SpeechDecoder.samples` (n) samples. Memory is
+    bounded.
 
     Args:
         networks: Shared.
@@ -41,7 +42,7 @@ class DecoderStream(Closing):
         self._blocks = 0
         mels = networks.config.flow.mels
         empty = torch.zeros(1, mels, 0, device=networks.device)
-        self._past = empty  # final mel of the history, up to the frames in `_held`
+        self._past = empty  # final mel of the history, before the frames in `_held`
         self._held = empty  # mel that the next block makes again
 
     @property
@@ -50,7 +51,7 @@ class DecoderStream(Closing):
         return self._vocoder is None
 
     def close(self) -> None:
-        """Stop, and let go of what is held; nothing more can be decoded. May be called again."""
+        """Stop and release the state; nothing more can be decoded. May be called again."""
         self._vocoder = None
         self._tokens.clear()
         self._past = self._held = self._past[:, :, :0].clone()
@@ -66,7 +67,7 @@ class DecoderStream(Closing):
 
         Raises:
             GenerationError: A token is out of range, or the stream is closed.
-            CancelledError: The running call was called off; the stream is closed.
+            CancelledError: The running call was cancelled; the stream is closed.
         """
         self._open()
         self._tokens += checked_tokens(tokens, self._networks.config.flow.vocab_size)
@@ -80,7 +81,7 @@ class DecoderStream(Closing):
 
         Raises:
             GenerationError: The stream is closed.
-            CancelledError: The running call was called off; the stream is closed.
+            CancelledError: The running call was cancelled; the stream is closed.
         """
         self._open()
         try:

@@ -1,4 +1,4 @@
-"""Work on a GPU that is recorded once and launched at once, and its time."""
+"""CUDA graphs: capturing work on a GPU, and timing it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ TIMED_RUNS = 3
 
 
 def captured(run: Callable[[], object]) -> torch.cuda.CUDAGraph:
-    """Capture a run that was warmed up; other threads may use the GPU meanwhile."""
+    """Capture a run that was warmed up; other threads may keep using the GPU."""
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph, capture_error_mode="thread_local"):
         run()
@@ -20,7 +20,7 @@ def captured(run: Callable[[], object]) -> torch.cuda.CUDAGraph:
 
 
 def seconds_as_graph(run: Callable[[], object]) -> float:
-    """Time a run on the GPU, as a graph, so that launches from Python do not count."""
+    """Return the seconds of a run on the GPU, as a graph: launches from Python do not count."""
     run()
     graph = captured(run)
     graph.replay()

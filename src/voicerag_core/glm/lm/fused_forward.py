@@ -22,7 +22,7 @@ __all__ = ["FusedForward", "fuse_qkv", "has_triton"]
 
 
 def has_triton() -> bool:
-    """Tell whether Triton's kernels can be used."""
+    """Return whether Triton is installed."""
     try:
         import triton  # noqa: F401
     except ImportError:
@@ -31,7 +31,7 @@ def has_triton() -> bool:
 
 
 class FusedForward:
-    """The forward pass of one token in six Triton kernels a layer.
+    """The forward pass of one token in six Triton kernels per layer.
 
     Args:
         model: The language model; query, key and value are fused in place.
@@ -62,7 +62,7 @@ class FusedForward:
             int(size or 0)
             for size in (config.num_attention_heads, config.num_key_value_heads, config.head_dim)
         )
-        self._attention = kernels.Attention(many, few, width, table.device)
+        self._attention = kernels.CachedAttention(many, few, width, table.device)
         self._layers = [
             _LayerWeights(layer, cache.keys[number, 0], cache.values[number, 0])
             for number, layer in enumerate(model.model.layers)
@@ -165,9 +165,9 @@ class _LayerWeights:
 
 
 def fuse_qkv(attention: nn.Module) -> nn.Module:
-    """Lay the weights of query, key and value behind one another, and return them as one layer.
+    """Concatenate the weights of query, key and value, and return them as one layer.
 
-    The three layers stay and share its memory.
+    The three layers remain and share its memory.
     """
     layers = [getattr(attention, f"{name}_proj") for name in "qkv"]
     first = layers[0]

@@ -1,4 +1,4 @@
-"""The modules of the language model with their weights: made, quantized, measured."""
+"""Loading the language model: its modules, its quantization, and its size in memory."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ def load_model(
     dtype: torch.dtype | None = None,
     quantization: Quantization = "none",
     max_context: int | None = None,
-    finite: bool = False,
+    check_finite: bool = False,
 ) -> tuple[GlmForCausalLM, int]:
-    """Load the language model onto a device; see `LocalLM.load`.
+    """Load the language model onto a device; see `TorchLM.load`.
 
     Returns:
         The model, and the tokens of prompt and reply that its cache should hold.
@@ -51,7 +51,9 @@ def load_model(
         _check_widths(part.config)
     context = max_context or min(part.config.max_positions, CONTEXT_TOKENS)
     with lm_memory(place, _needed_bytes(part, bits), context, quantization):
-        config, state = load_lm(folder, dtype=dtype, device="cpu" if bits else place, finite=finite)
+        config, state = load_lm(
+            folder, dtype=dtype, device="cpu" if bits else place, check_finite=check_finite
+        )
         model = empty_lm(config)
         model.load_state_dict(state, assign=True)
         state.clear()
@@ -61,7 +63,7 @@ def load_model(
 
 
 def empty_lm(config: LMConfig) -> GlmForCausalLM:
-    """Make the modules of a language model, without any weights.
+    """Return the modules of a language model without weights.
 
     Raises:
         MissingExtraError: The extra ``glm`` is not installed.
@@ -95,9 +97,9 @@ def empty_lm(config: LMConfig) -> GlmForCausalLM:
 
 
 def quantize_to(model: GlmForCausalLM, bits: int, device: torch.device) -> None:
-    """Quantize a model and bring it to a device, layer by layer; the last table takes 8 bits.
+    """Quantize a model and move it to a device, layer by layer; the output table takes 8 bits.
 
-    The last table goes first: quantizing it takes the most room.
+    The output table goes first: quantizing it takes the most memory.
     """
     with torch.inference_mode():
         head = WeightOnlyLinear(model.lm_head.to(device), 8)
@@ -124,7 +126,7 @@ def _check_widths(config: LMConfig) -> None:
 
 
 def _needed_bytes(part: Part, bits: int | None) -> int:
-    """Estimate the size of the weights in memory from the config alone."""
+    """Estimate the size of the weights in memory from the config."""
     config = part.config
     assert isinstance(config, LMConfig)
     if bits is None:
@@ -137,7 +139,7 @@ def _needed_bytes(part: Part, bits: int | None) -> int:
 def lm_memory(
     device: torch.device, weights: int, context: int, quantization: Quantization | None = None
 ) -> AbstractContextManager[None]:
-    """Say how much memory is needed, and what to choose, when a device has too little."""
+    """Turn an out-of-memory error into one that says what is needed and what to choose."""
     now = "" if quantization is None else f" with quantization {quantization!r}"
     return telling_what_is_needed(
         device,

@@ -11,39 +11,39 @@ import torch
 from voicerag_core.glm.lm.cuda_graphs import captured
 from voicerag_core.glm.lm.forward import KeyValueCache, RotaryTable, forward
 from voicerag_core.glm.lm.fused_forward import FusedForward
-from voicerag_core.glm.lm.interleave import LegalIds
-from voicerag_core.glm.lm.sampler import pick
+from voicerag_core.glm.lm.interleave import AllowedTokens
+from voicerag_core.glm.lm.sampler import sample
 from voicerag_core.types import Sampling
 
 if TYPE_CHECKING:
     from transformers import GlmForCausalLM
 
-__all__ = ["EagerStep", "GraphStep", "Masks", "PlainForward", "Step"]
+__all__ = ["DecodingStep", "EagerStep", "GraphStep", "PlainForward", "TokenMasks"]
 
 WARM_UPS = 3
 """Runs before a capture, as torch's documentation of CUDA graphs asks for."""
 
 
-class Step(Protocol):
-    """Draws the token that follows one token."""
+class DecodingStep(Protocol):
+    """Samples the token that follows one token."""
 
-    def begin(self, sampling: Sampling, uniform: torch.Tensor) -> None:
+    def begin(self, sampling: Sampling, noise: torch.Tensor) -> None:
         """Start a reply.
 
         Args:
             sampling: Temperature and nucleus.
-            uniform: [steps] float32, one random number a token.
+            noise: [steps] float32 of `uniform_noise`, one number per token.
         """
         ...
 
-    def __call__(self, token: int, position: int, number: int, legal: LegalIds) -> int:
-        """Run a token and draw the next.
+    def __call__(self, token: int, position: int, number: int, allowed: AllowedTokens) -> int:
+        """Run a token and sample the next.
 
         Args:
             token: The last id.
             position: Its position and slot.
-            number: Which of the random numbers to use.
-            legal: What may be drawn.
+            number: Which number of the noise to use.
+            allowed: What may come next.
 
         Returns:
             The id, or `sampler.NOT_FINITE`.
@@ -51,8 +51,8 @@ class Step(Protocol):
         ...
 
 
-class Masks:
-    """Masks of legal ids on a device, each made once.
+class TokenMasks:
+    """Masks of allowed tokens on a device, each made once.
 
     Args:
         device: Where.
@@ -60,13 +60,13 @@ class Masks:
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
-        self._kept: WeakKeyDictionary[LegalIds, torch.Tensor] = WeakKeyDictionary()
+        self._kept: WeakKeyDictionary[AllowedTokens, torch.Tensor] = WeakKeyDictionary()
 
-    def of(self, legal: LegalIds) -> torch.Tensor:
+    def of(self, allowed: AllowedTokens) -> torch.Tensor:
         """Return the mask [V] bool."""
-        mask = self._kept.get(legal)
+        mask = self._kept.get(allowed)
         if mask is None:
-            mask = self._kept[legal] = torch.from_numpy(legal.mask.copy()).to(self._device)
+            mask = self._kept[allowed] = torch.from_numpy(allowed.mask.copy()).to(self._device)
         return mask
 
 
@@ -81,19 +81,19 @@ class EagerStep:
     """
 
     def __init__(
-        self, model: GlmForCausalLM, cache: KeyValueCache, rotary: RotaryTable, masks: Masks
+        self, model: GlmForCausalLM, cache: KeyValueCache, rotary: RotaryTable, masks: TokenMasks
     ) -> None:
         self._model, self._cache, self._rotary, self._masks = model, cache, rotary, masks
         self._device = cache.keys.device
 
-    def begin(self, sampling: Sampling, uniform: torch.Tensor) -> None:
-        """See `Step.begin`."""
-        self._uniform = uniform
+    def begin(self, sampling: Sampling, noise: torch.Tensor) -> None:
+        """See `DecodingStep.begin`."""
+        self._noise = noise
         self._temperature = torch.tensor(sampling.temperature)
         self._top_p = torch.tensor(sampling.top_p)
 
-    def __call__(self, token: int, position: int, number: int, legal: LegalIds) -> int:
-        """See `Step`."""
+    def __call__(self, token: int, position: int, number: int, allowed: AllowedTokens) -> int:
+        """See `DecodingStep`."""
         place = torch.tensor([position], device=self._device)
         hidden = forward(
             self._model,
@@ -106,10 +106,10 @@ class EagerStep:
             rotary=self._rotary,
         )
         return int(
-            pick(
+            sample(
                 self._model.lm_head(hidden[:, -1]),
-                self._masks.of(legal),
-                self._uniform[number : number + 1],
+                self._masks.of(allowed),
+                self._noise[number : number + 1],
                 self._temperature,
                 self._top_p,
             )
@@ -117,10 +117,10 @@ class EagerStep:
 
 
 class GraphStep:
-    """A step as CUDA graphs: one over all ids, one over those from the first special id on.
+    """A step as CUDA graphs: one over all ids, one over the ids from the first special one on.
 
-    In a block of speech only speech and stop ids are legal, so the rows of the output table for
-    words need not be read. With Triton the graphs hold the kernels of `kernels`; without it,
+    In a block of speech only speech and stop ids are allowed, so the text rows of the output table
+    need not be read. With Triton the graphs contain the kernels of `kernels`; without it,
     the plain forward pass.
 
     Args:
@@ -136,7 +136,7 @@ class GraphStep:
         model: GlmForCausalLM,
         cache: KeyValueCache,
         rotary: RotaryTable,
-        masks: Masks,
+        masks: TokenMasks,
         *,
         kernels: bool = True,
     ) -> None:
@@ -145,12 +145,12 @@ class GraphStep:
         rows = model.lm_head.out_features
         self._token = torch.zeros(1, 1, dtype=torch.int64, device=device)
         self._position = torch.zeros(1, dtype=torch.int64, device=device)
-        self._uniform = torch.zeros(1, device=device)
+        self._noise_now = torch.zeros(1, device=device)
         self._temperature = torch.zeros((), device=device)
         self._top_p = torch.ones((), device=device)
         self._mask = torch.ones(rows, dtype=torch.bool, device=device)
-        self._shown: LegalIds | None = None
-        self._drawn: dict[int, torch.Tensor] = {}
+        self._shown: AllowedTokens | None = None
+        self._sampled: dict[int, torch.Tensor] = {}
         self._graphs: dict[int, torch.cuda.CUDAGraph] = {}
         self._run = (
             FusedForward(model, cache, rotary, self._token, self._position)
@@ -158,38 +158,38 @@ class GraphStep:
             else PlainForward(model, cache, rotary, self._token, self._position)
         )
 
-    def begin(self, sampling: Sampling, uniform: torch.Tensor) -> None:
-        """See `Step.begin`."""
-        self._draws = uniform.to(self._uniform.device)
+    def begin(self, sampling: Sampling, noise: torch.Tensor) -> None:
+        """See `DecodingStep.begin`."""
+        self._noise = noise.to(self._noise_now.device)
         self._temperature.fill_(sampling.temperature)
         self._top_p.fill_(sampling.top_p)
 
-    def __call__(self, token: int, position: int, number: int, legal: LegalIds) -> int:
-        """See `Step`."""
-        start = legal.start
+    def __call__(self, token: int, position: int, number: int, allowed: AllowedTokens) -> int:
+        """See `DecodingStep`."""
+        start = allowed.start
         if start not in self._graphs:
             self._capture(start)
-        if legal is not self._shown:
-            self._mask.copy_(self._masks.of(legal))
-            self._shown = legal
+        if allowed is not self._shown:
+            self._mask.copy_(self._masks.of(allowed))
+            self._shown = allowed
         self._token.fill_(token)
         self._position.fill_(position)
-        self._uniform.copy_(self._draws[number : number + 1])
+        self._noise_now.copy_(self._noise[number : number + 1])
         self._graphs[start].replay()
-        drawn = int(self._drawn[start])
-        return drawn + start if drawn >= 0 else drawn
+        sampled = int(self._sampled[start])
+        return sampled + start if sampled >= 0 else sampled
 
-    def warm(self, masks: Sequence[LegalIds]) -> None:
+    def warm(self, masks: Sequence[AllowedTokens]) -> None:
         """Capture the graphs that these need."""
-        for legal in masks:
-            if legal.start not in self._graphs:
-                self._capture(legal.start)
+        for allowed in masks:
+            if allowed.start not in self._graphs:
+                self._capture(allowed.start)
 
     def _capture(self, start: int) -> None:
         def run() -> None:
             logits = self._run(start)
-            self._drawn[start] = pick(
-                logits, self._mask[start:], self._uniform, self._temperature, self._top_p
+            self._sampled[start] = sample(
+                logits, self._mask[start:], self._noise_now, self._temperature, self._top_p
             )
 
         stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]

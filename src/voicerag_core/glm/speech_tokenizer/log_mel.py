@@ -1,4 +1,4 @@
-"""The log-mel features that the speech tokenizer hears.
+"""The log-mel features that the speech tokenizer takes.
 
 Source: `WhisperFeatureExtractor` of transformers 4.57.3 for how the end of a clip is padded; the
 constants and filters are those of `voicerag_core.mel`.
@@ -38,7 +38,7 @@ def log_mel(
         device: Where they are computed and stay.
 
     Returns:
-        Shape [bands, frames], float32, a frame each 10 ms, about -1..1.5; the floor depends on
+        Shape [bands, frames], float32, a frame per 10 ms, about -1..1.5; the floor depends on
         the loudest value of the piece.
     """
     wave = torch.tensor(samples, device=device)

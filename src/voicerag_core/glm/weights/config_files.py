@@ -29,7 +29,7 @@ __all__ = [
 
 Config = TypeVar("Config", SpeechTokenizerConfig, DecoderConfig)
 VERSION = 1
-"""Of the converted files."""
+"""Version of the converted files."""
 
 CHATGLM_DEFAULTS: Mapping[str, Any] = {
     "add_bias_linear": False,
@@ -41,7 +41,7 @@ CHATGLM_DEFAULTS: Mapping[str, Any] = {
     "tie_word_embeddings": False,
 }
 """What an absent key of the language model means. Source: configuration_chatglm.py of the GLM-4
-models, but for the last two, which no public copy of this model's config shows: the length is that
+models, except the last two, which no public copy of this model's config shows: the length is that
 of the model card, and the checkpoint has an output table."""
 GLM_DEFAULTS: Mapping[str, Any] = {
     "hidden_act": "silu",
@@ -359,7 +359,7 @@ def _fixed(values: Mapping[str, Any], path: Path, **expected: object) -> None:
 
 
 def _named(values: Mapping[str, Any], path: Path, **keys: str) -> dict[str, Any]:
-    """Take values by our names from theirs."""
+    """Return values under our names from theirs."""
     for key in keys.values():
         if values.get(key) is None:
             raise CheckpointError(f"{path}: {key} is missing")
@@ -367,14 +367,14 @@ def _named(values: Mapping[str, Any], path: Path, **keys: str) -> dict[str, Any]
 
 
 def _dtype(values: Mapping[str, Any], path: Path) -> object:
-    """Return the type of the weights by any of its keys; several must agree."""
+    """Return the data type of the weights under any of its keys; several must agree."""
     given = {key: values[key] for key in DTYPE_KEYS if values.get(key) is not None}
     names = [one.removeprefix("torch.") if isinstance(one, str) else one for one in given.values()]
     if not names:
         raise CheckpointError(f"{path}: {' or '.join(DTYPE_KEYS)} is missing")
     if names[0] != names[-1]:
         told = " and ".join(f"{key} is {value!r}" for key, value in given.items())
-        raise CheckpointError(f"{path}: {told}; remove the one that the weights are not of")
+        raise CheckpointError(f"{path}: {told}; remove the one that the weights do not have")
     return names[0]
 
 

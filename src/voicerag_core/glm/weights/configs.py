@@ -41,7 +41,7 @@ class _Values:
         """Make a config from JSON values that name each field and nothing else.
 
         Args:
-            values: One value a field.
+            values: One value per field.
             where: What the values were read from, for errors.
 
         Raises:
@@ -124,10 +124,10 @@ class LMConfig(_Values):
         head_dim: Width of one head; the first half of it is rotated.
         norm_eps: Added to the mean square in RMSNorm.
         rope_theta: Base of the rotary frequencies.
-        max_positions: Tokens that training saw at most.
+        max_positions: Most tokens in training.
         pad_token_id: Id that fills a batch.
         eos_token_ids: Ids that end a reply.
-        dtype: Of the weights: "bfloat16", "float16" or "float32".
+        dtype: Data type of the weights: "bfloat16", "float16" or "float32".
     """
 
     vocab_size: int = 168960
@@ -151,7 +151,7 @@ class FlowConfig(_Values):
 
     Args:
         vocab_size: Speech tokens.
-        token_rate: Speech tokens a second.
+        token_rate: Speech tokens per second.
         mels: Mel bands of the output.
         embedding_size: Width of a token's embedding.
         speaker_size: Width of the speaker vector; the released model is given zeros.
@@ -210,7 +210,7 @@ class HiFTConfig(_Values):
         source_kernels: Kernel of the source's residual block at each level.
         source_dilations: Dilations of each.
         slope: Of the leaky rectifiers.
-        limit: Largest sample given.
+        limit: Largest sample.
         f0_channels: Width of the pitch predictor.
     """
 
