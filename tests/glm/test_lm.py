@@ -4,7 +4,7 @@ import contextlib
 import gc
 import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from itertools import pairwise
@@ -18,12 +18,12 @@ from tests.glm import tiny, tiny_lm
 from tests.waiting import PATIENCE
 from voicerag_core.cancellation import Cancellation
 from voicerag_core.errors import CancelledError, ConfigError, GenerationError, ModelError
-from voicerag_core.glm.lm import loading, sampler, weight_only
+from voicerag_core.glm.lm import loading, sampler, steps, weight_only
 from voicerag_core.glm.lm import torch_lm as lm_module
 from voicerag_core.glm.lm.forward import KeyValueCache
 from voicerag_core.glm.lm.interleave import Interleave, ReplyForm
 from voicerag_core.glm.lm.loading import empty_lm, quantize_to
-from voicerag_core.glm.lm.steps import EagerStep, PlainForward
+from voicerag_core.glm.lm.steps import EagerStep, GraphStep, PlainForward
 from voicerag_core.glm.lm.torch_lm import TorchLM
 from voicerag_core.glm.lm.weight_only import WeightOnlyLinear
 from voicerag_core.glm.text_tokenizer import TextTokenizer
@@ -152,6 +152,32 @@ def test_the_fixed_shapes_of_a_cuda_graph_give_the_same_scores(lm: TorchLM) -> N
             assert np.abs(run(0)[0].numpy() - golden[place]).max() <= 1e-5
             assert np.abs(run(300)[0].numpy() - golden[place, 300:]).max() <= 1e-5
         lm._cached.clear()
+
+
+class Replayed:
+    """In place of a CUDA graph: runs three times when captured, once when replayed."""
+
+    def __init__(self, run: Callable[[], object]) -> None:
+        self.replay = run
+        for _ in range(3):
+            run()
+
+
+@pytest.mark.parametrize("warmed", [False, True])
+def test_steps_as_graphs_give_the_same_reply_warmed_or_not(
+    form: ReplyForm, monkeypatch: pytest.MonkeyPatch, warmed: bool
+) -> None:
+    expected = reply(tiny_model(), form, prompt())
+    again = reply(tiny_model(), form, prompt(30))
+    monkeypatch.setattr(steps, "warmed_and_captured", Replayed)
+    lm = tiny_model()
+    step = GraphStep(lm.model, lm._cache, lm._rotary, lm._masks, kernels=False)
+    monkeypatch.setattr(lm, "_step", step)
+    if warmed:
+        lm.warm((form.text, form.audio_or_stop))
+    assert reply(lm, form, prompt()) == expected
+    assert reply(lm, form, prompt(30)) == again  # the cache holds what the prompt left there
+    assert sorted(step._graphs) == [0, form.vocabulary.text_size]
 
 
 def test_a_long_prompt_goes_through_in_pieces(

@@ -6,9 +6,22 @@ from collections.abc import Callable
 
 import torch
 
-__all__ = ["captured", "seconds_as_graph"]
+__all__ = ["captured", "seconds_as_graph", "warmed_and_captured"]
 
+WARM_UPS = 3
+"""Runs before a capture, as torch's documentation of CUDA graphs asks for."""
 TIMED_RUNS = 3
+
+
+def warmed_and_captured(run: Callable[[], object]) -> torch.cuda.CUDAGraph:
+    """Run some times on a side stream, then capture a run."""
+    stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        for _ in range(WARM_UPS):
+            run()
+    torch.cuda.current_stream().wait_stream(stream)
+    return captured(run)
 
 
 def captured(run: Callable[[], object]) -> torch.cuda.CUDAGraph:

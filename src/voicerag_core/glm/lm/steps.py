@@ -8,7 +8,7 @@ from weakref import WeakKeyDictionary
 
 import torch
 
-from voicerag_core.glm.lm.cuda_graphs import captured
+from voicerag_core.glm.lm.cuda_graphs import warmed_and_captured
 from voicerag_core.glm.lm.forward import KeyValueCache, RotaryTable, forward
 from voicerag_core.glm.lm.fused_forward import FusedForward
 from voicerag_core.glm.lm.interleave import AllowedTokens
@@ -19,9 +19,6 @@ if TYPE_CHECKING:
     from transformers import GlmForCausalLM
 
 __all__ = ["DecodingStep", "EagerStep", "GraphStep", "PlainForward", "TokenMasks"]
-
-WARM_UPS = 3
-"""Runs before a capture, as torch's documentation of CUDA graphs asks for."""
 
 
 class DecodingStep(Protocol):
@@ -167,14 +164,15 @@ class GraphStep:
     def __call__(self, token: int, position: int, number: int, allowed: AllowedTokens) -> int:
         """See `DecodingStep`."""
         start = allowed.start
-        if start not in self._graphs:
-            self._capture(start)
         if allowed is not self._shown:
             self._mask.copy_(self._masks.of(allowed))
             self._shown = allowed
         self._token.fill_(token)
         self._position.fill_(position)
         self._noise_now.copy_(self._noise[number : number + 1])
+        if start not in self._graphs:
+            # only now: its runs write this token's key and value into the cache, at this position
+            self._capture(start)
         self._graphs[start].replay()
         sampled = int(self._sampled[start])
         return sampled + start if sampled >= 0 else sampled
@@ -192,13 +190,7 @@ class GraphStep:
                 logits, self._mask[start:], self._noise_now, self._temperature, self._top_p
             )
 
-        stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
-            for _ in range(WARM_UPS):
-                run()
-        torch.cuda.current_stream().wait_stream(stream)
-        self._graphs[start] = captured(run)
+        self._graphs[start] = warmed_and_captured(run)
 
 
 class PlainForward:
