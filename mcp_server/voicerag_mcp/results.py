@@ -60,7 +60,8 @@ class FoundPassage(BaseModel):
     source: str = Field(description="Where the document comes from: a path, a URL or a name")
     uri: str = Field(description="Resource with the passage and its surroundings")
     text: str
-    score: float = Field(description="Higher is better; comparable within one result only")
+    score: float = Field(description="Cosine similarity to the question, -1..1")
+    rank: int = Field(description="Place in the ranking by vector and words, 1 for the best")
     found_by: list[str] = Field(description="Nearest vector, matching words, or both")
 
 
@@ -194,6 +195,7 @@ def found_passages(hits: Sequence[Hit], collection: str | None) -> list[FoundPas
             uri=source_uri(hit.passage.id, collection),
             text=_cut(hit.passage.text, room),
             score=round(hit.score, 4),
+            rank=hit.rank,
             found_by=list(hit.matched_by),
         )
         for hit in hits

@@ -154,14 +154,15 @@ class PassageStore(Protocol):
         min_score: float | None = None,
         with_vectors: bool = False,
     ) -> tuple[Hit, ...]:
-        """Find the best passages, each once, best first.
+        """Find the best passages, each once, best first; `Hit` says what score and rank are.
 
         Args:
             embedding: [D]; None searches by words alone, and then `text` is needed.
-            text: Words to rank by; with an embedding the two rankings are fused.
+            text: Words to search by; with an embedding one ranking is made of both.
             limit: Most hits to give, at least 1.
             where: Metadata filter.
-            min_score: Least cosine similarity of the passage's nearest vector.
+            min_score: Least cosine similarity of the passage's nearest vector, whichever way found
+                the passage; it takes an embedding.
             with_vectors: Give each hit its nearest vector.
         """
         ...

@@ -179,14 +179,19 @@ class Hit:
 
     Args:
         passage: What was found, once, however many of its vectors matched.
-        score: Higher is better. Cosine similarity (-1..1) of the passage's nearest vector in a
-            vector search; fused reciprocal rank (above 0) when words took part.
+        score: Cosine similarity (-1..1) of the passage's nearest vector to the question's, however
+            the passage was found. Where words took part, the order of the hits is that of `rank`,
+            not of the scores. A search by words alone has no vector to compare with: then the
+            share (0..1) that the passage holds of the question's words, weighed by rarity.
+        rank: Place in the ranking that the search made, 1 for the best. A re-ranking for variety
+            puts hits into another order and leaves their ranks.
         matched_by: The ways by which it was found.
         embedding: The passage's nearest vector, shape [D]; only when the search was asked for it.
     """
 
     passage: Passage
     score: float
+    rank: int
     matched_by: tuple[MatchedBy, ...] = ("vector",)
     embedding: Embedding | None = field(default=None, compare=False, repr=False)
 

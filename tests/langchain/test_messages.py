@@ -18,7 +18,7 @@ from voicerag_core import Answer, Audio, AudioError, Citation, Hit, Passage, to_
 from voicerag_integrations.langchain import answer_message, message_audio
 from voicerag_integrations.langchain.messages import MessageStream
 
-HIT = Hit(Passage("p1", "The Rhine rises in the Alps.", {"title": "Rhine"}), 0.5)
+HIT = Hit(Passage("p1", "The Rhine rises in the Alps.", {"title": "Rhine"}), 0.5, 1)
 
 
 def sound(samples: int, rate: int = 22_050, seed: int = 0) -> Audio:
@@ -91,7 +91,7 @@ def test_citations_and_sources_are_in_the_message() -> None:
     assert text["type"] == "text"
     assert text["annotations"][0]["cited_text"] == "Rhine"  # type: ignore[typeddict-item]
     assert message.response_metadata["sources"] == [
-        {"passage_id": "p1", "title": "Rhine", "score": 0.5}
+        {"passage_id": "p1", "title": "Rhine", "score": 0.5, "rank": 1}
     ]
     assert message.response_metadata["answered"] is True
 

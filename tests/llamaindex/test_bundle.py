@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from voicerag_core import (
     Audio,
     AudioError,
     ConfigError,
+    Hit,
     Transcription,
     VoiceRAG,
     to_wav_bytes,
@@ -76,13 +78,22 @@ def test_a_ready_vector_is_searched_as_it_is(rag: VoiceRAG) -> None:
 
 
 def test_sound_with_a_vector_still_brings_its_words_to_a_fused_search(
-    rag: VoiceRAG, clip: Audio
+    rag: VoiceRAG, clip: Audio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     retriever = SpeechRetriever(rag, strategy="hybrid")
     bundle = retriever.to_bundle(clip)
     assert bundle.embedding is not None
+    searched: list[object] = []
+    search = rag.store.search
+
+    def watched(*given: Any, text: str | None = None, **options: Any) -> tuple[Hit, ...]:
+        searched.append(text)
+        return search(*given, text=text, **options)
+
+    monkeypatch.setattr(rag.store, "search", watched)
     fused = retriever.retrieve(bundle)
-    assert fused[0].score == pytest.approx(2 / 61)  # first in both rankings
+    assert searched == [QUESTION]
+    assert fused[0].node.node_id == "rhine"
 
 
 def test_hypothetical_texts_are_embedded_in_place_of_the_question(rag: VoiceRAG) -> None:

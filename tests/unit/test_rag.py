@@ -485,9 +485,9 @@ def vector(*values: float) -> np.ndarray:
 
 def test_mmr_prefers_what_differs_from_the_picked() -> None:
     query = vector(1, 0, 0)
-    near = Hit(Passage("near", ""), 0.9, embedding=vector(1, 0.3, 0))
-    twin = Hit(Passage("twin", ""), 0.9, embedding=vector(1, 0.31, 0))
-    other = Hit(Passage("other", ""), 0.5, embedding=vector(1, -1, 0))
+    near = Hit(Passage("near", ""), 0.9, 1, embedding=vector(1, 0.3, 0))
+    twin = Hit(Passage("twin", ""), 0.9, 2, embedding=vector(1, 0.31, 0))
+    other = Hit(Passage("other", ""), 0.5, 3, embedding=vector(1, -1, 0))
 
     def order(diversity: float) -> list[str]:
         hits = maximal_marginal_relevance(query, [near, twin, other], limit=2, diversity=diversity)
@@ -497,7 +497,7 @@ def test_mmr_prefers_what_differs_from_the_picked() -> None:
     assert order(0.5) == ["near", "other"]
     assert maximal_marginal_relevance(query, [], limit=2) == ()
     with pytest.raises(StoreError, match="without its vector"):
-        maximal_marginal_relevance(query, [Hit(Passage("x", ""), 0)], limit=1)
+        maximal_marginal_relevance(query, [Hit(Passage("x", ""), 0, 1)], limit=1)
 
 
 def test_retrieve_with_diversity_gives_as_many() -> None:

@@ -15,7 +15,7 @@ from voicerag_core import Answer, Audio, AudioError, Citation, Hit, Passage
 audios = st.lists(st.floats(-1, 1, width=32), max_size=5).map(
     lambda values: Audio(np.array(values, np.float32), 22_050)
 )
-hits = st.sampled_from([Hit(Passage(str(i), f"text {i}"), i / 10) for i in range(4)])
+hits = st.sampled_from([Hit(Passage(str(i), f"text {i}"), i / 10, 4 - i) for i in range(4)])
 answers = st.builds(
     Answer,
     text=st.text(max_size=5),
@@ -85,7 +85,7 @@ def test_audio_knows_its_length_and_hides_its_sound() -> None:
 
 def test_values_pickle() -> None:
     audio = Audio(np.arange(3, dtype=np.float32), 16_000)
-    answer = Answer("text", audio, (Hit(Passage("a", "b", {"c": [1]}), 0.5),))
+    answer = Answer("text", audio, (Hit(Passage("a", "b", {"c": [1]}), 0.5, 1),))
     assert pickle.loads(pickle.dumps(answer)) == answer
 
 

@@ -96,6 +96,7 @@ def hit_values(hit: Hit) -> dict[str, JSONValue]:
     return {
         "id": passage.id,
         "score": round(hit.score, 6),
+        "rank": hit.rank,
         "matched_by": list(hit.matched_by),
         "title": passage.title,
         "source": passage.source,

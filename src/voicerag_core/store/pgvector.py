@@ -450,9 +450,10 @@ def _hits(rows: Sequence[SearchRow]) -> tuple[Hit, ...]:
         Hit(
             Passage(row.id, row.text, row.metadata),
             min(1.0, row.score),
+            rank,
             tuple(sorted(cast("list[MatchedBy]", row.matched_by))),
             None if row.vector is None else halfvec_array(row.vector),
         )
-        for row in rows
+        for rank, row in enumerate(rows, start=1)
         if row.id is not None
     )

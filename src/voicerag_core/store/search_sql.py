@@ -87,7 +87,7 @@ class SearchRow(NamedTuple):
         id: Of the passage, or None.
         text: Of the passage.
         metadata: Of the passage.
-        score: Cosine similarity, or the fused rank where words were searched.
+        score: That of `Hit`.
         matched_by: The sources that found the passage: "vector", "words" or both.
         vector: The nearest vector in binary form, if it was asked for.
         nearest: How many passages the search by vector found.
@@ -256,39 +256,34 @@ def _words(query: Query, names: dict[str, sql.Composable]) -> dict[str, sql.Comp
 
 
 def _found(query: Query, names: dict[str, sql.Composable]) -> sql.Composable:
-    if query.text is None:
+    """Make one ranking of what vector and words found; `score` is a cosine wherever there is one."""
+    if query.embedding is None:
         return sql.SQL(
-            "SELECT passage, -distance AS score, ARRAY['vector'] AS matched_by FROM nearest "
-            "WHERE %(min_score)s::float8 IS NULL OR -distance >= %(min_score)s"
+            "SELECT passage, weight AS fused, weight / (SELECT sum(weight) FROM weighed) AS score, "
+            "ARRAY['words'] AS matched_by FROM matched"
         )
-    rankings = [
-        sql.SQL(
-            "SELECT passage, row_number() OVER (ORDER BY weight DESC, passage) AS place, "
-            "'words' AS source FROM matched"
+    if query.text is None:
+        found: sql.Composable = sql.SQL(
+            "SELECT passage, -distance AS fused, -distance AS score, "
+            "ARRAY['vector'] AS matched_by FROM nearest"
         )
-    ]
-    close_enough: sql.Composable = sql.SQL("")
-    if query.embedding is not None:
-        rankings.append(
-            sql.SQL(
-                "SELECT passage, row_number() OVER (ORDER BY distance, passage) AS place, "
-                "'vector' AS source FROM nearest"
-            )
-        )
-        if query.min_score is not None:
-            close_enough = sql.SQL(
-                "HAVING (SELECT -min(v.embedding <#> {q}) FROM voicerag.vectors v "
-                "WHERE v.collection_id = {n} AND v.passage = r.passage) >= %(min_score)s"
-            ).format(q=_QUERY_VECTOR, **names)
-    return sql.SQL(
-        "SELECT passage, sum(1.0 / ({k} + place))::float8 AS score, "
-        "array_agg(source ORDER BY source) AS matched_by FROM ({rankings}) r "
-        "GROUP BY passage {close_enough}"
-    ).format(
-        k=sql.Literal(RANK_CONSTANT),
-        rankings=sql.SQL(" UNION ALL ").join(rankings),
-        close_enough=close_enough,
-    )
+    else:
+        found = _FUSED.format(k=sql.Literal(RANK_CONSTANT), q=_QUERY_VECTOR, **names)
+    if query.min_score is None:
+        return found
+    return sql.SQL("SELECT * FROM ({found}) f WHERE score >= %(min_score)s").format(found=found)
+
+
+_FUSED = sql.SQL(
+    "SELECT passage, coalesce(1.0 / ({k} + n.place), 0) + coalesce(1.0 / ({k} + m.place), 0) "
+    "AS fused, coalesce(-n.distance, (SELECT -min(v.embedding <#> {q}) FROM voicerag.vectors v "
+    "WHERE v.collection_id = {n} AND v.passage = m.passage)) AS score, "
+    "array_remove(ARRAY[CASE WHEN n.place > 0 THEN 'vector' END, "
+    "CASE WHEN m.place > 0 THEN 'words' END], NULL) AS matched_by "
+    "FROM (SELECT passage, distance, row_number() OVER (ORDER BY distance, passage) AS place "
+    "FROM nearest) n FULL JOIN (SELECT passage, row_number() OVER (ORDER BY weight DESC, passage) "
+    "AS place FROM matched) m USING (passage)"
+)
 
 
 def _answer(query: Query, names: dict[str, sql.Composable]) -> sql.Composable:
@@ -311,7 +306,7 @@ def _answer(query: Query, names: dict[str, sql.Composable]) -> sql.Composable:
         "SELECT h.id, h.body, h.metadata, h.score, h.matched_by, {vector}, s.nearest, s.complete, "
         "(SELECT vectors FROM voicerag.collections WHERE id = {n}) "
         "FROM ({state}) s LEFT JOIN LATERAL ("
-        "SELECT p.id, p.body, p.metadata, f.score, f.matched_by, f.passage FROM found f "
+        "SELECT p.id, p.body, p.metadata, f.fused, f.score, f.matched_by, f.passage FROM found f "
         "JOIN voicerag.tenant_passages p ON p.pid = f.passage AND p.collection_id = {n} "
-        "ORDER BY f.score DESC, p.id LIMIT %(limit)s) h ON true ORDER BY h.score DESC, h.id"
+        "ORDER BY f.fused DESC, p.id LIMIT %(limit)s) h ON true ORDER BY h.fused DESC, h.id"
     ).format(vector=vector, state=state, **names)

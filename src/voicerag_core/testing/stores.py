@@ -101,26 +101,27 @@ class InMemoryStore:
             )
         entries = self._chosen(where)
         near: dict[str, float] = {}
+        shares: dict[str, float] = {}
         rankings: list[tuple[MatchedBy, list[str]]] = []
         if embedding is not None:
             near = {key: float((e.vectors @ embedding).max()) for key, e in entries.items()}
             rankings.append(("vector", sorted(near, key=lambda key: (-near[key], key))))
         if text is not None:
-            rankings.append(("words", _by_words(text, entries)))
-        score, found_by = _fuse(rankings)
-        if text is None:
-            score = near
-        best = sorted(score, key=lambda key: (-score[key], key))
+            shares = _word_shares(text, entries)
+            rankings.append(("words", sorted(shares, key=lambda key: (-shares[key], key))))
+        fused, found_by = _fuse(rankings)
+        best = sorted(fused, key=lambda key: (-fused[key], key))
         if min_score is not None:
             best = [key for key in best if near[key] >= min_score]
         return tuple(
             Hit(
                 entries[key].passage,
-                score[key],
+                shares[key] if embedding is None else near[key],
+                rank,
                 found_by[key],
                 _nearest(entries[key].vectors, embedding) if with_vectors else None,
             )
-            for key in best[:limit]
+            for rank, key in enumerate(best[:limit], start=1)
         )
 
     def search_many(
@@ -239,16 +240,17 @@ def _terms(text: str) -> list[str]:
     return re.findall(r"\w+", text.lower())
 
 
-def _by_words(text: str, entries: Mapping[str, _Entry]) -> list[str]:
-    """Order the passages that share a word with the text by the rarity of what they share."""
-    held = {key: Counter(_terms(entry.passage.text)) for key, entry in entries.items()}
+def _word_shares(text: str, entries: Mapping[str, _Entry]) -> dict[str, float]:
+    """Return what part of the text's words, weighed by rarity, each passage has that has any."""
+    held = {key: set(_terms(entry.passage.text)) for key, entry in entries.items()}
     frequency = Counter(word for words in held.values() for word in words)
-    asked = set(_terms(text))
-    weight = {
-        key: sum(math.log(1 + len(held) / frequency[word]) for word in asked & words.keys())
+    weight = {word: math.log(1 + len(held) / max(frequency[word], 1)) for word in set(_terms(text))}
+    whole = sum(weight.values())
+    return {
+        key: sum(weight[word] for word in weight.keys() & words) / whole
         for key, words in held.items()
+        if weight.keys() & words
     }
-    return sorted((key for key in weight if weight[key]), key=lambda key: (-weight[key], key))
 
 
 def _fuse(
@@ -309,6 +311,7 @@ class PassageStoreContract:
         hits = store.search(_axis(0, 0.5), limit=2)
         assert _ids(hits) == ["lake", "river"]
         assert abs(hits[0].score - 0.894) < _TOLERANCE
+        assert [hit.rank for hit in hits] == [1, 2]
         assert hits[0].passage == _LAKE
         assert hits[0].matched_by == ("vector",)
         assert hits[0].embedding is None
@@ -397,13 +400,41 @@ class PassageStoreContract:
         assert set(_ids(hits[:2])) == {"lake", "tower"}
         assert "words" in by_id["tower"].matched_by
         assert "vector" in by_id["lake"].matched_by
-        assert all(0 < hit.score < 0.1 for hit in hits)  # noqa: PLR2004
+
+    def test_scores_are_cosines_however_a_passage_was_found(self, store: PassageStore) -> None:
+        owners = np.array([0, 1, 2, 2], np.int64)
+        vectors = _rows(_axis(0), _axis(1), _axis(4), _axis(2))
+        store.add([_LAKE, _RIVER, _TOWER], vectors, owners=owners)
+        question = np.zeros(WIDTH, np.float32)
+        question[:3] = 0.6, 0.64, 0.48
+        expected = {"lake": 0.6, "river": 0.64, "tower": 0.48}
+        for text, first in ((None, "river"), ("O'Brien's tower", "tower"), ("deep lake", "lake")):
+            hits = store.search(question, text=text, limit=3)
+            assert _ids(hits)[0] == first
+            assert [hit.rank for hit in hits] == [1, 2, 3]
+            for hit in hits:
+                assert abs(hit.score - expected[hit.passage.id]) < _TOLERANCE
+
+    def test_a_passage_that_only_words_find_has_its_cosine(self, store: PassageStore) -> None:
+        crowd = [Passage(f"c{number}", "A crowd.") for number in range(60)]
+        store.add(crowd, _rows(*(_axis(0, 0.001 * number) for number in range(60))))
+        owners = np.array([0, 0], np.int64)
+        store.add([_TOWER], _rows(_axis(4), _axis(1)), owners=owners)
+        question = _axis(0, 0.5)
+        (hit,) = (one for one in store.search(question, text="tower", limit=2)
+                  if one.passage.id == "tower")  # fmt: skip
+        assert "words" in hit.matched_by
+        assert abs(hit.score - question[1]) < _TOLERANCE
+        assert "tower" not in _ids(store.search(question, text="tower", limit=2, min_score=0.5))
+        assert "tower" in _ids(store.search(question, text="tower", limit=2, min_score=0.4))
 
     def test_words_alone_find_too(self, store: PassageStore) -> None:
         _fill(store)
         hits = store.search(None, text="tower", limit=3)
         assert _ids(hits) == ["tower"]
         assert hits[0].matched_by == ("words",)
+        assert hits[0].rank == 1
+        assert 0 < hits[0].score <= 1
         assert store.search(None, text="unheard", limit=3) == ()
 
     def test_no_text_is_too_odd(self, store: PassageStore) -> None:

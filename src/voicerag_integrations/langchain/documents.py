@@ -15,6 +15,11 @@ def passage_document(passage: Passage) -> Document:
 
 
 def found_document(hit: Hit) -> Document:
-    """Return a hit, its metadata grown by ``score`` and ``passage_id``."""
-    found = {**hit.passage.metadata, "score": hit.score, "passage_id": hit.passage.id}
+    """Return a hit, its metadata grown by ``score``, ``rank`` and ``passage_id``."""
+    found = {
+        **hit.passage.metadata,
+        "score": hit.score,
+        "rank": hit.rank,
+        "passage_id": hit.passage.id,
+    }
     return Document(id=hit.passage.id, page_content=hit.passage.text, metadata=found)

@@ -179,7 +179,12 @@ def _audio_block(data: bytes, sample_rate: int) -> dict[str, Any]:
 
 def _sources(answer: Answer) -> list[dict[str, Any]]:
     return [
-        {"passage_id": hit.passage.id, "title": hit.passage.title, "score": hit.score}
+        {
+            "passage_id": hit.passage.id,
+            "title": hit.passage.title,
+            "score": hit.score,
+            "rank": hit.rank,
+        }
         for hit in answer.hits
     ]
 

@@ -165,12 +165,17 @@ def node_of_hit(hit: Hit, node_class: NodeClass = "text") -> NodeWithScore:
     return NodeWithScore(node=node, score=hit.score)
 
 
-def node_hit(found: NodeWithScore) -> Hit:
-    """Make the hit that a node stands for, whichever retriever found it."""
+def node_hit(found: NodeWithScore, rank: int) -> Hit:
+    """Make the hit that a node stands for, whichever retriever found it.
+
+    Args:
+        found: The node.
+        rank: Its place among those found, from 1.
+    """
     node = found.node
     metadata = {key: value for key, value in node.metadata.items() if key != PASSAGE_ID}
     text = node.get_content(MetadataMode.NONE)
-    return Hit(Passage(node.node_id, text, metadata), found.score or 0.0)
+    return Hit(Passage(node.node_id, text, metadata), found.score or 0.0, rank)
 
 
 def unit(vector: Sequence[float]) -> Embedding:

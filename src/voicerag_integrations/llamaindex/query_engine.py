@@ -178,7 +178,7 @@ class SpeechQueryEngine(BaseQueryEngine):
     ) -> RESPONSE_TYPE:
         question = self._question(bundle)
         heard = bundle.transcription if isinstance(bundle, SpeechQueryBundle) else None
-        found = Retrieved(tuple(node_hit(node) for node in nodes), heard)
+        found = Retrieved(tuple(node_hit(node, rank) for rank, node in enumerate(nodes, 1)), heard)
         metadata: dict[str, Any] = {source.node.node_id: source.node.metadata for source in sources}
         metadata[METADATA_KEY] = {"transcript": None, "complete": False}
         pieces = self._rag.respond(question, found, sampling=self._sampling)
