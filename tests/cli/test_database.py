@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -147,3 +148,24 @@ def test_doctor_knows_the_cures_of_a_database(
     failed = [one for one in database.findings(settings) if one.state == "fail"]
     assert failed
     assert any(cure in one.cure for one in failed)
+
+
+@pytest.mark.parametrize(
+    ("schema", "cure"), [(0, "voicerag db migrate"), (1, "voicerag db migrate"), (9, "newer")]
+)
+def test_status_says_what_to_do_about_a_schema(
+    schema: int, cure: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from voicerag_core.settings import load_settings
+    from voicerag_core.store import DatabaseStatus
+
+    found = DatabaseStatus(
+        "host=db", "18.6", "0.8.6", "0.8.6", schema, 2, superuser=False, size=1, tables=1
+    )
+    monkeypatch.setattr(database, "_looked_at", lambda dsn, tenant: (found, ()))
+    settings = load_settings(database_url="postgresql://db/kb")
+    given = SimpleNamespace(settings=lambda: settings)
+    database.status(given, json_output=False)  # type: ignore[arg-type]
+    shown = capsys.readouterr().out
+    assert cure in shown
+    assert "no collections" not in shown, "nobody looked"

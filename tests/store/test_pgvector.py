@@ -10,7 +10,7 @@ import pytest
 
 from voicerag_core.errors import EmbeddingMismatchError, StoreError
 from voicerag_core.filters import Eq, Filter
-from voicerag_core.store import PgVectorStore, list_collections, pgvector
+from voicerag_core.store import PgVectorStore, list_collections, pgvector, word_sql
 from voicerag_core.testing.stores import WIDTH
 from voicerag_core.types import Embeddings, Passage
 
@@ -167,27 +167,47 @@ def test_another_model_or_width_is_refused(store: PgVectorStore, dsn: str, tenan
         assert second.count() == store.count() == 0
 
 
-def test_ranks_are_fused_by_their_reciprocals(store: PgVectorStore) -> None:
+@pytest.mark.parametrize(("lead", "first"), [(0.5, "b"), (0.58, "b"), (0.64, "a"), (0.8, "a")])
+def test_cosine_and_share_of_the_words_are_added(
+    store: PgVectorStore, lead: float, first: str
+) -> None:
     rows = np.eye(3, WIDTH, dtype=np.float32)
     words = ["alpha and more", "beta and more", "gamma"]
     store.add([Passage(w[:1], w, {}) for w in words], rows)
-    question = np.array([1, 0.5, 0.2, 0, 0, 0, 0, 0], np.float32) / np.sqrt(np.float32(1.29))
+    question = np.array([0.1 + lead, 0.1, 0.05, 0, 0, 0, 0, 0], np.float32)
+    question[3] = np.sqrt(1 - question @ question)
     hits = store.search(question, text="beta", limit=3)
-    assert [(hit.passage.id, hit.matched_by) for hit in hits] == [
-        ("b", ("vector", "words")),
-        ("a", ("vector",)),
-        ("g", ("vector",)),
-    ]
-    expected = [0.5 / 1.29**0.5, 1 / 1.29**0.5, 0.2 / 1.29**0.5]
-    assert [hit.score for hit in hits] == pytest.approx(expected, abs=1e-3)
+    # The passage holds the whole question and is of average length: ts_rank's 6 / pi^2.
+    assert hits[0].passage.id == first
+    by_id = {hit.passage.id: hit for hit in hits}
+    assert by_id["b"].matched_by == ("vector", "words")
+    assert by_id["a"].matched_by == by_id["g"].matched_by == ("vector",)
+    scores = [by_id[key].score for key in "abg"]
+    assert scores == pytest.approx([0.1 + lead, 0.1, 0.05], abs=1e-3)
     assert [hit.rank for hit in hits] == [1, 2, 3]
+    alone = store.search(None, text="beta", limit=3)
+    assert [hit.score for hit in alone] == pytest.approx([6 / np.pi**2])
 
 
 def test_rare_words_count_more_than_common_ones(large: PgVectorStore) -> None:
     asked = "which passage tells of topic 1777"
     assert large.search(None, text=asked, limit=3)[0].passage.id == "p1777"
-    both = large.search(unit_vectors(1, DIM)[0], text=asked, limit=3)
-    assert "p1777" in [hit.passage.id for hit in both[:2]]
+    far = np.random.default_rng(5).standard_normal(DIM).astype(np.float32)
+    far /= np.linalg.norm(far)
+    assert large.search(far, limit=1)[0].passage.id != "p1777"
+    assert large.search(far, text=asked, limit=1)[0].passage.id == "p1777"
+
+
+def test_a_nearest_passage_without_the_rarest_word_is_weighed_too(
+    store: PgVectorStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(word_sql, "WORD_CANDIDATES", 1)
+    common = [Passage(f"c{i}", f"harbour number{i}", {}) for i in range(30)]
+    store.add([*common, Passage("r", "lighthouse", {})], unit_vectors(31, WIDTH))
+    question = unit_vectors(31, WIDTH)[3]
+    hits = store.search(question, text="lighthouse harbour", limit=4)
+    assert hits[0].passage.id == "c3"
+    assert hits[0].matched_by == ("vector", "words")
 
 
 def test_words_are_stemmed_by_language_and_chinese_is_paired(dsn: str, tenant: str) -> None:

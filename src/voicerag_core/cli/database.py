@@ -46,15 +46,15 @@ def status(given: GlobalOptions, *, json_output: JsonOutput = False) -> None:
         say("tenant", settings.tenant)
         for collection in collections:
             say("", _described(collection))
-        if not collections:
+        if not collections and found.schema_version == found.schema_expected:
             say("", "no collections")
 
 
 def migrate(given: GlobalOptions) -> None:
-    """Make the schema of the database, or bring it up to date.
+    """Make the schema of the database, or bring it up to date with all that is in it.
 
     The login must be allowed to make a schema and roles. An embedded database is kept up to date
-    without this.
+    without this. Nothing has to be indexed again; a run that is interrupted changes nothing.
     """
     from voicerag_core.store import EmbeddedPostgres
     from voicerag_core.store import migrate as bring_up_to_date
@@ -194,7 +194,11 @@ def _schema(found: DatabaseStatus) -> str:
         return f"version {found.schema_version}, up to date"
     if found.schema_version == 0:
         return "not made yet: run voicerag db migrate"
-    return f"version {found.schema_version}; this program works with {found.schema_expected}"
+    cure = "run voicerag db migrate"
+    if found.schema_version > found.schema_expected:
+        cure = "install a newer voicerag-core"
+    versions = f"version {found.schema_version}, and this program works with"
+    return f"{versions} {found.schema_expected}: {cure}"
 
 
 def _extension(found: DatabaseStatus) -> str:

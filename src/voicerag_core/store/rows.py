@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voicerag_core.errors import EmbeddingMismatchError, StoreError
-from voicerag_core.store.words import searchable
 from voicerag_core.types import Embedding, Embeddings, Passage
 
 __all__ = [
@@ -32,7 +31,6 @@ COPY_START = b"PGCOPY\n\xff\r\n\0" + struct.pack(">ii", 0, 0)
 COPY_END = struct.pack(">h", -1)
 
 _HALF_MAX = float(np.finfo(np.float16).max)
-_NULL = struct.pack(">i", -1)
 
 
 def halfvec(embedding: Embedding) -> bytes:
@@ -85,7 +83,7 @@ def passage_rows(
     passages: Sequence[Passage], places: Sequence[int], halves: NDArray[np.float16],
     starts: NDArray[np.int64],
 ) -> bytes:  # fmt: skip
-    """Make the rows (place int4, id, body, metadata jsonb, hash bytea, searchable text or null).
+    """Make the rows (place int4, id, body, metadata jsonb, hash bytea).
 
     Args:
         passages: All passages of the call.
@@ -118,9 +116,8 @@ def passage_rows(
         for part in (body, metadata, halves[starts[place] : starts[place + 1]].tobytes()):
             digest.update(struct.pack(">q", len(part)))
             digest.update(part)
-        words = searchable(passage.text)
         parts += (
-            struct.pack(">hiii", 6, 4, place, len(key)),
+            struct.pack(">hiii", 5, 4, place, len(key)),
             key,
             struct.pack(">i", len(body)),
             body,
@@ -129,11 +126,6 @@ def passage_rows(
             struct.pack(">i", 32),
             digest.digest(),
         )
-        if words == passage.text:
-            parts.append(_NULL)
-        else:
-            encoded = words.encode()
-            parts += (struct.pack(">i", len(encoded)), encoded)
     parts.append(COPY_END)
     return b"".join(parts)
 

@@ -5,7 +5,8 @@ Each is put together from named parts (common table expressions):
 - ``chosen``: the passages that the filter lets through, materialised, so that the planner cannot
   mistake a selective filter for a harmless one;
 - ``nearest``: passages with the distance of their nearest vector, from an exact scan or the index;
-- ``matched``: passages that hold the rarest words of the question, weighed;
+- ``shares``: those and the passages that hold the question's rarest words, each with its share of
+  the words;
 - ``found``: what goes out.
 """
 
@@ -21,20 +22,14 @@ from voicerag_core.store.collection import Collection
 from voicerag_core.store.connection import HalfVector, Statement
 from voicerag_core.store.filter_sql import compile_filter
 from voicerag_core.store.rows import halfvec
-from voicerag_core.store.words import searchable
+from voicerag_core.store.word_sql import word_parts
 from voicerag_core.types import Embedding, JSONValue
 
 __all__ = ["Query", "SearchRow", "search_settings", "search_statement"]
 
-RANK_CONSTANT = 60
-"""Source: Cormack, Clarke and Büttcher, Reciprocal Rank Fusion, SIGIR 2009, section 2 (k = 60)."""
-
-FUSION_DEPTH = 50
-"""Passages that each source contributes at least to a fused ranking."""
-
-WORD_CANDIDATES = 1000
-"""Passages that a search by words weighs at most; the question's rarest words are taken until their
-passages add up to this, so that common words cost nothing."""
+FUSION_DEPTH = 10
+"""Passages that each source contributes to a ranking by both, at least, and twice as many as asked
+for. More changed no answer."""
 
 EXACT_PASSAGES = 2000
 """Up to so many passages that pass a filter are compared one by one even where there is an index,
@@ -75,7 +70,7 @@ class Query:
     @property
     def depth(self) -> int:
         """How many passages each source, vector or words, contributes."""
-        return self.limit if self.text is None else max(self.limit, FUSION_DEPTH)
+        return self.limit if self.text is None else max(2 * self.limit, FUSION_DEPTH)
 
 
 class SearchRow(NamedTuple):
@@ -143,10 +138,10 @@ def search_statement(collection: Collection, query: Query, fetch: int | None) ->
         else:
             parts |= _indexed(query, names, fetch)
     if query.text is not None:
-        values["words"] = searchable(query.text[:_QUESTION_CHARACTERS].replace("\0", " "))
+        values["words"] = query.text[:_QUESTION_CHARACTERS].replace("\0", " ")
         values["language"] = collection.language
         values["passages"] = max(collection.passages, 1)
-        parts |= _words(query, names)
+        parts |= word_parts(names, by_vector=query.embedding is not None)
     parts["found"] = _found(query, names)
     clauses = [
         sql.SQL("{} AS {} ({})").format(
@@ -223,66 +218,35 @@ def _indexed(
     }
 
 
-def _words(query: Query, names: dict[str, sql.Composable]) -> dict[str, sql.Composable]:
-    """Weigh the passages that hold the question's rarest words.
-
-    A word weighs its inverse document frequency; times `ts_rank` of it alone, which grows with its
-    occurrences, saturates, and is divided by one plus the logarithm of the passage's length
-    (normalisation 1). Source: PostgreSQL 18, src/backend/utils/adt/tsrank.c, ``calc_rank_or``.
-    """
-    candidates = WORD_CANDIDATES + query.limit
-    return {
-        "terms": sql.SQL(
-            "SELECT ('''' || replace(replace(t.lexeme, '\\', '\\\\'), '''', '''''') || '''')"
-            "::tsquery AS term, coalesce(l.passages, 1) AS passages "
-            "FROM unnest(to_tsvector(%(language)s::text::regconfig, %(words)s::text)) t "
-            "LEFT JOIN voicerag.lexemes l ON l.collection_id = {n} AND l.lexeme = t.lexeme"
-        ).format(**names),
-        "weighed": sql.SQL(
-            "SELECT term, ln(1 + %(passages)s::float8 / passages) AS weight, "
-            "row_number() OVER rarest AS place, sum(passages) OVER rarest AS together "
-            "FROM terms WINDOW rarest AS (ORDER BY passages, term)"
-        ),
-        "candidates": sql.SQL(
-            "SELECT pid, words FROM {passage} AND words @@ (SELECT string_agg(term::text, ' | ')"
-            "::tsquery FROM weighed WHERE place = 1 OR together <= {most}) LIMIT {most}"
-        ).format(most=sql.Literal(candidates), **names),
-        "matched": sql.SQL(
-            "SELECT c.pid AS passage, sum(w.weight * ts_rank(c.words, w.term, 1)) AS weight "
-            "FROM candidates c JOIN weighed w ON c.words @@ w.term "
-            "GROUP BY c.pid ORDER BY weight DESC, c.pid LIMIT {depth}"
-        ).format(**names),
-    }
-
-
 def _found(query: Query, names: dict[str, sql.Composable]) -> sql.Composable:
-    """Make one ranking of what vector and words found; `score` is a cosine wherever there is one."""
+    """Make one ranking of what vector and words found; `score` is a cosine if there is one."""
     if query.embedding is None:
         return sql.SQL(
-            "SELECT passage, weight AS fused, weight / (SELECT sum(weight) FROM weighed) AS score, "
-            "ARRAY['words'] AS matched_by FROM matched"
-        )
+            "SELECT passage, share AS fused, share AS score, ARRAY['words'] AS matched_by "
+            "FROM shares WHERE share > 0 ORDER BY share DESC, passage LIMIT {depth}"
+        ).format(**names)
     if query.text is None:
         found: sql.Composable = sql.SQL(
             "SELECT passage, -distance AS fused, -distance AS score, "
             "ARRAY['vector'] AS matched_by FROM nearest"
         )
     else:
-        found = _FUSED.format(k=sql.Literal(RANK_CONSTANT), q=_QUERY_VECTOR, **names)
+        found = _FUSED.format(q=_QUERY_VECTOR, **names)
     if query.min_score is None:
         return found
     return sql.SQL("SELECT * FROM ({found}) f WHERE score >= %(min_score)s").format(found=found)
 
 
+# Cosine and share are added as they are. Of the passages that only words found, the cosine is that
+# of their own nearest vector.
 _FUSED = sql.SQL(
-    "SELECT passage, coalesce(1.0 / ({k} + n.place), 0) + coalesce(1.0 / ({k} + m.place), 0) "
-    "AS fused, coalesce(-n.distance, (SELECT -min(v.embedding <#> {q}) FROM voicerag.vectors v "
-    "WHERE v.collection_id = {n} AND v.passage = m.passage)) AS score, "
-    "array_remove(ARRAY[CASE WHEN n.place > 0 THEN 'vector' END, "
-    "CASE WHEN m.place > 0 THEN 'words' END], NULL) AS matched_by "
-    "FROM (SELECT passage, distance, row_number() OVER (ORDER BY distance, passage) AS place "
-    "FROM nearest) n FULL JOIN (SELECT passage, row_number() OVER (ORDER BY weight DESC, passage) "
-    "AS place FROM matched) m USING (passage)"
+    "SELECT passage, score + share AS fused, score, array_remove(ARRAY["
+    "CASE WHEN near THEN 'vector' END, CASE WHEN share > 0 THEN 'words' END], NULL) AS matched_by "
+    "FROM (SELECT passage, share, distance IS NOT NULL AS near, coalesce(-distance, "
+    "(SELECT -min(v.embedding <#> {q}) FROM voicerag.vectors v "
+    "WHERE v.collection_id = {n} AND v.passage = r.passage)) AS score "
+    "FROM (SELECT *, row_number() OVER (ORDER BY share DESC, passage) AS place FROM shares) r "
+    "WHERE distance IS NOT NULL OR (share > 0 AND place <= {depth}) OFFSET 0) f"
 )
 
 

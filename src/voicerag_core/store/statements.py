@@ -75,7 +75,7 @@ _STATEMENTS: Final = {
     ),
     "new_passages": sql.SQL(
         "CREATE TEMPORARY TABLE new_passages (place integer, id text, body text, "
-        "metadata jsonb, hash bytea, searchable text) ON COMMIT DROP"
+        "metadata jsonb, hash bytea) ON COMMIT DROP"
     ),
     "new_vectors": sql.SQL(
         "CREATE TEMPORARY TABLE new_vectors (place integer, ordinal integer, embedding halfvec) "
@@ -96,8 +96,8 @@ _STATEMENTS: Final = {
         "INSERT INTO voicerag.passages AS p "
         "(tenant, collection_id, document_id, hash, id, body, metadata, words) "
         "SELECT current_setting('voicerag.tenant'), {n}, %(document)s::bigint, s.hash, s.id, "
-        "s.body, s.metadata, to_tsvector(%(language)s::text::regconfig, "
-        "coalesce(s.searchable, s.body)) "
+        "s.body, s.metadata, voicerag.passage_words(%(language)s::text::regconfig, s.body, "
+        "s.metadata) "
         "FROM pg_temp.new_passages s WHERE NOT EXISTS (SELECT FROM voicerag.passages o "
         "WHERE o.collection_id = {n} AND o.id = s.id AND o.hash = s.hash "
         "AND (%(document)s::bigint IS NULL OR o.document_id = %(document)s::bigint)) "
@@ -133,15 +133,7 @@ _STATEMENTS: Final = {
         "SELECT passages, counted_words_at FROM voicerag.collections WHERE id = {n}"
     ),
     "lock_words": sql.SQL("SELECT pg_try_advisory_xact_lock({n}, 1)"),
-    "forget_words": sql.SQL("DELETE FROM voicerag.lexemes WHERE collection_id = {n}"),
-    "count_words": sql.SQL(
-        "INSERT INTO voicerag.lexemes (tenant, collection_id, lexeme, passages) "
-        "SELECT current_setting('voicerag.tenant'), {n}, word, ndoc::bigint * %(every)s "
-        "FROM ts_stat(%(sample)s::text) WHERE ndoc > 1 ORDER BY ndoc DESC LIMIT %(most)s"
-    ),
-    "words_counted": sql.SQL(
-        "UPDATE voicerag.collections SET counted_words_at = passages WHERE id = {n}"
-    ),
+    "count_words": sql.SQL("SELECT voicerag.count_words({n})"),
 }  # fmt: skip
 
 

@@ -28,12 +28,6 @@ __all__ = ["Batch", "count_words", "forget_passages", "prepare_batch", "write_ba
 _GROWTH = 1.2
 """Words are counted again when a collection has grown by a fifth since the last count."""
 
-_WORDS_FROM = 20_000
-"""Passages whose words are counted; of a larger collection every so many-th is."""
-
-_MOST_WORDS = 20_000
-"""Words whose frequency is kept, the commonest; the others count as rare."""
-
 
 @dataclass(frozen=True, slots=True)
 class Batch:
@@ -131,16 +125,7 @@ def count_words(connection: Connection, collection: Collection) -> None:
         return
     if not _run(connection, "lock_words", collection).fetchone():
         return  # another writer is at it
-    every = -(-row.passages // _WORDS_FROM)
-    sample = sql.SQL(
-        "SELECT words FROM voicerag.tenant_passages WHERE collection_id = {} AND pid % {} = 0"
-    ).format(sql.Literal(collection.number), sql.Literal(every))
-    _run(connection, "forget_words", collection)
-    _run(
-        connection, "count_words", collection,
-        {"sample": sample.as_string(connection), "every": every, "most": _MOST_WORDS},
-    )  # fmt: skip
-    _run(connection, "words_counted", collection)
+    _run(connection, "count_words", collection)
 
 
 def _resize(connection: Connection, collection: Collection, *, passages: int, vectors: int) -> None:

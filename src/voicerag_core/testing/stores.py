@@ -36,14 +36,15 @@ from voicerag_core.filters import (
     matches,
 )
 from voicerag_core.ports import DocumentStore, PassageStore
-from voicerag_core.types import Embedding, Embeddings, Hit, MatchedBy, Passage
+from voicerag_core.types import Embedding, Embeddings, Hit, JSONValue, MatchedBy, Passage
 
 __all__ = ["WIDTH", "DocumentStoreContract", "InMemoryStore", "PassageStoreContract"]
 
 WIDTH = 8
 """Width of the vectors that the contract suites use."""
 
-_RANK_CONSTANT = 60  # Cormack et al., SIGIR 2009
+_SATURATION = 0.6  # k1 of BM25
+_LENGTH_WEIGHT = 0.6  # b of BM25
 _TOLERANCE = 0.004  # a store may keep float16
 
 
@@ -100,25 +101,20 @@ class InMemoryStore:
                 f"the store holds vectors of width {self.dim}, not {list(embedding.shape)}"
             )
         entries = self._chosen(where)
-        near: dict[str, float] = {}
-        shares: dict[str, float] = {}
-        rankings: list[tuple[MatchedBy, list[str]]] = []
+        near = {}
         if embedding is not None:
             near = {key: float((e.vectors @ embedding).max()) for key, e in entries.items()}
-            rankings.append(("vector", sorted(near, key=lambda key: (-near[key], key))))
-        if text is not None:
-            shares = _word_shares(text, entries)
-            rankings.append(("words", sorted(shares, key=lambda key: (-shares[key], key))))
-        fused, found_by = _fuse(rankings)
+        shares = {} if text is None else _word_shares(text, entries)
+        fused = {key: near.get(key, 0.0) + shares.get(key, 0.0) for key in near or shares}
         best = sorted(fused, key=lambda key: (-fused[key], key))
         if min_score is not None:
             best = [key for key in best if near[key] >= min_score]
         return tuple(
             Hit(
                 entries[key].passage,
-                shares[key] if embedding is None else near[key],
+                near.get(key, shares.get(key, 0.0)),
                 rank,
-                found_by[key],
+                _ways(vector=key in near, words=key in shares),
                 _nearest(entries[key].vectors, embedding) if with_vectors else None,
             )
             for rank, key in enumerate(best[:limit], start=1)
@@ -236,34 +232,42 @@ def _nearest(vectors: Embeddings, embedding: Embedding | None) -> Embedding:
     return nearest
 
 
+def _ways(*, vector: bool, words: bool) -> tuple[MatchedBy, ...]:
+    ways: list[tuple[MatchedBy, bool]] = [("vector", vector), ("words", words)]
+    return tuple(way for way, found in ways if found)
+
+
 def _terms(text: str) -> list[str]:
     return re.findall(r"\w+", text.lower())
 
 
+def _searched_words(passage: Passage) -> list[str]:
+    path = passage.metadata.get("path")
+    lead = passage.metadata.get("lead")
+    names = [passage.metadata.get("title"), *(path if isinstance(path, list) else ()), lead]
+    return _terms(" ".join([*(name for name in names if isinstance(name, str)), passage.text]))
+
+
 def _word_shares(text: str, entries: Mapping[str, _Entry]) -> dict[str, float]:
-    """Return what part of the text's words, weighed by rarity, each passage has that has any."""
-    held = {key: set(_terms(entry.passage.text)) for key, entry in entries.items()}
+    """Return the share of the text's words that each passage holds that holds any; see `Hit`.
+
+    BM25 over its greatest possible value: Robertson and Zaragoza 2009, section 3.4.
+    """
+    held = {key: Counter(_searched_words(entry.passage)) for key, entry in entries.items()}
     frequency = Counter(word for words in held.values() for word in words)
     weight = {word: math.log(1 + len(held) / max(frequency[word], 1)) for word in set(_terms(text))}
     whole = sum(weight.values())
-    return {
-        key: sum(weight[word] for word in weight.keys() & words) / whole
-        for key, words in held.items()
-        if weight.keys() & words
-    }
-
-
-def _fuse(
-    rankings: Sequence[tuple[MatchedBy, list[str]]],
-) -> tuple[dict[str, float], dict[str, tuple[MatchedBy, ...]]]:
-    """Sum the reciprocal ranks over the rankings."""
-    score: dict[str, float] = {}
-    found_by: dict[str, tuple[MatchedBy, ...]] = {}
-    for way, ranked in rankings:
-        for place, key in enumerate(ranked, start=1):
-            score[key] = score.get(key, 0.0) + 1 / (_RANK_CONSTANT + place)
-            found_by[key] = (*found_by.get(key, ()), way)
-    return score, found_by
+    mean = sum(map(len, held.values())) / max(len(held), 1)
+    shares = {}
+    for key, words in held.items():
+        dampened = _SATURATION * (1 - _LENGTH_WEIGHT + _LENGTH_WEIGHT * len(words) / max(mean, 1))
+        parts = [
+            weight[word] * words[word] / (words[word] + dampened)
+            for word in weight.keys() & words.keys()
+        ]
+        if parts:
+            shares[key] = sum(parts) / whole
+    return shares
 
 
 def _axis(index: int, lean: float = 0.0) -> Embedding:
@@ -416,17 +420,18 @@ class PassageStoreContract:
                 assert abs(hit.score - expected[hit.passage.id]) < _TOLERANCE
 
     def test_a_passage_that_only_words_find_has_its_cosine(self, store: PassageStore) -> None:
-        crowd = [Passage(f"c{number}", "A crowd.") for number in range(60)]
+        crowd = [Passage(f"c{number}", "A crowd in a square.") for number in range(60)]
         store.add(crowd, _rows(*(_axis(0, 0.001 * number) for number in range(60))))
         owners = np.array([0, 0], np.int64)
         store.add([_TOWER], _rows(_axis(4), _axis(1)), owners=owners)
-        question = _axis(0, 0.5)
-        (hit,) = (one for one in store.search(question, text="tower", limit=2)
-                  if one.passage.id == "tower")  # fmt: skip
+        question = np.zeros(WIDTH, np.float32)
+        question[[0, 1, 6]] = 0.5, 0.45, (1 - 0.5**2 - 0.45**2) ** 0.5
+        hit = store.search(question, text="tower", limit=2)[0]
+        assert hit.passage.id == "tower"
         assert "words" in hit.matched_by
-        assert abs(hit.score - question[1]) < _TOLERANCE
-        assert "tower" not in _ids(store.search(question, text="tower", limit=2, min_score=0.5))
-        assert "tower" in _ids(store.search(question, text="tower", limit=2, min_score=0.4))
+        assert abs(hit.score - 0.45) < _TOLERANCE
+        assert "tower" not in _ids(store.search(question, text="tower", limit=2, min_score=0.47))
+        assert "tower" in _ids(store.search(question, text="tower", limit=2, min_score=0.43))
 
     def test_words_alone_find_too(self, store: PassageStore) -> None:
         _fill(store)
@@ -436,6 +441,27 @@ class PassageStoreContract:
         assert hits[0].rank == 1
         assert 0 < hits[0].score <= 1
         assert store.search(None, text="unheard", limit=3) == ()
+
+    def test_title_headings_and_announcement_are_searched(self, store: PassageStore) -> None:
+        told: dict[str, JSONValue] = {
+            "title": "Staff handbook",
+            "path": ["Benefits", "Parental leave"],
+            "lead": "Ask one of these:",
+        }
+        store.add([Passage("told", "Mira, Tom.", told), _RIVER], _rows(_axis(0), _axis(1)))
+        for text in ("handbook", "benefits", "parental", "ask", "Mira"):
+            assert _ids(store.search(None, text=text, limit=2)) == ["told"], text
+        odd: dict[str, JSONValue] = {"title": 7, "path": "x", "lead": None}
+        store.add([Passage("odd", "Mira.", odd)], _rows(_axis(2)))
+        assert set(_ids(store.search(None, text="Mira", limit=2))) == {"told", "odd"}
+
+    def test_a_short_passage_holds_more_of_a_word_than_a_long_one(
+        self, store: PassageStore
+    ) -> None:
+        long = "Among oaks, elms, birches, ashes, limes, poplars and pines the lynx hides well."
+        texts = [Passage("long", long), Passage("short", "The lynx hides."), _LAKE, _RIVER]
+        store.add(texts, _rows(*(_axis(number) for number in range(4))))
+        assert _ids(store.search(None, text="lynx", limit=2)) == ["short", "long"]
 
     def test_no_text_is_too_odd(self, store: PassageStore) -> None:
         _fill(store)
