@@ -16,6 +16,7 @@ from voicerag_core.cancellation import check_cancelled
 from voicerag_core.chunking import split_sentences
 from voicerag_core.errors import ConfigError, StoreError
 from voicerag_core.filters import Filter
+from voicerag_core.passages import searched_text
 from voicerag_core.ports import (
     DocumentStore,
     Embedder,
@@ -346,6 +347,8 @@ def embed_passages(
 ) -> tuple[Embeddings, NDArray[np.int64]]:
     """Make the vectors of passages: of each whole, and with `sentences` of its sentences.
 
+    The vector of the whole sees the title and the headings above it, too.
+
     Returns:
         Vectors [M, D] and owners [M]: row i is of ``passages[owners[i]]``.
     """
@@ -353,7 +356,7 @@ def embed_passages(
     owners: list[int] = []
     for row, passage in enumerate(passages):
         parts = split_sentences(passage.text) if sentences else []
-        vectors = [passage.text, *(parts if len(parts) > 1 else [])]
+        vectors = [searched_text(passage), *(parts if len(parts) > 1 else [])]
         texts += vectors
         owners += [row] * len(vectors)
     return embedder.embed_texts(texts), np.asarray(owners, np.int64)

@@ -33,6 +33,7 @@ from voicerag_core.local.model import LocalVoiceModel
 from voicerag_core.local.reading.answer_scorer import AnswerScorer
 from voicerag_core.local.reading.reader import Reader
 from voicerag_core.ports import DocumentStore, PassageStore
+from voicerag_core.rag import embed_passages
 from voicerag_core.retrieval.fusion import SPEECH_SHARE
 from voicerag_core.retrieval.strategies import SURE_CONFIDENCE
 from voicerag_core.testing import FakeEmbedder, FakeTranscriber, FakeVoiceModel, InMemoryStore
@@ -167,8 +168,10 @@ def test_adaptive_transcribes_once_when_the_embedder_is_unsure() -> None:
     found = parts.rag.retrieve(clip())
     assert found.hits == parts.rag.retrieve(clip(), strategy="hybrid").hits
     assert found.transcription == Transcription(QUESTION)
-    assert set(found.hits[0].matched_by) == {"vector", "words"}
     assert set(found.timings) == {"embed", "transcribe", "search"}
+    by_id = {hit.passage.id: hit for hit in found.hits}
+    assert by_id["fleming"].matched_by == ("vector", "words"), "the words of the transcript"
+    assert by_id["rhine"].matched_by == ("vector",), "the words that were misheard are no words"
     assert len(parts.embedder.clips) == 2, "once for each of the two retrievals"
     assert parts.transcriber.calls == 2
 
@@ -292,17 +295,41 @@ def test_every_strategy_that_can_be_named_is_in_the_table() -> None:
     assert list(STRATEGIES) == list(get_args(Strategy))
 
 
-def test_a_typed_question_is_embedded_as_text_whatever_the_strategy() -> None:
-    for strategy in STRATEGIES:
-        parts = Parts(needs_transcriber=True, strategy=strategy)
-        assert parts.rag.retrieve(QUESTION).hits[0].passage.id == "fleming"
-        assert parts.transcriber.calls == 0
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_a_typed_question_is_searched_by_vector_and_words_whatever_the_strategy(
+    strategy: Strategy,
+) -> None:
+    parts = Parts(needs_transcriber=True, strategy=strategy)
+    best = parts.rag.retrieve(QUESTION).hits[0]
+    assert (best.passage.id, best.matched_by) == ("fleming", ("vector", "words"))
+    assert parts.embedder.texts == [QUESTION]
+    assert parts.transcriber.calls == 0
+
+
+@pytest.mark.parametrize("strategy", [one for one in STRATEGIES if one != "adaptive"])
+def test_a_strategy_with_words_searches_by_them(strategy: Strategy) -> None:
+    parts = Parts(strategy=strategy)
+    best = parts.rag.retrieve(clip()).hits[0]
+    words = () if strategy == "e2e" else ("words",)
+    assert (best.passage.id, best.matched_by) == ("fleming", ("vector", *words))
+
+
+def test_the_whole_passage_is_embedded_with_its_title_and_headings() -> None:
+    parts = Parts()
+    told = Passage("leave", "Ask Mira. She knows.", {"title": "Handbook", "path": ["A", "Leave"]})
+    bare = Passage("bare", "Ask Tom.")
+    parts.rag.index([told, bare])
+    assert parts.embedder.texts == ["Handbook > A > Leave\nAsk Mira. She knows.", "Ask Tom."]
+    parts.embedder.texts.clear()
+    embed_passages(parts.embedder, [told], sentences=True)
+    assert parts.embedder.texts[1:] == ["Ask Mira.", "She knows."], "sentences have none of it"
 
 
 def test_a_ready_vector_is_searched_as_it_is() -> None:
     parts = Parts()
     vector = parts.embedder.embed_texts([QUESTION])[0]
-    assert parts.rag.retrieve(vector).hits == parts.rag.retrieve(QUESTION).hits
+    best = parts.rag.retrieve(vector).hits[0]
+    assert (best.passage.id, best.matched_by) == ("fleming", ("vector",))
     with pytest.raises(ConfigError, match=r"shape \[256\]"):
         parts.rag.retrieve(vector[:9])
     with pytest.raises(ConfigError, match="finite"):

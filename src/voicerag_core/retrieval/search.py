@@ -119,7 +119,7 @@ class Search:
 
         Args:
             embedding: The question's vector.
-            words: Fuse the ranking with one by these words.
+            words: Search by these words, too, in the same ranking.
             transcription: How the question was heard, if it was.
         """
         with self._timed("search"):

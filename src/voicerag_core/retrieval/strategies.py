@@ -3,10 +3,10 @@
 With ``e2e`` the embedder's speech vector finds the passages and no transcriber runs. Only SONAR
 goes without words altogether: the local embedder's one fast CTC pass, with a beam search and a
 small n-gram model over subwords, proposes up to eight wordings, whose text vectors are averaged;
-no autoregressive decoder runs and no single transcript is chosen. ``asr`` embeds the transcript as
-text. ``hybrid`` fuses a ranking by the vector of speech and transcript with one by the words.
-``adaptive`` is ``e2e``, and ``hybrid`` where that is unsure. Typed questions are embedded as text,
-whatever the strategy, and with ``hybrid`` also searched by their words.
+no autoregressive decoder runs and no single transcript is chosen. ``asr`` searches by the
+transcript: by its vector and by its words, in one ranking. ``hybrid`` does so with the vector of
+speech and transcript together. ``adaptive`` is ``e2e``, and ``hybrid`` where that is unsure. Typed
+questions are searched by their vector and their words, whatever the strategy.
 """
 
 from __future__ import annotations
@@ -38,7 +38,6 @@ the next, at which ``adaptive`` does without a transcript. Chosen by
 training/thresholds/adaptive.py on development questions."""
 
 BySpeech: TypeAlias = Callable[[Search, Audio], Retrieved]
-ByText: TypeAlias = Callable[[Search, str], Retrieved]
 
 
 def e2e(search: Search, audio: Audio) -> Retrieved:
@@ -47,9 +46,8 @@ def e2e(search: Search, audio: Audio) -> Retrieved:
 
 
 def asr(search: Search, audio: Audio) -> Retrieved:
-    """Search by the vector of the transcript."""
-    heard = search.transcribe(audio)
-    return search.find(search.embed_text(heard.text), transcription=heard)
+    """Search by the vector of the transcript, and by its words."""
+    return _fused(search, search.transcribe(audio), None)
 
 
 def hybrid(search: Search, audio: Audio) -> Retrieved:
@@ -71,28 +69,21 @@ def adaptive(search: Search, audio: Audio) -> Retrieved:
 
 
 def typed(search: Search, text: str) -> Retrieved:
-    """Search by the vector of typed words."""
-    return search.find(search.embed_text(text))
-
-
-def typed_hybrid(search: Search, text: str) -> Retrieved:
     """Search by the vector of typed words, and by the words."""
     return search.find(search.embed_text(text), words=text)
 
 
 @dataclass(frozen=True, slots=True)
 class SearchStrategy:
-    """How a question becomes a search.
+    """How a spoken question becomes a search.
 
     Args:
-        by_speech: Searches for a spoken question.
-        by_text: Searches for a typed one.
+        by_speech: Searches for it.
         needs_transcriber: Whether a spoken question may have to be transcribed.
         needs_speech_vectors: Whether the embedder has to embed speech without a transcriber.
     """
 
     by_speech: BySpeech
-    by_text: ByText = typed
     needs_transcriber: bool = True
     needs_speech_vectors: bool = False
 
@@ -101,7 +92,7 @@ STRATEGIES: Mapping[Strategy, SearchStrategy] = MappingProxyType(
     {
         "e2e": SearchStrategy(e2e, needs_transcriber=False, needs_speech_vectors=True),
         "asr": SearchStrategy(asr),
-        "hybrid": SearchStrategy(hybrid, typed_hybrid),
+        "hybrid": SearchStrategy(hybrid),
         "adaptive": SearchStrategy(adaptive, needs_speech_vectors=True),
     }
 )
@@ -118,7 +109,7 @@ def find_passages(search: Search, strategy: Strategy, question: Question | Embed
         _check_parts(search, strategy)
         return STRATEGIES[strategy].by_speech(search, question)
     if isinstance(question, str):
-        return STRATEGIES[strategy].by_text(search, question)
+        return typed(search, question)
     return search.find(question)
 
 
@@ -141,7 +132,6 @@ def _check_parts(search: Search, strategy: Strategy) -> None:
 def _fused(search: Search, heard: Transcription, speech: Embedding | None) -> Retrieved:
     """Search by the words and by one vector, that of the transcript and the speech."""
     # Words find names and numbers that no vector holds; vectors find what is said in other words.
-    # Their scores do not compare, so the store fuses the two rankings, in one statement.
     embedding = search.embed_text(heard.text)
     if speech is not None:
         embedding = mixed(speech, embedding)

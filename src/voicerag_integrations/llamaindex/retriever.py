@@ -20,7 +20,7 @@ from voicerag_integrations.llamaindex.nodes import NodeClass, node_of_hit, unit
 
 __all__ = ["SpeechRetriever"]
 
-_FUSING: tuple[Strategy, ...] = ("hybrid", "adaptive")
+_FUSING: tuple[Strategy, ...] = ("asr", "hybrid", "adaptive")
 """Strategies that may search by more than a vector."""
 
 

@@ -219,7 +219,7 @@ class VoiceRAGVectorStore(BasePydanticVectorStore):
     def query(self, query: VectorStoreQuery, **kwargs: Any) -> VectorStoreQueryResult:  # noqa: ANN401
         """Search in one of the modes default, mmr, hybrid, semantic_hybrid, sparse, text_search.
 
-        In the hybrid modes vector and words are fused by reciprocal rank, which weighs them alike:
+        In the hybrid modes the vector's cosine and the words' share are added, weighed alike:
         `alpha` may be None or 0.5, 0 for words alone, or 1 for the vector alone. `node_ids` do not
         narrow a search: an index passes those of the few nodes that it keeps itself.
 
@@ -266,7 +266,7 @@ def _sought(query: VectorStoreQuery) -> tuple[Embedding | None, str | None]:
     if query.mode in _FUSED and query.alpha not in (None, 0.5):
         if query.alpha not in (0, 1):
             raise ConfigError(
-                f"vector and words are fused by rank, not by weight; alpha is {query.alpha}, "
+                f"vector and words weigh alike, whatever the question; alpha is {query.alpha}, "
                 "and may be None or 0.5, 0 for words alone, or 1 for the vector alone"
             )
         by_vector, by_words = query.alpha == 1, query.alpha == 0
