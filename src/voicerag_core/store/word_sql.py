@@ -20,7 +20,7 @@ are taken until their passages add up to this, so that common words cost nothing
 
 LENGTH_WEIGHT = 0.6
 """How far a passage's length counts, 0..1: the b of BM25. Chosen, as k1 and the sum of share and
-cosine, by benchmarks/speech/typed_retrieval.py on development questions."""
+cosine, by training/thresholds/word_fusion.py on development questions."""
 
 
 def word_parts(names: dict[str, sql.Composable], *, by_vector: bool) -> dict[str, sql.Composable]:
