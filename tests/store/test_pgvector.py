@@ -229,6 +229,29 @@ def test_words_are_stemmed_by_language_and_chinese_is_paired(dsn: str, tenant: s
         )
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("The river, 长江!", "The river, 长江 !"),
+        ("长江流入东海。", "长江 江流 流入 入东 东海 。"),
+        ("a你b", "a 你 b"),
+        ("你 好", "你 好"),
+        ("看看", "看看"),
+        ("哈哈哈x哈", "哈哈 哈哈 x 哈"),
+        ("カタ漢字𠀀", "カタ タ漢 漢字 字𠀀"),
+        ("plain\ntext", "plain text"),
+        ("", ""),
+    ],
+)
+def test_neighbouring_characters_are_words_where_nothing_stands_between(
+    dsn: str, text: str, words: str
+) -> None:
+    with psycopg.connect(dsn) as connection:
+        row = connection.execute("SELECT voicerag.searchable(%s::text)", (text,)).fetchone()
+    assert row is not None
+    assert str(row[0]).split() == words.split()
+
+
 def test_vectors_too_wide_for_a_page_are_kept_outside(dsn: str, tenant: str) -> None:
     rows = unit_vectors(3, 5000)
     with PgVectorStore.open(dsn, tenant=tenant, model_id="wide", dim=5000) as store:
