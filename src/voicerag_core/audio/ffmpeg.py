@@ -15,6 +15,7 @@ import functools
 import io
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -48,6 +49,7 @@ LOG_BYTES = 1 << 20
 
 _AU_HEADER = re.compile(rb"\.snd(.{4})(.{4})\0\0\0\x06(.{4})(.{4})", re.DOTALL)
 _AU_BYTES = 24
+_CUT_OFF = re.compile("partial file|ended prematurely")
 _ADDRESS = re.compile(r"^\[[^]]*\] |^/dev/stdin: ")
 
 
@@ -81,12 +83,13 @@ _CONTAINERS = (
     (re.compile(rb"TTA1"), Container("True Audio", "tta")),
     (re.compile(rb"\x0b\x77"), Container("AC-3", "ac3")),
     (re.compile(rb"\0\0\x01\xba"), Container("MPEG", "mpeg")),
+    (re.compile(rb"\x47.{187}\x47", re.DOTALL), Container("MPEG transport stream", "mpegts")),
     (re.compile(rb"OggS"), Container("Ogg", "ogg", by_ffmpeg_alone=False)),
     (re.compile(rb"caff"), Container("Core Audio", "caf", by_ffmpeg_alone=False)),
     (re.compile(rb"FORM....AIF[FC]", re.DOTALL), Container("AIFF", "aiff", by_ffmpeg_alone=False)),
     (re.compile(rb"RIFF....WAVE", re.DOTALL), Container("WAV", "wav", by_ffmpeg_alone=False)),
 )
-SNIFFED_BYTES = 16
+SNIFFED_BYTES = 189
 
 
 def container_of(head: bytes) -> Container | None:
@@ -250,12 +253,12 @@ def _limit(pid: int) -> None:
 
 
 def _is_partial(log: IO[bytes]) -> bool:
-    return "partial file" in _log_text(log)
+    return _CUT_OFF.search(_log_text(log)) is not None
 
 
 def _last_words(log: IO[bytes]) -> str:
     lines = [line for line in _log_text(log).splitlines() if line.strip()]
-    wanted = [line for line in lines if "matches no streams" in line or "partial file" in line]
+    wanted = [line for line in lines if "matches no streams" in line or _CUT_OFF.search(line)]
     return _ADDRESS.sub("", (wanted or lines or [""])[-1]).strip().rstrip(".")
 
 
@@ -268,7 +271,8 @@ def _log_text(log: IO[bytes]) -> str:
 def conversion(name: str) -> str:
     """Return the command that converts a file to what is read without ffmpeg."""
     path = Path(name)
-    source, target = (
-        (str(path), str(path.with_suffix(".wav"))) if path.suffix else ("IN", "OUT.wav")
-    )
-    return f"ffmpeg -i {source} -ac 1 -ar 16000 {target}"
+    if not path.suffix or not path.stem:
+        return "ffmpeg -i IN -ac 1 -ar 16000 OUT.wav"
+    ending = "-converted.wav" if path.suffix == ".wav" else ".wav"
+    target = path.with_name(f"{path.stem}{ending}")
+    return f"ffmpeg -i {shlex.quote(name)} -ac 1 -ar 16000 {shlex.quote(str(target))}"

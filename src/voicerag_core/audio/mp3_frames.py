@@ -128,13 +128,25 @@ def find_mp3(stream: BinaryIO, name: str, max_bytes: int) -> Mp3 | None:
     start = _after_tags(head, 0)
     # A tag may hold a picture; without one the file is not read whole to be no MP3.
     if start < len(head) and _Scan(head, name).next_run(start) is None:
+        _check_no_frame(head, start, name)
         return None
     data = head + stream.read(max(max_bytes - len(head), 0) + 1)
     if len(data) > max_bytes:
         raise AudioError(
             f"{name} is larger than the {max_bytes >> 20} MiB that sound of this length may have"
         )
-    return _Scan(data, name).mp3()
+    mp3 = _Scan(data, name).mp3()
+    if mp3 is None:
+        _check_no_frame(data, start, name)
+    return mp3
+
+
+def _check_no_frame(data: bytes, position: int, name: str) -> None:
+    """Refuse what begins with the header of a frame and has no frames."""
+    if _header_at(data, position) is not None:
+        raise AudioError(
+            f"{name} cannot be read as audio: it begins like an MP3 file and has no whole frames"
+        )
 
 
 class _Scan:

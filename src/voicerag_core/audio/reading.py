@@ -11,6 +11,7 @@ from typing import BinaryIO
 from voicerag_core.audio.checks import MAX_SECONDS, SPEECH_RATE_HZ
 from voicerag_core.audio.ffmpeg import (
     SNIFFED_BYTES,
+    Container,
     FFmpegDecoder,
     container_of,
     conversion,
@@ -18,6 +19,7 @@ from voicerag_core.audio.ffmpeg import (
 )
 from voicerag_core.audio.mixing import read_mono
 from voicerag_core.audio.mp3_frames import find_mp3
+from voicerag_core.audio.ogg_pages import holds_one_known_stream
 from voicerag_core.audio.sound_file import SoundFileDecoder, is_foreign
 from voicerag_core.audio.wav_header import with_true_sizes
 from voicerag_core.errors import AudioError
@@ -79,21 +81,28 @@ def _read(stream: BinaryIO, name: str, max_seconds: float, sample_rate: int) -> 
 
     container = container_of(stream.read(SNIFFED_BYTES))
     stream.seek(0)
-    if container is not None and container.by_ffmpeg_alone:
-        foreign = FFmpegDecoder(stream, name, container, max_seconds)
-        return read_mono(foreign, name, max_seconds, sample_rate)
+    if container is not None and (
+        container.by_ffmpeg_alone
+        or (container.demuxer == "ogg" and not holds_one_known_stream(stream, name))
+    ):
+        return _by_ffmpeg(stream, name, container, max_seconds, sample_rate)
     try:
         decoder = _sound_file(stream, name, max_seconds, may_be_mp3=container is None)
         return read_mono(decoder, name, max_seconds, sample_rate)
     except soundfile.SoundFileError as e:
         if container is not None and is_foreign(e) and find_ffmpeg() is not None:
-            foreign = FFmpegDecoder(stream, name, container, max_seconds)
-            return read_mono(foreign, name, max_seconds, sample_rate)
+            return _by_ffmpeg(stream, name, container, max_seconds, sample_rate)
         raise AudioError(
             f"{name} cannot be read as audio ({_reason(e)}); give wav, flac, ogg, mp3, webm or "
-            "m4a, as a path or as the bytes of such a file, or convert it: "
-            f"{conversion(name)}"
+            f"m4a, as a path or as the bytes of such a file, or convert it: {conversion(name)}"
         ) from e
+
+
+def _by_ffmpeg(
+    stream: BinaryIO, name: str, container: Container, max_seconds: float, sample_rate: int
+) -> Audio:
+    decoder = FFmpegDecoder(stream, name, container, max_seconds)
+    return read_mono(decoder, name, max_seconds, sample_rate)
 
 
 def _sound_file(
@@ -134,13 +143,14 @@ def _open(
 
 def _seekable(stream: BinaryIO, name: str, max_seconds: float) -> BinaryIO:
     """Return the stream, or its bytes when it is a pipe or does not stand at its start."""
+    given: object = stream
+    if isinstance(given, io.TextIOBase):
+        raise AudioError(f"{name} is opened as text; open it in binary mode, open(path, 'rb')")
     with contextlib.suppress(OSError):  # a pipe does not know where it stands
         if stream.seekable() and stream.tell() == 0:
             return stream
     most = int(max_seconds * STREAM_BYTES_PER_SECOND) + SPARE_BYTES
     data = stream.read(most + 1)
-    if not isinstance(data, bytes):
-        raise AudioError(f"{name} gives text; open it in binary mode, open(path, 'rb')")
     if len(data) > most:
         raise AudioError(
             f"{name} gives more than the {most >> 20} MiB that sound of {max_seconds:g} s may have"

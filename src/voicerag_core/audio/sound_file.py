@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from voicerag_core.audio.checks import check_form, check_length
 from voicerag_core.audio.mixing import BLOCK_VALUES, Decoded
+from voicerag_core.audio.streams import forgiving
 from voicerag_core.errors import AudioError
 
 if TYPE_CHECKING:
@@ -58,8 +59,14 @@ class SoundFileDecoder:
     def _decoded(self) -> Iterator[Decoded]:
         import soundfile
 
+        class Forward(soundfile.SoundFile):  # type: ignore[misc]
+            """Does not seek after each block, which fails at the end of a FLAC from a pipe."""
+
+            def seekable(self) -> bool:
+                return False
+
         self._stream.seek(0)
-        with soundfile.SoundFile(self._stream) as file:
+        with Forward(forgiving(self._stream)) as file:
             rate = int(file.samplerate)
             check_form(rate, file.channels, self._name)
             samples = file.frames if self._samples is None else self._samples
@@ -73,7 +80,9 @@ class SoundFileDecoder:
         while len(block := file.read(size, dtype="float32", always_2d=True)):
             frames += len(block)
             yield block
-        if file.seekable() and frames < file.frames < UNKNOWN_FRAMES:
+        # The length of MPEG sound, also within a WAV file, is libsndfile's guess.
+        is_known = file.frames < UNKNOWN_FRAMES and not file.subtype.startswith("MPEG")
+        if is_known and frames < file.frames:
             raise AudioError(
                 f"{self._name} is truncated: its header announces {file.frames} samples a channel, "
                 f"{frames} could be read"

@@ -1,16 +1,18 @@
-"""Data sizes in the headers of WAV files: true, unknown, or more than there is.
+"""Sizes of the sound in the headers of WAV and AIFF files: true, unknown, or more than there is.
 
 A program that writes a WAV file into a pipe cannot come back to its header. It leaves a size that
 stands for "unknown" there, and the sound then lasts to the end of the file.
 
-Source: RIFF chunk layout, Microsoft/IBM Multimedia Programming Interface 1.0.
+Source: RIFF chunk layout, Microsoft/IBM Multimedia Programming Interface 1.0; Apple's AIFF 1.3.
 """
 
 from __future__ import annotations
 
 import io
+from dataclasses import dataclass
 from typing import BinaryIO, Literal
 
+from voicerag_core.audio.streams import forgiving
 from voicerag_core.errors import AudioError
 
 __all__ = ["with_true_sizes"]
@@ -24,7 +26,30 @@ UNKNOWN_SIZES = frozenset({0x7FFFF000, 0x7FFFF000 - 36, 0x7FFFFF00, 0x7FFFFF00 -
 UNKNOWN_FROM = 2**31 - 1
 """What most others write is as large as this or larger: 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF."""
 
-_ORDERS: dict[bytes, Literal["little", "big"]] = {b"RIFF": "little", b"RIFX": "big"}
+UNKNOWN_AIFF_FROM = 0x7F000000
+"""What sox writes into an AIFF file; libsndfile itself reads such a file to its end."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """How a format of this family is laid out.
+
+    Args:
+        order: Of the bytes of a number.
+        forms: What may stand behind the size of the file.
+        sound: The name of the chunk with the sound.
+    """
+
+    order: Literal["little", "big"]
+    forms: tuple[bytes, ...]
+    sound: bytes
+
+
+_LAYOUTS = {
+    b"RIFF": _Layout("little", (b"WAVE",), b"data"),
+    b"RIFX": _Layout("big", (b"WAVE",), b"data"),
+    b"FORM": _Layout("big", (b"AIFF", b"AIFC"), b"SSND"),
+}
 
 
 def with_true_sizes(stream: BinaryIO, name: str) -> BinaryIO:
@@ -40,17 +65,19 @@ def with_true_sizes(stream: BinaryIO, name: str) -> BinaryIO:
     head = stream.read(12)
     end = stream.seek(0, io.SEEK_END)
     stream.seek(0)
-    order = _ORDERS.get(head[:4])
-    if order is None or head[8:] != b"WAVE":
+    layout = _LAYOUTS.get(head[:4])
+    if layout is None or head[8:] not in layout.forms:
         return stream
-    found = _data_chunk(stream, order, end, name)
+    found = _sound_chunk(stream, layout, end, name)
     stream.seek(0)
     if found is None:
         return stream
     position, size = found
     whole = end - position
-    announced = int.from_bytes(head[4:8], order) + 8
-    if not _is_unknown(size, holds_all=announced in {end, end - 1, end + 1}):
+    if layout.sound == b"SSND" and size >= UNKNOWN_AIFF_FROM:
+        return stream
+    announced = int.from_bytes(head[4:8], layout.order) + 8
+    if not _is_unknown(size, holds_all=abs(announced - end) <= 1):
         if size > whole:
             raise AudioError(
                 f"{name} is truncated: its header announces {size} bytes of sound, "
@@ -59,13 +86,11 @@ def with_true_sizes(stream: BinaryIO, name: str) -> BinaryIO:
         return stream
     # Over 4 GiB stays unknown, and is too long for any limit.
     sizes = {4: min(end - 8, 2**32 - 1), position - 4: min(whole, 2**32 - 1)}
-    patches = {at: value.to_bytes(4, order) for at, value in sizes.items()}
-    return io.BufferedReader(_Overlaid(stream, patches))
+    patches = {at: value.to_bytes(4, layout.order) for at, value in sizes.items()}
+    return forgiving(stream, patches)
 
 
-def _data_chunk(
-    stream: BinaryIO, order: Literal["little", "big"], end: int, name: str
-) -> tuple[int, int] | None:
+def _sound_chunk(stream: BinaryIO, layout: _Layout, end: int, name: str) -> tuple[int, int] | None:
     """Return where the sound begins and the size that its header gives; None: there is none."""
     position = 12
     for _ in range(MOST_CHUNKS):
@@ -73,14 +98,12 @@ def _data_chunk(
             return None
         stream.seek(position)
         kind = stream.read(4)
-        size = int.from_bytes(stream.read(4), order)
+        size = int.from_bytes(stream.read(4), layout.order)
         position += 8
-        if kind == b"data":
+        if kind == layout.sound:
             return position, size
         position += size + size % 2
-    raise AudioError(
-        f"{name} cannot be read as audio: no sound in its first {MOST_CHUNKS} RIFF chunks"
-    )
+    raise AudioError(f"{name} cannot be read as audio: no sound in its first {MOST_CHUNKS} chunks")
 
 
 def _is_unknown(size: int, *, holds_all: bool) -> bool:
@@ -93,44 +116,3 @@ def _is_unknown(size: int, *, holds_all: bool) -> bool:
     if size == 0:
         return not holds_all
     return size in UNKNOWN_SIZES or size >= UNKNOWN_FROM
-
-
-class _Overlaid(io.RawIOBase):
-    """A file that reads as if some bytes of it were others.
-
-    Args:
-        stream: The file; is not closed with this.
-        patches: Bytes by their place.
-    """
-
-    def __init__(self, stream: BinaryIO, patches: dict[int, bytes]) -> None:
-        super().__init__()
-        self._stream = stream
-        self._patches = patches
-
-    def readable(self) -> bool:
-        """Return True."""
-        return True
-
-    def seekable(self) -> bool:
-        """Return True."""
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
-        """Move as the file does."""
-        return self._stream.seek(offset, whence)
-
-    def tell(self) -> int:
-        """Return the place in the file."""
-        return self._stream.tell()
-
-    def readinto(self, buffer: bytearray | memoryview, /) -> int:  # type: ignore[override]
-        """Read as the file does, and lay the other bytes over what was read."""
-        start = self._stream.tell()
-        data = bytearray(self._stream.read(len(buffer)))
-        for at, patch in self._patches.items():
-            first, last = max(at, start), min(at + len(patch), start + len(data))
-            if first < last:
-                data[first - start : last - start] = patch[first - at : last - at]
-        buffer[: len(data)] = data
-        return len(data)
