@@ -17,12 +17,17 @@ from voicerag_core.cli.sound import Player, Sink, open_player, wav_file
 from voicerag_core.errors import AudioError, ConfigError, GenerationError
 
 if TYPE_CHECKING:
-    from voicerag_core.types import Audio
+    from voicerag_core.types import Audio, Transcription
 
 __all__ = ["speak", "transcribe"]
 
 MAX_SECONDS = 3600.0
 """Longest recording to transcribe; a question is bounded by its setting."""
+
+_DOUBTFUL = (
+    "its words are little more than guessed; only English is understood, spoken clearly and close "
+    "to the microphone"
+)
 
 
 def transcribe(
@@ -38,7 +43,8 @@ def transcribe(
 ) -> None:
     """Write down what is said in sound files, up to an hour each.
 
-    A file that cannot be used is reported and passed over (exit code 1).
+    A file that cannot be used is reported and passed over, and one whose words are little more
+    than guessed is written down and reported (exit code 1).
     """
     settings = given.settings(speak=False)
     from voicerag_core.audio import read_audio
@@ -53,15 +59,22 @@ def transcribe(
                 audio = read_audio(
                     sys.stdin.buffer.read() if name == "-" else name, max_seconds=MAX_SECONDS
                 )
-                words = rag.transcriber.transcribe(audio).text
+                heard = rag.transcriber.transcribe(audio)
             except (AudioError, GenerationError) as error:
                 typer.echo(f"skipped {name}: {error}", err=True)
                 failed = True
                 continue
+            doubtful = _is_doubtful(heard)
+            failed = failed or doubtful
             if json_output:
-                show_json({"file": name, "text": words, "seconds": round(audio.seconds, 3)})
+                seconds = round(audio.seconds, 3)
+                show_json(
+                    {"file": name, "text": heard.text, "seconds": seconds, "doubtful": doubtful}
+                )
             else:
-                typer.echo(f"{name}: {words}" if len(files) > 1 else words)
+                typer.echo(f"{name}: {heard.text}" if len(files) > 1 else heard.text)
+            if doubtful:
+                typer.echo(f"doubtful {name}: {_DOUBTFUL}", err=True)
     if failed:
         raise typer.Exit(EXIT_FAULT)
 
@@ -81,9 +94,7 @@ def speak(
     ] = None,
 ) -> None:
     """Say a text aloud with the answering voice, or write it as sound."""
-    words = sys.stdin.read() if text == "-" else text
-    if not words.strip():
-        raise typer.BadParameter("there is nothing to say", param_hint="TEXT")
+    words = _given_words(text)
     settings = given.settings()
     with ExitStack() as stack:
         sinks: list[Sink] = []
@@ -106,6 +117,34 @@ def speak(
                 sink.finish()
     if out is not None:
         say("sound", f"{out} ({seconds:.1f} s)")
+
+
+def _is_doubtful(heard: Transcription) -> bool:
+    """Tell whether words were little more than guessed; the local stack knows English alone."""
+    from voicerag_core.local.model import is_doubtful
+    from voicerag_core.local.reading.language import is_english
+
+    return is_doubtful(heard) or (heard.language == "en" and not is_english(heard.text))
+
+
+def _given_words(text: str) -> str:
+    """Return what is to be said, from standard input for "-"."""
+    from voicerag_core.local.speaking.segments import speakable
+
+    try:
+        # Bytes of an argument that are not UTF-8 are surrogates, which have no UTF-8 form.
+        given = sys.stdin.buffer.read() if text == "-" else text.encode()
+        words = given.decode("utf-8-sig")
+    except UnicodeError as error:
+        raise typer.BadParameter(
+            "the text holds bytes that are not UTF-8; convert it first, as with iconv -t UTF-8",
+            param_hint="TEXT",
+        ) from error
+    if not speakable(words):
+        raise typer.BadParameter(
+            "there is nothing to say; give text with letters or digits", param_hint="TEXT"
+        )
+    return words
 
 
 def _spoken(words: str, weights: Path) -> Iterator[Audio]:

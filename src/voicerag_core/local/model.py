@@ -19,7 +19,7 @@ from voicerag_core.local.speaking.segments import speakable, speech_segments
 from voicerag_core.ports import AnswerWriter, Speaker, Transcriber
 from voicerag_core.types import Answer, Audio, Passage, Question, Sampling, Transcription, Turn
 
-__all__ = ["LocalVoiceModel"]
+__all__ = ["LEAST_CONFIDENCE", "LocalVoiceModel", "is_doubtful"]
 
 NOT_ENGLISH = "I only understand questions in English, and this one does not seem to be."
 NOT_UNDERSTOOD = "I could not make out the question. I only understand English."
@@ -100,7 +100,7 @@ class LocalVoiceModel:
                 yield Answer(transcript=words, timings={"transcribe": spent})
         if not is_english(words):
             pieces = _declined(NOT_ENGLISH)
-        elif heard is not None and _doubtful(heard):
+        elif heard is not None and is_doubtful(heard):
             pieces = _declined(NOT_UNDERSTOOD)
         elif not passages:
             pieces = _declined(NO_DOCUMENTS)
@@ -117,7 +117,7 @@ class LocalVoiceModel:
         return self._transcriber.transcribe(question)
 
 
-def _doubtful(heard: Transcription) -> bool:
+def is_doubtful(heard: Transcription) -> bool:
     """Tell whether the words of a clip were little more than guessed."""
     return heard.confidence is not None and heard.confidence < LEAST_CONFIDENCE
 

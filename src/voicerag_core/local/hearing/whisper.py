@@ -8,6 +8,7 @@ whisper/transcribe.py for the temperature fallback. What differs from there is s
 from __future__ import annotations
 
 import math
+import re
 import threading
 import zlib
 from concurrent.futures import ThreadPoolExecutor
@@ -63,6 +64,8 @@ MOST_TOKENS = 224
 TOKENS_AT_LEAST = 20
 TOKENS_PER_SECOND = 12
 """Ours: more than the fastest speech gives, so that a repetition in a short clip ends early."""
+
+_REPETITION = re.compile(r"(.{2,40}?)\1{2,}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +149,7 @@ class WhisperTranscriber:
                 f"nobody speaks {heard.no_speech_prob:.2f}, mean log-probability of the words "
                 f"{heard.avg_logprob:.2f}); check the microphone, or speak louder and closer"
             )
-        return Transcription(heard.text, min(1.0, math.exp(heard.avg_logprob)), LANGUAGE)
+        return Transcription(heard.text, _confidence(heard), LANGUAGE)
 
     def recognise(self, audio: Audio) -> Recognition:
         """Return the words of a clip with confidence figures; noise is not refused here.
@@ -283,6 +286,16 @@ def padded_length(samples: int) -> int:
     """Say how many samples a window of this length is padded to, whole encoder states."""
     wanted = max(samples, int(PADDED_SECONDS * SAMPLE_RATE_HZ))
     return -(-wanted // FRAME_SAMPLES) * FRAME_SAMPLES
+
+
+def _confidence(heard: Recognition) -> float:
+    """Return the geometric mean of the probabilities of the tokens that are no repetition.
+
+    What repeats itself is nearly certain to go on, so for speech in another language a loop of
+    made-up words would seem well heard.
+    """
+    said_once = _REPETITION.sub(r"\1", heard.text)
+    return min(1.0, math.exp(heard.avg_logprob * len(heard.text) / len(said_once)))
 
 
 def _looks_bad(outcome: Recognition) -> bool:
