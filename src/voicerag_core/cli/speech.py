@@ -129,7 +129,7 @@ def _is_doubtful(heard: Transcription) -> bool:
 
 def _given_words(text: str) -> str:
     """Return what is to be said, from standard input for "-"."""
-    from voicerag_core.local.speaking.segments import speakable
+    from voicerag_core.local.speaking.segments import spoken_line
 
     try:
         # Bytes of an argument that are not UTF-8 are surrogates, which have no UTF-8 form.
@@ -140,7 +140,7 @@ def _given_words(text: str) -> str:
             "the text holds bytes that are not UTF-8; convert it first, as with iconv -t UTF-8",
             param_hint="TEXT",
         ) from error
-    if not speakable(words):
+    if not spoken_line(words):
         raise typer.BadParameter(
             "there is nothing to say; give text with letters or digits", param_hint="TEXT"
         )

@@ -15,7 +15,7 @@ from voicerag_core.chunking import sentence_spans, split_sentences
 from voicerag_core.errors import ConfigError
 from voicerag_core.local.reading.language import is_english
 from voicerag_core.local.reading.reader import NOT_ANSWERED
-from voicerag_core.local.speaking.segments import speakable, speech_segments
+from voicerag_core.local.speaking.segments import speech_segments, spoken_line
 from voicerag_core.ports import AnswerWriter, Speaker, Transcriber
 from voicerag_core.types import Answer, Audio, Passage, Question, Sampling, Transcription, Turn
 
@@ -179,7 +179,7 @@ class _Speech:
         pieces = split_sentences(text) if self._begun else speech_segments(text)
         self._begun = self._begun or bool(pieces)
         for piece in pieces:
-            if speakable(piece):
+            if spoken_line(piece):
                 self._spoken.append(self._thread.submit(self._speaker.speak, piece))
 
     def ready(self) -> Iterator[Answer]:
