@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voicerag_core.local.speaking.segments import spoken_line, speech_segments
+from voicerag_core.local.speaking.segments import speech_segments, spoken_line
 from voicerag_core.local.speaking.spoken_form import spoken_form
 
 SAID = """
@@ -166,11 +166,11 @@ def test_nothing_is_left_of_what_cannot_be_said(text: str) -> None:
 
 
 PIECES = st.sampled_from(
-    "$5 $1.5 million €12,50 £3 500 EUR 5-7 5 – 7 1990s 1984 2024-05-03 3 May May 3 9:05 am 14:00 p.m."
-    " 555-1234 +49 30 123456 km/h m² 10^6 x³ ½ 1/2 24/7 II IV XL Henry VIII World War Chapter I v2.3"
-    " 2.32.5 192.168.0.1 No. e.g. Mr. St. Inc. max. & / % °C ** _ ` [a](b) <b> # - * | ~ ≥ 🙂 .".split(
-        " "
-    )
+    """
+    $5 $1.5 million €12,50 £3 500 EUR 5-7 5 – 7 1990s 1984 2024-05-03 3 May May 3 9:05 am 14:00 p.m.
+    555-1234 +49 30 123456 km/h m² 10^6 x³ ½ 1/2 24/7 II IV XL Henry VIII World War Chapter I v2.3
+    2.32.5 192.168.0.1 No. e.g. Mr. St. Inc. max. & / % °C ** _ ` [a](b) <b> # - * | ~ ≥ 🙂 .
+    """.split()  # noqa: SIM905
 )
 TEXTS = st.lists(PIECES | st.text("aI5.,-/:$ ", max_size=4), max_size=8).map(" ".join)
 

@@ -17,7 +17,7 @@ from voicerag_core.cli.sound import Player, Sink, open_player, wav_file
 from voicerag_core.errors import AudioError, ConfigError, GenerationError
 
 if TYPE_CHECKING:
-    from voicerag_core.types import Audio, Transcription
+    from voicerag_core.types import Audio
 
 __all__ = ["speak", "transcribe"]
 
@@ -48,6 +48,7 @@ def transcribe(
     """
     settings = given.settings(speak=False)
     from voicerag_core.audio import read_audio
+    from voicerag_core.local.model import is_doubtful
     from voicerag_core.stack import open_voicerag
 
     failed = False
@@ -64,7 +65,7 @@ def transcribe(
                 typer.echo(f"skipped {name}: {error}", err=True)
                 failed = True
                 continue
-            doubtful = _is_doubtful(heard)
+            doubtful = is_doubtful(heard)
             failed = failed or doubtful
             if json_output:
                 seconds = round(audio.seconds, 3)
@@ -117,14 +118,6 @@ def speak(
                 sink.finish()
     if out is not None:
         say("sound", f"{out} ({seconds:.1f} s)")
-
-
-def _is_doubtful(heard: Transcription) -> bool:
-    """Tell whether words were little more than guessed; the local stack knows English alone."""
-    from voicerag_core.local.model import is_doubtful
-    from voicerag_core.local.reading.language import is_english
-
-    return is_doubtful(heard) or (heard.language == "en" and not is_english(heard.text))
 
 
 def _given_words(text: str) -> str:

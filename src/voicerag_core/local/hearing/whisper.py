@@ -65,7 +65,7 @@ TOKENS_AT_LEAST = 20
 TOKENS_PER_SECOND = 12
 """Ours: more than the fastest speech gives, so that a repetition in a short clip ends early."""
 
-_REPETITION = re.compile(r"(.{2,40}?)\1{2,}")
+_REPETITION = re.compile(r"(.{2,40}?)\1{3,}")
 
 
 @dataclass(frozen=True, slots=True)
