@@ -19,7 +19,7 @@ import soxr
 
 from tests.local import tones
 from tests.waiting import PATIENCE
-from voicerag_core import Audio, rag
+from voicerag_core import rag
 from voicerag_core.audio import mixing
 from voicerag_core.local.hearing.whisper import WhisperTranscriber
 from voicerag_core.local.weights import files as weights
