@@ -12,15 +12,19 @@ from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from voicerag_core import ConfigError
+from voicerag_core.serving import Limits
 
 __all__ = ["ServerSettings", "is_loopback", "load_server_settings"]
+
+
+_PREFIX = "VOICERAG_MCP_"
 
 
 class ServerSettings(BaseSettings):
     """Settings of the server alone; those of the engine are `voicerag_core.Settings`."""
 
     model_config = SettingsConfigDict(
-        env_prefix="VOICERAG_MCP_", extra="forbid", frozen=True, env_ignore_empty=True
+        env_prefix=_PREFIX, extra="forbid", frozen=True, env_ignore_empty=True
     )
 
     read_only: bool = Field(
@@ -98,6 +102,23 @@ class ServerSettings(BaseSettings):
     def authenticates(self) -> bool:
         """Whether HTTP requests need a token."""
         return self.token_file is not None or self.issuer is not None
+
+    def limits(self) -> Limits:
+        """Return what the server takes in, keeps and does at a time."""
+        return Limits(
+            prefix=_PREFIX,
+            allowed_paths=self.allowed_paths,
+            output_dir=self.output_dir,
+            max_audio_bytes=self.max_audio_bytes,
+            max_speech_chars=self.max_speech_chars,
+            max_text_chars=self.max_text_chars,
+            clip_seconds=self.clip_minutes * 60,
+            clip_bytes=self.clip_bytes,
+            workers=self.workers,
+            max_waiting=self.max_waiting,
+            open_stores=self.open_stores,
+            read_only=self.read_only,
+        )
 
     def hosts(self) -> list[str]:
         """Return the Host headers to answer: the given ones, else those of the address itself.

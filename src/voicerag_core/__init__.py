@@ -13,30 +13,35 @@ from voicerag_core.audio import check_audio, read_audio, resample, to_wav_bytes,
 from voicerag_core.chunking import chunk_document, passage_id, sentence_spans, split_sentences
 from voicerag_core.errors import (
     AudioError,
+    BusyError,
     CancelledError,
     CheckpointError,
     ConfigError,
     DocumentError,
     EmbeddingMismatchError,
     FilterError,
+    ForbiddenError,
     GenerationError,
     MissingExtraError,
     ModelError,
+    NotFoundError,
     SchemaError,
     StoreError,
     StoreUnavailableError,
     VoiceRAGError,
 )
 from voicerag_core.ports import (
+    AnswerWriter,
     DocumentStore,
     Embedder,
     PassageStore,
     SelfAssessingEmbedder,
+    Speaker,
     Transcriber,
     VoiceModel,
 )
 from voicerag_core.rag import IndexProgress, VoiceRAG
-from voicerag_core.retrieval import STRATEGIES, Strategy, maximal_marginal_relevance
+from voicerag_core.retrieval import STRATEGIES, maximal_marginal_relevance
 from voicerag_core.types import (
     Answer,
     Audio,
@@ -46,18 +51,20 @@ from voicerag_core.types import (
     Embeddings,
     Hit,
     JSONValue,
-    Leg,
+    MatchedBy,
     Passage,
     Question,
     Retrieved,
     Sampling,
+    Strategy,
+    Transcription,
     Turn,
 )
 
 if TYPE_CHECKING:
-    from voicerag_core.assembly import open_voicerag
-    from voicerag_core.ingest import FileProgress, FileReport, index_files
+    from voicerag_core.ingest import FileProgress, FileReport, index_documents, index_files
     from voicerag_core.settings import Settings, load_settings
+    from voicerag_core.stack import open_store, open_voicerag
     from voicerag_core.store import PgVectorStore
 
 _LAZY = {
@@ -65,16 +72,20 @@ _LAZY = {
     "FileReport": "voicerag_core.ingest",
     "PgVectorStore": "voicerag_core.store",
     "Settings": "voicerag_core.settings",
+    "index_documents": "voicerag_core.ingest",
     "index_files": "voicerag_core.ingest",
     "load_settings": "voicerag_core.settings",
-    "open_voicerag": "voicerag_core.assembly",
+    "open_store": "voicerag_core.stack",
+    "open_voicerag": "voicerag_core.stack",
 }
 
 __all__ = [
     "STRATEGIES",
     "Answer",
+    "AnswerWriter",
     "Audio",
     "AudioError",
+    "BusyError",
     "CancelledError",
     "CheckpointError",
     "Citation",
@@ -89,13 +100,15 @@ __all__ = [
     "FileProgress",
     "FileReport",
     "FilterError",
+    "ForbiddenError",
     "GenerationError",
     "Hit",
     "IndexProgress",
     "JSONValue",
-    "Leg",
+    "MatchedBy",
     "MissingExtraError",
     "ModelError",
+    "NotFoundError",
     "Passage",
     "PassageStore",
     "PgVectorStore",
@@ -105,19 +118,23 @@ __all__ = [
     "SchemaError",
     "SelfAssessingEmbedder",
     "Settings",
+    "Speaker",
     "StoreError",
     "StoreUnavailableError",
     "Strategy",
     "Transcriber",
+    "Transcription",
     "Turn",
     "VoiceModel",
     "VoiceRAG",
     "VoiceRAGError",
     "check_audio",
     "chunk_document",
+    "index_documents",
     "index_files",
     "load_settings",
     "maximal_marginal_relevance",
+    "open_store",
     "open_voicerag",
     "passage_id",
     "read_audio",

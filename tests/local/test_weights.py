@@ -79,7 +79,9 @@ def test_a_weight_is_found_without_importing_its_package() -> None:
 
 
 def test_the_tokenizer_is_package_data() -> None:
-    resource = importlib.resources.files("voicerag_core.local") / "data" / "minilm_tokenizer.json"
+    resource = (
+        importlib.resources.files("voicerag_core.local.weights") / "data" / "minilm_tokenizer.json"
+    )
     path = weights.weight_path("minilm-tokenizer/minilm_tokenizer.json")
     assert path.read_bytes() == resource.read_bytes()
 
@@ -192,4 +194,4 @@ def test_whisper_refuses_a_model_with_one_other_byte(
         stream.seek(40_000_000)
         stream.write(bytes([byte ^ 1]))
     with pytest.raises(CheckpointError, match=r"model\.bin is not the one"):
-        WhisperTranscriber(data_dir=tmp_path / "data").load()
+        WhisperTranscriber(data_dir=tmp_path / "data").warm()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from voicerag_core.cli.command import Given
+from voicerag_core.cli.command import GlobalOptions
 from voicerag_core.cli.output import stderr
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["glm", "local", "sonar"]
 
 
-def local(given: Given) -> None:
+def local(given: GlobalOptions) -> None:
     """Fetch weight files of the local stack that are missing or altered, where a hub has them.
 
     The wheels of the extra 'local' carry every file; this is for a file whose wheel cannot be had.
@@ -38,7 +38,7 @@ def local(given: Given) -> None:
 
 
 def sonar(
-    given: Given,
+    given: GlobalOptions,
     *,
     language: Annotated[
         str, typer.Option("--language", metavar="CODE", help="Of speech: eng, deu_Latn, ...")
@@ -58,8 +58,8 @@ def sonar(
     The licence of each file is shown first. What is here already is not fetched, and an interrupted
     download goes on where it stopped.
     """
-    from voicerag_core.assembly import sonar_folder
     from voicerag_core.sonar.files import ADDRESS, fetch, wanted
+    from voicerag_core.stack import sonar_folder
 
     folder = sonar_folder(given.settings())
     files = wanted(language, decoder=decoder)
@@ -117,7 +117,7 @@ class PartName(StrEnum):
 
 
 def glm(
-    given: Given,
+    given: GlobalOptions,
     *,
     parts: Annotated[
         list[PartName] | None,

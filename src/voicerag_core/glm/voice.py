@@ -26,7 +26,16 @@ from voicerag_core.glm.prompt import EarlierTurn, Prompt, PromptBuilder, UserInp
 from voicerag_core.glm.speech_tokenizer.tokenizer import SpeechTokenizer
 from voicerag_core.glm.text_tokenizer import TextStream, TextTokenizer
 from voicerag_core.glm.weights.checkpoints import open_checkpoint
-from voicerag_core.types import Answer, Audio, Passage, Question, Samples, Sampling, Turn
+from voicerag_core.types import (
+    Answer,
+    Audio,
+    Passage,
+    Question,
+    Samples,
+    Sampling,
+    Transcription,
+    Turn,
+)
 
 __all__ = ["GLMVoice"]
 
@@ -160,7 +169,7 @@ class GLMVoice:
         passages: Sequence[Passage],
         *,
         sampling: Sampling,
-        transcript: str | None = None,
+        transcript: Transcription | None = None,
         history: Sequence[Turn] = (),
     ) -> Generator[Answer, None, None]:
         """Stream the answer: text and audio as they are generated.
@@ -202,8 +211,8 @@ class GLMVoice:
             raise GenerationError("the model ended its reply without a word; ask again")
         self._remember(question, text, EarlierTurn(prompt.user, tuple(reply), _spoken(question)))
 
-    def transcribe(self, audio: Audio) -> str:
-        """Return the transcript of a clip.
+    def transcribe(self, audio: Audio) -> Transcription:
+        """Return the transcript of a clip, without a confidence.
 
         Raises:
             AudioError: No speech was heard.
@@ -225,7 +234,7 @@ class GLMVoice:
         text = ("".join(said) + words.flush()).strip()
         if not text:
             raise AudioError("no words were heard in the clip")
-        return text
+        return Transcription(text)
 
     def _pieces(
         self, prompt: Prompt, sampling: Sampling, reply: list[int], clock: _Clock

@@ -88,7 +88,7 @@ class SonarEmbedder:
         return self._text.identity[0]
 
     @property
-    def transcribes(self) -> bool:
+    def needs_transcriber(self) -> bool:
         """False: a clip is embedded without a transcript."""
         return False
 

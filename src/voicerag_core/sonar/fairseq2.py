@@ -101,7 +101,7 @@ class Fairseq2SonarEmbedder:
         return self._text.identity[0]
 
     @property
-    def transcribes(self) -> bool:
+    def needs_transcriber(self) -> bool:
         """False: a clip is embedded without a transcript."""
         return False
 
