@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from voicerag_core import ConfigError
 from voicerag_core.serving import Limits
+from voicerag_core.settings import make_settings
 
 __all__ = ["ServerSettings", "is_loopback", "load_server_settings"]
 
@@ -188,18 +189,7 @@ def load_server_settings(**values: object) -> ServerSettings:
     Raises:
         ConfigError: A value is unknown or out of its range; the message names the setting.
     """
-    given = {name: value for name, value in values.items() if value is not None}
-    try:
-        return ServerSettings(**given)  # type: ignore[arg-type]
-    except ValidationError as e:
-        problems = "; ".join(
-            f"{'.'.join(map(str, error['loc']))}: {error['msg']}"
-            for error in e.errors(include_input=False, include_url=False)
-        )
-        raise ConfigError(
-            f"settings are not valid: {problems} "
-            "(each setting is an option or a VOICERAG_MCP_<NAME> variable)"
-        ) from None
+    return make_settings(ServerSettings, values, "an option")
 
 
 def _parts(value: object, separator: str) -> object:

@@ -6,10 +6,18 @@ Importing this package loads numpy and nothing heavier; settings, store and the 
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from voicerag_core.audio import check_audio, read_audio, resample, to_wav_bytes, write_wav
+from voicerag_core.audio import (
+    MAX_SECONDS,
+    SPEECH_RATE_HZ,
+    check_audio,
+    read_audio,
+    resample,
+    to_wav_bytes,
+    write_wav,
+)
+from voicerag_core.cancellation import Cancellation, check_cancelled
 from voicerag_core.chunking import chunk_document, passage_id, sentence_spans, split_sentences
 from voicerag_core.errors import (
     AudioError,
@@ -30,6 +38,7 @@ from voicerag_core.errors import (
     StoreUnavailableError,
     VoiceRAGError,
 )
+from voicerag_core.lazy import lazy_names
 from voicerag_core.ports import (
     AnswerWriter,
     DocumentStore,
@@ -80,12 +89,15 @@ _LAZY = {
 }
 
 __all__ = [
+    "MAX_SECONDS",
+    "SPEECH_RATE_HZ",
     "STRATEGIES",
     "Answer",
     "AnswerWriter",
     "Audio",
     "AudioError",
     "BusyError",
+    "Cancellation",
     "CancelledError",
     "CheckpointError",
     "Citation",
@@ -129,6 +141,7 @@ __all__ = [
     "VoiceRAG",
     "VoiceRAGError",
     "check_audio",
+    "check_cancelled",
     "chunk_document",
     "index_documents",
     "index_files",
@@ -145,16 +158,4 @@ __all__ = [
     "write_wav",
 ]
 
-
-def __getattr__(name: str) -> Any:  # noqa: ANN401
-    """Load one of the heavier names on first use."""
-    if name not in _LAZY:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(_LAZY[name]), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    """List the public names, loaded or not."""
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy_names(__name__, _LAZY)

@@ -213,10 +213,11 @@ def test_a_file_that_came_back_during_the_run_is_not_removed(rag: VoiceRAG, fold
     index_files(rag, [folder])
     gone = folder / "a.txt"
     gone.rename(folder / "a.bak")
+    (folder / "c.txt").write_text("Terns dive.")
 
     def bring_back(progress: FileProgress) -> None:
-        if progress.step == "compare":
+        if progress.step == "update":
             (folder / "a.bak").rename(gone)
 
     assert index_files(rag, [folder], on_progress=bring_back).removed == 0
-    assert rag.store.count() == 2
+    assert rag.store.count() == 3

@@ -212,7 +212,7 @@ class GLMVoice:
         self._remember(question, text, EarlierTurn(prompt.user, tuple(reply), _spoken(question)))
 
     def transcribe(self, audio: Audio) -> Transcription:
-        """Return the transcript of a clip, without a confidence.
+        """Return the transcript of a clip.
 
         Raises:
             AudioError: No speech was heard.

@@ -19,7 +19,7 @@ from torch import Tensor
 from voicerag_core.errors import AudioError
 from voicerag_core.types import Samples
 
-__all__ = ["MEL_BINS", "MIN_SAMPLES", "STACKED", "frame_count", "log_mel", "stacked_features"]
+__all__ = ["MEL_BINS", "MIN_SAMPLES", "STACKED", "fbank", "frame_count", "stacked_features"]
 
 RATE_HZ = 16_000
 WINDOW = 400
@@ -43,7 +43,7 @@ def frame_count(samples: int) -> int:
     return 0 if samples < WINDOW else 1 + (samples - WINDOW) // HOP
 
 
-def log_mel(samples: Samples, device: torch.device | str = "cpu") -> Tensor:
+def fbank(samples: Samples, device: torch.device | str = "cpu") -> Tensor:
     """Compute the features of a clip, internally in float64: quiet bins need the precision.
 
     Args:
@@ -77,7 +77,7 @@ def stacked_features(clips: Sequence[Samples], device: torch.device | str) -> li
     """Make the encoder's input of each clip, as [positions, 160] in float32."""
     features = []
     for clip in clips:
-        frames = log_mel(clip, device)
+        frames = fbank(clip, device)
         positions = len(frames) // STACKED
         features.append(frames[: positions * STACKED].reshape(positions, STACKED * MEL_BINS))
     return features

@@ -86,7 +86,7 @@ class SonarTranscriber:
         self._parts()
 
     def transcribe(self, audio: Audio) -> Transcription:
-        """Return the transcript of a clip at 16 kHz, without a confidence.
+        """Return the transcript of a clip at 16 kHz.
 
         Raises:
             AudioError: The clip is not at 16 kHz, or contains no speech.

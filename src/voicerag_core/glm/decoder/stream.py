@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from types import TracebackType
-from typing import Self
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from voicerag_core.cancellation import check_cancelled
+from voicerag_core.closing import Closing
 from voicerag_core.errors import GenerationError
 from voicerag_core.glm.decoder.networks import DecoderNetworks
 from voicerag_core.glm.decoder.schedule import Schedule, checked_tokens, cross_fade
@@ -20,7 +19,7 @@ from voicerag_core.types import Samples
 __all__ = ["DecoderStream"]
 
 
-class DecoderStream:
+class DecoderStream(Closing):
     """Decodes one reply; made by `SpeechDecoder.open_stream`. For one thread at a time.
 
     The sound depends only on the tokens and the schedule, not on how the tokens are split over
@@ -45,19 +44,6 @@ class DecoderStream:
         empty = torch.zeros(1, mels, 0, device=networks.device)
         self._past = empty  # final mel of the history, before the frames in `_held`
         self._held = empty  # mel that the next block makes again
-
-    def __enter__(self) -> Self:
-        """Return the stream itself."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Close."""
-        self.close()
 
     @property
     def closed(self) -> bool:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from types import TracebackType
 
 from voicerag_core.cancellation import check_cancelled
+from voicerag_core.closing import Closing
 from voicerag_core.errors import GenerationError
 
 __all__ = ["FairLock"]
@@ -68,7 +68,7 @@ class FairLock:
                 self._changed.notify_all()
 
 
-class Ticket:
+class Ticket(Closing):
     """Holds the lock until it is released."""
 
     def __init__(self, lock: FairLock) -> None:
@@ -78,15 +78,6 @@ class Ticket:
         """Note that the running thread works with it now."""
         self._lock._touch(self)
 
-    def __enter__(self) -> Ticket:
-        """Return the ticket itself."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
         """Release the lock; once is enough."""
         self._lock._release(self)

@@ -12,10 +12,11 @@ import torch
 from voicerag_core.audio import resample
 from voicerag_core.errors import AudioError, ConfigError
 from voicerag_core.glm.device_memory import nbytes, telling_what_is_needed
-from voicerag_core.glm.speech_tokenizer.log_mel import HOP_SAMPLES, SAMPLE_RATE_HZ, log_mel
+from voicerag_core.glm.speech_tokenizer.log_mel import log_mel
 from voicerag_core.glm.speech_tokenizer.whisper_vq import WhisperVQ
 from voicerag_core.glm.weights.checkpoints import load_speech_tokenizer
 from voicerag_core.glm.weights.configs import SpeechTokenizerConfig
+from voicerag_core.mel import HOP_SAMPLES, SAMPLE_RATE_HZ
 from voicerag_core.types import Audio, Samples
 
 __all__ = ["SpeechTokenizer"]

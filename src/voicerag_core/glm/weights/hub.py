@@ -18,8 +18,8 @@ from huggingface_hub import HfApi, snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
 
 from voicerag_core.errors import CheckpointError, ConfigError
+from voicerag_core.fetching import check_room, sha256_of
 from voicerag_core.glm.weights.checkpoints import LICENCE, Part, PartKind, open_checkpoint
-from voicerag_core.glm.weights.tensor_files import sha256_of
 
 __all__ = ["REPOSITORIES", "download_checkpoint"]
 
@@ -149,7 +149,9 @@ def _fetch(
     whole = sum(published.sizes.values())
     tell(f"{published.name}: {whole / 1e9:.2f} GB. Licence: {LICENCE}")
     try:
-        _make_room(target, published)
+        target.mkdir(parents=True, exist_ok=True)
+        needed = (size for name, size in published.sizes.items() if not (target / name).is_file())
+        check_room(target, sum(needed), repository.name)
         snapshot_download(
             published.name,
             revision=published.revision,
@@ -184,17 +186,6 @@ def _published(api: HfApi, repository: Repository, revision: str | None) -> _Pub
         {file.rfilename: file.size or 0 for file in files},
         {file.rfilename: file.lfs.sha256 for file in files if file.lfs is not None},
     )
-
-
-def _make_room(target: Path, published: _Published) -> None:
-    target.mkdir(parents=True, exist_ok=True)
-    needed = sum(size for name, size in published.sizes.items() if not (target / name).is_file())
-    free = shutil.disk_usage(target).free
-    if free < needed:
-        raise CheckpointError(
-            f"{needed / 1e9:.1f} GB are still to be fetched, and {target} has {free / 1e9:.1f} GB "
-            "free; make room, or choose another data folder"
-        )
 
 
 def _verify(repository: Repository, target: Path, published: _Published) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import pickle
@@ -26,7 +25,6 @@ __all__ = [
     "check_names",
     "load_state",
     "open_weights",
-    "sha256_of",
 ]
 
 Shape = tuple[int, ...]
@@ -41,12 +39,6 @@ LONGEST_HEADER = 100_000_000
 CHECKED_AT_ONCE = 1 << 20
 NAMED = 5
 """How many tensors a message names."""
-
-
-def sha256_of(file: Path) -> str:
-    """Hash a file, in lower-case hexadecimal."""
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
