@@ -106,4 +106,4 @@ def not_run(skipped: list[object], deselected: int, selection: str) -> str:
     groups = [f"{count} ({reason})" for reason, count in reasons.most_common()]
     if deselected:
         groups.append(f"{deselected} (left out by -m {selection!r} or -k)")
-    return f"skipped: {', '.join(groups)}" if groups else ""
+    return f"not run: {', '.join(groups)}" if groups else ""
