@@ -61,6 +61,6 @@ def test_what_is_skipped_is_said_in_one_line_with_its_reasons() -> None:
         ("tests/b.py", 9, "Skipped: the weights are not here: ['b.pt']"),
     ]
     assert not_run(reports, 24, "not slow") == (
-        "skipped: 2 (the weights are not here), 1 (no GPU), 24 (left out by -m 'not slow' or -k)"
+        "not run: 2 (the weights are not here), 1 (no GPU), 24 (left out by -m 'not slow' or -k)"
     )
     assert not_run([], 0, "not slow") == ""
