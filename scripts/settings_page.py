@@ -22,8 +22,8 @@ HEAD: Final = """\
 
 Each setting is an environment variable and an argument of `load_settings(...)`: `VOICERAG_LIMIT` is
 `load_settings(limit=...)`. The most common ones are options of the command line, too: every command
-takes `--database-url`, `--data-dir`, `--collection`, `--tenant`, `--embedder` and `--stack`. Arguments
-and options win over variables; an empty variable counts as not set.
+takes `--database-url`, `--data-dir`, `--collection`, `--tenant`, `--embedder` and `--stack`.
+Arguments and options win over variables; an empty variable counts as not set.
 """
 
 MCP_HEAD: Final = """\

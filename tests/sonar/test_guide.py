@@ -1,0 +1,24 @@
+"""What docs/sonar.md says is run, with small weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.pages import ROOT, snippets
+from voicerag_core.sonar import Fairseq2SonarEmbedder, SonarEmbedder
+
+
+def test_the_python_of_the_page_runs(
+    models: Path, embedder: SonarEmbedder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(models)
+    own, package = snippets(ROOT / "docs/sonar.md", "python")
+    names: dict[str, Any] = {}
+    exec(compile(own, "docs/sonar.md", "exec"), names)
+    assert type(names["embedder"]) is SonarEmbedder
+    exec(compile(package, "docs/sonar.md", "exec"), names)
+    assert type(names["embedder"]) is Fairseq2SonarEmbedder
+    assert names["embedder"].model_id == embedder.model_id
