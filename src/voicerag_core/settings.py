@@ -75,14 +75,18 @@ class Settings(BaseSettings):
         description=f"How a spoken question is searched; default: {LOCAL_STRATEGY}, or "
         f"{SONAR_STRATEGY} with SONAR.",
     )
-    limit: int = Field(default=4, ge=1, le=1000, description="Number of passages to find for a question.")
+    limit: int = Field(
+        default=4, ge=1, le=1000, description="Number of passages to find for a question."
+    )
     max_question_seconds: float = Field(
         default=MAX_SECONDS, gt=0, le=3600, description="Longest spoken question, in seconds."
     )
     sentence_vectors: bool = Field(
         default=True, description="Index a vector per sentence in addition to the whole passage."
     )
-    chunk_size: int = Field(default=CHUNK_SIZE, ge=1, description="Maximum length of a passage, in characters.")
+    chunk_size: int = Field(
+        default=CHUNK_SIZE, ge=1, description="Maximum length of a passage, in characters."
+    )
     chunk_overlap: int = Field(
         default=CHUNK_OVERLAP, ge=0, description="Overlap of consecutive passages, in characters."
     )
