@@ -35,7 +35,7 @@ class Settings(BaseSettings):
 
     stack: Literal["local", "glm"] = Field(
         default="local",
-        description="Models that answer: 'local' runs on the CPU, from wheels; 'glm' is GLM-4-Voice.",
+        description="Models that answer: 'local' (on the CPU, from wheels) or 'glm' (GLM-4-Voice).",
     )
     embedder: Literal["local", "sonar"] = Field(
         default="local",
@@ -96,12 +96,12 @@ class Settings(BaseSettings):
     speak: bool = Field(default=True, description="Answer in speech as well as text.")
     glm_dir: Path | None = Field(
         default=None,
-        description="Folder of GLM-4-Voice's weights; default: that of `voicerag download glm`.",
+        description="GLM-4-Voice's weights; default: the folder of `voicerag download glm`.",
     )
     glm_device: str = Field(
         default="auto",
         pattern=r"^(auto|cpu|cuda(:\d+)?)$",
-        description="Device for GLM-4-Voice: auto (a GPU if there is one), cpu, cuda or cuda:1.",
+        description="Device for GLM-4-Voice: auto (a GPU if any), cpu, cuda or cuda:1.",
     )
     glm_dtype: Literal["bfloat16", "float32"] | None = Field(
         default=None,

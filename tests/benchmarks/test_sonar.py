@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -66,17 +67,19 @@ def test_the_pages_quote_the_kept_figures(figures: dict[str, Any], page: str) ->
             "from features, against sorted",
         )
     )
-    for row in (
-        f"| one spoken question of 5 s | {single.ours:.1f} ms | {single.theirs:.1f} ms | |",
-        f"| texts per second | {loop.ours:,.0f} | {loop.theirs:,.0f} (ours {loop.times:.1f} times "
-        f"as fast) | {ordered.theirs:,.0f} ({ordered.times:.2f} times) |",
-        f"| seconds of speech per second, from sound | {sound.ours:,.0f} | {sound.theirs:,.0f} "
-        f"({sound.times:.1f} times) | |",
-        f"| the same, encoder only | {alone.ours:,.0f} | {alone.theirs:,.0f} "
-        f"({alone.times:.2f} times) | {alone_ordered.theirs:,.0f} "
-        f"({alone_ordered.times:.2f} times) |",
-    ):
-        assert row in text
+    rows = [
+        ["one spoken question of 5 s", f"{single.ours:.1f} ms", f"{single.theirs:.1f} ms", ""],
+        ["texts per second", f"{loop.ours:,.0f}",
+         f"{loop.theirs:,.0f} (ours {loop.times:.1f} times as fast)",
+         f"{ordered.theirs:,.0f} ({ordered.times:.2f} times)"],
+        ["seconds of speech per second, from sound", f"{sound.ours:,.0f}",
+         f"{sound.theirs:,.0f} ({sound.times:.1f} times)", ""],
+        ["the same, encoder only", f"{alone.ours:,.0f}",
+         f"{alone.theirs:,.0f} ({alone.times:.2f} times)",
+         f"{alone_ordered.theirs:,.0f} ({alone_ordered.times:.2f} times)"],
+    ]  # fmt: skip
+    for row in rows:
+        assert re.search(r" *\| *".join(["", *map(re.escape, row), ""]), text), row
 
 
 def test_rows_that_are_all_alike_have_no_gap() -> None:
