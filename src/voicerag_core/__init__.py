@@ -131,6 +131,10 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401
     """Load one of the heavier names on first use."""
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("voicerag-core")
     if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(import_module(_LAZY[name]), name)
