@@ -105,8 +105,8 @@ class Settings(BaseSettings):
     )
     glm_dtype: Literal["bfloat16", "float32"] | None = Field(
         default=None,
-        description="Data type of the language model; default: that of the checkpoint. On a GPU the "
-        "decoder's U-Net runs in bfloat16 unless this is float32.",
+        description="Data type of the language model; default: that of the checkpoint. On a GPU "
+        "the decoder's U-Net runs in bfloat16 unless this is float32.",
     )
     glm_quantization: Literal["none", "int8", "int4"] = Field(
         default="none", description="Quantization of the language model's weights, to save memory."

@@ -79,7 +79,9 @@ def test_a_weight_is_found_without_importing_its_package() -> None:
 
 
 def test_the_tokenizer_is_package_data() -> None:
-    resource = importlib.resources.files("voicerag_core.local.weights") / "data" / "minilm_tokenizer.json"
+    resource = (
+        importlib.resources.files("voicerag_core.local.weights") / "data" / "minilm_tokenizer.json"
+    )
     path = weights.weight_path("minilm-tokenizer/minilm_tokenizer.json")
     assert path.read_bytes() == resource.read_bytes()
 

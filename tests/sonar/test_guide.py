@@ -15,10 +15,12 @@ def test_the_python_of_the_page_runs(
     models: Path, embedder: SonarEmbedder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(models)
-    own, package = snippets(ROOT / "docs/sonar.md", "python")
-    names: dict[str, Any] = {}
-    exec(compile(own, "docs/sonar.md", "exec"), names)
-    assert type(names["embedder"]) is SonarEmbedder
-    exec(compile(package, "docs/sonar.md", "exec"), names)
-    assert type(names["embedder"]) is Fairseq2SonarEmbedder
-    assert names["embedder"].model_id == embedder.model_id
+    for snippet, kind in zip(
+        snippets(ROOT / "docs/sonar.md", "python"),
+        (SonarEmbedder, Fairseq2SonarEmbedder),
+        strict=True,
+    ):
+        names: dict[str, Any] = {}
+        exec(compile(snippet, "docs/sonar.md", "exec"), names)
+        assert type(names["embedder"]) is kind
+        assert names["embedder"].model_id == embedder.model_id
