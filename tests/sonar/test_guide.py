@@ -22,5 +22,5 @@ def test_the_python_of_the_page_runs(
     ):
         names: dict[str, Any] = {}
         exec(compile(snippet, "docs/sonar.md", "exec"), names)
-        assert type(names["embedder"]) is kind
+        assert isinstance(names["embedder"], kind)
         assert names["embedder"].model_id == embedder.model_id
