@@ -30,13 +30,13 @@ MMR_CANDIDATES = 4
 
 SPEECH_SHARE = 0.75
 """Part of the speech vector in the vector that ``hybrid`` searches by; the rest is the
-transcript's. Chosen by benchmarks/adaptive.py on development questions."""
+transcript's. Chosen by training/thresholds/adaptive.py on development questions."""
 
 SURE_CONFIDENCE = 0.75
 SURE_GAP = 0.02
 """Least confidence of the embedder, and least lead in cosine similarity of the best passage over
-the next, at which ``adaptive`` does without a transcript. Chosen by benchmarks/adaptive.py on
-development questions."""
+the next, at which ``adaptive`` does without a transcript. Chosen by
+training/thresholds/adaptive.py on development questions."""
 
 
 @dataclass(frozen=True, slots=True)

