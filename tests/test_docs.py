@@ -171,7 +171,8 @@ def test_the_python_of_the_pages_runs(tmp_path: Path) -> None:
     said = done.stdout.splitlines()
     assert sum("The committee sits in Edinburgh." in line for line in said) >= 3, done.stdout
     assert "Where does the committee sit?" in said, "the transcript"
-    assert {"Handbook", "The committee does [1]."} <= set(said)
+    assert "Handbook" in said
+    assert any(line.startswith("The committee does") for line in said), "the chat model"
     assert "FileReport(new=1" in done.stdout
     assert "1" in said, "one hit has the metadata"
     assert "0" in said, "the new collection is empty"
