@@ -218,6 +218,7 @@ def test_the_site_builds_without_a_warning_and_loads_nothing_from_elsewhere(tmp_
         html = (site / page.relative_to(DOCS).with_suffix(".html")).read_text()
         loaded = re.findall(r"<(?:script|img|link|iframe)\b[^>]*?(?:src|href)=\"(http[^\"]+)", html)
         assert not loaded, page
+        assert 'data-md-component="source"' not in html, "it asks GitHub for stars"
     reference = (site / "api/core.html").read_text()
     for name in ("open_voicerag", "VoiceRAG.retrieve", "read_audio"):
         assert f'id="voicerag_core.{name}"' in reference
