@@ -144,7 +144,6 @@ def test_every_page_with_python_is_run_by_a_test() -> None:
         assert Path(page).name in (ROOT / test).read_text()
 
 
-@pytest.mark.timeout(240)
 def test_the_python_of_the_pages_runs(tmp_path: Path) -> None:
     program = [
         "from pathlib import Path",

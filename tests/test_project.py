@@ -11,10 +11,12 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.conftest import not_run
+
 ROOT = Path(__file__).parents[1]
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize(
     "command",
     [
@@ -128,3 +130,15 @@ def test_every_package_is_marked_as_typed() -> None:
     wheel = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]
     for package in wheel["targets"]["wheel"]["packages"]:
         assert (ROOT / package / "py.typed").is_file()
+
+
+def test_what_is_skipped_is_said_in_one_line_with_its_reasons() -> None:
+    reports: list[object] = [
+        ("tests/a.py", 3, "Skipped: no GPU"),
+        ("tests/b.py", 7, "Skipped: the weights are not here: ['a.pt']"),
+        ("tests/b.py", 9, "Skipped: the weights are not here: ['b.pt']"),
+    ]
+    assert not_run(reports, 24, "not slow") == (
+        "skipped: 2 (the weights are not here), 1 (no GPU), 24 (left out by -m 'not slow' or -k)"
+    )
+    assert not_run([], 0, "not slow") == ""

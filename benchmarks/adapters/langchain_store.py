@@ -89,7 +89,7 @@ class Ready:
     """An embedder that knows the vectors of the questions, so that none is computed."""
 
     model_id = "benchmark"
-    transcribes = False
+    needs_transcriber = False
 
     def __init__(self, questions: Embeddings) -> None:
         self.questions = questions

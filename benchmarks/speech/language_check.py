@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import math
 import subprocess
 import tempfile
 import time
@@ -26,7 +27,7 @@ import numpy as np
 from voicerag_core import read_audio
 from voicerag_core.errors import AudioError
 from voicerag_core.local.hearing.whisper import WhisperTranscriber
-from voicerag_core.local.model import UNSURE
+from voicerag_core.local.model import LEAST_CONFIDENCE
 from voicerag_core.local.reading import language
 
 ESPEAK_VOICES = {"fr", "de", "es", "it", "pt", "nl", "pl", "ru", "sv"}
@@ -83,11 +84,11 @@ def report_speech(paths: list[Path], english: Path) -> None:
     floor = float(np.quantile([surety for _, surety in groups["en"]], 0.01))
     print(
         f"mean log-probability below which 1 % of the English clips lie: {floor:.2f}; "
-        f"in use: {UNSURE}"
+        f"in use: {math.log(LEAST_CONFIDENCE):.2f}"
     )
     for code, clips_heard in sorted(groups.items()):
         by_text = np.array([not language.is_english(text) for text, _ in clips_heard])
-        unsure = np.array([surety < UNSURE for _, surety in clips_heard])
+        unsure = np.array([surety < math.log(LEAST_CONFIDENCE) for _, surety in clips_heard])
         print(
             f"speech {code}: {len(clips_heard)} clips, refused by text {by_text.mean():.2f}, "
             f"unsure {unsure.mean():.2f}, either {(by_text | unsure).mean():.2f}; "

@@ -71,7 +71,7 @@ class RememberingScorer:
 class RememberingEmbedder:
     """MiniLM that embeds every text once."""
 
-    transcribes = True
+    needs_transcriber = True
 
     def __init__(self) -> None:
         self._embedder = MiniLMEmbedder()

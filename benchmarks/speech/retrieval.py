@@ -37,10 +37,10 @@ from benchmarks.speech.spoken_sets import (
 from benchmarks.speech.transcribe import edits, words_of
 from voicerag_core import Audio, Passage, VoiceRAG, load_settings, open_voicerag
 from voicerag_core.errors import AudioError
-from voicerag_core.local.hearing.ctc_recognizer import SpeechEncoder
+from voicerag_core.local.hearing.ctc_recognizer import CTCRecognizer
 from voicerag_core.local.hearing.number_words import with_digits
-from voicerag_core.retrieval import STRATEGIES, Strategy
-from voicerag_core.types import Embedding, Embeddings
+from voicerag_core.retrieval import STRATEGIES
+from voicerag_core.types import Embedding, Embeddings, Strategy
 
 ROUTES: tuple[Strategy, ...] = ("e2e", "asr")
 DEPTH = 10
@@ -72,7 +72,7 @@ def search(rag: VoiceRAG, clip: Clip, route: Strategy) -> Outcome:
         found = [hit.passage.id for hit in retrieved.hits]
         rank = found.index(clip.item.right) if clip.item.right in found else MISSED
         vector = sum(retrieved.timings.get(stage, 0.0) for stage in ("transcribe", "embed"))
-        transcribed = retrieved.transcript is not None
+        transcribed = retrieved.transcription is not None
     seconds = time.perf_counter() - start
     return Outcome(
         "XQuAD", clip.group, clip.condition, clip.item.id, route, rank, clip.audio.seconds,
@@ -117,7 +117,7 @@ def nearest(
     )  # fmt: skip
 
 
-def nearest_texts(rag: VoiceRAG, encoder: SpeechEncoder, clips: Sequence[Clip]) -> list[Outcome]:
+def nearest_texts(rag: VoiceRAG, encoder: CTCRecognizer, clips: Sequence[Clip]) -> list[Outcome]:
     transcriber = rag.transcriber
     assert transcriber is not None
 
@@ -125,7 +125,7 @@ def nearest_texts(rag: VoiceRAG, encoder: SpeechEncoder, clips: Sequence[Clip]) 
         return rag.embedder.embed_speech([audio])[0], ""
 
     def by_words(audio: Audio) -> tuple[Embedding, str]:
-        words = transcriber.transcribe(audio)
+        words = transcriber.transcribe(audio).text
         return rag.embedder.embed_texts([words])[0], words
 
     said = list(dict.fromkeys(clip.item.text for clip in clips))
@@ -157,14 +157,14 @@ def measure(rag: VoiceRAG, options: argparse.Namespace) -> tuple[list[Outcome], 
     outcomes: list[Outcome] = []
     for voice in voices:
         clips = speak(items, voice, options.clips)
-        outcomes += ask_all(rag, clips, ROUTES if voice.trained else STRATEGIES)
+        outcomes += ask_all(rag, clips, ROUTES if voice.trained else tuple(STRATEGIES))
         if not voice.trained:
             harder = spoiled(clips[: options.noisy], options.data)
             outcomes += ask_all(rag, harder, ROUTES)
         print(f"{voice.name}: {sweep(outcomes, voice.name)}", flush=True)
     if options.data is not None:
-        encoder = SpeechEncoder()
-        encoder.load()
+        encoder = CTCRecognizer()
+        encoder.warm()
         for clips in (llama_questions(options.data, options.llama), people(options.data)):
             outcomes += nearest_texts(rag, encoder, clips)
             print(f"{clips[0].group}: {sweep(outcomes, clips[0].group)}", flush=True)

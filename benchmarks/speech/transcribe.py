@@ -174,7 +174,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     transcriber = whisper.WhisperTranscriber(threads=options.threads)
-    transcriber.load()
+    transcriber.warm()
     candidates = {name: ours(transcriber, *setting) for name, setting in SETTINGS.items()}
     process = None
     if options.rival_python:

@@ -14,17 +14,17 @@ from mcp.server.mcpserver.exceptions import ToolError
 from pydantic import SecretStr
 
 from voicerag_core import (
-    Audio,
     ConfigError,
     Embedder,
     Settings,
+    Speaker,
     StoreError,
     Transcriber,
     VoiceModel,
     VoiceRAG,
 )
-from voicerag_core.assembly import (
-    LazyStore,
+from voicerag_core.stack import (
+    LateStore,
     list_collections,
     open_database,
     open_store,
@@ -35,17 +35,9 @@ from voicerag_mcp.work import Job
 if TYPE_CHECKING:
     from voicerag_core import PgVectorStore
 
-__all__ = ["CollectionSummary", "Engine", "Knowledge", "Speaker", "StoreOpener", "open_knowledge"]
+__all__ = ["CollectionSummary", "Engine", "Knowledge", "StoreOpener", "open_knowledge"]
 
 _logger = logging.getLogger(__name__)
-
-
-class Speaker(Protocol):
-    """Turns text into speech; safe to share between threads."""
-
-    def speak(self, text: str) -> Audio:
-        """Speak a text."""
-        ...
 
 
 class CollectionSummary(Protocol):
@@ -160,7 +152,7 @@ class Knowledge:
 
             yield VoiceRAG(
                 engine.embedder,
-                LazyStore(opened),
+                LateStore(opened),
                 engine.model if speak else engine.text_model,
                 engine.transcriber,
                 strategy=settings.question_strategy,

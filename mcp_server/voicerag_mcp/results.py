@@ -181,7 +181,7 @@ def found_passages(hits: Sequence[Hit], collection: str | None) -> list[FoundPas
             uri=source_uri(hit.passage.id, collection),
             text=_cut(hit.passage.text, room),
             score=round(hit.score, 4),
-            found_by=list(hit.legs),
+            found_by=list(hit.matched_by),
         )
         for hit in hits
     ]

@@ -138,7 +138,7 @@ class ReadingTools:
             return SearchResult(
                 passages=found_passages(found.hits, service.other_collection(collection)),
                 collection=collection or service.knowledge.settings.collection,
-                transcript=found.transcript,
+                transcript=None if found.transcription is None else found.transcription.text,
                 seconds=_since(started),
             )
 
@@ -168,7 +168,7 @@ class ReadingTools:
         service, tenant = self._service, self._service.tenant
         given = QuestionSource(text, clip, audio_path, audio_base64)
 
-        def work(job: Job) -> tuple[Answer, str | None, float]:
+        def work(job: Job) -> tuple[Answer, float]:
             started = time.perf_counter()
             question = service.question(given, tenant)
             if audio == "file":
@@ -181,11 +181,10 @@ class ReadingTools:
                 job.tell(f"found {len(found.hits)} passages, answering")
                 pieces = rag.respond(question, found)
                 answer = _heard_out(pieces, job)
-                words = None if isinstance(question, str) else rag.heard(question, found)
-            return answer, words, _since(started)
+            return answer, _since(started)
 
         with told():
-            answer, transcript, seconds = await service.run(ctx, work)
+            answer, seconds = await service.run(ctx, work)
             spoken, content = (
                 (None, [])
                 if answer.audio is None
@@ -199,7 +198,7 @@ class ReadingTools:
             sources=cited_sources(answer, other),
             passages=found_passages(answer.hits, other),
             collection=collection or service.knowledge.settings.collection,
-            transcript=transcript,
+            transcript=answer.transcript,
             audio=spoken,
             seconds=seconds,
         )
@@ -223,7 +222,7 @@ class ReadingTools:
             assert isinstance(sound, Audio)
             job.tell("transcribing")
             with service.knowledge.rag(job, tenant, None) as rag:
-                words = _transcriber(rag).transcribe(sound)
+                words = _transcriber(rag).transcribe(sound).text
             return TranscribeResult(
                 text=words, audio_seconds=round(sound.seconds, 3), seconds=_since(started)
             )

@@ -28,15 +28,17 @@ from voicerag_core.errors import (
     VoiceRAGError,
 )
 from voicerag_core.ports import (
+    AnswerWriter,
     DocumentStore,
     Embedder,
     PassageStore,
     SelfAssessingEmbedder,
+    Speaker,
     Transcriber,
     VoiceModel,
 )
 from voicerag_core.rag import IndexProgress, VoiceRAG
-from voicerag_core.retrieval import STRATEGIES, Strategy, maximal_marginal_relevance
+from voicerag_core.retrieval import STRATEGIES, maximal_marginal_relevance
 from voicerag_core.types import (
     Answer,
     Audio,
@@ -46,18 +48,20 @@ from voicerag_core.types import (
     Embeddings,
     Hit,
     JSONValue,
-    Leg,
+    MatchedBy,
     Passage,
     Question,
     Retrieved,
     Sampling,
+    Strategy,
+    Transcription,
     Turn,
 )
 
 if TYPE_CHECKING:
-    from voicerag_core.assembly import open_voicerag
     from voicerag_core.ingest import FileProgress, FileReport, index_files
     from voicerag_core.settings import Settings, load_settings
+    from voicerag_core.stack import open_store, open_voicerag
     from voicerag_core.store import PgVectorStore
 
 _LAZY = {
@@ -67,12 +71,14 @@ _LAZY = {
     "Settings": "voicerag_core.settings",
     "index_files": "voicerag_core.ingest",
     "load_settings": "voicerag_core.settings",
-    "open_voicerag": "voicerag_core.assembly",
+    "open_store": "voicerag_core.stack",
+    "open_voicerag": "voicerag_core.stack",
 }
 
 __all__ = [
     "STRATEGIES",
     "Answer",
+    "AnswerWriter",
     "Audio",
     "AudioError",
     "CancelledError",
@@ -93,7 +99,7 @@ __all__ = [
     "Hit",
     "IndexProgress",
     "JSONValue",
-    "Leg",
+    "MatchedBy",
     "MissingExtraError",
     "ModelError",
     "Passage",
@@ -105,10 +111,12 @@ __all__ = [
     "SchemaError",
     "SelfAssessingEmbedder",
     "Settings",
+    "Speaker",
     "StoreError",
     "StoreUnavailableError",
     "Strategy",
     "Transcriber",
+    "Transcription",
     "Turn",
     "VoiceModel",
     "VoiceRAG",
@@ -118,6 +126,7 @@ __all__ = [
     "index_files",
     "load_settings",
     "maximal_marginal_relevance",
+    "open_store",
     "open_voicerag",
     "passage_id",
     "read_audio",

@@ -135,7 +135,7 @@ def index_files(
         ModelError: The embedder failed.
         StoreError: The database failed.
     """
-    if recordings and rag.embedder.transcribes:
+    if recordings and rag.embedder.needs_transcriber:
         raise ConfigError(
             f"recordings are found by their sound, and the embedder {rag.embedder.model_id!r} "
             "needs a transcript; choose one that does not, such as SonarEmbedder"

@@ -25,11 +25,10 @@ from voicerag_core.ports import (
     DocumentStore,
     Embedder,
     PassageStore,
-    RememberingTranscriber,
     Transcriber,
     VoiceModel,
 )
-from voicerag_core.retrieval import STRATEGIES, Search, Strategy
+from voicerag_core.retrieval import STRATEGIES, Search, find_passages
 from voicerag_core.types import (
     Answer,
     Audio,
@@ -40,6 +39,7 @@ from voicerag_core.types import (
     Question,
     Retrieved,
     Sampling,
+    Strategy,
     Turn,
 )
 
@@ -227,17 +227,14 @@ class VoiceRAG:
             ConfigError: The question is empty, or the strategy does not fit the parts.
             StoreError: The store failed.
         """
-        search = Search(
-            self.embedder,
-            self.store,
-            self.transcriber,
-            strategy=self.strategy if strategy is None else _checked_strategy(strategy),
-            limit=self.limit if limit is None else _checked_limit(limit),
+        return self._retrieve(
+            self._checked_question(question),
+            limit=limit,
             where=where,
             min_score=min_score,
+            strategy=strategy,
             diversity=diversity,
         )
-        return search.run(self._checked_question(question))
 
     def respond(
         self,
@@ -249,30 +246,44 @@ class VoiceRAG:
     ) -> Iterator[Answer]:
         """Stream the answer: first a piece with the hits, then text and speech as they come.
 
+        `Answer.transcript` of the first piece has the words of a spoken question when the search
+        needed them; else the model may hear them and put them into a piece before its first text.
         Closing the iterator stops everything below it.
 
         Raises:
             StoreError: Nothing was found because nothing has been indexed.
             ModelError: The model failed.
         """
-        start = time.perf_counter()
         checked = self._checked_question(question)
-        if not retrieved.hits and self.store.count() == 0:
-            raise StoreError(
-                "the knowledge base is empty: nothing has been indexed for this collection and "
-                "tenant; index documents first (voicerag index PATHS...)"
-            )
-        yield Answer(hits=retrieved.hits, timings=retrieved.timings)
-        check_cancelled()
-        pieces = self.model.respond(
-            checked,
-            [hit.passage for hit in retrieved.hits],
-            sampling=sampling or Sampling(),
-            transcript=retrieved.transcript,
-            history=history,
+        yield from self._respond(checked, retrieved, sampling=sampling, history=history)
+
+    def stream(
+        self,
+        question: Question,
+        *,
+        limit: int | None = None,
+        where: Filter | None = None,
+        min_score: float | None = None,
+        strategy: Strategy | None = None,
+        sampling: Sampling | None = None,
+        history: Sequence[Turn] = (),
+    ) -> Iterator[Answer]:
+        """Retrieve and respond in one: the pieces of `ask`, the first of which has the hits.
+
+        The question is checked and resampled once. Closing the iterator stops everything below
+        it.
+
+        Raises:
+            AudioError: The clip cannot be used, or no speech was heard in it.
+            ConfigError: The question is empty, or the strategy does not fit the parts.
+            StoreError: The store failed, or nothing has been indexed.
+            ModelError: The model failed.
+        """
+        checked = self._checked_question(question)
+        retrieved = self._retrieve(
+            checked, limit=limit, where=where, min_score=min_score, strategy=strategy
         )
-        yield from pieces
-        yield Answer(timings={"respond": time.perf_counter() - start})
+        yield from self._respond(checked, retrieved, sampling=sampling, history=history)
 
     def ask(
         self,
@@ -286,25 +297,70 @@ class VoiceRAG:
         history: Sequence[Turn] = (),
     ) -> Answer:
         """Answer a question: the sum of ``respond(question, retrieve(question))``."""
-        retrieved = self.retrieve(
-            question, limit=limit, where=where, min_score=min_score, strategy=strategy
+        pieces = self.stream(
+            question,
+            limit=limit,
+            where=where,
+            min_score=min_score,
+            strategy=strategy,
+            sampling=sampling,
+            history=history,
         )
-        pieces = self.respond(question, retrieved, sampling=sampling, history=history)
         return sum(pieces, Answer())
 
-    def heard(self, question: Question, retrieved: Retrieved) -> str | None:
-        """Return the words of a question as far as they are known; nothing is transcribed for it.
+    def _retrieve(
+        self,
+        question: Question | Embedding,
+        *,
+        limit: int | None,
+        where: Filter | None,
+        min_score: float | None,
+        strategy: Strategy | None,
+        diversity: float = 0.0,
+    ) -> Retrieved:
+        """Search for a checked question."""
+        chosen = self.strategy if strategy is None else _checked_strategy(strategy)
+        search = Search(
+            self.embedder,
+            self.store,
+            self.transcriber,
+            limit=self.limit if limit is None else _checked_limit(limit),
+            where=where,
+            min_score=min_score,
+            diversity=diversity,
+        )
+        return find_passages(search, chosen, question)
 
-        Where the search needed no words the model may have heard them while it answered, and a
-        transcriber that remembers still knows them.
-        """
-        if isinstance(question, str):
-            return question
-        transcriber: object = self.transcriber
-        if retrieved.transcript is not None or not isinstance(transcriber, RememberingTranscriber):
-            return retrieved.transcript
-        recalled = transcriber.recall(self._checked_question(question))
-        return None if recalled is None else recalled.text
+    def _respond(
+        self,
+        question: Question,
+        retrieved: Retrieved,
+        *,
+        sampling: Sampling | None,
+        history: Sequence[Turn],
+    ) -> Iterator[Answer]:
+        """Answer a checked question."""
+        start = time.perf_counter()
+        if not retrieved.hits and self.store.count() == 0:
+            raise StoreError(
+                "the knowledge base is empty: nothing has been indexed for this collection and "
+                "tenant; index documents first (voicerag index PATHS...)"
+            )
+        heard = retrieved.transcription
+        yield Answer(
+            hits=retrieved.hits,
+            transcript=None if heard is None else heard.text,
+            timings=retrieved.timings,
+        )
+        check_cancelled()
+        yield from self.model.respond(
+            question,
+            [hit.passage for hit in retrieved.hits],
+            sampling=sampling or Sampling(),
+            transcript=heard,
+            history=history,
+        )
+        yield Answer(timings={"respond": time.perf_counter() - start})
 
     @overload
     def _checked_question(self, question: Audio) -> Audio: ...

@@ -12,6 +12,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from voicerag_core.audio import MAX_SECONDS
 from voicerag_core.chunking import CHUNK_OVERLAP, CHUNK_SIZE
 from voicerag_core.errors import ConfigError
+from voicerag_core.types import Strategy
 
 __all__ = ["Settings", "load_settings"]
 
@@ -41,6 +42,11 @@ class Settings(BaseSettings):
         default="local",
         description="Embedding model: 'local' (MiniLM and a speech encoder) or 'sonar'.",
     )
+    transcriber: Literal["local", "glm", "sonar"] | None = Field(
+        default=None,
+        description="Speech recognition: 'local' (Whisper tiny.en), 'glm' (GLM-4-Voice, only with "
+        "its stack) or 'sonar' (its text decoder); default: that of the stack.",
+    )
     sonar_weights: Path | None = Field(
         default=None,
         description="Folder of SONAR's checkpoints; default: weights/sonar in the data folder.",
@@ -50,9 +56,6 @@ class Settings(BaseSettings):
     )
     sonar_speech_language: str | None = Field(
         default=None, description="Language of spoken questions, if it differs."
-    )
-    sonar_transcribes: bool = Field(
-        default=False, description="Transcribe with SONAR's text decoder instead of Whisper."
     )
     sonar_device: str = Field(
         default="auto", description="Device for SONAR: auto, cpu, cuda, cuda:1 or mps."
@@ -70,7 +73,7 @@ class Settings(BaseSettings):
     )
     collection: _Name = Field(default="default", description="Collection to index and ask.")
     tenant: _Name = Field(default="default", description="Tenant to read and write as.")
-    strategy: Literal["e2e", "asr", "hybrid", "adaptive"] | None = Field(
+    strategy: Strategy | None = Field(
         default=None,
         description=f"How a spoken question is searched; default: {LOCAL_STRATEGY}, or "
         f"{SONAR_STRATEGY} with SONAR.",
@@ -116,11 +119,16 @@ class Settings(BaseSettings):
     )
 
     @property
-    def question_strategy(self) -> Literal["e2e", "asr", "hybrid", "adaptive"]:
+    def question_strategy(self) -> Strategy:
         """The given strategy, or the default of the embedder."""
         if self.strategy is not None:
             return self.strategy
         return SONAR_STRATEGY if self.embedder == "sonar" else LOCAL_STRATEGY
+
+    @property
+    def chosen_transcriber(self) -> Literal["local", "glm", "sonar"]:
+        """What turns speech into words: as told, or as suits the stack."""
+        return self.stack if self.transcriber is None else self.transcriber
 
 
 def load_settings(**values: object) -> Settings:

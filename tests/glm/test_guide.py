@@ -12,7 +12,6 @@ from tests.pages import ROOT, snippets
 from voicerag_core import Passage, open_voicerag
 
 
-@pytest.mark.timeout(180)
 def test_the_python_of_the_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     tiny.write_trees(tmp_path / "weights")
     for name, value in {

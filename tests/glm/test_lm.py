@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from tests.glm import tiny, tiny_lm
+from tests.waiting import PATIENCE
 from voicerag_core.cancellation import Cancellation
 from voicerag_core.errors import CancelledError, ConfigError, GenerationError, ModelError
 from voicerag_core.glm.lm import sampler, weight_only
@@ -245,7 +246,7 @@ def test_a_waiting_call_can_be_cancelled(lm: LocalLM, form: ReplyForm) -> None:
         thread = threading.Thread(target=wait)
         thread.start()
         call.cancel()
-        thread.join(5)
+        thread.join(PATIENCE)
         assert not thread.is_alive()
     assert len(raised) == 1
     assert reply(lm, form, prompt())
@@ -269,7 +270,7 @@ def test_20_threads_at_once_are_served_one_after_another(lm: LocalLM, form: Repl
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(PATIENCE)
     assert found == expected
     changes = sum(a != b for a, b in pairwise(running))
     assert changes == 19

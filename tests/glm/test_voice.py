@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from tests.glm import tiny
+from tests.waiting import PATIENCE
 from voicerag_core import Answer, Audio, Passage, Sampling, Turn
 from voicerag_core.cancellation import Cancellation
 from voicerag_core.errors import AudioError, CancelledError, CheckpointError, GenerationError
@@ -216,7 +217,7 @@ def test_the_next_turn_goes_on_from_the_very_ids_of_the_last(
 def test_transcribing_gives_the_text_and_stops_with_it(trees: tiny.Trees, clip: Audio) -> None:
     ids = [*block(trees), *text_ids(trees, "qq"), *[FIRST_AUDIO] * 50, STOP]
     voice, lm = scripted(trees, ids, speak=False)
-    assert voice.transcribe(clip) == "z" * 13 + "qq"
+    assert voice.transcribe(clip).text == "z" * 13 + "qq"
     assert lm.given == 39 + len(text_ids(trees, "qq")) + 1
     voice, _ = scripted(trees, [*text_ids(trees, " "), STOP])
     with pytest.raises(AudioError, match="no words"):
@@ -305,7 +306,7 @@ def test_20_threads_ask_at_once_and_each_gets_its_own_answer(model: GLMVoice, cl
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(90)
+        thread.join(PATIENCE)
     assert [found[number] for number in range(20)] == expected
 
 

@@ -194,4 +194,4 @@ def test_whisper_refuses_a_model_with_one_other_byte(
         stream.seek(40_000_000)
         stream.write(bytes([byte ^ 1]))
     with pytest.raises(CheckpointError, match=r"model\.bin is not the one"):
-        WhisperTranscriber(data_dir=tmp_path / "data").load()
+        WhisperTranscriber(data_dir=tmp_path / "data").warm()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,6 +13,7 @@ import pytest
 import uvicorn
 
 from tests.mcp.fakes import FakeEngine, fake_service
+from tests.waiting import PATIENCE
 from voicerag_core import Audio, to_wav_bytes
 from voicerag_mcp.http import http_app
 from voicerag_mcp.server import build_server
@@ -64,19 +64,10 @@ def running(service: Service) -> Iterator[str]:
         yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
     finally:
         server.should_exit = True
-        thread.join(10)
+        thread.join(PATIENCE)
         assert not thread.is_alive()
 
 
 @pytest.fixture
 def serve() -> Serve:
     return running
-
-
-def wait_until(true: Callable[[], bool], seconds: float = 5.0) -> None:
-    """Wait for something to become true, and fail when it does not."""
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end
-        with contextlib.suppress(InterruptedError):
-            time.sleep(0.02)

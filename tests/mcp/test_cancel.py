@@ -14,15 +14,13 @@ import pytest
 from mcp import Client
 from mcp.server.mcpserver.exceptions import ToolError
 
-from tests.mcp.conftest import Open, Serve, wait_until
+from tests.mcp.conftest import Open, Serve
 from tests.mcp.fakes import FakeEngine
-from voicerag_core import Answer, Audio, Passage, Sampling
+from tests.waiting import PATIENCE, Gate, reached
+from voicerag_core import Answer, Audio, Passage, Sampling, Transcription
 from voicerag_core.testing import FakeEmbedder, FakeTranscriber, FakeVoiceModel
 from voicerag_mcp.server import build_server
 from voicerag_mcp.work import Job, Stopped, Workers
-
-STAGE = 0.6
-"""Seconds of a slow stage."""
 
 
 class SlowEmbedder(FakeEmbedder):
@@ -36,11 +34,10 @@ class SlowEmbedder(FakeEmbedder):
 class SlowTranscriber(FakeTranscriber):
     def __init__(self) -> None:
         super().__init__(otherwise="where does the rhine rise")
-        self.begun = threading.Event()
+        self.gate = Gate()
 
-    def transcribe(self, audio: Audio) -> str:
-        self.begun.set()
-        time.sleep(STAGE)
+    def transcribe(self, audio: Audio) -> Transcription:
+        self.gate.wait()
         return super().transcribe(audio)
 
 
@@ -82,14 +79,14 @@ async def test_a_cancelled_call_begins_no_further_stage(
             async with anyio.create_task_group() as group:
                 given = {"clip": clip.id, "strategy": "asr"}
                 group.start_soon(client.call_tool, "voice_search", given)
-                await asyncio.to_thread(engine.transcriber.begun.wait, 5)
+                await reached(engine.transcriber.gate.entered.is_set)
                 scope.cancel()
-                before = time.monotonic()
-        assert time.monotonic() - before < 0.25
+        assert not engine.transcriber.gate.passed.is_set(), "the caller did not wait for it"
         assert service.workers.unfinished == 1, "the native call in flight ends by itself"
         again = await client.call_tool("voice_search", {"text": "rhine"})
         assert not again.is_error
-        await asyncio.to_thread(wait_until, lambda: service.workers.unfinished == 0)
+        engine.transcriber.gate.open.set()
+        await reached(lambda: service.workers.unfinished == 0)
     assert engine.embedder.calls == 1, "only the call that came after"
 
 
@@ -97,12 +94,13 @@ async def test_a_cancelled_answer_stops_the_model(opened: Open) -> None:
     engine = slow_engine()
     service = opened(engine)
     async with Client(build_server(service)) as client:
-        with anyio.move_on_after(0.5):
-            await client.call_tool("voice_ask", {"text": "rhine"})
-        assert await asyncio.to_thread(engine.model.closed.wait, 0.25)
-        pieces = engine.model.pieces
-        await asyncio.sleep(0.2)
-    assert engine.model.pieces == pieces > 1
+        with anyio.CancelScope() as scope:
+            async with anyio.create_task_group() as group:
+                group.start_soon(client.call_tool, "voice_ask", {"text": "rhine"})
+                await reached(lambda: engine.model.pieces > 1)
+                scope.cancel()
+        await reached(engine.model.closed.is_set)
+        await reached(lambda: service.workers.unfinished == 0)
 
 
 @pytest.mark.enable_socket
@@ -118,7 +116,7 @@ async def test_a_client_that_hangs_up_leaves_nothing_running(
         "params": {"name": "voice_ask", "arguments": {"text": "rhine"}},
     }  # fmt: skip
     with serve(service) as url:
-        async with httpx2.AsyncClient(headers=headers) as http:
+        async with httpx2.AsyncClient(timeout=PATIENCE, headers=headers) as http:
             if sessions:
                 hello = {
                     "protocolVersion": "2025-11-25", "capabilities": {},
@@ -129,31 +127,38 @@ async def test_a_client_that_hangs_up_leaves_nothing_running(
                     json={"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": hello},
                 )
                 http.headers["Mcp-Session-Id"] = answer.headers["Mcp-Session-Id"]
-            with anyio.move_on_after(1):
-                async with http.stream("POST", f"{url}/mcp", json=call) as stream:
-                    await stream.aread()
-        assert engine.model.begun.is_set()
-        assert await asyncio.to_thread(engine.model.closed.wait, 2)
-        await asyncio.to_thread(wait_until, lambda: service.workers.unfinished == 0)
+            with anyio.CancelScope() as scope:
+                async with anyio.create_task_group() as group:
+                    group.start_soon(_read_whole, http, f"{url}/mcp", call)
+                    await reached(engine.model.begun.is_set)
+                    scope.cancel()
+        await reached(engine.model.closed.is_set)
+        await reached(lambda: service.workers.unfinished == 0)
+
+
+async def _read_whole(http: httpx2.AsyncClient, url: str, call: dict[str, Any]) -> None:
+    async with http.stream("POST", url, json=call) as stream:
+        await stream.aread()
 
 
 async def test_a_job_that_waits_is_never_begun() -> None:
     workers = Workers(1, 1)
     begun: list[Job] = []
-    free = threading.Event()
+    gate = Gate()
 
     def hold(_: Job) -> None:
-        free.wait(5)
+        gate.wait()
 
     first = asyncio.create_task(workers.run(hold))
-    await asyncio.sleep(0.05)
+    await reached(gate.entered.is_set)
     waiting = asyncio.create_task(workers.run(begun.append))
-    await asyncio.sleep(0.05)
+    await reached(lambda: workers.unfinished == 2)
     with pytest.raises(ToolError, match="busy"):
         await workers.run(hold)
     waiting.cancel()
-    await asyncio.sleep(0.05)
-    free.set()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    gate.open.set()
     await first
     workers.close()
     assert begun == []
@@ -161,14 +166,16 @@ async def test_a_job_that_waits_is_never_begun() -> None:
 
 async def test_closing_stops_what_runs() -> None:
     workers = Workers(1, 0)
+    begun = threading.Event()
 
     def endless(job: Job) -> None:
+        begun.set()
         while True:
             job.check()
             time.sleep(0.01)
 
     running = asyncio.create_task(workers.run(endless))
-    await asyncio.sleep(0.05)
+    await reached(begun.is_set)
     await asyncio.to_thread(workers.close)
     with pytest.raises(Stopped):
         await running

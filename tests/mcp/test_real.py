@@ -16,11 +16,12 @@ from mcp import Client
 from mcp_types import CallToolResult
 from pydantic import SecretStr
 
-from tests.mcp.conftest import Serve, wait_until
+from tests.mcp.conftest import Serve
 from tests.mcp.fakes import FakeEngine
 from tests.mcp.test_http import answer_of, message, post, tokens_for
+from tests.waiting import wait_until
 from voicerag_core import Settings, load_settings
-from voicerag_core.assembly import list_collections, open_store
+from voicerag_core.stack import list_collections, open_store
 from voicerag_core.store import EmbeddedPostgres, migrate
 from voicerag_mcp.knowledge import Knowledge
 from voicerag_mcp.server import build_server, open_service
@@ -144,7 +145,7 @@ async def test_a_database_that_goes_away_and_comes_back(tmp_path: Path) -> None:
             def kill_the_server() -> None:
                 number = int((folder / "pgdata" / "postmaster.pid").read_text().split()[0])
                 os.kill(number, signal.SIGQUIT)
-                wait_until(lambda: not (folder / "pgdata" / "postmaster.pid").exists(), 20)
+                wait_until(lambda: not (folder / "pgdata" / "postmaster.pid").exists())
 
             with during_the_next_embedding(service, kill_the_server):
                 in_flight = await search()

@@ -50,7 +50,7 @@ def nearest(found: np.ndarray, expected: np.ndarray) -> float:
 
 
 def test_no_words_come_between(embedder: SonarEmbedder) -> None:
-    assert not embedder.transcribes
+    assert not embedder.needs_transcriber
     assert embedder.dim == recipe.WIDTH
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from training.speech_encoder.subword_counts import counted, save
-from voicerag_core.local.hearing.subword_model import PieceModel
+from voicerag_core.local.hearing.subword_model import SubwordModel
 
 PIECES, ORDER = 5, 4
 Gram = tuple[int, ...]
@@ -73,10 +73,10 @@ def discount(counts: list[int]) -> list[float]:
     ]
 
 
-def loaded(tmp_path: Path, sequences: Sequence[Sequence[int]], least: Gram) -> PieceModel:
+def loaded(tmp_path: Path, sequences: Sequence[Sequence[int]], least: Gram) -> SubwordModel:
     path = tmp_path / "model.npz"
     save(counted(sequences, PIECES, order=ORDER, least=least), path)
-    return PieceModel.load(path)
+    return SubwordModel.load(path)
 
 
 @pytest.mark.parametrize("count", [60, 180])

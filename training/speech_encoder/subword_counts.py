@@ -39,7 +39,7 @@ Floats = NDArray[np.float64]
 
 
 class Tree(NamedTuple):
-    """A piece model as the file holds it; see `PieceModel`."""
+    """A piece model as the file holds it; see `SubwordModel`."""
 
     pieces: int
     word: Ints

@@ -7,8 +7,8 @@ embedded Postgres. Of each the confidence of the speech encoder, the lead of the
 place of the right one by every route, and the seconds are noted; the thresholds are then swept
 over these notes. The pair printed last is the fastest of those whose recall is at most one
 question in a hundred below that of ``hybrid``; `SURE_CONFIDENCE` and `SURE_GAP` in
-``voicerag_core.retrieval`` are set to it by hand. Choose on development questions alone: others are
-added with ``--questions FILE.jsonl``, lines like those of the sample.
+``voicerag_core.retrieval.strategies`` are set to it by hand. Choose on development questions alone:
+others are added with ``--questions FILE.jsonl``, lines like those of the sample.
 """
 
 from __future__ import annotations
@@ -28,13 +28,14 @@ from voicerag_core import (
     Audio,
     AudioError,
     Passage,
+    Strategy,
     load_settings,
     open_voicerag,
     read_audio,
-    retrieval,
 )
-from voicerag_core.assembly import OpenedVoiceRAG
 from voicerag_core.local.embedder import LocalEmbedder
+from voicerag_core.retrieval import fusion
+from voicerag_core.stack import OpenedVoiceRAG
 
 AT = 5
 """A question counts as answered from the base when the right passage is among so many."""
@@ -106,7 +107,7 @@ def note(rag: OpenedVoiceRAG, sound: Audio, right: str) -> Note:
     confidence = float(embedder.embed_speech_scored([sound])[1][0])
     seconds: dict[str, float] = {}
 
-    def place(strategy: retrieval.Strategy) -> tuple[int, float]:
+    def place(strategy: Strategy) -> tuple[int, float]:
         start = time.perf_counter()
         try:
             hits = rag.retrieve(sound, strategy=strategy, limit=10).hits
@@ -121,7 +122,7 @@ def note(rag: OpenedVoiceRAG, sound: Audio, right: str) -> Note:
     asr, _ = place("asr")
     hybrid = {}
     for share in SHARES:
-        retrieval.SPEECH_SHARE = share
+        fusion.SPEECH_SHARE = share
         hybrid[share] = place("hybrid")[0]
     return Note(
         confidence, gap, e2e, asr, hybrid, seconds["e2e"], seconds["asr"], seconds["hybrid"]

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from voicerag_core.audio import read_audio
 from voicerag_core.local.hearing import whisper
-from voicerag_core.local.hearing.whisper import Transcription, WhisperTranscriber
+from voicerag_core.local.hearing.whisper import Recognition, WhisperTranscriber
 from voicerag_core.types import Audio
 
 RATE = 16_000
@@ -39,7 +39,7 @@ VOICES = {
 }
 
 Samples = NDArray[np.float64]
-Heard = dict[str, list[Transcription]]
+Heard = dict[str, list[Recognition]]
 
 
 def synthetic(questions: list[str], folder: Path) -> Iterator[tuple[str, Audio]]:
@@ -121,12 +121,12 @@ def listen(whisper_: WhisperTranscriber, clips: Iterator[tuple[str, Audio]]) -> 
     return heard
 
 
-def wrong(heard: Heard, part: slice, is_wrong: Callable[[Transcription], bool]) -> tuple[int, int]:
+def wrong(heard: Heard, part: slice, is_wrong: Callable[[Recognition], bool]) -> tuple[int, int]:
     chosen = [one for group in heard.values() for one in group[part]]
     return sum(map(is_wrong, chosen)), len(chosen)
 
 
-def is_speech(one: Transcription, limits: tuple[float, float]) -> bool:
+def is_speech(one: Recognition, limits: tuple[float, float]) -> bool:
     words = any(letter.isalnum() for letter in one.text)
     return words and not (one.no_speech_prob > limits[0] and one.avg_logprob < limits[1])
 

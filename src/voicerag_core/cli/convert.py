@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from voicerag_core.cli.command import Given
+from voicerag_core.cli.command import GlobalOptions
 from voicerag_core.cli.download import part_line
 from voicerag_core.cli.output import stderr
 
@@ -15,7 +15,7 @@ __all__ = ["convert"]
 
 
 def convert(
-    given: Given,
+    given: GlobalOptions,
     *,
     source: Annotated[
         Path,

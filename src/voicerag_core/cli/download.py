@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from voicerag_core.cli.command import Given
+from voicerag_core.cli.command import GlobalOptions
 from voicerag_core.cli.output import stderr
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["glm", "local", "sonar"]
 
 
-def local(given: Given) -> None:
+def local(given: GlobalOptions) -> None:
     """Fetch missing or altered weight files of the local stack, where a hub has them.
 
     The wheels of the extra 'local' contain every file; this is for wheels that are not available.
@@ -38,7 +38,7 @@ def local(given: Given) -> None:
 
 
 def sonar(
-    given: Given,
+    given: GlobalOptions,
     *,
     language: Annotated[
         str,
@@ -57,8 +57,8 @@ def sonar(
     The licence of each file is shown first. Files that are present are not fetched again, and an
     interrupted download resumes where it stopped.
     """
-    from voicerag_core.assembly import sonar_folder
     from voicerag_core.sonar.files import ADDRESS, fetch, wanted
+    from voicerag_core.stack import sonar_folder
 
     folder = sonar_folder(given.settings())
     files = wanted(language, decoder=decoder)
@@ -116,7 +116,7 @@ class PartName(StrEnum):
 
 
 def glm(
-    given: Given,
+    given: GlobalOptions,
     *,
     parts: Annotated[
         list[PartName] | None,

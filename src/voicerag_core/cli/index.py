@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from voicerag_core.cli.command import EXIT_FAULT, Given
+from voicerag_core.cli.command import EXIT_FAULT, GlobalOptions
 from voicerag_core.cli.output import stderr
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ _STEPS = {"compare": "comparing", "update": "embedding"}
 
 
 def index(
-    given: Given,
+    given: GlobalOptions,
     *,
     paths: Annotated[
         list[Path],
@@ -86,8 +86,8 @@ def index(
     next run resumes.
     """
     settings = given.settings(sentence_vectors=sentences)
-    from voicerag_core.assembly import open_voicerag
     from voicerag_core.ingest import index_files
+    from voicerag_core.stack import open_voicerag
 
     start = time.perf_counter()
     with open_voicerag(settings) as rag:

@@ -24,7 +24,16 @@ from voicerag_core.glm.prompt import EarlierTurn, Prompt, PromptBuilder, UserInp
 from voicerag_core.glm.speech_tokenizer.tokenizer import SpeechTokenizer
 from voicerag_core.glm.text_tokenizer import TextStream, TextTokenizer
 from voicerag_core.glm.weights.checkpoints import open_checkpoint
-from voicerag_core.types import Answer, Audio, Passage, Question, Samples, Sampling, Turn
+from voicerag_core.types import (
+    Answer,
+    Audio,
+    Passage,
+    Question,
+    Samples,
+    Sampling,
+    Transcription,
+    Turn,
+)
 
 __all__ = ["Decoder", "DecoderStream", "GLMVoice", "SpeechEncoder"]
 
@@ -190,7 +199,7 @@ class GLMVoice:
         passages: Sequence[Passage],
         *,
         sampling: Sampling,
-        transcript: str | None = None,
+        transcript: Transcription | None = None,
         history: Sequence[Turn] = (),
     ) -> Generator[Answer, None, None]:
         """Stream the answer: words and sound as they come.
@@ -232,8 +241,8 @@ class GLMVoice:
             raise GenerationError("the model ended its reply without a word; ask again")
         self._remember(question, text, EarlierTurn(prompt.user, tuple(reply), _spoken(question)))
 
-    def transcribe(self, audio: Audio) -> str:
-        """Return the words of a clip, as the model hears them.
+    def transcribe(self, audio: Audio) -> Transcription:
+        """Return the words of a clip, as the model hears them; it gives no confidence.
 
         Raises:
             AudioError: No speech was heard.
@@ -253,7 +262,7 @@ class GLMVoice:
         text = ("".join(said) + words.flush()).strip()
         if not text:
             raise AudioError("no words were heard in the clip")
-        return text
+        return Transcription(text)
 
     def _pieces(
         self, prompt: Prompt, sampling: Sampling, reply: list[int], clock: _Clock

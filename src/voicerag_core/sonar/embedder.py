@@ -87,7 +87,7 @@ class SonarEmbedder:
         return self._text.identity[0]
 
     @property
-    def transcribes(self) -> bool:
+    def needs_transcriber(self) -> bool:
         """False: no words come between a clip and its vector."""
         return False
 

@@ -98,7 +98,7 @@ class Fairseq2SonarEmbedder:
         return self._text.identity[0]
 
     @property
-    def transcribes(self) -> bool:
+    def needs_transcriber(self) -> bool:
         """False: no words come between a clip and its vector."""
         return False
 

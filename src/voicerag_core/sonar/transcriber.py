@@ -20,7 +20,7 @@ from voicerag_core.sonar.guards import running
 from voicerag_core.sonar.languages import text_code
 from voicerag_core.sonar.text_decoder import MAX_DECODED, TextDecoder, beam_search
 from voicerag_core.sonar.tokenizer import NllbTokenizer
-from voicerag_core.types import Audio, Embedding
+from voicerag_core.types import Audio, Embedding, Transcription
 
 __all__ = ["SonarTranscriber"]
 
@@ -82,8 +82,8 @@ class SonarTranscriber:
         self._speech.load()
         self._parts()
 
-    def transcribe(self, audio: Audio) -> str:
-        """Return the words of a clip at 16 kHz.
+    def transcribe(self, audio: Audio) -> Transcription:
+        """Return the words of a clip at 16 kHz, without a confidence.
 
         Raises:
             AudioError: The clip is not at 16 kHz, or no speech was heard in it.
@@ -96,7 +96,7 @@ class SonarTranscriber:
         text = self.decode(vector)
         if not text:
             raise AudioError("no speech was heard in the clip: its vector stands for no words")
-        return text
+        return Transcription(text, language=self.language)
 
     def decode(self, vector: Embedding) -> str:
         """Return the words that a raw vector of SONAR's space stands for.

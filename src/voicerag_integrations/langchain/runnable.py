@@ -197,8 +197,7 @@ class VoiceRAGRunnable(RunnableSerializable[Any, Any]):
         asked = read_question(given, max_seconds=rag.max_question_seconds)
         chosen = search_options(self, {**asked.options, **options})
         check_cancelled()
-        retrieved = rag.retrieve(asked.question, **chosen)
-        pieces = rag.respond(asked.question, retrieved, history=asked.history)
+        pieces = rag.stream(asked.question, history=asked.history, **chosen)
         with closing(cast("Generator[Answer, None, None]", pieces)):
             for piece in pieces:
                 yield piece

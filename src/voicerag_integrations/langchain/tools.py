@@ -183,9 +183,7 @@ class VoiceAskTool(_VoiceTool):
         del run_manager
         with _mendable():
             asked = self._question(question, clip_id)
-            rag = self.rag
-            retrieved = rag.retrieve(asked, **search_options(self, {}))
-            pieces = rag.respond(asked, retrieved)
+            pieces = self.rag.stream(asked, **search_options(self, {}))
             answer = Answer()
             with closing(cast("Generator[Answer, None, None]", pieces)):
                 for piece in pieces:

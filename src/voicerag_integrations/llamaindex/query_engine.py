@@ -177,10 +177,10 @@ class SpeechQueryEngine(BaseQueryEngine):
         in_loop: bool,
     ) -> RESPONSE_TYPE:
         question = self._question(bundle)
-        transcript = bundle.transcript if isinstance(bundle, SpeechQueryBundle) else None
-        found = Retrieved(tuple(node_hit(node) for node in nodes), transcript)
+        heard = bundle.transcription if isinstance(bundle, SpeechQueryBundle) else None
+        found = Retrieved(tuple(node_hit(node) for node in nodes), heard)
         metadata: dict[str, Any] = {source.node.node_id: source.node.metadata for source in sources}
-        metadata[METADATA_KEY] = {"transcript": transcript, "complete": False}
+        metadata[METADATA_KEY] = {"transcript": None, "complete": False}
         pieces = self._rag.respond(question, found, sampling=self._sampling)
         feed = AnswerFeed(pieces, metadata, _announce)
         feed.pull()  # the piece with the hits; what is wrong with the question is raised here

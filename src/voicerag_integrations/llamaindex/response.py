@@ -183,6 +183,7 @@ def answer_metadata(answer: Answer, audio_seconds: float) -> dict[str, Any]:
     """Say of an answer what its text does not."""
     return {
         "answered": answer.answered,
+        "transcript": answer.transcript,
         "citations": [
             {"passage_id": place.passage_id, "start": place.start, "end": place.end}
             for place in answer.citations

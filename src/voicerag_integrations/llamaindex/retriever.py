@@ -109,8 +109,8 @@ class SpeechRetriever(BaseRetriever):
         found = self._rag.retrieve(self._clip(bundle), limit=1, strategy=self._strategy)
         if found.embedding is not None:
             bundle.embedding = found.embedding.tolist()
-        if found.transcript is not None:
-            bundle.hear(found.transcript)
+        if found.transcription is not None:
+            bundle.hear(found.transcription)
         elif words and self._rag.transcriber is not None:
             bundle.hear(self._rag.transcriber.transcribe(self._clip(bundle)))
         return bundle
@@ -123,12 +123,13 @@ class SpeechRetriever(BaseRetriever):
         if self._similarity_top_k == 0:
             return []
         found = self._find(query_bundle)
-        if found.transcript is not None and isinstance(query_bundle, SpeechQueryBundle):
-            query_bundle.hear(found.transcript)
+        heard = found.transcription
+        if heard is not None and isinstance(query_bundle, SpeechQueryBundle):
+            query_bundle.hear(heard)
         dispatcher.event(
             SpeechRetrievalEvent(
                 strategy=self._strategy,
-                transcript=found.transcript,
+                transcript=None if heard is None else heard.text,
                 hits=len(found.hits),
                 timings=dict(found.timings),
             )

@@ -11,7 +11,7 @@ import pytest
 
 from tests.local import tones
 from voicerag_core.errors import CheckpointError
-from voicerag_core.local.hearing.subword_model import PieceModel
+from voicerag_core.local.hearing.subword_model import SubwordModel
 from voicerag_core.local.weights.files import weight_folder
 
 PIECES = ["▁who", "▁found", "▁it"]
@@ -31,7 +31,7 @@ def small() -> dict[str, Any]:
 
 def test_a_pair_that_was_not_met_backs_off() -> None:
     arrays = small()
-    model = PieceModel(int(arrays.pop("pieces")), **arrays)
+    model = SubwordModel(int(arrays.pop("pieces")), **arrays)
     first, after = model.log_prob(model.begin, 0)
     assert first == -1.0
     assert model.log_prob(after, 1)[0] == -0.5
@@ -42,7 +42,7 @@ def test_a_pair_that_was_not_met_backs_off() -> None:
 
 
 def test_what_follows_adds_up_to_one_in_the_shipped_model() -> None:
-    model = PieceModel.load(weight_folder("speech-encoder") / "speech_piece_model.npz")
+    model = SubwordModel.load(weight_folder("speech-encoder") / "speech_piece_model.npz")
     draw = np.random.default_rng(3)
     state = model.begin
     for _ in range(12):
@@ -56,7 +56,7 @@ def test_a_file_says_what_the_arrays_say(tmp_path: Path) -> None:
     arrays = tones.bigrams([PIECES, PIECES[:2]], PIECES)
     path = tmp_path / "model.npz"
     np.savez(path, **{**arrays, "word": np.diff(arrays["word"], prepend=np.uint16(0))})
-    loaded, made = PieceModel.load(path), tones.piece_model([PIECES, PIECES[:2]], PIECES)
+    loaded, made = SubwordModel.load(path), tones.piece_model([PIECES, PIECES[:2]], PIECES)
     assert len(loaded) == len(made)
     states = [made.begin, *(made.log_prob(made.begin, piece)[1] for piece in range(3))]
     for state in states:
@@ -70,7 +70,7 @@ def test_a_file_says_what_the_arrays_say(tmp_path: Path) -> None:
         ({"prob": np.zeros(3, np.uint8)}, "several lengths"),
         ({"children": np.array([5, 2, 0, 0, 0, 0, 0])}, "make no tree"),
         ({"children": np.array([5, 0, 0, 0, 0, 0, 1])}, "make no tree"),
-        ({"word": np.array([0, 0, 1, 2, 4, 3, 1])}, "every piece"),
+        ({"word": np.array([0, 0, 1, 2, 4, 3, 1])}, "every token"),
         ({"word": np.array([0, 0, 1, 2, 3, 4, 9])}, "not its end"),
         ({"pieces": np.int64(2)}, "make no tree"),
         ({"backoff": None}, "backoff"),
@@ -82,13 +82,13 @@ def test_another_file_is_refused(tmp_path: Path, changes: dict[str, Any], messag
     path = tmp_path / "model.npz"
     np.savez(path, **{name: array for name, array in arrays.items() if array is not None})
     with pytest.raises(CheckpointError, match=message):
-        PieceModel.load(path)
+        SubwordModel.load(path)
 
 
 @pytest.mark.parametrize("content", [b"", b"no archive", b"PK\3\4 broken"])
 def test_a_damaged_file_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "model.npz"
     path.write_bytes(content)
-    with pytest.raises(CheckpointError, match="not a piece model") as caught:
-        PieceModel.load(path)
+    with pytest.raises(CheckpointError, match="not a subword model") as caught:
+        SubwordModel.load(path)
     assert caught.value.__cause__ is not None

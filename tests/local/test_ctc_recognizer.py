@@ -6,8 +6,6 @@ import gc
 import io
 import json
 import math
-import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -24,9 +22,9 @@ from voicerag_core.errors import (
     ConfigError,
     ModelError,
 )
-from voicerag_core.local.hearing import ctc_recognizer as speech_encoder
+from voicerag_core.local.hearing import ctc_recognizer
 from voicerag_core.local.hearing.beam_search import beam_search
-from voicerag_core.local.hearing.ctc_recognizer import SpeechEncoder
+from voicerag_core.local.hearing.ctc_recognizer import CTCRecognizer
 from voicerag_core.local.weights import files as weights
 from voicerag_core.types import Audio
 
@@ -48,7 +46,7 @@ def noise(seconds: float, level: float = 0.1) -> Audio:
 def test_words_are_heard_in_the_sound(use: tones.Use, beams: int) -> None:
     heard = use(beams=beams).hear([tones.spell(text) for text in TEXTS], most=4)
     assert [one.hypotheses[0].text for one in heard] == TEXTS
-    assert all(-0.1 < one.piece_log_prob <= 0 for one in heard)
+    assert all(-0.1 < one.token_log_prob <= 0 for one in heard)
     for one in heard:
         scores = [hypothesis.log_prob for hypothesis in one.hypotheses]
         assert scores == sorted(scores, reverse=True)
@@ -71,7 +69,7 @@ def test_a_language_model_puts_no_words_into_silence(use: tones.Use) -> None:
     # Silence is the likeliest in every frame, and yet some "a" likelier than none at all.
     frames = np.full((4, len(tones.PIECES) + 1), np.log(1e-6), np.float32)
     frames[:, tones.PIECES.index("a")], frames[:, -1] = np.log(0.4), np.log(0.6)
-    assert beam_search(frames, network.pieces, model=network.language)[0].text
+    assert beam_search(frames, network.tokens, model=network.language)[0].text
     (only,) = encoder._read(network, frames, 4).hypotheses
     assert only.text == ""
 
@@ -82,7 +80,7 @@ def test_a_language_model_of_other_pieces_is_refused(use: tones.Use) -> None:
     arrays["word"] = np.diff(arrays["word"], prepend=np.uint16(0))
     np.savez(other, **arrays)
     with pytest.raises(CheckpointError, match="not of one training"):
-        use(files={"speech_piece_model.npz": other.getvalue()}).load()
+        use(files={"speech_piece_model.npz": other.getvalue()}).warm()
 
 
 def test_a_row_does_not_depend_on_the_batch(use: tones.Use) -> None:
@@ -91,14 +89,14 @@ def test_a_row_does_not_depend_on_the_batch(use: tones.Use) -> None:
     together = encoder.log_probs(clips)
     for clip, rows in zip(clips, together, strict=True):
         alone = encoder.log_probs([clip])[0]
-        states = -(-(len(clip.samples) + speech_encoder.TAIL_SAMPLES) // 320)
+        states = -(-(len(clip.samples) + ctc_recognizer.TAIL_SAMPLES) // 320)
         assert rows.shape == alone.shape == (states, len(tones.PIECES) + 1)
         assert np.allclose(rows, alone, atol=1e-4)
 
 
 def test_nothing_is_asked_of_nothing(tmp_path: Path) -> None:
-    assert SpeechEncoder(data_dir=tmp_path).hear([]) == []
-    assert SpeechEncoder(data_dir=tmp_path).log_probs([]) == []
+    assert CTCRecognizer(data_dir=tmp_path).hear([]) == []
+    assert CTCRecognizer(data_dir=tmp_path).log_probs([]) == []
 
 
 @pytest.mark.parametrize("seconds", [0.001, 0.1, 30.0, 31.0, 75.0])
@@ -115,8 +113,8 @@ def test_silence_has_no_words_and_noise_low_confidence(use: tones.Use) -> None:
     silence, hiss, speech = encoder.hear(
         [Audio(np.full(16_000, 1e-5, np.float32), 16_000), noise(2), tones.spell(TEXTS[0])]
     )
-    assert silence.hypotheses[0].text == "" or silence.piece_log_prob < -0.5
-    assert hiss.piece_log_prob < -0.5 < speech.piece_log_prob
+    assert silence.hypotheses[0].text == "" or silence.token_log_prob < -0.5
+    assert hiss.token_log_prob < -0.5 < speech.token_log_prob
 
 
 @pytest.mark.parametrize(
@@ -143,21 +141,26 @@ def test_threads_may_share_it(use: tones.Use) -> None:
 
 def test_threads_are_positive() -> None:
     with pytest.raises(ConfigError, match="-1"):
-        SpeechEncoder(threads=-1)
+        CTCRecognizer(threads=-1)
 
 
-def test_a_call_that_is_called_off_ends_soon(use: tones.Use) -> None:
-    encoder = use()
-    encoder.load()
-    clips = [tones.spell("b" * 100)] * 600
+def test_a_call_that_is_called_off_ends_after_its_window(
+    use: tones.Use, monkeypatch: pytest.MonkeyPatch
+) -> None:
     call = Cancellation()
-    timer = threading.Timer(0.2, call.cancel)
-    start = time.monotonic()
-    timer.start()
+    windows: list[int] = []
+    run = ctc_recognizer._Network.run
+
+    def noted(network: ctc_recognizer._Network, window: np.ndarray) -> np.ndarray:
+        windows.append(window.shape[1])
+        if len(windows) == 2:
+            call.cancel()
+        return run(network, window)
+
+    monkeypatch.setattr(ctc_recognizer._Network, "run", noted)
     with call.active(), pytest.raises(CancelledError):
-        encoder.hear(clips)
-    assert time.monotonic() - start < 8, "600 clips of 10 s take over 30 s"
-    timer.join()
+        use().hear([tones.spell("b")] * 20)
+    assert len(windows) == 2
 
 
 def test_a_closed_encoder_loads_again(use: tones.Use) -> None:
@@ -172,9 +175,9 @@ def test_a_closed_encoder_loads_again(use: tones.Use) -> None:
 def test_without_the_files_it_says_which(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     manifest = tones.with_encoder(tones.write_encoder(tmp_path / "elsewhere"))
     monkeypatch.setattr(weights, "manifest", lambda: manifest)
-    encoder = SpeechEncoder(data_dir=tmp_path)
+    encoder = CTCRecognizer(data_dir=tmp_path)
     with pytest.raises(ImportError, match="speech-encoder"):
-        encoder.load()
+        encoder.warm()
 
 
 def test_an_altered_file_is_refused(use: tones.Use, tmp_path: Path) -> None:
@@ -183,7 +186,7 @@ def test_an_altered_file_is_refused(use: tones.Use, tmp_path: Path) -> None:
         file.seek(200)
         file.write(b"\0\0")
     with pytest.raises(CheckpointError, match="SHA-256"):
-        encoder.load()
+        encoder.warm()
 
 
 def listed(**changes: object) -> bytes:
@@ -196,20 +199,20 @@ def listed(**changes: object) -> bytes:
     [
         ({"speech_encoder.onnx": b"not a network"}, "cannot be loaded"),
         ({"speech_encoder.onnx": tones.network(output="posteriors").SerializeToString()}, "gives"),
-        ({"speech_pieces.json": b"[1"}, "list of pieces"),
-        ({"speech_pieces.json": b"[]"}, "list of pieces"),
+        ({"speech_pieces.json": b"[1"}, "list of tokens"),
+        ({"speech_pieces.json": b"[]"}, "list of tokens"),
         ({"speech_pieces.json": listed(pieces=[])}, "not a list of texts"),
         ({"speech_pieces.json": listed(pieces=[1, 2], blank=2)}, "not a list of texts"),
         ({"speech_pieces.json": listed(blank=3)}, "the blank"),
         ({"speech_pieces.json": listed(stride=0)}, "the stride"),
-        ({"speech_piece_model.npz": b"no"}, "not a piece model"),
+        ({"speech_piece_model.npz": b"no"}, "not a subword model"),
     ],
 )
 def test_a_listed_file_of_another_form_is_refused(
     use: tones.Use, files: dict[str, bytes], message: str
 ) -> None:
     with pytest.raises(CheckpointError, match=message):
-        use(files=files).load()
+        use(files=files).warm()
 
 
 @pytest.mark.parametrize(

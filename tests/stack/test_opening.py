@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from tests.local import tones
+from tests.waiting import PATIENCE
 from voicerag_core import (
     STRATEGIES,
     Answer,
@@ -26,14 +27,14 @@ from voicerag_core import (
     load_settings,
     open_voicerag,
     read_audio,
-    retrieval,
 )
-from voicerag_core.assembly import OpenedVoiceRAG, open_database
-from voicerag_core.local.hearing.whisper import Transcription, WhisperTranscriber
+from voicerag_core.local.hearing.whisper import Recognition, WhisperTranscriber
 from voicerag_core.local.weights import files as weights
+from voicerag_core.retrieval import strategies
+from voicerag_core.stack import OpenedVoiceRAG, open_database
 from voicerag_core.store import PgVectorStore
 
-SAMPLE = Path(__file__).parents[1] / "examples" / "sample"
+SAMPLE = Path(__file__).parents[2] / "examples" / "sample"
 PASSAGES = [
     Passage("rhine", "The Rhine rises in the Swiss Alps. It ends in the North Sea.", {"n": 1}),
     Passage("penicillin", "Alexander Fleming discovered penicillin in 1928.", {"n": 2}),
@@ -43,7 +44,7 @@ PASSAGES = [
 
 @pytest.fixture(scope="module")
 def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("assembly")
+    return tmp_path_factory.mktemp("stack")
 
 
 @pytest.fixture(scope="module")
@@ -94,8 +95,8 @@ def test_a_typed_question_is_answered_in_text_and_speech(rag: OpenedVoiceRAG) ->
 
 def test_a_spoken_question_is_heard_once_and_answered(rag: OpenedVoiceRAG, question: Audio) -> None:
     found = rag.retrieve(question, strategy="hybrid")
-    assert found.transcript is not None
-    assert "bakery" in found.transcript.lower()
+    assert found.transcription is not None
+    assert "bakery" in found.transcription.text.lower()
     answer = sum(rag.respond(question, found), Answer())
     assert answer.hits[0].passage.id == "bakery"
     assert answer.timings["transcribe"] == found.timings["transcribe"]
@@ -141,8 +142,8 @@ def test_e2e_finds_by_the_sound_alone(
     for text, passage in (("where does the rhine rise", "rhine"), ("the bakery", "bakery")):
         found = tone_rag.retrieve(tones.spell(text))
         assert found.hits[0].passage.id == passage
-        assert found.hits[0].legs == ("vector",)
-        assert found.transcript is None
+        assert found.hits[0].matched_by == ("vector",)
+        assert found.transcription is None
         assert set(found.timings) == {"embed", "search"}
 
 
@@ -173,14 +174,14 @@ def test_adaptive_and_hybrid_fuse_both_ways(
     tone_rag: OpenedVoiceRAG, question: Audio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sure = tone_rag.retrieve(tones.spell("when does the bakery open"), strategy="adaptive")
-    assert sure.transcript is None
+    assert sure.transcription is None
     assert sure.hits[0].passage.id == "bakery"
-    monkeypatch.setattr(retrieval, "SURE_CONFIDENCE", 1.01)
+    monkeypatch.setattr(strategies, "SURE_CONFIDENCE", 1.01)
     for strategy in ("adaptive", "hybrid"):
         found = tone_rag.retrieve(question, strategy=strategy)
-        assert "bakery" in str(found.transcript).lower()
+        assert "bakery" in str(found.transcription).lower()
         assert found.hits[0].passage.id == "bakery"
-        assert set(found.hits[0].legs) == {"vector", "words"}
+        assert set(found.hits[0].matched_by) == {"vector", "words"}
         assert set(found.timings) == {"embed", "transcribe", "search"}
 
 
@@ -192,7 +193,7 @@ def test_the_words_are_heard_once_when_the_answer_needs_them(
     heard: list[Audio] = []
     recognise = transcriber.recognise
 
-    def noting(audio: Audio) -> Transcription:
+    def noting(audio: Audio) -> Recognition:
         heard.append(audio)
         return recognise(audio)
 
@@ -201,19 +202,20 @@ def test_the_words_are_heard_once_when_the_answer_needs_them(
         heard.clear()
         found = tone_rag.retrieve(question, strategy=strategy)
         pieces = tone_rag.respond(question, found)
-        assert next(pieces).hits == found.hits
-        answer = sum(pieces, Answer())
+        first = next(pieces)
+        assert first.hits == found.hits
+        answer = sum(pieces, first)
         assert len(heard) == 1, strategy
-        assert "bakery" in str(tone_rag.heard(question, found)).lower()
+        assert "bakery" in str(answer.transcript).lower()
         assert answer.text
-        assert ("transcribe" in found.timings) == (found.transcript is not None)
+        assert ("transcribe" in found.timings) == (found.transcription is not None)
         assert "transcribe" in {**found.timings, **answer.timings}
 
 
 def test_hybrid_finds_by_vector_and_words(rag: OpenedVoiceRAG) -> None:
     hit = rag.retrieve("penicillin discovered by Fleming", strategy="hybrid").hits[0]
     assert hit.passage.id == "penicillin"
-    assert set(hit.legs) == {"vector", "words"}
+    assert set(hit.matched_by) == {"vector", "words"}
 
 
 def test_threads_may_share_it(rag: OpenedVoiceRAG, question: Audio) -> None:
@@ -261,7 +263,7 @@ def test_abandoned_answers_leave_nothing_behind(rag: OpenedVoiceRAG, questions: 
     assert descriptors() == files
     assert children() == processes
     for thread in set(threading.enumerate()) - threads:
-        thread.join(5)
+        thread.join(PATIENCE)
         assert not thread.is_alive(), thread
 
 
@@ -299,4 +301,4 @@ def test_a_server_that_is_not_there_is_an_error_of_ours(tmp_path: Path) -> None:
 
 def test_the_recorded_sample_question_is_heard(rag: OpenedVoiceRAG) -> None:
     found = rag.retrieve(read_audio(SAMPLE / "audio" / "report-01.flac"), strategy="asr")
-    assert "outsiders" in str(found.transcript)
+    assert "outsiders" in str(found.transcription)
