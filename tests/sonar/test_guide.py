@@ -15,11 +15,8 @@ def test_the_python_of_the_page_runs(
     models: Path, embedder: SonarEmbedder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(models)
-    for snippet, kind in zip(
-        snippets(ROOT / "docs/sonar.md", "python"),
-        (SonarEmbedder, Fairseq2SonarEmbedder),
-        strict=True,
-    ):
+    kinds: tuple[type[Any], ...] = (SonarEmbedder, Fairseq2SonarEmbedder)
+    for snippet, kind in zip(snippets(ROOT / "docs/sonar.md", "python"), kinds, strict=True):
         names: dict[str, Any] = {}
         exec(compile(snippet, "docs/sonar.md", "exec"), names)
         assert isinstance(names["embedder"], kind)
