@@ -219,23 +219,25 @@ def checks(
     config: DecoderConfig,
 ) -> list[str]:
     """Time the two stages of a steady block, and compare its mel with float32 and upstream's."""
-    device = decoder.device
+    device = decoder.networks.device
     window = torch.tensor([speech(12, config)], device=device)
-    frames = decoder.flow.frames(window.shape[1])
+    frames = decoder.networks.flow.frames(window.shape[1])
     generator = torch.Generator(device=device).manual_seed(42)
     noise = torch.randn(1, config.flow.mels, frames, device=device, generator=generator)
     with torch.inference_mode():
-        flow_ms = timed(lambda: decoder.flow.mel(window, noise, sampler=decoder.sampler))
-        mel = decoder.flow.mel(window, noise, sampler=decoder.sampler)
-        hift_ms = timed(lambda: decoder.vocoder_stream().push(mel, last=True))
-        eager = decoder.flow.mel(window, noise)
+        flow_ms = timed(
+            lambda: decoder.networks.flow.mel(window, noise, sampler=decoder.networks.sampler)
+        )
+        mel = decoder.networks.flow.mel(window, noise, sampler=decoder.networks.sampler)
+        hift_ms = timed(lambda: decoder.networks.vocoder_stream().push(mel, last=True))
+        eager = decoder.networks.flow.mel(window, noise)
     found = [
         f"{name}: 12 s take {flow_ms:.1f} ms in the flow and {hift_ms:.1f} ms in the vocoder",
         f"{name}: mel differs from the same without graphs by {worst(mel, eager):.1e} at most",
     ]
     precision = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("highest")
-    exact = made(loaded, str(device), torch.float32).flow.mel(window, noise)
+    exact = made(loaded, str(device), torch.float32).networks.flow.mel(window, noise)
     found.append(f"{name}: mel differs from float32 by {relative(mel, exact):.1e} of its norm")
     if upstream is not None:
         found.append(

@@ -42,7 +42,8 @@ from benchmarks.glm.lm_report import REALTIME, report
 from voicerag_core import Audio, Passage
 from voicerag_core.glm.lm.forward import embedding_table, forward
 from voicerag_core.glm.lm.interleave import Interleave, ReplyForm
-from voicerag_core.glm.lm.torch_lm import LocalLM, empty_lm
+from voicerag_core.glm.lm.loading import empty_lm
+from voicerag_core.glm.lm.torch_lm import TorchLM
 from voicerag_core.glm.lm.weight_only import WeightOnlyLinear, quantize_linears
 from voicerag_core.glm.text_tokenizer import (
     FIRST_AUDIO_ID,
@@ -132,7 +133,7 @@ def measure(options: argparse.Namespace, figures: Path) -> dict[str, Any]:
         clock.part(
             f"int{bits}",
             lambda bits=bits: decode_speed(  # type: ignore[misc]
-                LocalLM(random_lm(config, device, dtype, bits)), tokenizer, bound
+                TorchLM(random_lm(config, device, dtype, bits)), tokenizer, bound
             ),
         )
     if options.reference:
@@ -155,14 +156,14 @@ def unquantized(
     device, dtype = place
     bound = (clock.found["read_bandwidth"].get("gb_per_s") or 1.0) * 1e9
     model = random_lm(config, device, dtype)
-    lm = LocalLM(model)
+    lm = TorchLM(model)
     clock.part("bf16", lambda: decode_speed(lm, tokenizer, bound))
     clock.part("agreement", lambda: agreement(lm, config))
     clock.part("first_audio", lambda: first_audio(lm, tokenizer, device, tiny=options.tiny))
     clock.part("prefill", lambda: prefill(lm))
     clock.part(
         "bf16_without_triton",
-        lambda: decode_speed(LocalLM(model, kernels=False), tokenizer, bound, tokens=80),
+        lambda: decode_speed(TorchLM(model, kernels=False), tokenizer, bound, tokens=80),
     )
 
 
@@ -273,7 +274,7 @@ def strict_form(tokenizer: TextTokenizer, rows: int) -> ReplyForm:
     return form
 
 
-def read_bytes(lm: LocalLM) -> int:
+def read_bytes(lm: TorchLM) -> int:
     """Return the bytes of the weights that one token reads: all but the input table."""
     model = lm.model
     table: int = embedding_table(model).nbytes
@@ -282,7 +283,7 @@ def read_bytes(lm: LocalLM) -> int:
 
 
 def decode_speed(
-    lm: LocalLM, tokenizer: TextTokenizer, bandwidth_bytes: float, tokens: int = TOKENS
+    lm: TorchLM, tokenizer: TextTokenizer, bandwidth_bytes: float, tokens: int = TOKENS
 ) -> dict[str, Any]:
     """Time one stream after a prompt of 700 ids, in the form of a reply."""
     form = strict_form(tokenizer, lm.table_size)
@@ -292,7 +293,7 @@ def decode_speed(
     prompt = np.random.default_rng(1).integers(0, RANKS, 700).tolist()
     times: list[float] = []
     sampling = Sampling(seed=1, max_new_tokens=tokens)
-    with closing(lm.stream(prompt, guide=Interleave(form), sampling=sampling)) as ids:
+    with closing(lm.stream(prompt, grammar=Interleave(form), sampling=sampling)) as ids:
         times.extend(time.perf_counter() for _ in ids)
     steps = np.diff(times[10:]) if len(times) > 20 else np.diff(times)
     speed = 1 / float(np.mean(steps))
@@ -317,27 +318,28 @@ def decode_speed(
     }
 
 
-def kernel_times(lm: LocalLM) -> dict[str, float]:
+def kernel_times(lm: TorchLM) -> dict[str, float]:
     """Time each kind of kernel over all layers, as microseconds a layer, in a graph."""
-    from voicerag_core.glm.lm import steps as lm_steps
+    from voicerag_core.glm.lm.cuda_graphs import seconds_as_graph
+    from voicerag_core.glm.lm.fused_forward import FusedForward
 
     run: Any = getattr(lm._step, "_run", None)
-    if not isinstance(run, lm_steps.FusedForward):
+    if not isinstance(run, FusedForward):
         return {}
     found = {}
     kinds = {"qkv": run._project, "out": run._output, "gate_up": run._gate, "down": run._down}
     kinds["attention"] = run._attend
     with torch.inference_mode():
         for name, kind in kinds.items():
-            seconds = lm_steps._seconds(lambda kind=kind: [kind(layer) for layer in run._layers])  # type: ignore[misc]
+            seconds = seconds_as_graph(lambda kind=kind: [kind(layer) for layer in run._layers])  # type: ignore[misc]
             found[name] = round(1e6 * seconds / len(run._layers), 2)
-        found["head_all"] = round(1e6 * lm_steps._seconds(lambda: run._scores(0)), 2)
-        found["head_speech"] = round(1e6 * lm_steps._seconds(lambda: run._scores(RANKS)), 2)
+        found["head_all"] = round(1e6 * seconds_as_graph(lambda: run._scores(0)), 2)
+        found["head_speech"] = round(1e6 * seconds_as_graph(lambda: run._scores(RANKS)), 2)
     lm._cached.clear()
     return found
 
 
-def graph_times(lm: LocalLM) -> dict[str, float]:
+def graph_times(lm: TorchLM) -> dict[str, float]:
     """Time what the GPU does of a step, sampling included, by the first id that is legal."""
     graphs: dict[int, Any] = getattr(lm._step, "_graphs", {})
     found = {}
@@ -353,7 +355,7 @@ def graph_times(lm: LocalLM) -> dict[str, float]:
     return found
 
 
-def agreement(lm: LocalLM, config: LMConfig) -> dict[str, Any]:
+def agreement(lm: TorchLM, config: LMConfig) -> dict[str, Any]:
     """Compare the scores of the decoding step and of the plain forward pass with float32."""
     run: Any = getattr(lm._step, "_run", None)
     if run is None:
@@ -386,7 +388,7 @@ def agreement(lm: LocalLM, config: LMConfig) -> dict[str, Any]:
     }
 
 
-def exact_scores(lm: LocalLM, config: LMConfig, prompt: list[int]) -> torch.Tensor:
+def exact_scores(lm: TorchLM, config: LMConfig, prompt: list[int]) -> torch.Tensor:
     """Return the scores after a prompt by the same weights in float32, [V]."""
     model = empty_lm(config)
     model.load_state_dict(
@@ -394,12 +396,12 @@ def exact_scores(lm: LocalLM, config: LMConfig, prompt: list[int]) -> torch.Tens
     )
     precision = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("highest")
-    scores = LocalLM(model, max_context=512, graphs=False).logits(torch.tensor(prompt))[-1]
+    scores = TorchLM(model, max_context=512, graphs=False).logits(torch.tensor(prompt))[-1]
     torch.set_float32_matmul_precision(precision)
     return scores
 
 
-def prefill(lm: LocalLM) -> dict[str, Any]:
+def prefill(lm: TorchLM) -> dict[str, Any]:
     """Time prompts of several lengths that share nothing with what is cached."""
     found = {}
     for length in (256, 800, 2000, 7900):
@@ -418,7 +420,7 @@ def prefill(lm: LocalLM) -> dict[str, Any]:
 
 
 def first_audio(
-    lm: LocalLM, tokenizer: TextTokenizer, device: torch.device, *, tiny: bool
+    lm: TorchLM, tokenizer: TextTokenizer, device: torch.device, *, tiny: bool
 ) -> dict[str, Any]:
     """Time a spoken question with four passages up to the first sample of the answer."""
     from voicerag_core.glm.decoder import SpeechDecoder

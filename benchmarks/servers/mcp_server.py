@@ -144,7 +144,7 @@ async def cancels(data: Path, runs: int = 10) -> tuple[list[float], list[float]]
                         begun = time.perf_counter()
                         scope.cancel()
                 released.append(time.perf_counter() - begun)
-                while service.workers.unfinished:
+                while service.serving.workers.unfinished:
                     await asyncio.sleep(0.002)
                 ended.append(time.perf_counter() - begun)
     return released, ended

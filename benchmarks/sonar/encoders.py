@@ -34,7 +34,7 @@ from benchmarks.sonar.encoders_report import write
 from voicerag_core.sonar import encoding
 from voicerag_core.sonar.batches import batches_by_length
 from voicerag_core.sonar.fbank import stacked_features
-from voicerag_core.sonar.speech_encoder import SpeechEncoder, SpeechSizes
+from voicerag_core.sonar.speech_encoder import SonarSpeechEncoder, SpeechSizes
 from voicerag_core.sonar.text_encoder import TextEncoder, TextSizes
 
 RATE = 16_000
@@ -135,7 +135,7 @@ class TheirText:
 class TheirSpeech:
     """transformers' conformer of SeamlessM4T and its feature extractor, with our pooler."""
 
-    def __init__(self, ours: SpeechEncoder) -> None:
+    def __init__(self, ours: SonarSpeechEncoder) -> None:
         from transformers import SeamlessM4TConfig, SeamlessM4TFeatureExtractor
         from transformers.models.seamless_m4t import modeling_seamless_m4t as seamless
 
@@ -279,7 +279,7 @@ def speech_figures(device: torch.device, dtype: torch.dtype, *, tiny: bool) -> d
         else SpeechSizes(160, 1024, 24, 16, 4096, 31, 1024, 3, 4096)
     )
     with torch.device("meta"):
-        ours = SpeechEncoder(sizes)
+        ours = SonarSpeechEncoder(sizes)
     drawn(ours, device, dtype)
     theirs = TheirSpeech(ours)
     draw = np.random.default_rng(1)

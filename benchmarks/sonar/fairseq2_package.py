@@ -33,7 +33,7 @@ from benchmarks.chart import Bar, Panel, bars, paragraph, table, write_json, wri
 from benchmarks.sample import ROOT
 from voicerag_core import Audio
 from voicerag_core.sonar import Fairseq2SonarEmbedder, SonarEmbedder
-from voicerag_core.sonar.speech_encoder import SpeechEncoder, SpeechSizes
+from voicerag_core.sonar.speech_encoder import SonarSpeechEncoder, SpeechSizes
 from voicerag_core.sonar.text_encoder import TextEncoder, TextSizes
 
 COMMAND = ".venv-fairseq2/bin/python -m benchmarks.sonar.fairseq2_package"
@@ -71,7 +71,10 @@ def write_models(folder: Path, *, tiny: bool) -> None:
         else SpeechSizes(160, 1024, 24, 16, 4096, 31, 1024, 3, 4096)
     )
     with torch.device("meta"):
-        models = {"sonar_text_encoder.pt": TextEncoder(text), "spenc.eng.pt": SpeechEncoder(speech)}
+        models = {
+            "sonar_text_encoder.pt": TextEncoder(text),
+            "spenc.eng.pt": SonarSpeechEncoder(speech),
+        }
     for name, model in models.items():
         torch.save({"model": drawn(model)}, folder / name)
     packed = TOKENIZER.read_bytes()

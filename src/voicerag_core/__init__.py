@@ -6,27 +6,30 @@ Importing this package loads numpy and nothing heavier; settings, store and the 
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from voicerag_core.audio import check_audio, read_audio, resample, to_wav_bytes, write_wav
 from voicerag_core.chunking import chunk_document, passage_id, sentence_spans, split_sentences
 from voicerag_core.errors import (
     AudioError,
+    BusyError,
     CancelledError,
     CheckpointError,
     ConfigError,
     DocumentError,
     EmbeddingMismatchError,
     FilterError,
+    ForbiddenError,
     GenerationError,
     MissingExtraError,
     ModelError,
+    NotFoundError,
     SchemaError,
     StoreError,
     StoreUnavailableError,
     VoiceRAGError,
 )
+from voicerag_core.lazy import lazy_names
 from voicerag_core.ports import (
     AnswerWriter,
     DocumentStore,
@@ -59,7 +62,7 @@ from voicerag_core.types import (
 )
 
 if TYPE_CHECKING:
-    from voicerag_core.ingest import FileProgress, FileReport, index_files
+    from voicerag_core.ingest import FileProgress, FileReport, index_documents, index_files
     from voicerag_core.settings import Settings, load_settings
     from voicerag_core.stack import open_store, open_voicerag
     from voicerag_core.store import PgVectorStore
@@ -69,6 +72,7 @@ _LAZY = {
     "FileReport": "voicerag_core.ingest",
     "PgVectorStore": "voicerag_core.store",
     "Settings": "voicerag_core.settings",
+    "index_documents": "voicerag_core.ingest",
     "index_files": "voicerag_core.ingest",
     "load_settings": "voicerag_core.settings",
     "open_store": "voicerag_core.stack",
@@ -81,6 +85,7 @@ __all__ = [
     "AnswerWriter",
     "Audio",
     "AudioError",
+    "BusyError",
     "CancelledError",
     "CheckpointError",
     "Citation",
@@ -95,6 +100,7 @@ __all__ = [
     "FileProgress",
     "FileReport",
     "FilterError",
+    "ForbiddenError",
     "GenerationError",
     "Hit",
     "IndexProgress",
@@ -102,6 +108,7 @@ __all__ = [
     "MatchedBy",
     "MissingExtraError",
     "ModelError",
+    "NotFoundError",
     "Passage",
     "PassageStore",
     "PgVectorStore",
@@ -123,6 +130,7 @@ __all__ = [
     "VoiceRAGError",
     "check_audio",
     "chunk_document",
+    "index_documents",
     "index_files",
     "load_settings",
     "maximal_marginal_relevance",
@@ -137,20 +145,13 @@ __all__ = [
     "write_wav",
 ]
 
+_load, __dir__ = lazy_names(__name__, _LAZY)
 
-def __getattr__(name: str) -> Any:  # noqa: ANN401
-    """Load one of the heavier names on first use."""
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - any of the names
+    """Load a name on first use; the version is that of the installed distribution."""
     if name == "__version__":
         from importlib.metadata import version
 
         return version("voicerag-core")
-    if name not in _LAZY:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(_LAZY[name]), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    """List the public names, loaded or not."""
-    return sorted({*globals(), *__all__})
+    return _load(name)

@@ -13,12 +13,7 @@ from numpy.typing import NDArray
 
 from voicerag_core.audio import MAX_SECONDS, SPEECH_RATE_HZ, check_audio, resample
 from voicerag_core.cancellation import check_cancelled
-from voicerag_core.chunking import (
-    CHUNK_OVERLAP,
-    CHUNK_SIZE,
-    chunk_document,
-    split_sentences,
-)
+from voicerag_core.chunking import split_sentences
 from voicerag_core.errors import ConfigError, StoreError
 from voicerag_core.filters import Filter
 from voicerag_core.ports import (
@@ -32,7 +27,6 @@ from voicerag_core.retrieval import STRATEGIES, Search, find_passages
 from voicerag_core.types import (
     Answer,
     Audio,
-    Document,
     Embedding,
     Embeddings,
     Passage,
@@ -43,7 +37,7 @@ from voicerag_core.types import (
     Turn,
 )
 
-__all__ = ["IndexProgress", "VoiceRAG"]
+__all__ = ["IndexProgress", "VoiceRAG", "embed_passages"]
 
 INDEX_BATCH = 32
 """Passages embedded and written together by `VoiceRAG.index`."""
@@ -140,39 +134,6 @@ class VoiceRAG:
                 on_progress(IndexProgress(seen, changed, vectors))
         return changed
 
-    def index_document(
-        self,
-        source: str,
-        digest: str,
-        documents: Sequence[Document],
-        *,
-        chunk_size: int = CHUNK_SIZE,
-        chunk_overlap: int = CHUNK_OVERLAP,
-    ) -> int:
-        """Bring what the store holds of a source in step with its texts, in one transaction.
-
-        Args:
-            source: Key of what is replaced as a whole, such as a file's path.
-            digest: Changes when the content does; `DocumentStore` keeps it beside the source.
-            documents: The texts of the source, one or many; none removes its passages.
-            chunk_size: Most characters of a passage.
-            chunk_overlap: Most characters repeated between passages.
-
-        Returns:
-            How many passages were new, changed or deleted.
-
-        Raises:
-            ConfigError: The store does not keep documents.
-        """
-        store = self.document_store
-        passages = [
-            passage
-            for document in documents
-            for passage in chunk_document(document, size=chunk_size, overlap=chunk_overlap)
-        ]
-        embeddings, owners = self.embed_passages(passages)
-        return store.replace_document(source, digest, passages, embeddings, owners=owners)
-
     @property
     def document_store(self) -> DocumentStore:
         """The store, if it keeps documents.
@@ -193,14 +154,7 @@ class VoiceRAG:
         Returns:
             Vectors [M, D] and owners [M]: row i is of ``passages[owners[i]]``.
         """
-        texts: list[str] = []
-        owners: list[int] = []
-        for row, passage in enumerate(passages):
-            sentences = split_sentences(passage.text) if self.sentence_vectors else []
-            vectors = [passage.text, *(sentences if len(sentences) > 1 else [])]
-            texts += vectors
-            owners += [row] * len(vectors)
-        return self.embedder.embed_texts(texts), np.asarray(owners, np.int64)
+        return embed_passages(self.embedder, passages, sentences=self.sentence_vectors)
 
     def retrieve(
         self,
@@ -385,6 +339,24 @@ class VoiceRAG:
                 f"not shape {list(question.shape)}"
             )
         return np.asarray(question, np.float32)
+
+
+def embed_passages(
+    embedder: Embedder, passages: Sequence[Passage], *, sentences: bool
+) -> tuple[Embeddings, NDArray[np.int64]]:
+    """Make the vectors of passages: of each whole, and with `sentences` of its sentences.
+
+    Returns:
+        Vectors [M, D] and owners [M]: row i is of ``passages[owners[i]]``.
+    """
+    texts: list[str] = []
+    owners: list[int] = []
+    for row, passage in enumerate(passages):
+        parts = split_sentences(passage.text) if sentences else []
+        vectors = [passage.text, *(parts if len(parts) > 1 else [])]
+        texts += vectors
+        owners += [row] * len(vectors)
+    return embedder.embed_texts(texts), np.asarray(owners, np.int64)
 
 
 def _checked_strategy(strategy: Strategy) -> Strategy:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, TypeVar
 
 import platformdirs
 from pydantic import Field, SecretStr, ValidationError
@@ -14,7 +15,9 @@ from voicerag_core.chunking import CHUNK_OVERLAP, CHUNK_SIZE
 from voicerag_core.errors import ConfigError
 from voicerag_core.types import Strategy
 
-__all__ = ["Settings", "load_settings"]
+__all__ = ["Settings", "load_settings", "make_settings"]
+
+_Model = TypeVar("_Model", bound=BaseSettings)
 
 LOCAL_STRATEGY: Final = "adaptive"
 """Default strategy of the local embedder."""
@@ -62,6 +65,11 @@ class Settings(BaseSettings):
     )
     sonar_dtype: Literal["float32", "bfloat16", "float16"] = Field(
         default="float32", description="Data type for SONAR."
+    )
+    sonar_heads: int | None = Field(
+        default=None,
+        ge=1,
+        description="Attention heads of a SONAR text encoder and decoder if not 1024 wide.",
     )
     database_url: SecretStr | None = Field(
         default=None,
@@ -112,10 +120,18 @@ class Settings(BaseSettings):
         "the decoder's U-Net runs in bfloat16 unless this is float32.",
     )
     glm_quantization: Literal["none", "int8", "int4"] = Field(
-        default="none", description="Quantization of the language model's weights, to save memory."
+        default="none",
+        description="Quantization of the language model's weights, to save memory; int4 takes "
+        "widths that are multiples of 128.",
     )
     glm_english_only: bool = Field(
         default=False, description="Keep GLM-4-Voice from writing Chinese, Japanese or Korean."
+    )
+    glm_max_context: int | None = Field(
+        default=None,
+        ge=1024,
+        description="Maximum tokens of a GLM-4-Voice prompt and its reply; default: the limit of "
+        "the checkpoint, at most 8192.",
     )
 
     @property
@@ -139,15 +155,29 @@ def load_settings(**values: object) -> Settings:
     Raises:
         ConfigError: A value is unknown or out of its range; the message names the setting.
     """
+    return make_settings(Settings, values, "an argument")
+
+
+def make_settings(model: type[_Model], values: Mapping[str, object], given_as: str) -> _Model:
+    """Make settings of any model from the environment and from values given by name, which win.
+
+    Args:
+        model: Names its variables by ``env_prefix``.
+        values: None counts as not given.
+        given_as: What a value is to the user, such as "an argument", for error messages.
+
+    Raises:
+        ConfigError: A value is unknown or out of its range; the message names the setting.
+    """
     given = {name: value for name, value in values.items() if value is not None}
     try:
-        return Settings(**given)  # type: ignore[arg-type]
+        return model(**given)  # type: ignore[arg-type]
     except ValidationError as e:
         problems = "; ".join(
             f"{'.'.join(map(str, error['loc']))}: {error['msg']}"
             for error in e.errors(include_input=False, include_url=False)
         )
         raise ConfigError(
-            f"settings are not valid: {problems} "
-            "(each setting is an argument or a VOICERAG_<NAME> variable)"
+            f"settings are not valid: {problems} (each setting is {given_as} or a "
+            f"{model.model_config['env_prefix']}<NAME> variable)"
         ) from None

@@ -12,6 +12,7 @@ import pytest
 
 from tests.waiting import PATIENCE, Gate, reached
 from voicerag_core import Answer, Embeddings, Passage, PgVectorStore, Question, VoiceRAG
+from voicerag_core.aio import run_in_thread, stream_in_thread
 from voicerag_core.testing import FakeEmbedder, FakeVoiceModel
 from voicerag_integrations.langchain import (
     SpeechRetriever,
@@ -21,7 +22,6 @@ from voicerag_integrations.langchain import (
     VoiceRAGVectorStore,
     VoiceSearchTool,
 )
-from voicerag_integrations.langchain.threads import in_thread, stream_in_thread
 
 
 class SlowEmbedder(FakeEmbedder):
@@ -265,10 +265,10 @@ async def test_one_async_call_is_one_hop(rag: VoiceRAG, monkeypatch: pytest.Monk
 async def test_work_that_waits_for_a_thread_is_never_begun() -> None:
     begun: list[int] = []
     gate = Gate()
-    busy = [asyncio.create_task(in_thread(gate.wait)) for _ in range(64)]
+    busy = [asyncio.create_task(run_in_thread(gate.wait)) for _ in range(64)]
     while not gate.entered.is_set():
         await asyncio.sleep(0.01)
-    waiting = asyncio.create_task(in_thread(begun.append, 1))
+    waiting = asyncio.create_task(run_in_thread(begun.append, 1))
     await asyncio.sleep(0.05)
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):

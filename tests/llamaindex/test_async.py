@@ -28,6 +28,7 @@ from voicerag_core import (
     Turn,
     VoiceRAG,
 )
+from voicerag_core.aio import run_in_thread
 from voicerag_core.store import PgVectorStore
 from voicerag_core.testing import FakeEmbedder, FakeVoiceModel, InMemoryStore
 from voicerag_integrations.llamaindex import (
@@ -38,7 +39,6 @@ from voicerag_integrations.llamaindex import (
     StreamingSpeechResponse,
     VoiceRAGVectorStore,
 )
-from voicerag_integrations.llamaindex.hop import hop
 from voicerag_integrations.llamaindex.response import METADATA_KEY, AnswerFeed
 from voicerag_integrations.llamaindex.testing import recorded_events
 
@@ -148,7 +148,7 @@ async def test_a_cancelled_search_is_cancelled_on_the_server(dsn: str, tenant: s
                 query = "SELECT FROM pg_stat_activity WHERE query = %s AND state = 'active'"
                 return connection.execute(query, (sleep,)).rowcount == 1
 
-            await cancelled(lambda: hop(slow), asleep)
+            await cancelled(lambda: run_in_thread(slow), asleep)
             await reached(lambda: not asleep(), "the statement still runs")
         assert store.count() == 0, "the connection went back to the pool in order"
 

@@ -20,10 +20,11 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from voicerag_core.local.hearing.ctc_recognizer import CTCRecognizer
-from voicerag_core.local.hearing.log_mel import MELS, mel_filters
+from voicerag_core.local.hearing.log_mel import MELS
 from voicerag_core.local.hearing.subword_model import STEPS_PER_NAT, SubwordModel
 from voicerag_core.local.weights import files as weights
 from voicerag_core.local.weights.files import WeightFile, WeightSet
+from voicerag_core.mel import mel_filters
 from voicerag_core.types import Audio
 
 Use = Callable[..., CTCRecognizer]
@@ -50,7 +51,7 @@ def spell(text: str, *, level: float = 0.3) -> Audio:
 
 def hertz(band: int) -> float:
     """Return the frequency that a mel band is centred on."""
-    filters = mel_filters()[band]
+    filters = mel_filters(MELS)[band]
     return float((filters * np.linspace(0, RATE / 2, len(filters))).sum() / filters.sum())
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import uvicorn
 
-from tests.mcp.fakes import FakeEngine, fake_service
+from tests.mcp.fakes import FakeModels, fake_service
 from tests.waiting import PATIENCE
 from voicerag_core import Audio, to_wav_bytes
 from voicerag_mcp.http import http_app
@@ -36,8 +36,8 @@ def opened() -> Iterator[Open]:
     """Open services on fakes; they are closed after the test."""
     with ExitStack() as stack:
 
-        def open_one(engine: FakeEngine | None = None, **settings: object) -> Service:
-            return stack.enter_context(fake_service(load_server_settings(**settings), engine))
+        def open_one(models: FakeModels | None = None, **settings: object) -> Service:
+            return stack.enter_context(fake_service(load_server_settings(**settings), models))
 
         yield open_one
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -12,15 +11,13 @@ import anyio
 import httpx2
 import pytest
 from mcp import Client
-from mcp.server.mcpserver.exceptions import ToolError
 
 from tests.mcp.conftest import Open, Serve
-from tests.mcp.fakes import FakeEngine
+from tests.mcp.fakes import FakeModels
 from tests.waiting import PATIENCE, Gate, reached
 from voicerag_core import Answer, Audio, Passage, Sampling, Transcription
 from voicerag_core.testing import FakeEmbedder, FakeTranscriber, FakeVoiceModel
 from voicerag_mcp.server import build_server
-from voicerag_mcp.work import Job, Stopped, Workers
 
 
 class SlowEmbedder(FakeEmbedder):
@@ -62,8 +59,8 @@ class SlowModel(FakeVoiceModel):
             self.closed.set()
 
 
-def slow_engine() -> FakeEngine:
-    return FakeEngine(embedder=SlowEmbedder(), transcriber=SlowTranscriber(), model=SlowModel())
+def slow_engine() -> FakeModels:
+    return FakeModels(embedder=SlowEmbedder(), transcriber=SlowTranscriber(), model=SlowModel())
 
 
 @pytest.mark.parametrize("era", ["auto", "legacy"])
@@ -72,7 +69,7 @@ async def test_a_cancelled_call_begins_no_further_stage(
 ) -> None:
     engine = slow_engine()
     service = opened(engine)
-    clip = service.clips.add("default", service.decoded(wav))
+    clip = service.serving.clips.add("default", service.serving.asking.decoded(wav))
     engine.embedder.calls = 0
     async with Client(build_server(service), mode=era) as client:
         with anyio.CancelScope() as scope:
@@ -82,11 +79,11 @@ async def test_a_cancelled_call_begins_no_further_stage(
                 await reached(engine.transcriber.gate.entered.is_set)
                 scope.cancel()
         assert not engine.transcriber.gate.passed.is_set(), "the caller did not wait for it"
-        assert service.workers.unfinished == 1, "the native call in flight ends by itself"
+        assert service.serving.workers.unfinished == 1, "the native call in flight ends by itself"
         again = await client.call_tool("voice_search", {"text": "rhine"})
         assert not again.is_error
         engine.transcriber.gate.open.set()
-        await reached(lambda: service.workers.unfinished == 0)
+        await reached(lambda: service.serving.workers.unfinished == 0)
     assert engine.embedder.calls == 1, "only the call that came after"
 
 
@@ -100,7 +97,7 @@ async def test_a_cancelled_answer_stops_the_model(opened: Open) -> None:
                 await reached(lambda: engine.model.pieces > 1)
                 scope.cancel()
         await reached(engine.model.closed.is_set)
-        await reached(lambda: service.workers.unfinished == 0)
+        await reached(lambda: service.serving.workers.unfinished == 0)
 
 
 @pytest.mark.enable_socket
@@ -133,49 +130,9 @@ async def test_a_client_that_hangs_up_leaves_nothing_running(
                     await reached(engine.model.begun.is_set)
                     scope.cancel()
         await reached(engine.model.closed.is_set)
-        await reached(lambda: service.workers.unfinished == 0)
+        await reached(lambda: service.serving.workers.unfinished == 0)
 
 
 async def _read_whole(http: httpx2.AsyncClient, url: str, call: dict[str, Any]) -> None:
     async with http.stream("POST", url, json=call) as stream:
         await stream.aread()
-
-
-async def test_a_job_that_waits_is_never_begun() -> None:
-    workers = Workers(1, 1)
-    begun: list[Job] = []
-    gate = Gate()
-
-    def hold(_: Job) -> None:
-        gate.wait()
-
-    first = asyncio.create_task(workers.run(hold))
-    await reached(gate.entered.is_set)
-    waiting = asyncio.create_task(workers.run(begun.append))
-    await reached(lambda: workers.unfinished == 2)
-    with pytest.raises(ToolError, match="busy"):
-        await workers.run(hold)
-    waiting.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await waiting
-    gate.open.set()
-    await first
-    workers.close()
-    assert begun == []
-
-
-async def test_closing_stops_what_runs() -> None:
-    workers = Workers(1, 0)
-    begun = threading.Event()
-
-    def endless(job: Job) -> None:
-        begun.set()
-        while True:
-            job.check()
-            time.sleep(0.01)
-
-    running = asyncio.create_task(workers.run(endless))
-    await reached(begun.is_set)
-    await asyncio.to_thread(workers.close)
-    with pytest.raises(Stopped):
-        await running

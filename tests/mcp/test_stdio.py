@@ -142,7 +142,7 @@ def test_a_missing_extra_is_named(
 
 
 def test_a_token_is_made(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    from voicerag_mcp.auth import TokenFile
+    from voicerag_core.serving import TokenFile
 
     assert main(["token", "alice b", "--tenant", "acme", "--write"]) == 0
     told = capsys.readouterr()

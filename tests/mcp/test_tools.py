@@ -22,9 +22,9 @@ from mcp_types import (
 )
 
 from tests.mcp.conftest import Open
-from tests.mcp.fakes import FakeEngine
+from tests.mcp.fakes import FakeModels
 from tests.waiting import wait_until
-from voicerag_mcp import work
+from voicerag_core.serving import jobs
 from voicerag_mcp.server import build_server
 from voicerag_mcp.service import Service
 
@@ -137,7 +137,7 @@ async def test_a_spoken_question_comes_in_three_ways(
 ) -> None:
     (tmp_path / "question.wav").write_bytes(wav)
     service = opened(allowed_paths=(str(tmp_path),))
-    clip = service.clips.add("default", service.decoded(wav))
+    clip = service.serving.clips.add("default", service.serving.asking.decoded(wav))
     for given in (
         {"audio_base64": base64.b64encode(wav).decode()},
         {"audio_base64": "data:audio/wav;base64," + base64.b64encode(wav).decode()},
@@ -180,7 +180,7 @@ async def test_a_refusal_says_what_to_do(
 
 async def test_an_expired_clip_is_told_from_an_unknown_one(opened: Open, wav: bytes) -> None:
     service = opened(clip_minutes=0.001)
-    clip = service.clips.add("default", service.decoded(wav))
+    clip = service.serving.clips.add("default", service.serving.asking.decoded(wav))
     time.sleep(0.1)
     assert "expired" in await refusal(service, "voice_search", clip=clip.id)
 
@@ -223,9 +223,9 @@ async def test_ingest_takes_one_kind_of_thing(service: Service) -> None:
 async def test_progress_rises_even_while_a_stage_says_nothing(
     opened: Open, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert work.HEARTBEAT_SECONDS <= 2, "clients give up on a call that stays silent"
-    monkeypatch.setattr(work, "HEARTBEAT_SECONDS", 0.1)
-    engine = FakeEngine()
+    assert jobs.HEARTBEAT_SECONDS <= 2, "clients give up on a call that stays silent"
+    monkeypatch.setattr(jobs, "HEARTBEAT_SECONDS", 0.1)
+    engine = FakeModels()
     embed = engine.embedder.embed_texts
     seen = [-1.0]
 

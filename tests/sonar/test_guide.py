@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.pages import ROOT, snippets
+from tests.sonar import recipe
 from voicerag_core.sonar import Fairseq2SonarEmbedder, SonarEmbedder
 
 
@@ -18,6 +19,7 @@ def test_the_python_of_the_page_runs(
     kinds: tuple[type[Any], ...] = (SonarEmbedder, Fairseq2SonarEmbedder)
     for snippet, kind in zip(snippets(ROOT / "docs/sonar.md", "python"), kinds, strict=True):
         names: dict[str, Any] = {}
+        snippet = snippet.replace('.eng.pt")', f'.eng.pt", heads={recipe.HEADS})')  # noqa: PLW2901
         exec(compile(snippet, "docs/sonar.md", "exec"), names)
         assert isinstance(names["embedder"], kind)
         assert names["embedder"].model_id == embedder.model_id

@@ -45,7 +45,7 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def rag(data_dir: Path, models: Path) -> Iterator[OpenedVoiceRAG]:
     settings = load_settings(
         data_dir=data_dir, embedder="sonar", sonar_weights=models, sonar_device="cpu",
-        collection="sonar", speak=False,
+        sonar_heads=recipe.HEADS, collection="sonar", speak=False,
     )  # fmt: skip
     with open_voicerag(settings) as opened:
         yield opened
@@ -53,7 +53,11 @@ def rag(data_dir: Path, models: Path) -> Iterator[OpenedVoiceRAG]:
 
 @pytest.fixture
 def run(data_dir: Path, models: Path) -> Run:
-    environment = {"VOICERAG_SONAR_WEIGHTS": str(models), "VOICERAG_SONAR_DEVICE": "cpu"}
+    environment = {
+        "VOICERAG_SONAR_WEIGHTS": str(models),
+        "VOICERAG_SONAR_DEVICE": "cpu",
+        "VOICERAG_SONAR_HEADS": str(recipe.HEADS),
+    }
 
     def voicerag(*words: str | Path) -> Result:
         arguments = ["--data-dir", str(data_dir), "--embedder", "sonar", *map(str, words)]
@@ -78,7 +82,11 @@ def test_adaptive_asks_for_a_transcript_only_when_unsure(
     clip = Audio(recipe.sound(3, 2.0), 16_000)
     by_sound = rag.retrieve(clip, strategy="e2e")
     transcriber = SonarTranscriber(
-        models / "spenc.eng.pt", models / "sonar_text_decoder.pt", device="cpu", max_tokens=8
+        models / "spenc.eng.pt",
+        models / "sonar_text_decoder.pt",
+        device="cpu",
+        heads=recipe.HEADS,
+        max_tokens=8,
     )
     monkeypatch.setattr(rag, "transcriber", transcriber)
     monkeypatch.setattr(strategies, "SURE_GAP", 0.0)
@@ -138,7 +146,7 @@ def test_a_question_finds_the_minute_in_a_recording(run: Run, tmp_path: Path) ->
 def test_sonar_may_hear_in_place_of_whisper(data_dir: Path, models: Path) -> None:
     settings = load_settings(
         data_dir=data_dir, embedder="sonar", sonar_weights=models, sonar_device="cpu",
-        transcriber="sonar", collection="sonar", speak=False,
+        sonar_heads=recipe.HEADS, transcriber="sonar", collection="sonar", speak=False,
     )  # fmt: skip
     with open_voicerag(settings) as opened:
         assert isinstance(opened.transcriber, SonarTranscriber)

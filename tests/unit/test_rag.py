@@ -14,7 +14,6 @@ from voicerag_core import (
     Audio,
     AudioError,
     ConfigError,
-    Document,
     Hit,
     IndexProgress,
     Passage,
@@ -465,24 +464,13 @@ def test_sentences_point_to_their_passage() -> None:
     assert hits[0].score == pytest.approx(1, abs=1e-3)
 
 
-def test_a_document_is_replaced_as_a_whole() -> None:
-    parts = Parts()
-    text = "First sentence of it. Second sentence of it."
-    assert parts.rag.index_document("a.txt", "1", [Document("a.txt", text)], chunk_size=25) == 2
-    assert (
-        parts.rag.index_document("a.txt", "2", [Document("a.txt", text[:21])], chunk_size=25) == 1
-    )
-    assert parts.rag.document_store.document_digests() == {"a.txt": "2"}
-    assert parts.store.count(where=Eq("source", "a.txt")) == 1
-
-
 def test_a_store_without_documents_is_said_to_be_one() -> None:
     class Bare:
         count = InMemoryStore.count
 
     rag = VoiceRAG(FakeEmbedder(), Bare(), FakeVoiceModel())  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="Bare keeps passages but no documents"):
-        rag.index_document("a", "1", [])
+        _ = rag.document_store
 
 
 def test_the_fake_store_is_both_kinds_of_store() -> None:

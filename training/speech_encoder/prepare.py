@@ -18,7 +18,8 @@ import soundfile
 from safetensors.torch import save_file
 
 from training.speech_encoder.model import Encoder
-from voicerag_core.local.hearing.log_mel import mel_filters
+from voicerag_core.local.hearing.log_mel import MELS
+from voicerag_core.mel import mel_filters
 
 TRAINING_NOISES = ("noise1", "noise2", "noise3")
 """The others, and the kitchen, are kept for the benchmark."""
@@ -53,7 +54,7 @@ def main() -> None:
     save_file(
         {k: v.half() for k, v in encoder.state_dict().items()}, str(out / "whisper.safetensors")
     )
-    np.save(out / "filters.npy", mel_filters())
+    np.save(out / "filters.npy", mel_filters(MELS))
     for name in TRAINING_NOISES:
         samples, rate = soundfile.read(arguments.shared / "noise" / f"{name}.wav", dtype="float32")
         if rate != 16_000:

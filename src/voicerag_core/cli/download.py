@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
@@ -11,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from voicerag_core.cli.command import GlobalOptions
-from voicerag_core.cli.output import stderr
+from voicerag_core.cli.progress import byte_bars
 
 if TYPE_CHECKING:
     from voicerag_core.glm import Part
@@ -29,7 +27,7 @@ def local(given: GlobalOptions) -> None:
     from voicerag_core.local.weights.download import download
 
     folder = given.settings().data_dir / "weights"
-    with _bars() as show:
+    with byte_bars() as show:
         fetched = download(folder, progress=show)
     for path in fetched:
         typer.echo(f"fetched {path}")
@@ -64,7 +62,7 @@ def sonar(
     files = wanted(language, decoder=decoder)
     for name, licence in files:
         typer.echo(f"{name}: licence {licence}")
-    with _bars() as show:
+    with byte_bars() as show:
         got = [
             fetch(name, folder, progress=show, base_url=base_url or ADDRESS) for name, _ in files
         ]
@@ -72,39 +70,6 @@ def sonar(
         typer.echo(f"fetched {path}")
     if not any(got):
         typer.echo(f"nothing to fetch: every file is in {folder}")
-
-
-@contextmanager
-def _bars() -> Iterator[Callable[[str, int, int], None]]:
-    """Yield what shows how much of each file has come."""
-    from rich.progress import (
-        BarColumn,
-        DownloadColumn,
-        Progress,
-        TaskID,
-        TextColumn,
-        TimeRemainingColumn,
-        TransferSpeedColumn,
-    )
-
-    console = stderr()
-    tasks: dict[str, TaskID] = {}
-    with Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        disable=not console.is_terminal,
-    ) as bar:
-
-        def show(name: str, done: int, total: int) -> None:
-            if name not in tasks:
-                tasks[name] = bar.add_task(name, total=total)
-            bar.update(tasks[name], completed=done)
-
-        yield show
 
 
 class PartName(StrEnum):

@@ -125,6 +125,7 @@ def _glm_voice(settings: Settings) -> GLMVoice:
         quantization=settings.glm_quantization,
         speak=settings.speak,
         english_only=settings.glm_english_only,
+        max_context=settings.glm_max_context,
     )
 
 
@@ -205,6 +206,7 @@ def _sonar_embedder(settings: Settings) -> SonarEmbedder:
         cross_lingual=spoken is not None,
         device=settings.sonar_device,
         dtype=settings.sonar_dtype,
+        heads=settings.sonar_heads,
     )
 
 
@@ -224,6 +226,7 @@ def _sonar_transcriber(settings: Settings) -> SonarTranscriber:
         language=settings.sonar_language,
         device=settings.sonar_device,
         dtype=settings.sonar_dtype,
+        heads=settings.sonar_heads,
     )
 
 

@@ -6,7 +6,6 @@ import logging
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from types import TracebackType
 from typing import Final, TypeVar, cast
 
 import numpy as np
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from psycopg import sql
 from psycopg.rows import BaseRowFactory, args_row, scalar_row
 
+from voicerag_core.closing import Closing
 from voicerag_core.errors import EmbeddingMismatchError, StoreError
 from voicerag_core.filters import Filter
 from voicerag_core.store.collection import Collection, find_collection, make_collection
@@ -70,7 +70,7 @@ class IndexInfo:
     plan: str
 
 
-class PgVectorStore:
+class PgVectorStore(Closing):
     """One collection of one tenant; a `PassageStore` and a `DocumentStore`.
 
     Safe to share between threads. Scores come from vectors kept as float16: they differ from the
@@ -160,19 +160,6 @@ class PgVectorStore:
     def close(self) -> None:
         """Cancel what runs on the server and close every connection; a second call does nothing."""
         self._database.close()
-
-    def __enter__(self) -> PgVectorStore:
-        """Return the store itself."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Close."""
-        self.close()
 
     def add(
         self,

@@ -11,11 +11,11 @@ from llama_index.core.schema import NodeWithScore, QueryBundle
 from llama_index.core.vector_stores.types import MetadataFilters
 
 from voicerag_core import Audio, ConfigError, Embedding, Retrieved, Strategy, VoiceRAG
+from voicerag_core.aio import run_in_thread
 from voicerag_core.filters import Filter
 from voicerag_integrations.llamaindex.bundle import ClipSource, SpeechQueryBundle, as_bundle
 from voicerag_integrations.llamaindex.events import SpeechRetrievalEvent, dispatcher
 from voicerag_integrations.llamaindex.filters import to_filter
-from voicerag_integrations.llamaindex.hop import hop
 from voicerag_integrations.llamaindex.nodes import NodeClass, node_of_hit, unit
 
 __all__ = ["SpeechRetriever"]
@@ -117,7 +117,7 @@ class SpeechRetriever(BaseRetriever):
 
     async def ato_bundle(self, audio: ClipSource, *, words: bool = True) -> SpeechQueryBundle:
         """Make a query out of sound; see `to_bundle`."""
-        return await hop(lambda: self.to_bundle(audio, words=words))
+        return await run_in_thread(lambda: self.to_bundle(audio, words=words))
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
         if self._similarity_top_k == 0:
@@ -137,7 +137,7 @@ class SpeechRetriever(BaseRetriever):
         return [node_of_hit(hit, self._node_class) for hit in found.hits]
 
     async def _aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
-        return await hop(lambda: self._retrieve(query_bundle))
+        return await run_in_thread(lambda: self._retrieve(query_bundle))
 
     def _find(self, bundle: QueryBundle) -> Retrieved:
         return self._rag.retrieve(

@@ -24,12 +24,13 @@ from numpy.typing import NDArray
 from voicerag_core.cancellation import check_cancelled
 from voicerag_core.errors import AudioError, CheckpointError, ModelError
 from voicerag_core.local.hearing.beam_search import BEAMS, Hypothesis, beam_search, greedy
-from voicerag_core.local.hearing.log_mel import SAMPLE_RATE_HZ, log_mel
+from voicerag_core.local.hearing.log_mel import log_mel
 from voicerag_core.local.hearing.subword_model import SubwordModel
 from voicerag_core.local.hearing.windows import FRAME_SAMPLES, windows_of
 from voicerag_core.local.onnx_session import open_session
 from voicerag_core.local.threads import model_threads
 from voicerag_core.local.weights.files import weight_folder
+from voicerag_core.mel import SAMPLE_RATE_HZ
 from voicerag_core.types import Audio, Samples
 
 if TYPE_CHECKING:

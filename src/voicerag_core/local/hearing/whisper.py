@@ -24,10 +24,11 @@ from voicerag_core.errors import (
     MissingExtraError,
     ModelError,
 )
-from voicerag_core.local.hearing.log_mel import SAMPLE_RATE_HZ, log_mel
+from voicerag_core.local.hearing.log_mel import log_mel
 from voicerag_core.local.hearing.windows import FRAME_SAMPLES, WINDOW_SECONDS, windows_of
 from voicerag_core.local.threads import model_threads
 from voicerag_core.local.weights.files import weight_folder
+from voicerag_core.mel import SAMPLE_RATE_HZ
 from voicerag_core.types import Audio, Samples, Transcription
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from voicerag_core.local.hearing.log_mel import SAMPLE_RATE_HZ
+from voicerag_core.mel import SAMPLE_RATE_HZ
 from voicerag_core.types import Samples
 
 __all__ = ["FRAME_SAMPLES", "WINDOW_SECONDS", "windows_of"]

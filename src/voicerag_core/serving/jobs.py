@@ -1,32 +1,33 @@
-"""Blocking work on threads of our own, with progress and with an end when the caller goes."""
+"""Blocking work on a fixed number of threads, with progress, that ends when its caller goes."""
 
 from __future__ import annotations
 
 import asyncio
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
-from typing import Protocol, TypeVar
-
-from mcp.server.mcpserver.exceptions import ToolError
+from typing import Final, Protocol, TypeVar, cast
 
 from voicerag_core.cancellation import Cancellation
+from voicerag_core.errors import BusyError, CancelledError
 
-__all__ = ["HEARTBEAT_SECONDS", "Job", "Progress", "Stopped", "Workers"]
+__all__ = ["HEARTBEAT_SECONDS", "MOST_AHEAD", "Job", "Progress", "Workers"]
 
 HEARTBEAT_SECONDS = 2.0
 """Longest silence while a job runs; clients give up on calls that stay silent."""
 
+MOST_AHEAD: Final = 8
+"""Pieces of a stream that may wait for their reader."""
+
 _LOOK_SECONDS = 0.1
 _SMALLEST_STEP = 1e-3
 
+_END: Final = object()
+
 _T = TypeVar("_T")
-
-
-class Stopped(Exception):  # noqa: N818 - nothing went wrong
-    """The caller of a job is gone, so the job ends."""
 
 
 class Progress(Protocol):
@@ -56,16 +57,16 @@ class Job:
     cancellation: Cancellation = field(default_factory=Cancellation)
 
     def check(self) -> None:
-        """Go on only if somebody still waits.
+        """Return only if somebody still waits.
 
         Raises:
-            Stopped: Nobody does.
+            CancelledError: Nobody does.
         """
         if self.cancellation.cancelled:
-            raise Stopped
+            raise CancelledError("the call was stopped")
 
     def tell(self, message: str, progress: float | None = None, total: float | None = None) -> None:
-        """Note how far the work is, and go on only if somebody still waits."""
+        """Note how far the work is, and return only if somebody still waits."""
         self.check()
         self.message = message
         self.progress = self.progress + 1 if progress is None else progress
@@ -93,7 +94,7 @@ class Workers:
     """
 
     def __init__(self, threads: int, most_waiting: int) -> None:
-        self._pool = ThreadPoolExecutor(threads, "voicerag-mcp")
+        self._pool = ThreadPoolExecutor(threads, "voicerag-job")
         self._most = threads + most_waiting
         self._jobs: set[Job] = set()
         self._lock = threading.Lock()
@@ -118,12 +119,12 @@ class Workers:
             gone: Tells whether the caller has hung up without cancelling; the job then stops.
 
         Raises:
-            ToolError: Too many jobs wait already.
+            BusyError: Too many jobs wait already.
         """
         job = Job()
         with self._lock:
             if len(self._jobs) >= self._most:
-                raise ToolError(
+                raise BusyError(
                     f"the server is busy: {len(self._jobs)} calls run or wait; repeat the call "
                     "in a few seconds"
                 )
@@ -137,6 +138,48 @@ class Workers:
             job.stop()
             beat.add_done_callback(_look_at)
             beat.cancel()
+
+    async def stream(
+        self,
+        work: Callable[[Job], Generator[_T, None, None]],
+        progress: Progress | None = None,
+        gone: Callable[[], Awaitable[bool]] | None = None,
+    ) -> AsyncGenerator[_T, None]:
+        """Iterate a generator on a thread, at most `MOST_AHEAD` pieces ahead of the reader.
+
+        The thread that iterates the generator also closes it: after the last piece, after an error,
+        and when the stream is closed early or its reader cancelled.
+
+        Args:
+            work: Starts the generator.
+            progress: Takes the progress.
+            gone: Tells whether the caller has hung up without cancelling; the job then stops.
+
+        Raises:
+            BusyError: Too many jobs wait already.
+        """
+        loop = asyncio.get_running_loop()
+        pieces: asyncio.Queue[object] = asyncio.Queue()
+        room = threading.Semaphore(MOST_AHEAD)
+
+        def pump(job: Job) -> None:
+            with closing(work(job)) as running:
+                for piece in running:
+                    loop.call_soon_threadsafe(pieces.put_nowait, piece)
+                    while not room.acquire(timeout=_LOOK_SECONDS):
+                        job.check()
+                    job.check()
+
+        end = asyncio.create_task(self.run(pump, progress, gone))
+        end.add_done_callback(lambda _: pieces.put_nowait(_END))
+        end.add_done_callback(_look_at)
+        try:
+            while (piece := await pieces.get()) is not _END:
+                yield cast("_T", piece)
+                room.release()
+            await end
+        finally:
+            end.cancel()
 
     def stop_all(self) -> None:
         """Ask every job to end."""
@@ -181,7 +224,7 @@ async def _beat(
         await progress(sent, job.total, job.message)
 
 
-def _look_at(beat: asyncio.Task[None]) -> None:
-    """Drop the error of a progress message that nobody was there to take."""
-    if not beat.cancelled():
-        beat.exception()
+def _look_at(task: asyncio.Task[None]) -> None:
+    """Drop the error of a task that nobody waits for any more."""
+    if not task.cancelled():
+        task.exception()

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.mcp.conftest import Open
+from tests.serving.fakes import fake_serving
 from voicerag_core import AudioError, ConfigError, DocumentError
-from voicerag_mcp.paths import AllowedPaths
+from voicerag_core.serving import AllowedPaths, Caller, Job, Limits, Query, QuestionSource
 
 SECRET = b"RIFF secret"
 
@@ -111,21 +111,20 @@ def test_an_allowed_path_is_a_folder(tmp_path: Path) -> None:
         AllowedPaths.of([tmp_path / "none"])
 
 
-async def test_links_in_an_ingested_folder_do_not_lead_out(
-    opened: Open, folders: tuple[Path, Path]
-) -> None:
-    from mcp import Client
-
-    from voicerag_mcp.server import build_server
-
+def test_links_in_an_ingested_folder_do_not_lead_out(folders: tuple[Path, Path]) -> None:
     inside, outside = folders
     (outside / "secret.txt").write_text("The password is swordfish.")
     (inside / "innocent.txt").symlink_to(outside / "secret.txt")
     (inside / "tea.txt").write_text("Tea grows in Assam.")
-    service = opened(allowed_paths=(str(inside),))
-    async with Client(build_server(service)) as client:
-        taken = await client.call_tool("voice_ingest", {"paths": ["."]})
-        found = await client.call_tool("voice_search", {"text": "the password is swordfish"})
-    assert (taken.structured_content or {})["sources"] == 1
-    assert "leads out" in (taken.structured_content or {})["failures"][0]
-    assert "swordfish" not in str(found.structured_content)
+    query = Query(QuestionSource(text="the password is swordfish"))
+    with fake_serving(limits=Limits(allowed_paths=(inside,))) as serving:
+        taken = serving.ingesting.take_paths(Job(), Caller("default", may_write=True), ["."])
+        found = serving.asking.search(Job(), "default", query)
+    assert taken.sources == 1
+    assert "leads out" in taken.failures[0]
+    assert not [hit for hit in found.hits if "swordfish" in hit.passage.text]
+
+
+def test_messages_name_the_variable_of_the_server(tmp_path: Path) -> None:
+    with pytest.raises(DocumentError, match="VOICERAG_X_ALLOWED_PATHS"):
+        AllowedPaths.of([], prefix="VOICERAG_X_").find("a.wav")

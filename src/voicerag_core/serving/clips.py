@@ -8,10 +8,13 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
-from voicerag_core import Audio, AudioError, to_wav_bytes
+from voicerag_core.audio import to_wav_bytes, write_wav
+from voicerag_core.errors import AudioError, NotFoundError
+from voicerag_core.types import Audio
 
-__all__ = ["Clip", "ClipStore", "clip_uri"]
+__all__ = ["ClipStore", "KeptClip", "KeptSpeech", "clip_uri", "save_speech"]
 
 _URI = "voicerag://clip/"
 _MOST_REMEMBERED = 4096
@@ -19,7 +22,7 @@ _MOST_REMEMBERED = 4096
 
 
 @dataclass(frozen=True, slots=True)
-class Clip:
+class KeptClip:
     """A clip that is kept.
 
     Args:
@@ -41,7 +44,31 @@ class Clip:
 
     def __repr__(self) -> str:
         """Show all but the sound."""
-        return f"Clip({self.id!r}, {self.seconds:.2f} s, {len(self.wav)} bytes)"
+        return f"KeptClip({self.id!r}, {self.seconds:.2f} s, {len(self.wav)} bytes)"
+
+
+@dataclass(frozen=True, slots=True)
+class KeptSpeech:
+    """Speech that was made for a caller; it is kept as a clip or as a file.
+
+    Args:
+        seconds: Its length.
+        size: Bytes of its WAV file.
+        clip: The clip.
+        path: The file.
+    """
+
+    seconds: float
+    size: int
+    clip: KeptClip | None = None
+    path: Path | None = None
+
+
+def save_speech(folder: Path, audio: Audio, name: str) -> KeptSpeech:
+    """Write speech to a new file of a folder; `name` begins the file's name."""
+    path = folder / f"{name}-{secrets.token_hex(8)}.wav"
+    write_wav(path, audio)
+    return KeptSpeech(audio.seconds, path.stat().st_size, path=path)
 
 
 def clip_uri(clip_id: str) -> str:
@@ -57,20 +84,27 @@ class ClipStore:
     Args:
         lifetime: Seconds that a clip is kept.
         most_bytes: Bytes kept for each tenant.
+        prefix: Prefix of the variables that set the server's limits; messages name them.
         clock: Gives seconds.
     """
 
     def __init__(
-        self, lifetime: float, most_bytes: int, *, clock: Callable[[], float] = time.monotonic
+        self,
+        lifetime: float,
+        most_bytes: int,
+        *,
+        prefix: str = "VOICERAG_",
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.lifetime = lifetime
+        self._prefix = prefix
         self._most_bytes = most_bytes
         self._clock = clock
         self._lock = threading.Lock()
-        self._clips: dict[str, OrderedDict[str, Clip]] = {}
+        self._clips: dict[str, OrderedDict[str, KeptClip]] = {}
         self._gone: OrderedDict[tuple[str, str], None] = OrderedDict()
 
-    def add(self, tenant: str, audio: Audio) -> Clip:
+    def add(self, tenant: str, audio: Audio) -> KeptClip:
         """Keep a clip.
 
         Raises:
@@ -80,10 +114,10 @@ class ClipStore:
         if len(wav) > self._most_bytes:
             raise AudioError(
                 f"the sound has {len(wav)} bytes, and {self._most_bytes} are kept for each tenant; "
-                "take a shorter one (VOICERAG_MCP_CLIP_BYTES sets the limit)"
+                f"take a shorter one ({self._prefix}CLIP_BYTES sets the limit)"
             )
         now = self._clock()
-        clip = Clip(secrets.token_urlsafe(16), wav, audio.seconds, now + self.lifetime)
+        clip = KeptClip(secrets.token_urlsafe(16), wav, audio.seconds, now + self.lifetime)
         with self._lock:
             self._drop_expired(now)
             mine = self._clips.setdefault(tenant, OrderedDict())
@@ -95,26 +129,26 @@ class ClipStore:
             mine[clip.id] = clip
         return clip
 
-    def get(self, tenant: str, name: str) -> Clip:
+    def get(self, tenant: str, name: str) -> KeptClip:
         """Return a clip by id or URI.
 
         Raises:
-            AudioError: It is not there, or not there any more.
+            NotFoundError: It is not there, or not there any more.
         """
         key = name.removeprefix(_URI)
         with self._lock:
             self._drop_expired(self._clock())
-            clip = self._clips.get(tenant, OrderedDict[str, Clip]()).get(key)
+            clip = self._clips.get(tenant, OrderedDict[str, KeptClip]()).get(key)
             gone = (tenant, key) in self._gone
         if clip is not None:
             return clip
         shown = key if len(key) <= 64 else key[:64] + "…"  # noqa: PLR2004
         if gone:
-            raise AudioError(
+            raise NotFoundError(
                 f"the clip {shown!r} has expired: clips are kept for {self.lifetime / 60:g} "
                 "minutes and make room for newer ones; upload it again"
             )
-        raise AudioError(
+        raise NotFoundError(
             f"there is no clip {shown!r}; give the id of an uploaded clip or of a spoken answer"
         )
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from voicerag_core import AudioError, ConfigError, DocumentError
+from voicerag_core.errors import AudioError, ConfigError, DocumentError
 
 __all__ = ["AllowedPaths"]
 
@@ -22,12 +22,14 @@ class AllowedPaths:
 
     Args:
         folders: Absolute, links followed.
+        prefix: Prefix of the variables that set the server's limits; messages name them.
     """
 
     folders: tuple[Path, ...] = ()
+    prefix: str = "VOICERAG_"
 
     @classmethod
-    def of(cls, folders: Sequence[Path]) -> AllowedPaths:
+    def of(cls, folders: Sequence[Path], *, prefix: str = "VOICERAG_") -> AllowedPaths:
         """Allow what lies in these folders.
 
         Raises:
@@ -38,7 +40,7 @@ class AllowedPaths:
             if not folder.is_dir():
                 raise ConfigError(f"the allowed path {folder} is not a folder")
             resolved.append(folder.resolve(strict=True))
-        return cls(tuple(resolved))
+        return cls(tuple(resolved), prefix)
 
     def find(self, given: str) -> Path:
         """Return what a path leads to; a relative one is looked for in each folder.
@@ -49,7 +51,7 @@ class AllowedPaths:
         if not self.folders:
             raise DocumentError(
                 "this server takes no paths; give the content itself, or let whoever runs the "
-                "server set VOICERAG_MCP_ALLOWED_PATHS"
+                f"server set {self.prefix}ALLOWED_PATHS"
             )
         for folder in self.folders:
             found = self.inside(folder / given)
@@ -95,6 +97,6 @@ class AllowedPaths:
         if len(data) > most_bytes:
             raise AudioError(
                 f"{given!r} has more than {most_bytes} bytes; give a shorter clip "
-                "(VOICERAG_MCP_MAX_AUDIO_BYTES sets the limit)"
+                f"({self.prefix}MAX_AUDIO_BYTES sets the limit)"
             )
         return data

@@ -1,8 +1,8 @@
-"""The one step from an event loop to the synchronous core, and the way to call it off.
+"""The one step from an event loop to the synchronous core, and the way to cancel it.
 
-An async call runs in one worker thread. When its caller is cancelled or closes its stream, the
-caller goes on at once; the thread starts no further stage, SQL that runs is cancelled on the
-server, and a native call ends by itself.
+An async call runs in one worker thread, with the context variables of its caller. When the caller
+is cancelled or closes its stream, it is released at once; the thread starts no further stage, SQL
+that runs is cancelled on the server, and a native call in flight ends by itself.
 """
 
 from __future__ import annotations
@@ -12,25 +12,30 @@ import threading
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import closing, suppress
 from contextvars import copy_context
-from typing import Final, TypeVar, cast
+from typing import Final, ParamSpec, TypeVar, cast
 
 from voicerag_core.cancellation import Cancellation, check_cancelled
 
-__all__ = ["in_thread", "stream_in_thread"]
+__all__ = ["run_in_thread", "stream_in_thread"]
 
 _T = TypeVar("_T")
+_P = ParamSpec("_P")
 
 MOST_AHEAD: Final = 8
 """Pieces of a stream that may wait for its reader."""
 
 
-async def in_thread(work: Callable[..., _T], /, *args: object, **named: object) -> _T:
-    """Run blocking work in a thread of the loop's own pool, with the caller's context."""
+async def run_in_thread(work: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
+    """Run blocking work in a thread of the loop's pool and await its result.
+
+    Work that still waits for a thread when its caller is cancelled is never begun; the result of
+    work that runs is dropped.
+    """
     cancellation = Cancellation()
 
     def run() -> _T:
         with cancellation.active():
-            return work(*args, **named)
+            return work(*args, **kwargs)
 
     try:
         return await asyncio.to_thread(run)
@@ -42,7 +47,7 @@ async def in_thread(work: Callable[..., _T], /, *args: object, **named: object) 
 async def stream_in_thread(
     start: Callable[[], Generator[_T, None, None]],
 ) -> AsyncGenerator[_T, None]:
-    """Run a generator in a thread of its own, at most `MOST_AHEAD` pieces ahead of the reader.
+    """Run a generator in a new thread, at most `MOST_AHEAD` pieces ahead of the reader.
 
     The thread that runs the generator also closes it: after the last piece, after an error, and
     when the stream is closed early or its reader cancelled.

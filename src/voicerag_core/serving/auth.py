@@ -1,35 +1,33 @@
-"""Who calls: tokens from a file, or access tokens of an OAuth issuer, each bound to a tenant."""
+"""What a token allows: tokens from a file, or access tokens of an OAuth issuer.
+
+Each token is bound to one tenant. Nothing here knows a web framework: a server hands over the token
+of a request and gets a `Grant`, or None when the token is not accepted.
+"""
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import json
 import logging
 import os
+import secrets
 import threading
 import time
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
-from mcp.server.auth.middleware.auth_context import get_access_token
-from mcp.server.auth.provider import AccessToken
-from mcp.server.mcpserver.exceptions import ToolError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from voicerag_core import ConfigError
+from voicerag_core.errors import ConfigError, ForbiddenError
 
-__all__ = ["WRITE", "Caller", "IssuerVerifier", "TokenFile", "new_entry", "running_caller"]
+__all__ = ["WRITE", "Caller", "Grant", "SignedTokens", "TokenFile", "TokenTable", "new_entry"]
 
 WRITE = "voicerag:write"
-"""Scope that a token needs for the tools that write."""
-
-TENANT = "voicerag_tenant"
-"""Claim in which a verifier notes whose rows a token may see."""
+"""Scope that a token needs to write."""
 
 _ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "EdDSA")
 _DISCOVERY = ("oauth-authorization-server", "openid-configuration")
@@ -43,7 +41,7 @@ _logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who makes the running call.
+    """Who makes a call.
 
     Args:
         tenant: Whose data it may see.
@@ -53,23 +51,41 @@ class Caller:
     tenant: str
     may_write: bool
 
+    def check_may_write(self) -> None:
+        """Return only if the caller may write.
 
-def running_caller(*, default: str, needs_token: bool) -> Caller:
-    """Tell who makes the running call, by its token.
+        Raises:
+            ForbiddenError: It may not.
+        """
+        if not self.may_write:
+            raise ForbiddenError(f"this token may not write: it lacks the scope {WRITE!r}")
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What a token allows.
 
     Args:
-        default: The tenant where no tokens are asked for.
-        needs_token: Whether they are; then a call without one is nobody's.
-
-    Raises:
-        ToolError: A token is needed, and there is none.
+        tenant: Whose data it opens.
+        scopes: What it may do there.
+        client: The program that it was issued to.
+        subject: On whose behalf it is used.
+        expires_at: End of its life in seconds since the epoch, when it has one.
     """
-    token = get_access_token()
-    if token is not None:
-        return Caller(str((token.claims or {})[TENANT]), WRITE in token.scopes)
-    if needs_token:
-        raise ToolError("this call came without a token")
-    return Caller(default, may_write=True)
+
+    tenant: str
+    scopes: tuple[str, ...]
+    client: str
+    subject: str
+    expires_at: int | None = None
+
+
+class TokenTable(Protocol):
+    """Knows tokens; safe to share between threads."""
+
+    def grant(self, token: str) -> Grant | None:
+        """Return what a token allows, or None when it is not accepted; may block."""
+        ...
 
 
 class _Entry(BaseModel):
@@ -87,7 +103,7 @@ class _Known:
 
 
 class TokenFile:
-    """Lets in the tokens whose SHA-256 stands in a TOML file; a `TokenVerifier`.
+    """Accepts the tokens whose SHA-256 stands in a TOML file; a `TokenTable`.
 
     The file is read again when it changes, so a token can be taken back at once::
 
@@ -110,7 +126,7 @@ class TokenFile:
         self._known: dict[str, _Known] = {}
         self._reload()
 
-    async def verify_token(self, token: str) -> AccessToken | None:
+    def grant(self, token: str) -> Grant | None:
         """Return what a token allows, or None."""
         try:
             self._reload()
@@ -120,12 +136,11 @@ class TokenFile:
         known = self._known.get(hashlib.sha256(token.encode(errors="replace")).hexdigest())
         if known is None:
             return None
-        return AccessToken(
-            token="",  # nothing needs it any more
-            client_id=f"token:{known.name}",
+        return Grant(
+            known.entry.tenant,
+            scopes=(WRITE,) if known.entry.write else (),
+            client=f"token:{known.name}",
             subject=known.entry.tenant,
-            scopes=[WRITE] if known.entry.write else [],
-            claims={TENANT: known.entry.tenant},
         )
 
     def _reload(self) -> None:
@@ -165,8 +180,8 @@ def _entries(tables: dict[str, Any], path: Path) -> dict[str, _Known]:
     return known
 
 
-class IssuerVerifier:
-    """Lets in signed access tokens (JWT) of one OAuth issuer; a `TokenVerifier`.
+class SignedTokens:
+    """Accepts signed access tokens (JWT) of one OAuth issuer; a `TokenTable`.
 
     Issuer, signature, life and audience are checked (RFC 9068, RFC 8707); the keys are those that
     the issuer's metadata names (RFC 8414).
@@ -174,7 +189,7 @@ class IssuerVerifier:
     Args:
         issuer: URL of the issuer, as in the tokens.
         resource: URL of this server, which the tokens must be issued for.
-        tenant_claim: Claim that names the tenant; a token without it is not let in.
+        tenant_claim: Claim that names the tenant; a token without it is not accepted.
 
     Raises:
         ConfigError: The issuer is not an https URL, nor one on this machine.
@@ -192,13 +207,10 @@ class IssuerVerifier:
         self._keys: dict[str | None, Any] = {}
         self._fetched = float("-inf")
 
-    async def verify_token(self, token: str) -> AccessToken | None:
-        """Return what a token allows, or None."""
+    def grant(self, token: str) -> Grant | None:
+        """Return what a token allows, or None; may fetch the issuer's keys."""
         if len(token) > _MOST_TOKEN_CHARS or token.count(".") != 2:  # noqa: PLR2004 - a JWS
             return None
-        return await asyncio.to_thread(self._verified, token)
-
-    def _verified(self, token: str) -> AccessToken | None:
         import jwt
 
         try:
@@ -222,14 +234,12 @@ class IssuerVerifier:
             _logger.warning("an access token names no tenant in its claim %r", self._tenant_claim)
             return None
         scope = claims.get("scope", "")
-        return AccessToken(
-            token="",
-            client_id=str(claims.get("client_id") or claims.get("azp") or "unknown"),
+        return Grant(
+            tenant,
+            scopes=tuple(scope.split()) if isinstance(scope, str) else (),
+            client=str(claims.get("client_id") or claims.get("azp") or "unknown"),
             subject=str(claims.get("sub") or tenant),
-            scopes=scope.split() if isinstance(scope, str) else [],
             expires_at=int(claims["exp"]) + _LEEWAY_SECONDS,
-            resource=self._resource,
-            claims={TENANT: tenant, "iss": self._issuer},
         )
 
     def _key(self, kid: str | None) -> Any:  # noqa: ANN401 - PyJWT's key
@@ -289,8 +299,6 @@ def _fetch_json(url: str) -> dict[str, Any]:
 
 def new_entry(name: str, tenant: str, *, write: bool) -> tuple[str, str]:
     """Make a token, and the lines of the token file that let it in."""
-    import secrets
-
     token = "vr_" + secrets.token_urlsafe(32)
     digest = hashlib.sha256(token.encode()).hexdigest()
     lines = [f"[{json.dumps(name)}]", f"tenant = {json.dumps(tenant)}", f'sha256 = "{digest}"']

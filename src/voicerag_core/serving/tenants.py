@@ -2,42 +2,39 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
-from mcp.server.mcpserver.exceptions import ToolError
 from pydantic import SecretStr
 
-from voicerag_core import (
-    ConfigError,
-    Embedder,
-    Settings,
-    Speaker,
-    StoreError,
-    Transcriber,
-    VoiceModel,
-    VoiceRAG,
-)
+from voicerag_core.errors import BusyError, ForbiddenError, NotFoundError, StoreError
+from voicerag_core.rag import VoiceRAG
+from voicerag_core.serving.jobs import Job
+from voicerag_core.settings import Settings
 from voicerag_core.stack import (
-    LateStore,
+    OpenedVoiceRAG,
+    Parts,
     list_collections,
     open_database,
+    open_parts,
     open_store,
-    open_voicerag,
 )
-from voicerag_mcp.work import Job
 
 if TYPE_CHECKING:
-    from voicerag_core import PgVectorStore
+    from voicerag_core.store import PgVectorStore
 
-__all__ = ["CollectionSummary", "Engine", "Knowledge", "StoreOpener", "open_knowledge"]
-
-_logger = logging.getLogger(__name__)
+__all__ = [
+    "HOW_TO_INGEST",
+    "CollectionSummary",
+    "Database",
+    "StoreOpener",
+    "Tenants",
+    "open_tenants",
+]
 
 
 class CollectionSummary(Protocol):
@@ -59,15 +56,7 @@ class CollectionSummary(Protocol):
         ...
 
 
-class Engine(Protocol):
-    """The models and defaults that all tenants share, as `OpenedVoiceRAG` has them."""
-
-    embedder: Embedder
-    model: VoiceModel
-    text_model: VoiceModel
-    transcriber: Transcriber | None
-    speaker: Speaker | None
-
+HOW_TO_INGEST: Final = "`voicerag index` on the server"
 
 StoreOpener: TypeAlias = "Callable[[Settings, bool], AbstractContextManager[PgVectorStore]]"
 """Opens the collection of the settings' tenant; True asks for reading rights alone."""
@@ -77,45 +66,48 @@ _Key: TypeAlias = tuple[str, str, bool]
 
 @dataclass(slots=True)
 class _Opened:
-    """A store that is open, or about to be."""
+    """A collection that is open, or about to be: answers in text alone, and aloud."""
 
     stack: ExitStack = field(default_factory=ExitStack)
-    store: PgVectorStore | None = None
+    rags: tuple[VoiceRAG, VoiceRAG] | None = None
     users: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
-class Knowledge:
-    """Gives a `VoiceRAG` for any tenant and collection. Safe to share between threads.
+class Tenants:
+    """Opens a `VoiceRAG` for any tenant and collection. Safe to share between threads.
 
     Reading calls work as the role that can only read. Stores stay open for the next call, as
     many as `most_open`; the one that was not used for longest makes room.
 
     Args:
         settings: Defaults of every tenant.
-        engine: The models; they are shared.
+        parts: Models; they are shared by all tenants.
         open_store: Opens a collection.
         list_collections: Lists the collections of the settings' tenant.
         most_open: Stores that are kept open.
         read_only: Refuse to open anything for writing.
+        how_to_ingest: How documents are ingested, for the message that there are none.
     """
 
     def __init__(
         self,
         settings: Settings,
-        engine: Engine,
+        parts: Parts,
         *,
         open_store: StoreOpener,
         list_collections: Callable[[Settings], Sequence[CollectionSummary]],
         most_open: int = 8,
         read_only: bool = False,
+        how_to_ingest: str = HOW_TO_INGEST,
     ) -> None:
         self.settings = settings
-        self.engine = engine
+        self.parts = parts
         self.read_only = read_only
         self._open_store = open_store
         self._list_collections = list_collections
         self._most_open = most_open
+        self._how_to_ingest = how_to_ingest
         self._stores: OrderedDict[_Key, _Opened] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -129,9 +121,7 @@ class Knowledge:
         write: bool = False,
         speak: bool = True,
     ) -> Iterator[VoiceRAG]:
-        """Yield a `VoiceRAG` that begins no new stage once the job is stopped.
-
-        Its store is opened by the first use.
+        """Yield a `VoiceRAG` on a collection that stays open at least until the block ends.
 
         Args:
             job: Whose work it does.
@@ -139,31 +129,23 @@ class Knowledge:
             collection: None takes the default.
             write: Open it for writing, and make it when there is none.
             speak: Answer in speech too.
+
+        Raises:
+            BusyError: As many collections as may be open are in use.
+            ForbiddenError: It would write, and the server is read-only.
+            NotFoundError: There is no such collection.
+            StoreError: The database failed.
         """
         if write and self.read_only:
-            raise ConfigError("this server is read-only")
-        chosen = self._chosen(tenant, collection)
-        engine, settings = self.engine, self.settings
-        with ExitStack() as stack:
-
-            def opened() -> PgVectorStore:
-                job.check()
-                return stack.enter_context(self._leased(chosen, read_only=not write))
-
-            yield VoiceRAG(
-                engine.embedder,
-                LateStore(opened),
-                engine.model if speak else engine.text_model,
-                engine.transcriber,
-                strategy=settings.question_strategy,
-                limit=settings.limit,
-                sentence_vectors=settings.sentence_vectors,
-                max_question_seconds=settings.max_question_seconds,
-            )
+            raise ForbiddenError("this server is read-only")
+        job.check()
+        chosen = collection or self.settings.collection
+        with self._leased((tenant, chosen, not write)) as rags:
+            yield rags[speak]
 
     def collections(self, tenant: str) -> Sequence[CollectionSummary]:
         """Return the collections of a tenant, by name."""
-        return self._list_collections(self._chosen(tenant, None))
+        return self._list_collections(self._chosen(tenant, self.settings.collection))
 
     def close(self) -> None:
         """Close every store; whoever still uses one gets a `StoreError`."""
@@ -179,38 +161,40 @@ class Knowledge:
         with self._lock:
             return len(self._stores)
 
-    def _chosen(self, tenant: str, collection: str | None) -> Settings:
-        return self.settings.model_copy(
-            update={"tenant": tenant, "collection": collection or self.settings.collection}
-        )
+    def _chosen(self, tenant: str, collection: str) -> Settings:
+        return self.settings.model_copy(update={"tenant": tenant, "collection": collection})
 
     @contextmanager
-    def _leased(self, settings: Settings, *, read_only: bool) -> Iterator[PgVectorStore]:
-        key = (settings.tenant, settings.collection, read_only)
+    def _leased(self, key: _Key) -> Iterator[tuple[VoiceRAG, VoiceRAG]]:
         opened = self._take(key)
         try:
             with opened.lock:
-                if opened.store is None:
-                    opened.store = opened.stack.enter_context(self._opened(settings, read_only))
-            yield opened.store
+                if opened.rags is None:
+                    opened.rags = self._open(opened.stack, *key)
+            yield opened.rags
         finally:
             with self._lock:
                 opened.users -= 1
-                if opened.store is None and opened.users == 0:
+                if opened.rags is None and opened.users == 0:
                     self._stores.pop(key, None)
 
-    @contextmanager
-    def _opened(self, settings: Settings, read_only: bool) -> Iterator[PgVectorStore]:
-        with ExitStack() as stack:
+    def _open(
+        self, stack: ExitStack, tenant: str, collection: str, read_only: bool
+    ) -> tuple[VoiceRAG, VoiceRAG]:
+        settings = self._chosen(tenant, collection)
+        with ExitStack() as opening:
             try:
-                store = stack.enter_context(self._open_store(settings, read_only))
+                store = opening.enter_context(self._open_store(settings, read_only))
             except StoreError as error:
                 if type(error) is StoreError and read_only:
                     known = [one.name for one in self._list_collections(settings)]
-                    if settings.collection not in known:
-                        raise ConfigError(_absent(settings.collection, known)) from error
+                    if collection not in known:
+                        raise NotFoundError(self._absent(collection, known)) from error
                 raise
-            yield store
+            silent = OpenedVoiceRAG(self.parts, store, settings, speak=False)
+            aloud = OpenedVoiceRAG(self.parts, store, settings)
+            stack.enter_context(opening.pop_all())
+        return silent, aloud
 
     def _take(self, key: _Key) -> _Opened:
         idle: _Opened | None = None
@@ -230,36 +214,51 @@ class Knowledge:
         for key, opened in self._stores.items():
             if opened.users == 0:
                 return self._stores.pop(key)
-        raise ToolError(
+        raise BusyError(
             f"the server is busy: all of its {self._most_open} open collections are in use; "
             "repeat the call in a few seconds"
         )
 
+    def _absent(self, collection: str, known: Sequence[str]) -> str:
+        if not known:
+            return f"nothing has been indexed yet; ingest documents first ({self._how_to_ingest})"
+        return f"there is no collection {collection!r}; there are: {', '.join(known[:20])}"
+
 
 @contextmanager
-def open_knowledge(
-    settings: Settings, *, most_open: int = 8, read_only: bool = False
-) -> Iterator[Knowledge]:
+def open_tenants(
+    settings: Settings,
+    *,
+    most_open: int = 8,
+    read_only: bool = False,
+    how_to_ingest: str = HOW_TO_INGEST,
+) -> Iterator[Tenants]:
     """Open the stack that the settings name. Nothing is loaded or started before its first use."""
     with ExitStack() as stack:
-        engine = stack.enter_context(open_voicerag(settings, read_only=read_only))
-        database = _Database(settings, stack)
-        knowledge = Knowledge(
+        parts = stack.enter_context(open_parts(settings))
+        database = Database(settings, stack)
+        tenants = Tenants(
             settings,
-            engine,
+            parts,
             open_store=lambda chosen, reading: open_store(
-                database.reached(chosen), engine.embedder, read_only=reading
+                database.reached(chosen), parts.embedder, read_only=reading
             ),
             list_collections=lambda chosen: list_collections(database.reached(chosen)),
             most_open=most_open,
             read_only=read_only,
+            how_to_ingest=how_to_ingest,
         )
-        stack.callback(knowledge.close)
-        yield knowledge
+        stack.callback(tenants.close)
+        yield tenants
 
 
-class _Database:
-    """Keeps an embedded server running from the first use to the end."""
+class Database:
+    """Keeps an embedded server running from the first use to the end.
+
+    Args:
+        settings: Which database.
+        stack: Closes the server.
+    """
 
     def __init__(self, settings: Settings, stack: ExitStack) -> None:
         self._settings = settings
@@ -273,12 +272,3 @@ class _Database:
             if self._dsn is None:
                 self._dsn = SecretStr(self._stack.enter_context(open_database(self._settings)))
         return settings.model_copy(update={"database_url": self._dsn})
-
-
-def _absent(collection: str, known: Sequence[str]) -> str:
-    if not known:
-        return (
-            "nothing has been indexed yet; ingest documents first (voice_ingest, or "
-            "`voicerag index` on the server)"
-        )
-    return f"there is no collection {collection!r}; there are: {', '.join(known[:20])}"

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from voicerag_core import ConfigError, DocumentError, FileProgress, VoiceRAG, index_files
-from voicerag_core.ingest import GROUP
+from voicerag_core.ingest.embed import GROUP
 from voicerag_core.testing import FakeEmbedder, FakeVoiceModel, InMemoryStore
 from voicerag_core.types import Embeddings
 
@@ -194,3 +194,30 @@ def test_an_exception_from_progress_stops_between_files_and_the_next_run_goes_on
 def test_an_impossible_size_is_refused(rag: VoiceRAG, folder: Path) -> None:
     with pytest.raises(ConfigError, match="overlap"):
         index_files(rag, [folder], chunk_size=10, chunk_overlap=10)
+
+
+def test_a_file_that_the_check_refuses_is_reported_and_never_opened(
+    rag: VoiceRAG, folder: Path
+) -> None:
+    def check(path: Path) -> None:
+        if path.name == "a.txt":
+            raise DocumentError(f"{path} is not for you")
+
+    (folder / "a.txt").chmod(0)
+    report = index_files(rag, [folder], check=check)
+    assert [str(failure) for failure in report.failures] == [f"{folder / 'a.txt'} is not for you"]
+    assert texts(rag) == ["Owls\n\nOwls hunt at night."]
+
+
+def test_a_file_that_came_back_during_the_run_is_not_removed(rag: VoiceRAG, folder: Path) -> None:
+    index_files(rag, [folder])
+    gone = folder / "a.txt"
+    gone.rename(folder / "a.bak")
+    (folder / "c.txt").write_text("Terns dive.")
+
+    def bring_back(progress: FileProgress) -> None:
+        if progress.step == "update":
+            (folder / "a.bak").rename(gone)
+
+    assert index_files(rag, [folder], on_progress=bring_back).removed == 0
+    assert rag.store.count() == 3

@@ -1,6 +1,6 @@
-"""The arithmetic of the upstream demo, for comparison: what it computes, defects included.
+"""The arithmetic of the upstream demo over our networks: what it computes, defects included.
 
-Only dropout, which the demo leaves on, is off, and the noise comes from a generator of its own.
+Only dropout, which the demo leaves on, is off, and the noise comes from a separate generator.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 import numpy as np
 import torch
@@ -16,14 +16,21 @@ from torch import Tensor
 
 from voicerag_core.cancellation import check_cancelled
 from voicerag_core.errors import GenerationError
-from voicerag_core.glm.decoder.source import harmonics_float32
-from voicerag_core.glm.decoder.stream import OVERLAP_TOKENS, checked_tokens
+from voicerag_core.glm.decoder import DecoderNetworks
+from voicerag_core.glm.decoder.schedule import checked_tokens
+from voicerag_core.glm.decoder.source import noise_level
+from voicerag_core.glm.weights.configs import HiFTConfig
 from voicerag_core.types import Samples
 
-if TYPE_CHECKING:
-    from voicerag_core.glm.decoder.decoder import SpeechDecoder
-
-__all__ = ["DEMO_BLOCKS", "DEMO_SEED", "DemoStream", "demo_vocoder"]
+__all__ = [
+    "DEMO_BLOCKS",
+    "DEMO_SEED",
+    "DemoStream",
+    "demo_decode",
+    "demo_vocoder",
+    "frames_float32",
+    "harmonics_float32",
+]
 
 DEMO_BLOCKS = (25, 50, 100, 150, 200)
 """Source: web_demo.py of THUDM/GLM-4-Voice @ eb00ce9, `block_size_list`."""
@@ -39,15 +46,17 @@ class DemoStream:
     shorter; and the phase starts anew in every block.
 
     Args:
-        decoder: Shared.
+        networks: Shared.
         block_tokens: Tokens of the first, second, ... block; the last number goes on for ever.
 
     Source: flow_inference.py, `AudioDecoder.token2wav`, and web_demo.py of
     THUDM/GLM-4-Voice @ eb00ce9.
     """
 
-    def __init__(self, decoder: SpeechDecoder, block_tokens: tuple[int, ...] = DEMO_BLOCKS) -> None:
-        self._decoder = decoder
+    def __init__(
+        self, networks: DecoderNetworks, block_tokens: tuple[int, ...] = DEMO_BLOCKS
+    ) -> None:
+        self._networks = networks
         self._sizes = block_tokens
         self._blocks = 0
         self._past: list[int] = []
@@ -89,7 +98,7 @@ class DemoStream:
         """
         made = [np.zeros(0, np.float32)]
         self._check_open()
-        for token in checked_tokens(tokens, self._decoder.config.flow.vocab_size):
+        for token in checked_tokens(tokens, self._networks.config.flow.vocab_size):
             if len(self._pending) >= self._sizes[min(self._blocks, len(self._sizes) - 1)]:
                 made.append(self._decode(last=False))
             self._pending.append(token)
@@ -110,16 +119,16 @@ class DemoStream:
     @torch.inference_mode()
     def _decode(self, *, last: bool) -> Samples:
         check_cancelled()
-        with self._decoder.exclusive():
+        with self._networks.exclusive():
             generator = torch.Generator().manual_seed(DEMO_SEED)
             mel = self._mel(generator)
             if self._frame is not None:
                 mel = torch.cat((self._frame, mel), dim=-1)
-            overlap, hop = self._decoder.overlap_frames, self._decoder.config.hop_samples
+            overlap, hop = self._networks.overlap_frames, self._networks.config.hop_samples
             if not last:
                 self._held = mel[:, :, -overlap:]
                 mel = mel[:, :, :-overlap]
-            sound, source = demo_vocoder(self._decoder, mel, generator, self._source)
+            sound, source = demo_vocoder(self._networks, mel, generator, self._source)
             if not last:
                 self._frame, self._source = mel[:, :, -1:], source[:, :, -hop:]
                 sound = sound[:, :-hop]
@@ -132,17 +141,17 @@ class DemoStream:
 
     def _mel(self, generator: torch.Generator) -> Tensor:
         """Make the mel after the prompt, faded from what the last block held back."""
-        decoder = self._decoder
+        networks = self._networks
         tokens = self._past + self._pending
-        frames = decoder.flow.frames_float32(len(tokens))
-        noise = torch.randn(1, decoder.config.flow.mels, frames, generator=generator)
+        frames = frames_float32(networks, len(tokens))
+        noise = torch.randn(1, networks.config.flow.mels, frames, generator=generator)
         known = torch.cat(self._mels, dim=-1) if self._mels else None
-        mel = decoder.flow.mel(
-            torch.tensor([tokens], device=decoder.device), noise.to(decoder.device), known=known
+        mel = networks.flow.mel(
+            torch.tensor([tokens], device=networks.device), noise.to(networks.device), known=known
         )
         mel = mel if known is None else mel[:, :, known.shape[-1] :].clone()
         if self._held is not None:
-            size = decoder.overlap_frames
+            size = networks.overlap_frames
             window = torch.from_numpy(np.hamming(2 * size)).to(mel.device)
             rise, fall = window[:size], window[size:]
             mel[:, :, :size] = mel[:, :, :size] * rise + self._held * fall
@@ -150,7 +159,7 @@ class DemoStream:
 
 
 def demo_vocoder(
-    decoder: SpeechDecoder,
+    networks: DecoderNetworks,
     mel: Tensor,
     generator: torch.Generator,
     cached_source: Tensor | None = None,
@@ -158,7 +167,7 @@ def demo_vocoder(
     """Make sound from mel with a source that begins at phase zero.
 
     Args:
-        decoder: Whose vocoder.
+        networks: Whose vocoder.
         mel: Shape [B, mels, T], float32.
         generator: Of the phases and the noise, drawn as the demo draws them.
         cached_source: Shape [B, 1, S], put in the place of the first S samples of the source.
@@ -166,7 +175,7 @@ def demo_vocoder(
     Returns:
         Sound of shape [B, T * hop_samples] and its source, shape [B, 1, T * hop_samples].
     """
-    hift, config = decoder.hift, decoder.config
+    hift, config = networks.hift, networks.config
     sines = harmonics_float32(
         hift.pitch(mel), config.hop_samples, config.hift, config.sample_rate, generator
     )
@@ -176,6 +185,43 @@ def demo_vocoder(
     return hift(mel, source), source
 
 
-def overlap_frames(token_rate: float, sample_rate: int, hop_samples: int) -> int:
-    """Return the mel frames of the tokens that two blocks share."""
-    return math.floor(OVERLAP_TOKENS / token_rate * sample_rate / hop_samples)
+def demo_decode(networks: DecoderNetworks, tokens: list[int]) -> Samples:
+    """Decode a whole reply as the demo does, one token after another."""
+    with DemoStream(networks) as stream:
+        pieces = [stream.push((token,)) for token in tokens]
+        return np.concatenate([*pieces, stream.finish()])
+
+
+def frames_float32(networks: DecoderNetworks, tokens: int) -> int:
+    """Count mel frames as the demo does; one short for some replies above 271 s."""
+    config = networks.config
+    seconds = torch.tensor([tokens], dtype=torch.int32) / config.flow.token_rate
+    return int((seconds * config.sample_rate / config.hop_samples).int())
+
+
+def harmonics_float32(
+    hz: Tensor, samples: int, config: HiFTConfig, sample_rate: int, generator: torch.Generator
+) -> Tensor:
+    """Make the source as the upstream demo does: phase from zero, summed in float32 by sample.
+
+    Args:
+        hz: Pitch, shape [B, T], float32.
+        samples: Of one frame.
+        config: Amplitudes.
+        sample_rate: Hz.
+        generator: Draws the offsets, then the noise.
+
+    Returns:
+        Shape [B, harmonics + 1, T * samples], float32.
+    """
+    rows, tones = hz.shape[0], config.harmonics + 1
+    by_sample = hz.repeat_interleave(samples, dim=1)
+    cycles = torch.stack([by_sample * (i + 1) / sample_rate for i in range(tones)], dim=1)
+    angle = 2 * math.pi * (cycles.cumsum(-1) % 1)
+    uniform = torch.rand(rows, tones, 1, generator=generator, device=generator.device)
+    offsets = (-math.pi + uniform * (2 * math.pi)).to(hz.device)
+    offsets[:, 0] = 0.0
+    voiced = (by_sample > config.voiced_hz).float()[:, None]
+    noise = torch.randn(angle.shape, generator=generator, device=generator.device).to(hz.device)
+    waves = config.sine_amplitude * torch.sin(angle + offsets)
+    return waves * voiced + noise_level(voiced, config) * noise
