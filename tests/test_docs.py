@@ -17,6 +17,7 @@ import pytest
 import voicerag_core
 from scripts import settings_page
 from tests.pages import PAGES, ROOT, anchors, commands, links, name_of, snippets, table
+from voicerag_core import ports, testing
 from voicerag_core.settings import Settings
 from voicerag_mcp.settings import ServerSettings
 
@@ -79,6 +80,13 @@ def test_the_architecture_names_every_room() -> None:
     }
     floors = " ".join(cell for cell, *_ in table(DOCS / "architecture.md", "floor"))
     assert rooms <= set(re.findall(r"`(\w+)`", floors))
+
+
+def test_every_protocol_and_contract_suite_is_listed() -> None:
+    rows = table(DOCS / "components.md", "protocol")
+    assert {row[0].strip("`") for row in rows} == set(ports.__all__)
+    listed = set(re.findall(r"`(\w+)`", " ".join(cell for row in rows for cell in row[2:])))
+    assert listed == set(testing.__all__)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
