@@ -8,7 +8,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from voicerag_core.audio import check_audio, read_audio, resample, to_wav_bytes, write_wav
+from voicerag_core.audio import (
+    MAX_SECONDS,
+    SPEECH_RATE_HZ,
+    check_audio,
+    read_audio,
+    resample,
+    to_wav_bytes,
+    write_wav,
+)
+from voicerag_core.cancellation import Cancellation, check_cancelled
 from voicerag_core.chunking import chunk_document, passage_id, sentence_spans, split_sentences
 from voicerag_core.errors import (
     AudioError,
@@ -80,12 +89,15 @@ _LAZY = {
 }
 
 __all__ = [
+    "MAX_SECONDS",
+    "SPEECH_RATE_HZ",
     "STRATEGIES",
     "Answer",
     "AnswerWriter",
     "Audio",
     "AudioError",
     "BusyError",
+    "Cancellation",
     "CancelledError",
     "CheckpointError",
     "Citation",
@@ -129,6 +141,7 @@ __all__ = [
     "VoiceRAG",
     "VoiceRAGError",
     "check_audio",
+    "check_cancelled",
     "chunk_document",
     "index_documents",
     "index_files",

@@ -8,11 +8,18 @@ from typing import Final
 import numpy as np
 from langchain_core.embeddings import Embeddings
 
-from voicerag_core import ConfigError, Embedder, VoiceRAG, check_audio, resample
+from voicerag_core import (
+    MAX_SECONDS,
+    SPEECH_RATE_HZ,
+    ConfigError,
+    Embedder,
+    VoiceRAG,
+    check_audio,
+    check_cancelled,
+    resample,
+)
 from voicerag_core import Embeddings as Vectors
 from voicerag_core.aio import run_in_thread
-from voicerag_core.audio import MAX_SECONDS, SPEECH_RATE_HZ
-from voicerag_core.cancellation import check_cancelled
 from voicerag_integrations.langchain.questions import VoiceInput, read_question
 
 __all__ = ["VoiceRAGEmbeddings"]

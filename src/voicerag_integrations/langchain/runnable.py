@@ -12,9 +12,8 @@ from langchain_core.messages import AIMessage
 from langchain_core.runnables import RunnableConfig, RunnableSerializable
 from pydantic import BaseModel, ConfigDict, Field
 
-from voicerag_core import Answer, Strategy, VoiceRAG
+from voicerag_core import Answer, Strategy, VoiceRAG, check_cancelled
 from voicerag_core.aio import run_in_thread, stream_in_thread
-from voicerag_core.cancellation import check_cancelled
 from voicerag_integrations.langchain.components import TakesQuestions
 from voicerag_integrations.langchain.messages import MessageStream, answer_message
 from voicerag_integrations.langchain.questions import VoiceInput, read_question

@@ -17,9 +17,17 @@ from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool, ToolException
 from pydantic import BaseModel, Field
 
-from voicerag_core import Answer, AudioError, ConfigError, Hit, Question, Strategy, VoiceRAG
+from voicerag_core import (
+    Answer,
+    AudioError,
+    ConfigError,
+    Hit,
+    Question,
+    Strategy,
+    VoiceRAG,
+    check_cancelled,
+)
 from voicerag_core.aio import run_in_thread
-from voicerag_core.cancellation import check_cancelled
 from voicerag_integrations.langchain.components import Dumpable
 from voicerag_integrations.langchain.documents import found_document
 from voicerag_integrations.langchain.questions import VoiceInput, read_question

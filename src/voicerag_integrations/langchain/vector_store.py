@@ -21,11 +21,11 @@ from voicerag_core import (
     PgVectorStore,
     StoreError,
     VoiceRAG,
+    check_cancelled,
     maximal_marginal_relevance,
 )
 from voicerag_core import Embeddings as Vectors
 from voicerag_core.aio import run_in_thread
-from voicerag_core.cancellation import check_cancelled
 from voicerag_core.closing import Closing
 from voicerag_integrations.langchain.documents import passage_document
 from voicerag_integrations.langchain.embeddings import VoiceRAGEmbeddings

@@ -8,8 +8,7 @@ from typing import TypeAlias
 
 from llama_index.core.schema import QueryBundle
 
-from voicerag_core import Audio, Transcription, read_audio, resample
-from voicerag_core.audio import MAX_SECONDS, SPEECH_RATE_HZ
+from voicerag_core import MAX_SECONDS, SPEECH_RATE_HZ, Audio, Transcription, read_audio, resample
 
 __all__ = ["ClipSource", "SpeechQueryBundle", "as_bundle", "read_clip"]
 

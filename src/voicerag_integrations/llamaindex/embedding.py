@@ -14,9 +14,8 @@ from llama_index.core.instrumentation.events.embedding import (
     EmbeddingStartEvent,
 )
 
-from voicerag_core import Audio, ConfigError, Embedder
+from voicerag_core import Audio, ConfigError, Embedder, check_cancelled
 from voicerag_core.aio import run_in_thread
-from voicerag_core.cancellation import check_cancelled
 from voicerag_integrations.llamaindex.bundle import ClipSource, read_clip
 from voicerag_integrations.llamaindex.events import dispatcher
 

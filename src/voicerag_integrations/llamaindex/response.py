@@ -17,9 +17,8 @@ from llama_index.core.base.response.schema import (
 )
 from llama_index.core.schema import NodeWithScore
 
-from voicerag_core import Answer, Audio
+from voicerag_core import Answer, Audio, check_cancelled
 from voicerag_core.aio import run_in_thread
-from voicerag_core.cancellation import check_cancelled
 
 __all__ = [
     "METADATA_KEY",
