@@ -82,6 +82,12 @@ def test_the_architecture_names_every_room() -> None:
     assert rooms <= set(re.findall(r"`(\w+)`", floors))
 
 
+def test_the_page_on_glm_lists_its_settings() -> None:
+    listed = {row[0].strip("`") for row in table(DOCS / "glm.md", "variable")}
+    names = [name for name in Settings.model_fields if name.startswith("glm_")]
+    assert listed == {f"VOICERAG_{name.upper()}" for name in names}
+
+
 def test_every_protocol_and_contract_suite_is_listed() -> None:
     rows = table(DOCS / "components.md", "protocol")
     assert {row[0].strip("`") for row in rows} == set(ports.__all__)
@@ -122,10 +128,10 @@ def test_every_command_of_a_page_exists(page: Path) -> None:
     extras = set(
         tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     )
+    for target in re.findall(r"(?:^|`)make ([a-z][\w-]*)", page.read_text(), re.MULTILINE):
+        assert f"\n{target}:" in makefile, target
     for words in commands(page):
-        if words[0] == "make":
-            assert f"\n{words[1]}:" in makefile, words
-        elif words[0] == "voicerag":
+        if words[0] == "voicerag":
             group = words[1:3] if words[1] in {"db", "download"} else words[1:2]
             offered = usage("voicerag_core.cli", *group)
         elif words[0] == "voicerag-mcp":
