@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from importlib.metadata import version
 
 import voicerag_core
 
@@ -24,6 +25,17 @@ def test_all_names_exist_and_are_sorted() -> None:
 
 def test_an_unknown_name_is_an_attribute_error() -> None:
     assert not hasattr(voicerag_core, "no_such_name")
+
+
+def test_the_version_is_that_of_the_distribution() -> None:
+    assert voicerag_core.__version__ == version("voicerag-core")
+    program = "import sys, voicerag_core; print('importlib.metadata' in sys.modules)"
+    bare = "import sys, numpy; print('importlib.metadata' in sys.modules)"
+    lazy, numpy = (
+        subprocess.run([sys.executable, "-c", one], capture_output=True, text=True, check=True)
+        for one in (program, bare)
+    )
+    assert lazy.stdout == numpy.stdout
 
 
 def test_importing_loads_numpy_and_nothing_heavier() -> None:
