@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from importlib import import_module
 from importlib.metadata import version
 
 import voicerag_core
@@ -46,3 +47,21 @@ def test_importing_loads_numpy_and_nothing_heavier() -> None:
     loaded = {name.partition(".")[0] for name in json.loads(output)}
     assert "numpy" in loaded
     assert loaded & HEAVY == set()
+
+
+def test_what_measuring_scripts_call_keeps_its_place() -> None:
+    places = {
+        "voicerag_core": (
+            "open_voicerag", "open_store", "load_settings", "index_files", "read_audio", "resample",
+            "chunk_document", "Document", "Passage", "Turn", "PgVectorStore",
+        ),
+        "voicerag_core.documents": ("read_file",),
+        "voicerag_core.chunking": ("split_sentences",),
+        "voicerag_core.store": ("migrate", "EmbeddedPostgres"),
+        "voicerag_core.testing": ("FakeEmbedder", "FakeVoiceModel", "InMemoryStore"),
+        "voicerag_mcp.http": ("http_app",),
+        "voicerag_mcp.server": ("build_server", "open_service"),
+        "voicerag_mcp.settings": ("load_server_settings",),
+    }  # fmt: skip
+    for module, names in places.items():
+        assert [name for name in names if not hasattr(import_module(module), name)] == []
