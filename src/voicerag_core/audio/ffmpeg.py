@@ -43,8 +43,10 @@ __all__ = [
 ]
 
 MEMORY_BYTES = 1 << 30
-CPU_SECONDS = 30
-WALL_SECONDS = 60.0
+CPU_SECONDS, SOUND_PER_CPU_SECOND = 10, 60
+"""Seconds of computing that are allowed: so many, and one more for so many seconds of sound."""
+WALL_SECONDS = 30.0
+"""Least time that a busy machine is given; twice the seconds of computing where that is more."""
 LOG_BYTES = 1 << 20
 
 _AU_HEADER = re.compile(rb"\.snd(.{4})(.{4})\0\0\0\x06(.{4})(.{4})", re.DOTALL)
@@ -127,6 +129,7 @@ class FFmpegDecoder:
         self._name = name
         self._container = container
         self._max_seconds = max_seconds
+        self._cpu_seconds = CPU_SECONDS + int(max_seconds / SOUND_PER_CPU_SECOND)
 
     def __call__(self) -> AbstractContextManager[Decoded]:
         """Begin to decode."""
@@ -141,7 +144,7 @@ class FFmpegDecoder:
         ):
             output = process.stdout
             assert output is not None
-            clock = threading.Timer(WALL_SECONDS, process.kill)
+            clock = threading.Timer(max(WALL_SECONDS, 2 * self._cpu_seconds), process.kill)
             clock.start()
             try:
                 header = _AU_HEADER.match(output.read(_AU_BYTES))
@@ -175,7 +178,7 @@ class FFmpegDecoder:
                 f"{self._name} needs ffmpeg, and {self._program} cannot be started: "
                 f"{error.strerror or error}"
             ) from error
-        _limit(process.pid)
+        _limit(process.pid, self._cpu_seconds)
         return process
 
     def _blocks(
@@ -197,7 +200,9 @@ class FFmpegDecoder:
                 f"{self._name} holds no sound: it is {self._container.name} without a sound track"
             )
         if status < 0:
-            reason = f"ffmpeg was stopped by signal {-status}; it may use {CPU_SECONDS} s"
+            reason = (
+                f"ffmpeg was stopped by signal {-status}; it may compute for {self._cpu_seconds} s"
+            )
         return AudioError(
             f"{self._name} cannot be read as {self._container.name} sound "
             f"({reason or 'no sound came out'}); it is damaged or was cut off"
@@ -236,7 +241,7 @@ def _as_file(stream: BinaryIO) -> Iterator[IO[bytes]]:
         yield copy
 
 
-def _limit(pid: int) -> None:
+def _limit(pid: int, cpu_seconds: int) -> None:
     """Bound what a process may use, where the system can."""
     if sys.platform != "linux":
         return
@@ -244,7 +249,7 @@ def _limit(pid: int) -> None:
 
     limits = (
         (resource.RLIMIT_AS, MEMORY_BYTES),
-        (resource.RLIMIT_CPU, CPU_SECONDS),
+        (resource.RLIMIT_CPU, cpu_seconds),
         (resource.RLIMIT_FSIZE, LOG_BYTES),
     )
     for kind, most in limits:
