@@ -17,6 +17,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import BinaryIO
 
+from voicerag_core.audio.streams import joined
 from voicerag_core.errors import AudioError
 
 __all__ = ["Mp3", "find_mp3"]
@@ -59,15 +60,13 @@ class Mp3:
 
     Args:
         sample_rate: In Hz.
-        frames: How many there are.
-        samples: How many a channel they hold.
-        data: The frames, after a Xing frame that counts them.
+        samples: How many a channel the frames hold.
+        stream: The frames, after a Xing frame that counts them.
     """
 
     sample_rate: int
-    frames: int
     samples: int
-    data: bytes
+    stream: BinaryIO
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +193,8 @@ class _Scan:
                 f"{self._name} is truncated: its header announces {announced} MP3 frames, "
                 f"{frames} are there"
             )
-        return _counted(first, frames, [self._data[start:end] for start, end in spans])
+        view = memoryview(self._data)
+        return _counted(first, frames, [view[start:end] for start, end in spans if start < end])
 
     def _next_part(self, position: int, first: _Header) -> int | None:
         """Return where the frames go on after something that is none; None at the end."""
@@ -241,14 +241,13 @@ class _Scan:
         return True
 
 
-def _counted(first: _Header, frames: int, parts: list[bytes]) -> Mp3 | None:
+def _counted(first: _Header, frames: int, parts: list[memoryview]) -> Mp3 | None:
     """Put a Xing frame with the count before the frames; only layer 3 knows such a frame."""
     if not frames:
         return None
-    data = b"".join(parts)
-    if first.layer == LAYER_3:
-        data = _xing_frame(first, data[:HEADER_BYTES], frames) + data
-    return Mp3(first.sample_rate, frames, frames * first.samples, data)
+    counts = first.layer == LAYER_3
+    xing = _xing_frame(first, bytes(parts[0][:HEADER_BYTES]), frames) if counts else b""
+    return Mp3(first.sample_rate, frames * first.samples, joined([xing, *parts]))
 
 
 def _xing_frame(first: _Header, header: bytes, frames: int) -> bytes:

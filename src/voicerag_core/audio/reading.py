@@ -113,7 +113,7 @@ def _sound_file(
         mp3 = find_mp3(stream, name, most)
         stream.seek(0)
         if mp3 is not None:
-            return SoundFileDecoder(io.BytesIO(mp3.data), name, max_seconds, samples=mp3.samples)
+            return SoundFileDecoder(mp3.stream, name, max_seconds, samples=mp3.samples)
     return SoundFileDecoder(with_true_sizes(stream, name), name, max_seconds)
 
 

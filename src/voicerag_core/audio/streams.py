@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import bisect
 import io
-from collections.abc import Mapping
+import itertools
+from collections.abc import Mapping, Sequence
 from typing import BinaryIO
 
-__all__ = ["forgiving"]
+__all__ = ["forgiving", "joined"]
 
 
 def forgiving(stream: BinaryIO, patches: Mapping[int, bytes] | None = None) -> BinaryIO:
@@ -20,6 +22,11 @@ def forgiving(stream: BinaryIO, patches: Mapping[int, bytes] | None = None) -> B
         patches: Other bytes by their place.
     """
     return io.BufferedReader(_View(stream, patches or {}))
+
+
+def joined(parts: Sequence[bytes | memoryview]) -> BinaryIO:
+    """Return a file of these parts, one after another, without a copy of them."""
+    return io.BufferedReader(_Joined(parts))
 
 
 class _View(io.RawIOBase):
@@ -53,4 +60,38 @@ class _View(io.RawIOBase):
             if first < last:
                 data[first - start : last - start] = patch[first - at : last - at]
         buffer[: len(data)] = data
+        return len(data)
+
+
+class _Joined(io.RawIOBase):
+    """See `joined`."""
+
+    def __init__(self, parts: Sequence[bytes | memoryview]) -> None:
+        super().__init__()
+        self._parts = [memoryview(part) for part in parts]
+        self._ends = list(itertools.accumulate(len(part) for part in parts))
+        self._position = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        bases = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._ends[-1]}
+        self._position = max(bases[whence] + offset, 0)
+        return self._position
+
+    def tell(self) -> int:
+        return self._position
+
+    def readinto(self, buffer: bytearray | memoryview, /) -> int:  # type: ignore[override]
+        at = bisect.bisect_right(self._ends, self._position)
+        if at == len(self._parts):
+            return 0
+        start = self._position - (self._ends[at - 1] if at else 0)
+        data = self._parts[at][start : start + len(buffer)]
+        buffer[: len(data)] = data
+        self._position += len(data)
         return len(data)
