@@ -47,7 +47,7 @@ _ALWAYS = re.compile(r"(?<![\w/])24/7/365(?![\w/])")
 
 _WITH_SIGN = rf"{_NUMBER}(?:\s?%|\s?\u00b0[CF]?)?"
 _RANGE = re.compile(
-    rf"(?<![\w./,-])([$\u20ac\u00a3]?{_WITH_SIGN})(\s?[\u2013\u2014]\s?|-|\s-\s)(?=[$\u20ac\u00a3]?{_NUMBER}(?![\w]*-\d))"
+    rf"(?<![\w./,-])([$\u20ac\u00a3]?{_WITH_SIGN})(\s?[\u2013\u2014]\s?|[-~]|\s-\s)(?=[$\u20ac\u00a3]?{_NUMBER}(?![\w]*-\d))"
 )
 _ORDINALS = re.compile(r"\b(\d+(?:st|nd|rd|th))\s?[\u2013-]\s?(?=\d+(?:st|nd|rd|th)\b)")
 _LETTERS_RANGE = re.compile(r"\b([A-Z])\s?[\u2013-]\s?(?=[A-Z]\b)(?=(?!\1)\w)")
@@ -58,7 +58,7 @@ _SIGNS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"(?<=\d)\s?(?:[\u00d7\u2715*]|(?<= )x(?= ))\s?(?=\d+ to the power)"), " times "),
     (re.compile(r"(?<=\d)\s?\*\s?(?=\d)"), " times "),
     (re.compile(r"(?<=\d)\s?(?:\u00d7|(?<= )x(?= ))\s?(?=\d)"), " by "),
-    (re.compile(r"(?<![\dx]0)(?<=\d)x(?=\d)"), " by "),
+    (re.compile(r"(?<!\b0)(?<=\d)x(?=\d)"), " by "),
     (re.compile(r"(?<=\d)[\u00d7x](?![\w])"), " times"),
     (re.compile(r"(?<![\w.,])(\d+),(?=\d{1,2}\s?%)"), r"\1."),
     (re.compile(r"\u00d7"), " times "),
@@ -124,6 +124,8 @@ def with_spoken_symbols(text: str) -> str:
 
 def _range(found: re.Match[str]) -> str:
     first, dash = found[1], found[2]
+    if re.fullmatch(r"\d+\.\d{3}", first):  # a clause of a code, as in 252.227-7013
+        return found.group()
     rest = found.string[found.end() :]
     if first[0] in "$\u20ac\u00a3":  # an amount of money, which is said with its currency last
         return found.group()

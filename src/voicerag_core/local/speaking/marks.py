@@ -33,7 +33,7 @@ _EQUIVALENTS = str.maketrans(
 
 FIRST_EMOJI = "\U0001f000"
 
-_TERMINAL = (".", "!", "?", ":", ";", ",")
+_TERMINAL = (".", "!", "?", ":", ";", ",", "\u3002")
 
 _TAGS = (
     "a|abbr|article|aside|b|blockquote|button|caption|center|cite|code|dd|del|details|dfn|dl|dt|em|"
