@@ -29,7 +29,7 @@ FIVE_SECONDS = (4.5, 5.5)
 """Clips that count as 5 s long."""
 CONDITIONS = (CLEAN, *(f"{level} dB" for level in NOISE_LEVELS), TELEPHONE)
 CUTS = (1, 5, 10)
-LEGS = ("e2e", "asr")
+COMPARED = ("e2e", "asr")
 OWN_FOLDERS = ("--voices", "--clips", "--records")
 
 
@@ -130,9 +130,9 @@ def conditions_table(conditions: dict[str, list[Outcome]]) -> list[str]:
     for condition, outcomes in conditions.items():
         row = [condition, str(len(by(outcomes, "e2e")))]
         for cut in (1, 10):
-            row += [str(share(by(outcomes, route), cut)) for route in LEGS]
+            row += [str(share(by(outcomes, route), cut)) for route in COMPARED]
             row.append(loss_ahead(conditions[CLEAN], outcomes, cut).points())
-        row += [f"{sum(o.refused for o in by(outcomes, route))}" for route in LEGS]
+        row += [f"{sum(o.refused for o in by(outcomes, route))}" for route in COMPARED]
         rows.append(row)
     head = ["condition", "clips", "e2e R@1", "asr R@1", "e2e loses more, points", "e2e R@10",
             "asr R@10", "e2e loses more, points", "e2e refused", "asr refused"]  # fmt: skip
@@ -149,7 +149,7 @@ def conditions_table(conditions: dict[str, list[Outcome]]) -> list[str]:
 def texts_table(sets: dict[str, list[Outcome]]) -> list[str]:
     rows = []
     for name, outcomes in sets.items():
-        for route in LEGS:
+        for route in COMPARED:
             own = by(outcomes, route)
             mrr = estimate(list(by_item(own, reciprocal).values()))
             rate = sum(one.errors for one in own) / sum(one.words for one in own)
@@ -206,7 +206,7 @@ def times_table(outcomes: Sequence[Outcome]) -> list[str]:
 
 
 def time_groups(outcomes: Sequence[Outcome]) -> Iterator[tuple[str, list[Outcome]]]:
-    clean = [o for o in outcomes if o.condition == CLEAN and o.route in LEGS]
+    clean = [o for o in outcomes if o.condition == CLEAN and o.route in COMPARED]
     yield "all clean", clean
     low, high = FIVE_SECONDS
     five = [one for one in clean if low <= one.clip_seconds <= high]
@@ -215,7 +215,7 @@ def time_groups(outcomes: Sequence[Outcome]) -> Iterator[tuple[str, list[Outcome
 
 
 def speech_to_vector(outcomes: Sequence[Outcome]) -> list[tuple[float, float]]:
-    return [quantiles(one.vector_seconds for one in by(outcomes, route)) for route in LEGS]
+    return [quantiles(one.vector_seconds for one in by(outcomes, route)) for route in COMPARED]
 
 
 def bars(
@@ -243,9 +243,9 @@ def bars(
         else:
             yield ("under 150 ms for a question of 5 s, p50", f"{1000 * e50:.0f} ms", e50 < 0.15)
     for cut in (1, 10):
-        leg = max(LEGS, key=lambda route: share(by(unheard, route), cut).mean)
-        gap = ahead(unheard, "hybrid", leg, cut)
-        yield (f"hybrid not below {leg} beyond its interval, R@{cut}", gap.points(), gap.high >= 0)
+        best = max(COMPARED, key=lambda route: share(by(unheard, route), cut).mean)
+        gap = ahead(unheard, "hybrid", best, cut)
+        yield (f"hybrid not below {best} beyond its interval, R@{cut}", gap.points(), gap.high >= 0)
         near = ahead(unheard, "adaptive", "hybrid", cut)
         yield f"adaptive within 1 point of hybrid, R@{cut}", near.points(), near.mean >= -0.01
     spent = {
@@ -265,7 +265,7 @@ def drawing(conditions: dict[str, list[Outcome]]) -> str:
     lines = {
         (route, f"R@{cut}"): [share(by(kept, route), cut) for kept in conditions.values()]
         for cut in (10, 1)
-        for route in LEGS
+        for route in COMPARED
     }
     return plot("Right paragraph found, voices never trained on", list(conditions), lines)
 

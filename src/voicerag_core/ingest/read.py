@@ -68,8 +68,8 @@ def read_source(source: Source, cutting: Cutting) -> CutDocument:
     if isinstance(source, TextSource):
         return _cut(source, documents_digest(source.documents, cutting), source.documents, cutting)
     if is_recording(source.path):
+        digest = file_digest(source.path, cutting)  # first: what changes later differs from it
         passages, clips = read_recording(source.path)
-        digest = file_digest(source.path, cutting)
         return CutDocument(source.source, digest, tuple(passages), tuple(clips), source.size)
     content = read_file(source.path, text_column=cutting.text_column)
     return _cut(source, cut_digest(content.digest, cutting), content.documents, cutting)
