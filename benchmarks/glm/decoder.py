@@ -149,7 +149,10 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--tiny", action="store_true", help="small networks")
     parser.add_argument("--from", dest="source", type=Path, help="figures to report again")
     parser.add_argument(
-        "--out", type=Path, required=True, help="Markdown file to write; JSON and plot beside it"
+        "--out",
+        type=Path,
+        required=True,
+        help="Markdown file to write; JSON and plot are written next to it",
     )
     return parser.parse_args()
 

@@ -46,7 +46,7 @@ PASSAGES = 60
 """So many of the sample are indexed, the right one among them."""
 SAMPLING = Sampling(max_new_tokens=200, seed=0)
 BARS = {"ask": 33, "voice_ask": 38}
-"""Most files on the local stack."""
+"""Maximum number of files on the local stack."""
 ROOTS = tuple(Path(package.__path__[0]) for package in (voicerag_core, voicerag_mcp))
 
 Edge = tuple[str, str]

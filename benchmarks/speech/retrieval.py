@@ -184,7 +184,7 @@ def arguments() -> argparse.Namespace:
         help="where spoken questions are kept",
     )
     parser.add_argument("--records", type=Path, help="write every outcome, one JSON object a line")
-    parser.add_argument("--out", type=Path, help="write the report, and its plot beside it")
+    parser.add_argument("--out", type=Path, help="write the report and its plot")
     options = parser.parse_args()
     if min(options.limit, options.noisy, options.llama) < 1:
         parser.error("--limit, --noisy and --llama are at least 1")

@@ -61,8 +61,10 @@ class Service:
     async def run(self, ctx: Context[None, object], work: Callable[[Caller, Job], _T]) -> _T:
         """Run a call's work on a thread for as long as its caller waits."""
         request = ctx.request_context.request
-        gone = request.is_disconnected if isinstance(request, Request) else None
-        return await self.serving.workers.run(partial(work, self.caller), ctx.report_progress, gone)
+        disconnected = request.is_disconnected if isinstance(request, Request) else None
+        return await self.serving.workers.run(
+            partial(work, self.caller), ctx.report_progress, disconnected
+        )
 
     def other_collection(self, collection: str) -> str | None:
         """Return the name of a collection, or None for the default one."""

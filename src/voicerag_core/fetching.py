@@ -80,7 +80,7 @@ class _Download:
     def note(self) -> Path:
         return self.target.with_name(f"{self.target.name}.part.version")
 
-    def tell(self, have: int, total: int | None) -> None:
+    def report(self, have: int, total: int | None) -> None:
         if self.on_progress is not None:
             self.on_progress(self.target.name, have, total)
 
@@ -197,7 +197,7 @@ def _transfer(download: _Download, output: IO[bytes]) -> None:
         output.truncate(0)
         have = 0
     if have == download.size:
-        download.tell(have, have)
+        download.report(have, have)
         return
     known = _read_version(download.note) if have else _Version()
     headers = {"User-Agent": "voicerag"}
@@ -213,7 +213,7 @@ def _transfer(download: _Download, output: IO[bytes]) -> None:
             raise
         error.close()
         _check_complete(error.headers, have, known)
-        download.tell(have, have)
+        download.report(have, have)
         return
     with answer:
         if have and answer.status == HTTPStatus.PARTIAL_CONTENT:
@@ -272,7 +272,7 @@ def _copy(
         IncompleteRead: The connection ended early.
     """
     expected = total if download.size is None else download.size
-    download.tell(have, expected)
+    download.report(have, expected)
     while block := answer.read(READ_BYTES):
         check_cancelled()
         have += len(block)
@@ -283,7 +283,7 @@ def _copy(
                 "file; try another mirror"
             )
         output.write(block)
-        download.tell(have, expected)
+        download.report(have, expected)
     output.flush()
     if expected is not None and have < expected:
         raise http.client.IncompleteRead(b"", expected - have)

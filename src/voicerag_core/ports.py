@@ -105,7 +105,7 @@ class Transcriber(Protocol):
         """Transcribe a clip at 16 kHz; the text is never "".
 
         Raises:
-            AudioError: The clip is not at 16 kHz, or no speech was heard in it.
+            AudioError: The clip is not at 16 kHz, or contains no speech.
             ModelError: The model cannot be loaded or failed.
         """
         ...

@@ -177,7 +177,7 @@ class VoiceRAG:
             diversity: 0..1; above 0 re-ranks by maximal marginal relevance.
 
         Raises:
-            AudioError: The clip cannot be used, or no speech was heard in it.
+            AudioError: The clip cannot be used, or contains no speech.
             ConfigError: The question is empty, or the strategy does not fit the parts.
             StoreError: The store failed.
         """
@@ -227,7 +227,7 @@ class VoiceRAG:
         The question is checked and resampled once. Closing the iterator stops the stages below it.
 
         Raises:
-            AudioError: The clip cannot be used, or no speech was heard in it.
+            AudioError: The clip cannot be used, or contains no speech.
             ConfigError: The question is empty, or the strategy does not fit the parts.
             StoreError: The store failed, or nothing has been indexed.
             ModelError: The model failed.

@@ -106,10 +106,10 @@ def reset(
             what = f"the collection {name!r} with its {listed[name].passages} passages"
         if not yes:
             typer.confirm(f"delete {what}?", abort=True, err=True)
-        gone = delete(
+        deleted = delete(
             dsn, collection=None if everything else settings.collection, tenant=settings.tenant
         )
-    typer.echo(f"deleted: {what} ({gone} passages)")
+    typer.echo(f"deleted: {what} ({deleted} passages)")
 
 
 def findings(settings: Settings) -> Iterator[Finding]:

@@ -72,9 +72,9 @@ def index_files(
     known = store.document_digests()
     plan = plan_files(found, known, cutting, check=check, on_progress=on_progress)
     report = _update(rag, plan, cutting, on_progress, dry_run=dry_run)
-    gone = found.vanished(plan.vanished) if prune else []
-    removed = store.remove_documents(gone) if gone and not dry_run else 0
-    return replace(report, removed=len(gone), passages=report.passages + removed)
+    deleted = found.vanished(plan.vanished) if prune else []
+    removed = store.remove_documents(deleted) if deleted and not dry_run else 0
+    return replace(report, removed=len(deleted), passages=report.passages + removed)
 
 
 def index_documents(

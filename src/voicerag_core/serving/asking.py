@@ -63,7 +63,7 @@ class Asking:
         """
         started = time.perf_counter()
         question = self.question(tenant, query.source)
-        job.tell("searching")
+        job.report("searching")
         with self._tenants.rag(job, tenant, query.collection) as rag:
             found = rag.retrieve(
                 question,
@@ -130,7 +130,7 @@ class Asking:
         sound = self.question(tenant, source)
         if isinstance(sound, str):
             raise ConfigError("give sound in exactly one of clip, audio_path, audio_base64")
-        job.tell("transcribing")
+        job.report("transcribing")
         transcriber = self._tenants.parts.transcriber
         if transcriber is None:
             raise ConfigError("this server cannot transcribe")
@@ -172,7 +172,7 @@ class Asking:
             raise ConfigError("the text holds nothing that can be said; give words")
         sentences = split_sentences(text)
         for number, sentence in enumerate(sentences):
-            job.tell("speaking", number, len(sentences))
+            job.report("speaking", number, len(sentences))
             if any(c.isalnum() for c in sentence):
                 yield speaker.speak(sentence)
 
@@ -235,7 +235,7 @@ class Asking:
     def _pieces(
         self, job: Job, tenant: str, question: Question, query: Query, *, speak: bool
     ) -> Generator[Answer, None, None]:
-        job.tell("searching")
+        job.report("searching")
         with (
             self._tenants.rag(job, tenant, query.collection, speak=speak) as rag,
             closing(  # type: ignore[type-var] # a generator
@@ -248,15 +248,15 @@ class Asking:
             ) as pieces,
         ):
             first = next(pieces)
-            job.tell(f"found {len(first.hits)} passages, answering")
+            job.report(f"found {len(first.hits)} passages, answering")
             yield first
             spoken = 0.0
             for piece in pieces:
                 if piece.audio is not None:
                     spoken += piece.audio.seconds
-                    job.tell(f"spoke {spoken:.1f} s")
+                    job.report(f"spoke {spoken:.1f} s")
                 elif piece.text:
-                    job.tell("answered, speaking")
+                    job.report("answered, speaking")
                 else:
                     job.check()
                 yield piece

@@ -298,7 +298,7 @@ def _fetch_json(url: str) -> dict[str, Any]:
 
 
 def new_entry(name: str, tenant: str, *, write: bool) -> tuple[str, str]:
-    """Make a token, and the lines of the token file that let it in."""
+    """Create a token, and its entry for the token file."""
     token = "vr_" + secrets.token_urlsafe(32)
     digest = hashlib.sha256(token.encode()).hexdigest()
     lines = [f"[{json.dumps(name)}]", f"tenant = {json.dumps(tenant)}", f'sha256 = "{digest}"']

@@ -139,11 +139,11 @@ class ClipStore:
         with self._lock:
             self._drop_expired(self._clock())
             clip = self._clips.get(tenant, OrderedDict[str, KeptClip]()).get(key)
-            gone = (tenant, key) in self._gone
+            expired = (tenant, key) in self._gone
         if clip is not None:
             return clip
         shown = key if len(key) <= 64 else key[:64] + "…"  # noqa: PLR2004
-        if gone:
+        if expired:
             raise NotFoundError(
                 f"the clip {shown!r} has expired: clips are kept for {self.lifetime / 60:g} "
                 "minutes and make room for newer ones; upload it again"

@@ -122,13 +122,13 @@ class Ingesting:
 
 
 def _ingest_text(rag: VoiceRAG, document: Document, settings: Settings, job: Job) -> FileReport:
-    job.tell("looking")
+    job.report("looking")
     report = index_documents(
         rag,
         [document],
         chunk_size=settings.chunk_size,
         chunk_overlap=settings.chunk_overlap,
-        on_progress=lambda _: job.tell("embedding"),
+        on_progress=lambda _: job.report("embedding"),
     )
     for failure in report.failures:
         raise failure
@@ -163,4 +163,4 @@ def _tell(job: Job, state: FileProgress) -> None:
     step = "comparing" if state.step == "compare" else "embedding"
     done = state.bytes if state.step == "update" else 0
     total = max(1, state.bytes_total) if state.step == "update" else None
-    job.tell(f"{step}: {state.files} of {state.files_total} files", done, total)
+    job.report(f"{step}: {state.files} of {state.files_total} files", done, total)

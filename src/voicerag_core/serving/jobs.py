@@ -65,7 +65,9 @@ class Job:
         if self.cancellation.cancelled:
             raise CancelledError("the call was stopped")
 
-    def tell(self, message: str, progress: float | None = None, total: float | None = None) -> None:
+    def report(
+        self, message: str, progress: float | None = None, total: float | None = None
+    ) -> None:
         """Record the progress, and return only if the caller still waits."""
         self.check()
         self.message = message
@@ -109,14 +111,15 @@ class Workers:
         self,
         work: Callable[[Job], _T],
         progress: Progress | None = None,
-        gone: Callable[[], Awaitable[bool]] | None = None,
+        disconnected: Callable[[], Awaitable[bool]] | None = None,
     ) -> _T:
         """Run work on a thread and return its result; report progress at least every two seconds.
 
         Args:
             work: The work to run.
             progress: Receives the progress.
-            gone: Returns whether the caller has disconnected without cancelling; stops the job.
+            disconnected: Returns whether the caller has disconnected without cancelling; then
+                the job is stopped.
 
         Raises:
             BusyError: Too many jobs wait already.
@@ -131,7 +134,7 @@ class Workers:
             self._jobs.add(job)
         future = self._pool.submit(self._do, work, job)
         future.add_done_callback(lambda _: self._forget(job))
-        beat = asyncio.create_task(_beat(job, progress, gone))
+        beat = asyncio.create_task(_beat(job, progress, disconnected))
         try:
             return await asyncio.wrap_future(future)
         finally:
@@ -143,7 +146,7 @@ class Workers:
         self,
         work: Callable[[Job], Generator[_T, None, None]],
         progress: Progress | None = None,
-        gone: Callable[[], Awaitable[bool]] | None = None,
+        disconnected: Callable[[], Awaitable[bool]] | None = None,
     ) -> AsyncGenerator[_T, None]:
         """Iterate a generator on a thread, at most `MOST_AHEAD` items ahead of the reader.
 
@@ -153,7 +156,8 @@ class Workers:
         Args:
             work: Starts the generator.
             progress: Receives the progress.
-            gone: Returns whether the caller has disconnected without cancelling; stops the job.
+            disconnected: Returns whether the caller has disconnected without cancelling; then
+                the job is stopped.
 
         Raises:
             BusyError: Too many jobs wait already.
@@ -170,7 +174,7 @@ class Workers:
                         job.check()
                     job.check()
 
-        end = asyncio.create_task(self.run(pump, progress, gone))
+        end = asyncio.create_task(self.run(pump, progress, disconnected))
         end.add_done_callback(lambda _: pieces.put_nowait(_END))
         end.add_done_callback(_look_at)
         try:
@@ -205,21 +209,21 @@ class Workers:
 
 
 async def _beat(
-    job: Job, progress: Progress | None, gone: Callable[[], Awaitable[bool]] | None
+    job: Job, progress: Progress | None, disconnected: Callable[[], Awaitable[bool]] | None
 ) -> None:
     """Send progress when it changes, and a keep-alive when it does not."""
-    sent, told, when = -_SMALLEST_STEP, (job.progress, job.total, job.message), time.monotonic()
+    sent, reported, when = -_SMALLEST_STEP, (job.progress, job.total, job.message), time.monotonic()
     while True:
         await asyncio.sleep(_LOOK_SECONDS)
-        if gone is not None and await gone():
+        if disconnected is not None and await disconnected():
             job.stop()
             return
         if progress is None:
             continue
         state = (job.progress, job.total, job.message)
-        if state == told and time.monotonic() - when < HEARTBEAT_SECONDS:
+        if state == reported and time.monotonic() - when < HEARTBEAT_SECONDS:
             continue
-        told, when = state, time.monotonic()
+        reported, when = state, time.monotonic()
         sent = max(job.progress, sent + _SMALLEST_STEP)
         await progress(sent, job.total, job.message)
 

@@ -106,7 +106,7 @@ class LateStore:
 class LateVoice:
     """GLM-4-Voice as `VoiceModel` and `Transcriber`, loaded by the first call that needs it.
 
-    Safe to share between threads.
+    Thread-safe.
 
     Args:
         opener: Loads it; called once, and again only if it raised.

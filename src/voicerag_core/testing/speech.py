@@ -200,11 +200,11 @@ class SpeakerContract:
         assert "closed" in message
 
 
-def _refuses(transcriber: Transcriber, clip: Audio, told: str) -> None:
+def _refuses(transcriber: Transcriber, clip: Audio, expected: str) -> None:
     message = None
     try:
         words = transcriber.transcribe(clip)
     except AudioError as error:
         message = str(error)
     assert message is not None, f"{clip} was transcribed as {words.text!r}"
-    assert told in message
+    assert expected in message

@@ -116,7 +116,7 @@ class VoiceSearchTool(_VoiceTool):
 
     name: str = "voice_search"
     description: str = (
-        "Find passages in the knowledge base. Gives the passages that fit best, numbered, each "
+        "Find passages in the knowledge base. Returns the best passages, numbered, each "
         "with its title."
     )
 
@@ -150,7 +150,7 @@ class VoiceAskTool(_VoiceTool):
 
     name: str = "voice_ask"
     description: str = (
-        "Answer a question from the knowledge base. Gives the answer with its sources, or says "
+        "Answer a question from the knowledge base. Returns the answer with its sources, or says "
         "that the documents do not answer."
     )
 
