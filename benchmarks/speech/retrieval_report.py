@@ -1,4 +1,4 @@
-"""The report of `retrieval.py`: tables, the bars of the speech encoder, and a plot."""
+"""The report of `retrieval.py`: tables, the targets of the speech encoder, and a plot."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def share(outcomes: Iterable[Outcome], cut: int) -> Estimate:
 
 
 def ahead(outcomes: Sequence[Outcome], one: str, other: str, cut: int) -> Estimate:
-    """Return by how much one route's recall is above another's, on the same clips."""
+    """Return the difference in recall of two routes on the same clips."""
     score = within(cut)
     return difference(
         (1.0, by_item(by(outcomes, one), score)), (-1.0, by_item(by(outcomes, other), score))
@@ -55,7 +55,7 @@ def ahead(outcomes: Sequence[Outcome], one: str, other: str, cut: int) -> Estima
 
 
 def loss_ahead(clean: Sequence[Outcome], noisy: Sequence[Outcome], cut: int) -> Estimate:
-    """Return by how much more e2e loses to a condition than asr, on the same questions."""
+    """Return how much more recall e2e loses under a condition than asr, on the same questions."""
     score = within(cut)
     return difference(
         (1.0, by_item(by(clean, "e2e"), score)),
@@ -71,7 +71,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
 
 
 def sweep(outcomes: Iterable[Outcome], group: str) -> str:
-    """Say in one line how a group went, while the run goes on."""
+    """Summarize a group in one line during the run."""
     own = [one for one in outcomes if one.group == group and one.condition == CLEAN]
     return "; ".join(
         f"{route} R@1 {share(by(own, route), 1).mean:.3f} R@10 {share(by(own, route), 10).mean:.3f}"
@@ -115,7 +115,7 @@ def voices_table(xquad: Sequence[Outcome], trained: dict[str, bool]) -> list[str
 
 
 def held_out(xquad: Iterable[Outcome], trained: dict[str, bool]) -> dict[str, list[Outcome]]:
-    """Return the outcomes in voices never trained on, by condition, over the spoiled questions."""
+    """Return the outcomes in voices never trained on, by condition, over the degraded questions."""
     unheard = [one for one in xquad if not trained[one.group]]
     items = {one.item for one in unheard if one.condition == TELEPHONE}
     return {
@@ -222,7 +222,7 @@ def bars(
     outcomes: Sequence[Outcome], unheard: Sequence[Outcome], sets: dict[str, list[Outcome]],
     conditions: dict[str, list[Outcome]],
 ) -> Iterator[tuple[str, str, bool]]:  # fmt: skip
-    """Yield each bar with its figure and whether the figure, not its interval, clears it."""
+    """Yield each target with its figure and whether the figure, not its interval, reaches it."""
     for cut, most in ((10, 3), (1, 5)):
         behind = ahead(unheard, "e2e", "asr", cut)
         yield (f"voices never trained on: R@{cut} within {most} points of asr",
@@ -256,7 +256,7 @@ def bars(
 
 
 def shown_arguments(given: Sequence[str]) -> list[str]:
-    """Return the arguments without the folders of this machine."""
+    """Return the arguments without local folders."""
     before = ("", *given)
     return ["FOLDER" if before[i] in OWN_FOLDERS else given[i] for i in range(len(given))]
 

@@ -1,7 +1,7 @@
-"""voicerag as a server of the Model Context Protocol.
+"""A Model Context Protocol server for voicerag.
 
-`open_service` puts models, stores and limits together, `build_server` makes the server object of
-the official SDK for every transport, and `http_app` the ASGI application around it::
+`open_service` assembles models, stores and limits, `build_server` creates the server object of the
+official SDK for every transport, and `http_app` the ASGI application around it::
 
     with open_service(load_settings(), load_server_settings()) as service:
         build_server(service).run("stdio")
