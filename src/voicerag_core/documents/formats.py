@@ -1,0 +1,112 @@
+"""Which reader reads which kind of file, and how its drafts become documents."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from voicerag_core.documents.elements import Draft
+from voicerag_core.documents.html import read_html
+from voicerag_core.documents.layout import laid_out
+from voicerag_core.documents.markdown import read_markdown
+from voicerag_core.documents.plain import file_title, read_txt
+from voicerag_core.documents.rst import read_rst
+from voicerag_core.documents.tables import read_csv, read_jsonl
+from voicerag_core.documents.unicode import tidy
+from voicerag_core.errors import MissingExtraError
+from voicerag_core.types import Document
+
+__all__ = ["FORMATS", "Format", "Parsed", "parse"]
+
+Reader = Callable[[bytes, str, str | None], list[Draft]]
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """How a kind of file is read.
+
+    Args:
+        read: Bytes, path and encoding to drafts; None for tables, which take a column.
+        apart: Whether it is read in a process of its own, since what parses it cannot be trusted
+            with a stranger's file.
+        needs: Modules of the extra ``documents`` that it cannot do without.
+    """
+
+    read: Reader | None
+    apart: bool = False
+    needs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """What a file came to: its documents, and what of it was not read."""
+
+    documents: tuple[Document, ...]
+    notices: tuple[str, ...] = ()
+
+
+FORMATS: dict[str, Format] = {
+    ".txt": Format(read_txt),
+    ".md": Format(read_markdown, needs=("selectolax",)),
+    ".rst": Format(read_rst, needs=("docutils",)),
+    ".html": Format(read_html, apart=True, needs=("selectolax",)),
+    ".htm": Format(read_html, apart=True, needs=("selectolax",)),
+    ".jsonl": Format(None),
+    ".csv": Format(None),
+    ".tsv": Format(None),
+}
+"""By the ending of the name, in lower case."""
+
+
+def check_installed(suffix: str, source: str) -> None:
+    """Refuse a kind of file whose parser is not installed.
+
+    Raises:
+        MissingExtraError: The extra ``documents`` is missing.
+    """
+    for name in FORMATS[suffix].needs:
+        if importlib.util.find_spec(name) is None:
+            raise MissingExtraError("documents", f"reading {source}")
+
+
+def parse(
+    data: bytes,
+    source: str,
+    suffix: str,
+    *,
+    text_column: str | None = None,
+    encoding: str | None = None,
+) -> Parsed:
+    """Read the bytes of a file here, in this process.
+
+    Raises:
+        DocumentError: They cannot be read as what the name says.
+        MissingExtraError: The extra ``documents`` is missing.
+    """
+    read = FORMATS[suffix].read
+    if read is not None:
+        drafts = read(data, source, encoding)
+    elif suffix == ".jsonl":
+        drafts = read_jsonl(data, source, encoding, text_key=text_column)
+    else:
+        delimiter = "\t" if suffix == ".tsv" else None
+        drafts = read_csv(data, source, encoding, text_column=text_column, delimiter=delimiter)
+    return _parsed(drafts, source, is_table=read is None)
+
+
+def _parsed(drafts: Sequence[Draft], source: str, *, is_table: bool) -> Parsed:
+    documents: list[Document] = []
+    notices: list[str] = []
+    for draft in drafts:
+        layout = laid_out(draft.elements)
+        notices += layout.notices
+        if not layout.blocks:
+            continue
+        named = is_table and bool(draft.fragment)
+        title = tidy(draft.title) or ("" if named else file_title(source))
+        place = f"{source}#{draft.fragment}" if draft.fragment else source
+        documents.append(
+            Document(place, layout.text, title, draft.metadata, tuple(layout.blocks))
+        )
+    return Parsed(tuple(documents), tuple(notices))
