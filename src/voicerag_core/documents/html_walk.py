@@ -48,6 +48,15 @@ _MAX_NUMBER = 10_000_000
 _SPACE = re.compile(r"[ \t\n\f\r]+")
 _ENDS_OPEN = re.compile(r"[^.,;:!\uff0c\u3002\uff1b\uff1a]$")
 _PERMALINK = re.compile(r"[¶#§🔗\s]*")
+_SIGNS = frozenset({
+    "note", "notes", "important", "warning", "tip", "tips", "caution", "danger", "hint",
+    "attention", "info", "see also", "\u6ce8\u610f", "\u6ce8",
+})  # fmt: skip
+"""Titles of boxes, which are no headings: what the box holds belongs to the section around it."""
+
+_STRAY = re.compile(r"(?<!\w)\*\*(?=\S)|(?<=\S)\*\*(?!\w)|(?<=[^\W\d])\*\*(?=[\u3000-\uffef])")
+"""Emphasis that CommonMark does not see, mostly beside Chinese punctuation."""
+
 _STATED_NAME = re.compile(r"\s*\{\s*#([\w.:-]+)[^{}]*\}\s*$")
 _NO_NAME = re.compile(r"[^\w\- ]")
 _ROMAN = ((10, "x"), (9, "ix"), (5, "v"), (4, "iv"), (1, "i"))
@@ -99,7 +108,10 @@ class HTMLWalk:
 
     def _node(self, node: LexborNode) -> None:
         if node.is_text_node:
-            self._words.append(_SPACE.sub(" ", node.text_content or ""))
+            text = _SPACE.sub(" ", node.text_content or "")
+            if self.written and "**" in text and (node.parent is None or node.parent.tag != "code"):
+                text = _STRAY.sub("", text)
+            self._words.append(text)
             return
         tag = node.tag or ""
         if tag in _IGNORED or tag.startswith("-") or node.mem_id in self.left_out:
@@ -172,7 +184,7 @@ class HTMLWalk:
         text = text.removesuffix("¶").strip()
         if self.written:
             text = self._named(text)
-        if text:
+        if text and text.lower() not in _SIGNS:
             level = _HEADINGS[node.tag or "h6"]
             self.elements.append(Heading(text, level, self.place))
 
@@ -206,7 +218,9 @@ class HTMLWalk:
         bold = _only_bold(node)
         self._flow(node)
         text = "".join(self._words).strip()
-        if bold and text and len(text) <= _LONGEST_BOLD and _ENDS_OPEN.search(text):
+        if text.lower().rstrip(":") in _SIGNS:
+            self._words = []
+        elif bold and text and len(text) <= _LONGEST_BOLD and _ENDS_OPEN.search(text):
             self._words = []
             self.elements.append(Heading(text, LEVEL_OF_BOLD, self.place))
         self._flush()

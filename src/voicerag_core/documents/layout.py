@@ -20,6 +20,7 @@ from voicerag_core.documents.elements import (
     Term,
 )
 from voicerag_core.documents.unicode import normalised, tidy, tidy_lines
+from voicerag_core.sentences import sentence_spans
 
 __all__ = ["Layout", "laid_out"]
 
@@ -71,8 +72,10 @@ class Layout:
     def _leaf(self, element: Paragraph | Item | Code | Field, following: Element | None) -> None:
         if isinstance(element, Paragraph):
             text = tidy_lines(element.text)
-            leads = text.endswith(_COLON) and isinstance(following, _ANNOUNCED)
-            self._append(text, "lead" if leads else "text", element.place)
+            if text.endswith(_COLON) and isinstance(following, _ANNOUNCED):
+                self._lead(text, element.place)
+            else:
+                self._append(text, "text", element.place)
         elif isinstance(element, Item):
             text = tidy_lines(element.text)
             marked = f"{tidy(element.marker)} {text}" if element.marker and text else text
@@ -84,6 +87,12 @@ class Layout:
         else:
             name, value = tidy(element.name).rstrip(" :\uff1a"), tidy(element.value)
             self._append(f"{name}: {value}" if name else value, "field", element.place)
+
+    def _lead(self, text: str, place: Place | None) -> None:
+        """Append a paragraph whose last sentence announces what follows."""
+        start, _ = sentence_spans(text)[-1]
+        self._append(text[:start].rstrip(), "text", place)
+        self._append(text[start:], "lead", place)
 
     def _heading(self, heading: Heading, following: Element | None) -> None:
         text = tidy(heading.text)
@@ -176,7 +185,8 @@ def _columns(header: Sequence[Sequence[str]]) -> list[str]:
     names: list[str] = []
     for cells in zip_longest(*header, fillvalue=""):
         words = dict.fromkeys(filter(None, map(_cell, cells)))
-        names.append(" ".join(words).rstrip(" :\uff1a"))
+        name = " ".join(words).rstrip(" :\uff1a")
+        names.append(name if " " in name else name.replace("_", " "))
     return names
 
 

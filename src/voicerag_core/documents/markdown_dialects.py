@@ -77,7 +77,9 @@ def _prose(text: str, ends: frozenset[str]) -> str:
     for code in _INLINE_CODE.finditer(text):
         if "\n\n" in code[0]:
             continue
-        parts += [_inline(text[position : code.start()], ends), code[0]]
+        is_template = _VARIABLE.fullmatch(code[2].strip()) is not None
+        shown = _inline(code[0], ends) if is_template else code[0]
+        parts += [_inline(text[position : code.start()], ends), shown]
         position = code.end()
     return "".join([*parts, _inline(text[position:], ends)])
 
