@@ -10,6 +10,7 @@ from voicerag_core.documents.elements import Draft
 from voicerag_core.documents.html import read_html
 from voicerag_core.documents.layout import laid_out
 from voicerag_core.documents.markdown import read_markdown
+from voicerag_core.documents.pdf import read_pdf
 from voicerag_core.documents.plain import file_title, read_txt
 from voicerag_core.documents.rst import read_rst
 from voicerag_core.documents.tables import read_csv, read_jsonl
@@ -52,6 +53,7 @@ FORMATS: dict[str, Format] = {
     ".rst": Format(read_rst, needs=("docutils",)),
     ".html": Format(read_html, apart=True, needs=("selectolax",)),
     ".htm": Format(read_html, apart=True, needs=("selectolax",)),
+    ".pdf": Format(read_pdf, apart=True, needs=("pypdfium2",)),
     ".jsonl": Format(None),
     ".csv": Format(None),
     ".tsv": Format(None),

@@ -19,6 +19,7 @@ from voicerag_core.documents.elements import (
     Table,
     Term,
 )
+from voicerag_core.documents.table_shape import NAMES_OF_VALUES
 from voicerag_core.documents.unicode import normalised, tidy, tidy_lines
 from voicerag_core.sentences import sentence_spans
 
@@ -191,7 +192,8 @@ def _columns(header: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _row(names: Sequence[str], cells: Sequence[str]) -> str:
-    if not names:
+    says_nothing = len(names) == 2 and names[1].lower() in NAMES_OF_VALUES  # noqa: PLR2004
+    if not names or says_nothing:
         if len(cells) == 2 and all(cells):  # noqa: PLR2004
             return f"{cells[0].rstrip(' :')}: {cells[1]}"
         return "; ".join(filter(None, cells))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-__all__ = ["MAX_SPAN", "Grid", "guessed_header"]
+__all__ = ["MAX_SPAN", "NAMES_OF_VALUES", "Grid", "guessed_header"]
 
 MAX_SPAN = 100
 """Most rows or columns that one cell may fill."""
@@ -13,6 +13,13 @@ MAX_SPAN = 100
 _MAX_COLUMNS = 1000
 _LONGEST_NAME = 60
 _FIGURES = re.compile(r"\W*\d[\d\W]*[A-Za-z%/\u00b2\u00b3\u20ac]{0,4}\W*")
+
+NAMES_OF_VALUES = frozenset({
+    "value", "values", "description", "meaning", "definition", "details", "explanation", "remark",
+    "remarks", "comment", "comments", "answer", "notes", "default", "wert", "beschreibung",
+    "bedeutung",
+})  # fmt: skip
+"""Names of a second column that say nothing: the first one names what it gives."""
 
 
 class Grid:
@@ -79,7 +86,7 @@ def guessed_header(rows: Sequence[Sequence[str]]) -> int:
         return 0
     if any(name.endswith((".", "?", "!", ":")) for name in names):
         return 0
-    if len(names) > 2:  # noqa: PLR2004
+    if len(names) > 2 or names[1].lower() in NAMES_OF_VALUES:  # noqa: PLR2004
         return 1
     body = [row for row in rows[1:] if len(row) > 1]
     figures = [bool(_FIGURES.fullmatch(row[1].strip())) for row in body]
