@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -238,7 +239,10 @@ def _packed(pieces: Sequence[_Piece], size: int, overlap: int) -> Iterator[tuple
 
 def _units(pieces: Sequence[_Piece], size: int) -> Iterator[tuple[int, int]]:
     """Yield runs of pieces that fit into a passage, cut at the strongest borders only."""
-    stack = [(0, len(pieces))] if pieces else []
+    walls = [i for i, piece in enumerate(pieces) if piece.border == _ALWAYS]
+    stack = list(reversed(list(itertools.pairwise([*walls, len(pieces)]))))
+    if not walls and pieces:
+        stack = [(0, len(pieces))]
     while stack:
         low, high = stack.pop()
         if high - low == 1 or pieces[high - 1].block.end - pieces[low].block.start <= size:
@@ -246,7 +250,7 @@ def _units(pieces: Sequence[_Piece], size: int) -> Iterator[tuple[int, int]]:
             continue
         strongest = max(pieces[i].border for i in range(low + 1, high))
         cuts = [low, *(i for i in range(low + 1, high) if pieces[i].border == strongest), high]
-        stack += reversed([(a, b) for a, b in zip(cuts, cuts[1:], strict=False)])
+        stack += reversed(list(itertools.pairwise(cuts)))
 
 
 def _cut_long(text: str, start: int, end: int, size: int) -> Iterator[tuple[int, int]]:
@@ -276,7 +280,8 @@ def _passage(document: Document, position: int, pieces: Sequence[_Piece]) -> Pas
         blocks = [piece.block for piece in pieces]
         place = place_of(blocks)
         if place is not None:
-            metadata["source"] = f"{document.source}#{place.fragment}"
+            mark = "&" if "#" in document.source else "#"
+            metadata["source"] = f"{document.source}{mark}{place.fragment}"
         metadata |= structure_metadata(_joined(pieces), start)
         if pieces[0].lead:
             metadata["lead"] = pieces[0].lead

@@ -49,8 +49,10 @@ _SAMPLE_BYTES = 200_000
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 _MAX_CONTROL = 0.01
 _WESTERN = re.compile(r"[A-Za-z\u00c0-\u00ff\u0152\u0153\u0160\u0161\u017d\u017e]")
-_WESTERN_MARKS = frozenset("\u20ac\u2013\u2014\u2018\u2019\u201a\u201c\u201d\u201e\u2022\u2026\u2122"
-                           "\xa0\xa3\xa7\xa9\xab\xae\xb0\xb1\xb2\xb3\xb4\xb5\xb7\xbb\xbc\xbd\xbe\xbf\xd7")
+_WESTERN_MARKS = frozenset(
+    "\u20ac\u2013\u2014\u2018\u2019\u201a\u201c\u201d\u201e\u2022\u2026\u2122"
+    "\xa0\xa3\xa7\xa9\xab\xae\xb0\xb1\xb2\xb3\xb4\xb5\xb7\xbb\xbc\xbd\xbe\xbf\xd7"
+)
 _COMMON_WESTERN = frozenset("\xe4\xf6\xfc\xdf\xc4\xd6\xdc\xe9\xe8\xea\xe0\xe2\xe7\xee\xef\xf4\xfb\xf9"
                             "\xf1\xf3\xed\xe1\xfa\xe5\xe6\xf8\xc5\xc6\xd8\xc9\xc0\xc7\xe3\xf5\xec\xf2\xeb")  # fmt: skip
 
@@ -176,9 +178,7 @@ def _known(label: str) -> str | None:
         return None
 
 
-def _detected(
-    data: bytes, source: str, error: UnicodeDecodeError
-) -> tuple[str, list[Notice]]:
+def _detected(data: bytes, source: str, error: UnicodeDecodeError) -> tuple[str, list[Notice]]:
     name = _western(data) or _japanese(data) or _guessed(data)
     if name is None and sum(byte > 0x7F for byte in data[:_SAMPLE_BYTES]) < 0.3 * len(data):  # noqa: PLR2004
         name = "cp1252"

@@ -118,9 +118,7 @@ class Notice:
     text: str
 
 
-Element: TypeAlias = (
-    Heading | Paragraph | Item | Table | Term | Code | Field | Aside | Notice
-)
+Element: TypeAlias = Heading | Paragraph | Item | Table | Term | Code | Field | Aside | Notice
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,9 +49,7 @@ def paired(elements: Iterable[Element]) -> list[Element]:
     return out
 
 
-def _end(
-    elements: Sequence[Element], asked: Sequence[str], start: int, to_the_next: bool
-) -> int:
+def _end(elements: Sequence[Element], asked: Sequence[str], start: int, to_the_next: bool) -> int:
     """Return the index behind the last element of an answer that begins at `start`."""
     end = start
     while end < len(elements) and not asked[end]:
@@ -97,7 +95,10 @@ def _is_marked(element: Element) -> bool:
 
 def _unmarked(element: Element) -> Element:
     if isinstance(element, Paragraph):
-        return Paragraph(_ANSWERED.sub("", element.text, count=1) if
-                         _ANSWERED.match(element.text) else element.text, element.place)
+        return Paragraph(
+            _ANSWERED.sub("", element.text, count=1)
+            if _ANSWERED.match(element.text)
+            else element.text,
+            element.place,
+        )
     return element
-

@@ -5,20 +5,31 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from pathlib import PurePosixPath
 
+from voicerag_core.documents.docx import read_docx
 from voicerag_core.documents.elements import Draft
+from voicerag_core.documents.epub import read_epub
 from voicerag_core.documents.html import read_html
 from voicerag_core.documents.layout import laid_out
+from voicerag_core.documents.mail import read_eml
 from voicerag_core.documents.markdown import read_markdown
+from voicerag_core.documents.notebook import read_notebook
+from voicerag_core.documents.odt import read_odt
+from voicerag_core.documents.outlook import read_msg
 from voicerag_core.documents.pdf import read_pdf
 from voicerag_core.documents.plain import file_title, read_txt
+from voicerag_core.documents.pptx import read_pptx
 from voicerag_core.documents.rst import read_rst
+from voicerag_core.documents.subtitles import read_subtitles
 from voicerag_core.documents.tables import read_csv, read_jsonl
 from voicerag_core.documents.unicode import tidy
+from voicerag_core.documents.xlsx import read_xlsx
 from voicerag_core.errors import MissingExtraError
 from voicerag_core.types import Document
 
-__all__ = ["FORMATS", "Format", "Parsed", "parse"]
+__all__ = ["FORMATS", "Format", "Parsed", "check_installed", "parse"]
 
 Reader = Callable[[bytes, str, str | None], list[Draft]]
 
@@ -47,6 +58,14 @@ class Parsed:
     notices: tuple[str, ...] = ()
 
 
+def _attachment(data: bytes, source: str, name: str) -> list[Draft] | None:
+    """Read an attachment of a mail by the ending of its name; None for a kind that is not read."""
+    suffix = PurePosixPath(name).suffix.lower()
+    if suffix not in FORMATS:
+        return None
+    return _drafts(data, source, suffix, None, None)
+
+
 FORMATS: dict[str, Format] = {
     ".txt": Format(read_txt),
     ".md": Format(read_markdown, needs=("selectolax",)),
@@ -54,6 +73,18 @@ FORMATS: dict[str, Format] = {
     ".html": Format(read_html, apart=True, needs=("selectolax",)),
     ".htm": Format(read_html, apart=True, needs=("selectolax",)),
     ".pdf": Format(read_pdf, apart=True, needs=("pypdfium2",)),
+    ".docx": Format(read_docx, apart=True, needs=("docx",)),
+    ".pptx": Format(read_pptx, apart=True, needs=("pptx",)),
+    ".xlsx": Format(read_xlsx, apart=True, needs=("openpyxl",)),
+    ".odt": Format(read_odt, apart=True, needs=("lxml",)),
+    ".epub": Format(read_epub, apart=True, needs=("lxml", "selectolax")),
+    ".eml": Format(partial(read_eml, attachments=_attachment), apart=True, needs=("selectolax",)),
+    ".msg": Format(
+        partial(read_msg, attachments=_attachment), apart=True, needs=("olefile", "selectolax")
+    ),
+    ".ipynb": Format(read_notebook, needs=("selectolax",)),
+    ".srt": Format(read_subtitles),
+    ".vtt": Format(read_subtitles),
     ".jsonl": Format(None),
     ".csv": Format(None),
     ".tsv": Format(None),
@@ -86,15 +117,20 @@ def parse(
         DocumentError: They cannot be read as what the name says.
         MissingExtraError: The extra ``documents`` is missing.
     """
+    drafts = _drafts(data, source, suffix, text_column, encoding)
+    return _parsed(drafts, source, is_table=FORMATS[suffix].read is None)
+
+
+def _drafts(
+    data: bytes, source: str, suffix: str, text_column: str | None, encoding: str | None
+) -> list[Draft]:
     read = FORMATS[suffix].read
     if read is not None:
-        drafts = read(data, source, encoding)
-    elif suffix == ".jsonl":
-        drafts = read_jsonl(data, source, encoding, text_key=text_column)
-    else:
-        delimiter = "\t" if suffix == ".tsv" else None
-        drafts = read_csv(data, source, encoding, text_column=text_column, delimiter=delimiter)
-    return _parsed(drafts, source, is_table=read is None)
+        return read(data, source, encoding)
+    if suffix == ".jsonl":
+        return read_jsonl(data, source, encoding, text_key=text_column)
+    delimiter = "\t" if suffix == ".tsv" else None
+    return read_csv(data, source, encoding, text_column=text_column, delimiter=delimiter)
 
 
 def _parsed(drafts: Sequence[Draft], source: str, *, is_table: bool) -> Parsed:
@@ -108,7 +144,5 @@ def _parsed(drafts: Sequence[Draft], source: str, *, is_table: bool) -> Parsed:
         named = is_table and bool(draft.fragment)
         title = tidy(draft.title) or ("" if named else file_title(source))
         place = f"{source}#{draft.fragment}" if draft.fragment else source
-        documents.append(
-            Document(place, layout.text, title, draft.metadata, tuple(layout.blocks))
-        )
+        documents.append(Document(place, layout.text, title, draft.metadata, tuple(layout.blocks)))
     return Parsed(tuple(documents), tuple(notices))

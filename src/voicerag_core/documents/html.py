@@ -80,18 +80,14 @@ def read_html(data: bytes, source: str, encoding: str | None = None) -> list[Dra
     return [Draft([*notices, *elements], title)]
 
 
-def page_text(
-    data: bytes, source: str, encoding: str | None = None
-) -> tuple[str, list[Notice]]:
+def page_text(data: bytes, source: str, encoding: str | None = None) -> tuple[str, list[Notice]]:
     """Decode a page by the given encoding, its byte order mark, what it states, or detection."""
     stated = _CHARSET.search(data[:_HEAD_BYTES])
     label = stated[1].decode("ascii", "replace").lower() if stated else None
     return decode(data, source, encoding=encoding, stated=label)
 
 
-def html_elements(
-    text: str, source: str, *, written: bool = False
-) -> tuple[str, list[Element]]:
+def html_elements(text: str, source: str, *, written: bool = False) -> tuple[str, list[Element]]:
     """Return the title of a page and its elements; none when it holds no words.
 
     Args:

@@ -34,7 +34,9 @@ _TASK = re.compile(r"(?m)^([ \t>]*(?:[-*+]|\d+[.)])[ \t]+)\[[ xX]\][ \t]+")
 _CONTENTS = re.compile(r"(?mi)^\s*(?:\[\[_?toc_?\]\]|\[toc\]|\{:toc\}|\$\{toc\})\s*$")
 _NOTE_MARK = re.compile(r"\[\^[^\]\s]+\](?!:)")
 _NOTE = re.compile(r"\[\^([^\]\s]+)\]:[ \t]*(.*)")
-_ADMONITION = re.compile(r"([ \t]*)(!!!|\?\?\?\+?|===)[ \t]+([\w -]*?)[ \t]*(?:[\"\u201c](.*)[\"\u201d])?[ \t]*")
+_ADMONITION = re.compile(
+    r"([ \t]*)(!!!|\?\?\?\+?|===)[ \t]+([\w -]*?)[ \t]*(?:[\"\u201c](.*)[\"\u201d])?[ \t]*"
+)
 _CONTAINER = re.compile(r"[ \t]*:{3,}[ \t]*(?:\{?[\w.#-]+\}?)?(?:[ \t]+(.*))?")
 _DEFINITION = re.compile(r"[ \t]{0,3}:[ \t]+(\S.*)")
 _IMPORT = re.compile(r"(?:import\s.+\sfrom\s+['\"].+['\"]|export\s+(?:const|default)\s.+);?\s*")

@@ -12,6 +12,7 @@ from voicerag_core.documents.faq import paired
 from voicerag_core.documents.pdf_lines import Line, TableLines, lines_of
 from voicerag_core.documents.pdf_page import read_page
 from voicerag_core.documents.pdf_text import PageLines, elements_of
+from voicerag_core.documents.plain import stated_title
 from voicerag_core.documents.unicode import tidy
 from voicerag_core.errors import DocumentError, MissingExtraError
 
@@ -28,10 +29,6 @@ _ALTERNATING = 0.35
 _LEAST_ALTERNATING = 5
 _MAX_OUTLINE = 5000
 _DIGITS = re.compile(r"\d+|\b[ivxl]+\b")
-_NO_TITLE = re.compile(
-    r"(?i)microsoft (?:word|powerpoint|excel) - .*|untitled.*|(?:slide|document|title) ?\d*|.*"
-    r"\.(?:docx?|pptx?|xlsx?|tex|dvi|indd|odt|rtf|pdf|html?|txt|qxd|pmd)"
-)
 
 
 def read_pdf(data: bytes, source: str, encoding: str | None = None) -> list[Draft]:
@@ -107,7 +104,7 @@ def _read(document: PdfDocument, source: str) -> list[Draft]:
         notices.append(Notice(f"{_listed(unreadable)} a font that does not say its characters"))
     _drop_running(pages)
     elements = paired(elements_of(pages, outline))
-    title = _title(document) or _first_heading(elements)
+    title = stated_title(document.get_metadata_value("Title")) or _first_heading(elements)
     return [Draft([*notices, *elements], title, {"pages": count})]
 
 
@@ -121,12 +118,6 @@ def _no_text(source: str, pages: int, unreadable: bool) -> str:
         f"{source} holds no text on its {pages} pages; if they are scanned, "
         "run text recognition (OCR) on them first"
     )
-
-
-def _title(document: PdfDocument) -> str:
-    """Return the title that the file states, unless a program put a file's name there."""
-    stated = tidy(document.get_metadata_value("Title") or "")
-    return "" if _NO_TITLE.fullmatch(stated) else stated
 
 
 def _first_heading(elements: Sequence[Element]) -> str:

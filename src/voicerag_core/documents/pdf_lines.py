@@ -133,8 +133,10 @@ def _follows(run: Sequence[Word], word: Word) -> bool:
     if abs(word.baseline - run[0].baseline) <= _SAME_LINE * size:
         return True
     shifted = abs(word.baseline - before.baseline) <= 0.8 * size
-    return shifted and gap < 0.5 * size and (
-        word.size < _SMALLER * size or before.size < _SMALLER * size
+    return (
+        shifted
+        and gap < 0.5 * size
+        and (word.size < _SMALLER * size or before.size < _SMALLER * size)
     )
 
 
@@ -145,8 +147,10 @@ def _in_order(lines: list[Line]) -> list[Line | TableLines]:
     position = 0
     while position < len(rows):
         end = position
-        while end < len(rows) and len(rows[end]) > 1 and (
-            end == position or _aligned(rows[end - 1], rows[end])
+        while (
+            end < len(rows)
+            and len(rows[end]) > 1
+            and (end == position or _aligned(rows[end - 1], rows[end]))
         ):
             end += 1
         run = rows[position:end]
@@ -156,7 +160,9 @@ def _in_order(lines: list[Line]) -> list[Line | TableLines]:
         else:
             end = max(end, position + 1)
             for row in rows[position:end]:
-                out += [Line([word for line in row for word in line.words])] if len(row) > 1 else row
+                out += (
+                    [Line([word for line in row for word in line.words])] if len(row) > 1 else row
+                )
         position = end
     return out
 
@@ -413,9 +419,7 @@ def _alike(level: Sequence[Rule], width: float) -> list[list[Rule]]:
     return found
 
 
-def _between(
-    group: Sequence[Rule], words: Sequence[Word]
-) -> tuple[TableLines, list[Word]] | None:
+def _between(group: Sequence[Rule], words: Sequence[Word]) -> tuple[TableLines, list[Word]] | None:
     """Return the table between horizontal rules, and the words outside; None when it is none."""
     top, bottom = group[0].low, group[-1].low
     left, right = group[0].left - _NEAR, group[0].right + _NEAR

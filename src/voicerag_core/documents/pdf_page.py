@@ -259,9 +259,7 @@ def _fields(
                 continue
             pdfium.FPDFAnnot_GetRect(annotation, rectangle)
             name = _label(words, rectangle.left, rectangle.bottom, rectangle.top)
-            name = name or _field_text(
-                pdfium.FPDFAnnot_GetFormFieldAlternateName, form, annotation
-            )
+            name = name or _field_text(pdfium.FPDFAnnot_GetFormFieldAlternateName, form, annotation)
             name = name or _field_text(pdfium.FPDFAnnot_GetFormFieldName, form, annotation)
             yield name, "yes" if value in ("Yes", "On", "1") else value, rectangle.bottom
         finally:

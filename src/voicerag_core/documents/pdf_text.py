@@ -29,7 +29,9 @@ _SMALL = 0.88
 _LONGEST_HEADING = 120
 _LONGEST_BOLD = 90
 _BULLET = re.compile(f"({MARKER.pattern})\\s+(\\S.*)", re.DOTALL)
-_SECTION_NUMBER = re.compile(r"(?:\d{1,2}\.){1,4}\d{0,2}\s+\S|(?:chapter|section|appendix|part)\s+\w+", re.I)
+_SECTION_NUMBER = re.compile(
+    r"(?:\d{1,2}\.){1,4}\d{0,2}\s+\S|(?:chapter|section|appendix|part)\s+\w+", re.I
+)
 _STEP = re.compile(r"(\d{1,2})\s+([A-Z\u00c0-\u00de].*)", re.DOTALL)
 _LEADER = re.compile(r"(?:\.\s?){4,}\s*\S{0,6}$|\u2026{2,}\s*\S{0,6}$")
 _ENDS = re.compile(r"[.!?:;\u3002\uff01\uff1f][\"'\u201d\u2019)\]]*$")
@@ -202,9 +204,7 @@ def _page_elements(page: PageLines, style: _Style) -> tuple[list[Element], list[
     return body, notes
 
 
-def _steps(
-    lines: Sequence[Line | TableLines], style: _Style
-) -> dict[int, tuple[str, str]]:
+def _steps(lines: Sequence[Line | TableLines], style: _Style) -> dict[int, tuple[str, str]]:
     """Return number and text of the lines that are numbered without a mark behind the number."""
     steps: dict[int, tuple[str, str]] = {}
     before: tuple[int, Line, str] | None = None
@@ -213,8 +213,12 @@ def _steps(
         if match is None or not isinstance(line, Line) or style.level(line):
             continue
         number = int(match[1])
-        goes_on = before is not None and number == before[0] + 1 and (
-            abs(line.left - before[1].left) < 2  # noqa: PLR2004
+        goes_on = (
+            before is not None
+            and number == before[0] + 1
+            and (
+                abs(line.left - before[1].left) < 2  # noqa: PLR2004
+            )
         )
         if goes_on and before is not None:
             steps.setdefault(id(before[1]), (f"{before[0]}.", before[2]))
@@ -246,8 +250,14 @@ def _goes_on(  # noqa: PLR0911
     gap = (run.last.baseline - line.baseline) / max(run.last.size, line.size)
     is_near = 0 < gap <= 1.3 * style.leading + 0.1
     if run.kind == "heading" or kind == "heading":
-        return run.kind == kind and level == run.level and 0 < gap < 1.6 and (  # noqa: PLR2004
-            _rounded(line.size) == _rounded(run.last.size) and not _SECTION_NUMBER.match(line.text)
+        return (
+            run.kind == kind
+            and level == run.level
+            and 0 < gap < 1.6
+            and (  # noqa: PLR2004
+                _rounded(line.size) == _rounded(run.last.size)
+                and not _SECTION_NUMBER.match(line.text)
+            )
         )
     if run.kind == "code" or kind == "code":
         return run.kind == kind and 0 < gap < 2.5 * style.leading
@@ -305,8 +315,13 @@ def _table(table: TableLines, place: Place) -> Table | None:
     rows = [[_BREAK.sub("-", cell).rstrip("\x02\xad") for cell in row] for row in table.rows]
     last = [row[-1] for row in rows]
     numbers = [int(cell) for cell in last if cell.isdecimal() and len(cell) < 5]  # noqa: PLR2004
-    if len(rows) > 4 and len(numbers) >= len(rows) - 1 and numbers == sorted(numbers) and (  # noqa: PLR2004
-        len(rows[0]) <= 3 and len(set(numbers)) > 2  # noqa: PLR2004
+    if (
+        len(rows) > 4
+        and len(numbers) >= len(rows) - 1
+        and numbers == sorted(numbers)
+        and (  # noqa: PLR2004
+            len(rows[0]) <= 3 and len(set(numbers)) > 2  # noqa: PLR2004
+        )
     ):
         return None
     header = table.header if table.header >= 0 else guessed_header(rows)
@@ -342,4 +357,3 @@ def _join(out: list[Element], body: list[Element], style: _Style) -> None:
     if first[:1].islower() or len(before.text) > 30 or before.text.endswith(_HYPHEN):  # noqa: PLR2004
         out[at] = replace(before, text=style.joined(before.text, first))
         del body[0]
-

@@ -9,12 +9,15 @@ from pathlib import PurePosixPath
 from voicerag_core.documents.decoding import decode
 from voicerag_core.documents.elements import Draft, Element, Heading, Item, Paragraph
 from voicerag_core.documents.faq import paired
+from voicerag_core.documents.unicode import normalised
 
-__all__ = ["file_title", "one_line", "read_txt", "text_elements"]
+__all__ = ["file_title", "one_line", "read_txt", "stated_title", "text_elements"]
 
 _BLOCK_BORDER = re.compile(r"\n[^\S\n]*\n\s*")
 _ADORNMENT = re.compile(r"([=\-~^*#_])\1{2,}")
-_ITEM = re.compile(r"(\s*)(?:([-*\u2022\u2023\u25aa\u25cf\u25e6\u2013+])|(\(?\d{1,3}[.)]|\(?[a-zA-Z][.)]))\s+(\S.*)")
+_ITEM = re.compile(
+    r"(\s*)(?:([-*\u2022\u2023\u25aa\u25cf\u25e6\u2013+])|(\(?\d{1,3}[.)]|\(?[a-zA-Z][.)]))\s+(\S.*)"
+)
 _CAPITALS = re.compile(r"[^a-z\n]*[A-Z]{3}[^a-z\n]*")
 _LONGEST_HEADING = 80
 
@@ -27,6 +30,19 @@ def one_line(text: str) -> str:
 def file_title(source: str) -> str:
     """Return the title of a file that names none: its name without the ending."""
     return PurePosixPath(source).stem
+
+
+_NO_TITLE = re.compile(
+    r"(?i)microsoft (?:word|powerpoint|excel) - .*|untitled.*|(?:slide|document|title) ?\d*"
+    r"|(?:word|powerpoint|excel) (?:document|presentation|workbook)|presentation ?\d*|.*"
+    r"\.(?:docx?|pptx?|xlsx?|tex|dvi|indd|odt|rtf|pdf|html?|txt|qxd|pmd)"
+)
+
+
+def stated_title(text: str | None) -> str:
+    """Return the title that a file's properties state, or "" when a program made it up."""
+    title = one_line(normalised(text or ""))
+    return "" if _NO_TITLE.fullmatch(title) else title
 
 
 def read_txt(data: bytes, source: str, encoding: str | None = None) -> list[Draft]:
@@ -107,6 +123,8 @@ def _is_adornment(line: str) -> bool:
 
 def _is_title(line: str) -> bool:
     text = line.strip()
-    return len(text) <= _LONGEST_HEADING and _CAPITALS.fullmatch(text) is not None and (
-        not text.endswith((".", ",", ";"))
+    return (
+        len(text) <= _LONGEST_HEADING
+        and _CAPITALS.fullmatch(text) is not None
+        and (not text.endswith((".", ",", ";")))
     )

@@ -138,8 +138,9 @@ def _directive_class() -> Any:  # noqa: ANN401
             if name in _CODE:
                 return [nodes.literal_block("", "\n".join(lines))]
             body = nodes.container()
-            self.state.nested_parse(self.content[len(self.content) - len(lines) :],
-                                    self.content_offset, body)
+            self.state.nested_parse(
+                self.content[len(self.content) - len(lines) :], self.content_offset, body
+            )
             if name in _TERMS:
                 item = nodes.definition_list_item(
                     "", nodes.term("", words), nodes.definition("", *body.children)

@@ -84,7 +84,9 @@ def guessed_header(rows: Sequence[Sequence[str]]) -> int:
         return 0
     if any(_FIGURES.fullmatch(name) or len(name) > _LONGEST_NAME for name in names):
         return 0
-    if any(name.endswith((".", "?", "!", ":")) for name in names):
+    if any(
+        name.endswith(("?", "!")) or (name.endswith(".") and " " in name[:-5]) for name in names
+    ):
         return 0
     if len(names) > 2 or names[1].lower() in NAMES_OF_VALUES:  # noqa: PLR2004
         return 1

@@ -26,7 +26,9 @@ _SAMPLE_LINES = 20
 _MAX_NOTICES = 20
 _MAX_BROKEN = 200
 _TITLE_ROWS = 5
-_DATA = re.compile(r"[-+\d\s.,:/%\u20ac$\u00a3()]*\d[-+\d\s.,:/%\u20ac$\u00a3()]*|\S+@\S+\.\w+|https?://\S+")
+_DATA = re.compile(
+    r"[-+\d\s.,:/%\u20ac$\u00a3()]*\d[-+\d\s.,:/%\u20ac$\u00a3()]*|\S+@\S+\.\w+|https?://\S+"
+)
 _EMPTY_LINE = re.compile(r"\n[^\S\n]*\n\s*")
 
 
@@ -65,9 +67,11 @@ def read_csv(
         caption.append(next(tidy(cell) for cell in rows.pop(0)[1] if cell.strip()))
     if not rows:
         return [Draft(notices.elements)] if notices.elements else []
-    has_header = len(rows) > 1 or text_column is not None or _column(
-        [tidy(name) for name in rows[0][1]], TEXT_COLUMN
-    ) is not None
+    has_header = (
+        len(rows) > 1
+        or text_column is not None
+        or _column([tidy(name) for name in rows[0][1]], TEXT_COLUMN) is not None
+    )
     has_header = has_header and not any(_DATA.fullmatch(cell.strip()) for cell in rows[0][1])
     columns = _names(rows[0][1]) if has_header else []
     text_at = _column(columns, text_column or TEXT_COLUMN)
