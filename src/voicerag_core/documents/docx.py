@@ -179,8 +179,7 @@ class _Walk:
             return
         if _is_on(properties, "strike") or _is_on(properties, "dstrike"):
             return
-        position = properties.find(f"{_WORD}vertAlign") if properties is not None else None
-        is_raised = position is not None and position.get(f"{_WORD}val") == "superscript"
+        is_raised = _is_raised(properties)
         for node in run:
             name = local(node)
             if name == "t":
@@ -305,6 +304,18 @@ def _is_on(properties: Any, name: str) -> bool:  # noqa: ANN401
     """Whether a property that is on or off is on."""
     node = properties.find(f"{_WORD}{name}") if properties is not None else None
     return node is not None and node.get(f"{_WORD}val") not in ("0", "false", "off", "none")
+
+
+def _is_raised(properties: Any) -> bool:  # noqa: ANN401
+    """Whether a run stands above the line, by its alignment or its position."""
+    if properties is None:
+        return False
+    aligned = properties.find(f"{_WORD}vertAlign")
+    if aligned is not None:
+        return aligned.get(f"{_WORD}val") == "superscript"
+    position = properties.find(f"{_WORD}position")
+    shift = position.get(f"{_WORD}val") or "" if position is not None else ""
+    return shift.isdecimal() and int(shift) > 0
 
 
 def _is_placeholder(control: Any) -> bool:  # noqa: ANN401

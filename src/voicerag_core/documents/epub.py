@@ -10,6 +10,7 @@ from voicerag_core.documents.docx_styles import local
 from voicerag_core.documents.elements import Draft, Element, Heading, Notice
 from voicerag_core.documents.html import html_elements, page_text
 from voicerag_core.documents.packages import child, opened, parsed, part
+from voicerag_core.documents.stylesheet import Looks, looks_of
 from voicerag_core.documents.unicode import tidy
 from voicerag_core.errors import DocumentError, MissingExtraError
 
@@ -49,6 +50,11 @@ def read_epub(data: bytes, source: str, encoding: str | None = None) -> list[Dra
             raise DocumentError(f"{source} cannot be read as epub: it names no book")
         manifest, spine = child(package, "manifest"), child(package, "spine")
         items = {item.get("id"): item for item in manifest} if manifest is not None else {}
+        looks = looks_of(
+            (part(archive, info) or b"").decode("utf-8", "replace")
+            for info in archive.namelist()
+            if info.lower().endswith(".css")
+        )
         elements: list[Element] = []
         for reference in list(spine if spine is not None else ())[:_MAX_CHAPTERS]:
             item = items.get(reference.get("idref"))
@@ -63,16 +69,17 @@ def read_epub(data: bytes, source: str, encoding: str | None = None) -> list[Dra
             if page is None:
                 elements.append(Notice(f"the chapter {inner} is missing or damaged"))
                 continue
-            elements += _chapter(page, source, encoding)
+            elements += _chapter(page, source, encoding, looks)
     title = next((tidy(n.text or "") for n in package.iter() if local(n) == "title"), "")
     author = next((tidy(n.text or "") for n in package.iter() if local(n) == "creator"), "")
-    return [Draft(elements, title, {"author": author} if author else {})]
+    named = author and not author.lower().startswith("unknown")
+    return [Draft(elements, title, {"author": author} if named else {})]
 
 
-def _chapter(page: bytes, source: str, encoding: str | None) -> list[Element]:
+def _chapter(page: bytes, source: str, encoding: str | None, looks: Looks) -> list[Element]:
     text, notices = page_text(page, source, encoding)
     text = _CLOSED.sub(_opened, text)  # XHTML closes what HTML leaves open
-    title, elements = html_elements(text, source)
+    title, elements = html_elements(text, source, looks=looks)
     if title and elements and not isinstance(elements[0], Heading):
         return [*notices, Heading(title, 1), *elements]
     return [*notices, *elements]

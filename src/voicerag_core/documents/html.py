@@ -10,6 +10,7 @@ from voicerag_core.documents.decoding import decode
 from voicerag_core.documents.elements import Draft, Element, Notice
 from voicerag_core.documents.faq import paired
 from voicerag_core.documents.html_walk import HTMLWalk
+from voicerag_core.documents.stylesheet import Looks, looks_of
 from voicerag_core.documents.unicode import tidy
 from voicerag_core.errors import DocumentError, MissingExtraError
 
@@ -87,7 +88,9 @@ def page_text(data: bytes, source: str, encoding: str | None = None) -> tuple[st
     return decode(data, source, encoding=encoding, stated=label)
 
 
-def html_elements(text: str, source: str, *, written: bool = False) -> tuple[str, list[Element]]:
+def html_elements(
+    text: str, source: str, *, written: bool = False, looks: Looks | None = None
+) -> tuple[str, list[Element]]:
     """Return the title of a page and its elements; none when it holds no words.
 
     Args:
@@ -95,6 +98,7 @@ def html_elements(text: str, source: str, *, written: bool = False) -> tuple[str
         source: Names the file in errors.
         written: The page was made from a text such as Markdown: it has no frame, its headings open
             by the names that code forges give them, and pictures stand for their words.
+        looks: What style sheets outside the page say of its classes.
 
     Raises:
         MissingExtraError: selectolax is not installed.
@@ -117,7 +121,8 @@ def html_elements(text: str, source: str, *, written: bool = False) -> tuple[str
     main = page.css(_MAIN)
     if len(main) == 1 and _size(main[0]) >= _LEAST_OF_MAIN * total:
         root = main[0]
-    return _title(page), paired(HTMLWalk(left_out).walk(root))
+    looks = looks or looks_of(node.text() for node in page.css("style"))
+    return _title(page), paired(HTMLWalk(left_out, looks=looks).walk(root))
 
 
 def _title(page: LexborHTMLParser) -> str:

@@ -18,6 +18,7 @@ from voicerag_core.documents.elements import (
     Table,
     Term,
 )
+from voicerag_core.documents.stylesheet import Looks
 from voicerag_core.documents.table_shape import MAX_SPAN, Grid, guessed_header
 from voicerag_core.documents.unicode import raised, tidy
 
@@ -69,10 +70,18 @@ class HTMLWalk:
         left_out: `mem_id` of the nodes that are no text of the page.
         written: The page was made from a text such as Markdown: headings open by the names that
             code forges give them, and pictures stand for their words.
+        looks: What the page's style sheets say of its classes.
     """
 
-    def __init__(self, left_out: frozenset[int] = frozenset(), *, written: bool = False) -> None:
+    def __init__(
+        self,
+        left_out: frozenset[int] = frozenset(),
+        *,
+        written: bool = False,
+        looks: Looks | None = None,
+    ) -> None:
         self.left_out = left_out
+        self.looks = looks
         self.written = written
         self.names: dict[str, int] = {}
         self.place: Place | None = None
@@ -116,7 +125,9 @@ class HTMLWalk:
         tag = node.tag or ""
         if tag in _IGNORED or tag.startswith("-") or node.mem_id in self.left_out:
             return
-        if handler := _HANDLERS.get(tag):
+        if self.looks is not None and tag == "span" and self._looks(node, self.looks.raised):
+            self._raised(node)
+        elif handler := _HANDLERS.get(tag):
             handler(self, node)
         elif tag in _BLOCKS:
             self._flush()
@@ -215,15 +226,26 @@ class HTMLWalk:
 
     def _paragraph(self, node: LexborNode) -> None:
         self._flush()
-        bold = _only_bold(node)
+        inner = _only_child(node)
+        bold = inner is not None and (
+            inner.tag in ("strong", "b")
+            or (self.looks is not None and self._looks(inner, self.looks.bold))
+        )
+        level = LEVEL_OF_BOLD if not bold or self.looks is None or inner is None else next(
+            (self.looks.levels[name] for name in _classes(inner) if name in self.looks.levels),
+            LEVEL_OF_BOLD,
+        )
         self._flow(node)
         text = "".join(self._words).strip()
         if text.lower().rstrip(":") in _SIGNS:
             self._words = []
         elif bold and text and len(text) <= _LONGEST_BOLD and _ENDS_OPEN.search(text):
             self._words = []
-            self.elements.append(Heading(text, LEVEL_OF_BOLD, self.place))
+            self.elements.append(Heading(text, level, self.place))
         self._flush()
+
+    def _looks(self, node: LexborNode, names: frozenset[str]) -> bool:
+        return any(name in names for name in _classes(node))
 
     def _list(self, node: LexborNode, depth: int = 0) -> None:
         self._flush()
@@ -352,8 +374,8 @@ _HANDLERS = {
 
 
 def plain_words(elements: Sequence[Element]) -> str:
-    """Return the words of elements, a line each."""
-    return "\n".join(_words_of(elements))
+    """Return the words of elements, a line each; breaks within one become spaces."""
+    return "\n".join(words.replace("\n", " ") for words in _words_of(elements))
 
 
 def _words_of(elements: Sequence[Element]) -> Iterator[str]:
@@ -372,14 +394,18 @@ def _words_of(elements: Sequence[Element]) -> Iterator[str]:
             yield element.text
 
 
-def _only_bold(node: LexborNode) -> bool:
-    """Whether all words of a paragraph lie in one bold element."""
+def _only_child(node: LexborNode) -> LexborNode | None:
+    """Return the one element in which all words of a paragraph lie, or None."""
     children = [
         child
         for child in node.iter(include_text=True)
         if not (child.is_text_node and not (child.text_content or "").strip())
     ]
-    return len(children) == 1 and children[0].tag in ("strong", "b")
+    return children[0] if len(children) == 1 and not children[0].is_text_node else None
+
+
+def _classes(node: LexborNode) -> list[str]:
+    return (node.attributes.get("class") or "").split()
 
 
 def _is_contents(items: Sequence[LexborNode]) -> bool:
