@@ -72,7 +72,7 @@ def check_encoding(encoding: str) -> str:
     """
     try:
         info = codecs.lookup(encoding)
-        b"".decode(info.name)
+        b"a".decode(info.name)
     except (LookupError, ValueError, TypeError) as e:
         raise ConfigError(
             f"there is no encoding {encoding!r}; names are such as utf-8, cp1252 and gb18030"

@@ -92,14 +92,15 @@ def read_rst(data: bytes, source: str, encoding: str | None = None) -> list[Draf
 def _accept_unknown(text: str) -> None:
     """Make docutils know the roles and directives of a text that it does not know."""
     from docutils.parsers.rst import directives, roles
+    from docutils.parsers.rst.languages import en
 
     for name in set(_ROLE.findall(text)):
         key = name.lower()
-        if key not in roles._role_registry and key not in roles._roles:
+        if key not in en.roles and key not in roles._roles:
             roles.register_local_role(key, _role)
     for name in set(_DIRECTIVE.findall(text)):
         key = name.lower()
-        if key not in directives._directive_registry and key not in directives._directives:
+        if key not in en.directives and key not in directives._directives:
             directives.register_directive(key, _directive_class())
 
 
@@ -147,7 +148,9 @@ def _directive_class() -> Any:  # noqa: ANN401
                 )
                 return [nodes.definition_list("", item)]
             if name in _VERSIONS:
-                words = f"{_VERSIONS[name]} {words}".strip() + ("." if not body.children else ":")
+                said_of = " ".join(self.arguments[1:])
+                words = f"{_VERSIONS[name]} {' '.join(self.arguments[:1])}".strip()
+                words += f": {said_of}" if said_of else ":" if body.children else "."
             said = [nodes.paragraph("", words)] if words else []
             return [*said, *body.children]
 
@@ -282,6 +285,8 @@ def _words(node: Any) -> str:  # noqa: ANN401
 def _collect(node: Any, words: list[str]) -> None:  # noqa: ANN401
     for child in node.children:
         name = child.__class__.__name__
+        if name in ("footnote_reference", "citation_reference"):
+            words.append(words.pop().rstrip() if words else "")
         if name in _LEFT_OUT or name in ("footnote_reference", "citation_reference"):
             continue
         if name == "superscript":
