@@ -74,13 +74,12 @@ class _Style:
         lines = [line for page in pages for line in page.lines if isinstance(line, Line)]
         sizes: Counter[float] = Counter()
         bold = mono = total = 0
-        self.words: Counter[str] = Counter()
+        self.words = _vocabulary(lines)
         for line in lines:
             sizes[_rounded(line.size)] += len(line.text)
             total += len(line.text)
             bold += len(line.text) * line.bold
             mono += len(line.text) * line.mono
-            self.words.update(word.lower() for word in _WORD.findall(line.text))
         self.body = sizes.most_common(1)[0][0] if sizes else 10.0
         self.is_bold_usual = bold > total / 2
         self.is_mono_usual = mono > total / 2
@@ -134,6 +133,18 @@ class _Style:
         ):
             return before[:-1] + after
         return before[:-1] + "-" + after
+
+
+def _vocabulary(lines: Sequence[Line]) -> Counter[str]:
+    """Return the words of lines, without those that a line's end has cut in two."""
+    words: Counter[str] = Counter()
+    cut = False
+    for line in lines:
+        found = [word.lower() for word in _WORD.findall(line.text)]
+        found = found[1:] if cut else found
+        cut = line.text.endswith(_HYPHEN)
+        words.update(found[:-1] if cut else found)
+    return words
 
 
 def _rounded(size: float) -> float:
