@@ -201,7 +201,7 @@ def compound_file(root: Mapping[str, object]) -> bytes:
     body += struct.pack(f"<{len(fat)}i", *fat)
     header = struct.pack(
         "<8s16sHHHHH6sIIIIIIIIII", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", bytes(16), 0x3E, 3, 0xFFFE,
-        9, 6, bytes(6), 0, fat_sectors, directory_start, 0, 4096, mini_fat_start,
+        9, 6, bytes(6), 0, fat_sectors, directory_start, 0, 4096, mini_fat_start & 0xFFFFFFFF,
         len(mini_fat_data) // SECTOR, 0xFFFFFFFE, 0, 0,
     )[:68]  # fmt: skip
     header += struct.pack("<II", 0xFFFFFFFE, 0)

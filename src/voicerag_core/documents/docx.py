@@ -133,7 +133,7 @@ class _Walk:
     def _element(self, node: Any, properties: Any, style: str, text: str) -> Element:  # noqa: ANN401
         if self.styles.is_title(style):
             self.title = self.title or tidy(text)
-            return Heading(text, 1)
+            return Heading(text, 0)
         level = self.styles.level(style, properties)
         number, depth, is_item = self.numbering.marker(properties, self.styles, style)
         if level:

@@ -29,7 +29,7 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Heading:
-    """Title of a section; `level` 1 is the outermost."""
+    """Title of a section; `level` 1 is the outermost, 0 that of the document's title."""
 
     text: str
     level: int

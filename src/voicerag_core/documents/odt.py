@@ -127,7 +127,7 @@ class _Walk:
             yield Heading(text, int(level) if level.isdecimal() else 1)
         elif text and "Title" in names.split():
             self.title = self.title or tidy(text)
-            yield Heading(text, 1)
+            yield Heading(text, 0)
         elif text and ("Preformatted" in names or "Source" in names):
             yield Code(text)
         elif text and self._is_bold_line(node, text):

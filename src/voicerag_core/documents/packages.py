@@ -98,21 +98,10 @@ def _refuse_document_type(archive: zipfile.ZipFile, info: zipfile.ZipInfo, sourc
         with archive.open(info) as stream:
             while chunk := stream.read(4096):
                 parser.Parse(chunk, False)
-    except _Begun:
-        return
-    except (
-        expat.ExpatError,
-        zipfile.BadZipFile,
-        EOFError,
-        OSError,
-        ValueError,
-        NotImplementedError,
-    ):
-        return  # the reader of the part says what is wrong with it
-    except Exception as e:
-        if isinstance(e, DocumentError):
-            raise
-        return  # zlib
+    except (DocumentError, MemoryError):
+        raise
+    except Exception:  # noqa: BLE001 - zlib, zipfile and expat have errors of their own
+        return  # it has begun, or the reader of the part says what is wrong with it
 
 
 def part(archive: zipfile.ZipFile, name: str) -> bytes | None:

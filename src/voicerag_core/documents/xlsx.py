@@ -75,7 +75,7 @@ class _Extras:
         self.merged: list[tuple[int, int, int, int]] = []
         self.valueless = 0
         self._has_formula = self._has_value = False
-        parser = expat.ParserCreate()
+        self._parser = parser = expat.ParserCreate()
         parser.StartElementHandler = self._start
         parser.EndElementHandler = self._end
         try:
@@ -88,14 +88,18 @@ class _Extras:
         name = name.rpartition(":")[2]
         if name == "c":
             self._has_formula = self._has_value = False
+            self._parser.CharacterDataHandler = None
         elif name == "f":
             self._has_formula = True
-        elif name == "v":
-            self._has_value = True
+        elif name in ("v", "is") and self._has_formula:
+            self._parser.CharacterDataHandler = self._said
         elif name == "mergeCell" and len(self.merged) < _MAX_MERGED:
             if match := _RANGE.fullmatch(attributes.get("ref", "")):
                 left, top, right, bottom = match.groups()
                 self.merged.append((int(top), _column(left), int(bottom), _column(right)))
+
+    def _said(self, text: str) -> None:
+        self._has_value = True
 
     def _end(self, name: str) -> None:
         if name.rpartition(":")[2] == "c":
