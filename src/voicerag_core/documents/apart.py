@@ -172,7 +172,7 @@ def _ask(request: bytes, data: bytes, source: str, seconds: float) -> bytes:
             send(child.stdin, request)
             send(child.stdin, data)
             reply = receive(child.stdout)
-        except OSError:
+        except (OSError, ValueError):
             pass  # it has ended; why is asked below
         except BaseException:
             _end()  # an interrupt in the middle of an exchange

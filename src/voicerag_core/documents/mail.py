@@ -143,6 +143,7 @@ def _own_lines(lines: Sequence[str]) -> tuple[list[str], list[str]]:
     for i, line in enumerate(lines):
         if line.rstrip("\r") == _SIGNED:
             signed = True
+            rest.append("")
             continue
         following = next((later for later in lines[i + 1 :] if later.strip()), "")
         introduces = _INTRODUCED.match(line.strip()) and (
