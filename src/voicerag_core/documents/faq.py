@@ -83,7 +83,8 @@ def _question(element: Element) -> str:
     text = " ".join(element.text.split())
     if marked := _ASKED.fullmatch(text):
         return marked[1] if len(marked[1]) <= _LONGEST else ""
-    if not text.endswith(("?", "\uff1f")) or len(text) > _LONGEST or _INNER_END.search(text):
+    is_one = len(text) <= _LONGEST and not _INNER_END.search(text) and "\n" not in element.text
+    if not text.endswith(("?", "\uff1f")) or not is_one:
         return ""
     numbered = _NUMBERED.fullmatch(text)
     return numbered[1] if numbered else text
