@@ -10,8 +10,6 @@ import sys
 import tomllib
 from pathlib import Path
 
-import pytest
-
 from voicerag_core import load_settings
 from voicerag_core.settings import Settings
 
@@ -70,7 +68,6 @@ def test_every_command_of_the_readme_exists() -> None:
             assert f"\n{words[1]}:" in makefile
 
 
-@pytest.mark.timeout(180)
 def test_the_python_of_the_readme_runs(tmp_path: Path) -> None:
     settings = load_settings(data_dir=tmp_path / "data")
     program = [

@@ -10,10 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import not_run
+
 ROOT = Path(__file__).parents[1]
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize(
     "command",
     [
@@ -50,3 +52,15 @@ def test_weight_packages_are_pinned_exactly() -> None:
 def test_the_changelog_knows_the_version() -> None:
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     assert f"## {version}" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_what_is_skipped_is_said_in_one_line_with_its_reasons() -> None:
+    reports: list[object] = [
+        ("tests/a.py", 3, "Skipped: no GPU"),
+        ("tests/b.py", 7, "Skipped: the weights are not here: ['a.pt']"),
+        ("tests/b.py", 9, "Skipped: the weights are not here: ['b.pt']"),
+    ]
+    assert not_run(reports, 24, "not slow") == (
+        "skipped: 2 (the weights are not here), 1 (no GPU), 24 (left out by -m 'not slow' or -k)"
+    )
+    assert not_run([], 0, "not slow") == ""

@@ -9,8 +9,9 @@ the official SDK for every transport, and `http_app` the ASGI application around
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from voicerag_core.lazy import lazy_names
 
 if TYPE_CHECKING:
     from voicerag_mcp.http import http_app
@@ -27,9 +28,4 @@ _LAZY = {
 
 __all__ = ["ServerSettings", "build_server", "http_app", "load_server_settings", "open_service"]
 
-
-def __getattr__(name: str) -> Any:  # noqa: ANN401
-    """Load one of the names on first use."""
-    if name not in _LAZY:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_LAZY[name]), name)
+__getattr__, __dir__ = lazy_names(__name__, _LAZY)

@@ -85,7 +85,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _token(given: argparse.Namespace) -> int:
-    from voicerag_mcp.auth import new_entry
+    from voicerag_core.serving.auth import new_entry
 
     token, entry = new_entry(given.name, given.tenant, write=given.write)
     sys.stderr.write(f"give this token to {given.name}, it is not kept anywhere:\n{token}\n")

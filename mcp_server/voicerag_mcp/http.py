@@ -19,7 +19,6 @@ from mcp.server.auth.middleware.bearer_auth import (
 )
 from mcp.server.auth.provider import TokenVerifier
 from mcp.server.mcpserver import MCPServer
-from mcp.server.mcpserver.exceptions import ToolError
 from mcp.server.streamable_http import EventStore
 from mcp.server.transport_security import (
     RequestBodyLimitMiddleware,
@@ -37,12 +36,11 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from voicerag_core import VoiceRAGError
-from voicerag_mcp.auth import WRITE, IssuerVerifier, TokenFile
-from voicerag_mcp.clips import Clip
+from voicerag_core import BusyError, CancelledError, VoiceRAGError
+from voicerag_core.serving import WRITE, SignedTokens, TokenFile, message_for_caller
 from voicerag_mcp.service import Service
 from voicerag_mcp.settings import ServerSettings
-from voicerag_mcp.work import Job
+from voicerag_mcp.verifiers import GrantVerifier
 
 __all__ = ["http_app"]
 
@@ -111,12 +109,13 @@ def http_app(
 
 def _verifier(settings: ServerSettings) -> TokenVerifier | None:
     if settings.token_file is not None:
-        return TokenFile(settings.token_file)
+        return GrantVerifier(TokenFile(settings.token_file))
     if settings.issuer is not None:
         assert settings.public_url is not None
-        return IssuerVerifier(
+        tokens = SignedTokens(
             settings.issuer, settings.public_url, tenant_claim=settings.tenant_claim
         )
+        return GrantVerifier(tokens, resource=settings.public_url)
     return None
 
 
@@ -143,24 +142,26 @@ def _metadata_endpoint(settings: ServerSettings, resource: str) -> Endpoint:
 
 
 def _upload_route(service: Service) -> Route:
-    most = service.settings.max_audio_bytes
+    serving, most = service.serving, service.settings.max_audio_bytes
 
     async def upload(request: Request) -> Response:
         """Take a clip in, as the file of a multipart form or as the body itself."""
-        tenant = service.tenant
+        tenant = service.caller.tenant
         try:
             data = await _uploaded(request, most)
-            clip = await service.workers.run(lambda job: _kept(service, tenant, data, job))
+            clip = await serving.workers.run(
+                lambda job: serving.asking.keep_clip(job, tenant, data)
+            )
+        except (BusyError, CancelledError) as error:
+            return JSONResponse({"error": message_for_caller(error)}, 503, {"Retry-After": "5"})
         except VoiceRAGError as error:
             return JSONResponse({"error": str(error)}, status_code=400)
-        except ToolError as error:
-            return JSONResponse({"error": str(error)}, 503, {"Retry-After": "5"})
         return JSONResponse(
             {
                 "clip": clip.id,
                 "uri": clip.uri,
                 "seconds": round(clip.seconds, 3),
-                "expires_in": round(service.clips.lifetime),
+                "expires_in": round(serving.clips.lifetime),
             },
             status_code=201,
         )
@@ -199,11 +200,6 @@ async def _uploaded(request: Request, most: int) -> bytes:
     raise HTTPException(
         415, "send multipart/form-data with one file, or the sound itself as audio/*"
     )
-
-
-def _kept(service: Service, tenant: str, data: bytes, job: Job) -> Clip:
-    job.check()
-    return service.clips.add(tenant, service.decoded(data))
 
 
 class _HostCheck:

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Annotated
 
 from mcp.server.mcpserver import Context, MCPServer, ResourceSecurity
-from mcp.server.mcpserver.exceptions import ResourceError, ResourceNotFoundError, ToolError
 from mcp_types import (
     Completion,
     CompletionArgument,
@@ -17,10 +16,9 @@ from mcp_types import (
 )
 from pydantic import Field
 
-from voicerag_core import AudioError, ConfigError, Passage
-from voicerag_core.filters import Eq
-from voicerag_mcp.service import Service, told
-from voicerag_mcp.work import Job
+from voicerag_core import VoiceRAGError
+from voicerag_mcp.errors import resource_errors
+from voicerag_mcp.service import Service
 
 __all__ = ["Resources"]
 
@@ -28,8 +26,6 @@ CLIP = "voicerag://clip/{id}"
 SOURCE = "voicerag://source/{id}{?collection}"
 
 _MOST_COMPLETIONS = 100
-_MOST_NEIGHBOURS = 40
-_MOST_CHARS = 40_000
 
 
 class Resources:
@@ -64,10 +60,8 @@ class Resources:
 
     async def clip(self, id: str) -> bytes:  # noqa: A002 - named by the template
         """Return the sound of a clip."""
-        try:
-            return self._service.clips.get(self._service.tenant, id).wav
-        except AudioError as error:
-            raise ResourceNotFoundError(str(error)) from error
+        with resource_errors():
+            return self._service.serving.clips.get(self._service.caller.tenant, id).wav
 
     async def source(
         self,
@@ -76,19 +70,25 @@ class Resources:
         collection: str | None = None,
     ) -> str:
         """Return a passage and what its document says around it."""
-        tenant = self._service.tenant
-
-        def work(job: Job) -> str | None:
-            return self._described(job, tenant, id, collection)
-
-        try:
-            with told():
-                found = await self._service.run(ctx, work)
-        except ToolError as error:
-            raise ResourceError(str(error)) from error
-        if found is None:
-            raise ResourceNotFoundError(f"there is no passage {id[:200]!r}")
-        return found
+        asking = self._service.serving.asking
+        with resource_errors():
+            found = await self._service.run(
+                ctx,
+                lambda caller, job: asking.passage(job, caller.tenant, id, collection=collection),
+            )
+        passage = found.passage
+        return json.dumps(
+            {
+                "id": passage.id,
+                "title": passage.title,
+                "source": passage.source,
+                "text": passage.text,
+                "metadata": dict(passage.metadata),
+                "document": [{"id": one.id, "text": one.text} for one in found.document],
+            },
+            ensure_ascii=False,
+            indent=1,
+        )
 
     async def complete(
         self,
@@ -98,54 +98,21 @@ class Resources:
     ) -> Completion | None:
         """Complete ids of clips and of passages shown lately, and names of collections."""
         del context
-        service, tenant = self._service, self._service.tenant
+        serving, tenant = self._service.serving, self._service.caller.tenant
         uri = ref.uri if isinstance(ref, ResourceTemplateReference) else None
         if argument.name == "collection":
             try:
-                with told():
-                    names = await service.workers.run(
-                        lambda _: [one.name for one in service.knowledge.collections(tenant)]
-                    )
-            except ToolError:
-                names = []
+                known = await serving.workers.run(lambda _: serving.tenants.collections(tenant))
+            except VoiceRAGError:
+                known = ()
+            names = [one.name for one in known]
         elif uri == SOURCE and argument.name == "id":
-            names = service.recent(tenant)
+            names = self._service.recent(tenant)
         elif argument.name == "clip" or (uri == CLIP and argument.name == "id"):
-            names = service.clips.ids(tenant)
+            names = serving.clips.ids(tenant)
         else:
             return None
         return _completion(names, argument.value)
-
-    def _described(
-        self, job: Job, tenant: str, passage_id: str, collection: str | None
-    ) -> str | None:
-        with self._service.knowledge.rag(job, tenant, collection) as rag:
-            if "\0" in passage_id:
-                raise ConfigError("the id of a passage holds no NUL character")
-            passages = rag.store.get([passage_id])
-            if not passages:
-                return None
-            (passage,) = passages
-            document = [passage]
-            if passage.source:
-                found = rag.store.search(
-                    rag.embedder.embed_texts([passage.text])[0],
-                    limit=_MOST_NEIGHBOURS,
-                    where=Eq("source", passage.source),
-                )
-                document = sorted((hit.passage for hit in found), key=_position)
-        return json.dumps(
-            {
-                "id": passage.id,
-                "title": passage.title,
-                "source": passage.source,
-                "text": passage.text,
-                "metadata": dict(passage.metadata),
-                "document": _around(passage, document),
-            },
-            ensure_ascii=False,
-            indent=1,
-        )
 
 
 def ask_my_documents(
@@ -166,25 +133,6 @@ def ask_my_documents(
         "title, and the link to the spoken answer. If it says that the documents do not answer, "
         "say so and add nothing from memory. To read more of a source, read its resource."
     )
-
-
-def _around(passage: Passage, document: Sequence[Passage]) -> list[dict[str, str]]:
-    """Return the passages of a document, as many around the one as there is room for."""
-    ids = [one.id for one in document]
-    middle = ids.index(passage.id) if passage.id in ids else 0
-    chosen = {}
-    room = _MOST_CHARS
-    for index in sorted(range(len(document)), key=lambda i: abs(i - middle)):
-        room -= len(document[index].text)
-        if room < 0:
-            break
-        chosen[index] = {"id": document[index].id, "text": document[index].text}
-    return [chosen[index] for index in sorted(chosen)]
-
-
-def _position(passage: Passage) -> float:
-    place = passage.metadata.get("position")
-    return float(place) if isinstance(place, int | float) else 0.0
 
 
 def _completion(names: Sequence[str], begun: str) -> Completion:

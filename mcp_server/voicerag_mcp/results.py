@@ -1,8 +1,10 @@
-"""What the tools give back: typed values, and words for the assistant beside them."""
+"""What the tools return: typed values, and words for the assistant with them."""
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Sequence
+from typing import Literal, TypeAlias
 from urllib.parse import quote, urlencode
 
 from mcp_types import (
@@ -16,9 +18,11 @@ from mcp_types import (
 from pydantic import BaseModel, Field
 
 from voicerag_core import Answer, Hit
+from voicerag_core.serving import KeptSpeech
 
 __all__ = [
     "AskResult",
+    "AudioOutput",
     "CitedSource",
     "CollectionsResult",
     "FoundPassage",
@@ -28,15 +32,24 @@ __all__ = [
     "SpokenAudio",
     "StatusResult",
     "TranscribeResult",
+    "answer_text",
     "cited_sources",
     "found_passages",
     "listed",
     "result",
     "source_uri",
+    "speech_content",
+    "spoken_audio",
+    "where_spoken",
 ]
+
+AudioOutput: TypeAlias = Literal["link", "none", "inline", "file"]
 
 MOST_CHARS = 16_000
 """Characters of passages in one result; it is sent as text and as structured content."""
+
+MOST_INLINE_BYTES = 2_000_000
+"""Bytes of sound in one result; longer speech is linked."""
 
 
 class FoundPassage(BaseModel):
@@ -181,7 +194,7 @@ def found_passages(hits: Sequence[Hit], collection: str | None) -> list[FoundPas
             uri=source_uri(hit.passage.id, collection),
             text=_cut(hit.passage.text, room),
             score=round(hit.score, 4),
-            found_by=list(hit.legs),
+            found_by=list(hit.matched_by),
         )
         for hit in hits
     ]
@@ -213,23 +226,57 @@ def listed(passages: Sequence[FoundPassage]) -> str:
     )
 
 
-def audio_link(spoken: SpokenAudio, name: str) -> ResourceLink:
-    """Return the link to a kept clip."""
-    assert spoken.uri is not None
-    return ResourceLink(
-        type="resource_link",
-        uri=spoken.uri,
-        name=name,
-        title=f"Speech, {spoken.seconds:.1f} s",
-        mime_type=spoken.mime_type,
-        size=spoken.bytes,
-        annotations=Annotations(audience=["user"]),
+def answer_text(value: AskResult) -> str:
+    """Return an answer as text: its words, its sources, and where its speech is."""
+    lines = [value.answer]
+    if value.sources:
+        lines += ["", "Sources:"]
+        lines += [
+            f"[{number}] {one.title} ({one.uri}): “{one.quote}”"
+            for number, one in enumerate(value.sources, 1)
+        ]
+    if value.audio is not None:
+        lines += ["", where_spoken(value.audio)]
+    return "\n".join(lines)
+
+
+def where_spoken(spoken: SpokenAudio) -> str:
+    """Return a line that says where speech is."""
+    return f"Speech, {spoken.seconds:.1f} s: {spoken.path or spoken.uri}"
+
+
+def spoken_audio(speech: KeptSpeech) -> SpokenAudio:
+    """Return where speech is kept, as a value."""
+    return SpokenAudio(
+        uri=None if speech.clip is None else speech.clip.uri,
+        clip_id=None if speech.clip is None else speech.clip.id,
+        path=None if speech.path is None else str(speech.path),
+        seconds=round(speech.seconds, 3),
+        bytes=speech.size,
     )
 
 
-def inline_audio(base64_wav: str) -> AudioContent:
-    """Return sound itself; many clients cannot take it, so only on request."""
-    return AudioContent(type="audio", data=base64_wav, mime_type="audio/wav")
+def speech_content(speech: KeptSpeech | None, name: str, *, inline: bool) -> list[ContentBlock]:
+    """Return the link to kept speech, or the sound itself; a file has neither.
+
+    Many clients cannot take the sound, so it is sent only on request.
+    """
+    if speech is None or speech.clip is None:
+        return []
+    if inline and speech.size <= MOST_INLINE_BYTES:
+        data = base64.b64encode(speech.clip.wav).decode()
+        return [AudioContent(type="audio", data=data, mime_type="audio/wav")]
+    return [
+        ResourceLink(
+            type="resource_link",
+            uri=speech.clip.uri,
+            name=f"{name}.wav",
+            title=f"Speech, {speech.seconds:.1f} s",
+            mime_type="audio/wav",
+            size=speech.size,
+            annotations=Annotations(audience=["user"]),
+        )
+    ]
 
 
 def _cut(text: str, most: int) -> str:

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from importlib.metadata import version
 
 from mcp.server.mcpserver import MCPServer
 
 from voicerag_core import Settings
-from voicerag_mcp.clips import ClipStore
-from voicerag_mcp.ingest import WritingTools
-from voicerag_mcp.knowledge import Knowledge, open_knowledge
-from voicerag_mcp.paths import AllowedPaths
+from voicerag_core.serving import Tenants, open_serving
 from voicerag_mcp.resources import Resources
 from voicerag_mcp.service import Service
 from voicerag_mcp.settings import ServerSettings
 from voicerag_mcp.tools import ReadingTools
-from voicerag_mcp.work import Workers
+from voicerag_mcp.writing import WritingTools
 
 __all__ = ["build_server", "open_service"]
 
@@ -31,32 +28,25 @@ INSTRUCTIONS = (
 
 @contextmanager
 def open_service(
-    settings: Settings, server_settings: ServerSettings, *, knowledge: Knowledge | None = None
+    settings: Settings, server_settings: ServerSettings, *, knowledge: Tenants | None = None
 ) -> Iterator[Service]:
     """Put the parts of a server together; nothing is loaded or connected before its first use.
 
     Args:
-        settings: Of the engine.
+        settings: Of models and database.
         server_settings: Of the server.
-        knowledge: Models and stores of your own; None opens what the settings name.
+        knowledge: Models and collections that are open already; None opens what the settings name.
 
     Raises:
         ConfigError: The settings contradict each other, or an allowed path is no folder.
     """
-    with ExitStack() as stack:
-        paths = AllowedPaths.of(server_settings.allowed_paths)
-        if knowledge is None:
-            knowledge = stack.enter_context(
-                open_knowledge(
-                    settings,
-                    most_open=server_settings.open_stores,
-                    read_only=server_settings.read_only,
-                )
-            )
-        workers = Workers(server_settings.workers, server_settings.max_waiting)
-        stack.callback(workers.close)
-        clips = ClipStore(server_settings.clip_minutes * 60, server_settings.clip_bytes)
-        yield Service(knowledge, server_settings, clips, paths, workers)
+    with open_serving(
+        settings,
+        server_settings.limits(),
+        tenants=knowledge,
+        how_to_ingest="voice_ingest, or `voicerag index` on the server",
+    ) as serving:
+        yield Service(serving, server_settings)
 
 
 def build_server(service: Service) -> MCPServer[None]:
@@ -71,7 +61,7 @@ def build_server(service: Service) -> MCPServer[None]:
         try:
             yield None
         finally:
-            service.workers.stop_all()
+            service.serving.workers.stop_all()
 
     server: MCPServer[None] = MCPServer(
         "voicerag",
@@ -82,7 +72,7 @@ def build_server(service: Service) -> MCPServer[None]:
         log_level="WARNING",
     )
     ReadingTools(service).register(server)
-    if not service.knowledge.read_only:
+    if not service.serving.tenants.read_only:
         WritingTools(service).register(server)
     Resources(service).register(server)
     return server

@@ -8,19 +8,24 @@ from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from voicerag_core import ConfigError
+from voicerag_core.serving import Limits
+from voicerag_core.settings import make_settings
 
 __all__ = ["ServerSettings", "is_loopback", "load_server_settings"]
+
+
+_PREFIX = "VOICERAG_MCP_"
 
 
 class ServerSettings(BaseSettings):
     """Settings of the server alone; those of the engine are `voicerag_core.Settings`."""
 
     model_config = SettingsConfigDict(
-        env_prefix="VOICERAG_MCP_", extra="forbid", frozen=True, env_ignore_empty=True
+        env_prefix=_PREFIX, extra="forbid", frozen=True, env_ignore_empty=True
     )
 
     read_only: bool = Field(
@@ -99,6 +104,23 @@ class ServerSettings(BaseSettings):
         """Whether HTTP requests need a token."""
         return self.token_file is not None or self.issuer is not None
 
+    def limits(self) -> Limits:
+        """Return what the server takes in, keeps and does at a time."""
+        return Limits(
+            prefix=_PREFIX,
+            allowed_paths=self.allowed_paths,
+            output_dir=self.output_dir,
+            max_audio_bytes=self.max_audio_bytes,
+            max_speech_chars=self.max_speech_chars,
+            max_text_chars=self.max_text_chars,
+            clip_seconds=self.clip_minutes * 60,
+            clip_bytes=self.clip_bytes,
+            workers=self.workers,
+            max_waiting=self.max_waiting,
+            open_stores=self.open_stores,
+            read_only=self.read_only,
+        )
+
     def hosts(self) -> list[str]:
         """Return the Host headers to answer: the given ones, else those of the address itself.
 
@@ -167,18 +189,7 @@ def load_server_settings(**values: object) -> ServerSettings:
     Raises:
         ConfigError: A value is unknown or out of its range; the message names the setting.
     """
-    given = {name: value for name, value in values.items() if value is not None}
-    try:
-        return ServerSettings(**given)  # type: ignore[arg-type]
-    except ValidationError as e:
-        problems = "; ".join(
-            f"{'.'.join(map(str, error['loc']))}: {error['msg']}"
-            for error in e.errors(include_input=False, include_url=False)
-        )
-        raise ConfigError(
-            f"settings are not valid: {problems} "
-            "(each setting is an option or a VOICERAG_MCP_<NAME> variable)"
-        ) from None
+    return make_settings(ServerSettings, values, "an option")
 
 
 def _parts(value: object, separator: str) -> object:

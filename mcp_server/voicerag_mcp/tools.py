@@ -2,49 +2,36 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
-from contextlib import closing
 from inspect import getdoc
 from typing import Annotated, TypeAlias
 
 from mcp.server.mcpserver import Context, MCPServer
-from mcp.server.mcpserver.exceptions import ToolError
 from mcp_types import CallToolResult, ToolAnnotations
 from pydantic import Field
 
-from voicerag_core import (
-    Answer,
-    Audio,
-    ConfigError,
-    Strategy,
-    Transcriber,
-    VoiceRAG,
-    split_sentences,
-)
+from voicerag_core import ConfigError, Strategy
+from voicerag_core.serving import Query, QuestionSource, SpeechPlace, Where
+from voicerag_core.serving.status import status_of
+from voicerag_mcp.errors import tool_errors
 from voicerag_mcp.results import (
     AskResult,
+    AudioOutput,
     CollectionEntry,
     CollectionsResult,
     SearchResult,
     SpeakResult,
-    SpokenAudio,
     StatusResult,
     TranscribeResult,
+    answer_text,
     cited_sources,
     found_passages,
     listed,
     result,
+    speech_content,
+    spoken_audio,
+    where_spoken,
 )
-from voicerag_mcp.service import (
-    AudioOutput,
-    QuestionSource,
-    Service,
-    Where,
-    metadata_filter,
-    told,
-)
-from voicerag_mcp.work import Job
+from voicerag_mcp.service import Service
 
 __all__ = ["ReadingTools"]
 
@@ -123,27 +110,21 @@ class ReadingTools:
         Give the question in exactly one of text, clip, audio_path and audio_base64. Use this to
         read the sources yourself; use voice_ask for a finished, spoken answer.
         """
-        service, tenant = self._service, self._service.tenant
-        given = QuestionSource(text, clip, audio_path, audio_base64)
-
-        def work(job: Job) -> SearchResult:
-            started = time.perf_counter()
-            question = service.question(given, tenant)
-            job.tell("searching")
-            with service.knowledge.rag(job, tenant, collection) as rag:
-                found = rag.retrieve(
-                    question, limit=limit, where=metadata_filter(where), strategy=strategy
-                )
-            service.remember(tenant, [hit.passage.id for hit in found.hits])
-            return SearchResult(
-                passages=found_passages(found.hits, service.other_collection(collection)),
-                collection=collection or service.knowledge.settings.collection,
-                transcript=found.transcript,
-                seconds=_since(started),
+        query = Query(
+            QuestionSource(text, clip, audio_path, audio_base64), collection, limit, where, strategy
+        )
+        service = self._service
+        with tool_errors():
+            found = await service.run(
+                ctx, lambda caller, job: service.serving.asking.search(job, caller.tenant, query)
             )
-
-        with told():
-            value = await service.run(ctx, work)
+            service.remember(found.hits)
+        value = SearchResult(
+            passages=found_passages(found.hits, service.other_collection(found.collection)),
+            collection=found.collection,
+            transcript=found.transcript,
+            seconds=round(found.seconds, 4),
+        )
         return result(value, listed(value.passages))
 
     async def voice_ask(
@@ -165,45 +146,31 @@ class ReadingTools:
         Give the question in exactly one of text, clip, audio_path and audio_base64. The answer
         says so when the documents do not answer; do not fill the gap from memory.
         """
-        service, tenant = self._service, self._service.tenant
-        given = QuestionSource(text, clip, audio_path, audio_base64)
-
-        def work(job: Job) -> tuple[Answer, str | None, float]:
-            started = time.perf_counter()
-            question = service.question(given, tenant)
-            if audio == "file":
-                service.output_folder()
-            job.tell("searching")
-            with service.knowledge.rag(job, tenant, collection, speak=audio != "none") as rag:
-                found = rag.retrieve(
-                    question, limit=limit, where=metadata_filter(where), strategy=strategy
-                )
-                job.tell(f"found {len(found.hits)} passages, answering")
-                pieces = rag.respond(question, found)
-                answer = _heard_out(pieces, job)
-                words = None if isinstance(question, str) else rag.heard(question, found)
-            return answer, words, _since(started)
-
-        with told():
-            answer, transcript, seconds = await service.run(ctx, work)
-            spoken, content = (
-                (None, [])
-                if answer.audio is None
-                else service.spoken(answer.audio, tenant, audio, "answer")
-            )
-        service.remember(tenant, [hit.passage.id for hit in answer.hits])
-        other = service.other_collection(collection)
-        value = AskResult(
-            answer=answer.text,
-            answered=answer.answered,
-            sources=cited_sources(answer, other),
-            passages=found_passages(answer.hits, other),
-            collection=collection or service.knowledge.settings.collection,
-            transcript=transcript,
-            audio=spoken,
-            seconds=seconds,
+        query = Query(
+            QuestionSource(text, clip, audio_path, audio_base64), collection, limit, where, strategy
         )
-        return result(value, _answer_text(value), links=content)
+        service, place = self._service, _place(audio)
+        with tool_errors():
+            asked = await service.run(
+                ctx,
+                lambda caller, job: service.serving.asking.ask(
+                    job, caller.tenant, query, speech=place
+                ),
+            )
+            service.remember(asked.answer.hits)
+        other = service.other_collection(asked.collection)
+        value = AskResult(
+            answer=asked.answer.text,
+            answered=asked.answer.answered,
+            sources=cited_sources(asked.answer, other),
+            passages=found_passages(asked.answer.hits, other),
+            collection=asked.collection,
+            transcript=asked.answer.transcript,
+            audio=None if asked.speech is None else spoken_audio(asked.speech),
+            seconds=round(asked.seconds, 4),
+        )
+        content = speech_content(asked.speech, "answer", inline=audio == "inline")
+        return result(value, answer_text(value), links=content)
 
     async def voice_transcribe(
         self,
@@ -214,22 +181,17 @@ class ReadingTools:
         audio_base64: AudioBase64 = None,
     ) -> Annotated[CallToolResult, TranscribeResult]:
         """Write down what is said in a clip. Give it in exactly one of the three arguments."""
-        service, tenant = self._service, self._service.tenant
-        given = QuestionSource(None, clip, audio_path, audio_base64)
-
-        def work(job: Job) -> TranscribeResult:
-            started = time.perf_counter()
-            sound = service.question(given, tenant)
-            assert isinstance(sound, Audio)
-            job.tell("transcribing")
-            with service.knowledge.rag(job, tenant, None) as rag:
-                words = _transcriber(rag).transcribe(sound)
-            return TranscribeResult(
-                text=words, audio_seconds=round(sound.seconds, 3), seconds=_since(started)
+        source = QuestionSource(None, clip, audio_path, audio_base64)
+        asking = self._service.serving.asking
+        with tool_errors():
+            heard = await self._service.run(
+                ctx, lambda caller, job: asking.transcribe(job, caller.tenant, source)
             )
-
-        with told():
-            value = await service.run(ctx, work)
+        value = TranscribeResult(
+            text=heard.text,
+            audio_seconds=round(heard.audio_seconds, 3),
+            seconds=round(heard.seconds, 4),
+        )
         return result(value, value.text)
 
     async def voice_speak(
@@ -242,39 +204,38 @@ class ReadingTools:
         ] = "link",
     ) -> Annotated[CallToolResult, SpeakResult]:
         """Say a text with the answering voice."""
-        service, tenant = self._service, self._service.tenant
-
-        def work(job: Job) -> tuple[Audio, float]:
-            started = time.perf_counter()
-            return _spoken(service, text, audio, job), _since(started)
-
-        with told():
-            sound, seconds = await service.run(ctx, work)
-            spoken, content = service.spoken(sound, tenant, audio, "speech")
-        return result(SpeakResult(audio=spoken, seconds=seconds), _where(spoken), links=content)
+        asking, place = self._service.serving.asking, _place(audio)
+        with tool_errors():
+            if place is None:
+                raise ConfigError("voice_speak gives speech; take audio='link', 'inline' or 'file'")
+            said = await self._service.run(
+                ctx, lambda caller, job: asking.speak(job, caller.tenant, text, speech=place)
+            )
+        spoken = spoken_audio(said.speech)
+        content = speech_content(said.speech, "speech", inline=audio == "inline")
+        value = SpeakResult(audio=spoken, seconds=round(said.seconds, 4))
+        return result(value, where_spoken(spoken), links=content)
 
     async def voice_collections(
         self, ctx: Context[None, object]
     ) -> Annotated[CallToolResult, CollectionsResult]:
         """List the collections of documents that can be asked, with their sizes."""
-        service, tenant = self._service, self._service.tenant
-        default = service.knowledge.settings.collection
-
-        def work(_: Job) -> CollectionsResult:
-            return CollectionsResult(
-                collections=[
-                    CollectionEntry(
-                        name=one.name,
-                        passages=one.passages,
-                        documents=one.documents,
-                        default=one.name == default,
-                    )
-                    for one in service.knowledge.collections(tenant)
-                ]
+        tenants = self._service.serving.tenants
+        with tool_errors():
+            known = await self._service.run(
+                ctx, lambda caller, _: tenants.collections(caller.tenant)
             )
-
-        with told():
-            value = await service.run(ctx, work)
+        value = CollectionsResult(
+            collections=[
+                CollectionEntry(
+                    name=one.name,
+                    passages=one.passages,
+                    documents=one.documents,
+                    default=one.name == tenants.settings.collection,
+                )
+                for one in known
+            ]
+        )
         lines = [
             f"{one.name}{' (default)' if one.default else ''}: {one.passages} passages of "
             f"{one.documents} documents"
@@ -286,108 +247,33 @@ class ReadingTools:
         self, ctx: Context[None, object]
     ) -> Annotated[CallToolResult, StatusResult]:
         """Show what runs, whether the database works, and the limits of this server."""
-        service, tenant = self._service, self._service.tenant
-        writes = service.caller.may_write and not service.knowledge.read_only
-
-        def work(_: Job) -> StatusResult:
-            return _status(service, tenant, writes=writes)
-
-        value = await service.run(ctx, work)
+        tenants, settings = self._service.serving.tenants, self._service.settings
+        with tool_errors():
+            may_write = self._service.caller.may_write
+            state = await self._service.run(
+                ctx, lambda caller, _: status_of(tenants, caller.tenant)
+            )
+        value = StatusResult(
+            version=state.version,
+            stack=state.stack,
+            database=state.database,
+            collection=state.collection,
+            passages=state.passages,
+            strategy=state.strategy,
+            speaks=state.speaks,
+            read_only=state.read_only,
+            may_write=may_write and not state.read_only,
+            takes_paths=bool(self._service.serving.paths.folders),
+            max_question_seconds=state.max_question_seconds,
+            max_audio_bytes=settings.max_audio_bytes,
+            clip_minutes=settings.clip_minutes,
+        )
         text = "\n".join(f"{name}: {shown}" for name, shown in value.model_dump().items())
         return result(value, text)
 
 
-def _heard_out(pieces: Iterator[Answer], job: Job) -> Answer:
-    """Add the pieces up; closing the iterator stops the voice when nobody waits any more."""
-    answer = Answer()
-    with closing(pieces):  # type: ignore[type-var] # respond gives a generator
-        for piece in pieces:
-            answer += piece
-            if piece.audio is not None and answer.audio is not None:
-                job.tell(f"spoke {answer.audio.seconds:.1f} s")
-            elif piece.text:
-                job.tell("answered, speaking")
-            else:
-                job.check()
-    return answer
-
-
-def _spoken(service: Service, text: str, output: AudioOutput, job: Job) -> Audio:
-    speaker, most = service.knowledge.engine.speaker, service.settings.max_speech_chars
-    if speaker is None:
-        raise ConfigError("this server has no voice (VOICERAG_SPEAK is off)")
+def _place(output: AudioOutput) -> SpeechPlace | None:
+    """Return where speech is kept until the caller takes it."""
     if output == "none":
-        raise ConfigError("voice_speak gives speech; take audio='link', 'inline' or 'file'")
-    if output == "file":
-        service.output_folder()
-    if len(text) > most:
-        raise ConfigError(
-            f"the text has {len(text)} characters, and {most} are spoken in one call; cut it "
-            "into several"
-        )
-    sentences = split_sentences(text)
-    if not any(c.isalnum() for c in text):
-        raise ConfigError("the text holds nothing that can be said; give words")
-    sound: Audio | None = None
-    for number, sentence in enumerate(sentences):
-        job.tell("speaking", number, len(sentences))
-        if any(c.isalnum() for c in sentence):
-            piece = speaker.speak(sentence)
-            sound = piece if sound is None else sound + piece
-    assert sound is not None
-    return sound
-
-
-def _transcriber(rag: VoiceRAG) -> Transcriber:
-    if rag.transcriber is None:
-        raise ConfigError("this server cannot transcribe")
-    return rag.transcriber
-
-
-def _status(service: Service, tenant: str, *, writes: bool) -> StatusResult:
-    from importlib.metadata import version
-
-    knowledge, settings = service.knowledge, service.settings
-    database, passages = "ok", None
-    try:
-        with told():
-            known = {one.name: one.passages for one in knowledge.collections(tenant)}
-        passages = known.get(knowledge.settings.collection, 0)
-    except ToolError as error:
-        database = str(error)
-    return StatusResult(
-        version=version("voicerag-core"),
-        stack=knowledge.settings.stack,
-        database=database,
-        collection=knowledge.settings.collection,
-        passages=passages,
-        strategy=knowledge.settings.question_strategy,
-        speaks=knowledge.engine.speaker is not None,
-        read_only=knowledge.read_only,
-        may_write=writes,
-        takes_paths=bool(service.paths.folders),
-        max_question_seconds=knowledge.settings.max_question_seconds,
-        max_audio_bytes=settings.max_audio_bytes,
-        clip_minutes=settings.clip_minutes,
-    )
-
-
-def _answer_text(value: AskResult) -> str:
-    lines = [value.answer]
-    if value.sources:
-        lines += ["", "Sources:"]
-        lines += [
-            f"[{number}] {one.title} ({one.uri}): “{one.quote}”"
-            for number, one in enumerate(value.sources, 1)
-        ]
-    if value.audio is not None:
-        lines += ["", _where(value.audio)]
-    return "\n".join(lines)
-
-
-def _where(spoken: SpokenAudio) -> str:
-    return f"Speech, {spoken.seconds:.1f} s: {spoken.path or spoken.uri}"
-
-
-def _since(started: float) -> float:
-    return round(time.perf_counter() - started, 4)
+        return None
+    return "file" if output == "file" else "clip"

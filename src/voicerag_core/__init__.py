@@ -6,37 +6,51 @@ Importing this package loads numpy and nothing heavier; settings, store and the 
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from voicerag_core.audio import check_audio, read_audio, resample, to_wav_bytes, write_wav
+from voicerag_core.audio import (
+    MAX_SECONDS,
+    SPEECH_RATE_HZ,
+    check_audio,
+    read_audio,
+    resample,
+    to_wav_bytes,
+    write_wav,
+)
+from voicerag_core.cancellation import Cancellation, check_cancelled
 from voicerag_core.chunking import chunk_document, passage_id, sentence_spans, split_sentences
 from voicerag_core.errors import (
     AudioError,
+    BusyError,
     CancelledError,
     CheckpointError,
     ConfigError,
     DocumentError,
     EmbeddingMismatchError,
     FilterError,
+    ForbiddenError,
     GenerationError,
     MissingExtraError,
     ModelError,
+    NotFoundError,
     SchemaError,
     StoreError,
     StoreUnavailableError,
     VoiceRAGError,
 )
+from voicerag_core.lazy import lazy_names
 from voicerag_core.ports import (
+    AnswerWriter,
     DocumentStore,
     Embedder,
     PassageStore,
     SelfAssessingEmbedder,
+    Speaker,
     Transcriber,
     VoiceModel,
 )
 from voicerag_core.rag import IndexProgress, VoiceRAG
-from voicerag_core.retrieval import STRATEGIES, Strategy, maximal_marginal_relevance
+from voicerag_core.retrieval import STRATEGIES, maximal_marginal_relevance
 from voicerag_core.types import (
     Answer,
     Audio,
@@ -46,18 +60,20 @@ from voicerag_core.types import (
     Embeddings,
     Hit,
     JSONValue,
-    Leg,
+    MatchedBy,
     Passage,
     Question,
     Retrieved,
     Sampling,
+    Strategy,
+    Transcription,
     Turn,
 )
 
 if TYPE_CHECKING:
-    from voicerag_core.assembly import open_voicerag
-    from voicerag_core.ingest import FileProgress, FileReport, index_files
+    from voicerag_core.ingest import FileProgress, FileReport, index_documents, index_files
     from voicerag_core.settings import Settings, load_settings
+    from voicerag_core.stack import open_store, open_voicerag
     from voicerag_core.store import PgVectorStore
 
 _LAZY = {
@@ -65,16 +81,23 @@ _LAZY = {
     "FileReport": "voicerag_core.ingest",
     "PgVectorStore": "voicerag_core.store",
     "Settings": "voicerag_core.settings",
+    "index_documents": "voicerag_core.ingest",
     "index_files": "voicerag_core.ingest",
     "load_settings": "voicerag_core.settings",
-    "open_voicerag": "voicerag_core.assembly",
+    "open_store": "voicerag_core.stack",
+    "open_voicerag": "voicerag_core.stack",
 }
 
 __all__ = [
+    "MAX_SECONDS",
+    "SPEECH_RATE_HZ",
     "STRATEGIES",
     "Answer",
+    "AnswerWriter",
     "Audio",
     "AudioError",
+    "BusyError",
+    "Cancellation",
     "CancelledError",
     "CheckpointError",
     "Citation",
@@ -89,13 +112,15 @@ __all__ = [
     "FileProgress",
     "FileReport",
     "FilterError",
+    "ForbiddenError",
     "GenerationError",
     "Hit",
     "IndexProgress",
     "JSONValue",
-    "Leg",
+    "MatchedBy",
     "MissingExtraError",
     "ModelError",
+    "NotFoundError",
     "Passage",
     "PassageStore",
     "PgVectorStore",
@@ -105,19 +130,24 @@ __all__ = [
     "SchemaError",
     "SelfAssessingEmbedder",
     "Settings",
+    "Speaker",
     "StoreError",
     "StoreUnavailableError",
     "Strategy",
     "Transcriber",
+    "Transcription",
     "Turn",
     "VoiceModel",
     "VoiceRAG",
     "VoiceRAGError",
     "check_audio",
+    "check_cancelled",
     "chunk_document",
+    "index_documents",
     "index_files",
     "load_settings",
     "maximal_marginal_relevance",
+    "open_store",
     "open_voicerag",
     "passage_id",
     "read_audio",
@@ -128,16 +158,4 @@ __all__ = [
     "write_wav",
 ]
 
-
-def __getattr__(name: str) -> Any:  # noqa: ANN401
-    """Load one of the heavier names on first use."""
-    if name not in _LAZY:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(_LAZY[name]), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    """List the public names, loaded or not."""
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy_names(__name__, _LAZY)

@@ -8,6 +8,9 @@
       AudioError (ValueError)           unreadable, empty, silent, not finite, too short or too long
       DocumentError (ValueError)        a file that cannot be read as text
       CancelledError                    whoever asked stopped waiting
+      BusyError                         as much is being done as is allowed; worth repeating
+      ForbiddenError                    the caller may not do that
+      NotFoundError (LookupError)       a collection, passage or clip that is not there
       ModelError
         CheckpointError                 a weight file is absent, altered or of the wrong shape
         GenerationError                 a model ran and produced nothing that can be used
@@ -25,15 +28,18 @@ from __future__ import annotations
 
 __all__ = [
     "AudioError",
+    "BusyError",
     "CancelledError",
     "CheckpointError",
     "ConfigError",
     "DocumentError",
     "EmbeddingMismatchError",
     "FilterError",
+    "ForbiddenError",
     "GenerationError",
     "MissingExtraError",
     "ModelError",
+    "NotFoundError",
     "SchemaError",
     "StoreError",
     "StoreUnavailableError",
@@ -79,6 +85,18 @@ class DocumentError(VoiceRAGError, ValueError):
 
 class CancelledError(VoiceRAGError):
     """Whoever asked stopped waiting, so the next stage was not begun."""
+
+
+class BusyError(VoiceRAGError):
+    """As much is being done at once as is allowed; the same call may succeed a little later."""
+
+
+class ForbiddenError(VoiceRAGError):
+    """The caller may not do what it asked for, or did not say who it is."""
+
+
+class NotFoundError(VoiceRAGError, LookupError):
+    """A collection, passage or clip that does not exist, or no longer exists."""
 
 
 class ModelError(VoiceRAGError):

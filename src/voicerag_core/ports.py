@@ -6,7 +6,7 @@ once and checked by the suites in `voicerag_core.testing`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -22,15 +22,17 @@ from voicerag_core.types import (
     Passage,
     Question,
     Sampling,
+    Transcription,
     Turn,
 )
 
 __all__ = [
+    "AnswerWriter",
     "DocumentStore",
     "Embedder",
     "PassageStore",
-    "RememberingTranscriber",
     "SelfAssessingEmbedder",
+    "Speaker",
     "Transcriber",
     "VoiceModel",
 ]
@@ -55,8 +57,15 @@ class Embedder(Protocol):
         ...
 
     @property
-    def transcribes(self) -> bool:
-        """True when `embed_speech` goes through words; strategy ``e2e`` then refuses it."""
+    def needs_transcriber(self) -> bool:
+        """True when `embed_speech` is a transcriber's single transcript, embedded as text.
+
+        The strategies ``e2e`` and ``adaptive`` then refuse the embedder, since they promise to
+        search before anything is transcribed. False does not promise that no words take part:
+        SONAR's speech encoder goes straight from sound to vector, while `LocalEmbedder` runs one
+        fast CTC pass whose beam search proposes up to eight wordings, and averages their text
+        vectors; no autoregressive decoder runs and no single transcript is chosen.
+        """
         ...
 
     def embed_texts(self, texts: Sequence[str]) -> Embeddings:
@@ -93,31 +102,13 @@ class SelfAssessingEmbedder(Protocol):
 class Transcriber(Protocol):
     """Turns speech into words. Safe to share between threads."""
 
-    def transcribe(self, audio: Audio) -> str:
-        """Return the words of a clip at 16 kHz; never "".
+    def transcribe(self, audio: Audio) -> Transcription:
+        """Return the words of a clip at 16 kHz; the text is never "".
 
         Raises:
             AudioError: The clip is not at 16 kHz, or no speech was heard in it.
             ModelError: The model cannot be loaded or failed.
         """
-        ...
-
-
-class Remembered(Protocol):
-    """What a transcriber heard in a clip."""
-
-    @property
-    def text(self) -> str:
-        """The words."""
-        ...
-
-
-@runtime_checkable
-class RememberingTranscriber(Protocol):
-    """What a `Transcriber` has besides when it remembers the clips that it heard lately."""
-
-    def recall(self, audio: Audio) -> Remembered | None:
-        """Return what was heard in a clip lately, or None; nothing is transcribed anew."""
         ...
 
 
@@ -243,24 +234,73 @@ class VoiceModel(Protocol):
         passages: Sequence[Passage],
         *,
         sampling: Sampling,
-        transcript: str | None = None,
+        transcript: Transcription | None = None,
         history: Sequence[Turn] = (),
     ) -> Iterator[Answer]:
         """Stream the pieces of an answer; they carry no hits.
 
-        The pieces add up to the whole answer, at least one of them with text. Closing the
-        iterator stops everything below it; nothing is spoken or generated afterwards.
+        The pieces add up to the whole answer, at least one of them with text. A model that
+        transcribes a spoken question itself puts the words into `Answer.transcript`, of a piece
+        that comes before the first text. Closing the iterator stops everything below it; nothing
+        is spoken or generated afterwards.
 
         Args:
             question: Spoken or typed.
             passages: Best first; may be empty.
             sampling: For models that generate.
-            transcript: The spoken question in words when they are known already, so that
-                nothing is transcribed twice.
+            transcript: The transcription of the spoken question when it is known already, so
+                that nothing is transcribed twice.
             history: Earlier turns, oldest first.
 
         Raises:
             ModelError: The model cannot be loaded or failed.
             AudioError: The question's audio cannot be used.
         """
+        ...
+
+
+class AnswerWriter(Protocol):
+    """Answers in text, by quoting passages or by wording what they say. Safe to share."""
+
+    def answer(
+        self, question: str, passages: Sequence[Passage], *, history: Sequence[Turn] = ()
+    ) -> Generator[Answer, None, None]:
+        """Stream the pieces of a written answer; they carry no hits and no sound.
+
+        Where the passages do not answer, a piece says so by `Answer.answered`; without any words
+        it is left to the caller what to say. Closing the generator stops everything below it.
+
+        Args:
+            question: In words.
+            passages: Best first, at least one.
+            history: Earlier turns, oldest first.
+
+        Raises:
+            ModelError: The model cannot be loaded or failed.
+        """
+        ...
+
+
+class Speaker(Protocol):
+    """Turns text into speech. Safe to share between threads, whose texts may queue up."""
+
+    def warm(self) -> None:
+        """Load or start now what the first text would wait for.
+
+        Raises:
+            ModelError: The voice cannot be loaded or started.
+        """
+        ...
+
+    def speak(self, text: str) -> Audio:
+        """Speak a text, best one sentence; every text of a speaker comes at one rate.
+
+        Raises:
+            GenerationError: Nothing in the text can be spoken, or no sound came.
+            ModelError: The voice cannot be loaded or started, or the speaker is closed.
+        """
+        ...
+
+    def close(self) -> None:
+        """Drop what is being spoken, and speak nothing more; a second call does nothing."""
         ...

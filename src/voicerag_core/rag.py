@@ -13,37 +13,31 @@ from numpy.typing import NDArray
 
 from voicerag_core.audio import MAX_SECONDS, SPEECH_RATE_HZ, check_audio, resample
 from voicerag_core.cancellation import check_cancelled
-from voicerag_core.chunking import (
-    CHUNK_OVERLAP,
-    CHUNK_SIZE,
-    chunk_document,
-    split_sentences,
-)
+from voicerag_core.chunking import split_sentences
 from voicerag_core.errors import ConfigError, StoreError
 from voicerag_core.filters import Filter
 from voicerag_core.ports import (
     DocumentStore,
     Embedder,
     PassageStore,
-    RememberingTranscriber,
     Transcriber,
     VoiceModel,
 )
-from voicerag_core.retrieval import STRATEGIES, Search, Strategy
+from voicerag_core.retrieval import STRATEGIES, Search, find_passages
 from voicerag_core.types import (
     Answer,
     Audio,
-    Document,
     Embedding,
     Embeddings,
     Passage,
     Question,
     Retrieved,
     Sampling,
+    Strategy,
     Turn,
 )
 
-__all__ = ["IndexProgress", "VoiceRAG"]
+__all__ = ["IndexProgress", "VoiceRAG", "embed_passages"]
 
 INDEX_BATCH = 32
 """Passages embedded and written together by `VoiceRAG.index`."""
@@ -140,39 +134,6 @@ class VoiceRAG:
                 on_progress(IndexProgress(seen, changed, vectors))
         return changed
 
-    def index_document(
-        self,
-        source: str,
-        digest: str,
-        documents: Sequence[Document],
-        *,
-        chunk_size: int = CHUNK_SIZE,
-        chunk_overlap: int = CHUNK_OVERLAP,
-    ) -> int:
-        """Bring what the store holds of a source in step with its texts, in one transaction.
-
-        Args:
-            source: Key of what is replaced as a whole, such as a file's path.
-            digest: Changes when the content does; `DocumentStore` keeps it beside the source.
-            documents: The texts of the source, one or many; none removes its passages.
-            chunk_size: Most characters of a passage.
-            chunk_overlap: Most characters repeated between passages.
-
-        Returns:
-            How many passages were new, changed or deleted.
-
-        Raises:
-            ConfigError: The store does not keep documents.
-        """
-        store = self.document_store
-        passages = [
-            passage
-            for document in documents
-            for passage in chunk_document(document, size=chunk_size, overlap=chunk_overlap)
-        ]
-        embeddings, owners = self.embed_passages(passages)
-        return store.replace_document(source, digest, passages, embeddings, owners=owners)
-
     @property
     def document_store(self) -> DocumentStore:
         """The store, if it keeps documents.
@@ -193,14 +154,7 @@ class VoiceRAG:
         Returns:
             Vectors [M, D] and owners [M]: row i is of ``passages[owners[i]]``.
         """
-        texts: list[str] = []
-        owners: list[int] = []
-        for row, passage in enumerate(passages):
-            sentences = split_sentences(passage.text) if self.sentence_vectors else []
-            vectors = [passage.text, *(sentences if len(sentences) > 1 else [])]
-            texts += vectors
-            owners += [row] * len(vectors)
-        return self.embedder.embed_texts(texts), np.asarray(owners, np.int64)
+        return embed_passages(self.embedder, passages, sentences=self.sentence_vectors)
 
     def retrieve(
         self,
@@ -227,17 +181,14 @@ class VoiceRAG:
             ConfigError: The question is empty, or the strategy does not fit the parts.
             StoreError: The store failed.
         """
-        search = Search(
-            self.embedder,
-            self.store,
-            self.transcriber,
-            strategy=self.strategy if strategy is None else _checked_strategy(strategy),
-            limit=self.limit if limit is None else _checked_limit(limit),
+        return self._retrieve(
+            self._checked_question(question),
+            limit=limit,
             where=where,
             min_score=min_score,
+            strategy=strategy,
             diversity=diversity,
         )
-        return search.run(self._checked_question(question))
 
     def respond(
         self,
@@ -249,30 +200,44 @@ class VoiceRAG:
     ) -> Iterator[Answer]:
         """Stream the answer: first a piece with the hits, then text and speech as they come.
 
+        `Answer.transcript` of the first piece has the words of a spoken question when the search
+        needed them; else the model may hear them and put them into a piece before its first text.
         Closing the iterator stops everything below it.
 
         Raises:
             StoreError: Nothing was found because nothing has been indexed.
             ModelError: The model failed.
         """
-        start = time.perf_counter()
         checked = self._checked_question(question)
-        if not retrieved.hits and self.store.count() == 0:
-            raise StoreError(
-                "the knowledge base is empty: nothing has been indexed for this collection and "
-                "tenant; index documents first (voicerag index PATHS...)"
-            )
-        yield Answer(hits=retrieved.hits, timings=retrieved.timings)
-        check_cancelled()
-        pieces = self.model.respond(
-            checked,
-            [hit.passage for hit in retrieved.hits],
-            sampling=sampling or Sampling(),
-            transcript=retrieved.transcript,
-            history=history,
+        yield from self._respond(checked, retrieved, sampling=sampling, history=history)
+
+    def stream(
+        self,
+        question: Question,
+        *,
+        limit: int | None = None,
+        where: Filter | None = None,
+        min_score: float | None = None,
+        strategy: Strategy | None = None,
+        sampling: Sampling | None = None,
+        history: Sequence[Turn] = (),
+    ) -> Iterator[Answer]:
+        """Retrieve and respond in one: the pieces of `ask`, the first of which has the hits.
+
+        The question is checked and resampled once. Closing the iterator stops everything below
+        it.
+
+        Raises:
+            AudioError: The clip cannot be used, or no speech was heard in it.
+            ConfigError: The question is empty, or the strategy does not fit the parts.
+            StoreError: The store failed, or nothing has been indexed.
+            ModelError: The model failed.
+        """
+        checked = self._checked_question(question)
+        retrieved = self._retrieve(
+            checked, limit=limit, where=where, min_score=min_score, strategy=strategy
         )
-        yield from pieces
-        yield Answer(timings={"respond": time.perf_counter() - start})
+        yield from self._respond(checked, retrieved, sampling=sampling, history=history)
 
     def ask(
         self,
@@ -286,25 +251,70 @@ class VoiceRAG:
         history: Sequence[Turn] = (),
     ) -> Answer:
         """Answer a question: the sum of ``respond(question, retrieve(question))``."""
-        retrieved = self.retrieve(
-            question, limit=limit, where=where, min_score=min_score, strategy=strategy
+        pieces = self.stream(
+            question,
+            limit=limit,
+            where=where,
+            min_score=min_score,
+            strategy=strategy,
+            sampling=sampling,
+            history=history,
         )
-        pieces = self.respond(question, retrieved, sampling=sampling, history=history)
         return sum(pieces, Answer())
 
-    def heard(self, question: Question, retrieved: Retrieved) -> str | None:
-        """Return the words of a question as far as they are known; nothing is transcribed for it.
+    def _retrieve(
+        self,
+        question: Question | Embedding,
+        *,
+        limit: int | None,
+        where: Filter | None,
+        min_score: float | None,
+        strategy: Strategy | None,
+        diversity: float = 0.0,
+    ) -> Retrieved:
+        """Search for a checked question."""
+        chosen = self.strategy if strategy is None else _checked_strategy(strategy)
+        search = Search(
+            self.embedder,
+            self.store,
+            self.transcriber,
+            limit=self.limit if limit is None else _checked_limit(limit),
+            where=where,
+            min_score=min_score,
+            diversity=diversity,
+        )
+        return find_passages(search, chosen, question)
 
-        Where the search needed no words the model may have heard them while it answered, and a
-        transcriber that remembers still knows them.
-        """
-        if isinstance(question, str):
-            return question
-        transcriber: object = self.transcriber
-        if retrieved.transcript is not None or not isinstance(transcriber, RememberingTranscriber):
-            return retrieved.transcript
-        recalled = transcriber.recall(self._checked_question(question))
-        return None if recalled is None else recalled.text
+    def _respond(
+        self,
+        question: Question,
+        retrieved: Retrieved,
+        *,
+        sampling: Sampling | None,
+        history: Sequence[Turn],
+    ) -> Iterator[Answer]:
+        """Answer a checked question."""
+        start = time.perf_counter()
+        if not retrieved.hits and self.store.count() == 0:
+            raise StoreError(
+                "the knowledge base is empty: nothing has been indexed for this collection and "
+                "tenant; index documents first (voicerag index PATHS...)"
+            )
+        heard = retrieved.transcription
+        yield Answer(
+            hits=retrieved.hits,
+            transcript=None if heard is None else heard.text,
+            timings=retrieved.timings,
+        )
+        check_cancelled()
+        yield from self.model.respond(
+            question,
+            [hit.passage for hit in retrieved.hits],
+            sampling=sampling or Sampling(),
+            transcript=heard,
+            history=history,
+        )
+        yield Answer(timings={"respond": time.perf_counter() - start})
 
     @overload
     def _checked_question(self, question: Audio) -> Audio: ...
@@ -329,6 +339,24 @@ class VoiceRAG:
                 f"not shape {list(question.shape)}"
             )
         return np.asarray(question, np.float32)
+
+
+def embed_passages(
+    embedder: Embedder, passages: Sequence[Passage], *, sentences: bool
+) -> tuple[Embeddings, NDArray[np.int64]]:
+    """Make the vectors of passages: of each whole, and with `sentences` of its sentences.
+
+    Returns:
+        Vectors [M, D] and owners [M]: row i is of ``passages[owners[i]]``.
+    """
+    texts: list[str] = []
+    owners: list[int] = []
+    for row, passage in enumerate(passages):
+        parts = split_sentences(passage.text) if sentences else []
+        vectors = [passage.text, *(parts if len(parts) > 1 else [])]
+        texts += vectors
+        owners += [row] * len(vectors)
+    return embedder.embed_texts(texts), np.asarray(owners, np.int64)
 
 
 def _checked_strategy(strategy: Strategy) -> Strategy:

@@ -6,7 +6,6 @@ to which. Any embedder that hears without a transcript can make its vector.
 
 from __future__ import annotations
 
-import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,11 +20,11 @@ from voicerag_core.errors import AudioError, ConfigError
 from voicerag_core.types import Audio, JSONValue, Passage
 
 __all__ = [
+    "RECORDING_VERSION",
     "WINDOW_SECONDS",
     "Window",
     "cut_clip",
     "read_recording",
-    "recording_digest",
     "speech_windows",
 ]
 
@@ -149,20 +148,6 @@ def read_recording(
         passages.append(Passage(passage_id(source, position, text), text, metadata))
         clips.append(Audio(audio.samples[window.start : window.end].copy(), audio.sample_rate))
     return passages, clips
-
-
-def recording_digest(path: str | os.PathLike[str]) -> str:
-    """Return what changes when the bytes of a recording do, or the way it is cut.
-
-    Raises:
-        AudioError: The file cannot be read.
-    """
-    try:
-        with Path(path).open("rb") as file:
-            content = hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise AudioError(f"{path} cannot be read: {error.strerror or error}") from error
-    return hashlib.sha256(f"recording {RECORDING_VERSION} {content}".encode()).hexdigest()
 
 
 def cut_clip(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, TypeVar
 
 import platformdirs
 from pydantic import Field, SecretStr, ValidationError
@@ -12,8 +13,11 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from voicerag_core.audio import MAX_SECONDS
 from voicerag_core.chunking import CHUNK_OVERLAP, CHUNK_SIZE
 from voicerag_core.errors import ConfigError
+from voicerag_core.types import Strategy
 
-__all__ = ["Settings", "load_settings"]
+__all__ = ["Settings", "load_settings", "make_settings"]
+
+_Model = TypeVar("_Model", bound=BaseSettings)
 
 LOCAL_STRATEGY: Final = "adaptive"
 """How the local embedder searches for spoken questions unless it is told otherwise."""
@@ -41,6 +45,11 @@ class Settings(BaseSettings):
         default="local",
         description="What makes vectors: 'local' (MiniLM and a speech encoder) or 'sonar'.",
     )
+    transcriber: Literal["local", "glm", "sonar"] | None = Field(
+        default=None,
+        description="What turns speech into words: 'local' (Whisper tiny.en), 'glm' (GLM-4-Voice, "
+        "in its stack alone) or 'sonar' (its text decoder); default: that of the stack.",
+    )
     sonar_weights: Path | None = Field(
         default=None,
         description="Folder of SONAR's files; default: weights/sonar in the data folder.",
@@ -51,14 +60,16 @@ class Settings(BaseSettings):
     sonar_speech_language: str | None = Field(
         default=None, description="Language of spoken questions, where it is another."
     )
-    sonar_transcribes: bool = Field(
-        default=False, description="Let SONAR's text decoder hear in place of Whisper."
-    )
     sonar_device: str = Field(
         default="auto", description="Where SONAR runs: auto, cpu, cuda, cuda:1, mps."
     )
     sonar_dtype: Literal["float32", "bfloat16", "float16"] = Field(
         default="float32", description="In which SONAR runs."
+    )
+    sonar_heads: int | None = Field(
+        default=None,
+        ge=1,
+        description="Attention heads of a SONAR text encoder and decoder that are not 1024 wide.",
     )
     database_url: SecretStr | None = Field(
         default=None,
@@ -70,7 +81,7 @@ class Settings(BaseSettings):
     )
     collection: _Name = Field(default="default", description="Collection to index and ask.")
     tenant: _Name = Field(default="default", description="Whose rows are seen and written.")
-    strategy: Literal["e2e", "asr", "hybrid", "adaptive"] | None = Field(
+    strategy: Strategy | None = Field(
         default=None,
         description=f"How a spoken question is searched; default: {LOCAL_STRATEGY}, with SONAR "
         f"{SONAR_STRATEGY}.",
@@ -105,18 +116,31 @@ class Settings(BaseSettings):
         "decoder's U-Net runs in bfloat16 unless this is float32.",
     )
     glm_quantization: Literal["none", "int8", "int4"] = Field(
-        default="none", description="Bits of the language model's weights, to need less memory."
+        default="none",
+        description="Bits of the language model's weights, to need less memory; int4 takes widths "
+        "that are multiples of 128.",
     )
     glm_english_only: bool = Field(
         default=False, description="Let GLM-4-Voice write no Chinese, Japanese or Korean."
     )
+    glm_max_context: int | None = Field(
+        default=None,
+        ge=1024,
+        description="Most tokens of a GLM-4-Voice prompt and its reply; default: those of the "
+        "checkpoint, 8192 at most.",
+    )
 
     @property
-    def question_strategy(self) -> Literal["e2e", "asr", "hybrid", "adaptive"]:
+    def question_strategy(self) -> Strategy:
         """How a spoken question is searched: as told, or as suits the embedder."""
         if self.strategy is not None:
             return self.strategy
         return SONAR_STRATEGY if self.embedder == "sonar" else LOCAL_STRATEGY
+
+    @property
+    def chosen_transcriber(self) -> Literal["local", "glm", "sonar"]:
+        """What turns speech into words: as told, or as suits the stack."""
+        return self.stack if self.transcriber is None else self.transcriber
 
 
 def load_settings(**values: object) -> Settings:
@@ -127,15 +151,29 @@ def load_settings(**values: object) -> Settings:
     Raises:
         ConfigError: A value is unknown or out of its range; the message names the setting.
     """
+    return make_settings(Settings, values, "an argument")
+
+
+def make_settings(model: type[_Model], values: Mapping[str, object], given_as: str) -> _Model:
+    """Make settings of any model from the environment and from values given by name, which win.
+
+    Args:
+        model: Names its variables by ``env_prefix``.
+        values: None counts as not given.
+        given_as: What a value is to the user, such as "an argument", for error messages.
+
+    Raises:
+        ConfigError: A value is unknown or out of its range; the message names the setting.
+    """
     given = {name: value for name, value in values.items() if value is not None}
     try:
-        return Settings(**given)  # type: ignore[arg-type]
+        return model(**given)  # type: ignore[arg-type]
     except ValidationError as e:
         problems = "; ".join(
             f"{'.'.join(map(str, error['loc']))}: {error['msg']}"
             for error in e.errors(include_input=False, include_url=False)
         )
         raise ConfigError(
-            f"settings are not valid: {problems} "
-            "(each setting is an argument or a VOICERAG_<NAME> variable)"
+            f"settings are not valid: {problems} (each setting is {given_as} or a "
+            f"{model.model_config['env_prefix']}<NAME> variable)"
         ) from None

@@ -21,12 +21,14 @@ __all__ = [
     "Embeddings",
     "Hit",
     "JSONValue",
-    "Leg",
+    "MatchedBy",
     "Passage",
     "Question",
     "Retrieved",
     "Samples",
     "Sampling",
+    "Strategy",
+    "Transcription",
     "Turn",
 ]
 
@@ -42,8 +44,11 @@ Embeddings: TypeAlias = NDArray[np.float32]
 JSONValue: TypeAlias = "str | int | float | bool | list[JSONValue] | dict[str, JSONValue] | None"
 """What a passage's metadata may hold."""
 
-Leg: TypeAlias = Literal["vector", "words"]
+MatchedBy: TypeAlias = Literal["vector", "words"]
 """A way by which a search found a passage: nearest vector, or matching words."""
+
+Strategy: TypeAlias = Literal["e2e", "asr", "hybrid", "adaptive"]
+"""How a spoken question is searched; `voicerag_core.retrieval` says what each name does."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -111,6 +116,23 @@ Question: TypeAlias = Audio | str
 
 
 @dataclass(frozen=True, slots=True)
+class Transcription:
+    """The words of a clip, as a recogniser heard them.
+
+    Args:
+        text: The words.
+        confidence: 0..1, where 1 is certain: the geometric mean of the probabilities of the
+            words' tokens. None when the recogniser gives none.
+        language: Of the words, in the recogniser's own code ("en", "eng_Latn"); None when it
+            does not say.
+    """
+
+    text: str
+    confidence: float | None = None
+    language: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Document:
     """A whole text before it is cut into passages.
 
@@ -163,13 +185,13 @@ class Hit:
         passage: What was found, once, however many of its vectors matched.
         score: Higher is better. Cosine similarity (-1..1) of the passage's nearest vector in a
             vector search; fused reciprocal rank (above 0) when words took part.
-        legs: The ways by which it was found.
+        matched_by: The ways by which it was found.
         embedding: The passage's nearest vector, shape [D]; only when the search was asked for it.
     """
 
     passage: Passage
     score: float
-    legs: tuple[Leg, ...] = ("vector",)
+    matched_by: tuple[MatchedBy, ...] = ("vector",)
     embedding: Embedding | None = field(default=None, compare=False, repr=False)
 
 
@@ -179,13 +201,13 @@ class Retrieved:
 
     Args:
         hits: Best first.
-        transcript: The question in words when the strategy needed them, else None.
+        transcription: The spoken question in words when the strategy needed them, else None.
         embedding: The vector that was searched with, shape [D], or None.
         timings: Seconds by stage.
     """
 
     hits: tuple[Hit, ...]
-    transcript: str | None = None
+    transcription: Transcription | None = None
     embedding: Embedding | None = field(default=None, compare=False, repr=False)
     timings: Mapping[str, float] = field(default_factory=dict, hash=False)
 
@@ -211,7 +233,7 @@ class Answer:
 
     ``+`` is associative and ``Answer()`` is neutral, so ``sum(pieces, Answer())`` is the answer.
     Text and audio are joined, hits and citations appended without repeats, `answered` holds only
-    if it holds in both, and of two timings of one stage the longer stays.
+    if it holds in both, the first transcript stays, and of two timings of one stage the longer.
 
     Args:
         text: Words, or the next words.
@@ -219,6 +241,8 @@ class Answer:
         hits: The passages that the answer was made from; the first streamed piece carries them.
         citations: The places it rests on.
         answered: False when the documents do not answer the question.
+        transcript: The words of a spoken question, as far as they became known while it was
+            answered; None when nothing transcribed it, or when it was typed.
         timings: Seconds by stage.
     """
 
@@ -227,6 +251,7 @@ class Answer:
     hits: tuple[Hit, ...] = ()
     citations: tuple[Citation, ...] = ()
     answered: bool = True
+    transcript: str | None = None
     timings: Mapping[str, float] = field(default_factory=dict, hash=False)
 
     def __add__(self, other: Answer) -> Answer:
@@ -251,6 +276,7 @@ class Answer:
             citations=self.citations
             + tuple(place for place in other.citations if place not in self.citations),
             answered=self.answered and other.answered,
+            transcript=other.transcript if self.transcript is None else self.transcript,
             timings=timings,
         )
 

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-import glm_decoder_report
-import glm_lm_report
 import pytest
-from chart import write_json
+
+from benchmarks.chart import write_json
+from benchmarks.glm import decoder_report, lm_report
 
 RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
 
@@ -30,9 +30,9 @@ def test_the_reports_are_those_of_the_figures_beside_them(tmp_path: Path, name: 
     path = tmp_path / f"{name}.md"
     if name == "glm_lm":
         others = [figures("glm_lm_earlier.json")]
-        glm_lm_report.report(path, found, others, figures("glm_decoder.json"))
+        lm_report.report(path, found, others, figures("glm_decoder.json"))
     else:
-        glm_decoder_report.report(path, found)
+        decoder_report.report(path, found)
     kept, _, remarks = (RESULTS / f"{name}.md").read_text(encoding="utf-8").partition("\n## Rem")
     assert remarks
     assert path.read_text(encoding="utf-8") == kept
@@ -45,7 +45,7 @@ def test_a_bar_that_is_missed_says_no(tmp_path: Path) -> None:
     found["bf16"]["share_of_bound"] = 0.79
     found["upstream"]["tokens_per_s"] = 51.0
     found["first_audio"]["first_audio_ms_p50"] = 250.4
-    glm_lm_report.report(tmp_path / "a.md", found)
+    lm_report.report(tmp_path / "a.md", found)
     text = (tmp_path / "a.md").read_text(encoding="utf-8")
     for figure in ("79.0 %", "2.96 times", "250.4 ms (p95 270.0)"):
         assert f"{figure} | **no** |" in text
@@ -55,7 +55,7 @@ def test_a_run_that_was_stopped_early_is_reported_as_far_as_it_got(tmp_path: Pat
     whole = figures("glm_lm.json")
     found = {name: whole[name] for name in ("machine", "read_bandwidth", "bf16")}
     found["int4"] = {"left_out": "time was up"}
-    glm_lm_report.report(tmp_path / "a.md", found)
+    lm_report.report(tmp_path / "a.md", found)
     text = (tmp_path / "a.md").read_text(encoding="utf-8")
     assert "| ours, bfloat16 | 151.0 |" in text
     assert "| ours, int4 | time was up |" in text
@@ -66,17 +66,17 @@ def test_a_decoder_whose_time_grows_with_the_square_is_not_linear(tmp_path: Path
     found = figures("glm_decoder.json")
     for row in found["rows"]:
         row["total_ms"] = row["seconds"] ** 2
-    glm_decoder_report.report(tmp_path / "a.md", found)
+    decoder_report.report(tmp_path / "a.md", found)
     assert "costs 40.0 to 420.0 ms | **no** |" in (tmp_path / "a.md").read_text(encoding="utf-8")
 
 
 def test_remarks_stay_when_a_report_is_written_again(tmp_path: Path) -> None:
     found, path = figures("glm_decoder.json"), tmp_path / "a.md"
-    glm_decoder_report.report(path, found)
+    decoder_report.report(path, found)
     with path.open("a", encoding="utf-8") as file:
         file.write("\n## Remarks\n\nBy hand.\n")
     found["rows"][0]["total_ms"] = 987.0
-    glm_decoder_report.report(path, found)
+    decoder_report.report(path, found)
     text = path.read_text(encoding="utf-8")
     assert "| 987 |" in text
     assert text.endswith("\n\n## Remarks\n\nBy hand.\n")

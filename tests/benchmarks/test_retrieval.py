@@ -11,7 +11,8 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from retrieval_figures import (
+
+from benchmarks.speech.retrieval_figures import (
     MISSED,
     Outcome,
     by_item,
@@ -21,8 +22,8 @@ from retrieval_figures import (
     reciprocal,
     within,
 )
-from retrieval_report import report, shown_arguments
-from spoken_sets import (
+from benchmarks.speech.retrieval_report import report, shown_arguments
+from benchmarks.speech.spoken_sets import (
     NOISE_LEVELS,
     Voice,
     add_noise,
@@ -31,7 +32,6 @@ from spoken_sets import (
     spoiled,
     telephone,
 )
-
 from voicerag_core.types import Audio
 
 if TYPE_CHECKING:

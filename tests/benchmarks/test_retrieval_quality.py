@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from retrieval_quality import measured, paragraph_scores, recall
 
+from benchmarks.speech.retrieval_quality import measured, paragraph_scores, recall
 from voicerag_core.testing import FakeEmbedder
 
 if TYPE_CHECKING:

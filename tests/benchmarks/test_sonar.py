@@ -10,8 +10,9 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-import sonar
-from sonar_report import ratios, report, write
+
+from benchmarks.sonar import encoders
+from benchmarks.sonar.encoders_report import ratios, report, write
 
 RESULTS = Path(__file__).parents[2] / "benchmarks/results"
 
@@ -68,8 +69,8 @@ def test_the_readme_quotes_the_kept_figures(figures: dict[str, Any]) -> None:
 
 def test_rows_that_are_all_alike_have_no_gap() -> None:
     rows = np.random.default_rng(0).standard_normal((5, 8)).astype(np.float32)
-    assert sonar.least_gap(rows) > 0.05
-    assert sonar.least_gap(np.concatenate((rows, 3 * rows[:1]))) < 1e-6
+    assert encoders.least_gap(rows) > 0.05
+    assert encoders.least_gap(np.concatenate((rows, 3 * rows[:1]))) < 1e-6
 
 
 def test_further_runs_stand_beside_the_first(
@@ -80,7 +81,7 @@ def test_further_runs_stand_beside_the_first(
     for name, run in (("one.json", figures), ("two.json", other)):
         (tmp_path / name).write_text(json.dumps(run))
     files = [str(tmp_path / name) for name in ("one.json", "two.json")]
-    monkeypatch.setattr(sys, "argv", ["sonar.py", "--out", str(tmp_path), "--from", *files])
-    sonar.main()
+    monkeypatch.setattr(sys, "argv", ["encoders", "--out", str(tmp_path), "--from", *files])
+    encoders.main()
     assert "| another, float32 | speech" in (tmp_path / "sonar.md").read_text()
     assert json.loads((tmp_path / "sonar.json").read_text())["controls"] == [other]

@@ -8,6 +8,8 @@ import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import numpy as np
 import psycopg
@@ -16,8 +18,11 @@ import soundfile
 import soxr
 
 from tests.local import tones
+from tests.waiting import PATIENCE
+from voicerag_core import Audio, audio, rag
+from voicerag_core.local.hearing.whisper import WhisperTranscriber
 from voicerag_core.local.weights import files as weights
-from voicerag_core.store import EmbeddedPostgres
+from voicerag_core.store import EmbeddedPostgres, PgVectorStore
 
 Voicerag = Callable[..., "subprocess.CompletedProcess[str]"]
 Spawn = Callable[..., "subprocess.Popen[str]"]
@@ -45,7 +50,7 @@ def test_the_demo_answers_aloud_and_the_second_time_only_asks(
 ) -> None:
     words = ("demo", "--sample", small_sample, "--collection", "demo", "--out")
     first = spawn(*words, tmp_path / "first.wav")
-    shown, said = first.communicate(timeout=120)
+    shown, said = first.communicate(timeout=PATIENCE)
     assert first.returncode == 0, said
     assert re.search(r"^sample .*1 new", shown, re.M)
     assert re.search(r"^question +Which player was criticized", shown, re.M)
@@ -83,18 +88,34 @@ def test_by_sound_alone_nothing_is_transcribed_before_the_answer(
     assert re.search(r"^time .*transcribe \d+ ms, embed", shown.stdout, re.M)
 
 
+def note_calls(
+    monkeypatch: pytest.MonkeyPatch, owner: type[object], name: str, noted: list[str]
+) -> None:
+    """Write down the name of a method whenever it is called."""
+    method = getattr(owner, name)
+
+    def call(*arguments: object, **options: object) -> object:
+        noted.append(name)
+        return method(*arguments, **options)
+
+    monkeypatch.setattr(owner, name, call)
+
+
 @pytest.mark.usefixtures("tone_encoder")
 def test_the_demo_compares_both_routes(
-    voicerag: Voicerag, small_sample: Path, tmp_path: Path
+    voicerag: Voicerag, small_sample: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    stages: list[str] = []
+    for owner, name in ((WhisperTranscriber, "transcribe"), (PgVectorStore, "search")):
+        note_calls(monkeypatch, owner, name, stages)
     result = voicerag(
         "demo", "--sample", small_sample, "--collection", "routes", "--out", tmp_path / "a.wav",
         "--no-speech", "--strategy", "hybrid",
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
-    times = re.findall(r"^(e2e|asr) +(\d+) ms to the passages; the best: \w+", result.stdout, re.M)
-    assert [route for route, _ in times] == ["e2e", "asr"]
-    assert int(times[0][1]) < int(times[1][1])
+    routes = re.findall(r"^(e2e|asr) +\d+ ms to the passages; the best: \w+", result.stdout, re.M)
+    assert routes == ["e2e", "asr"]
+    assert stages[:6] == ["search", "search", "transcribe", "search", "transcribe", "search"]
     assert re.search(rf"^answer .*{ANSWER}", result.stdout, re.M)
 
 
@@ -122,6 +143,28 @@ def test_an_answer_as_json(voicerag: Voicerag, sample: str, tmp_path: Path) -> N
     assert 0 < timings["search"] < timings["first_text"] < timings["total"]
     assert soundfile.info(out).samplerate == 22_050
     assert not list(tmp_path.glob(".*"))
+
+
+def test_a_question_is_checked_at_the_edge_and_by_the_conductor_alone(
+    voicerag: Voicerag, sample: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checked: list[str] = []
+
+    def counted(module: ModuleType) -> None:
+        real = module.check_audio
+
+        def call(clip: Audio, **named: Any) -> Audio:
+            checked.append(module.__name__)
+            checked_clip: Audio = real(clip, **named)
+            return checked_clip
+
+        monkeypatch.setattr(module, "check_audio", call)
+
+    for module in (audio, rag):
+        counted(module)
+    result = voicerag("ask", "--audio", QUESTION, "--no-speech", "--collection", sample)
+    assert result.returncode == 0, result.stderr
+    assert checked == ["voicerag_core.audio", "voicerag_core.rag"]
 
 
 def test_typed_questions_and_limits(voicerag: Voicerag, sample: str) -> None:
@@ -243,7 +286,7 @@ def test_an_empty_knowledge_base_says_to_index(
 def test_a_database_that_is_not_there(spawn: Spawn) -> None:
     dsn = "postgresql://someone:secret@127.0.0.1:9/kb"
     process = spawn("search", "--text", "x", "--database-url", dsn)
-    shown, said = process.communicate(timeout=60)
+    shown, said = process.communicate(timeout=PATIENCE)
     assert process.returncode == 1
     assert shown == ""
     assert said.startswith("error: ")
@@ -275,8 +318,6 @@ def test_a_wrong_password(voicerag: Voicerag, data_dir: Path) -> None:
 
 
 def test_another_embedding_model(voicerag: Voicerag, data_dir: Path) -> None:
-    from voicerag_core.store import PgVectorStore
-
     with EmbeddedPostgres(data_dir / "postgres") as server:
         PgVectorStore.open(server.dsn, collection="other", model_id="other", dim=3).close()
     result = voicerag("search", "--text", "x", "--collection", "other")
@@ -291,5 +332,5 @@ def test_output_that_nobody_reads_ends_quietly(spawn: Spawn, sample: str) -> Non
     process.stdout.close()
     assert process.stderr is not None
     said = process.stderr.read()
-    assert process.wait(timeout=60) == 141
+    assert process.wait(timeout=PATIENCE) == 141
     assert said == ""

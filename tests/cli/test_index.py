@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from pypdf import PdfWriter
 
+from tests.waiting import PATIENCE
 from voicerag_core.local.minilm import DIM, MODEL_ID
 from voicerag_core.store import EmbeddedPostgres, PgVectorStore
 
@@ -157,7 +158,7 @@ def test_stopped_in_the_middle_nothing_is_lost_or_doubled(
             assert process.poll() is None, process.communicate()
             time.sleep(0.02)
         process.send_signal(how)
-        _, said = process.communicate(timeout=60)
+        _, said = process.communicate(timeout=PATIENCE)
         done = store.document_digests()
         assert 0 < len(done) < MANY
         assert store.count() == len(done)
@@ -198,7 +199,7 @@ def test_a_folder_that_moves_away_while_it_is_indexed(
         while not store.document_digests():
             time.sleep(0.02)
         shutil.move(many_files, many_files.with_name("elsewhere"))
-        _, said = process.communicate(timeout=120)
+        _, said = process.communicate(timeout=PATIENCE)
         assert process.returncode == 1
         assert "Traceback" not in said
         assert store.count() == len(store.document_digests())

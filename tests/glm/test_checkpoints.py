@@ -198,7 +198,7 @@ def test_nan_is_refused_on_request(trees: tiny.Trees, kind: str) -> None:
     opened(folder)
     named = weight.removesuffix("_v")
     with pytest.raises(CheckpointError, match=rf"{FILES[kind]}: {named} has \d+ of \d+ values"):
-        opened(folder, finite=True)
+        opened(folder, check_finite=True)
 
 
 def test_a_truncated_shard_is_named(trees: tiny.Trees) -> None:
@@ -364,7 +364,7 @@ def test_load_state_takes_any_file(tmp_path: Path) -> None:
     torch.save(state, tmp_path / "x.pt")
     torch.save(state, tmp_path / "old.pt", _use_new_zipfile_serialization=False)
     for name in ("x.safetensors", "x.pt", "old.pt"):
-        found = load_state(tmp_path / name, shapes, dtype=torch.float16, finite=True)
+        found = load_state(tmp_path / name, shapes, dtype=torch.float16, check_finite=True)
         assert found["a"].dtype == torch.float16
         assert found["b"].dtype == torch.int64
         assert torch.equal(found["a"], state["a"].half())

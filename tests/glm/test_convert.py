@@ -119,7 +119,7 @@ def test_weights_that_are_not_finite_are_refused(trees: tiny.Trees, tmp_path: Pa
     with pytest.raises(CheckpointError, match=r"flow\.pt: encoder_proj\.bias has 1 of 80"):
         convert_checkpoint(trees.decoder, tmp_path / "converted")
     assert list((tmp_path / "converted").iterdir()) == []
-    convert_checkpoint(trees.decoder, tmp_path / "converted", finite=False)
+    convert_checkpoint(trees.decoder, tmp_path / "converted", check_finite=False)
 
 
 def test_a_tokenizer_of_another_model_is_refused(tmp_path: Path) -> None:

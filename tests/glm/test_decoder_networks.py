@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - torch's own abbreviation
 
+from tests.glm.demo import frames_float32
 from tests.glm.tiny_decoder import DECODER, speech, write_voiced_decoder
 from voicerag_core.errors import CheckpointError
 from voicerag_core.glm.decoder import Schedule, SpeechDecoder
@@ -35,7 +36,7 @@ def decoder(folder: Path) -> SpeechDecoder:
 
 
 def test_a_finished_block_never_changes(decoder: SpeechDecoder) -> None:
-    flow = decoder.flow
+    flow = decoder.networks.flow
     tokens = torch.tensor([speech(40)])
     with torch.inference_mode():
         whole = flow.encoder(flow.input_embedding(tokens))
@@ -60,14 +61,16 @@ def test_tokens_are_stretched_as_interpolate_does(tokens: int) -> None:
 
 def test_frames_are_counted_exactly(decoder: SpeechDecoder) -> None:
     counts = [0, 1, 10, 25, 64, 375, 3391, 3392, 99_999]
-    assert [decoder.flow.frames(count) for count in counts] == [n * 441 // 64 for n in counts]
-    assert decoder.flow.frames_float32(3391) == decoder.flow.frames(3391)
-    assert decoder.flow.frames_float32(3392) == decoder.flow.frames(3392) - 1
+    assert [decoder.networks.flow.frames(count) for count in counts] == [
+        n * 441 // 64 for n in counts
+    ]
+    assert frames_float32(decoder.networks, 3391) == decoder.networks.flow.frames(3391)
+    assert frames_float32(decoder.networks, 3392) == decoder.networks.flow.frames(3392) - 1
 
 
 def test_guidance_pushes_away_from_the_unguided_flow(decoder: SpeechDecoder) -> None:
     """Ten steps of two calls, written out."""
-    flow = decoder.flow
+    flow = decoder.networks.flow
     generator = torch.Generator().manual_seed(3)
     noise = torch.randn(1, 80, 31, generator=generator)
     context = torch.randn(1, 240, 31, generator=generator)
@@ -106,12 +109,12 @@ def given(flow: Flow, frames: int) -> tuple[Tensor, Tensor]:
 
 
 def test_a_recorded_flow_is_the_flow(decoder: SpeechDecoder) -> None:
-    graphs = GraphSampler(decoder.flow, record=eager)
+    graphs = GraphSampler(decoder.networks.flow, record=eager)
     with torch.inference_mode():
         graphs.record([137])
         for frames in (137, 40, 128, 1, 250, 300, 137):  # nothing of an earlier call may matter
-            noise, context = given(decoder.flow, frames)
-            plain = decoder.flow.integrate(noise, context)
+            noise, context = given(decoder.networks.flow, frames)
+            plain = decoder.networks.flow.integrate(noise, context)
             torch.testing.assert_close(graphs(noise, context), plain, rtol=0, atol=1e-5)
     assert set(graphs._exact) == {137}
     assert set(graphs._buckets) == {BUCKET_FRAMES, 2 * BUCKET_FRAMES}
@@ -121,7 +124,7 @@ def test_every_window_of_an_endless_reply_is_recorded(decoder: SpeechDecoder) ->
     schedule = Schedule()
     lengths = decoder._window_frames()
     for first, stop in schedule.windows(10, 500):
-        assert decoder.flow.frames(stop) - decoder.flow.frames(first) in lengths
+        assert decoder.networks.flow.frames(stop) - decoder.networks.flow.frames(first) in lengths
     assert len(lengths) == 6
     assert next(iter(schedule.windows(10, 1))) == (0, 10)
 
@@ -144,11 +147,11 @@ def test_overtones_start_anywhere_and_the_voice_at_zero() -> None:
 
 def test_bfloat16_changes_the_unet_alone(folder: Path, decoder: SpeechDecoder) -> None:
     half = SpeechDecoder.load(folder, dtype=torch.bfloat16)
-    kinds = {name: one.dtype for name, one in half.flow.named_parameters()}
+    kinds = {name: one.dtype for name, one in half.networks.flow.named_parameters()}
     assert {kind for name, kind in kinds.items() if "estimator" in name} == {torch.bfloat16}
     assert {kind for name, kind in kinds.items() if "estimator" not in name} == {torch.float32}
-    noise, tokens = decoder.flow_noise(0, 68), torch.tensor([speech(10)])
-    exact, rounded = decoder.flow.mel(tokens, noise), half.flow.mel(tokens, noise)
+    noise, tokens = decoder.networks.flow_noise(0, 68), torch.tensor([speech(10)])
+    exact, rounded = decoder.networks.flow.mel(tokens, noise), half.networks.flow.mel(tokens, noise)
     assert 0 < (exact - rounded).norm() / exact.norm() < 0.03
 
 

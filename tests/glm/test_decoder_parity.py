@@ -9,10 +9,9 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from tests.glm.demo import DEMO_SEED, DemoStream, demo_decode, demo_vocoder, harmonics_float32
 from tests.glm.tiny_decoder import speech, write_voiced_decoder
-from voicerag_core.glm.decoder import DemoStream, SpeechDecoder
-from voicerag_core.glm.decoder.demo import DEMO_SEED, demo_vocoder
-from voicerag_core.glm.decoder.source import harmonics_float32
+from voicerag_core.glm.decoder import SpeechDecoder
 
 GOLDEN = Path(__file__).parent / "golden"
 MEL_TOLERANCE = 5e-6
@@ -38,7 +37,7 @@ def golden() -> dict[str, NDArray[np.float32]]:
 def reference_noise(decoder: SpeechDecoder, tokens: int) -> tuple[torch.Tensor, torch.Generator]:
     """Draw the flow's noise as the reference does, and return the generator after it."""
     generator = torch.Generator().manual_seed(DEMO_SEED)
-    return torch.randn(1, 80, decoder.flow.frames(tokens), generator=generator), generator
+    return torch.randn(1, 80, decoder.networks.flow.frames(tokens), generator=generator), generator
 
 
 @pytest.mark.parametrize("count", [1, 10, 37])
@@ -46,7 +45,7 @@ def test_mel_is_that_of_the_reference(
     decoder: SpeechDecoder, golden: dict[str, NDArray[np.float32]], count: int
 ) -> None:
     noise, _ = reference_noise(decoder, count)
-    mel = decoder.flow.mel(torch.tensor([speech(count)]), noise)[0].numpy()
+    mel = decoder.networks.flow.mel(torch.tensor([speech(count)]), noise)[0].numpy()
     assert np.ptp(golden[f"mel_{count}"]) > 5
     np.testing.assert_allclose(mel, golden[f"mel_{count}"], rtol=0, atol=MEL_TOLERANCE)
 
@@ -56,9 +55,11 @@ def test_mel_after_a_prompt_is_that_of_the_reference(
 ) -> None:
     noise, _ = reference_noise(decoder, 37)
     known = torch.from_numpy(golden["mel_10"])[None]
-    mel = decoder.flow.mel(torch.tensor([speech(37)]), noise, known=known)[0, :, 68:].numpy()
+    mel = decoder.networks.flow.mel(torch.tensor([speech(37)]), noise, known=known)[
+        0, :, 68:
+    ].numpy()
     np.testing.assert_allclose(mel, golden["mel_after_prompt"], rtol=0, atol=MEL_TOLERANCE)
-    without = decoder.flow.mel(torch.tensor([speech(37)]), noise)[0, :, 68:].numpy()
+    without = decoder.networks.flow.mel(torch.tensor([speech(37)]), noise)[0, :, 68:].numpy()
     assert np.abs(without - mel).max() > 0.1
 
 
@@ -70,11 +71,13 @@ def test_pitch_source_and_wave_are_those_of_the_reference(
     _, generator = reference_noise(decoder, 10)
     assert 0.2 < (golden["pitch_10"] > 10).mean() < 0.9  # voiced and unvoiced frames
     with torch.inference_mode():
-        assert torch.allclose(decoder.hift.pitch(mel)[0], pitch, rtol=1e-6, atol=1e-4)
-        assert torch.allclose(decoder.hift.exact_pitch(mel)[0].float(), pitch, rtol=1e-6, atol=1e-4)
-        sines = harmonics_float32(pitch[None], 256, decoder.config.hift, 22050, generator)
-        made = decoder.hift.excitation(sines)
-        wave = decoder.hift(mel, source)[0].numpy()
+        assert torch.allclose(decoder.networks.hift.pitch(mel)[0], pitch, rtol=1e-6, atol=1e-4)
+        assert torch.allclose(
+            decoder.networks.hift.exact_pitch(mel)[0].float(), pitch, rtol=1e-6, atol=1e-4
+        )
+        sines = harmonics_float32(pitch[None], 256, decoder.networks.config.hift, 22050, generator)
+        made = decoder.networks.hift.excitation(sines)
+        wave = decoder.networks.hift(mel, source)[0].numpy()
     np.testing.assert_allclose(made, source, rtol=0, atol=WAVE_TOLERANCE)
     np.testing.assert_allclose(wave[::3], golden["wave_10"], rtol=0, atol=WAVE_TOLERANCE)
 
@@ -84,14 +87,14 @@ def test_the_whole_vocoder_is_that_of_the_reference(
 ) -> None:
     _, generator = reference_noise(decoder, 1)
     with torch.inference_mode():
-        wave, _ = demo_vocoder(decoder, torch.from_numpy(golden["mel_1"])[None], generator)
+        wave, _ = demo_vocoder(decoder.networks, torch.from_numpy(golden["mel_1"])[None], generator)
     np.testing.assert_allclose(wave[0], golden["wave_1"], rtol=0, atol=WAVE_TOLERANCE)
 
 
-def test_reference_mode_repeats_the_demo(
+def test_the_demo_in_our_networks_is_that_of_the_reference(
     decoder: SpeechDecoder, golden: dict[str, NDArray[np.float32]]
 ) -> None:
-    with DemoStream(decoder, block_tokens=(10, 20)) as stream:
+    with DemoStream(decoder.networks, block_tokens=(10, 20)) as stream:
         made = [stream.push([token]) for token in speech(35)]
         made.append(stream.finish())
     assert [len(piece) for piece in made if piece.size] == list(golden["demo_pieces"])
@@ -99,10 +102,10 @@ def test_reference_mode_repeats_the_demo(
     np.testing.assert_allclose(wave, golden["demo_wave"], rtol=0, atol=CHAIN_TOLERANCE)
 
 
-def test_reference_mode_is_reached_through_decode(
+def test_a_reply_of_one_block_as_the_demo_decodes_it_is_that_of_the_reference(
     decoder: SpeechDecoder, golden: dict[str, NDArray[np.float32]]
 ) -> None:
-    wave = decoder.decode(speech(10), reference=True).samples
+    wave = demo_decode(decoder.networks, speech(10))
     np.testing.assert_allclose(wave[::3], golden["wave_10"], rtol=0, atol=CHAIN_TOLERANCE)
 
 
@@ -110,5 +113,5 @@ def test_the_seed_of_the_reference_matters(
     decoder: SpeechDecoder, golden: dict[str, NDArray[np.float32]]
 ) -> None:
     other = torch.randn(1, 80, 68, generator=torch.Generator().manual_seed(DEMO_SEED + 1))
-    mel = decoder.flow.mel(torch.tensor([speech(10)]), other)[0].numpy()
+    mel = decoder.networks.flow.mel(torch.tensor([speech(10)]), other)[0].numpy()
     assert np.abs(mel - golden["mel_10"]).max() > 0.1

@@ -13,9 +13,9 @@ from tests.glm.clips import clip
 from tests.glm.tiny_decoder import speech, write_voiced_decoder
 from voicerag_core.errors import ModelError
 from voicerag_core.glm.decoder import SpeechDecoder
-from voicerag_core.glm.decoder import decoder as decoder_module
+from voicerag_core.glm.decoder import networks as networks_module
 from voicerag_core.glm.device_memory import nbytes, telling_what_is_needed
-from voicerag_core.glm.lm.torch_lm import LocalLM
+from voicerag_core.glm.lm.torch_lm import TorchLM
 from voicerag_core.glm.speech_tokenizer import tokenizer as speech_tokenizer
 from voicerag_core.glm.speech_tokenizer.tokenizer import SpeechTokenizer
 from voicerag_core.glm.speech_tokenizer.whisper_vq import WhisperVQ
@@ -57,12 +57,12 @@ def test_only_what_is_stored_counts() -> None:
 def test_a_language_model_whose_cache_does_not_fit(tmp_path: Path) -> None:
     folder = tiny.write_lm(tmp_path / "glm-4-voice-9b")
     with pytest.raises(ModelError, match=f"cache for {TOO_MANY} tokens; choose quantization"):
-        LocalLM.load(folder, max_context=TOO_MANY)
+        TorchLM.load(folder, max_context=TOO_MANY)
 
 
 def test_a_decoder_that_does_not_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = write_voiced_decoder(tmp_path)
-    monkeypatch.setattr(decoder_module, "FLOW_NOISE_FRAMES", TOO_MANY)
+    monkeypatch.setattr(networks_module, "FLOW_NOISE_FRAMES", TOO_MANY)
     with pytest.raises(ModelError, match=r"decoder takes up to 1\.4 GB, 0\.0 of them weights"):
         SpeechDecoder.load(folder)
 
@@ -74,7 +74,7 @@ def test_a_reply_whose_memory_runs_out_ends_and_the_next_one_is_right(
     before = decoder.decode(tokens).samples
     stream = decoder.open_stream()
     with monkeypatch.context() as patch:
-        patch.setattr(decoder, "sampler", too_much)
+        patch.setattr(decoder.networks, "sampler", too_much)
         with pytest.raises(ModelError, match="schedule of shorter blocks"):
             stream.push(tokens)
     assert stream.closed

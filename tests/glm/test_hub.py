@@ -138,7 +138,7 @@ def test_the_three_trees_are_fetched_once_without_their_code(tmp_path: Path, end
     assert CODE not in {file for file, _, _ in Hub.asked}
     for part in parts:
         for file in part.files:
-            assert file.read_bytes() == Hub.files[f"THUDM/{part.folder.name}"][file.name]
+            assert file.read_bytes() == Hub.files[f"zai-org/{part.folder.name}"][file.name]
     Hub.asked.clear()
     assert download_checkpoint(target, endpoint=endpoint, cache_dir=cache) == parts
     assert Hub.asked == []
@@ -169,7 +169,7 @@ def test_a_file_that_is_not_the_announced_one_is_refused(tmp_path: Path, endpoin
 @pytest.mark.enable_socket
 def test_a_hub_without_the_weights_is_named(tmp_path: Path, endpoint: str) -> None:
     Hub.files = {}
-    with pytest.raises(CheckpointError, match="THUDM/glm-4-voice-9b could not be fetched"):
+    with pytest.raises(CheckpointError, match="zai-org/glm-4-voice-9b could not be fetched"):
         download_checkpoint(tmp_path / "w", ["lm"], endpoint=endpoint, cache_dir=tmp_path / "c")
 
 
@@ -178,7 +178,7 @@ def test_no_room_is_said_before_the_transfer(
     tmp_path: Path, endpoint: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=10))
-    with pytest.raises(CheckpointError, match=r"still to be fetched.*make room"):
+    with pytest.raises(CheckpointError, match=r"needs \d+ more bytes.*make room"):
         download_checkpoint(tmp_path / "w", ["lm"], endpoint=endpoint, cache_dir=tmp_path / "c")
     assert Hub.asked == []
 
@@ -198,11 +198,25 @@ def cached(cache: Path, released: Path, repository: str) -> None:
 
 
 @pytest.mark.enable_socket
-def test_without_a_connection_the_cache_is_used(tmp_path: Path) -> None:
+def test_a_mirror_that_knows_the_former_owner_alone_is_used(tmp_path: Path, endpoint: str) -> None:
+    Hub.files = {name.replace("zai-org/", "THUDM/"): files for name, files in Hub.files.items()}
+    told: list[str] = []
+    (part,) = download_checkpoint(
+        tmp_path / "w", ["decoder"], endpoint=endpoint, cache_dir=tmp_path / "c", tell=told.append
+    )
+    assert part.folder == tmp_path / "w" / "glm-4-voice-decoder"
+    for file in part.files:
+        assert file.read_bytes() == Hub.files["THUDM/glm-4-voice-decoder"][file.name]
+    assert told == [f"THUDM/glm-4-voice-decoder: 0.00 GB. Licence: {part.licence}"]
+
+
+@pytest.mark.enable_socket
+@pytest.mark.parametrize("owner", ["zai-org", "THUDM"])
+def test_without_a_connection_the_cache_is_used(tmp_path: Path, owner: str) -> None:
     nobody = "http://127.0.0.1:9"
     trees = tiny.write_trees(tmp_path / "released")
     cache, target = tmp_path / "cache", tmp_path / "weights"
-    cached(cache, trees.speech_tokenizer, "THUDM/glm-4-voice-tokenizer")
+    cached(cache, trees.speech_tokenizer, f"{owner}/glm-4-voice-tokenizer")
     (part,) = download_checkpoint(target, ["speech_tokenizer"], endpoint=nobody, cache_dir=cache)
     (file,) = part.files
     assert file == target / "glm-4-voice-tokenizer" / "model.safetensors"
@@ -226,7 +240,7 @@ def test_the_command_fetches_and_shows_the_licence(tmp_path: Path, endpoint: str
     assert [line.split()[:2] for line in done.stdout.splitlines()] == [
         ["decoder", "original"], ["speech_tokenizer", "original"]
     ]  # fmt: skip
-    assert "THUDM/glm-4-voice-decoder: 0.00 GB. Licence: GLM-4 model licence" in done.stderr
+    assert "zai-org/glm-4-voice-decoder: 0.00 GB. Licence: GLM-4 model licence" in done.stderr
     assert (tmp_path / "weights" / "glm-4-voice-decoder" / "hift.pt").is_file()
 
 

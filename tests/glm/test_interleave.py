@@ -24,7 +24,7 @@ def form(tokenizer: TextTokenizer) -> ReplyForm:
 
 
 def allowed(reply: Interleave) -> str:
-    mask = reply.legal().mask
+    mask = reply.allowed().mask
     kinds = {"t": TEXT, "a": AUDIO, "s": STOP}
     return "".join(letter for letter, token in kinds.items() if mask[token])
 

@@ -85,7 +85,7 @@ def test_attention_of_one_token_and_what_it_writes_down(length: int) -> None:
     )
     out = torch.empty(heads * width, device=DEVICE)
     position = torch.tensor([length], device=DEVICE)
-    lm_kernels.Attention(heads, kv_heads, width, qkv.device).attend(
+    lm_kernels.CachedAttention(heads, kv_heads, width, qkv.device).attend(
         qkv, position, (angles.cos(), angles.sin()), keys, values, out
     )
     torch.testing.assert_close(out.view(heads, width), expected[:, 0], atol=1e-5, rtol=0)

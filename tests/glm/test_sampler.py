@@ -6,7 +6,7 @@ import torch
 from transformers import TopPLogitsWarper
 
 from voicerag_core.errors import ConfigError
-from voicerag_core.glm.lm.sampler import NOT_FINITE, checked_sampling, draws, pick
+from voicerag_core.glm.lm.sampler import NOT_FINITE, checked_sampling, sample, uniform_noise
 from voicerag_core.types import Sampling
 
 
@@ -22,7 +22,7 @@ def test_draws_follow_the_nucleus_of_the_reference() -> None:
     expected = torch.softmax(TopPLogitsWarper(0.8)(torch.zeros(1, 1), masked / 0.7), -1)[0]
     count = 20000
     uniform = torch.from_numpy(np.random.default_rng(1).random(count, np.float32))
-    ids = pick(logits.expand(count, -1), legal, uniform, scalar(0.7), scalar(0.8))
+    ids = sample(logits.expand(count, -1), legal, uniform, scalar(0.7), scalar(0.8))
     seen = torch.bincount(ids, minlength=40) / count
     assert set(torch.nonzero(seen)[:, 0].tolist()) == set(torch.nonzero(expected)[:, 0].tolist())
     assert (seen - expected).abs().max() < 0.012
@@ -33,7 +33,7 @@ def test_no_random_number_reaches_an_illegal_id() -> None:
     legal = torch.tensor([False, True, True, False])
     for value in (0.0, 0.5, 1 - 2**-24):
         for top_p in (0.01, 0.9, 1.0):
-            drawn = pick(logits, legal, torch.tensor([value]), scalar(1.0), scalar(top_p))
+            drawn = sample(logits, legal, torch.tensor([value]), scalar(1.0), scalar(top_p))
             assert drawn.item() in {1, 2}
 
 
@@ -41,7 +41,7 @@ def test_temperature_0_takes_the_likeliest() -> None:
     logits = torch.tensor([[0.0, 3.0, 3.1, 9.0]])
     legal = torch.tensor([True, True, True, False])
     for value in (0.0, 0.99):
-        drawn = pick(logits, legal, torch.tensor([value]), scalar(0.0), scalar(1.0))
+        drawn = sample(logits, legal, torch.tensor([value]), scalar(0.0), scalar(1.0))
         assert drawn.item() == 2
 
 
@@ -49,16 +49,16 @@ def test_temperature_0_takes_the_likeliest() -> None:
 def test_scores_that_are_no_numbers_are_reported(broken: float) -> None:
     logits = torch.tensor([[0.0, broken], [0.0, 1.0]])
     legal = torch.ones(2, dtype=torch.bool)
-    drawn = pick(logits, legal, torch.tensor([0.1, 0.1]), scalar(0.0), scalar(1.0))
+    drawn = sample(logits, legal, torch.tensor([0.1, 0.1]), scalar(0.0), scalar(1.0))
     assert drawn.tolist() == [NOT_FINITE, 1]
 
 
 def test_a_seed_repeats_its_draws_and_touches_no_other_generator() -> None:
     torch.manual_seed(5)
     before = torch.get_rng_state()
-    one, again = (draws(Sampling(seed=3, max_new_tokens=50)) for _ in range(2))
+    one, again = (uniform_noise(Sampling(seed=3, max_new_tokens=50)) for _ in range(2))
     assert torch.equal(one, again)
-    assert not torch.equal(one, draws(Sampling(max_new_tokens=50)))
+    assert not torch.equal(one, uniform_noise(Sampling(max_new_tokens=50)))
     assert torch.equal(torch.get_rng_state(), before)
 
 

@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from tests.glm import tiny
 from tests.glm.clips import clip
 from voicerag_core import Audio, AudioError, ConfigError, read_audio, resample
-from voicerag_core.glm.speech_tokenizer.log_mel import log_mel, mel_filters
+from voicerag_core.glm.speech_tokenizer.log_mel import log_mel
 from voicerag_core.glm.speech_tokenizer.tokenizer import SpeechTokenizer
 from voicerag_core.glm.speech_tokenizer.whisper_vq import nearest_codes
 from voicerag_core.glm.weights.configs import SpeechTokenizerConfig
+from voicerag_core.mel import mel_filters
 
 GOLDEN = Path(__file__).parent / "golden" / "speech_tokens.npz"
 CASES = (

@@ -44,6 +44,12 @@ def test_every_string_comes_back(tokenizer: TextTokenizer) -> None:
         assert tokenizer.decode(tokenizer.encode(text)) == text
 
 
+def test_a_lone_surrogate_is_a_question_mark(tokenizer: TextTokenizer) -> None:
+    assert tokenizer.encode("a\ud800b") == tokenizer.encode("a?b")
+    assert tokenizer.encode("\udfff") == tokenizer.encode("?")
+    assert tokenizer.decode(tokenizer.encode("😀 \U0001f44d")) == "😀 \U0001f44d"
+
+
 def test_a_special_token_in_a_text_is_only_its_characters(tokenizer: TextTokenizer) -> None:
     for name in (*SPECIAL_TOKENS, "<|audio_0|>", "<|audio_127|>"):
         ids = tokenizer.encode(f"a {name} b")

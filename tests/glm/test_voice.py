@@ -14,12 +14,19 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from tests.glm import tiny
+from tests.waiting import PATIENCE
 from voicerag_core import Answer, Audio, Passage, Sampling, Turn
 from voicerag_core.cancellation import Cancellation
-from voicerag_core.errors import AudioError, CancelledError, CheckpointError, GenerationError
+from voicerag_core.errors import (
+    AudioError,
+    CancelledError,
+    CheckpointError,
+    ConfigError,
+    GenerationError,
+)
 from voicerag_core.glm.decoder import SpeechDecoder
-from voicerag_core.glm.lm.interleave import Guide
-from voicerag_core.glm.lm.torch_lm import LocalLM
+from voicerag_core.glm.lm.interleave import AllowedTokens, Grammar
+from voicerag_core.glm.lm.torch_lm import TorchLM
 from voicerag_core.glm.speech_tokenizer.tokenizer import SpeechTokenizer
 from voicerag_core.glm.text_tokenizer import TextTokenizer
 from voicerag_core.glm.voice import GLMVoice, unet_dtype
@@ -60,25 +67,32 @@ class ScriptedLM:
 
     max_context = 8192
     table_size = tiny.VOCAB_SIZE
+    masks_tokens = False
 
     def __init__(self, ids: Sequence[int]) -> None:
         self.ids = ids
         self.prompts: list[list[int]] = []
         self.given = 0
         self.closed = False
+        self.warmed: list[str] = []
 
-    def stream(self, prompt: Sequence[int], *, guide: Guide, sampling: Sampling) -> Iterator[int]:
+    def warm(self, masks: Sequence[AllowedTokens]) -> None:
+        self.warmed += [mask.name for mask in masks]
+
+    def stream(
+        self, prompt: Sequence[int], *, grammar: Grammar, sampling: Sampling
+    ) -> Iterator[int]:
         self.prompts.append(list(prompt))
         try:
             for token in self.ids[: sampling.max_new_tokens]:
-                guide.push(token)
+                grammar.push(token)
                 self.given += 1
                 yield token
         finally:
             self.closed = True
 
     def generate(
-        self, prompts: Sequence[Sequence[int]], *, guides: Sequence[Guide], sampling: Sampling
+        self, prompts: Sequence[Sequence[int]], *, grammars: Sequence[Grammar], sampling: Sampling
     ) -> list[list[int]]:
         raise NotImplementedError
 
@@ -216,7 +230,7 @@ def test_the_next_turn_goes_on_from_the_very_ids_of_the_last(
 def test_transcribing_gives_the_text_and_stops_with_it(trees: tiny.Trees, clip: Audio) -> None:
     ids = [*block(trees), *text_ids(trees, "qq"), *[FIRST_AUDIO] * 50, STOP]
     voice, lm = scripted(trees, ids, speak=False)
-    assert voice.transcribe(clip) == "z" * 13 + "qq"
+    assert voice.transcribe(clip).text == "z" * 13 + "qq"
     assert lm.given == 39 + len(text_ids(trees, "qq")) + 1
     voice, _ = scripted(trees, [*text_ids(trees, " "), STOP])
     with pytest.raises(AudioError, match="no words"):
@@ -254,9 +268,42 @@ class CountedStream:
 
 class CountedDecoder:
     sample_rate = 22_050
+    warmed = 0
+
+    def warm(self) -> None:
+        self.warmed += 1
 
     def open_stream(self) -> CountedStream:
         return CountedStream()
+
+
+def test_warming_prepares_the_language_model_and_the_decoder(trees: tiny.Trees) -> None:
+    lm, decoder = ScriptedLM([]), CountedDecoder()
+    encoder = SpeechTokenizer.load(trees.speech_tokenizer)
+    voice = GLMVoice(lm, TextTokenizer.load(trees.lm), encoder, decoder)  # type: ignore[arg-type]
+    voice.warm()
+    assert (lm.warmed, decoder.warmed) == (["text", "speech or the end"], 1)
+    voice.silent().warm()
+    assert (len(lm.warmed), decoder.warmed) == (4, 1)
+
+
+def test_a_model_that_only_checks_ends_its_reply_at_the_first_id_out_of_form(
+    trees: tiny.Trees,
+) -> None:
+    voice, lm = scripted(trees, [*text_ids(trees, "zz"), STOP, STOP], speak=False)
+    assert sum(voice.respond("q", PASSAGES, sampling=Sampling()), Answer()).text == "zz"
+    voice, lm = scripted(trees, [FIRST_AUDIO], speak=False)
+    with pytest.raises(GenerationError, match=r"gave audio \(id \d+\) instead of text"):
+        list(voice.respond("q", PASSAGES, sampling=Sampling()))
+    assert lm.closed
+
+
+def test_english_alone_needs_a_model_that_masks_tokens(trees: tiny.Trees) -> None:
+    encoder = SpeechTokenizer.load(trees.speech_tokenizer)
+    with pytest.raises(ConfigError, match="english_only is kept by masking tokens"):
+        GLMVoice(ScriptedLM([]), TextTokenizer.load(trees.lm), encoder, english_only=True)  # type: ignore[arg-type]
+    voice = GLMVoice.load(trees.root, device="cpu", speak=False, english_only=True)
+    assert next(voice.respond("q", (), sampling=SHORT)).text
 
 
 def test_the_decoder_is_in_bfloat16_on_a_gpu_alone() -> None:
@@ -267,7 +314,7 @@ def test_the_decoder_is_in_bfloat16_on_a_gpu_alone() -> None:
 
 @pytest.mark.parametrize("count", [100, pytest.param(1000, marks=pytest.mark.slow)])
 def test_defect_8_abandoned_answers_leak_nothing(trees: tiny.Trees, count: int) -> None:
-    lm = LocalLM.load(trees.lm)
+    lm = TorchLM.load(trees.lm)
     text = TextTokenizer.load(trees.lm)
     voice = GLMVoice(lm, text, SpeechTokenizer.load(trees.speech_tokenizer), CountedDecoder())  # type: ignore[arg-type]
     threads, opened = threading.active_count(), CountedStream.opened
@@ -305,7 +352,7 @@ def test_20_threads_ask_at_once_and_each_gets_its_own_answer(model: GLMVoice, cl
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(90)
+        thread.join(PATIENCE)
     assert [found[number] for number in range(20)] == expected
 
 
@@ -314,6 +361,21 @@ def test_the_silent_model_shares_the_weights(voice: GLMVoice, clip: Audio) -> No
     assert answer.text
     assert answer.audio is None
     assert sum(voice.respond(clip, PASSAGES, sampling=SHORT), Answer()).audio is not None
+
+
+def test_a_lone_surrogate_in_a_question_or_a_passage_is_no_error(trees: tiny.Trees) -> None:
+    voice, lm = scripted(trees, [*text_ids(trees, "yes"), STOP], speak=False)
+    odd = [Passage("p", "odd \ud800 text", {"title": "T\udc00"})]
+    assert sum(voice.respond("wh\ud83dy", odd, sampling=Sampling()), Answer()).text == "yes"
+    plain = [Passage("p", "odd ? text", {"title": "T?"})]
+    list(voice.respond("wh?y", plain, sampling=Sampling()))
+    assert lm.prompts[0] == lm.prompts[1]
+
+
+def test_the_context_is_bounded_as_asked(trees: tiny.Trees) -> None:
+    voice = GLMVoice.load(trees.root, device="cpu", speak=False, max_context=400)
+    with pytest.raises(GenerationError, match="300 are left besides the reply"):
+        next(voice.respond("zq" * 400, (), sampling=Sampling(max_new_tokens=500)))
 
 
 def test_a_folder_without_the_decoder_says_so(trees: tiny.Trees, tmp_path: Path) -> None:
@@ -346,4 +408,4 @@ def test_weights_that_are_not_finite_are_refused_on_request(
         torch.save(state, file)
     GLMVoice.load(tmp_path, device="cpu")
     with pytest.raises(CheckpointError, match=rf"{name}: .* 1 of \d+ values that are NaN"):
-        GLMVoice.load(tmp_path, device="cpu", finite=True)
+        GLMVoice.load(tmp_path, device="cpu", check_finite=True)

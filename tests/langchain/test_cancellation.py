@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import gc
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
 
+from tests.waiting import PATIENCE, Gate, reached
 from voicerag_core import Answer, Embeddings, Passage, PgVectorStore, Question, VoiceRAG
+from voicerag_core.aio import run_in_thread, stream_in_thread
 from voicerag_core.testing import FakeEmbedder, FakeVoiceModel
 from voicerag_integrations.langchain import (
     SpeechRetriever,
@@ -21,21 +22,6 @@ from voicerag_integrations.langchain import (
     VoiceRAGVectorStore,
     VoiceSearchTool,
 )
-from voicerag_integrations.langchain.threads import in_thread, stream_in_thread
-
-SOON = 0.25
-
-
-class Gate:
-    """A native call that can be held up, as a long one would be."""
-
-    def __init__(self) -> None:
-        self.entered = threading.Event()
-        self.open = threading.Event()
-
-    def wait(self) -> None:
-        self.entered.set()
-        assert self.open.wait(20), "the test forgot to open the gate"
 
 
 class SlowEmbedder(FakeEmbedder):
@@ -68,11 +54,15 @@ class Watched:
 
 
 class LongAnswer(FakeVoiceModel):
-    """Gives a hundred pieces, and notes when its iterator was closed."""
+    """Gives a hundred pieces, and notes when its iterator was closed.
 
-    def __init__(self, pause: float = 0.0) -> None:
+    Args:
+        gate: What the second piece waits for.
+    """
+
+    def __init__(self, gate: Gate | None = None) -> None:
         super().__init__()
-        self.pause = pause
+        self.gate = gate
         self.given = 0
         self.closed = threading.Event()
 
@@ -83,7 +73,8 @@ class LongAnswer(FakeVoiceModel):
             for number in range(100):
                 self.given += 1
                 yield Answer(f"{number} ")
-                time.sleep(self.pause)
+                if self.gate is not None and number == 0:
+                    self.gate.wait()
         finally:
             self.closed.set()
 
@@ -116,52 +107,63 @@ async def test_a_cancelled_caller_is_released_and_no_stage_begins(
     gate, model, watched = Gate(), LongAnswer(), Watched(store)
     rag = VoiceRAG(SlowEmbedder(gate), watched, model)
     task = asyncio.ensure_future(calls()[name](rag))
-    while not gate.entered.is_set():
-        await asyncio.sleep(0.005)
-    cancelled = time.perf_counter()
+    await reached(gate.entered.is_set)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert time.perf_counter() - cancelled < SOON
+    assert not gate.passed.is_set(), "the caller did not wait for it"
     gate.open.set()
     await _threads_end()
+    assert gate.passed.is_set()
     assert watched.calls == []
     assert model.given == 0
 
 
 async def _threads_end() -> None:
-    """Wait until nothing of ours runs: pool threads are idle, stream threads are gone."""
-    patience = time.monotonic() + 5
-    while any(thread.name == "voicerag-stream" for thread in threading.enumerate()):
-        assert time.monotonic() < patience, "a stream's thread is left behind"
-        await asyncio.sleep(0.01)
-    await asyncio.sleep(0.1)
+    """Wait until nothing of ours runs: the loop's pool and the threads of streams have ended."""
+    await reached(
+        lambda: not any(thread.name == "voicerag-stream" for thread in threading.enumerate()),
+        "a stream's thread is left behind",
+    )
+    await asyncio.get_running_loop().shutdown_default_executor()
 
 
 async def test_a_timeout_releases_the_caller(rag: VoiceRAG) -> None:
-    model = LongAnswer(pause=0.05)
+    gate = Gate()
+    model = LongAnswer(gate)
     rag.model = model
-    began = time.perf_counter()
+
+    async def timed_out() -> None:
+        async with asyncio.timeout(None) as limit:
+            answer = asyncio.ensure_future(VoiceRAGRunnable(rag=rag).ainvoke("Rhine?"))
+            await reached(gate.entered.is_set)
+            limit.reschedule(asyncio.get_running_loop().time())
+            await answer
+
     with pytest.raises(TimeoutError):
-        await asyncio.wait_for(VoiceRAGRunnable(rag=rag).ainvoke("Rhine?"), 0.2)
-    assert time.perf_counter() - began < 0.2 + SOON
-    assert model.closed.wait(1)
-    assert model.given < 20
+        await timed_out()
+    assert not gate.passed.is_set(), "the caller did not wait for the model"
+    gate.open.set()
+    await _threads_end()
+    assert model.closed.is_set()
+    assert model.given <= 2
 
 
 async def test_an_async_stream_closed_early_frees_everything(rag: VoiceRAG) -> None:
-    model = LongAnswer()
+    gate = Gate()
+    model = LongAnswer(gate)
     rag.model = model
     stream: Any = VoiceRAGRunnable(rag=rag).astream("Rhine?")
     async for piece in stream:
         if piece.text:
             break
-    closing = time.perf_counter()
+    await reached(gate.entered.is_set)
     await stream.aclose()
-    assert time.perf_counter() - closing < SOON
+    assert not gate.passed.is_set(), "closing does not wait for the next piece"
+    gate.open.set()
     await _threads_end()
     assert model.closed.is_set()
-    assert model.given < 15, "the model may be a few pieces ahead, not more"
+    assert model.given <= 2
 
 
 async def test_a_reader_that_just_stops_frees_everything_too(rag: VoiceRAG) -> None:
@@ -212,7 +214,7 @@ async def test_many_slow_streams_leave_the_loop_its_threads(rag: VoiceRAG) -> No
     streams: list[Any] = [VoiceRAGRunnable(rag=rag).astream("Rhine?") for _ in range(40)]
     for stream in streams:
         await anext(stream)
-    documents = await asyncio.wait_for(SpeechRetriever(rag=rag, k=1).ainvoke("Rhine?"), 5)
+    documents = await asyncio.wait_for(SpeechRetriever(rag=rag, k=1).ainvoke("Rhine?"), PATIENCE)
     assert len(documents) == 1
     for stream in streams:
         await stream.aclose()
@@ -223,8 +225,7 @@ async def test_embedding_stops_between_batches() -> None:
     gate = Gate()
     embedder = SlowEmbedder(gate)
     task = asyncio.create_task(VoiceRAGEmbeddings(embedder).aembed_documents(["text"] * 100))
-    while not gate.entered.is_set():
-        await asyncio.sleep(0.005)
+    await reached(gate.entered.is_set)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
@@ -264,9 +265,10 @@ async def test_one_async_call_is_one_hop(rag: VoiceRAG, monkeypatch: pytest.Monk
 async def test_work_that_waits_for_a_thread_is_never_begun() -> None:
     begun: list[int] = []
     gate = Gate()
-    busy = [asyncio.create_task(in_thread(gate.wait)) for _ in range(64)]
-    await asyncio.sleep(0.1)
-    waiting = asyncio.create_task(in_thread(begun.append, 1))
+    busy = [asyncio.create_task(run_in_thread(gate.wait)) for _ in range(64)]
+    while not gate.entered.is_set():
+        await asyncio.sleep(0.01)
+    waiting = asyncio.create_task(run_in_thread(begun.append, 1))
     await asyncio.sleep(0.05)
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -294,4 +296,4 @@ def test_a_loop_that_is_closed_in_the_middle_leaves_nothing_behind() -> None:
     assert loop.run_until_complete(first()) == 0
     loop.run_until_complete(loop.shutdown_asyncgens())
     loop.close()
-    assert closed.wait(5)
+    assert closed.wait(PATIENCE)

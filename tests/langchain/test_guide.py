@@ -37,7 +37,6 @@ def test_the_example_runs(capsys: pytest.CaptureFixture[str]) -> None:
     ]
 
 
-@pytest.mark.timeout(180)
 def test_the_guide_runs(
     dsn: str,
     tmp_path: Path,

@@ -28,6 +28,7 @@ from voicerag_core import (
     Question,
     Sampling,
     StoreError,
+    Transcription,
     Turn,
     VoiceRAG,
     read_audio,
@@ -132,7 +133,7 @@ def test_history_and_options_reach_the_pipeline(rag: VoiceRAG) -> None:
     class Remembers(FakeVoiceModel):
         def respond(
             self, question: Question, passages: Sequence[Passage], *, sampling: Sampling,
-            transcript: str | None = None, history: Sequence[Turn] = (),
+            transcript: Transcription | None = None, history: Sequence[Turn] = (),
         ) -> Iterator[Answer]:  # fmt: skip
             yield Answer(f"{len(passages)} passages, {[turn.question for turn in history]}")
 
@@ -249,7 +250,8 @@ def test_settings_are_written_and_schemas_given(talking: VoiceRAGRunnable) -> No
     assert "AudioBlock" in json.dumps(talking.get_input_jsonschema())
     assert talking.get_output_jsonschema()["title"] == "AIMessage"
     answers = VoiceRAGRunnable(rag=talking.rag)
-    assert set(answers.get_output_jsonschema()["properties"]) == {"text", "hits", "answered"}
+    told = {"text", "hits", "answered", "transcript"}
+    assert set(answers.get_output_jsonschema()["properties"]) == told
     assert talking.get_graph().to_json()
 
 

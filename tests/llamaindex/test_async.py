@@ -14,6 +14,7 @@ import pytest
 from llama_index.core.schema import QueryBundle
 from llama_index.core.vector_stores.types import VectorStoreQuery
 
+from tests.waiting import PATIENCE, Gate, reached, wait_until
 from voicerag_core import (
     Answer,
     Audio,
@@ -23,9 +24,11 @@ from voicerag_core import (
     Question,
     Sampling,
     StoreError,
+    Transcription,
     Turn,
     VoiceRAG,
 )
+from voicerag_core.aio import run_in_thread
 from voicerag_core.store import PgVectorStore
 from voicerag_core.testing import FakeEmbedder, FakeVoiceModel, InMemoryStore
 from voicerag_integrations.llamaindex import (
@@ -36,20 +39,19 @@ from voicerag_integrations.llamaindex import (
     StreamingSpeechResponse,
     VoiceRAGVectorStore,
 )
-from voicerag_integrations.llamaindex.hop import hop
 from voicerag_integrations.llamaindex.response import METADATA_KEY, AnswerFeed
 from voicerag_integrations.llamaindex.testing import recorded_events
 
-RELEASED_SECONDS = 0.25
 
+class GatedEmbedder(FakeEmbedder):
+    """Embeds when its gate is opened, and cannot be interrupted before."""
 
-class SlowEmbedder(FakeEmbedder):
-    """Takes its time, and cannot be interrupted."""
-
-    seconds = 1.0
+    def __init__(self) -> None:
+        super().__init__(16)
+        self.gate = Gate()
 
     def embed_texts(self, texts: Sequence[str]) -> Embeddings:
-        time.sleep(self.seconds)
+        self.gate.wait()
         return super().embed_texts(texts)
 
 
@@ -64,23 +66,27 @@ class CountingStore(InMemoryStore):
 
 
 class EndlessModel:
-    """Speaks until it is closed, or for so long that a test has failed."""
+    """Speaks until it is closed, or for so long that a test has failed.
 
-    most = 300
+    Args:
+        gate: What every piece waits for.
+    """
 
-    def __init__(self, pause: float = 0.0) -> None:
-        self.pause = pause
+    def __init__(self, gate: Gate | None = None) -> None:
+        self.gate = gate
         self.pieces = 0
         self.closed = threading.Event()
 
     def respond(
         self, question: Question, passages: Sequence[Passage], *, sampling: Sampling,
-        transcript: str | None = None, history: Sequence[Turn] = (),
+        transcript: Transcription | None = None, history: Sequence[Turn] = (),
     ) -> Iterator[Answer]:  # fmt: skip
         try:
-            for _ in range(self.most):
+            end = time.monotonic() + PATIENCE
+            while time.monotonic() < end:
                 self.pieces += 1
-                time.sleep(self.pause)
+                if self.gate is not None:
+                    self.gate.wait()
                 yield Answer("more ", audio=Audio(np.full(80, 0.1, np.float32), 8000))
         finally:
             self.closed.set()
@@ -92,52 +98,58 @@ def rag_of(model: Any, embedder: FakeEmbedder | None = None) -> tuple[VoiceRAG, 
     return VoiceRAG(embedder or FakeEmbedder(16), store, model), store
 
 
-async def released(work: Callable[[], Any]) -> float:
-    """Cancel a call in the middle; return the seconds until its caller was free."""
+async def cancelled(work: Callable[[], Any], begun: Callable[[], bool]) -> None:
+    """Cancel a call as soon as it is in the middle, and wait until its caller is free."""
     task = asyncio.ensure_future(work())
-    await asyncio.sleep(0.1)
-    start = time.perf_counter()
+    await reached(begun)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    return time.perf_counter() - start
 
 
-async def test_a_cancelled_caller_is_free_at_once_and_nothing_more_starts() -> None:
-    rag, store = rag_of(FakeVoiceModel(), SlowEmbedder(16))
-    for work in (
-        lambda: SpeechRetriever(rag).aretrieve("river"),
-        lambda: SpeechQueryEngine(rag).aquery("river"),
-    ):
-        assert await released(work) < RELEASED_SECONDS
-    await asyncio.sleep(SlowEmbedder.seconds + 0.2)
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda rag: SpeechRetriever(rag).aretrieve("river"),
+        lambda rag: SpeechQueryEngine(rag).aquery("river"),
+    ],
+    ids=["retriever", "query engine"],
+)
+async def test_a_cancelled_caller_is_free_at_once_and_nothing_more_starts(
+    call: Callable[[VoiceRAG], Any],
+) -> None:
+    embedder = GatedEmbedder()
+    rag, store = rag_of(FakeVoiceModel(), embedder)
+    await cancelled(lambda: call(rag), embedder.gate.entered.is_set)
+    assert not embedder.gate.passed.is_set(), "the caller did not wait for it"
+    embedder.gate.open.set()
+    await asyncio.get_running_loop().shutdown_default_executor()  # what ran there has ended
+    assert embedder.gate.passed.is_set()
     assert store.searches == 0
 
 
 async def test_a_cancelled_answer_stops_the_model() -> None:
-    model = EndlessModel(pause=0.02)
+    model = EndlessModel()
     rag, _ = rag_of(model)
-    assert await released(lambda: SpeechQueryEngine(rag).aquery("river")) < RELEASED_SECONDS
-    assert model.closed.wait(2)
-    spoken = model.pieces
-    await asyncio.sleep(0.1)
-    assert model.pieces == spoken
+    await cancelled(lambda: SpeechQueryEngine(rag).aquery("river"), lambda: model.pieces > 1)
+    await reached(model.closed.is_set, "the model still speaks")
 
 
 async def test_a_cancelled_search_is_cancelled_on_the_server(dsn: str, tenant: str) -> None:
     with PgVectorStore.open(dsn, tenant=tenant, model_id="m", dim=2) as store:
+        sleep = f"SELECT pg_sleep({2 * PATIENCE})"
 
         def slow() -> None:
-            store._database.write(lambda connection: connection.execute("SELECT pg_sleep(20)"))
+            store._database.write(lambda connection: connection.execute(sleep.encode()))
 
-        assert await released(lambda: hop(slow)) < RELEASED_SECONDS
-        asleep = "SELECT count(*) FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(20)'"
-        asleep += " AND state = 'active'"
-        end = time.monotonic() + 5
         with psycopg.connect(dsn, autocommit=True) as connection:
-            while connection.execute(asleep).fetchone() != (0,):
-                assert time.monotonic() < end, "the statement still runs"
-                await asyncio.sleep(0.05)
+
+            def asleep() -> bool:
+                query = "SELECT FROM pg_stat_activity WHERE query = %s AND state = 'active'"
+                return connection.execute(query, (sleep,)).rowcount == 1
+
+            await cancelled(lambda: run_in_thread(slow), asleep)
+            await reached(lambda: not asleep(), "the statement still runs")
         assert store.count() == 0, "the connection went back to the pool in order"
 
 
@@ -170,19 +182,13 @@ async def test_one_call_makes_one_hop(
 
 
 async def test_the_loop_goes_on_while_a_call_waits() -> None:
-    rag, _ = rag_of(FakeVoiceModel(), SlowEmbedder(16))
-    ticks = 0
-
-    async def tick() -> None:
-        nonlocal ticks
-        while True:
-            ticks += 1
-            await asyncio.sleep(0.01)
-
-    ticking = asyncio.ensure_future(tick())
-    await SpeechQueryEngine(rag).aquery("river")
-    ticking.cancel()
-    assert ticks > 20
+    embedder = GatedEmbedder()
+    rag, _ = rag_of(FakeVoiceModel(), embedder)
+    asking = asyncio.ensure_future(SpeechQueryEngine(rag).aquery("river"))
+    while not embedder.gate.entered.is_set():
+        await asyncio.sleep(0.01)  # the loop goes on, or the gate stays shut
+    embedder.gate.open.set()
+    await asking
 
 
 async def test_synchronous_calls_work_while_a_loop_runs(rag: VoiceRAG, clip: Audio) -> None:
@@ -266,10 +272,13 @@ async def test_an_async_stream_that_is_closed_early_stops_the_model(closing: str
 
 
 async def test_a_reader_that_is_cancelled_is_free_at_once_and_the_model_stops() -> None:
-    model = EndlessModel(pause=0.6)
+    gate = Gate()
+    model = EndlessModel(gate)
     response = await astream_of(model)
-    assert await released(lambda: anext(response.response_gen)) < RELEASED_SECONDS
-    assert model.closed.wait(2)
+    await cancelled(lambda: anext(response.response_gen), gate.entered.is_set)
+    assert not gate.passed.is_set(), "the reader did not wait for the piece"
+    gate.open.set()
+    await reached(model.closed.is_set, "the model still speaks")
     assert model.pieces == 1
 
 
@@ -318,15 +327,16 @@ def test_two_threads_read_words_and_speech(rag: VoiceRAG, clip: Audio) -> None:
 
 
 def test_a_stream_closed_while_another_thread_waits_is_closed_by_that_thread() -> None:
-    model = EndlessModel(pause=0.3)
+    gate = Gate()
+    model = EndlessModel(gate)
     response = stream_of(model)
     reader = threading.Thread(target=lambda: list(response.response_gen))
     reader.start()
-    time.sleep(0.1)
-    start = time.perf_counter()
+    wait_until(gate.entered.is_set)
     response.close()
-    assert time.perf_counter() - start < 0.1, "closing does not wait for the piece"
-    reader.join(5)
+    assert not gate.passed.is_set(), "closing does not wait for the piece"
+    gate.open.set()
+    reader.join(PATIENCE)
     assert not reader.is_alive()
     assert model.closed.is_set()
     assert model.pieces == 1

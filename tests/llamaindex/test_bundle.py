@@ -9,7 +9,15 @@ import pytest
 from llama_index.core import VectorStoreIndex
 from llama_index.core.schema import QueryBundle
 
-from voicerag_core import Audio, AudioError, ConfigError, VoiceRAG, to_wav_bytes, write_wav
+from voicerag_core import (
+    Audio,
+    AudioError,
+    ConfigError,
+    Transcription,
+    VoiceRAG,
+    to_wav_bytes,
+    write_wav,
+)
 from voicerag_core.testing import FakeEmbedder, FakeVoiceModel, InMemoryStore
 from voicerag_integrations.llamaindex import (
     SpeechQueryBundle,
@@ -46,12 +54,12 @@ def test_a_path_is_sound_and_a_str_is_text(rag: VoiceRAG, clip: Audio, tmp_path:
 def test_what_was_heard_is_noted_for_those_who_come_after(rag: VoiceRAG, clip: Audio) -> None:
     bundle = SpeechQueryBundle(audio=clip)
     SpeechRetriever(rag, strategy="e2e").retrieve(bundle)
-    assert (bundle.query_str, bundle.transcript) == ("", None)
+    assert (bundle.query_str, bundle.transcription) == ("", None)
     SpeechRetriever(rag, strategy="asr").retrieve(bundle)
-    assert (bundle.query_str, bundle.transcript) == (QUESTION, QUESTION)
+    assert (bundle.query_str, bundle.transcription) == (QUESTION, Transcription(QUESTION))
     labelled = SpeechQueryBundle("my words", audio=clip)
     SpeechRetriever(rag, strategy="asr").retrieve(labelled)
-    assert (labelled.query_str, labelled.transcript) == ("my words", QUESTION)
+    assert (labelled.query_str, labelled.transcription) == ("my words", Transcription(QUESTION))
 
 
 def test_nothing_is_transcribed_twice(rag: VoiceRAG, clip: Audio) -> None:

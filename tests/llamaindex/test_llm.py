@@ -31,6 +31,7 @@ from voicerag_core import (
     Passage,
     Question,
     Sampling,
+    Transcription,
     Turn,
     VoiceRAG,
     read_audio,
@@ -58,7 +59,7 @@ class Listening(FakeVoiceModel):
 
     def respond(
         self, question: Question, passages: Sequence[Passage], *, sampling: Sampling,
-        transcript: str | None = None, history: Sequence[Turn] = (),
+        transcript: Transcription | None = None, history: Sequence[Turn] = (),
     ) -> Iterator[Answer]:  # fmt: skip
         self.question, self.passages, self.history = question, passages, history
         return super().respond(question, passages, sampling=sampling, history=history)

@@ -28,6 +28,7 @@ from llama_index.core.vector_stores.types import (
     VectorStoreQuery,
 )
 
+from tests.waiting import PATIENCE
 from voicerag_core import (
     Audio,
     ConfigError,
@@ -270,7 +271,7 @@ async def test_the_embedding_model_works_in_an_event_loop(
     assert await embedding.aget_text_embedding_batch([question] * 3) == [text] * 3
     assert await embedding.aget_audio_embedding(clip) == text
     assert await embedding.aget_audio_embedding_batch([clip, clip]) == [text, text]
-    assert await asyncio.wait_for(embedding.aget_agg_embedding_from_queries([question]), 5)
+    assert await asyncio.wait_for(embedding.aget_agg_embedding_from_queries([question]), PATIENCE)
 
 
 def test_clips_are_embedded_by_batches_and_the_events_hold_no_sound(clip: Audio) -> None:

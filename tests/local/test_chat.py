@@ -18,7 +18,7 @@ WHOLE_B = Citation("b", 0, len(PASSAGES[1].text))
 
 
 def answer_of(reply: Iterable[str] | str) -> tuple[list[Answer], Answer]:
-    pieces = list(ChatReader(lambda messages: reply).stream("How tall?", PASSAGES))
+    pieces = list(ChatReader(lambda messages: reply).answer("How tall?", PASSAGES))
     return pieces, sum(pieces, Answer())
 
 
@@ -49,7 +49,7 @@ def test_text_comes_as_it_is_written() -> None:
             seen.append(word)
             yield word
 
-    stream = ChatReader(lambda messages: reply()).stream("How tall?", PASSAGES)
+    stream = ChatReader(lambda messages: reply()).answer("How tall?", PASSAGES)
     assert next(stream).text == "Forty"
     assert seen == ["Forty"]
 
@@ -86,7 +86,7 @@ def test_errors_of_the_model_are_kept_as_the_cause() -> None:
 
     for chat in (fails_at_once, fails_midway):
         with pytest.raises(GenerationError, match="chat model failed") as caught:
-            list(ChatReader(chat).stream("How tall?", PASSAGES))
+            list(ChatReader(chat).answer("How tall?", PASSAGES))
         assert isinstance(caught.value.__cause__, OSError)
 
 
@@ -95,12 +95,12 @@ def test_our_own_errors_pass() -> None:
         raise AudioError("from below")
 
     with pytest.raises(AudioError, match="from below"):
-        list(ChatReader(fails).stream("How tall?", PASSAGES))
+        list(ChatReader(fails).answer("How tall?", PASSAGES))
 
 
 def test_a_model_that_gives_no_text_is_told_so() -> None:
     with pytest.raises(GenerationError, match="gave int where a str"):
-        list(ChatReader(lambda messages: [1]).stream("?", PASSAGES))  # type: ignore[list-item]
+        list(ChatReader(lambda messages: [1]).answer("?", PASSAGES))  # type: ignore[list-item]
 
 
 def test_an_abandoned_answer_closes_the_model() -> None:
@@ -118,11 +118,11 @@ def test_an_abandoned_answer_closes_the_model() -> None:
         finally:
             closed.append("closed")
 
-    stream = ChatReader(chat).stream("How tall?", PASSAGES)
+    stream = ChatReader(chat).answer("How tall?", PASSAGES)
     next(stream)
     stream.close()
     assert closed == ["closed"]
-    list(ChatReader(chat).stream("How tall?", PASSAGES))
+    list(ChatReader(chat).answer("How tall?", PASSAGES))
     assert closed == ["closed", "ran to the end", "closed"]
 
 

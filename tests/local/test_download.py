@@ -14,6 +14,7 @@ from typing import ClassVar
 
 import pytest
 
+from voicerag_core import fetching
 from voicerag_core.errors import CheckpointError, ConfigError
 from voicerag_core.local.weights import download as download_module
 from voicerag_core.local.weights import files as weights
@@ -105,11 +106,11 @@ def test_a_stopped_download_goes_on(
 ) -> None:
     Hub.ranges = ranges
 
-    def interrupt(name: str, have: int, whole: int) -> None:
+    def interrupt(name: str, have: int, whole: int | None) -> None:
         if have > len(MODEL) // 2:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(download_module, "READ_BYTES", 1 << 16)
+    monkeypatch.setattr(fetching, "READ_BYTES", 1 << 16)
     with pytest.raises(KeyboardInterrupt):
         download(tmp_path, base_url=hub, progress=interrupt)
     assert not (tmp_path / "small" / "model.bin").exists()
@@ -125,8 +126,8 @@ def test_a_broken_connection_is_taken_up_again(tmp_path: Path, hub: str) -> None
     Hub.breaks_after = [300_000, 300_000]
     download(tmp_path, base_url=hub)
     assert (tmp_path / "small" / "model.bin").read_bytes() == MODEL
-    assert [asked.split()[1] for asked in Hub.asked[:3]] == [
-        "bytes=0-",
+    assert [asked.partition(" ")[2] for asked in Hub.asked[:3]] == [
+        "",
         "bytes=300000-",
         "bytes=600000-",
     ]
@@ -209,7 +210,7 @@ def test_a_disk_that_fills_up_is_told(
 def test_two_downloads_at_once_do_not_mix(tmp_path: Path, hub: str) -> None:
     second: list[Exception] = []
 
-    def start_another(name: str, have: int, whole: int) -> None:
+    def start_another(name: str, have: int, whole: int | None) -> None:
         if not second:
             with pytest.raises(CheckpointError, match="by another process") as refusal:
                 download(tmp_path, base_url=hub)

@@ -10,7 +10,7 @@ import pytest
 from tests.local import tones
 from voicerag_core.errors import AudioError, CheckpointError
 from voicerag_core.local.embedder import LocalEmbedder
-from voicerag_core.local.hearing.ctc_recognizer import SpeechEncoder
+from voicerag_core.local.hearing.ctc_recognizer import CTCRecognizer
 from voicerag_core.local.minilm import MiniLMEmbedder
 from voicerag_core.local.weights import files as weights
 from voicerag_core.ports import SelfAssessingEmbedder
@@ -44,7 +44,7 @@ class TestLocalEmbedder(EmbedderContract):
 def test_existing_indexes_stay_valid(embedder: LocalEmbedder, texts: MiniLMEmbedder) -> None:
     assert (embedder.model_id, embedder.dim) == (texts.model_id, texts.dim)
     assert np.array_equal(embedder.embed_texts(TEXTS), texts.embed_texts(TEXTS))
-    assert not embedder.transcribes
+    assert not embedder.needs_transcriber
     assert isinstance(embedder, SelfAssessingEmbedder)
 
 
@@ -80,7 +80,7 @@ def test_several_hypotheses_are_averaged_by_their_shares(
     rows, confidences = embedder.embed_speech_scored([mixed])
     assert np.allclose(rows[0], mean / np.linalg.norm(mean), atol=1e-4)
     assert confidences[0] == pytest.approx(
-        np.exp(heard.piece_log_prob) * np.linalg.norm(mean), abs=1e-4
+        np.exp(heard.token_log_prob) * np.linalg.norm(mean), abs=1e-4
     )
 
 
@@ -125,7 +125,7 @@ def test_without_speech_the_encoder_is_not_needed(
 ) -> None:
     none_listed = tuple(one for one in weights.manifest() if one.name != "speech-encoder")
     monkeypatch.setattr(weights, "manifest", lambda: none_listed)
-    embedder = LocalEmbedder(texts, SpeechEncoder(data_dir=tmp_path))
+    embedder = LocalEmbedder(texts, CTCRecognizer(data_dir=tmp_path))
     embedder.warm()
     assert embedder.embed_texts(["a"]).shape == (1, 384)
     assert embedder.embed_speech([]).shape == (0, 384)

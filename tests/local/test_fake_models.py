@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
@@ -8,6 +10,7 @@ from voicerag_core.testing import (
     FakeEmbedder,
     FakeSpeaker,
     FakeVoiceModel,
+    SpeakerContract,
     VoiceModelContract,
 )
 from voicerag_core.types import Answer, Audio, Passage, Sampling
@@ -45,6 +48,18 @@ class TestFakeVoiceModel(VoiceModelContract):
         return PASSAGES
 
 
+class TestFakeSpeaker(SpeakerContract):
+    """The port's rules."""
+
+    @pytest.fixture
+    def speaker(self) -> FakeSpeaker:
+        return FakeSpeaker()
+
+    @pytest.fixture
+    def open_speaker(self) -> Callable[[], FakeSpeaker]:
+        return FakeSpeaker
+
+
 def test_a_known_clip_is_embedded_by_its_words(clip: Audio) -> None:
     embedder = FakeEmbedder(transcripts={clip: QUESTION})
     other = Audio(clip.samples * 0.5, 16_000)
@@ -54,8 +69,8 @@ def test_a_known_clip_is_embedded_by_its_words(clip: Audio) -> None:
 
 
 def test_attributes_are_what_was_asked_for() -> None:
-    embedder = FakeEmbedder(8, transcribes=True, model_id="other")
-    assert (embedder.dim, embedder.transcribes, embedder.model_id) == (8, True, "other")
+    embedder = FakeEmbedder(8, needs_transcriber=True, model_id="other")
+    assert (embedder.dim, embedder.needs_transcriber, embedder.model_id) == (8, True, "other")
 
 
 def test_the_first_sentence_is_given_and_spoken() -> None:

@@ -9,23 +9,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.waiting import PATIENCE, wait_until
 from voicerag_core import read_audio
 from voicerag_core.errors import ConfigError, GenerationError
 from voicerag_core.local.hearing.whisper import WhisperTranscriber
 from voicerag_core.local.model import (
+    LEAST_CONFIDENCE,
     NO_DOCUMENTS,
-    NOT_ANSWERED,
     NOT_ENGLISH,
     NOT_UNDERSTOOD,
     LocalVoiceModel,
 )
 from voicerag_core.local.reading.answer_scorer import AnswerScorer
 from voicerag_core.local.reading.chat import NO_ANSWER, ChatMessage, ChatReader
-from voicerag_core.local.reading.reader import Reader
+from voicerag_core.local.reading.reader import NOT_ANSWERED, Reader
 from voicerag_core.local.speaking.speaker import PiperSpeaker
 from voicerag_core.ports import VoiceModel
 from voicerag_core.testing import FakeSpeaker, FakeTranscriber, VoiceModelContract
-from voicerag_core.types import Answer, Audio, Passage, Sampling, Turn
+from voicerag_core.types import Answer, Audio, Passage, Sampling, Transcription, Turn
 
 SAMPLE = Path(__file__).parents[2] / "examples" / "sample"
 ANY = Sampling(seed=0)
@@ -105,9 +106,12 @@ class TestChattingModel(VoiceModelContract):
 
 
 def respond(
-    model: VoiceModel, question: Audio | str = "How tall is the tower?", **more: str
+    model: VoiceModel,
+    question: Audio | str = "How tall is the tower?",
+    transcript: str | None = None,
 ) -> Answer:
-    pieces = model.respond(question, [LONG], sampling=ANY, transcript=more.get("transcript"))
+    known = None if transcript is None else Transcription(transcript)
+    pieces = model.respond(question, [LONG], sampling=ANY, transcript=known)
     return sum(pieces, Answer())
 
 
@@ -124,15 +128,38 @@ def test_known_words_are_not_transcribed_again(clip: Audio) -> None:
 def test_guessed_words_are_not_answered(clip: Audio, heard_before: bool) -> None:
     transcriber = WhisperTranscriber()
     babble = Audio(np.ascontiguousarray(clip.samples[::-1]), clip.sample_rate)
-    transcript = transcriber.recognise(babble).text if heard_before else None
+    heard = transcriber.transcribe(babble)
+    assert heard.confidence is not None
+    assert heard.confidence < LEAST_CONFIDENCE == pytest.approx(np.exp(-0.85))
     model = LocalVoiceModel(Reader(AnswerScorer(threads=2)), None, transcriber)
-    answer = sum(model.respond(babble, [LONG], sampling=ANY, transcript=transcript), Answer())
+    pieces = model.respond(babble, [LONG], sampling=ANY, transcript=heard if heard_before else None)
+    answer = sum(pieces, Answer())
     assert not answer.answered
     assert answer.text in (NOT_UNDERSTOOD, NOT_ENGLISH)
-    recalled = transcriber.recall(babble)
-    assert recalled is not None
-    assert recalled.avg_logprob < -0.85
-    assert transcriber.recall(clip) is None
+
+
+@pytest.mark.parametrize(
+    ("confidence", "doubted"), [(0.2, True), (LEAST_CONFIDENCE, False), (None, False)]
+)
+def test_a_transcription_is_believed_by_its_confidence(
+    clip: Audio, confidence: float | None, doubted: bool
+) -> None:
+    heard = Transcription("How tall is the tower?", confidence, "en")
+    model = LocalVoiceModel(Reader(AnswerScorer(threads=2)), None, FakeTranscriber({clip: heard}))
+    for known in (heard, None):
+        answer = sum(model.respond(clip, [LONG], sampling=ANY, transcript=known), Answer())
+        assert (answer.text == NOT_UNDERSTOOD) is doubted
+
+
+def test_the_words_that_were_heard_come_before_the_answer(clip: Audio) -> None:
+    transcriber = FakeTranscriber(otherwise="How tall is the tower?")
+    model = LocalVoiceModel(Reader(AnswerScorer(threads=2)), None, transcriber)
+    pieces = list(model.respond(clip, [LONG], sampling=ANY))
+    assert [piece.transcript for piece in pieces] == ["How tall is the tower?", None]
+    assert [bool(piece.text) for piece in pieces] == [False, True]
+    known = Transcription("How tall is the tower?")
+    told = model.respond(clip, [LONG], sampling=ANY, transcript=known)
+    assert all(piece.transcript is None for piece in told), "the caller knows it already"
 
 
 def test_a_spoken_question_without_words_needs_a_transcriber(clip: Audio) -> None:
@@ -185,8 +212,10 @@ class GatedSpeaker(FakeSpeaker):
     def __init__(self) -> None:
         super().__init__()
         self.gate = threading.Semaphore(0)
+        self.asked = 0
 
     def speak(self, text: str) -> Audio:
+        self.asked += 1
         self.gate.acquire()
         return super().speak(text)
 
@@ -200,15 +229,19 @@ def test_closing_stops_the_speech(kind: str) -> None:
     speaker.gate.release()
     while next(stream).audio is None:
         pass
-    started = time.perf_counter()
+    if kind == "chat":
+        wait_until(lambda: speaker.asked == 2)
     stream.close()  # type: ignore[attr-defined]
-    assert time.perf_counter() - started < 0.25
+    assert len(speaker.spoken) == 1, "closing does not wait for the sentence in work"
     for _ in range(50):
         speaker.gate.release()
-    time.sleep(0.2)
+    wait_until(lambda: not speech_threads())
     assert len(speaker.spoken) <= 2, "one was heard, one may have been in work"
+
+
+def speech_threads() -> list[str]:
     names = [thread.name for thread in threading.enumerate()]
-    assert not [name for name in names if name.startswith("voicerag-speech")]
+    return [name for name in names if name.startswith("voicerag-speech")]
 
 
 def test_a_sentence_is_heard_while_the_chat_model_goes_on() -> None:
@@ -217,7 +250,7 @@ def test_a_sentence_is_heard_while_the_chat_model_goes_on() -> None:
     def chat(messages: list[ChatMessage]) -> Iterator[str]:
         yield "The tower is tall [1]. "
         yield "It "
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + PATIENCE
         while not heard.is_set() and time.monotonic() < deadline:
             time.sleep(0.01)
             yield "very "
@@ -283,9 +316,7 @@ def test_faults_come_out_and_leave_no_thread(where: str) -> None:
     speaker = BrokenSpeaker() if where == "speaker" else FakeSpeaker()
     with pytest.raises(GenerationError):
         respond(LocalVoiceModel(ChatReader(chat), speaker))
-    time.sleep(0.1)
-    names = [thread.name for thread in threading.enumerate()]
-    assert not [name for name in names if name.startswith("voicerag-speech")]
+    wait_until(lambda: not speech_threads())
 
 
 def test_two_hundred_abandoned_answers_leave_nothing() -> None:
@@ -296,7 +327,4 @@ def test_two_hundred_abandoned_answers_leave_nothing() -> None:
         next(stream)
         next(stream)
         stream.close()  # type: ignore[attr-defined]
-    patience = time.monotonic() + 10
-    while threading.active_count() > before and time.monotonic() < patience:
-        time.sleep(0.05)
-    assert threading.active_count() <= before
+    wait_until(lambda: threading.active_count() <= before)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import importlib.util
 import os
@@ -11,7 +10,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -19,10 +17,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.waiting import PATIENCE, wait_until
 from voicerag_core.errors import CheckpointError, GenerationError, MissingExtraError, ModelError
 from voicerag_core.local.speaking import piper_process
 from voicerag_core.local.speaking.speaker import PiperSpeaker
 from voicerag_core.local.weights.files import weight_folder
+from voicerag_core.testing import SpeakerContract
 
 VOICE_RATE = 22_050
 
@@ -48,6 +48,18 @@ def speaker(own_folder: Path) -> Iterator[PiperSpeaker]:
         yield speaker
 
 
+class TestPiper(SpeakerContract):
+    """The port's rules."""
+
+    @pytest.fixture
+    def speaker(self, shared_speaker: PiperSpeaker) -> PiperSpeaker:
+        return shared_speaker
+
+    @pytest.fixture
+    def open_speaker(self) -> Callable[[], PiperSpeaker]:
+        return PiperSpeaker
+
+
 def running(pid: int) -> bool:
     try:
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
@@ -59,15 +71,6 @@ def running(pid: int) -> bool:
 def pid_of(speaker: PiperSpeaker) -> int:
     assert speaker.pid is not None
     return speaker.pid
-
-
-def eventually(condition: Callable[[], bool], seconds: float = 10.0) -> bool:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if condition():
-            return True
-        time.sleep(0.02)
-    return condition()
 
 
 def sounds(folder: Path) -> list[Path]:
@@ -171,7 +174,7 @@ def test_an_abandoned_stream_drops_what_is_in_work(own_folder: Path, speaker: Pi
     speaker.warm()
     before = (pid_of(speaker), threading.active_count(), len(os.listdir("/proc/self/fd")))
     _abandon(speaker, 3)
-    assert eventually(lambda: not sounds(own_folder))
+    wait_until(lambda: not sounds(own_folder))
     assert speaker.speak("Short.").seconds < 2
     after = (pid_of(speaker), threading.active_count(), len(os.listdir("/proc/self/fd")))
     assert after == before
@@ -274,13 +277,13 @@ def test_a_piper_that_dies_again_is_told_with_its_last_words(tmp_path: Path) -> 
 def test_a_hanging_piper_is_stopped_and_replaced(
     speaker: PiperSpeaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(speaker, "_timeout", 0.5)
     speaker.warm()
+    monkeypatch.setattr(speaker, "_timeout", 0.5)
     pid = pid_of(speaker)
     os.kill(pid, signal.SIGSTOP)
     with pytest.raises(GenerationError, match=r"no sound within .* s"):
         speaker.speak("Nobody speaks this.")
-    monkeypatch.setattr(speaker, "_timeout", 30.0)
+    monkeypatch.setattr(speaker, "_timeout", PATIENCE)
     assert speaker.speak("But this.").seconds > 0.3
     assert not running(pid)
 
@@ -315,7 +318,7 @@ print(one.pid, flush=True)
 stream = one.stream(["A sentence.", "Another sentence."])
 next(stream)
 if sys.argv[2] == "wait":
-    time.sleep(60)
+    time.sleep(600)
 """
 
 
@@ -330,7 +333,7 @@ def _program(folder: Path, end: str) -> subprocess.Popen[str]:
 
 def test_a_program_that_ends_takes_piper_with_it(own_folder: Path) -> None:
     program = _program(own_folder, "return")
-    told, warnings = program.communicate(timeout=60)
+    told, warnings = program.communicate(timeout=PATIENCE)
     assert program.returncode == 0
     assert warnings == ""
     assert not running(int(told))
@@ -342,9 +345,8 @@ def test_a_killed_program_takes_piper_with_it_and_the_next_one_tidies_up(own_fol
     assert program.stdout is not None
     pid = int(program.stdout.readline())
     program.kill()
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        program.communicate(timeout=10)
-    assert eventually(lambda: not running(pid))
+    program.communicate(timeout=PATIENCE)
+    wait_until(lambda: not running(pid))
     (orphan,) = own_folder.iterdir()
     with PiperSpeaker() as speaker:
         speaker.warm()

@@ -15,12 +15,12 @@ import pytest
 from voicerag_core import AudioError, read_audio
 from voicerag_core.audio import resample
 from voicerag_core.local.embedder import LocalEmbedder
-from voicerag_core.local.hearing.ctc_recognizer import WEIGHTS, SpeechEncoder
+from voicerag_core.local.hearing.ctc_recognizer import WEIGHTS, CTCRecognizer
 from voicerag_core.local.hearing.whisper import WhisperTranscriber
 from voicerag_core.local.minilm import MiniLMEmbedder
 from voicerag_core.local.speaking.speaker import PiperSpeaker
 from voicerag_core.local.weights.files import manifest
-from voicerag_core.retrieval import SURE_CONFIDENCE
+from voicerag_core.retrieval.strategies import SURE_CONFIDENCE
 from voicerag_core.types import Audio
 
 SAMPLE = Path(__file__).parents[2] / "examples" / "sample"
@@ -29,7 +29,7 @@ MOST_BYTES = 25_000_000
 
 @pytest.fixture(scope="module")
 def embedder() -> LocalEmbedder:
-    return LocalEmbedder(MiniLMEmbedder(threads=2), SpeechEncoder(threads=2))
+    return LocalEmbedder(MiniLMEmbedder(threads=2), CTCRecognizer(threads=2))
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +113,7 @@ def confidence_of(embedder: LocalEmbedder, clip: Audio) -> float:
 
 @pytest.mark.parametrize("seconds", [0.1, 30.0, 31.0])
 def test_any_length_is_taken(asked: list[tuple[str, Audio]], seconds: float) -> None:
-    encoder = SpeechEncoder(threads=2)
+    encoder = CTCRecognizer(threads=2)
     clip = Audio(np.resize(asked[0][1].samples, round(16_000 * seconds)), 16_000)
     frames = encoder.log_probs([clip])[0]
     assert np.isfinite(frames).all()
@@ -137,7 +137,7 @@ def test_it_is_several_times_faster_than_the_transcript(
     transcriber = WhisperTranscriber(threads=2)
     ways: list[Callable[[Audio], object]] = [
         lambda clip: embedder.embed_speech([clip]),
-        lambda clip: embedder.embed_texts([transcriber.transcribe(clip)]),
+        lambda clip: embedder.embed_texts([transcriber.transcribe(clip).text]),
     ]
     spent: list[list[float]] = [[], []]
     for _, clip in asked[:6]:
@@ -151,7 +151,7 @@ def test_it_is_several_times_faster_than_the_transcript(
 
 def test_golden_texts_are_what_the_trained_network_heard() -> None:
     golden = Path(__file__).with_name("golden_speech.tsv")
-    encoder = SpeechEncoder(threads=2, beams=1)
+    encoder = CTCRecognizer(threads=2, beams=1)
     with golden.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file, delimiter="\t"))
     assert rows
@@ -159,4 +159,4 @@ def test_golden_texts_are_what_the_trained_network_heard() -> None:
         (heard,) = encoder.hear([read_audio(SAMPLE / row["audio"])])
         same = difflib.SequenceMatcher(None, heard.hypotheses[0].text, row["text"]).ratio()
         assert same >= 0.9, "8-bit weights may change a letter here and there"
-        assert heard.piece_log_prob == pytest.approx(float(row["piece_log_prob"]), abs=0.1)
+        assert heard.token_log_prob == pytest.approx(float(row["piece_log_prob"]), abs=0.1)

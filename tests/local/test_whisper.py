@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.waiting import PATIENCE
 from voicerag_core.audio import read_audio, resample
 from voicerag_core.cancellation import Cancellation
 from voicerag_core.errors import (
@@ -21,7 +22,8 @@ from voicerag_core.errors import (
     ModelError,
 )
 from voicerag_core.local.hearing import whisper as whisper_module
-from voicerag_core.local.hearing.whisper import Transcription, WhisperTranscriber, windows_of
+from voicerag_core.local.hearing.whisper import Recognition, WhisperTranscriber
+from voicerag_core.local.hearing.windows import windows_of
 from voicerag_core.local.speaking.speaker import PiperSpeaker
 from voicerag_core.testing.speech import FakeTranscriber, TranscriberContract
 from voicerag_core.types import Audio
@@ -34,7 +36,7 @@ QUESTION = "Where does the longest river of Europe reach the sea?"
 @pytest.fixture(scope="module")
 def whisper() -> WhisperTranscriber:
     transcriber = WhisperTranscriber()
-    transcriber.load()
+    transcriber.warm()
     return transcriber
 
 
@@ -91,6 +93,9 @@ class TestFake(TranscriberContract):
 
 def test_our_own_speech_is_understood(whisper: WhisperTranscriber, question: Audio) -> None:
     heard = whisper.recognise(question)
+    told = whisper.transcribe(question)
+    assert (told.text, told.language) == (heard.text, "en")
+    assert told.confidence == pytest.approx(np.exp(heard.avg_logprob))
     assert plain(heard.text) == plain(QUESTION)
     assert heard.heard
     assert heard.no_speech_prob < 0.1
@@ -110,12 +115,12 @@ def test_our_own_speech_is_understood(whisper: WhisperTranscriber, question: Aud
 def test_people_are_understood(whisper: WhisperTranscriber, file: str, words: str) -> None:
     if not (SHARED / file).exists():
         pytest.skip("the shared recordings are not here")
-    assert plain(whisper.transcribe(read_audio(SHARED / file))) == words
+    assert plain(whisper.transcribe(read_audio(SHARED / file)).text) == words
 
 
 @pytest.mark.parametrize("gain", [0.003, 1.0, 30.0])
 def test_loudness_hardly_matters(whisper: WhisperTranscriber, question: Audio, gain: float) -> None:
-    assert "longest river" in whisper.transcribe(clip_of(question.samples * np.float32(gain)))
+    assert "longest river" in whisper.transcribe(clip_of(question.samples * np.float32(gain))).text
 
 
 def _noise(kind: str, seconds: float) -> Audio:
@@ -215,19 +220,19 @@ def test_a_clip_of_one_window_is_not_cut() -> None:
 def test_a_repetition_is_tried_again_at_other_temperatures(
     whisper: WhisperTranscriber, question: Audio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whisper.load()
+    whisper.warm()
     model = whisper._model
     assert model is not None
     real, asked = model._decode, []
 
-    def loops_at_first(encoded: object, temperature: float, limit: int) -> Transcription:
+    def loops_at_first(encoded: object, temperature: float, limit: int) -> Recognition:
         asked.append(temperature)
         if temperature < 0.8:
-            return Transcription("the the " * 40, 0.01, -0.2, 9.0, 80)
+            return Recognition("the the " * 40, 0.01, -0.2, 9.0, 80)
         return real(encoded, temperature, limit)
 
     monkeypatch.setattr(model, "_decode", loops_at_first)
-    assert "river" in whisper.transcribe(question)
+    assert "river" in whisper.transcribe(question).text
     assert asked == list(whisper_module.TEMPERATURES)
 
 
@@ -238,9 +243,9 @@ def test_a_loop_in_a_short_clip_ends_early(
     assert model is not None
     limits = []
 
-    def decode(encoded: object, temperature: float, limit: int) -> Transcription:
+    def decode(encoded: object, temperature: float, limit: int) -> Recognition:
         limits.append(limit)
-        return Transcription("yes", 0.0, -0.1, 1.0, 1)
+        return Recognition("yes", 0.0, -0.1, 1.0, 1)
 
     monkeypatch.setattr(model, "_decode", decode)
     whisper.recognise(_noise("pink", 4))
@@ -258,7 +263,7 @@ def test_threads_load_it_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(whisper_module, "_Model", Slow)
     transcriber = WhisperTranscriber(threads=3)
     with ThreadPoolExecutor(4) as threads:
-        list(threads.map(lambda _: transcriber.load(), range(8)))
+        list(threads.map(lambda _: transcriber.warm(), range(8)))
     assert made == [3]
 
 
@@ -268,7 +273,7 @@ def test_a_failing_model_is_told(
     model = whisper._model
     assert model is not None
 
-    def fail(*_: object) -> Transcription:
+    def fail(*_: object) -> Recognition:
         raise RuntimeError("out of memory")
 
     monkeypatch.setattr(model, "_decode", fail)
@@ -279,7 +284,7 @@ def test_a_failing_model_is_told(
 def test_a_folder_that_is_no_model_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(whisper_module, "weight_folder", lambda name, data_dir: tmp_path)
     with pytest.raises(CheckpointError, match="cannot be loaded"):
-        WhisperTranscriber().load()
+        WhisperTranscriber().warm()
 
 
 def test_no_thread_is_refused() -> None:
@@ -291,11 +296,11 @@ def test_the_thread_that_loaded_the_model_stays_with_it() -> None:
     """Recognition takes 2 to 4 times longer once that thread has ended (CTranslate2 4.8.5)."""
     transcriber = WhisperTranscriber()
     before = set(threading.enumerate())
-    first = threading.Thread(target=transcriber.load)
+    first = threading.Thread(target=transcriber.warm)
     first.start()
     first.join()
     (loader,) = set(threading.enumerate()) - before
     assert loader.name.startswith("voicerag-whisper")
     del transcriber
-    loader.join(5)
+    loader.join(PATIENCE)
     assert not loader.is_alive()

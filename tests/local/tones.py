@@ -19,14 +19,15 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from voicerag_core.local.hearing.ctc_recognizer import SpeechEncoder
-from voicerag_core.local.hearing.log_mel import MELS, mel_filters
-from voicerag_core.local.hearing.subword_model import STEPS_PER_NAT, PieceModel
+from voicerag_core.local.hearing.ctc_recognizer import CTCRecognizer
+from voicerag_core.local.hearing.log_mel import MELS
+from voicerag_core.local.hearing.subword_model import STEPS_PER_NAT, SubwordModel
 from voicerag_core.local.weights import files as weights
 from voicerag_core.local.weights.files import WeightFile, WeightSet
+from voicerag_core.mel import mel_filters
 from voicerag_core.types import Audio
 
-Use = Callable[..., SpeechEncoder]
+Use = Callable[..., CTCRecognizer]
 
 RATE = 16_000
 PIECES = ["▁", *"abcdefghijklmnopqrstuvwxyz"]
@@ -50,7 +51,7 @@ def spell(text: str, *, level: float = 0.3) -> Audio:
 
 def hertz(band: int) -> float:
     """Return the frequency that a mel band is centred on."""
-    filters = mel_filters()[band]
+    filters = mel_filters(MELS)[band]
     return float((filters * np.linspace(0, RATE / 2, len(filters))).sum() / filters.sum())
 
 
@@ -156,10 +157,10 @@ def bigrams(texts: Iterable[Sequence[str]], pieces: Sequence[str]) -> dict[str, 
     }
 
 
-def piece_model(texts: Iterable[Sequence[str]], pieces: Sequence[str]) -> PieceModel:
+def piece_model(texts: Iterable[Sequence[str]], pieces: Sequence[str]) -> SubwordModel:
     """Make a piece model of such pairs."""
     arrays = bigrams(texts, pieces)
-    return PieceModel(int(arrays.pop("pieces")), **arrays)
+    return SubwordModel(int(arrays.pop("pieces")), **arrays)
 
 
 def user_of(home: Path, monkeypatch: pytest.MonkeyPatch) -> Use:
@@ -167,11 +168,11 @@ def user_of(home: Path, monkeypatch: pytest.MonkeyPatch) -> Use:
 
     def use(
         *, beams: int = 8, sentences: Iterable[str] = (), files: dict[str, bytes] | None = None
-    ) -> SpeechEncoder:
+    ) -> CTCRecognizer:
         encoder = write_encoder(home, sentences=sentences, files=files)
         manifest = with_encoder(encoder)
         monkeypatch.setattr(weights, "manifest", lambda: manifest)
-        return SpeechEncoder(data_dir=home, beams=beams, threads=2)
+        return CTCRecognizer(data_dir=home, beams=beams, threads=2)
 
     return use
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,7 +12,8 @@ import numpy as np
 import pytest
 import uvicorn
 
-from tests.mcp.fakes import FakeEngine, fake_service
+from tests.mcp.fakes import FakeModels, fake_service
+from tests.waiting import PATIENCE
 from voicerag_core import Audio, to_wav_bytes
 from voicerag_mcp.http import http_app
 from voicerag_mcp.server import build_server
@@ -36,8 +36,8 @@ def opened() -> Iterator[Open]:
     """Open services on fakes; they are closed after the test."""
     with ExitStack() as stack:
 
-        def open_one(engine: FakeEngine | None = None, **settings: object) -> Service:
-            return stack.enter_context(fake_service(load_server_settings(**settings), engine))
+        def open_one(models: FakeModels | None = None, **settings: object) -> Service:
+            return stack.enter_context(fake_service(load_server_settings(**settings), models))
 
         yield open_one
 
@@ -64,19 +64,10 @@ def running(service: Service) -> Iterator[str]:
         yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
     finally:
         server.should_exit = True
-        thread.join(10)
+        thread.join(PATIENCE)
         assert not thread.is_alive()
 
 
 @pytest.fixture
 def serve() -> Serve:
     return running
-
-
-def wait_until(true: Callable[[], bool], seconds: float = 5.0) -> None:
-    """Wait for something to become true, and fail when it does not."""
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end
-        with contextlib.suppress(InterruptedError):
-            time.sleep(0.02)

@@ -1,108 +1,25 @@
-"""A service on fakes: everything of the server is real but models and database."""
+"""A server on fakes: everything of it is real but models and database."""
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any, cast
 
-from voicerag_core import Document, Settings, StoreError, VoiceRAG, chunk_document
-from voicerag_core.testing import (
-    FakeEmbedder,
-    FakeSpeaker,
-    FakeTranscriber,
-    FakeVoiceModel,
-    InMemoryStore,
-)
-from voicerag_mcp.knowledge import Knowledge
+from tests.serving.fakes import FakeModels, fake_tenants
+from voicerag_core import Settings
 from voicerag_mcp.server import open_service
 from voicerag_mcp.service import Service
 from voicerag_mcp.settings import ServerSettings, load_server_settings
 
-TEXTS = {
-    "rhine.txt": "The Rhine rises in the Swiss Alps. It flows into the North Sea.",
-    "oxygen.txt": "Oxygen is a gas without colour. Carl Scheele was the first to make it.",
-}
-
-
-@dataclass
-class FakeEngine:
-    """Models that need no weights."""
-
-    embedder: Any = field(default_factory=FakeEmbedder)
-    model: Any = field(default_factory=FakeVoiceModel)
-    text_model: Any = field(default_factory=lambda: FakeVoiceModel(speaks=False))
-    transcriber: Any = field(
-        default_factory=lambda: FakeTranscriber(otherwise="where does the rhine rise")
-    )
-    speaker: Any = field(default_factory=FakeSpeaker)
-
-
-@dataclass(frozen=True)
-class FakeCollection:
-    name: str
-    passages: int
-    documents: int
-
-
-class FakeDatabase:
-    """Collections in memory, by tenant and name; `opened` and `closed` count."""
-
-    def __init__(self, engine: FakeEngine) -> None:
-        self.engine = engine
-        self.stores: dict[tuple[str, str], InMemoryStore] = {}
-        self.opened = self.closed = 0
-        self._lock = threading.Lock()
-
-    @contextmanager
-    def open(self, settings: Settings, read_only: bool) -> Iterator[Any]:
-        key = (settings.tenant, settings.collection)
-        with self._lock:
-            if key not in self.stores:
-                if read_only:
-                    raise StoreError(f"no collection {settings.collection!r}")
-                self.stores[key] = InMemoryStore(self.engine.embedder.dim)
-            self.opened += 1
-        try:
-            yield self.stores[key]
-        finally:
-            self.closed += 1
-
-    def list(self, settings: Settings) -> Sequence[FakeCollection]:
-        return [
-            FakeCollection(name, store.count(), len(store.document_digests()))
-            for (tenant, name), store in sorted(self.stores.items())
-            if tenant == settings.tenant
-        ]
-
-    def fill(self, tenant: str = "default", collection: str = "default", **texts: str) -> None:
-        """Index texts by source."""
-        store = self.stores.setdefault(
-            (tenant, collection), InMemoryStore(self.engine.embedder.dim)
-        )
-        rag = VoiceRAG(self.engine.embedder, store, self.engine.model)
-        for source, text in texts.items():
-            rag.index(chunk_document(Document(source, text, title=source.partition(".")[0])))
+__all__ = ["FakeModels", "fake_service"]
 
 
 @contextmanager
 def fake_service(
-    server_settings: ServerSettings | None = None, engine: FakeEngine | None = None
+    server_settings: ServerSettings | None = None, models: FakeModels | None = None
 ) -> Iterator[Service]:
     """Open a service on fakes, with two documents of the default tenant."""
     chosen = load_server_settings() if server_settings is None else server_settings
-    parts = engine or FakeEngine()
-    database = FakeDatabase(parts)
-    database.fill(**TEXTS)
-    knowledge = Knowledge(
-        Settings(),
-        parts,
-        open_store=cast("Any", database.open),
-        list_collections=database.list,
-        most_open=chosen.open_stores,
-        read_only=chosen.read_only,
-    )
-    with open_service(Settings(), chosen, knowledge=knowledge) as service:
+    tenants, _ = fake_tenants(models, most_open=chosen.open_stores, read_only=chosen.read_only)
+    with open_service(Settings(), chosen, knowledge=tenants) as service:
         yield service

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -12,17 +11,13 @@ import anyio
 import httpx2
 import pytest
 from mcp import Client
-from mcp.server.mcpserver.exceptions import ToolError
 
-from tests.mcp.conftest import Open, Serve, wait_until
-from tests.mcp.fakes import FakeEngine
-from voicerag_core import Answer, Audio, Passage, Sampling
+from tests.mcp.conftest import Open, Serve
+from tests.mcp.fakes import FakeModels
+from tests.waiting import PATIENCE, Gate, reached
+from voicerag_core import Answer, Audio, Passage, Sampling, Transcription
 from voicerag_core.testing import FakeEmbedder, FakeTranscriber, FakeVoiceModel
 from voicerag_mcp.server import build_server
-from voicerag_mcp.work import Job, Stopped, Workers
-
-STAGE = 0.6
-"""Seconds of a slow stage."""
 
 
 class SlowEmbedder(FakeEmbedder):
@@ -36,11 +31,10 @@ class SlowEmbedder(FakeEmbedder):
 class SlowTranscriber(FakeTranscriber):
     def __init__(self) -> None:
         super().__init__(otherwise="where does the rhine rise")
-        self.begun = threading.Event()
+        self.gate = Gate()
 
-    def transcribe(self, audio: Audio) -> str:
-        self.begun.set()
-        time.sleep(STAGE)
+    def transcribe(self, audio: Audio) -> Transcription:
+        self.gate.wait()
         return super().transcribe(audio)
 
 
@@ -65,8 +59,8 @@ class SlowModel(FakeVoiceModel):
             self.closed.set()
 
 
-def slow_engine() -> FakeEngine:
-    return FakeEngine(embedder=SlowEmbedder(), transcriber=SlowTranscriber(), model=SlowModel())
+def slow_engine() -> FakeModels:
+    return FakeModels(embedder=SlowEmbedder(), transcriber=SlowTranscriber(), model=SlowModel())
 
 
 @pytest.mark.parametrize("era", ["auto", "legacy"])
@@ -75,21 +69,21 @@ async def test_a_cancelled_call_begins_no_further_stage(
 ) -> None:
     engine = slow_engine()
     service = opened(engine)
-    clip = service.clips.add("default", service.decoded(wav))
+    clip = service.serving.clips.add("default", service.serving.asking.decoded(wav))
     engine.embedder.calls = 0
     async with Client(build_server(service), mode=era) as client:
         with anyio.CancelScope() as scope:
             async with anyio.create_task_group() as group:
                 given = {"clip": clip.id, "strategy": "asr"}
                 group.start_soon(client.call_tool, "voice_search", given)
-                await asyncio.to_thread(engine.transcriber.begun.wait, 5)
+                await reached(engine.transcriber.gate.entered.is_set)
                 scope.cancel()
-                before = time.monotonic()
-        assert time.monotonic() - before < 0.25
-        assert service.workers.unfinished == 1, "the native call in flight ends by itself"
+        assert not engine.transcriber.gate.passed.is_set(), "the caller did not wait for it"
+        assert service.serving.workers.unfinished == 1, "the native call in flight ends by itself"
         again = await client.call_tool("voice_search", {"text": "rhine"})
         assert not again.is_error
-        await asyncio.to_thread(wait_until, lambda: service.workers.unfinished == 0)
+        engine.transcriber.gate.open.set()
+        await reached(lambda: service.serving.workers.unfinished == 0)
     assert engine.embedder.calls == 1, "only the call that came after"
 
 
@@ -97,12 +91,13 @@ async def test_a_cancelled_answer_stops_the_model(opened: Open) -> None:
     engine = slow_engine()
     service = opened(engine)
     async with Client(build_server(service)) as client:
-        with anyio.move_on_after(0.5):
-            await client.call_tool("voice_ask", {"text": "rhine"})
-        assert await asyncio.to_thread(engine.model.closed.wait, 0.25)
-        pieces = engine.model.pieces
-        await asyncio.sleep(0.2)
-    assert engine.model.pieces == pieces > 1
+        with anyio.CancelScope() as scope:
+            async with anyio.create_task_group() as group:
+                group.start_soon(client.call_tool, "voice_ask", {"text": "rhine"})
+                await reached(lambda: engine.model.pieces > 1)
+                scope.cancel()
+        await reached(engine.model.closed.is_set)
+        await reached(lambda: service.serving.workers.unfinished == 0)
 
 
 @pytest.mark.enable_socket
@@ -118,7 +113,7 @@ async def test_a_client_that_hangs_up_leaves_nothing_running(
         "params": {"name": "voice_ask", "arguments": {"text": "rhine"}},
     }  # fmt: skip
     with serve(service) as url:
-        async with httpx2.AsyncClient(headers=headers) as http:
+        async with httpx2.AsyncClient(timeout=PATIENCE, headers=headers) as http:
             if sessions:
                 hello = {
                     "protocolVersion": "2025-11-25", "capabilities": {},
@@ -129,46 +124,15 @@ async def test_a_client_that_hangs_up_leaves_nothing_running(
                     json={"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": hello},
                 )
                 http.headers["Mcp-Session-Id"] = answer.headers["Mcp-Session-Id"]
-            with anyio.move_on_after(1):
-                async with http.stream("POST", f"{url}/mcp", json=call) as stream:
-                    await stream.aread()
-        assert engine.model.begun.is_set()
-        assert await asyncio.to_thread(engine.model.closed.wait, 2)
-        await asyncio.to_thread(wait_until, lambda: service.workers.unfinished == 0)
+            with anyio.CancelScope() as scope:
+                async with anyio.create_task_group() as group:
+                    group.start_soon(_read_whole, http, f"{url}/mcp", call)
+                    await reached(engine.model.begun.is_set)
+                    scope.cancel()
+        await reached(engine.model.closed.is_set)
+        await reached(lambda: service.serving.workers.unfinished == 0)
 
 
-async def test_a_job_that_waits_is_never_begun() -> None:
-    workers = Workers(1, 1)
-    begun: list[Job] = []
-    free = threading.Event()
-
-    def hold(_: Job) -> None:
-        free.wait(5)
-
-    first = asyncio.create_task(workers.run(hold))
-    await asyncio.sleep(0.05)
-    waiting = asyncio.create_task(workers.run(begun.append))
-    await asyncio.sleep(0.05)
-    with pytest.raises(ToolError, match="busy"):
-        await workers.run(hold)
-    waiting.cancel()
-    await asyncio.sleep(0.05)
-    free.set()
-    await first
-    workers.close()
-    assert begun == []
-
-
-async def test_closing_stops_what_runs() -> None:
-    workers = Workers(1, 0)
-
-    def endless(job: Job) -> None:
-        while True:
-            job.check()
-            time.sleep(0.01)
-
-    running = asyncio.create_task(workers.run(endless))
-    await asyncio.sleep(0.05)
-    await asyncio.to_thread(workers.close)
-    with pytest.raises(Stopped):
-        await running
+async def _read_whole(http: httpx2.AsyncClient, url: str, call: dict[str, Any]) -> None:
+    async with http.stream("POST", url, json=call) as stream:
+        await stream.aread()

@@ -14,12 +14,13 @@ import re
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+
+from tests.waiting import PATIENCE, wait_until
 
 ROOT = Path(__file__).parents[2]
 TOOLS = ROOT / ".npm-tools"
@@ -108,16 +109,19 @@ def everything(*options: str) -> Iterator[str]:
         stderr=subprocess.DEVNULL,
     )
     try:
-        for _ in range(600):
+
+        def answers() -> bool:
             assert process.poll() is None
             with contextlib.suppress(OSError):
                 socket.create_connection(("127.0.0.1", port), 1).close()
-                break
-            time.sleep(0.1)
+                return True
+            return False
+
+        wait_until(answers)
         yield f"http://127.0.0.1:{port}/mcp"
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(PATIENCE)
 
 
 @pytest.fixture(scope="module")
@@ -134,7 +138,13 @@ def product() -> Iterator[str]:
 
 def run(command: Sequence[str]) -> tuple[int, str]:
     done = subprocess.run(
-        command, env=node()[1], cwd=TOOLS, capture_output=True, text=True, check=False, timeout=110
+        command,
+        env=node()[1],
+        cwd=TOOLS,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PATIENCE,
     )
     return done.returncode, done.stdout + done.stderr
 

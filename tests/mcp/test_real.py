@@ -9,20 +9,21 @@ import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from mcp import Client
 from mcp_types import CallToolResult
 from pydantic import SecretStr
 
-from tests.mcp.conftest import Serve, wait_until
-from tests.mcp.fakes import FakeEngine
+from tests.mcp.conftest import Serve
+from tests.mcp.fakes import FakeModels
 from tests.mcp.test_http import answer_of, message, post, tokens_for
+from tests.waiting import wait_until
 from voicerag_core import Settings, load_settings
-from voicerag_core.assembly import list_collections, open_store
+from voicerag_core.serving import Tenants
+from voicerag_core.stack import list_collections, open_store
 from voicerag_core.store import EmbeddedPostgres, migrate
-from voicerag_mcp.knowledge import Knowledge
 from voicerag_mcp.server import build_server, open_service
 from voicerag_mcp.service import Service
 from voicerag_mcp.settings import load_server_settings
@@ -43,22 +44,22 @@ def service_on(dsn: str, **settings: object) -> Iterator[Service]:
     """A service with fake models on a real database."""
     chosen = load_server_settings(**settings)
     core = Settings(database_url=SecretStr(dsn))
-    engine = FakeEngine()
+    models = FakeModels()
 
     def open_one(wanted: Settings, read_only: bool) -> Any:
-        return open_store(wanted, engine.embedder, read_only=read_only)
+        return open_store(wanted, models.embedder, read_only=read_only)
 
-    knowledge = Knowledge(
+    tenants = Tenants(
         core,
-        cast("Any", engine),
+        models.parts(),
         open_store=open_one,
         list_collections=list_collections,
         most_open=chosen.open_stores,
         read_only=chosen.read_only,
     )
     with ExitStack() as stack:
-        stack.callback(knowledge.close)
-        yield stack.enter_context(open_service(core, chosen, knowledge=knowledge))
+        stack.callback(tenants.close)
+        yield stack.enter_context(open_service(core, chosen, knowledge=tenants))
 
 
 def text_of(result: CallToolResult) -> str:
@@ -92,7 +93,7 @@ def test_a_tenant_sees_nothing_of_another(
         read = message("resources/read", uri=uri)
         assert "swordfish" in post(url, read, Authorization=f"Bearer {tokens[0]}").text
         assert "swordfish" not in post(url, read, Authorization=f"Bearer {tokens[1]}").text
-        assert service.knowledge.open_stores <= 2
+        assert service.serving.tenants.open_stores <= 2
 
 
 async def test_reading_needs_no_right_to_write(postgres: EmbeddedPostgres) -> None:
@@ -116,7 +117,7 @@ async def test_reading_needs_no_right_to_write(postgres: EmbeddedPostgres) -> No
 @contextmanager
 def during_the_next_embedding(service: Service, act: Callable[[], None]) -> Iterator[None]:
     """Do something in the middle of a call: after it began, before it asks the database."""
-    embedder = service.knowledge.engine.embedder
+    embedder = service.serving.tenants.parts.embedder
     embed = embedder.embed_texts
 
     def acting(texts: Sequence[str]) -> Any:
@@ -144,7 +145,7 @@ async def test_a_database_that_goes_away_and_comes_back(tmp_path: Path) -> None:
             def kill_the_server() -> None:
                 number = int((folder / "pgdata" / "postmaster.pid").read_text().split()[0])
                 os.kill(number, signal.SIGQUIT)
-                wait_until(lambda: not (folder / "pgdata" / "postmaster.pid").exists(), 20)
+                wait_until(lambda: not (folder / "pgdata" / "postmaster.pid").exists())
 
             with during_the_next_embedding(service, kill_the_server):
                 in_flight = await search()

@@ -49,4 +49,9 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def embedder(models: Path) -> SonarEmbedder:
-    return SonarEmbedder(models / "sonar_text_encoder.pt", models / "spenc.eng.pt", device="cpu")
+    return SonarEmbedder(
+        models / "sonar_text_encoder.pt",
+        models / "spenc.eng.pt",
+        device="cpu",
+        heads=recipe.HEADS,
+    )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import pickle
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +22,7 @@ from voicerag_core import CheckpointError
 from voicerag_core.sonar import SonarEmbedder
 from voicerag_core.sonar.checkpoint import (
     load_speech_encoder,
+    load_text_decoder,
     load_text_encoder,
     text_sizes,
 )
@@ -29,6 +32,10 @@ from voicerag_core.sonar.text_encoder import TextSizes
 State = dict[str, torch.Tensor]
 
 TOKENS = torch.tensor([[447, 5, 9, 1, 250, 3]])
+LOADERS: dict[str, Callable[[Path], torch.nn.Module]] = {
+    "text": functools.partial(load_text_encoder, heads=recipe.HEADS),
+    "speech_english": load_speech_encoder,
+}
 
 _TO_FAIRSEQ_SPEECH = (
     (r"^encoder_frontend\.post_extract_layer_norm\.", "encoder.w2v_model.layer_norm."),
@@ -84,7 +91,7 @@ def fairseq_text() -> State:
 
 def text_vector(path: Path) -> np.ndarray:
     with torch.inference_mode():
-        found: np.ndarray = load_text_encoder(path)(TOKENS, None).numpy()
+        found: np.ndarray = load_text_encoder(path, heads=recipe.HEADS)(TOKENS, None).numpy()
     return found
 
 
@@ -106,7 +113,7 @@ def speech_expected(models: Path) -> np.ndarray:
 
 
 def test_sizes_are_read_off_the_shapes(models: Path) -> None:
-    sizes, _ = text_sizes(models / "sonar_text_encoder.pt")
+    sizes, _ = text_sizes(models / "sonar_text_encoder.pt", heads=recipe.HEADS)
     assert sizes == TextSizes(recipe.VOCABULARY, 128, 3, 2, 256)
     spoken = load_speech_encoder(models / "spenc.v3ap.deu.pt").sizes
     assert spoken == SpeechSizes(160, 128, 3, 2, 256, 31, 128, 6, 256)
@@ -171,18 +178,24 @@ def test_a_folder_of_transformers_is_read(
 
 def test_all_formats_name_one_space(models: Path, tmp_path: Path) -> None:
     torch.save(fairseq_text(), tmp_path / "text.pt")
-    native = SonarEmbedder(models / "sonar_text_encoder.pt", device="cpu")
-    assert native.model_id == SonarEmbedder(tmp_path / "text.pt", device="cpu").model_id
+    native = SonarEmbedder(models / "sonar_text_encoder.pt", device="cpu", heads=recipe.HEADS)
+    assert (
+        native.model_id
+        == SonarEmbedder(tmp_path / "text.pt", device="cpu", heads=recipe.HEADS).model_id
+    )
     assert re.fullmatch(r"sonar-128-[0-9a-f]{12}", native.model_id)
     trained = state("text")
     trained["layer_norm.weight"] += 0.1
     torch.save(trained, tmp_path / "other.pt")
-    assert native.model_id != SonarEmbedder(tmp_path / "other.pt", device="cpu").model_id
+    assert (
+        native.model_id
+        != SonarEmbedder(tmp_path / "other.pt", device="cpu", heads=recipe.HEADS).model_id
+    )
 
 
 @pytest.mark.parametrize("kind", ["text", "speech_english"])
 def test_a_file_is_read_whole_or_refused(tmp_path: Path, kind: str) -> None:
-    load = load_text_encoder if kind == "text" else load_speech_encoder
+    load = LOADERS[kind]
     file = tmp_path / "weights.pt"
     dropped = "encoder.layers.1.ffn_layer_norm.bias"
     dropped = dropped if kind == "text" else "encoder.layers.1.conv.batch_norm.running_var"
@@ -204,7 +217,7 @@ def test_weights_that_are_not_finite_are_refused(tmp_path: Path, kind: str, bad:
     weights = state(kind)
     weights["encoder.layers.2.self_attn.k_proj.weight"][7, 9] = bad
     torch.save({"model": weights}, tmp_path / "weights.pt")
-    load = load_text_encoder if kind == "text" else load_speech_encoder
+    load = LOADERS[kind]
     with pytest.raises(CheckpointError, match=r"not finite, in encoder\.layers\.2\.self_attn"):
         load(tmp_path / "weights.pt")
 
@@ -269,15 +282,50 @@ def test_folders_that_are_no_text_encoder_are_refused(tmp_path: Path) -> None:
 def test_heads_must_divide_the_width(models: Path) -> None:
     with pytest.raises(CheckpointError, match="3 attention heads do not divide"):
         load_text_encoder(models / "sonar_text_encoder.pt", heads=3)
+    with pytest.raises(CheckpointError, match="0 attention heads do not divide"):
+        load_text_encoder(models / "sonar_text_encoder.pt", heads=0)
+
+
+def test_heads_are_asked_for_when_the_width_does_not_tell(models: Path) -> None:
+    asked = "128 wide.* give the number .* as heads=.*VOICERAG_SONAR_HEADS"
+    with pytest.raises(CheckpointError, match=asked):
+        load_text_encoder(models / "sonar_text_encoder.pt")
+    with pytest.raises(CheckpointError, match=asked):
+        load_text_decoder(models / "sonar_text_decoder.pt")
+    with pytest.raises(CheckpointError, match=asked):
+        _ = SonarEmbedder(models / "sonar_text_encoder.pt", device="cpu").model_id
+
+
+def test_another_number_of_heads_is_another_encoder(
+    models: Path, text_expected: np.ndarray
+) -> None:
+    other = load_text_encoder(models / "sonar_text_encoder.pt", heads=4)
+    with torch.inference_mode():
+        assert np.abs(other(TOKENS, None).numpy() - text_expected).max() > 0.01
+
+
+def test_the_published_width_needs_no_number_of_heads(tmp_path: Path) -> None:
+    shapes = json.loads((GOLDEN / "shapes.json").read_text())["text"]
+    wide = {
+        name: [{128: 1024, 606: 8}.get(size, size) for size in shape]
+        for name, shape in shapes.items()
+    }
+    torch.save({name: torch.zeros(shape) for name, shape in wide.items()}, tmp_path / "text.pt")
+    assert text_sizes(tmp_path / "text.pt")[0].heads == 16
+    assert text_sizes(tmp_path / "text.pt", heads=8)[0].heads == 8
 
 
 def test_a_tokenizer_of_another_kind_is_refused(models: Path, tmp_path: Path) -> None:
     (tmp_path / "tokenizer.model").write_bytes(b"no model")
     text = models / "sonar_text_encoder.pt"
     with pytest.raises(CheckpointError, match="sentencepiece"):
-        SonarEmbedder(text, tokenizer=tmp_path / "tokenizer.model", device="cpu").warm()
+        SonarEmbedder(
+            text, tokenizer=tmp_path / "tokenizer.model", device="cpu", heads=recipe.HEADS
+        ).warm()
     with pytest.raises(CheckpointError, match="there is no tokenizer"):
-        SonarEmbedder(text, tokenizer=tmp_path / "absent.model", device="cpu").warm()
+        SonarEmbedder(
+            text, tokenizer=tmp_path / "absent.model", device="cpu", heads=recipe.HEADS
+        ).warm()
     weights = state("text")
     table = "encoder_frontend.embed.weight"
     torch.save({**weights, table: weights[table][:500].clone()}, tmp_path / "small.pt")
@@ -286,6 +334,7 @@ def test_a_tokenizer_of_another_kind_is_refused(models: Path, tmp_path: Path) ->
             tmp_path / "small.pt",
             tokenizer=models / "sentencepiece.source.256000.model",
             device="cpu",
+            heads=recipe.HEADS,
         ).warm()
 
 
@@ -296,9 +345,9 @@ def peak():
     lines = open("/proc/self/status").read().splitlines()
     return int(next(l for l in lines if l.startswith("VmHWM")).split()[1]) * 1024
 dtype = getattr(torch, sys.argv[3])
-checkpoint.load_text_encoder(sys.argv[1], dtype=dtype)
+checkpoint.load_text_encoder(sys.argv[1], dtype=dtype, heads=2)
 before = peak()
-model = checkpoint.load_text_encoder(sys.argv[2], dtype=dtype)
+model = checkpoint.load_text_encoder(sys.argv[2], dtype=dtype, heads=8)
 assert all(p.sum().isfinite() for p in model.parameters())
 print(peak() - before)
 """

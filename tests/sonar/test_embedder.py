@@ -50,7 +50,7 @@ def nearest(found: np.ndarray, expected: np.ndarray) -> float:
 
 
 def test_no_words_come_between(embedder: SonarEmbedder) -> None:
-    assert not embedder.transcribes
+    assert not embedder.needs_transcriber
     assert embedder.dim == recipe.WIDTH
 
 
@@ -163,14 +163,20 @@ def test_a_text_that_looks_like_a_path_is_never_read(
 @pytest.mark.parametrize("language", ["eng_Latin", "xx", "", "EN"])
 def test_an_unknown_language_is_refused(models: Path, language: str) -> None:
     with pytest.raises(ConfigError, match="eng_Latn"):
-        SonarEmbedder(models / "sonar_text_encoder.pt", language=language, device="cpu")
+        SonarEmbedder(
+            models / "sonar_text_encoder.pt", language=language, device="cpu", heads=recipe.HEADS
+        )
 
 
 def test_either_code_names_a_language(models: Path) -> None:
     text = models / "sonar_text_encoder.pt"
-    by_speech = SonarEmbedder(text, models / "spenc.v3ap.deu.pt", language="deu", device="cpu")
+    by_speech = SonarEmbedder(
+        text, models / "spenc.v3ap.deu.pt", language="deu", device="cpu", heads=recipe.HEADS
+    )
     assert (by_speech.language, by_speech.speech_language) == ("deu_Latn", "deu")
-    by_text = SonarEmbedder(text, models / "spenc.v3ap.deu.pt", language="deu_Latn", device="cpu")
+    by_text = SonarEmbedder(
+        text, models / "spenc.v3ap.deu.pt", language="deu_Latn", device="cpu", heads=recipe.HEADS
+    )
     assert (by_text.language, by_text.speech_language) == ("deu_Latn", "deu")
 
 
@@ -183,13 +189,21 @@ def test_the_language_of_a_text_counts(embedder: SonarEmbedder) -> None:
 def test_a_wrong_pair_of_languages_is_refused(models: Path) -> None:
     text, english = models / "sonar_text_encoder.pt", models / "spenc.eng.pt"
     with pytest.raises(ConfigError, match=r"spenc.eng.pt is the speech encoder of 'eng'.*'deu'"):
-        SonarEmbedder(text, english, language="deu_Latn", device="cpu")
+        SonarEmbedder(text, english, language="deu_Latn", device="cpu", heads=recipe.HEADS)
     with pytest.raises(ConfigError, match="two languages"):
-        SonarEmbedder(text, english, language="deu", speech_language="eng", device="cpu")
+        SonarEmbedder(
+            text, english, language="deu", speech_language="eng", device="cpu", heads=recipe.HEADS
+        )
     with pytest.raises(ConfigError, match="no SONAR speech encoder for 'zul_Latn'"):
-        SonarEmbedder(text, english, language="zul_Latn", device="cpu")
+        SonarEmbedder(text, english, language="zul_Latn", device="cpu", heads=recipe.HEADS)
     wanted = SonarEmbedder(
-        text, english, language="deu", speech_language="eng", cross_lingual=True, device="cpu"
+        text,
+        english,
+        language="deu",
+        speech_language="eng",
+        cross_lingual=True,
+        device="cpu",
+        heads=recipe.HEADS,
     )
     assert (wanted.language, wanted.speech_language) == ("deu_Latn", "eng")
 
@@ -200,13 +214,17 @@ def test_licences_are_shown(embedder: SonarEmbedder, models: Path) -> None:
         "spenc.eng.pt": "not stated by its authors",
     }
     german = SonarEmbedder(
-        models / "sonar_text_encoder.pt", models / "spenc.v3ap.deu.pt", language="deu", device="cpu"
+        models / "sonar_text_encoder.pt",
+        models / "spenc.v3ap.deu.pt",
+        language="deu",
+        device="cpu",
+        heads=recipe.HEADS,
     )
     assert german.licences["spenc.v3ap.deu.pt"] == "MIT"
 
 
 def test_without_a_speech_encoder_speech_is_refused(models: Path, clip: Audio) -> None:
-    typed = SonarEmbedder(models / "sonar_text_encoder.pt", device="cpu")
+    typed = SonarEmbedder(models / "sonar_text_encoder.pt", device="cpu", heads=recipe.HEADS)
     assert typed.embed_texts(["a"]).shape == (1, recipe.WIDTH)
     with pytest.raises(ConfigError, match="without a speech encoder"):
         typed.embed_speech([clip])
@@ -224,7 +242,11 @@ def test_half_precision_is_near(
     models: Path, embedder: SonarEmbedder, clip: Audio, dtype: str, allowed: float
 ) -> None:
     half = SonarEmbedder(
-        models / "sonar_text_encoder.pt", models / "spenc.eng.pt", device="cpu", dtype=dtype
+        models / "sonar_text_encoder.pt",
+        models / "spenc.eng.pt",
+        device="cpu",
+        heads=recipe.HEADS,
+        dtype=dtype,
     )
     texts = ["Where does the river reach the sea?", "A"]
     longer = Audio(recipe.sound(8, 2.5), RATE)
@@ -244,6 +266,7 @@ def test_a_model_that_gives_no_numbers_is_an_error(models: Path, tmp_path: Path)
         tmp_path / "text.pt",
         tokenizer=models / "sentencepiece.source.256000.model",
         device="cpu",
+        heads=recipe.HEADS,
         dtype="float16",
     )
     with pytest.raises(ModelError, match="not finite"):
@@ -261,13 +284,14 @@ def test_widths_must_agree(models: Path, tmp_path: Path) -> None:
         models / "spenc.eng.pt",
         models / "sentencepiece.source.256000.model",
         device="cpu",
+        heads=recipe.HEADS,
     )
     with pytest.raises(CheckpointError, match="not of one space"):
         mixed.warm()
 
 
 def test_nothing_is_loaded_before_its_time(tmp_path: Path) -> None:
-    absent = SonarEmbedder(tmp_path / "sonar_text_encoder.pt", device="cpu")
+    absent = SonarEmbedder(tmp_path / "sonar_text_encoder.pt", device="cpu", heads=recipe.HEADS)
     with pytest.raises(CheckpointError, match="voicerag download sonar"):
         absent.embed_texts(["a"])
     with pytest.raises(CheckpointError, match="there is no checkpoint at"):

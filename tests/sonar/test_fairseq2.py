@@ -26,7 +26,7 @@ installed = pytest.mark.skipif(find_spec("fairseq2") is None, reason="runs in ma
 @pytest.fixture(scope="module")
 def backend(models: Path) -> Fairseq2SonarEmbedder:
     return Fairseq2SonarEmbedder(
-        models / "sonar_text_encoder.pt", models / "spenc.eng.pt", device="cpu"
+        models / "sonar_text_encoder.pt", models / "spenc.eng.pt", device="cpu", heads=recipe.HEADS
     )
 
 
@@ -79,7 +79,11 @@ def test_our_guards_stand_before_it(backend: Fairseq2SonarEmbedder, tmp_path: Pa
 def test_a_wrong_pair_of_languages_is_refused(models: Path) -> None:
     with pytest.raises(ConfigError, match="speech encoder of 'eng'"):
         Fairseq2SonarEmbedder(
-            models / "sonar_text_encoder.pt", models / "spenc.eng.pt", language="deu", device="cpu"
+            models / "sonar_text_encoder.pt",
+            models / "spenc.eng.pt",
+            language="deu",
+            device="cpu",
+            heads=recipe.HEADS,
         )
 
 
@@ -92,7 +96,7 @@ def test_without_the_package_the_extra_is_named(backend: Fairseq2SonarEmbedder) 
 def test_making_one_imports_no_fairseq2(models: Path) -> None:
     program = (
         "import sys; from voicerag_core.sonar import Fairseq2SonarEmbedder as E\n"
-        "assert E(sys.argv[1], device='cpu').dim == 128\n"
+        "assert E(sys.argv[1], device='cpu', heads=2).dim == 128\n"
         "assert not {'fairseq2', 'sonar'} & set(sys.modules)"
     )
     subprocess.run(

@@ -13,7 +13,7 @@ from tests.sonar import recipe
 from tests.sonar.conftest import GOLDEN
 from voicerag_core import Audio
 from voicerag_core.sonar.encoding import SpeechVectors, TextVectors
-from voicerag_core.sonar.fbank import log_mel
+from voicerag_core.sonar.fbank import fbank
 from voicerag_core.sonar.tokenizer import NllbTokenizer
 
 TEXT_TOLERANCE = 1e-5
@@ -38,7 +38,7 @@ def unit(rows: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("language", TEXTS)
 def test_text_vectors_are_those_of_sonar(models: Path, language: str) -> None:
-    encoder = TextVectors(models / "sonar_text_encoder.pt", None, CPU, torch.float32)
+    encoder = TextVectors(models / "sonar_text_encoder.pt", None, CPU, torch.float32, recipe.HEADS)
     texts = [text for text in TEXTS[language] if len(text) < 1000]
     found = encoder.vectors(texts, language)
     expected = VECTORS[f"text_{language}"]
@@ -61,7 +61,7 @@ def test_speech_vectors_are_those_of_sonar(models: Path, file: str, golden: str)
 
 
 def test_features_are_those_of_kaldi() -> None:
-    found = log_mel(recipe.sound(0, 0.4)).numpy()
+    found = fbank(recipe.sound(0, 0.4)).numpy()
     assert difference(found, VECTORS["fbank"]) <= FEATURE_TOLERANCE
 
 

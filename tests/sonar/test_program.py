@@ -21,12 +21,13 @@ from voicerag_core import (
     load_settings,
     open_voicerag,
     read_audio,
-    retrieval,
     write_wav,
 )
-from voicerag_core.assembly import OpenedVoiceRAG
 from voicerag_core.cli.app import app
+from voicerag_core.retrieval import strategies
+from voicerag_core.retrieval.fusion import SPEECH_SHARE
 from voicerag_core.sonar import SonarTranscriber
+from voicerag_core.stack import OpenedVoiceRAG
 from voicerag_core.store import EmbeddedPostgres, migrate
 
 Run = Callable[..., Result]
@@ -44,7 +45,7 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def rag(data_dir: Path, models: Path) -> Iterator[OpenedVoiceRAG]:
     settings = load_settings(
         data_dir=data_dir, embedder="sonar", sonar_weights=models, sonar_device="cpu",
-        collection="sonar", speak=False,
+        sonar_heads=recipe.HEADS, collection="sonar", speak=False,
     )  # fmt: skip
     with open_voicerag(settings) as opened:
         yield opened
@@ -52,7 +53,11 @@ def rag(data_dir: Path, models: Path) -> Iterator[OpenedVoiceRAG]:
 
 @pytest.fixture
 def run(data_dir: Path, models: Path) -> Run:
-    environment = {"VOICERAG_SONAR_WEIGHTS": str(models), "VOICERAG_SONAR_DEVICE": "cpu"}
+    environment = {
+        "VOICERAG_SONAR_WEIGHTS": str(models),
+        "VOICERAG_SONAR_DEVICE": "cpu",
+        "VOICERAG_SONAR_HEADS": str(recipe.HEADS),
+    }
 
     def voicerag(*words: str | Path) -> Result:
         arguments = ["--data-dir", str(data_dir), "--embedder", "sonar", *map(str, words)]
@@ -65,7 +70,7 @@ def test_a_spoken_question_is_searched_without_a_transcript(rag: OpenedVoiceRAG)
     assert rag.strategy == "e2e"
     rag.index([Passage("a", "The Rhine rises in the Alps."), Passage("b", "Bread is baked.")])
     found = rag.retrieve(Audio(recipe.sound(3, 2.0), 16_000))
-    assert found.transcript is None
+    assert found.transcription is None
     assert {hit.passage.id for hit in found.hits} == {"a", "b"}
     assert rag.retrieve("Bread is baked.").hits[0].passage.id == "b"
 
@@ -77,19 +82,23 @@ def test_adaptive_asks_for_a_transcript_only_when_unsure(
     clip = Audio(recipe.sound(3, 2.0), 16_000)
     by_sound = rag.retrieve(clip, strategy="e2e")
     transcriber = SonarTranscriber(
-        models / "spenc.eng.pt", models / "sonar_text_decoder.pt", device="cpu", max_tokens=8
+        models / "spenc.eng.pt",
+        models / "sonar_text_decoder.pt",
+        device="cpu",
+        heads=recipe.HEADS,
+        max_tokens=8,
     )
     monkeypatch.setattr(rag, "transcriber", transcriber)
-    monkeypatch.setattr(retrieval, "SURE_GAP", 0.0)
+    monkeypatch.setattr(strategies, "SURE_GAP", 0.0)
     sure = rag.retrieve(clip, strategy="adaptive")
-    assert (sure.transcript, sure.hits) == (None, by_sound.hits)
-    monkeypatch.setattr(retrieval, "SURE_GAP", 2.1)
+    assert (sure.transcription, sure.hits) == (None, by_sound.hits)
+    monkeypatch.setattr(strategies, "SURE_GAP", 2.1)
     unsure = rag.retrieve(clip, strategy="adaptive")
-    assert unsure.transcript == transcriber.transcribe(clip)
+    assert unsure.transcription == transcriber.transcribe(clip)
     assert sure.embedding is not None
     assert unsure.embedding is not None
-    said = rag.embedder.embed_texts([unsure.transcript])[0]
-    share = retrieval.SPEECH_SHARE
+    said = rag.embedder.embed_texts([unsure.transcription.text])[0]
+    share = SPEECH_SHARE
     mixed = share * sure.embedding + (1 - share) * said
     np.testing.assert_allclose(unsure.embedding, mixed / np.linalg.norm(mixed), atol=1e-5)
 
@@ -137,14 +146,14 @@ def test_a_question_finds_the_minute_in_a_recording(run: Run, tmp_path: Path) ->
 def test_sonar_may_hear_in_place_of_whisper(data_dir: Path, models: Path) -> None:
     settings = load_settings(
         data_dir=data_dir, embedder="sonar", sonar_weights=models, sonar_device="cpu",
-        sonar_transcribes=True, collection="sonar", speak=False,
+        sonar_heads=recipe.HEADS, transcriber="sonar", collection="sonar", speak=False,
     )  # fmt: skip
     with open_voicerag(settings) as opened:
         assert isinstance(opened.transcriber, SonarTranscriber)
         opened.index([Passage("a", "The Rhine rises in the Alps.")])
         clip = Audio(recipe.sound(3, 2.0), 16_000)
         found = opened.retrieve(clip, strategy="hybrid")
-        assert found.transcript == opened.transcriber.transcribe(clip)
+        assert found.transcription == opened.transcriber.transcribe(clip)
         assert "a" in {hit.passage.id for hit in found.hits}
 
 

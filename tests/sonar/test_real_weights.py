@@ -28,7 +28,7 @@ pytestmark = [pytest.mark.real_weights, pytest.mark.timeout(900)]
 
 def needs(*names: str) -> pytest.MarkDecorator:
     missing = [name for name in names if not (FOLDER / name).is_file()]
-    return pytest.mark.skipif(bool(missing), reason=f"VOICERAG_SONAR_WEIGHTS lacks {missing}")
+    return pytest.mark.skipif(bool(missing), reason=f"VOICERAG_SONAR_WEIGHTS is without: {missing}")
 
 
 @needs("sonar_text_encoder.pt", "sentencepiece.source.256000.model")

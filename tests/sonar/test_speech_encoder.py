@@ -6,12 +6,12 @@ import pytest
 import torch
 
 from voicerag_core.sonar.layers import interleaved_distances
-from voicerag_core.sonar.speech_encoder import SpeechEncoder, SpeechSizes
+from voicerag_core.sonar.speech_encoder import SonarSpeechEncoder, SpeechSizes
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_a_table_cut_from_a_larger_one_is_the_table(dtype: torch.dtype) -> None:
-    encoder = SpeechEncoder(SpeechSizes(160, 64, 1, 1, 64, 3, 8, 1, 64))
+    encoder = SonarSpeechEncoder(SpeechSizes(160, 64, 1, 1, 64, 3, 8, 1, 64))
     like = torch.zeros(1, dtype=dtype)
     encoder._distance_table(7, torch.zeros(1))  # of another dtype, to be made anew
     for count in (1, 5, 300, 2, 256, 257, 1):

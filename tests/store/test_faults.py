@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psycopg
@@ -17,6 +18,7 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
+from tests.waiting import PATIENCE, wait_until
 from voicerag_core.errors import StoreError, StoreUnavailableError
 from voicerag_core.store import EmbeddedPostgres, PgVectorStore, list_collections, migrate
 from voicerag_core.testing.stores import WIDTH
@@ -50,25 +52,41 @@ def messages(error: BaseException | None) -> Iterator[str]:
         error = error.__cause__ or error.__context__
 
 
-def test_a_server_that_is_down_is_said_so_at_once(tmp_path: Path) -> None:
-    start = time.monotonic()
+@pytest.fixture
+def attempts(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many seconds each attempt to connect was given."""
+    given: list[int] = []
+    connect = psycopg.connect
+
+    def noted(*arguments: Any, connect_timeout: int, **options: Any) -> Any:
+        given.append(connect_timeout)
+        return connect(*arguments, connect_timeout=connect_timeout, **options)
+
+    monkeypatch.setattr(psycopg, "connect", noted)
+    return given
+
+
+def test_a_server_that_is_down_is_said_so_at_the_first_attempt(
+    tmp_path: Path, attempts: list[int]
+) -> None:
     with pytest.raises(StoreUnavailableError, match="check that the server runs"):
         PgVectorStore.open(f"host={tmp_path} user=me", model_id="test", dim=WIDTH)
-    assert time.monotonic() - start < 5
+    assert len(attempts) == 1
 
 
 @pytest.mark.enable_socket
-def test_a_server_that_never_answers_is_given_up(capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_server_that_never_answers_is_given_up(
+    capfd: pytest.CaptureFixture[str], attempts: list[int]
+) -> None:
     import socket
 
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
-        start = time.monotonic()
         with pytest.raises(StoreUnavailableError, match=f"port={port}"):
             PgVectorStore.open(
                 f"postgresql://me:secret@127.0.0.1:{port}/db", model_id="t", dim=8, timeout=2
             )
-        assert time.monotonic() - start < 6
+    assert attempts == [2]
     assert capfd.readouterr() == ("", "")
 
 
@@ -96,16 +114,20 @@ def locked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgre
 
 def test_a_wrong_password_is_refused_and_never_shown(locked: EmbeddedPostgres) -> None:
     wrong = make_conninfo(locked.dsn, user="guarded", password="wrong-secret")
-    deadline = time.monotonic() + 10
-    while True:
+    refusal = StoreError()
+
+    def refused() -> bool:
+        """The server reads its rules again when it gets round to it."""
+        nonlocal refusal
         with pytest.raises(StoreError) as caught:
             PgVectorStore.open(wrong, model_id="test", dim=WIDTH)
-        if isinstance(caught.value, StoreUnavailableError) or time.monotonic() > deadline:
-            break
-    assert isinstance(caught.value, StoreUnavailableError)
-    assert "refused the user or password" in str(caught.value)
-    assert "user=guarded" in str(caught.value)
-    assert not any("wrong-secret" in message for message in messages(caught.value))
+        refusal = caught.value
+        return isinstance(refusal, StoreUnavailableError)
+
+    wait_until(refused, "the password is not asked for")
+    assert "refused the user or password" in str(refusal)
+    assert "user=guarded" in str(refusal)
+    assert not any("wrong-secret" in message for message in messages(refusal))
 
 
 def end_other_connections(dsn: str) -> int:
@@ -141,7 +163,7 @@ def test_a_read_outlives_the_loss_of_its_connection(store: PgVectorStore, dsn: s
                 "WHERE wait_event_type = 'Lock' AND datname = current_database()"
             )
         holder.rollback()
-        reader.join(20)
+        reader.join(PATIENCE)
     assert found == [3]
 
 
@@ -156,15 +178,7 @@ def test_a_lost_connection_fails_a_write_whole(store: PgVectorStore, dsn: str) -
 
 
 def wait_for_lock(dsn: str) -> None:
-    with psycopg.connect(dsn, autocommit=True) as watcher:
-        deadline = time.monotonic() + 20
-        query = (
-            "SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' "
-            "AND datname = current_database()"
-        )
-        while not watcher.execute(query).rowcount:
-            assert time.monotonic() < deadline, "nothing waits for the lock"
-            time.sleep(0.02)
+    wait_until(lambda: waits(dsn) > 0, "nothing waits for the lock")
 
 
 def waits(dsn: str) -> int:
@@ -175,24 +189,24 @@ def waits(dsn: str) -> int:
         ).rowcount
 
 
-def test_a_stalled_query_is_given_up(dsn: str, tenant: str) -> None:
+def test_a_stalled_query_is_given_up(store: PgVectorStore, dsn: str, tenant: str) -> None:
+    store.add(passages(3), rows(3))
     with (
         PgVectorStore.open(
-            dsn, tenant=tenant, model_id="test", dim=WIDTH, statement_timeout=0.3
-        ) as store,
+            dsn, tenant=tenant, model_id="test", dim=WIDTH, statement_timeout=1.0
+        ) as hasty,
         psycopg.connect(dsn) as holder,
     ):
-        store.add(passages(3), rows(3))
         holder.execute("LOCK TABLE voicerag.vectors IN ACCESS EXCLUSIVE MODE")
         stalled: list[Callable[[], object]] = [
-            lambda: store.search(rows(1)[0], limit=1),
-            lambda: store.add(passages(9), rows(9)),
+            lambda: hasty.search(rows(1)[0], limit=1),
+            lambda: hasty.add(passages(9), rows(9)),
         ]
         for call in stalled:
             with pytest.raises(StoreError, match=r"another program holds|was stopped"):
                 call()
         holder.rollback()
-        assert store.count() == 3
+    assert store.count() == 3
 
 
 def test_an_interrupt_cancels_on_the_server(store: PgVectorStore, dsn: str) -> None:
@@ -228,10 +242,9 @@ def test_closing_cancels_on_the_server(dsn: str, tenant: str) -> None:
         thread = threading.Thread(target=search)
         thread.start()
         wait_for_lock(dsn)
-        start = time.monotonic()
         store.close()
-        thread.join(10)
-        assert time.monotonic() - start < 3
+        thread.join(PATIENCE)
+        assert not thread.is_alive(), "the lock is still held, so the search was cancelled"
         assert waits(dsn) == 0
     assert "closed" in str(errors[0])
     with pytest.raises(StoreError, match="closed"):
@@ -241,7 +254,7 @@ def test_closing_cancels_on_the_server(dsn: str, tenant: str) -> None:
 
 def count_until_it_fails(store: PgVectorStore) -> None:
     """A backend may answer until it sees that its parent is gone."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         store.count()
 
@@ -253,12 +266,10 @@ def test_a_killed_server_is_said_so_and_loses_nothing(locked: EmbeddedPostgres) 
         store.add(passages(20), rows(20))
         pid = int((locked.data_dir / "pgdata" / "postmaster.pid").read_text().split()[0])
         os.kill(pid, signal.SIGKILL)
-        start = time.monotonic()
         with pytest.raises(StoreUnavailableError):
             count_until_it_fails(store)
         with pytest.raises(StoreUnavailableError):
             store.add(passages(30), rows(30))
-        assert time.monotonic() - start < 15
         locked.start()
         assert store.count() == 20
         assert store.add(passages(30), rows(30)) == 10
@@ -288,7 +299,7 @@ def index_and_kill(dsn: str, tenant: str, files: int, after: int, sent: signal.S
             if int(line) >= after:
                 indexer.send_signal(sent)
                 break
-        indexer.wait(20)
+        indexer.wait(PATIENCE)
     assert indexer.returncode != 0
 
 

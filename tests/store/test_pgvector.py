@@ -173,7 +173,7 @@ def test_ranks_are_fused_by_their_reciprocals(store: PgVectorStore) -> None:
     store.add([Passage(w[:1], w, {}) for w in words], rows)
     question = np.array([1, 0.5, 0.2, 0, 0, 0, 0, 0], np.float32) / np.sqrt(np.float32(1.29))
     hits = store.search(question, text="beta", limit=3)
-    assert [(hit.passage.id, hit.legs) for hit in hits] == [
+    assert [(hit.passage.id, hit.matched_by) for hit in hits] == [
         ("b", ("vector", "words")),
         ("a", ("vector",)),
         ("g", ("vector",)),

@@ -7,6 +7,7 @@ import psycopg
 import pytest
 from psycopg import errors as pg
 from psycopg import sql
+from psycopg.rows import tuple_row
 
 from voicerag_core.errors import StoreError
 from voicerag_core.filters import And
@@ -89,7 +90,7 @@ def test_the_pool_never_runs_as_superuser(
             "SELECT current_user, current_setting('is_superuser'), "
             "current_setting('voicerag.tenant'), current_setting('hnsw.iterative_scan')"
         )
-        ((row,),) = store._database.read((query, {}))
+        ((row,),) = store._database.read((query, {}), rows=tuple_row)
     role = "voicerag_reader" if read_only else "voicerag_writer"
     assert row == (role, "off", tenant, "relaxed_order")
     assert filled.count() == 2

@@ -1,7 +1,7 @@
 """The training voices: what they say, at which rate and pitch, and who is kept back.
 
 The system's engines are used, or those in the folder named by VOICERAG_TTS_ROOT (written by
-carry_voices.py); a test whose engine is in neither is skipped.
+bundle_voices.py); a test whose engine is in neither is skipped.
 """
 
 from __future__ import annotations
@@ -11,12 +11,13 @@ from collections import defaultdict
 from fractions import Fraction
 from pathlib import Path
 
-import carry_voices
 import numpy as np
 import numpy.typing as npt
 import pytest
-from engines import ENGINES, Library
-from voices import (
+
+from training.speech_encoder import bundle_voices
+from training.speech_encoder.engines import ENGINES, Library, MissingVoiceError, SynthesisError
+from training.speech_encoder.voices import (
     HELD_OUT_SPEAKERS,
     SAMPLE_RATE_HZ,
     Speaker,
@@ -26,8 +27,6 @@ from voices import (
     training_voices,
     trim,
 )
-
-from voicerag_core.errors import ConfigError, GenerationError
 
 ROOT = Path(os.environ["VOICERAG_TTS_ROOT"]) if "VOICERAG_TTS_ROOT" in os.environ else None
 TEXT = "Why did the church refuse the new translation?"
@@ -124,7 +123,7 @@ def test_two_voices_of_one_engine_keep_their_own_sound() -> None:
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("text", ["", " ... "])
 def test_saying_nothing_is_an_error(engine: str, text: str) -> None:
-    with pytest.raises(GenerationError, match="said nothing"):
+    with pytest.raises(SynthesisError, match="said nothing"):
         Speaker(voice_of(engine), ROOT).speak(text)
 
 
@@ -156,14 +155,14 @@ def test_weights_give_every_recorded_voice_the_same_share(tmp_path: Path) -> Non
 
 def test_a_folder_without_engines_has_no_voices(tmp_path: Path) -> None:
     assert training_voices(tmp_path) == []
-    with pytest.raises(ConfigError, match=r"libttspico.*carry_voices"):
+    with pytest.raises(MissingVoiceError, match=r"libttspico.*bundle_voices"):
         Speaker(Voice("pico", "en-GB", "kh0", "British", "Apache-2.0"), tmp_path)
 
 
 def test_carried_voices_are_the_training_voices() -> None:
-    carried = {("flite", v) for v in carry_voices.FLITE_VOICES}
-    carried |= {("rhvoice", v) for v in carry_voices.RHVOICE_VOICES}
-    kept = set(carry_voices.HELD_OUT.items())
+    carried = {("flite", v) for v in bundle_voices.FLITE_VOICES}
+    carried |= {("rhvoice", v) for v in bundle_voices.RHVOICE_VOICES}
+    kept = set(bundle_voices.HELD_OUT.items())
     assert {name for _, name in kept} <= set(HELD_OUT_SPEAKERS)
     assert not {name for _, name in carried} & set(HELD_OUT_SPEAKERS)
 
@@ -171,13 +170,13 @@ def test_carried_voices_are_the_training_voices() -> None:
 def everything(folder: Path) -> None:
     """Lay out names of every engine's files, empty: enough to be listed."""
     (folder / "lib").mkdir()
-    flite = [*carry_voices.FLITE_VOICES, carry_voices.HELD_OUT["flite"]]
+    flite = [*bundle_voices.FLITE_VOICES, bundle_voices.HELD_OUT["flite"]]
     for name in ("libespeak-ng.so.1", *(f"libflite_cmu_us_{v}.so.1" for v in flite)):
         (folder / "lib" / name).touch()
-    for voice in (*carry_voices.RHVOICE_VOICES, carry_voices.HELD_OUT["rhvoice"]):
+    for voice in (*bundle_voices.RHVOICE_VOICES, bundle_voices.HELD_OUT["rhvoice"]):
         (folder / "RHVoice/voices" / voice).mkdir(parents=True)
     (folder / "pico").mkdir()
-    for name in carry_voices.PICO_FILES:
+    for name in bundle_voices.PICO_FILES:
         (folder / "pico" / name).touch()
     assert Library(folder).find("libespeak-ng.so.1")
 

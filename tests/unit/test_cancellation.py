@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
 
+from tests.waiting import wait_until
 from voicerag_core import Answer, CancelledError, Passage, VoiceRAG
 from voicerag_core.cancellation import Cancellation, check_cancelled, interruptible
 from voicerag_core.testing import FakeEmbedder, FakeVoiceModel
@@ -34,13 +34,6 @@ def test_a_cancelled_call_goes_no_further() -> None:
     check_cancelled()
 
 
-def _until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + 5
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.002)
-
-
 def test_what_runs_is_interrupted_and_what_ended_is_not() -> None:
     cancellation = Cancellation()
     interrupted: list[str] = []
@@ -50,7 +43,7 @@ def test_what_runs_is_interrupted_and_what_ended_is_not() -> None:
         with interruptible(lambda: interrupted.append("running")):
             cancellation.cancel()
             cancellation.cancel()
-            _until(lambda: bool(interrupted))
+            wait_until(lambda: bool(interrupted))
     assert interrupted == ["running"]
 
 
@@ -58,7 +51,7 @@ def test_an_interrupt_that_fails_hurts_nobody() -> None:
     cancellation = Cancellation()
     with cancellation.active(), interruptible(lambda: 1 / 0):  # type: ignore[arg-type]
         cancellation.cancel()
-        _until(lambda: not any(t.name == "voicerag-cancel" for t in threading.enumerate()))
+        wait_until(lambda: not any(t.name == "voicerag-cancel" for t in threading.enumerate()))
 
 
 def test_no_search_follows_an_embedding_that_was_called_off() -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -13,7 +14,6 @@ from voicerag_core import (
     Audio,
     AudioError,
     ConfigError,
-    Document,
     Hit,
     IndexProgress,
     Passage,
@@ -22,16 +22,19 @@ from voicerag_core import (
     Sampling,
     StoreError,
     Strategy,
+    Transcription,
     Turn,
     VoiceRAG,
     maximal_marginal_relevance,
 )
+from voicerag_core import rag as conductor
 from voicerag_core.filters import Eq
 from voicerag_core.local.model import LocalVoiceModel
 from voicerag_core.local.reading.answer_scorer import AnswerScorer
 from voicerag_core.local.reading.reader import Reader
 from voicerag_core.ports import DocumentStore, PassageStore
-from voicerag_core.retrieval import SPEECH_SHARE, SURE_CONFIDENCE
+from voicerag_core.retrieval.fusion import SPEECH_SHARE
+from voicerag_core.retrieval.strategies import SURE_CONFIDENCE
 from voicerag_core.testing import FakeEmbedder, FakeTranscriber, FakeVoiceModel, InMemoryStore
 
 QUESTION = "who discovered penicillin"
@@ -50,8 +53,8 @@ def clip(rate: int = 16_000, seconds: float = 1.0) -> Audio:
 class CountingEmbedder(FakeEmbedder):
     """Remembers what it was asked to embed."""
 
-    def __init__(self, *, transcribes: bool = False) -> None:
-        super().__init__(transcripts={clip(): QUESTION}, transcribes=transcribes)
+    def __init__(self, *, needs_transcriber: bool = False) -> None:
+        super().__init__(transcripts={clip(): QUESTION}, needs_transcriber=needs_transcriber)
         self.texts: list[str] = []
         self.clips: list[Audio] = []
 
@@ -67,8 +70,8 @@ class CountingEmbedder(FakeEmbedder):
 class Parts:
     """A VoiceRAG over fakes, with the fakes at hand."""
 
-    def __init__(self, *, transcribes: bool = False, strategy: Strategy = "e2e") -> None:
-        self.embedder = CountingEmbedder(transcribes=transcribes)
+    def __init__(self, *, needs_transcriber: bool = False, strategy: Strategy = "e2e") -> None:
+        self.embedder = CountingEmbedder(needs_transcriber=needs_transcriber)
         self.store = InMemoryStore(self.embedder.dim)
         self.transcriber = FakeTranscriber({clip(): QUESTION})
         self.rag = VoiceRAG(
@@ -82,17 +85,17 @@ def test_e2e_finds_passages_without_a_transcript() -> None:
     parts = Parts()
     found = parts.rag.retrieve(clip())
     assert found.hits[0].passage.id == "fleming"
-    assert found.transcript is None
+    assert found.transcription is None
     assert parts.transcriber.calls == 0
     assert parts.embedder.texts == []
     assert set(found.timings) == {"embed", "search"}
 
 
 def test_asr_embeds_the_transcript_and_hears_once() -> None:
-    parts = Parts(transcribes=True, strategy="asr")
+    parts = Parts(needs_transcriber=True, strategy="asr")
     found = parts.rag.retrieve(clip())
     assert found.hits[0].passage.id == "fleming"
-    assert found.transcript == QUESTION
+    assert found.transcription == Transcription(QUESTION)
     assert parts.transcriber.calls == 1
     assert parts.embedder.texts == [QUESTION]
     assert parts.embedder.clips == []
@@ -103,12 +106,12 @@ def test_hybrid_searches_by_speech_vector_and_by_words() -> None:
     parts = Parts(strategy="hybrid")
     found = parts.rag.retrieve(clip())
     assert found.hits[0].passage.id == "fleming"
-    assert set(found.hits[0].legs) == {"vector", "words"}
+    assert set(found.hits[0].matched_by) == {"vector", "words"}
     assert len(parts.embedder.clips) == 1
 
 
 def test_hybrid_hears_once_even_when_the_embedder_transcribes() -> None:
-    parts = Parts(transcribes=True, strategy="hybrid")
+    parts = Parts(needs_transcriber=True, strategy="hybrid")
     parts.rag.retrieve(clip())
     assert parts.transcriber.calls == 1
     assert parts.embedder.clips == []
@@ -152,7 +155,7 @@ def test_adaptive_does_without_a_transcript_when_it_is_sure() -> None:
     found = parts.rag.retrieve(clip())
     assert found.hits == parts.rag.retrieve(clip(), strategy="e2e").hits
     assert found.hits[0].passage.id == "fleming"
-    assert found.transcript is None
+    assert found.transcription is None
     assert parts.transcriber.calls == 0
     assert set(found.timings) == {"embed", "search"}
     assert len(parts.rag.retrieve(clip(), limit=1).hits) == 1
@@ -163,8 +166,8 @@ def test_adaptive_transcribes_once_when_the_embedder_is_unsure() -> None:
     parts = AdaptiveParts(JudgingEmbedder(SURE_CONFIDENCE - 0.01, hears="the rhine rises"))
     found = parts.rag.retrieve(clip())
     assert found.hits == parts.rag.retrieve(clip(), strategy="hybrid").hits
-    assert found.transcript == QUESTION
-    assert set(found.hits[0].legs) == {"vector", "words"}
+    assert found.transcription == Transcription(QUESTION)
+    assert set(found.hits[0].matched_by) == {"vector", "words"}
     assert set(found.timings) == {"embed", "transcribe", "search"}
     assert len(parts.embedder.clips) == 2, "once for each of the two retrievals"
     assert parts.transcriber.calls == 2
@@ -173,9 +176,9 @@ def test_adaptive_transcribes_once_when_the_embedder_is_unsure() -> None:
 def test_adaptive_transcribes_when_the_best_passage_hardly_leads() -> None:
     twins = [*PASSAGES, Passage("twin", PASSAGES[0].text)]
     parts = AdaptiveParts(JudgingEmbedder(1.0), passages=twins)
-    assert parts.rag.retrieve(clip()).transcript == QUESTION
-    assert parts.rag.retrieve(clip(), diversity=0.5).transcript == QUESTION
-    assert parts.rag.retrieve(clip(), where=Eq("topic", "drug")).transcript is None
+    assert parts.rag.retrieve(clip()).transcription == Transcription(QUESTION)
+    assert parts.rag.retrieve(clip(), diversity=0.5).transcription == Transcription(QUESTION)
+    assert parts.rag.retrieve(clip(), where=Eq("topic", "drug")).transcription is None
 
 
 @pytest.mark.parametrize("strategy", ["adaptive", "hybrid"])
@@ -183,7 +186,7 @@ def test_where_the_embedder_hears_nothing_the_transcript_is_searched(strategy: S
     parts = AdaptiveParts(JudgingEmbedder(1.0, hears=""))
     found = parts.rag.retrieve(clip(), strategy=strategy)
     assert found.hits[0].passage.id == "fleming"
-    assert found.transcript == QUESTION
+    assert found.transcription == Transcription(QUESTION)
     vector = FakeEmbedder.embed_texts(parts.embedder, [QUESTION])[0]
     assert found.embedding is not None
     assert np.allclose(found.embedding, vector)
@@ -200,7 +203,7 @@ def test_hybrid_searches_by_the_mean_of_speech_and_transcript() -> None:
 
 def test_nobody_speaking_is_said_when_neither_heard_anything() -> None:
     class Deaf(FakeTranscriber):
-        def transcribe(self, audio: Audio) -> str:
+        def transcribe(self, audio: Audio) -> Transcription:
             raise AudioError("no speech was heard by the transcriber")
 
     embedder = JudgingEmbedder(1.0, hears="")
@@ -214,9 +217,9 @@ def test_nobody_speaking_is_said_when_neither_heard_anything() -> None:
 
 def test_adaptive_goes_by_the_lead_alone_where_the_embedder_does_not_judge() -> None:
     parts = Parts(strategy="adaptive")
-    assert parts.rag.retrieve(clip()).transcript is None
+    assert parts.rag.retrieve(clip()).transcription is None
     parts.rag.index([Passage("twin", PASSAGES[0].text)])
-    assert parts.rag.retrieve(clip()).transcript == QUESTION
+    assert parts.rag.retrieve(clip()).transcription == Transcription(QUESTION)
 
 
 def test_an_answer_to_a_search_without_words_hears_them_once() -> None:
@@ -224,7 +227,7 @@ def test_an_answer_to_a_search_without_words_hears_them_once() -> None:
     model = LocalVoiceModel(Reader(AnswerScorer(threads=1)), None, parts.transcriber)
     rag = VoiceRAG(parts.embedder, parts.store, model, parts.transcriber, strategy="adaptive")
     found = rag.retrieve(clip())
-    assert (found.transcript, parts.transcriber.calls) == (None, 0)
+    assert (found.transcription, parts.transcriber.calls) == (None, 0)
     pieces = rag.respond(clip(), found)
     assert next(pieces).hits == found.hits
     assert parts.transcriber.calls == 0, "the hits leave first"
@@ -237,9 +240,61 @@ def test_an_answer_to_a_search_without_words_hears_them_once() -> None:
     assert unsure.transcriber.calls == 1
 
 
+class CountedChecks:
+    """Counts how often the conductor checks and resamples a clip."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.calls: list[str] = []
+        for name in ("check_audio", "resample"):
+            monkeypatch.setattr(conductor, name, self._counted(name, getattr(conductor, name)))
+
+    def _counted(self, name: str, real: Callable[..., Audio]) -> Callable[..., Audio]:
+        def call(audio: Audio, *values: object, **named: object) -> Audio:
+            self.calls.append(name)
+            return real(audio, *values, **named)
+
+        return call
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_one_ask_checks_resamples_and_transcribes_a_clip_once(
+    strategy: Strategy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checks = CountedChecks(monkeypatch)
+    parts = AdaptiveParts(JudgingEmbedder(0.0))
+    model = LocalVoiceModel(Reader(AnswerScorer(threads=1)), None, parts.transcriber)
+    rag = VoiceRAG(parts.embedder, parts.store, model, parts.transcriber, strategy=strategy)
+    answer = rag.ask(clip(rate=44_100))
+    assert checks.calls == ["check_audio", "resample"]
+    assert parts.transcriber.calls == 1
+    assert answer.transcript == FakeTranscriber().transcribe(clip()).text
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_what_was_heard_comes_with_the_answer(strategy: Strategy) -> None:
+    parts = Parts(strategy=strategy)
+    pieces = list(parts.rag.stream(clip()))
+    heard = parts.rag.retrieve(clip()).transcription
+    assert pieces[0].hits
+    assert pieces[0].transcript == (None if heard is None else heard.text)
+    assert parts.rag.ask(QUESTION).transcript is None, "it was typed"
+
+
+def test_a_stream_adds_up_to_the_answer() -> None:
+    parts = Parts(strategy="hybrid")
+    whole, again = parts.rag.ask(clip()), sum(parts.rag.stream(clip()), Answer())
+    assert (again.text, again.hits, again.audio) == (whole.text, whole.hits, whole.audio)
+    limited = next(iter(parts.rag.stream(clip(), limit=1, where=Eq("topic", "river"))))
+    assert [hit.passage.id for hit in limited.hits] == ["rhine"]
+
+
+def test_every_strategy_that_can_be_named_is_in_the_table() -> None:
+    assert list(STRATEGIES) == list(get_args(Strategy))
+
+
 def test_a_typed_question_is_embedded_as_text_whatever_the_strategy() -> None:
     for strategy in STRATEGIES:
-        parts = Parts(transcribes=True, strategy=strategy)
+        parts = Parts(needs_transcriber=True, strategy=strategy)
         assert parts.rag.retrieve(QUESTION).hits[0].passage.id == "fleming"
         assert parts.transcriber.calls == 0
 
@@ -257,7 +312,7 @@ def test_a_ready_vector_is_searched_as_it_is() -> None:
 @pytest.mark.parametrize("strategy", ["e2e", "adaptive"])
 def test_e2e_refuses_an_embedder_that_goes_through_words(strategy: Strategy) -> None:
     with pytest.raises(ConfigError, match=f"'{strategy}' finds passages without a transcript"):
-        Parts(transcribes=True, strategy=strategy).rag.retrieve(clip())
+        Parts(needs_transcriber=True, strategy=strategy).rag.retrieve(clip())
 
 
 @pytest.mark.parametrize("strategy", ["asr", "hybrid", "adaptive"])
@@ -342,7 +397,7 @@ class RecordingModel(FakeVoiceModel):
         passages: Sequence[Passage],
         *,
         sampling: Sampling,
-        transcript: str | None = None,
+        transcript: Transcription | None = None,
         history: Sequence[Turn] = (),
     ) -> Iterator[Answer]:
         self.given = {"passages": passages, "transcript": transcript, "history": history}
@@ -361,7 +416,7 @@ def test_closing_the_stream_closes_the_model_below() -> None:
     history = [Turn("before", Answer("then"))]
     pieces = rag.respond(clip(), rag.retrieve(clip()), sampling=Sampling(seed=3), history=history)
     assert [next(pieces).text, next(pieces).text] == ["", "a "]
-    assert model.given["transcript"] == QUESTION
+    assert model.given["transcript"] == Transcription(QUESTION)
     assert model.given["history"] == history
     assert model.given["sampling"] == Sampling(seed=3)
     assert not model.closed
@@ -409,24 +464,13 @@ def test_sentences_point_to_their_passage() -> None:
     assert hits[0].score == pytest.approx(1, abs=1e-3)
 
 
-def test_a_document_is_replaced_as_a_whole() -> None:
-    parts = Parts()
-    text = "First sentence of it. Second sentence of it."
-    assert parts.rag.index_document("a.txt", "1", [Document("a.txt", text)], chunk_size=25) == 2
-    assert (
-        parts.rag.index_document("a.txt", "2", [Document("a.txt", text[:21])], chunk_size=25) == 1
-    )
-    assert parts.rag.document_store.document_digests() == {"a.txt": "2"}
-    assert parts.store.count(where=Eq("source", "a.txt")) == 1
-
-
 def test_a_store_without_documents_is_said_to_be_one() -> None:
     class Bare:
         count = InMemoryStore.count
 
     rag = VoiceRAG(FakeEmbedder(), Bare(), FakeVoiceModel())  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="Bare keeps passages but no documents"):
-        rag.index_document("a", "1", [])
+        _ = rag.document_store
 
 
 def test_the_fake_store_is_both_kinds_of_store() -> None:

@@ -172,7 +172,10 @@ def test_recordings_are_taken_on_request_alone(rag: VoiceRAG, folder: Path) -> N
 
 def test_an_embedder_that_transcribes_takes_no_recordings(folder: Path) -> None:
     hearing = VoiceRAG(
-        FakeEmbedder(DIM, transcribes=True), InMemoryStore(DIM), FakeVoiceModel(), strategy="asr"
+        FakeEmbedder(DIM, needs_transcriber=True),
+        InMemoryStore(DIM),
+        FakeVoiceModel(),
+        strategy="asr",
     )
     report = index_files(hearing, [folder])
     assert (report.new, report.skipped) == (1, 1)

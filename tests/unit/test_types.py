@@ -27,6 +27,7 @@ answers = st.builds(
         unique=True,
     ).map(tuple),
     answered=st.booleans(),
+    transcript=st.none() | st.text(max_size=3),
     timings=st.dictionaries(st.sampled_from(["embed", "search"]), st.floats(0, 9)),
 )
 
@@ -53,6 +54,8 @@ def test_pieces_lose_nothing(pieces: list[Answer]) -> None:
         assert whole.audio is None
     assert whole.answered == all(piece.answered for piece in pieces)
     assert {hit for piece in pieces for hit in piece.hits} == set(whole.hits)
+    heard = [piece.transcript for piece in pieces if piece.transcript is not None]
+    assert whole.transcript == (heard[0] if heard else None)
 
 
 def test_audio_of_two_rates_is_not_joined() -> None:

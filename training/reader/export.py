@@ -1,6 +1,6 @@
 """Write the trained reader as ONNX with int8 layers.
 
-    python training/reader/export.py FOLDER reader.onnx
+    python -m training.reader.export FOLDER reader.onnx
 
 FOLDER holds reader-0.safetensors and reader-1.safetensors of train.py. The model takes one
 question with one passage: `embedded`, [T, 384], the sums of word, position and kind embeddings,
@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -49,7 +50,12 @@ class Graph:
         return name
 
     def add(
-        self, kind: str, inputs: Sequence[str], out: str, domain: str = "", **settings: object
+        self,
+        kind: str,
+        inputs: Sequence[str],
+        out: str,
+        domain: str = "",
+        **settings: Any,  # noqa: ANN401 - attributes of an ONNX node
     ) -> str:
         """Add a node with one output."""
         self.nodes.append(helper.make_node(kind, inputs, [out], domain=domain, **settings))

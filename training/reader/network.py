@@ -37,7 +37,7 @@ class Layer(nn.Module):
         """Map [B, T, 384] to [B, T, 384]; mask [B, 1, 1, T], True where there is a token."""
 
         def split(rows: Tensor) -> Tensor:
-            return rows.unflatten(-1, (HEADS, WIDTH // HEADS)).transpose(1, 2)
+            return rows.reshape(*rows.shape[:-1], HEADS, WIDTH // HEADS).transpose(1, 2)
 
         seen = functional.scaled_dot_product_attention(
             split(self.query(states)), split(self.key(states)), split(self.value(states)), mask
@@ -45,7 +45,8 @@ class Layer(nn.Module):
         mixed = self.mixed(seen.transpose(1, 2).flatten(2))
         states = self.first_norm(states + self.dropout(mixed))
         narrow = self.narrow(functional.gelu(self.wide(states)))
-        return self.second_norm(states + self.dropout(narrow))
+        normed: Tensor = self.second_norm(states + self.dropout(narrow))
+        return normed
 
 
 class ReaderNetwork(nn.Module):
@@ -55,6 +56,10 @@ class ReaderNetwork(nn.Module):
         base: What prepare.py read out of the packaged MiniLM.
         dropout: Of the layers and the embeddings.
     """
+
+    words: Tensor
+    positions: Tensor
+    kinds: Tensor
 
     def __init__(self, base: Mapping[str, np.ndarray], dropout: float = 0.1) -> None:
         super().__init__()
@@ -102,7 +107,8 @@ class ReaderNetwork(nn.Module):
         states = self.dropout(self.norm(embedded))
         for layer in self.layers:
             states = layer(states, mask[:, None, None, :])
-        return self.head(states)
+        logits: Tensor = self.head(states)
+        return logits
 
     def forward(self, ids: Tensor, kinds: Tensor, mask: Tensor) -> Tensor:
         """Return [B, T, 3] out of token ids, kinds (0 question, 1 passage) and mask, [B, T]."""

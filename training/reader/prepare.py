@@ -1,6 +1,6 @@
 """Make the folder that train.py reads: passages, questions, negatives, misheard words, weights.
 
-    python training/reader/prepare.py OUT --squad FILE... --validation xquad.en.json --never FILE...
+    python -m training.reader.prepare OUT --squad FILE... --validation xquad.en.json --never FILE...
 
 `--squad` are training files in SQuAD's form. A paragraph that shares text with one of `--never`
 is dropped. Of `--validation` only the first 24 titles in sorted order are read, to follow the
@@ -18,12 +18,13 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import onnx.numpy_helper
-from spoken import alternatives, mishear, spoken_form
 
+from training.reader.mishearing import alternatives, mishear, spoken_form
 from voicerag_core.chunking import sentence_spans
 from voicerag_core.local.minilm import MiniLMEmbedder
 from voicerag_core.local.weights.files import weight_path
@@ -56,12 +57,14 @@ def shingles(text: str) -> set[tuple[str, ...]]:
     return {tuple(words[i : i + SHINGLE]) for i in range(max(1, len(words) - SHINGLE + 1))}
 
 
-def paragraphs(path: Path) -> Iterator[dict]:
+def paragraphs(path: Path) -> Iterator[dict[str, Any]]:
     for article in json.loads(path.read_text(encoding="utf-8"))["data"]:
         yield from article["paragraphs"]
 
 
-def read_training(paths: Sequence[Path], never: set) -> tuple[list[str], list[Question]]:
+def read_training(
+    paths: Sequence[Path], never: set[tuple[str, ...]]
+) -> tuple[list[str], list[Question]]:
     """Read passages and questions, without what shares text with `never`."""
     passages: list[str] = []
     questions: list[Question] = []
@@ -90,7 +93,8 @@ def read_training(paths: Sequence[Path], never: set) -> tuple[list[str], list[Qu
 def embed(texts: Sequence[str], kept: Path) -> np.ndarray:
     """Embed texts by length, once."""
     if kept.exists() and len(found := np.load(kept)) == len(texts):
-        return found.astype(np.float32)
+        vectors: np.ndarray = found.astype(np.float32)
+        return vectors
     embedder = MiniLMEmbedder()
     order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
     rows = np.zeros((len(texts), embedder.dim), np.float32)
@@ -155,11 +159,14 @@ def nearest_by_words(passages: Sequence[str], questions: Sequence[str]) -> list[
     return ranked
 
 
-def validation_cases(path: Path, table: dict, counts: Counter, kept: Path) -> dict:
+def validation_cases(
+    path: Path, table: dict[str, list[str]], counts: Counter[str], kept: Path
+) -> dict[str, Any]:
     """Return the development half's questions, typed and misheard, with what a search finds."""
     articles = json.loads(path.read_text(encoding="utf-8"))["data"]
     ours = sorted(article["title"] for article in articles)[:DEVELOPMENT_TITLES]
-    texts, asked = [], []
+    texts: list[str] = []
+    asked: list[tuple[str, int, str]] = []
     for article in articles:
         for paragraph in article["paragraphs"]:
             if article["title"] in ours:
@@ -226,11 +233,12 @@ def main() -> None:
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     kept = options.kept or options.out
-    never: set = set()
+    never: set[tuple[str, ...]] = set()
     for path in (options.validation, *options.never):
         never.update(*(shingles(paragraph["context"]) for paragraph in paragraphs(path)))
     passages, questions = read_training(options.squad, never)
-    np.savez(options.out / "base.npz", **packaged_weights(weight_path("minilm-int8/model.onnx")))
+    weights: dict[str, Any] = {**packaged_weights(weight_path("minilm-int8/model.onnx"))}
+    np.savez(options.out / "base.npz", **weights)
 
     texts = [*passages, *(one.text for one in questions)]
     spoken = [spoken_form(one.text) for one in questions]

@@ -1,6 +1,6 @@
 """Train the reader on one GPU, within a time.
 
-    python training/reader/train.py PREPARED OUT --seconds 200
+    python -m training.reader.train PREPARED OUT --seconds 200
 
 PREPARED is what prepare.py wrote. OUT gets log.json and the trained tensors in half precision
 (reader-*.safetensors).
@@ -19,15 +19,17 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tokenizers
 import torch
-from network import ReaderNetwork
 from safetensors.torch import save_file
-from spoken import mishear
 from torch import Tensor
 from torch.nn import functional
+
+from training.reader.mishearing import mishear
+from training.reader.network import ReaderNetwork
 
 LONGEST = 320
 LONGEST_QUESTION = 64
@@ -39,8 +41,9 @@ START, END, SENTENCE = 0, 1, 2
 LOG_EVERY = 50
 
 
-def read_json(path: Path) -> dict:
-    return json.loads(lzma.decompress(path.read_bytes()))
+def read_json(path: Path) -> dict[str, Any]:
+    held: dict[str, Any] = json.loads(lzma.decompress(path.read_bytes()))
+    return held
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +70,7 @@ class Pair:
 class Passages:
     """Passages as tokens, with the places of their sentences."""
 
-    def __init__(self, tokenizer: tokenizers.Tokenizer, passages: list[dict]) -> None:
+    def __init__(self, tokenizer: tokenizers.Tokenizer, passages: list[dict[str, Any]]) -> None:
         self.texts = [one["text"] for one in passages]
         coded = tokenizer.encode_batch(self.texts, add_special_tokens=False)
         self.ids = [one.ids for one in coded]
@@ -99,14 +102,14 @@ class Pairs:
         self.passages = Passages(tokenizer, held["passages"])
         self.questions = held["questions"]
 
-    def words(self, question: dict) -> str:
+    def words(self, question: dict[str, Any]) -> str:
         """Return the question as typed, as spoken, or misheard."""
         if self._chance.random() >= self._noise:
-            return question["text"]
+            return str(question["text"])
         level = self._chance.choice((0.0, 0.4, 0.8, 1.2))
         return mishear(question["spoken"], self._table, self._counts, self._chance, level)
 
-    def draw(self, question: dict) -> list[Pair]:
+    def draw(self, question: dict[str, Any]) -> list[Pair]:
         """Return up to three pairs of a question."""
         text = self.words(question)
         ids = self._tokenizer.encode(text, add_special_tokens=False).ids[:LONGEST_QUESTION]
@@ -123,7 +126,7 @@ class Pairs:
     def _pair(self, head: list[int], body: list[int]) -> Pair:
         return Pair([*head, *body[: LONGEST - len(head) - 1], SEP], len(head))
 
-    def _own(self, head: list[int], question: dict) -> Pair | None:
+    def _own(self, head: list[int], question: dict[str, Any]) -> Pair | None:
         passage, shift = question["passage"], len(head)
         pair = self._pair(head, self.passages.ids[passage])
         if question["start"] < 0:
@@ -139,7 +142,7 @@ class Pairs:
             pair.ids, shift, shift + start, shift + end - 1, shift + first, shift + last - 1
         )
 
-    def _cut(self, head: list[int], question: dict, own: Pair) -> Pair | None:
+    def _cut(self, head: list[int], question: dict[str, Any], own: Pair) -> Pair | None:
         """Take the answering sentence out; None when what is left still holds the answer."""
         passage, shift = question["passage"], len(head)
         body = self.passages.ids[passage]
@@ -258,7 +261,7 @@ class Validation:
                     text[places[first, 0] : places[last - 1, 1]],
                 )
 
-    def _figures(self, best: dict[tuple[int, bool], tuple[float, str]]) -> dict:
+    def _figures(self, best: dict[tuple[int, bool], tuple[float, str]]) -> dict[str, Any]:
         figures = {}
         for form in ("typed", "misheard"):
             own = [i for i, case in enumerate(self._cases) if case[0] == form]
@@ -316,8 +319,11 @@ class Run:
         self._network = network.to(self._device)
         self._validation = validation
         self._options = options
-        self._log: dict = {"options": {name: str(value) for name, value in vars(options).items()},
-                           "steps": [], "validation": []}  # fmt: skip
+        self._log: dict[str, Any] = {
+            "options": {name: str(value) for name, value in vars(options).items()},
+            "steps": [],
+            "validation": [],
+        }
 
     def train(self, pairs: Pairs) -> None:
         """Train until the time is over, validate at each third, save."""
@@ -325,7 +331,8 @@ class Run:
         optimiser = self._optimiser()
         marks = [1 / 3, 2 / 3]
         began = time.monotonic()
-        total, counted, step = 0.0, 0, 0
+        total: Tensor | float = 0.0
+        counted = step = 0
         for batch in background(pairs.batches(self._options.questions), self._device):
             passed = (time.monotonic() - began) / seconds
             if passed >= 1:
@@ -356,7 +363,7 @@ class Run:
             logits = self._network(batch["ids"], batch["kinds"], batch["mask"])
         loss = loss_of(logits, batch)
         optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(self._network.parameters(), 1.0)
         optimiser.step()
         return loss.detach()

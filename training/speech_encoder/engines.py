@@ -20,18 +20,26 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from voicerag_core.errors import ConfigError, GenerationError
-
 __all__ = [
     "ENGINES",
     "Engine",
     "Espeak",
     "Flite",
     "Library",
+    "MissingVoiceError",
     "Pico",
     "RHVoice",
     "Sound",
+    "SynthesisError",
 ]
+
+
+class MissingVoiceError(RuntimeError):
+    """An engine, its data or a voice is not installed."""
+
+
+class SynthesisError(RuntimeError):
+    """An engine did not speak a text."""
 
 
 @dataclass(frozen=True)
@@ -60,8 +68,8 @@ class Engine(Protocol):
             pitch: Fundamental frequency as a factor of the voice's own.
 
         Raises:
-            ConfigError: The engine has no such voice.
-            GenerationError: The engine failed on this text.
+            MissingVoiceError: The engine has no such voice.
+            SynthesisError: The engine failed on this text.
         """
 
 
@@ -89,16 +97,16 @@ class Library:
         open one by its name, and no search path has to be set.
 
         Raises:
-            ConfigError: One of them is missing.
+            MissingVoiceError: One of them is missing.
         """
         library: c.CDLL | None = None
         for name in names:
             path = self.find(name)
             if path is None:
                 where = self.root / "lib" if self.root else "the system's library folders"
-                raise ConfigError(
+                raise MissingVoiceError(
                     f"{name} is not in {where}: install the engine's Debian package or collect "
-                    "the engines with carry_voices.py and pass their folder as root"
+                    "the engines with bundle_voices.py and pass their folder as root"
                 )
             library = c.CDLL(str(path.resolve()), mode=c.RTLD_GLOBAL)
         assert library is not None, "load() was called without a name"
@@ -144,7 +152,9 @@ class Espeak:
         path = str(library.root).encode() if library.root else None
         self._rate_hz: int = self._lib.espeak_Initialize(self.SYNCHRONOUS, 0, path, 0)
         if self._rate_hz <= 0:
-            raise ConfigError(f"espeak-ng cannot read its data in {library.root or 'the system'}")
+            raise MissingVoiceError(
+                f"espeak-ng cannot read its data in {library.root or 'the system'}"
+            )
         self._parts: list[npt.NDArray[np.int16]] = []
         take = c.CFUNCTYPE(c.c_int, c.POINTER(c.c_short), c.c_int, c.c_void_p)
         self._callback = take(self._take)
@@ -160,7 +170,7 @@ class Espeak:
         """See `Engine.speak`."""
         if voice != self._voice:
             if self._lib.espeak_SetVoiceByName(voice.encode()) != 0:
-                raise ConfigError(f"espeak-ng has no voice {voice!r}")
+                raise MissingVoiceError(f"espeak-ng has no voice {voice!r}")
             self._voice = voice
         self._lib.espeak_SetParameter(self.RATE, round(self.WORDS_A_MINUTE * rate), 0)
         # One step of 50 is an octave (pitch_adjust_tab in espeak-ng's setlengths.c).
@@ -318,7 +328,7 @@ class RHVoice:
         )
         self._engine = self._lib.RHVoice_new_tts_engine(c.byref(start))
         if not self._engine:
-            raise ConfigError(f"RHVoice cannot read its data in {data}")
+            raise MissingVoiceError(f"RHVoice cannot read its data in {data}")
 
     def _set_rate(self, rate_hz: int, _user: object) -> int:
         self._rate_hz = rate_hz
@@ -342,7 +352,7 @@ class RHVoice:
             self._engine, data, len(data), 0, c.byref(params), None
         )
         if not message:
-            raise GenerationError(f"RHVoice has no voice {voice!r} or refused the text {text!r}")
+            raise SynthesisError(f"RHVoice has no voice {voice!r} or refused the text {text!r}")
         self._lib.RHVoice_speak(message)
         self._lib.RHVoice_delete_message(message)
         return Sound(_joined(self._parts), self._rate_hz)
@@ -379,13 +389,15 @@ class Pico:
 
     def _must(self, status: int, what: str) -> None:
         if status != 0:
-            raise ConfigError(f"Pico: {what} failed with status {status} (files in {self._data})")
+            raise MissingVoiceError(
+                f"Pico: {what} failed with status {status} (files in {self._data})"
+            )
 
     def _voice(self, name: str) -> _PicoVoice:
         if name in self._voices:
             return self._voices[name]
         if name not in self.FILES:
-            raise ConfigError(f"Pico has no voice {name!r}; it has {', '.join(self.FILES)}")
+            raise MissingVoiceError(f"Pico has no voice {name!r}; it has {', '.join(self.FILES)}")
         memory = c.create_string_buffer(self.MEMORY_BYTES)
         voice = _PicoVoice(memory, c.c_void_p())
         status = self._lib.pico_initialize(
@@ -433,7 +445,7 @@ class Pico:
                     parts.append(np.frombuffer(buffer.raw[: received.value], np.int16))
             if status != self.IDLE:
                 self._lib.pico_resetEngine(engine, 0)
-                raise GenerationError(f"Pico: speaking failed with status {status}")
+                raise SynthesisError(f"Pico: speaking failed with status {status}")
         return Sound(_joined(parts), self.RATE_HZ)
 
 

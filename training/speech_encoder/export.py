@@ -1,9 +1,11 @@
-"""Turn trained weights into the file that the package runs.
+r"""Turn trained weights into the file that the package runs.
 
-`python export.py --data DIR --run DIR [--run DIR ...] --keep 0.7 --out DIR` averages the runs,
-mixes the encoder with
-Whisper's own (`--keep` is the tuned share), writes speech_encoder.onnx with 8-bit weights and
-speech_pieces.json, and compares both with the float32 network on a real clip.
+    python -m training.speech_encoder.export --data DATA --run RUN [--run RUN ...] --keep 0.55 \
+        --out OUT
+
+Averages the runs, mixes the encoder with Whisper's own (`--keep` is the tuned share), writes
+speech_encoder.onnx with 8-bit weights and speech_pieces.json, and compares both with the float32
+network on a real clip.
 """
 
 from __future__ import annotations
@@ -18,14 +20,14 @@ import onnx
 import onnxruntime
 import soundfile
 import torch
-from model import SpeechReader
 from onnxruntime.quantization import QuantType, quantize_dynamic
 from onnxruntime.quantization.shape_inference import quant_pre_process
-from pieces import listed
 from safetensors.torch import load_file
 from tokenizers import Tokenizer
 from torch import Tensor
 
+from training.speech_encoder.model import SpeechReader
+from training.speech_encoder.subwords import listed
 from voicerag_core.local.hearing.log_mel import log_mel
 
 TAIL_SAMPLES = 8_000
@@ -69,7 +71,6 @@ def export(model: SpeechReader, path: Path) -> None:
         "lengths": {0: "batch"},
         "log_probs": {0: "batch", 1: "states"},
     }
-    names = {"input_names": ["log_mel", "lengths"], "output_names": ["log_probs"]}
     with tempfile.TemporaryDirectory() as folder:
         whole, ready = Path(folder) / "float.onnx", Path(folder) / "ready.onnx"
         torch.onnx.export(
@@ -79,7 +80,8 @@ def export(model: SpeechReader, path: Path) -> None:
             dynamic_axes=axes,
             opset_version=OPSET,
             dynamo=False,
-            **names,
+            input_names=["log_mel", "lengths"],
+            output_names=["log_probs"],
         )
         quant_pre_process(str(whole), str(ready), skip_symbolic_shape=True)
         quantize_dynamic(

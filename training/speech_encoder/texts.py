@@ -1,9 +1,10 @@
-"""What the training voices say: short texts under free licences, digits spelled out.
+r"""What the training voices say: short texts under free licences, digits spelled out.
 
-`python texts.py --shared DIR --wordnet DIR --simple-questions DIR --natural-questions DIR --out
-FILE` writes one text a
-line. The text keeps its case and punctuation for the voices; `target_of` gives what the encoder
-shall read out of the sound.
+    python -m training.speech_encoder.texts --shared DIR --wordnet DIR --simple-questions DIR \
+        --natural-questions DIR --out texts.txt
+
+Writes one text per line. The text keeps its case and punctuation for the voices; `target_of`
+returns what the encoder shall read out of the sound.
 
 | part | licence |
 |---|---|

@@ -1,10 +1,11 @@
 """Train the speech encoder on one GPU while other processes speak.
 
-`python train.py --data DIR --voices DIR --out DIR --seconds 520` reads DIR/texts.txt,
-DIR/pieces.json, DIR/whisper.safetensors (see `prepare.py`),
-human clips in DIR/human and validation sets in DIR/valid, and leaves the weights that read
-unseen voices best, with a log.
-The speaking processes are forked before torch is loaded, which saves a minute.
+    python -m training.speech_encoder.train --data DATA --voices VOICES --out RUN --seconds 520
+
+Reads DATA, which `prepare.py` wrote (texts.txt, pieces.json, whisper.safetensors, human clips in
+human/ and validation sets in valid/), and leaves the weights that read unseen voices best, with a
+log. VOICES is what `bundle_voices.py` wrote. The training itself is in `loop.py`, which is imported
+after the speaking processes have been forked: without torch they start a minute earlier.
 """
 
 from __future__ import annotations
@@ -14,18 +15,20 @@ import multiprocessing
 import os
 import random
 import time
+from multiprocessing.queues import Queue
 from pathlib import Path
 
 import numpy as np
-from voices import Speaker, training_voices
 
-from voicerag_core.errors import VoiceRAGError
+from training.speech_encoder.engines import MissingVoiceError, SynthesisError
+from training.speech_encoder.voices import Speaker, Utterance, training_voices
 
 RATE = 16_000
-Spoken = multiprocessing.Queue
 
 
-def speak(worker: int, seed: int, voices_root: str, texts: list[str], spoken: Spoken) -> None:
+def speak(
+    worker: int, seed: int, voices_root: str, texts: list[str], spoken: Queue[list[Utterance]]
+) -> None:
     """Speak random texts until killed; put lists of (int16 samples, text, voice)."""
     os.nice(10)
     generator = random.Random(worker * 7919 + seed * 104_729 + int(time.time()))
@@ -34,7 +37,7 @@ def speak(worker: int, seed: int, voices_root: str, texts: list[str], spoken: Sp
     speakers: dict[int, Speaker] = {}
     weights = [voice.weight for voice in voices]
     while True:
-        done = []
+        done: list[Utterance] = []
         for _ in range(16):
             number = generator.choices(range(len(voices)), weights)[0]
             text = generator.choice(texts)
@@ -44,7 +47,8 @@ def speak(worker: int, seed: int, voices_root: str, texts: list[str], spoken: Sp
                 wave = speakers[number].speak(
                     text, rate=generator.uniform(0.8, 1.25), pitch=generator.uniform(0.85, 1.2)
                 )
-            except (VoiceRAGError, ValueError, OSError) as error:  # a text that a voice cannot say
+            # Some voices cannot say some texts.
+            except (MissingVoiceError, SynthesisError, ValueError, OSError) as error:
                 if generator.random() < 0.01:
                     print(f"{voices[number]}: {error!r}: {text}", flush=True)
                 continue
@@ -90,7 +94,7 @@ def main() -> None:
     arguments.begun = time.monotonic()
     texts = (arguments.data / "texts.txt").read_text().splitlines()
     context = multiprocessing.get_context("fork")
-    spoken: Spoken = context.Queue(maxsize=64)
+    spoken: Queue[list[Utterance]] = context.Queue(maxsize=64)
     os.environ["OMP_NUM_THREADS"] = "1"
     speakers = [
         context.Process(
@@ -101,7 +105,7 @@ def main() -> None:
     for process in speakers:
         process.start()
     os.environ["OMP_NUM_THREADS"] = "2"
-    from learning import Trainer
+    from training.speech_encoder.loop import Trainer
 
     try:
         Trainer(arguments).run(spoken)

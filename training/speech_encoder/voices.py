@@ -2,7 +2,7 @@
 
 Say one sentence in every voice and print the time it takes::
 
-    python training/speech_encoder/voices.py --root FOLDER
+    python -m training.speech_encoder.voices --root FOLDER
 """
 
 from __future__ import annotations
@@ -18,20 +18,28 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from engines import ENGINES, Engine, Library
 
-from voicerag_core.errors import ConfigError, GenerationError
+from training.speech_encoder.engines import (
+    ENGINES,
+    Engine,
+    Library,
+    MissingVoiceError,
+    SynthesisError,
+)
 
 __all__ = [
     "HELD_OUT_SPEAKERS",
     "SAMPLE_RATE_HZ",
     "Speaker",
+    "Utterance",
     "Voice",
     "held_out_voices",
     "training_voices",
 ]
 
 SAMPLE_RATE_HZ = 16_000
+Utterance = tuple[npt.NDArray[np.int16], str, int]
+"""Samples at that rate, the text, and the number of the voice."""
 EDGE_SECONDS = 0.05
 """Silence left on each side of an utterance."""
 FRAME_SECONDS = 0.01
@@ -158,7 +166,7 @@ def training_voices(root: Path | None = None) -> list[Voice]:
     """The voices to train on that are installed, held-out speakers left out.
 
     Args:
-        root: Folder written by carry_voices.py; None: what the system has.
+        root: Folder written by bundle_voices.py; None: what the system has.
     """
     library = Library(root)
     voices = [
@@ -174,7 +182,7 @@ def held_out_voices(root: Path | None = None) -> list[Voice]:
     """The voices of the held-out speakers that are installed; Piper's is the core's own.
 
     Args:
-        root: Folder written by carry_voices.py; None: what the system has.
+        root: Folder written by bundle_voices.py; None: what the system has.
     """
     library = Library(root)
     return [v for v in _RECORDED if v.speaker in HELD_OUT_SPEAKERS and _installed(v, library)]
@@ -190,16 +198,16 @@ class Speaker:
 
     Args:
         voice: From `training_voices` or `held_out_voices`.
-        root: Folder written by carry_voices.py; None: the system's engines. One folder a
+        root: Folder written by bundle_voices.py; None: the system's engines. One folder a
             process: the C libraries are loaded once.
 
     Raises:
-        ConfigError: The engine is unknown or not installed.
+        MissingVoiceError: The engine is unknown or not installed.
     """
 
     def __init__(self, voice: Voice, root: Path | None = None) -> None:
         if voice.engine not in ENGINES:
-            raise ConfigError(f"no engine {voice.engine!r}: one of {', '.join(ENGINES)}")
+            raise MissingVoiceError(f"no engine {voice.engine!r}: one of {', '.join(ENGINES)}")
         self.voice = voice
         self._engine = _engine(voice.engine, root.resolve() if root else None)
 
@@ -216,10 +224,10 @@ class Speaker:
             silence at each end.
 
         Raises:
-            GenerationError: Nothing was said.
+            SynthesisError: Nothing was said.
         """
         if not any(character.isalnum() for character in text):
-            raise GenerationError(f"{self.voice} said nothing for {text!r}: give it words")
+            raise SynthesisError(f"{self.voice} said nothing for {text!r}: give it words")
         warp = Fraction(self.voice.formants).limit_denominator(20)
         sound = self._engine.speak(self.voice.name, text, rate / float(warp), pitch / float(warp))
         # Played faster by the warp, the sound gets back its speed and pitch; only the resonances
@@ -230,7 +238,7 @@ class Speaker:
         samples = trim(samples)
         peak = float(np.abs(samples).max(initial=0.0))
         if peak == 0.0:
-            raise GenerationError(f"{self.voice} said nothing for {text!r}: leave the text out")
+            raise SynthesisError(f"{self.voice} said nothing for {text!r}: leave the text out")
         return samples if peak <= 1 else samples / np.float32(peak)
 
 
@@ -285,7 +293,7 @@ SENTENCE = "How many points did the defense surrender in the final game of the s
 def main(arguments: list[str] | None = None) -> None:
     """Say one sentence in every voice; print the time it takes and which libraries were used."""
     parser = argparse.ArgumentParser(description="Say one sentence in every voice.")
-    parser.add_argument("--root", type=Path, help="folder written by carry_voices.py")
+    parser.add_argument("--root", type=Path, help="folder written by bundle_voices.py")
     parser.add_argument("--repeat", type=int, default=3, help="utterances a voice")
     options = parser.parse_args(arguments)
     voices = training_voices(options.root) + held_out_voices(options.root)

@@ -12,7 +12,7 @@ from voicerag_core.cli.command import (
     DatabaseUrl,
     DataDir,
     Embedder,
-    Given,
+    GlobalOptions,
     Stack,
     Tenant,
     Verbose,
@@ -56,7 +56,7 @@ def options(
     ] = False,
 ) -> None:
     """Keep the options that stand before the command."""
-    ctx.obj = Given(database_url, data_dir, collection, tenant, embedder, verbose, stack)
+    ctx.obj = GlobalOptions(database_url, data_dir, collection, tenant, embedder, verbose, stack)
 
 
 command(app, examples=("voicerag demo", "voicerag demo --out answer.wav --data-dir /tmp/try"))(

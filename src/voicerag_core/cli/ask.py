@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from voicerag_core.cli.command import Given
+from voicerag_core.cli.command import GlobalOptions
 from voicerag_core.cli.output import (
     answer_values,
     hit_values,
@@ -39,8 +39,7 @@ from voicerag_core.cli.sound import Player, Sink, open_player, wav_file
 from voicerag_core.types import Answer, Question, Retrieved
 
 if TYPE_CHECKING:
-    from voicerag_core.assembly import OpenedVoiceRAG
-    from voicerag_core.rag import VoiceRAG
+    from voicerag_core.stack import OpenedVoiceRAG
 
 __all__ = ["ask", "load", "search", "show_answer", "timed"]
 
@@ -51,7 +50,7 @@ Out = Annotated[
 
 
 def ask(
-    given: Given,
+    given: GlobalOptions,
     *,
     audio: AudioFile = None,
     text: Text = None,
@@ -84,7 +83,7 @@ def ask(
     condition = metadata_filter(where)
     settings = given.settings(strategy=strategy, limit=limit)
     question = given_question(audio, text, max_seconds=settings.max_question_seconds)
-    from voicerag_core.assembly import open_voicerag
+    from voicerag_core.stack import open_voicerag
 
     with ExitStack() as stack:
         sinks: list[Sink] = []
@@ -101,21 +100,21 @@ def ask(
         if question is None:
             question = recorded_question(settings.max_question_seconds)
         start = time.perf_counter()
-        found = rag.retrieve(question, where=condition, min_score=min_score)
-        pieces = timed(rag.respond(question, found), start, seconds)
+        pieces = rag.stream(question, where=condition, min_score=min_score)
+        pieces = timed(pieces, start, seconds)
         if json_output:
             answer = _collected(pieces, sinks)
-            words = rag.heard(question, found)
+            words = question if isinstance(question, str) else answer.transcript
             show_json(answer_values(words, answer, {**answer.timings, **seconds}))
         else:
-            answer = show_answer(rag, question, found, pieces, sinks, stream=stream)
+            answer = show_answer(pieces, sinks, stream=stream)
             show_timings({**answer.timings, **seconds})
         if out is not None and answer.audio is not None and not json_output:
             say("sound", f"{out} ({answer.audio.seconds:.1f} s)")
 
 
 def search(
-    given: Given,
+    given: GlobalOptions,
     *,
     audio: AudioFile = None,
     text: Text = None,
@@ -144,7 +143,7 @@ def search(
     condition = metadata_filter(where)
     settings = given.settings(strategy=strategy, limit=limit, speak=False)
     question = given_question(audio, text, max_seconds=settings.max_question_seconds)
-    from voicerag_core.assembly import open_voicerag
+    from voicerag_core.stack import open_voicerag
 
     with open_voicerag(settings, read_only=True) as rag:
         seconds = {"load": load(rag, question)}
@@ -152,19 +151,20 @@ def search(
             question = recorded_question(settings.max_question_seconds)
         found = rag.retrieve(question, where=condition, min_score=min_score, diversity=diversity)
     timings = {**found.timings, **seconds}
+    heard = None if found.transcription is None else found.transcription.text
     written = [] if clips is None else _write_clips(found, clips)
     if json_output:
         show_json(
             {
-                "question": rag.heard(question, found),
+                "question": question if isinstance(question, str) else heard,
                 "hits": [hit_values(hit) for hit in found.hits],
                 "timings_ms": milliseconds(timings),
                 **({} if clips is None else {"clips": [str(path) for path in written]}),
             }
         )
         return
-    if found.transcript is not None:
-        say("heard", found.transcript)
+    if heard is not None:
+        say("heard", heard)
     if not found.hits:
         typer.echo("nothing was found", err=True)
     show_hits(found.hits)
@@ -196,28 +196,14 @@ def load(rag: OpenedVoiceRAG, question: Question | None) -> float:
     return time.perf_counter() - start
 
 
-def show_answer(
-    rag: VoiceRAG,
-    question: Question,
-    found: Retrieved,
-    pieces: Iterator[Answer],
-    sinks: list[Sink],
-    *,
-    stream: bool = True,
-) -> Answer:
-    """Print the question as heard, the answer, as it comes or at once, and its sources.
-
-    What was heard is known before the answer, or with it where the search needed no words.
-    """
-    known = found.transcript is not None
-    if known:
-        _show_question(rag, question, found)
+def show_answer(pieces: Iterator[Answer], sinks: list[Sink], *, stream: bool = True) -> Answer:
+    """Print a spoken question as heard, the answer, as it comes or at once, and its sources."""
     if stream:
         answer = Answer()
         for piece in pieces:
+            if piece.transcript is not None and answer.transcript is None:
+                say("heard", piece.transcript)
             if piece.text and not answer.text:
-                if not known:
-                    _show_question(rag, question, found)
                 typer.echo(typer.style(f"{'answer':<10}", bold=True), nl=False)
             typer.echo(piece.text, nl=False)
             _sound(piece, sinks)
@@ -225,8 +211,8 @@ def show_answer(
         typer.echo()
     else:
         answer = _collected(pieces, [])
-        if not known:
-            _show_question(rag, question, found)
+        if answer.transcript is not None:
+            say("heard", answer.transcript)
         _sound(answer, sinks)
         say("answer", answer.text)
     for sink in sinks:
@@ -263,9 +249,3 @@ def timed(pieces: Iterator[Answer], start: float, seconds: dict[str, float]) -> 
             seconds.setdefault("first_sound", now)
         yield piece
     seconds["total"] = time.perf_counter() - start
-
-
-def _show_question(rag: VoiceRAG, question: Question, found: Retrieved) -> None:
-    words = rag.heard(question, found)
-    if words is not None and not isinstance(question, str):
-        say("heard", words)

@@ -72,7 +72,9 @@ def program(settings: Settings) -> Iterator[Finding]:
         if sonar
         else "a speech encoder and MiniLM embed"
     )
-    hears = "SONAR" if sonar and settings.sonar_transcribes else "Whisper tiny.en"
+    hears = {"local": "Whisper tiny.en", "glm": "GLM-4-Voice", "sonar": "SONAR"}[
+        settings.chosen_transcriber
+    ]
     answers = {
         "local": "a reader quotes, Piper speaks",
         "glm": "GLM-4-Voice answers and speaks",
@@ -128,9 +130,9 @@ def sonar(settings: Settings) -> Iterator[Finding]:
     """Say of each file of SONAR whether it is here, and under which licence."""
     if settings.embedder != "sonar":
         return
-    from voicerag_core.assembly import sonar_folder
     from voicerag_core.sonar.files import SonarFiles
     from voicerag_core.sonar.licences import licence_of
+    from voicerag_core.stack import sonar_folder
 
     folder = sonar_folder(settings)
     language = settings.sonar_speech_language or settings.sonar_language

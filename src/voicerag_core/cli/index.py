@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from voicerag_core.cli.command import EXIT_FAULT, Given
-from voicerag_core.cli.output import stderr
+from voicerag_core.cli.command import EXIT_FAULT, GlobalOptions
+from voicerag_core.cli.progress import progress_bar
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -26,7 +26,7 @@ _STEPS = {"compare": "comparing", "update": "embedding"}
 
 
 def index(
-    given: Given,
+    given: GlobalOptions,
     *,
     paths: Annotated[
         list[Path],
@@ -86,8 +86,8 @@ def index(
     does the rest.
     """
     settings = given.settings(sentence_vectors=sentences)
-    from voicerag_core.assembly import open_voicerag
     from voicerag_core.ingest import index_files
+    from voicerag_core.stack import open_voicerag
 
     start = time.perf_counter()
     with open_voicerag(settings) as rag:
@@ -116,7 +116,14 @@ def index_progress() -> Iterator[Callable[[FileProgress], None]]:
 
     The first interrupt lets the work in hand be finished, the second ends it at once.
     """
-    with _progress_bar() as bar:
+    from rich.progress import TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.percentage:>3.0f} %"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[detail]}"),
+    )
+    with progress_bar(*columns) as bar:
         bars = _Bars(bar)
         previous = signal.getsignal(signal.SIGINT)
         try:
@@ -180,21 +187,6 @@ class _Bars:
         if self._interrupted:
             raise KeyboardInterrupt
         self._interrupted = True
-
-
-def _progress_bar() -> Progress:
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-    console = stderr()
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.percentage:>3.0f} %"),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[detail]}"),
-        console=console,
-        disable=not console.is_terminal,
-    )
 
 
 def summary(report: FileReport, seconds: float, *, dry_run: bool = False) -> str:

@@ -96,7 +96,7 @@ def hit_values(hit: Hit) -> dict[str, JSONValue]:
     return {
         "id": passage.id,
         "score": round(hit.score, 6),
-        "legs": list(hit.legs),
+        "matched_by": list(hit.matched_by),
         "title": passage.title,
         "source": passage.source,
         "text": passage.text,

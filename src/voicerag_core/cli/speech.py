@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from voicerag_core.cli.command import EXIT_FAULT, Given
+from voicerag_core.cli.command import EXIT_FAULT, GlobalOptions
 from voicerag_core.cli.output import say, show_json
 from voicerag_core.cli.question import wav_name
 from voicerag_core.cli.sound import Player, Sink, open_player, wav_file
-from voicerag_core.errors import AudioError, ConfigError
+from voicerag_core.errors import AudioError, ConfigError, GenerationError
 
 if TYPE_CHECKING:
     from voicerag_core.types import Audio
@@ -26,7 +26,7 @@ MAX_SECONDS = 3600.0
 
 
 def transcribe(
-    given: Given,
+    given: GlobalOptions,
     *,
     files: Annotated[
         list[str],
@@ -41,8 +41,8 @@ def transcribe(
     A file that cannot be used is reported and passed over (exit code 1).
     """
     settings = given.settings(speak=False)
-    from voicerag_core.assembly import open_voicerag
     from voicerag_core.audio import read_audio
+    from voicerag_core.stack import open_voicerag
 
     failed = False
     with open_voicerag(settings) as rag:
@@ -53,8 +53,8 @@ def transcribe(
                 audio = read_audio(
                     sys.stdin.buffer.read() if name == "-" else name, max_seconds=MAX_SECONDS
                 )
-                words = rag.transcriber.transcribe(audio)
-            except AudioError as error:
+                words = rag.transcriber.transcribe(audio).text
+            except (AudioError, GenerationError) as error:
                 typer.echo(f"skipped {name}: {error}", err=True)
                 failed = True
                 continue
@@ -67,7 +67,7 @@ def transcribe(
 
 
 def speak(
-    given: Given,
+    given: GlobalOptions,
     *,
     text: Annotated[
         str,

@@ -2,14 +2,7 @@
 
 `find_files` walks folders, `read_file` gives a file's texts with the digest that tells whether it
 has changed, and `file_digest` gives that digest alone. A broken file raises `DocumentError`, so a
-caller reports it and goes on with the next::
-
-    found = find_files([Path("docs")])
-    for path in found.files:
-        if digests.get(source_of(path)) != file_digest(path):
-            content = read_file(path)
-            rag.index_document(content.source, content.digest, content.documents)
-    store.remove_documents(found.vanished(digests))
+caller reports it and goes on with the next. `voicerag_core.index_files` does all of that.
 """
 
 from voicerag_core.documents.finding import (

@@ -1,4 +1,4 @@
-"""What to say when a device has too little memory."""
+"""The error message when a device has too little memory."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ CPU_ALLOCATOR = "DefaultCPUAllocator"
 
 @contextmanager
 def telling_what_is_needed(device: torch.device, needed: str, choose: str) -> Iterator[None]:
-    """Say how much memory is needed, and what to choose, when a device has too little.
+    """Turn an out-of-memory error into one that says what is needed and what to choose.
 
     Args:
         device: Where the block allocates.
-        needed: Who takes how much, "the decoder takes 0.5 GB".
-        choose: What would take less.
+        needed: What takes how much, for example "the decoder takes 0.5 GB".
+        choose: Options that take less.
 
     Raises:
         ModelError: An allocation failed in the block.

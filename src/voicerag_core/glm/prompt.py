@@ -1,7 +1,7 @@
 """The prompt, made of ids and not of a string.
 
-Roles and speech are put in by id. What people and documents wrote is encoded with special tokens
-disabled, so no text can open a turn, end one or speak.
+Roles and speech are inserted by id. Text of users and documents is encoded with special tokens
+disabled, so no text can start a turn, end one, or insert speech.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class EarlierTurn:
     """A turn that is over.
 
     Args:
-        user: Ids of what stands between the user's and the assistant's role token.
+        user: Ids between the user's and the assistant's role token.
         reply: Ids of the reply, without the stop id.
         spoken: Whether the question was.
     """
@@ -59,10 +59,10 @@ class Prompt:
     """What the model is given.
 
     Args:
-        ids: All of it.
+        ids: The whole prompt.
         user: Ids of the last question with its passages, to be kept for the next turn.
-        dropped_passages: Left out, for they did not fit; the last of those given.
-        dropped_turns: How many of the earliest turns were left out.
+        dropped_passages: Passages left out because they did not fit, from the end of the list.
+        dropped_turns: Number of earliest turns left out.
     """
 
     ids: tuple[int, ...]
@@ -120,12 +120,12 @@ class PromptBuilder:
                 turns.pop(0)
             else:
                 raise GenerationError(
-                    f"the question alone takes {len(ids)} tokens and {limit} are left beside the "
+                    f"the question alone takes {len(ids)} tokens and {limit} are left besides the "
                     "reply; ask a shorter one, or lower max_new_tokens"
                 )
 
     def transcription(self, speech: Sequence[int], *, limit: int) -> Prompt:
-        """Make the prompt that asks for the words of a clip.
+        """Make the prompt that asks for the transcript of a clip.
 
         Raises:
             AudioError: There is no speech token, or one is out of range.
@@ -140,7 +140,7 @@ class PromptBuilder:
         return Prompt(ids, user)
 
     def user_ids(self, question: UserInput, passages: Sequence[Passage] = ()) -> tuple[int, ...]:
-        """Return what stands between the user's and the assistant's role token."""
+        """Return the ids between the user's and the assistant's role token."""
         context = "\n"
         if passages:
             sources = "\n\n".join(
@@ -153,7 +153,7 @@ class PromptBuilder:
         return (*self._tokenizer.encode(context), *self._speech(question))
 
     def text_ids(self, text: str) -> tuple[int, ...]:
-        """Encode what a reply said, when its ids are not known."""
+        """Encode the text of a reply whose ids are not known."""
         return tuple(self._tokenizer.encode(text))
 
     def _speech(self, tokens: Sequence[int]) -> tuple[int, ...]:

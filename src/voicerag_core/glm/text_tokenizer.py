@@ -1,8 +1,8 @@
-"""Text to token ids and back, and which ids stand for roles and for speech.
+"""Text to token ids and back, and the ids of roles and speech tokens.
 
 Byte-pair encoding over the rank file that GLM-4-Voice ships (``tokenizer.model``: one
-``base64 rank`` a line). The text of special tokens means nothing here: ``<|assistant|>`` in a
-document is encoded as the thirteen characters that it is. Special ids are taken by name.
+``base64 rank`` per line). The text of special tokens has no meaning here: ``<|assistant|>`` in a
+document is encoded as its thirteen characters. Special ids are looked up by name.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from voicerag_core.errors import CheckpointError, MissingExtraError
+from voicerag_core.text import clean_text
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -49,7 +50,7 @@ SPECIAL_TOKENS = (
     "<|begin_of_audio|>",
     "<|end_of_audio|>",
 )
-"""The ids after the ranks, in order. Source: tokenizer_config.json of THUDM/glm-4-voice-9b,
+"""The ids after the ranks, in order. Source: tokenizer_config.json of zai-org/glm-4-voice-9b,
 `added_tokens_decoder`; so is the first speech id of the released model."""
 
 FIRST_AUDIO_ID = 152353
@@ -59,10 +60,10 @@ STOP_TOKENS = ("<|endoftext|>", "<|user|>", "<|observation|>")
 
 @dataclass(frozen=True, slots=True)
 class Vocabulary:
-    """Which ids are words, roles and speech.
+    """Which ids are text, roles and speech.
 
     Args:
-        text_size: Ids 0 up to here are words or pieces of them.
+        text_size: Ids below this are text tokens.
         specials: Id of each special token that is not speech, by name.
         audio_start: Id of speech token 0.
         audio_size: Number of speech tokens.
@@ -84,11 +85,11 @@ class Vocabulary:
         return max(self.audio_start + self.audio_size, *(i + 1 for i in self.specials.values()))
 
     def is_audio(self, token: int) -> bool:
-        """Tell whether an id is a speech token."""
+        """Return whether an id is a speech token."""
         return self.audio_start <= token < self.audio_start + self.audio_size
 
     def is_text(self, token: int) -> bool:
-        """Tell whether an id is a word or a piece of one."""
+        """Return whether an id is a text token."""
         return 0 <= token < self.text_size
 
 
@@ -133,8 +134,11 @@ class TextTokenizer:
         self._tokenizer.save(str(path))
 
     def encode(self, text: str) -> list[int]:
-        """Return the ids of a text; never a special one, whatever it holds."""
-        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
+        """Return the ids of a text, none of them special, whatever the text contains.
+
+        Lone surrogates are encoded as question marks.
+        """
+        ids: list[int] = self._tokenizer.encode(clean_text(text), add_special_tokens=False).ids
         return ids
 
     def decode(self, ids: Iterable[int]) -> str:
@@ -147,7 +151,7 @@ class TextTokenizer:
 
 
 class TextStream:
-    """Turns ids into text as they come, holding back the bytes of an unfinished character.
+    """Turns ids into text as they arrive, holding back the bytes of an unfinished character.
 
     Args:
         tokenizer: Knows the bytes of each id.
@@ -158,11 +162,11 @@ class TextStream:
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
 
     def push(self, token: int) -> str:
-        """Take the next id; return the characters that are whole by now."""
+        """Take the next id and return the characters that it completes."""
         return self._decoder.decode(self._tokenizer.token_bytes(token))
 
     def flush(self) -> str:
-        """Return what is left, an unfinished character replaced."""
+        """Return the remaining text, an unfinished character replaced."""
         return self._decoder.decode(b"", final=True)
 
 
@@ -210,7 +214,7 @@ def build_tokenizer(ranks: Path, config: Path) -> Tokenizer:
 
 
 def _read_ranks(path: Path) -> dict[bytes, int]:
-    """Read a rank file: one base64 word and its rank a line, the ranks without a gap."""
+    """Read a rank file: one base64 token and its rank per line, the ranks without a gap."""
     try:
         pairs = [line.split() for line in path.read_bytes().splitlines() if line.strip()]
         table = {base64.b64decode(word, validate=True): int(rank) for word, rank in pairs}
@@ -254,9 +258,9 @@ def _read_converted(path: Path) -> Tokenizer:
 
 
 def _merges(table: Mapping[bytes, int], words: Mapping[bytes, str]) -> list[tuple[str, str]]:
-    """Return every pair of words that is a word, in the order of the whole's rank.
+    """Return every pair of tokens whose concatenation is a token, by the rank of the latter.
 
-    A rank file merges the neighbours whose whole has the lowest rank, whichever way it is cut.
+    A rank file merges the neighbours whose concatenation has the lowest rank, wherever it is cut.
     """
     return [
         (words[token[:cut]], words[token[cut:]])
@@ -267,10 +271,10 @@ def _merges(table: Mapping[bytes, int], words: Mapping[bytes, str]) -> list[tupl
 
 
 def _byte_letters() -> list[str]:
-    """Return the letter that stands for each byte in a byte-level vocabulary.
+    """Return the letter that represents each byte in a byte-level vocabulary.
 
-    Source: the table of GPT-2's encoder.py: printable Latin-1 stands for itself, every other byte
-    for the next letter from U+0100 on.
+    Source: the table of GPT-2's encoder.py: printable Latin-1 represents itself, every other
+    byte the next letter from U+0100 on.
     """
     plain = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
     others = iter(range(0x100, 0x200))

@@ -7,101 +7,78 @@ import logging
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
-from typing import Literal, Protocol, Self
+from typing import Literal
 
 import torch
 
-from voicerag_core.errors import AudioError, GenerationError
+from voicerag_core.errors import AudioError, ConfigError, GenerationError
 from voicerag_core.glm.decoder import SpeechDecoder
 from voicerag_core.glm.lm.interleave import Interleave, ReplyForm, TokenKind
-from voicerag_core.glm.lm.torch_lm import LanguageModel, LocalLM, Quantization
+from voicerag_core.glm.lm.language_model import LanguageModel
+from voicerag_core.glm.lm.loading import Quantization
+from voicerag_core.glm.lm.torch_lm import TorchLM
+from voicerag_core.glm.ports import SpeechTokenDecoder, SpeechTokenEncoder
 from voicerag_core.glm.prompt import EarlierTurn, Prompt, PromptBuilder, UserInput
 from voicerag_core.glm.speech_tokenizer.tokenizer import SpeechTokenizer
 from voicerag_core.glm.text_tokenizer import TextStream, TextTokenizer
 from voicerag_core.glm.weights.checkpoints import open_checkpoint
-from voicerag_core.types import Answer, Audio, Passage, Question, Samples, Sampling, Turn
+from voicerag_core.types import (
+    Answer,
+    Audio,
+    Passage,
+    Question,
+    Samples,
+    Sampling,
+    Transcription,
+    Turn,
+)
 
-__all__ = ["Decoder", "DecoderStream", "GLMVoice", "SpeechEncoder"]
+__all__ = ["GLMVoice"]
 
 _logger = logging.getLogger(__name__)
 
 REMEMBERED_TURNS = 32
-"""Turns whose ids are kept, so that a conversation goes on from the very ids it had."""
+"""Turns whose ids are kept, so that a conversation continues from exactly the ids it had."""
 LONGEST_REPLY_SHARE = 4
-"""A reply may claim up to this part (one in ...) of the context from its prompt."""
+"""The prompt leaves up to one part in this many of the context to the reply."""
 TRANSCRIPTION = Sampling(temperature=0.0, top_p=1.0, max_new_tokens=1500)
-
-
-class SpeechEncoder(Protocol):
-    """Turns clips into speech tokens."""
-
-    def encode(self, clips: Sequence[Audio]) -> list[list[int]]:
-        """Return the tokens of each clip."""
-        ...
-
-
-class DecoderStream(Protocol):
-    """Turns the speech tokens of one reply into sound."""
-
-    def __enter__(self) -> Self: ...
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None: ...
-
-    def push(self, tokens: Iterable[int]) -> Samples:
-        """Take tokens; return the sound that is final."""
-        ...
-
-    def finish(self) -> Samples:
-        """Return the rest."""
-        ...
-
-
-class Decoder(Protocol):
-    """Opens decoder streams."""
-
-    @property
-    def sample_rate(self) -> int:
-        """Hz."""
-        ...
-
-    def open_stream(self) -> DecoderStream:
-        """Begin a reply."""
-        ...
 
 
 class GLMVoice:
     """Answers spoken and typed questions, and transcribes. Safe to share between threads.
 
-    A device serves one reply at a time, in the order of asking; the others wait. A reply that is
-    neither read to its end nor closed keeps the device.
+    A device serves one reply at a time, first come, first served. A reply that is neither read to
+    its end nor closed keeps the device.
 
     Args:
         lm: The language model.
         tokenizer: Its text tokenizer.
         encoder: Speech to tokens.
-        decoder: Tokens to speech; None answers in text alone.
-        english_only: Let the model write no Chinese, Japanese or Korean.
+        decoder: Tokens to speech; None answers in text only.
+        english_only: Mask text tokens in Chinese, Japanese or Korean script.
+
+    Raises:
+        ConfigError: `english_only` is asked of a model that does not mask tokens.
     """
 
     def __init__(
         self,
         lm: LanguageModel,
         tokenizer: TextTokenizer,
-        encoder: SpeechEncoder,
-        decoder: Decoder | None = None,
+        encoder: SpeechTokenEncoder,
+        decoder: SpeechTokenDecoder | None = None,
         *,
         english_only: bool = False,
     ) -> None:
+        if english_only and not lm.masks_tokens:
+            raise ConfigError(
+                "english_only is kept by masking tokens, and this language model only checks them "
+                "afterwards: every other reply would end in an error; leave it out"
+            )
         self._lm, self._tokenizer = lm, tokenizer
         self._encoder, self._decoder = encoder, decoder
         self._form = ReplyForm(tokenizer, lm.table_size, english_only=english_only)
@@ -119,19 +96,23 @@ class GLMVoice:
         quantization: Quantization = "none",
         speak: bool = True,
         english_only: bool = False,
-        finite: bool = False,
+        max_context: int | None = None,
+        check_finite: bool = False,
     ) -> GLMVoice:
-        """Load the three trees below a folder, as released or converted.
+        """Load the three networks below a folder, as released or converted.
 
         Args:
-            folder: Holds them.
+            folder: Contains their trees.
             device: "cpu", "cuda" or "cuda:1"; "auto" takes a GPU if there is one.
-            dtype: Of the language model; None keeps the file's. On a GPU the decoder's U-Net runs
-                in bfloat16 unless this is "float32"; its mel then differs by 0.9 % of its norm.
-            quantization: Of the language model's weights.
+            dtype: Data type of the language model; None keeps the file's. On a GPU the decoder's
+                U-Net runs in bfloat16 unless this is "float32"; its mel then differs by 0.9 % of
+                its norm.
+            quantization: Bits of the language model's weights.
             speak: Load the decoder too.
-            english_only: Let the model write no Chinese, Japanese or Korean.
-            finite: Refuse weights that are NaN or infinite; it takes longer.
+            english_only: Mask text tokens in Chinese, Japanese or Korean script.
+            max_context: Most tokens of prompt and reply; None takes what the checkpoint says, 8192
+                at most. The cache takes 41 kB per token at the released size, in bfloat16.
+            check_finite: Refuse weights that are NaN or infinite; loading takes longer.
 
         Raises:
             CheckpointError: A tree is missing or damaged.
@@ -144,25 +125,26 @@ class GLMVoice:
         lm = found.part("lm").folder
         encoder_dtype = torch.float32 if device == "cpu" else torch.bfloat16
         return cls(
-            LocalLM.load(
+            TorchLM.load(
                 lm,
                 device=device,
                 dtype=None if dtype is None else getattr(torch, dtype),
                 quantization=quantization,
-                finite=finite,
+                max_context=max_context,
+                check_finite=check_finite,
             ),
             TextTokenizer.load(lm),
             SpeechTokenizer.load(
                 found.part("speech_tokenizer").folder,
                 device=device,
                 dtype=encoder_dtype,
-                finite=finite,
+                check_finite=check_finite,
             ),
             SpeechDecoder.load(
                 found.part("decoder").folder,
                 device=device,
                 dtype=unet_dtype(device, dtype),
-                finite=finite,
+                check_finite=check_finite,
             )
             if speak
             else None,
@@ -170,19 +152,16 @@ class GLMVoice:
         )
 
     def silent(self) -> GLMVoice:
-        """Return the same model without its voice; the weights are shared."""
+        """Return the same model without its decoder; the weights are shared."""
         made = copy.copy(self)
         made._decoder = None
         return made
 
     def warm(self) -> None:
-        """Prepare now what the first reply would prepare."""
-        if isinstance(self._lm, LocalLM):
-            form = self._form
-            self._lm.warm((form.text, form.audio_or_stop))
-        prepare = getattr(self._decoder, "warm", None)
-        if callable(prepare):
-            prepare()
+        """Prepare now what the first reply would otherwise wait for."""
+        self._lm.warm((self._form.text, self._form.audio_or_stop))
+        if self._decoder is not None:
+            self._decoder.warm()
 
     def respond(
         self,
@@ -190,21 +169,21 @@ class GLMVoice:
         passages: Sequence[Passage],
         *,
         sampling: Sampling,
-        transcript: str | None = None,
+        transcript: Transcription | None = None,
         history: Sequence[Turn] = (),
     ) -> Generator[Answer, None, None]:
-        """Stream the answer: words and sound as they come.
+        """Stream the answer: text and audio as they are generated.
 
         Timings, in seconds from the first step: ``encode`` (the question as tokens),
-        ``first_text`` and ``first_audio``. Without passages the model speaks from what it knows,
-        and `Answer.answered` is False.
+        ``first_text`` and ``first_audio``. Without passages the model answers from its own
+        knowledge, and `Answer.answered` is False.
 
         Args:
             question: Spoken, or typed.
-            passages: Best first; those that do not fit are left out, from the last on, and a
-                warning is logged that names them.
-            sampling: How tokens are drawn.
-            transcript: Not used: the model hears the question itself.
+            passages: Best first; passages that do not fit are left out, from the end of the list,
+                and named in a logged warning.
+            sampling: How tokens are sampled.
+            transcript: Not used: the model takes the audio of the question.
             history: Earlier turns, oldest first.
 
         Raises:
@@ -232,8 +211,8 @@ class GLMVoice:
             raise GenerationError("the model ended its reply without a word; ask again")
         self._remember(question, text, EarlierTurn(prompt.user, tuple(reply), _spoken(question)))
 
-    def transcribe(self, audio: Audio) -> str:
-        """Return the words of a clip, as the model hears them.
+    def transcribe(self, audio: Audio) -> Transcription:
+        """Return the transcript of a clip.
 
         Raises:
             AudioError: No speech was heard.
@@ -243,30 +222,32 @@ class GLMVoice:
         prompt = self._prompts.transcription(
             self._encoder.encode([audio])[0], limit=self._prompt_limit(TRANSCRIPTION)
         )
-        guide, words = Interleave(self._form), TextStream(self._tokenizer)
+        grammar, words = Interleave(self._form), TextStream(self._tokenizer)
         said = []
-        with closing(self._lm.stream(prompt.ids, guide=guide, sampling=TRANSCRIPTION)) as tokens:
+        with closing(
+            self._lm.stream(prompt.ids, grammar=grammar, sampling=TRANSCRIPTION)
+        ) as tokens:
             for token in tokens:
                 said.append(words.push(token))
-                if guide.text_done:
+                if grammar.text_done:
                     break
         text = ("".join(said) + words.flush()).strip()
         if not text:
             raise AudioError("no words were heard in the clip")
-        return text
+        return Transcription(text)
 
     def _pieces(
         self, prompt: Prompt, sampling: Sampling, reply: list[int], clock: _Clock
     ) -> Generator[Answer, None, None]:
-        """Yield words and sound; whatever ends the reply, its last words and sound come too."""
-        words, guide = TextStream(self._tokenizer), Interleave(self._form)
+        """Yield text and audio; whatever ends the reply, its last text and audio are included."""
+        words, grammar = TextStream(self._tokenizer), Interleave(self._form)
         start = self._tokenizer.vocabulary.audio_start
         with ExitStack() as stack:
             sound = None
             if self._decoder is not None:
                 sound = stack.enter_context(self._decoder.open_stream())
             tokens = stack.enter_context(
-                closing(self._lm.stream(prompt.ids, guide=guide, sampling=sampling))
+                closing(self._lm.stream(prompt.ids, grammar=grammar, sampling=sampling))
             )
             for token in tokens:
                 if token in self._tokenizer.vocabulary.stop_ids:
@@ -276,7 +257,7 @@ class GLMVoice:
                     yield from clock.text(words.push(token))
                 elif sound is not None:
                     yield from self._heard_now(sound.push((token - start,)), clock)
-                elif guide.text_done:
+                elif grammar.text_done:
                     break
             else:
                 _logger.info("the reply was cut at %d tokens", len(reply))
@@ -300,7 +281,7 @@ class GLMVoice:
         return context - min(sampling.max_new_tokens, context // LONGEST_REPLY_SHARE)
 
     def _earlier(self, turn: Turn) -> EarlierTurn:
-        """Return the ids of a turn: those it had, or else its words encoded anew."""
+        """Return the ids of a turn: the ones it had, or else its text encoded again."""
         with self._lock:
             known = self._turns.get((turn.question, turn.answer.text))
         if known is not None:
@@ -316,7 +297,7 @@ class GLMVoice:
 
 
 class _Clock:
-    """Notes on the first piece of each kind when it came."""
+    """Times of the stages of a reply, each reported once."""
 
     def __init__(self) -> None:
         self._start = time.perf_counter()
@@ -324,18 +305,18 @@ class _Clock:
         self._given: set[str] = set()
 
     def note(self, stage: str) -> None:
-        """Note a stage, to be given with the first words."""
+        """Note the time of a stage, to be reported with the first text."""
         self._noted[stage] = time.perf_counter() - self._start
 
     def once(self, stage: str) -> dict[str, float]:
-        """Return the time on the first call for a stage."""
+        """Return the time of a stage on the first call, and nothing later."""
         if stage in self._given:
             return {}
         self._given.add(stage)
         return {stage: time.perf_counter() - self._start}
 
     def text(self, words: str) -> Iterator[Answer]:
-        """Yield a piece of text, if there is any."""
+        """Yield a piece of text, unless it is empty."""
         if words:
             timings = self._noted | self.once("first_text")
             self._noted = {}
@@ -357,5 +338,5 @@ def _say_what_was_dropped(prompt: Prompt) -> None:
 
 
 def unet_dtype(device: str, dtype: Literal["bfloat16", "float32"] | None) -> torch.dtype:
-    """Return what the decoder's U-Net runs in: bfloat16 on a GPU, unless float32 is asked for."""
+    """Return the data type of the decoder's U-Net: bfloat16 on a GPU, unless told float32."""
     return torch.float32 if device == "cpu" or dtype == "float32" else torch.bfloat16

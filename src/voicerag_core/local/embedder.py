@@ -1,4 +1,10 @@
-"""The embedder of the local stack: MiniLM for text, and for speech our own encoder before it."""
+"""The embedder of the local stack: MiniLM for text, and for speech a CTC recogniser before it.
+
+Speech goes through words here, though not through a transcript: one fast CTC pass with a beam
+search and a small n-gram model over subwords proposes up to eight wordings, and the vector of the
+clip is the mean of their text vectors. No autoregressive decoder runs and no single transcript is
+chosen. (Only SONAR goes from sound to vector without words.)
+"""
 
 from __future__ import annotations
 
@@ -9,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voicerag_core.errors import AudioError
-from voicerag_core.local.hearing.ctc_recognizer import Heard, SpeechEncoder
+from voicerag_core.local.hearing.ctc_recognizer import CTCRecognizer, Heard
 from voicerag_core.local.hearing.number_words import with_digits
 from voicerag_core.local.minilm import MiniLMEmbedder
 from voicerag_core.types import Audio, Embeddings
@@ -17,7 +23,7 @@ from voicerag_core.types import Audio, Embeddings
 __all__ = ["LocalEmbedder"]
 
 HYPOTHESES = 8
-"""What may have been said, embedded together and averaged."""
+"""Wordings of a clip, embedded together and averaged."""
 WORTH_EMBEDDING = 0.02
 """Least share of a hypothesis in the mean vector."""
 
@@ -25,17 +31,17 @@ WORTH_EMBEDDING = 0.02
 class LocalEmbedder:
     """Embedder of the local stack: English text and speech, 384 dimensions, MiniLM's space.
 
-    A clip's vector is the mean of those of its likeliest word sequences, so what the sound leaves
-    open stays open; the recogniser is not asked. Safe to share between threads.
+    A clip's vector is the weighted mean of the text vectors of its likeliest wordings, so what the
+    sound leaves open stays open. Safe to share between threads.
 
     Args:
         texts: Embeds texts.
-        speech: Hears clips.
-        hypotheses: Most word sequences of a clip, at least 1.
+        speech: Proposes wordings of clips.
+        hypotheses: Most wordings of a clip, at least 1.
     """
 
     def __init__(
-        self, texts: MiniLMEmbedder, speech: SpeechEncoder, *, hypotheses: int = HYPOTHESES
+        self, texts: MiniLMEmbedder, speech: CTCRecognizer, *, hypotheses: int = HYPOTHESES
     ) -> None:
         self._texts = texts
         self._speech = speech
@@ -52,8 +58,8 @@ class LocalEmbedder:
         return self._texts.dim
 
     @property
-    def transcribes(self) -> bool:
-        """False: no transcriber takes part."""
+    def needs_transcriber(self) -> bool:
+        """False: the wordings come from the CTC recogniser, and none of them is chosen."""
         return False
 
     def warm(self) -> None:
@@ -72,7 +78,7 @@ class LocalEmbedder:
             MissingExtraError: The extra ``local`` is not installed.
             CheckpointError: A weight file is absent, altered or of another form.
         """
-        self._speech.load()
+        self._speech.warm()
 
     def embed_texts(self, texts: Sequence[str]) -> Embeddings:
         """Embed N texts as [N, 384]; see `MiniLMEmbedder.embed_texts`.
@@ -94,8 +100,8 @@ class LocalEmbedder:
     def embed_speech_scored(self, clips: Sequence[Audio]) -> tuple[Embeddings, NDArray[np.float32]]:
         """Embed N clips at 16 kHz, and say how sure each vector is.
 
-        The confidence is the geometric mean of the pieces' probabilities times the agreement of
-        the word sequences, which is the length of the mean of their unit vectors.
+        The confidence is the geometric mean of the tokens' probabilities times the agreement of
+        the wordings, which is the length of the mean of their unit vectors.
 
         Returns:
             Vectors [N, 384], and confidences [N], 0..1.
@@ -125,14 +131,14 @@ class LocalEmbedder:
             at += len(share)
             agreement = float(np.linalg.norm(mean))
             vectors[number] = mean / max(agreement, 1e-12)
-            confidences[number] = math.exp(heard[number].piece_log_prob) * agreement
+            confidences[number] = math.exp(heard[number].token_log_prob) * agreement
         return vectors, np.clip(confidences, 0.0, 1.0)
 
 
 def _worth_embedding(heard: Heard) -> tuple[list[str], NDArray[np.float32]]:
-    """Return the word sequences that count, and their shares, which add up to 1."""
+    """Return the wordings that count, and their shares, which add up to 1."""
     spoken = [one for one in heard.hypotheses if one.text]
-    if not spoken or not math.isfinite(heard.piece_log_prob):
+    if not spoken or not math.isfinite(heard.token_log_prob):
         return [], np.zeros(0, np.float32)
     scores = np.array([one.log_prob for one in spoken])
     share = np.exp(scores - scores.max())

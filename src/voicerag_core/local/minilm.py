@@ -71,8 +71,8 @@ class MiniLMEmbedder:
         return DIM
 
     @property
-    def transcribes(self) -> bool:
-        """True: speech goes through words."""
+    def needs_transcriber(self) -> bool:
+        """True: speech is embedded by its transcript."""
         return True
 
     def warm(self) -> None:
@@ -123,7 +123,7 @@ class MiniLMEmbedder:
                 "MiniLMEmbedder was made without a transcriber and cannot embed speech; "
                 "give it one: MiniLMEmbedder(WhisperTranscriber())"
             )
-        return self.embed_texts([self._transcriber.transcribe(clip) for clip in clips])
+        return self.embed_texts([self._transcriber.transcribe(clip).text for clip in clips])
 
 
 def _batches_by_length(tokens: Sequence[Sequence[int]]) -> Iterator[list[int]]:

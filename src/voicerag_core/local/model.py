@@ -2,67 +2,37 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
-from typing import Protocol, TypeAlias, runtime_checkable
+from typing import TypeAlias
 
 from voicerag_core.chunking import sentence_spans, split_sentences
 from voicerag_core.errors import ConfigError
-from voicerag_core.local.hearing.whisper import Transcription
-from voicerag_core.local.reading.chat import ChatReader
 from voicerag_core.local.reading.language import is_english
-from voicerag_core.local.reading.reader import Reading
+from voicerag_core.local.reading.reader import NOT_ANSWERED
 from voicerag_core.local.speaking.segments import speakable, speech_segments
-from voicerag_core.ports import Transcriber
-from voicerag_core.types import Answer, Audio, Passage, Question, Sampling, Turn
+from voicerag_core.ports import AnswerWriter, Speaker, Transcriber
+from voicerag_core.types import Answer, Audio, Passage, Question, Sampling, Transcription, Turn
 
-__all__ = ["LocalVoiceModel", "PassageReader", "RecallingTranscriber", "Speaker"]
+__all__ = ["LocalVoiceModel"]
 
 NOT_ENGLISH = "I only understand questions in English, and this one does not seem to be."
 NOT_UNDERSTOOD = "I could not make out the question. I only understand English."
 NO_DOCUMENTS = "There are no documents that I could answer this question from."
-NOT_ANSWERED = "The documents do not answer this question."
-UNSURE = -0.85
-"""Mean log-probability below which a transcript is not believed: the English recogniser makes up
-English words for speech in another language (benchmarks/results/language.md)."""
-
-WORTH_NAMING = 0.1
-"""Least probability of an answer at which the closest document is named."""
+LEAST_CONFIDENCE = math.exp(-0.85)
+"""Confidence below which a transcription is not believed: the English recogniser makes up English
+words for speech in another language (benchmarks/results/language.md)."""
 
 MOST_AHEAD = 8
 """Spoken pieces that may wait for the listener while a chat model goes on writing."""
 
 
 _Pieces: TypeAlias = Generator[Answer, None, None]
-
-
-class PassageReader(Protocol):
-    """Finds the words of passages that answer a question."""
-
-    def read(self, question: str, passages: Sequence[Passage]) -> Reading:
-        """Read the answer out of the passages, best first."""
-        ...
-
-
-@runtime_checkable
-class RecallingTranscriber(Protocol):
-    """A transcriber that can say how sure it was of a clip."""
-
-    def recall(self, audio: Audio) -> Transcription | None:
-        """Return what was heard in a clip lately, or None."""
-        ...
-
-
-class Speaker(Protocol):
-    """Turns text into speech; safe to share between threads."""
-
-    def speak(self, text: str) -> Audio:
-        """Speak one piece of text."""
-        ...
 
 
 class LocalVoiceModel:
@@ -73,19 +43,19 @@ class LocalVoiceModel:
     is False. Safe to share between threads when its parts are.
 
     Args:
-        reader: A `Reader`, which quotes the passages, or a `ChatReader`, which lets a chat model
-            answer from them.
+        writer: Writes the answer: a `Reader`, which quotes the passages, or a `ChatReader`, which
+            lets a chat model answer from them.
         speaker: Speaks the answer; None gives text only.
         transcriber: Turns a spoken question into words when those are not known yet.
     """
 
     def __init__(
         self,
-        reader: PassageReader | ChatReader,
+        writer: AnswerWriter,
         speaker: Speaker | None = None,
         transcriber: Transcriber | None = None,
     ) -> None:
-        self._reader = reader
+        self._writer = writer
         self._speaker = speaker
         self._transcriber = transcriber
 
@@ -95,7 +65,7 @@ class LocalVoiceModel:
         passages: Sequence[Passage],
         *,
         sampling: Sampling,
-        transcript: str | None = None,
+        transcript: Transcription | None = None,
         history: Sequence[Turn] = (),
     ) -> Iterator[Answer]:
         """Stream the answer: text with citations first, then speech piece by piece.
@@ -108,7 +78,7 @@ class LocalVoiceModel:
             passages: Best first; may be empty.
             sampling: Not used: the reader does not generate, and a chat function brings its own
                 settings.
-            transcript: The spoken question in words, when known.
+            transcript: The transcription of the spoken question, when known.
             history: Earlier turns, oldest first; only a chat model sees them.
 
         Raises:
@@ -119,62 +89,45 @@ class LocalVoiceModel:
         """
         del sampling
         started = time.perf_counter()
-        words = self._words_of(question, transcript)
-        if isinstance(question, Audio) and transcript is None:
-            yield Answer(timings={"transcribe": time.perf_counter() - started})
+        heard: Transcription | None = None
+        if isinstance(question, str):
+            words = question
+        else:
+            heard = transcript or self._transcribed(question)
+            words = heard.text
+            if transcript is None:
+                spent = time.perf_counter() - started
+                yield Answer(transcript=words, timings={"transcribe": spent})
         if not is_english(words):
             pieces = _declined(NOT_ENGLISH)
-        elif isinstance(question, Audio) and self._doubts(question):
+        elif heard is not None and _doubtful(heard):
             pieces = _declined(NOT_UNDERSTOOD)
         elif not passages:
             pieces = _declined(NO_DOCUMENTS)
-        elif isinstance(self._reader, ChatReader):
-            pieces = _or_declined(self._reader.stream(words, passages, history))
         else:
-            pieces = _read(self._reader, words, passages)
+            pieces = _worded(self._writer.answer(words, passages, history=history))
         yield from _timed(_spoken(pieces, self._speaker), started)
 
-    def _words_of(self, question: Question, transcript: str | None) -> str:
-        if isinstance(question, str):
-            return question
-        if transcript is not None:
-            return transcript
+    def _transcribed(self, question: Audio) -> Transcription:
         if self._transcriber is None:
             raise ConfigError(
                 "a spoken question needs a transcript or a transcriber: "
-                "LocalVoiceModel(reader, speaker, WhisperTranscriber())"
+                "LocalVoiceModel(writer, speaker, WhisperTranscriber())"
             )
         return self._transcriber.transcribe(question)
 
-    def _doubts(self, clip: Audio) -> bool:
-        """Tell whether the words of a clip were little more than guessed."""
-        transcriber: object = self._transcriber
-        if not isinstance(transcriber, RecallingTranscriber):
-            return False
-        heard = transcriber.recall(clip)
-        return heard is not None and heard.avg_logprob < UNSURE
+
+def _doubtful(heard: Transcription) -> bool:
+    """Tell whether the words of a clip were little more than guessed."""
+    return heard.confidence is not None and heard.confidence < LEAST_CONFIDENCE
 
 
 def _declined(text: str) -> _Pieces:
     yield Answer(text, answered=False)
 
 
-def _read(reader: PassageReader, question: str, passages: Sequence[Passage]) -> _Pieces:
-    started = time.perf_counter()
-    reading = reader.read(question, passages)
-    timings = {"read": time.perf_counter() - started}
-    if reading.answered:
-        yield Answer(reading.text, citations=reading.citations, timings=timings)
-        return
-    text = NOT_ANSWERED
-    title = "" if reading.closest is None else str(reading.closest.metadata.get("title") or "")
-    if title and reading.score >= WORTH_NAMING:
-        text += f" The closest passage is from {title}."
-    yield Answer(text, answered=False, timings=timings)
-
-
-def _or_declined(pieces: _Pieces) -> _Pieces:
-    """Say that the documents do not answer when a chat model gave its sign and no words."""
+def _worded(pieces: _Pieces) -> _Pieces:
+    """Time the first words, and say that the documents do not answer where the writer did not."""
     started = time.perf_counter()
     said = False
     with closing(pieces):

@@ -1,4 +1,4 @@
-"""Batches of things of like length."""
+"""Batches of inputs of similar length."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ __all__ = ["batches_by_length"]
 
 
 def batches_by_length(lengths: Sequence[int], *, most: int, budget: int) -> Iterator[list[int]]:
-    """Yield the places of N things, longest first, in batches of bounded size.
+    """Yield the indices of N inputs, longest first, in batches of bounded size.
 
     Args:
-        lengths: Length of each thing.
-        most: Most things of a batch.
-        budget: Most that a batch may come to when all are padded to its longest; one thing alone
-            may be longer.
+        lengths: Length of each input.
+        most: Most inputs per batch.
+        budget: Largest size of a batch, padding included; a single input may be larger.
     """
     order = sorted(range(len(lengths)), key=lambda place: -lengths[place])
     at = 0

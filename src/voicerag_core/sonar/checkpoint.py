@@ -1,7 +1,7 @@
-"""Checkpoints of SONAR: read without running what is in them, and without holding them twice.
+"""Checkpoints of SONAR: read without executing them, and without holding them twice.
 
-Files are mapped into memory, so that weights that need no conversion are never copied. Names of
-fairseq and of transformers' `M2M100Encoder` are turned into those of fairseq2, which are ours.
+Files are mapped into memory, so weights that need no conversion are never copied. Keys of fairseq
+and of transformers' `M2M100Encoder` are mapped to fairseq2's, which are used here.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from voicerag_core.errors import CheckpointError, MissingExtraError
-from voicerag_core.sonar.speech_encoder import SpeechEncoder, SpeechSizes
+from voicerag_core.sonar.speech_encoder import SonarSpeechEncoder, SpeechSizes
 from voicerag_core.sonar.text_decoder import TextDecoder
 from voicerag_core.sonar.text_encoder import TextEncoder, TextSizes
 
@@ -32,11 +32,14 @@ __all__ = [
     "text_sizes",
 ]
 
-HEAD_WIDTH = 64
-"""Width of a head where shapes do not tell. Source: SONAR v0.5.0 and NLLB: width 1024, 16 heads."""
+HEADS = {1024: 16}
+"""Attention heads of the published text encoders and decoders, by width: tensors do not tell.
+
+Source: SONAR v0.5.0, sonar/models/sonar_text/config.py.
+"""
 
 GROUP_BYTES = 1 << 26
-"""Weights converted before their pages of the file are let go of."""
+"""Bytes of weights converted before their pages of the file are released."""
 
 _FAIRSEQ_ROWS = [1, 3, 0, 2]
 """Rows of fairseq's table (start, padding, end, unknown) in the order padding, unknown, start, end.
@@ -100,12 +103,12 @@ _DECODER_NAMES = (
 _UNUSED = re.compile(
     r"(^|\.)(mask_emb|version|_float_tensor|embed_positions\.weights?)$|\.pos_conv\."
 )
-"""What training needed, and position tables that are computed."""
+"""Tensors that only training needs, and position tables that are computed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """The tensors of a checkpoint by our names, still in the file.
+    """The tensors of a checkpoint under our keys, still in the file.
 
     Args:
         path: The file.
@@ -118,7 +121,7 @@ class Weights:
     reorder: str | None = None
 
     def groups(self, most_bytes: int) -> Iterator[dict[str, Tensor]]:
-        """Yield the tensors in groups, each group from a mapping of the file of its own."""
+        """Yield the tensors in groups, each group from a separate mapping of the file."""
         sizes = {name: tensor.nbytes for name, tensor in self.open().items()}
         names: list[str] = []
         held = 0
@@ -149,17 +152,18 @@ def load_text_encoder(
     dtype: torch.dtype = torch.float32,
     heads: int | None = None,
 ) -> TextEncoder:
-    """Load a text encoder for inference; its sizes are read off the checkpoint.
+    """Load a text encoder for inference; its sizes are read from the checkpoint.
 
     Args:
         path: A ``.pt`` or ``.safetensors`` file, or a folder of a transformers `M2M100Encoder`.
         device: Where it runs.
-        dtype: In which it runs.
-        heads: Attention heads; None takes those of the folder's config.json, else 64 wide ones.
+        dtype: Data type in which it runs.
+        heads: Attention heads; None takes those of the folder's config.json, or those of the
+            published encoder, which is 1024 wide. Another width needs the number.
 
     Raises:
         CheckpointError: The checkpoint is absent, unsafe, incomplete, of other shapes or holds
-            numbers that are not finite.
+            numbers that are not finite, or `heads` must be given.
     """
     sizes, weights = text_sizes(path, heads=heads)
     with torch.device("meta"):
@@ -173,20 +177,20 @@ def load_speech_encoder(
     *,
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
-) -> SpeechEncoder:
-    """Load a speech encoder for inference; its sizes are read off the checkpoint.
+) -> SonarSpeechEncoder:
+    """Load a speech encoder for inference; its sizes are read from the checkpoint.
 
     Args:
         path: A ``.pt`` or ``.safetensors`` file with fairseq2's or fairseq's names.
         device: Where it runs.
-        dtype: In which it runs.
+        dtype: Data type in which it runs.
 
     Raises:
         CheckpointError: See `load_text_encoder`.
     """
     sizes, weights = speech_sizes(path)
     with torch.device("meta"):
-        encoder = SpeechEncoder(sizes)
+        encoder = SonarSpeechEncoder(sizes)
     _fill(encoder, weights, torch.device(device), dtype)
     return encoder
 
@@ -222,13 +226,15 @@ def load_text_decoder(
     *,
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
+    heads: int | None = None,
 ) -> TextDecoder:
-    """Load a text decoder for inference; its sizes are read off the checkpoint.
+    """Load a text decoder for inference; its sizes are read from the checkpoint.
 
     Args:
         path: A ``.pt`` or ``.safetensors`` file with fairseq2's or fairseq's names.
         device: Where it runs.
-        dtype: In which it runs.
+        dtype: Data type in which it runs.
+        heads: Attention heads; None takes those of the published decoder, which is 1024 wide.
 
     Raises:
         CheckpointError: See `load_text_encoder`.
@@ -242,9 +248,11 @@ def load_text_decoder(
     shape = _shapes(file, tensors, "a SONAR text decoder")
     vocabulary, width = shape(table, 2)
     inner = shape("decoder.layers.0.ffn.inner_proj.weight", 2)[0]
-    layers, heads = _count(tensors, "decoder.layers."), max(1, width // HEAD_WIDTH)
+    sizes = TextSizes(
+        vocabulary, width, _count(tensors, "decoder.layers."), _heads(file, width, heads), inner
+    )
     with torch.device("meta"):
-        decoder = TextDecoder(TextSizes(vocabulary, width, layers, heads, inner))
+        decoder = TextDecoder(sizes)
     _fill(decoder, weights, torch.device(device), dtype)
     return decoder
 
@@ -264,21 +272,34 @@ def text_sizes(
     tensors = weights.open()
     shape = _shapes(file, tensors, "a SONAR text encoder")
     vocabulary, width = shape(table, 2)
-    told = heads or config.get("encoder_attention_heads") or max(1, width // HEAD_WIDTH)
-    if width % told:
-        raise CheckpointError(
-            f"{file} is {width} wide, which {told} attention heads do not divide; "
-            "give the number that the model was trained with"
-        )
+    given = config.get("encoder_attention_heads") if heads is None else heads
+    told = _heads(file, width, given)
     inner = shape("encoder.layers.0.ffn.inner_proj.weight", 2)[0]
     layers = _count(tensors, "encoder.layers.")
     return TextSizes(vocabulary, width, layers, told, inner), weights
 
 
-def fingerprint(weights: Weights) -> str:
-    """Return 12 hexadecimal digits that tell one training of the text encoder from another.
+def _heads(file: Path, width: int, given: int | None) -> int:
+    """Return the number of attention heads, which must be known and divide the width."""
+    heads = HEADS.get(width) if given is None else given
+    if heads is None:
+        raise CheckpointError(
+            f"{file} is {width} wide, and its tensors do not tell how many attention heads it has "
+            f"(SONAR's own are {', '.join(map(str, HEADS))} wide); give the number that it was "
+            "trained with as heads=..., or VOICERAG_SONAR_HEADS"
+        )
+    if heads < 1 or width % heads:
+        raise CheckpointError(
+            f"{file} is {width} wide, which {heads} attention heads do not divide; "
+            "give the number that the model was trained with"
+        )
+    return heads
 
-    Its last normalisation is hashed, in bfloat16, so that file format and precision do not count.
+
+def fingerprint(weights: Weights) -> str:
+    """Return 12 hexadecimal digits that identify the training of a text encoder.
+
+    Its last normalisation is hashed in bfloat16, so file format and precision do not matter.
     """
     tensors = weights.open(["layer_norm.weight", "layer_norm.bias"])
     rounded = torch.cat(list(tensors.values())).to(torch.bfloat16)
@@ -391,7 +412,7 @@ def _names(
 def _shapes(
     path: Path, tensors: Mapping[str, Tensor], expected: str
 ) -> Callable[[str, int], tuple[int, ...]]:
-    """Return what looks up the shape of a tensor and complains if it is not there."""
+    """Return a function that looks up the shape of a tensor and raises if it is missing."""
 
     def shape(name: str, dimensions: int) -> tuple[int, ...]:
         if name not in tensors or tensors[name].ndim != dimensions:
@@ -406,7 +427,7 @@ def _shapes(
 
 
 def _count(tensors: Mapping[str, Tensor], prefix: str) -> int:
-    """Count the layers whose names begin with a prefix and their number."""
+    """Count the layers with names of a prefix and a number."""
     numbers = {name[len(prefix) :].split(".", 1)[0] for name in tensors if name.startswith(prefix)}
     return len(numbers)
 
@@ -414,19 +435,19 @@ def _count(tensors: Mapping[str, Tensor], prefix: str) -> int:
 def _check_tied(
     path: Path, tensors: Mapping[str, Tensor], table: str | None, projection: str | None
 ) -> None:
-    """Refuse a decoder whose output projection, where it is saved, is not its token table."""
+    """Refuse a decoder with an output projection that is not its token table."""
     if table is None or projection is None:
         return
     one, other = tensors[table], tensors[projection]
     if one.shape != other.shape or not torch.equal(one[4::997], other[4::997]):
         raise CheckpointError(
-            f"{path} has an output projection of its own, {projection}; in SONAR's text decoder it "
+            f"{path} has a separate output projection, {projection}; in SONAR's text decoder it "
             f"is the token table, {table}"
         )
 
 
 def _fill(module: nn.Module, weights: Weights, device: torch.device, dtype: torch.dtype) -> None:
-    """Return a module on the meta device its weights, every one of them and no other."""
+    """Give a module on the meta device its weights, all of them and no others."""
     expected = module.state_dict()
     _compare(weights.path, expected, weights.open())
     filled: dict[str, Tensor] = {}

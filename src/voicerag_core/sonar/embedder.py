@@ -24,22 +24,23 @@ __all__ = ["SonarEmbedder"]
 
 
 class SonarEmbedder:
-    """Embedder without a transcript: a question is found by its sound.
+    """Embedder of text and speech that needs no transcript.
 
-    Checkpoints are those that SONAR's authors publish, unchanged; they are loaded by the first call
-    that needs them. Safe to share between threads.
+    It takes the checkpoints that SONAR's authors publish, unchanged; they are loaded by the first
+    call that needs them. Safe to share between threads.
 
     Args:
         text: Text encoder: a ``.pt`` or ``.safetensors`` file, or a folder of transformers'
             `M2M100Encoder`.
         speech: Speech encoder of one language, a file; None embeds text only.
-        tokenizer: sentencepiece model; None looks for it beside the text encoder.
+        tokenizer: sentencepiece model; None looks for it in the folder of the text encoder.
         language: Language of texts, by either code: ``eng_Latn`` or ``eng``.
         speech_language: Language of the speech encoder; None takes that of the texts.
-        cross_lingual: Let the two languages differ: questions in one, documents in the other.
+        cross_lingual: Allow two languages: questions in one, documents in the other.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
         dtype: ``float32``, ``bfloat16`` or ``float16``.
-        heads: Attention heads of a text encoder of other than SONAR's 64 wide ones.
+        heads: Attention heads of the text encoder; needed where it is not 1024 wide, as SONAR's
+            own is, and is no folder with a config.json.
         max_seconds: Longest clip of `embed_speech`.
 
     Raises:
@@ -73,7 +74,7 @@ class SonarEmbedder:
 
     @property
     def model_id(self) -> str:
-        """Names the space: every speech encoder of SONAR leads into that of its text encoder.
+        """Id of the vector space, that of the text encoder; SONAR's speech encoders share it.
 
         Raises:
             CheckpointError: The text encoder cannot be read.
@@ -87,8 +88,8 @@ class SonarEmbedder:
         return self._text.identity[0]
 
     @property
-    def transcribes(self) -> bool:
-        """False: no words come between a clip and its vector."""
+    def needs_transcriber(self) -> bool:
+        """False: a clip is embedded without a transcript."""
         return False
 
     @property
@@ -114,10 +115,10 @@ class SonarEmbedder:
                 )
 
     def embed_texts(self, texts: Sequence[str], *, language: str | None = None) -> Embeddings:
-        """Embed N texts; of one longer than 514 tokens the first 514 count, with a warning.
+        """Embed N texts; texts longer than 514 tokens are truncated, with a warning.
 
         Args:
-            texts: Any strings; one that looks like a path is a text, too.
+            texts: Any strings; a string that looks like a path is a text, too.
             language: Of these texts, None for that of the embedder.
 
         Returns:

@@ -1,4 +1,4 @@
-"""Text and speech to SONAR's raw vectors, batch by batch."""
+"""Text and speech to SONAR's raw vectors, in batches."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from voicerag_core.sonar.guards import (
     running,
 )
 from voicerag_core.sonar.languages import text_code
-from voicerag_core.sonar.speech_encoder import SpeechEncoder
+from voicerag_core.sonar.speech_encoder import SonarSpeechEncoder
 from voicerag_core.sonar.text_encoder import MAX_TOKENS, TextEncoder
 from voicerag_core.sonar.tokenizer import NllbTokenizer
 from voicerag_core.types import Audio, Samples
@@ -108,9 +108,9 @@ class TextVectors:
 
     Args:
         checkpoint: See `load_text_encoder`.
-        tokenizer: The sentencepiece model; None looks for it beside the checkpoint.
+        tokenizer: The sentencepiece model; None looks for it in the folder of the checkpoint.
         device: Where the encoder runs.
-        dtype: In which it runs.
+        dtype: Data type in which it runs.
         heads: See `load_text_encoder`.
     """
 
@@ -135,7 +135,7 @@ class TextVectors:
 
     @property
     def identity(self) -> tuple[int, str]:
-        """Width of the vectors, and what tells this training from another."""
+        """Width of the vectors, and the fingerprint of the training."""
         with self._lock:
             if self._identity is None:
                 sizes, weights = text_sizes(self.checkpoint, heads=self._heads)
@@ -168,7 +168,7 @@ class TextVectors:
         return encode_ids(self.load(), ids, self.device)
 
     def ids(self, texts: Sequence[str], code: str) -> list[list[int]]:
-        """Return the token ids of each text; a text longer than `MAX_TOKENS` is cut with a warning.
+        """Return the token ids of each text; longer ones than `MAX_TOKENS` are cut with a warning.
 
         Raises:
             ConfigError: A single text was given in place of a list.
@@ -199,7 +199,7 @@ class SpeechVectors:
     Args:
         checkpoint: See `load_speech_encoder`.
         device: Where the encoder runs.
-        dtype: In which it runs; the front end always runs in float32.
+        dtype: Data type in which it runs; the front end always runs in float32.
         max_seconds: Longest clip, at most `MAX_SPEECH_SECONDS`.
     """
 
@@ -214,7 +214,7 @@ class SpeechVectors:
         self.device = device
         self._max_seconds = min(max_seconds, MAX_SPEECH_SECONDS)
         self._dtype = dtype
-        self.load: _Loaded[SpeechEncoder] = _Loaded(
+        self.load: _Loaded[SonarSpeechEncoder] = _Loaded(
             lambda: load_speech_encoder(self.checkpoint, device=device, dtype=dtype)
         )
 
@@ -243,7 +243,10 @@ def encode_ids(encoder: TextEncoder, ids: Sequence[list[int]], device: torch.dev
 
 
 def encode_samples(
-    encoder: SpeechEncoder, samples: Sequence[Samples], device: torch.device, dtype: torch.dtype
+    encoder: SonarSpeechEncoder,
+    samples: Sequence[Samples],
+    device: torch.device,
+    dtype: torch.dtype,
 ) -> _Raw:
     """Return the raw vectors [N, D] of N clips at 16 kHz, which were checked before."""
     most, budget = (
@@ -271,7 +274,7 @@ def tokenizer_beside(checkpoint: Path) -> Path:
 
 
 def _padded_ids(ids: list[list[int]], device: torch.device) -> tuple[Tensor, Tensor | None]:
-    """Put token ids into [N, S], with the lengths [N] unless all are equal."""
+    """Pad token ids to [N, S]; return the lengths [N] too, unless all are equal."""
     lengths = [len(one) for one in ids]
     width = max(lengths)
     tokens = torch.tensor([one + [0] * (width - len(one)) for one in ids], device=device)
@@ -281,7 +284,7 @@ def _padded_ids(ids: list[list[int]], device: torch.device) -> tuple[Tensor, Ten
 def _padded_features(
     features: list[Tensor], device: torch.device, dtype: torch.dtype
 ) -> tuple[Tensor, Tensor | None]:
-    """Put features into [N, S, F], with the lengths [N] unless all are equal."""
+    """Pad features to [N, S, F]; return the lengths [N] too, unless all are equal."""
     lengths = [len(one) for one in features]
     padded = nn.utils.rnn.pad_sequence(features, batch_first=True).to(device, dtype)
     equal = min(lengths) == max(lengths)

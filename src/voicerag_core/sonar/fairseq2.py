@@ -1,6 +1,6 @@
 """SONAR as its authors run it: sonar-space's own pipelines, behind the same guards.
 
-It needs an environment of its own, since fairseq2 pins torch and transformers: the extra
+It needs a separate environment, since fairseq2 pins torch and transformers: the extra
 ``fairseq2``. Vectors are those of `SonarEmbedder`, beyond rounding, and so is the space's name.
 """
 
@@ -31,7 +31,7 @@ from voicerag_core.sonar.guards import (
 )
 from voicerag_core.sonar.languages import TEXT_CODES, language_pair, text_code
 from voicerag_core.sonar.licences import licence_of
-from voicerag_core.sonar.tokenizer import clean_text
+from voicerag_core.text import clean_text
 from voicerag_core.types import Audio, Embeddings
 
 __all__ = ["Fairseq2SonarEmbedder"]
@@ -48,11 +48,12 @@ class Fairseq2SonarEmbedder:
     Args:
         text: Text encoder, a ``.pt`` or ``.safetensors`` file.
         speech: Speech encoder of one language, a file; None embeds text only.
-        tokenizer: sentencepiece model; None looks for it beside the text encoder.
+        tokenizer: sentencepiece model; None looks for it in the folder of the text encoder.
         language: Language of texts, by either code: ``eng_Latn`` or ``eng``.
         speech_language: Language of the speech encoder; None takes that of the texts.
-        cross_lingual: Let the two languages differ.
+        cross_lingual: Allow two languages: questions in one, documents in the other.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``.
+        heads: Attention heads of a text encoder that is not 1024 wide, as SONAR's own is.
         max_seconds: Longest clip of `embed_speech`.
 
     Raises:
@@ -69,6 +70,7 @@ class Fairseq2SonarEmbedder:
         speech_language: str | None = None,
         cross_lingual: bool = False,
         device: str = "auto",
+        heads: int | None = None,
         max_seconds: float = MAX_SPEECH_SECONDS,
     ) -> None:
         self._speech_path = None if speech is None else Path(speech)
@@ -80,7 +82,8 @@ class Fairseq2SonarEmbedder:
         )
         self._device = chosen_device(device)
         # our own reader of the same files: names the space, counts tokens, and is never loaded
-        self._text = TextVectors(text, tokenizer, self._device, torch.float32)
+        self._text = TextVectors(text, tokenizer, self._device, torch.float32, heads)
+        self._heads = heads
         self._max_seconds = min(max_seconds, MAX_SPEECH_SECONDS)
         self._lock = threading.Lock()
         self._text_pipeline: Any = None
@@ -98,8 +101,8 @@ class Fairseq2SonarEmbedder:
         return self._text.identity[0]
 
     @property
-    def transcribes(self) -> bool:
-        """False: no words come between a clip and its vector."""
+    def needs_transcriber(self) -> bool:
+        """False: a clip is embedded without a transcript."""
         return False
 
     @property
@@ -164,7 +167,7 @@ class Fairseq2SonarEmbedder:
         from sonar.inference_pipelines.text import TextToEmbeddingModelPipeline
         from sonar.models.sonar_text import get_sonar_text_encoder_hub
 
-        sizes, weights = text_sizes(self._text.checkpoint)
+        sizes, weights = text_sizes(self._text.checkpoint, heads=self._heads)
         hub = get_sonar_text_encoder_hub()
         config = hub.get_arch_config("basic")
         config.model_dim, config.ffn_inner_dim = sizes.width, sizes.inner
@@ -202,7 +205,7 @@ class Fairseq2SonarEmbedder:
 
 
 def _loaded(path: Path, load: Callable[[], Any]) -> Any:  # noqa: ANN401 - a type of sonar-space
-    """Start fairseq2, once a process, and load; say in our terms what failed."""
+    """Start fairseq2, once per process, and load; raise errors of our tree."""
     try:
         import sonar  # noqa: F401 - as the import is what is tried
         from fairseq2 import init_fairseq2

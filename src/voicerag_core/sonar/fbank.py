@@ -19,7 +19,7 @@ from torch import Tensor
 from voicerag_core.errors import AudioError
 from voicerag_core.types import Samples
 
-__all__ = ["MEL_BINS", "MIN_SAMPLES", "STACKED", "frame_count", "log_mel", "stacked_features"]
+__all__ = ["MEL_BINS", "MIN_SAMPLES", "STACKED", "fbank", "frame_count", "stacked_features"]
 
 RATE_HZ = 16_000
 WINDOW = 400
@@ -39,12 +39,12 @@ MIN_SAMPLES = WINDOW + HOP
 
 
 def frame_count(samples: int) -> int:
-    """Say how many frames of 25 ms, 10 ms apart, lie within a clip."""
+    """Return the number of frames of 25 ms, 10 ms apart, within a clip."""
     return 0 if samples < WINDOW else 1 + (samples - WINDOW) // HOP
 
 
-def log_mel(samples: Samples, device: torch.device | str = "cpu") -> Tensor:
-    """Make the features of a clip, in float64 inside: quiet bins need the digits.
+def fbank(samples: Samples, device: torch.device | str = "cpu") -> Tensor:
+    """Compute the features of a clip, internally in float64: quiet bins need the precision.
 
     Args:
         samples: [T], float32, nominal range -1..1, 16 kHz, at least `MIN_SAMPLES` long.
@@ -77,7 +77,7 @@ def stacked_features(clips: Sequence[Samples], device: torch.device | str) -> li
     """Make the encoder's input of each clip, as [positions, 160] in float32."""
     features = []
     for clip in clips:
-        frames = log_mel(clip, device)
+        frames = fbank(clip, device)
         positions = len(frames) // STACKED
         features.append(frames[: positions * STACKED].reshape(positions, STACKED * MEL_BINS))
     return features

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import http.client
-import urllib.error
-import urllib.request
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
-from voicerag_core.errors import CheckpointError, ConfigError
+from voicerag_core.errors import ConfigError
+from voicerag_core.fetching import OnBytes, check_address, fetch_file
 from voicerag_core.sonar.languages import SPEECH_FILES, speech_code
 from voicerag_core.sonar.licences import licence_of
 
@@ -22,9 +18,6 @@ ADDRESS = "https://dl.fbaipublicfiles.com/SONAR/"
 TEXT_ENCODER = "sonar_text_encoder.pt"
 TEXT_DECODER = "sonar_text_decoder.pt"
 TOKENIZER = "sentencepiece.source.256000.model"
-
-TIMEOUT_SECONDS = 30.0
-READ_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,18 +72,19 @@ def fetch(
     name: str,
     folder: Path,
     *,
-    progress: Callable[[str, int, int], None] | None = None,
+    progress: OnBytes | None = None,
     base_url: str = ADDRESS,
 ) -> Path | None:
-    """Fetch one file unless it is there; an interrupted download goes on where it stopped.
+    """Fetch one file unless it is there; an interrupted download is resumed.
 
     SONAR's authors publish no checksums: what arrives is held against the length that the server
     announces, and every tensor is checked when the file is loaded.
 
     Args:
         name: Of a published file.
-        folder: Where it goes; as ``NAME.part`` until it is whole.
-        progress: Called with name, bytes so far and bytes in all.
+        folder: Where it goes.
+        progress: Called with name, bytes so far and bytes in all, or None where the server does
+            not say.
         base_url: A mirror that has the same names; https, or http on this machine.
 
     Returns:
@@ -100,47 +94,14 @@ def fetch(
         CheckpointError: The file cannot be fetched.
         ConfigError: The address is not one that is used.
     """
-    local = ("http://127.0.0.1", "http://localhost")
-    if not base_url.startswith(("https://", *local)):
-        raise ConfigError(f"{base_url!r} is no https address")
     target = folder / name
+    check_address(base_url)
     if target.is_file():
         return None
-    part = folder / f"{name}.part"
-    address = base_url.rstrip("/") + "/" + name
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with part.open("ab") as output:
-            _transfer(address, output, name, progress)
-        part.replace(target)
-    except (urllib.error.URLError, http.client.HTTPException, OSError) as error:
-        raise CheckpointError(
-            f"{name} could not be fetched from {address}: {error}; what has arrived is kept, so "
-            "run the download again once that is mended, or put the file into "
-            f"{folder} yourself"
-        ) from error
-    return target
-
-
-def _transfer(
-    address: str,
-    output: IO[bytes],
-    name: str,
-    progress: Callable[[str, int, int], None] | None,
-) -> None:
-    have = output.tell()
-    request = urllib.request.Request(  # noqa: S310 - the scheme was checked
-        address, headers={"User-Agent": "voicerag", **({"Range": f"bytes={have}-"} if have else {})}
+    fetch_file(
+        f"{base_url.rstrip('/')}/{name}",
+        target,
+        advice=f"put the file into {folder} yourself",
+        on_progress=progress,
     )
-    with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as answer:  # noqa: S310
-        if have and answer.status != http.HTTPStatus.PARTIAL_CONTENT:
-            output.truncate(0)
-            have = 0
-        total = have + int(answer.headers["Content-Length"])
-        while block := answer.read(READ_BYTES):
-            output.write(block)
-            have += len(block)
-            if progress is not None:
-                progress(name, have, total)
-    if have < total:
-        raise http.client.IncompleteRead(b"", total - have)
+    return target

@@ -1,7 +1,7 @@
-"""What stands before and behind SONAR's encoders, whoever runs them.
+"""Checks before and after SONAR's encoders, for both backends.
 
-SONAR's own package reads a text as the path of a file, two channels as one of half the speed, and
-gives NaN for silence; here each is refused or made right.
+SONAR's own package reads a text as the path of a file, two channels as one at half the speed, and
+returns NaN for silence; here each is refused or corrected.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ MAX_SPEECH_SECONDS = MAX_POSITIONS * STACKED * HOP / SPEECH_RATE_HZ
 
 
 def check_texts(texts: Sequence[str]) -> None:
-    """Refuse a single text in place of a list: it would count as one text a letter.
+    """Refuse a single text in place of a list: it would count as one text per letter.
 
     Raises:
         ConfigError: A string was given.
@@ -44,7 +44,7 @@ def check_texts(texts: Sequence[str]) -> None:
 
 
 def check_clips(clips: Sequence[Audio], max_seconds: float) -> None:
-    """Refuse clips that no vector can be made of.
+    """Refuse clips that cannot be embedded.
 
     Raises:
         AudioError: At another rate than 16 kHz, empty, silent, not finite, too short or too long.
@@ -70,7 +70,7 @@ def check_clips(clips: Sequence[Audio], max_seconds: float) -> None:
 
 
 def no_speech_encoder(embedder: str) -> ConfigError:
-    """Make the error of an embedder that was given no speech encoder."""
+    """Return the error of an embedder without a speech encoder."""
     return ConfigError(
         f"{embedder} was made without a speech encoder; give it one of the language spoken, such "
         "as speech='spenc.eng.pt'"
@@ -79,7 +79,7 @@ def no_speech_encoder(embedder: str) -> ConfigError:
 
 @contextmanager
 def running(kind: str, device: torch.device) -> Iterator[None]:
-    """Run a part of SONAR without gradients, and say in our terms what failed."""
+    """Run a part of SONAR without gradients, and raise errors of our tree."""
     try:
         with torch.inference_mode():
             yield
@@ -93,10 +93,10 @@ def running(kind: str, device: torch.device) -> Iterator[None]:
 
 
 def finite_rows(rows: NDArray[np.float32], kind: str) -> NDArray[np.float32]:
-    """Return an encoder's rows back if they are numbers.
+    """Return an encoder's rows if they are finite.
 
     Raises:
-        ModelError: A number is not finite, as with broken weights or too narrow a format.
+        ModelError: A value is not finite, as with damaged weights or too narrow a data type.
     """
     if not np.isfinite(rows).all():
         raise ModelError(
@@ -107,7 +107,7 @@ def finite_rows(rows: NDArray[np.float32], kind: str) -> NDArray[np.float32]:
 
 
 def unit_rows(rows: NDArray[np.float32]) -> Embeddings:
-    """Scale rows to length 1; SONAR's own are short and of unequal length.
+    """Scale rows to length 1; SONAR's raw vectors are short and of unequal length.
 
     Raises:
         ModelError: A row is all zeros.

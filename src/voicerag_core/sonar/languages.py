@@ -1,4 +1,4 @@
-"""The languages of SONAR: codes of text, codes of speech, and which belong together.
+"""The languages of SONAR: codes of text, codes of speech, and their pairs.
 
 Text is named as in FLORES-200, language and script (``eng_Latn``). A speech encoder knows one
 language, named by three letters (``eng``). Here either code names a language.
@@ -107,7 +107,7 @@ def speech_code(language: str) -> str:
 
 
 def speech_code_of_text(code: str) -> str:
-    """Return the three letters of the speech in which a text of this code is read aloud."""
+    """Return the three-letter code of the spoken language of a text code."""
     language = code.split("_", 1)[0]
     return _SPEECH_OF.get(language, language)
 
@@ -125,7 +125,7 @@ def language_pair(
         text: Language of texts, by either code.
         file: Name of the speech encoder's file; None where there is none.
         speech: Language of the speech encoder, by either code; None takes that of texts.
-        cross_lingual: Let the two differ.
+        cross_lingual: Allow the two to differ.
 
     Raises:
         ConfigError: A language is unknown or has no speech encoder, the two differ, or the file is

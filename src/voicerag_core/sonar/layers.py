@@ -1,6 +1,6 @@
-"""What the text encoder, the speech encoder and the text decoder are built of.
+"""Layers of the text encoder, the speech encoder and the text decoder.
 
-Attributes are named as in fairseq2, so that a checkpoint's names are the module's names.
+Attributes are named as in fairseq2, so a checkpoint's keys are the module's.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 __all__ = [
-    "Attention",
     "FeedForward",
+    "MultiHeadAttention",
     "Stack",
     "TokenTable",
     "TransformerLayer",
@@ -24,7 +24,7 @@ __all__ = [
 ]
 
 
-class Attention(nn.Module):
+class MultiHeadAttention(nn.Module):
     """Multi-head attention with biases.
 
     Args:
@@ -95,7 +95,7 @@ class TokenTable(nn.Module):
 
 
 class Stack(nn.Module):
-    """Layers to be run one after another."""
+    """Layers in sequence."""
 
     def __init__(self, layers: Iterable[nn.Module]) -> None:
         super().__init__()
@@ -103,11 +103,11 @@ class Stack(nn.Module):
 
 
 class TransformerLayer(nn.Module):
-    """Transformer layer whose normalisation comes before each part (pre-norm), ReLU inside."""
+    """Pre-norm transformer layer with ReLU."""
 
     def __init__(self, width: int, heads: int, inner: int) -> None:
         super().__init__()
-        self.self_attn = Attention(width, heads)
+        self.self_attn = MultiHeadAttention(width, heads)
         self.self_attn_layer_norm = nn.LayerNorm(width)
         self.ffn = FeedForward(width, inner, functional.relu)
         self.ffn_layer_norm = nn.LayerNorm(width)
@@ -155,5 +155,5 @@ def interleaved_distances(length: int, width: int) -> Tensor:
 
 
 def real_positions(lengths: Tensor, width: int) -> Tensor:
-    """Say of each position of a padded batch whether it is real: [N, width] of bool."""
+    """Return whether each position of a padded batch is real, [N, width] bool."""
     return torch.arange(width, device=lengths.device)[None] < lengths[:, None]

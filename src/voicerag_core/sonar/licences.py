@@ -1,4 +1,4 @@
-"""Under which licence each published checkpoint of SONAR stands.
+"""The licence of each published checkpoint of SONAR.
 
 Source: facebookresearch/SONAR v0.5.0, LICENSE.md.
 """
@@ -17,7 +17,7 @@ _TEXT_FILES = ("sonar_text_encoder.pt", "sonar_text_decoder.pt", "finetuned_deco
 
 
 def licence_of(file: str) -> str:
-    """Return the licence of a checkpoint, told by the name of its file.
+    """Return the licence of a checkpoint, by the name of its file.
 
     The authors list the encoders of v3ap as MIT, those of v5ap, the text encoder and the decoders
     as CC-BY-NC-4.0, and do not list ``spenc.eng.pt``.

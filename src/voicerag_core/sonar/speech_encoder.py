@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from voicerag_core.sonar.layers import (
-    Attention,
     FeedForward,
+    MultiHeadAttention,
     Stack,
     TokenTable,
     interleaved_distances,
@@ -23,7 +23,7 @@ from voicerag_core.sonar.layers import (
     sinusoid,
 )
 
-__all__ = ["MAX_POSITIONS", "SpeechEncoder", "SpeechSizes"]
+__all__ = ["MAX_POSITIONS", "SonarSpeechEncoder", "SpeechSizes"]
 
 MAX_POSITIONS = 4096
 """Most positions of 20 ms: 81.92 s. Source: SONAR v0.5.0, w2v2_encoder_config.max_seq_len."""
@@ -38,7 +38,7 @@ distances that do not occur within the block."""
 
 @dataclass(frozen=True, slots=True)
 class SpeechSizes:
-    """Sizes of a speech encoder, read off its checkpoint."""
+    """Sizes of a speech encoder, read from its checkpoint."""
 
     features: int
     width: int
@@ -52,7 +52,7 @@ class SpeechSizes:
 
 
 class RelativeScores(nn.Module):
-    """What relative attention learns beside its projections: a map of distances, two biases."""
+    """Parameters of relative attention besides its projections: a map of distances, two biases."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -61,7 +61,7 @@ class RelativeScores(nn.Module):
         self.r_proj = nn.Linear(width, width, bias=False)
 
 
-class RelativeAttention(Attention):
+class RelativeAttention(MultiHeadAttention):
     """Self-attention that also weighs how far a key is from a query.
 
     Source: Transformer-XL, arXiv 1901.02860, section 3.3.
@@ -104,7 +104,7 @@ class RelativeAttention(Attention):
 def _aligned(scores: Tensor, keys: int) -> Tensor:
     """Turn columns that are distances into columns that are keys, without copying.
 
-    Key j of row r stands in column ``rows - 1 - r + j``: read with rows one shorter, the numbers
+    Key j of row r is in column ``rows - 1 - r + j``: read with rows one shorter, the numbers
     from ``rows - 1`` on have key j in column j.
 
     Args:
@@ -172,13 +172,13 @@ class ConformerBlock(nn.Module):
 
 
 class PoolerLayer(nn.Module):
-    """Decoder layer whose normalisation comes after each part (post-norm)."""
+    """Post-norm decoder layer."""
 
     def __init__(self, width: int, heads: int, inner: int) -> None:
         super().__init__()
-        self.self_attn = Attention(width, heads)
+        self.self_attn = MultiHeadAttention(width, heads)
         self.self_attn_layer_norm = nn.LayerNorm(width)
-        self.encoder_decoder_attn = Attention(width, heads)
+        self.encoder_decoder_attn = MultiHeadAttention(width, heads)
         self.encoder_decoder_attn_layer_norm = nn.LayerNorm(width)
         self.ffn = FeedForward(width, inner, functional.relu)
         self.ffn_layer_norm = nn.LayerNorm(width)
@@ -206,7 +206,7 @@ class FeatureProjection(nn.Module):
 
 
 class AttentionPooler(nn.Module):
-    """Sums positions up in one vector, which a start token asks for."""
+    """Pools the positions into one vector, with a start token as the query."""
 
     def __init__(self, sizes: SpeechSizes) -> None:
         super().__init__()
@@ -221,7 +221,7 @@ class AttentionPooler(nn.Module):
         """Map [N, S, D] to [N, D].
 
         Args:
-            encoded: What the encoder made of the positions.
+            encoded: Output of the encoder.
             mask: [N, 1, 1, S], True for real positions; None: all are.
         """
         start = self.decoder_frontend.embed.weight[START_TOKEN]
@@ -234,7 +234,7 @@ class AttentionPooler(nn.Module):
         return pooled
 
 
-class SpeechEncoder(nn.Module):
+class SonarSpeechEncoder(nn.Module):
     """Conformer over stacked filter bank frames, pooled into one vector by attention."""
 
     def __init__(self, sizes: SpeechSizes) -> None:
@@ -250,9 +250,9 @@ class SpeechEncoder(nn.Module):
         """Encode a batch, as [N, D] in float32, not normalised.
 
         Args:
-            features: Stacked frames [N, S, 160], S at most `MAX_POSITIONS`; what stands behind a
-                row's length is of no effect.
-            lengths: Positions of each row, [N]; None: every row fills its width.
+            features: Stacked frames [N, S, 160], S at most `MAX_POSITIONS`; values after a row's
+                length have no effect.
+            lengths: Positions of each row, [N]; None: no row is padded.
         """
         count = features.shape[1]
         real = None if lengths is None else real_positions(lengths, count)

@@ -1,4 +1,4 @@
-"""SONAR's text decoder in plain torch: from a vector of the space to words.
+"""SONAR's text decoder in plain torch: from a vector to text.
 
 Source: arXiv 2308.11466, section 4; facebookresearch/SONAR v0.5.0, sonar/models/sonar_text and
 sonar/nn/conditional_decoder_model.py; beam search as in fairseq2 0.8.1, generation/beam_search.
@@ -13,27 +13,27 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from voicerag_core.sonar.layers import Attention, FeedForward, Stack, TokenTable, sinusoid
+from voicerag_core.sonar.layers import FeedForward, MultiHeadAttention, Stack, TokenTable, sinusoid
 from voicerag_core.sonar.text_encoder import FIRST_POSITION, TextSizes
 from voicerag_core.sonar.tokenizer import END, PADDING
 
 __all__ = ["MAX_DECODED", "TextDecoder", "beam_search"]
 
 MAX_DECODED = 512
-"""Most tokens of a text, its two of the prompt counted. Source: SONAR v0.5.0, max_seq_len."""
+"""Most tokens of a text, including the two of the prompt. Source: SONAR v0.5.0, max_seq_len."""
 
 Cache = list[tuple[Tensor, Tensor]]
 """Keys and values of each layer, [beams, heads, tokens so far, head width]."""
 
 
 class DecoderLayer(nn.Module):
-    """Pre-norm decoder layer that looks at its own past and at one vector."""
+    """Pre-norm decoder layer that attends to its past and to one vector."""
 
     def __init__(self, width: int, heads: int, inner: int) -> None:
         super().__init__()
-        self.self_attn = Attention(width, heads)
+        self.self_attn = MultiHeadAttention(width, heads)
         self.self_attn_layer_norm = nn.LayerNorm(width)
-        self.encoder_decoder_attn = Attention(width, heads)
+        self.encoder_decoder_attn = MultiHeadAttention(width, heads)
         self.encoder_decoder_attn_layer_norm = nn.LayerNorm(width)
         self.ffn = FeedForward(width, inner, functional.relu)
         self.ffn_layer_norm = nn.LayerNorm(width)
@@ -62,7 +62,7 @@ class DecoderLayer(nn.Module):
 
 
 class DecoderStack(Stack):
-    """Layers with the normalisation behind the last."""
+    """Layers followed by a normalisation."""
 
     def __init__(self, sizes: TextSizes) -> None:
         super().__init__(
@@ -72,7 +72,7 @@ class DecoderStack(Stack):
 
 
 class TextDecoder(nn.Module):
-    """Writes tokens one by one; its token table is its output projection as well."""
+    """Predicts the next token; its token table is also its output projection."""
 
     def __init__(self, sizes: TextSizes) -> None:
         super().__init__()
@@ -90,8 +90,8 @@ class TextDecoder(nn.Module):
         """Return the log probabilities [B, V] of what follows the newest tokens [B].
 
         Args:
-            tokens: One a beam.
-            place: How many tokens each has before it.
+            tokens: One per beam.
+            place: Number of tokens before each.
             seen: From `seen`.
             past: Keys and values of the tokens before; None for the first.
         """
@@ -118,14 +118,14 @@ class Hypothesis:
 def beam_search(
     decoder: TextDecoder, vector: Tensor, language: int, *, beams: int = 5, limit: int = MAX_DECODED
 ) -> Hypothesis:
-    """Return the likeliest text of a vector.
+    """Return the most likely text of a vector.
 
     Args:
         decoder: The model.
         vector: [1, D], raw: not scaled to length 1.
         language: Token of the language to write in.
-        beams: Texts followed side by side.
-        limit: Most tokens, the two of the prompt counted; at most `MAX_DECODED`.
+        beams: Width of the beam search.
+        limit: Most tokens, including the two of the prompt; at most `MAX_DECODED`.
     """
     seen = decoder.seen(vector)
     prompt = torch.tensor([[END, language]], device=vector.device)
@@ -140,7 +140,7 @@ def beam_search(
             logs.fill_(-torch.inf)[:, END] = ending
         logs[:, PADDING] = -torch.inf
         vocabulary = logs.shape[1]
-        # of twice as many candidates at least `beams` go on, as each beam can end but once
+        # of twice as many candidates at least `beams` continue: each beam can end only once
         best, flat = (logs + scores[:, None]).flatten().topk(min(2 * beams, vocabulary))
         owners, tokens = flat // vocabulary, flat % vocabulary
         for rank in (tokens[:beams] == END).nonzero().flatten().tolist():

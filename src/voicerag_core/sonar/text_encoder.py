@@ -22,7 +22,7 @@ from voicerag_core.sonar.layers import (
 __all__ = ["MAX_TOKENS", "TextEncoder", "TextSizes"]
 
 MAX_TOKENS = 514
-"""Most tokens of a text, language token and end token counted.
+"""Most tokens of a text, including language token and end token.
 
 Source: SONAR v0.5.0, models/sonar_text/config.py (max_seq_len 512, plus pad_idx + 1).
 """
@@ -33,7 +33,7 @@ FIRST_POSITION = 2
 
 @dataclass(frozen=True, slots=True)
 class TextSizes:
-    """Sizes of a text encoder, read off its checkpoint."""
+    """Sizes of a text encoder, read from its checkpoint."""
 
     vocabulary: int
     width: int
@@ -59,9 +59,9 @@ class TextEncoder(nn.Module):
         """Encode a batch, as [N, D] in float32, not normalised.
 
         Args:
-            tokens: Ids [N, S], S at most `MAX_TOKENS`; what stands behind a row's length is of
-                no effect.
-            lengths: Tokens of each row, [N]; None: every row fills its width.
+            tokens: Ids [N, S], S at most `MAX_TOKENS`; values after a row's length have no
+                effect.
+            lengths: Tokens of each row, [N]; None: no row is padded.
         """
         table = self.encoder_frontend.embed.weight
         x = functional.embedding(tokens, table) * math.sqrt(self.sizes.width)

@@ -1,4 +1,4 @@
-"""SONAR's tokenizer: NLLB's sentencepiece model, a language token before, an end token behind."""
+"""SONAR's tokenizer: NLLB's sentencepiece model, with a language token and an end token."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from pathlib import Path
 
 from voicerag_core.errors import CheckpointError, MissingExtraError
 from voicerag_core.sonar.languages import TEXT_CODES
+from voicerag_core.text import clean_text
 
-__all__ = ["END", "PADDING", "NllbTokenizer", "clean_text"]
+__all__ = ["END", "PADDING", "NllbTokenizer"]
 
 PADDING, UNKNOWN, START, END = 0, 1, 2, 3
 """Ids of the control tokens. Source: fairseq2 0.8.1, models/nllb/tokenizer.py."""
 
 _SHIFT = 1
-"""The padding token is put before the pieces of the model, whose own first three are unknown, start
-and end."""
+"""Offset of the model's pieces (the first are unknown, start and end): padding comes before."""
 
 
 class NllbTokenizer:
     """Turns text into token ids and back. Safe to share between threads.
 
     Args:
-        path: The sentencepiece model; it has no padding token of its own.
+        path: The sentencepiece model; it has no padding token.
         languages: Codes in the order of their tokens.
 
     Raises:
@@ -61,7 +61,7 @@ class NllbTokenizer:
 
     @property
     def least_vocabulary(self) -> int:
-        """How many rows an embedding table needs for the pieces and the languages."""
+        """Rows that an embedding table needs for the pieces and the languages."""
         return self._pieces.get_piece_size() + _SHIFT + len(self._languages)
 
     def language_token(self, language: str) -> int:
@@ -74,17 +74,12 @@ class NllbTokenizer:
         return [self._languages[language], *(piece + _SHIFT for piece in pieces), END]
 
     def offset(self, text: str, token: int) -> int:
-        """Say at which character of a text the token of this place among its ids begins."""
+        """Return the character of a text at which a token starts, given its index among the ids."""
         spans = self._pieces.encode(clean_text(text), out_type="offset_mapping")["offsets"]
         return int(spans[token - 1][0]) if token - 1 < len(spans) else len(text)
 
     def decode(self, ids: list[int]) -> str:
-        """Return the text of ids; control and language tokens are passed over."""
+        """Return the text of ids; control and language tokens are skipped."""
         limit = self._pieces.get_piece_size()
         pieces = [i - _SHIFT for i in ids if i > END and i - _SHIFT < limit]
         return str(self._pieces.decode(pieces))
-
-
-def clean_text(text: str) -> str:
-    """Replace lone surrogates (a file name, a broken JSON escape): they have no UTF-8 form."""
-    return text.encode("utf-8", "replace").decode("utf-8")

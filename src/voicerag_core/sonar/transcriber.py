@@ -1,4 +1,4 @@
-"""From speech to words by way of SONAR's space: no speech recogniser is needed."""
+"""Transcripts from SONAR's vectors, without a speech recogniser."""
 
 from __future__ import annotations
 
@@ -20,27 +20,28 @@ from voicerag_core.sonar.guards import running
 from voicerag_core.sonar.languages import text_code
 from voicerag_core.sonar.text_decoder import MAX_DECODED, TextDecoder, beam_search
 from voicerag_core.sonar.tokenizer import NllbTokenizer
-from voicerag_core.types import Audio, Embedding
+from voicerag_core.types import Audio, Embedding, Transcription
 
 __all__ = ["SonarTranscriber"]
 
 
 class SonarTranscriber:
-    """Transcriber that reads SONAR's vector of a clip aloud, in any language of its text side.
+    """Transcriber that decodes SONAR's vector of a clip into any language of its text encoder.
 
-    It writes what was meant rather than what was said: good enough for searching words, and a
+    It renders the meaning rather than the exact words: good enough for keyword search, and a
     translation when `language` is not that of the speech. Files are loaded by the first call. Safe
     to share between threads.
 
     Args:
         speech: Speech encoder, a file.
         decoder: Text decoder, a file.
-        tokenizer: sentencepiece model; None looks for it beside the decoder.
+        tokenizer: sentencepiece model; None looks for it in the folder of the decoder.
         language: To write in, by either code.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
         dtype: ``float32``, ``bfloat16`` or ``float16``.
-        beams: Texts followed side by side.
+        beams: Width of the beam search.
         max_tokens: Longest transcript in tokens, 3 to 512.
+        heads: Attention heads of a decoder that is not 1024 wide, as SONAR's own is.
 
     Raises:
         ConfigError: The language, device or number format is unknown, or a number is out of range.
@@ -57,6 +58,7 @@ class SonarTranscriber:
         dtype: str = "float32",
         beams: int = 5,
         max_tokens: int = 128,
+        heads: int | None = None,
     ) -> None:
         if beams < 1 or not 3 <= max_tokens <= MAX_DECODED:  # noqa: PLR2004 - prompt and end
             raise ConfigError(
@@ -69,6 +71,7 @@ class SonarTranscriber:
         self._decoder_path = Path(decoder)
         self._tokenizer_path = tokenizer
         self._beams, self._limit = beams, max_tokens
+        self._heads = heads
         self._lock = threading.Lock()
         self._loaded: tuple[TextDecoder, NllbTokenizer] | None = None
 
@@ -82,11 +85,11 @@ class SonarTranscriber:
         self._speech.load()
         self._parts()
 
-    def transcribe(self, audio: Audio) -> str:
-        """Return the words of a clip at 16 kHz.
+    def transcribe(self, audio: Audio) -> Transcription:
+        """Return the transcript of a clip at 16 kHz.
 
         Raises:
-            AudioError: The clip is not at 16 kHz, or no speech was heard in it.
+            AudioError: The clip is not at 16 kHz, or contains no speech.
             ModelError: The model cannot be loaded or failed.
         """
         try:
@@ -96,13 +99,13 @@ class SonarTranscriber:
         text = self.decode(vector)
         if not text:
             raise AudioError("no speech was heard in the clip: its vector stands for no words")
-        return text
+        return Transcription(text, language=self.language)
 
     def decode(self, vector: Embedding) -> str:
-        """Return the words that a raw vector of SONAR's space stands for.
+        """Return the text of a raw vector of SONAR's space.
 
         Args:
-            vector: [D], as the encoders give it, before it is scaled to length 1.
+            vector: [D], as the encoders return it, before it is scaled to length 1.
         """
         decoder, tokenizer = self._parts()
         with running("text decoder", self._device):
@@ -116,7 +119,10 @@ class SonarTranscriber:
             if self._loaded is None:
                 path = self._tokenizer_path or tokenizer_beside(self._decoder_path)
                 decoder = load_text_decoder(
-                    self._decoder_path, device=self._device, dtype=self._dtype
+                    self._decoder_path,
+                    device=self._device,
+                    dtype=self._dtype,
+                    heads=self._heads,
                 )
                 self._loaded = decoder, NllbTokenizer(path)
             return self._loaded

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import LiteralString, NamedTuple
 
 import psycopg
+from psycopg.rows import args_row, class_row, scalar_row
 
 from voicerag_core.store.connection import Connection
 from voicerag_core.store.errors import checked_dsn, redacted, translated
@@ -83,13 +85,37 @@ def list_collections(dsn: str, *, tenant: str = "default") -> tuple[CollectionIn
             "set_config('voicerag.tenant', %s, true)",
             (tenant,),
         )
-        rows = connection.execute(
+        cursor = connection.cursor(row_factory=class_row(CollectionInfo))
+        cursor.execute(
             "SELECT name, model_id, dim, language, passages, vectors, (SELECT count(*) "
-            "FROM voicerag.documents d WHERE d.collection_id = c.id), "
-            "to_regclass('voicerag.vectors_hnsw_' || id) IS NOT NULL "
+            "FROM voicerag.documents d WHERE d.collection_id = c.id) AS documents, "
+            "to_regclass('voicerag.vectors_hnsw_' || id) IS NOT NULL AS indexed "
             "FROM voicerag.collections c ORDER BY name"
-        ).fetchall()
-    return tuple(CollectionInfo(*row) for row in rows)  # type: ignore[arg-type]
+        )
+        return tuple(cursor)
+
+
+class _ServerRow(NamedTuple):
+    """A row of `_SERVER`."""
+
+    version: str
+    extension: str | None
+    available: str | None
+    superuser: bool
+    size: int
+    tables: int
+
+
+_SERVER = (
+    "SELECT split_part(current_setting('server_version'), ' ', 1), "
+    "(SELECT extversion FROM pg_extension WHERE extname = 'vector'), "
+    "(SELECT default_version FROM pg_available_extensions WHERE name = 'vector'), "
+    "(SELECT rolsuper FROM pg_roles WHERE rolname = current_user), "
+    "pg_database_size(current_database()), "
+    "(SELECT coalesce(sum(pg_total_relation_size(c.oid)), 0)::bigint FROM pg_class c "
+    "JOIN pg_namespace n ON n.oid = c.relnamespace "
+    "WHERE n.nspname = 'voicerag' AND c.relkind = 'r')"
+)
 
 
 def status(dsn: str) -> DatabaseStatus:
@@ -99,29 +125,19 @@ def status(dsn: str) -> DatabaseStatus:
         StoreUnavailableError: The database cannot be reached.
     """
     with _connected(dsn) as connection:
-        row = connection.execute(
-            "SELECT split_part(current_setting('server_version'), ' ', 1), "
-            "(SELECT extversion FROM pg_extension WHERE extname = 'vector'), "
-            "(SELECT default_version FROM pg_available_extensions WHERE name = 'vector'), "
-            "(SELECT rolsuper FROM pg_roles WHERE rolname = current_user), "
-            "pg_database_size(current_database()), "
-            "(SELECT coalesce(sum(pg_total_relation_size(c.oid)), 0)::bigint FROM pg_class c "
-            "JOIN pg_namespace n ON n.oid = c.relnamespace "
-            "WHERE n.nspname = 'voicerag' AND c.relkind = 'r')"
-        ).fetchone()
+        server = connection.cursor(row_factory=args_row(_ServerRow)).execute(_SERVER).fetchone()
         version = schema_version(connection)
-    assert row is not None
-    server, extension, available, superuser, size, tables = row
+    assert server is not None
     return DatabaseStatus(
         place=redacted(dsn),
-        server_version=str(server),
-        extension_version=None if extension is None else str(extension),
-        extension_available=None if available is None else str(available),
+        server_version=server.version,
+        extension_version=server.extension,
+        extension_available=server.available,
         schema_version=version,
         schema_expected=LATEST,
-        superuser=bool(superuser),
-        size=int(str(size)),
-        tables=int(str(tables)),
+        superuser=server.superuser,
+        size=server.size,
+        tables=server.tables,
     )
 
 
@@ -150,10 +166,9 @@ def reset(dsn: str, *, collection: str | None = None, tenant: str = "default") -
                 "set_config('voicerag.tenant', %s, true)",
                 (tenant,),
             )
-            row = connection.execute(
-                "SELECT coalesce(voicerag.drop_collection(%s), 0)", (collection,)
-            ).fetchone()
-            return int(str(row[0])) if row else 0
+            return _number(
+                connection, "SELECT coalesce(voicerag.drop_collection(%s), 0)", collection
+            )
         gone = 0
         if schema_version(connection):
             connection.execute("SET LOCAL ROLE voicerag_owner")
@@ -166,12 +181,13 @@ def reset(dsn: str, *, collection: str | None = None, tenant: str = "default") -
 
 def _count_everything(connection: Connection) -> int:
     """Count passages of all tenants, which row-level security hides even from the owner."""
-    gone = 0
     connection.execute("ALTER TABLE voicerag.passages NO FORCE ROW LEVEL SECURITY")
-    row = connection.execute("SELECT count(*) FROM voicerag.passages").fetchone()
-    if row:
-        gone = int(str(row[0]))
-    return gone
+    return _number(connection, "SELECT count(*) FROM voicerag.passages")
+
+
+def _number(connection: Connection, query: LiteralString, *values: object) -> int:
+    cursor = connection.cursor(row_factory=scalar_row).execute(query, values)
+    return int(cursor.fetchone() or 0)
 
 
 @contextmanager

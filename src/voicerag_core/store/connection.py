@@ -13,6 +13,7 @@ import psycopg
 from psycopg import pq, sql
 from psycopg.abc import Buffer
 from psycopg.adapt import Dumper
+from psycopg.rows import BaseRowFactory
 from psycopg_pool import ConnectionPool
 
 from voicerag_core.cancellation import interruptible
@@ -126,22 +127,29 @@ class Database:
         )
 
     def read(
-        self, *statements: Statement, settings: Mapping[str, str] | None = None
-    ) -> list[list[Row]]:
+        self,
+        *statements: Statement,
+        rows: BaseRowFactory[_T],
+        settings: Mapping[str, str] | None = None,
+    ) -> list[list[_T]]:
         """Run statements in one round trip and one transaction; return the rows of each.
 
         A connection that was lost is replaced, and the statements are sent once more.
 
         Args:
             statements: They must not write.
+            rows: What makes a row of a statement's columns, such as ``args_row(SearchRow)``.
             settings: Server settings of this transaction.
         """
         chosen = self._settings(settings or {})
 
-        def run(connection: Connection) -> list[list[Row]]:
+        def run(connection: Connection) -> list[list[_T]]:
             with connection.pipeline():
                 connection.execute(*chosen)
-                cursors = [connection.execute(query, values) for query, values in statements]
+                cursors = [
+                    connection.cursor(row_factory=rows).execute(query, values)
+                    for query, values in statements
+                ]
             return [cursor.fetchall() for cursor in cursors]
 
         return self._checked_out(run, attempts=2)

@@ -25,10 +25,10 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import IO
+from typing import IO, Self
 from urllib.parse import quote
 
+from voicerag_core.closing import Closing
 from voicerag_core.errors import MissingExtraError, StoreError, StoreUnavailableError
 
 __all__ = ["EmbeddedPostgres", "server_programs"]
@@ -92,7 +92,7 @@ def server_programs() -> Path:
     raise MissingExtraError("local", "the embedded Postgres server (no DSN was given)")
 
 
-class EmbeddedPostgres:
+class EmbeddedPostgres(Closing):
     """Owns a share in the server that keeps its data in one folder.
 
     Entering makes the database when there is none and starts the server when it does not run;
@@ -130,7 +130,7 @@ class EmbeddedPostgres:
         host = quote(str(self._socket_dir), safe="")
         return f"postgresql://{_SUPERUSER}@{host}/{_DATABASE}"
 
-    def start(self) -> EmbeddedPostgres:
+    def start(self) -> Self:
         """Take a share, and start the server unless it runs; once started, do nothing.
 
         A server that died under its owner is started again by the next call.
@@ -179,18 +179,9 @@ class EmbeddedPostgres:
                     return
                 self._stop()
 
-    def __enter__(self) -> EmbeddedPostgres:
+    def __enter__(self) -> Self:
         """Start."""
         return self.start()
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Close."""
-        self.close()
 
     @contextlib.contextmanager
     def _exclusive(self) -> Iterator[None]:

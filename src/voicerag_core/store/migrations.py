@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from importlib.resources import files
+from typing import LiteralString, TypeAlias
 
 import psycopg
 from psycopg import errors as pg
 from psycopg import sql
+from psycopg.rows import scalar_row
 
 from voicerag_core.errors import SchemaError, StoreError
 from voicerag_core.store.errors import MIGRATE, checked_dsn, reason, redacted, translated
@@ -18,6 +20,8 @@ _SCRIPTS = {
     for entry in files("voicerag_core.store").joinpath("sql").iterdir()
     if entry.name[:4].isdigit() and entry.name.endswith(".sql")
 }
+
+_Connection: TypeAlias = psycopg.Connection[tuple[object, ...]]
 
 LATEST = max(_SCRIPTS)
 """The schema version that this program works with."""
@@ -85,16 +89,15 @@ def migrate(dsn: str, *, timeout: float = 5.0) -> list[int]:
         return pending
 
 
-def schema_version(connection: psycopg.Connection[tuple[object, ...]]) -> int:
+def schema_version(connection: _Connection) -> int:
     """Return the version of the schema in a database, 0 when there is none."""
-    found = connection.execute("SELECT to_regclass('voicerag.migrations')").fetchone()
-    if found is None or found[0] is None:
+    if _value(connection, "SELECT to_regclass('voicerag.migrations')") is None:
         return 0
-    row = connection.execute("SELECT coalesce(max(version), 0) FROM voicerag.migrations").fetchone()
-    return int(str(row[0])) if row else 0
+    latest = _value(connection, "SELECT max(version) FROM voicerag.migrations")
+    return int(str(latest or 0))
 
 
-def check_schema(connection: psycopg.Connection[tuple[object, ...]], place: str) -> None:
+def check_schema(connection: _Connection, place: str) -> None:
     """Refuse a database whose schema is not the one that this program works with.
 
     Raises:
@@ -130,25 +133,26 @@ def check_not_newer(current: int, place: str) -> None:
         )
 
 
-def extension_schema(connection: psycopg.Connection[tuple[object, ...]]) -> str:
+def extension_schema(connection: _Connection) -> str:
     """Name the schema that holds the vector types, or "public" when the extension is absent."""
-    row = connection.execute(
+    found = _value(
+        connection,
         "SELECT n.nspname FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace "
-        "WHERE e.extname = 'vector'"
-    ).fetchone()
-    return str(row[0]) if row else "public"
+        "WHERE e.extname = 'vector'",
+    )
+    return "public" if found is None else str(found)
 
 
-def _require_unicode(connection: psycopg.Connection[tuple[object, ...]], place: str) -> None:
-    row = connection.execute("SHOW server_encoding").fetchone()
-    if row is None or row[0] != "UTF8":
+def _require_unicode(connection: _Connection, place: str) -> None:
+    encoding = _value(connection, "SHOW server_encoding")
+    if encoding != "UTF8":
         raise SchemaError(
-            f"{place} is encoded in {row[0] if row else 'an unknown way'}, and voicerag needs "
-            "UTF8; make the database with CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0"
+            f"{place} is encoded in {encoding}, and voicerag needs UTF8; make the database with "
+            "CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0"
         )
 
 
-def _require_extension(connection: psycopg.Connection[tuple[object, ...]], place: str) -> None:
+def _require_extension(connection: _Connection, place: str) -> None:
     try:
         with connection.transaction():
             connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
@@ -164,15 +168,19 @@ def _require_extension(connection: psycopg.Connection[tuple[object, ...]], place
             "(https://github.com/pgvector/pgvector#installation), or give no DSN and use the "
             "embedded server of voicerag-core[local]"
         ) from error
-    row = connection.execute(
-        "SELECT extversion FROM pg_extension WHERE extname = 'vector'"
-    ).fetchone()
-    version = str(row[0]) if row else "0"
+    version = str(
+        _value(connection, "SELECT extversion FROM pg_extension WHERE extname = 'vector'")
+    )
     if tuple(int(part) for part in version.split(".")[:2]) < _OLDEST_EXTENSION:
         raise SchemaError(
             f"{place} has pgvector {version}, and voicerag needs 0.8 or newer; update it on the "
             "server and run ALTER EXTENSION vector UPDATE"
         )
+
+
+def _value(connection: _Connection, query: LiteralString) -> object:
+    """Return the only column of the only row, or None when there is no row."""
+    return connection.cursor(row_factory=scalar_row).execute(query).fetchone()
 
 
 def _script(name: str) -> bytes:

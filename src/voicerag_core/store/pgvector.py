@@ -6,27 +6,29 @@ import logging
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from types import TracebackType
-from typing import Final, cast
+from typing import Final, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 from psycopg import sql
+from psycopg.rows import BaseRowFactory, args_row, scalar_row
 
+from voicerag_core.closing import Closing
 from voicerag_core.errors import EmbeddingMismatchError, StoreError
 from voicerag_core.filters import Filter
-from voicerag_core.store.connection import Connection, Database, Row
+from voicerag_core.store.collection import Collection, find_collection, make_collection
+from voicerag_core.store.connection import Connection, Database
 from voicerag_core.store.errors import checked_dsn, redacted, translated
 from voicerag_core.store.filter_sql import compile_filter
 from voicerag_core.store.migrations import check_schema
 from voicerag_core.store.rows import halfvec_array
 from voicerag_core.store.search_sql import (
-    Collection,
     Query,
+    SearchRow,
     search_settings,
     search_statement,
 )
-from voicerag_core.store.statements import named
+from voicerag_core.store.statements import DocumentRow, PassageRow, SizesRow, named
 from voicerag_core.store.writing import (
     Batch,
     count_words,
@@ -34,18 +36,17 @@ from voicerag_core.store.writing import (
     prepare_batch,
     write_batch,
 )
-from voicerag_core.types import Embedding, Embeddings, Hit, JSONValue, Leg, Passage
+from voicerag_core.types import Embedding, Embeddings, Hit, MatchedBy, Passage
 
 __all__ = ["INDEX_FROM", "IndexInfo", "PgVectorStore"]
 
 INDEX_FROM: Final = 20_000
 """Vectors from which a collection gets an HNSW index; below, comparing all is fast and exact."""
 
-_WIDEST = 16_000
-"""Most elements of a halfvec. Source: pgvector 0.8.6, src/halfvec.h, ``HALFVEC_MAX_DIM``."""
-
 _WIDER = 8
 """How many times more vectors a second look into the index takes."""
+
+_T = TypeVar("_T")
 
 _logger = logging.getLogger(__name__)
 
@@ -69,7 +70,7 @@ class IndexInfo:
     plan: str
 
 
-class PgVectorStore:
+class PgVectorStore(Closing):
     """One collection of one tenant; a `PassageStore` and a `DocumentStore`.
 
     Safe to share between threads. Scores come from vectors kept as float16: they differ from the
@@ -143,10 +144,8 @@ class PgVectorStore:
             with translated(dsn), database.connect() as connection:
                 check_schema(connection, place)
             if not read_only:
-                _make_collection(
-                    database, collection, model_id=model_id, dim=dim, language=language
-                )
-            opened = _read_collection(database, collection, model_id, dim)
+                make_collection(database, collection, model_id=model_id, dim=dim, language=language)
+            opened = find_collection(database, collection, model_id, dim)
             if opened is None:
                 raise StoreError(
                     f"{place} has no collection {collection!r} of tenant {tenant!r}; index "
@@ -161,19 +160,6 @@ class PgVectorStore:
     def close(self) -> None:
         """Cancel what runs on the server and close every connection; a second call does nothing."""
         self._database.close()
-
-    def __enter__(self) -> PgVectorStore:
-        """Return the store itself."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Close."""
-        self.close()
 
     def add(
         self,
@@ -223,8 +209,8 @@ class PgVectorStore:
 
     def get(self, ids: Sequence[str]) -> list[Passage]:
         """Return the passages of these ids that exist, in the order asked."""
-        (rows,) = self._read("get", {"ids": list(ids)})
-        found = {passage.id: passage for passage in map(_passage, rows)}
+        rows = self._read("get", {"ids": list(ids)}, rows=args_row(PassageRow))
+        found = {row.id: Passage(row.id, row.text, row.metadata) for row in rows}
         return [found[key] for key in ids if key in found]
 
     def delete(self, ids: Sequence[str] | None = None, *, where: Filter | None = None) -> int:
@@ -249,13 +235,13 @@ class PgVectorStore:
         statement = sql.SQL(
             "SELECT count(*) FROM voicerag.tenant_passages WHERE collection_id = {} AND {}"
         ).format(sql.Literal(self._collection.number), condition)
-        ((row,),) = self._database.read((statement, values))
-        return int(str(row[0]))
+        ((number,),) = self._database.read((statement, values), rows=scalar_row)
+        return int(number)
 
     def document_digests(self) -> Mapping[str, str]:
         """Return the digest of every document, by source."""
-        (rows,) = self._read("digests", {})
-        return {str(source): str(digest) for source, digest in rows}
+        rows = self._read("digests", {}, rows=args_row(DocumentRow))
+        return {row.source: row.digest for row in rows}
 
     def replace_document(
         self,
@@ -290,10 +276,9 @@ class PgVectorStore:
         number = self._collection.number
 
         def build(connection: Connection) -> bool:
-            row = connection.execute(
-                "SELECT voicerag.build_vector_index(%s)", (number,), prepare=False
-            ).fetchone()
-            return bool(row and row[0])
+            cursor = connection.cursor(row_factory=scalar_row)
+            cursor.execute("SELECT voicerag.build_vector_index(%s)", (number,), prepare=False)
+            return bool(cursor.fetchone())
 
         with self._index_lock:
             built = self._database.write(build)
@@ -310,11 +295,12 @@ class PgVectorStore:
         query = Query(unit, None, 4)
         fetch = self._fetch(query)
         statement, values = search_statement(self._collection, query, fetch)
-        (rows,) = self._database.read(
+        (lines,) = self._database.read(
             (sql.SQL("EXPLAIN {}").format(statement), values),
+            rows=scalar_row,
             settings=search_settings(query, fetch),
         )
-        plan = "\n".join(str(row[0]) for row in rows)
+        plan = "\n".join(map(str, lines))
         name = f"vectors_hnsw_{self._collection.number}"
         return IndexInfo(
             index=name if f"using {name} on" in plan else None,
@@ -325,16 +311,16 @@ class PgVectorStore:
         )
 
     def _replace(self, connection: Connection, source: str, digest: str, batch: Batch) -> int:
-        document = connection.execute(
+        cursor = connection.cursor(row_factory=scalar_row)
+        cursor.execute(
             *named("claim_document", self._collection, {"source": source, "digest": digest})
-        ).fetchone()
-        if document is None:  # there already: lock it, so that two replacements follow each other
-            document = connection.execute(
-                *named("lock_document", self._collection, {"source": source})
-            ).fetchone()
-        if document is None:
+        )
+        number = cursor.fetchone()
+        if number is None:  # there already: lock it, so that two replacements follow each other
+            cursor.execute(*named("lock_document", self._collection, {"source": source}))
+            number = cursor.fetchone()
+        if number is None:
             raise StoreError(f"the document {source!r} was removed meanwhile; repeat the call")
-        number = int(str(document[0]))
         connection.execute(
             *named("set_digest", self._collection, {"document": number, "digest": digest})
         )
@@ -349,30 +335,33 @@ class PgVectorStore:
 
     def _remove(self, connection: Connection, sources: Sequence[str]) -> int:
         values: dict[str, object] = {"sources": list(sources)}
-        rows = connection.execute(*named("remove_documents", self._collection, values)).fetchall()
+        cursor = connection.cursor(row_factory=scalar_row)
+        numbers = cursor.execute(*named("remove_documents", self._collection, values)).fetchall()
         chosen = sql.SQL(
             "SELECT pid FROM voicerag.passages WHERE collection_id = {} "
             "AND document_id = ANY(%(documents)s::bigint[])"
         ).format(sql.Literal(self._collection.number))
-        return forget_passages(
-            connection, self._collection, (chosen, {"documents": [row[0] for row in rows]})
-        )
+        return forget_passages(connection, self._collection, (chosen, {"documents": numbers}))
 
     def _search(self, queries: Sequence[Query]) -> list[tuple[Hit, ...]]:
         for query in queries:
             self._check(query)
         if not queries:
             return []
-        answers = self._ask(queries, first=True)
+        answers = self._ask(queries, use_index=True)
         short = [i for i, rows in enumerate(answers) if self._short(queries[i], rows)]
-        for first in (True, False):
+        # The index gives vectors, and passages are asked for: where a few passages own many of the
+        # nearest vectors, or a filter lets few through, too few different ones come out of it. Most
+        # such queries are satisfied by more vectors from the index, which costs milliseconds; only
+        # what is still short is worth comparing with every vector.
+        for use_index in (True, False):
             if not short:
                 break
-            again = self._ask([queries[i] for i in short], first=first, wider=_WIDER)
+            again = self._ask([queries[i] for i in short], use_index=use_index, wider=_WIDER)
             for i, rows in zip(short, again, strict=True):
                 answers[i] = rows
             short = [i for i in short if self._short(queries[i], answers[i])]
-        return [tuple(_hit(row) for row in rows if row[0] is not None) for rows in answers]
+        return [_hits(rows) for rows in answers]
 
     def _check(self, query: Query) -> None:
         if query.limit < 1:
@@ -392,16 +381,19 @@ class PgVectorStore:
                 "that filled the collection"
             )
 
-    def _ask(self, queries: Sequence[Query], *, first: bool, wider: int = 1) -> list[list[Row]]:
-        fetches = [self._fetch(query, wider) if first else None for query in queries]
+    def _ask(
+        self, queries: Sequence[Query], *, use_index: bool, wider: int = 1
+    ) -> list[list[SearchRow]]:
+        fetches = [self._fetch(query, wider) if use_index else None for query in queries]
         answers = self._database.read(
             *(
                 search_statement(self._collection, query, fetch)
                 for query, fetch in zip(queries, fetches, strict=True)
             ),
+            rows=args_row(SearchRow),
             settings=search_settings(queries[0], fetches[0]),
         )
-        if answers[0][0][8] != self._collection.vectors:
+        if answers[0][0].vectors != self._collection.vectors:
             self._refresh()  # another process wrote, or built the index
         return answers
 
@@ -413,13 +405,12 @@ class PgVectorStore:
         each = -(-here.vectors // max(here.passages, 1))
         return query.depth * (1 if each == 1 else 2 * each) * wider
 
-    def _short(self, query: Query, rows: Sequence[Row]) -> bool:
+    def _short(self, query: Query, rows: Sequence[SearchRow]) -> bool:
         """Tell whether the index gave too few passages because few owned many of the vectors."""
-        nearest, complete = int(str(rows[0][6])), bool(rows[0][7])
         return (
             query.embedding is not None
-            and not complete
-            and nearest < min(query.depth, self._collection.passages)
+            and not rows[0].complete
+            and rows[0].nearest < min(query.depth, self._collection.passages)
         )
 
     def _after_write(self, changed: int) -> None:
@@ -436,101 +427,32 @@ class PgVectorStore:
 
     def _refresh(self) -> None:
         """Read the collection's sizes again, and whether it has its index."""
-        (rows,) = self._read("sizes", {})
+        rows = self._read("sizes", {}, rows=args_row(SizesRow))
         if not rows:
             raise StoreError(f"the collection {self._name!r} was deleted; open the store again")
-        passages, vectors, indexed = rows[0]
+        (now,) = rows
         self._collection = replace(
-            self._collection,
-            passages=int(str(passages)),
-            vectors=int(str(vectors)),
-            indexed=bool(indexed),
+            self._collection, passages=now.passages, vectors=now.vectors, indexed=now.indexed
         )
 
-    def _read(self, name: str, values: Mapping[str, object]) -> list[list[Row]]:
-        return self._database.read(named(name, self._collection, values))
+    def _read(
+        self, name: str, values: Mapping[str, object], *, rows: BaseRowFactory[_T]
+    ) -> list[_T]:
+        return self._database.read(named(name, self._collection, values), rows=rows)[0]
 
     def _refuse_read_only(self) -> None:
         if self._read_only:
             raise StoreError("this store was opened with read_only; open it without to change it")
 
 
-def _make_collection(
-    database: Database, name: str, *, model_id: str, dim: int, language: str
-) -> None:
-    if not name or not database.tenant or not model_id:
-        raise StoreError("collection, tenant and model_id are names; none of them may be empty")
-    if not 1 <= dim <= _WIDEST:
-        raise StoreError(f"a halfvec has 1 to {_WIDEST} elements; dim is {dim}")
-    values = {
-        "tenant": database.tenant,
-        "name": name,
-        "model_id": model_id,
-        "dim": dim,
-        "language": language,
-    }
-
-    def make(connection: Connection) -> None:
-        known = connection.execute(
-            "SELECT FROM voicerag.collections WHERE name = %(name)s::text", values
+def _hits(rows: Sequence[SearchRow]) -> tuple[Hit, ...]:
+    return tuple(
+        Hit(
+            Passage(row.id, row.text, row.metadata),
+            min(1.0, row.score),
+            tuple(sorted(cast("list[MatchedBy]", row.matched_by))),
+            None if row.vector is None else halfvec_array(row.vector),
         )
-        if known.rowcount:
-            return
-        configuration = "SELECT FROM pg_ts_config WHERE cfgname = %(language)s::text"
-        if not connection.execute(configuration, values).rowcount:
-            raise StoreError(
-                f"Postgres has no text search configuration {language!r}; choose one that psql "
-                "lists under \\dF, such as 'english' or 'simple'"
-            )
-        connection.execute(
-            "INSERT INTO voicerag.collections (tenant, name, model_id, dim, language) VALUES "
-            "(%(tenant)s, %(name)s, %(model_id)s, %(dim)s, %(language)s) ON CONFLICT DO NOTHING",
-            values,
-        )
-
-    database.write(make)
-
-
-def _read_collection(database: Database, name: str, model_id: str, dim: int) -> Collection | None:
-    ((*rows,),) = database.read(
-        (
-            sql.SQL(
-                "SELECT id, dim, language, passages, vectors, model_id, "
-                "to_regclass('voicerag.vectors_hnsw_' || id) IS NOT NULL "
-                "FROM voicerag.collections WHERE name = %(name)s"
-            ),
-            {"name": name},
-        )
-    )
-    if not rows:
-        return None
-    number, width, language, passages, vectors, model, indexed = rows[0]
-    if (model, width) != (model_id, dim):
-        raise EmbeddingMismatchError(
-            f"the collection {name!r} was filled by the embedding model {model!r} of width "
-            f"{width}, and this is {model_id!r} of width {dim}; use that model, choose another "
-            "collection, or delete this one and index again"
-        )
-    return Collection(
-        number=int(str(number)),
-        dim=dim,
-        language=str(language),
-        passages=int(str(passages)),
-        vectors=int(str(vectors)),
-        indexed=bool(indexed),
-    )
-
-
-def _passage(row: Row) -> Passage:
-    key, text, metadata = row[:3]
-    return Passage(str(key), str(text), cast("Mapping[str, JSONValue]", metadata))
-
-
-def _hit(row: Row) -> Hit:
-    score, legs, vector = row[3:6]
-    return Hit(
-        _passage(row),
-        min(1.0, float(cast("float", score))),
-        tuple(sorted(cast("list[Leg]", legs))),
-        None if vector is None else halfvec_array(cast("bytes", vector)),
+        for row in rows
+        if row.id is not None
     )

@@ -1,4 +1,4 @@
-"""The statements that search: one statement a search, whichever legs it has.
+"""The statements that search: one per search, whether by vector, by words or by both.
 
 Each is put together from named parts (common table expressions):
 
@@ -12,26 +12,28 @@ Each is put together from named parts (common table expressions):
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from psycopg import sql
 
 from voicerag_core.filters import Filter
+from voicerag_core.store.collection import Collection
 from voicerag_core.store.connection import HalfVector, Statement
 from voicerag_core.store.filter_sql import compile_filter
 from voicerag_core.store.rows import halfvec
 from voicerag_core.store.words import searchable
-from voicerag_core.types import Embedding
+from voicerag_core.types import Embedding, JSONValue
 
-__all__ = ["Collection", "Query", "search_settings", "search_statement"]
+__all__ = ["Query", "SearchRow", "search_settings", "search_statement"]
 
 RANK_CONSTANT = 60
 """Source: Cormack, Clarke and Büttcher, Reciprocal Rank Fusion, SIGIR 2009, section 2 (k = 60)."""
 
 FUSION_DEPTH = 50
-"""Passages that each leg contributes at least to a fused ranking."""
+"""Passages that each source contributes at least to a fused ranking."""
 
 WORD_CANDIDATES = 1000
-"""Passages that the words leg weighs at most; the question's rarest words are taken until their
+"""Passages that a search by words weighs at most; the question's rarest words are taken until their
 passages add up to this, so that common words cost nothing."""
 
 EXACT_PASSAGES = 2000
@@ -48,27 +50,6 @@ _NO_OTHER_PLAN = {"enable_seqscan": "off", "enable_hashjoin": "off", "enable_sor
 let it give the index up."""
 
 _QUESTION_CHARACTERS = 10_000
-
-
-@dataclass(frozen=True, slots=True)
-class Collection:
-    """What the statements need to know of the open collection.
-
-    Args:
-        number: Its key.
-        dim: Width of its vectors.
-        language: Text search configuration of its words.
-        passages: How many it holds.
-        vectors: How many vectors those own.
-        indexed: Whether it has an HNSW index.
-    """
-
-    number: int
-    dim: int
-    language: str
-    passages: int
-    vectors: int
-    indexed: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,8 +74,36 @@ class Query:
 
     @property
     def depth(self) -> int:
-        """How many passages each leg gives."""
+        """How many passages each source, vector or words, contributes."""
         return self.limit if self.text is None else max(self.limit, FUSION_DEPTH)
+
+
+class SearchRow(NamedTuple):
+    """A row of a search statement: a passage, and three columns that are the same in every row.
+
+    A search that found nothing has a single row, whose columns of the passage are null.
+
+    Args:
+        id: Of the passage, or None.
+        text: Of the passage.
+        metadata: Of the passage.
+        score: Cosine similarity, or the fused rank where words were searched.
+        matched_by: The sources that found the passage: "vector", "words" or both.
+        vector: The nearest vector in binary form, if it was asked for.
+        nearest: How many passages the search by vector found.
+        complete: Whether those came from an exact scan.
+        vectors: Size of the collection now, or None when it is gone.
+    """
+
+    id: str | None
+    text: str
+    metadata: dict[str, JSONValue]
+    score: float
+    matched_by: list[str]
+    vector: bytes | None
+    nearest: int
+    complete: bool
+    vectors: int | None
 
 
 def search_settings(query: Query, fetch: int | None) -> dict[str, str]:
@@ -109,10 +118,7 @@ def search_settings(query: Query, fetch: int | None) -> dict[str, str]:
 def search_statement(collection: Collection, query: Query, fetch: int | None) -> Statement:
     """Compose the statement of one search.
 
-    Its rows are (id, text, metadata, score, legs, vector or null, nearest, complete, vectors), of
-    which the first six are null in the single row of a search that found nothing; `nearest` counts
-    the passages of the vector leg, `complete` says that an exact scan found them, and `vectors` is
-    the size of the collection now, or null when there is none any more.
+    Its rows are those of `SearchRow`, at least one.
 
     Args:
         collection: Where to search.
@@ -175,7 +181,11 @@ def _indexed(
     query: Query, names: dict[str, sql.Composable], fetch: int
 ) -> dict[str, sql.Composable]:
     """Scan the index; where there is a filter, only if it lets many passages through."""
+    # The index is over this very expression: without the cast to a fixed width, which the column
+    # lacks because collections differ, the planner does not recognise it.
     distance = sql.SQL("v.embedding::halfvec({d}) <#> %(q)s::halfvec({d})").format(**names)
+    # A scan gives vectors, and a passage may own several: the nearest one counts. ORDER BY and
+    # LIMIT stand inside {rows}, because only there does the index serve them.
     best = sql.SQL(
         "SELECT passage, min(distance) AS distance FROM ({rows}) r "
         "GROUP BY passage ORDER BY distance, passage LIMIT {depth}"
@@ -189,6 +199,9 @@ def _indexed(
             "complete": sql.SQL("SELECT false AS yes"),
             "nearest": best.format(rows=rows, **names),
         }
+    # Two halves of which one runs: `complete` does not depend on the row, so Postgres tests it once
+    # and skips the other half. Behind a filter that few passages pass, a scan visits much of the
+    # index before it has enough of them; comparing those few is fast and exact.
     rows = sql.SQL(
         "SELECT v.passage, v.embedding <#> {q} AS distance "
         "FROM chosen c JOIN voicerag.vectors v ON v.passage = c.pid "
@@ -199,6 +212,7 @@ def _indexed(
         "ORDER BY {distance} LIMIT {fetch})"
     ).format(q=_QUERY_VECTOR, distance=distance, fetch=sql.Literal(fetch), **names)
     return {
+        # One more than may be compared tells "few" from "many" without counting them all.
         "chosen": sql.SQL("SELECT pid FROM {passage} LIMIT {most}").format(
             most=sql.Literal(EXACT_PASSAGES + 1), **names
         ),
@@ -244,21 +258,21 @@ def _words(query: Query, names: dict[str, sql.Composable]) -> dict[str, sql.Comp
 def _found(query: Query, names: dict[str, sql.Composable]) -> sql.Composable:
     if query.text is None:
         return sql.SQL(
-            "SELECT passage, -distance AS score, ARRAY['vector'] AS legs FROM nearest "
+            "SELECT passage, -distance AS score, ARRAY['vector'] AS matched_by FROM nearest "
             "WHERE %(min_score)s::float8 IS NULL OR -distance >= %(min_score)s"
         )
-    legs = [
+    rankings = [
         sql.SQL(
             "SELECT passage, row_number() OVER (ORDER BY weight DESC, passage) AS place, "
-            "'words' AS leg FROM matched"
+            "'words' AS source FROM matched"
         )
     ]
     close_enough: sql.Composable = sql.SQL("")
     if query.embedding is not None:
-        legs.append(
+        rankings.append(
             sql.SQL(
                 "SELECT passage, row_number() OVER (ORDER BY distance, passage) AS place, "
-                "'vector' AS leg FROM nearest"
+                "'vector' AS source FROM nearest"
             )
         )
         if query.min_score is not None:
@@ -268,11 +282,13 @@ def _found(query: Query, names: dict[str, sql.Composable]) -> sql.Composable:
             ).format(q=_QUERY_VECTOR, **names)
     return sql.SQL(
         "SELECT passage, sum(1.0 / ({k} + place))::float8 AS score, "
-        "array_agg(leg ORDER BY leg) AS legs FROM ({legs}) r GROUP BY passage {close_enough}"
+        "array_agg(source ORDER BY source) AS matched_by FROM ({rankings}) r "
+        "GROUP BY passage {close_enough}"
     ).format(
-        k=sql.Literal(RANK_CONSTANT), legs=sql.SQL(" UNION ALL ").join(legs),
+        k=sql.Literal(RANK_CONSTANT),
+        rankings=sql.SQL(" UNION ALL ").join(rankings),
         close_enough=close_enough,
-    )  # fmt: skip
+    )
 
 
 def _answer(query: Query, names: dict[str, sql.Composable]) -> sql.Composable:
@@ -292,10 +308,10 @@ def _answer(query: Query, names: dict[str, sql.Composable]) -> sql.Composable:
             "(SELECT yes FROM complete) AS complete"
         )
     return sql.SQL(
-        "SELECT h.id, h.body, h.metadata, h.score, h.legs, {vector}, s.nearest, s.complete, "
+        "SELECT h.id, h.body, h.metadata, h.score, h.matched_by, {vector}, s.nearest, s.complete, "
         "(SELECT vectors FROM voicerag.collections WHERE id = {n}) "
         "FROM ({state}) s LEFT JOIN LATERAL ("
-        "SELECT p.id, p.body, p.metadata, f.score, f.legs, f.passage FROM found f "
+        "SELECT p.id, p.body, p.metadata, f.score, f.matched_by, f.passage FROM found f "
         "JOIN voicerag.tenant_passages p ON p.pid = f.passage AND p.collection_id = {n} "
         "ORDER BY f.score DESC, p.id LIMIT %(limit)s) h ON true ORDER BY h.score DESC, h.id"
     ).format(vector=vector, state=state, **names)

@@ -3,14 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, NamedTuple
 
 from psycopg import sql
 
+from voicerag_core.store.collection import Collection
 from voicerag_core.store.connection import Statement
-from voicerag_core.store.search_sql import Collection
+from voicerag_core.types import JSONValue
 
-__all__ = ["named"]
+__all__ = ["CountedRow", "DocumentRow", "PassageRow", "SizesRow", "named"]
+
+
+class SizesRow(NamedTuple):
+    """A row of ``sizes``."""
+
+    passages: int
+    vectors: int
+    indexed: bool
+
+
+class PassageRow(NamedTuple):
+    """A row of ``get``."""
+
+    id: str
+    text: str
+    metadata: dict[str, JSONValue]
+
+
+class DocumentRow(NamedTuple):
+    """A row of ``digests``."""
+
+    source: str
+    digest: str
+
+
+class CountedRow(NamedTuple):
+    """A row of ``counted``: how many passages there are, and were when words were counted last."""
+
+    passages: int
+    counted_at: int
+
 
 _STATEMENTS: Final = {
     "sizes": sql.SQL(

@@ -1,4 +1,4 @@
-"""Text as the words leg of a search sees it.
+"""Text as a search by words sees it.
 
 Postgres splits text at spaces and punctuation, which Chinese and Japanese do not put between words.
 There, every two neighbouring characters are indexed as a word, the usual stand-in for segmentation;

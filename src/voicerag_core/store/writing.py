@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import psycopg
 from numpy.typing import NDArray
 from psycopg import sql
+from psycopg.rows import args_row, scalar_row
 
 from voicerag_core.errors import StoreError
-from voicerag_core.store.connection import Connection, Row, Statement
+from voicerag_core.store.collection import Collection
+from voicerag_core.store.connection import Connection, Statement
 from voicerag_core.store.rows import (
     checked_embeddings,
     passage_rows,
     vector_rows,
 )
-from voicerag_core.store.search_sql import Collection
-from voicerag_core.store.statements import named
+from voicerag_core.store.statements import CountedRow, named
 from voicerag_core.types import Embeddings, Passage
 
 __all__ = ["Batch", "count_words", "forget_passages", "prepare_batch", "write_batch"]
@@ -101,7 +103,7 @@ def write_batch(
         return 0
     dropped = _run(connection, "drop_old_vectors", collection).rowcount
     inserted = _run(connection, "insert_vectors", collection).rowcount
-    fresh = _integer(_run(connection, "count_fresh", collection).fetchone())
+    fresh = _run(connection, "count_fresh", collection).fetchone() or 0
     _resize(connection, collection, passages=fresh, vectors=inserted - dropped)
     return changed
 
@@ -109,30 +111,27 @@ def write_batch(
 def forget_passages(connection: Connection, collection: Collection, chosen: Statement) -> int:
     """Delete the passages whose pid a query gives, with their vectors, and return how many went."""
     query, values = chosen
-    rows = connection.execute(
-        sql.SQL(
-            "DELETE FROM voicerag.passages WHERE collection_id = {} AND pid IN ({}) RETURNING pid"
-        ).format(sql.Literal(collection.number), query),
-        values,
-        prepare=False,
-    ).fetchall()
-    if not rows:
+    deletion = sql.SQL(
+        "DELETE FROM voicerag.passages WHERE collection_id = {} AND pid IN ({}) RETURNING pid"
+    ).format(sql.Literal(collection.number), query)
+    cursor = connection.cursor(row_factory=scalar_row)
+    gone = cursor.execute(deletion, values, prepare=False).fetchall()
+    if not gone:
         return 0
-    vectors = _run(
-        connection, "forget_vectors", collection, {"passages": [row[0] for row in rows]}
-    ).rowcount
-    _resize(connection, collection, passages=-len(rows), vectors=-vectors)
-    return len(rows)
+    vectors = _run(connection, "forget_vectors", collection, {"passages": gone}).rowcount
+    _resize(connection, collection, passages=-len(gone), vectors=-vectors)
+    return len(gone)
 
 
 def count_words(connection: Connection, collection: Collection) -> None:
     """Write down which words are common, if the collection has grown since the last time."""
-    row = _run(connection, "counted", collection).fetchone()
-    if row is None or int(str(row[0])) <= _GROWTH * int(str(row[1])):
+    cursor = connection.cursor(row_factory=args_row(CountedRow))
+    row = cursor.execute(*named("counted", collection, {}), prepare=False).fetchone()
+    if row is None or row.passages <= _GROWTH * row.counted_at:
         return
-    if _run(connection, "lock_words", collection).fetchone() != (True,):
+    if not _run(connection, "lock_words", collection).fetchone():
         return  # another writer is at it
-    every = -(-int(str(row[0])) // _WORDS_FROM)
+    every = -(-row.passages // _WORDS_FROM)
     sample = sql.SQL(
         "SELECT words FROM voicerag.tenant_passages WHERE collection_id = {} AND pid % {} = 0"
     ).format(sql.Literal(collection.number), sql.Literal(every))
@@ -154,10 +153,7 @@ def _resize(connection: Connection, collection: Collection, *, passages: int, ve
 def _run(
     connection: Connection, name: str, collection: Collection,
     values: Mapping[str, object] | None = None,
-) -> psycopg.Cursor[Row]:  # fmt: skip
+) -> psycopg.Cursor[Any]:  # fmt: skip
+    """Run a fixed statement, whose rows are read as their first column."""
     statement, bound = named(name, collection, values or {})
-    return connection.execute(statement, bound, prepare=False)
-
-
-def _integer(row: Row | None) -> int:
-    return 0 if row is None else int(str(row[0]))
+    return connection.cursor(row_factory=scalar_row).execute(statement, bound, prepare=False)

@@ -10,7 +10,12 @@ from voicerag_core.testing.models import (
     FakeVoiceModel,
     VoiceModelContract,
 )
-from voicerag_core.testing.speech import FakeSpeaker, FakeTranscriber, TranscriberContract
+from voicerag_core.testing.speech import (
+    FakeSpeaker,
+    FakeTranscriber,
+    SpeakerContract,
+    TranscriberContract,
+)
 from voicerag_core.testing.stores import (
     DocumentStoreContract,
     InMemoryStore,
@@ -26,6 +31,7 @@ __all__ = [
     "FakeVoiceModel",
     "InMemoryStore",
     "PassageStoreContract",
+    "SpeakerContract",
     "TranscriberContract",
     "VoiceModelContract",
 ]

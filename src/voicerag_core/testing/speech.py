@@ -1,23 +1,23 @@
-"""Fakes of the transcriber and the speaker, and the contract suite of the transcriber.
+"""Fakes of the transcriber and the speaker, and the contract suites of both ports.
 
-The suite needs nothing but its fixtures: derive a class named ``Test…``, give it fixtures of the
-names that its docstring lists, and pytest runs every rule of the port on your part.
+The suites need nothing but their fixtures: derive a class named ``Test…``, give it fixtures of
+the names that its docstring lists, and pytest runs every rule of the port on your part.
 """
 
 from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from voicerag_core.errors import AudioError, GenerationError
-from voicerag_core.ports import Transcriber
-from voicerag_core.types import Audio
+from voicerag_core.errors import AudioError, GenerationError, ModelError
+from voicerag_core.ports import Speaker, Transcriber
+from voicerag_core.types import Audio, Transcription
 
-__all__ = ["FakeSpeaker", "FakeTranscriber", "TranscriberContract"]
+__all__ = ["FakeSpeaker", "FakeTranscriber", "SpeakerContract", "TranscriberContract"]
 
 SPEECH_RATE = 16_000
 VOICE_RATE = 22_050
@@ -28,13 +28,13 @@ class FakeTranscriber:
     """Knows what is said in the clips that it is given; deterministic and instant.
 
     Args:
-        transcripts: The words of clips.
+        transcripts: The words of clips, alone or with a confidence and a language.
         otherwise: The words of a clip that is not listed; None hears no speech in it.
     """
 
     def __init__(
         self,
-        transcripts: Mapping[Audio, str] | None = None,
+        transcripts: Mapping[Audio, str | Transcription] | None = None,
         *,
         otherwise: str | None = "where does the river reach the sea",
     ) -> None:
@@ -42,7 +42,7 @@ class FakeTranscriber:
         self._transcripts = dict(transcripts or {})
         self._otherwise = otherwise
 
-    def transcribe(self, audio: Audio) -> str:
+    def transcribe(self, audio: Audio) -> Transcription:
         """Return the words of a clip; `calls` counts how often this was asked.
 
         Raises:
@@ -56,7 +56,7 @@ class FakeTranscriber:
         words = self._transcripts.get(audio, self._otherwise)
         if words is None:
             raise AudioError("no speech was heard in the clip: its words are not listed")
-        return words
+        return Transcription(words) if isinstance(words, str) else words
 
 
 class FakeSpeaker:
@@ -79,7 +79,10 @@ class FakeSpeaker:
 
         Raises:
             GenerationError: The text holds neither letter nor digit.
+            ModelError: The speaker is closed.
         """
+        if self.closed:
+            raise ModelError("the speaker is closed; make a new FakeSpeaker to speak again")
         if not any(letter.isalnum() for letter in text):
             raise GenerationError(f"there is nothing to speak in {text[:40]!r}")
         self.spoken.append(text)
@@ -109,8 +112,13 @@ class TranscriberContract:
 
     def test_words_are_heard(self, transcriber: Transcriber, clip: Audio, words: str) -> None:
         heard = transcriber.transcribe(clip)
-        assert words in heard.lower()
-        assert heard == heard.strip()
+        assert words in heard.text.lower()
+        assert heard.text == heard.text.strip()
+
+    def test_a_confidence_is_a_probability(self, transcriber: Transcriber, clip: Audio) -> None:
+        heard = transcriber.transcribe(clip)
+        assert heard.confidence is None or 0 <= heard.confidence <= 1
+        assert heard.language != ""
 
     def test_the_same_clip_gives_the_same_words(
         self, transcriber: Transcriber, clip: Audio
@@ -134,11 +142,69 @@ class TranscriberContract:
             assert list(threads.map(transcriber.transcribe, [clip] * 3)) == [expected] * 3
 
 
+class SpeakerContract:
+    """The rules of `voicerag_core.ports.Speaker`.
+
+    Fixtures to give: ``speaker``, the part to be checked, which no test closes; and
+    ``open_speaker``, a function that makes another one.
+    """
+
+    def test_sound_is_finite_and_of_one_rate(self, speaker: Speaker) -> None:
+        clips = [speaker.speak(text) for text in ("Good morning.", "The tea is ready, Mr. 42!")]
+        assert len({clip.sample_rate for clip in clips}) == 1
+        for clip in clips:
+            assert clip.seconds > 0
+            assert np.isfinite(clip.samples).all()
+            assert float(np.abs(clip.samples).max()) > SILENCE_PEAK
+
+    def test_a_longer_text_takes_longer(self, speaker: Speaker) -> None:
+        short = speaker.speak("Tea is ready.")
+        assert speaker.speak("Tea is ready, and the cake is on the table.").seconds > short.seconds
+
+    def test_what_cannot_be_spoken_is_refused(self, speaker: Speaker) -> None:
+        for text in ("", " ", "?!", "\n"):
+            message = None
+            try:
+                speaker.speak(text)
+            except GenerationError as error:
+                message = str(error)
+            assert message, f"{text!r} was spoken"
+
+    def test_odd_text_is_spoken(self, speaker: Speaker) -> None:
+        for text in ("one\ntwo", "a\0b", "lone \ud800 surrogate", "word " * 150):
+            assert speaker.speak(text).seconds > 0
+
+    def test_warming_changes_nothing(self, speaker: Speaker) -> None:
+        speaker.warm()
+        speaker.warm()
+        assert speaker.speak("Good morning.").seconds > 0
+
+    def test_threads_may_share_it(self, speaker: Speaker) -> None:
+        texts = ["One.", "Two and three.", "Four."]
+        with ThreadPoolExecutor(3) as threads:
+            clips = list(threads.map(speaker.speak, texts))
+        assert {clip.sample_rate for clip in clips} == {speaker.speak("Five.").sample_rate}
+        assert clips[1].seconds > max(clips[0].seconds, clips[2].seconds)
+
+    def test_a_closed_speaker_says_so(self, open_speaker: Callable[[], Speaker]) -> None:
+        speaker = open_speaker()
+        speaker.speak("Good morning.")
+        speaker.close()
+        speaker.close()
+        message = None
+        try:
+            speaker.speak("Good evening.")
+        except ModelError as error:
+            message = str(error)
+        assert message is not None, "a closed speaker spoke"
+        assert "closed" in message
+
+
 def _refuses(transcriber: Transcriber, clip: Audio, told: str) -> None:
     message = None
     try:
         words = transcriber.transcribe(clip)
     except AudioError as error:
         message = str(error)
-    assert message is not None, f"{clip} was transcribed as {words!r}"
+    assert message is not None, f"{clip} was transcribed as {words.text!r}"
     assert told in message

@@ -36,7 +36,7 @@ from voicerag_core.filters import (
     matches,
 )
 from voicerag_core.ports import DocumentStore, PassageStore
-from voicerag_core.types import Embedding, Embeddings, Hit, Leg, Passage
+from voicerag_core.types import Embedding, Embeddings, Hit, MatchedBy, Passage
 
 __all__ = ["WIDTH", "DocumentStoreContract", "InMemoryStore", "PassageStoreContract"]
 
@@ -101,13 +101,13 @@ class InMemoryStore:
             )
         entries = self._chosen(where)
         near: dict[str, float] = {}
-        legs: list[tuple[Leg, list[str]]] = []
+        rankings: list[tuple[MatchedBy, list[str]]] = []
         if embedding is not None:
             near = {key: float((e.vectors @ embedding).max()) for key, e in entries.items()}
-            legs.append(("vector", sorted(near, key=lambda key: (-near[key], key))))
+            rankings.append(("vector", sorted(near, key=lambda key: (-near[key], key))))
         if text is not None:
-            legs.append(("words", _by_words(text, entries)))
-        score, found_by = _fuse(legs)
+            rankings.append(("words", _by_words(text, entries)))
+        score, found_by = _fuse(rankings)
         if text is None:
             score = near
         best = sorted(score, key=lambda key: (-score[key], key))
@@ -252,15 +252,15 @@ def _by_words(text: str, entries: Mapping[str, _Entry]) -> list[str]:
 
 
 def _fuse(
-    legs: Sequence[tuple[Leg, list[str]]],
-) -> tuple[dict[str, float], dict[str, tuple[Leg, ...]]]:
-    """Sum the reciprocal ranks of every leg."""
+    rankings: Sequence[tuple[MatchedBy, list[str]]],
+) -> tuple[dict[str, float], dict[str, tuple[MatchedBy, ...]]]:
+    """Sum the reciprocal ranks over the rankings."""
     score: dict[str, float] = {}
-    found_by: dict[str, tuple[Leg, ...]] = {}
-    for leg, ranked in legs:
+    found_by: dict[str, tuple[MatchedBy, ...]] = {}
+    for way, ranked in rankings:
         for place, key in enumerate(ranked, start=1):
             score[key] = score.get(key, 0.0) + 1 / (_RANK_CONSTANT + place)
-            found_by[key] = (*found_by.get(key, ()), leg)
+            found_by[key] = (*found_by.get(key, ()), way)
     return score, found_by
 
 
@@ -310,7 +310,7 @@ class PassageStoreContract:
         assert _ids(hits) == ["lake", "river"]
         assert abs(hits[0].score - 0.894) < _TOLERANCE
         assert hits[0].passage == _LAKE
-        assert hits[0].legs == ("vector",)
+        assert hits[0].matched_by == ("vector",)
         assert hits[0].embedding is None
 
     def test_an_empty_store_finds_nothing(self, store: PassageStore) -> None:
@@ -395,15 +395,15 @@ class PassageStoreContract:
         hits = store.search(_axis(0), text="What about the tower?", limit=3)
         by_id = {hit.passage.id: hit for hit in hits}
         assert set(_ids(hits[:2])) == {"lake", "tower"}
-        assert "words" in by_id["tower"].legs
-        assert "vector" in by_id["lake"].legs
+        assert "words" in by_id["tower"].matched_by
+        assert "vector" in by_id["lake"].matched_by
         assert all(0 < hit.score < 0.1 for hit in hits)  # noqa: PLR2004
 
     def test_words_alone_find_too(self, store: PassageStore) -> None:
         _fill(store)
         hits = store.search(None, text="tower", limit=3)
         assert _ids(hits) == ["tower"]
-        assert hits[0].legs == ("words",)
+        assert hits[0].matched_by == ("words",)
         assert store.search(None, text="unheard", limit=3) == ()
 
     def test_no_text_is_too_odd(self, store: PassageStore) -> None:

@@ -8,12 +8,19 @@ from typing import Final
 import numpy as np
 from langchain_core.embeddings import Embeddings
 
-from voicerag_core import ConfigError, Embedder, VoiceRAG, check_audio, resample
+from voicerag_core import (
+    MAX_SECONDS,
+    SPEECH_RATE_HZ,
+    ConfigError,
+    Embedder,
+    VoiceRAG,
+    check_audio,
+    check_cancelled,
+    resample,
+)
 from voicerag_core import Embeddings as Vectors
-from voicerag_core.audio import MAX_SECONDS, SPEECH_RATE_HZ
-from voicerag_core.cancellation import check_cancelled
+from voicerag_core.aio import run_in_thread
 from voicerag_integrations.langchain.questions import VoiceInput, read_question
-from voicerag_integrations.langchain.threads import in_thread
 
 __all__ = ["VoiceRAGEmbeddings"]
 
@@ -76,12 +83,12 @@ class VoiceRAGEmbeddings(Embeddings):
 
     async def aembed_documents(self, texts: list[str]) -> list[list[float]]:
         """Embed texts in a thread."""
-        return await in_thread(self.embed_documents, texts)
+        return await run_in_thread(self.embed_documents, texts)
 
     async def aembed_query(self, text: str) -> list[float]:
         """Embed a typed question in a thread."""
-        return await in_thread(self.embed_query, text)
+        return await run_in_thread(self.embed_query, text)
 
     async def aembed_audio(self, clip: VoiceInput) -> list[float]:
         """Embed a spoken question in a thread."""
-        return await in_thread(self.embed_audio, clip)
+        return await run_in_thread(self.embed_audio, clip)

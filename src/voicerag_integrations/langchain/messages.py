@@ -8,6 +8,7 @@ import math
 import operator
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
@@ -32,7 +33,7 @@ def answer_message(answer: Answer, *, message_id: str | None = None) -> AIMessag
 
     The text is a text block with a citation for each place that the answer rests on; the sound is
     an audio block of 16-bit little-endian mono PCM. ``response_metadata`` holds ``answered``,
-    ``timings`` and ``sources``.
+    ``transcript``, ``timings`` and ``sources``.
     """
     content: list[Any] = [_text_block(answer.text, answer)]
     if answer.audio is not None:
@@ -47,7 +48,7 @@ class MessageStream:
 
     LangChain joins the strings of chunks as they are. So type and rate of the sound are told
     once, every chunk but the last carries whole groups of base64, and what is only known at the
-    end (citations, `answered`, timings) comes with the last.
+    end (citations, `answered`, transcript, timings) comes with the last.
 
     Args:
         message_id: Id of every chunk.
@@ -65,8 +66,7 @@ class MessageStream:
         Raises:
             AudioError: The rate of the sound changed.
         """
-        self._so_far += Answer(piece.text, None, piece.hits, piece.citations, piece.answered,
-                               piece.timings)  # fmt: skip
+        self._so_far += replace(piece, audio=None)
         content: list[Any] = []
         metadata: dict[str, Any] = {"sources": _sources(piece)} if piece.hits else {}
         if piece.text:
@@ -188,6 +188,7 @@ def _ending(answer: Answer) -> dict[str, Any]:
     return {
         "output_version": "v1",  # the content holds standard blocks already
         "answered": answer.answered,
+        "transcript": answer.transcript,
         "timings": dict(answer.timings),
     }
 

@@ -5,26 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeAlias, get_args
 
+from voicerag_core import filters as f
 from voicerag_core.errors import FilterError
-from voicerag_core.filters import (
-    AllOf,
-    And,
-    AnyOf,
-    Contains,
-    Eq,
-    Exists,
-    Filter,
-    Ge,
-    Gt,
-    In,
-    Le,
-    Like,
-    Lt,
-    Ne,
-    Not,
-    NotIn,
-    Or,
-)
+from voicerag_core.filters import Filter
 
 __all__ = ["MetadataFilter", "read_filter"]
 
@@ -62,15 +45,15 @@ def _all_of(given: object, depth: int) -> Filter:
     if depth > _DEEPEST:
         raise FilterError(f"the filter is nested deeper than {_DEEPEST} levels; flatten it")
     parts = tuple(_entry(key, value, depth) for key, value in given.items())
-    return parts[0] if len(parts) == 1 else And(parts)
+    return parts[0] if len(parts) == 1 else f.And(parts)
 
 
 def _entry(key: object, value: object, depth: int) -> Filter:
     if key in ("$and", "$or"):
         parts = tuple(_all_of(part, depth + 1) for part in _listed(str(key), value))
-        return And(parts) if key == "$and" else Or(parts)
+        return f.And(parts) if key == "$and" else f.Or(parts)
     if key == "$not":
-        return Not(_all_of(value, depth + 1))
+        return f.Not(_all_of(value, depth + 1))
     if not isinstance(key, str) or key.startswith("$"):
         raise FilterError(
             f"unknown operator {key!r} where a metadata key was expected; only $and, $or and "
@@ -82,11 +65,11 @@ def _entry(key: object, value: object, depth: int) -> Filter:
                 f"the filter on {key!r} compares with a list; write "
                 f"{{{key!r}: {{'$in': [...]}}}} for one of them"
             )
-        return Eq(key, value)  # type: ignore[arg-type]  # Eq checks its value
+        return f.Eq(key, value)  # type: ignore[arg-type]  # Eq checks its value
     if not value:
         raise FilterError(f"the filter on {key!r} names no operator: {{{key!r}: {{}}}}")
     parts = tuple(_comparison(key, name, operand) for name, operand in value.items())
-    return parts[0] if len(parts) == 1 else And(parts)
+    return parts[0] if len(parts) == 1 else f.And(parts)
 
 
 def _comparison(key: str, operator: object, value: Any) -> Filter:  # noqa: ANN401
@@ -108,35 +91,35 @@ def _between(key: str, value: object) -> Filter:
     bounds = _listed("$between", value)
     if len(bounds) != 2:  # noqa: PLR2004
         raise FilterError(f"$between on {key!r} takes [least, most], not {value!r}")
-    return And((Ge(key, bounds[0]), Le(key, bounds[1])))
+    return f.And((f.Ge(key, bounds[0]), f.Le(key, bounds[1])))
 
 
 def _exists(key: str, value: object) -> Filter:
     if not isinstance(value, bool):
         raise FilterError(f"$exists on {key!r} takes true or false, not {value!r}")
-    return Exists(key) if value else Not(Exists(key))
+    return f.Exists(key) if value else f.Not(f.Exists(key))
 
 
 def _pattern(key: str, value: object, *, ignore_case: bool) -> Filter:
     if not isinstance(value, str):
         raise FilterError(f"a pattern on {key!r} is a str with % and _, not {value!r}")
-    return Like(key, value, ignore_case)
+    return f.Like(key, value, ignore_case)
 
 
 _OPERATORS: Final[Mapping[str, Callable[[str, Any], Filter]]] = {
-    "$eq": Eq,
-    "$ne": Ne,
-    "$lt": Lt,
-    "$lte": Le,
-    "$gt": Gt,
-    "$gte": Ge,
-    "$in": lambda key, value: In(key, _listed("$in", value)),
-    "$nin": lambda key, value: NotIn(key, _listed("$nin", value)),
+    "$eq": f.Eq,
+    "$ne": f.Ne,
+    "$lt": f.Lt,
+    "$lte": f.Le,
+    "$gt": f.Gt,
+    "$gte": f.Ge,
+    "$in": lambda key, value: f.In(key, _listed("$in", value)),
+    "$nin": lambda key, value: f.NotIn(key, _listed("$nin", value)),
     "$between": _between,
     "$exists": _exists,
     "$like": lambda key, value: _pattern(key, value, ignore_case=False),
     "$ilike": lambda key, value: _pattern(key, value, ignore_case=True),
-    "$contains": Contains,
-    "$contains_any": lambda key, value: AnyOf(key, _listed("$contains_any", value)),
-    "$contains_all": lambda key, value: AllOf(key, _listed("$contains_all", value)),
+    "$contains": f.Contains,
+    "$contains_any": lambda key, value: f.AnyOf(key, _listed("$contains_any", value)),
+    "$contains_all": lambda key, value: f.AllOf(key, _listed("$contains_all", value)),
 }

@@ -11,20 +11,20 @@ from langchain_core.callbacks import (
 from langchain_core.documents import Document
 from langchain_core.retrievers import BaseRetriever, LangSmithRetrieverParams
 from langchain_core.runnables import RunnableConfig
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from voicerag_core import Strategy, VoiceRAG
+from voicerag_core.aio import run_in_thread
+from voicerag_integrations.langchain.components import TakesQuestions
 from voicerag_integrations.langchain.documents import found_document
 from voicerag_integrations.langchain.questions import VoiceInput, read_question
 from voicerag_integrations.langchain.redaction import redacted
-from voicerag_integrations.langchain.schemas import VoiceQuestion
 from voicerag_integrations.langchain.searching import search_options
-from voicerag_integrations.langchain.threads import in_thread
 
 __all__ = ["SpeechRetriever"]
 
 
-class SpeechRetriever(BaseRetriever):
+class SpeechRetriever(TakesQuestions, BaseRetriever):
     """Finds passages for a question that is spoken or typed.
 
     The question may be words, a sound file as bytes or path, `voicerag_core.Audio`, a human
@@ -47,26 +47,6 @@ class SpeechRetriever(BaseRetriever):
     strategy: Strategy | None = None
     min_score: float | None = None
     diversity: float = Field(default=0.0, ge=0, le=1)
-
-    @property
-    def InputType(self) -> Any:  # noqa: ANN401, N802 - named by LangChain
-        """What `invoke` takes."""
-        return VoiceInput
-
-    def get_input_schema(self, config: RunnableConfig | None = None) -> type[BaseModel]:
-        """Describe what `invoke` takes, as far as JSON can hold it."""
-        del config
-        return VoiceQuestion
-
-    @classmethod
-    def is_lc_serializable(cls) -> bool:
-        """Say yes: ``dumps`` writes the settings, and never the pipeline."""
-        return True
-
-    @classmethod
-    def get_lc_namespace(cls) -> list[str]:
-        """Name the module that ``dumps`` notes down."""
-        return ["voicerag_integrations", "langchain"]
 
     def invoke(
         self,
@@ -113,7 +93,7 @@ class SpeechRetriever(BaseRetriever):
         **options: Any,  # noqa: ANN401
     ) -> list[Document]:
         del run_manager
-        return await in_thread(self._documents, query if asked is None else asked, options)
+        return await run_in_thread(self._documents, query if asked is None else asked, options)
 
     def _documents(self, given: VoiceInput, options: dict[str, Any]) -> list[Document]:
         rag = self.rag

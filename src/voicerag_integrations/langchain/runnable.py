@@ -12,14 +12,14 @@ from langchain_core.messages import AIMessage
 from langchain_core.runnables import RunnableConfig, RunnableSerializable
 from pydantic import BaseModel, ConfigDict, Field
 
-from voicerag_core import Answer, Strategy, VoiceRAG
-from voicerag_core.cancellation import check_cancelled
+from voicerag_core import Answer, Strategy, VoiceRAG, check_cancelled
+from voicerag_core.aio import run_in_thread, stream_in_thread
+from voicerag_integrations.langchain.components import TakesQuestions
 from voicerag_integrations.langchain.messages import MessageStream, answer_message
 from voicerag_integrations.langchain.questions import VoiceInput, read_question
 from voicerag_integrations.langchain.redaction import redacted
-from voicerag_integrations.langchain.schemas import VoiceAnswer, VoiceQuestion
+from voicerag_integrations.langchain.schemas import VoiceAnswer
 from voicerag_integrations.langchain.searching import search_options
-from voicerag_integrations.langchain.threads import in_thread, stream_in_thread
 
 __all__ = ["VoiceOutput", "VoiceRAGRunnable"]
 
@@ -27,7 +27,7 @@ VoiceOutput: TypeAlias = Any
 """An `Answer` or, with ``output="message"``, an AIMessage; of a stream a piece or a chunk."""
 
 
-class VoiceRAGRunnable(RunnableSerializable[Any, Any]):
+class VoiceRAGRunnable(TakesQuestions, RunnableSerializable[Any, Any]):
     """Answers a spoken or typed question from passages, in text and speech.
 
     The input is what `SpeechRetriever` takes, and a conversation whose last message is the
@@ -54,34 +54,14 @@ class VoiceRAGRunnable(RunnableSerializable[Any, Any]):
     min_score: float | None = None
 
     @property
-    def InputType(self) -> Any:  # noqa: ANN401, N802 - named by LangChain
-        """What `invoke` takes."""
-        return VoiceInput
-
-    @property
     def OutputType(self) -> Any:  # noqa: ANN401, N802 - named by LangChain
         """What `invoke` gives."""
         return AIMessage if self.output == "message" else Answer
-
-    def get_input_schema(self, config: RunnableConfig | None = None) -> type[BaseModel]:
-        """Describe what `invoke` takes, as far as JSON can hold it."""
-        del config
-        return VoiceQuestion
 
     def get_output_schema(self, config: RunnableConfig | None = None) -> type[BaseModel]:
         """Describe what `invoke` gives, as far as JSON can hold it."""
         del config
         return AIMessage if self.output == "message" else VoiceAnswer
-
-    @classmethod
-    def is_lc_serializable(cls) -> bool:
-        """Say yes: ``dumps`` writes the settings, and never the pipeline."""
-        return True
-
-    @classmethod
-    def get_lc_namespace(cls) -> list[str]:
-        """Name the module that ``dumps`` notes down."""
-        return ["voicerag_integrations", "langchain"]
 
     def invoke(
         self,
@@ -117,7 +97,7 @@ class VoiceRAGRunnable(RunnableSerializable[Any, Any]):
         answers: list[VoiceOutput] = []
 
         async def work(_: object) -> Any:  # noqa: ANN401
-            answers.append(await in_thread(self._answer, input, kwargs))
+            answers.append(await run_in_thread(self._answer, input, kwargs))
             return redacted(answers[0])
 
         await self._acall_with_config(work, redacted(input), config)
@@ -197,8 +177,7 @@ class VoiceRAGRunnable(RunnableSerializable[Any, Any]):
         asked = read_question(given, max_seconds=rag.max_question_seconds)
         chosen = search_options(self, {**asked.options, **options})
         check_cancelled()
-        retrieved = rag.retrieve(asked.question, **chosen)
-        pieces = rag.respond(asked.question, retrieved, history=asked.history)
+        pieces = rag.stream(asked.question, history=asked.history, **chosen)
         with closing(cast("Generator[Answer, None, None]", pieces)):
             for piece in pieces:
                 yield piece

@@ -49,3 +49,4 @@ class VoiceAnswer(BaseModel):
     text: str
     hits: list[Source]
     answered: bool
+    transcript: str | None = None

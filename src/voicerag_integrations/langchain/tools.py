@@ -17,13 +17,22 @@ from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool, ToolException
 from pydantic import BaseModel, Field
 
-from voicerag_core import Answer, AudioError, ConfigError, Hit, Question, Strategy, VoiceRAG
-from voicerag_core.cancellation import check_cancelled
+from voicerag_core import (
+    Answer,
+    AudioError,
+    ConfigError,
+    Hit,
+    Question,
+    Strategy,
+    VoiceRAG,
+    check_cancelled,
+)
+from voicerag_core.aio import run_in_thread
+from voicerag_integrations.langchain.components import Dumpable
 from voicerag_integrations.langchain.documents import found_document
 from voicerag_integrations.langchain.questions import VoiceInput, read_question
 from voicerag_integrations.langchain.redaction import redacted
 from voicerag_integrations.langchain.searching import search_options
-from voicerag_integrations.langchain.threads import in_thread
 
 __all__ = ["ClipSource", "VoiceAskTool", "VoiceSearchTool"]
 
@@ -48,7 +57,7 @@ class TypedOrSpokenQuestion(BaseModel):
     )
 
 
-class _VoiceTool(BaseTool):
+class _VoiceTool(Dumpable, BaseTool):
     """What both tools have: the pipeline, how it searches, and where clips come from."""
 
     response_format: Literal["content", "content_and_artifact"] = "content_and_artifact"
@@ -68,15 +77,15 @@ class _VoiceTool(BaseTool):
         if self.clips is not None and self.args_schema is TypedQuestion:
             self.args_schema = TypedOrSpokenQuestion
 
-    @classmethod
-    def is_lc_serializable(cls) -> bool:
-        """Say yes: ``dumps`` writes the settings, and never the pipeline."""
-        return True
-
-    @classmethod
-    def get_lc_namespace(cls) -> list[str]:
-        """Name the module that ``dumps`` notes down."""
-        return ["voicerag_integrations", "langchain"]
+    async def _arun(
+        self,
+        question: str = "",
+        clip_id: str = "",
+        run_manager: AsyncCallbackManagerForToolRun | None = None,
+    ) -> tuple[str, Any]:
+        del run_manager
+        result: tuple[str, Any] = await run_in_thread(self._run, question, clip_id)
+        return result
 
     def _question(self, question: str, clip_id: str) -> Question:
         """Choose between words and clip; what the model can mend comes back to it as text."""
@@ -123,15 +132,6 @@ class VoiceSearchTool(_VoiceTool):
             found = self.rag.retrieve(asked, **search_options(self, {}))
         documents = [found_document(hit) for hit in found.hits]
         return _numbered(found.hits) or "No passage was found.", documents
-
-    async def _arun(
-        self,
-        question: str = "",
-        clip_id: str = "",
-        run_manager: AsyncCallbackManagerForToolRun | None = None,
-    ) -> tuple[str, list[Document]]:
-        del run_manager
-        return await in_thread(self._run, question, clip_id)
 
 
 class VoiceAskTool(_VoiceTool):
@@ -183,9 +183,7 @@ class VoiceAskTool(_VoiceTool):
         del run_manager
         with _mendable():
             asked = self._question(question, clip_id)
-            rag = self.rag
-            retrieved = rag.retrieve(asked, **search_options(self, {}))
-            pieces = rag.respond(asked, retrieved)
+            pieces = self.rag.stream(asked, **search_options(self, {}))
             answer = Answer()
             with closing(cast("Generator[Answer, None, None]", pieces)):
                 for piece in pieces:
@@ -194,15 +192,6 @@ class VoiceAskTool(_VoiceTool):
         if (answers := _answers.get()) is not None:
             answers.append(answer)
         return _cited(answer), redacted(answer)
-
-    async def _arun(
-        self,
-        question: str = "",
-        clip_id: str = "",
-        run_manager: AsyncCallbackManagerForToolRun | None = None,
-    ) -> tuple[str, Answer]:
-        del run_manager
-        return await in_thread(self._run, question, clip_id)
 
 
 _answers: ContextVar[list[Answer] | None] = ContextVar("voicerag_tool_answers", default=None)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from types import TracebackType
 from typing import Any, Final
 from uuid import uuid4
 
@@ -22,14 +21,15 @@ from voicerag_core import (
     PgVectorStore,
     StoreError,
     VoiceRAG,
+    check_cancelled,
     maximal_marginal_relevance,
 )
 from voicerag_core import Embeddings as Vectors
-from voicerag_core.cancellation import check_cancelled
+from voicerag_core.aio import run_in_thread
+from voicerag_core.closing import Closing
 from voicerag_integrations.langchain.documents import passage_document
 from voicerag_integrations.langchain.embeddings import VoiceRAGEmbeddings
 from voicerag_integrations.langchain.metadata_filters import MetadataFilter, read_filter
-from voicerag_integrations.langchain.threads import in_thread
 
 __all__ = ["VoiceRAGVectorStore"]
 
@@ -37,7 +37,7 @@ ADD_BATCH: Final = 2_000
 """Texts embedded and written together; each batch is one transaction."""
 
 
-class VoiceRAGVectorStore(VectorStore):
+class VoiceRAGVectorStore(Closing, VectorStore):
     """A LangChain vector store over any `voicerag_core.PassageStore`, with any embeddings.
 
     Vectors are L2-normalised on the way in; scores are cosine similarities, higher is better.
@@ -73,19 +73,6 @@ class VoiceRAGVectorStore(VectorStore):
         close = getattr(self.store, "close", None)
         if close is not None:
             close()
-
-    def __enter__(self) -> VoiceRAGVectorStore:
-        """Return the vector store itself."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Close."""
-        self.close()
 
     @classmethod
     def from_texts(
@@ -156,7 +143,7 @@ class VoiceRAGVectorStore(VectorStore):
         **kwargs: Any,  # noqa: ANN401
     ) -> VoiceRAGVectorStore:
         """Fill a store with texts in a thread; see `from_texts`."""
-        return await in_thread(cls.from_texts, texts, embedding, metadatas, **kwargs)
+        return await run_in_thread(cls.from_texts, texts, embedding, metadatas, **kwargs)
 
     def add_texts(
         self,
@@ -343,11 +330,13 @@ class VoiceRAGVectorStore(VectorStore):
         """Embed texts and store them, off the event loop; see `add_texts`."""
         _refuse(kwargs)
         if not self._embeds_async:
-            return await in_thread(self.add_texts, texts, metadatas, ids=ids, batch_size=batch_size)
+            return await run_in_thread(
+                self.add_texts, texts, metadatas, ids=ids, batch_size=batch_size
+            )
         passages = _passages(list(texts), metadatas, ids)
         for batch in _batches(passages, batch_size):
             rows = await self._embedding.aembed_documents([passage.text for passage in batch])
-            await in_thread(self.store.add, batch, _normalised(rows))
+            await run_in_thread(self.store.add, batch, _normalised(rows))
         return [passage.id for passage in passages]
 
     async def aadd_documents(
@@ -376,11 +365,11 @@ class VoiceRAGVectorStore(VectorStore):
     ) -> bool:
         """Delete, off the event loop; see `delete`."""
         _refuse(kwargs)
-        return await in_thread(self.delete, ids, filter=filter)
+        return await run_in_thread(self.delete, ids, filter=filter)
 
     async def aget_by_ids(self, ids: Sequence[str], /) -> list[Document]:
         """Return documents by id, off the event loop."""
-        return await in_thread(self.get_by_ids, ids)
+        return await run_in_thread(self.get_by_ids, ids)
 
     async def asimilarity_search(
         self,
@@ -393,7 +382,7 @@ class VoiceRAGVectorStore(VectorStore):
         """Find documents, off the event loop; see `similarity_search`."""
         _refuse(kwargs)
         question = await self._aquestion(query)
-        return _documents(await in_thread(self._search, question, k, filter))
+        return _documents(await run_in_thread(self._search, question, k, filter))
 
     async def asimilarity_search_with_score(
         self,
@@ -405,7 +394,7 @@ class VoiceRAGVectorStore(VectorStore):
     ) -> list[tuple[Document, float]]:
         """Find documents and scores, off the event loop; see `similarity_search_with_score`."""
         _refuse(kwargs)
-        hits = await in_thread(self._search, await self._aquestion(query), k, filter)
+        hits = await run_in_thread(self._search, await self._aquestion(query), k, filter)
         return [(passage_document(hit.passage), hit.score) for hit in hits]
 
     async def asimilarity_search_by_vector(
@@ -418,7 +407,7 @@ class VoiceRAGVectorStore(VectorStore):
     ) -> list[Document]:
         """Find documents near to a vector, off the event loop."""
         _refuse(kwargs)
-        return _documents(await in_thread(self._search, _unit(embedding), k, filter))
+        return _documents(await run_in_thread(self._search, _unit(embedding), k, filter))
 
     async def amax_marginal_relevance_search(
         self,
@@ -433,7 +422,7 @@ class VoiceRAGVectorStore(VectorStore):
         """Find various documents, off the event loop; see `max_marginal_relevance_search`."""
         _refuse(kwargs)
         question = await self._aquestion(query)
-        return await in_thread(self._varied, question, k, fetch_k, lambda_mult, filter)
+        return await run_in_thread(self._varied, question, k, fetch_k, lambda_mult, filter)
 
     async def amax_marginal_relevance_search_by_vector(
         self,
@@ -447,7 +436,7 @@ class VoiceRAGVectorStore(VectorStore):
     ) -> list[Document]:
         """Find various documents near to a vector, off the event loop."""
         _refuse(kwargs)
-        return await in_thread(self._varied, _unit(embedding), k, fetch_k, lambda_mult, filter)
+        return await run_in_thread(self._varied, _unit(embedding), k, fetch_k, lambda_mult, filter)
 
     def _select_relevance_score_fn(self) -> Callable[[float], float]:
         """Map cosine similarity to LangChain's 0..1: what points away is not relevant at all."""

@@ -8,8 +8,7 @@ from typing import TypeAlias
 
 from llama_index.core.schema import QueryBundle
 
-from voicerag_core import Audio, read_audio, resample
-from voicerag_core.audio import MAX_SECONDS, SPEECH_RATE_HZ
+from voicerag_core import MAX_SECONDS, SPEECH_RATE_HZ, Audio, Transcription, read_audio, resample
 
 __all__ = ["ClipSource", "SpeechQueryBundle", "as_bundle", "read_clip"]
 
@@ -28,12 +27,12 @@ class SpeechQueryBundle(QueryBundle):
         query_str: The question in words where they are known; "" until then. `SpeechRetriever`
             writes the transcript here when its strategy makes one.
         audio: The question as sound.
-        transcript: What was heard, so that nothing is transcribed twice.
+        transcription: What was heard, so that nothing is transcribed twice.
     """
 
     query_str: str = ""
     audio: ClipSource | None = None
-    transcript: str | None = None
+    transcription: Transcription | None = None
 
     def clip(self, *, max_seconds: float = MAX_SECONDS) -> Audio | None:
         """Read the sound, at 16 kHz; None when there is none.
@@ -43,10 +42,10 @@ class SpeechQueryBundle(QueryBundle):
         """
         return None if self.audio is None else read_clip(self.audio, max_seconds=max_seconds)
 
-    def hear(self, transcript: str) -> None:
+    def hear(self, transcription: Transcription) -> None:
         """Note the words of the question, for the components that come after."""
-        self.transcript = transcript
-        self.query_str = self.query_str or transcript
+        self.transcription = transcription
+        self.query_str = self.query_str or transcription.text
 
     def __repr__(self) -> str:
         """Show what there is, never the sound itself."""

@@ -14,11 +14,10 @@ from llama_index.core.instrumentation.events.embedding import (
     EmbeddingStartEvent,
 )
 
-from voicerag_core import Audio, ConfigError, Embedder
-from voicerag_core.cancellation import check_cancelled
+from voicerag_core import Audio, ConfigError, Embedder, check_cancelled
+from voicerag_core.aio import run_in_thread
 from voicerag_integrations.llamaindex.bundle import ClipSource, read_clip
 from voicerag_integrations.llamaindex.events import dispatcher
-from voicerag_integrations.llamaindex.hop import hop
 
 __all__ = ["VoiceRAGEmbedding"]
 
@@ -122,11 +121,11 @@ class VoiceRAGEmbedding(BaseEmbedding):
 
     async def aget_audio_embedding(self, clip: ClipSource) -> list[float]:
         """Embed speech."""
-        return await hop(lambda: self.get_audio_embedding(clip))
+        return await run_in_thread(lambda: self.get_audio_embedding(clip))
 
     async def aget_audio_embedding_batch(self, clips: Sequence[ClipSource]) -> list[list[float]]:
         """Embed clips of speech, in their order."""
-        return await hop(lambda: self.get_audio_embedding_batch(clips))
+        return await run_in_thread(lambda: self.get_audio_embedding_batch(clips))
 
     def _speech(self, clips: Sequence[Audio]) -> list[list[float]]:
         check_cancelled()
@@ -149,10 +148,10 @@ class VoiceRAGEmbedding(BaseEmbedding):
         return self._get_text_embedding(query)
 
     async def _aget_text_embeddings(self, texts: list[str]) -> list[list[float]]:
-        return await hop(lambda: self._get_text_embeddings(texts))
+        return await run_in_thread(lambda: self._get_text_embeddings(texts))
 
     async def _aget_text_embedding(self, text: str) -> list[float]:
-        return await hop(lambda: self._get_text_embedding(text))
+        return await run_in_thread(lambda: self._get_text_embedding(text))
 
     async def _aget_query_embedding(self, query: str) -> list[float]:
-        return await hop(lambda: self._get_query_embedding(query))
+        return await run_in_thread(lambda: self._get_query_embedding(query))

@@ -14,47 +14,29 @@ from llama_index.core.vector_stores.types import (
 )
 
 from voicerag_core import FilterError
-from voicerag_core.filters import (
-    AllOf,
-    And,
-    AnyOf,
-    Contains,
-    Eq,
-    Filter,
-    Ge,
-    Gt,
-    In,
-    IsEmpty,
-    Le,
-    Like,
-    Lt,
-    Ne,
-    Not,
-    NotIn,
-    Or,
-    Scalar,
-)
+from voicerag_core import filters as f
+from voicerag_core.filters import Filter, Scalar
 
 __all__ = ["to_filter"]
 
 _ONE: Final[dict[FilterOperator, Callable[[str, Scalar], Filter]]] = {
-    FilterOperator.EQ: Eq,
-    FilterOperator.NE: Ne,
-    FilterOperator.CONTAINS: Contains,
+    FilterOperator.EQ: f.Eq,
+    FilterOperator.NE: f.Ne,
+    FilterOperator.CONTAINS: f.Contains,
 }
 
 _ORDERED: Final[dict[FilterOperator, Callable[[str, str | int | float], Filter]]] = {
-    FilterOperator.LT: Lt,
-    FilterOperator.LTE: Le,
-    FilterOperator.GT: Gt,
-    FilterOperator.GTE: Ge,
+    FilterOperator.LT: f.Lt,
+    FilterOperator.LTE: f.Le,
+    FilterOperator.GT: f.Gt,
+    FilterOperator.GTE: f.Ge,
 }
 
 _MANY: Final[dict[FilterOperator, Callable[[str, tuple[Scalar, ...]], Filter]]] = {
-    FilterOperator.IN: In,
-    FilterOperator.NIN: NotIn,
-    FilterOperator.ANY: AnyOf,
-    FilterOperator.ALL: AllOf,
+    FilterOperator.IN: f.In,
+    FilterOperator.NIN: f.NotIn,
+    FilterOperator.ANY: f.AnyOf,
+    FilterOperator.ALL: f.AllOf,
 }
 
 _SUBSTRING: Final = {
@@ -79,11 +61,11 @@ def to_filter(filters: MetadataFilters | Filter | None) -> Filter | None:
     parts = tuple(_part(part) for part in filters.filters)
     match filters.condition:
         case FilterCondition.AND | None:
-            return parts[0] if len(parts) == 1 else And(parts)
+            return parts[0] if len(parts) == 1 else f.And(parts)
         case FilterCondition.OR:
-            return Or(parts) if parts else And(())
+            return f.Or(parts) if parts else f.And(())
         case FilterCondition.NOT:
-            return Not(Or(parts))
+            return f.Not(f.Or(parts))
         case condition:
             raise FilterError(
                 f"unknown filter condition {condition!r}; "
@@ -93,10 +75,10 @@ def to_filter(filters: MetadataFilters | Filter | None) -> Filter | None:
 
 def _part(part: MetadataFilter | MetadataFilters) -> Filter:
     if isinstance(part, MetadataFilters):
-        return to_filter(part) or And(())
+        return to_filter(part) or f.And(())
     operator, key, value = part.operator, part.key, part.value
     if operator is FilterOperator.IS_EMPTY:
-        return IsEmpty(key)
+        return f.IsEmpty(key)
     if operator in _MANY:
         if not isinstance(value, list):
             raise _mismatch(part, "a list")
@@ -113,7 +95,7 @@ def _part(part: MetadataFilter | MetadataFilters) -> Filter:
         if not isinstance(value, str):
             raise _mismatch(part, "a str")
         pattern = _LIKE_SPECIAL.sub(r"\\\1", value)
-        return Like(key, f"%{pattern}%", ignore_case=_SUBSTRING[operator])
+        return f.Like(key, f"%{pattern}%", ignore_case=_SUBSTRING[operator])
     raise FilterError(
         f"unknown filter operator {operator!r} on {key!r}; "
         f"choose of {', '.join(known.value for known in FilterOperator)}"

@@ -38,7 +38,7 @@ from voicerag_core import (
     read_audio,
     to_wav_bytes,
 )
-from voicerag_integrations.llamaindex.hop import hop
+from voicerag_core.aio import run_in_thread
 from voicerag_integrations.llamaindex.response import METADATA_KEY, AnswerFeed
 
 __all__ = ["VoiceLLM"]
@@ -149,7 +149,7 @@ class VoiceLLM(CustomLLM):
 
         @llm_chat_callback()
         async def observed(llm: VoiceLLM, _: Sequence[ChatMessage], **__: Any) -> ChatResponse:  # noqa: ANN401
-            answers.append(await hop(lambda: llm._whole(messages)))
+            answers.append(await run_in_thread(lambda: llm._whole(messages)))
             return _reply(answers[0].text, answers[0])
 
         response = await observed(self, _without_sound(messages), **_refused(kwargs))
@@ -189,7 +189,7 @@ class VoiceLLM(CustomLLM):
         **kwargs: Any,  # noqa: ANN401 - as in the base class
     ) -> ChatResponseAsyncGen:
         """Answer the last message piece by piece; closing the generator stops the model."""
-        feed = await hop(lambda: self._feed(messages))
+        feed = await run_in_thread(lambda: self._feed(messages))
         sounds: list[Audio | None] = []
 
         @llm_chat_callback()
@@ -214,7 +214,7 @@ class VoiceLLM(CustomLLM):
                 async for response in source:
                     yield _voiced(response, sounds.pop())
             except GeneratorExit:
-                await hop(feed.close)
+                await run_in_thread(feed.close)
                 raise
 
         return voiced()
@@ -239,7 +239,7 @@ class VoiceLLM(CustomLLM):
     ) -> CompletionResponse:
         """Answer a prompt in text."""
         _refused(kwargs)
-        answer = await hop(lambda: self._whole([ChatMessage(prompt)]))
+        answer = await run_in_thread(lambda: self._whole([ChatMessage(prompt)]))
         return CompletionResponse(text=answer.text)
 
     @llm_completion_callback()
@@ -270,7 +270,7 @@ class VoiceLLM(CustomLLM):
     ) -> AsyncGenerator[CompletionResponse, None]:
         """Answer a prompt in text, piece by piece."""
         _refused(kwargs)
-        feed = await hop(lambda: self._feed([ChatMessage(prompt)]))
+        feed = await run_in_thread(lambda: self._feed([ChatMessage(prompt)]))
 
         async def replies() -> AsyncGenerator[CompletionResponse, None]:
             text = ""

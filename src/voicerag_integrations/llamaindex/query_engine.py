@@ -19,9 +19,9 @@ from llama_index.core.prompts.mixin import PromptMixinType
 from llama_index.core.schema import NodeWithScore, QueryBundle
 
 from voicerag_core import Answer, Audio, ConfigError, Retrieved, Sampling, VoiceRAG
+from voicerag_core.aio import run_in_thread
 from voicerag_integrations.llamaindex.bundle import ClipSource, SpeechQueryBundle, as_bundle
 from voicerag_integrations.llamaindex.events import SpeechAnswerEvent, dispatcher
-from voicerag_integrations.llamaindex.hop import hop
 from voicerag_integrations.llamaindex.nodes import node_hit
 from voicerag_integrations.llamaindex.response import (
     METADATA_KEY,
@@ -121,7 +121,7 @@ class SpeechQueryEngine(BaseQueryEngine):
         additional_source_nodes: Sequence[NodeWithScore] | None = None,
     ) -> RESPONSE_TYPE:
         """Answer a question from nodes."""
-        return await hop(
+        return await run_in_thread(
             lambda: self._synthesis(query_bundle, nodes, additional_source_nodes, in_loop=True)
         )
 
@@ -138,7 +138,7 @@ class SpeechQueryEngine(BaseQueryEngine):
             CBEventType.QUERY, payload={EventPayload.QUERY_STR: query_bundle.query_str}
         ) as event:
             if type(self._retriever) is SpeechRetriever and not self._node_postprocessors:
-                response = await hop(lambda: self._answered(query_bundle))
+                response = await run_in_thread(lambda: self._answered(query_bundle))
             else:  # another retriever or postprocessor may have an async way of its own
                 nodes = await self.aretrieve(query_bundle)
                 response = await self.asynthesize(query_bundle, nodes)
@@ -177,10 +177,10 @@ class SpeechQueryEngine(BaseQueryEngine):
         in_loop: bool,
     ) -> RESPONSE_TYPE:
         question = self._question(bundle)
-        transcript = bundle.transcript if isinstance(bundle, SpeechQueryBundle) else None
-        found = Retrieved(tuple(node_hit(node) for node in nodes), transcript)
+        heard = bundle.transcription if isinstance(bundle, SpeechQueryBundle) else None
+        found = Retrieved(tuple(node_hit(node) for node in nodes), heard)
         metadata: dict[str, Any] = {source.node.node_id: source.node.metadata for source in sources}
-        metadata[METADATA_KEY] = {"transcript": transcript, "complete": False}
+        metadata[METADATA_KEY] = {"transcript": None, "complete": False}
         pieces = self._rag.respond(question, found, sampling=self._sampling)
         feed = AnswerFeed(pieces, metadata, _announce)
         feed.pull()  # the piece with the hits; what is wrong with the question is raised here

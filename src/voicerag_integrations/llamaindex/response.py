@@ -17,9 +17,8 @@ from llama_index.core.base.response.schema import (
 )
 from llama_index.core.schema import NodeWithScore
 
-from voicerag_core import Answer, Audio
-from voicerag_core.cancellation import check_cancelled
-from voicerag_integrations.llamaindex.hop import hop
+from voicerag_core import Answer, Audio, check_cancelled
+from voicerag_core.aio import run_in_thread
 
 __all__ = [
     "METADATA_KEY",
@@ -125,10 +124,10 @@ class AnswerFeed:
     async def aread(self, take: Callable[[], _T | None]) -> AsyncGenerator[_T, None]:
         """Do the same in an event loop; when the reader is cancelled, the feed is abandoned."""
         try:
-            while (piece := await hop(take)) is not None:
+            while (piece := await run_in_thread(take)) is not None:
                 yield piece
         except GeneratorExit:
-            await hop(self.close)
+            await run_in_thread(self.close)
             raise
         except BaseException:
             self.abandon()
@@ -183,6 +182,7 @@ def answer_metadata(answer: Answer, audio_seconds: float) -> dict[str, Any]:
     """Say of an answer what its text does not."""
     return {
         "answered": answer.answered,
+        "transcript": answer.transcript,
         "citations": [
             {"passage_id": place.passage_id, "start": place.start, "end": place.end}
             for place in answer.citations
@@ -286,4 +286,4 @@ class AsyncStreamingSpeechResponse(AsyncStreamingResponse):
 
     async def aclose(self) -> None:
         """Stop the answer."""
-        await hop(self._feed.close)
+        await run_in_thread(self._feed.close)

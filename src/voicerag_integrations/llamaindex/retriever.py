@@ -11,11 +11,11 @@ from llama_index.core.schema import NodeWithScore, QueryBundle
 from llama_index.core.vector_stores.types import MetadataFilters
 
 from voicerag_core import Audio, ConfigError, Embedding, Retrieved, Strategy, VoiceRAG
+from voicerag_core.aio import run_in_thread
 from voicerag_core.filters import Filter
 from voicerag_integrations.llamaindex.bundle import ClipSource, SpeechQueryBundle, as_bundle
 from voicerag_integrations.llamaindex.events import SpeechRetrievalEvent, dispatcher
 from voicerag_integrations.llamaindex.filters import to_filter
-from voicerag_integrations.llamaindex.hop import hop
 from voicerag_integrations.llamaindex.nodes import NodeClass, node_of_hit, unit
 
 __all__ = ["SpeechRetriever"]
@@ -109,26 +109,27 @@ class SpeechRetriever(BaseRetriever):
         found = self._rag.retrieve(self._clip(bundle), limit=1, strategy=self._strategy)
         if found.embedding is not None:
             bundle.embedding = found.embedding.tolist()
-        if found.transcript is not None:
-            bundle.hear(found.transcript)
+        if found.transcription is not None:
+            bundle.hear(found.transcription)
         elif words and self._rag.transcriber is not None:
             bundle.hear(self._rag.transcriber.transcribe(self._clip(bundle)))
         return bundle
 
     async def ato_bundle(self, audio: ClipSource, *, words: bool = True) -> SpeechQueryBundle:
         """Make a query out of sound; see `to_bundle`."""
-        return await hop(lambda: self.to_bundle(audio, words=words))
+        return await run_in_thread(lambda: self.to_bundle(audio, words=words))
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
         if self._similarity_top_k == 0:
             return []
         found = self._find(query_bundle)
-        if found.transcript is not None and isinstance(query_bundle, SpeechQueryBundle):
-            query_bundle.hear(found.transcript)
+        heard = found.transcription
+        if heard is not None and isinstance(query_bundle, SpeechQueryBundle):
+            query_bundle.hear(heard)
         dispatcher.event(
             SpeechRetrievalEvent(
                 strategy=self._strategy,
-                transcript=found.transcript,
+                transcript=None if heard is None else heard.text,
                 hits=len(found.hits),
                 timings=dict(found.timings),
             )
@@ -136,7 +137,7 @@ class SpeechRetriever(BaseRetriever):
         return [node_of_hit(hit, self._node_class) for hit in found.hits]
 
     async def _aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
-        return await hop(lambda: self._retrieve(query_bundle))
+        return await run_in_thread(lambda: self._retrieve(query_bundle))
 
     def _find(self, bundle: QueryBundle) -> Retrieved:
         return self._rag.retrieve(

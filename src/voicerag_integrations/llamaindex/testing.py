@@ -273,7 +273,8 @@ class SpeechRetrieverContract:
         plain = QueryBundle("", embedding=bundle.embedding)
         assert SpeechRetriever(rag).retrieve(plain)[0].node.node_id == expected
         if rag.transcriber is not None:
-            assert bundle.query_str == bundle.transcript != ""
+            assert bundle.transcription is not None
+            assert bundle.query_str == bundle.transcription.text != ""
 
     def test_equal_texts_both_come_back(self, rag: VoiceRAG) -> None:
         text = "A sentence that stands in two documents, letter by letter."

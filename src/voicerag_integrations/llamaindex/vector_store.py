@@ -27,9 +27,9 @@ from voicerag_core import (
     StoreError,
     maximal_marginal_relevance,
 )
+from voicerag_core.aio import run_in_thread
 from voicerag_core.filters import And, Eq, Filter, In, matches
 from voicerag_integrations.llamaindex.filters import to_filter
-from voicerag_integrations.llamaindex.hop import hop
 from voicerag_integrations.llamaindex.nodes import passage_of_node, stored_node, unit
 
 __all__ = ["VoiceRAGVectorStore"]
@@ -154,7 +154,7 @@ class VoiceRAGVectorStore(BasePydanticVectorStore):
 
     async def async_add(self, nodes: Sequence[BaseNode], **kwargs: Any) -> list[str]:  # noqa: ANN401
         """Insert or replace nodes by id."""
-        return await hop(lambda: self.add(nodes, **kwargs))
+        return await run_in_thread(lambda: self.add(nodes, **kwargs))
 
     def delete(self, ref_doc_id: str, **delete_kwargs: Any) -> None:  # noqa: ANN401
         """Delete every node of a document."""
@@ -163,7 +163,7 @@ class VoiceRAGVectorStore(BasePydanticVectorStore):
 
     async def adelete(self, ref_doc_id: str, **delete_kwargs: Any) -> None:  # noqa: ANN401
         """Delete every node of a document."""
-        await hop(lambda: self.delete(ref_doc_id, **delete_kwargs))
+        await run_in_thread(lambda: self.delete(ref_doc_id, **delete_kwargs))
 
     def delete_nodes(
         self,
@@ -183,7 +183,7 @@ class VoiceRAGVectorStore(BasePydanticVectorStore):
         **delete_kwargs: Any,  # noqa: ANN401 - as in the base class
     ) -> None:
         """Delete the nodes that match ids and filters; without either, none."""
-        await hop(lambda: self.delete_nodes(node_ids, filters, **delete_kwargs))
+        await run_in_thread(lambda: self.delete_nodes(node_ids, filters, **delete_kwargs))
 
     def clear(self) -> None:
         """Delete every node of the collection."""
@@ -191,7 +191,7 @@ class VoiceRAGVectorStore(BasePydanticVectorStore):
 
     async def aclear(self) -> None:
         """Delete every node of the collection."""
-        await hop(self.clear)
+        await run_in_thread(self.clear)
 
     def get_nodes(
         self, node_ids: list[str] | None = None, filters: MetadataFilters | None = None
@@ -214,7 +214,7 @@ class VoiceRAGVectorStore(BasePydanticVectorStore):
         self, node_ids: list[str] | None = None, filters: MetadataFilters | None = None
     ) -> list[BaseNode]:
         """Return nodes by ids, in the order asked, and by filters."""
-        return await hop(lambda: self.get_nodes(node_ids, filters))
+        return await run_in_thread(lambda: self.get_nodes(node_ids, filters))
 
     def query(self, query: VectorStoreQuery, **kwargs: Any) -> VectorStoreQueryResult:  # noqa: ANN401
         """Search in one of the modes default, mmr, hybrid, semantic_hybrid, sparse, text_search.
@@ -239,7 +239,7 @@ class VoiceRAGVectorStore(BasePydanticVectorStore):
 
     async def aquery(self, query: VectorStoreQuery, **kwargs: Any) -> VectorStoreQueryResult:  # noqa: ANN401
         """Search; see `query`."""
-        return await hop(lambda: self.query(query, **kwargs))
+        return await run_in_thread(lambda: self.query(query, **kwargs))
 
 
 def _hits(

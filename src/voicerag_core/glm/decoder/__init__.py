@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from voicerag_core.glm.decoder.decoder import SpeechDecoder
-from voicerag_core.glm.decoder.demo import DemoStream
-from voicerag_core.glm.decoder.stream import DecoderStream, Schedule
+from voicerag_core.glm.decoder.networks import DecoderNetworks
+from voicerag_core.glm.decoder.schedule import Schedule
+from voicerag_core.glm.decoder.stream import DecoderStream
 
-__all__ = ["DecoderStream", "DemoStream", "Schedule", "SpeechDecoder"]
+__all__ = ["DecoderNetworks", "DecoderStream", "Schedule", "SpeechDecoder"]

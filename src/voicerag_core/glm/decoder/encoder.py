@@ -1,4 +1,4 @@
-"""Speech tokens to one vector a token: a transformer that sees whole blocks and the past.
+"""Speech tokens to one vector per token: a transformer that sees whole blocks and the past.
 
 Tensor names are those of the released ``flow.pt``.
 """
@@ -21,7 +21,7 @@ class TokenEncoder(nn.Module):
 
     Position i sees position j when ``j <= i`` or both lie in one block, so that the vectors of a
     finished block never change when tokens are added. Distances are relative: a window that
-    begins at a block gives what the same tokens would give at the start of a reply.
+    starts at a block gives the same vectors as these tokens at the start of a reply.
 
     Args:
         config: Sizes; `block_tokens` is the length of a block.
@@ -46,7 +46,7 @@ class TokenEncoder(nn.Module):
             valid: Shape [B, N], bool, False where a row of the batch is padded; None: nowhere.
 
         Returns:
-            Shape [B, N, encoder_size]; what stands at padded positions means nothing.
+            Shape [B, N, encoder_size]; padded positions have no meaning.
         """
         x: Tensor = self.embed(embedded)
         tokens = x.shape[1]
@@ -61,7 +61,7 @@ class TokenEncoder(nn.Module):
 
 
 class _Layer(nn.Module):
-    """Attention and feed-forward, each behind a norm and beside a residual."""
+    """Attention and feed-forward, each after a norm and with a residual."""
 
     def __init__(self, config: FlowConfig) -> None:
         super().__init__()
@@ -142,7 +142,7 @@ class _RelativeAttention(nn.Module):
 
 
 def block_causal_mask(tokens: int, block: int, device: torch.device) -> Tensor:
-    """Return who sees whom, shape [tokens, tokens], bool."""
+    """Return which token sees which, shape [tokens, tokens], bool."""
     step = torch.arange(tokens, device=device)
     last_seen = (step // block + 1) * block
     return step[None, :] < last_seen[:, None]

@@ -67,18 +67,12 @@ class Flow(nn.Module):
         return self.input_embedding.weight.device
 
     def frames(self, tokens: int) -> int:
-        """Return how many mel frames a reply has after so many tokens; exact for any length."""
+        """Return the number of mel frames of a reply; exact for any number of tokens."""
         samples, divisor = self._rates
         return int(tokens * samples // divisor)
 
-    def frames_float32(self, tokens: int) -> int:
-        """Count frames as the upstream demo does; one short for some replies above 271 s."""
-        rate = torch.tensor([tokens], dtype=torch.int32) / self.config.token_rate
-        hop = self._rates[1] / self.config.token_rate
-        return int((rate * self._rates[0] / hop).int())
-
     def prepare(self) -> None:
-        """Compute what depends on the weights alone; call it after they were loaded."""
+        """Compute what depends only on the weights; call it after they were loaded."""
         times, self._sizes = _euler(self.device)
         self._shifts = self.unet.time_shifts(times)
 
@@ -100,14 +94,14 @@ class Flow(nn.Module):
             tokens: Shape [B, N], int64; rows may be padded with any id.
             noise: Shape [B, mels, T], float32, standard normal; T frames are made.
             known: Shape [B, mels, K], float32: mel of the first frames, which the rest continues.
-            token_counts: Tokens of each row; None: N in all.
-            frame_counts: Frames of each row, T at most; None: T in all.
-            known_counts: Frames of each row of `known` that count; None: K in all.
+            token_counts: Tokens of each row; None: N for all.
+            frame_counts: Frames of each row, T at most; None: T for all.
+            known_counts: Frames of each row of `known` that count; None: K for all.
             sampler: Integrates the flow; None is `integrate`.
 
         Returns:
             Shape [B, mels, T], float32, natural logarithm of the mel spectrum's magnitude; the
-            first K frames are made anew; zero at padded frames.
+            first K frames are made again; zero at padded frames.
         """
         rows, frames = noise.shape[0], noise.shape[-1]
         valid = _lengths_mask(token_counts, rows, tokens.shape[1], tokens.device)
@@ -123,7 +117,7 @@ class Flow(nn.Module):
     def _context(
         self, mean: Tensor, known: Tensor | None, known_counts: Sequence[int] | None
     ) -> Tensor:
-        """Lay what guides the flow beside nothing, for classifier-free guidance.
+        """Stack the conditioning and its absence, for classifier-free guidance.
 
         Returns:
             Shape [2 * B, 3 * mels, T]: tokens, speaker, known mel; zeros in the second half.
@@ -158,7 +152,7 @@ class Flow(nn.Module):
             between: Called before each step.
 
         Raises:
-            CancelledError: Between two steps, when the running call was called off.
+            CancelledError: Between two steps, when the running call was cancelled.
         """
         if self._shifts is None:
             self.prepare()
@@ -216,7 +210,7 @@ def load_flow(
 
 
 class _Regulator(nn.Module):
-    """Stretches one vector a token to mel frames and smooths them."""
+    """Stretches one vector per token to mel frames and smooths them."""
 
     def __init__(self, config: FlowConfig) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The flow as CUDA graphs: ten steps of some thousand small kernels, launched at once."""
+"""The flow as CUDA graphs: ten steps of about a thousand small kernels, launched together."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ LOUDEST = 1e2
 
 
 class HiFT(nn.Module):
-    """The released vocoder, but for the sampling of its source, which `harmonics` does.
+    """The released vocoder, except the sampling of its source, which `harmonics` does.
 
     Args:
         config: Sizes.
@@ -181,7 +181,7 @@ def load_hift(
 
 
 class _Residual(nn.Module):
-    """Dilated convolutions behind periodic activations, each pair beside a residual."""
+    """Dilated convolutions after periodic activations, each pair with a residual."""
 
     def __init__(self, channels: int, kernel: int, dilations: tuple[int, ...]) -> None:
         super().__init__()

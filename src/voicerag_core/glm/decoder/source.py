@@ -1,4 +1,4 @@
-"""The harmonic source of the vocoder, with a phase that a stream carries from block to block."""
+"""The harmonic source of the vocoder, whose phase continues from block to block."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from voicerag_core.glm.weights.configs import HiFTConfig
 
-__all__ = ["NoiseTable", "draw_offsets", "harmonics", "harmonics_float32"]
+__all__ = ["NoiseTable", "draw_offsets", "harmonics", "noise_level"]
 
 UNVOICED = 1 / 3
 """Noise of an unvoiced frame, in sine amplitudes. Source: Wang et al., "Neural source-filter
@@ -18,15 +18,15 @@ waveform models" (2019), equation 2; cosyvoice/hifigan/generator.py of THUDM/GLM
 
 
 class NoiseTable:
-    """Standard normal values by frame, the same on every device and however a reply is cut.
+    """Standard normal values by frame, the same on every device and for any cut of a reply.
 
-    A frame's values depend on its number alone. The table repeats after its length, which is
-    longer than what is computed at once.
+    The values of a frame depend only on its number. The table repeats after its length, which is
+    longer than any window.
 
     Args:
-        values: Values a frame.
+        values: Values per frame.
         frames: Frames before it repeats.
-        seed: Of a generator of its own; the global one is neither read nor set.
+        seed: Of a separate generator; the global one is neither read nor set.
         device: Where the values are wanted.
     """
 
@@ -62,7 +62,7 @@ def harmonics(
     config: HiFTConfig,
     sample_rate: int,
 ) -> tuple[Tensor, Tensor]:
-    """Make sines at the pitch and its multiples, with noise, going on from a phase.
+    """Make sines at the pitch and its multiples, with noise, continuing from a phase.
 
     The phase is summed in float64 over frames, in each of which the pitch is constant.
 
@@ -70,7 +70,7 @@ def harmonics(
         hz: Pitch, shape [T], float64.
         phase: Shape [harmonics + 1], float64, cycles run through so far, 0..1.
         offsets: Of `draw_offsets`.
-        noise: Standard normal, shape [T, harmonics + 1, S], float32, S samples a frame.
+        noise: Standard normal, shape [T, harmonics + 1, S], float32, S samples per frame.
         config: Amplitudes.
         sample_rate: Hz.
 
@@ -87,38 +87,11 @@ def harmonics(
     angle = ((turns % 1.0) * (2 * math.pi)).float() + offsets[:, None]
     voiced = (hz > config.voiced_hz).float()[:, None, None]
     waves = config.sine_amplitude * angle.sin() * voiced
-    made = waves + _noise_level(voiced, config) * noise
+    made = waves + noise_level(voiced, config) * noise
     last = ends[-1] % 1.0 if frames else phase
     return made.transpose(0, 1).reshape(tones, frames * samples), last
 
 
-def harmonics_float32(
-    hz: Tensor, samples: int, config: HiFTConfig, sample_rate: int, generator: torch.Generator
-) -> Tensor:
-    """Make the source as the upstream demo does: phase from zero, summed in float32 by sample.
-
-    Args:
-        hz: Pitch, shape [B, T], float32.
-        samples: Of one frame.
-        config: Amplitudes.
-        sample_rate: Hz.
-        generator: Draws the offsets, then the noise.
-
-    Returns:
-        Shape [B, harmonics + 1, T * samples], float32.
-    """
-    rows, tones = hz.shape[0], config.harmonics + 1
-    by_sample = hz.repeat_interleave(samples, dim=1)
-    cycles = torch.stack([by_sample * (i + 1) / sample_rate for i in range(tones)], dim=1)
-    angle = 2 * math.pi * (cycles.cumsum(-1) % 1)
-    uniform = torch.rand(rows, tones, 1, generator=generator, device=generator.device)
-    offsets = (-math.pi + uniform * (2 * math.pi)).to(hz.device)
-    offsets[:, 0] = 0.0
-    voiced = (by_sample > config.voiced_hz).float()[:, None]
-    noise = torch.randn(angle.shape, generator=generator, device=generator.device).to(hz.device)
-    waves = config.sine_amplitude * torch.sin(angle + offsets)
-    return waves * voiced + _noise_level(voiced, config) * noise
-
-
-def _noise_level(voiced: Tensor, config: HiFTConfig) -> Tensor:
+def noise_level(voiced: Tensor, config: HiFTConfig) -> Tensor:
+    """Return the standard deviation of the source's noise; `voiced` is 1 where voiced, else 0."""
     return voiced * config.noise_std + (1 - voiced) * config.sine_amplitude * UNVOICED

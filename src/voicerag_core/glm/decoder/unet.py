@@ -1,6 +1,6 @@
 """The velocity field of the flow: a one-dimensional U-Net with transformer blocks.
 
-Tensor names are those of the released ``flow.pt`` under ``decoder.estimator``, but for the three
+Tensor names are those of the released ``flow.pt`` under ``decoder.estimator``, except the three
 projections of an attention layer, which are one here: `fused_attention` joins them.
 """
 
@@ -120,7 +120,7 @@ def fused_attention(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def group_norm(x: Tensor, norm: nn.GroupNorm, mask: Tensor | None) -> Tensor:
-    """Normalise groups of channels over time, over valid frames alone when there is a mask.
+    """Normalise groups of channels over time, over valid frames only when there is a mask.
 
     Args:
         x: Shape [B, C, T].
@@ -244,7 +244,7 @@ class _ConvNorm(nn.Module):
 
 
 class _Residual(nn.Module):
-    """Two convolutions with the time added between them, beside a projection."""
+    """Two convolutions with the time added between them, and a projection as residual."""
 
     def __init__(self, given: int, out: int, time: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""A vocoder for one reply, whose sound does not depend on how the mel arrives."""
+"""A vocoder for one reply; its sound does not depend on how the mel is split over calls."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ NOISE_FRAMES = 1024
 class VocoderStream:
     """Turns the mel of one reply into sound, piece by piece.
 
-    Each frame is computed with all the mel and source that it depends on, so the pieces are those
-    of one call with the whole mel. The phase of the source runs through; memory does not grow.
+    Each frame is computed with all the mel and source that it depends on, so the pieces equal one
+    call with the whole mel. The phase of the source is continuous; memory does not grow.
 
     Args:
         hift: Shared; not changed.
@@ -40,11 +40,11 @@ class VocoderStream:
         self._source = torch.zeros(1, 1, 0, device=device)
         self._start = 0  # frame at which the kept mel and source begin
         self._voiced = 0  # frames whose source is made
-        self._spoken = 0  # frames whose sound was given
+        self._spoken = 0  # frames whose sound was returned
 
     @property
     def delay(self) -> int:
-        """Frames of mel after a sample that must be known before it is given."""
+        """Frames of mel after a sample that must be known before it is returned."""
         return self._hift.reach + PITCH_REACH
 
     @torch.inference_mode()
@@ -53,10 +53,10 @@ class VocoderStream:
 
         Args:
             mel: Shape [1, mels, T], float32, T may be 0.
-            last: No more comes; everything is given.
+            last: No more mel follows; everything is returned.
 
         Returns:
-            Shape [L], float32, perhaps empty.
+            Shape [L], float32, possibly empty.
         """
         self._mel = torch.cat((self._mel, mel), dim=-1)
         known = self._start + self._mel.shape[-1]

@@ -4,44 +4,44 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from types import TracebackType
 
 from voicerag_core.cancellation import check_cancelled
+from voicerag_core.closing import Closing
 from voicerag_core.errors import GenerationError
 
-__all__ = ["Turns"]
+__all__ = ["FairLock"]
 
 POLL_SECONDS = 0.05
-"""How often one who waits looks whether its call was called off."""
+"""How often a waiting thread checks whether its call was cancelled."""
 
 
-class Turns:
+class FairLock:
     """A first-come-first-served lock that knows which thread last worked with it.
 
-    A reply is a generator: it may be begun in one thread and go on in another, and its lock with
-    it. What cannot work is one thread that begins a second reply while its first is unfinished:
-    it would wait for itself, and gets an error instead.
+    A reply is a generator: it may start in one thread and continue in another, and so does its
+    hold on the lock. A thread that starts a second reply while its first is unfinished would wait
+    for itself, and gets an error instead.
     """
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._waiting: deque[object] = deque()
-        self._holder: Turn | None = None
+        self._holder: Ticket | None = None
         self._thread = 0
 
-    def take(self) -> Turn:
-        """Wait for a turn.
+    def acquire(self) -> Ticket:
+        """Wait until it is this caller's turn, and return the ticket that holds the lock.
 
         Raises:
-            CancelledError: The call was called off while it waited.
+            CancelledError: The call was cancelled while it waited.
             GenerationError: This thread holds an unfinished reply.
         """
-        turn = Turn(self)
+        ticket = Ticket(self)
         me = threading.get_ident()
         with self._changed:
-            self._waiting.append(turn)
+            self._waiting.append(ticket)
             try:
-                while self._holder is not None or self._waiting[0] is not turn:
+                while self._holder is not None or self._waiting[0] is not ticket:
                     if self._holder is not None and self._thread == me:
                         raise GenerationError(
                             "this thread has an answer that is neither finished nor closed, and "
@@ -50,43 +50,34 @@ class Turns:
                     check_cancelled()
                     self._changed.wait(POLL_SECONDS)
             except BaseException:
-                self._waiting.remove(turn)
+                self._waiting.remove(ticket)
                 self._changed.notify_all()
                 raise
             self._waiting.popleft()
-            self._holder, self._thread = turn, me
-        return turn
+            self._holder, self._thread = ticket, me
+        return ticket
 
-    def _touch(self, turn: Turn) -> None:
-        if self._holder is turn:
+    def _touch(self, ticket: Ticket) -> None:
+        if self._holder is ticket:
             self._thread = threading.get_ident()
 
-    def _give_back(self, turn: Turn) -> None:
+    def _release(self, ticket: Ticket) -> None:
         with self._changed:
-            if self._holder is turn:
+            if self._holder is ticket:
                 self._holder = None
                 self._changed.notify_all()
 
 
-class Turn:
-    """The right to use the device, until it is given back."""
+class Ticket(Closing):
+    """Holds the lock until it is released."""
 
-    def __init__(self, turns: Turns) -> None:
-        self._turns = turns
+    def __init__(self, lock: FairLock) -> None:
+        self._lock = lock
 
     def touch(self) -> None:
         """Note that the running thread works with it now."""
-        self._turns._touch(self)
+        self._lock._touch(self)
 
-    def __enter__(self) -> Turn:
-        """Keep it for a block."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Return it back; once is enough."""
-        self._turns._give_back(self)
+    def close(self) -> None:
+        """Release the lock; once is enough."""
+        self._lock._release(self)

@@ -1,8 +1,8 @@
 """The forward pass of GLM-4 over the layers of transformers' `GlmForCausalLM`.
 
-Weights, names and config are transformers'; the loop over the layers is our own, so that the
-cache has a fixed place in memory, can be kept from one reply to the next and be part of a CUDA
-graph, whichever version of transformers is installed.
+Weights, names and config are transformers'; the loop over the layers is written here, so that
+the cache has a fixed place in memory, can be kept between replies and be part of a CUDA graph, with
+any version of transformers.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ def forward(
     Returns:
         [B, T, hidden], after the last norm.
     """
-    turns = torch.complex(rotary.cos[positions], rotary.sin[positions])[:, None]
+    rotations = torch.complex(rotary.cos[positions], rotary.sin[positions])[:, None]
     hidden = model.model.embed_tokens(ids)
     for number, layer in enumerate(model.model.layers):
         attention = layer.self_attn
@@ -121,9 +121,11 @@ def forward(
             for projection in (attention.q_proj, attention.k_proj, attention.v_proj)
         )
         keys, values = cache.keys[number], cache.values[number]
-        keys.index_copy_(2, slots, _rotated(key, turns))
+        keys.index_copy_(2, slots, _rotated(key, rotations))
         values.index_copy_(2, slots, value)
-        heads = _attended(_rotated(query, turns), keys[:, :, :filled], values[:, :, :filled], mask)
+        heads = _attended(
+            _rotated(query, rotations), keys[:, :, :filled], values[:, :, :filled], mask
+        )
         hidden = hidden + attention.o_proj(heads.transpose(1, 2).flatten(2))
         hidden = hidden + layer.mlp(_normed(hidden, layer.post_attention_layernorm))
     return _normed(hidden, model.model.norm)
@@ -173,12 +175,12 @@ def _normed(x: torch.Tensor, norm: nn.Module) -> torch.Tensor:
     return functional.rms_norm(x, weight.shape, weight, cast("float", norm.variance_epsilon))
 
 
-def _rotated(x: torch.Tensor, turns: torch.Tensor) -> torch.Tensor:
+def _rotated(x: torch.Tensor, rotations: torch.Tensor) -> torch.Tensor:
     """Rotate neighbouring pairs of the first part of each head, as complex numbers.
 
     Source: modeling_chatglm.py of glm-4-9b-chat, `apply_rotary_pos_emb`.
     """
-    width = 2 * turns.shape[-1]
+    width = 2 * rotations.shape[-1]
     pairs = torch.view_as_complex(torch.unflatten(x[..., :width].float(), -1, (-1, 2)))
-    turned = torch.view_as_real(pairs * turns).flatten(-2)
-    return torch.cat((turned.to(x.dtype), x[..., width:]), dim=-1)
+    rotated = torch.view_as_real(pairs * rotations).flatten(-2)
+    return torch.cat((rotated.to(x.dtype), x[..., width:]), dim=-1)

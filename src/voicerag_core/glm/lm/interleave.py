@@ -1,7 +1,7 @@
-"""The form of a reply: 13 text tokens, 26 speech tokens, and so on, speech alone at the end.
+"""The form of a reply: 13 text tokens, 26 speech tokens, and so on, then only speech.
 
-A reply is a grammar, so ids that it does not allow are masked before one is drawn. A block of
-text that is shorter than 13 is the last one; speech then goes on until a stop id.
+The form is a grammar, so ids that it does not allow can be masked before one is sampled. A text
+block shorter than 13 is the last one; speech then continues until a stop id.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from voicerag_core.errors import GenerationError
 from voicerag_core.glm.text_tokenizer import TextTokenizer, Vocabulary
 
-__all__ = ["Guide", "Interleave", "LegalIds", "ReplyForm", "TokenKind"]
+__all__ = ["AllowedTokens", "Grammar", "Interleave", "ReplyForm", "TokenKind"]
 
 TEXT_BLOCK, AUDIO_BLOCK = 13, 26
 """Tokens of a block. Source: the system prompt of THUDM/GLM-4-Voice @ eb00ce9, web_demo.py."""
@@ -31,13 +31,13 @@ class TokenKind(Enum):
 
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
-class LegalIds:
-    """Ids that may come next; compared by identity, so that a backend can keep each mask.
+class AllowedTokens:
+    """A mask of the ids that may come next; compared by identity, so that a backend can cache it.
 
     Args:
-        name: Says what they are, for errors.
-        mask: [V] bool, True where the id may be drawn.
-        start: None of the ids before this one is legal; a backend need not score them.
+        name: What they are, for error messages.
+        mask: [V] bool, True where the id is allowed.
+        start: No id before this one is allowed; a backend need not score them.
     """
 
     name: str
@@ -45,29 +45,29 @@ class LegalIds:
     start: int = 0
 
 
-class Guide(Protocol):
-    """Says which ids a reply may go on with."""
+class Grammar(Protocol):
+    """Says which ids may come next in a reply."""
 
-    def legal(self) -> LegalIds:
+    def allowed(self) -> AllowedTokens:
         """Return the ids that may come next."""
         ...
 
     def push(self, token: int) -> TokenKind:
-        """Take the id that came.
+        """Take the next id.
 
         Raises:
-            GenerationError: It is not legal here.
+            GenerationError: It is not allowed here.
         """
         ...
 
 
 class ReplyForm:
-    """The masks of a vocabulary, made once and shared by all replies.
+    """The token masks of a vocabulary, made once and shared by all replies.
 
     Args:
         tokenizer: Knows the ids.
         table_size: Rows of the model's output table, at least the ids in use.
-        english_only: Mask text ids that hold Chinese, Japanese or Korean, as the paper did for its
+        english_only: Mask text ids that hold Chinese, Japanese or Korean, as the paper does for its
             English evaluations (arXiv 2412.02612, section 5).
     """
 
@@ -92,13 +92,13 @@ class ReplyForm:
                 if _is_east_asian(tokenizer.token_bytes(token))
             ]
             text[east_asian] = False
-        self.text = LegalIds("text", text)
-        self.audio = LegalIds("speech", audio, vocabulary.text_size)
-        self.any = LegalIds("text, speech or the end", text | audio | stop)
-        self.audio_or_stop = LegalIds("speech or the end", audio | stop, vocabulary.text_size)
+        self.text = AllowedTokens("text", text)
+        self.audio = AllowedTokens("speech", audio, vocabulary.text_size)
+        self.any = AllowedTokens("text, speech or the end", text | audio | stop)
+        self.audio_or_stop = AllowedTokens("speech or the end", audio | stop, vocabulary.text_size)
 
     def kind(self, token: int) -> TokenKind:
-        """Tell what an id is.
+        """Return the kind of an id.
 
         Raises:
             GenerationError: It is neither text, speech nor a stop.
@@ -116,16 +116,16 @@ class ReplyForm:
             f"{vocabulary.audio_start + vocabulary.audio_size - 1}) nor a stop"
         )
 
-    def checked(self, token: int, legal: LegalIds) -> TokenKind:
-        """Tell what an id is, which must be legal.
+    def checked(self, token: int, allowed: AllowedTokens) -> TokenKind:
+        """Return the kind of an id, which must be allowed.
 
         Raises:
             GenerationError: It is not.
         """
-        if not 0 <= token < len(legal.mask) or not legal.mask[token]:
+        if not 0 <= token < len(allowed.mask) or not allowed.mask[token]:
             kind = self.kind(token)
             raise GenerationError(
-                f"the model gave {kind.value} (id {token}) instead of {legal.name}"
+                f"the model gave {kind.value} (id {token}) instead of {allowed.name}"
             )
         return self.kind(token)
 
@@ -144,10 +144,10 @@ class Interleave:
 
     @property
     def text_done(self) -> bool:
-        """Whether no text can follow any more."""
+        """Whether no more text can follow."""
         return self._text_done
 
-    def legal(self) -> LegalIds:
+    def allowed(self) -> AllowedTokens:
         """Return the ids that may come next."""
         form = self._form
         if self._audio:
@@ -159,12 +159,12 @@ class Interleave:
         return form.any if self._text < TEXT_BLOCK else form.audio
 
     def push(self, token: int) -> TokenKind:
-        """Take the id that came.
+        """Take the next id.
 
         Raises:
-            GenerationError: It is not legal here.
+            GenerationError: It is not allowed here.
         """
-        kind = self._form.checked(token, self.legal())
+        kind = self._form.checked(token, self.allowed())
         if kind is TokenKind.TEXT:
             if self._audio:
                 self._text = self._audio = 0
@@ -179,10 +179,10 @@ class Interleave:
 
 
 def _is_east_asian(word: bytes) -> bool:
-    """Tell whether UTF-8 bytes, perhaps cut, begin a Chinese, Japanese or Korean character.
+    """Return whether UTF-8 bytes, perhaps cut, start a Chinese, Japanese or Korean character.
 
     Lead bytes E3..ED open U+3000..U+DFFF; EF BC..BE the full-width forms; F0 A0..AF U+20000 on. The
-    bytes EF and F0 alone stay legal: other signs begin with them too.
+    bytes EF and F0 alone stay allowed: other characters start with them too.
     """
     return any(
         b"\xe3\0" <= pair < b"\xee\0"

@@ -1,6 +1,6 @@
-"""One token through GLM-4 on a GPU, bound by the reading of the weights.
+"""One token through GLM-4 on a GPU, limited by reading the weights.
 
-Six Triton kernels a layer: norm with query, key and value; attention in splits; their sum; output
+Six Triton kernels per layer: norm with query, key and value; attention in splits; their sum; output
 with residual; norm with gate and up; down with residual. Each matrix row is read once, by one
 program, and sums are kept in float32. Weights are bfloat16 (or what the model has), or those of
 `WeightOnlyLinear`.
@@ -17,10 +17,10 @@ from torch import nn
 
 from voicerag_core.glm.lm.weight_only import GROUP, WeightOnlyLinear
 
-__all__ = ["TILES", "Attention", "Matrix", "Tile", "gated_matvec", "matvec"]
+__all__ = ["TILES", "CachedAttention", "Matrix", "Tile", "gated_matvec", "matvec"]
 
 SPLITS = 32
-"""Parts that the context is cut into, each a program for every key head."""
+"""Parts that the context is split into; each is a program per key head."""
 SPLIT_BLOCK = 32
 TILES = ((4, 1024, 8), (2, 1024, 4), (4, 512, 4), (1, 2048, 4))
 """Rows and inputs of a program's tile, and its warps, to choose from by measurement."""
@@ -327,8 +327,8 @@ def gated_matvec(
     )  # fmt: skip
 
 
-class Attention:
-    """Attention of one new token to a cache, with the room that it works in.
+class CachedAttention:
+    """CachedAttention of one new token to a cache, with the room that it works in.
 
     Args:
         heads: Query heads.

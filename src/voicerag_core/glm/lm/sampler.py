@@ -1,8 +1,8 @@
-"""Drawing the next token: temperature and nucleus on the device, random numbers of its own.
+"""Sampling of the next token: temperature and nucleus on the device, noise from the reply's seed.
 
-The random numbers are drawn on the CPU from a generator that belongs to the reply, so a seed gives
-the same draws on every device, and nothing else in the process is reseeded. `pick` synchronises
-nothing and has fixed shapes: it can be part of a CUDA graph.
+The noise is drawn on the CPU from a generator that belongs to the reply, so a seed gives the same
+ids on every device, and nothing else in the process is reseeded. `sample` synchronises nothing and
+has fixed shapes: it can be part of a CUDA graph.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ import torch
 from voicerag_core.errors import ConfigError
 from voicerag_core.types import Sampling
 
-__all__ = ["NOT_FINITE", "checked_sampling", "draws", "pick"]
+__all__ = ["NOT_FINITE", "checked_sampling", "sample", "uniform_noise"]
 
 NOT_FINITE = -1
-"""Given by `pick` instead of an id when the scores are not numbers."""
+"""Returned by `sample` instead of an id when the scores are not numbers."""
 
 
 def checked_sampling(sampling: Sampling) -> Sampling:
-    """Refuse what cannot be drawn with.
+    """Return the parameters if one can sample with them.
 
     Raises:
         ConfigError: A value is out of its range.
@@ -37,11 +37,11 @@ def checked_sampling(sampling: Sampling) -> Sampling:
     return sampling
 
 
-def draws(sampling: Sampling, batch: int = 1) -> torch.Tensor:
-    """Draw the uniform numbers of a whole reply.
+def uniform_noise(sampling: Sampling, batch: int = 1) -> torch.Tensor:
+    """Draw the noise of a whole reply.
 
     Args:
-        sampling: Its seed repeats them; None draws fresh ones.
+        sampling: Its seed repeats the noise; None draws it anew.
         batch: Replies.
 
     Returns:
@@ -53,19 +53,19 @@ def draws(sampling: Sampling, batch: int = 1) -> torch.Tensor:
     return torch.from_numpy(numbers)
 
 
-def pick(
+def sample(
     logits: torch.Tensor,
-    legal: torch.Tensor,
-    uniform: torch.Tensor,
+    allowed: torch.Tensor,
+    noise: torch.Tensor,
     temperature: torch.Tensor,
     top_p: torch.Tensor,
 ) -> torch.Tensor:
-    """Draw an id a row from the smallest set of likeliest legal ids whose mass reaches `top_p`.
+    """Sample an id per row from the smallest set of likeliest allowed ids with a mass of `top_p`.
 
     Args:
         logits: [B, V], any float.
-        legal: [B, V] or [V] bool.
-        uniform: [B] float32 in 0..1.
+        allowed: [B, V] or [V] bool.
+        noise: [B] float32 in 0..1, uniform.
         temperature: Scalar tensor; 0 takes the likeliest id.
         top_p: Scalar tensor in 0..1.
 
@@ -77,7 +77,7 @@ def pick(
     """
     scores = logits.float()
     broken = ~torch.isfinite(scores).all(dim=-1)
-    scores = scores.masked_fill(~legal, -torch.inf)
+    scores = scores.masked_fill(~allowed, -torch.inf)
     greedy = temperature <= 0
     masses = torch.softmax(scores / torch.where(greedy, 1.0, temperature), dim=-1)
     masses, order = masses.sort(dim=-1, descending=True, stable=True)
@@ -85,7 +85,7 @@ def pick(
     kept = (before < torch.where(greedy, 0.0, top_p)) & (masses > 0)
     kept[:, 0] = True
     reached = (masses * kept).cumsum(dim=-1)
-    target = uniform[:, None] * reached[:, -1:]
+    target = noise[:, None] * reached[:, -1:]
     place = (reached <= target).sum(dim=-1, keepdim=True)
     place = torch.minimum(place, kept.sum(dim=-1, keepdim=True) - 1)
     ids = order.gather(1, place)[:, 0]

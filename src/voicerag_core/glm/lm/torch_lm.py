@@ -1,21 +1,18 @@
-"""The language model: token ids in, token ids out, streamed and cancellable.
-
-`LanguageModel` is what the rest of the engine needs; `LocalLM` runs the weights in this process.
-"""
+"""The language model in this process: token ids in, token ids out, streamed and cancellable."""
 
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING
 
 import torch
 
 from voicerag_core.cancellation import check_cancelled
-from voicerag_core.errors import ConfigError, GenerationError, MissingExtraError, ModelError
-from voicerag_core.glm.device_memory import nbytes, telling_what_is_needed
-from voicerag_core.glm.lm.fair_lock import Turn, Turns
+from voicerag_core.errors import GenerationError, ModelError
+from voicerag_core.glm.device_memory import nbytes
+from voicerag_core.glm.lm.fair_lock import FairLock, Ticket
 from voicerag_core.glm.lm.forward import (
     KeyValueCache,
     RotaryTable,
@@ -23,70 +20,34 @@ from voicerag_core.glm.lm.forward import (
     forward,
     left_padded_mask,
 )
-from voicerag_core.glm.lm.interleave import Guide, LegalIds
-from voicerag_core.glm.lm.sampler import NOT_FINITE, checked_sampling, draws, pick
-from voicerag_core.glm.lm.steps import EagerStep, GraphStep, Masks, Step
-from voicerag_core.glm.lm.weight_only import WeightOnlyLinear, quantize_linears
-from voicerag_core.glm.weights.checkpoints import LMConfig, load_lm
+from voicerag_core.glm.lm.fused_forward import has_triton
+from voicerag_core.glm.lm.interleave import AllowedTokens, Grammar
+from voicerag_core.glm.lm.loading import Quantization, lm_memory, load_model
+from voicerag_core.glm.lm.sampler import NOT_FINITE, checked_sampling, sample, uniform_noise
+from voicerag_core.glm.lm.steps import DecodingStep, EagerStep, GraphStep, TokenMasks
+from voicerag_core.glm.weights.configs import CONTEXT_TOKENS
 from voicerag_core.types import Sampling
 
 if TYPE_CHECKING:
     from transformers import GlmForCausalLM
 
-__all__ = ["LanguageModel", "LocalLM", "Quantization", "empty_lm"]
-
-Quantization = Literal["none", "int8", "int4"]
-BITS: dict[Quantization, int] = {"int8": 8, "int4": 4}
+__all__ = ["TorchLM"]
 
 PREFILL_TOKENS = 2048
-"""Prompt tokens that go through the model together; bounds the memory of a long prompt."""
+"""Prompt tokens per forward pass; bounds the memory of a long prompt."""
 
 
-class LanguageModel(Protocol):
-    """A model that goes on with token ids. Safe to share between threads."""
+class TorchLM:
+    """GLM-4 in this process, on the CPU or one GPU; replies are served one at a time.
 
-    @property
-    def max_context(self) -> int:
-        """Most tokens of prompt and reply together."""
-        ...
-
-    @property
-    def table_size(self) -> int:
-        """Rows of the output table; ids are below it."""
-        ...
-
-    def stream(
-        self, prompt: Sequence[int], *, guide: Guide, sampling: Sampling
-    ) -> Generator[int, None, None]:
-        """Return the ids of the reply as they come, the stop id included when one came.
-
-        The reply ends after an id that the guide takes for a stop, after `max_new_tokens`, or
-        when the context is full. Closing the generator stops the model.
-
-        Raises:
-            GenerationError: The prompt leaves no room, or the scores are not numbers.
-            ModelError: The device has too little memory.
-        """
-        ...
-
-    def generate(
-        self, prompts: Sequence[Sequence[int]], *, guides: Sequence[Guide], sampling: Sampling
-    ) -> list[list[int]]:
-        """Return the whole replies to a batch of prompts, one guide each."""
-        ...
-
-
-class LocalLM:
-    """GLM-4 in this process, on the CPU or one GPU; replies are served one after another.
-
-    The cache is kept from one reply to the next: what a prompt has in common with the tokens
-    before it, such as the system prompt or the conversation so far, is not computed again.
+    The cache is kept between replies: the prefix that a prompt shares with the previous tokens,
+    such as the system prompt or the conversation so far, is not computed again.
 
     Args:
-        model: Ready on its device; not to be used elsewhere meanwhile.
-        max_context: Most tokens of prompt and reply; sets the size of the cache.
+        model: On its device; must not be used elsewhere at the same time.
+        max_context: Most tokens of prompt and reply together; sets the size of the cache.
         graphs: Use CUDA graphs on a GPU.
-        kernels: Put Triton's kernels into them where Triton is installed.
+        kernels: Use Triton's kernels in them where Triton is installed.
 
     Raises:
         ModelError: The device has too little memory for the cache.
@@ -96,7 +57,7 @@ class LocalLM:
         self,
         model: GlmForCausalLM,
         *,
-        max_context: int = 8192,
+        max_context: int = CONTEXT_TOKENS,
         graphs: bool = True,
         kernels: bool = True,
     ) -> None:
@@ -104,13 +65,13 @@ class LocalLM:
         self._weight_bytes = nbytes((*model.parameters(), *model.buffers()))
         self.device = embedding_table(model).device
         self._max_context = max_context
-        self._turns = Turns()
-        self._masks = Masks(self.device)
+        self._lock = FairLock()
+        self._masks = TokenMasks(self.device)
         self._cached: list[int] = []
-        with _memory(self.device, self._weight_bytes, max_context), torch.inference_mode():
+        with lm_memory(self.device, self._weight_bytes, max_context), torch.inference_mode():
             self._rotary = RotaryTable.of(model, max_context)
             self._cache = KeyValueCache.allocate(model, max_context)
-            self._step: Step = (
+            self._step: DecodingStep = (
                 GraphStep(
                     model, self._cache, self._rotary, self._masks, kernels=kernels and has_triton()
                 )
@@ -127,37 +88,40 @@ class LocalLM:
         dtype: torch.dtype | None = None,
         quantization: Quantization = "none",
         max_context: int | None = None,
-        finite: bool = False,
-    ) -> LocalLM:
+        check_finite: bool = False,
+    ) -> TorchLM:
         """Load glm-4-voice-9b, as released or converted.
 
         Args:
             folder: Its tree.
             device: "cpu", "cuda" or "cuda:1".
             dtype: Of activations, and of the weights unless quantized; None keeps the file's.
-            quantization: Bits of the weights.
-            max_context: Most tokens of prompt and reply; None takes what training saw.
-            finite: Refuse weights that are NaN or infinite.
+            quantization: Bits of the weights; "int4" takes widths that are multiples of 128.
+            max_context: Most tokens of prompt and reply; None takes what the config says, 8192 at
+                most: the cache grows with it.
+            check_finite: Refuse weights that are NaN or infinite.
 
         Raises:
             CheckpointError: A file is missing, damaged, or of another network.
+            ConfigError: The quantization is unknown or does not take the model's widths, or
+                `max_context` is not positive.
             ModelError: The device has too little memory; the message says what to choose.
             MissingExtraError: The extra ``glm`` is not installed.
         """
-        place = torch.device(device)
-        bits = BITS.get(quantization)
-        if quantization != "none" and bits is None:
-            raise ConfigError(f"quantization is none, int8 or int4, not {quantization!r}")
-        with _memory(place, _needed_bytes(folder, bits), max_context or 0, quantization):
-            config, state = load_lm(
-                folder, dtype=dtype, device="cpu" if bits else place, finite=finite
-            )
-            model = empty_lm(config)
-            model.load_state_dict(state, assign=True)
-            state.clear()
-            if bits:
-                quantize_to(model, bits, place)
-        return cls(model, max_context=max_context or config.max_positions)
+        model, context = load_model(
+            folder,
+            device=device,
+            dtype=dtype,
+            quantization=quantization,
+            max_context=max_context,
+            check_finite=check_finite,
+        )
+        return cls(model, max_context=context)
+
+    @property
+    def masks_tokens(self) -> bool:
+        """True: the masks of the grammar are applied before an id is sampled."""
+        return True
 
     @property
     def max_context(self) -> int:
@@ -169,35 +133,35 @@ class LocalLM:
         """Rows of the output table."""
         return int(self.model.config.vocab_size)
 
-    def warm(self, legals: tuple[LegalIds, ...]) -> None:
+    def warm(self, masks: Sequence[AllowedTokens]) -> None:
         """Capture now the graphs that these masks need; nothing on the CPU."""
         if isinstance(self._step, GraphStep):
-            with self._turns.take(), torch.inference_mode(), self._memory():
-                self._step.warm(legals)
+            with self._lock.acquire(), torch.inference_mode(), self._memory():
+                self._step.warm(masks)
                 self._cached.clear()
 
     def stream(
-        self, prompt: Sequence[int], *, guide: Guide, sampling: Sampling
+        self, prompt: Sequence[int], *, grammar: Grammar, sampling: Sampling
     ) -> Generator[int, None, None]:
         """See `LanguageModel.stream`."""
         self._check(prompt, sampling)
-        with self._turns.take() as turn:
-            yield from self._reply(list(prompt), guide, sampling, turn)
+        with self._lock.acquire() as ticket:
+            yield from self._reply(list(prompt), grammar, sampling, ticket)
 
     def generate(
-        self, prompts: Sequence[Sequence[int]], *, guides: Sequence[Guide], sampling: Sampling
+        self, prompts: Sequence[Sequence[int]], *, grammars: Sequence[Grammar], sampling: Sampling
     ) -> list[list[int]]:
         """See `LanguageModel.generate`; the prompts are padded on the left."""
         if not prompts:
             return []
         for prompt in prompts:
             self._check(prompt, sampling)
-        with self._turns.take(), self._memory(), torch.inference_mode():
-            return self._batch(prompts, guides, sampling)
+        with self._lock.acquire(), self._memory(), torch.inference_mode():
+            return self._batch(prompts, grammars, sampling)
 
     @torch.inference_mode()
     def logits(self, ids: torch.Tensor) -> torch.Tensor:
-        """Return the scores after every token of a text.
+        """Return the logits after every token of a text.
 
         Args:
             ids: [T] int64.
@@ -205,49 +169,49 @@ class LocalLM:
         Returns:
             [T, V].
         """
-        with self._turns.take():
+        with self._lock.acquire():
             self._cached.clear()
             hidden = self._prefill(ids.tolist(), 0)
             return self.model.lm_head(hidden)[0]  # type: ignore[no-any-return]
 
     def _reply(
-        self, prompt: list[int], guide: Guide, sampling: Sampling, turn: Turn
+        self, prompt: list[int], grammar: Grammar, sampling: Sampling, ticket: Ticket
     ) -> Iterator[int]:
-        """Generate; between two ids nothing runs."""
-        uniform = draws(sampling)[:, 0]
+        """Yield the ids of a reply; nothing runs between two of them."""
+        noise = uniform_noise(sampling)[:, 0]
         room = min(sampling.max_new_tokens, self._max_context - len(prompt))
-        token = self._first(prompt, guide.legal(), uniform, sampling)
+        token = self._first(prompt, grammar.allowed(), noise, sampling)
         for number in range(1, room + 1):
-            kind = guide.push(token)
+            kind = grammar.push(token)
             yield token
             if number == room or kind.value == "stop":
                 return
             check_cancelled()
-            turn.touch()
+            ticket.touch()
             with self._memory(), torch.inference_mode():
                 self._cached.append(token)
-                token = _finite(self._step(token, len(self._cached) - 1, number, guide.legal()))
+                token = _finite(self._step(token, len(self._cached) - 1, number, grammar.allowed()))
 
     def _first(
-        self, prompt: list[int], legal: LegalIds, uniform: torch.Tensor, sampling: Sampling
+        self, prompt: list[int], allowed: AllowedTokens, noise: torch.Tensor, sampling: Sampling
     ) -> int:
-        """Read the prompt, but for what the cache holds of it, and draw the first id."""
+        """Read the prompt, except what the cache holds of it, and sample the first id."""
         with self._memory(), torch.inference_mode():
             shared = _common_prefix(prompt[:-1], self._cached)
             del self._cached[shared:]
             last = self._prefill(prompt[shared:], shared, last_only=True)
-            self._step.begin(sampling, uniform)
-            drawn = pick(
+            self._step.begin(sampling, noise)
+            sampled = sample(
                 self.model.lm_head(last[:, -1]),
-                self._masks.of(legal),
-                uniform[:1].to(self.device),
+                self._masks.of(allowed),
+                noise[:1].to(self.device),
                 torch.tensor(sampling.temperature, device=self.device),
                 torch.tensor(sampling.top_p, device=self.device),
             )
-            return _finite(int(drawn))
+            return _finite(int(sampled))
 
     def _prefill(self, tokens: list[int], start: int, *, last_only: bool = False) -> torch.Tensor:
-        """Run prompt tokens from a slot on, piece by piece; give their hidden states."""
+        """Run prompt tokens from a slot on, in chunks; return their hidden states."""
         found = []
         for first in range(0, len(tokens), PREFILL_TOKENS):
             check_cancelled()
@@ -271,12 +235,12 @@ class LocalLM:
         return found[-1] if last_only else torch.cat(found, dim=1)
 
     def _batch(
-        self, prompts: Sequence[Sequence[int]], guides: Sequence[Guide], sampling: Sampling
+        self, prompts: Sequence[Sequence[int]], grammars: Sequence[Grammar], sampling: Sampling
     ) -> list[list[int]]:
         longest = max(map(len, prompts))
         room = min(sampling.max_new_tokens, self._max_context - longest)
         cache = KeyValueCache.allocate(self.model, longest + room, len(prompts))
-        uniform = draws(sampling, len(prompts)).to(self.device)
+        noise = uniform_noise(sampling, len(prompts)).to(self.device)
         scales = [
             torch.tensor(value, device=self.device)
             for value in (sampling.temperature, sampling.top_p)
@@ -304,15 +268,15 @@ class LocalLM:
                 cache=cache,
                 rotary=self._rotary,
             )
-            legal = torch.stack([self._masks.of(guide.legal()) for guide in guides])
-            drawn = pick(self.model.lm_head(hidden[:, -1]), legal, uniform[number], *scales)
-            for row, token in enumerate(drawn.tolist()):
+            allowed = torch.stack([self._masks.of(grammar.allowed()) for grammar in grammars])
+            sampled = sample(self.model.lm_head(hidden[:, -1]), allowed, noise[number], *scales)
+            for row, token in enumerate(sampled.tolist()):
                 if running[row]:
                     replies[row].append(_finite(token))
-                    running[row] = guides[row].push(token).value != "stop"
+                    running[row] = grammars[row].push(token).value != "stop"
             if not any(running):
                 break
-            ids, first = drawn[:, None].clamp(min=0), filled
+            ids, first = sampled[:, None].clamp(min=0), filled
         return replies
 
     def _check(self, prompt: Sequence[int], sampling: Sampling) -> None:
@@ -332,78 +296,20 @@ class LocalLM:
 
     @contextmanager
     def _memory(self) -> Iterator[None]:
-        """Forget the cache and say what to choose when memory runs out in the block."""
+        """Clear the cache, and say what to choose, when memory runs out in the block."""
         try:
-            with _memory(self.device, self._weight_bytes, self._max_context):
+            with lm_memory(self.device, self._weight_bytes, self._max_context):
                 yield
         except ModelError:
             self._cached.clear()
             raise
 
 
-def empty_lm(config: LMConfig) -> GlmForCausalLM:
-    """Make the modules of a language model, without any weights.
-
-    Raises:
-        MissingExtraError: The extra ``glm`` is not installed.
-    """
-    try:
-        from transformers import GlmConfig, GlmForCausalLM
-    except ImportError as e:
-        raise MissingExtraError("glm", "running GLM-4-Voice") from e
-    values = GlmConfig(
-        vocab_size=config.vocab_size,
-        hidden_size=config.hidden_size,
-        intermediate_size=config.ffn_size,
-        num_hidden_layers=config.layers,
-        num_attention_heads=config.heads,
-        num_key_value_heads=config.kv_heads,
-        head_dim=config.head_dim,
-        attention_bias=True,
-        rms_norm_eps=config.norm_eps,
-        max_position_embeddings=config.max_positions,
-        tie_word_embeddings=False,
-        pad_token_id=config.pad_token_id,
-        eos_token_id=list(config.eos_token_ids),
-        rope_parameters={
-            "rope_type": "default",
-            "rope_theta": config.rope_theta,
-            "partial_rotary_factor": 0.5,
-        },
-    )
-    with torch.device("meta"):
-        return GlmForCausalLM(values)
-
-
-def quantize_to(model: GlmForCausalLM, bits: int, device: torch.device) -> None:
-    """Quantize a model and bring it to a device, layer by layer; the last table takes 8 bits.
-
-    The last table goes first: quantizing it takes the most room.
-    """
-    with torch.inference_mode():
-        head = WeightOnlyLinear(model.lm_head.to(device), 8)
-        model.lm_head = head
-        for layer in model.model.layers:
-            layer.to(device)
-            quantize_linears(layer, bits)
-        model.model.embed_tokens.to(device)
-        model.model.norm.to(device)
-
-
-def has_triton() -> bool:
-    """Tell whether Triton's kernels can be used."""
-    try:
-        import triton  # noqa: F401
-    except ImportError:
-        return False
-    return True
-
-
 def _finite(token: int) -> int:
     if token == NOT_FINITE:
         raise GenerationError(
             "the model's scores are not numbers: its weights are damaged (load them with "
-            "finite=True to find the tensor), or float16 overflowed where bfloat16 was needed"
+            "check_finite=True to find the tensor), or float16 overflowed where bfloat16 was needed"
         )
     return token
 
@@ -415,29 +321,3 @@ def _common_prefix(one: Sequence[int], other: Sequence[int]) -> int:
             break
         shared += 1
     return shared
-
-
-def _needed_bytes(folder: Path, bits: int | None) -> int:
-    """Estimate the size of the weights in memory from the config alone."""
-    from voicerag_core.glm.weights.checkpoints import open_checkpoint
-
-    part = open_checkpoint(folder).part("lm")
-    config = part.config
-    assert isinstance(config, LMConfig)
-    if bits is None:
-        return part.bytes
-    table = config.vocab_size * config.hidden_size
-    layers = part.parameters - 2 * table
-    return int(layers * (0.5625 if bits == 4 else 1.0) + 3 * table)  # noqa: PLR2004
-
-
-def _memory(
-    device: torch.device, weights: int, context: int, quantization: Quantization | None = None
-) -> AbstractContextManager[None]:
-    """Say how much memory is needed, and what to choose, when a device has too little."""
-    now = "" if quantization is None else f" with quantization {quantization!r}"
-    return telling_what_is_needed(
-        device,
-        f"the language model takes {weights / 1e9:.1f} GB{now} plus a cache for {context} tokens",
-        "quantization 'int8' or 'int4', a smaller max_context, a larger GPU, or device 'cpu'",
-    )

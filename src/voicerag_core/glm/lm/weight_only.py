@@ -1,8 +1,9 @@
 """Weights of 8 or 4 bits for the language model's linear layers; activations stay as they are.
 
-8 bits: one scale a row, symmetric. 4 bits: a scale and a zero for each group of `GROUP` inputs,
-two weights a byte: byte j of a row holds input j in its low half and input j + K/2 in its high
-half. The output table always takes 8 bits, since errors there move the choice of a token most.
+8 bits: one scale per row, symmetric. 4 bits: a scale and a zero for each group of `GROUP` inputs,
+two weights per byte: byte j of a row holds input j in its low half and input j + K/2 in its high
+half, so the number of inputs is a multiple of `WIDTH_STEP_4`. The output table always takes 8 bits,
+since errors there change the choice of a token most.
 """
 
 from __future__ import annotations
@@ -11,20 +12,27 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-__all__ = ["GROUP", "WeightOnlyLinear", "quantize_linears"]
+from voicerag_core.errors import ConfigError
+
+__all__ = ["GROUP", "WIDTH_STEP_4", "WeightOnlyLinear", "quantize_linears"]
 
 GROUP = 64
+WIDTH_STEP_4 = 2 * GROUP
+"""Layers of 4 bits have a multiple of this many inputs."""
 LEVELS_8, LEVELS_4 = 127, 15
 ROWS_AT_ONCE = 16_384
-"""Rows brought back to the dtype of the scales at a time, which bounds the room that takes."""
+"""Rows dequantized at a time; bounds the memory that takes."""
 
 
 class WeightOnlyLinear(nn.Module):
-    """A linear layer whose weight is kept in 8 or 4 bits.
+    """A linear layer with a weight of 8 or 4 bits.
 
     Args:
-        linear: Is quantized, on its device; its bias is kept.
-        bits: 8 or 4.
+        linear: The layer to quantize, on its device; its bias is kept.
+        bits: 8, or 4 if the number of inputs is a multiple of 128.
+
+    Raises:
+        ConfigError: The layer has another number of inputs than 4 bits take.
     """
 
     packed: torch.Tensor
@@ -65,7 +73,7 @@ class WeightOnlyLinear(nn.Module):
 
 
 def quantize_linears(module: nn.Module, bits: int) -> None:
-    """Replace every linear layer below a module, one after another, each on its device.
+    """Replace every linear layer below a module, one at a time, each on its device.
 
     Args:
         module: Changed in place.
@@ -86,8 +94,11 @@ def _quantized_8(weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, None
 
 
 def _quantized_4(weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    if weight.shape[1] % (2 * GROUP):
-        raise ValueError(f"4 bits need a multiple of {2 * GROUP} inputs, not {weight.shape[1]}")
+    if weight.shape[1] % WIDTH_STEP_4:
+        raise ConfigError(
+            f"4 bits take layers whose number of inputs is a multiple of {WIDTH_STEP_4}, and this "
+            f"one has {weight.shape[1]}; 8 bits take any number"
+        )
     groups = torch.unflatten(weight, 1, (-1, GROUP)).float()
     low, high = groups.amin(dim=-1), groups.amax(dim=-1)
     scale = ((high - low) / LEVELS_4).clamp(min=1e-8).to(weight.dtype)

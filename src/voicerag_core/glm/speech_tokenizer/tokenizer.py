@@ -1,4 +1,4 @@
-"""Speech to the tokens that GLM-4-Voice reads: 12.5 a second, 14 bits each."""
+"""Speech to the tokens that GLM-4-Voice reads: 12.5 per second, 14 bits each."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ import torch
 from voicerag_core.audio import resample
 from voicerag_core.errors import AudioError, ConfigError
 from voicerag_core.glm.device_memory import nbytes, telling_what_is_needed
-from voicerag_core.glm.speech_tokenizer.log_mel import HOP_SAMPLES, SAMPLE_RATE_HZ, log_mel
+from voicerag_core.glm.speech_tokenizer.log_mel import log_mel
 from voicerag_core.glm.speech_tokenizer.whisper_vq import WhisperVQ
 from voicerag_core.glm.weights.checkpoints import load_speech_tokenizer
 from voicerag_core.glm.weights.configs import SpeechTokenizerConfig
+from voicerag_core.mel import HOP_SAMPLES, SAMPLE_RATE_HZ
 from voicerag_core.types import Audio, Samples
 
 __all__ = ["SpeechTokenizer"]
@@ -23,7 +24,7 @@ __all__ = ["SpeechTokenizer"]
 STRIDE = 2
 """Features of 10 ms in one frame of the encoder."""
 BATCH = 16
-"""Pieces of up to 30 s that are encoded at once."""
+"""Pieces of up to 30 s per batch."""
 PIECE = 480_000
 """Samples of a piece: 30 s."""
 
@@ -31,8 +32,8 @@ PIECE = 480_000
 class SpeechTokenizer:
     """Turns clips of any length into speech tokens; safe to share between threads.
 
-    The ids of a clip are those that the reference gives when it is given the clip alone, and do
-    not depend on the clips beside it. Sound at other rates than 16 kHz is resampled by soxr, the
+    The ids of a clip equal those of the reference for the clip alone, and do not depend on the
+    other clips of the batch. Sound at other rates than 16 kHz is resampled by soxr, the
     reference's by another filter: there a few ids may differ.
 
     Args:
@@ -79,7 +80,7 @@ class SpeechTokenizer:
         *,
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
-        finite: bool = False,
+        check_finite: bool = False,
     ) -> SpeechTokenizer:
         """Load a released or converted speech tokenizer.
 
@@ -87,22 +88,22 @@ class SpeechTokenizer:
             folder: Its tree.
             device: Where it runs.
             dtype: Of the encoder, float32 or bfloat16.
-            finite: Refuse weights that are NaN or infinite.
+            check_finite: Refuse weights that are NaN or infinite.
 
         Raises:
             CheckpointError: A file is missing, damaged, or of another network.
             ConfigError: Another dtype.
             ModelError: The device has too little memory.
         """
-        config, state = load_speech_tokenizer(folder, finite=finite)
+        config, state = load_speech_tokenizer(folder, check_finite=check_finite)
         return cls(config, state, device=device, dtype=dtype)
 
     def encode(self, clips: Sequence[Audio], *, batch_size: int = BATCH) -> list[list[int]]:
-        """Return the tokens of each clip: one for every 80 ms begun, piece by piece of 30 s.
+        """Return the tokens of each clip: one per started 80 ms, in pieces of 30 s.
 
         Args:
             clips: Of any length and rate; one without samples has no tokens.
-            batch_size: Most pieces at once.
+            batch_size: Most pieces per batch.
 
         Returns:
             For each clip, ids of 0 up to the size of the codebook.
@@ -134,7 +135,7 @@ class SpeechTokenizer:
         return telling_what_is_needed(
             self.device,
             f"the speech tokenizer takes {weights / 1e9:.1f} GB{room}",
-            f"{choose}, dtype torch.bfloat16, or 8 or 4 bits for a language model beside it",
+            f"{choose}, dtype torch.bfloat16, or 8 or 4 bits for the language model",
         )
 
     @staticmethod

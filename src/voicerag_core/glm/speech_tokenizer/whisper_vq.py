@@ -16,7 +16,7 @@ from voicerag_core.glm.weights.configs import SpeechTokenizerConfig
 __all__ = ["WhisperVQ", "nearest_codes"]
 
 ROWS = 2048
-"""Frames whose distances to every code are held at once: 128 MiB with the released codebook."""
+"""Frames whose distances to all codes are held together: 128 MiB with the released codebook."""
 
 
 class _Attention(nn.Module):
@@ -33,8 +33,8 @@ class _Attention(nn.Module):
             project(x).unflatten(2, (self.heads, -1)).transpose(1, 2)
             for project in (self.q_proj, self.k_proj, self.v_proj)
         )
-        heard = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)
-        given: torch.Tensor = self.out_proj(heard.transpose(1, 2).flatten(2))
+        attended = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+        given: torch.Tensor = self.out_proj(attended.transpose(1, 2).flatten(2))
         return given
 
 
@@ -74,10 +74,10 @@ class WhisperVQ(nn.Module):
         self.codebook = nn.Embedding(config.codebook_size, size)
 
     def forward(self, features: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-        """Return the token of every 80 ms; those beyond a clip's length mean nothing.
+        """Return the token of every 80 ms; tokens beyond a clip's length have no meaning.
 
         Args:
-            features: Shape [N, mels, frames], a frame each 10 ms, frames a multiple of twice the
+            features: Shape [N, mels, frames], a frame per 10 ms, frames a multiple of twice the
                 pooling.
             lengths: Shape [N], int64: frames of 20 ms that begin within the clip.
 
@@ -123,7 +123,7 @@ def nearest_codes(
 
 
 def _block_causal(frames: int, block: int, lengths: torch.Tensor) -> torch.Tensor:
-    """Say which frame sees which: its past, its block, and nothing beyond the clip.
+    """Return which frame sees which: its past, its block, and nothing beyond the clip.
 
     Returns:
         Shape [N, 1, frames, frames], bool, query by key.

@@ -1,7 +1,7 @@
-"""The weights of GLM-4-Voice on disk: what is there, and its tensors by one set of names.
+"""The weights of GLM-4-Voice on disk: which networks there are, and their tensors by name.
 
 A checkpoint is a folder of up to three trees, or one of them: speech tokenizer, language model,
-decoder, each as released or as ``voicerag convert`` wrote it. Whichever it is, the loaders give the
+decoder, each as released or as ``voicerag convert`` wrote it. In each case the loaders return the
 names and shapes of `tensor_shapes`: the encoder without prefix, `GlmForCausalLM`, and the vocoder
 with its weight norm folded.
 """
@@ -34,7 +34,7 @@ from voicerag_core.glm.weights.configs import (
     SpeechTokenizerConfig,
 )
 from voicerag_core.glm.weights.key_mapping import (
-    Renamed,
+    MappedWeights,
     flow_weights,
     hift_weights,
     lm_weights,
@@ -65,7 +65,7 @@ Form = Literal["original", "converted"]
 State = dict[str, torch.Tensor]
 
 LICENCE = (
-    "GLM-4 model licence, https://huggingface.co/THUDM/glm-4-voice-9b/blob/main/LICENSE "
+    "GLM-4 model licence, https://huggingface.co/zai-org/glm-4-voice-9b/blob/main/LICENSE "
     "(commercial use only after registration)"
 )
 
@@ -80,9 +80,9 @@ class Part:
         form: As released, or as converted here.
         config: Its sizes.
         files: Its weight files.
-        parameters: Numbers in them.
+        parameters: Number of values in them.
         bytes: Size of their tensors.
-        dtypes: Their types, "float32" for instance, the one with most bytes first.
+        dtypes: Their data types, such as "float32", the one with most bytes first.
         licence: Of the weights.
     """
 
@@ -102,7 +102,7 @@ class Checkpoint:
     """The trees found below a folder.
 
     Args:
-        folder: Where was looked.
+        folder: The folder that was searched.
         parts: By kind.
     """
 
@@ -175,15 +175,15 @@ def load_speech_tokenizer(
     *,
     dtype: torch.dtype | None = None,
     device: torch.device | str = "cpu",
-    finite: bool = False,
+    check_finite: bool = False,
 ) -> tuple[SpeechTokenizerConfig, State]:
-    """Load the speech tokenizer, without what served its training alone.
+    """Load the speech tokenizer, without the tensors that only training needs.
 
     Args:
         folder: Its tree.
         dtype: To convert to; None keeps the file's.
         device: Where the tensors go.
-        finite: Refuse NaN and infinity.
+        check_finite: Refuse NaN and infinity.
 
     Raises:
         CheckpointError: A file is missing, damaged, or of another network.
@@ -191,7 +191,7 @@ def load_speech_tokenizer(
     config = _config(folder, "speech_tokenizer")
     assert isinstance(config, SpeechTokenizerConfig)
     with speech_tokenizer_weights(folder, config) as weights:
-        return config, _loaded(weights, dtype, device, finite)
+        return config, _loaded(weights, dtype, device, check_finite)
 
 
 def load_lm(
@@ -199,15 +199,15 @@ def load_lm(
     *,
     dtype: torch.dtype | None = None,
     device: torch.device | str = "cpu",
-    finite: bool = False,
+    check_finite: bool = False,
 ) -> tuple[LMConfig, State]:
-    """Load the language model, one tensor after the other, as `GlmForCausalLM` names them.
+    """Load the language model, one tensor at a time, under the names of `GlmForCausalLM`.
 
     Args:
         folder: Its tree.
         dtype: To convert to; None keeps the file's.
         device: Where the tensors go.
-        finite: Refuse NaN and infinity.
+        check_finite: Refuse NaN and infinity.
 
     Raises:
         CheckpointError: A file is missing, damaged, or of another network.
@@ -215,7 +215,7 @@ def load_lm(
     config = _config(folder, "lm")
     assert isinstance(config, LMConfig)
     with lm_weights(folder, config) as weights:
-        return config, _loaded(weights, dtype, device, finite)
+        return config, _loaded(weights, dtype, device, check_finite)
 
 
 def load_decoder(
@@ -223,7 +223,7 @@ def load_decoder(
     *,
     dtype: torch.dtype | None = None,
     device: torch.device | str = "cpu",
-    finite: bool = False,
+    check_finite: bool = False,
 ) -> DecoderWeights:
     """Load the decoder's two networks.
 
@@ -231,7 +231,7 @@ def load_decoder(
         folder: Its tree.
         dtype: To convert to; None keeps the file's.
         device: Where the tensors go.
-        finite: Refuse NaN and infinity.
+        check_finite: Refuse NaN and infinity.
 
     Raises:
         CheckpointError: A file is missing, damaged, or of another network.
@@ -239,14 +239,14 @@ def load_decoder(
     config = _config(folder, "decoder")
     assert isinstance(config, DecoderConfig)
     with flow_weights(folder, config.flow) as weights:
-        flow = _loaded(weights, dtype, device, finite)
+        flow = _loaded(weights, dtype, device, check_finite)
     with hift_weights(folder, config.hift) as weights:
-        hift = _loaded(weights, dtype, device, finite)
+        hift = _loaded(weights, dtype, device, check_finite)
     return DecoderWeights(config, flow, hift)
 
 
 def kind_of(folder: Path) -> tuple[PartKind, Form] | None:
-    """Say which network's tree a folder is, from the names of its files and its config."""
+    """Return which network's tree a folder is, from the names of its files and its config."""
     if (folder / "decoder.json").is_file():
         return "decoder", "converted"
     if (folder / "speech_tokenizer.json").is_file():
@@ -321,7 +321,7 @@ def _config(folder: Path, kind: PartKind) -> SpeechTokenizerConfig | LMConfig | 
             return read_own_config(path, "speech tokenizer", SpeechTokenizerConfig)
         case ("speech_tokenizer", _):
             config = read_whisper_config(folder / "config.json")
-            check_preprocessor(folder / "preprocessor_config.json", config)
+            check_preprocessor(folder, config)
             return config
         case ("lm", "converted"):
             return read_glm_config(folder / "config.json")
@@ -334,9 +334,12 @@ def _config(folder: Path, kind: PartKind) -> SpeechTokenizerConfig | LMConfig | 
 
 
 def _loaded(
-    weights: Renamed, dtype: torch.dtype | None, device: torch.device | str, finite: bool
+    weights: MappedWeights,
+    dtype: torch.dtype | None,
+    device: torch.device | str,
+    check_finite: bool,
 ) -> State:
     return {
-        name: ready(weights, name, dtype=dtype, device=device, finite=finite)
+        name: ready(weights, name, dtype=dtype, device=device, check_finite=check_finite)
         for name in weights.infos
     }

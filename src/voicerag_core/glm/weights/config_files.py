@@ -9,7 +9,12 @@ from typing import Any, TypeVar
 
 from voicerag_core.errors import CheckpointError
 from voicerag_core.glm.weights.config_yaml import CLASS, read_config_yaml
-from voicerag_core.glm.weights.configs import DecoderConfig, LMConfig, SpeechTokenizerConfig
+from voicerag_core.glm.weights.configs import (
+    CONTEXT_TOKENS,
+    DecoderConfig,
+    LMConfig,
+    SpeechTokenizerConfig,
+)
 
 __all__ = [
     "check_preprocessor",
@@ -24,7 +29,36 @@ __all__ = [
 
 Config = TypeVar("Config", SpeechTokenizerConfig, DecoderConfig)
 VERSION = 1
-"""Of the converted files."""
+"""Version of the converted files."""
+
+CHATGLM_DEFAULTS: Mapping[str, Any] = {
+    "add_bias_linear": False,
+    "apply_residual_connection_post_layernorm": False,
+    "post_layer_norm": True,
+    "rmsnorm": True,
+    "rope_ratio": 1,
+    "seq_length": CONTEXT_TOKENS,
+    "tie_word_embeddings": False,
+}
+"""What an absent key of the language model means. Source: configuration_chatglm.py of the GLM-4
+models, except the last two, which no public copy of this model's config shows: the length is that
+of the model card, and the checkpoint has an output table."""
+GLM_DEFAULTS: Mapping[str, Any] = {
+    "hidden_act": "silu",
+    "partial_rotary_factor": 0.5,
+    "tie_word_embeddings": False,
+}
+"""The same for the converted language model. Source: `GlmConfig` of transformers 4.57 and 5."""
+WHISPER_DEFAULTS: Mapping[str, Any] = {
+    "activation_function": "gelu",
+    "encoder_causal_attention": False,
+    "quantize_causal_encoder": False,
+    "scale_embedding": False,
+}
+"""The same for the speech tokenizer. Source: speech_tokenizer/configuration_whisper.py of
+THUDM/GLM-4-Voice @ eb00ce9, and `WhisperConfig`. Other keys default to another network there."""
+DTYPE_KEYS = ("torch_dtype", "dtype")
+"""Transformers writes the second since 4.56; a file that both versions saved can have both."""
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -61,7 +95,7 @@ def read_own_config(path: Path, kind: str, made: type[Config]) -> Config:
 
 def read_whisper_config(path: Path) -> SpeechTokenizerConfig:
     """Read ``config.json`` of the released speech tokenizer."""
-    values = read_json(path)
+    values = _filled(read_json(path), WHISPER_DEFAULTS)
     _fixed(
         values,
         path,
@@ -71,9 +105,8 @@ def read_whisper_config(path: Path) -> SpeechTokenizerConfig:
         pooling_position=values.get("quantize_position"),
         pooling_type="avg",
         quantize_causal_encoder=False,
+        scale_embedding=False,
     )
-    if values.get("scale_embedding", False):
-        raise CheckpointError(f"{path}: scale_embedding is true, and must be false")
     named = _named(
         values,
         path,
@@ -90,10 +123,26 @@ def read_whisper_config(path: Path) -> SpeechTokenizerConfig:
     return SpeechTokenizerConfig.from_values(named, str(path))
 
 
-def check_preprocessor(path: Path, config: SpeechTokenizerConfig) -> None:
-    """Compare ``preprocessor_config.json`` with the features that are computed here."""
+def check_preprocessor(folder: Path, config: SpeechTokenizerConfig) -> None:
+    """Compare the configured features with those that are computed here.
+
+    Args:
+        folder: Holds ``preprocessor_config.json``, or ``processor_config.json``, where a processor
+            saved by transformers 5 keeps the same values.
+        config: The sizes of the speech tokenizer.
+
+    Raises:
+        CheckpointError: Both files are missing, or the features are others.
+    """
+    path = folder / "preprocessor_config.json"
+    whole = folder / "processor_config.json"
+    if path.is_file() or not whole.is_file():
+        values: Mapping[str, Any] = read_json(path)
+    else:
+        path = whole
+        values = _section(read_json(path), path, "feature_extractor")
     _fixed(
-        read_json(path),
+        values,
         path,
         feature_size=config.mels,
         hop_length=160,
@@ -103,8 +152,8 @@ def check_preprocessor(path: Path, config: SpeechTokenizerConfig) -> None:
 
 
 def read_chatglm_config(path: Path) -> LMConfig:
-    """Read ``config.json`` of the released language model."""
-    values = read_json(path)
+    """Read ``config.json`` of the language model as released, or saved again by transformers."""
+    values = _filled(read_json(path), CHATGLM_DEFAULTS)
     _fixed(
         values,
         path,
@@ -131,20 +180,22 @@ def read_chatglm_config(path: Path) -> LMConfig:
         norm_eps="layernorm_epsilon",
         max_positions="seq_length",
         pad_token_id="pad_token_id",  # noqa: S106 - a key
-        dtype="torch_dtype",
     )
-    ratio = values.get("rope_ratio", 1)
+    ratio = values["rope_ratio"]
     if not isinstance(ratio, int | float):
         raise CheckpointError(f"{path}: rope_ratio is a number, not {ratio!r}")
-    named |= {"rope_theta": 10000.0 * ratio, "eos_token_ids": _ids(values, path)}
+    named |= {
+        "rope_theta": 10000.0 * ratio,
+        "eos_token_ids": _ids(values, path),
+        "dtype": _dtype(values, path),
+    }
     return LMConfig.from_values(named, str(path))
 
 
 def read_glm_config(path: Path) -> LMConfig:
     """Read ``config.json`` of the converted language model, a `GlmConfig` of any transformers."""
     values = read_json(path)
-    values = {**(values.get("rope_parameters") or {}), **values}
-    values.setdefault("torch_dtype", values.get("dtype"))
+    values = _filled({**(values.get("rope_parameters") or {}), **values}, GLM_DEFAULTS)
     _fixed(
         values,
         path,
@@ -167,9 +218,9 @@ def read_glm_config(path: Path) -> LMConfig:
         rope_theta="rope_theta",
         max_positions="max_position_embeddings",
         pad_token_id="pad_token_id",  # noqa: S106 - a key
-        dtype="torch_dtype",
     )
-    return LMConfig.from_values(named | {"eos_token_ids": _ids(values, path)}, str(path))
+    named |= {"eos_token_ids": _ids(values, path), "dtype": _dtype(values, path)}
+    return LMConfig.from_values(named, str(path))
 
 
 def read_decoder_yaml(path: Path) -> DecoderConfig:
@@ -292,6 +343,11 @@ def _class(section: Mapping[str, Any], path: Path, name: str) -> None:
         raise CheckpointError(f"{path}: expected a {name}, found {given}")
 
 
+def _filled(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """Put defaults in the place of keys that are absent or null."""
+    return {**defaults, **{key: value for key, value in values.items() if value is not None}}
+
+
 def _fixed(values: Mapping[str, Any], path: Path, **expected: object) -> None:
     """Refuse values that would ask for another network."""
     for name, value in expected.items():
@@ -303,11 +359,23 @@ def _fixed(values: Mapping[str, Any], path: Path, **expected: object) -> None:
 
 
 def _named(values: Mapping[str, Any], path: Path, **keys: str) -> dict[str, Any]:
-    """Take values by our names from theirs."""
+    """Return values under our names from theirs."""
     for key in keys.values():
         if values.get(key) is None:
             raise CheckpointError(f"{path}: {key} is missing")
     return {name: values[key] for name, key in keys.items()}
+
+
+def _dtype(values: Mapping[str, Any], path: Path) -> object:
+    """Return the data type of the weights under any of its keys; several must agree."""
+    given = {key: values[key] for key in DTYPE_KEYS if values.get(key) is not None}
+    names = [one.removeprefix("torch.") if isinstance(one, str) else one for one in given.values()]
+    if not names:
+        raise CheckpointError(f"{path}: {' or '.join(DTYPE_KEYS)} is missing")
+    if names[0] != names[-1]:
+        told = " and ".join(f"{key} is {value!r}" for key, value in given.items())
+        raise CheckpointError(f"{path}: {told}; remove the one that the weights do not have")
+    return names[0]
 
 
 def _ids(values: Mapping[str, Any], path: Path) -> list[int]:

@@ -1,7 +1,7 @@
 """Read the decoder's ``config.yaml``, which names classes to build, without building any.
 
 The released file is written for hyperpyyaml, whose tags import and call what they name. Here a tag
-is text: the few that the file has are known, and any other is refused.
+is only text: the few tags of the released file are known, any other is refused.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The sizes of the three networks of GLM-4-Voice; the defaults are those of the released weights.
 
-Source: config.json of THUDM/glm-4-voice-tokenizer and THUDM/glm-4-voice-9b, config.yaml of
-THUDM/glm-4-voice-decoder.
+Source: config.json of zai-org/glm-4-voice-tokenizer and zai-org/glm-4-voice-9b, config.yaml of
+zai-org/glm-4-voice-decoder.
 """
 
 from __future__ import annotations
@@ -14,7 +14,17 @@ from typing import Any, Self, get_type_hints
 
 from voicerag_core.errors import CheckpointError
 
-__all__ = ["DecoderConfig", "FlowConfig", "HiFTConfig", "LMConfig", "SpeechTokenizerConfig"]
+__all__ = [
+    "CONTEXT_TOKENS",
+    "DecoderConfig",
+    "FlowConfig",
+    "HiFTConfig",
+    "LMConfig",
+    "SpeechTokenizerConfig",
+]
+
+CONTEXT_TOKENS = 8192
+"""Context of the released language model, prompt and reply together."""
 
 
 class _Values:
@@ -31,7 +41,7 @@ class _Values:
         """Make a config from JSON values that name each field and nothing else.
 
         Args:
-            values: One value a field.
+            values: One value per field.
             where: What the values were read from, for errors.
 
         Raises:
@@ -114,10 +124,10 @@ class LMConfig(_Values):
         head_dim: Width of one head; the first half of it is rotated.
         norm_eps: Added to the mean square in RMSNorm.
         rope_theta: Base of the rotary frequencies.
-        max_positions: Tokens that training saw at most.
+        max_positions: Most tokens in training.
         pad_token_id: Id that fills a batch.
         eos_token_ids: Ids that end a reply.
-        dtype: Of the weights: "bfloat16", "float16" or "float32".
+        dtype: Data type of the weights: "bfloat16", "float16" or "float32".
     """
 
     vocab_size: int = 168960
@@ -129,7 +139,7 @@ class LMConfig(_Values):
     head_dim: int = 128
     norm_eps: float = 3.90625e-08
     rope_theta: float = 10000.0
-    max_positions: int = 8192
+    max_positions: int = CONTEXT_TOKENS
     pad_token_id: int = 151329
     eos_token_ids: tuple[int, ...] = (151329, 151336, 151338)
     dtype: str = "bfloat16"
@@ -141,7 +151,7 @@ class FlowConfig(_Values):
 
     Args:
         vocab_size: Speech tokens.
-        token_rate: Speech tokens a second.
+        token_rate: Speech tokens per second.
         mels: Mel bands of the output.
         embedding_size: Width of a token's embedding.
         speaker_size: Width of the speaker vector; the released model is given zeros.
@@ -200,7 +210,7 @@ class HiFTConfig(_Values):
         source_kernels: Kernel of the source's residual block at each level.
         source_dilations: Dilations of each.
         slope: Of the leaky rectifiers.
-        limit: Largest sample given.
+        limit: Largest sample.
         f0_channels: Width of the pitch predictor.
     """
 

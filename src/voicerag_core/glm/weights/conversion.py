@@ -1,7 +1,7 @@
 """Rewrite released weights in the formats that this package, transformers and vLLM read.
 
-Tensors pass one by one, so memory holds one tensor and, mapped, the shard that it is read from. A
-tree is written beside its place and gets its name when it is whole, so an interruption leaves
+Tensors are processed one at a time, so memory holds one tensor and, mapped, the shard that it comes
+from. A tree is written next to its final place and renamed when complete, so an interruption leaves
 nothing that could be taken for a checkpoint.
 """
 
@@ -24,7 +24,7 @@ from voicerag_core.glm.weights.checkpoints import Checkpoint, Part, PartKind, op
 from voicerag_core.glm.weights.config_files import write_own_config
 from voicerag_core.glm.weights.configs import DecoderConfig, LMConfig, SpeechTokenizerConfig
 from voicerag_core.glm.weights.key_mapping import (
-    Renamed,
+    MappedWeights,
     flow_weights,
     hift_weights,
     lm_weights,
@@ -40,11 +40,11 @@ FOLDERS: dict[PartKind, str] = {
     "lm": "glm-4-voice-9b",
     "decoder": "glm-4-voice-decoder",
 }
-"""Where each network is put."""
+"""Folder of each converted network."""
 SHARD_BYTES = 2_000_000_000
 """Largest shard of the language model, unless one tensor is larger."""
 ROOM_BYTES = 50_000_000
-"""Kept free beside the weights."""
+"""Disk space kept free besides the weights."""
 
 Progress = Callable[[str, int, int], None]
 
@@ -53,7 +53,7 @@ def convert_checkpoint(
     source: Path,
     target: Path,
     *,
-    finite: bool = True,
+    check_finite: bool = True,
     shard_bytes: int = SHARD_BYTES,
     progress: Progress | None = None,
 ) -> Checkpoint:
@@ -62,15 +62,15 @@ def convert_checkpoint(
     Args:
         source: One tree, or the folder of up to three.
         target: Folder to make the converted trees in, under the names of `FOLDERS`.
-        finite: Refuse NaN and infinity.
+        check_finite: Refuse NaN and infinity.
         shard_bytes: Largest file of the language model.
-        progress: Called with the network, and bytes done and in all.
+        progress: Called with the network, the bytes done and the bytes in total.
 
     Returns:
         What the target holds now.
 
     Raises:
-        CheckpointError: The source is not whole or converted already, a tree is in the target
+        CheckpointError: The source is incomplete or converted already, a tree is in the target
             already, or it has no room.
     """
     parts = list(open_checkpoint(source).parts.values())
@@ -87,7 +87,7 @@ def convert_checkpoint(
         _make_room(target, sum(part.bytes for part in parts))
         for part in parts:
             with _whole_or_nothing(target / FOLDERS[part.kind]) as folder:
-                _Writer(part, folder, finite, shard_bytes, progress).write()
+                _Writer(part, folder, check_finite, shard_bytes, progress).write()
     except OSError as error:
         raise CheckpointError(f"{target} cannot be written: {error}") from error
     return open_checkpoint(target)
@@ -104,7 +104,7 @@ def _make_room(target: Path, needed: int) -> None:
 
 @contextmanager
 def _whole_or_nothing(folder: Path) -> Iterator[Path]:
-    """Yield a folder beside the one wanted, and rename it at the end; remove it on any error."""
+    """Yield a temporary folder, and rename it at the end; remove it on any error."""
     unfinished = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
         yield unfinished
@@ -124,13 +124,13 @@ class _Writer:
         self,
         part: Part,
         folder: Path,
-        finite: bool,
+        check_finite: bool,
         shard_bytes: int,
         progress: Progress | None,
     ) -> None:
         self._part = part
         self._folder = folder
-        self._finite = finite
+        self._check_finite = check_finite
         self._shard_bytes = shard_bytes
         self._progress = progress
         self._done = 0
@@ -165,10 +165,10 @@ class _Writer:
         for name, values in glm_files(config).items():
             (self._folder / name).write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
 
-    def _one_file(self, weights: Renamed, file: str) -> None:
+    def _one_file(self, weights: MappedWeights, file: str) -> None:
         self._save(weights, list(weights.infos), file)
 
-    def _shards(self, weights: Renamed) -> None:
+    def _shards(self, weights: MappedWeights) -> None:
         shards = planned_shards(weights.infos, self._shard_bytes)
         placed: dict[str, str] = {}
         for number, names in enumerate(shards, 1):
@@ -180,13 +180,13 @@ class _Writer:
             json.dumps(index, indent=2) + "\n", encoding="utf-8"
         )
 
-    def _save(self, weights: Renamed, names: list[str], file: str) -> None:
+    def _save(self, weights: MappedWeights, names: list[str], file: str) -> None:
         write_tensors(
             self._folder / file, weights.infos, names, lambda name: self._ready(weights, name)
         )
 
-    def _ready(self, weights: Renamed, name: str) -> torch.Tensor:
-        tensor = ready(weights, name, dtype=None, finite=self._finite)
+    def _ready(self, weights: MappedWeights, name: str) -> torch.Tensor:
+        tensor = ready(weights, name, dtype=None, check_finite=self._check_finite)
         self._done += tensor.nbytes
         if self._progress is not None:
             self._progress(self._part.kind, self._done, max(self._done, self._part.bytes))
@@ -201,8 +201,8 @@ class _Writer:
 def glm_files(config: LMConfig) -> dict[str, dict[str, Any]]:
     """Return the json files of a `GlmForCausalLM` directory, the weights and tokenizer apart.
 
-    What transformers 5 reads from ``rope_parameters`` and ``dtype`` is there for older versions
-    too, under the names that those read.
+    The values that transformers 5 reads from ``rope_parameters`` and ``dtype`` are repeated under
+    the names that older versions read.
     """
     rope = {"partial_rotary_factor": 0.5, "rope_theta": config.rope_theta}
     ends = {"eos_token_id": list(config.eos_token_ids), "pad_token_id": config.pad_token_id}

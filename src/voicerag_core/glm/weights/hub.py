@@ -15,16 +15,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from huggingface_hub import HfApi, snapshot_download
-from huggingface_hub.errors import HfHubHTTPError
+from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
 
 from voicerag_core.errors import CheckpointError, ConfigError
+from voicerag_core.fetching import check_room, sha256_of
 from voicerag_core.glm.weights.checkpoints import LICENCE, Part, PartKind, open_checkpoint
-from voicerag_core.glm.weights.tensor_files import sha256_of
 
 __all__ = ["REPOSITORIES", "download_checkpoint"]
 
 FAULTS: tuple[type[Exception], ...] = (OSError, ValueError, *HfHubHTTPError.__bases__)
 """What the hub's client raises; among the bases is the base error of its HTTP library."""
+
+
+FORMER_OWNER = "THUDM"
+"""Owner at the time of the release; the hub itself redirects to today's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,21 +48,26 @@ class Repository:
         """Name of its folder here."""
         return self.name.rpartition("/")[2]
 
+    @property
+    def names(self) -> tuple[str, str]:
+        """Its name, and the one under its former owner, which mirrors and caches may have."""
+        return self.name, f"{FORMER_OWNER}/{self.folder}"
+
 
 REPOSITORIES: dict[PartKind, Repository] = {
     "speech_tokenizer": Repository(
-        "THUDM/glm-4-voice-tokenizer",
+        "zai-org/glm-4-voice-tokenizer",
         ("config.json", "preprocessor_config.json", "model*.safetensors*", "LICENSE*"),
     ),
     "lm": Repository(
-        "THUDM/glm-4-voice-9b",
+        "zai-org/glm-4-voice-9b",
         (
             "config.json", "tokenizer.model", "tokenizer_config.json", "model*.safetensors*",
             "LICENSE*",
         ),
     ),
     "decoder": Repository(
-        "THUDM/glm-4-voice-decoder", ("config.yaml", "flow.pt", "hift.pt", "LICENSE*")
+        "zai-org/glm-4-voice-decoder", ("config.yaml", "flow.pt", "hift.pt", "LICENSE*")
     ),
 }  # fmt: skip
 
@@ -76,6 +85,7 @@ class _Source:
 class _Published:
     """What the hub says of a repository: size and, for large files, SHA-256 by name."""
 
+    name: str
     revision: str
     sizes: dict[str, int]
     digests: dict[str, str]
@@ -137,11 +147,13 @@ def _fetch(
         tell(f"{repository.name}: from the hub's cache. Licence: {LICENCE}")
         return
     whole = sum(published.sizes.values())
-    tell(f"{repository.name}: {whole / 1e9:.2f} GB. Licence: {LICENCE}")
+    tell(f"{published.name}: {whole / 1e9:.2f} GB. Licence: {LICENCE}")
     try:
-        _make_room(target, published)
+        target.mkdir(parents=True, exist_ok=True)
+        needed = (size for name, size in published.sizes.items() if not (target / name).is_file())
+        check_room(target, sum(needed), repository.name)
         snapshot_download(
-            repository.name,
+            published.name,
             revision=published.revision,
             local_dir=target,
             cache_dir=source.cache_dir,
@@ -157,28 +169,23 @@ def _fetch(
 
 
 def _published(api: HfApi, repository: Repository, revision: str | None) -> _Published:
-    info = api.model_info(repository.name, revision=revision, files_metadata=True, timeout=30)
+    name, former = repository.names
+    try:
+        info = api.model_info(name, revision=revision, files_metadata=True, timeout=30)
+    except RepositoryNotFoundError:
+        name = former
+        info = api.model_info(name, revision=revision, files_metadata=True, timeout=30)
     files = [
         file
         for file in info.siblings or ()
         if any(fnmatch.fnmatchcase(file.rfilename, pattern) for pattern in repository.files)
     ]
     return _Published(
+        name,
         info.sha or "main",
         {file.rfilename: file.size or 0 for file in files},
         {file.rfilename: file.lfs.sha256 for file in files if file.lfs is not None},
     )
-
-
-def _make_room(target: Path, published: _Published) -> None:
-    target.mkdir(parents=True, exist_ok=True)
-    needed = sum(size for name, size in published.sizes.items() if not (target / name).is_file())
-    free = shutil.disk_usage(target).free
-    if free < needed:
-        raise CheckpointError(
-            f"{needed / 1e9:.1f} GB are still to be fetched, and {target} has {free / 1e9:.1f} GB "
-            "free; make room, or choose another data folder"
-        )
 
 
 def _verify(repository: Repository, target: Path, published: _Published) -> None:
@@ -194,13 +201,7 @@ def _verify(repository: Repository, target: Path, published: _Published) -> None
 def _from_cache(repository: Repository, target: Path, source: _Source, reason: Exception) -> None:
     """Take a repository from the hub's cache, linked where that is possible."""
     try:
-        snapshot = snapshot_download(
-            repository.name,
-            revision=source.revision,
-            cache_dir=source.cache_dir,
-            local_files_only=True,
-            allow_patterns=list(repository.files),
-        )
+        snapshot = _cached_snapshot(repository, source)
         target.mkdir(parents=True, exist_ok=True)
         for file in Path(snapshot).iterdir():
             if not any(fnmatch.fnmatchcase(file.name, pattern) for pattern in repository.files):
@@ -213,6 +214,27 @@ def _from_cache(repository: Repository, target: Path, source: _Source, reason: E
             "not hold it. Check the connection and HF_ENDPOINT, or copy the files to "
             f"{target} yourself"
         ) from error
+
+
+def _cached_snapshot(repository: Repository, source: _Source) -> str:
+    """Return the folder of the hub's cache that holds a repository under either name."""
+
+    def snapshot(name: str) -> str:
+        return str(
+            snapshot_download(
+                name,
+                revision=source.revision,
+                cache_dir=source.cache_dir,
+                local_files_only=True,
+                allow_patterns=list(repository.files),
+            )
+        )
+
+    name, former = repository.names
+    try:
+        return snapshot(name)
+    except LocalEntryNotFoundError:
+        return snapshot(former)
 
 
 def _link(source: Path, target: Path) -> None:

@@ -1,7 +1,7 @@
-"""Released weights under the names of our networks, tensor by tensor.
+"""Released weights under the keys of our networks, tensor by tensor.
 
-Each function opens a tree, verifies every name and shape in it against the config, and gives a
-reader whose names are those of `tensor_shapes`.
+Each function opens a tree, verifies every name and shape in it against the config, and yields a
+reader with the names of `tensor_shapes`.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from voicerag_core.glm.weights.tensor_shapes import (
 )
 
 __all__ = [
-    "Renamed",
+    "MappedWeights",
     "flow_weights",
     "hift_weights",
     "lm_weights",
@@ -51,46 +51,51 @@ OLD_PREFIX = "model.encoder."
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
-    """How one of our tensors comes from those in the files.
+class TensorMapping:
+    """How one of our tensors is made of tensors in the files.
 
     Args:
-        sources: Names in the files.
-        make: Makes ours of them.
+        sources: Keys in the files.
+        make: Makes our tensor of theirs.
     """
 
     sources: tuple[str, ...]
     make: Callable[[list[torch.Tensor]], torch.Tensor]
 
 
-class Renamed:
-    """Weights under our names, made of those in the files when they are read.
+class MappedWeights:
+    """Weights under our keys, made of tensors in the files when they are read.
 
     Args:
         weights: The open files.
-        steps: By our name, in the order of the files.
-        shapes: By our name.
+        mappings: By our key, in the order of the files.
+        shapes: By our key.
     """
 
     def __init__(
-        self, weights: WeightReader, steps: Mapping[str, Step], shapes: Mapping[str, Shape]
+        self,
+        weights: WeightReader,
+        mappings: Mapping[str, TensorMapping],
+        shapes: Mapping[str, Shape],
     ) -> None:
         self._weights = weights
-        self._steps = steps
+        self._mappings = mappings
         self.source: list[TensorInfo] = list(weights.infos.values())
         self.infos: dict[str, TensorInfo] = {}
-        for name, step in steps.items():
-            first = weights.infos[step.sources[0]]
+        for name, mapping in mappings.items():
+            first = weights.infos[mapping.sources[0]]
             self.infos[name] = TensorInfo(first.file, tuple(shapes[name]), first.dtype)
 
     def tensor(self, name: str) -> torch.Tensor:
         """See `WeightReader.tensor`."""
-        step = self._steps[name]
-        return step.make([self._weights.tensor(source) for source in step.sources])
+        mapping = self._mappings[name]
+        return mapping.make([self._weights.tensor(source) for source in mapping.sources])
 
 
 @contextmanager
-def speech_tokenizer_weights(folder: Path, config: SpeechTokenizerConfig) -> Iterator[Renamed]:
+def speech_tokenizer_weights(
+    folder: Path, config: SpeechTokenizerConfig
+) -> Iterator[MappedWeights]:
     """Open the speech tokenizer.
 
     Raises:
@@ -110,8 +115,8 @@ def speech_tokenizer_weights(folder: Path, config: SpeechTokenizerConfig) -> Ite
         check_names(
             found, {name: original[name] for name in original if name not in optional}, folder
         )
-        steps = {ours: Step((names[ours],), _alone) for ours in found if ours in shapes}
-        yield Renamed(weights, steps, shapes)
+        mappings = {ours: TensorMapping((names[ours],), _alone) for ours in found if ours in shapes}
+        yield MappedWeights(weights, mappings, shapes)
 
 
 def _encoder_names(
@@ -136,7 +141,7 @@ def _encoder_names(
 
 
 @contextmanager
-def lm_weights(folder: Path, config: LMConfig) -> Iterator[Renamed]:
+def lm_weights(folder: Path, config: LMConfig) -> Iterator[MappedWeights]:
     """Open the language model.
 
     Raises:
@@ -145,14 +150,14 @@ def lm_weights(folder: Path, config: LMConfig) -> Iterator[Renamed]:
     with open_weights(folder) as weights:
         if any(name.startswith("model.") for name in weights.infos):
             check_names(weights.infos, lm_shapes(config), folder)
-            steps = {name: Step((name,), _alone) for name in weights.infos}
+            mappings = {name: TensorMapping((name,), _alone) for name in weights.infos}
         else:
             original = lm_original(config)
             if _FREQUENCIES not in weights.infos:
                 del original[_FREQUENCIES]
             check_names(weights.infos, original, folder)
-            steps = _lm_steps(weights.infos, config)
-        yield Renamed(weights, steps, lm_shapes(config))
+            mappings = _lm_mappings(weights.infos, config)
+        yield MappedWeights(weights, mappings, lm_shapes(config))
 
 
 _FREQUENCIES = "transformer.rotary_pos_emb.inv_freq"
@@ -170,19 +175,19 @@ _LM_LAYER = {
 }
 
 
-def _lm_steps(infos: Mapping[str, TensorInfo], config: LMConfig) -> dict[str, Step]:
-    """Return our names in the order of the files."""
-    steps: dict[str, Step] = {}
+def _lm_mappings(infos: Mapping[str, TensorInfo], config: LMConfig) -> dict[str, TensorMapping]:
+    """Return the mapping of each of our keys, in the order of the files."""
+    mappings: dict[str, TensorMapping] = {}
     for name in infos:
         if name == _FREQUENCIES:
             continue
         if name in _LM_TOP:
-            steps[_LM_TOP[name]] = Step((name,), _alone)
+            mappings[_LM_TOP[name]] = TensorMapping((name,), _alone)
             continue
         number, _, rest = name.removeprefix("transformer.encoder.layers.").partition(".")
         layer = f"model.layers.{number}"
         if rest in _LM_LAYER:
-            steps[f"{layer}.{_LM_LAYER[rest]}"] = Step((name,), _alone)
+            mappings[f"{layer}.{_LM_LAYER[rest]}"] = TensorMapping((name,), _alone)
             continue
         kind = rest.rpartition(".")[2]
         start = 0
@@ -190,9 +195,9 @@ def _lm_steps(infos: Mapping[str, TensorInfo], config: LMConfig) -> dict[str, St
             ("q_proj", config.heads), ("k_proj", config.kv_heads), ("v_proj", config.kv_heads),
         ):  # fmt: skip
             end = start + heads * config.head_dim
-            steps[f"{layer}.self_attn.{part}.{kind}"] = Step((name,), _rows(start, end))
+            mappings[f"{layer}.self_attn.{part}.{kind}"] = TensorMapping((name,), _rows(start, end))
             start = end
-    return steps
+    return mappings
 
 
 def _rows(start: int, end: int) -> Callable[[list[torch.Tensor]], torch.Tensor]:
@@ -200,7 +205,7 @@ def _rows(start: int, end: int) -> Callable[[list[torch.Tensor]], torch.Tensor]:
 
 
 @contextmanager
-def flow_weights(folder: Path, config: FlowConfig) -> Iterator[Renamed]:
+def flow_weights(folder: Path, config: FlowConfig) -> Iterator[MappedWeights]:
     """Open the flow network.
 
     Raises:
@@ -212,7 +217,7 @@ def flow_weights(folder: Path, config: FlowConfig) -> Iterator[Renamed]:
 
 
 @contextmanager
-def hift_weights(folder: Path, config: HiFTConfig) -> Iterator[Renamed]:
+def hift_weights(folder: Path, config: HiFTConfig) -> Iterator[MappedWeights]:
     """Open the vocoder, its weight norm folded.
 
     Raises:
@@ -227,20 +232,22 @@ def hift_weights(folder: Path, config: HiFTConfig) -> Iterator[Renamed]:
     with open_weights(file) as weights:
         check_names(weights.infos, hift_original(config), file)
         normed = set(weight_normed(config))
-        steps = {
-            name: Step((f"{name}_g", f"{name}_v"), _folded)
+        mappings = {
+            name: TensorMapping((f"{name}_g", f"{name}_v"), _folded)
             if name in normed
-            else Step((name,), _alone)
+            else TensorMapping((name,), _alone)
             for name in shapes
         }
-        yield Renamed(weights, steps, shapes)
+        yield MappedWeights(weights, mappings, shapes)
 
 
 @contextmanager
-def _same(path: Path, shapes: Mapping[str, Shape]) -> Iterator[Renamed]:
+def _same(path: Path, shapes: Mapping[str, Shape]) -> Iterator[MappedWeights]:
     with open_weights(path) as weights:
         check_names(weights.infos, shapes, path)
-        yield Renamed(weights, {name: Step((name,), _alone) for name in weights.infos}, shapes)
+        yield MappedWeights(
+            weights, {name: TensorMapping((name,), _alone) for name in weights.infos}, shapes
+        )
 
 
 def _alone(tensors: list[torch.Tensor]) -> torch.Tensor:

@@ -1,8 +1,7 @@
-"""Weight files: what is in them, read from their headers, and their tensors, one at a time."""
+"""Weight files: their contents, read from headers, and their tensors, one at a time."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import pickle
@@ -26,7 +25,6 @@ __all__ = [
     "check_names",
     "load_state",
     "open_weights",
-    "sha256_of",
 ]
 
 Shape = tuple[int, ...]
@@ -41,12 +39,6 @@ LONGEST_HEADER = 100_000_000
 CHECKED_AT_ONCE = 1 << 20
 NAMED = 5
 """How many tensors a message names."""
-
-
-def sha256_of(file: Path) -> str:
-    """Hash a file, in lower-case hexadecimal."""
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +66,7 @@ class WeightReader(Protocol):
 
     @property
     def infos(self) -> Mapping[str, TensorInfo]:
-        """What is there, by name, in the order of the files."""
+        """The tensors by name, in the order of the files."""
         ...
 
     def tensor(self, name: str) -> torch.Tensor:
@@ -92,7 +84,7 @@ def load_state(
     *,
     dtype: torch.dtype | None = None,
     device: torch.device | str = "cpu",
-    finite: bool = False,
+    check_finite: bool = False,
 ) -> dict[str, torch.Tensor]:
     """Load weights that have exactly the expected names and shapes.
 
@@ -101,7 +93,7 @@ def load_state(
         expected: Shape by name.
         dtype: To which floating tensors are converted; None keeps the file's.
         device: Where the tensors go.
-        finite: Refuse NaN and infinity.
+        check_finite: Refuse NaN and infinity.
 
     Raises:
         CheckpointError: A file is missing or damaged, a tensor missing, too much, of another
@@ -110,7 +102,7 @@ def load_state(
     with open_weights(path) as weights:
         check_names(weights.infos, expected, path)
         return {
-            name: ready(weights, name, dtype=dtype, device=device, finite=finite)
+            name: ready(weights, name, dtype=dtype, device=device, check_finite=check_finite)
             for name in weights.infos
         }
 
@@ -121,11 +113,11 @@ def ready(
     *,
     dtype: torch.dtype | None,
     device: torch.device | str = "cpu",
-    finite: bool,
+    check_finite: bool,
 ) -> torch.Tensor:
     """Read one tensor, check it if asked to, convert and move it."""
     tensor = weights.tensor(name)
-    if finite and (bad := _not_finite(tensor)):
+    if check_finite and (bad := _not_finite(tensor)):
         raise CheckpointError(
             f"{weights.infos[name].file}: {name} has {bad} of {tensor.numel()} values that are "
             "NaN or infinite; fetch the file again, or convert the weights anew"
@@ -134,7 +126,7 @@ def ready(
 
 
 def _not_finite(tensor: torch.Tensor) -> int:
-    """Count NaN and infinities, a piece at a time: the check takes several bytes a value."""
+    """Count NaN and infinities in chunks: the check takes several bytes per value."""
     if not tensor.is_floating_point():
         return 0
     pieces = torch.split(tensor.reshape(-1), CHECKED_AT_ONCE)
@@ -188,7 +180,7 @@ def open_weights(path: Path) -> Iterator[WeightReader]:
 
 
 def weight_files(path: Path) -> tuple[Path, ...]:
-    """Return the safetensors files that a path stands for, every shard of an index among them.
+    """Return the safetensors files of a path, with every shard of an index.
 
     Raises:
         CheckpointError: There is none, or a shard is missing.
@@ -254,12 +246,12 @@ class _SafetensorsFiles:
         return tensor
 
     def close(self) -> None:
-        """Return back the mappings."""
+        """Release the mappings."""
         self._open.clear()
 
 
 def read_header(file: Path) -> dict[str, TensorInfo]:
-    """Read what a safetensors file holds, and check that all of it is there.
+    """Read the header of a safetensors file, and check that the file is complete.
 
     Raises:
         CheckpointError: The file is missing, cut short, or no safetensors file.

@@ -1,11 +1,11 @@
 """Name and shape of every tensor of the three networks, from their configs.
 
 The names are those of the released files, with the weight norm of the vocoder folded; the language
-model has those of transformers' `GlmForCausalLM`. `*_original` give what the released files hold.
+model has those of transformers' `GlmForCausalLM`. `*_original` return what the released files hold.
 
 Source: modules of THUDM/GLM-4-Voice @ eb00ce9 (speech_tokenizer/modeling_whisper.py,
 cosyvoice/flow, cosyvoice/hifigan, cosyvoice/transformer), of shivammehta25/Matcha-TTS
-(matcha/models/components/decoder.py, transformer.py) and of THUDM/glm-4-voice-9b
+(matcha/models/components/decoder.py, transformer.py) and of zai-org/glm-4-voice-9b
 (modeling_chatglm.py).
 """
 
@@ -65,7 +65,7 @@ def speech_tokenizer_shapes(config: SpeechTokenizerConfig) -> Shapes:
 
 
 def speech_tokenizer_original(config: SpeechTokenizerConfig) -> Shapes:
-    """Return what the released file holds: some of it served training alone."""
+    """Return the contents of the released file, some of which only training needs."""
     second = (math.ceil(config.positions / config.pooling), config.hidden_size)
     codes = config.codebook_size
     training = (second, (codes,), (codes, config.hidden_size))
@@ -172,7 +172,7 @@ def _unet(config: FlowConfig) -> Shapes:
 
 
 def _unet_block(name: str, wide: int, out: int, config: FlowConfig) -> Shapes:
-    """Return one residual block and the transformer blocks behind it."""
+    """Return one residual block and the transformer blocks after it."""
     shapes = _linear(f"{name}.0.mlp.1", 4 * config.unet_channels[0], out)
     for part, given in (("block1", wide), ("block2", out)):
         shapes |= _conv(f"{name}.0.{part}.block.0", given, out, 3)

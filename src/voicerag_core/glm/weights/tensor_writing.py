@@ -20,7 +20,7 @@ Source: the safetensors format, README of huggingface/safetensors @ v0.5.3."""
 
 
 def planned_shards(infos: Mapping[str, TensorInfo], shard_bytes: int) -> list[list[str]]:
-    """Part tensors, in their order, into files of at most a size; a larger tensor has its own."""
+    """Split tensors, in order, into files of bounded size; a larger tensor gets its own file."""
     shards: list[list[str]] = []
     filled = 0
     for name, info in infos.items():
@@ -44,7 +44,7 @@ def write_tensors(
         path: Where.
         infos: Shape and dtype of each tensor.
         names: Those to write.
-        tensor: Gives one; it is let go before the next is asked for.
+        tensor: Returns one; it is released before the next is asked for.
     """
     codes = {dtype: code for code, dtype in DTYPES.items()}
     ordered = sorted(names, key=lambda name: -infos[name].dtype.itemsize)  # keeps all aligned

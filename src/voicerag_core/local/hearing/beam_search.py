@@ -16,25 +16,25 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from voicerag_core.local.hearing.subword_model import PieceModel
+from voicerag_core.local.hearing.subword_model import SubwordModel
 
 __all__ = ["Hypothesis", "beam_search", "greedy", "spelled"]
 
 WORD_START = "▁"
-"""Leads a piece that begins a word."""
+"""Leads a token that begins a word."""
 
 BEAMS = 16
 LEAST_PROBABILITY = 1e-3
-"""A piece less likely than this in a frame begins or goes on nowhere in that frame."""
-MOST_PIECES = 8
-"""Pieces tried in a frame, the likeliest first."""
+"""A token less likely than this in a frame begins or goes on nowhere in that frame."""
+MOST_TOKENS = 8
+"""Tokens tried in a frame, the likeliest first."""
 
 MODEL_WEIGHT = 0.6
 PRIOR_SHARE = 0.5
-"""How much of a piece's own frequency is taken out of what the piece model says: the network has
+"""How much of a token's own frequency is taken out of what the subword model says: the network has
 learnt it already."""
-PIECE_BONUS = 0.9
-"""Natural-log score of each piece, against the piece model's preference for few pieces."""
+TOKEN_BONUS = 0.9
+"""Natural-log score of each token, against the subword model's preference for few tokens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,27 +44,27 @@ class Hypothesis:
     Args:
         text: The words; "" when there are none.
         log_prob: Natural-log probability of the text, given the sound, over the paths that were
-            followed; with a piece model its weighted part is included, so it only compares.
-        piece_log_prob: Mean over the pieces of their natural-log probability in the frame where
-            each is likeliest, at most 0; minus infinity without a piece. Only of the best path.
+            followed; with a subword model its weighted part is included, so it only compares.
+        token_log_prob: Mean over the tokens of their natural-log probability in the frame where
+            each is likeliest, at most 0; minus infinity without a token. Only of the best path.
     """
 
     text: str
     log_prob: float
-    piece_log_prob: float = -math.inf
+    token_log_prob: float = -math.inf
 
 
-def spelled(pieces: Iterable[str]) -> str:
-    """Join pieces into text."""
-    return " ".join("".join(pieces).replace(WORD_START, " ").split())
+def spelled(tokens: Iterable[str]) -> str:
+    """Join tokens into text."""
+    return " ".join("".join(tokens).replace(WORD_START, " ").split())
 
 
-def greedy(log_probs: NDArray[np.float32], pieces: Sequence[str]) -> Hypothesis:
+def greedy(log_probs: NDArray[np.float32], tokens: Sequence[str]) -> Hypothesis:
     """Read the best path: the likeliest symbol of each frame, repeats and blanks taken out.
 
     Args:
         log_probs: [S, V + 1], natural logarithm, the last column is the blank.
-        pieces: The V pieces.
+        tokens: The V tokens.
     """
     if not len(log_probs):
         return Hypothesis("", 0.0)
@@ -72,9 +72,9 @@ def greedy(log_probs: NDArray[np.float32], pieces: Sequence[str]) -> Hypothesis:
     likely = log_probs[np.arange(len(best)), best]
     starts = np.flatnonzero(np.concatenate(([True], best[1:] != best[:-1])))
     peaks = np.maximum.reduceat(likely, starts)
-    spoken = best[starts] != len(pieces)
+    spoken = best[starts] != len(tokens)
     return Hypothesis(
-        spelled(pieces[i] for i in best[starts][spoken]),
+        spelled(tokens[i] for i in best[starts][spoken]),
         float(likely.sum(dtype=np.float64)),
         float(peaks[spoken].mean()) if spoken.any() else -math.inf,
     )
@@ -82,41 +82,41 @@ def greedy(log_probs: NDArray[np.float32], pieces: Sequence[str]) -> Hypothesis:
 
 def beam_search(
     log_probs: NDArray[np.float32],
-    pieces: Sequence[str],
+    tokens: Sequence[str],
     *,
     beams: int = BEAMS,
     most: int = 1,
-    model: PieceModel | None = None,
+    model: SubwordModel | None = None,
     weight: float = MODEL_WEIGHT,
     prior: float = PRIOR_SHARE,
-    bonus: float = PIECE_BONUS,
+    bonus: float = TOKEN_BONUS,
 ) -> list[Hypothesis]:
     """Return the likeliest texts, best first, each once; at least one, perhaps "".
 
     Args:
         log_probs: [S, V + 1], natural logarithm, the last column is the blank.
-        pieces: The V pieces.
+        tokens: The V tokens.
         beams: Prefixes followed at a time.
         most: Most texts to give.
-        model: Piece model; None goes by the sound alone.
-        weight: What a natural-log probability of the piece model counts.
-        prior: Share of a piece's own natural-log probability that is taken out of it, 0 to 1.
-        bonus: What each piece counts where there is a piece model.
+        model: Subword model; None goes by the sound alone.
+        weight: What a natural-log probability of the subword model counts.
+        prior: Share of a token's own natural-log probability that is taken out of it, 0 to 1.
+        bonus: What each token counts where there is a subword model.
     """
     prefixes = _Prefixes(
-        pieces, _Fusion(model, weight, prior, bonus) if model is not None else None
+        tokens, _Fusion(model, weight, prior, bonus) if model is not None else None
     )
-    blank = len(pieces)
+    blank = len(tokens)
     # Of every prefix that is followed, the probability of the paths that end in a blank and of
-    # those that end in its last piece, both divided by a common scale.
+    # those that end in its last token, both divided by a common scale.
     alive: dict[int, tuple[float, float]] = {0: (1.0, 0.0)}
     scale = 0.0
     silences = np.exp(log_probs[:, blank]).tolist()
-    tried = _likely_pieces(log_probs, blank)
+    tried = _likely_tokens(log_probs, blank)
     for frame, silence, likely in zip(log_probs, silences, tried, strict=True):
         ahead = _advance(alive, prefixes, frame, silence, likely)
         if not ahead:
-            continue  # neither silence nor any piece is likely enough to follow
+            continue  # neither silence nor any token is likely enough to follow
         if len(ahead) > beams:
             best = sorted(ahead, key=lambda node: _score(ahead[node], prefixes.bias[node]))
             ahead = {node: ahead[node] for node in best[-beams:]}
@@ -135,56 +135,56 @@ def _advance(
 ) -> dict[int, tuple[float, float]]:
     """Follow every prefix through one frame."""
     ahead: dict[int, list[float]] = {}
-    for node, (in_blank, in_piece) in alive.items():
-        total = in_blank + in_piece
+    for node, (in_blank, in_token) in alive.items():
+        total = in_blank + in_token
         stay = ahead.setdefault(node, [0.0, 0.0])
         stay[0] += total * silence
         last = prefixes.last[node]
-        if in_piece > 0:
-            stay[1] += in_piece * math.exp(frame[last])
-        for piece, likely in tried:
-            reach = in_blank if piece == last else total
+        if in_token > 0:
+            stay[1] += in_token * math.exp(frame[last])
+        for token, likely in tried:
+            reach = in_blank if token == last else total
             if reach > 0:
-                grown = ahead.setdefault(prefixes.grown(node, piece), [0.0, 0.0])
+                grown = ahead.setdefault(prefixes.grown(node, token), [0.0, 0.0])
                 grown[1] += reach * likely
     return {node: (both[0], both[1]) for node, both in ahead.items() if both[0] + both[1] > 0}
 
 
-def _likely_pieces(log_probs: NDArray[np.float32], blank: int) -> list[list[tuple[int, float]]]:
-    """Return for each frame the pieces worth trying, with their probabilities."""
+def _likely_tokens(log_probs: NDArray[np.float32], blank: int) -> list[list[tuple[int, float]]]:
+    """Return for each frame the tokens worth trying, with their probabilities."""
     tried: list[list[tuple[int, float]]] = [[] for _ in range(len(log_probs))]
     spoken = np.flatnonzero(log_probs[:, blank] < math.log1p(-LEAST_PROBABILITY))
     rows, columns = np.nonzero(log_probs[spoken, :blank] > math.log(LEAST_PROBABILITY))
     frames = spoken[rows]
     likely = np.exp(log_probs[frames, columns])
-    for frame, piece, value in zip(frames.tolist(), columns.tolist(), likely.tolist(), strict=True):
-        tried[frame].append((piece, value))
+    for frame, token, value in zip(frames.tolist(), columns.tolist(), likely.tolist(), strict=True):
+        tried[frame].append((token, value))
     return [
-        sorted(one, key=lambda pair: -pair[1])[:MOST_PIECES] if len(one) > MOST_PIECES else one
+        sorted(one, key=lambda pair: -pair[1])[:MOST_TOKENS] if len(one) > MOST_TOKENS else one
         for one in tried
     ]
 
 
 @dataclass(frozen=True, slots=True)
 class _Fusion:
-    """What the piece model adds to the score of a prefix.
+    """What the subword model adds to the score of a prefix.
 
     Args:
-        model: Piece model.
+        model: Subword model.
         weight: What its natural-log probability counts.
-        prior: Share of a piece's own natural-log probability that is taken out.
-        bonus: What each piece counts.
+        prior: Share of a token's own natural-log probability that is taken out.
+        bonus: What each token counts.
     """
 
-    model: PieceModel
+    model: SubwordModel
     weight: float
     prior: float
     bonus: float
 
-    def piece(self, state: int, piece: int) -> tuple[float, int]:
-        """Score one piece more; also give the state after it."""
-        likely, after = self.model.log_prob(state, piece)
-        return self.weight * (likely - self.prior * self.model.unigrams[piece]) + self.bonus, after
+    def token(self, state: int, token: int) -> tuple[float, int]:
+        """Score one token more; also give the state after it."""
+        likely, after = self.model.log_prob(state, token)
+        return self.weight * (likely - self.prior * self.model.unigrams[token]) + self.bonus, after
 
     def end(self, state: int) -> float:
         """Score that nothing follows."""
@@ -196,15 +196,15 @@ class _Prefixes:
     """The prefixes met so far, as a tree; 0 is the empty one.
 
     Args:
-        pieces: The V pieces.
-        fusion: What a piece model adds; None goes by the sound alone.
+        tokens: The V tokens.
+        fusion: What a subword model adds; None goes by the sound alone.
     """
 
-    pieces: Sequence[str]
+    tokens: Sequence[str]
     fusion: _Fusion | None
     last: list[int] = field(default_factory=lambda: [-1])
     bias: list[float] = field(default_factory=lambda: [0.0])
-    """What the piece model adds."""
+    """What the subword model adds."""
     _parent: list[int] = field(default_factory=lambda: [-1])
     _state: list[int] = field(default_factory=list)
     _children: dict[tuple[int, int], int] = field(default_factory=dict)
@@ -213,24 +213,24 @@ class _Prefixes:
         if self.fusion is not None:
             self._state.append(self.fusion.model.begin)
 
-    def grown(self, node: int, piece: int) -> int:
-        """Return the prefix with one piece more."""
-        known = self._children.get((node, piece))
+    def grown(self, node: int, token: int) -> int:
+        """Return the prefix with one token more."""
+        known = self._children.get((node, token))
         if known is not None:
             return known
-        new = self._children[node, piece] = len(self.last)
-        self.last.append(piece)
+        new = self._children[node, token] = len(self.last)
+        self.last.append(token)
         self._parent.append(node)
         if self.fusion is None:
             self.bias.append(0.0)
         else:
-            added, state = self.fusion.piece(self._state[node], piece)
+            added, state = self.fusion.token(self._state[node], token)
             self._state.append(state)
             self.bias.append(self.bias[node] + added)
         return new
 
     def final_bias(self, node: int) -> float:
-        """Return what the piece model adds when the prefix is all that was said."""
+        """Return what the subword model adds when the prefix is all that was said."""
         if self.fusion is None:
             return 0.0
         return self.bias[node] + self.fusion.end(self._state[node])
@@ -239,7 +239,7 @@ class _Prefixes:
         """Spell a prefix out."""
         path = []
         while node:
-            path.append(self.pieces[self.last[node]])
+            path.append(self.tokens[self.last[node]])
             node = self._parent[node]
         return spelled(reversed(path))
 

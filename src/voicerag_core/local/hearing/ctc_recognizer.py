@@ -1,8 +1,9 @@
-"""Words straight out of the sound, in one pass and without a decoder: a CTC network.
+"""A CTC recogniser of English speech: one pass of a network, and a beam search over its frames.
 
 Whisper tiny.en's encoder over the clip's own length, not over 30 s, and a small head that gives
-each frame a probability for every word piece. What it hears is rougher than a transcript, and is
-there several times sooner.
+each frame a probability for every subword. A prefix beam search with a small n-gram model over
+subwords (`beam_search`, `subword_model`) proposes several wordings; no autoregressive decoder
+runs. The wordings are rougher than a transcript, and are there several times sooner.
 
 Source: Radford et al., "Robust Speech Recognition via Large-Scale Weak Supervision" (2022), for
 the encoder and its features.
@@ -23,21 +24,22 @@ from numpy.typing import NDArray
 from voicerag_core.cancellation import check_cancelled
 from voicerag_core.errors import AudioError, CheckpointError, ModelError
 from voicerag_core.local.hearing.beam_search import BEAMS, Hypothesis, beam_search, greedy
-from voicerag_core.local.hearing.log_mel import SAMPLE_RATE_HZ, log_mel
-from voicerag_core.local.hearing.subword_model import PieceModel
-from voicerag_core.local.hearing.whisper import FRAME_SAMPLES, windows_of
+from voicerag_core.local.hearing.log_mel import log_mel
+from voicerag_core.local.hearing.subword_model import SubwordModel
+from voicerag_core.local.hearing.windows import FRAME_SAMPLES, windows_of
 from voicerag_core.local.onnx_session import open_session
 from voicerag_core.local.threads import model_threads
 from voicerag_core.local.weights.files import weight_folder
+from voicerag_core.mel import SAMPLE_RATE_HZ
 from voicerag_core.types import Audio, Samples
 
 if TYPE_CHECKING:
     import onnxruntime
 
-__all__ = ["WEIGHTS", "Heard", "SpeechEncoder"]
+__all__ = ["WEIGHTS", "CTCRecognizer", "Heard"]
 
 WEIGHTS = "speech-encoder"
-NETWORK, PIECES, LANGUAGE = "speech_encoder.onnx", "speech_pieces.json", "speech_piece_model.npz"
+NETWORK, TOKENS, LANGUAGE = "speech_encoder.onnx", "speech_pieces.json", "speech_piece_model.npz"
 INPUTS, OUTPUT = {"log_mel", "lengths"}, "log_probs"
 
 LEAST_SAMPLES = 5 * FRAME_SAMPLES
@@ -55,18 +57,18 @@ class Heard:
 
     Args:
         hypotheses: What may have been said, likeliest first, at least one.
-        piece_log_prob: Mean natural-log probability of the pieces of the best path; 0 is certain,
+        token_log_prob: Mean natural-log probability of the tokens of the best path; 0 is certain,
             minus infinity means that nothing was heard.
     """
 
     hypotheses: tuple[Hypothesis, ...]
-    piece_log_prob: float
+    token_log_prob: float
 
 
-class SpeechEncoder:
-    """Hears English speech fast and roughly, with its own judgement of how sure it is.
+class CTCRecognizer:
+    """Proposes wordings of English speech, fast and rough, with a judgement of how sure it is.
 
-    The network is loaded by the first clip, or by `load`. Safe to share between threads.
+    The network is loaded by the first clip, or by `warm`. Safe to share between threads.
 
     Args:
         threads: Threads of one call, at least 1; None takes the cores that this process may use,
@@ -87,7 +89,7 @@ class SpeechEncoder:
         self._lock = threading.Lock()
         self._network: _Network | None = None
 
-    def load(self) -> None:
+    def warm(self) -> None:
         """Load the network now, so that the first clip does not wait for it.
 
         Raises:
@@ -118,7 +120,7 @@ class SpeechEncoder:
         return [self._read(network, frames, most) for frames in _frames(network, clips)]
 
     def log_probs(self, clips: Sequence[Audio]) -> list[NDArray[np.float32]]:
-        """Return the natural-log probability of every piece in every frame of N clips at 16 kHz.
+        """Return the natural-log probability of every token in every frame of N clips at 16 kHz.
 
         Returns:
             For each clip [S, V + 1], S frames of its own; the last column is the blank.
@@ -130,13 +132,13 @@ class SpeechEncoder:
         return list(_frames(self._loaded(), clips)) if clips else []
 
     def _read(self, network: _Network, frames: NDArray[np.float32], most: int) -> Heard:
-        best = greedy(frames, network.pieces)
+        best = greedy(frames, network.tokens)
         if self._beams == 1 or not best.text:  # a language model finds words in silence
-            return Heard((best,), best.piece_log_prob)
+            return Heard((best,), best.token_log_prob)
         found = beam_search(
-            frames, network.pieces, beams=self._beams, most=most, model=network.language
+            frames, network.tokens, beams=self._beams, most=most, model=network.language
         )
-        return Heard(tuple(found), best.piece_log_prob)
+        return Heard(tuple(found), best.token_log_prob)
 
     def _loaded(self) -> _Network:
         with self._lock:
@@ -152,15 +154,15 @@ class _Network:
 
     Args:
         session: Gives log-probabilities for log-mel frames.
-        pieces: Names of its columns, but for the last.
+        tokens: Names of its columns, but for the last.
         stride: Mel frames of one of its frames.
-        language: How likely a piece is after others, if there is such a model.
+        language: How likely a token is after others, if there is such a model.
     """
 
     session: onnxruntime.InferenceSession
-    pieces: tuple[str, ...]
+    tokens: tuple[str, ...]
     stride: int
-    language: PieceModel | None
+    language: SubwordModel | None
 
     def run(self, window: NDArray[np.float32]) -> NDArray[np.float32]:
         """Run one window alone: activations are quantised by the range of all that runs together.
@@ -179,11 +181,11 @@ class _Network:
             raise ModelError(
                 f"the speech encoder failed on a window of {length} mel frames: {error}"
             ) from error
-        expected = (1, -(-length // self.stride), len(self.pieces) + 1)
+        expected = (1, -(-length // self.stride), len(self.tokens) + 1)
         if output.shape != expected:
             raise CheckpointError(
                 f"the speech encoder gave frames of shape {list(output.shape)} where its list of "
-                f"pieces makes {list(expected)}; network and list are not of one training"
+                f"tokens makes {list(expected)}; network and list are not of one training"
             )
         if np.isnan(output).any():
             raise ModelError("the speech encoder gave values that are not numbers")
@@ -220,13 +222,13 @@ def _features(samples: Samples) -> NDArray[np.float32]:
 
 
 def _load(folder: Path, threads: int) -> _Network:
-    """Read the network, its list of pieces and, where it is there, its language model."""
-    pieces, stride = _read_pieces(folder / PIECES)
-    language = PieceModel.load(folder / LANGUAGE) if (folder / LANGUAGE).is_file() else None
-    if language is not None and language.end != len(pieces):
+    """Read the network, its list of tokens and, where it is there, its language model."""
+    tokens, stride = _read_tokens(folder / TOKENS)
+    language = SubwordModel.load(folder / LANGUAGE) if (folder / LANGUAGE).is_file() else None
+    if language is not None and language.end != len(tokens):
         raise CheckpointError(
-            f"{folder / LANGUAGE} knows {language.end} pieces, and {PIECES} lists {len(pieces)}; "
-            "language model and pieces are not of one training"
+            f"{folder / LANGUAGE} knows {language.end} tokens, and {TOKENS} lists {len(tokens)}; "
+            "language model and tokens are not of one training"
         )
     session = open_session(folder / NETWORK, "the speech encoder", threads=threads)
     inputs = {entry.name for entry in session.get_inputs()}
@@ -236,25 +238,25 @@ def _load(folder: Path, threads: int) -> _Network:
             f"{folder / NETWORK} takes {sorted(inputs)} and gives {sorted(outputs)}, but a speech "
             f"encoder takes {sorted(INPUTS)} and gives ['{OUTPUT}']"
         )
-    return _Network(session, pieces, stride, language)
+    return _Network(session, tokens, stride, language)
 
 
-def _read_pieces(path: Path) -> tuple[tuple[str, ...], int]:
-    """Return the pieces and the mel frames of a frame."""
+def _read_tokens(path: Path) -> tuple[tuple[str, ...], int]:
+    """Return the tokens and the mel frames of a frame."""
     try:
         listed = json.loads(path.read_text(encoding="utf-8"))
-        pieces, stride = tuple(listed["pieces"]), int(listed["stride"])
+        tokens, stride = tuple(listed["pieces"]), int(listed["stride"])
         blank = int(listed["blank"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(
-            f"{path} is not the speech encoder's list of pieces: {error!r}; expected is a JSON "
+            f"{path} is not the speech encoder's list of tokens: {error!r}; expected is a JSON "
             "object with 'pieces', 'blank' and 'stride'"
         ) from error
-    if not pieces or not all(isinstance(piece, str) for piece in pieces):
+    if not tokens or not all(isinstance(token, str) for token in tokens):
         raise CheckpointError(f"'pieces' of {path} is not a list of texts")
-    if blank != len(pieces) or stride < 1:
+    if blank != len(tokens) or stride < 1:
         raise CheckpointError(
-            f"{path}: the blank is the number after the last piece, {len(pieces)}, not {blank}, "
+            f"{path}: the blank is the number after the last token, {len(tokens)}, not {blank}, "
             f"and the stride at least 1, not {stride}"
         )
-    return pieces, stride
+    return tokens, stride

@@ -7,7 +7,7 @@ whisper/transcribe.py for the temperature fallback. What differs from there is s
 
 from __future__ import annotations
 
-import hashlib
+import math
 import threading
 import zlib
 from concurrent.futures import ThreadPoolExecutor
@@ -24,27 +24,25 @@ from voicerag_core.errors import (
     MissingExtraError,
     ModelError,
 )
-from voicerag_core.local.hearing.log_mel import SAMPLE_RATE_HZ, log_mel
+from voicerag_core.local.hearing.log_mel import log_mel
+from voicerag_core.local.hearing.windows import FRAME_SAMPLES, WINDOW_SECONDS, windows_of
 from voicerag_core.local.threads import model_threads
 from voicerag_core.local.weights.files import weight_folder
-from voicerag_core.types import Audio, Samples
+from voicerag_core.mel import SAMPLE_RATE_HZ
+from voicerag_core.types import Audio, Samples, Transcription
 
 if TYPE_CHECKING:
     import ctranslate2
     import tokenizers
 
-__all__ = ["Transcription", "WhisperTranscriber"]
+__all__ = ["Recognition", "WhisperTranscriber"]
 
 WEIGHTS = "whisper-tiny.en"
-WINDOW_SECONDS = 30.0
-"""Length of sound that Whisper was trained on, and the longest it takes at once."""
-
+LANGUAGE = "en"
 PADDED_SECONDS = WINDOW_SECONDS
 """Shorter padding is faster and less accurate: figures in benchmarks/results/transcribe.md."""
 BEAMS = 5
 """Upstream's command line and faster-whisper search as wide; one beam makes more errors."""
-FRAME_SAMPLES = 320
-"""One encoder state: two hops of 10 ms."""
 
 NO_SPEECH_PROBABILITY = 0.25
 AVERAGE_LOG_PROBABILITY = -0.4
@@ -66,17 +64,10 @@ TOKENS_AT_LEAST = 20
 TOKENS_PER_SECOND = 12
 """Ours: more than the fastest speech gives, so that a repetition in a short clip ends early."""
 
-REMEMBERED = 16
-"""Clips whose transcription can be recalled."""
-
-SEARCH_FROM_SECONDS = 20.0
-"""A window of a long clip ends at the quietest point between this and `WINDOW_SECONDS`."""
-QUIET_SECONDS = 0.2
-
 
 @dataclass(frozen=True, slots=True)
-class Transcription:
-    """What was heard in a clip, with the model's own judgement of it.
+class Recognition:
+    """The outcome of decoding a clip, with the model's own judgement of it.
 
     Args:
         text: The words, perhaps made up where nobody speaks; look at `heard`.
@@ -106,7 +97,7 @@ class Transcription:
 class WhisperTranscriber:
     """Transcriber of the local stack: English speech.
 
-    The model is loaded by the first clip, or by `load`. Safe to share between threads: clips of
+    The model is loaded by the first clip, or by `warm`. Safe to share between threads: clips of
     several threads are taken one after another.
 
     Args:
@@ -124,9 +115,8 @@ class WhisperTranscriber:
         self._lock = threading.Lock()
         self._loader: ThreadPoolExecutor | None = None
         self._model: _Model | None = None
-        self._recent: dict[bytes, Transcription] = {}
 
-    def load(self) -> None:
+    def warm(self) -> None:
         """Load the model now, so that the first clip does not wait for it.
 
         Raises:
@@ -139,12 +129,11 @@ class WhisperTranscriber:
         """Let go of the model and its thread; a later clip loads it again."""
         with self._lock:
             loader, self._loader, self._model = self._loader, None, None
-            self._recent.clear()
         if loader is not None:
             loader.shutdown()
 
-    def transcribe(self, audio: Audio) -> str:
-        """Return the words of a clip.
+    def transcribe(self, audio: Audio) -> Transcription:
+        """Return the words of a clip, and how likely the model takes them to be.
 
         Raises:
             AudioError: The clip is not at 16 kHz, is empty or not finite, or holds no speech.
@@ -157,9 +146,9 @@ class WhisperTranscriber:
                 f"nobody speaks {heard.no_speech_prob:.2f}, mean log-probability of the words "
                 f"{heard.avg_logprob:.2f}); check the microphone, or speak louder and closer"
             )
-        return heard.text
+        return Transcription(heard.text, min(1.0, math.exp(heard.avg_logprob)), LANGUAGE)
 
-    def recognise(self, audio: Audio) -> Transcription:
+    def recognise(self, audio: Audio) -> Recognition:
         """Return the words of a clip with confidence figures; noise is not refused here.
 
         A clip over 30 s is cut at quiet points, and the windows in which speech is heard are
@@ -186,7 +175,7 @@ class WhisperTranscriber:
             windows.append(model.recognise(window))
         heard = [window for window in windows if window.heard] or windows
         tokens = sum(window.tokens for window in heard)
-        outcome = Transcription(
+        return Recognition(
             text=" ".join(window.text for window in heard),
             no_speech_prob=min(window.no_speech_prob for window in heard),
             avg_logprob=sum(window.avg_logprob * window.tokens for window in heard) / tokens
@@ -195,16 +184,6 @@ class WhisperTranscriber:
             compression_ratio=max(window.compression_ratio for window in heard),
             tokens=tokens,
         )
-        with self._lock:
-            self._recent[_digest(audio)] = outcome
-            while len(self._recent) > REMEMBERED:
-                del self._recent[next(iter(self._recent))]
-        return outcome
-
-    def recall(self, audio: Audio) -> Transcription | None:
-        """Return what was last heard in a clip, if that was lately; nothing is recognised anew."""
-        with self._lock:
-            return self._recent.get(_digest(audio))
 
     def _loaded(self) -> _Model:
         with self._lock:
@@ -248,7 +227,7 @@ class _Model:
             self._tokenizer.token_to_id("<|notimestamps|>"),
         ]
 
-    def recognise(self, samples: Samples) -> Transcription:
+    def recognise(self, samples: Samples) -> Recognition:
         """Recognise one window, at rising temperature while the outcome looks bad.
 
         Args:
@@ -258,7 +237,7 @@ class _Model:
         features = log_mel(np.pad(samples, (0, padding)))
         seconds = len(samples) / SAMPLE_RATE_HZ
         limit = int(min(MOST_TOKENS, TOKENS_AT_LEAST + TOKENS_PER_SECOND * seconds))
-        tries: list[Transcription] = []
+        tries: list[Recognition] = []
         try:
             encoded = self._network.encode(self._array(np.ascontiguousarray(features[None])))
             for temperature in TEMPERATURES:
@@ -272,7 +251,7 @@ class _Model:
 
     def _decode(
         self, encoded: ctranslate2.StorageView, temperature: float, limit: int
-    ) -> Transcription:
+    ) -> Recognition:
         sampling = (
             {"sampling_topk": 0, "sampling_temperature": temperature, "num_hypotheses": HYPOTHESES}
             if temperature
@@ -290,7 +269,7 @@ class _Model:
         tokens = result.sequences_ids[0]
         text = self._tokenizer.decode(tokens, skip_special_tokens=True).strip()
         encoded_text = text.encode()
-        return Transcription(
+        return Recognition(
             text=text,
             no_speech_prob=float(result.no_speech_prob),
             # The score is a mean over the tokens; upstream counts the end of text too.
@@ -306,30 +285,7 @@ def padded_length(samples: int) -> int:
     return -(-wanted // FRAME_SAMPLES) * FRAME_SAMPLES
 
 
-def windows_of(samples: Samples) -> list[Samples]:
-    """Cut a clip into windows of at most 30 s, each ending at a quiet point.
-
-    Args:
-        samples: Shape [T], float32, 16 kHz.
-
-    Returns:
-        Views that joined give the clip back.
-    """
-    windows = []
-    longest, search_from = (
-        int(seconds * SAMPLE_RATE_HZ) for seconds in (WINDOW_SECONDS, SEARCH_FROM_SECONDS)
-    )
-    quiet = int(QUIET_SECONDS * SAMPLE_RATE_HZ)
-    while len(samples) > longest:
-        energy = np.cumsum(np.square(samples[search_from:longest], dtype=np.float64))
-        level = energy[quiet:] - energy[:-quiet]
-        cut = search_from + int(np.argmin(level)) + quiet // 2
-        windows.append(samples[:cut])
-        samples = samples[cut:]
-    return [*windows, samples]
-
-
-def _looks_bad(outcome: Transcription) -> bool:
+def _looks_bad(outcome: Recognition) -> bool:
     """Say whether another temperature may do better; silence is not tried again."""
     if not outcome.heard:
         return False
@@ -337,7 +293,3 @@ def _looks_bad(outcome: Transcription) -> bool:
         outcome.compression_ratio > COMPRESSION_RATIO
         or outcome.avg_logprob < FALLBACK_LOG_PROBABILITY
     )
-
-
-def _digest(audio: Audio) -> bytes:
-    return hashlib.blake2b(audio.samples.tobytes(), digest_size=16).digest()

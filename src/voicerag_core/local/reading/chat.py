@@ -56,8 +56,8 @@ class ChatReader:
     def __init__(self, chat: ChatFunction) -> None:
         self._chat = chat
 
-    def stream(
-        self, question: str, passages: Sequence[Passage], history: Sequence[Turn] = ()
+    def answer(
+        self, question: str, passages: Sequence[Passage], *, history: Sequence[Turn] = ()
     ) -> Generator[Answer, None, None]:
         """Yield the answer's text as it comes, with citations, and without the model's marks.
 

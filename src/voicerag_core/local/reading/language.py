@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["english_probability", "is_english"]
 
 LEAST_PROBABILITY = 0.2
-"""Below this probability of English a text is refused (benchmarks/language_check.py)."""
+"""Below this probability of English a text is refused (benchmarks/speech/language_check.py)."""
 
 LEAST_LATIN = 0.8
 """Below this share of Latin letters a text needs plain English words to pass for English."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -12,13 +12,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voicerag_core.local.reading.features import Candidate, candidates, measure
-from voicerag_core.types import Citation, Passage
+from voicerag_core.types import Answer, Citation, Passage, Turn
 
-__all__ = ["Reader", "Reading", "SentenceScorer", "examine", "with_what_it_points_to"]
+__all__ = [
+    "NOT_ANSWERED",
+    "Reader",
+    "Reading",
+    "SentenceScorer",
+    "examine",
+    "with_what_it_points_to",
+]
+
+NOT_ANSWERED = "The documents do not answer this question."
+WORTH_NAMING = 0.1
+"""Least probability of an answer at which the closest document is named."""
 
 MOST_PASSAGES = 4
 
-# Weights and threshold: benchmarks/fit_reader.py on the development half of XQuAD English,
+# Weights and threshold: training/thresholds/reader.py on the development half of XQuAD English,
 # as written and misheard.
 PREVIEW_WEIGHTS = np.array([11.83, 3.81, 3.57, -0.97, 0.70])
 """Of `voicerag_core.local.reading.features.MEASURES`, to choose what is read of long passages."""
@@ -85,6 +96,30 @@ class Reader:
     ) -> None:
         self._scorer = scorer
         self._least_probability = least_probability
+
+    def answer(
+        self, question: str, passages: Sequence[Passage], *, history: Sequence[Turn] = ()
+    ) -> Generator[Answer, None, None]:
+        """Quote the answer in one piece, or say that the passages do not answer.
+
+        Args:
+            question: In words.
+            passages: Best first.
+            history: Not used: what is quoted does not depend on earlier turns.
+
+        Raises:
+            ModelError: The scorer failed.
+        """
+        del history
+        reading = self.read(question, passages)
+        if reading.answered:
+            yield Answer(reading.text, citations=reading.citations)
+            return
+        text = NOT_ANSWERED
+        title = "" if reading.closest is None else str(reading.closest.metadata.get("title") or "")
+        if title and reading.score >= WORTH_NAMING:
+            text += f" The closest passage is from {title}."
+        yield Answer(text, answered=False)
 
     def read(self, question: str, passages: Sequence[Passage]) -> Reading:
         """Read the answer out of the first four passages.

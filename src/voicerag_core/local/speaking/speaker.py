@@ -8,9 +8,8 @@ import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
+from voicerag_core.closing import Closing
 from voicerag_core.errors import GenerationError, ModelError
 from voicerag_core.local.speaking.piper_process import PiperDiedError, PiperProcess, SpeechRequest
 from voicerag_core.local.speaking.segments import bounded, speakable
@@ -26,7 +25,7 @@ START_SECONDS = 30.0
 """Longest wait for a process to start and load its voice."""
 
 
-class PiperSpeaker:
+class PiperSpeaker(Closing):
     """Speaks English text, one sentence at a time, in the order asked.
 
     The process starts with the first sentence, or with `warm`, stays, and is started once more
@@ -117,19 +116,6 @@ class PiperSpeaker:
         with self._lock:
             self._closed = True
             self._discard()
-
-    def __enter__(self) -> Self:
-        """Return the speaker itself."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Close the speaker."""
-        self.close()
 
     @property
     def pid(self) -> int | None:

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import hashlib
 import importlib.util
 import json
 import os
@@ -28,6 +27,7 @@ from typing import Literal
 import platformdirs
 
 from voicerag_core.errors import CheckpointError, MissingExtraError
+from voicerag_core.fetching import sha256_of
 
 __all__ = [
     "WeightFile",
@@ -35,7 +35,6 @@ __all__ = [
     "WeightStatus",
     "describe",
     "manifest",
-    "sha256_of",
     "weight_folder",
     "weight_path",
     "weights_home",
@@ -201,12 +200,6 @@ def describe(*, data_dir: Path | None = None) -> list[WeightStatus]:
                 )
             )
     return statuses
-
-
-def sha256_of(path: Path) -> str:
-    """Hash a file, in lower-case hexadecimal."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _weight_set(set_name: str) -> WeightSet:

@@ -1,0 +1,1 @@
+"""The adapters of LlamaIndex and LangChain compared with the frameworks' stores."""

@@ -1,0 +1,1 @@
+"""GLM-4-Voice: the language model and the speech decoder."""

@@ -1,0 +1,1 @@
+"""SONAR's encoders compared with transformers and with the fairseq2 package."""

@@ -1,0 +1,1 @@
+"""Hearing, finding, reading and speaking of the local stack."""

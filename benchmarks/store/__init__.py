@@ -1,0 +1,1 @@
+"""The Postgres store compared with those of LangChain and LlamaIndex."""

@@ -1,0 +1,42 @@
+"""From the errors of the application to those of the SDK."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from mcp.server.mcpserver.exceptions import ResourceError, ResourceNotFoundError, ToolError
+
+from voicerag_core import NotFoundError, VoiceRAGError
+from voicerag_core.serving import message_for_caller
+
+__all__ = ["resource_errors", "tool_errors"]
+
+
+@contextmanager
+def tool_errors() -> Iterator[None]:
+    """Turn errors of the application into results that the assistant reads.
+
+    Raises:
+        ToolError: One of them came up.
+    """
+    try:
+        yield
+    except VoiceRAGError as error:
+        raise ToolError(message_for_caller(error)) from error
+
+
+@contextmanager
+def resource_errors() -> Iterator[None]:
+    """Turn errors of the application into those of reading a resource.
+
+    Raises:
+        ResourceNotFoundError: What was named is not there.
+        ResourceError: Another one of them came up.
+    """
+    try:
+        yield
+    except NotFoundError as error:
+        raise ResourceNotFoundError(message_for_caller(error)) from error
+    except VoiceRAGError as error:
+        raise ResourceError(message_for_caller(error)) from error

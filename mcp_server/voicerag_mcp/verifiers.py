@@ -1,0 +1,42 @@
+"""Tokens in the types of the SDK."""
+
+from __future__ import annotations
+
+import asyncio
+
+from mcp.server.auth.provider import AccessToken
+
+from voicerag_core.serving import TokenTable
+
+__all__ = ["TENANT", "GrantVerifier"]
+
+TENANT = "voicerag_tenant"
+"""Claim in which a verifier notes whose rows a token may see."""
+
+
+class GrantVerifier:
+    """Accepts the tokens that a table knows; a `TokenVerifier` of the SDK.
+
+    Args:
+        tokens: Tells what a token allows.
+        resource: URL of this server, where the tokens are issued for it.
+    """
+
+    def __init__(self, tokens: TokenTable, *, resource: str | None = None) -> None:
+        self._tokens = tokens
+        self._resource = resource
+
+    async def verify_token(self, token: str) -> AccessToken | None:
+        """Return what a token allows, or None."""
+        grant = await asyncio.to_thread(self._tokens.grant, token)
+        if grant is None:
+            return None
+        return AccessToken(
+            token="",  # nothing needs it any more
+            client_id=grant.client,
+            subject=grant.subject,
+            scopes=list(grant.scopes),
+            expires_at=grant.expires_at,
+            resource=self._resource,
+            claims={TENANT: grant.tenant},
+        )

@@ -1,0 +1,152 @@
+"""The decoder's two networks and what all replies share: noise, lock and sampler."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from voicerag_core.glm.decoder.flow import Flow, Sampler, load_flow
+from voicerag_core.glm.decoder.graphs import GraphSampler
+from voicerag_core.glm.decoder.hift import HiFT, load_hift
+from voicerag_core.glm.decoder.schedule import overlap_frames
+from voicerag_core.glm.decoder.source import NoiseTable
+from voicerag_core.glm.decoder.vocoder import NOISE_FRAMES, VocoderStream
+from voicerag_core.glm.device_memory import nbytes, telling_what_is_needed
+from voicerag_core.glm.weights.configs import DecoderConfig
+
+__all__ = ["DecoderNetworks"]
+
+FLOW_NOISE_FRAMES = 4096
+"""Frames before the noise of the flow repeats; longer than any window of a usual schedule."""
+WORKING_BYTES = 1_400_000_000
+"""Most memory besides the weights, CUDA graphs included, with the usual schedule: 1.8 GiB in all
+were measured on an H100 (benchmarks/results/glm_decoder.md)."""
+
+
+class DecoderNetworks:
+    """Flow and vocoder of the released decoder, for one voice.
+
+    May be shared between threads; a block of work takes `exclusive`. Torch's global random state
+    is neither read nor set.
+
+    Args:
+        config: Sizes.
+        flow: Tokens to mel.
+        hift: Mel to sound.
+        seed: Seed of all noise.
+    """
+
+    def __init__(self, config: DecoderConfig, flow: Flow, hift: HiFT, *, seed: int = 42) -> None:
+        self.config = config
+        self.flow = flow
+        self.hift = hift
+        self.sampler: Sampler = flow.integrate
+        self._seed = seed
+        self._lock = threading.Lock()
+        self._weight_bytes = nbytes((*flow.parameters(), *hift.parameters()))
+        tones = config.hift.harmonics + 1
+        self._flow_noise = NoiseTable(
+            config.flow.mels, FLOW_NOISE_FRAMES, seed=seed, device=self.device
+        )
+        self._source_noise = NoiseTable(
+            tones * config.hop_samples, NOISE_FRAMES, seed=seed + 1, device=self.device
+        )
+
+    @classmethod
+    def from_state(
+        cls,
+        config: DecoderConfig,
+        flow: Mapping[str, Tensor],
+        hift: Mapping[str, Tensor],
+        *,
+        device: torch.device | str = "cpu",
+        dtype: torch.dtype = torch.float32,
+        seed: int = 42,
+    ) -> Self:
+        """Make the networks from weights, by the names of `flow_shapes` and `hift_shapes`.
+
+        Args:
+            config: Sizes.
+            flow: Tensors of ``flow.pt``.
+            hift: Tensors of ``hift.pt``, their weight norm folded.
+            device: Where they run.
+            dtype: Of the U-Net, bfloat16 or float32; the rest is float32.
+            seed: Seed of all noise.
+
+        Raises:
+            ModelError: The device has too little memory.
+        """
+        with _memory(torch.device(device), nbytes((*flow.values(), *hift.values()))):
+            made = load_flow(
+                config.flow,
+                flow,
+                sample_rate=config.sample_rate,
+                hop_samples=config.hop_samples,
+                device=device,
+                dtype=dtype,
+            )
+            return cls(config, made, load_hift(config.hift, hift, device=device), seed=seed)
+
+    @property
+    def device(self) -> torch.device:
+        """Where they run."""
+        return self.hift.window.device
+
+    @property
+    def overlap_frames(self) -> int:
+        """Mel frames that two blocks share."""
+        config = self.config
+        return overlap_frames(config.flow.token_rate, config.sample_rate, config.hop_samples)
+
+    def samples(self, tokens: int) -> int:
+        """Return the number of samples of a reply."""
+        return self.flow.frames(tokens) * self.config.hop_samples
+
+    def record_graphs(self, frames: set[int]) -> None:
+        """Record the flow as CUDA graphs, and integrate with them from now on.
+
+        Args:
+            frames: Mel frames of the windows that will be decoded.
+        """
+        with self.exclusive():
+            graphs = GraphSampler(self.flow)
+            graphs.record(frames)
+            self.sampler = graphs
+
+    def vocoder_stream(self) -> VocoderStream:
+        """Make the vocoder of one reply."""
+        return VocoderStream(
+            self.hift,
+            sample_rate=self.config.sample_rate,
+            noise=self._source_noise,
+            seed=self._seed,
+        )
+
+    def flow_noise(self, start: int, stop: int) -> Tensor:
+        """Return the noise of mel frames, shape [1, mels, stop - start], float32."""
+        return self._flow_noise.rows(start, stop).T[None]
+
+    @contextmanager
+    def exclusive(self) -> Iterator[None]:
+        """Let one thread at a time use the networks.
+
+        Raises:
+            ModelError: The device ran out of memory in the block.
+        """
+        with self._lock, _memory(self.device, self._weight_bytes):
+            yield
+
+
+def _memory(device: torch.device, weights: int) -> AbstractContextManager[None]:
+    return telling_what_is_needed(
+        device,
+        f"the decoder takes up to {(weights + WORKING_BYTES) / 1e9:.1f} GB, {weights / 1e9:.1f} "
+        "of them weights",
+        "8 or 4 bits for a language model beside it, a schedule of shorter blocks and history, "
+        "a larger GPU, or device 'cpu'",
+    )

@@ -1,0 +1,72 @@
+"""What the rest of GLM-4-Voice needs of a language model, wherever it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from typing import Protocol
+
+from voicerag_core.glm.lm.interleave import AllowedTokens, Grammar
+from voicerag_core.types import Sampling
+
+__all__ = ["LanguageModel"]
+
+
+class LanguageModel(Protocol):
+    """A model that continues a prompt of token ids. Safe to share between threads.
+
+    A reply has a form, which a `Grammar` describes. A model can honour it on two levels, and
+    `masks_tokens` says on which:
+
+    - Masked (True): before each id is drawn, the model asks `Grammar.allowed`, and no other id can
+      be drawn. It takes a model whose sampler is in this process, or one that takes a logits
+      processor.
+    - Checked (False): ids are drawn elsewhere, behind an HTTP endpoint for instance, and the form
+      is only checked as they arrive. The first id that is not allowed ends the reply with a
+      `GenerationError`.
+
+    On both levels `Grammar.push` is called with every id before it is yielded, so what is read from
+    a stream always has the form.
+    """
+
+    @property
+    def masks_tokens(self) -> bool:
+        """Whether ids that the grammar does not allow are masked, and not only refused."""
+        ...
+
+    @property
+    def max_context(self) -> int:
+        """Most tokens of prompt and reply together."""
+        ...
+
+    @property
+    def table_size(self) -> int:
+        """Rows of the output table; ids are below it."""
+        ...
+
+    def warm(self, masks: Sequence[AllowedTokens]) -> None:
+        """Prepare now what the first reply would otherwise wait for; may do nothing.
+
+        Args:
+            masks: The masks that replies will need.
+        """
+        ...
+
+    def stream(
+        self, prompt: Sequence[int], *, grammar: Grammar, sampling: Sampling
+    ) -> Generator[int, None, None]:
+        """Yield the ids of the reply as they come, the stop id included when one came.
+
+        The reply ends after an id that the grammar takes for a stop, after `max_new_tokens`, or
+        when the context is full. Closing the generator stops the model.
+
+        Raises:
+            GenerationError: The prompt leaves no room, or the scores are not numbers.
+            ModelError: The device has too little memory.
+        """
+        ...
+
+    def generate(
+        self, prompts: Sequence[Sequence[int]], *, grammars: Sequence[Grammar], sampling: Sampling
+    ) -> list[list[int]]:
+        """Return the whole replies to a batch of prompts, one grammar each."""
+        ...

@@ -1,0 +1,57 @@
+"""What GLM-4-Voice's voice model needs of its parts for speech."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from types import TracebackType
+from typing import Protocol, Self
+
+from voicerag_core.types import Audio, Samples
+
+__all__ = ["SpeechStream", "SpeechTokenDecoder", "SpeechTokenEncoder"]
+
+
+class SpeechTokenEncoder(Protocol):
+    """Turns clips into speech tokens."""
+
+    def encode(self, clips: Sequence[Audio]) -> list[list[int]]:
+        """Return the tokens of each clip."""
+        ...
+
+
+class SpeechStream(Protocol):
+    """Turns the speech tokens of one reply into samples."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None: ...
+
+    def push(self, tokens: Iterable[int]) -> Samples:
+        """Take tokens; return the samples that are final by now."""
+        ...
+
+    def finish(self) -> Samples:
+        """Return the remaining samples."""
+        ...
+
+
+class SpeechTokenDecoder(Protocol):
+    """Turns speech tokens into samples, one stream per reply."""
+
+    @property
+    def sample_rate(self) -> int:
+        """Sample rate in Hz."""
+        ...
+
+    def warm(self) -> None:
+        """Prepare now what the first reply would prepare; may do nothing."""
+        ...
+
+    def open_stream(self) -> SpeechStream:
+        """Start a reply."""
+        ...

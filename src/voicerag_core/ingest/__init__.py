@@ -1,0 +1,61 @@
+"""Keep a knowledge base in step with files and documents.
+
+Sources are compared by digest first; only what is new or changed is read, embedded and written,
+each source in one transaction, and what vanished from the given folders is removed. An interrupted
+run leaves whole sources, old or new, and the next run does the rest. Recordings are taken on
+request, with an embedder that needs no transcript: windows of speech, found by their sound.
+
+`index_files` and `index_documents` run the four stages in this process. The stages are functions
+between plain values, which pickle, so that a distributed engine can run them: `plan_files` in the
+driver, `read_source`, `embed_documents` and `write_document` in its workers.
+"""
+
+from voicerag_core.ingest.digests import Cutting, text_source
+from voicerag_core.ingest.embed import (
+    Batch,
+    BatchEmbedding,
+    Embed,
+    EmbeddedDocument,
+    EmbeddedPart,
+    Vectors,
+    embed_documents,
+)
+from voicerag_core.ingest.indexing import index_documents, index_files
+from voicerag_core.ingest.plan import (
+    FileSource,
+    Plan,
+    Source,
+    TextSource,
+    plan_documents,
+    plan_files,
+)
+from voicerag_core.ingest.progress import FileProgress, FileReport, OnProgress
+from voicerag_core.ingest.read import CutDocument, read_source, read_sources
+from voicerag_core.ingest.write import write_document
+
+__all__ = [
+    "Batch",
+    "BatchEmbedding",
+    "CutDocument",
+    "Cutting",
+    "Embed",
+    "EmbeddedDocument",
+    "EmbeddedPart",
+    "FileProgress",
+    "FileReport",
+    "FileSource",
+    "OnProgress",
+    "Plan",
+    "Source",
+    "TextSource",
+    "Vectors",
+    "embed_documents",
+    "index_documents",
+    "index_files",
+    "plan_documents",
+    "plan_files",
+    "read_source",
+    "read_sources",
+    "text_source",
+    "write_document",
+]

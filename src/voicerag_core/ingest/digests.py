@@ -1,0 +1,116 @@
+"""Digests that tell whether a source has to be indexed again.
+
+A digest changes when the content does, or the way in which the content becomes passages and
+vectors. Recordings are not cut by characters, so their digests do not depend on `Cutting`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from voicerag_core import documents as readers
+from voicerag_core.chunking import CHUNK_OVERLAP, CHUNK_SIZE
+from voicerag_core.documents import RECORDING_SUFFIXES
+from voicerag_core.errors import AudioError, DocumentError
+from voicerag_core.recordings import RECORDING_VERSION
+from voicerag_core.types import Document
+
+__all__ = [
+    "Cutting",
+    "cut_digest",
+    "documents_digest",
+    "file_digest",
+    "is_recording",
+    "text_source",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Cutting:
+    """How documents become passages and vectors.
+
+    Args:
+        size: Most characters of a passage.
+        overlap: Most characters repeated between passages.
+        sentences: Each sentence has a vector as well as the whole passage.
+        text_column: Column of csv and tsv files, key of jsonl files, that holds the text.
+    """
+
+    size: int = CHUNK_SIZE
+    overlap: int = CHUNK_OVERLAP
+    sentences: bool = False
+    text_column: str | None = None
+
+
+def cut_digest(content: str, cutting: Cutting) -> str:
+    """Return the digest of a text from the digest of its content."""
+    how = f"{content} {cutting.size} {cutting.overlap} {cutting.sentences}"
+    return hashlib.sha256(how.encode()).hexdigest()
+
+
+def file_digest(path: str | os.PathLike[str], cutting: Cutting) -> str:
+    """Return the digest of a file, a text or a recording.
+
+    Raises:
+        AudioError: The file is a recording and cannot be read.
+        DocumentError: The file cannot be read, is too large or of an unknown kind.
+    """
+    if is_recording(path):
+        return _recording_digest(path)
+    return cut_digest(readers.file_digest(path, text_column=cutting.text_column), cutting)
+
+
+def documents_digest(documents: Sequence[Document], cutting: Cutting) -> str:
+    """Return the digest of the texts of one source.
+
+    Raises:
+        DocumentError: A text, a title or metadata is nothing that a database can keep.
+    """
+    content = hashlib.sha256()
+    for document in documents:
+        content.update(_framed(document))
+    return cut_digest(content.hexdigest(), cutting)
+
+
+def text_source(text: str) -> str:
+    """Return a source for a text that came without a name; equal texts have the same."""
+    return f"text:{hashlib.sha256(text.encode(errors='replace')).hexdigest()[:16]}"
+
+
+def is_recording(path: str | os.PathLike[str]) -> bool:
+    """Whether a file is sound, by the ending of its name."""
+    return Path(path).suffix.lower() in RECORDING_SUFFIXES
+
+
+def _recording_digest(path: str | os.PathLike[str]) -> str:
+    try:
+        with Path(path).open("rb") as file:
+            content = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise AudioError(f"{path} cannot be read: {error.strerror or error}") from error
+    return hashlib.sha256(f"recording {RECORDING_VERSION} {content}".encode()).hexdigest()
+
+
+def _framed(document: Document) -> bytes:
+    """Write a document as bytes, so that two documents never give the same ones."""
+    if not document.source:
+        raise DocumentError("a document has no source; give it a stable name, such as a URL")
+    if "\0" in document.source + document.title + document.text:
+        raise DocumentError(
+            f"document {document.source!r} holds a NUL character, which no database keeps; "
+            "remove it"
+        )
+    fields = [document.source, document.title, document.text, dict(document.metadata)]
+    try:
+        written = json.dumps(fields, allow_nan=False, ensure_ascii=False, sort_keys=True).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise DocumentError(
+            f"document {document.source!r} cannot be indexed: {error}; its texts must be valid "
+            "Unicode and its metadata JSON values"
+        ) from error
+    return b"%d:%b" % (len(written), written)

@@ -1,0 +1,154 @@
+"""The stages in this process, one after the other: plan, read, embed, write."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from voicerag_core.chunking import CHUNK_OVERLAP, CHUNK_SIZE
+from voicerag_core.documents import find_files
+from voicerag_core.errors import ConfigError, VoiceRAGError
+from voicerag_core.ingest.digests import Cutting
+from voicerag_core.ingest.embed import BatchEmbedding, embed_documents
+from voicerag_core.ingest.plan import Plan, Source, plan_documents, plan_files
+from voicerag_core.ingest.progress import FileReport, Meter, OnProgress
+from voicerag_core.ingest.read import read_sources
+from voicerag_core.ingest.write import write_document
+from voicerag_core.rag import VoiceRAG
+from voicerag_core.types import Document
+
+__all__ = ["index_documents", "index_files"]
+
+
+def index_files(
+    rag: VoiceRAG,
+    paths: Sequence[str | os.PathLike[str]],
+    *,
+    chunk_size: int = CHUNK_SIZE,
+    chunk_overlap: int = CHUNK_OVERLAP,
+    text_column: str | None = None,
+    recordings: bool = False,
+    check: Callable[[Path], None] | None = None,
+    prune: bool = True,
+    dry_run: bool = False,
+    on_progress: OnProgress | None = None,
+) -> FileReport:
+    """Bring what the store holds of files and folders in step with the disk.
+
+    A file that cannot be read is reported, and what is known of it stays. Whatever else fails,
+    such as the database, is raised; what was written until then stays. An exception from
+    `on_progress` stops the run between two transactions.
+
+    Args:
+        rag: Its store keeps documents.
+        paths: Files and folders.
+        chunk_size: Most characters of a passage.
+        chunk_overlap: Most characters repeated between passages.
+        text_column: Column of csv and tsv files, key of jsonl files, that holds the text.
+        recordings: Take sound files, too; for an embedder of whole speech such as SONAR, not of
+            spoken questions alone.
+        check: Called with the path of each file before it is opened; a `DocumentError` that it
+            raises is reported in place of the file.
+        prune: Remove what lay in the given folders and is there no longer.
+        dry_run: Read and cut the files; neither embed nor write.
+        on_progress: Called after every file compared, every batch embedded and every file written.
+
+    Raises:
+        ConfigError: The store keeps no documents, size and overlap do not fit, or the embedder
+            cannot take recordings.
+        ModelError: The embedder failed.
+        StoreError: The database failed.
+    """
+    if recordings and rag.embedder.needs_transcriber:
+        raise ConfigError(
+            f"recordings are found by their sound, and the embedder {rag.embedder.model_id!r} "
+            "needs a transcript; choose one that does not, such as SonarEmbedder"
+        )
+    store = rag.document_store
+    cutting = Cutting(chunk_size, chunk_overlap, rag.sentence_vectors, text_column)
+    found = find_files(paths, recordings=recordings)
+    known = store.document_digests()
+    plan = plan_files(found, known, cutting, check=check, on_progress=on_progress)
+    report = _update(rag, plan, cutting, on_progress, dry_run=dry_run)
+    gone = found.vanished(plan.vanished) if prune else []
+    removed = store.remove_documents(gone) if gone and not dry_run else 0
+    return replace(report, removed=len(gone), passages=report.passages + removed)
+
+
+def index_documents(
+    rag: VoiceRAG,
+    documents: Iterable[Document],
+    *,
+    chunk_size: int = CHUNK_SIZE,
+    chunk_overlap: int = CHUNK_OVERLAP,
+    dry_run: bool = False,
+    on_progress: OnProgress | None = None,
+) -> FileReport:
+    """Bring what the store holds of these documents in step with their texts.
+
+    Documents are known by their source. Those of one source replace what the store holds of it,
+    in one transaction; unchanged ones are neither embedded nor written, and other sources are not
+    touched. A document that no database can keep is reported. Failures and progress are as in
+    `index_files`, whose files are here the sources.
+
+    Args:
+        rag: Its store keeps documents.
+        documents: Texts that are not files, or that the caller read itself.
+        chunk_size: Most characters of a passage.
+        chunk_overlap: Most characters repeated between passages.
+        dry_run: Cut the documents; neither embed nor write.
+        on_progress: Called after every source compared, every batch embedded and every source
+            written.
+
+    Raises:
+        ConfigError: The store keeps no documents, or size and overlap do not fit.
+        ModelError: The embedder failed.
+        StoreError: The database failed.
+    """
+    cutting = Cutting(chunk_size, chunk_overlap, rag.sentence_vectors)
+    known = rag.document_store.document_digests()
+    plan = plan_documents(documents, known, cutting, on_progress=on_progress)
+    return _update(rag, plan, cutting, on_progress, dry_run=dry_run)
+
+
+def _update(
+    rag: VoiceRAG, plan: Plan, cutting: Cutting, on_progress: OnProgress | None, *, dry_run: bool
+) -> FileReport:
+    """Read, embed and write what a plan says."""
+    meter = Meter("update", plan.differing, on_progress)
+    failed: dict[str, VoiceRAGError] = {}
+
+    def fail(source: Source, error: VoiceRAGError) -> None:
+        failed[source.source] = error
+        meter.add(files=1, size=source.size)
+
+    documents = read_sources(plan.differing, cutting, fail)
+    passages = 0
+    if dry_run:
+        for document in documents:
+            passages += len(document.passages)
+            meter.add(files=1, size=document.size)
+    else:
+        embed = BatchEmbedding(rag.embedder, cutting.sentences)
+        for part in embed_documents(documents, embed):
+            if part.document is not None:
+                passages += write_document(rag.document_store, part.document)
+            meter.add(
+                files=int(part.document is not None),
+                size=part.size,
+                passages=part.passages,
+                vectors=part.vectors,
+            )
+    read = {source.source for source in plan.differing} - failed.keys()
+    return FileReport(
+        new=len(read - plan.known),
+        changed=len(read & plan.known),
+        unchanged=plan.unchanged,
+        removed=0,
+        skipped=plan.skipped,
+        failures=(*plan.failures, *failed.values()),
+        passages=passages,
+        vectors=meter.vectors,
+    )

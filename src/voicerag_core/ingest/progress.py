@@ -1,0 +1,114 @@
+"""How far a run has come, and what it came to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol, TypeAlias
+
+from voicerag_core.errors import VoiceRAGError
+
+__all__ = ["FileProgress", "FileReport", "Meter", "OnProgress"]
+
+
+@dataclass(frozen=True, slots=True)
+class FileProgress:
+    """How far a run over files or documents has come.
+
+    Args:
+        step: ``compare``: digests are compared; ``update``: what differs is read and embedded.
+        files: Files, or sources of documents, done with in this step.
+        files_total: Files of this step.
+        bytes: Bytes of files done with in this step; a file in work counts in part.
+        bytes_total: Bytes of all files of this step.
+        passages: Passages embedded so far.
+        vectors: Vectors computed so far.
+    """
+
+    step: Literal["compare", "update"]
+    files: int
+    files_total: int
+    bytes: int
+    bytes_total: int
+    passages: int = 0
+    vectors: int = 0
+
+
+OnProgress: TypeAlias = Callable[[FileProgress], None]
+
+
+@dataclass(frozen=True, slots=True)
+class FileReport:
+    """What a run over files or documents came to.
+
+    Args:
+        new: Files that were not known before.
+        changed: Known files that differ in content, or in the way they are cut.
+        unchanged: Files that cost nothing but their comparison.
+        removed: Sources that are files no longer.
+        skipped: Files in folders that are of no kind that can be read.
+        failures: One error for each file or path that could not be used.
+        passages: Passages that were written or deleted; in a dry run, those that would be embedded.
+        vectors: Vectors computed.
+    """
+
+    new: int
+    changed: int
+    unchanged: int
+    removed: int
+    skipped: int
+    failures: tuple[VoiceRAGError, ...]
+    passages: int
+    vectors: int
+
+
+class Sized(Protocol):
+    """Something of known size."""
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        ...
+
+
+class Meter:
+    """Counts the work of one step and reports it.
+
+    Args:
+        step: As in `FileProgress`.
+        sources: What there is to do.
+        on_progress: Called after everything that is counted.
+    """
+
+    def __init__(
+        self,
+        step: Literal["compare", "update"],
+        sources: Sequence[Sized],
+        on_progress: OnProgress | None,
+    ) -> None:
+        self._step = step
+        self._files_total = len(sources)
+        self._bytes_total = sum(source.size for source in sources)
+        self._on_progress = on_progress
+        self._files = self._passages = 0
+        self._bytes = 0.0
+        self.vectors = 0
+
+    def add(self, *, files: int, size: float, passages: int = 0, vectors: int = 0) -> None:
+        """Count what was done and report how far that is."""
+        self._files += files
+        self._bytes += size
+        self._passages += passages
+        self.vectors += vectors
+        if self._on_progress is not None:
+            self._on_progress(
+                FileProgress(
+                    self._step,
+                    self._files,
+                    self._files_total,
+                    round(self._bytes),
+                    self._bytes_total,
+                    self._passages,
+                    self.vectors,
+                )
+            )

@@ -1,0 +1,86 @@
+"""Stage 2, read: a source becomes passages, and a recording passages with their sound."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+from voicerag_core.chunking import chunk_document
+from voicerag_core.documents import read_file
+from voicerag_core.errors import AudioError, DocumentError, MissingExtraError, VoiceRAGError
+from voicerag_core.ingest.digests import (
+    Cutting,
+    cut_digest,
+    documents_digest,
+    file_digest,
+    is_recording,
+)
+from voicerag_core.ingest.plan import Source, TextSource
+from voicerag_core.recordings import read_recording
+from voicerag_core.types import Audio, Document, Passage
+
+__all__ = ["CutDocument", "read_source", "read_sources"]
+
+
+@dataclass(frozen=True, slots=True)
+class CutDocument:
+    """A source, read and cut.
+
+    Args:
+        source: Its key in the store.
+        digest: That of the content that was read.
+        passages: In order; none when the source has no text.
+        clips: The sound of each passage at 16 kHz when the source is a recording, otherwise none.
+        size: Bytes of the source.
+    """
+
+    source: str
+    digest: str
+    passages: tuple[Passage, ...]
+    clips: tuple[Audio, ...] = ()
+    size: int = 0
+
+
+def read_sources(
+    sources: Iterable[Source],
+    cutting: Cutting,
+    on_failure: Callable[[Source, VoiceRAGError], None],
+) -> Iterator[CutDocument]:
+    """Read sources one after the other, and pass those that cannot be read to `on_failure`."""
+    for source in sources:
+        try:
+            document = read_source(source, cutting)
+        except (AudioError, DocumentError, MissingExtraError) as error:
+            on_failure(source, error)
+        else:
+            yield document
+
+
+def read_source(source: Source, cutting: Cutting) -> CutDocument:
+    """Read a source.
+
+    Raises:
+        AudioError: The source is a recording that cannot be read.
+        ConfigError: Size and overlap do not fit together.
+        DocumentError: The source cannot be read as text.
+        MissingExtraError: The extra ``documents`` is not installed, and the file is HTML or PDF.
+    """
+    if isinstance(source, TextSource):
+        return _cut(source, documents_digest(source.documents, cutting), source.documents, cutting)
+    if is_recording(source.path):
+        passages, clips = read_recording(source.path)
+        digest = file_digest(source.path, cutting)
+        return CutDocument(source.source, digest, tuple(passages), tuple(clips), source.size)
+    content = read_file(source.path, text_column=cutting.text_column)
+    return _cut(source, cut_digest(content.digest, cutting), content.documents, cutting)
+
+
+def _cut(
+    source: Source, digest: str, documents: tuple[Document, ...], cutting: Cutting
+) -> CutDocument:
+    passages = tuple(
+        passage
+        for document in documents
+        for passage in chunk_document(document, size=cutting.size, overlap=cutting.overlap)
+    )
+    return CutDocument(source.source, digest, passages, size=source.size)

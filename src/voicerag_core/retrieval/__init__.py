@@ -1,0 +1,13 @@
+"""From a question to passages: the strategies, and a re-ranking for variety."""
+
+from voicerag_core.retrieval.mmr import maximal_marginal_relevance
+from voicerag_core.retrieval.search import Search
+from voicerag_core.retrieval.strategies import STRATEGIES, SearchStrategy, find_passages
+
+__all__ = [
+    "STRATEGIES",
+    "Search",
+    "SearchStrategy",
+    "find_passages",
+    "maximal_marginal_relevance",
+]

@@ -1,0 +1,153 @@
+"""The steps that a search is made of, each timed, and each a place where it can be called off."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from voicerag_core.cancellation import check_cancelled
+from voicerag_core.errors import AudioError, ConfigError
+from voicerag_core.filters import Filter
+from voicerag_core.ports import Embedder, PassageStore, SelfAssessingEmbedder, Transcriber
+from voicerag_core.retrieval.mmr import MMR_CANDIDATES, maximal_marginal_relevance
+from voicerag_core.types import Audio, Embedding, Hit, Retrieved, Transcription
+
+__all__ = ["Search"]
+
+
+class Search:
+    """One search: the parts that take part in it, its limits, and the time of its stages.
+
+    Args:
+        embedder: Makes the question's vector.
+        store: Is searched.
+        transcriber: Turns a spoken question into words; None where no strategy needs them.
+        limit: Most hits, at least 1.
+        where: Metadata filter.
+        min_score: Least cosine similarity.
+        diversity: 0..1; above 0 re-ranks for variety, 1 looks at variety alone.
+    """
+
+    def __init__(
+        self,
+        embedder: Embedder,
+        store: PassageStore,
+        transcriber: Transcriber | None,
+        *,
+        limit: int,
+        where: Filter | None = None,
+        min_score: float | None = None,
+        diversity: float = 0.0,
+    ) -> None:
+        self.embedder = embedder
+        self.transcriber = transcriber
+        self.timings: dict[str, float] = {}
+        """Seconds by stage, so far."""
+        self._store = store
+        self._limit = limit
+        self._where = where
+        self._min_score = min_score
+        self._diversity = diversity
+
+    def transcribe(self, audio: Audio) -> Transcription:
+        """Turn a spoken question into words.
+
+        Raises:
+            ConfigError: There is no transcriber.
+        """
+        if self.transcriber is None:
+            raise ConfigError(
+                "this VoiceRAG has no transcriber to turn a spoken question into words"
+            )
+        with self._timed("transcribe"):
+            return self.transcriber.transcribe(audio)
+
+    def embed_text(self, text: str) -> Embedding:
+        """Make the vector of words."""
+        with self._timed("embed"):
+            row: Embedding = self.embedder.embed_texts([text])[0]
+            return row
+
+    def embed_speech(self, audio: Audio) -> Embedding:
+        """Make the vector of sound.
+
+        Raises:
+            AudioError: The embedder heard no speech.
+        """
+        with self._timed("embed"):
+            row: Embedding = self.embedder.embed_speech([audio])[0]
+            return row
+
+    def judge_speech(self, audio: Audio) -> tuple[Embedding | None, float]:
+        """Make the vector of sound and its confidence; None and 0 where no speech was heard.
+
+        An embedder that does not assess itself is taken to be sure.
+        """
+        with self._timed("embed"):
+            embedder: object = self.embedder
+            try:
+                if isinstance(embedder, SelfAssessingEmbedder):
+                    rows, confidences = embedder.embed_speech_scored([audio])
+                    return rows[0], float(confidences[0])
+                return self.embedder.embed_speech([audio])[0], 1.0
+            except AudioError:
+                return None, 0.0
+
+    def candidates(self, embedding: Embedding, *, least: int = 1) -> tuple[Hit, ...]:
+        """Search by a vector alone: all hits that are asked, more where they are picked from.
+
+        Args:
+            embedding: The question's vector.
+            least: Least hits to ask the store for, whatever the limit.
+        """
+        with self._timed("search"):
+            return self._ask(embedding, None, least)
+
+    def retrieved(self, embedding: Embedding, candidates: tuple[Hit, ...]) -> Retrieved:
+        """Finish a search without words by candidates that are known already."""
+        return Retrieved(self._picked(embedding, candidates), None, embedding, dict(self.timings))
+
+    def find(
+        self,
+        embedding: Embedding,
+        *,
+        words: str | None = None,
+        transcription: Transcription | None = None,
+    ) -> Retrieved:
+        """Search the store, and finish.
+
+        Args:
+            embedding: The question's vector.
+            words: Fuse the ranking with one by these words.
+            transcription: How the question was heard, if it was.
+        """
+        with self._timed("search"):
+            hits = self._picked(embedding, self._ask(embedding, words, 1))
+        return Retrieved(hits, transcription, embedding, dict(self.timings))
+
+    def _ask(self, embedding: Embedding, words: str | None, least: int) -> tuple[Hit, ...]:
+        varied = self._diversity > 0
+        return self._store.search(
+            embedding,
+            text=words,
+            limit=self._limit * MMR_CANDIDATES if varied else max(self._limit, least),
+            where=self._where,
+            min_score=self._min_score,
+            with_vectors=varied,
+        )
+
+    def _picked(self, embedding: Embedding, candidates: tuple[Hit, ...]) -> tuple[Hit, ...]:
+        if self._diversity == 0:
+            return candidates[: self._limit]
+        return maximal_marginal_relevance(
+            embedding, candidates, limit=self._limit, diversity=self._diversity
+        )
+
+    @contextmanager
+    def _timed(self, stage: str) -> Iterator[None]:
+        check_cancelled()
+        start = time.perf_counter()
+        yield
+        spent = time.perf_counter() - start
+        self.timings[stage] = self.timings.get(stage, 0.0) + spent

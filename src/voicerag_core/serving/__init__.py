@@ -1,0 +1,70 @@
+"""The application behind every server: asking, ingesting, tenants, jobs, clips, paths and tokens.
+
+It knows neither MCP nor a web framework. A server turns a request into arguments, runs one of the
+methods of `Asking` or `Ingesting` on the `Workers`, and turns the value or the error into its
+response::
+
+    with open_serving(load_settings(), Limits()) as serving:
+        query = Query(QuestionSource(text="Where does the Rhine rise?"))
+        asked = await serving.workers.run(lambda job: serving.asking.ask(job, "default", query))
+        pieces = serving.workers.stream(lambda job: serving.asking.stream(job, "default", query))
+"""
+
+from __future__ import annotations
+
+from voicerag_core.serving.asking import Asking
+from voicerag_core.serving.auth import WRITE, Caller, Grant, SignedTokens, TokenFile, TokenTable
+from voicerag_core.serving.clips import ClipStore, KeptClip, KeptSpeech
+from voicerag_core.serving.ingesting import Ingesting
+from voicerag_core.serving.jobs import Job, Progress, Workers
+from voicerag_core.serving.limits import Limits
+from voicerag_core.serving.messages import message_for_caller
+from voicerag_core.serving.opening import Serving, open_serving
+from voicerag_core.serving.paths import AllowedPaths
+from voicerag_core.serving.tenants import Tenants, open_tenants
+from voicerag_core.serving.values import (
+    Asked,
+    Found,
+    PassageInDocument,
+    Query,
+    QuestionSource,
+    SpeechPlace,
+    Spoken,
+    TakenIn,
+    Transcribed,
+    Where,
+)
+
+__all__ = [
+    "WRITE",
+    "AllowedPaths",
+    "Asked",
+    "Asking",
+    "Caller",
+    "ClipStore",
+    "Found",
+    "Grant",
+    "Ingesting",
+    "Job",
+    "KeptClip",
+    "KeptSpeech",
+    "Limits",
+    "PassageInDocument",
+    "Progress",
+    "Query",
+    "QuestionSource",
+    "Serving",
+    "SignedTokens",
+    "SpeechPlace",
+    "Spoken",
+    "TakenIn",
+    "Tenants",
+    "TokenFile",
+    "TokenTable",
+    "Transcribed",
+    "Where",
+    "Workers",
+    "message_for_caller",
+    "open_serving",
+    "open_tenants",
+]

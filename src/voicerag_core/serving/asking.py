@@ -1,0 +1,313 @@
+"""Search, ask, transcribe and speak: from the arguments of a call to values."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import time
+from collections.abc import Generator
+from contextlib import closing
+from pathlib import Path
+
+from voicerag_core.audio import read_audio
+from voicerag_core.chunking import split_sentences
+from voicerag_core.errors import AudioError, ConfigError
+from voicerag_core.filters import And, Eq, Filter, In
+from voicerag_core.serving.clips import ClipStore, KeptClip, KeptSpeech, save_speech
+from voicerag_core.serving.jobs import Job
+from voicerag_core.serving.limits import Limits
+from voicerag_core.serving.passages import passage_in_document
+from voicerag_core.serving.paths import AllowedPaths
+from voicerag_core.serving.tenants import Tenants
+from voicerag_core.serving.values import (
+    Asked,
+    Found,
+    PassageInDocument,
+    Query,
+    QuestionSource,
+    SpeechPlace,
+    Spoken,
+    Transcribed,
+    Where,
+)
+from voicerag_core.types import Answer, Audio, Question
+
+__all__ = ["Asking", "metadata_filter"]
+
+
+class Asking:
+    """Reads for callers: finds passages, answers, transcribes and speaks.
+
+    The methods block. Each runs as a `Job`, which takes its progress and ends it.
+
+    Args:
+        tenants: Models and collections.
+        clips: Sound that is kept for a while.
+        paths: Files that may be named.
+        limits: What is taken in and kept.
+    """
+
+    def __init__(
+        self, tenants: Tenants, clips: ClipStore, paths: AllowedPaths, limits: Limits
+    ) -> None:
+        self._tenants = tenants
+        self._clips = clips
+        self._paths = paths
+        self._limits = limits
+
+    def search(self, job: Job, tenant: str, query: Query) -> Found:
+        """Find the passages that bear on a question.
+
+        Raises:
+            VoiceRAGError: The question cannot be used, or something failed.
+        """
+        started = time.perf_counter()
+        question = self.question(tenant, query.source)
+        job.tell("searching")
+        with self._tenants.rag(job, tenant, query.collection) as rag:
+            found = rag.retrieve(
+                question,
+                limit=query.limit,
+                where=metadata_filter(query.where),
+                strategy=query.strategy,
+            )
+        return Found(
+            found.hits,
+            self._collection(query),
+            None if found.transcription is None else found.transcription.text,
+            _since(started),
+        )
+
+    def stream(
+        self, job: Job, tenant: str, query: Query, *, speak: bool = True
+    ) -> Generator[Answer, None, None]:
+        """Answer a question in pieces: first the hits, then text and speech as they are made.
+
+        Closing the generator stops everything below it.
+
+        Raises:
+            VoiceRAGError: The question cannot be used, or something failed.
+        """
+        question = self.question(tenant, query.source)
+        yield from self._pieces(job, tenant, question, query, speak=speak)
+
+    def ask(
+        self, job: Job, tenant: str, query: Query, *, speech: SpeechPlace | None = "clip"
+    ) -> Asked:
+        """Answer a question: the sum of `stream`.
+
+        Args:
+            job: Takes the progress.
+            tenant: Who asks.
+            query: The question.
+            speech: Where the speech is kept; None answers in text alone.
+
+        Raises:
+            VoiceRAGError: The question cannot be used, or something failed.
+        """
+        started = time.perf_counter()
+        question = self.question(tenant, query.source)
+        if speech == "file":
+            self._speech_folder()
+        pieces = self._pieces(job, tenant, question, query, speak=speech is not None)
+        answer = sum(pieces, Answer())
+        seconds = _since(started)
+        kept = (
+            None
+            if speech is None or answer.audio is None
+            else self._kept(tenant, answer.audio, speech, "answer")
+        )
+        return Asked(answer, kept, self._collection(query), seconds)
+
+    def transcribe(self, job: Job, tenant: str, source: QuestionSource) -> Transcribed:
+        """Write down what is said in a clip.
+
+        Raises:
+            ConfigError: This server cannot transcribe, or not exactly one way was used.
+            VoiceRAGError: The sound cannot be used, or something failed.
+        """
+        started = time.perf_counter()
+        sound = self.question(tenant, source)
+        if isinstance(sound, str):
+            raise ConfigError("give sound in exactly one of clip, audio_path, audio_base64")
+        job.tell("transcribing")
+        transcriber = self._tenants.parts.transcriber
+        if transcriber is None:
+            raise ConfigError("this server cannot transcribe")
+        words = transcriber.transcribe(sound)
+        return Transcribed(words.text, sound.seconds, _since(started))
+
+    def speak(self, job: Job, tenant: str, text: str, *, speech: SpeechPlace = "clip") -> Spoken:
+        """Say a text with the answering voice.
+
+        Raises:
+            ConfigError: There is no voice, or the text cannot be said.
+            VoiceRAGError: Something failed.
+        """
+        started = time.perf_counter()
+        if speech == "file":
+            self._speech_folder()
+        sound: Audio | None = None
+        for piece in self.stream_speech(job, text):
+            sound = piece if sound is None else sound + piece
+        assert sound is not None
+        seconds = _since(started)
+        return Spoken(self._kept(tenant, sound, speech, "speech"), seconds)
+
+    def stream_speech(self, job: Job, text: str) -> Generator[Audio, None, None]:
+        """Say a text sentence by sentence.
+
+        Raises:
+            ConfigError: There is no voice, or the text cannot be said.
+        """
+        speaker, most = self._tenants.parts.speaker, self._limits.max_speech_chars
+        if speaker is None:
+            raise ConfigError("this server has no voice (VOICERAG_SPEAK is off)")
+        if len(text) > most:
+            raise ConfigError(
+                f"the text has {len(text)} characters, and {most} are spoken in one call; cut it "
+                "into several"
+            )
+        if not any(c.isalnum() for c in text):
+            raise ConfigError("the text holds nothing that can be said; give words")
+        sentences = split_sentences(text)
+        for number, sentence in enumerate(sentences):
+            job.tell("speaking", number, len(sentences))
+            if any(c.isalnum() for c in sentence):
+                yield speaker.speak(sentence)
+
+    def passage(
+        self, job: Job, tenant: str, passage_id: str, *, collection: str | None = None
+    ) -> PassageInDocument:
+        """Return a passage and what its document says around it.
+
+        Raises:
+            NotFoundError: There is no such passage or collection.
+            VoiceRAGError: Something failed.
+        """
+        with self._tenants.rag(job, tenant, collection) as rag:
+            return passage_in_document(rag, passage_id)
+
+    def keep_clip(self, job: Job, tenant: str, data: bytes) -> KeptClip:
+        """Keep an uploaded clip for later calls.
+
+        Raises:
+            AudioError: The bytes are not the sound of a question.
+        """
+        job.check()
+        return self._clips.add(tenant, self.decoded(data))
+
+    def question(self, tenant: str, source: QuestionSource) -> Question:
+        """Return the question of a call: its words, or checked sound.
+
+        Raises:
+            ConfigError: Not exactly one way was used.
+            AudioError: The sound cannot be used.
+            DocumentError: The path may not be read.
+            NotFoundError: There is no such clip.
+        """
+        ways = {
+            "text": source.text,
+            "clip": source.clip,
+            "audio_path": source.audio_path,
+            "audio_base64": source.audio_base64,
+        }
+        used = [name for name, value in ways.items() if value is not None]
+        if len(used) != 1:
+            raise ConfigError(
+                f"give the question in exactly one of {', '.join(ways)}; given: "
+                f"{', '.join(used) or 'none'}"
+            )
+        most = self._limits.max_audio_bytes
+        if source.clip is not None:
+            return self.decoded(self._clips.get(tenant, source.clip).wav)
+        if source.audio_path is not None:
+            return self.decoded(self._paths.read(source.audio_path, most))
+        if source.audio_base64 is not None:
+            return self.decoded(_from_base64(source.audio_base64, most))
+        assert source.text is not None
+        return source.text
+
+    def decoded(self, data: bytes) -> Audio:
+        """Return the checked sound of the bytes of a file."""
+        return read_audio(data, max_seconds=self._tenants.settings.max_question_seconds)
+
+    def _pieces(
+        self, job: Job, tenant: str, question: Question, query: Query, *, speak: bool
+    ) -> Generator[Answer, None, None]:
+        job.tell("searching")
+        with (
+            self._tenants.rag(job, tenant, query.collection, speak=speak) as rag,
+            closing(  # type: ignore[type-var] # a generator
+                rag.stream(
+                    question,
+                    limit=query.limit,
+                    where=metadata_filter(query.where),
+                    strategy=query.strategy,
+                )
+            ) as pieces,
+        ):
+            first = next(pieces)
+            job.tell(f"found {len(first.hits)} passages, answering")
+            yield first
+            spoken = 0.0
+            for piece in pieces:
+                if piece.audio is not None:
+                    spoken += piece.audio.seconds
+                    job.tell(f"spoke {spoken:.1f} s")
+                elif piece.text:
+                    job.tell("answered, speaking")
+                else:
+                    job.check()
+                yield piece
+
+    def _collection(self, query: Query) -> str:
+        return query.collection or self._tenants.settings.collection
+
+    def _kept(self, tenant: str, audio: Audio, place: SpeechPlace, name: str) -> KeptSpeech:
+        if place == "file":
+            return save_speech(self._speech_folder(), audio, name)
+        clip = self._clips.add(tenant, audio)
+        return KeptSpeech(clip.seconds, len(clip.wav), clip=clip)
+
+    def _speech_folder(self) -> Path:
+        folder = self._limits.output_dir
+        if folder is None:
+            raise ConfigError(
+                "this server saves no files; take audio='link', or let whoever runs the server "
+                f"set {self._limits.prefix}OUTPUT_DIR"
+            )
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+
+def metadata_filter(where: Where | None) -> Filter | None:
+    """Return a filter of what metadata must equal; a list means any of its values."""
+    if not where:
+        return None
+    return And(
+        tuple(
+            In(key, tuple(value)) if isinstance(value, list) else Eq(key, value)
+            for key, value in where.items()
+        )
+    )
+
+
+def _from_base64(text: str, most_bytes: int) -> bytes:
+    body = text.partition(";base64,")[2] if text.startswith("data:") else text
+    if len(body) > most_bytes * 4 // 3 + 4:
+        raise AudioError(
+            f"the sound has about {len(body) * 3 // 4} bytes, and {most_bytes} are taken; give a "
+            "shorter or a compressed clip (ogg, mp3), or upload it"
+        )
+    try:
+        return base64.b64decode("".join(body.split()), validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise AudioError(
+            f"audio_base64 is not base64 ({error}); give the bytes of a wav, flac, ogg or mp3 "
+            "file in the standard alphabet"
+        ) from error
+
+
+def _since(started: float) -> float:
+    return time.perf_counter() - started

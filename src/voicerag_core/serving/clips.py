@@ -1,0 +1,172 @@
+"""Clips of sound by id, for a while: what was uploaded, and what was spoken."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from voicerag_core.audio import to_wav_bytes, write_wav
+from voicerag_core.errors import AudioError, NotFoundError
+from voicerag_core.types import Audio
+
+__all__ = ["ClipStore", "KeptClip", "KeptSpeech", "clip_uri", "save_speech"]
+
+_URI = "voicerag://clip/"
+_MOST_REMEMBERED = 4096
+"""Ids of past clips that are told from ids that never were."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeptClip:
+    """A clip that is kept.
+
+    Args:
+        id: Not to be guessed.
+        wav: The bytes of a 16-bit WAV file.
+        seconds: Its length.
+        expires: When it goes, on the clock of the store.
+    """
+
+    id: str
+    wav: bytes
+    seconds: float
+    expires: float
+
+    @property
+    def uri(self) -> str:
+        """The clip as a resource."""
+        return clip_uri(self.id)
+
+    def __repr__(self) -> str:
+        """Show all but the sound."""
+        return f"KeptClip({self.id!r}, {self.seconds:.2f} s, {len(self.wav)} bytes)"
+
+
+@dataclass(frozen=True, slots=True)
+class KeptSpeech:
+    """Speech that was made for a caller; it is kept as a clip or as a file.
+
+    Args:
+        seconds: Its length.
+        size: Bytes of its WAV file.
+        clip: The clip.
+        path: The file.
+    """
+
+    seconds: float
+    size: int
+    clip: KeptClip | None = None
+    path: Path | None = None
+
+
+def save_speech(folder: Path, audio: Audio, name: str) -> KeptSpeech:
+    """Write speech to a new file of a folder; `name` begins the file's name."""
+    path = folder / f"{name}-{secrets.token_hex(8)}.wav"
+    write_wav(path, audio)
+    return KeptSpeech(audio.seconds, path.stat().st_size, path=path)
+
+
+def clip_uri(clip_id: str) -> str:
+    """Return the URI of a clip."""
+    return f"{_URI}{clip_id}"
+
+
+class ClipStore:
+    """Keeps clips in memory, each for its tenant alone. Safe to share between threads.
+
+    When a tenant's share is full its oldest clips go, and when they are too old they go anyway.
+
+    Args:
+        lifetime: Seconds that a clip is kept.
+        most_bytes: Bytes kept for each tenant.
+        prefix: Prefix of the variables that set the server's limits; messages name them.
+        clock: Gives seconds.
+    """
+
+    def __init__(
+        self,
+        lifetime: float,
+        most_bytes: int,
+        *,
+        prefix: str = "VOICERAG_",
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.lifetime = lifetime
+        self._prefix = prefix
+        self._most_bytes = most_bytes
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._clips: dict[str, OrderedDict[str, KeptClip]] = {}
+        self._gone: OrderedDict[tuple[str, str], None] = OrderedDict()
+
+    def add(self, tenant: str, audio: Audio) -> KeptClip:
+        """Keep a clip.
+
+        Raises:
+            AudioError: It alone is larger than what is kept for a tenant.
+        """
+        wav = to_wav_bytes(audio)
+        if len(wav) > self._most_bytes:
+            raise AudioError(
+                f"the sound has {len(wav)} bytes, and {self._most_bytes} are kept for each tenant; "
+                f"take a shorter one ({self._prefix}CLIP_BYTES sets the limit)"
+            )
+        now = self._clock()
+        clip = KeptClip(secrets.token_urlsafe(16), wav, audio.seconds, now + self.lifetime)
+        with self._lock:
+            self._drop_expired(now)
+            mine = self._clips.setdefault(tenant, OrderedDict())
+            size = sum(len(kept.wav) for kept in mine.values())
+            while size + len(wav) > self._most_bytes:
+                oldest, kept = mine.popitem(last=False)
+                self._remember(tenant, oldest)
+                size -= len(kept.wav)
+            mine[clip.id] = clip
+        return clip
+
+    def get(self, tenant: str, name: str) -> KeptClip:
+        """Return a clip by id or URI.
+
+        Raises:
+            NotFoundError: It is not there, or not there any more.
+        """
+        key = name.removeprefix(_URI)
+        with self._lock:
+            self._drop_expired(self._clock())
+            clip = self._clips.get(tenant, OrderedDict[str, KeptClip]()).get(key)
+            gone = (tenant, key) in self._gone
+        if clip is not None:
+            return clip
+        shown = key if len(key) <= 64 else key[:64] + "…"  # noqa: PLR2004
+        if gone:
+            raise NotFoundError(
+                f"the clip {shown!r} has expired: clips are kept for {self.lifetime / 60:g} "
+                "minutes and make room for newer ones; upload it again"
+            )
+        raise NotFoundError(
+            f"there is no clip {shown!r}; give the id of an uploaded clip or of a spoken answer"
+        )
+
+    def ids(self, tenant: str) -> list[str]:
+        """Return the ids of a tenant's clips, newest first."""
+        with self._lock:
+            self._drop_expired(self._clock())
+            return list(reversed(self._clips.get(tenant, {})))
+
+    def _drop_expired(self, now: float) -> None:
+        for tenant, clips in list(self._clips.items()):
+            while clips and next(iter(clips.values())).expires <= now:
+                expired, _ = clips.popitem(last=False)
+                self._remember(tenant, expired)
+            if not clips:
+                del self._clips[tenant]
+
+    def _remember(self, tenant: str, key: str) -> None:
+        self._gone[tenant, key] = None
+        if len(self._gone) > _MOST_REMEMBERED:
+            self._gone.popitem(last=False)

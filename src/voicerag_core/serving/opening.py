@@ -1,0 +1,85 @@
+"""Put the parts of a server together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+
+from voicerag_core.serving.asking import Asking
+from voicerag_core.serving.clips import ClipStore
+from voicerag_core.serving.ingesting import Ingesting
+from voicerag_core.serving.jobs import Workers
+from voicerag_core.serving.limits import Limits
+from voicerag_core.serving.paths import AllowedPaths
+from voicerag_core.serving.tenants import HOW_TO_INGEST, Tenants, open_tenants
+from voicerag_core.settings import Settings
+
+__all__ = ["Serving", "open_serving"]
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """The parts of a running server; all are safe to share between threads.
+
+    Args:
+        tenants: Models and collections.
+        asking: Searches, asks, transcribes and speaks.
+        ingesting: Takes in texts and files.
+        clips: Sound that is kept for a while.
+        paths: Files that may be named.
+        workers: Threads for what blocks.
+        limits: What is taken in and kept.
+    """
+
+    tenants: Tenants
+    asking: Asking
+    ingesting: Ingesting
+    clips: ClipStore
+    paths: AllowedPaths
+    workers: Workers
+    limits: Limits
+
+
+@contextmanager
+def open_serving(
+    settings: Settings,
+    limits: Limits,
+    *,
+    tenants: Tenants | None = None,
+    how_to_ingest: str = HOW_TO_INGEST,
+) -> Iterator[Serving]:
+    """Put the parts of a server together; nothing is loaded or connected before its first use.
+
+    Args:
+        settings: Of models and database.
+        limits: Of the server.
+        tenants: Models and collections that are open already; None opens what the settings name.
+        how_to_ingest: How documents are ingested, for the message that there are none.
+
+    Raises:
+        ConfigError: The settings contradict each other, or an allowed path is no folder.
+    """
+    with ExitStack() as stack:
+        paths = AllowedPaths.of(limits.allowed_paths, prefix=limits.prefix)
+        if tenants is None:
+            tenants = stack.enter_context(
+                open_tenants(
+                    settings,
+                    most_open=limits.open_stores,
+                    read_only=limits.read_only,
+                    how_to_ingest=how_to_ingest,
+                )
+            )
+        workers = Workers(limits.workers, limits.max_waiting)
+        stack.callback(workers.close)
+        clips = ClipStore(limits.clip_seconds, limits.clip_bytes, prefix=limits.prefix)
+        yield Serving(
+            tenants,
+            Asking(tenants, clips, paths, limits),
+            Ingesting(tenants, paths, limits),
+            clips,
+            paths,
+            workers,
+            limits,
+        )

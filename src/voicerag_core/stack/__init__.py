@@ -1,0 +1,26 @@
+"""The stacks: concrete parts made from settings, the database's doors, and both together."""
+
+from voicerag_core.stack.database import (
+    embedded_folder,
+    late_store,
+    list_collections,
+    open_database,
+    open_store,
+)
+from voicerag_core.stack.late import LateStore
+from voicerag_core.stack.opening import OpenedVoiceRAG, open_voicerag
+from voicerag_core.stack.parts import Parts, open_parts, sonar_folder
+
+__all__ = [
+    "LateStore",
+    "OpenedVoiceRAG",
+    "Parts",
+    "embedded_folder",
+    "late_store",
+    "list_collections",
+    "open_database",
+    "open_parts",
+    "open_store",
+    "open_voicerag",
+    "sonar_folder",
+]

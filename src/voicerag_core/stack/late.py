@@ -1,0 +1,142 @@
+"""Parts that are opened by the first call that needs them."""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections.abc import Callable, Generator, Sequence
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar
+
+from voicerag_core.errors import StoreError
+from voicerag_core.ports import DocumentStore, PassageStore
+from voicerag_core.types import Answer, Audio, Passage, Question, Sampling, Transcription, Turn
+
+if TYPE_CHECKING:
+    from voicerag_core.glm.voice import GLMVoice
+    from voicerag_core.store import PgVectorStore
+
+__all__ = ["LateStore", "LateVoice"]
+
+_T = TypeVar("_T")
+_P = ParamSpec("_P")
+
+
+class _Late(Generic[_T]):
+    """Calls an opener once, and again only if it raised; threads may share it."""
+
+    def __init__(self, opener: Callable[[], _T]) -> None:
+        self._opener = opener
+        self._lock = threading.Lock()
+        self._part: _T | None = None
+        self._closed = False
+
+    def opened(self) -> _T:
+        """Return the part.
+
+        Raises:
+            StoreError: It was closed.
+        """
+        with self._lock:
+            if self._closed:
+                raise StoreError("the stack of this store was closed; open it again")
+            if self._part is None:
+                self._part = self._opener()
+            return self._part
+
+    def close(self) -> None:
+        """Let no later call open the part, or use it; an opening under way is waited for."""
+        with self._lock:
+            self._closed = True
+
+
+def _passed_on(
+    method: Callable[Concatenate[Any, _P], _T],
+) -> Callable[Concatenate[LateStore, _P], _T]:
+    """Make a method that opens the store and does the same there."""
+
+    @functools.wraps(method)
+    def call(self: LateStore, /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        result: _T = getattr(self.opened(), method.__name__)(*args, **kwargs)
+        return result
+
+    return call
+
+
+class LateStore:
+    """A `PassageStore` and `DocumentStore` that is opened by the first call that needs it.
+
+    It is no late pool inside `PgVectorStore`, since not even the driver is imported before that
+    call. Safe to share between threads.
+
+    Args:
+        opener: Opens the store; called once, and again only if it raised. Whoever gives it closes
+            what it opened.
+    """
+
+    def __init__(self, opener: Callable[[], PgVectorStore]) -> None:
+        self._late = _Late(opener)
+
+    def opened(self) -> PgVectorStore:
+        """Return the store, open.
+
+        Raises:
+            StoreError: This one was closed, or the store cannot be opened.
+        """
+        return self._late.opened()
+
+    def warm(self) -> None:
+        """Open the store now."""
+        self.opened()
+
+    def close(self) -> None:
+        """Let no later call open the store, or use it."""
+        self._late.close()
+
+    add = _passed_on(PassageStore.add)
+    search = _passed_on(PassageStore.search)
+    search_many = _passed_on(PassageStore.search_many)
+    get = _passed_on(PassageStore.get)
+    delete = _passed_on(PassageStore.delete)
+    count = _passed_on(PassageStore.count)
+    document_digests = _passed_on(DocumentStore.document_digests)
+    replace_document = _passed_on(DocumentStore.replace_document)
+    remove_documents = _passed_on(DocumentStore.remove_documents)
+
+
+class LateVoice:
+    """GLM-4-Voice as `VoiceModel` and `Transcriber`, loaded by the first call that needs it.
+
+    Safe to share between threads.
+
+    Args:
+        opener: Loads it; called once, and again only if it raised.
+    """
+
+    def __init__(self, opener: Callable[[], GLMVoice]) -> None:
+        self._late = _Late(opener)
+
+    def opened(self) -> GLMVoice:
+        """Return it, loaded."""
+        return self._late.opened()
+
+    def warm(self) -> None:
+        """Load it now."""
+        self.opened().warm()
+
+    def respond(
+        self,
+        question: Question,
+        passages: Sequence[Passage],
+        *,
+        sampling: Sampling,
+        transcript: Transcription | None = None,
+        history: Sequence[Turn] = (),
+    ) -> Generator[Answer, None, None]:
+        """See `VoiceModel.respond`."""
+        yield from self.opened().respond(
+            question, passages, sampling=sampling, transcript=transcript, history=history
+        )
+
+    def transcribe(self, audio: Audio) -> Transcription:
+        """See `Transcriber.transcribe`."""
+        return self.opened().transcribe(audio)

@@ -1,0 +1,125 @@
+"""An open collection: what the statements need to know of it, and how it is made and found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from psycopg import sql
+from psycopg.rows import args_row
+
+from voicerag_core.errors import EmbeddingMismatchError, StoreError
+from voicerag_core.store.connection import Connection, Database
+
+__all__ = ["Collection", "find_collection", "make_collection"]
+
+_WIDEST = 16_000
+"""Most elements of a halfvec. Source: pgvector 0.8.6, src/halfvec.h, ``HALFVEC_MAX_DIM``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Collection:
+    """What the statements need to know of the open collection.
+
+    Args:
+        number: Its key.
+        dim: Width of its vectors.
+        language: Text search configuration of its words.
+        passages: How many it holds.
+        vectors: How many vectors those own.
+        indexed: Whether it has an HNSW index.
+    """
+
+    number: int
+    dim: int
+    language: str
+    passages: int
+    vectors: int
+    indexed: bool
+
+
+class _CollectionRow(NamedTuple):
+    """A row of `_FIND`."""
+
+    number: int
+    model_id: str
+    dim: int
+    language: str
+    passages: int
+    vectors: int
+    indexed: bool
+
+
+_FIND = sql.SQL(
+    "SELECT id, model_id, dim, language, passages, vectors, "
+    "to_regclass('voicerag.vectors_hnsw_' || id) IS NOT NULL "
+    "FROM voicerag.collections WHERE name = %(name)s"
+)
+
+
+def make_collection(
+    database: Database, name: str, *, model_id: str, dim: int, language: str
+) -> None:
+    """Make a collection of the database's tenant, unless there is one of this name.
+
+    Raises:
+        StoreError: A name is empty, the width is out of range, or the server does not know the
+            language.
+    """
+    if not name or not database.tenant or not model_id:
+        raise StoreError("collection, tenant and model_id are names; none of them may be empty")
+    if not 1 <= dim <= _WIDEST:
+        raise StoreError(f"a halfvec has 1 to {_WIDEST} elements; dim is {dim}")
+    values = {
+        "tenant": database.tenant,
+        "name": name,
+        "model_id": model_id,
+        "dim": dim,
+        "language": language,
+    }
+
+    def make(connection: Connection) -> None:
+        known = connection.execute(
+            "SELECT FROM voicerag.collections WHERE name = %(name)s::text", values
+        )
+        if known.rowcount:
+            return
+        configuration = "SELECT FROM pg_ts_config WHERE cfgname = %(language)s::text"
+        if not connection.execute(configuration, values).rowcount:
+            raise StoreError(
+                f"Postgres has no text search configuration {language!r}; choose one that psql "
+                "lists under \\dF, such as 'english' or 'simple'"
+            )
+        connection.execute(
+            "INSERT INTO voicerag.collections (tenant, name, model_id, dim, language) VALUES "
+            "(%(tenant)s, %(name)s, %(model_id)s, %(dim)s, %(language)s) ON CONFLICT DO NOTHING",
+            values,
+        )
+
+    database.write(make)
+
+
+def find_collection(database: Database, name: str, model_id: str, dim: int) -> Collection | None:
+    """Return the collection of this name, or None when the tenant has none.
+
+    Raises:
+        EmbeddingMismatchError: It was filled by another model or width.
+    """
+    (rows,) = database.read((_FIND, {"name": name}), rows=args_row(_CollectionRow))
+    if not rows:
+        return None
+    (row,) = rows
+    if (row.model_id, row.dim) != (model_id, dim):
+        raise EmbeddingMismatchError(
+            f"the collection {name!r} was filled by the embedding model {row.model_id!r} of width "
+            f"{row.dim}, and this is {model_id!r} of width {dim}; use that model, choose another "
+            "collection, or delete this one and index again"
+        )
+    return Collection(
+        number=row.number,
+        dim=row.dim,
+        language=row.language,
+        passages=row.passages,
+        vectors=row.vectors,
+        indexed=row.indexed,
+    )

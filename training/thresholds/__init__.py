@@ -1,0 +1,1 @@
+"""Weights and thresholds that are fitted on development questions."""
