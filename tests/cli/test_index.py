@@ -11,8 +11,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from pypdf import PdfWriter
-
 from tests.waiting import PATIENCE
 from voicerag_core.local.minilm import DIM, MODEL_ID
 from voicerag_core.store import EmbeddedPostgres, PgVectorStore
@@ -89,12 +87,10 @@ def written(data_dir: Path) -> list[tuple[object, ...]]:
 def test_broken_files_are_named_and_the_others_are_indexed(
     voicerag: Voicerag, data_dir: Path, folder: Path
 ) -> None:
-    (folder / "heron.txt").write_bytes(b"caf\xe9 \x81")
+    (folder / "heron.txt").write_bytes(bytes(range(256)))
     (folder / "scan.pdf").write_bytes(b"%PDF-1.7 and nothing more")
-    locked = PdfWriter()
-    locked.add_blank_page(100, 100)
-    locked.encrypt("secret")
-    locked.write(folder / "locked.pdf")
+    locked = Path(__file__).parents[1] / "data/files/pdf_locked.pdf"
+    (folder / "locked.pdf").write_bytes(locked.read_bytes())
     result = voicerag("index", folder, folder / "absent.txt", "--collection", "broken")
     assert result.returncode == 1
     assert "2 new, 0 changed, 0 unchanged, 0 removed, 4 failed" in result.stdout

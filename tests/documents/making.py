@@ -36,12 +36,13 @@ def places(document: Document) -> list[str]:
     return [block.place.fragment if block.place else "" for block in document.blocks]
 
 
-def pdf(*pages: str, fonts: Mapping[str, str] | None = None) -> bytes:
+def pdf(*pages: str, fonts: Mapping[str, str] | None = None, title: str = "") -> bytes:
     """Make a PDF: each page a content stream, or plain lines of text that begin with a letter.
 
     Args:
         pages: Content streams when they hold "BT", else lines.
         fonts: Names of fonts (F2, ...) with their base fonts; F1 is Helvetica.
+        title: Stated in the file's properties.
     """
     named = {"F1": "Helvetica", **(fonts or {})}
     kids = " ".join(f"{3 + len(named) + 2 * n} 0 R" for n in range(len(pages)))
@@ -63,6 +64,7 @@ def pdf(*pages: str, fonts: Mapping[str, str] | None = None) -> bytes:
             f"/Contents {4 + len(named) + 2 * n} 0 R /Resources << /Font << {used} >> >> >>".encode(),
             b"<< /Length %d >>\nstream\n%b\nendstream" % (len(data), data),
         ]
+    objects.append(f"<< /Title ({title}) >>".encode())
     out = io.BytesIO()
     out.write(b"%PDF-1.4\n")
     offsets = []
@@ -72,7 +74,8 @@ def pdf(*pages: str, fonts: Mapping[str, str] | None = None) -> bytes:
     start = out.tell()
     out.write(b"xref\n0 %d\n0000000000 65535 f \n" % (len(objects) + 1))
     out.write(b"".join(b"%010d 00000 n \n" % offset for offset in offsets))
-    out.write(b"trailer\n<< /Size %d /Root 1 0 R >>\n" % (len(objects) + 1))
+    size = len(objects)
+    out.write(b"trailer\n<< /Size %d /Root 1 0 R /Info %d 0 R >>\n" % (size + 1, size))
     out.write(b"startxref\n%d\n%%%%EOF\n" % start)
     return out.getvalue()
 

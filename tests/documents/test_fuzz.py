@@ -75,7 +75,9 @@ def test_any_bytes_are_read_or_refused(tmp_path: Path, data: bytes, suffix: str)
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
-def test_a_damaged_file_is_read_or_refused(tmp_path: Path, suffix: str, data: st.DataObject) -> None:
+def test_a_damaged_file_is_read_or_refused(
+    tmp_path: Path, suffix: str, data: st.DataObject
+) -> None:
     changed = bytearray(SEEDS[suffix])
     for _ in range(data.draw(st.integers(0, 5))):
         changed[data.draw(st.integers(0, len(changed) - 1))] = data.draw(st.integers(0, 255))

@@ -131,7 +131,9 @@ def test_tables_have_columns_spans_and_a_caption(read: Read) -> None:
 
 
 def test_tables_that_lay_a_page_out_are_none(read: Read) -> None:
-    page = "<table><tr><td><p>Left words.</p><td><table><tr><td>a<td>b<tr><td>1<td>2</table></table>"
+    page = (
+        "<table><tr><td><p>Left words.</p><td><table><tr><td>a<td>b<tr><td>1<td>2</table></table>"
+    )
     assert [kind for kind, _ in kinds(only(read("a.html", page)))] == ["text", "row"]
 
 

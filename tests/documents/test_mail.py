@@ -66,7 +66,9 @@ def test_what_is_attached_is_read_too(read: Read) -> None:
                            filename="rope.pdf")  # fmt: skip
     message.add_attachment("part,price\nhook,4\nrope,9\n", subtype="csv", filename="parts.csv")
     message.add_attachment(b"\x89PNG", maintype="image", subtype="png", filename="logo.png")
-    message.add_attachment(b"%PDF-broken", maintype="application", subtype="pdf", filename="bad.pdf")
+    message.add_attachment(
+        b"%PDF-broken", maintype="application", subtype="pdf", filename="bad.pdf"
+    )
     message.add_attachment(inner)
     content = read("a.eml", message.as_bytes())
     assert [(d.source.rpartition("/")[2], d.title) for d in content.documents] == [
@@ -95,14 +97,21 @@ def test_what_is_no_mail_is_refused(read: Read) -> None:
         read("a.eml", b"\n\nhello")
 
 
-OUTLOOK = {0x37: "Crane", 0x0C1A: "Anna Berg", 0x5D01: "anna@example.org", 0x0E04: "team@example.org"}
+OUTLOOK = {
+    0x37: "Crane",
+    0x0C1A: "Anna Berg",
+    0x5D01: "anna@example.org",
+    0x0E04: "team@example.org",
+}
 
 
 @pytest.mark.parametrize("narrow", [None, "cp1252"])
 def test_a_mail_of_outlook(read: Read, narrow: str | None) -> None:
     text = "The crane in Köln is repaired.\r\n\r\n-----Original Message-----\r\nWhen?"
     data = msg(
-        {**OUTLOOK, 0x1000: text}, narrow=narrow, attachments=[("parts.csv", b"part,price\nhook,4\nrope,9\n")]
+        {**OUTLOOK, 0x1000: text},
+        narrow=narrow,
+        attachments=[("parts.csv", b"part,price\nhook,4\nrope,9\n")],
     )
     mail_document, parts = read("a.msg", data).documents
     assert kinds(mail_document) == [

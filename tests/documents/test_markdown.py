@@ -42,7 +42,7 @@ def test_headings_make_paths_and_anchors(read: Read) -> None:
     [
         "## Who pays?\n\nThe seller.\n\n## When?\n\nAt once.\n",
         "**Who pays?**\n\nThe seller.\n\n**When?**\n\nAt once.\n",
-        "??? question \"Who pays?\"\n    The seller.\n\n??? \"When?\"\n    At once.\n",
+        '??? question "Who pays?"\n    The seller.\n\n??? "When?"\n    At once.\n',
         "<details><summary>Who pays?</summary>\n\nThe seller.\n</details>\n"
         "<details><summary>When?</summary>At once.</details>\n",
         "Who pays?\n: The seller.\n\nWhen?\n: At once.\n",
@@ -69,9 +69,9 @@ def test_a_list_of_links_into_the_page_is_no_text(read: Read) -> None:
 
 def test_templates_are_gone_and_leave_their_words(read: Read) -> None:
     text = (
-        "{% comment %}secret{% endcomment %}\n{% alert \"warning\" %}\nMind the step.\n"
-        "{% endalert %}\n\nAsk in {% slack_channel \"people-ops\" %}; see the [guide]({% page \"/x\" %})"
-        " of {{ site.companyName }}.{:.lead}\n\n{{< copyable \"sql\" >}}\n\n{{#if}}Kept.{{/if}}\n\n"
+        '{% comment %}secret{% endcomment %}\n{% alert "warning" %}\nMind the step.\n'
+        '{% endalert %}\n\nAsk in {% slack_channel "people-ops" %}; see the [guide]({% page "/x" %})'
+        ' of {{ site.companyName }}.{:.lead}\n\n{{< copyable "sql" >}}\n\n{{#if}}Kept.{{/if}}\n\n'
         "```\n{{ kept }} {% kept %}\n```\n\nUse `{{ raw | x }}` and `{% y %}`.\n"
     )
     assert kinds(only(read("a.md", text))) == [
@@ -122,7 +122,7 @@ def test_yaml_front_matter_goes_to_metadata(read: Read) -> None:
 @pytest.mark.parametrize(
     ("stated", "title"),
     [
-        ('"Ann\\u0027s \\"best\\" & Co"', "Ann's \"best\" & Co"),
+        ('"Ann\\u0027s \\"best\\" & Co"', 'Ann\'s "best" & Co'),
         ("'It''s'", "It's"),
         ("Logging in &amp; Networks", "Logging in & Networks"),
         ("travel <em>before</em> work", "travel before work"),

@@ -167,7 +167,9 @@ def test_slides_have_titles_items_tables_charts_and_notes(read: Read) -> None:
     second = deck.slides.add_slide(deck.slide_layouts[5])
     second.shapes.title.text = "Pay"
     table = second.shapes.add_table(2, 3, Inches(1), Inches(2), Inches(5), Inches(1)).table
-    for cell, text in zip(table.iter_cells(), ("Who", "May", "June", "Anna", "4", "5"), strict=True):
+    for cell, text in zip(
+        table.iter_cells(), ("Who", "May", "June", "Anna", "4", "5"), strict=True
+    ):
         cell.text = text
     data = CategoryChartData()
     data.categories = ["Oslo", "Bergen"]
@@ -381,7 +383,9 @@ def test_a_document_type_is_refused(read: Read, kind: str, encoding: str) -> Non
 def test_entities_of_a_book_are_not_resolved(read: Read, tmp_path: Path) -> None:
     (tmp_path / "secret.txt").write_text("secret")
     page = f'<!DOCTYPE a [<!ENTITY e SYSTEM "file://{tmp_path}/secret.txt">]><html><body><p>x &e; y</p></body></html>'
-    assert "secret" not in only(read("a.epub", epub({"1.xhtml": page}))).text.replace("secret.txt", "")
+    assert "secret" not in only(read("a.epub", epub({"1.xhtml": page}))).text.replace(
+        "secret.txt", ""
+    )
 
 
 @pytest.mark.parametrize("kind", ["docx", "pptx", "xlsx"])
@@ -396,7 +400,7 @@ def test_encrypted_and_old_office_files_are_named(read: Read, kind: str) -> None
 
 
 def test_an_encrypted_opendocument_text_is_named(read: Read) -> None:
-    manifest = '<manifest:manifest><manifest:encryption-data/></manifest:manifest>'
+    manifest = "<manifest:manifest><manifest:encryption-data/></manifest:manifest>"
     data = zipped({"META-INF/manifest.xml": manifest, "content.xml": "x"})
     with pytest.raises(DocumentError, match="encrypted and needs a password"):
         read("a.odt", data)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import subprocess
 import sys
 from collections.abc import Callable
@@ -164,18 +163,6 @@ def test_footnotes_are_notes(read: Read) -> None:
     assert kinds(only(read("a.pdf", pdf(stream))))[-1] == ("note", "1 Not in August.")
 
 
-def with_title(title: str, password: str | None = None) -> bytes:
-    from pypdf import PdfReader, PdfWriter
-
-    writer = PdfWriter(clone_from=PdfReader(io.BytesIO(pdf("Secret words."))))
-    writer.add_metadata({"/Title": title})
-    if password is not None:
-        writer.encrypt(password, "owner", algorithm="AES-256")
-    out = io.BytesIO()
-    writer.write(out)
-    return out.getvalue()
-
-
 @pytest.mark.parametrize(
     ("stated", "title"),
     [("The  Title", "The Title"), ("Microsoft Word - a.doc", "c"), ("x.indd", "c"), ("", "c")],
@@ -183,15 +170,14 @@ def with_title(title: str, password: str | None = None) -> bytes:
 def test_a_stated_title_is_taken_unless_a_program_made_it_up(
     read: Read, stated: str, title: str
 ) -> None:
-    pytest.importorskip("pypdf")
-    assert only(read("c.pdf", with_title(stated))).title == title
+    assert only(read("c.pdf", pdf("Words of it.", title=stated))).title == title
 
 
 def test_a_locked_pdf_is_refused_and_a_restricted_one_read(read: Read) -> None:
-    pytest.importorskip("pypdf")
+    files = Path(__file__).parents[1] / "data/files"
     with pytest.raises(DocumentError, match="encrypted and needs a password"):
-        read("locked.pdf", with_title("x", "secret"))
-    assert only(read("open.pdf", with_title("x", ""))).text == "Secret words."
+        read("locked.pdf", (files / "pdf_locked.pdf").read_bytes())
+    assert only(read("a.pdf", (files / "pdf_restricted.pdf").read_bytes())).text == "Secret words."
 
 
 def test_a_pdf_without_text_is_refused(read: Read) -> None:

@@ -66,7 +66,12 @@ def test_many_broken_lines_are_counted(read: Read) -> None:
 
 
 def test_objects_without_a_text_are_rows(read: Read) -> None:
-    document = only(read("a.jsonl", '{"part": "valve", "size": {"mm": 4}, "in": ["a", 2]}\n{"part": null, "n": 1}\n'))
+    document = only(
+        read(
+            "a.jsonl",
+            '{"part": "valve", "size": {"mm": 4}, "in": ["a", 2]}\n{"part": null, "n": 1}\n',
+        )
+    )
     assert kinds(document) == [("row", "part: valve; size mm: 4; in: a, 2"), ("row", "n: 1")]
     assert places(document) == ["line=1", "line=2"]
 

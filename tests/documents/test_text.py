@@ -75,7 +75,9 @@ def test_a_bad_byte_costs_that_byte_alone(read: Read) -> None:
     data = "Käse, Büro und größer\n".encode() * 20 + b"bad \xff here\n" + "früh".encode()
     content = read("a.txt", data)
     assert "bad \ufffd here\nfrüh" in only(content).text
-    assert content.notices == ("one place not UTF-8 (the first in line 21); the characters are lost",)
+    assert content.notices == (
+        "one place not UTF-8 (the first in line 21); the characters are lost",
+    )
 
 
 @pytest.mark.parametrize(
@@ -127,7 +129,10 @@ def test_a_wrapped_line_is_no_item(read: Read) -> None:
     ],
 )
 def test_questions_with_answers_are_pairs(read: Read, text: str) -> None:
-    assert paths(only(read("faq.txt", text))) == [("Who pays?", "The seller."), ("When?", "At once.")]
+    assert paths(only(read("faq.txt", text))) == [
+        ("Who pays?", "The seller."),
+        ("When?", "At once."),
+    ]
 
 
 def test_one_question_in_prose_takes_one_answer(read: Read) -> None:

@@ -215,7 +215,7 @@ def _western(data: bytes) -> str | None:
         elif character in _COMMON_WESTERN:
             around = text[max(0, i - 1) : i] + text[i + 1 : i + 2]
             fitting += not around.strip() or any(c.isascii() and c.isalpha() for c in around)
-    return "cp1252" if foreign and fitting >= 0.95 * len(foreign) else None  # noqa: PLR2004
+    return "cp1252" if foreign and fitting >= 0.95 * len(foreign) else None
 
 
 def _japanese(data: bytes) -> str | None:

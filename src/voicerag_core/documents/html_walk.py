@@ -231,9 +231,13 @@ class HTMLWalk:
             inner.tag in ("strong", "b")
             or (self.looks is not None and self._looks(inner, self.looks.bold))
         )
-        level = LEVEL_OF_BOLD if not bold or self.looks is None or inner is None else next(
-            (self.looks.levels[name] for name in _classes(inner) if name in self.looks.levels),
-            LEVEL_OF_BOLD,
+        level = (
+            LEVEL_OF_BOLD
+            if not bold or self.looks is None or inner is None
+            else next(
+                (self.looks.levels[name] for name in _classes(inner) if name in self.looks.levels),
+                LEVEL_OF_BOLD,
+            )
         )
         self._flow(node)
         text = "".join(self._words).strip()

@@ -11,8 +11,8 @@ import struct
 from typing import TYPE_CHECKING
 
 from voicerag_core.documents.elements import Draft, Notice
-from voicerag_core.documents.mail import Attachment, AttachmentReader, Letter, letter_drafts
 from voicerag_core.documents.html import page_text
+from voicerag_core.documents.mail import Attachment, AttachmentReader, Letter, letter_drafts
 from voicerag_core.errors import DocumentError, MissingExtraError
 
 if TYPE_CHECKING:

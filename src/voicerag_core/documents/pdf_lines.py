@@ -407,7 +407,7 @@ def _alike(level: Sequence[Rule], width: float) -> list[list[Rule]]:
     """Return groups of three or more horizontal rules of one extent, from top to bottom."""
     groups: dict[tuple[int, int], list[Rule]] = {}
     for rule in level:
-        if rule.right - rule.left > 0.15 * width:  # noqa: PLR2004
+        if rule.right - rule.left > 0.15 * width:
             key = round(rule.left / 4), round(rule.right / 4)
             groups.setdefault(key, []).append(rule)
     found = []

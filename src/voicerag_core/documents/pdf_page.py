@@ -140,7 +140,7 @@ def _words(page: PdfPage) -> tuple[list[Word], float]:
                 word is not None
                 and near
                 and abs(baseline - word.baseline) < _SAME_BASELINE * word.size
-                and abs(size - word.size) < 0.1 * word.size  # noqa: PLR2004
+                and abs(size - word.size) < 0.1 * word.size
                 and box.left - word.right < _GAP * size
             ):
                 word.text += chr(code)

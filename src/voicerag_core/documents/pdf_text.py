@@ -265,7 +265,7 @@ def _goes_on(  # noqa: PLR0911
             run.kind == kind
             and level == run.level
             and 0 < gap < 1.6
-            and (  # noqa: PLR2004
+            and (
                 _rounded(line.size) == _rounded(run.last.size)
                 and not _SECTION_NUMBER.match(line.text)
             )
@@ -279,7 +279,7 @@ def _goes_on(  # noqa: PLR0911
     if kind == "item":
         wrapped = marker and not _ENDS.search(run.text) and run.kind == "text"
         return bool(wrapped) and abs(line.left - run.left) < 1 and run.last.right > 0.9 * right
-    if abs(line.size - run.last.size) > 0.15 * run.last.size:  # noqa: PLR2004
+    if abs(line.size - run.last.size) > 0.15 * run.last.size:
         return False
     if run.kind == "item":
         hangs = line.left > run.left + 0.3 * line.size
@@ -330,7 +330,7 @@ def _table(table: TableLines, place: Place) -> Table | None:
         len(rows) > 4
         and len(numbers) >= len(rows) - 1
         and numbers == sorted(numbers)
-        and (  # noqa: PLR2004
+        and (
             len(rows[0]) <= 3 and len(set(numbers)) > 2  # noqa: PLR2004
         )
     ):
