@@ -31,6 +31,7 @@ CHUNK_OVERLAP = 0
 
 _SPACE = re.compile(r"\s")
 _LEAD_CHARACTERS = 300
+_HEADINGS = ("heading", "question")
 
 _NEVER, _INSIDE, _LIST, _GROUP, _SECTION, _ALWAYS = -1, 0, 1, 2, 4, 99
 """How strong a border is: behind a heading, inside a block, between items or rows, between other
@@ -125,33 +126,29 @@ def _pieces(document: Document, size: int) -> list[_Piece]:
 
 
 def _is_head(block: Block) -> bool:
-    return block.kind in ("heading", "question", "lead")
+    return block.kind in _HEADINGS or block.kind == "lead"
 
 
 def _border(before: Block | None, block: Block) -> int:
     """Return how strong the border between two neighbouring blocks is."""
-    if before is None:
+    if before is None or _sheet(before) != _sheet(block):
         return _ALWAYS
-    heading = block.kind in ("heading", "question")
-    sheets = [b.place.sheet if b.place is not None else "" for b in (before, block)]
-    if sheets[0] != sheets[1] or (before.kind == "note") != (block.kind == "note"):
+    if (before.kind == "note") != (block.kind == "note"):
         return _ALWAYS
-    if before.kind in ("heading", "question"):
-        if block.path[len(before.path) : len(before.path) + 1]:
-            return _NEVER
-        return _section(block) if heading else _ALWAYS
-    if heading:
-        return _section(block)
-    if before.path != block.path:
-        return _ALWAYS  # the text of a passage does not show that a term's explanation is over
-    if before.kind == "lead":
+    follows_heading = before.kind in _HEADINGS
+    is_below = follows_heading and len(block.path) > len(before.path)
+    if is_below or before.kind == "lead":
         return _NEVER
+    if block.kind in _HEADINGS:
+        return _SECTION + max(0, 8 - len(block.path))
+    if follows_heading or before.path != block.path:
+        return _ALWAYS  # the text of a passage does not show that a term's explanation is over
     same_list = before.kind == block.kind and block.kind in ("item", "row", "field")
     return _LIST if same_list or (before.kind == "item" and block.level) else _GROUP
 
 
-def _section(block: Block) -> int:
-    return _SECTION + max(0, 8 - len(block.path))
+def _sheet(block: Block) -> str:
+    return block.place.sheet if block.place is not None else ""
 
 
 class _Leads:

@@ -83,14 +83,18 @@ def _is_one(flat: str, before: tuple[int, int], start: int) -> bool:
     tail = flat[max(before[0], end - 40) : end]
     if _MARKER.fullmatch(flat, *before):
         return True
+    if start == end:  # no space between them: a name, a version, an address
+        is_word = flat[start].isalnum() and not _CJK.match(flat[start])
+        return not _ENDS_SURELY.search(tail) and is_word and not _CJK.search(flat[end - 1])
     if not tail.endswith("."):
-        return start == end and not _ENDS_SURELY.search(tail) and not _CJK.search(flat[end - 1])
-    if start == end:  # no space behind the dot: a name, a version, an address
-        return bool(re.match(r"\w", flat[start])) and not _CJK.match(flat[start])
+        return False
     if _GOES_ON.match(flat, start):
         return _SHORT_WORD.search(tail) is not None and not _NAME.match(flat, start)
-    if not _OPEN_ABBREVIATION.search(tail):
-        return False
+    return _OPEN_ABBREVIATION.search(tail) is not None and _is_open(tail, flat, start)
+
+
+def _is_open(tail: str, flat: str, start: int) -> bool:
+    """Whether an abbreviation that may end a sentence goes on with what begins at `start`."""
     last = _LAST_WORD.search(tail)
     word = last[1] if last else ""
     if word.lower() in _ALSO_WORDS and not word[:1].isupper():

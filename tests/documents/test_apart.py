@@ -29,13 +29,13 @@ def page(tmp_path: Path) -> Path:
 @pytest.fixture
 def _own_process() -> Iterator[None]:
     """Give a test a process that no other test goes on with."""
-    apart.end_parser()
+    apart.PROCESS.end()
     yield
-    apart.end_parser()
+    apart.PROCESS.end()
 
 
 def running() -> int | None:
-    child = apart._child
+    child = apart.PROCESS.child
     return None if child is None or child.poll() is not None else child.pid
 
 
@@ -85,7 +85,7 @@ def test_a_process_that_had_ended_is_replaced_without_a_word(
     page: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read_file(page)
-    child = apart._child
+    child = apart.PROCESS.child
     assert child is not None
     assert child.stdin is not None
     child.stdin.close()  # what it takes for the end of its work
@@ -161,7 +161,7 @@ def test_a_program_without_a_guard_and_one_that_forks_can_read(page: Path) -> No
 def test_the_process_ends_with_the_one_that_started_it(page: Path) -> None:
     program = (
         "import os, sys\nfrom voicerag_core.documents import apart, read_file\nread_file(sys.argv[1])\n"
-        "print(apart._child.pid, flush=True)\nos._exit(1)"
+        "print(apart.PROCESS.child.pid, flush=True)\nos._exit(1)"
     )
     run = subprocess.run(
         [sys.executable, "-c", program, str(page)], capture_output=True, text=True, check=False

@@ -9,6 +9,7 @@ test runner, in a notebook and in a program without a guard around its main part
 from __future__ import annotations
 
 import atexit
+import contextlib
 import json
 import os
 import signal
@@ -25,9 +26,10 @@ from voicerag_core.types import Document, JSONValue
 
 __all__ = [
     "MEMORY_BYTES",
+    "PROCESS",
     "SECONDS",
     "SECONDS_PER_MEGABYTE",
-    "end_parser",
+    "ParserProcess",
     "parse_apart",
     "receive",
     "send",
@@ -63,23 +65,17 @@ def parse_apart(
         DocumentError: They cannot be read, or the process crashed, ran out of memory or of time.
         MissingExtraError: The extra ``documents`` is missing.
     """
+    seconds = SECONDS + SECONDS_PER_MEGABYTE * len(data) / 1e6
     request = {
         "source": source,
         "suffix": suffix,
         "text_column": text_column,
         "encoding": encoding,
-        "seconds": SECONDS + SECONDS_PER_MEGABYTE * len(data) / 1e6,
+        "seconds": seconds,
         "memory": MEMORY_BYTES,
     }
-    with _lock:
-        reply = _ask(json.dumps(request).encode(), data, source, request["seconds"])
+    reply = PROCESS.ask(json.dumps(request).encode(), data, source, seconds)
     return _parsed(json.loads(reply))
-
-
-def end_parser() -> None:
-    """End the process that parses, when there is one; the next file starts another."""
-    with _lock:
-        _end()
 
 
 def send(stream: IO[bytes], message: bytes) -> None:
@@ -101,66 +97,47 @@ def receive(stream: IO[bytes]) -> bytes | None:
     return message if len(message) == length else None
 
 
-_lock = threading.Lock()
-_child: subprocess.Popen[bytes] | None = None
-_owner = 0
+class ParserProcess:
+    """The process that parses, started when it is first needed. Safe to share between threads."""
 
+    def __init__(self) -> None:
+        self.child: subprocess.Popen[bytes] | None = None
+        self._lock = threading.Lock()
 
-def _started() -> subprocess.Popen[bytes]:
-    """Return the running child, or a new one; a child of the process that forked us is not ours."""
-    global _child, _owner
-    if _child is not None and (_owner != os.getpid() or _child.poll() is not None):
-        if _owner == os.getpid():
-            _end()
-        _child = None
-    if _child is None:
-        program = (
-            f"import sys; sys.path[:] = {sys.path!r}; "
-            "from voicerag_core.documents.child import main; main()"
-        )
-        threads = {f"{name}_NUM_THREADS": "1" for name in ("OPENBLAS", "OMP", "MKL")}
-        _child = subprocess.Popen(  # noqa: S603
-            [sys.executable, "-c", program],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env={**os.environ, **threads},
-        )
-        _owner = os.getpid()
-    return _child
+    def forget(self) -> None:
+        """Leave the process to the one that was forked, whose child it is."""
+        self.child = None
+        self._lock = threading.Lock()
 
+    def end(self) -> None:
+        """End the process, when there is one; the next file starts another."""
+        with self._lock:
+            self._end()
 
-def _end() -> None:
-    global _child
-    child, _child = _child, None
-    if child is None or _owner != os.getpid():
-        return
-    child.kill()
-    for stream in (child.stdin, child.stdout):
-        if stream is not None:
-            try:
-                stream.close()
-            except OSError:  # what was not yet written to a dead child
-                pass
-    child.wait()
+    def ask(self, request: bytes, data: bytes, source: str, seconds: float) -> bytes:
+        """Return the reply to a request.
 
+        Raises:
+            DocumentError: There was none; the process is ended then.
+        """
+        with self._lock:
+            reply, code = self._exchange(request, data, seconds)
+            if reply is None and code == IDLE_EXIT:  # it ended right before it was asked
+                reply, code = self._exchange(request, data, seconds)
+        if reply is None:
+            raise DocumentError(_why(source, code, seconds))
+        return reply
 
-atexit.register(end_parser)
-
-
-def _ask(request: bytes, data: bytes, source: str, seconds: float) -> bytes:
-    """Return the reply of the child; one that had just ended for idleness is replaced.
-
-    Raises:
-        DocumentError: The child gave none.
-    """
-    for attempt in range(2):
-        child = _started()
+    def _exchange(
+        self, request: bytes, data: bytes, seconds: float
+    ) -> tuple[bytes | None, int | None]:
+        """Return the reply, or None and the code that the process ended with, None when late."""
+        child = self._running()
         assert child.stdin is not None
         assert child.stdout is not None
         late = threading.Event()
 
-        def stop(child: subprocess.Popen[bytes] = child, late: threading.Event = late) -> None:
+        def stop() -> None:
             late.set()
             child.kill()
 
@@ -173,20 +150,52 @@ def _ask(request: bytes, data: bytes, source: str, seconds: float) -> bytes:
             send(child.stdin, data)
             reply = receive(child.stdout)
         except (OSError, ValueError):
-            pass  # it has ended; why is asked below
+            reply = None  # it has ended
         except BaseException:
-            _end()  # an interrupt in the middle of an exchange
+            self._end()  # an interrupt in the middle of an exchange
             raise
         finally:
             watch.cancel()
         if reply is not None:
-            return reply
-        code = child.wait() if not late.is_set() else None
-        _end()
-        if code == IDLE_EXIT and attempt == 0:
-            continue
-        raise DocumentError(_why(source, code, seconds))
-    raise AssertionError
+            return reply, IDLE_EXIT
+        code = child.wait()
+        self._end()
+        return None, None if late.is_set() else code
+
+    def _running(self) -> subprocess.Popen[bytes]:
+        if self.child is not None and self.child.poll() is not None:
+            self._end()
+        if self.child is None:
+            program = (
+                f"import sys; sys.path[:] = {sys.path!r}; "
+                "from voicerag_core.documents.child import main; main()"
+            )
+            threads = {f"{name}_NUM_THREADS": "1" for name in ("OPENBLAS", "OMP", "MKL")}
+            self.child = subprocess.Popen(  # noqa: S603
+                [sys.executable, "-c", program],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                env={**os.environ, **threads},
+            )
+        return self.child
+
+    def _end(self) -> None:
+        child, self.child = self.child, None
+        if child is None:
+            return
+        child.kill()
+        for stream in (child.stdin, child.stdout):
+            if stream is not None:
+                with contextlib.suppress(OSError):  # what was not yet written to a dead child
+                    stream.close()
+        child.wait()
+
+
+PROCESS = ParserProcess()
+atexit.register(PROCESS.end)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=PROCESS.forget)
 
 
 def _why(source: str, code: int | None, seconds: float) -> str:

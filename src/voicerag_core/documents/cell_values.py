@@ -24,10 +24,16 @@ def shown_value(value: object, number_format: str | None) -> str:
     """
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, datetime.date | datetime.time | datetime.timedelta):
+        return _when(value)
+    if isinstance(value, int | float):
+        return _number(value, number_format or "General")
+    return str(value)
+
+
+def _when(value: datetime.date | datetime.time | datetime.timedelta) -> str:
     if isinstance(value, datetime.datetime):
         return _moment(value)
-    if isinstance(value, datetime.date):
-        return value.isoformat()
     if isinstance(value, datetime.time):
         return _clock(value.hour, value.minute, value.second + round(value.microsecond / 1e6))
     if isinstance(value, datetime.timedelta):
@@ -35,9 +41,7 @@ def shown_value(value: object, number_format: str | None) -> str:
         sign = "-" if seconds < 0 else ""
         minutes, rest = divmod(abs(seconds), 60)
         return sign + _clock(*divmod(minutes, 60), rest)
-    if isinstance(value, int | float):
-        return _number(value, number_format or "General")
-    return str(value)
+    return value.isoformat()
 
 
 def _moment(value: datetime.datetime) -> str:

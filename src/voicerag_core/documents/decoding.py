@@ -38,7 +38,8 @@ _OTHER = (
      "run text recognition (OCR) on it first"),
     (re.compile(rb"....ftyp", re.DOTALL), "a video or an m4a recording",
      "give it as a question, or index a transcript"),
-    (re.compile(rb"\x1f\x8b|BZh|\xfd7zXZ|\x28\xb5\x2f\xfd"), "a compressed file", "unpack it first"),
+    (re.compile(rb"\x1f\x8b|BZh|\xfd7zXZ|\x28\xb5\x2f\xfd"), "a compressed file",
+     "unpack it first"),
 )  # fmt: skip
 """First bytes of kinds of files that are often given by mistake."""
 
@@ -53,8 +54,10 @@ _WESTERN_MARKS = frozenset(
     "\u20ac\u2013\u2014\u2018\u2019\u201a\u201c\u201d\u201e\u2022\u2026\u2122"
     "\xa0\xa3\xa7\xa9\xab\xae\xb0\xb1\xb2\xb3\xb4\xb5\xb7\xbb\xbc\xbd\xbe\xbf\xd7"
 )
-_COMMON_WESTERN = frozenset("\xe4\xf6\xfc\xdf\xc4\xd6\xdc\xe9\xe8\xea\xe0\xe2\xe7\xee\xef\xf4\xfb\xf9"
-                            "\xf1\xf3\xed\xe1\xfa\xe5\xe6\xf8\xc5\xc6\xd8\xc9\xc0\xc7\xe3\xf5\xec\xf2\xeb")  # fmt: skip
+_COMMON_WESTERN = frozenset(
+    "\xe4\xf6\xfc\xdf\xc4\xd6\xdc\xe9\xe8\xea\xe0\xe2\xe7\xee\xef\xf4\xfb\xf9\xf1\xf3\xed"
+    "\xe1\xfa\xe5\xe6\xf8\xc5\xc6\xd8\xc9\xc0\xc7\xe3\xf5\xec\xf2\xeb"
+)
 
 
 _CANDIDATES = (

@@ -312,7 +312,7 @@ def _is_raised(properties: Any) -> bool:  # noqa: ANN401
         return False
     aligned = properties.find(f"{_WORD}vertAlign")
     if aligned is not None:
-        return aligned.get(f"{_WORD}val") == "superscript"
+        return bool(aligned.get(f"{_WORD}val") == "superscript")
     position = properties.find(f"{_WORD}position")
     shift = position.get(f"{_WORD}val") or "" if position is not None else ""
     return shift.isdecimal() and int(shift) > 0
@@ -321,7 +321,7 @@ def _is_raised(properties: Any) -> bool:  # noqa: ANN401
 def _is_placeholder(control: Any) -> bool:  # noqa: ANN401
     """Whether a content control shows only its prompt ("Click to enter text")."""
     properties = control.find(f"{_WORD}sdtPr")
-    return properties is not None and _is_on(properties, "showingPlcHdr")
+    return _is_on(properties, "showingPlcHdr")
 
 
 def _symbol(node: Any) -> str:  # noqa: ANN401

@@ -1,4 +1,4 @@
-"""Styles and numbers of Word documents: which paragraphs are headings, and what number they show."""
+"""Styles and numbers of Word documents: which paragraphs are headings, which number they show."""
 
 from __future__ import annotations
 

@@ -344,8 +344,8 @@ class HTMLWalk:
         nested = any(inner.mem_id != node.mem_id for inner in node.css("table"))
         cells = [[cell for cell in row.iter() if cell.tag in ("td", "th")] for row in rows]
         if nested or len(rows) < 2 or max(map(len, cells), default=0) < 2:  # noqa: PLR2004
-            for row in cells:
-                for cell in row:
+            for each in cells:
+                for cell in each:
                     self._node(cell)
             return
         grid = Grid()

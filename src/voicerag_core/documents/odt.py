@@ -84,7 +84,7 @@ def read_odt(data: bytes, source: str, encoding: str | None = None) -> list[Draf
 class _Walk:
     """Walks the body of a text."""
 
-    def __init__(self, *roots: Any) -> None:
+    def __init__(self, *roots: Any) -> None:  # noqa: ANN401
         self.styles: dict[str, Any] = {}
         self.lists: dict[str, Any] = {}
         for root in roots:

@@ -53,7 +53,7 @@ def read_msg(
         raise DocumentError(f"{source} is not a mail of Outlook by its first bytes")
     try:
         with olefile.OleFileIO(io.BytesIO(data)) as container:
-            letter = _letter(container, [], source, encoding, 0)
+            letter = _Reading(container, source, encoding).letter([])
     except (OSError, ValueError, IndexError, struct.error, TypeError, AttributeError) as e:
         raise DocumentError(
             f"{source} cannot be read as a mail of Outlook ({e}); save it anew, or as .eml"
@@ -63,60 +63,64 @@ def read_msg(
     return letter_drafts(letter, source, attachments)
 
 
-def _letter(
-    container: OleFileIO, place: list[str], source: str, encoding: str | None, depth: int
-) -> Letter:
-    """Return the mail below a storage of the container."""
-    numbers = _numbers(container, place, is_root=not place)
-    page_number = numbers.get(_CODE_PAGE) or numbers.get(_MESSAGE_CODE_PAGE) or 1252
-    code_page = encoding or _code_page(page_number)
+class _Reading:
+    """Reads mails out of one container."""
 
-    def text(property_id: int) -> str:
-        return _text(container, place, property_id, code_page)
+    def __init__(self, container: OleFileIO, source: str, encoding: str | None) -> None:
+        self.container = container
+        self.source = source
+        self.encoding = encoding
 
-    letter = Letter(text(_SUBJECT))
-    sender, address = text(_SENDER_NAME), text(_SENDER_SMTP) or text(_SENDER_MAIL)
-    if address and "@" in address and address != sender:
-        sender = f"{sender} <{address}>".strip()
-    sent = _moment(numbers.get(_SENT) or numbers.get(_DELIVERED))
-    head = [("From", sender), ("To", text(_SHOWN_TO)), ("Cc", text(_SHOWN_CC)), ("Date", sent)]
-    letter.head = [(name, value.strip("\0 ")) for name, value in head if value.strip("\0 ")]
-    letter.text = text(_BODY)
-    page = _stream(container, place, _PAGE, _BINARY)
-    if not letter.text.strip() and page:
-        letter.page = page_text(page, source, encoding)[0]
-    elif not letter.text.strip():
-        letter.page = text(_PAGE)
-    has_rtf = _stream(container, place, _RTF, _BINARY)
-    if has_rtf and not letter.text.strip() and not letter.page.strip():
-        letter.notices.append(Notice(
-            "the mail has its text only in RTF, which is not read; save it as .eml or as text"
-        ))  # fmt: skip
-    names = {entry[len(place)] for entry in container.listdir(streams=True, storages=True)
-             if len(entry) > len(place) and entry[: len(place)] == place}  # fmt: skip
-    for name in sorted(names)[:_MAX_ATTACHED]:
-        if name.startswith("__attach_version1.0"):
-            attached = _attached(container, [*place, name], source, encoding, depth, code_page)
+    def letter(self, place: list[str], depth: int = 0) -> Letter:
+        """Return the mail below a storage of the container."""
+        numbers = _numbers(self.container, place, is_root=not place)
+        page_number = numbers.get(_CODE_PAGE) or numbers.get(_MESSAGE_CODE_PAGE) or 1252
+        code_page = self.encoding or _code_page(page_number)
+
+        def text(property_id: int) -> str:
+            return _text(self.container, place, property_id, code_page)
+
+        letter = Letter(text(_SUBJECT))
+        sender, address = text(_SENDER_NAME), text(_SENDER_SMTP) or text(_SENDER_MAIL)
+        if "@" in address and address != sender:
+            sender = f"{sender} <{address}>".strip()
+        sent = _moment(numbers.get(_SENT) or numbers.get(_DELIVERED))
+        head = [("From", sender), ("To", text(_SHOWN_TO)), ("Cc", text(_SHOWN_CC)), ("Date", sent)]
+        letter.head = [(name, value.strip("\0 ")) for name, value in head if value.strip("\0 ")]
+        letter.text = text(_BODY)
+        page = _stream(self.container, place, _PAGE, _BINARY)
+        if not letter.text.strip():
+            letter.page = page_text(page, self.source, self.encoding)[0] if page else text(_PAGE)
+        has_rtf = _stream(self.container, place, _RTF, _BINARY)
+        if has_rtf and not letter.text.strip() and not letter.page.strip():
+            letter.notices.append(Notice(
+                "the mail has its text only in RTF, which is not read; save it as .eml or as text"
+            ))  # fmt: skip
+        for name in self._attachments(place):
+            attached = self._attached([*place, name], depth, code_page)
             if attached is not None:
                 letter.attachments.append(attached)
-    return letter
+        return letter
 
+    def _attachments(self, place: list[str]) -> list[str]:
+        """Return the names of the storages of what is attached, in order."""
+        entries = self.container.listdir(streams=True, storages=True)
+        below = {entry[len(place)] for entry in entries
+                 if len(entry) > len(place) and entry[: len(place)] == place}  # fmt: skip
+        return sorted(name for name in below if name.startswith("__attach_version1.0"))[
+            :_MAX_ATTACHED
+        ]
 
-def _attached(
-    container: OleFileIO, place: list[str], source: str, encoding: str | None, depth: int,
-    code_page: str,
-) -> Attachment | Letter | None:  # fmt: skip
-    inner = [*place, f"__substg1.0_{_DATA:04X}{_STORAGE:04X}"]
-    if container.exists("/".join(inner)):
-        return (
-            _letter(container, inner, source, encoding, depth + 1) if depth < _MAX_DEPTH else None
-        )
-    data = _stream(container, place, _DATA, _BINARY)
-    if not data:
-        return None
-    name = _text(container, place, _LONG_NAME, code_page)
-    name = name or _text(container, place, _FILE_NAME, code_page)
-    return Attachment(name.strip("\0 ") or "unnamed", data)
+    def _attached(self, place: list[str], depth: int, code_page: str) -> Attachment | Letter | None:
+        inner = [*place, f"__substg1.0_{_DATA:04X}{_STORAGE:04X}"]
+        if self.container.exists("/".join(inner)):
+            return self.letter(inner, depth + 1) if depth < _MAX_DEPTH else None
+        data = _stream(self.container, place, _DATA, _BINARY)
+        if not data:
+            return None
+        name = _text(self.container, place, _LONG_NAME, code_page)
+        name = name or _text(self.container, place, _FILE_NAME, code_page)
+        return Attachment(name.strip("\0 ") or "unnamed", data)
 
 
 def _stream(container: OleFileIO, place: list[str], property_id: int, kind: int) -> bytes:

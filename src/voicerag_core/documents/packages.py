@@ -110,7 +110,7 @@ def part(archive: zipfile.ZipFile, name: str) -> bytes | None:
         info = archive.getinfo(name)
         with archive.open(info) as stream:
             data = stream.read(info.file_size + 1)
-    except Exception:  # zlib, zipfile and struct have errors of their own
+    except Exception:  # noqa: BLE001 - zlib, zipfile and struct have errors of their own
         return None
     return data if len(data) <= info.file_size else None
 

@@ -285,8 +285,9 @@ def _nearest(spans: Sequence[tuple[float, float]], line: Line) -> int:
 def _ruled_tables(
     words: Sequence[Word], rules: Sequence[Rule], width: float
 ) -> tuple[list[TableLines], list[Word]]:
-    """Take the words of tables out: those with crossing rules, and those between three or more
-    horizontal rules of one extent.
+    """Return tables and the words outside.
+
+    Tables have crossing rules, or lie between three or more horizontal rules of one extent.
     """
     tables: list[TableLines] = []
     rest = list(words)
@@ -396,10 +397,7 @@ def _cell_text(words: Sequence[Word]) -> str:
     lines = sorted(_lines(words), key=lambda line: (-round(line.baseline), line.left))
     text = ""
     for line in lines:
-        if text.endswith("\x02"):
-            text = text[:-1] + line.text
-        else:
-            text = f"{text} {line.text}".strip()
+        text = text[:-1] + line.text if text.endswith("\x02") else f"{text} {line.text}".strip()
     return text.replace("\x02", "-")
 
 
@@ -439,7 +437,7 @@ def _between(group: Sequence[Rule], words: Sequence[Word]) -> tuple[TableLines, 
     if columns < 2 or len(rows) < 2 or widths[columns] < 0.6 * len(rows):  # noqa: PLR2004
         return None
     spans = _column_spans([line for row in rows.values() if len(row) == columns for line in row])
-    cells = []
+    cells: list[list[str]] = []
     for row in rows.values():
         texts = [""] * len(spans)
         for line in sorted(row, key=lambda line: line.left):

@@ -6,7 +6,7 @@ import ctypes
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -187,8 +187,8 @@ def _rules(page: PdfPage) -> Iterator[Rule]:
     """Yield the straight lines of a page, drawn or as thin rectangles."""
     import pypdfium2.raw as pdfium
 
-    found = 0
-    for item in page.get_objects(filter=[pdfium.FPDF_PAGEOBJ_PATH], max_depth=_MAX_DEPTH):
+    items = page.get_objects(filter=[pdfium.FPDF_PAGEOBJ_PATH], max_depth=_MAX_DEPTH)
+    for item in islice(items, _MAX_RULES):
         left, low, right, high = item.get_bounds()
         width, height = right - left, high - low
         if width < _THIN and height >= _SHORTEST_RULE:
@@ -199,9 +199,6 @@ def _rules(page: PdfPage) -> Iterator[Rule]:
             yield Rule(left, middle, right, middle)
         elif width >= _SHORTEST_RULE and height >= _SHORTEST_RULE:
             yield from _sides(item.raw, left, low, right, high)
-        found += 1
-        if found > _MAX_RULES:
-            return
 
 
 def _sides(raw: object, left: float, low: float, right: float, high: float) -> Iterator[Rule]:

@@ -25,6 +25,9 @@ from voicerag_core.documents.table_shape import guessed_header
 __all__ = ["PageLines", "elements_of"]
 
 _LARGER = 1.15
+_HEADING_GAP = 1.6
+_OTHER_SIZE = 0.15
+_LEAST_CONTENTS = 5
 _SMALL = 0.88
 _LONGEST_HEADING = 120
 _LONGEST_BOLD = 90
@@ -174,6 +177,16 @@ class _Run:
     level: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class _Begun:
+    """What a line would begin: kind, number of an item, text without a bullet, heading's level."""
+
+    kind: str
+    text: str
+    marker: str = ""
+    level: int = 0
+
+
 def _page_elements(page: PageLines, style: _Style) -> tuple[list[Element], list[Element]]:
     """Return the elements of a page's text, and those of its footnotes."""
     place = Place("page", page.number)
@@ -200,16 +213,16 @@ def _page_elements(page: PageLines, style: _Style) -> tuple[list[Element], list[
             continue
         if _LEADER.search(line.text):
             continue  # a table of contents
-        kind, marker, text, level = _kind(line, style, number >= floor)
-        if kind == "text" and id(line) in steps:
-            kind, marker, text = "item", *steps[id(line)]
-        if run is not None and _goes_on(run, line, kind, marker, style, right, level):
-            _extend(run, line, text if kind == "item" else line.text, style)
+        begun = _begun(line, style, number >= floor)
+        if begun.kind == "text" and id(line) in steps:
+            begun = _Begun("item", steps[id(line)][1], steps[id(line)][0])
+        if run is not None and _goes_on(run, line, begun, style, right):
+            _extend(run, line, begun.text if begun.kind == "item" else line.text, style)
             continue
         end()
-        if kind in ("text", "heading") and indents and line.left <= indents[0]:
+        if begun.kind in ("text", "heading") and indents and line.left <= indents[0]:
             indents.clear()
-        run = _Run(kind, text, line, line.left, marker=marker, level=level)
+        run = _Run(begun.kind, begun.text, line, line.left, marker=begun.marker, level=begun.level)
     end()
     body += [Field(name, value, place) for name, value, _ in page.fields]
     return body, notes
@@ -239,53 +252,56 @@ def _steps(lines: Sequence[Line | TableLines], style: _Style) -> dict[int, tuple
     return steps
 
 
-def _kind(line: Line, style: _Style, below: bool) -> tuple[str, str, str, int]:
-    """Return what a line begins, its marker, its text without a bullet, its level as heading."""
+def _begun(line: Line, style: _Style, below: bool) -> _Begun:
+    """Return what a line begins; `below`: it stands among the notes at the foot of the page."""
     if below:
-        return "note", "", line.text, 0
+        return _Begun("note", line.text)
     if level := style.level(line):
-        return "heading", "", line.text, level
+        return _Begun("heading", line.text, level=level)
     if style.is_code(line):
-        return "code", "", line.text, 0
-    match = _BULLET.fullmatch(line.text)
-    if match and not (match[1] in "o*-" and not match[2]):
-        marker = match[1] if any(map(str.isalnum, match[1])) and match[1] != "o" else ""
-        return "item", marker, match[2], 0
-    return "text", "", line.text, 0
+        return _Begun("code", line.text)
+    if match := _BULLET.fullmatch(line.text):
+        counts = any(map(str.isalnum, match[1])) and match[1] != "o"
+        return _Begun("item", match[2], match[1] if counts else "")
+    return _Begun("text", line.text)
 
 
-def _goes_on(  # noqa: PLR0911
-    run: _Run, line: Line, kind: str, marker: str, style: _Style, right: float, level: int
-) -> bool:
-    """Whether a line belongs to the element before it."""
+def _goes_on(run: _Run, line: Line, begun: _Begun, style: _Style, right: float) -> bool:
+    """Whether a line belongs to the element before it, rather than to begin one."""
     gap = (run.last.baseline - line.baseline) / max(run.last.size, line.size)
     is_near = 0 < gap <= 1.3 * style.leading + 0.1
-    if run.kind == "heading" or kind == "heading":
-        return (
-            run.kind == kind
-            and level == run.level
-            and 0 < gap < 1.6
-            and (
-                _rounded(line.size) == _rounded(run.last.size)
-                and not _SECTION_NUMBER.match(line.text)
-            )
-        )
-    if run.kind == "code" or kind == "code":
-        return run.kind == kind and 0 < gap < 2.5 * style.leading
-    if kind == "note":
-        return run.kind == "note" and is_near and not _NOTE.match(line.text)
-    if run.kind == "note" or not (is_near or (gap < 0 and not _ENDS.search(run.text))):
+    kinds = {run.kind, begun.kind}
+    if "heading" in kinds:
+        is_one = len(kinds) == 1 and begun.level == run.level and 0 < gap < _HEADING_GAP
+        same_size = _rounded(line.size) == _rounded(run.last.size)
+        return is_one and same_size and not _SECTION_NUMBER.match(line.text)
+    if "code" in kinds:
+        return len(kinds) == 1 and 0 < gap < 2.5 * style.leading
+    if "note" in kinds:
+        return len(kinds) == 1 and is_near and not _NOTE.match(line.text)
+    return _flows(run, line, begun, right, gap, is_near=is_near)
+
+
+def _flows(
+    run: _Run, line: Line, begun: _Begun, right: float, gap: float, *, is_near: bool
+) -> bool:
+    """Whether a line of text goes on with the paragraph or the item before it."""
+    is_above = gap < 0 and not _ENDS.search(run.text)  # the line is in the next column
+    if not is_near and not is_above:
         return False
-    if kind == "item":
-        wrapped = marker and not _ENDS.search(run.text) and run.kind == "text"
-        return bool(wrapped) and abs(line.left - run.left) < 1 and run.last.right > 0.9 * right
-    if abs(line.size - run.last.size) > 0.15 * run.last.size:
+    if begun.kind == "item":
+        wrapped = bool(begun.marker) and not _ENDS.search(run.text) and run.kind == "text"
+        return wrapped and abs(line.left - run.left) < 1 and run.last.right > 0.9 * right
+    if abs(line.size - run.last.size) > _OTHER_SIZE * run.last.size:
         return False
     if run.kind == "item":
         hangs = line.left > run.left + 0.3 * line.size
-        return hangs or gap < 0 or not _ENDS.search(run.text)
-    if gap < 0:
-        return line.text[:1].islower()
+        return hangs or is_above or not _ENDS.search(run.text)
+    return line.text[:1].islower() if is_above else _wraps(run, line, right)
+
+
+def _wraps(run: _Run, line: Line, right: float) -> bool:
+    """Whether the next line below a paragraph's is part of the paragraph."""
     if run.lines == 1 and line.left < run.left:
         return True
     if line.left > run.left + 0.8 * line.size:
@@ -327,7 +343,7 @@ def _table(table: TableLines, place: Place) -> Table | None:
     last = [row[-1] for row in rows]
     numbers = [int(cell) for cell in last if cell.isdecimal() and len(cell) < 5]  # noqa: PLR2004
     if (
-        len(rows) > 4
+        len(rows) >= _LEAST_CONTENTS
         and len(numbers) >= len(rows) - 1
         and numbers == sorted(numbers)
         and (

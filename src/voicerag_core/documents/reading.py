@@ -120,8 +120,8 @@ def _checked_source(path: Path) -> str:
 
 def _new_digest(suffix: str, text_column: str | None, encoding: str | None) -> hashlib._Hash:
     column = (text_column or TEXT_COLUMN) if suffix in _TABLES else ""
-    known = check_encoding(encoding) if encoding else ""
-    return hashlib.sha256(f"{READER_VERSION}\0{suffix}\0{column}\0{known}\0".encode())
+    known = f"{check_encoding(encoding)}\0" if encoding else ""
+    return hashlib.sha256(f"{READER_VERSION}\0{suffix}\0{column}\0{known}".encode())
 
 
 def _chunks(path: Path, max_bytes: int) -> Iterator[bytes]:

@@ -82,7 +82,7 @@ def read_rst(data: bytes, source: str, encoding: str | None = None) -> list[Draf
     try:
         tree = publish_doctree(text, settings_overrides=dict(_SETTINGS))
         elements = list(_Walk().children(tree, 0))
-    except (Exception, RecursionError) as e:  # docutils fails in many ways on a damaged text
+    except Exception as e:  # noqa: BLE001 - docutils fails in many ways on a damaged text
         notices.append(Notice(f"not read as reStructuredText but as plain text ({e})"))
         elements = text_elements(text)
     title = next((e.text for e in elements if isinstance(e, Heading)), "")
@@ -123,7 +123,7 @@ def _directive_class() -> Any:  # noqa: ANN401
     from docutils import nodes
     from docutils.parsers.rst import Directive
 
-    class Unknown(Directive):
+    class Unknown(Directive):  # type: ignore[misc]
         has_content = True
         optional_arguments = 100
         final_argument_whitespace = True
@@ -231,8 +231,10 @@ class _Walk:
             if texts or (marker and inner):
                 yield Item("\n".join(texts), depth, marker, self.place)
             for element in inner:
-                is_text = isinstance(element, Paragraph)
-                yield Item(element.text, depth + 1, "", self.place) if is_text else element
+                if isinstance(element, Paragraph):
+                    yield Item(element.text, depth + 1, "", self.place)
+                else:
+                    yield element
             number += 1
 
     def _definitions(self, node: Any, level: int) -> Iterator[Element]:  # noqa: ANN401
@@ -300,7 +302,7 @@ def _collect(node: Any, words: list[str]) -> None:  # noqa: ANN401
 
 
 def _lines(node: Any) -> Sequence[str]:  # noqa: ANN401
-    lines = []
+    lines: list[str] = []
     for child in node.children:
         is_block = child.__class__.__name__ == "line_block"
         lines += _lines(child) if is_block else [_words(child)]

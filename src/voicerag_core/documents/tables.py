@@ -62,7 +62,7 @@ def read_csv(
         delimiter, text = stated[1], text[stated.end() :]
     notices = _Notices(elements)
     rows = list(_rows(text, delimiter or _delimiter(text), notices))
-    caption = []
+    caption: list[str] = []
     while len(rows) > 2 and len(caption) < _TITLE_ROWS and _is_title(rows):  # noqa: PLR2004
         caption.append(next(tidy(cell) for cell in rows.pop(0)[1] if cell.strip()))
     if not rows:
@@ -251,7 +251,7 @@ def _names(header: Sequence[str]) -> list[str]:
 def _fitting(
     rows: Sequence[tuple[int, list[str]]], columns: int, notices: _Notices
 ) -> Iterator[tuple[int, list[str]]]:
-    """Yield rows that have no more cells than there are columns; empty cells behind do not count."""
+    """Yield rows with no more cells than there are columns; empty cells behind do not count."""
     for number, row in rows:
         cells = row
         while columns and len(cells) > columns and not cells[-1].strip():

@@ -8,7 +8,10 @@ import unicodedata
 __all__ = ["normalised", "raised", "tidy", "tidy_lines"]
 
 _LINE_BREAKS = "\r\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029"
-_SPACES = "\t\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f\u3000"
+_SPACES = (
+    "\t\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u202f\u205f"
+    "\u3000"
+)
 _NOTHING = (
     "\xad\u061c\u180e\u200b\u200e\u200f\u2060\u2061\u2062\u2063\u2064\ufeff\ufff9\ufffa\ufffb"
     "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
@@ -49,10 +52,10 @@ _UNIT = re.compile(r"(?:^|[^A-Za-z])(?:[kcdmµn]?m|in|ft|yd|mi|s|sec|h|[A-Za-z])
 
 
 def normalised(text: str) -> str:
-    """Return text in one form of Unicode: composed, without ligatures and invisible characters.
+    r"""Return text in one form of Unicode: composed, without ligatures and invisible characters.
 
     Ligatures and other compatibility forms become plain letters, all kinds of spaces a space, all
-    kinds of line breaks ``\\n``; soft hyphens, zero-width spaces, marks of direction and control
+    kinds of line breaks ``\n``; soft hyphens, zero-width spaces, marks of direction and control
     characters go. Superscripts, fractions and full-width punctuation stay.
     """
     if _PLAIN.fullmatch(text):

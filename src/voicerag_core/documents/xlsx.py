@@ -94,9 +94,12 @@ class _Extras:
         elif name in ("v", "is") and self._has_formula:
             self._parser.CharacterDataHandler = self._said
         elif name == "mergeCell" and len(self.merged) < _MAX_MERGED:
-            if match := _RANGE.fullmatch(attributes.get("ref", "")):
-                left, top, right, bottom = match.groups()
-                self.merged.append((int(top), _column(left), int(bottom), _column(right)))
+            self._merge(attributes.get("ref", ""))
+
+    def _merge(self, area: str) -> None:
+        if match := _RANGE.fullmatch(area):
+            left, top, right, bottom = match.groups()
+            self.merged.append((int(top), _column(left), int(bottom), _column(right)))
 
     def _said(self, text: str) -> None:
         self._has_value = True
