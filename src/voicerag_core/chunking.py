@@ -33,8 +33,8 @@ _SPACE = re.compile(r"\s")
 _LEAD_CHARACTERS = 300
 _HEADINGS = ("heading", "question")
 
-_NEVER, _INSIDE, _LIST, _GROUP, _SECTION, _ALWAYS = -1, 0, 1, 2, 4, 99
-"""How strong a border is: behind a heading, inside a block, between items or rows, between other
+_NEVER, _TITLES, _INSIDE, _LIST, _GROUP, _SECTION, _ALWAYS = -2, -1, 0, 1, 2, 4, 99
+"""How strong a border is: behind a heading, between two headings, inside a block, between items or rows, between other
 blocks, before a section (deeper ones are weaker), and one that no passage reaches over."""
 
 
@@ -138,7 +138,7 @@ def _border(before: Block | None, block: Block) -> int:
     follows_heading = before.kind in _HEADINGS
     is_below = follows_heading and len(block.path) > len(before.path)
     if is_below or before.kind == "lead":
-        return _NEVER
+        return _TITLES if block.kind in _HEADINGS else _NEVER
     if block.kind in _HEADINGS:
         return _SECTION + max(0, 8 - len(block.path))
     if follows_heading or before.path != block.path:

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+
 from tests.waiting import PATIENCE
 from voicerag_core.local.minilm import DIM, MODEL_ID
 from voicerag_core.store import EmbeddedPostgres, PgVectorStore

@@ -61,7 +61,8 @@ def pdf(*pages: str, fonts: Mapping[str, str] | None = None, title: str = "") ->
         data = stream.encode("cp1252")
         objects += [
             f"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 612 792] "
-            f"/Contents {4 + len(named) + 2 * n} 0 R /Resources << /Font << {used} >> >> >>".encode(),
+            f"/Contents {4 + len(named) + 2 * n} 0 "
+            f"R /Resources << /Font << {used} >> >> >>".encode(),
             b"<< /Length %d >>\nstream\n%b\nendstream" % (len(data), data),
         ]
     objects.append(f"<< /Title ({title}) >>".encode())
@@ -81,7 +82,7 @@ def pdf(*pages: str, fonts: Mapping[str, str] | None = None, title: str = "") ->
 
 
 def shown(*lines: tuple[float, float, float, str], font: str = "F1") -> str:
-    """Return a content stream of lines: x, y, size and text each; "F2:" before a text is its font."""
+    """Return a content stream of lines: x, y, size and text each, "F2:" before it for its font."""
     parts = []
     for x, y, size, text in lines:
         used = font
@@ -132,7 +133,7 @@ def msg(
     return compound_file(root)
 
 
-def compound_file(root: Mapping[str, object]) -> bytes:
+def compound_file(root: Mapping[str, object]) -> bytes:  # noqa: PLR0915
     """Write an OLE compound file of version 3 ([MS-CFB]); small streams go to the mini stream."""
     entries: list[list[object]] = [["Root Entry", 5, b"", -1]]  # name, type, data, child
 

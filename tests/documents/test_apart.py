@@ -160,7 +160,8 @@ def test_a_program_without_a_guard_and_one_that_forks_can_read(page: Path) -> No
 
 def test_the_process_ends_with_the_one_that_started_it(page: Path) -> None:
     program = (
-        "import os, sys\nfrom voicerag_core.documents import apart, read_file\nread_file(sys.argv[1])\n"
+        "import os, sys\nfrom voicerag_core.documents "
+        "import apart, read_file\nread_file(sys.argv[1])\n"
         "print(apart.PROCESS.child.pid, flush=True)\nos._exit(1)"
     )
     run = subprocess.run(

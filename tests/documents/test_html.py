@@ -86,14 +86,23 @@ def test_the_main_part_of_a_page_is_taken(read: Read) -> None:
 @pytest.mark.parametrize(
     "faq",
     [
-        "<dl><dt>Who pays?</dt><dd>The seller pays for it.</dd><dt>When?</dt><dd>At once.</dd></dl>",
-        "<button aria-expanded=false aria-controls=p1>Who pays?</button>"
-        "<div id=p1 hidden>The seller pays for it.</div>"
-        "<button aria-controls=p2>When?</button><div id=p2 hidden>At once.</div>",
-        "<details><summary>Who pays?</summary><p>The seller pays for it.</p></details>"
-        "<details><summary>When?</summary>At once.</details>",
-        "<p><strong>Who pays?</strong></p><p>The seller pays for it.</p>"
-        "<p><b>When?</b></p><p>At once.</p>",
+        (
+            "<dl><dt>Who pays?</dt><dd>The seller pays "
+            "for it.</dd><dt>When?</dt><dd>At once.</dd></dl>"
+        ),
+        (
+            "<button aria-expanded=false aria-controls=p1>Who pays?</button>"
+            "<div id=p1 hidden>The seller pays for it.</div>"
+            "<button aria-controls=p2>When?</button><div id=p2 hidden>At once.</div>"
+        ),
+        (
+            "<details><summary>Who pays?</summary><p>The seller pays for it.</p></details>"
+            "<details><summary>When?</summary>At once.</details>"
+        ),
+        (
+            "<p><strong>Who pays?</strong></p><p>The seller pays for it.</p>"
+            "<p><b>When?</b></p><p>At once.</p>"
+        ),
         "<h3>Who pays?</h3><p>The seller pays for it.</p><h3>When?</h3><p>At once.</p>",
     ],
 )
@@ -120,7 +129,8 @@ def test_tables_have_columns_spans_and_a_caption(read: Read) -> None:
     page = (
         "<table><caption>Fees</caption><thead><tr><th rowspan=2>Ship<th colspan=2>Fee</tr>"
         "<tr><th>summer<th>winter</tr></thead><tbody><tr><td>Boat<td rowspan=2>9 euros<td>5 euros"
-        "<tr><td>Barge<td>7 euros<tr><td colspan=3>Old ships<tr><td>Cog<td>1 euro<td></tbody></table>"
+        "<tr><td>Barge<td>7 euros<tr><td colspan=3>Old "
+        "ships<tr><td>Cog<td>1 euro<td></tbody></table>"
     )
     assert kinds(only(read("a.html", page))) == [
         ("lead", "Fees"),
@@ -138,7 +148,10 @@ def test_tables_that_lay_a_page_out_are_none(read: Read) -> None:
 
 
 def test_places_are_anchors(read: Read) -> None:
-    page = "<p>Before.</p><h2 id=fees>Fees</h2><p>Nine.</p><section id=s><h2>Stay</h2><p>Ten.</section>"
+    page = (
+        "<p>Before.</p><h2 "
+        "id=fees>Fees</h2><p>Nine.</p><section id=s><h2>Stay</h2><p>Ten.</section>"
+    )
     assert places(only(read("a.html", page))) == ["", "fees", "fees", "s", "s"]
 
 
@@ -151,7 +164,8 @@ def test_looks_of_a_style_sheet_tell_headings_and_raised_figures(read: Read) -> 
     page = (
         "<style>.c1{font-weight:bold;font-size:24pt} .c2{font-weight:700;font-size:14pt}"
         " .c3{vertical-align:super} .c4{}</style><p><span class=c1>Book</span></p>"
-        "<p><span class=c2>Part</span></p><p>It is 10<span class=c3>6</span> <span class=c4>cells.</span></p>"
+        "<p><span class=c2>Part</span></p><p>It is 10<span "
+        "class=c3>6</span> <span class=c4>cells.</span></p>"
     )
     assert paths(only(read("a.html", page))) == [("Book > Part", "It is 10^6 cells.")]
 

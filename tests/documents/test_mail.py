@@ -37,7 +37,8 @@ HEAD = [
 
 def test_a_mail_is_its_head_and_text(read: Read) -> None:
     text = (
-        "The crane is repaired.\n\n- on Friday\n- on Monday\n\nOn 1 March Bo wrote:\n> When is the\n"
+        "The crane is repaired.\n\n- on Friday\n- on "
+        "Monday\n\nOn 1 March Bo wrote:\n> When is the\n"
         "> crane repaired?\n\n-- \nAnna Berg\nHarbour office\n"
     )
     (document,) = read("a.eml", mail(text=text, html="<p>ignored</p>").as_bytes()).documents

@@ -28,7 +28,10 @@ def test_markdown_is_read_as_its_words(read: Read) -> None:
 
 
 def test_headings_make_paths_and_anchors(read: Read) -> None:
-    text = "# Guide\n\nIntro.\n\n## Two words\n\nFirst.\n\n### Deep {#own}\n\nSecond.\n\n## Two words\n\nThird.\n"
+    text = (
+        "# Guide\n\nIntro.\n\n## Two "
+        "words\n\nFirst.\n\n### Deep {#own}\n\nSecond.\n\n## Two words\n\nThird.\n"
+    )
     document = only(read("a.md", text))
     assert paths(document) == [
         ("Guide", "Intro."), ("Guide > Two words", "First."),
@@ -43,8 +46,10 @@ def test_headings_make_paths_and_anchors(read: Read) -> None:
         "## Who pays?\n\nThe seller.\n\n## When?\n\nAt once.\n",
         "**Who pays?**\n\nThe seller.\n\n**When?**\n\nAt once.\n",
         '??? question "Who pays?"\n    The seller.\n\n??? "When?"\n    At once.\n',
-        "<details><summary>Who pays?</summary>\n\nThe seller.\n</details>\n"
-        "<details><summary>When?</summary>At once.</details>\n",
+        (
+            "<details><summary>Who pays?</summary>\n\nThe seller.\n</details>\n"
+            "<details><summary>When?</summary>At once.</details>\n"
+        ),
         "Who pays?\n: The seller.\n\nWhen?\n: At once.\n",
         "Q: Who pays?\n\nA: The seller.\n\nQ: When?\n\nA: At once.\n",
     ],
@@ -70,7 +75,8 @@ def test_a_list_of_links_into_the_page_is_no_text(read: Read) -> None:
 def test_templates_are_gone_and_leave_their_words(read: Read) -> None:
     text = (
         '{% comment %}secret{% endcomment %}\n{% alert "warning" %}\nMind the step.\n'
-        '{% endalert %}\n\nAsk in {% slack_channel "people-ops" %}; see the [guide]({% page "/x" %})'
+        "{% endalert %}\n\nAsk in {% slack_channel "
+        '"people-ops" %}; see the [guide]({% page "/x" %})'
         ' of {{ site.companyName }}.{:.lead}\n\n{{< copyable "sql" >}}\n\n{{#if}}Kept.{{/if}}\n\n'
         "```\n{{ kept }} {% kept %}\n```\n\nUse `{{ raw | x }}` and `{% y %}`.\n"
     )

@@ -22,7 +22,7 @@ def test_a_notebook_is_its_cells_and_what_they_printed(read: Read) -> None:
         {"cell_type": "code", "source": "count()", "outputs": [
             {"output_type": "stream", "text": ["10 bees\n"]},
             {"output_type": "execute_result", "data": {"text/html": [table], "text/plain": "..."}},
-            {"output_type": "display_data", "data": {"image/png": "AAAA", "text/plain": "<Figure>"}},
+            {"output_type": "display_data", "data": {"image/png": "AA", "text/plain": "<F>"}},
         ]},
         {"cell_type": "raw", "source": "Raw words."},
         "broken",
@@ -103,7 +103,8 @@ def test_subrip(read: Read) -> None:
 
 def test_webvtt(read: Read) -> None:
     assert kinds(only(read("a.vtt", VTT))) == [
-        ("text", "Anna: Bees & wasps fly."), ("text", "Bo: When do they?"), ("text", "Anna: At dawn."),
+        ("text", "Anna: Bees & wasps fly."), ("text", "Bo: When do they?"),
+        ("text", "Anna: At dawn."),
     ]  # fmt: skip
 
 

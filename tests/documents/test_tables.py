@@ -115,7 +115,8 @@ def test_all_columns_of_a_table_are_rows(read: Read) -> None:
         ("2024-01-02,4.5,Oslo\n2024-01-03,4.7,Bergen\n",
          ["2024-01-02; 4.5; Oslo", "2024-01-03; 4.7; Bergen"]),
         ("a,b,b\n1,2,3\n4,5,6\n", ["a: 1; b: 2; b (2): 3", "a: 4; b: 5; b (2): 6"]),
-        ('name,said\nAnna,"He said ""no"", twice"\nBo,\n', ['name: Anna; said: He said "no", twice', "name: Bo"]),
+        (('name,said\nAnna,"He '
+          'said ""no"", twice"\nBo,\n'), ['name: Anna; said: He said "no", twice', "name: Bo"]),
         ("\ufeffa\u200b , b\xa0\n1,2\n3,4\n", ["a: 1; b: 2", "a: 3; b: 4"]),
     ],
 )  # fmt: skip
@@ -129,7 +130,7 @@ def test_the_text_column_can_be_named(read: Read) -> None:
         "words\n\nid: 1; text: other", {"id": "1", "text": "other"},
     )  # fmt: skip
     assert only(read("a.jsonl", '{"body": "words"}\n', text_column="body")).text == "words"
-    with pytest.raises(DocumentError, match="no column 'body', only 'a', 'b'.*--text-column"):
+    with pytest.raises(DocumentError, match=r"no column 'body', only 'a', 'b'.*--text-column"):
         read("b.csv", "a,b\n1,2\n", text_column="body")
 
 

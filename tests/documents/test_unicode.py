@@ -22,7 +22,7 @@ from voicerag_core.documents.unicode import normalised, raised, tidy
         ("a\xa0b\u202fc\u3000d", "a b c d"),
         ("one\u2028two\x0cthree\r\nfour", "one\ntwo\nthree\nfour"),
         ("non\u2011breaking", "non-breaking"),
-        ("\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645", "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645"),
+        ("\u0645\u06cc\u200c\u062e\u0648", "\u0645\u06cc\u200c\u062e\u0648"),
         ("\U0001f468\u200d\U0001f469", "\U0001f468\u200d\U0001f469"),
         ("right\u200fto\u202aleft", "righttoleft"),
         ("bell\x07 and \x00zero", "bell and zero"),

@@ -217,8 +217,10 @@ def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
             read_file(tmp_path / name)
 
 
-@pytest.mark.parametrize("suffix", [".txt", ".md", ".rst", ".html", ".htm", ".jsonl", ".csv", ".tsv",
-                                     ".ipynb", ".srt", ".vtt"])  # fmt: skip
+@pytest.mark.parametrize(
+    "suffix",
+    [".txt", ".md", ".rst", ".html", ".htm", ".jsonl", ".csv", ".tsv", ".ipynb", ".srt", ".vtt"],
+)
 def test_an_empty_file_has_no_documents(write: Write, suffix: str) -> None:
     assert read_file(write(f"a{suffix}", "")).documents == ()
     assert read_file(write(f"a{suffix}", " \n\n")).documents == ()
