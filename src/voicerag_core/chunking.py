@@ -34,8 +34,9 @@ _LEAD_CHARACTERS = 300
 _HEADINGS = ("heading", "question")
 
 _NEVER, _TITLES, _INSIDE, _LIST, _GROUP, _SECTION, _ALWAYS = -2, -1, 0, 1, 2, 4, 99
-"""How strong a border is: behind a heading, between two headings, inside a block, between items or rows, between other
-blocks, before a section (deeper ones are weaker), and one that no passage reaches over."""
+"""How strong a border is: behind a heading, between two headings, inside a block, between items or
+rows, between other blocks, before a section (deeper ones are weaker), and one that no passage
+reaches over."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -105,7 +105,7 @@ def _inline(text: str, ends: frozenset[str]) -> str:
 
 def _variable_words(name: str) -> str:
     """Return the words that the name of a variable is made of: "companyName", "company name"."""
-    words = _CAMEL.sub(" ", name.split(".")[-1]).split()
+    words = _CAMEL.sub(" ", name.rsplit(".", maxsplit=1)[-1]).split()
     return " ".join(word.lower() if word.istitle() else word for word in words)
 
 
