@@ -198,7 +198,7 @@ def _parts(text: str, block: Block, size: int, head: int) -> Iterator[tuple[int,
             for start, end in sentence_spans(text[block.start : block.end])
         ]
     for start, end in spans:
-        yield from _cut_long(text, start, end, room)
+        yield from (part for part in _cut_long(text, start, end, room) if part[0] < part[1])
         room = size
 
 
