@@ -9,6 +9,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from voicerag_core.blocks import Block
 from voicerag_core.errors import AudioError
 
 __all__ = [
@@ -139,12 +140,15 @@ class Document:
         text: The text itself.
         title: A name to show, or "" when there is none.
         metadata: Copied to every passage of the document.
+        blocks: Headings, paragraphs, items, rows and so on that the text consists of, in order and
+            separated by white space; empty for plain text.
     """
 
     source: str
     text: str
     title: str = ""
     metadata: Mapping[str, JSONValue] = field(default_factory=dict, hash=False)
+    blocks: tuple[Block, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,12 +39,14 @@ class Cutting:
         overlap: Maximum overlap of passages, in characters.
         sentences: Embed each sentence in addition to the passage.
         text_column: Column of csv and tsv files, key of jsonl files, that holds the text.
+        encoding: Encoding of files that are text; None leaves it to the files, and to detection.
     """
 
     size: int = CHUNK_SIZE
     overlap: int = CHUNK_OVERLAP
     sentences: bool = False
     text_column: str | None = None
+    encoding: str | None = None
 
 
 def cut_digest(content: str, cutting: Cutting) -> str:
@@ -62,7 +64,8 @@ def file_digest(path: str | os.PathLike[str], cutting: Cutting) -> str:
     """
     if is_recording(path):
         return _recording_digest(path)
-    return cut_digest(readers.file_digest(path, text_column=cutting.text_column), cutting)
+    content = readers.file_digest(path, text_column=cutting.text_column, encoding=cutting.encoding)
+    return cut_digest(content, cutting)
 
 
 def documents_digest(documents: Sequence[Document], cutting: Cutting) -> str:
@@ -106,6 +109,7 @@ def _framed(document: Document) -> bytes:
             "remove it"
         )
     fields = [document.source, document.title, document.text, dict(document.metadata)]
+    fields += [repr(document.blocks)] if document.blocks else []
     try:
         written = json.dumps(fields, allow_nan=False, ensure_ascii=False, sort_keys=True).encode()
     except (TypeError, ValueError, RecursionError) as error:

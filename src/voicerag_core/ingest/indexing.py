@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from voicerag_core.ingest.digests import Cutting
 from voicerag_core.ingest.embed import BatchEmbedding, embed_documents
 from voicerag_core.ingest.plan import Plan, Source, plan_documents, plan_files
 from voicerag_core.ingest.progress import FileReport, Meter, OnProgress
-from voicerag_core.ingest.read import read_sources
+from voicerag_core.ingest.read import CutDocument, read_sources
 from voicerag_core.ingest.write import write_document
 from voicerag_core.rag import VoiceRAG
 from voicerag_core.types import Document
@@ -29,6 +29,7 @@ def index_files(
     chunk_size: int = CHUNK_SIZE,
     chunk_overlap: int = CHUNK_OVERLAP,
     text_column: str | None = None,
+    encoding: str | None = None,
     recordings: bool = False,
     check: Callable[[Path], None] | None = None,
     prune: bool = True,
@@ -46,7 +47,9 @@ def index_files(
         paths: Files and folders.
         chunk_size: Maximum length of a passage, in characters.
         chunk_overlap: Maximum overlap of passages, in characters.
-        text_column: Column of csv and tsv files, key of jsonl files, that holds the text.
+        text_column: Column of csv and tsv files, key of jsonl files, that holds the text; by
+            default "text", and when there is none, all columns are used.
+        encoding: Encoding of text files; by default what they state, UTF-8, or detected.
         recordings: Index sound files too; requires an embedder of arbitrary speech such as SONAR,
             not only of spoken questions.
         check: Called with the path of each file before it is opened; a `DocumentError` that it
@@ -67,14 +70,19 @@ def index_files(
             "needs a transcript; choose one that does not, such as SonarEmbedder"
         )
     store = rag.document_store
-    cutting = Cutting(chunk_size, chunk_overlap, rag.sentence_vectors, text_column)
+    cutting = Cutting(chunk_size, chunk_overlap, rag.sentence_vectors, text_column, encoding)
     found = find_files(paths, recordings=recordings)
     known = store.document_digests()
     plan = plan_files(found, known, cutting, check=check, on_progress=on_progress)
     report = _update(rag, plan, cutting, on_progress, dry_run=dry_run)
     deleted = found.vanished(plan.vanished) if prune else []
     removed = store.remove_documents(deleted) if deleted and not dry_run else 0
-    return replace(report, removed=len(deleted), passages=report.passages + removed)
+    return replace(
+        report,
+        removed=len(deleted),
+        passages=report.passages + removed,
+        passed_over=found.passed_over,
+    )
 
 
 def index_documents(
@@ -124,7 +132,8 @@ def _update(
         failed[source.source] = error
         meter.add(files=1, size=source.size)
 
-    documents = read_sources(plan.differing, cutting, fail)
+    notices: list[str] = []
+    documents = _noting(read_sources(plan.differing, cutting, fail), notices)
     passages = 0
     if dry_run:
         for document in documents:
@@ -151,4 +160,12 @@ def _update(
         failures=(*plan.failures, *failed.values()),
         passages=passages,
         vectors=meter.vectors,
+        notices=tuple(notices),
     )
+
+
+def _noting(documents: Iterable[CutDocument], notices: list[str]) -> Iterator[CutDocument]:
+    """Yield documents, and keep what was not read of them."""
+    for document in documents:
+        notices += [f"{document.source}: {notice}" for notice in document.notices]
+        yield document

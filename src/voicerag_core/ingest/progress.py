@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypeAlias
 
 from voicerag_core.errors import VoiceRAGError
@@ -50,6 +50,9 @@ class FileReport:
         failures: One error for each file or path that could not be used.
         passages: Passages that were written or deleted; in a dry run, those that would be embedded.
         vectors: Vectors computed.
+        notices: Path and text of what was not read of files or had to be guessed: a page without
+            text, a hidden sheet, a bad row, an encoding.
+        passed_over: Names of skipped files by the ending of their names, in lower case.
     """
 
     new: int
@@ -60,6 +63,8 @@ class FileReport:
     failures: tuple[VoiceRAGError, ...]
     passages: int
     vectors: int
+    notices: tuple[str, ...] = ()
+    passed_over: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 class Sized(Protocol):
