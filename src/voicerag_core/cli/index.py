@@ -92,9 +92,9 @@ def index(
 
     Reads txt, md, rst, html, pdf, docx, pptx, xlsx, odt, epub, eml, msg, ipynb, srt, vtt, jsonl,
     csv and tsv; with --embedder sonar also recordings (wav, flac, ogg, opus, mp3, aiff), as timed
-    windows of speech. Unchanged files are skipped, each changed file is replaced in one transaction, and
-    deleted files are removed. Unreadable files are reported and skipped (exit code 1). Safe to
-    interrupt: the next run resumes.
+    windows of speech. Unchanged files are skipped, each changed file is replaced in one
+    transaction, and deleted files are removed. Unreadable files are reported and skipped (exit
+    code 1). Safe to interrupt: the next run resumes.
     """
     settings = given.settings(sentence_vectors=sentences)
     from voicerag_core.ingest import index_files
