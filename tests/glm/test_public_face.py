@@ -1,4 +1,4 @@
-"""The engine's names load when they are used, and say what to install when they cannot."""
+"""The names of the package load when they are used, and say what to install when they cannot."""
 
 from __future__ import annotations
 
