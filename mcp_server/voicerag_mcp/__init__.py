@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from voicerag_core.lazy import lazy_names
+from voicerag_core.lazy import Needs, lazy_names
 
 if TYPE_CHECKING:
     from voicerag_mcp.http import http_app
@@ -28,4 +28,6 @@ _LAZY = {
 
 __all__ = ["ServerSettings", "build_server", "http_app", "load_server_settings", "open_service"]
 
-__getattr__, __dir__ = lazy_names(__name__, _LAZY)
+_NEEDS = Needs("mcp", {"mcp", "mcp_types", "starlette", "uvicorn"}, "the MCP server")
+
+__getattr__, __dir__ = lazy_names(__name__, _LAZY, _NEEDS)
