@@ -1,7 +1,7 @@
-"""The reader that voicerag had before its cross-encoder, to measure against.
+"""The reader before the cross-encoder, as a baseline.
 
-Words in common, the kind of thing asked for, and the vectors of the eight likeliest sentences,
-weighted by what was fitted on the development half of XQuAD English.
+It weights common words, the kind of thing asked for, and the vectors of the eight most likely
+sentences, fitted on the development half of XQuAD English.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ LEAST_PROBABILITY = 0.48
 
 
 class FeaturesReader:
-    """Picks the sentence with the best weighted measures."""
+    """Selects the sentence with the best weighted measures."""
 
     def __init__(self, embedder: Embedder) -> None:
         self._embedder = embedder
 
     def read(self, question: str, passages: Sequence[Passage]) -> Reading:
-        """Read the answer out of the first four passages."""
+        """Find the answer in the first four passages."""
         near = passages[:MOST_PASSAGES]
         sentences = candidates(near)
         by_words = measure(question, near, sentences)

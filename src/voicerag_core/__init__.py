@@ -1,4 +1,4 @@
-"""Ask documents by voice: speech in, passages found, an answer in text and speech out.
+"""Ask documents by voice: find passages for a spoken question, and answer in text and speech.
 
 Importing this package loads numpy and nothing heavier; settings, store and the parts that
 `open_voicerag` assembles are loaded when their names are first used.
@@ -17,6 +17,7 @@ from voicerag_core.audio import (
     to_wav_bytes,
     write_wav,
 )
+from voicerag_core.blocks import Block, Place
 from voicerag_core.cancellation import Cancellation, check_cancelled
 from voicerag_core.chunking import chunk_document, passage_id, sentence_spans, split_sentences
 from voicerag_core.errors import (
@@ -39,6 +40,13 @@ from voicerag_core.errors import (
     VoiceRAGError,
 )
 from voicerag_core.lazy import lazy_names
+from voicerag_core.passages import (
+    PassageBlock,
+    PassageSentence,
+    passage_blocks,
+    passage_sentences,
+    searched_text,
+)
 from voicerag_core.ports import (
     AnswerWriter,
     DocumentStore,
@@ -96,6 +104,7 @@ __all__ = [
     "AnswerWriter",
     "Audio",
     "AudioError",
+    "Block",
     "BusyError",
     "Cancellation",
     "CancelledError",
@@ -122,8 +131,11 @@ __all__ = [
     "ModelError",
     "NotFoundError",
     "Passage",
+    "PassageBlock",
+    "PassageSentence",
     "PassageStore",
     "PgVectorStore",
+    "Place",
     "Question",
     "Retrieved",
     "Sampling",
@@ -149,9 +161,12 @@ __all__ = [
     "maximal_marginal_relevance",
     "open_store",
     "open_voicerag",
+    "passage_blocks",
     "passage_id",
+    "passage_sentences",
     "read_audio",
     "resample",
+    "searched_text",
     "sentence_spans",
     "split_sentences",
     "to_wav_bytes",

@@ -1,4 +1,4 @@
-"""The shipped speech encoder: what it hears, how sure it is, and how soon."""
+"""The shipped speech encoder: what it hears, and how sure it is."""
 
 from __future__ import annotations
 

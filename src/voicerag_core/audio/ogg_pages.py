@@ -22,7 +22,7 @@ KNOWN = (b"\x01vorbis", b"OpusHead")
 
 
 def holds_one_known_stream(stream: BinaryIO, name: str) -> bool:
-    """Tell whether libsndfile reads all of an Ogg file.
+    """Return whether libsndfile reads all of an Ogg file.
 
     Args:
         stream: Seekable, at the beginning of the file; is left there.

@@ -90,5 +90,5 @@ class SoundFileDecoder:
 
 
 def is_foreign(error: soundfile.SoundFileError) -> bool:
-    """Tell whether libsndfile knows the container, or no format at all, rather than damage."""
+    """Return whether libsndfile knows the container, or no format at all, rather than damage."""
     return bool(_FOREIGN.search(str(error)))

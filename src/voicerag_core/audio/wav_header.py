@@ -107,7 +107,7 @@ def _sound_chunk(stream: BinaryIO, layout: _Layout, end: int, name: str) -> tupl
 
 
 def _is_unknown(size: int, *, holds_all: bool) -> bool:
-    """Tell whether a size stands for "unknown".
+    """Return whether a size stands for "unknown".
 
     Args:
         size: Of the sound, as the header gives it.

@@ -1,8 +1,8 @@
-"""What speaks for a sentence as the answer to a question, as numbers.
+"""Features of a sentence as a candidate answer to a question.
 
 The measures need no training: shared words weighted by how rare they are among the sentences at
-hand, the passage around the sentence, and whether the sentence holds the kind of thing that is
-asked for. `voicerag_core.local.reading.reader` weighs them.
+hand, the passage around the sentence, and whether the sentence contains the kind of thing that is
+asked for. `voicerag_core.local.reading.reader` weights them.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ MEASURES = (
     "overlap",  # share of the question's word weight found in the sentence
     "before",  # share found only in the sentence before
     "passage",  # share found in the whole passage or its title
-    "rank",  # place of the passage, 0 the best
-    "cue",  # 1 the sentence holds the kind of thing asked for, -1 it does not, 0 unknown
+    "rank",  # rank of the passage, 0 the best
+    "cue",  # 1 the sentence contains the kind of thing asked for, -1 it does not, 0 unknown
 )
 """Columns of `measure`, in order."""
 
 LEAST_STEM = 3
-"""Letters that a stem keeps at least."""
+"""Minimum letters of a stem."""
 
 _STOP_WORDS = frozenset(
     re.split(
@@ -95,7 +95,7 @@ class Candidate:
 
 
 def candidates(passages: Sequence[Passage]) -> list[Candidate]:
-    """Cut passages into sentences, in order."""
+    """Split passages into sentences, in order."""
     return [
         Candidate(
             index,
@@ -125,7 +125,7 @@ def measure(
     """Measure every sentence against the question.
 
     Args:
-        question: In words.
+        question: As text.
         passages: Best first.
         sentences: `candidates` of these passages.
 
@@ -155,7 +155,7 @@ def measure(
 
 
 def _stem(word: str) -> str:
-    """Take off one ending and then a last "e": "invaded", "invades" and "invade" are one word."""
+    """Remove one ending and then a final "e": "invaded", "invades" and "invade" are equal."""
     for ending in ("ing", "edly", "ed", "es", "s", "ly"):
         if word.endswith(ending) and len(word) - len(ending) >= LEAST_STEM:
             word = word.removesuffix(ending)
@@ -180,7 +180,7 @@ def _kind(question: str) -> Kind:
 
 
 def _cue(kind: Kind, sentence: str, known: set[str]) -> float:
-    """Look for the kind of thing asked for, in words that the question does not have itself."""
+    """Look for the kind of thing asked for, in words that are not in the question."""
     if kind == "other":
         return 0.0
     pattern = {"date": _DATE, "number": _NUMBER, "name": _NAME}[kind]

@@ -1,4 +1,4 @@
-"""Answers out of the passages: the sentence that answers, word for word, or that none does."""
+"""Extractive answers: the sentence of the passages that answers, or that none does."""
 
 from __future__ import annotations
 
@@ -25,38 +25,38 @@ __all__ = [
 
 NOT_ANSWERED = "The documents do not answer this question."
 WORTH_NAMING = 0.1
-"""Least probability of an answer at which the closest document is named."""
+"""Minimum probability of an answer at which the closest document is named."""
 
 MOST_PASSAGES = 4
 
 # Weights and threshold: training/thresholds/reader.py on the development half of XQuAD English,
-# as written and misheard.
+# as written and as misrecognized.
 PREVIEW_WEIGHTS = np.array([11.83, 3.81, 3.57, -0.97, 0.70])
-"""Of `voicerag_core.local.reading.features.MEASURES`, to choose what is read of long passages."""
+"""Weights of `features.MEASURES`, to choose sentences of long passages."""
 
 WEIGHTS = np.array([3.08, 0.91, 2.56, -0.46, 0.09, 0.32, 0.31])
-"""Of the measures and then `answer_scorer.SCORES`, to choose the sentence."""
+"""Weights of the measures, then of `answer_scorer.SCORES`, to choose the sentence."""
 
 ANSWERED_WEIGHTS = np.array([1.367, 1.394, 0.709, -0.396, -0.046, 0.212, 0.237])
 ANSWERED_OFFSET = 0.194
 """From the chosen sentence's measures and scores to the log odds that the passages answer."""
 
 LEAST_PROBABILITY = 0.565
-"""Answers right minus answers wrong is largest here."""
+"""Maximizes right answers minus wrong answers."""
 
 _POINTS_BACK = re.compile(r"(He|She|It|They|This|These|Those|His|Her|Its|Their)\b")
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What was read in the passages.
+    """The answer found in the passages.
 
     Args:
-        text: The sentences that answer, as they stand there; "" when none does.
-        citations: Their places, in the order of the text.
+        text: The sentences that answer, verbatim; "" if none does.
+        citations: Their positions, in the order of the text.
         score: Probability that the passages answer the question, 0..1.
-        answered: False when the passages do not answer.
-        closest: The passage that came nearest to an answer, or None when there was no text.
+        answered: False if the passages do not answer.
+        closest: The passage closest to an answer, or None if there was no text.
     """
 
     text: str
@@ -67,7 +67,7 @@ class Reading:
 
 
 class SentenceScorer(Protocol):
-    """Says how well sentences answer a question; safe to share between threads."""
+    """Scores how well sentences answer a question; thread-safe."""
 
     def score(
         self,
@@ -81,10 +81,10 @@ class SentenceScorer(Protocol):
 
 
 class Reader:
-    """Picks the sentence that answers a question from passages; never words of its own.
+    """Selects the sentence that answers a question from passages, verbatim.
 
-    A sentence that opens with a word that points back ("It", "They") is given with the one
-    before it. Safe to share between threads when its scorer is.
+    A sentence that begins with a back-reference ("It", "They") is returned with the one before it.
+    Thread-safe if its scorer is.
 
     Args:
         scorer: Reads the question with the sentences.
@@ -100,12 +100,12 @@ class Reader:
     def answer(
         self, question: str, passages: Sequence[Passage], *, history: Sequence[Turn] = ()
     ) -> Generator[Answer, None, None]:
-        """Quote the answer in one piece, or say that the passages do not answer.
+        """Quote the answer in one piece, or report that the passages do not answer.
 
         Args:
-            question: In words.
+            question: As text.
             passages: Best first.
-            history: Not used: what is quoted does not depend on earlier turns.
+            history: Ignored: the quote does not depend on earlier turns.
 
         Raises:
             ModelError: The scorer failed.
@@ -122,10 +122,10 @@ class Reader:
         yield Answer(text, answered=False)
 
     def read(self, question: str, passages: Sequence[Passage]) -> Reading:
-        """Read the answer out of the first four passages.
+        """Find the answer in the first four passages.
 
         Args:
-            question: In words.
+            question: As text.
             passages: Best first.
 
         Raises:
@@ -168,7 +168,7 @@ def examine(
 
 
 def with_what_it_points_to(sentences: Sequence[Candidate], chosen: int) -> list[int]:
-    """Return the index of a sentence, after that of the one it points back to."""
+    """Return the index of a sentence, preceded by that of the one it refers to."""
     sentence = sentences[chosen]
     if sentence.first or not _POINTS_BACK.match(sentence.text):
         return [chosen]
