@@ -119,7 +119,7 @@ _AFTER_PER = {
 
 
 def with_spoken_amounts(text: str) -> str:
-    """Say money and measures: $5 is 5 dollars, 3 m² is 3 square meters."""
+    """Rewrite money and measures: $5 as 5 dollars, 3 m² as 3 square meters."""
     text = _SIGN_RANGE.sub(lambda m: f"{m[2]}{_scaled(m, 3)} to {m[1]}", text)
     text = _SIGN_FIRST.sub(lambda m: _money(m, m[2], f"{'-' if m[1] else ''}{m[3]}", 4), text)
     text = _SIGN_LAST.sub(lambda m: _money(m, m[4], m[1], 2), text)

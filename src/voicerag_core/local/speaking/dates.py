@@ -71,7 +71,7 @@ _NO_NOUN = re.compile(
 
 
 def with_spoken_dates(text: str) -> str:
-    """Say dates and times: 2024-05-03 is May 3rd, 2024, and 9:05 is 9 oh 5."""
+    """Rewrite dates and times: 2024-05-03 as May 3rd, 2024, and 9:05 as 9 oh 5."""
     text = _STAMP.sub(r"\1, \2:\3", text)
     text = _ISO.sub(lambda m: _date(m.group(), m[1], m[3], m[4]), text)
     text = _FIGURES.sub(_figures, text)
@@ -96,7 +96,7 @@ def with_spoken_dates(text: str) -> str:
 
 
 def with_spoken_years(text: str) -> str:
-    """Say years by their two halves, and decades: 1984, the 1990s, the 80s."""
+    """Rewrite years as two halves, and decades as words: 1984, the 1990s, the 80s."""
     text = _SHORT_DECADE.sub(lambda m: _TENS[m[1]], text)
     text = _DECADE.sub(_decade, text)
     return _YEAR.sub(_year, text)

@@ -90,7 +90,7 @@ _SIGNS: tuple[tuple[re.Pattern[str], str], ...] = (
 
 
 def with_spoken_ranges(text: str) -> str:
-    """Say what stands between two figures: 5-7 days are 5 to 7 days."""
+    """Rewrite ranges and minus signs: 5-7 days as 5 to 7 days."""
     text = _ORDINALS.sub(r"\1 to ", text)
     text = _RANGE.sub(_range, text)
     text = _LETTERS_RANGE.sub(r"\1 to ", text)
@@ -98,7 +98,7 @@ def with_spoken_ranges(text: str) -> str:
 
 
 def with_spoken_figures(text: str) -> str:
-    """Say versions, addresses, powers and fractions."""
+    """Rewrite versions, addresses, powers and fractions."""
     text = text.translate(_SUBSCRIPTS)
     text = _ADDRESS.sub(_address, text)
     text = _DOTTED.sub(lambda m: m.group().replace(".", ""), text)
@@ -116,7 +116,7 @@ def with_spoken_figures(text: str) -> str:
 
 
 def with_spoken_symbols(text: str) -> str:
-    """Say signs between words, and leave out those that are not said."""
+    """Rewrite symbols as words, and remove those that are not spoken."""
     for sign, words in _SIGNS:
         text = sign.sub(words, text)
     return text

@@ -48,7 +48,7 @@ _VALUES = {"I": 1, "V": 5, "X": 10, "L": 50, "C": 100}
 
 
 def with_spoken_numerals(text: str) -> str:
-    """Say Roman numerals as figures: Henry the 8th, World War 2, Chapter 4."""
+    """Rewrite Roman numerals as figures: Henry the 8th, World War 2, Chapter 4."""
     text = _RULER.sub(_ruler, text)
     text = _ORDERED.sub(lambda m: ordinal(_value(m[1])), text)
     text = _PART.sub(lambda m: f"{m[1]} {_value(m[2])}", text)

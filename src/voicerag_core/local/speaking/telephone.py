@@ -31,7 +31,7 @@ _CODE = re.compile(r"(?<![\w-])([A-Z]{1,5})-?(\d{4,})(?![\w-]|\.\d)")
 
 
 def with_spoken_numbers(text: str) -> str:
-    """Say telephone numbers, codes and long numbers digit by digit, with a pause between groups.
+    """Part telephone numbers, codes and long numbers into digits, with a pause between groups.
 
     Thousands parted by blanks are one number.
     """
