@@ -17,10 +17,11 @@ from typing import Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from voicerag_core.chunking import sentence_spans
+from voicerag_core.blocks import BlockKind
+from voicerag_core.passages import passage_blocks, passage_sentences
 from voicerag_core.types import Passage
 
-__all__ = ["MEASURES", "Candidate", "candidates", "content_words", "measure"]
+__all__ = ["DATE", "MEASURES", "Candidate", "candidates", "content_words", "measure", "passage_path"]
 
 Kind: TypeAlias = Literal["date", "number", "name", "other"]
 
@@ -49,7 +50,7 @@ _NUMBER = re.compile(
     r"million|billion|half|third|quarter|percent|once|twice)\b",
     re.IGNORECASE,
 )
-_DATE = re.compile(
+DATE = re.compile(
     r"\b([12]\d{3}s?|January|February|March|April|May|June|July|August|September|October|November|"
     r"December|Monday|Tuesday|Wednesday|Thursday|Friday|Saturday|Sunday|centur(y|ies)|BC|AD)\b"
 )
@@ -75,7 +76,7 @@ _KINDS: tuple[tuple[Kind, re.Pattern[str]], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A sentence that may answer.
+    """A sentence, item, row, heading or the like that may answer or lead to the answer.
 
     Args:
         passage: Index of its passage.
@@ -84,6 +85,9 @@ class Candidate:
         text: The sentence.
         words: Its content words, stemmed, in order.
         first: Whether it opens its passage.
+        block: Index of its block in `voicerag_core.passages.passage_blocks`.
+        kind: Of its block.
+        path: The headings above it, outermost first.
     """
 
     passage: int
@@ -92,22 +96,23 @@ class Candidate:
     text: str
     words: tuple[str, ...]
     first: bool
+    block: int = 0
+    kind: BlockKind = "text"
+    path: tuple[str, ...] = ()
 
 
 def candidates(passages: Sequence[Passage]) -> list[Candidate]:
-    """Cut passages into sentences, in order."""
-    return [
-        Candidate(
-            index,
-            start,
-            end,
-            passage.text[start:end],
-            tuple(content_words(passage.text[start:end])),
-            number == 0,
-        )
-        for index, passage in enumerate(passages)
-        for number, (start, end) in enumerate(sentence_spans(passage.text))
-    ]
+    """Cut passages into sentences, items, rows and headings, in order."""
+    found = []
+    for index, passage in enumerate(passages):
+        blocks = passage_blocks(passage)
+        for number, sentence in enumerate(passage_sentences(passage)):
+            text = passage.text[sentence.start : sentence.end]
+            block = blocks[sentence.block]
+            words = tuple(content_words(text))
+            place = (index, sentence.start, sentence.end, text, words, number == 0)
+            found.append(Candidate(*place, sentence.block, block.kind, block.path))
+    return found
 
 
 def content_words(text: str) -> list[str]:
@@ -135,7 +140,10 @@ def measure(
     asked = list(dict.fromkeys(content_words(question)))
     weights = _word_weights(asked, sentences)
     total = sum(weights.values()) or 1.0
-    around = [set(content_words(passage.title)) for passage in passages]
+    around = [
+        set(content_words(" ".join((passage.title, *passage_path(passage)))))
+        for passage in passages
+    ]
     for sentence in sentences:
         around[sentence.passage].update(sentence.words)
     table = np.zeros((len(sentences), len(MEASURES)))
@@ -152,6 +160,12 @@ def measure(
             _cue(kind, sentence.text, known),
         )
     return table
+
+
+def passage_path(passage: Passage) -> tuple[str, ...]:
+    """Return the headings above the first block of a passage, outermost first."""
+    path = passage.metadata.get("path")
+    return tuple(map(str, path)) if isinstance(path, list) else ()
 
 
 def _stem(word: str) -> str:
@@ -183,7 +197,7 @@ def _cue(kind: Kind, sentence: str, known: set[str]) -> float:
     """Look for the kind of thing asked for, in words that the question does not have itself."""
     if kind == "other":
         return 0.0
-    pattern = {"date": _DATE, "number": _NUMBER, "name": _NAME}[kind]
+    pattern = {"date": DATE, "number": _NUMBER, "name": _NAME}[kind]
     news = any(
         not known.issuperset(re.findall(r"\w+", match[0].lower()))
         for match in pattern.finditer(sentence)

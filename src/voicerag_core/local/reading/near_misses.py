@@ -1,0 +1,161 @@
+"""Near misses: does a passage speak of the very year, number, code or name that is asked about?
+
+A passage about the same subject in another year, of another model or of another person looks like
+an answer. Figures and codes of the question that are nowhere in the passage, its headings, its
+title or its file's name tell it apart as a rule; names only count as evidence, since they are
+shortened and misspelt.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+from urllib.parse import unquote
+
+from voicerag_core.local.reading.features import content_words, passage_path
+from voicerag_core.types import Passage
+
+__all__ = ["figures", "misses_figure", "missing_names", "said_around"]
+
+_NUMBER_WORDS = (
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen "
+    "sixteen seventeen eighteen nineteen twenty"
+).split()
+_ORDINAL_WORDS = (
+    "zeroth first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth "
+    "thirteenth fourteenth fifteenth sixteenth seventeenth eighteenth nineteenth twentieth"
+).split()
+_WORDS = {word: str(value) for value, word in enumerate(_NUMBER_WORDS)}
+_WORDS |= {word: str(value) for value, word in enumerate(_ORDINAL_WORDS)}
+_QUARTERS = {"first": "q1", "second": "q2", "third": "q3", "fourth": "q4"}
+
+_CODE = re.compile(r"(?<![\w.])(?=[\w.-]*\d)(?=[\w.-]*[a-z])[a-z]*\d[\w]*(?:[-.]\w+)*", re.IGNORECASE)
+_FIGURE = re.compile(r"(?<![\w.])\d+(?:[.,:/-]\d+)*(?:st|nd|rd|th|s)?(?![\w])", re.IGNORECASE)
+_THOUSANDS = re.compile(r"(?<=\d)[,\u00a0\u202f](?=\d{3}(?!\d))")
+_ORDINAL = re.compile(r"(\d+)(?:st|nd|rd|th)\Z")
+_DECADE = re.compile(r"(\d{3,4})s\Z")
+
+_COMPARES = re.compile(
+    r"\b(?:(?:more|less|fewer|longer|shorter|older|younger|later|earlier|bigger|higher|lower|larger"
+    r"|other) than|over|under|above|below|at least|at most|up to|within|after|before|until|between"
+    r"|about|around|order of|orders of|costs?|worth|since|every|from)\W+(?:\w+\W+){0,1}\Z",
+    re.IGNORECASE,
+)
+_MEASURED = re.compile(
+    r"\W{0,2}(?:%|percent|euros?|eur|usd|nok|dollars?|pounds?|kronor|kroner|[$\u20ac\u00a3]|hours?|days?|weeks?"
+    r"|months?|years?|minutes?|seconds?|km|kg|g|cm|mm|m|miles?|met(?:er|re)s?|lit(?:er|re)s?|people"
+    r"|persons?|times|gb|mb|tb|bytes?|characters?|degrees?)\b",
+    re.IGNORECASE,
+)
+_NAME = re.compile(r"(?<![\w'])[A-Z][\w'\u2019-]*(?:\.[\w]+)*")
+_QUESTION_WORDS = frozenset(
+    "what which who whom whose when where why how is are was were do does did can could may might "
+    "must shall should will would has have had i i'm i'd i'll in on at by for from of to with until "
+    "within after before if and or the a an my our your name list tell give explain define compare "
+    "am as not no this that these those".split()
+)
+LEAST_PREFIX = 3
+
+
+def figures(question: str) -> tuple[str, ...]:
+    """Return the years, numbers and codes by which a question names what it asks about.
+
+    A number that measures ("20,000 euro", "five years", "more than 8000") names nothing and is
+    left out.
+    """
+    plain = _plain(question)
+    named = [match[0].strip(".-") for match in _CODE.finditer(plain) if not _counts(match[0])]
+    for match in _FIGURE.finditer(plain):
+        is_year = re.fullmatch(r"[12]\d{3}s?", match[0]) is not None
+        measures = _MEASURED.match(plain, match.end()) or plain[match.start() - 1 : match.start()] in ("$", "\u20ac", "\u00a3", "#")
+        if measures or (not is_year and _COMPARES.search(plain, 0, match.start())):
+            continue
+        named.append(match[0])
+    return tuple(dict.fromkeys(named))
+
+
+def misses_figure(wanted: Sequence[str], said: frozenset[str]) -> bool:
+    """Tell whether one of the `figures` of a question is not among what is `said_around`."""
+    return any(not _has(figure, said) for figure in wanted)
+
+
+def missing_names(question: str, said: Iterable[str]) -> float:
+    """Return the share of the question's names that no word said begins like; 0 without names."""
+    names = _names(question)
+    if not names:
+        return 0.0
+    words = list(said)
+    missing = sum(not any(_alike(name, word) for word in words) for name in names)
+    return missing / len(names)
+
+
+def said_around(passage: Passage) -> frozenset[str]:
+    """Return the words and figures of a passage, its headings, its title and its file's name."""
+    source = unquote(passage.source.rpartition("/")[2].partition("#")[0])
+    place = " ".join(filter(str.isalnum, re.split(r"(\W|_)", source)))
+    sheet = str(passage.metadata.get("sheet") or "")
+    lead = str(passage.metadata.get("lead") or "")
+    text = _plain(" ".join((passage.title, *passage_path(passage), place, sheet, lead, passage.text)))
+    words = set(re.findall(r"\w+", text))
+    words.update(match[0].strip(".-") for match in _CODE.finditer(text))
+    for match in _FIGURE.finditer(text):
+        words.add(match[0])
+        words.update(re.split(r"[.:/-]", match[0]))
+        if ordinal := _ORDINAL.search(match[0]):
+            words.add(ordinal[1])
+    words.update(_WORDS[word] for word in words & _WORDS.keys())
+    words.update(_QUARTERS[m[1]] for m in re.finditer(r"\b(first|second|third|fourth) quarter", text))
+    return frozenset(words)
+
+
+def _plain(text: str) -> str:
+    flat = unicodedata.normalize("NFKC", text).lower()
+    return _THOUSANDS.sub("", flat)
+
+
+def _counts(code: str) -> bool:
+    """Whether what looks like a code is an ordinal, a decade or a measure: "5th", "1990s", "4kg"."""
+    return re.fullmatch(r"\d+(?:st|nd|rd|th|s|am|pm|h|kg|km|cm|mm|m|g|gb|mb|tb|x)", code) is not None
+
+
+def _has(figure: str, said: frozenset[str]) -> bool:
+    if figure in said or figure.replace("-", "") in said:
+        return True
+    if ordinal := _ORDINAL.search(figure):
+        value = int(ordinal[1])
+        spelt = _ORDINAL_WORDS[value] if value < len(_ORDINAL_WORDS) else ""
+        return ordinal[1] in said or spelt in said
+    if decade := _DECADE.search(figure):
+        return any(word.startswith(decade[1][:-1]) for word in said if word.isdigit())
+    if figure.isdigit() and any(word.startswith(figure) and word[len(figure) :] in _SUFFIXES for word in said):
+        return True
+    # A version is named by its beginning, too: "2.32" stands for "2.32.5", and "2.0" for "2.0.0".
+    if "." in figure:
+        return any(word.startswith(figure + ".") or figure == word + ".0" for word in said)
+    return any(_split_alike(figure, word) for word in said)
+
+
+_SUFFIXES = frozenset({"th", "st", "nd", "rd", "s", "m", "km", "kg", "k", "am", "pm", "h", "hrs", "gb", "mb"})
+
+
+def _split_alike(figure: str, word: str) -> bool:
+    """Whether a word holds a figure in one piece of several: "bk-400" for "400"."""
+    return figure in re.split(r"[-_.]", word)
+
+
+def _names(question: str) -> list[str]:
+    names = []
+    for number, match in enumerate(_NAME.finditer(question)):
+        word = match[0]
+        plain = word.lower().replace("\u2019", "'").removesuffix("'s")
+        is_first = number == 0 and match.start() == 0
+        if plain in _QUESTION_WORDS or any(map(str.isdigit, plain)) or (is_first and word[1:].islower()):
+            continue
+        names += content_words(plain)
+    return names
+
+
+def _alike(name: str, word: str) -> bool:
+    short, long = sorted((name, word), key=len)
+    return long.startswith(short) and len(short) >= min(LEAST_PREFIX, len(name))
