@@ -27,7 +27,7 @@ Kind: TypeAlias = Literal["date", "number", "name", "other"]
 
 MEASURES = (
     "overlap",  # share of the question's word weight found in the sentence
-    "before",  # share found only in the sentence before
+    "before",  # share found only in the sentence before or in the headings above
     "passage",  # share found in the whole passage or its title
     "rank",  # place of the passage, 0 the best
     "cue",  # 1 the sentence holds the kind of thing asked for, -1 it does not, 0 unknown
@@ -146,12 +146,13 @@ def measure(
     ]
     for sentence in sentences:
         around[sentence.passage].update(sentence.words)
+    above = {path: set(content_words(" ".join(path))) for path in {s.path for s in sentences}}
     table = np.zeros((len(sentences), len(MEASURES)))
     kind = _kind(question)
     known = set(re.findall(r"\w+", question.lower()))
     for row, sentence in enumerate(sentences):
         own = set(sentence.words)
-        before = set() if sentence.first else set(sentences[row - 1].words)
+        before = _words_above(sentences, row, above)
         table[row] = (
             sum(weights[word] for word in asked if word in own) / total,
             sum(weights[word] for word in asked if word in before - own) / total,
@@ -160,6 +161,17 @@ def measure(
             _cue(kind, sentence.text, known),
         )
     return table
+
+
+def _words_above(
+    sentences: Sequence[Candidate], row: int, above: dict[tuple[str, ...], set[str]]
+) -> set[str]:
+    """Return the words of the headings above a sentence, and of the one before a running text's."""
+    sentence = sentences[row]
+    words = set(above[sentence.path])
+    if not sentence.first and sentence.kind not in ("row", "field", "item"):
+        words.update(sentences[row - 1].words)
+    return words
 
 
 def passage_path(passage: Passage) -> tuple[str, ...]:

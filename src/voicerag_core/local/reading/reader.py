@@ -10,7 +10,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from voicerag_core.local.reading.features import Candidate, candidates, measure, passage_path
+from voicerag_core.local.reading.answer_scorer import SCORES
+from voicerag_core.local.reading.features import Candidate, candidates, measure
+from voicerag_core.local.reading.forms import fits
 from voicerag_core.local.reading.near_misses import (
     figures,
     misses_figure,
@@ -21,9 +23,9 @@ from voicerag_core.local.reading.questions import Asked, asked_for
 from voicerag_core.local.reading.quoting import Part, Quote, Quoter
 from voicerag_core.local.reading.rows import (
     MOST_REREAD,
-    cells_asked_for,
     matching_rows,
-    rows_near,
+    read_alone,
+    tables,
 )
 from voicerag_core.types import Answer, Citation, Passage, Turn
 
@@ -59,6 +61,15 @@ WEIGHTS = np.array([3.08, 0.91, 2.56, -0.46, 0.09, 0.32, 0.31])
 ANSWERED_WEIGHTS = np.array([1.367, 1.394, 0.709, -0.396, -0.046, 0.212, 0.237])
 ANSWERED_OFFSET = 0.194
 """From the chosen sentence's measures and scores to the log odds that the passages answer."""
+
+EVIDENCE = (
+    "form",  # 1 the sentence has the form that is asked for, else 0
+    "telling",  # of a row: share of the words that tell the rows of its table apart
+)
+FORM, TELLING = 0, 1
+EVIDENCE_WEIGHTS = np.array([1.0, 1.5])
+ANSWERED_EVIDENCE_WEIGHTS = np.array([0.3, 0.5])
+"""The same for what the question's form and a table's rows say besides."""
 
 MISSING_NAMES_WEIGHT = -0.5
 """Of the share of the question's names that the passage does not know, in the same log odds."""
@@ -110,6 +121,7 @@ class Examined:
         scores: [N, 2] of the sentences; NaN of those that were not read.
         kept: Indices of those that were read, ascending.
         table: Measures and scores of these, one row each.
+        evidence: [K, 2] of these: columns as in `EVIDENCE`.
     """
 
     passages: Sequence[Passage]
@@ -117,6 +129,7 @@ class Examined:
     scores: NDArray[np.float64]
     kept: list[int]
     table: NDArray[np.float64]
+    evidence: NDArray[np.float64]
 
 
 def examine(
@@ -144,7 +157,8 @@ def examine(
         more = scorer.score(question, passages[read:], others, preview[known:])
         scores = np.concatenate((before.scores, more))
     kept = np.flatnonzero(~np.isnan(scores).any(axis=1)).tolist()
-    return Examined(passages, sentences, scores, kept, np.hstack((by_words, scores))[kept])
+    table = np.hstack((by_words, scores))[kept]
+    return Examined(passages, sentences, scores, kept, table, np.zeros((len(kept), len(EVIDENCE))))
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,10 +253,38 @@ class Reader:
             if seen is not None and len(near) == len(seen.passages):
                 break
             seen = examine(question, near, self._scorer, seen)
+            seen = self._looked_into(question, asked, seen)
             found = self._found(question, asked, seen) or found
             if found is not None and found.probability >= self._least_probability:
                 break
         return found, seen
+
+    def _looked_into(self, question: str, asked: Asked, seen: Examined) -> Examined:
+        """Look at the form of the sentences, and read the likeliest rows of tables one by one."""
+        evidence = np.zeros_like(seen.evidence)
+        places = {sentence: row for row, sentence in enumerate(seen.kept)}
+        for row, sentence in enumerate(seen.kept):
+            evidence[row, FORM] = fits(asked, seen.sentences[sentence])
+        rows = []
+        for near in tables(question, seen.passages, seen.sentences):
+            for row in near:
+                if row.sentence in places:
+                    evidence[places[row.sentence], TELLING] = row.overlap
+            rows += [row for row in near[:MOST_REREAD] if row.overlap > 0]
+        read = [r.sentence for r in sorted(rows, key=lambda row: -row.overlap)]
+        read = [row for row in read if row in places][: 2 * MOST_REREAD]
+        table = seen.table.copy()
+        if read:
+            alone, parts = read_alone(seen.passages, seen.sentences, read)
+            scores = self._scorer.score(question, alone, parts, np.zeros(len(parts)))
+            for sentence, own in zip(read, scores, strict=True):
+                at = places[sentence]
+                table[at, -len(SCORES) :] = np.fmax(table[at, -len(SCORES) :], own)
+        return replace(seen, table=table, evidence=evidence)
+
+    def _choice(self, asked: Asked, seen: Examined) -> NDArray[np.float64]:
+        choice: NDArray[np.float64] = seen.table @ WEIGHTS + seen.evidence @ EVIDENCE_WEIGHTS
+        return choice
 
     def _reading(
         self, found: _Found | None, seen: Examined | None, passages: Sequence[Passage]
@@ -270,7 +312,7 @@ class Reader:
         wanted = figures(question)
         quoter = Quoter(seen.passages, seen.sentences, asked)
         around: dict[int, frozenset[str]] = {}
-        order = np.argsort(-(seen.table @ WEIGHTS), kind="stable").tolist()
+        order = np.argsort(-self._choice(asked, seen), kind="stable").tolist()
         for row in order[:MOST_TRIED]:
             chosen = seen.kept[row]
             quote = quoter.quote(chosen)
@@ -282,6 +324,7 @@ class Reader:
                 continue
             measures = seen.table[row]
             odds = float(measures @ ANSWERED_WEIGHTS) + ANSWERED_OFFSET
+            odds += float(seen.evidence[row] @ ANSWERED_EVIDENCE_WEIGHTS)
             odds += MISSING_NAMES_WEIGHT * missing_names(question, said)
             return _Found(quote, seen.passages[index], 1 / (1 + math.exp(-odds)))
         return None

@@ -10,12 +10,12 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from voicerag_core.local.reading.features import Candidate, content_words
 from voicerag_core.types import Passage
 
-__all__ = ["MOST_REREAD", "TableRow", "cells_asked_for", "matching_rows", "rows_near"]
+__all__ = ["MOST_REREAD", "TableRow", "cells_asked_for", "matching_rows", "read_alone", "tables"]
 
 MOST_REREAD = 4
 MOST_ROW_CHARACTERS = 250
@@ -38,31 +38,47 @@ class TableRow:
     overlap: float
 
 
-def rows_near(
-    question: str, passages: Sequence[Passage], sentences: Sequence[Candidate], chosen: int
+def tables(
+    question: str, passages: Sequence[Passage], sentences: Sequence[Candidate]
+) -> list[list[TableRow]]:
+    """Return the rows of each table that is at hand, of a table the likeliest rows first."""
+    asked = set(content_words(question)) | _letters(question)
+    found: dict[tuple[str, str, tuple[str, ...]], list[int]] = {}
+    for i, one in enumerate(sentences):
+        if one.kind == "row":
+            found.setdefault((*_table_of(passages[one.passage]), one.path), []).append(i)
+    return [_ranked(rows, sentences, asked) for rows in found.values()]
+
+
+def _ranked(
+    rows: Sequence[int], sentences: Sequence[Candidate], asked: set[str]
 ) -> list[TableRow]:
-    """Return the rows of a row's table that are at hand, the likeliest first."""
-    own = sentences[chosen]
-    source, sheet = _table_of(passages[own.passage])
-    rows = [
-        i
-        for i, one in enumerate(sentences)
-        if one.kind == "row"
-        and one.path == own.path
-        and _table_of(passages[one.passage]) == (source, sheet)
-    ]
-    asked = set(content_words(question))
-    sets = {i: set(sentences[i].words) for i in rows}
+    sets = {i: set(sentences[i].words) | _letters(sentences[i].text) for i in rows}
     weights = {}
     for word in asked:
         having = sum(word in words for words in sets.values())
-        if 0 < having < len(rows):
+        if 0 < having < max(2, len(rows)):
             weights[word] = math.log((len(rows) + 1) / having)
     total = sum(weights.values()) or 1.0
-    found = [
+    ranked = [
         TableRow(i, sum(w for word, w in weights.items() if word in sets[i]) / total) for i in rows
     ]
-    return sorted(found, key=lambda row: -row.overlap)
+    return sorted(ranked, key=lambda row: -row.overlap)
+
+
+def read_alone(
+    passages: Sequence[Passage], sentences: Sequence[Candidate], rows: Sequence[int]
+) -> tuple[list[Passage], list[Candidate]]:
+    """Return rows as passages, each behind its headings, and as the sentences of these."""
+    alone, parts = [], []
+    for number, row in enumerate(rows):
+        sentence = sentences[row]
+        names = dict.fromkeys((passages[sentence.passage].title, *sentence.path))
+        head = " > ".join(name.rpartition("/")[2] for name in names if name) + ": "
+        alone.append(Passage(str(number), head + sentence.text))
+        place = (len(head), len(head) + len(sentence.text))
+        parts.append(replace(sentence, passage=number, start=place[0], end=place[1]))
+    return alone, parts
 
 
 def matching_rows(
