@@ -35,6 +35,10 @@ _DEFINES = re.compile(
     r"^(what|who) (is|are|was|were) (?:an? |the )?(?P<term>[\w-]+(?: [\w-]+)?)\W*$"
     r"|^what does (?P<named>.+?) (mean|stand for|refer to)\b|^(define|explain) (?P<asked>.+?)\W*$"
 )
+_GREETING = re.compile(
+    r"\W*(?:(?:hello|hi|hey|good (?:morning|day|afternoon|evening)|thanks?(?: you)?(?: (?:so|very) much)?"
+    r"|bye|goodbye|ok(?:ay)?|great|nice|cheers|there|again|everybody|all)\W*)+\Z"
+)
 _REASON = re.compile(r"^why\b|\b(what is the reason|for what reason|how come)\b")
 _BOTH = re.compile(
     r"^what is the difference between (?P<a>.+?) and (?P<b>.+?)\W*$"
@@ -60,6 +64,7 @@ class Asked:
         many: Several things, such as the items of a list or the rows that match.
         how_to: Something to do.
         yes_no: Whether something is so.
+        greeting: Nothing: it greets or thanks.
         date: When something is.
         reason: Why something is.
         term: What is to be explained, in lower case; "" when nothing is.
@@ -70,6 +75,7 @@ class Asked:
     many: bool = False
     how_to: bool = False
     yes_no: bool = False
+    greeting: bool = False
     date: bool = False
     reason: bool = False
     term: str = ""
@@ -88,9 +94,11 @@ def asked_for(question: str) -> Asked:
     defines = _DEFINES.search(plain)
     term = next(filter(None, defines.groupdict().values()), "") if defines else ""
     sides, questions = _compared(" ".join(question.split()))
+    how_to = _HOW_TO.search(plain) is not None
     return Asked(
-        many=_MANY.search(plain) is not None and _ONE.search(plain) is None,
-        how_to=_HOW_TO.search(plain) is not None,
+        many=_MANY.search(plain) is not None and _ONE.search(plain) is None and not how_to,
+        how_to=how_to,
+        greeting=_GREETING.match(plain) is not None,
         yes_no=_YES_NO.search(plain) is not None,
         date=_DATE.search(plain) is not None,
         reason=_REASON.search(plain) is not None,

@@ -134,6 +134,18 @@ class Quoter:
             return Quote((_part(sentence),), 0)
         return self._prose(chosen)
 
+    def rows(self, rows: Sequence[int]) -> Quote:
+        """Quote rows of tables, as many as there is room for."""
+        parts: list[Part] = []
+        room = self._room
+        for row in rows[:MOST_ITEMS]:
+            part = _part(self._sentences[row])
+            room -= part.end - part.start
+            if room < 0 and parts:
+                break
+            parts.append(part)
+        return Quote(tuple(parts), 0)
+
     def _heading(self, sentence: Candidate) -> Quote | None:
         """Quote what stands below a heading, or its date when that is asked for."""
         if self._asked.date and DATE.search(sentence.text):
@@ -144,6 +156,10 @@ class Quoter:
         blocks = self._blocks[sentence.passage]
         if self._asked.many and (titles := self._titles(sentence.passage, below)):
             return Quote(titles)
+        title = self._passages[sentence.passage].text[sentence.start : sentence.end]
+        own_path = (*sentence.path, " ".join(title.split()))
+        if self._asked.how_to and (steps := self._steps(sentence.passage, own_path)):
+            return steps
         first = next((i for i in below if blocks[i].kind not in (*_HEADINGS, "note")), None)
         if first is None:
             return None
@@ -269,6 +285,16 @@ class Quoter:
         before = head if short else ()
         return Quote((*before, _part(sentence)), len(before))
 
+    def _steps(self, passage: int, path: tuple[str, ...]) -> Quote | None:
+        """Quote the numbered steps of a section."""
+        blocks = self._blocks[passage]
+        for i, block in enumerate(blocks):
+            if block.kind == "item" and block.path == path and self._is_ordered(passage, i):
+                lead = i > 0 and blocks[i - 1].kind == "lead"
+                head = (_whole(passage, blocks[i - 1], "text"),) if lead else ()
+                return self._run(passage, i, before=head)
+        return None
+
     def _is_ordered(self, passage: int, item: int) -> bool:
         block = self._blocks[passage][item]
         return _ORDER.match(self._passages[passage].text, block.start) is not None
@@ -308,6 +334,8 @@ class Quoter:
             quote = Quote((_part(before), _part(sentence)), 1)
         else:
             quote = Quote((_part(sentence),), 0)
+        if self._asked.how_to and (steps := self._steps(sentence.passage, sentence.path)):
+            return Quote(quote.parts + steps.parts, quote.chosen)
         if self._asked.many and self._is_last(sentence):
             listed = self._list_behind(sentence)
             if listed is not None:

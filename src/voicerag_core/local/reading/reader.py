@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
@@ -23,6 +24,7 @@ from voicerag_core.local.reading.questions import Asked, asked_for
 from voicerag_core.local.reading.quoting import Part, Quote, Quoter
 from voicerag_core.local.reading.rows import (
     MOST_REREAD,
+    keyed_rows,
     matching_rows,
     read_alone,
     tables,
@@ -65,10 +67,11 @@ ANSWERED_OFFSET = 0.194
 EVIDENCE = (
     "form",  # 1 the sentence has the form that is asked for, else 0
     "telling",  # of a row: share of the words that tell the rows of its table apart
+    "keyed",  # 1 a row that a code, figure or amount of the question picks out of its table
 )
-FORM, TELLING = 0, 1
-EVIDENCE_WEIGHTS = np.array([1.0, 1.5])
-ANSWERED_EVIDENCE_WEIGHTS = np.array([0.3, 0.5])
+FORM, TELLING, KEYED = 0, 1, 2
+EVIDENCE_WEIGHTS = np.array([2.0, 1.5, 2.0])
+ANSWERED_EVIDENCE_WEIGHTS = np.array([1.0, 1.0, 2.0])
 """The same for what the question's form and a table's rows say besides."""
 
 MISSING_NAMES_WEIGHT = -0.5
@@ -224,6 +227,8 @@ class Reader:
             ModelError: The scorer failed.
         """
         asked = asked_for(question)
+        if asked.greeting:
+            return Reading("", (), 0.0, answered=False, closest=None)
         if asked.sides:
             return self._compared(asked, passages)
         return self._reading(*self._best(question, asked, passages), passages)
@@ -266,8 +271,14 @@ class Reader:
         for row, sentence in enumerate(seen.kept):
             evidence[row, FORM] = fits(asked, seen.sentences[sentence])
         rows = []
+        wanted = figures(question)
+        around = functools.cache(lambda i: said_around(seen.passages[seen.sentences[i].passage]))
         for near in tables(question, seen.passages, seen.sentences):
+            keyed = keyed_rows(question, wanted, near, seen.sentences)
             for row in near:
+                known = around(row.sentence) if row.sentence in keyed else frozenset()
+                if row.sentence in places and known and not missing_names(question, known):
+                    evidence[places[row.sentence], KEYED] = 1.0
                 if row.sentence in places:
                     evidence[places[row.sentence], TELLING] = row.overlap
             rows += [row for row in near[:MOST_REREAD] if row.overlap > 0]
@@ -281,6 +292,16 @@ class Reader:
                 at = places[sentence]
                 table[at, -len(SCORES) :] = np.fmax(table[at, -len(SCORES) :], own)
         return replace(seen, table=table, evidence=evidence)
+
+    def _matching(self, question: str, seen: Examined, chosen: int) -> list[int]:
+        """Return all rows of a row's table that match the question as it does."""
+        for near in tables(question, seen.passages, seen.sentences):
+            if any(row.sentence == chosen for row in near):
+                keyed = keyed_rows(question, figures(question), near, seen.sentences)
+                if chosen in keyed:
+                    return sorted(keyed)
+                return matching_rows(question, near, seen.sentences, chosen)
+        return [chosen]
 
     def _choice(self, asked: Asked, seen: Examined) -> NDArray[np.float64]:
         choice: NDArray[np.float64] = seen.table @ WEIGHTS + seen.evidence @ EVIDENCE_WEIGHTS
@@ -318,6 +339,8 @@ class Reader:
             quote = quoter.quote(chosen)
             if quote is None:
                 continue
+            if asked.many and seen.sentences[chosen].kind == "row":
+                quote = quoter.rows(self._matching(question, seen, chosen))
             index = seen.sentences[chosen].passage
             said = around.setdefault(index, said_around(seen.passages[index]))
             if misses_figure(wanted, said):

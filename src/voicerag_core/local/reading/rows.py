@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from voicerag_core.local.reading.features import Candidate, content_words
 from voicerag_core.types import Passage
 
-__all__ = ["MOST_REREAD", "TableRow", "cells_asked_for", "matching_rows", "read_alone", "tables"]
+__all__ = ["MOST_REREAD", "TableRow", "cells_asked_for", "keyed_rows", "matching_rows", "read_alone", "tables"]
 
 MOST_REREAD = 4
 MOST_ROW_CHARACTERS = 250
@@ -102,6 +102,68 @@ def matching_rows(
         for row, cell in zip(rows, cells, strict=True)
         if all(words <= _value_words(cell.get(name, ""), question) for name, words in wanted.items())
     )
+
+
+def keyed_rows(
+    question: str, wanted: Sequence[str], rows: Sequence[TableRow], sentences: Sequence[Candidate]
+) -> set[int]:
+    """Return the rows that a code, a figure or an amount of the question picks out of a table.
+
+    Args:
+        question: In words.
+        wanted: `voicerag_core.local.reading.near_misses.figures` of the question.
+        rows: Of one table.
+        sentences: Theirs.
+    """
+    texts = {row.sentence: sentences[row.sentence].text for row in rows}
+    with_figures = {
+        i
+        for i, text in texts.items()
+        if wanted and set(wanted) <= set(re.findall(r"[\w.-]+", text.lower().replace(",", "")))
+    }
+    if 0 < len(with_figures) < len(texts):
+        return with_figures
+    return _rows_by_amount(question, texts)
+
+
+_AMOUNT = re.compile(
+    r"(?P<how>more than|over|above|at least|less than|under|below|at most|up to|fewer than"
+    r"|cheaper than|longer than|shorter than)? ?(?P<sign>[$\u20ac\u00a3])? ?"
+    r"(?P<number>\d[\d,]*(?:\.\d+)?)(?: (?P<unit>[A-Za-z]+))?",
+)
+_MORE = ("more than", "over", "above", "at least", "longer than")
+_FROM = re.compile(r"\b(?:from|min|minimum|over|above|at least|starting|more than)\b", re.IGNORECASE)
+_UP_TO = re.compile(r"\b(?:to|up to|max|maximum|until|below|under|less than)\b", re.IGNORECASE)
+_UNITS = {"euro": "eur", "euros": "eur", "dollar": "usd", "dollars": "usd", "kroner": "nok"}
+_SIGNS = {"$": "usd", "\u20ac": "eur", "\u00a3": "gbp"}
+
+
+def _rows_by_amount(question: str, texts: Mapping[int, str]) -> set[int]:
+    """Return the rows within an amount ("more than 8000 euro"), or the step that holds for it."""
+    match = next((m for m in _AMOUNT.finditer(question) if m["how"] or m["sign"] or m["unit"]), None)
+    if match is None:
+        return set()
+    amount = float(match["number"].replace(",", ""))
+    unit = (match["unit"] or "").lower()
+    unit = _SIGNS.get(match["sign"] or "", _UNITS.get(unit, unit))
+    columns: dict[str, dict[int, float]] = {}
+    for row, text in texts.items():
+        for name, value in map(_named, _CELL.split(text)):
+            number = re.fullmatch(r"\D{0,4}(\d[\d,]*(?:\.\d+)?)(?: \S+)?", value)
+            fits = unit and unit in re.findall(r"\w+", f"{name} {value}".lower())
+            if number is not None and fits:
+                columns.setdefault(name, {})[row] = float(number[1].replace(",", ""))
+    for name, values in columns.items():
+        if len(values) < 2:  # noqa: PLR2004
+            continue
+        if match["how"]:
+            more = match["how"] in _MORE
+            return {row for row, value in values.items() if (value > amount) == more}
+        if _FROM.search(name) and (below := [v for v in values.values() if v <= amount]):
+            return {row for row, value in values.items() if value == max(below)}
+        if _UP_TO.search(name) and (above := [v for v in values.values() if v >= amount]):
+            return {row for row, value in values.items() if value == min(above)}
+    return set()
 
 
 def cells_asked_for(question: str, row: str, scores: Sequence[float] | None = None) -> list[tuple[int, int]]:
