@@ -31,10 +31,12 @@ _WORDS |= {word: str(value) for value, word in enumerate(_ORDINAL_WORDS)}
 _QUARTERS = {"first": "q1", "second": "q2", "third": "q3", "fourth": "q4"}
 
 _CODE = re.compile(r"(?<![\w.])(?=[\w.-]*\d)(?=[\w.-]*[a-z])[a-z]*\d[\w]*(?:[-.]\w+)*", re.IGNORECASE)
-_FIGURE = re.compile(r"(?<![\w.])\d+(?:[.,:/-]\d+)*(?:st|nd|rd|th|s)?(?![\w])", re.IGNORECASE)
+_FIGURE = re.compile(r"(?<![\w.])\d+(?:[.,:/-]\d+)*(?:st|nd|rd|th|(?<=0)'?s)?(?![\w])", re.IGNORECASE)
 _THOUSANDS = re.compile(r"(?<=\d)[,\u00a0\u202f](?=\d{3}(?!\d))")
 _ORDINAL = re.compile(r"(\d+)(?:st|nd|rd|th)\Z")
-_DECADE = re.compile(r"(\d{3,4})s\Z")
+_CENTURY = re.compile(r"\A(\d{2})00s\Z")
+_DECADE = re.compile(r"\A(\d\d[1-9])0s\Z")
+_SHORT_DECADE = re.compile(r"\A(\d)0s?\Z")
 
 _COMPARES = re.compile(
     r"\b(?:(?:more|less|fewer|longer|shorter|older|younger|later|earlier|bigger|higher|lower|larger"
@@ -71,7 +73,7 @@ def figures(question: str) -> tuple[str, ...]:
         measures = _MEASURED.match(plain, match.end()) or plain[match.start() - 1 : match.start()] in ("$", "\u20ac", "\u00a3", "#")
         if measures or (not is_year and _COMPARES.search(plain, 0, match.start())):
             continue
-        named.append(match[0])
+        named.append(match[0].replace("'", ""))
     return tuple(dict.fromkeys(named))
 
 
@@ -120,28 +122,38 @@ def _counts(code: str) -> bool:
 
 
 def _has(figure: str, said: frozenset[str]) -> bool:
+    """Whether a figure is said, in any of the ways in which people write it."""
     if figure in said or figure.replace("-", "") in said:
         return True
     if ordinal := _ORDINAL.search(figure):
         value = int(ordinal[1])
         spelt = _ORDINAL_WORDS[value] if value < len(_ORDINAL_WORDS) else ""
-        return ordinal[1] in said or spelt in said
+        in_century = any(_is_year(word) and int(word[:2]) == value - 1 for word in said)
+        return ordinal[1] in said or spelt in said or in_century
     if decade := _DECADE.search(figure):
-        return any(word.startswith(decade[1][:-1]) for word in said if word.isdigit())
-    if figure.isdigit() and any(word.startswith(figure) and word[len(figure) :] in _SUFFIXES for word in said):
+        return any(word.startswith(decade[1]) for word in said)
+    if century := _CENTURY.search(figure):
+        years = any(_is_year(word[:4]) and word.startswith(century[1]) for word in said)
+        return years or f"{int(century[1]) + 1}th" in said
+    if short := _SHORT_DECADE.search(figure):
+        return any(_is_year(word[:4]) and word[2] == short[1] for word in said)
+    if figure.isdigit() and any(
+        word.startswith(figure) and word[len(figure) :] in _SUFFIXES for word in said
+    ):
         return True
     # A version is named by its beginning, too: "2.32" stands for "2.32.5", and "2.0" for "2.0.0".
     if "." in figure:
         return any(word.startswith(figure + ".") or figure == word + ".0" for word in said)
-    return any(_split_alike(figure, word) for word in said)
+    if "-" in figure or "/" in figure:
+        return re.split(r"[-/]", figure)[0] in said
+    return any(figure in re.split(r"[-_.]", word) for word in said)
+
+
+def _is_year(word: str) -> bool:
+    return re.fullmatch(r"[12]\d{3}", word) is not None
 
 
 _SUFFIXES = frozenset({"th", "st", "nd", "rd", "s", "m", "km", "kg", "k", "am", "pm", "h", "hrs", "gb", "mb"})
-
-
-def _split_alike(figure: str, word: str) -> bool:
-    """Whether a word holds a figure in one piece of several: "bk-400" for "400"."""
-    return figure in re.split(r"[-_.]", word)
 
 
 def _names(question: str) -> list[str]:

@@ -32,6 +32,7 @@ from voicerag_core.local.reading.rows import (
 from voicerag_core.types import Answer, Citation, Passage, Turn
 
 __all__ = [
+    "FIRST_PASSAGES",
     "MOST_PASSAGES",
     "NOT_ANSWERED",
     "Examined",
@@ -74,11 +75,11 @@ EVIDENCE_WEIGHTS = np.array([2.0, 1.5, 2.0])
 ANSWERED_EVIDENCE_WEIGHTS = np.array([1.0, 1.0, 2.0])
 """The same for what the question's form and a table's rows say besides."""
 
-MISSING_NAMES_WEIGHT = -0.5
+MISSING_NAMES_WEIGHT = -1.5
 """Of the share of the question's names that the passage does not know, in the same log odds."""
 
-LEAST_PROBABILITY = 0.65
-"""Answers right minus answers wrong is largest here."""
+LEAST_PROBABILITY = 0.58
+"""Chosen on the same questions, and on half of a set of questions about handbooks and manuals."""
 
 
 @dataclass(frozen=True, slots=True)
