@@ -130,7 +130,7 @@ To install the app, run this command:
 
 ## 4.2.0 (2024-03-01)
 
-- The app no longer runs on Android 9.
+- The app dropped support for Android 9.
 """
 
 

@@ -21,7 +21,7 @@ from voicerag_core.blocks import BlockKind
 from voicerag_core.passages import passage_blocks, passage_sentences
 from voicerag_core.types import Passage
 
-__all__ = ["DATE", "MEASURES", "Candidate", "candidates", "content_words", "measure", "passage_path"]
+__all__ = ["DATE", "MEASURES", "Candidate", "candidates", "content_words", "measure", "passage_path", "section_shares"]
 
 Kind: TypeAlias = Literal["date", "number", "name", "other"]
 
@@ -161,6 +161,38 @@ def measure(
             _cue(kind, sentence.text, known),
         )
     return table
+
+
+def section_shares(
+    question: str, passages: Sequence[Passage], sentences: Sequence[Candidate]
+) -> NDArray[np.float64]:
+    """Return how far the headings above each sentence are those that the question names.
+
+    Sections of one document are often alike but for their headings: "Basic plan", "Pro plan".
+
+    Returns:
+        Shape [N], 0..1: of the question's words that the headings of some sections of the document
+        have and others lack, weighted by how few have them, the share that stands above the
+        sentence or in it. 0 where no words tell the sections apart.
+    """
+    asked = set(content_words(question))
+    shares = np.zeros(len(sentences))
+    documents: dict[str, list[int]] = {}
+    for row, sentence in enumerate(sentences):
+        source = passages[sentence.passage].source.partition("#")[0]
+        documents.setdefault(source, []).append(row)
+    for rows in documents.values():
+        above = {path: set(content_words(" ".join(path))) for path in {sentences[i].path for i in rows}}
+        weights = {}
+        for word in asked:
+            having = sum(word in words for words in above.values())
+            if 0 < having < len(above):
+                weights[word] = math.log((len(above) + 1) / having)
+        total = sum(weights.values()) or 1.0
+        for i in rows:
+            known = above[sentences[i].path].union(sentences[i].words)
+            shares[i] = sum(weight for word, weight in weights.items() if word in known) / total
+    return shares
 
 
 def _words_above(

@@ -59,6 +59,9 @@ _QUESTION_WORDS = frozenset(
 )
 LEAST_PREFIX = 3
 
+PATH_PARTS = 3
+"""Of a file's path that say what it is about: its name and two folders."""
+
 
 def figures(question: str) -> tuple[str, ...]:
     """Return the years, numbers and codes by which a question names what it asks about.
@@ -94,8 +97,8 @@ def missing_names(question: str, said: Iterable[str]) -> float:
 
 def said_around(passage: Passage) -> frozenset[str]:
     """Return the words and figures of a passage, its headings, its title and its file's name."""
-    source = unquote(passage.source.rpartition("/")[2].partition("#")[0])
-    place = " ".join(filter(str.isalnum, re.split(r"(\W|_)", source)))
+    folders = unquote(passage.source.partition("#")[0]).split("/")[-PATH_PARTS:]
+    place = " ".join(filter(str.isalnum, re.split(r"(\W|_)", " ".join(folders))))
     sheet = str(passage.metadata.get("sheet") or "")
     lead = str(passage.metadata.get("lead") or "")
     text = _plain(" ".join((passage.title, *passage_path(passage), place, sheet, lead, passage.text)))

@@ -121,6 +121,29 @@ class Quoter:
 
     def quote(self, chosen: int) -> Quote | None:
         """Return what a sentence leads to, or None when that is nothing that answers."""
+        quote = self._led_to(chosen)
+        if quote is None or not self._asked.date or DATE.search(quote.text(self._passages)):
+            return quote
+        dated = self._dated_heading(self._sentences[chosen])
+        if dated is None:
+            return quote
+        return Quote((dated, *quote.parts), quote.chosen + 1 if quote.chosen >= 0 else -1)
+
+    def _dated_heading(self, sentence: Candidate) -> Part | None:
+        """Return the nearest heading above a sentence that holds a date, if it is at hand."""
+        for depth in range(len(sentence.path), 0, -1):
+            if not DATE.search(sentence.path[depth - 1]):
+                continue
+            for passage in (sentence.passage, *range(len(self._passages))):
+                for block in self._blocks[passage]:
+                    if block.kind != "heading" or block.path != sentence.path[: depth - 1]:
+                        continue
+                    title = self._passages[passage].text[block.start : block.end]
+                    if " ".join(title.split()) == sentence.path[depth - 1]:
+                        return Part(passage, block.start, block.end, "heading")
+        return None
+
+    def _led_to(self, chosen: int) -> Quote | None:
         sentence = self._sentences[chosen]
         if sentence.kind in _HEADINGS:
             return self._heading(sentence)

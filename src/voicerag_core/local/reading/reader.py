@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voicerag_core.local.reading.answer_scorer import SCORES
-from voicerag_core.local.reading.features import Candidate, candidates, measure
+from voicerag_core.local.reading.features import Candidate, candidates, measure, section_shares
 from voicerag_core.local.reading.forms import fits
 from voicerag_core.local.reading.near_misses import (
     figures,
@@ -69,10 +69,11 @@ EVIDENCE = (
     "form",  # 1 the sentence has the form that is asked for, else 0
     "telling",  # of a row: share of the words that tell the rows of its table apart
     "keyed",  # 1 a row that a code, figure or amount of the question picks out of its table
+    "section",  # share of the words that tell the document's sections apart
 )
-FORM, TELLING, KEYED = 0, 1, 2
-EVIDENCE_WEIGHTS = np.array([2.0, 1.5, 2.0])
-ANSWERED_EVIDENCE_WEIGHTS = np.array([1.0, 1.0, 2.0])
+FORM, TELLING, KEYED, SECTION = 0, 1, 2, 3
+EVIDENCE_WEIGHTS = np.array([2.0, 1.0, 2.0, 2.0])
+ANSWERED_EVIDENCE_WEIGHTS = np.array([1.0, 2.0, 3.0, 0.0])
 """The same for what the question's form and a table's rows say besides."""
 
 MISSING_NAMES_WEIGHT = -1.5
@@ -271,6 +272,8 @@ class Reader:
         places = {sentence: row for row, sentence in enumerate(seen.kept)}
         for row, sentence in enumerate(seen.kept):
             evidence[row, FORM] = fits(asked, seen.sentences[sentence])
+        shares = section_shares(question, seen.passages, seen.sentences)
+        evidence[:, SECTION] = shares[seen.kept]
         rows = []
         wanted = figures(question)
         around = functools.cache(lambda i: said_around(seen.passages[seen.sentences[i].passage]))

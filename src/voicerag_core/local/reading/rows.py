@@ -21,6 +21,9 @@ MOST_REREAD = 4
 MOST_ROW_CHARACTERS = 250
 """Of a row that is quoted whole; of a longer one the cells that matter."""
 
+ABSENT = 0.35
+"""Weight of a word that no row has: it may only be said in other words."""
+
 _CELL = re.compile(r";\s+")
 
 
@@ -47,7 +50,12 @@ def tables(
     for i, one in enumerate(sentences):
         if one.kind == "row":
             found.setdefault((*_table_of(passages[one.passage]), one.path), []).append(i)
-    return [_ranked(rows, sentences, asked) for rows in found.values()]
+    ranked = []
+    for (*_, path), rows in found.items():
+        title = passages[sentences[rows[0]].passage].title
+        above = set(content_words(" ".join((title, *path))))
+        ranked.append(_ranked(rows, sentences, asked - above))
+    return ranked
 
 
 def _ranked(
@@ -57,8 +65,8 @@ def _ranked(
     weights = {}
     for word in asked:
         having = sum(word in words for words in sets.values())
-        if 0 < having < max(2, len(rows)):
-            weights[word] = math.log((len(rows) + 1) / having)
+        if having < max(2, len(rows)):
+            weights[word] = math.log((len(rows) + 1) / having) if having else ABSENT
     total = sum(weights.values()) or 1.0
     ranked = [
         TableRow(i, sum(w for word, w in weights.items() if word in sets[i]) / total) for i in rows
