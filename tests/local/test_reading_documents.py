@@ -86,7 +86,9 @@ Do this in the given order:
 3. Press the start button.
 4. Close the bypass.
 """
-LOAD = "Max. load is 40 kg incl. packaging. The fee is approx. 40 euros. The desk has tel. 555 1234."
+LOAD = (
+    "Max. load is 40 kg incl. packaging. The fee is approx. 40 euros. The desk has tel. 555 1234."
+)
 PRICE = "The price is 5 euros excl. VAT. Min. age is 12 years. The tower was built approx. 300 years ago."
 
 GYM = """\
@@ -183,7 +185,7 @@ def read(
          ["Print the form.", "Sign it.", "Send it to the office."], []),
         ("gym.md", GYM, "Which trainers have the grade A?", ["Ada Holm", "Cleo Park"], ["Ben"]),
         ("gym.md", GYM, "How do I install the app?", ["gymctl install --latest"], []),
-        ("gym.md", GYM, "When did the app drop Android 9?", ["2024-03-01"], []),
+        ("gym.md", GYM, "When was 4.2.0 released?", ["2024-03-01"], []),
         ("gym.md", GYM, "Is there a car park?", ["behind the house"], ["?"]),
     ],
 )  # fmt: skip

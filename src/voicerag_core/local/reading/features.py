@@ -21,7 +21,16 @@ from voicerag_core.blocks import BlockKind
 from voicerag_core.passages import passage_blocks, passage_sentences
 from voicerag_core.types import Passage
 
-__all__ = ["DATE", "MEASURES", "Candidate", "candidates", "content_words", "measure", "passage_path", "section_shares"]
+__all__ = [
+    "DATE",
+    "MEASURES",
+    "Candidate",
+    "candidates",
+    "content_words",
+    "measure",
+    "passage_path",
+    "section_shares",
+]
 
 Kind: TypeAlias = Literal["date", "number", "name", "other"]
 
@@ -182,7 +191,9 @@ def section_shares(
         source = passages[sentence.passage].source.partition("#")[0]
         documents.setdefault(source, []).append(row)
     for rows in documents.values():
-        above = {path: set(content_words(" ".join(path))) for path in {sentences[i].path for i in rows}}
+        above = {
+            path: set(content_words(" ".join(path))) for path in {sentences[i].path for i in rows}
+        }
         weights = {}
         for word in asked:
             having = sum(word in words for words in above.values())

@@ -52,7 +52,9 @@ def fits(asked: Asked, sentence: Candidate) -> float:
     if asked.term:
         return float(_defines(asked.term, sentence))
     if asked.how_to:
-        return float(sentence.kind in ("code", "lead") or _INSTRUCTS.search(sentence.text) is not None)
+        return float(
+            sentence.kind in ("code", "lead") or _INSTRUCTS.search(sentence.text) is not None
+        )
     if asked.reason:
         return float(_SAYS_WHY.search(sentence.text) is not None)
     return 0.0
@@ -64,7 +66,9 @@ def _defines(term: str, sentence: Candidate) -> bool:
     if not wanted:
         return False
     if sentence.kind in ("heading", "question"):
-        return list(sentence.words)[: len(wanted)] == wanted and len(sentence.words) <= len(wanted) + 2
+        return (
+            list(sentence.words)[: len(wanted)] == wanted and len(sentence.words) <= len(wanted) + 2
+        )
     words = re.finditer(r"[\w'\u2019-]+", sentence.text)
     for number, match in enumerate(words):
         if number > len(wanted) + 2:

@@ -30,13 +30,17 @@ _WORDS = {word: str(value) for value, word in enumerate(_NUMBER_WORDS)}
 _WORDS |= {word: str(value) for value, word in enumerate(_ORDINAL_WORDS)}
 _QUARTERS = {"first": "q1", "second": "q2", "third": "q3", "fourth": "q4"}
 
-_CODE = re.compile(r"(?<![\w.])(?=[\w.-]*\d)(?=[\w.-]*[a-z])[a-z]*\d[\w]*(?:[-.]\w+)*", re.IGNORECASE)
-_FIGURE = re.compile(r"(?<![\w.])\d+(?:[.,:/-]\d+)*(?:st|nd|rd|th|(?<=0)'?s)?(?![\w])", re.IGNORECASE)
+_CODE = re.compile(
+    r"(?<![\w.])(?=[\w.-]*\d)(?=[\w.-]*[a-z])[a-z]*\d[\w]*(?:[-.]\w+)*", re.IGNORECASE
+)
+_FIGURE = re.compile(
+    r"(?<![\w.])\d+(?:[.,:/-]\d+)*(?:st|nd|rd|th|(?<=0)'?s)?(?![\w])", re.IGNORECASE
+)
 _THOUSANDS = re.compile(r"(?<=\d)[,\u00a0\u202f](?=\d{3}(?!\d))")
 _ORDINAL = re.compile(r"(\d+)(?:st|nd|rd|th)\Z")
 _CENTURY = re.compile(r"\A(\d{2})00s\Z")
 _DECADE = re.compile(r"\A(\d\d[1-9])0s\Z")
-_SHORT_DECADE = re.compile(r"\A(\d)0s?\Z")
+_SHORT_DECADE = re.compile(r"\A(\d)0s\Z")
 
 _COMPARES = re.compile(
     r"\b(?:(?:more|less|fewer|longer|shorter|older|younger|later|earlier|bigger|higher|lower|larger"
@@ -73,7 +77,9 @@ def figures(question: str) -> tuple[str, ...]:
     named = [match[0].strip(".-") for match in _CODE.finditer(plain) if not _counts(match[0])]
     for match in _FIGURE.finditer(plain):
         is_year = re.fullmatch(r"[12]\d{3}s?", match[0]) is not None
-        measures = _MEASURED.match(plain, match.end()) or plain[match.start() - 1 : match.start()] in ("$", "\u20ac", "\u00a3", "#")
+        measures = _MEASURED.match(plain, match.end()) or plain[
+            match.start() - 1 : match.start()
+        ] in ("$", "\u20ac", "\u00a3", "#")
         if measures or (not is_year and _COMPARES.search(plain, 0, match.start())):
             continue
         named.append(match[0].replace("'", ""))
@@ -101,16 +107,20 @@ def said_around(passage: Passage) -> frozenset[str]:
     place = " ".join(filter(str.isalnum, re.split(r"(\W|_)", " ".join(folders))))
     sheet = str(passage.metadata.get("sheet") or "")
     lead = str(passage.metadata.get("lead") or "")
-    text = _plain(" ".join((passage.title, *passage_path(passage), place, sheet, lead, passage.text)))
+    text = _plain(
+        " ".join((passage.title, *passage_path(passage), place, sheet, lead, passage.text))
+    )
     words = set(re.findall(r"\w+", text))
     words.update(match[0].strip(".-") for match in _CODE.finditer(text))
     for match in _FIGURE.finditer(text):
         words.add(match[0])
-        words.update(re.split(r"[.:/-]", match[0]))
+        words.update(re.split(r"[:/-]", match[0]))
         if ordinal := _ORDINAL.search(match[0]):
             words.add(ordinal[1])
     words.update(_WORDS[word] for word in words & _WORDS.keys())
-    words.update(_QUARTERS[m[1]] for m in re.finditer(r"\b(first|second|third|fourth) quarter", text))
+    words.update(
+        _QUARTERS[m[1]] for m in re.finditer(r"\b(first|second|third|fourth) quarter", text)
+    )
     return frozenset(words)
 
 
@@ -121,7 +131,9 @@ def _plain(text: str) -> str:
 
 def _counts(code: str) -> bool:
     """Whether what looks like a code is an ordinal, a decade or a measure: "5th", "1990s", "4kg"."""
-    return re.fullmatch(r"\d+(?:st|nd|rd|th|s|am|pm|h|kg|km|cm|mm|m|g|gb|mb|tb|x)", code) is not None
+    return (
+        re.fullmatch(r"\d+(?:st|nd|rd|th|s|am|pm|h|kg|km|cm|mm|m|g|gb|mb|tb|x)", code) is not None
+    )
 
 
 def _has(figure: str, said: frozenset[str]) -> bool:
@@ -156,7 +168,9 @@ def _is_year(word: str) -> bool:
     return re.fullmatch(r"[12]\d{3}", word) is not None
 
 
-_SUFFIXES = frozenset({"th", "st", "nd", "rd", "s", "m", "km", "kg", "k", "am", "pm", "h", "hrs", "gb", "mb"})
+_SUFFIXES = frozenset(
+    {"th", "st", "nd", "rd", "s", "m", "km", "kg", "k", "am", "pm", "h", "hrs", "gb", "mb"}
+)
 
 
 def _names(question: str) -> list[str]:
@@ -165,7 +179,11 @@ def _names(question: str) -> list[str]:
         word = match[0]
         plain = word.lower().replace("\u2019", "'").removesuffix("'s")
         is_first = number == 0 and match.start() == 0
-        if plain in _QUESTION_WORDS or any(map(str.isdigit, plain)) or (is_first and word[1:].islower()):
+        if (
+            plain in _QUESTION_WORDS
+            or any(map(str.isdigit, plain))
+            or (is_first and word[1:].islower())
+        ):
             continue
         names += content_words(plain)
     return names

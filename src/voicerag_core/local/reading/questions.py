@@ -28,9 +28,7 @@ _YES_NO = re.compile(
     r"^((and|so|but|then) )?(is|are|was|were|do|does|did|can|could|may|might|must|shall|should|will"
     r"|would|has|have|had|am)\b(?! (the )?(two|both)\b.* same)"
 )
-_DATE = re.compile(
-    r"\b(when|until when|(what|which|what's the) (year|date|day|month|weekday))\b"
-)
+_DATE = re.compile(r"\b(when|until when|(what|which|what's the) (year|date|day|month|weekday))\b")
 _DEFINES = re.compile(
     r"^(what|who) (is|are|was|were) (?:an? |the )?(?P<term>[\w-]+(?: [\w-]+)?)\W*$"
     r"|^what does (?P<named>.+?) (mean|stand for|refer to)\b|^(define|explain) (?P<asked>.+?)\W*$"

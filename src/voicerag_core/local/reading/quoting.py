@@ -387,9 +387,7 @@ class Quoter:
         if kind == "heading" and len(blocks[follows].path) >= len(sentence.path):
             depth = len(sentence.path)
             below = [
-                i
-                for i in range(follows, len(blocks))
-                if blocks[i].path[:depth] == sentence.path
+                i for i in range(follows, len(blocks)) if blocks[i].path[:depth] == sentence.path
             ]
             if blocks[follows].path == sentence.path and (titles := self._titles(passage, below)):
                 return Quote(head + titles)

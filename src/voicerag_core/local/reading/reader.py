@@ -12,7 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voicerag_core.local.reading.answer_scorer import SCORES
-from voicerag_core.local.reading.features import Candidate, candidates, measure, section_shares
+from voicerag_core.local.reading.features import (
+    DATE,
+    Candidate,
+    candidates,
+    measure,
+    section_shares,
+)
 from voicerag_core.local.reading.forms import fits
 from voicerag_core.local.reading.near_misses import (
     figures,
@@ -72,7 +78,7 @@ EVIDENCE = (
     "section",  # share of the words that tell the document's sections apart
 )
 FORM, TELLING, KEYED, SECTION = 0, 1, 2, 3
-EVIDENCE_WEIGHTS = np.array([2.0, 1.0, 2.0, 2.0])
+EVIDENCE_WEIGHTS = np.array([2.0, 1.5, 2.0, 2.0])
 ANSWERED_EVIDENCE_WEIGHTS = np.array([1.0, 2.0, 3.0, 0.0])
 """The same for what the question's form and a table's rows say besides."""
 
@@ -269,13 +275,17 @@ class Reader:
     def _looked_into(self, question: str, asked: Asked, seen: Examined) -> Examined:
         """Look at the form of the sentences, and read the likeliest rows of tables one by one."""
         evidence = np.zeros_like(seen.evidence)
+        wanted = figures(question)
         places = {sentence: row for row, sentence in enumerate(seen.kept)}
         for row, sentence in enumerate(seen.kept):
             evidence[row, FORM] = fits(asked, seen.sentences[sentence])
+            if asked.date and wanted and seen.sentences[sentence].kind == "heading":
+                heading = seen.sentences[sentence].text
+                named = not misses_figure(wanted, said_around(Passage("", heading)))
+                evidence[row, KEYED] = float(named and DATE.search(heading) is not None)
         shares = section_shares(question, seen.passages, seen.sentences)
         evidence[:, SECTION] = shares[seen.kept]
         rows = []
-        wanted = figures(question)
         around = functools.cache(lambda i: said_around(seen.passages[seen.sentences[i].passage]))
         for near in tables(question, seen.passages, seen.sentences):
             keyed = keyed_rows(question, wanted, near, seen.sentences)

@@ -15,7 +15,15 @@ from dataclasses import dataclass, replace
 from voicerag_core.local.reading.features import Candidate, content_words
 from voicerag_core.types import Passage
 
-__all__ = ["MOST_REREAD", "TableRow", "cells_asked_for", "keyed_rows", "matching_rows", "read_alone", "tables"]
+__all__ = [
+    "MOST_REREAD",
+    "TableRow",
+    "cells_asked_for",
+    "keyed_rows",
+    "matching_rows",
+    "read_alone",
+    "tables",
+]
 
 MOST_REREAD = 4
 MOST_ROW_CHARACTERS = 250
@@ -58,9 +66,7 @@ def tables(
     return ranked
 
 
-def _ranked(
-    rows: Sequence[int], sentences: Sequence[Candidate], asked: set[str]
-) -> list[TableRow]:
+def _ranked(rows: Sequence[int], sentences: Sequence[Candidate], asked: set[str]) -> list[TableRow]:
     sets = {i: set(sentences[i].words) | _letters(sentences[i].text) for i in rows}
     weights = {}
     for word in asked:
@@ -108,7 +114,9 @@ def matching_rows(
     return sorted(
         row.sentence
         for row, cell in zip(rows, cells, strict=True)
-        if all(words <= _value_words(cell.get(name, ""), question) for name, words in wanted.items())
+        if all(
+            words <= _value_words(cell.get(name, ""), question) for name, words in wanted.items()
+        )
     )
 
 
@@ -140,7 +148,9 @@ _AMOUNT = re.compile(
     r"(?P<number>\d[\d,]*(?:\.\d+)?)(?: (?P<unit>[A-Za-z]+))?",
 )
 _MORE = ("more than", "over", "above", "at least", "longer than")
-_FROM = re.compile(r"\b(?:from|min|minimum|over|above|at least|starting|more than)\b", re.IGNORECASE)
+_FROM = re.compile(
+    r"\b(?:from|min|minimum|over|above|at least|starting|more than)\b", re.IGNORECASE
+)
 _UP_TO = re.compile(r"\b(?:to|up to|max|maximum|until|below|under|less than)\b", re.IGNORECASE)
 _UNITS = {"euro": "eur", "euros": "eur", "dollar": "usd", "dollars": "usd", "kroner": "nok"}
 _SIGNS = {"$": "usd", "\u20ac": "eur", "\u00a3": "gbp"}
@@ -148,7 +158,9 @@ _SIGNS = {"$": "usd", "\u20ac": "eur", "\u00a3": "gbp"}
 
 def _rows_by_amount(question: str, texts: Mapping[int, str]) -> set[int]:
     """Return the rows within an amount ("more than 8000 euro"), or the step that holds for it."""
-    match = next((m for m in _AMOUNT.finditer(question) if m["how"] or m["sign"] or m["unit"]), None)
+    match = next(
+        (m for m in _AMOUNT.finditer(question) if m["how"] or m["sign"] or m["unit"]), None
+    )
     if match is None:
         return set()
     amount = float(match["number"].replace(",", ""))
@@ -174,7 +186,9 @@ def _rows_by_amount(question: str, texts: Mapping[int, str]) -> set[int]:
     return set()
 
 
-def cells_asked_for(question: str, row: str, scores: Sequence[float] | None = None) -> list[tuple[int, int]]:
+def cells_asked_for(
+    question: str, row: str, scores: Sequence[float] | None = None
+) -> list[tuple[int, int]]:
     """Return where the cells of a long row are that matter: its name, and what is asked about."""
     spans = []
     position = 0
