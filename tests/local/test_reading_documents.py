@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -146,6 +147,25 @@ def reader() -> Reader:
     return Reader(AnswerScorer(threads=2))
 
 
+@dataclass(frozen=True)
+class Desk:
+    """Where files are written, searched and read."""
+
+    embedder: MiniLMEmbedder
+    reader: Reader
+    folder: Path
+
+    def read(self, name: str, text: str, question: str) -> Reading:
+        path = self.folder / name
+        path.write_text(text, encoding="utf-8")
+        return self.reader.read(question, found(self.embedder, path, question))
+
+
+@pytest.fixture
+def desk(embedder: MiniLMEmbedder, reader: Reader, tmp_path: Path) -> Desk:
+    return Desk(embedder, reader, tmp_path)
+
+
 def found(embedder: MiniLMEmbedder, path: Path, question: str) -> list[Passage]:
     """Return the passages of a file, nearest first."""
     passages = [p for document in read_file(path).documents for p in chunk_document(document)]
@@ -153,87 +173,70 @@ def found(embedder: MiniLMEmbedder, path: Path, question: str) -> list[Passage]:
     return [passages[i] for i in np.argsort(-(rows[1:] @ rows[0]), kind="stable")]
 
 
-def read(
-    embedder: MiniLMEmbedder, reader: Reader, folder: Path, name: str, text: str, question: str
-) -> Reading:
-    path = folder / name
-    path.write_text(text, encoding="utf-8")
-    return reader.read(question, found(embedder, path, question))
-
-
 @pytest.mark.parametrize(
-    ("name", "text", "question", "wanted", "unwanted"),
+    ("file", "question", "wanted", "unwanted"),
     [
-        ("faq.md", PUMP, "How long is the warranty of the pump?", ["Two years"], ["How long"]),
-        ("faq.md", PUMP, "When the pump leaks, what should I do?", ["service desk"], ["thirty"]),
-        ("faq.md", PUMP, "Who pays for shipping?", ["seller"], ["?"]),
-        ("faq.md", PUMP, "Can I return the goods?", ["thirty days"], ["?"]),
-        ("faq.html", FERRY, "How much luggage may I take?", ["twenty kilos"], ["?"]),
-        ("faq.html", FERRY, "Are dogs allowed on board?", ["small ones"], ["?"]),
-        ("plans.md", PLANS, "How is support given in the Pro plan?", ["phone on working"], []),
-        ("plans.md", PLANS, "What is the monthly price of the Pro plan?", ["40 euros"], ["90"]),
-        ("plans.md", PLANS, "How much storage does the Team plan have?", ["900"], ["5 giga"]),
-        ("leave.md", LEAVE, "When do office staff have to ask for leave?", ["three days"],
+        (("faq.md", PUMP), "How long is the warranty of the pump?", ["Two years"], ["How long"]),
+        (("faq.md", PUMP), "When the pump leaks, what should I do?", ["service desk"], ["thirty"]),
+        (("faq.md", PUMP), "Who pays for shipping?", ["seller"], ["?"]),
+        (("faq.md", PUMP), "Can I return the goods?", ["thirty days"], ["?"]),
+        (("faq.html", FERRY), "How much luggage may I take?", ["twenty kilos"], ["?"]),
+        (("faq.html", FERRY), "Are dogs allowed on board?", ["small ones"], ["?"]),
+        (("plans.md", PLANS), "How is support given in the Pro plan?", ["phone on working"], []),
+        (("plans.md", PLANS), "What is the monthly price of the Pro plan?", ["40 euros"], ["90"]),
+        (("plans.md", PLANS), "How much storage does the Team plan have?", ["900"], ["5 giga"]),
+        (("leave.md", LEAVE), "When do office staff have to ask for leave?", ["three days"],
          ["two weeks"]),
-        ("valves.md", VALVES, "Which supplier sells valve F12?", ["Valve F12;", "Suedhaus"], []),
-        ("valves.md", VALVES, "What does valve C7 cost?", ["Valve C7;", "151 euros"], []),
-        ("start.md", START, "What is step 3 of starting the pump?", ["start button"], []),
-        ("load.txt", LOAD, "What is the max. load?", ["Max. load is 40 kg incl. packaging."], []),
-        ("price.txt", PRICE, "What is the price?", ["5 euros excl. VAT."], []),
-        ("gym.md", GYM, "What does the fee include?", ["a locker", "two classes", "sauna"], []),
-        ("gym.md", GYM, "How do I cancel the membership?",
+        (("valves.md", VALVES), "Which supplier sells valve F12?", ["Valve F12;", "Suedhaus"], []),
+        (("valves.md", VALVES), "What does valve C7 cost?", ["Valve C7;", "151 euros"], []),
+        (("start.md", START), "What is step 3 of starting the pump?", ["start button"], []),
+        (("load.txt", LOAD), "What is the max. load?", ["Max. load is 40 kg incl. packaging."], []),
+        (("price.txt", PRICE), "What is the price?", ["5 euros excl. VAT."], []),
+        (("gym.md", GYM), "What does the fee include?", ["a locker", "two classes", "sauna"], []),
+        (("gym.md", GYM), "How do I cancel the membership?",
          ["Print the form.", "Sign it.", "Send it to the office."], []),
-        ("gym.md", GYM, "Which trainers have the grade A?", ["Ada Holm", "Cleo Park"], ["Ben"]),
-        ("gym.md", GYM, "How do I install the app?", ["gymctl install --latest"], []),
-        ("gym.md", GYM, "When was 4.2.0 released?", ["2024-03-01"], []),
-        ("gym.md", GYM, "Is there a car park?", ["behind the house"], ["?"]),
+        (("gym.md", GYM), "Which trainers have the grade A?", ["Ada Holm", "Cleo Park"], ["Ben"]),
+        (("gym.md", GYM), "How do I install the app?", ["gymctl install --latest"], []),
+        (("gym.md", GYM), "When was 4.2.0 released?", ["2024-03-01"], []),
+        (("gym.md", GYM), "Is there a car park?", ["behind the house"], ["?"]),
     ],
 )  # fmt: skip
 def test_what_answers_is_quoted(
-    embedder: MiniLMEmbedder,
-    reader: Reader,
-    tmp_path: Path,
-    name: str,
-    text: str,
-    question: str,
-    wanted: Sequence[str],
-    unwanted: Sequence[str],
+    desk: Desk, file: tuple[str, str], question: str, wanted: Sequence[str], unwanted: Sequence[str]
 ) -> None:
-    reading = read(embedder, reader, tmp_path, name, text, question)
+    reading = desk.read(*file, question)
     assert all(words in reading.text for words in wanted), reading
     assert not any(words in reading.text for words in unwanted), reading
 
 
 @pytest.mark.parametrize(
-    ("name", "text", "question"),
+    ("file", "question"),
     [
-        ("valves.md", VALVES, "Which supplier sells valve K99?"),
-        ("plans.md", PLANS, "What did the Pro plan cost in 2019?"),
-        ("gym.md", GYM, "When was version 5.0 of the app released?"),
-        ("gym.md", GYM, "Who won the world cup?"),
-        ("gym.md", GYM, "hello"),
-        ("gym.md", GYM, "Thanks!"),
+        (("valves.md", VALVES), "Which supplier sells valve K99?"),
+        (("plans.md", PLANS), "What did the Pro plan cost in 2019?"),
+        (("gym.md", GYM), "When was version 5.0 of the app released?"),
+        (("gym.md", GYM), "Who won the world cup?"),
+        (("gym.md", GYM), "hello"),
+        (("gym.md", GYM), "Thanks!"),
     ],
 )
 def test_what_the_documents_do_not_say_is_declined(
-    embedder: MiniLMEmbedder, reader: Reader, tmp_path: Path, name: str, text: str, question: str
+    desk: Desk, file: tuple[str, str], question: str
 ) -> None:
-    assert not read(embedder, reader, tmp_path, name, text, question).answered
+    assert not desk.read(*file, question).answered
 
 
-def test_both_sides_of_a_comparison_are_quoted(
-    embedder: MiniLMEmbedder, reader: Reader, tmp_path: Path
-) -> None:
+def test_both_sides_of_a_comparison_are_quoted(desk: Desk) -> None:
     text = (
         "# Terms\n\nAn appeal is a dispute about a decision.\n\n"
         "A reinstatement is the way to get an account back.\n"
     )
     question = "What is the difference between an appeal and a reinstatement?"
-    reading = read(embedder, reader, tmp_path, "terms.md", text, question)
+    reading = desk.read("terms.md", text, question)
     assert "dispute" in reading.text
     assert "get an account back" in reading.text
     missing = "What is the difference between an appeal and a lawsuit?"
-    assert not read(embedder, reader, tmp_path, "terms.md", text, missing).answered
+    assert not desk.read("terms.md", text, missing).answered
 
 
 def test_citations_are_the_places_of_a_list(

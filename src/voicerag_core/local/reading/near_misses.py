@@ -18,14 +18,52 @@ from voicerag_core.types import Passage
 
 __all__ = ["figures", "misses_figure", "missing_names", "said_around"]
 
-_NUMBER_WORDS = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen "
-    "sixteen seventeen eighteen nineteen twenty"
-).split()
-_ORDINAL_WORDS = (
-    "zeroth first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth "
-    "thirteenth fourteenth fifteenth sixteenth seventeenth eighteenth nineteenth twentieth"
-).split()
+_NUMBER_WORDS = [
+    "zero",
+    "one",
+    "two",
+    "three",
+    "four",
+    "five",
+    "six",
+    "seven",
+    "eight",
+    "nine",
+    "ten",
+    "eleven",
+    "twelve",
+    "thirteen",
+    "fourteen",
+    "fifteen",
+    "sixteen",
+    "seventeen",
+    "eighteen",
+    "nineteen",
+    "twenty",
+]
+_ORDINAL_WORDS = [
+    "zeroth",
+    "first",
+    "second",
+    "third",
+    "fourth",
+    "fifth",
+    "sixth",
+    "seventh",
+    "eighth",
+    "ninth",
+    "tenth",
+    "eleventh",
+    "twelfth",
+    "thirteenth",
+    "fourteenth",
+    "fifteenth",
+    "sixteenth",
+    "seventeenth",
+    "eighteenth",
+    "nineteenth",
+    "twentieth",
+]
 _WORDS = {word: str(value) for value, word in enumerate(_NUMBER_WORDS)}
 _WORDS |= {word: str(value) for value, word in enumerate(_ORDINAL_WORDS)}
 _QUARTERS = {"first": "q1", "second": "q2", "third": "q3", "fourth": "q4"}
@@ -56,10 +94,77 @@ _MEASURED = re.compile(
 )
 _NAME = re.compile(r"(?<![\w'])[A-Z][\w'\u2019-]*(?:\.[\w]+)*")
 _QUESTION_WORDS = frozenset(
-    "what which who whom whose when where why how is are was were do does did can could may might "
-    "must shall should will would has have had i i'm i'd i'll in on at by for from of to with until "
-    "within after before if and or the a an my our your name list tell give explain define compare "
-    "am as not no this that these those".split()
+    [
+        "what",
+        "which",
+        "who",
+        "whom",
+        "whose",
+        "when",
+        "where",
+        "why",
+        "how",
+        "is",
+        "are",
+        "was",
+        "were",
+        "do",
+        "does",
+        "did",
+        "can",
+        "could",
+        "may",
+        "might",
+        "must",
+        "shall",
+        "should",
+        "will",
+        "would",
+        "has",
+        "have",
+        "had",
+        "i",
+        "i'm",
+        "i'd",
+        "i'll",
+        "in",
+        "on",
+        "at",
+        "by",
+        "for",
+        "from",
+        "of",
+        "to",
+        "with",
+        "until",
+        "within",
+        "after",
+        "before",
+        "if",
+        "and",
+        "or",
+        "the",
+        "a",
+        "an",
+        "my",
+        "our",
+        "your",
+        "name",
+        "list",
+        "tell",
+        "give",
+        "explain",
+        "define",
+        "compare",
+        "am",
+        "as",
+        "not",
+        "no",
+        "this",
+        "that",
+        "these",
+        "those",
+    ]
 )
 LEAST_PREFIX = 3
 
@@ -110,7 +215,7 @@ def said_around(passage: Passage) -> frozenset[str]:
     text = _plain(
         " ".join((passage.title, *passage_path(passage), place, sheet, lead, passage.text))
     )
-    words = set(re.findall(r"\w+", text))
+    words = set(re.findall(r"(?<!\d\.)\b\w+\b(?!\.\d)", text))
     words.update(match[0].strip(".-") for match in _CODE.finditer(text))
     for match in _FIGURE.finditer(text):
         words.add(match[0])

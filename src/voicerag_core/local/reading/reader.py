@@ -27,7 +27,7 @@ from voicerag_core.local.reading.near_misses import (
     said_around,
 )
 from voicerag_core.local.reading.questions import Asked, asked_for
-from voicerag_core.local.reading.quoting import Part, Quote, Quoter
+from voicerag_core.local.reading.quoting import Quote, Quoter
 from voicerag_core.local.reading.rows import (
     MOST_REREAD,
     keyed_rows,
