@@ -1,6 +1,6 @@
 """An app on LlamaIndex gets a voice: python 03_llamaindex.py. No model, network or account needed.
 
-The app has a `VectorStoreIndex` of its own. Our retriever joins it in a router, and a question that
+The app has its own `VectorStoreIndex`. Our retriever joins it in a router, and a question that
 was spoken finds its way through both.
 """
 

@@ -1,4 +1,4 @@
-"""What holds for all tests: examples without time limits, and a line on what was skipped."""
+"""What holds for all tests: one Postgres, no hasty limits, and a line on what was skipped."""
 
 from __future__ import annotations
 
@@ -7,8 +7,19 @@ import os
 import shutil
 import tempfile
 from collections import Counter
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+from uuid import uuid4
 
+import psycopg
 import pytest
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+
+from voicerag_core.store import EmbeddedPostgres, migrate
+
+_number = count()
 
 with contextlib.suppress(ImportError):  # the tests of fairseq2 run without Hypothesis
     from hypothesis import HealthCheck, settings
@@ -31,6 +42,40 @@ def pytest_configure(config: pytest.Config) -> None:
         patch.setenv("PYTEST_DEBUG_TEMPROOT", root)
         config.add_cleanup(patch.undo)
         config.add_cleanup(lambda: shutil.rmtree(root, ignore_errors=True))
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The DSN of an embedded server, whose login is a superuser."""
+    folder: Path = tmp_path_factory.mktemp("server") / "postgres"
+    with EmbeddedPostgres(folder) as postgres:
+        with psycopg.connect(postgres.dsn, autocommit=True) as connection:
+            for setting in ("fsync", "synchronous_commit", "full_page_writes"):
+                connection.execute(f"ALTER SYSTEM SET {setting} = off".encode())
+            connection.execute("SELECT pg_reload_conf()")
+        yield postgres.dsn
+
+
+def new_database(server: str) -> str:
+    """Make an empty database and return its DSN."""
+    name = f"test_{uuid4().hex[:12]}"
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+    return make_conninfo(server, dbname=name)
+
+
+@pytest.fixture(scope="module")
+def dsn(server: str) -> str:
+    """A database with the schema in it, shared by the tests of a module."""
+    fresh = new_database(server)
+    migrate(fresh)
+    return fresh
+
+
+@pytest.fixture
+def tenant() -> str:
+    """A name that no other test has."""
+    return f"tenant-{next(_number)}"
 
 
 @pytest.hookimpl(trylast=True)
@@ -61,4 +106,4 @@ def not_run(skipped: list[object], deselected: int, selection: str) -> str:
     groups = [f"{count} ({reason})" for reason, count in reasons.most_common()]
     if deselected:
         groups.append(f"{deselected} (left out by -m {selection!r} or -k)")
-    return f"skipped: {', '.join(groups)}" if groups else ""
+    return f"not run: {', '.join(groups)}" if groups else ""

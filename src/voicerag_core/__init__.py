@@ -6,7 +6,7 @@ Importing this package loads numpy and nothing heavier; settings, store and the 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from voicerag_core.audio import (
     MAX_SECONDS,
@@ -175,4 +175,13 @@ __all__ = [
     "write_wav",
 ]
 
-__getattr__, __dir__ = lazy_names(__name__, _LAZY)
+_load, __dir__ = lazy_names(__name__, _LAZY)
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - any of the names
+    """Load a name on first use; the version is that of the installed distribution."""
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("voicerag-core")
+    return _load(name)

@@ -34,8 +34,9 @@ _LEAD_CHARACTERS = 300
 _HEADINGS = ("heading", "question")
 
 _NEVER, _TITLES, _INSIDE, _LIST, _GROUP, _SECTION, _ALWAYS = -2, -1, 0, 1, 2, 4, 99
-"""How strong a border is: behind a heading, between two headings, inside a block, between items or rows, between other
-blocks, before a section (deeper ones are weaker), and one that no passage reaches over."""
+"""How strong a border is: behind a heading, between two headings, inside a block, between items or
+rows, between other blocks, before a section (deeper ones are weaker), and one that no passage
+reaches over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +198,7 @@ def _parts(text: str, block: Block, size: int, head: int) -> Iterator[tuple[int,
             for start, end in sentence_spans(text[block.start : block.end])
         ]
     for start, end in spans:
-        yield from _cut_long(text, start, end, room)
+        yield from (part for part in _cut_long(text, start, end, room) if part[0] < part[1])
         room = size
 
 

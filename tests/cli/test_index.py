@@ -125,13 +125,16 @@ def test_chunking_and_the_column_of_the_text_can_be_chosen(
 ) -> None:
     table = tmp_path / "faq.csv"
     table.write_text("question,answer\nWhy?,Because it is so. And it stays so.\n")
-    refused = voicerag("index", table, "--collection", "faq")
+    refused = voicerag("index", table, "--collection", "faq", "--text-column", "words")
     assert refused.returncode == 1
     assert "--text-column" in refused.stderr
+    assert voicerag("index", table, "--collection", "faq").returncode == 0
+    with opened(data_dir, "faq") as store:
+        assert store.count() == 1
     column = ("--text-column", "answer", "--chunk-size", "20")
     assert voicerag("index", table, "--collection", "faq", *column).returncode == 0
     with opened(data_dir, "faq") as store:
-        assert store.count() == 2
+        assert store.count() == 3
 
 
 @pytest.fixture
@@ -200,3 +203,22 @@ def test_a_folder_that_moves_away_while_it_is_indexed(
         assert process.returncode == 1
         assert "Traceback" not in said
         assert store.count() == len(store.document_digests())
+
+
+def test_what_is_not_read_is_named(voicerag: Voicerag, tmp_path: Path) -> None:
+    files = Path(__file__).parents[1] / "data/files"
+    (tmp_path / "part.pdf").write_bytes((files / "pdf_part_scanned.pdf").read_bytes())
+    (tmp_path / "latin.txt").write_bytes("Das Büro in Köln öffnet um neun.".encode("cp1252"))
+    for name in ("old.doc", "pack.zip", "more.zip"):
+        (tmp_path / name).write_bytes(b"x")
+    told = voicerag("index", tmp_path, "--collection", "named")
+    assert told.returncode == 0
+    assert "(3 of other kinds passed over)" in told.stdout
+    lines = told.stderr.splitlines()
+    assert [line for line in lines if "part.pdf: page 2 has no text" in line]
+    assert [line for line in lines if "latin.txt: not UTF-8; read as windows-1252" in line]
+    assert "passed over: 2 .zip: more.zip, pack.zip" in lines
+    assert "passed over: 1 .doc: old.doc (save as .docx to have them read)" in lines
+    again = voicerag("index", tmp_path, "--collection", "named", "--encoding", "cp1252")
+    assert "latin.txt" not in again.stderr
+    assert "1 changed" in again.stdout

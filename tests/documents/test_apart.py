@@ -178,7 +178,7 @@ def test_the_process_ends_with_the_one_that_started_it(page: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "library"),
     [("a.pdf", "pypdfium2"), ("a.html", "selectolax"), ("a.docx", "docx"), ("a.xlsx", "openpyxl"),
-     ("a.pptx", "pptx"), ("a.rst", "docutils"), ("a.msg", "olefile"), ("a.md", "selectolax")],
+     ("a.pptx", "pptx"), ("a.rst", "docutils"), ("a.msg", "olefile"), ("a.eml", "selectolax")],
 )  # fmt: skip
 def test_a_missing_library_names_the_extra(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, library: str

@@ -81,7 +81,7 @@ def test_templates_are_gone_and_leave_their_words(read: Read) -> None:
         "```\n{{ kept }} {% kept %}\n```\n\nUse `{{ raw | x }}` and `{% y %}`.\n"
     )
     assert kinds(only(read("a.md", text))) == [
-        ("text", "Mind the step."), ("text", "Ask in people-ops; see the guide of company Name."),
+        ("text", "Mind the step."), ("text", "Ask in people-ops; see the guide of company name."),
         ("text", "Kept."), ("code", "{{ kept }} {% kept %}"), ("text", "Use raw and {% y %}."),
     ]  # fmt: skip
 

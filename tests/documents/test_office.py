@@ -175,7 +175,7 @@ def test_slides_have_titles_items_tables_charts_and_notes(read: Read) -> None:
         table.iter_cells(), ("Who", "May", "June", "Anna", "4", "5"), strict=True
     ):
         cell.text = text
-    data = CategoryChartData()
+    data: Any = CategoryChartData()  # type: ignore[no-untyped-call]
     data.categories = ["Oslo", "Bergen"]
     data.add_series("Visits", (3, 4.5))
     second.shapes.add_chart(

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.documents.making import kinds, only, places
+from tests.documents.making import kinds, only, paths, places
 from voicerag_core import DocumentError
 from voicerag_core.documents import FileContent, read_file
 from voicerag_core.documents.unicode import tidy_lines
@@ -122,6 +122,16 @@ def test_all_columns_of_a_table_are_rows(read: Read) -> None:
 )  # fmt: skip
 def test_tables_as_programs_write_them(read: Read, table: str, wanted: list[str]) -> None:
     assert [text for _, text in kinds(only(read("a.csv", table)))] == wanted
+
+
+def test_columns_of_questions_and_answers_are_pairs(read: Read) -> None:
+    table = "id,Question,Answer\n1,Who pays?,The seller.\n2,When?,\n3,Where?,In Oslo.\n"
+    document = only(read("faq.csv", table))
+    assert paths(document) == [
+        ("Who pays?", "The seller."), ("Who pays?", "id: 1"), ("Where?", "In Oslo."),
+        ("Where?", "id: 3"),
+    ]  # fmt: skip
+    assert places(document)[0] == "row=2"
 
 
 def test_the_text_column_can_be_named(read: Read) -> None:

@@ -80,6 +80,12 @@ def test_a_bad_byte_costs_that_byte_alone(read: Read) -> None:
     )
 
 
+@pytest.mark.parametrize("data", [b"\xff\xfe\x00", codecs.BOM_UTF8 + b"a\xff\xfe"])
+def test_a_text_that_is_mostly_lost_is_refused(read: Read, data: bytes) -> None:
+    with pytest.raises(DocumentError, match=r"a\.txt is no text in UTF-"):
+        read("a.txt", data)
+
+
 @pytest.mark.parametrize(
     ("data", "words"),
     [

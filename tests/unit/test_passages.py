@@ -195,7 +195,7 @@ def test_rows_items_and_headings_are_whole_sentences() -> None:
 def test_what_is_searched_says_title_headings_and_lead_in(
     metadata: dict[str, str], wanted: str
 ) -> None:
-    assert searched_text(Passage("1", "Words.", metadata)) == wanted  # type: ignore[arg-type]
+    assert searched_text(Passage("1", "Words.", metadata)) == wanted
 
 
 kinds = st.sampled_from(["heading", "question", "text", "lead", "item", "row", "code", "note"])

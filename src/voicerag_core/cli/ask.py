@@ -59,11 +59,12 @@ def ask(
         bool,
         typer.Option(
             "--stream/--no-stream",
-            help="Show and play the answer piece by piece, or at once when it is whole.",
+            help="Show and play the answer as it is generated, or when it is complete.",
         ),
     ] = True,
     speech: Annotated[
-        bool, typer.Option("--speech/--no-speech", help="Answer aloud too, or in text alone.")
+        bool,
+        typer.Option("--speech/--no-speech", help="Answer in speech as well, or in text only."),
     ] = True,
     limit: Limit = None,
     strategy: StrategyName = None,
@@ -74,7 +75,7 @@ def ask(
     """Answer a spoken or typed question from the indexed documents, with sources.
 
     Without --audio and --text the question is recorded from the microphone. The answer is played
-    where there is a loudspeaker, and written with --out.
+    if there is a loudspeaker, and written with --out.
     """
     if out is not None:
         wav_name(out)
@@ -124,7 +125,10 @@ def search(
     diversity: Annotated[
         float,
         typer.Option(
-            "--diversity", min=0, max=1, help="Above 0, prefer passages unlike one another."
+            "--diversity",
+            min=0,
+            max=1,
+            help="Above 0, prefer passages that differ from each other.",
         ),
     ] = 0.0,
     where: Where = None,
@@ -134,7 +138,7 @@ def search(
             "--clips",
             metavar="DIR",
             show_default=False,
-            help="Write what was found in recordings there, one WAV file a hit.",
+            help="Write hits in recordings there, one WAV file per hit.",
         ),
     ] = None,
     json_output: JsonOutput = False,

@@ -65,7 +65,7 @@ DataDir = Annotated[
         metavar="DIR",
         show_default=False,
         rich_help_panel=_PANEL,
-        help="Folder of the embedded database and of downloaded weights. (VOICERAG_DATA_DIR)",
+        help="Folder for the embedded database and downloaded weights. (VOICERAG_DATA_DIR)",
     ),
 ]
 Collection = Annotated[
@@ -85,7 +85,7 @@ Tenant = Annotated[
         metavar="NAME",
         show_default=False,
         rich_help_panel=_PANEL,
-        help="Whose rows are seen and written. (VOICERAG_TENANT)",
+        help="Tenant to read and write as. (VOICERAG_TENANT)",
     ),
 ]
 Stack = Annotated[
@@ -95,7 +95,7 @@ Stack = Annotated[
         metavar="NAME",
         show_default=False,
         rich_help_panel=_PANEL,
-        help="Which models answer: local or glm. (VOICERAG_STACK)",
+        help="Models that answer: local or glm. (VOICERAG_STACK)",
     ),
 ]
 Embedder = Annotated[
@@ -105,7 +105,7 @@ Embedder = Annotated[
         metavar="NAME",
         show_default=False,
         rich_help_panel=_PANEL,
-        help="What makes vectors: local or sonar. (VOICERAG_EMBEDDER)",
+        help="Embedding model: local or sonar. (VOICERAG_EMBEDDER)",
     ),
 ]
 Verbose = Annotated[

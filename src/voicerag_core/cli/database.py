@@ -25,7 +25,7 @@ _OLDEST_EXTENSION = (0, 8)
 
 
 def status(given: GlobalOptions, *, json_output: JsonOutput = False) -> None:
-    """Say what the database is, which schema it has and what its collections hold."""
+    """Print the server, its schema version and the content of its collections."""
     settings = given.settings()
     with _reached(settings) as dsn:
         if dsn is None:
@@ -51,9 +51,9 @@ def status(given: GlobalOptions, *, json_output: JsonOutput = False) -> None:
 
 
 def migrate(given: GlobalOptions) -> None:
-    """Make the schema of the database, or bring it up to date.
+    """Create the schema of the database, or bring it up to date.
 
-    The login must be allowed to make a schema and roles. An embedded database is kept up to date
+    The login must be allowed to create a schema and roles. An embedded database is kept up to date
     without this.
     """
     from voicerag_core.store import EmbeddedPostgres
@@ -75,13 +75,13 @@ def reset(
     given: GlobalOptions,
     *,
     everything: Annotated[
-        bool, typer.Option("--all", help="Every collection of every tenant, not one collection.")
+        bool, typer.Option("--all", help="Every collection of every tenant, instead of one.")
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
     """Delete a collection, or all of them, with documents, passages and vectors.
 
-    The collection is that of --collection, or "default". Asks before it deletes.
+    The collection is that of --collection, or "default". Asks for confirmation.
     """
     from voicerag_core.store import list_collections
     from voicerag_core.store import reset as delete

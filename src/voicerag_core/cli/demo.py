@@ -49,15 +49,16 @@ def demo(
         ),
     ] = None,
     speech: Annotated[
-        bool, typer.Option("--speech/--no-speech", help="Answer aloud too, or in text alone.")
+        bool,
+        typer.Option("--speech/--no-speech", help="Answer in speech as well, or in text only."),
     ] = True,
     strategy: StrategyName = None,
 ) -> None:
     """Index the sample knowledge base and ask it a recorded question.
 
-    The passages are found twice: by the sound alone, and by way of a transcript. The first run
-    makes the database and indexes 240 paragraphs; later ones only ask. The sample has a collection
-    of its own, so your documents are left alone.
+    The passages are found twice: by the speech vector, and by a transcript. The first run creates
+    the database and indexes 240 paragraphs; later runs only ask. The sample has a separate
+    collection, so your documents stay untouched.
     """
     wav_name(out)
     folder = find_sample() if sample is None else sample

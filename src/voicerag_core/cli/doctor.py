@@ -28,7 +28,7 @@ _COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
 
 
 def doctor(given: GlobalOptions, *, json_output: JsonOutput = False) -> None:
-    """Check what runs here, and say of each finding what to do about it.
+    """Check what runs here, and print what to do about each problem.
 
     Looks at versions, weight files with their licences, the database, disk space and sound devices.
     The exit code is 1 when something failed; a warning is no failure. Nothing is changed, but an

@@ -37,7 +37,7 @@ def index(
     prune: Annotated[
         bool,
         typer.Option(
-            "--prune/--no-prune", help="Remove what lay in the given folders and is gone."
+            "--prune/--no-prune", help="Remove deleted files of the given folders from the index."
         ),
     ] = True,
     chunk_size: Annotated[
@@ -46,7 +46,7 @@ def index(
             "--chunk-size",
             min=1,
             show_default=False,
-            help="Most characters a passage; default 1200.",
+            help="Maximum length of a passage, in characters; default 1200.",
         ),
     ] = None,
     chunk_overlap: Annotated[
@@ -55,7 +55,7 @@ def index(
             "--chunk-overlap",
             min=0,
             show_default=False,
-            help="Characters repeated between passages; default 0.",
+            help="Overlap of consecutive passages, in characters; default 0.",
         ),
     ] = None,
     sentences: Annotated[
@@ -63,7 +63,7 @@ def index(
         typer.Option(
             "--sentences/--no-sentences",
             show_default=False,
-            help="Also index a vector for each sentence, which points to its passage; default yes.",
+            help="Also index a vector per sentence, which points to its passage; default yes.",
         ),
     ] = None,
     text_column: Annotated[
@@ -85,17 +85,17 @@ def index(
         ),
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Read and cut the files; embed and write nothing.")
+        bool, typer.Option("--dry-run", help="Read and split the files; embed and write nothing.")
     ] = False,
 ) -> None:
-    """Bring the knowledge base in step with files and folders.
+    """Update the index from files and folders.
 
     Reads txt, md, rst, html, pdf, docx, pptx, xlsx, odt, epub, eml, msg, ipynb, srt, vtt,
     jsonl, csv and tsv; with --embedder sonar also
-    recordings (wav, flac, ogg, opus, mp3, aiff), as windows of speech with their time.
-    Unchanged files cost nothing, each changed one is replaced in one transaction, and a file that
-    cannot be read is reported and skipped (exit code 1). Interrupt it when you like: the next run
-    does the rest.
+    recordings (wav, flac, ogg, opus, mp3, aiff), as windows of speech with their times.
+    Unchanged files cost nothing, each changed one is replaced in one transaction, and deleted files
+    are removed. Unreadable files are reported and skipped (exit code 1). Safe to interrupt: the
+    next run resumes.
     """
     settings = given.settings(sentence_vectors=sentences)
     from voicerag_core.ingest import index_files

@@ -43,7 +43,11 @@ Text = Annotated[
 Limit = Annotated[
     int | None,
     typer.Option(
-        "--limit", min=1, max=1000, show_default=False, help="Passages to find; default 4."
+        "--limit",
+        min=1,
+        max=1000,
+        show_default=False,
+        help="Number of passages to find; default 4.",
     ),
 ]
 StrategyName = Annotated[
@@ -59,7 +63,7 @@ StrategyName = Annotated[
 MinScore = Annotated[
     float | None,
     typer.Option(
-        "--min-score", min=-1, max=1, show_default=False, help="Least cosine similarity of a hit."
+        "--min-score", min=-1, max=1, show_default=False, help="Lowest cosine similarity of a hit."
     ),
 ]
 Where = Annotated[

@@ -31,14 +31,16 @@ def transcribe(
     files: Annotated[
         list[str],
         typer.Argument(
-            metavar="FILE...", show_default=False, help="Sound files; '-' reads standard input."
+            metavar="FILE...", show_default=False, help="Audio files; '-' reads standard input."
         ),
     ],
-    json_output: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    json_output: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object per line.")
+    ] = False,
 ) -> None:
-    """Write down what is said in sound files, up to an hour each.
+    """Transcribe audio files, up to an hour each.
 
-    A file that cannot be used is reported and passed over (exit code 1).
+    Unusable files are reported and skipped (exit code 1).
     """
     settings = given.settings(speak=False)
     from voicerag_core.audio import read_audio
@@ -72,7 +74,7 @@ def speak(
     text: Annotated[
         str,
         typer.Argument(
-            metavar="TEXT", show_default=False, help="What to say; '-' reads standard input."
+            metavar="TEXT", show_default=False, help="Text to speak; '-' reads standard input."
         ),
     ],
     out: Annotated[
@@ -80,7 +82,7 @@ def speak(
         typer.Option("--out", metavar="FILE", show_default=False, help="Write it as WAV."),
     ] = None,
 ) -> None:
-    """Say a text aloud with the answering voice, or write it as sound."""
+    """Speak a text with the answering voice, or write it as a WAV file."""
     words = sys.stdin.read() if text == "-" else text
     if not words.strip():
         raise typer.BadParameter("there is nothing to say", param_hint="TEXT")

@@ -46,6 +46,9 @@ _OTHER = (
 _MAX_BAD = 0.02
 """Share of bytes that may be lost in a text that is UTF-8 otherwise."""
 
+_MOST_LOST = 0.2
+"""Share of characters that may be lost in a text whose encoding is known."""
+
 _SAMPLE_BYTES = 200_000
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 _MAX_CONTROL = 0.01
@@ -129,9 +132,9 @@ def _decoded(
 ) -> tuple[str, list[Notice]]:
     for mark, marked in _BOMS:
         if data.startswith(mark):
-            return _lossy(data[len(mark) :], marked)
+            return _lossy(data[len(mark) :], source, marked)
     if encoding is not None:
-        return _lossy(data, encoding)
+        return _lossy(data, source, encoding)
     _refuse_other_kinds(data, source)
     if stated and (known := _known(stated)) and known != "utf-8":
         try:
@@ -160,12 +163,23 @@ def _utf8_or_16(data: bytes) -> str:
     return data.decode("utf-8")
 
 
-def _lossy(data: bytes, encoding: str) -> tuple[str, list[Notice]]:
+def _lossy(data: bytes, source: str, encoding: str) -> tuple[str, list[Notice]]:
+    """Decode text of which little may be lost.
+
+    Raises:
+        DocumentError: Much is no text in that encoding.
+    """
     try:
         return data.decode(encoding), []
     except UnicodeDecodeError as e:
         text = data.decode(encoding, "replace")
-        return text, [Notice(_lost(data, text.count("\ufffd"), e.start, encoding))]
+        lost = text.count("\ufffd")
+        if lost > _MOST_LOST * len(text):
+            raise DocumentError(
+                f"{source} is no text in {encoding.upper()}: {lost} of {len(text)} characters "
+                "cannot be decoded; name its encoding (--encoding), or save it as UTF-8"
+            ) from e
+        return text, [Notice(_lost(data, lost, e.start, encoding))]
 
 
 def _lost(data: bytes, lost: int, position: int, encoding: str = "UTF-8") -> str:
@@ -192,7 +206,7 @@ def _detected(data: bytes, source: str, error: UnicodeDecodeError) -> tuple[str,
             f"0x{data[error.start]:02X} in line {line}); name its encoding (--encoding), or save "
             "it as UTF-8"
         ) from error
-    text, notices = _lossy(data, name)
+    text, notices = _lossy(data, source, name)
     if len(_CONTROL.findall(text[:_SAMPLE_BYTES])) > _MAX_CONTROL * len(text[:_SAMPLE_BYTES]):
         raise DocumentError(f"{source} is no text; its bytes are those of another kind of file")
     shown = name.replace("cp125", "windows-125").replace("_", "-")

@@ -68,7 +68,7 @@ def _attachment(data: bytes, source: str, name: str) -> list[Draft] | None:
 
 FORMATS: dict[str, Format] = {
     ".txt": Format(read_txt),
-    ".md": Format(read_markdown, needs=("selectolax",)),
+    ".md": Format(read_markdown),
     ".rst": Format(read_rst, needs=("docutils",)),
     ".html": Format(read_html, apart=True, needs=("selectolax",)),
     ".htm": Format(read_html, apart=True, needs=("selectolax",)),
@@ -82,7 +82,7 @@ FORMATS: dict[str, Format] = {
     ".msg": Format(
         partial(read_msg, attachments=_attachment), apart=True, needs=("olefile", "selectolax")
     ),
-    ".ipynb": Format(read_notebook, needs=("selectolax",)),
+    ".ipynb": Format(read_notebook),
     ".srt": Format(read_subtitles),
     ".vtt": Format(read_subtitles),
     ".jsonl": Format(None),

@@ -89,15 +89,13 @@ def page_text(data: bytes, source: str, encoding: str | None = None) -> tuple[st
 
 
 def html_elements(
-    text: str, source: str, *, written: bool = False, looks: Looks | None = None
+    text: str, source: str, *, looks: Looks | None = None
 ) -> tuple[str, list[Element]]:
     """Return the title of a page and its elements; none when it holds no words.
 
     Args:
         text: The page.
         source: Names the file in errors.
-        written: The page was made from a text such as Markdown: it has no frame, its headings open
-            by the names that code forges give them, and pictures stand for their words.
         looks: What style sheets outside the page say of its classes.
 
     Raises:
@@ -114,8 +112,6 @@ def html_elements(
     root = page.body
     if root is None:
         return "", []
-    if written:
-        return "", HTMLWalk(written=True).walk(root)
     total = _size(root)
     left_out = _left_out(page, total)
     main = page.css(_MAIN)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
 from voicerag_core.blocks import Place
 from voicerag_core.documents.elements import (
@@ -18,12 +17,10 @@ from voicerag_core.documents.elements import (
     Table,
     Term,
 )
+from voicerag_core.documents.html_tree import Node
 from voicerag_core.documents.stylesheet import Looks
 from voicerag_core.documents.table_shape import MAX_SPAN, Grid, guessed_header
 from voicerag_core.documents.unicode import raised, tidy
-
-if TYPE_CHECKING:
-    from selectolax.lexbor import LexborNode
 
 __all__ = ["LEVEL_OF_BOLD", "HTMLWalk", "plain_words"]
 
@@ -89,13 +86,13 @@ class HTMLWalk:
         self._words: list[str] = []
         self._depth = 0
 
-    def walk(self, root: LexborNode) -> list[Element]:
+    def walk(self, root: Node) -> list[Element]:
         """Return the elements below a node."""
         self._flow(root)
         self._flush()
         return self.elements
 
-    def _inside(self, nodes: Sequence[LexborNode]) -> list[Element]:
+    def _inside(self, nodes: Sequence[Node]) -> list[Element]:
         """Return the elements of some nodes by themselves."""
         outer, self.elements = self.elements, []
         outer_words, self._words = self._words, []
@@ -106,7 +103,7 @@ class HTMLWalk:
         self._words = outer_words
         return outer
 
-    def _flow(self, node: LexborNode) -> None:
+    def _flow(self, node: Node) -> None:
         if self._depth > _MAX_DEPTH:
             self._words.append(_SPACE.sub(" ", node.text(separator=" ")))
             return
@@ -115,7 +112,7 @@ class HTMLWalk:
             self._node(child)
         self._depth -= 1
 
-    def _node(self, node: LexborNode) -> None:
+    def _node(self, node: Node) -> None:
         if node.is_text_node:
             text = _SPACE.sub(" ", node.text_content or "")
             if self.written and "**" in text and (node.parent is None or node.parent.tag != "code"):
@@ -146,32 +143,32 @@ class HTMLWalk:
 
     # --- inline ------------------------------------------------------------------------------
 
-    def _break(self, _: LexborNode) -> None:
+    def _break(self, _: Node) -> None:
         self._words.append("\n")
 
-    def _raised(self, node: LexborNode) -> None:
-        if node.css_first("a[href]") is None:
+    def _raised(self, node: Node) -> None:
+        if not any(inner.tag == "a" and "href" in inner.attributes for inner in _below(node)):
             text = node.text(strip=True)
             self._words.append(raised("".join(self._words[-8:]), text))
 
-    def _image(self, node: LexborNode) -> None:
+    def _image(self, node: Node) -> None:
         parent = node.parent
         if self.written and (parent is None or parent.tag != "a"):
             self._words.append(node.attributes.get("alt") or "")
 
-    def _quoted(self, node: LexborNode) -> None:
+    def _quoted(self, node: Node) -> None:
         self._words.append("\u201c")
         self._flow(node)
         self._words.append("\u201d")
 
-    def _link(self, node: LexborNode) -> None:
+    def _link(self, node: Node) -> None:
         text = node.text()
         if _PERMALINK.fullmatch(text) and not self.written:
             self._anchored(node)
             return
         self._flow(node)
 
-    def _button(self, node: LexborNode) -> None:
+    def _button(self, node: Node) -> None:
         """Take up a button that unfolds a part of the page or asks a question; others are none."""
         attributes = node.attributes
         text = tidy(node.text())
@@ -188,7 +185,7 @@ class HTMLWalk:
 
     # --- blocks ------------------------------------------------------------------------------
 
-    def _heading(self, node: LexborNode) -> None:
+    def _heading(self, node: Node) -> None:
         self._flush()
         self._anchored(node)
         text = plain_words(self._inside(list(node.iter(include_text=True))))
@@ -199,11 +196,14 @@ class HTMLWalk:
             level = _HEADINGS[node.tag or "h6"]
             self.elements.append(Heading(text, level, self.place))
 
-    def _anchored(self, node: LexborNode) -> None:
+    def _anchored(self, node: Node) -> None:
         """Note the anchor of a heading, so that what follows opens there."""
         name = node.attributes.get("id") or node.attributes.get("name")
         if not name and node.tag in _HEADINGS:
-            inner = node.css_first("[id], a[name]")
+            inner = next(
+                (each for each in _below(node) if each.attributes.get("id")
+                 or (each.tag == "a" and each.attributes.get("name"))), None,
+            )  # fmt: skip
             if inner is not None:
                 name = inner.attributes.get("id") or inner.attributes.get("name")
             elif (parent := node.parent) is not None and parent.tag in ("section", "div"):
@@ -224,7 +224,7 @@ class HTMLWalk:
             self.place = Place("anchor", name)
         return text
 
-    def _paragraph(self, node: LexborNode) -> None:
+    def _paragraph(self, node: Node) -> None:
         self._flush()
         inner = _only_child(node)
         bold = inner is not None and (
@@ -248,10 +248,10 @@ class HTMLWalk:
             self.elements.append(Heading(text, level, self.place))
         self._flush()
 
-    def _looks(self, node: LexborNode, names: frozenset[str]) -> bool:
+    def _looks(self, node: Node, names: frozenset[str]) -> bool:
         return any(name in names for name in _classes(node))
 
-    def _list(self, node: LexborNode, depth: int = 0) -> None:
+    def _list(self, node: Node, depth: int = 0) -> None:
         self._flush()
         items = [child for child in node.iter() if child.mem_id not in self.left_out]
         if depth == 0 and _is_contents(items):
@@ -271,7 +271,7 @@ class HTMLWalk:
             number += 1
         self._flush()
 
-    def _item(self, node: LexborNode, depth: int, marker: str) -> None:
+    def _item(self, node: Node, depth: int, marker: str) -> None:
         """Take up an item: its words, then what lies in it."""
         outer, self.elements = self.elements, []
         self._depth += 1
@@ -281,6 +281,8 @@ class HTMLWalk:
                     self._list(child, depth + 1)
                 else:
                     self._node(child)
+        else:
+            self._words.append(_SPACE.sub(" ", node.text(separator=" ")))
         self._depth -= 1
         self._flush()
         inner, self.elements = self.elements, outer
@@ -295,10 +297,10 @@ class HTMLWalk:
             else:
                 self.elements.append(element)
 
-    def _terms(self, node: LexborNode) -> None:
+    def _terms(self, node: Node) -> None:
         self._flush()
         terms: list[str] = []
-        explanations: list[LexborNode] = []
+        explanations: list[Node] = []
         for child in [*_unwrapped(node), None]:
             if child is None or child.tag == "dt":
                 if explanations or (child is None and terms):
@@ -309,7 +311,7 @@ class HTMLWalk:
             elif child.tag == "dd":
                 explanations.append(child)
 
-    def _term(self, term: str, explanations: Sequence[LexborNode]) -> None:
+    def _term(self, term: str, explanations: Sequence[Node]) -> None:
         term = term.removesuffix("¶").strip()
         elements = self._inside(explanations)
         if len(elements) == 1 and isinstance(elements[0], Paragraph) and term:
@@ -319,7 +321,7 @@ class HTMLWalk:
                 return
         self.elements.append(Term(term, elements, self.place))
 
-    def _details(self, node: LexborNode) -> None:
+    def _details(self, node: Node) -> None:
         self._flush()
         children = list(node.iter(include_text=True))
         summaries = [child for child in children if child.tag == "summary"]
@@ -327,21 +329,21 @@ class HTMLWalk:
         term = plain_words(self._inside(summaries))
         self.elements.append(Term(term, self._inside(rest), self.place))
 
-    def _code(self, node: LexborNode) -> None:
+    def _code(self, node: Node) -> None:
         self._flush()
         text = "".join(_raw(node, self.left_out))
         if text.strip():
             self.elements.append(Code(text, self.place))
 
-    def _note(self, node: LexborNode) -> None:
+    def _note(self, node: Node) -> None:
         """Take up footnotes that a converter has put behind the text."""
         self._flush()
         self.elements.append(Aside(self._inside(list(node.iter(include_text=True)))))
 
-    def _table(self, node: LexborNode) -> None:
+    def _table(self, node: Node) -> None:
         self._flush()
         rows = [row for row in _rows(node) if row.mem_id not in self.left_out]
-        nested = any(inner.mem_id != node.mem_id for inner in node.css("table"))
+        nested = any(inner.tag == "table" for inner in _below(node))
         cells = [[cell for cell in row.iter() if cell.tag in ("td", "th")] for row in rows]
         if nested or len(rows) < 2 or max(map(len, cells), default=0) < 2:  # noqa: PLR2004
             for each in cells:
@@ -398,7 +400,16 @@ def _words_of(elements: Sequence[Element]) -> Iterator[str]:
             yield element.text
 
 
-def _only_child(node: LexborNode) -> LexborNode | None:
+def _below(node: Node) -> Iterator[Node]:
+    """Yield the elements in a node, from top to bottom."""
+    stack = list(node.iter())[::-1]
+    while stack:
+        inner = stack.pop()
+        yield inner
+        stack += list(inner.iter())[::-1]
+
+
+def _only_child(node: Node) -> Node | None:
     """Return the one element in which all words of a paragraph lie, or None."""
     children = [
         child
@@ -408,28 +419,30 @@ def _only_child(node: LexborNode) -> LexborNode | None:
     return children[0] if len(children) == 1 and not children[0].is_text_node else None
 
 
-def _classes(node: LexborNode) -> list[str]:
+def _classes(node: Node) -> list[str]:
     return (node.attributes.get("class") or "").split()
 
 
-def _is_contents(items: Sequence[LexborNode]) -> bool:
+def _is_contents(items: Sequence[Node]) -> bool:
     """Whether all items of a list are nothing but a link to a place in the same page."""
     for item in items:
-        links = item.css("a")
+        links = [inner for inner in _below(item) if inner.tag == "a"]
         if not links or not (links[0].attributes.get("href") or "").startswith("#"):
             return False
-        if tidy(links[0].text()) != tidy(item.text()) and len(item.css("li")) == 0:
+        if tidy(links[0].text()) != tidy(item.text()) and not any(
+            inner.tag == "li" for inner in _below(item)
+        ):
             return False
     return len(items) > 1
 
 
-def _is_header(row: LexborNode, cells: Sequence[LexborNode]) -> bool:
+def _is_header(row: Node, cells: Sequence[Node]) -> bool:
     if row.parent is not None and row.parent.tag == "thead":
         return True
     return bool(cells) and all(cell.tag == "th" for cell in cells)
 
 
-def _rows(table: LexborNode) -> Iterator[LexborNode]:
+def _rows(table: Node) -> Iterator[Node]:
     parts = {"thead": 0, "tbody": 1, "tr": 1, "tfoot": 2}
     for part in sorted(table.iter(), key=lambda node: parts.get(node.tag or "", 1)):
         if part.tag == "tr":
@@ -438,7 +451,7 @@ def _rows(table: LexborNode) -> Iterator[LexborNode]:
             yield from (row for row in part.iter() if row.tag == "tr")
 
 
-def _unwrapped(node: LexborNode) -> Iterator[LexborNode]:
+def _unwrapped(node: Node) -> Iterator[Node]:
     """Yield the children of a list of terms, also those that are grouped."""
     for child in node.iter():
         if child.tag == "div":
@@ -447,7 +460,7 @@ def _unwrapped(node: LexborNode) -> Iterator[LexborNode]:
             yield child
 
 
-def _raw(node: LexborNode, left_out: frozenset[int], depth: int = 0) -> Iterator[str]:
+def _raw(node: Node, left_out: frozenset[int], depth: int = 0) -> Iterator[str]:
     for child in node.iter(include_text=True):
         if child.is_text_node:
             yield child.text_content or ""

@@ -10,7 +10,8 @@ import tomllib
 from voicerag_core.documents.decoding import check_text, decode
 from voicerag_core.documents.elements import Draft, Element, Heading
 from voicerag_core.documents.faq import paired
-from voicerag_core.documents.html import html_elements
+from voicerag_core.documents.html_tree import tree_of
+from voicerag_core.documents.html_walk import HTMLWalk
 from voicerag_core.documents.markdown_dialects import as_commonmark
 from voicerag_core.documents.tables import check_value
 from voicerag_core.documents.unicode import tidy
@@ -38,7 +39,7 @@ def read_markdown(data: bytes, source: str, encoding: str | None = None) -> list
         check_value(metadata, f"the front matter of {source}")
     except DocumentError:
         metadata = {}
-    elements = markdown_elements(body, source)
+    elements = markdown_elements(body)
     if not elements:
         return []
     stated = metadata.pop("title", None)
@@ -47,19 +48,15 @@ def read_markdown(data: bytes, source: str, encoding: str | None = None) -> list
     return [Draft([*notices, *elements], title, metadata)]
 
 
-def markdown_elements(text: str, source: str) -> list[Element]:
-    """Return the elements of a text in Markdown.
-
-    Raises:
-        MissingExtraError: selectolax is not installed.
-    """
+def markdown_elements(text: str) -> list[Element]:
+    """Return the elements of a text in Markdown."""
     from markdown_it import MarkdownIt
 
     parser = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
     page = parser.render(as_commonmark(text))
     if not page.strip():
         return []
-    return paired(html_elements(page, source, written=True)[1])
+    return paired(HTMLWalk(written=True).walk(tree_of(page)))
 
 
 def _split_front_matter(text: str) -> tuple[dict[str, JSONValue], str]:

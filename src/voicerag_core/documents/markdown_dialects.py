@@ -91,7 +91,7 @@ def _inline(text: str, ends: frozenset[str]) -> str:
         text = _TARGET.sub("](#)", text)
         text = _JINJA_COMMENT.sub("", text)
         text = _TAG.sub(lambda tag: _tag_words(tag, ends), text)
-        text = _VARIABLE.sub(lambda match: _CAMEL.sub(" ", match[1].split(".")[-1]), text)
+        text = _VARIABLE.sub(lambda match: _variable_words(match[1]), text)
         text = _EXPRESSION.sub("", text)
         text = _ATTRIBUTES.sub("", text)
     if "[" in text:
@@ -101,6 +101,12 @@ def _inline(text: str, ends: frozenset[str]) -> str:
         text = _NOTE_MARK.sub("", text)
         text = _TASK.sub(r"\1", text)
     return _HIGHLIGHT.sub(r"\1", text) if "==" in text else text
+
+
+def _variable_words(name: str) -> str:
+    """Return the words that the name of a variable is made of: "companyName", "company name"."""
+    words = _CAMEL.sub(" ", name.rsplit(".", maxsplit=1)[-1]).split()
+    return " ".join(word.lower() if word.istitle() else word for word in words)
 
 
 def _tag_words(tag: re.Match[str], ends: frozenset[str]) -> str:

@@ -6,7 +6,8 @@ import json
 
 from voicerag_core.documents.decoding import decode
 from voicerag_core.documents.elements import Code, Draft, Element, Heading, Notice
-from voicerag_core.documents.html import html_elements
+from voicerag_core.documents.html_tree import tree_of
+from voicerag_core.documents.html_walk import HTMLWalk
 from voicerag_core.documents.markdown import markdown_elements
 from voicerag_core.documents.plain import text_elements
 from voicerag_core.errors import DocumentError
@@ -39,38 +40,38 @@ def read_notebook(data: bytes, source: str, encoding: str | None = None) -> list
     elements: list[Element] = []
     for cell in cells:
         if isinstance(cell, dict):
-            elements += _cell(cell, source)
+            elements += _cell(cell)
         else:
             elements.append(Notice("a cell that is no object is left out"))
     title = next((e.text for e in elements if isinstance(e, Heading)), "")
     return [Draft([*notices, *elements], title)]
 
 
-def _cell(cell: dict[str, JSONValue], source: str) -> list[Element]:
+def _cell(cell: dict[str, JSONValue]) -> list[Element]:
     kind = cell.get("cell_type")
     text = _joined(cell.get("source", cell.get("input")))
     if kind in ("markdown", "heading"):
-        return markdown_elements(text, source)
+        return markdown_elements(text)
     if kind == "raw":
         return text_elements(text)
     elements: list[Element] = [Code(text)] if text.strip() else []
     outputs = cell.get("outputs")
     for output in outputs if isinstance(outputs, list) else ():
         if isinstance(output, dict):
-            elements += _output(output, source)
+            elements += _output(output)
     return elements
 
 
-def _output(output: dict[str, JSONValue], source: str) -> list[Element]:
+def _output(output: dict[str, JSONValue]) -> list[Element]:
     """Return what a cell printed: tables and texts as such, the rest as lines."""
     data = output.get("data")
     shown = data if isinstance(data, dict) else output
     page = _joined(shown.get("text/html", shown.get("html")))
     if page:
-        return html_elements(page, source)[1]
+        return HTMLWalk().walk(tree_of(page))
     text = _joined(shown.get("text/markdown"))
     if text:
-        return markdown_elements(text, source)
+        return markdown_elements(text)
     text = _joined(shown.get("text/plain", shown.get("text")))[:_MOST_PRINTED]
     is_picture = any(key.startswith("image/") for key in shown)
     return [Code(text)] if text.strip() and not is_picture else []

@@ -27,6 +27,7 @@ READER_VERSION = 2
 
 _CHUNK_BYTES = 1 << 20
 _TABLES = (".jsonl", ".csv", ".tsv")
+_SAY_THEIR_ENCODING = (".pdf", ".docx", ".pptx", ".xlsx", ".odt")
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +122,7 @@ def _checked_source(path: Path) -> str:
 def _new_digest(suffix: str, text_column: str | None, encoding: str | None) -> hashlib._Hash:
     column = (text_column or TEXT_COLUMN) if suffix in _TABLES else ""
     known = f"{check_encoding(encoding)}\0" if encoding else ""
+    known = "" if suffix in _SAY_THEIR_ENCODING else known
     return hashlib.sha256(f"{READER_VERSION}\0{suffix}\0{column}\0{known}".encode())
 
 

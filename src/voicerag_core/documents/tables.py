@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 
 from voicerag_core.blocks import Place
 from voicerag_core.documents.decoding import check_text, decode
-from voicerag_core.documents.elements import Draft, Element, Notice, Paragraph, Table
+from voicerag_core.documents.elements import Draft, Element, Notice, Paragraph, Table, Term
 from voicerag_core.documents.unicode import tidy
 from voicerag_core.errors import DocumentError
 from voicerag_core.types import JSONValue
@@ -29,6 +29,8 @@ _TITLE_ROWS = 5
 _DATA = re.compile(
     r"[-+\d\s.,:/%\u20ac$\u00a3()]*\d[-+\d\s.,:/%\u20ac$\u00a3()]*|\S+@\S+\.\w+|https?://\S+"
 )
+_QUESTIONS = ("question", "questions", "q", "frage")
+_ANSWERS = ("answer", "answers", "a", "response", "antwort")
 _EMPTY_LINE = re.compile(r"\n[^\S\n]*\n\s*")
 
 
@@ -45,7 +47,8 @@ def read_csv(
     With a column of texts, each row is a document: the text, and behind it the other columns as
     "name: value", which are its metadata, too; the column `title` gives the title, and `source` is
     kept as `origin`. Rows with empty text are passed over. Without such a column the whole table is
-    one document of rows. A comparison of column names ignores case when no name fits exactly.
+    one document: of questions with their answers when two columns are named so, else of rows. A
+    comparison of column names ignores case when no name fits exactly.
 
     Args:
         data: The file's bytes.
@@ -88,6 +91,10 @@ def read_csv(
             if text_at < len(cells) and cells[text_at].strip()
         ]
         return [Draft(notices.elements), *drafts] if notices.elements else drafts
+    asked, answered = (_first(columns, names) for names in (_QUESTIONS, _ANSWERS))
+    if asked is not None and answered is not None:
+        pairs = [_pair(cells, columns, asked, answered, number) for number, cells in fitting]
+        return [Draft([*notices.elements, *(pair for pair in pairs if pair is not None)])]
     places: list[Place | None] = [Place("row", number) for number, _ in fitting]
     cells_of = [cells for _, cells in fitting]
     if has_header:
@@ -279,6 +286,34 @@ def _row_draft(cells: Sequence[str], columns: Sequence[str], text_at: int, numbe
         row["origin"] = row.pop("source")
     metadata: dict[str, JSONValue] = dict(row)
     return Draft(elements, title, metadata, f"row={number}")
+
+
+def _first(columns: Sequence[str], names: Sequence[str]) -> int | None:
+    """Return the first column that has one of the names."""
+    return next((at for at, name in enumerate(columns) if name.casefold() in names), None)
+
+
+def _pair(
+    cells: Sequence[str], columns: Sequence[str], asked: int, answered: int, number: int
+) -> Term | None:
+    """Return a row with a question and its answer, the other columns behind; None without them."""
+    padded = [*cells, *[""] * (len(columns) - len(cells))]
+    if not padded[asked].strip() or not padded[answered].strip():
+        return None
+    place = Place("row", number)
+    elements: list[Element] = [
+        Paragraph(element.text, place)
+        for element in _paragraphs(padded[answered])
+        if isinstance(element, Paragraph)
+    ]
+    rest = {
+        name: cell
+        for at, (name, cell) in enumerate(zip(columns, padded, strict=True))
+        if name and cell.strip() and at not in (asked, answered)
+    }
+    if rest:
+        elements.append(Table([list(rest), list(rest.values())], 1, places=[place, place]))
+    return Term(padded[asked], elements, place)
 
 
 def _line_draft(row: dict[str, JSONValue], key: str, number: int) -> Draft | None:
