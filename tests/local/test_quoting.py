@@ -21,7 +21,7 @@ from voicerag_core.local.reading.questions import asked_for
 from voicerag_core.local.reading.quoting import MOST_ITEMS, Quoter
 from voicerag_core.local.reading.reader import Reader
 from voicerag_core.local.reading.rows import keyed_rows, matching_rows, tables
-from voicerag_core.types import Document, Passage
+from voicerag_core.types import Document, JSONValue, Passage
 
 STEPS = [Item(f"Do part {n}.", marker=f"{n}.") for n in range(1, 4)]
 KINDS = [Item("apples"), Item("pears"), Item("plums")]
@@ -48,7 +48,8 @@ def quoted(question: str, passage: Passage, chosen: str) -> str | None:
         ("How long?", [Heading("How long?", 1), Paragraph("Two years.")], "How", "Two years."),
         ("Fees?", [Heading("Fees", 1), Paragraph("It costs 5 euros.")], "Fees",
          "It costs 5 euros."),
-        ("Fruit?", [Paragraph("We sell:"), *KINDS], "We sell", "We sell:\n\napples\n\npears\n\nplums"),
+        ("Fruit?", [Paragraph("We sell:"), *KINDS], "We sell",
+         "We sell:\n\napples\n\npears\n\nplums"),
         ("Which fruits do you sell?", [Paragraph("We sell:"), *KINDS], "pears",
          "We sell:\n\napples\n\npears\n\nplums"),
         ("Is it green?", [Paragraph("Fruit:"), Item("The green pears are from the south.")],
@@ -60,7 +61,8 @@ def quoted(question: str, passage: Passage, chosen: str) -> str | None:
         ("When was 2.0 released?", [Heading("2.0 (2024-03-01)", 1), Paragraph("Fixes.")], "2.0",
          "2.0 (2024-03-01)"),
         ("When did it drop Python 2?", [Heading("2.0 (2024-03-01)", 1),
-         Paragraph("It dropped Python 2.")], "It dropped", "2.0 (2024-03-01): It dropped Python 2."),
+         Paragraph("It dropped Python 2.")], "It dropped",
+         "2.0 (2024-03-01): It dropped Python 2."),
         ("Which parts are there?", [Heading("Parts", 1), Heading("Red", 2), Paragraph("A b."),
          Heading("Green", 2), Paragraph("C d."), Heading("Blue", 2), Paragraph("E f.")], "Parts",
          "Red\n\nGreen\n\nBlue"),
@@ -162,7 +164,11 @@ def test_figures_are_found_as_people_write_them(figure: str, text: str, misses: 
 
 
 def test_figures_and_names_are_looked_for_around_the_text() -> None:
-    metadata = {"title": "Report", "source": "/docs/acme/plan-2024.md", "path": ["Oslo"]}
+    metadata: dict[str, JSONValue] = {
+        "title": "Report",
+        "source": "/docs/acme/plan-2024.md",
+        "path": ["Oslo"],
+    }
     said = said_around(Passage("x", "All is well.", metadata))
     assert not misses_figure(["2024"], said)
     assert missing_names("Is all well at Acme in Oslo?", said) == 0

@@ -50,11 +50,13 @@ The monthly price is 10 euros. Storage is limited to 5 gigabytes. Support is giv
 
 ## Pro plan
 
-The monthly price is 40 euros. Storage is limited to 100 gigabytes. Support is given by phone on working days.
+The monthly price is 40 euros. Storage is limited to 100 gigabytes.
+Support is given by phone on working days.
 
 ## Team plan
 
-The monthly price is 90 euros. Storage is limited to 900 gigabytes. Support is given by phone at all hours.
+The monthly price is 90 euros. Storage is limited to 900 gigabytes.
+Support is given by phone at all hours.
 """
 LEAVE = """\
 # Leave
@@ -90,7 +92,7 @@ Do this in the given order:
 LOAD = (
     "Max. load is 40 kg incl. packaging. The fee is approx. 40 euros. The desk has tel. 555 1234."
 )
-PRICE = "The price is 5 euros excl. VAT. Min. age is 12 years. The tower was built approx. 300 years ago."
+PRICE = "The price is 5 euros excl. VAT. Min. age is 12 years. The tower is old."
 
 GYM = """\
 # Gym handbook

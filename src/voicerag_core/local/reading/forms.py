@@ -29,26 +29,29 @@ _INSTRUCTS = re.compile(
     r"|^\W*(?:\(?\d{1,2}[.)]|step \d)"
     r"|^\W*(?:to|in order to|for|if you (?:want|wish|need|would like) to) [^,]+, (?:\w+ )?"
     rf"(?:you\b|{_VERBS})"
-    rf"|\byou(?:'ll)? (?:can(?! not|not)|may|might|must|should|need to|will need to|have to|could)\b"
+    r"|\byou(?:'ll)? (?:can(?! not|not)|may|might|must|should|need to|will need to|have to|could)"
+    r"\b"
     rf"|\b(?:can|must|should) be \w+ed (?:by|with|via|using|through|at)\b"
     rf"|\bif you (?:set|pass|use|add|give)\b|, (?:{_VERBS}) (?:the|a|an|your|it|to|in|on|with)\b",
     re.IGNORECASE,
 )
 _SAYS_WHY = re.compile(
     r"\b(?:because|so that|since|in order to|to (?:avoid|prevent|ensure|protect|make sure|keep)"
-    r"|otherwise|or else|due to|the reason|therefore|as (?:it|they|this|that) |without (?:a|an|the|it)"
+    r"|otherwise|or else|due to|the reason|therefore|as (?:it|they|this|that) "
+    r"|without (?:a|an|the|it)"
     r"|this is why|thus|hence)\b",
     re.IGNORECASE,
 )
 _DEFINES = re.compile(
     r"\W{0,3}(?:\([^)]*\)\W{0,2})?(?:in this context )?"
-    r"(?:is|are|was|were|means?|stands? for|refers? to|denotes?|describes?|gives?|plays?|makes?|:|-|\u2013|\u2014)",
+    r"(?:is|are|was|were|means?|stands? for|refers? to|denotes?|describes?|gives?|plays?"
+    r"|makes?|:|-|\u2013|\u2014)",
     re.IGNORECASE,
 )
 
 
 def fits(asked: Asked, sentence: Candidate) -> float:
-    """Return 1 when a sentence has the form that is asked for, else 0; 0 too when any form will do."""
+    """Return 1 when a sentence has the form that is asked for, else 0; 0 when any form will do."""
     if asked.term:
         return float(_defines(asked.term, sentence))
     if asked.how_to:

@@ -235,7 +235,7 @@ def _plain(text: str) -> str:
 
 
 def _counts(code: str) -> bool:
-    """Whether what looks like a code is an ordinal, a decade or a measure: "5th", "1990s", "4kg"."""
+    """Whether what looks like a code is an ordinal, decade or measure: "5th", "1990s", "4kg"."""
     return (
         re.fullmatch(r"\d+(?:st|nd|rd|th|s|am|pm|h|kg|km|cm|mm|m|g|gb|mb|tb|x)", code) is not None
     )
@@ -245,6 +245,11 @@ def _has(figure: str, said: frozenset[str]) -> bool:
     """Whether a figure is said, in any of the ways in which people write it."""
     if figure in said or figure.replace("-", "") in said:
         return True
+    return _has_time(figure, said) or _has_part(figure, said)
+
+
+def _has_time(figure: str, said: frozenset[str]) -> bool:
+    """Whether a rank, century or decade is said, or a year of it."""
     if ordinal := _ORDINAL.search(figure):
         value = int(ordinal[1])
         spelt = _ORDINAL_WORDS[value] if value < len(_ORDINAL_WORDS) else ""
@@ -257,6 +262,11 @@ def _has(figure: str, said: frozenset[str]) -> bool:
         return years or f"{int(century[1]) + 1}th" in said
     if short := _SHORT_DECADE.search(figure):
         return any(_is_year(word[:4]) and word[2] == short[1] for word in said)
+    return False
+
+
+def _has_part(figure: str, said: frozenset[str]) -> bool:
+    """Whether a figure is said with a unit or more exactly, or one that it begins with."""
     if figure.isdigit() and any(
         word.startswith(figure) and word[len(figure) :] in _SUFFIXES for word in said
     ):

@@ -34,7 +34,8 @@ _DEFINES = re.compile(
     r"|^what does (?P<named>.+?) (mean|stand for|refer to)\b|^(define|explain) (?P<asked>.+?)\W*$"
 )
 _GREETING = re.compile(
-    r"\W*(?:(?:hello|hi|hey|good (?:morning|day|afternoon|evening)|thanks?(?: you)?(?: (?:so|very) much)?"
+    r"\W*(?:(?:hello|hi|hey|good (?:morning|day|afternoon|evening)"
+    r"|thanks?(?: you)?(?: (?:so|very) much)?"
     r"|bye|goodbye|ok(?:ay)?|great|nice|cheers|there|again|everybody|all)\W*)+\Z"
 )
 _REASON = re.compile(r"^why\b|\b(what is the reason|for what reason|how come)\b")

@@ -84,10 +84,7 @@ class Quote:
         before = ""
         for part in self.parts:
             words = passages[part.passage].text[part.start : part.end]
-            if part.kind == "code":
-                words = _PROMPT.sub("", words)
-            else:
-                words = " ".join(words.split())
+            words = _PROMPT.sub("", words) if part.kind == "code" else " ".join(words.split())
             prose = part.kind in ("text", "note") and before in ("text", "note", "heading")
             gap = " " if prose else "\n\n"
             if before == "heading" and not said.endswith((":", ".", "?")):
@@ -174,8 +171,6 @@ class Quoter:
         if self._asked.date and DATE.search(sentence.text):
             return Quote((_part(sentence),), 0)
         below = list(self._below(sentence.passage, sentence.block))
-        if not below:
-            return None
         blocks = self._blocks[sentence.passage]
         if self._asked.many and (titles := self._titles(sentence.passage, below)):
             return Quote(titles)
@@ -183,29 +178,32 @@ class Quoter:
         own_path = (*sentence.path, " ".join(title.split()))
         if self._asked.how_to and (steps := self._steps(sentence.passage, own_path)):
             return steps
-        first = next((i for i in below if blocks[i].kind not in (*_HEADINGS, "note")), None)
-        if first is None:
-            return None
-        if blocks[first].kind == "lead":
-            return self._list(sentence.passage, first)
-        if blocks[first].kind in _LISTED:
-            return self._run(sentence.passage, first, before=())
+        told = [i for i in below if blocks[i].kind not in (*_HEADINGS, "note")]
+        return self._told(sentence, told) if told else None
+
+    def _told(self, heading: Candidate, told: Sequence[int]) -> Quote | None:
+        """Quote what a section begins with; code only where it has nothing else."""
+        passage, first = heading.passage, told[0]
+        blocks = self._blocks[passage]
         if blocks[first].kind == "code":
-            texts = (i for i in below if blocks[i].kind == "text")
-            text = next(texts, None)
+            text = next((i for i in told if blocks[i].kind == "text"), None)
             if text is None:
-                return Quote((_part(sentence), _whole(sentence.passage, blocks[first])))
+                return Quote((_part(heading), _whole(passage, blocks[first])))
             first = text
-        parts = tuple(self._opening(sentence.passage, first))
+        if blocks[first].kind != "text":
+            return self._announced(passage, first)
+        parts = tuple(self._opening(passage, first))
         follows = first + 1
-        if self._asked.long and follows in below and blocks[follows].kind in ("lead", *_LISTED):
-            listed = (
-                self._list(sentence.passage, follows)
-                if blocks[follows].kind == "lead"
-                else self._run(sentence.passage, follows, before=())
-            )
+        if self._asked.long and follows in told and blocks[follows].kind in ("lead", *_LISTED):
+            listed = self._announced(passage, follows)
             parts += listed.parts if listed else ()
         return Quote(parts)
+
+    def _announced(self, passage: int, number: int) -> Quote | None:
+        """Quote a list from its lead-in or its first item on."""
+        if self._blocks[passage][number].kind == "lead":
+            return self._list(passage, number)
+        return self._run(passage, number, before=())
 
     def _below(self, passage: int, heading: int) -> Iterator[int]:
         """Yield the blocks of a heading's section."""
@@ -347,13 +345,17 @@ class Quoter:
             follows = sentence.block + 1
             blocks = self._blocks[sentence.passage]
             if follows < len(blocks) and blocks[follows].kind in (*_LISTED, "code"):
-                listed = self._list_behind(sentence)
-                return listed
+                return self._list_behind(sentence)
             return None if after is None else Quote((_part(sentence), _part(after)), 0)
         if len(_WORD.findall(stripped)) < LEAST_WORDS:
             return None
+        return self._sentence(chosen)
+
+    def _sentence(self, chosen: int) -> Quote:
+        """Quote a sentence with the one that it points back to, and the list that it opens."""
+        sentence = self._sentences[chosen]
         before = self._neighbour(chosen, -1)
-        if before is not None and _POINTS_BACK.match(stripped):
+        if before is not None and _POINTS_BACK.match(sentence.text):
             quote = Quote((_part(before), _part(sentence)), 1)
         else:
             quote = Quote((_part(sentence),), 0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
@@ -30,6 +29,7 @@ from voicerag_core.local.reading.questions import Asked, asked_for
 from voicerag_core.local.reading.quoting import Quote, Quoter
 from voicerag_core.local.reading.rows import (
     MOST_REREAD,
+    TableRow,
     keyed_rows,
     matching_rows,
     read_alone,
@@ -54,7 +54,7 @@ WORTH_NAMING = 0.1
 
 FIRST_PASSAGES = 4
 MOST_PASSAGES = 10
-"""Passages that are read at once, and those that are read when the first leave the reader unsure."""
+"""Passages that are read at once, and in all when the first leave the reader unsure."""
 
 MOST_TRIED = 8
 """Sentences that may fail to give a quote before the reader gives up."""
@@ -273,39 +273,60 @@ class Reader:
         return found, seen
 
     def _looked_into(self, question: str, asked: Asked, seen: Examined) -> Examined:
-        """Look at the form of the sentences, and read the likeliest rows of tables one by one."""
+        """Add the evidence of forms, sections and rows, and read the likeliest rows one by one."""
         evidence = np.zeros_like(seen.evidence)
         wanted = figures(question)
-        places = {sentence: row for row, sentence in enumerate(seen.kept)}
-        for row, sentence in enumerate(seen.kept):
-            evidence[row, FORM] = fits(asked, seen.sentences[sentence])
-            if asked.date and wanted and seen.sentences[sentence].kind == "heading":
-                heading = seen.sentences[sentence].text
-                named = not misses_figure(wanted, said_around(Passage("", heading)))
-                evidence[row, KEYED] = float(named and DATE.search(heading) is not None)
-        shares = section_shares(question, seen.passages, seen.sentences)
-        evidence[:, SECTION] = shares[seen.kept]
-        rows = []
-        around = functools.cache(lambda i: said_around(seen.passages[seen.sentences[i].passage]))
-        for near in tables(question, seen.passages, seen.sentences):
-            keyed = keyed_rows(question, wanted, near, seen.sentences)
-            for row in near:
-                known = around(row.sentence) if row.sentence in keyed else frozenset()
-                if row.sentence in places and known and not missing_names(question, known):
-                    evidence[places[row.sentence], KEYED] = 1.0
-                if row.sentence in places:
-                    evidence[places[row.sentence], TELLING] = row.overlap
-            rows += [row for row in near[:MOST_REREAD] if row.overlap > 0]
-        read = [r.sentence for r in sorted(rows, key=lambda row: -row.overlap)]
-        read = [row for row in read if row in places][: 2 * MOST_REREAD]
+        for row, index in enumerate(seen.kept):
+            sentence = seen.sentences[index]
+            evidence[row, FORM] = fits(asked, sentence)
+            if asked.date and wanted and sentence.kind == "heading":
+                named = not misses_figure(wanted, said_around(Passage("", sentence.text)))
+                evidence[row, KEYED] = float(named and DATE.search(sentence.text) is not None)
+        evidence[:, SECTION] = section_shares(question, seen.passages, seen.sentences)[seen.kept]
+        near = tables(question, seen.passages, seen.sentences)
+        if not near:
+            return replace(seen, evidence=evidence)
+        self._add_rows(question, seen, near, evidence)
+        return replace(seen, table=self._with_rows_reread(question, seen, near), evidence=evidence)
+
+    @staticmethod
+    def _add_rows(
+        question: str,
+        seen: Examined,
+        near: Sequence[Sequence[TableRow]],
+        evidence: NDArray[np.float64],
+    ) -> None:
+        """Note which rows the question's words, figures and amounts pick out of their tables."""
+        places = {index: row for row, index in enumerate(seen.kept)}
+        wanted = figures(question)
+        for table in near:
+            keyed = keyed_rows(question, wanted, table, seen.sentences)
+            for one in table:
+                if one.sentence not in places:
+                    continue
+                evidence[places[one.sentence], TELLING] = one.overlap
+                if one.sentence in keyed:
+                    passage = seen.passages[seen.sentences[one.sentence].passage]
+                    known = not missing_names(question, said_around(passage))
+                    evidence[places[one.sentence], KEYED] = float(known)
+
+    def _with_rows_reread(
+        self, question: str, seen: Examined, near: Sequence[Sequence[TableRow]]
+    ) -> NDArray[np.float64]:
+        """Read rows one by one, and return the table with the better of their two scores."""
+        places = {index: row for row, index in enumerate(seen.kept)}
+        likely = [one for table in near for one in table[:MOST_REREAD] if one.overlap > 0]
+        likely.sort(key=lambda one: -one.overlap)
+        read = [one.sentence for one in likely if one.sentence in places][: 2 * MOST_REREAD]
         table = seen.table.copy()
-        if read:
-            alone, parts = read_alone(seen.passages, seen.sentences, read)
-            scores = self._scorer.score(question, alone, parts, np.zeros(len(parts)))
-            for sentence, own in zip(read, scores, strict=True):
-                at = places[sentence]
-                table[at, -len(SCORES) :] = np.fmax(table[at, -len(SCORES) :], own)
-        return replace(seen, table=table, evidence=evidence)
+        if not read:
+            return table
+        alone, parts = read_alone(seen.passages, seen.sentences, read)
+        scores = self._scorer.score(question, alone, parts, np.zeros(len(parts)))
+        for index, own in zip(read, scores, strict=True):
+            row = places[index]
+            table[row, -len(SCORES) :] = np.fmax(table[row, -len(SCORES) :], own)
+        return table
 
     def _matching(self, question: str, seen: Examined, chosen: int) -> list[int]:
         """Return all rows of a row's table that match the question as it does."""
