@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from voicerag_core.chunking import chunk_document
 from voicerag_core.documents.elements import Code, Element, Heading, Item, Paragraph, Table
 from voicerag_core.documents.layout import laid_out
+from voicerag_core.local.reading.answer_scorer import AnswerScorer
 from voicerag_core.local.reading.features import Candidate, candidates, section_shares
 from voicerag_core.local.reading.forms import fits
 from voicerag_core.local.reading.near_misses import (
@@ -21,6 +22,7 @@ from voicerag_core.local.reading.questions import asked_for
 from voicerag_core.local.reading.quoting import MOST_ITEMS, Quoter
 from voicerag_core.local.reading.reader import Reader
 from voicerag_core.local.reading.rows import keyed_rows, matching_rows, tables
+from voicerag_core.local.reading.trimming import clause_spans
 from voicerag_core.types import Document, JSONValue, Passage
 
 STEPS = [Item(f"Do part {n}.", marker=f"{n}.") for n in range(1, 4)]
@@ -274,3 +276,31 @@ def test_what_is_asked_for(question: str, names: set[str]) -> None:
 )  # fmt: skip
 def test_the_sides_of_a_comparison(question: str, sides: tuple[str, ...]) -> None:
     assert asked_for(question).sides == sides
+
+
+LONG = (
+    "The northern depot was built by the harbour company in the spring of 1931 after a long debate "
+    "in the town council about its place and its cost, and the trains that serve it come from "
+    "Hamburg twice a week with fruit, timber and machines for the whole of the region; it is "
+    "closed on Sundays."
+)
+
+
+def test_a_long_sentence_is_cut_into_clauses() -> None:
+    clauses = [LONG[start:end] for start, end in clause_spans(LONG)]
+    assert [clause[:17] for clause in clauses] == ["The northern depo", "the trains that s"]
+    assert clause_spans(LONG[:200]) == [(0, 200)]
+
+
+def test_a_sentence_with_a_condition_stays_whole() -> None:
+    text = LONG.replace("closed", "not closed")
+    assert clause_spans(text) == [(0, len(text))]
+
+
+def test_the_clause_that_answers_is_quoted_and_cited() -> None:
+    passage = Passage("depot", f"All is well here. {LONG}", {"title": "Depot"})
+    reading = Reader(AnswerScorer(threads=2)).read("Where do the trains come from?", [passage])
+    assert "Hamburg" in reading.text
+    assert "harbour company" not in reading.text
+    (place,) = reading.citations
+    assert passage.text[place.start : place.end] == reading.text

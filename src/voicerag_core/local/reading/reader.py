@@ -26,7 +26,7 @@ from voicerag_core.local.reading.near_misses import (
     said_around,
 )
 from voicerag_core.local.reading.questions import Asked, asked_for
-from voicerag_core.local.reading.quoting import Quote, Quoter
+from voicerag_core.local.reading.quoting import Part, Quote, Quoter
 from voicerag_core.local.reading.rows import (
     MOST_REREAD,
     TableRow,
@@ -35,6 +35,7 @@ from voicerag_core.local.reading.rows import (
     read_alone,
     tables,
 )
+from voicerag_core.local.reading.trimming import clause_spans
 from voicerag_core.types import Answer, Citation, Passage, Turn
 
 __all__ = [
@@ -328,6 +329,26 @@ class Reader:
             table[row, -len(SCORES) :] = np.fmax(table[row, -len(SCORES) :], own)
         return table
 
+    def _trimmed(self, question: str, seen: Examined, quote: Quote) -> Quote:
+        """Leave the clauses of a long sentence out that do not answer."""
+        if len(quote.parts) != 1 or quote.parts[0].kind not in ("text", "note"):
+            return quote
+        part = quote.parts[0]
+        passage = seen.passages[part.passage]
+        spans = clause_spans(passage.text[part.start : part.end])
+        if len(spans) == 1:
+            return quote
+        places = [(part.start + start, part.start + end) for start, end in spans]
+        clauses = [
+            Candidate(0, start, end, passage.text[start:end], (), first=False)
+            for start, end in places
+        ]
+        scores = self._scorer.score(question, [passage], clauses, np.zeros(len(clauses)))
+        if np.isnan(scores).any():
+            return quote
+        best = clauses[int(scores.sum(axis=1).argmax())]
+        return Quote((Part(part.passage, best.start, best.end, part.kind),), 0)
+
     def _matching(self, question: str, seen: Examined, chosen: int) -> list[int]:
         """Return all rows of a row's table that match the question as it does."""
         for near in tables(question, seen.passages, seen.sentences):
@@ -384,5 +405,6 @@ class Reader:
             odds = float(measures @ ANSWERED_WEIGHTS) + ANSWERED_OFFSET
             odds += float(seen.evidence[row] @ ANSWERED_EVIDENCE_WEIGHTS)
             odds += MISSING_NAMES_WEIGHT * missing_names(question, said)
+            quote = self._trimmed(question, seen, quote)
             return _Found(quote, seen.passages[index], 1 / (1 + math.exp(-odds)))
         return None
