@@ -554,7 +554,7 @@ def test_a_closed_answer_closes_a_model_that_reads_on() -> None:
     closed: list[str] = []
 
     class Watched(ReadingOnModel):
-        def respond(self, *args: object, **options: object) -> Iterator[Answer]:  # type: ignore[override]
+        def respond(self, *args: object, **options: object) -> Iterator[Answer]:
             try:
                 yield Answer("One.")
                 yield Answer("Two.")

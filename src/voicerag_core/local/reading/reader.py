@@ -83,10 +83,10 @@ EVIDENCE_WEIGHTS = np.array([2.0, 1.5, 2.0, 2.0])
 ANSWERED_EVIDENCE_WEIGHTS = np.array([1.0, 2.0, 3.0, 0.0])
 """The same for what the question's form and a table's rows say besides."""
 
-MISSING_NAMES_WEIGHT = -1.5
+MISSING_NAMES_WEIGHT = -1.0
 """Of the share of the question's names that the passage does not know, in the same log odds."""
 
-LEAST_PROBABILITY = 0.58
+LEAST_PROBABILITY = 0.57
 """Chosen on the same questions, and on half of a set of questions about handbooks and manuals."""
 
 
