@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import psycopg
@@ -78,12 +79,36 @@ def tenant() -> str:
     return f"tenant-{next(_number)}"
 
 
+DESELECTED = pytest.StashKey[int]()
+
+
+def pytest_deselected(items: list[pytest.Item]) -> None:
+    """Count what the selection leaves out, in each worker the same."""
+    stash = items[0].config.stash
+    stash[DESELECTED] = stash.get(DESELECTED, 0) + len(items)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Let a worker tell the count to the process that reports."""
+    output: dict[str, object] | None = getattr(session.config, "workeroutput", None)
+    if output is not None:
+        output["deselected"] = session.config.stash.get(DESELECTED, 0)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Take the count of a worker; one that crashed has none."""
+    told = getattr(node, "workeroutput", {}).get("deselected", 0)
+    stash = node.config.stash
+    stash[DESELECTED] = max(stash.get(DESELECTED, 0), told)
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say in one line what was not run, and why."""
     line = not_run(
         [report.longrepr for report in terminalreporter.stats.get("skipped", [])],
-        len(terminalreporter.stats.get("deselected", [])),
+        terminalreporter.config.stash.get(DESELECTED, 0),
         terminalreporter.config.option.markexpr,
     )
     if line:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import tomllib
 from functools import cache
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -17,7 +19,7 @@ import pytest
 import voicerag_core
 from scripts import settings_page
 from tests.pages import PAGES, ROOT, anchors, commands, links, name_of, snippets, table
-from voicerag_core import ports, testing
+from voicerag_core import ingest, ports, serving, stack, testing
 from voicerag_core.settings import Settings
 from voicerag_mcp.settings import ServerSettings
 
@@ -107,6 +109,17 @@ def test_every_page_is_in_the_navigation_of_the_site() -> None:
     site = (ROOT / "zensical.toml").read_text()
     for page in DOCS.rglob("*.md"):
         assert f'= "{page.relative_to(DOCS)}"' in site
+
+
+def test_the_reference_holds_every_public_name() -> None:
+    pages = "\n".join(page.read_text() for page in (DOCS / "api").glob("*.md"))
+    shown: set[str] = set()
+    for module, name in re.findall(r"^::: (?:(\w+(?:\.[a-z_]+)*)\.)?(\w+)$", pages, re.MULTILINE):
+        shown.add(name)
+        with contextlib.suppress(ImportError):  # a name in a module, not a module
+            shown.update(import_module(f"{module}.{name}" if module else name).__all__)
+    assert set(voicerag_core.__all__) <= shown
+    assert {*ingest.__all__, *serving.__all__, *stack.__all__} <= shown
 
 
 @cache

@@ -7,11 +7,12 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
 
-from tests.conftest import not_run
+from tests.conftest import DESELECTED, not_run, pytest_testnodedown
 
 ROOT = Path(__file__).parents[1]
 
@@ -142,3 +143,12 @@ def test_what_is_skipped_is_said_in_one_line_with_its_reasons() -> None:
         "not run: 2 (the weights are not here), 1 (no GPU), 24 (left out by -m 'not slow' or -k)"
     )
     assert not_run([], 0, "not slow") == ""
+
+
+def test_what_the_workers_left_out_is_counted_once() -> None:
+    stash = pytest.Stash()
+    config = SimpleNamespace(stash=stash)
+    for output in ({"deselected": 24}, {"deselected": 24}, {}):
+        pytest_testnodedown(SimpleNamespace(config=config, workeroutput=output))
+    pytest_testnodedown(SimpleNamespace(config=config))  # it crashed
+    assert stash[DESELECTED] == 24

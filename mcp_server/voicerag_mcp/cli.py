@@ -91,7 +91,7 @@ def _token(given: argparse.Namespace) -> int:
     from voicerag_core.serving.auth import new_entry
 
     token, entry = new_entry(given.name, given.tenant, write=given.write)
-    sys.stderr.write(f"give this token to {given.name}, it is not kept anywhere:\n{token}\n")
+    sys.stderr.write(f"pass this token to {given.name}; it is not stored anywhere:\n{token}\n")
     sys.stderr.write("and append these lines to the token file:\n")
     sys.stderr.flush()
     sys.stdout.write(f"{entry}\n")
@@ -112,7 +112,7 @@ def _serve(given: argparse.Namespace) -> int:
     )
     if given.transport == "http":
         server_settings.check_exposure()
-    else:  # whoever started the program is the caller
+    else:  # the user who started the program is the caller
         server_settings = server_settings.model_copy(update={"token_file": None, "issuer": None})
     return _run(given.transport, settings, server_settings)
 
@@ -138,7 +138,7 @@ def _run(transport: str, settings: Settings, server_settings: ServerSettings) ->
 
 
 def _close_on_signals(stack: ExitStack, closing: threading.Lock) -> None:
-    """End at a signal although a thread waits for the next line of standard input."""
+    """Exit on a signal even while a thread waits for the next line of standard input."""
 
     def close(number: int, _: FrameType | None) -> None:
         def end() -> None:

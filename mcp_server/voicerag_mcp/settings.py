@@ -105,7 +105,7 @@ class ServerSettings(BaseSettings):
         return self.token_file is not None or self.issuer is not None
 
     def limits(self) -> Limits:
-        """Return what the server takes in, keeps and does at a time."""
+        """Return the limits of the server: sizes, lifetimes and concurrency."""
         return Limits(
             prefix=_PREFIX,
             allowed_paths=self.allowed_paths,
@@ -122,10 +122,10 @@ class ServerSettings(BaseSettings):
         )
 
     def hosts(self) -> list[str]:
-        """Return the Host headers to answer: the given ones, else those of the address itself.
+        """Return the accepted Host headers: the given ones, else those of the address.
 
         Raises:
-            ConfigError: The address can be reached from outside, and no host was named.
+            ConfigError: The address is reachable from outside, and no host was named.
         """
         if self.allowed_hosts:
             return list(self.allowed_hosts)
@@ -140,14 +140,14 @@ class ServerSettings(BaseSettings):
         )
 
     def origins(self) -> list[str]:
-        """Return the web origins to answer: the given ones, else those of this machine."""
+        """Return the accepted web origins: the given ones, else those of this machine."""
         if self.allowed_origins:
             return list(self.allowed_origins)
         names = ("127.0.0.1", "localhost", "[::1]") if is_loopback(self.host) else ()
         return [f"http://{name}{port}" for name in names for port in ("", ":*")]
 
     def check_exposure(self) -> None:
-        """Refuse to serve HTTP to others without asking who they are.
+        """Reject settings that would expose the server over HTTP without authentication.
 
         Raises:
             ConfigError: The settings would do that, or contradict each other.
@@ -182,7 +182,7 @@ def is_loopback(host: str) -> bool:
 
 
 def load_server_settings(**values: object) -> ServerSettings:
-    """Make settings from the environment and from values given by name, which win.
+    """Build settings from the environment and from keyword arguments, which take precedence.
 
     Values that are None count as not given.
 

@@ -1,4 +1,4 @@
-"""Ask documents by voice: speech in, passages found, an answer in text and speech out.
+"""Ask documents by voice: find passages for a spoken question, and answer in text and speech.
 
 Importing this package loads numpy and nothing heavier; settings, store and the parts that
 `open_voicerag` assembles are loaded when their names are first used.

@@ -30,7 +30,7 @@ _Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00]+$"
 class Settings(BaseSettings):
     """All settings, with their defaults; each is read from ``VOICERAG_<NAME>``.
 
-    Unknown arguments are refused. Build it with `load_settings` to get a `ConfigError`.
+    Unknown arguments are rejected. Use `load_settings` to get a `ConfigError` for invalid values.
     """
 
     model_config = SettingsConfigDict(
@@ -143,12 +143,12 @@ class Settings(BaseSettings):
 
     @property
     def chosen_transcriber(self) -> Literal["local", "glm", "sonar"]:
-        """What turns speech into words: as told, or as suits the stack."""
+        """The selected transcriber, or the default of the stack."""
         return self.stack if self.transcriber is None else self.transcriber
 
 
 def load_settings(**values: object) -> Settings:
-    """Make settings from the environment and from values given by name, which win.
+    """Build settings from the environment and from keyword arguments, which take precedence.
 
     Values that are None count as not given.
 
@@ -159,10 +159,10 @@ def load_settings(**values: object) -> Settings:
 
 
 def make_settings(model: type[_Model], values: Mapping[str, object], given_as: str) -> _Model:
-    """Make settings of any model from the environment and from values given by name, which win.
+    """Build settings of any model from the environment and from `values`, which take precedence.
 
     Args:
-        model: Names its variables by ``env_prefix``.
+        model: Its ``env_prefix`` names the variables.
         values: None counts as not given.
         given_as: What a value is to the user, such as "an argument", for error messages.
 

@@ -9,6 +9,8 @@ import sys
 import tomllib
 from pathlib import Path
 
+import pytest
+
 from tests.mcp.conftest import Open
 from voicerag_mcp.server import build_server
 from voicerag_mcp.settings import ServerSettings
@@ -46,6 +48,17 @@ def test_mcp_is_an_extra_and_never_needed_by_the_core() -> None:
     assert not [one for one in PROJECT["dependencies"] if one.startswith("mcp")]
     assert PROJECT["optional-dependencies"]["mcp"] == ["mcp>=2.3,<3"]
     assert PROJECT["scripts"]["voicerag-mcp"] == "voicerag_mcp.cli:main"
+
+
+@pytest.mark.parametrize("name", ["build_server", "http_app", "open_service"])
+def test_without_the_extra_its_name_is_said(name: str) -> None:
+    program = f"import sys; sys.modules['mcp'] = None; from voicerag_mcp import {name}"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    *_, last = done.stderr.splitlines()
+    assert last.startswith("voicerag_core.errors.MissingExtraError: the MCP server needs the extra")
+    assert "pip install 'voicerag-core[mcp]'" in last
 
 
 def test_the_page_links_to_the_variables_of_the_server() -> None:

@@ -56,7 +56,7 @@ def options(
         typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
     ] = False,
 ) -> None:
-    """Keep the options that stand before the command."""
+    """Store the global options given before the command."""
     ctx.obj = GlobalOptions(database_url, data_dir, collection, tenant, embedder, verbose, stack)
 
 

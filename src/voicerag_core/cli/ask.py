@@ -80,7 +80,9 @@ def ask(
     if out is not None:
         wav_name(out)
         if not speech:
-            raise typer.BadParameter("--no-speech leaves nothing to write", param_hint="--out")
+            raise typer.BadParameter(
+                "--out needs speech (--no-speech was given)", param_hint="--out"
+            )
     condition = metadata_filter(where)
     settings = given.settings(strategy=strategy, limit=limit)
     question = given_question(audio, text, max_seconds=settings.max_question_seconds)
@@ -138,7 +140,7 @@ def search(
             "--clips",
             metavar="DIR",
             show_default=False,
-            help="Write hits in recordings there, one WAV file per hit.",
+            help="Folder for hits in recordings, one WAV file per hit.",
         ),
     ] = None,
     json_output: JsonOutput = False,
@@ -178,7 +180,7 @@ def search(
 
 
 def _write_clips(found: Retrieved, folder: Path) -> list[Path]:
-    """Cut the hits that lie in recordings out of their files, best first."""
+    """Write the hits found in recordings as WAV files, best first."""
     from voicerag_core.audio import write_wav
     from voicerag_core.recordings import cut_clip
 
@@ -193,7 +195,7 @@ def _write_clips(found: Retrieved, folder: Path) -> list[Path]:
 
 
 def load(rag: OpenedVoiceRAG, question: Question | None) -> float:
-    """Load what a question needs, all at once, and return the seconds that it took."""
+    """Load what a question needs, in parallel, and return how many seconds that took."""
     start = time.perf_counter()
     with status_line("loading models and database"):
         rag.warm(hearing=not isinstance(question, str))
@@ -201,7 +203,7 @@ def load(rag: OpenedVoiceRAG, question: Question | None) -> float:
 
 
 def show_answer(pieces: Iterator[Answer], sinks: list[Sink], *, stream: bool = True) -> Answer:
-    """Print a spoken question as heard, the answer, as it comes or at once, and its sources."""
+    """Print the transcript, the answer (streamed or complete) and its sources."""
     if stream:
         answer = Answer()
         for piece in pieces:
@@ -244,7 +246,7 @@ def _sound(piece: Answer, sinks: list[Sink]) -> None:
 
 
 def timed(pieces: Iterator[Answer], start: float, seconds: dict[str, float]) -> Iterator[Answer]:
-    """Pass the pieces on, and note when the first words and the first sound came."""
+    """Yield the pieces, and record when the first words and the first sound arrived."""
     for piece in pieces:
         now = time.perf_counter() - start
         if piece.text:

@@ -19,12 +19,12 @@ def convert(
     *,
     source: Annotated[
         Path,
-        typer.Argument(metavar="SRC", help="Released weights: folder of one network, or of all."),
+        typer.Argument(metavar="SRC", help="Released weights: folder of one network or all three."),
     ],
     target: Annotated[
         Path, typer.Argument(metavar="DST", help="Folder for the converted weights.")
     ],
-    finite: Annotated[bool, typer.Option(help="Refuse weights that are NaN or infinite.")] = True,
+    finite: Annotated[bool, typer.Option(help="Reject weights that are NaN or infinite.")] = True,
 ) -> None:
     """Rewrite released weights of GLM-4-Voice for this program, transformers and vLLM.
 

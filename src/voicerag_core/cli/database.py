@@ -1,4 +1,4 @@
-"""``voicerag db``, and what ``voicerag doctor`` says of the database."""
+"""``voicerag db``, and the database checks of ``voicerag doctor``."""
 
 from __future__ import annotations
 
@@ -51,10 +51,10 @@ def status(given: GlobalOptions, *, json_output: JsonOutput = False) -> None:
 
 
 def migrate(given: GlobalOptions) -> None:
-    """Create the schema of the database, or bring it up to date.
+    """Create the schema of the database, or update it.
 
-    The login must be allowed to create a schema and roles. An embedded database is kept up to date
-    without this.
+    The login needs permission to create a schema and roles. An embedded database is updated
+    automatically.
     """
     from voicerag_core.store import EmbeddedPostgres
     from voicerag_core.store import migrate as bring_up_to_date
@@ -77,7 +77,7 @@ def reset(
     everything: Annotated[
         bool, typer.Option("--all", help="Every collection of every tenant, instead of one.")
     ] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
 ) -> None:
     """Delete a collection, or all of them, with documents, passages and vectors.
 
@@ -106,14 +106,14 @@ def reset(
             what = f"the collection {name!r} with its {listed[name].passages} passages"
         if not yes:
             typer.confirm(f"delete {what}?", abort=True, err=True)
-        gone = delete(
+        deleted = delete(
             dsn, collection=None if everything else settings.collection, tenant=settings.tenant
         )
-    typer.echo(f"deleted: {what} ({gone} passages)")
+    typer.echo(f"deleted: {what} ({deleted} passages)")
 
 
 def findings(settings: Settings) -> Iterator[Finding]:
-    """Look at server, extension, schema and collections, without changing them."""
+    """Check server, extension, schema and collections without changing them."""
     with _reached(settings) as dsn:
         if dsn is None:
             from voicerag_core.store.embedded import server_programs
@@ -162,7 +162,7 @@ def _collection_finding(collection: CollectionInfo) -> Finding:
 
 @contextmanager
 def _reached(settings: Settings) -> Iterator[str | None]:
-    """Yield the DSN of the database as it is; None where an embedded one was never made."""
+    """Yield the DSN of the database; None if the embedded one does not exist yet."""
     if settings.database_url is not None:
         yield settings.database_url.get_secret_value()
         return

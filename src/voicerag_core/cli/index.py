@@ -32,7 +32,7 @@ def index(
     *,
     paths: Annotated[
         list[Path],
-        typer.Argument(metavar="PATHS...", help="Files and folders.", show_default=False),
+        typer.Argument(metavar="PATHS...", help="Files and folders to index.", show_default=False),
     ],
     prune: Annotated[
         bool,
@@ -85,17 +85,16 @@ def index(
         ),
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Read and split the files; embed and write nothing.")
+        bool, typer.Option("--dry-run", help="Read and split the files; do not embed or write.")
     ] = False,
 ) -> None:
     """Update the index from files and folders.
 
-    Reads txt, md, rst, html, pdf, docx, pptx, xlsx, odt, epub, eml, msg, ipynb, srt, vtt,
-    jsonl, csv and tsv; with --embedder sonar also
-    recordings (wav, flac, ogg, opus, mp3, aiff), as windows of speech with their times.
-    Unchanged files cost nothing, each changed one is replaced in one transaction, and deleted files
-    are removed. Unreadable files are reported and skipped (exit code 1). Safe to interrupt: the
-    next run resumes.
+    Reads txt, md, rst, html, pdf, docx, pptx, xlsx, odt, epub, eml, msg, ipynb, srt, vtt, jsonl,
+    csv and tsv; with --embedder sonar also recordings (wav, flac, ogg, opus, mp3, aiff), as timed
+    windows of speech. Unchanged files are skipped, each changed file is replaced in one
+    transaction, and deleted files are removed. Unreadable files are reported and skipped (exit
+    code 1). Safe to interrupt: the next run resumes.
     """
     settings = given.settings(sentence_vectors=sentences)
     from voicerag_core.ingest import index_files
@@ -131,9 +130,9 @@ def index(
 
 @contextmanager
 def index_progress() -> Iterator[Callable[[FileProgress], None]]:
-    """Yield the progress display of `index_files` and let interrupts wait for its transaction.
+    """Yield the progress display of `index_files`, and delay interrupts to a transaction's end.
 
-    The first interrupt lets the work in hand be finished, the second ends it at once.
+    The first interrupt lets the current work finish, the second ends it at once.
     """
     from rich.progress import TextColumn, TimeRemainingColumn
 
@@ -156,10 +155,10 @@ def index_progress() -> Iterator[Callable[[FileProgress], None]]:
 
 
 class _Bars:
-    """One bar for each step.
+    """One progress bar for each step.
 
     Args:
-        progress: Where they are shown.
+        progress: Where the bars are shown.
     """
 
     def __init__(self, progress: Progress) -> None:
@@ -170,12 +169,12 @@ class _Bars:
         self._interrupted = False
 
     def update(self, progress: FileProgress) -> None:
-        """Show how far it is; raise when an interrupt came since the last call.
+        """Show the progress; raise if an interrupt came since the last call.
 
         Raises:
             KeyboardInterrupt: Between two transactions.
         """
-        if self._last is None:  # until now nothing was in hand, and an interrupt could end it
+        if self._last is None:  # before, an interrupt could end the process
             signal.signal(signal.SIGINT, self._note)
         self._last = progress
         if self._interrupted:
@@ -194,7 +193,7 @@ class _Bars:
         )
 
     def left_off(self) -> str:
-        """Say how far an interrupted run has come."""
+        """Describe in one line how far an interrupted run got."""
         if self._last is None or self._last.step != "update":
             return "nothing was written"
         return (
@@ -222,7 +221,7 @@ def passed_over(report: FileReport) -> Iterator[str]:
 
 
 def summary(report: FileReport, seconds: float, *, dry_run: bool = False) -> str:
-    """Say in one line what a run over files came to."""
+    """Summarize a run over files in one line."""
     files = ", ".join(
         (
             f"{report.new} new",

@@ -1,4 +1,4 @@
-"""``voicerag transcribe`` and ``voicerag speak``: the ears and the voice alone."""
+"""``voicerag transcribe`` and ``voicerag speak``: speech recognition and synthesis alone."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["speak", "transcribe"]
 
 MAX_SECONDS = 3600.0
-"""Longest recording to transcribe; a question is bounded by its setting."""
+"""Longest recording to transcribe, in seconds; questions are bounded by their setting."""
 
 
 def transcribe(
@@ -79,7 +79,7 @@ def speak(
     ],
     out: Annotated[
         Path | None,
-        typer.Option("--out", metavar="FILE", show_default=False, help="Write it as WAV."),
+        typer.Option("--out", metavar="FILE", show_default=False, help="Write the speech as WAV."),
     ] = None,
 ) -> None:
     """Speak a text with the answering voice, or write it as a WAV file."""

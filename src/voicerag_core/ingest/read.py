@@ -1,4 +1,4 @@
-"""Stage 2, read: a source becomes passages, and a recording passages with their sound."""
+"""Stage 2, read: split sources into passages; those of recordings carry their sound."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ __all__ = ["CutDocument", "read_source", "read_sources"]
 
 @dataclass(frozen=True, slots=True)
 class CutDocument:
-    """A source, read and cut.
+    """A source, read and split.
 
     Args:
         source: Its key in the store.
-        digest: That of the content that was read.
-        passages: In order; none when the source has no text.
-        clips: The sound of each passage at 16 kHz when the source is a recording, otherwise none.
+        digest: Digest of the content that was read.
+        passages: In order; empty if the source has no text.
+        clips: The sound of each passage at 16 kHz if the source is a recording, otherwise empty.
         size: Bytes of the source.
         notices: What of it was not read or had to be guessed.
     """
@@ -71,8 +71,8 @@ def read_source(source: Source, cutting: Cutting) -> CutDocument:
     if isinstance(source, TextSource):
         return _cut(source, documents_digest(source.documents, cutting), source.documents, cutting)
     if is_recording(source.path):
+        digest = file_digest(source.path, cutting)  # first: what changes later differs from it
         passages, clips = read_recording(source.path)
-        digest = file_digest(source.path, cutting)
         return CutDocument(source.source, digest, tuple(passages), tuple(clips), source.size)
     content = read_file(source.path, text_column=cutting.text_column, encoding=cutting.encoding)
     cut = _cut(source, cut_digest(content.digest, cutting), content.documents, cutting)

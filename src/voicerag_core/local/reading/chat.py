@@ -1,4 +1,4 @@
-"""Answers by any chat model that is passed in as a plain function: text in, streamed text out."""
+"""Answers by any chat model, passed in as a function from messages to streamed text."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from voicerag_core.types import Answer, Audio, Citation, Passage, Turn
 __all__ = ["NO_ANSWER", "ChatFunction", "ChatMessage", "ChatReader", "chat_messages"]
 
 NO_ANSWER = "NO_ANSWER"
-"""What the model is told to say when the passages do not answer; never shown or spoken."""
+"""What the model is instructed to write if the passages do not answer; never shown or spoken."""
 
 INSTRUCTIONS = """\
 You answer questions from numbered sources. Use only what the sources say.
@@ -39,8 +39,8 @@ class ChatMessage:
     """One message to a chat model.
 
     Args:
-        role: Who says it.
-        content: What is said.
+        role: Role of the author.
+        content: The text.
     """
 
     role: Literal["system", "user", "assistant"]
@@ -48,14 +48,14 @@ class ChatMessage:
 
 
 ChatFunction: TypeAlias = Callable[[list[ChatMessage]], Iterable[str] | str]
-"""Messages in; the reply out, whole or piece by piece."""
+"""A function from messages to the reply, complete or streamed."""
 
 
 class ChatReader:
-    """Lets a chat model answer from passages and turns its marks into citations.
+    """Lets a chat model answer from passages, and converts its source marks to citations.
 
     Args:
-        chat: The model. When it gives a generator, that is closed when the answer is abandoned.
+        chat: The model. If it returns a generator, that is closed when the answer is abandoned.
     """
 
     def __init__(self, chat: ChatFunction) -> None:
@@ -64,18 +64,18 @@ class ChatReader:
     def answer(
         self, question: str, passages: Sequence[Passage], *, history: Sequence[Turn] = ()
     ) -> Generator[Answer, None, None]:
-        """Yield the answer's text as it comes, with citations, and without the model's marks.
+        """Stream the answer's text with citations, and without the model's marks.
 
-        A piece without text may carry citations, or say that the passages do not answer. A
-        citation is a whole passage; a number that no passage has is dropped.
+        A piece without text may carry citations, or report that the passages do not answer. A
+        citation is a whole passage; a number without a passage is dropped.
 
         Args:
-            question: In words.
+            question: As text.
             passages: Best first, numbered from 1 for the model.
-            history: Earlier turns, oldest first; spoken questions without words are left out.
+            history: Earlier turns, oldest first; spoken questions without a transcript are skipped.
 
         Raises:
-            GenerationError: The model failed or said nothing; its error is the cause.
+            GenerationError: The model failed or returned nothing; its error is the cause.
         """
         said = False
         buffer = ""
@@ -102,7 +102,7 @@ class ChatReader:
 
 
 def _replies(chat: ChatFunction, messages: list[ChatMessage]) -> Generator[str, None, None]:
-    """Yield the pieces of a model's reply; its errors become ours, its generator is closed."""
+    """Stream a model's reply; wrap its errors, and close its generator."""
     source: Iterable[str] = ()
     try:
         reply = chat(messages)
@@ -135,10 +135,10 @@ def _has_words(text: str) -> bool:
 def chat_messages(
     question: str, passages: Sequence[Passage], history: Sequence[Turn] = ()
 ) -> list[ChatMessage]:
-    """Make the messages: instructions, earlier turns, then the sources and the question.
+    """Build the messages: instructions, earlier turns, then the sources and the question.
 
-    The text of a passage stands between tags, and a tag inside it loses its bracket, so that no
-    document can end its own quotation.
+    The text of a passage is enclosed in tags, and tags inside it are defused, so that no document
+    can end its quotation.
     """
     messages = [ChatMessage("system", INSTRUCTIONS)]
     for turn in history:
@@ -165,7 +165,7 @@ def _quotable(text: str) -> str:
 
 
 def _undecided_from(text: str) -> int:
-    """Say where the end of a text begins that may yet become a mark or the marker."""
+    """Return where a possibly incomplete mark or marker begins at the end of a text."""
     mark = _OPEN_MARK.search(text)
     at = len(text) if mark is None else mark.start()
     for length in range(min(len(NO_ANSWER) - 1, len(text)), 0, -1):
@@ -175,7 +175,7 @@ def _undecided_from(text: str) -> int:
 
 
 def _cited(text: str, passages: Sequence[Passage]) -> Answer:
-    """Take the marks out of a text and give their passages as citations."""
+    """Remove the marks from a text and return their passages as citations."""
     places = []
     for match in _MARK.finditer(text):
         for number in re.findall(r"\d+", match[1]):

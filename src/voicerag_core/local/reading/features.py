@@ -1,8 +1,8 @@
-"""What speaks for a sentence as the answer to a question, as numbers.
+"""Features of a sentence as a candidate answer to a question.
 
 The measures need no training: shared words weighted by how rare they are among the sentences at
-hand, the passage around the sentence, and whether the sentence holds the kind of thing that is
-asked for. `voicerag_core.local.reading.reader` weighs them.
+hand, the passage around the sentence, and whether the sentence contains the kind of thing that is
+asked for. `voicerag_core.local.reading.reader` weights them.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ MEASURES = (
     "overlap",  # share of the question's word weight found in the sentence
     "before",  # share found only in the sentence before or in the headings above
     "passage",  # share found in the whole passage or its title
-    "rank",  # place of the passage, 0 the best
-    "cue",  # 1 the sentence holds the kind of thing asked for, -1 it does not, 0 unknown
+    "rank",  # rank of the passage, 0 the best
+    "cue",  # 1 the sentence contains the kind of thing asked for, -1 it does not, 0 unknown
 )
 """Columns of `measure`, in order."""
 
 LEAST_STEM = 3
-"""Letters that a stem keeps at least."""
+"""Minimum letters of a stem."""
 
 _STOP_WORDS = frozenset(
     re.split(
@@ -139,7 +139,7 @@ def measure(
     """Measure every sentence against the question.
 
     Args:
-        question: In words.
+        question: As text.
         passages: Best first.
         sentences: `candidates` of these passages.
 
@@ -224,7 +224,7 @@ def passage_path(passage: Passage) -> tuple[str, ...]:
 
 
 def _stem(word: str) -> str:
-    """Take off one ending and then a last "e": "invaded", "invades" and "invade" are one word."""
+    """Remove one ending and then a final "e": "invaded", "invades" and "invade" are equal."""
     for ending in ("ing", "edly", "ed", "es", "s", "ly"):
         if word.endswith(ending) and len(word) - len(ending) >= LEAST_STEM:
             word = word.removesuffix(ending)
@@ -249,7 +249,7 @@ def _kind(question: str) -> Kind:
 
 
 def _cue(kind: Kind, sentence: str, known: set[str]) -> float:
-    """Look for the kind of thing asked for, in words that the question does not have itself."""
+    """Look for the kind of thing asked for, in words that are not in the question."""
     if kind == "other":
         return 0.0
     pattern = {"date": DATE, "number": _NUMBER, "name": _NAME}[kind]

@@ -1,4 +1,4 @@
-"""Is a question in English, the one language that the local stack knows?"""
+"""Detect whether a question is in English, the only language of the local stack."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["english_probability", "is_english"]
 
 LEAST_PROBABILITY = 0.2
-"""Below this probability of English a text is refused (benchmarks/speech/language_check.py)."""
+"""Below this probability of English a text is rejected (benchmarks/speech/language_check.py)."""
 
 SHORT_WORDS = 6
 LEAST_SHORT_PROBABILITY = 0.02
@@ -31,34 +31,34 @@ LEAST_LATIN = 0.8
 """Below this share of Latin letters a text needs plain English words to pass for English."""
 
 CERTAIN_WORDS = 2
-"""So many different plain English words settle it without the model."""
+"""This many distinct plain English words decide it without the model."""
 
 LEAST_WORDS = 3
-"""A shorter text in Latin script, perhaps a name, is not judged."""
+"""A shorter text in Latin script, perhaps a name, is accepted."""
 
 _LATIN_RIVALS = (
     "cs", "da", "de", "en", "es", "fi", "fr", "hu", "id", "it", "nl", "pl", "pt", "ro", "sv",
     "tr", "vi",
 )  # fmt: skip
 
-# Frequent in English questions, and no words of the rivals ("was", "is", "in", "on" are).
+# Frequent in English questions, and not words of the rival languages ("was", "is", "in", "on" are).
 _QUESTION_WORDS = (
     "the what which who whose whom how when where why did does do has have had been being were "
     "are and of to for from with by that this these those many much would could should there "
     "their they your you my we he she his"
 )
 _ENGLISH_WORDS = frozenset(_QUESTION_WORDS.split())
-# No words of a language in another script either, though some Latin rivals have them.
+# Not words of a language in another script either, though some Latin rivals have them.
 _MORE_ENGLISH_WORDS = _ENGLISH_WORDS | {"is", "was", "in", "on", "at", "as", "an", "it"}
 _WORD = re.compile(r"[^\W\d_]+")
 
 
 def is_english(text: str) -> bool:
-    """Tell whether a question can be taken for English; in doubt it can.
+    """Return whether a question may be English; True in doubt.
 
-    The script is looked at first, then for plain English words, and only a text that neither
-    settles is shown to the language model of py3langid, which the first such text loads: about
-    0.6 s and 75 MB. Of fewer than six words ("reset VPN password") it says little; those are
+    The script is checked first, then plain English words, and only a text that neither decides is
+    classified by py3langid, whose model is loaded by the first such text: about 0.6 s and 75 MB.
+    Of fewer than six words ("reset VPN password") it says little; those are
     also looked up in the vocabulary of MiniLM, which has the 30,000 most frequent English words
     and word parts.
     A text without letters ("42?") counts as English.
@@ -94,7 +94,7 @@ def english_probability(text: str) -> float:
     Raises:
         MissingExtraError: The extra ``local`` is not installed.
     """
-    # Names say little about the language around them; capitals are how they are written.
+    # Names reveal little about the language around them, and are capitalized.
     scores = dict(_identifier().rank(" ".join(_words(text))))
     return float(scores["en"])
 

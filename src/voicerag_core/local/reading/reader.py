@@ -51,7 +51,7 @@ __all__ = [
 
 NOT_ANSWERED = "The documents do not answer this question."
 WORTH_NAMING = 0.1
-"""Least probability of an answer at which the closest document is named."""
+"""Minimum probability of an answer at which the closest document is named."""
 
 FIRST_PASSAGES = 4
 MOST_PASSAGES = 10
@@ -61,12 +61,12 @@ MOST_TRIED = 8
 """Sentences that may fail to give a quote before the reader gives up."""
 
 # Weights and threshold: training/thresholds/reader.py on the development half of XQuAD English,
-# as written and misheard.
+# as written and as misrecognized.
 PREVIEW_WEIGHTS = np.array([11.83, 3.81, 3.57, -0.97, 0.70])
-"""Of `voicerag_core.local.reading.features.MEASURES`, to choose what is read of long passages."""
+"""Weights of `features.MEASURES`, to choose sentences of long passages."""
 
 WEIGHTS = np.array([3.08, 0.91, 2.56, -0.46, 0.09, 0.32, 0.31])
-"""Of the measures and then `answer_scorer.SCORES`, to choose the sentence."""
+"""Weights of the measures, then of `answer_scorer.SCORES`, to choose the sentence."""
 
 ANSWERED_WEIGHTS = np.array([1.367, 1.394, 0.709, -0.396, -0.046, 0.212, 0.237])
 ANSWERED_OFFSET = 0.194
@@ -92,14 +92,14 @@ LEAST_PROBABILITY = 0.57
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What was read in the passages.
+    """The answer found in the passages.
 
     Args:
         text: What answers, as it stands there; "" when nothing does.
         citations: Its places, in the order of the text.
         score: Probability that the passages answer the question, 0..1.
-        answered: False when the passages do not answer.
-        closest: The passage that came nearest to an answer, or None when there was no text.
+        answered: False if the passages do not answer.
+        closest: The passage closest to an answer, or None if there was no text.
     """
 
     text: str
@@ -110,7 +110,7 @@ class Reading:
 
 
 class SentenceScorer(Protocol):
-    """Says how well sentences answer a question; safe to share between threads."""
+    """Scores how well sentences answer a question; thread-safe."""
 
     def score(
         self,
@@ -204,12 +204,12 @@ class Reader:
     def answer(
         self, question: str, passages: Sequence[Passage], *, history: Sequence[Turn] = ()
     ) -> Generator[Answer, None, None]:
-        """Quote the answer in one piece, or say that the passages do not answer.
+        """Quote the answer in one piece, or report that the passages do not answer.
 
         Args:
-            question: In words.
+            question: As text.
             passages: Best first.
-            history: Not used: what is quoted does not depend on earlier turns.
+            history: Ignored: the quote does not depend on earlier turns.
 
         Raises:
             ModelError: The scorer failed.
@@ -229,7 +229,7 @@ class Reader:
         """Read the answer out of the first four passages, or of ten when those leave it unsure.
 
         Args:
-            question: In words.
+            question: As text.
             passages: Best first.
 
         Raises:
