@@ -16,7 +16,7 @@ from benchmarks.speech.retrieval_quality import Asked, embed_sentences, load_squ
 from voicerag_core.local.minilm import MiniLMEmbedder
 from voicerag_core.local.reading.answer_scorer import SCORES, AnswerScorer
 from voicerag_core.local.reading.features import MEASURES, Candidate, candidates
-from voicerag_core.local.reading.reader import MOST_PASSAGES, examine
+from voicerag_core.local.reading.reader import FIRST_PASSAGES, examine
 from voicerag_core.types import Audio, Embedding, Embeddings, Passage
 
 __all__ = [
@@ -139,7 +139,7 @@ def retrieve(
         order = np.argsort(-row, kind="stable").tolist()
         others = [i for i in order if i != one.paragraph]
         pair = [
-            Case(one, tuple(passages[i] for i in ranked[:MOST_PASSAGES]), answerable)
+            Case(one, tuple(passages[i] for i in ranked[:FIRST_PASSAGES]), answerable)
             for ranked, answerable in ((order, True), (others, False))
         ]
         cases.append((titles[one.paragraph], pair[0], pair[1]))
@@ -177,9 +177,9 @@ class Measured:
 
 
 def look(case: Case, scorer: RememberingScorer) -> Measured:
-    """Measure and score the sentences of a case."""
-    sentences, kept, table = examine(case.asked.question, case.found, scorer)
-    return Measured(case, tuple(sentences[i].text for i in kept), table)
+    """Return a case with the measures of its sentences."""
+    seen = examine(case.asked.question, case.found, scorer)
+    return Measured(case, tuple(seen.sentences[i].text for i in seen.kept), seen.table)
 
 
 def auroc(positive: Table, negative: Table) -> float:

@@ -31,6 +31,7 @@ __all__ = [
     "DocumentStore",
     "Embedder",
     "PassageStore",
+    "ReadsOn",
     "SelfAssessingEmbedder",
     "Speaker",
     "Transcriber",
@@ -254,6 +255,19 @@ class VoiceModel(Protocol):
             ModelError: The model cannot be loaded or failed.
             AudioError: The question's audio cannot be used.
         """
+        ...
+
+
+@runtime_checkable
+class ReadsOn(Protocol):
+    """What a `VoiceModel` or an `AnswerWriter` has besides when it can use more passages than hits.
+
+    `VoiceRAG` then looks for so many (`Retrieved.more`) and passes them behind the hits.
+    """
+
+    @property
+    def most_passages(self) -> int:
+        """Most passages that are read for one question."""
         ...
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import overload
 
 import numpy as np
@@ -20,6 +20,7 @@ from voicerag_core.ports import (
     DocumentStore,
     Embedder,
     PassageStore,
+    ReadsOn,
     Transcriber,
     VoiceModel,
 )
@@ -29,6 +30,7 @@ from voicerag_core.types import (
     Audio,
     Embedding,
     Embeddings,
+    Hit,
     Passage,
     Question,
     Retrieved,
@@ -273,16 +275,19 @@ class VoiceRAG:
     ) -> Retrieved:
         """Search for a checked question."""
         chosen = self.strategy if strategy is None else _checked_strategy(strategy)
+        shown = self.limit if limit is None else _checked_limit(limit)
+        most = self.model.most_passages if isinstance(self.model, ReadsOn) else 0
         search = Search(
             self.embedder,
             self.store,
             self.transcriber,
-            limit=self.limit if limit is None else _checked_limit(limit),
+            limit=shown if diversity else max(shown, most),
             where=where,
             min_score=min_score,
             diversity=diversity,
         )
-        return find_passages(search, chosen, question)
+        found = find_passages(search, chosen, question)
+        return replace(found, hits=found.hits[:shown], more=found.hits[shown:])
 
     def _respond(
         self,
@@ -306,13 +311,14 @@ class VoiceRAG:
             timings=retrieved.timings,
         )
         check_cancelled()
-        yield from self.model.respond(
+        pieces = self.model.respond(
             question,
-            [hit.passage for hit in retrieved.hits],
+            [hit.passage for hit in (*retrieved.hits, *retrieved.more)],
             sampling=sampling or Sampling(),
             transcript=heard,
             history=history,
         )
+        yield from _with_cited(pieces, retrieved.more)
         yield Answer(timings={"respond": time.perf_counter() - start})
 
     @overload
@@ -356,6 +362,20 @@ def embed_passages(
         texts += vectors
         owners += [row] * len(vectors)
     return embedder.embed_texts(texts), np.asarray(owners, np.int64)
+
+
+def _with_cited(pieces: Iterator[Answer], more: Sequence[Hit]) -> Iterator[Answer]:
+    """Add to the pieces those of some hits that they cite."""
+    by_id = {hit.passage.id: hit for hit in more}
+    try:
+        for piece in pieces:
+            cited = dict.fromkeys(place.passage_id for place in piece.citations)
+            hits = tuple(by_id[name] for name in cited if name in by_id)
+            yield replace(piece, hits=piece.hits + hits) if hits else piece
+    finally:
+        close = getattr(pieces, "close", None)
+        if close is not None:
+            close()
 
 
 def _checked_strategy(strategy: Strategy) -> Strategy:

@@ -203,12 +203,15 @@ class Retrieved:
         transcription: The transcription of a spoken question if the strategy needed it, else None.
         embedding: The query vector, shape [D], or None.
         timings: Seconds by stage.
+        more: The next best hits, best first, for a model that reads on where the hits leave it
+            unsure; an answer that rests on one of them brings it along in its hits.
     """
 
     hits: tuple[Hit, ...]
     transcription: Transcription | None = None
     embedding: Embedding | None = field(default=None, compare=False, repr=False)
     timings: Mapping[str, float] = field(default_factory=dict, hash=False)
+    more: tuple[Hit, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, slots=True)

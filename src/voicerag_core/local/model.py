@@ -16,7 +16,7 @@ from voicerag_core.errors import ConfigError
 from voicerag_core.local.reading.language import is_english
 from voicerag_core.local.reading.reader import NOT_ANSWERED
 from voicerag_core.local.speaking.segments import speech_segments, spoken_line
-from voicerag_core.ports import AnswerWriter, Speaker, Transcriber
+from voicerag_core.ports import AnswerWriter, ReadsOn, Speaker, Transcriber
 from voicerag_core.types import Answer, Audio, Passage, Question, Sampling, Transcription, Turn
 
 __all__ = ["LEAST_CONFIDENCE", "LocalVoiceModel", "is_doubtful"]
@@ -58,6 +58,11 @@ class LocalVoiceModel:
         self._writer = writer
         self._speaker = speaker
         self._transcriber = transcriber
+
+    @property
+    def most_passages(self) -> int:
+        """Most passages that the writer reads; 0 when it takes just what it is given."""
+        return self._writer.most_passages if isinstance(self._writer, ReadsOn) else 0
 
     def respond(
         self,
