@@ -15,6 +15,7 @@ import pytest
 from tests.documents.making import only, pdf
 from voicerag_core import DocumentError, MissingExtraError
 from voicerag_core.documents import apart, formats, read_file
+from voicerag_core.documents.child import _LARGE_BYTES
 
 PAGE = "<h1>Head</h1><p>Words.</p>"
 
@@ -53,6 +54,24 @@ def test_one_process_reads_many_files_and_none_reads_plain_ones(page: Path) -> N
     other.write_bytes(pdf("More words."))
     assert only(read_file(other)).text == "More words."
     assert running() == first
+
+
+def test_a_large_program_keeps_its_small_process(page: Path) -> None:
+    program = (
+        "import sys\n"
+        "from voicerag_core.documents import apart, read_file\n"
+        f"large = bytearray({_LARGE_BYTES + (64 << 20)})\n"
+        "large[::4096] = bytes(1) * len(large[::4096])\n"
+        "pids = set()\n"
+        "for _ in range(3):\n"
+        "    read_file(sys.argv[1])\n"
+        "    pids.add(apart.PROCESS.child.pid)\n"
+        "print(len(pids))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(page)], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "1\n"
 
 
 def test_what_comes_from_the_process_equals_what_is_read_here(page: Path) -> None:
