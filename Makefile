@@ -1,6 +1,7 @@
 # make demo   set up and answer a spoken question aloud        make test      set up and run every test but the slow ones
 # make check  format, lint, types, import contracts, tests     make test-all  the slow ones too
 # make coverage  the tests, and which branches they ran        make test WORKERS=0  in one process
+# make docs   build the documentation into site/
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
@@ -8,7 +9,7 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --con
 WORKERS ?= 2
 PYTEST := $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile
 
-.PHONY: demo test test-all test-fairseq2 check format coverage clean
+.PHONY: demo test test-all test-fairseq2 check format coverage docs clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.local
@@ -17,7 +18,7 @@ demo: $(VENV)/.local
 test: $(VENV)/.dev
 	$(PYTEST)
 
-test-all: $(VENV)/.dev
+test-all: $(VENV)/.dev $(VENV)/.docs
 	$(PYTEST) -m "slow or not slow" --timeout 1800
 
 test-fairseq2: $(VENV)-fairseq2/.ready
@@ -33,12 +34,16 @@ check: $(VENV)/.dev
 coverage: $(VENV)/.dev
 	$(PYTEST) --deselect tests/test_project.py::test_static_checks --cov --cov-report=term --cov-report=html
 
+docs: $(VENV)/.docs
+	$(BIN)/python scripts/settings_page.py
+	$(BIN)/zensical build --strict --clean
+
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix-only --quiet .
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) dist htmlcov .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) dist site .cache htmlcov .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 # fairseq2 runs beside the very torch it was built with. PyPI has both for CUDA alone (7 GB): they come from
 # there when asked for, FAIRSEQ2_BUILD=pypi. Other builds (cpu, cu128) are on their makers' servers.
@@ -71,4 +76,9 @@ $(VENV)/.local: $(VENV)/.python pyproject.toml constraints/py3.txt
 $(VENV)/.dev: $(VENV)/.local pyproject.toml constraints/py3.txt
 	@echo "installing the tools of the tests"
 	@$(PIP) --editable '.[all,dev]'
+	@touch $@
+
+$(VENV)/.docs: $(VENV)/.python pyproject.toml constraints/py3.txt
+	@echo "installing what builds the documentation"
+	@$(PIP) --editable '.[mcp,docs]'
 	@touch $@

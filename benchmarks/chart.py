@@ -1,4 +1,4 @@
-"""Plots as plain SVG, and the files of a report: Markdown, plot and figures side by side."""
+"""Plots as plain SVG, and the files of a report: Markdown, plot and figures."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class Bar:
 
     Args:
         label: Left of the bar.
-        parts: Length of each part by its name, drawn one after the other.
-        bound: Drawn as a stroke, if there is one.
+        parts: Length of each stacked part by its name.
+        bound: Drawn as a marker, if given.
     """
 
     label: str
@@ -49,7 +49,7 @@ class Panel:
 
 
 def bars(title: str, rows: Sequence[Bar], *, mark: tuple[str, float] | None = None) -> Panel:
-    """Draw horizontal bars on an axis that begins at zero.
+    """Draw horizontal bars on an axis that starts at zero.
 
     Args:
         title: Above the plot, with the unit.
@@ -106,7 +106,7 @@ def lines(
     across: str,
     up: str,
 ) -> Panel:
-    """Draw lines through points on two logarithmic axes.
+    """Draw line plots on two logarithmic axes.
 
     Args:
         title: Above the plot.
@@ -158,7 +158,7 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]:
 
 
 def write_report(path: Path, text: Sequence[str], panels: Sequence[Panel]) -> None:
-    """Write a report and its plot, named alike; the remarks of an earlier report stay.
+    """Write a report and its plot under one name; the remarks of an earlier report are kept.
 
     Args:
         path: Of the Markdown file.
@@ -173,7 +173,7 @@ def write_report(path: Path, text: Sequence[str], panels: Sequence[Panel]) -> No
 
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:
-    """Write figures at once or not at all: a program that is stopped keeps what it had."""
+    """Write figures atomically: an interrupted program keeps the previous ones."""
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_suffix(".part")
     fresh.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
@@ -219,7 +219,7 @@ def _stroke(path: str, colour: str, *, width: float = 1, dashed: bool = False) -
 
 
 def _step(most: float) -> float:
-    """Return a round distance of which four to ten reach the largest value."""
+    """Return a round step with four to ten steps up to the largest value."""
     power = 10.0 ** math.floor(math.log10(most))
     return power * next(part for part in (0.1, 0.2, 0.5, 1.0) if most / (power * part) <= 10)
 

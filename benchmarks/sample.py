@@ -1,4 +1,4 @@
-"""The sample base of `examples/sample`, which most benchmarks ask."""
+"""The sample base of `examples/sample`, which most benchmarks use."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The whole way of a question with no model, no database and no download: python 00_fakes.py."""
+"""The whole pipeline without model, database or download: python 00_fakes.py."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""An app on LlamaIndex gets a voice: python 03_llamaindex.py. No model, network or account needed.
+"""Add voice to a LlamaIndex app: python 03_llamaindex.py. No model, network or account needed.
 
-The app has a `VectorStoreIndex` of its own. Our retriever joins it in a router, and a question that
-was spoken finds its way through both.
+The app has a `VectorStoreIndex`. Our retriever joins it in a router, which then takes spoken
+questions too.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ def main() -> None:
     embed_model = VoiceRAGEmbedding(embedder)
     model = FakeVoiceModel()
 
-    # The app as it was: an index, a query engine, a chat model (here the voice model plays it).
+    # The existing app: an index, a query engine, a chat model (here the voice model plays it).
     index = VectorStoreIndex.from_documents(MENU, embed_model=embed_model)
     canteen = index.as_query_engine(llm=VoiceLLM(model))
 
-    # The plug-in: what may be asked by voice.
+    # The plug-in: the part that can be asked by voice.
     rag = VoiceRAG(embedder, InMemoryStore(embedder.dim), model)
     rag.index(RIVERS)
     rivers = SpeechRetriever(rag)

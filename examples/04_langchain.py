@@ -1,4 +1,4 @@
-"""A LangChain chain and an agent's tool, asked aloud, on fakes: python 04_langchain.py."""
+"""A LangChain chain and an agent's tool with spoken questions, on fakes: python 04_langchain.py."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def main() -> None:
     rag = VoiceRAG(embedder, InMemoryStore(embedder.dim), FakeVoiceModel())
     rag.index([Passage("r", "The Rhine rises in the Swiss Alps.", {"title": "Rhine"})])
 
-    # A chain as it was, but for its retriever: now it can be asked aloud.
+    # An existing chain with another retriever: it now takes spoken questions.
     prompt = ChatPromptTemplate.from_template("Answer from this alone: {found}")
     chat = chat_model(AIMessage("In the Swiss Alps."))
     retriever = SpeechRetriever(rag=rag, k=1)
@@ -37,7 +37,7 @@ def main() -> None:
     )
     print(f"chain   {chain.invoke(RECORDING)}")
 
-    # The whole pipeline as a runnable: text and sound as they come, and the pieces add up.
+    # The whole pipeline as a runnable: streamed text and sound, whose pieces add up.
     pieces = list(VoiceRAGRunnable(rag=rag).stream(RECORDING))
     answer = sum(pieces[1:], pieces[0])
     print(f"spoken  {answer.text} ({answer.audio.seconds:.2f} s in {len(pieces)} pieces)")

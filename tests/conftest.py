@@ -1,4 +1,4 @@
-"""What holds for all tests: examples without time limits, and a line on what was skipped."""
+"""What holds for all tests: one Postgres, no hasty limits, and a line on what was skipped."""
 
 from __future__ import annotations
 
@@ -7,8 +7,20 @@ import os
 import shutil
 import tempfile
 from collections import Counter
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
 
+import psycopg
 import pytest
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+
+from voicerag_core.store import EmbeddedPostgres, migrate
+
+_number = count()
 
 with contextlib.suppress(ImportError):  # the tests of fairseq2 run without Hypothesis
     from hypothesis import HealthCheck, settings
@@ -33,12 +45,70 @@ def pytest_configure(config: pytest.Config) -> None:
         config.add_cleanup(lambda: shutil.rmtree(root, ignore_errors=True))
 
 
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The DSN of an embedded server, whose login is a superuser."""
+    folder: Path = tmp_path_factory.mktemp("server") / "postgres"
+    with EmbeddedPostgres(folder) as postgres:
+        with psycopg.connect(postgres.dsn, autocommit=True) as connection:
+            for setting in ("fsync", "synchronous_commit", "full_page_writes"):
+                connection.execute(f"ALTER SYSTEM SET {setting} = off".encode())
+            connection.execute("SELECT pg_reload_conf()")
+        yield postgres.dsn
+
+
+def new_database(server: str) -> str:
+    """Make an empty database and return its DSN."""
+    name = f"test_{uuid4().hex[:12]}"
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+    return make_conninfo(server, dbname=name)
+
+
+@pytest.fixture(scope="module")
+def dsn(server: str) -> str:
+    """A database with the schema in it, shared by the tests of a module."""
+    fresh = new_database(server)
+    migrate(fresh)
+    return fresh
+
+
+@pytest.fixture
+def tenant() -> str:
+    """A name that no other test has."""
+    return f"tenant-{next(_number)}"
+
+
+DESELECTED = pytest.StashKey[int]()
+
+
+def pytest_deselected(items: list[pytest.Item]) -> None:
+    """Count what the selection leaves out, in each worker the same."""
+    stash = items[0].config.stash
+    stash[DESELECTED] = stash.get(DESELECTED, 0) + len(items)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Let a worker tell the count to the process that reports."""
+    output: dict[str, object] | None = getattr(session.config, "workeroutput", None)
+    if output is not None:
+        output["deselected"] = session.config.stash.get(DESELECTED, 0)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Take the count of a worker; one that crashed has none."""
+    told = getattr(node, "workeroutput", {}).get("deselected", 0)
+    stash = node.config.stash
+    stash[DESELECTED] = max(stash.get(DESELECTED, 0), told)
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say in one line what was not run, and why."""
     line = not_run(
         [report.longrepr for report in terminalreporter.stats.get("skipped", [])],
-        len(terminalreporter.stats.get("deselected", [])),
+        terminalreporter.config.stash.get(DESELECTED, 0),
         terminalreporter.config.option.markexpr,
     )
     if line:
@@ -61,4 +131,4 @@ def not_run(skipped: list[object], deselected: int, selection: str) -> str:
     groups = [f"{count} ({reason})" for reason, count in reasons.most_common()]
     if deselected:
         groups.append(f"{deselected} (left out by -m {selection!r} or -k)")
-    return f"skipped: {', '.join(groups)}" if groups else ""
+    return f"not run: {', '.join(groups)}" if groups else ""

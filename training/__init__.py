@@ -1,1 +1,1 @@
-"""Where the shipped weights and thresholds come from; nothing here is imported by voicerag."""
+"""Training of the shipped weights and thresholds; never imported by voicerag."""

@@ -1,8 +1,8 @@
 """Measure the LangChain adapter against langchain-postgres, on one server, and against the core.
 
 Both stores get the same texts, vectors (as Python lists) and metadata through their LangChain
-methods, and an HNSW index (m 16, ef_construction 64, ef_search 40) once they are in. They take
-turns, slice by slice and round by round, so that other load on the machine meets both.
+methods, and then an HNSW index (m 16, ef_construction 64, ef_search 40). They alternate, slice by
+slice and round by round, so that other load on the machine affects both.
 
     python3 -m venv .venv-peers
     .venv-peers/bin/pip install -r benchmarks/adapters/requirements-langchain.txt \
@@ -55,7 +55,7 @@ ROUNDS = 5
 
 @dataclass
 class Adapter(Ours):
-    """Our store through its LangChain interface."""
+    """The voicerag store through its LangChain interface."""
 
     vectors: VoiceRAGVectorStore | None = None
     name: str = "voicerag for LangChain"
@@ -86,7 +86,7 @@ class Peer(LangChain):
 
 
 class Ready:
-    """An embedder that knows the vectors of the questions, so that none is computed."""
+    """An embedder with precomputed vectors of the questions."""
 
     model_id = "benchmark"
     needs_transcriber = False
@@ -103,7 +103,7 @@ class Ready:
 
 
 def overhead(store: PgVectorStore, questions: Embeddings) -> dict[str, tuple[float, float, float]]:
-    """Time each question by the core and by the adapters in turn; p50 in ms, and their difference.
+    """Time each question with core and adapters in turn; p50 in ms, and their difference.
 
     A difference is the median over questions of adapter minus core.
     """
@@ -126,7 +126,7 @@ def overhead(store: PgVectorStore, questions: Embeddings) -> dict[str, tuple[flo
     names = list(calls)
     seconds: dict[str, list[float]] = {name: [] for name in names}
     for number in range(-20, len(questions)):
-        for turn in range(len(names)):  # whoever asks first finds the pages cold
+        for turn in range(len(names)):  # the first query finds the pages cold
             name = names[(number + turn) % len(names)]
             call = calls[name]
             start = time.perf_counter()
@@ -147,9 +147,9 @@ def overhead(store: PgVectorStore, questions: Embeddings) -> dict[str, tuple[flo
 
 
 def fill(ours: Adapter, theirs: Peer, data: Data) -> dict[str, dict[str, float]]:
-    """Put the rows in, slice by slice in turn, since the machine's load changes meanwhile.
+    """Insert the rows slice by slice in turn, since the machine's load varies.
 
-    Of theirs a tenth of the rows is timed, and the rest put in by COPY.
+    Of the peer, a tenth of the rows is timed, and the rest inserted by COPY.
     """
     rows = len(data.ids)
     seconds = {ours.name: 0.0, theirs.name: 0.0}
@@ -174,7 +174,7 @@ def fill(ours: Adapter, theirs: Peer, data: Data) -> dict[str, dict[str, float]]
 def ask(
     contenders: Sequence[Adapter | Peer], data: Data, owner: int | None
 ) -> dict[str, dict[str, float]]:
-    """Put all questions to each, in turn and several times over."""
+    """Ask each store all questions, in turn and several times."""
     seconds: dict[str, list[float]] = {one.name: [] for one in contenders}
     answers: dict[str, list[list[str]]] = {one.name: [] for one in contenders}
     kind = "" if owner is None else "1 % filter, "

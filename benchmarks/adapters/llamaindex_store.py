@@ -1,8 +1,8 @@
 r"""Measure the adapters against the frameworks' own Postgres stores, on one server in one run.
 
-Both sides get the same objects of the framework, made beforehand, and an HNSW index (m 16,
-ef_construction 64, ef_search 40) once they are in. What the adapter adds to a call of the core is
-measured on the same collection, call by call in turn.
+Both sides get the same objects of the framework, created beforehand, and then an HNSW index (m 16,
+ef_construction 64, ef_search 40). The overhead of the adapter over a call of the core is measured
+on the same collection, alternating call by call.
 
     python -m venv .venv-peers
     .venv-peers/bin/pip install -r benchmarks/adapters/requirements-llamaindex.txt \
@@ -51,7 +51,7 @@ Call: TypeAlias = Callable[[Embedding], object]
 
 @dataclass
 class Pair:
-    """An adapter and its rival, and calls whose difference is what the adapter costs.
+    """An adapter and its rival, and calls whose difference is the adapter's overhead.
 
     Args:
         ours: The adapter.
@@ -71,7 +71,7 @@ def address(dsn: str) -> str:
 
 
 def text_nodes(data: Data) -> list[Any]:
-    """Make the nodes that both of LlamaIndex's stores are given."""
+    """Create the nodes for both LlamaIndex stores."""
     from llama_index.core.schema import TextNode
 
     return [

@@ -1,14 +1,14 @@
-"""Speed and memory of the GLM-4-Voice decoder, beside those of the upstream demo.
+"""Speed and memory of the GLM-4-Voice decoder, compared with the upstream demo.
 
     PYTHONPATH=src python -m benchmarks.glm.decoder --reference PATH --out OUT.md
     PYTHONPATH=src python -m benchmarks.glm.decoder --from OUT.json --out OUT.md
 
-Weights are random and of the released sizes, the same for both. All speech tokens are there from
-the start, so the times are the decoder's alone; each piece of sound is brought to the host. A
-median is of three replies, after one that is not counted. `--tiny` takes small networks, to try
-the program on a CPU. Without `--reference` only our decoder runs; see upstream_decoder.py for
-what PATH must hold. Figures are written as JSON beside OUT.md after every part, the report and its
-plot at the end; `--from` writes these anew.
+Weights are random and of the released sizes, the same for both. All speech tokens are available
+from the start, so the times are the decoder's alone; each chunk of sound is copied to the host.
+Medians are of three replies, after a warm-up. `--tiny` uses small networks, to try the program on a
+CPU. Without `--reference` only our decoder runs; see upstream_decoder.py for the content of PATH.
+Figures are written as JSON next to OUT.md after every part, the report and its plot at the end;
+`--from` rewrites these from a JSON file.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Row:
         total_ms: From the first token to the last sample, median.
         first_ms: From the first token to the first sample, median.
         first_tokens: Tokens that the first sample needs.
-        peak_mib: GPU memory in use at most, weights and graphs included.
+        peak_mib: Peak GPU memory, including weights and graphs.
     """
 
     who: str
@@ -88,7 +88,7 @@ def main() -> None:
             found, said = run_mode(mode, loaded, upstream, options)
             rows += found
             notes += said
-        except RuntimeError:  # one way to run it that fails must not cost the others
+        except RuntimeError:  # a failing mode must not end the others
             notes.append(f"{mode.name}: failed")
             traceback.print_exc()
         gc.collect()
@@ -149,7 +149,10 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--tiny", action="store_true", help="small networks")
     parser.add_argument("--from", dest="source", type=Path, help="figures to report again")
     parser.add_argument(
-        "--out", type=Path, required=True, help="Markdown file to write; JSON and plot beside it"
+        "--out",
+        type=Path,
+        required=True,
+        help="Markdown file to write; JSON and plot are written next to it",
     )
     return parser.parse_args()
 
@@ -304,7 +307,7 @@ def say(line: str) -> None:
 
 
 def keep(rows: list[Row], notes: list[str], options: argparse.Namespace) -> None:
-    """Write what was measured so far."""
+    """Write the figures measured so far."""
     gpu = options.device.startswith("cuda")
     machine = {
         "date": datetime.now(tz=UTC).date().isoformat(),

@@ -1,4 +1,4 @@
-"""The report of `decoder.py`: Markdown and a plot from the figures that it measured."""
+"""The report of `decoder.py`: Markdown and a plot from its figures."""
 
 from __future__ import annotations
 

@@ -3,14 +3,14 @@
     PYTHONPATH=src python -m benchmarks.glm.lm --out DIR [--reference DIR] [--seconds 180]
     PYTHONPATH=src python -m benchmarks.glm.lm --out DIR --from FILE.json [--also FILE.json]
 
-Measures, in one run: the read bandwidth of the GPU; tokens a second of one stream in bfloat16, int8
-and int4, with Triton's kernels and without, beside the bound that reading the weights sets; the
-time from the end of a 5 s question with four passages to the first sample of the answer, and its
-parts; memory. `--reference` names a folder with upstream's modeling_chatglm.py and
+Measures, in one run: the read bandwidth of the GPU; tokens per second of one stream in bfloat16,
+int8 and int4, with and without Triton kernels, and the bound set by reading the weights; the time
+from the end of a 5 s question with four passages to the first sample of the answer, and its parts;
+memory. `--reference` names a folder with upstream's modeling_chatglm.py and
 configuration_chatglm.py (not part of this project); its token loop runs in the same process. Parts
-that would start after `--seconds` are left out and say so. `--tiny` tries the script on a CPU.
-glm_lm.json is written after every part, the report and its plot at the end; `--from` writes these
-anew, `--also` with earlier runs, `--decoder` with upstream's first sample from glm_decoder.json.
+that would start after `--seconds` are skipped with a note. `--tiny` tries the script on a CPU.
+glm_lm.json is written after every part, the report and its plot at the end; `--from` rewrites
+these, `--also` with earlier runs, `--decoder` with upstream's first sample from glm_decoder.json.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ TINY = LMConfig(hidden_size=256, ffn_size=256, layers=2, heads=8, kv_heads=2, he
 
 
 class Clock:
-    """Knows how much time is left, and keeps what was measured and what failed."""
+    """Tracks the remaining time, and stores figures and failures."""
 
     def __init__(self, seconds: float, out: Path) -> None:
         self._out = out
@@ -72,7 +72,7 @@ class Clock:
         self.found: dict[str, Any] = {}
 
     def part(self, name: str, run: Callable[[], dict[str, Any]]) -> None:
-        """Run a part unless time is up; a failure is noted and the next part goes on."""
+        """Run a part unless time is up; a failure is recorded and the next part still runs."""
         begun = time.perf_counter()
         if torch.cuda.is_available():
             torch.cuda.reset_peak_memory_stats()
@@ -152,7 +152,7 @@ def unquantized(
     tokenizer: TextTokenizer,
     place: tuple[torch.device, torch.dtype],
 ) -> None:
-    """Run the parts that share one model; it is gone afterwards."""
+    """Run the parts that share one model, and free it afterwards."""
     device, dtype = place
     bound = (clock.found["read_bandwidth"].get("gb_per_s") or 1.0) * 1e9
     model = random_lm(config, device, dtype)
@@ -230,7 +230,7 @@ def bandwidth(device: torch.device, *, tiny: bool) -> dict[str, Any]:
 def random_lm(
     config: LMConfig, device: torch.device, dtype: torch.dtype, bits: int | None = None
 ) -> Any:  # noqa: ANN401
-    """Make a model with random weights on the device, quantized layer by layer if asked."""
+    """Create a model with random weights on the device, optionally quantized layer by layer."""
     model = empty_lm(config)
     model.to(dtype)
     generator = torch.Generator(device).manual_seed(0)
@@ -250,7 +250,7 @@ def random_lm(
 
 
 def text_tokenizer() -> TextTokenizer:
-    """Make a tokenizer of the released size from made-up ranks, in upstream's file format."""
+    """Create a tokenizer of the released size from synthetic ranks, in upstream's file format."""
     words = [bytes([a]) for a in range(256)]
     words += [bytes([a, b]) for a in range(256) for b in range(256)]
     letters = b" etaoinsrhldcumfpgwybvk,.ETAOINSRHLDCUMFPGWYBVK-'1234567890"
@@ -267,7 +267,7 @@ def text_tokenizer() -> TextTokenizer:
 
 
 def strict_form(tokenizer: TextTokenizer, rows: int) -> ReplyForm:
-    """Make random weights keep to 13 text and 26 audio tokens, as trained ones do."""
+    """Constrain random weights to 13 text and 26 audio tokens, as trained ones produce."""
     form = ReplyForm(tokenizer, rows)
     form.any = form.text
     form.audio_or_stop = form.audio
@@ -275,7 +275,7 @@ def strict_form(tokenizer: TextTokenizer, rows: int) -> ReplyForm:
 
 
 def read_bytes(lm: TorchLM) -> int:
-    """Return the bytes of the weights that one token reads: all but the input table."""
+    """Return the bytes of the weights read per token: all but the input embedding table."""
     model = lm.model
     table: int = embedding_table(model).nbytes
     weights = [t for t in (*model.parameters(), *model.buffers()) if not t.is_meta]
@@ -319,7 +319,7 @@ def decode_speed(
 
 
 def kernel_times(lm: TorchLM) -> dict[str, float]:
-    """Time each kind of kernel over all layers, as microseconds a layer, in a graph."""
+    """Time each kind of kernel over all layers, as microseconds per layer, in a graph."""
     from voicerag_core.glm.lm.cuda_graphs import seconds_as_graph
     from voicerag_core.glm.lm.fused_forward import FusedForward
 
@@ -340,7 +340,7 @@ def kernel_times(lm: TorchLM) -> dict[str, float]:
 
 
 def graph_times(lm: TorchLM) -> dict[str, float]:
-    """Time what the GPU does of a step, sampling included, by the first id that is legal."""
+    """Time the GPU part of a step, including sampling, by the first allowed id."""
     graphs: dict[int, Any] = getattr(lm._step, "_graphs", {})
     found = {}
     for start, graph in graphs.items():
@@ -389,7 +389,7 @@ def agreement(lm: TorchLM, config: LMConfig) -> dict[str, Any]:
 
 
 def exact_scores(lm: TorchLM, config: LMConfig, prompt: list[int]) -> torch.Tensor:
-    """Return the scores after a prompt by the same weights in float32, [V]."""
+    """Return the scores after a prompt with the same weights in float32, [V]."""
     model = empty_lm(config)
     model.load_state_dict(
         {name: weight.float() for name, weight in lm.model.state_dict().items()}, assign=True
@@ -402,7 +402,7 @@ def exact_scores(lm: TorchLM, config: LMConfig, prompt: list[int]) -> torch.Tens
 
 
 def prefill(lm: TorchLM) -> dict[str, Any]:
-    """Time prompts of several lengths that share nothing with what is cached."""
+    """Time prompts of several lengths without cached prefixes."""
     found = {}
     for length in (256, 800, 2000, 7900):
         prompt = np.random.default_rng(length).integers(0, RANKS, length).tolist()
@@ -587,7 +587,7 @@ def upstream_model(folder: Path, config: LMConfig, device: torch.device, dtype: 
     values._attn_implementation = values._attn_implementation_internal = "sdpa"
     with torch.device(device):
         model = modeling.ChatGLMForConditionalGeneration(values, empty_init=True)
-    model = model.to_empty(device=device).to(dtype)  # its constructor leaves weights on the CPU
+    model = model.to_empty(device=device).to(dtype)  # its constructor creates weights on the CPU
     for name, weight in model.named_parameters():
         if weight.ndim == 1 and "norm" in name:
             torch.nn.init.ones_(weight)

@@ -1,4 +1,4 @@
-"""The report of `lm.py`: Markdown and a plot from the figures that it measured."""
+"""The report of `lm.py`: Markdown and a plot from its figures."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from benchmarks.chart import Bar, Panel, bars, paragraph, table, write_report
 __all__ = ["REALTIME", "report"]
 
 REALTIME = 12.5 * 39 / 26
-"""Tokens a second that speech at 12.5 tokens a second needs while text is interleaved."""
+"""Tokens per second needed for speech at 12.5 tokens per second with interleaved text."""
 VARIANTS = {
     "bf16_without_triton": "ours, bfloat16, without Triton",
     "bf16": "ours, bfloat16",
@@ -35,8 +35,8 @@ def report(
     Args:
         path: Of the Markdown file.
         found: Figures of the run.
-        others: Of earlier runs, shown beside it.
-        decoder: What `decoder.py` measured, for upstream's first sample.
+        others: Figures of earlier runs, for comparison.
+        decoder: Figures of `decoder.py`, for upstream's first sample.
     """
     sample = None if decoder is None else upstream_first_sample(decoder)
     text = [

@@ -1,10 +1,10 @@
-"""Runs the decoder of the upstream GLM-4-Voice demo from its sources, for comparison.
+"""Run the decoder of the upstream GLM-4-Voice demo from its sources, for comparison.
 
-Wanted: a folder with ``flow_inference.py`` and ``cosyvoice/`` of THUDM/GLM-4-Voice, and
+Needs a folder with ``flow_inference.py`` and ``cosyvoice/`` of THUDM/GLM-4-Voice, and
 ``third_party/Matcha-TTS/matcha`` of shivammehta25/Matcha-TTS; torch, numpy, scipy, einops,
-transformers, and diffusers 0.35.2, the last version that Matcha's imports fit. What the sources
-import but the decoder does not call (training, audio files, YAML constructors) is replaced by
-empty modules, so that nothing else need be installed.
+transformers, and diffusers 0.35.2, the last version compatible with Matcha's imports. What the
+sources import but the decoder does not use (training, audio files, YAML constructors) is replaced
+by empty modules, so that nothing else needs to be installed.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ BLOCK_TOKENS = (25, 50, 100, 150, 200)
 
 
 def upstream_decoder(sources: Path, weights: Path, device: str) -> Any:  # noqa: ANN401
-    """Make upstream's `AudioDecoder`, as its demo does.
+    """Create upstream's `AudioDecoder` as its demo does.
 
     Args:
-        sources: Of the module docstring.
+        sources: Folder described in the module docstring.
         weights: Folder of config.yaml, flow.pt and hift.pt.
         device: Where it runs.
     """
@@ -48,7 +48,7 @@ def upstream_decoder(sources: Path, weights: Path, device: str) -> Any:  # noqa:
     module: Any = importlib.import_module("flow_inference")
     if audio:
         del sys.modules["torchaudio"]
-    if device == "cpu":  # it writes into what may not be written to, unless it came from a GPU
+    if device == "cpu":  # it writes to a read-only array, unless that came from a GPU
         fade = module.fade_in_out
         module.fade_in_out = lambda new, old, window: fade(new.clone(), old.clone(), window)
     parts = [str(weights / name) for name in ("config.yaml", "flow.pt", "hift.pt")]
@@ -60,12 +60,12 @@ def stream_upstream(
     tokens: list[int],
     blocks: tuple[int, ...] = BLOCK_TOKENS,
 ) -> Iterator[NDArray[np.float32]]:
-    """Decode a reply as web_demo.py does; return its pieces on the host.
+    """Decode a reply as web_demo.py does; return its chunks on the host.
 
     Args:
         decoder: Of `upstream_decoder`.
-        tokens: Speech tokens, all there from the start.
-        blocks: Tokens of the first, second, ... block; the last number goes on.
+        tokens: All speech tokens.
+        blocks: Tokens of the first, second, ... block; the last number repeats.
     """
     device = decoder.device
     past = torch.zeros(1, 0, dtype=torch.int64, device=device)

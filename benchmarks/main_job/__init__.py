@@ -1,1 +1,1 @@
-"""The main job on the sample base, start-up, and the way of a question through the files."""
+"""The sample base end to end, start-up, and the source files that a question passes through."""

@@ -1,11 +1,11 @@
-"""The main job on the sample base: quality, time per stage and memory.
+"""The sample base end to end: quality, time per stage and memory.
 
     python -m benchmarks.main_job.sample_base --out benchmarks/results/main_job.md
 
 Indexes `examples/sample` into an empty embedded database, asks all 1,190 questions as text, the
 spoken questions of the report part and the unanswerable ones of the report part, in one warm
-process. A question's clock starts when its sound is complete. Memory is PSS of this process and of
-its children but Postgres.
+process. The clock of a question starts when its sound is complete. Memory is the PSS of this
+process and of its children except Postgres.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from voicerag_core import (
 
 
 def normalised(text: str) -> str:
-    """Lower case without punctuation and articles, as SQuAD's scorer does (Rajpurkar 2016)."""
+    """Lower-case and drop punctuation and articles, as SQuAD's scorer does (Rajpurkar 2016)."""
     bare = "".join(c for c in text.lower() if c not in string.punctuation)
     return " ".join(re.sub(r"\b(a|an|the)\b", " ", bare).split())
 
@@ -156,7 +156,7 @@ def unanswerable(rag: VoiceRAG) -> list[str]:
 
 
 def typed(rag: VoiceRAG) -> list[str]:
-    """Answer the report half as text: the reader's figures on a larger set."""
+    """Answer the report half as text, to evaluate the reader on a larger set."""
     lines = [line for line in read_rows("text_questions.jsonl") if line["split"] == "report"]
     answered = gold = 0
     for line in lines:

@@ -1,4 +1,4 @@
-"""Start-up: seconds of a whole process, best and median of several runs.
+"""Start-up time of a process in seconds, best and median of several runs.
 
 python -m benchmarks.main_job.startup [--runs 9]
 """

@@ -1,15 +1,15 @@
-"""Which project files does one spoken question enter, and which of them call each other?
+"""Trace the project files that a spoken question enters, and the calls between them.
 
     python -m benchmarks.main_job.trace                     # local: `ask`, and MCP `voice_ask`
     python -m benchmarks.main_job.trace --stack glm-tiny    # GLM-4-Voice on tiny random weights
-    python -m benchmarks.main_job.trace --out FILE          # keep it, to compare later
-    python -m benchmarks.main_job.trace --compare FILE      # name the files beyond that run
+    python -m benchmarks.main_job.trace --out FILE          # save it, to compare later
+    python -m benchmarks.main_job.trace --compare FILE      # list the files beyond that run
 
 Asks `examples/sample/audio/report-16.flac` after everything is loaded, with a profile hook in all
 threads: every function of this project that is entered counts for its file, and the nearest
 function of the project above it on the stack for the file that called it. Reading the audio file
-counts, imports do not. The exit status is 1 when a bar is broken: at most 33 files for `ask` on the
-local stack, at most 38 for `voice_ask`, and no two files that call each other.
+counts, imports do not. The exit status is 1 if a limit is exceeded: at most 33 files for `ask` on
+the local stack, at most 38 for `voice_ask`, and no two files that call each other.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ PASSAGES = 60
 """So many of the sample are indexed, the right one among them."""
 SAMPLING = Sampling(max_new_tokens=200, seed=0)
 BARS = {"ask": 33, "voice_ask": 38}
-"""Most files on the local stack."""
+"""Maximum number of files on the local stack."""
 ROOTS = tuple(Path(package.__path__[0]) for package in (voicerag_core, voicerag_mcp))
 
 Edge = tuple[str, str]
@@ -54,7 +54,7 @@ Edge = tuple[str, str]
 
 @cache
 def project_file(name: str) -> str | None:
-    """Return the path of a project file from its package on; None for any other."""
+    """Return the path of a project file, starting at its package; None for any other."""
     path = Path(name)
     for root in ROOTS:
         if path.is_relative_to(root):
@@ -64,10 +64,10 @@ def project_file(name: str) -> str | None:
 
 @dataclass
 class Trace:
-    """What one question went through.
+    """The files and calls of one question.
 
     Args:
-        files: Entered, with the number of calls.
+        files: Entered files, with the number of calls.
         calls: From file to file, with the distinct pairs of functions.
     """
 
@@ -75,7 +75,7 @@ class Trace:
     calls: dict[Edge, set[Edge]] = field(default_factory=dict)
 
     def both_ways(self) -> list[str]:
-        """Name the pairs of files that call each other, with the number of pairs of functions."""
+        """Return the pairs of files that call each other, with the number of pairs of functions."""
         return [
             f"{a} <-> {b} ({len(self.calls[a, b])} : {len(self.calls[b, a])})"
             for a, b in sorted(self.calls)
@@ -103,8 +103,8 @@ class Trace:
 class Tracer:
     """A profile hook for every thread that starts while it is installed.
 
-    Threads are given the hook when they start, so it is installed before anything is opened; it
-    notes nothing but between `begin` and `end`.
+    Threads get the hook when they start, so it is installed before anything is opened; it records
+    only between `begin` and `end`.
     """
 
     def __init__(self) -> None:
@@ -118,7 +118,7 @@ class Tracer:
 
     @contextmanager
     def installed(self) -> Iterator[None]:
-        """Hold the hook in this thread and in those that are started."""
+        """Install the hook in this thread and in those that it starts."""
         threading.setprofile(self.profile)
         sys.setprofile(self.profile)
         try:
@@ -129,7 +129,7 @@ class Tracer:
 
     @contextmanager
     def tracing(self) -> Iterator[Trace]:
-        """Note what happens meanwhile."""
+        """Record calls inside the block."""
         self._trace = trace = Trace()
         try:
             yield trace
@@ -171,7 +171,7 @@ def trace_voice_ask(tracer: Tracer, strategy: str) -> Trace:
 
 
 def index(add: Callable[[Sequence[Passage]], object]) -> None:
-    """Index a part of the sample, the passage that answers among it."""
+    """Index a part of the sample that contains the answer."""
     wanted = next(
         row["passage"] for row in read_rows("questions.jsonl") if row["audio"] == QUESTION
     )
@@ -182,14 +182,14 @@ def index(add: Callable[[Sequence[Passage]], object]) -> None:
 
 
 def check(answer: Answer) -> None:
-    """Stop when the question was not answered: then the way is another one."""
+    """Stop if the question was not answered: then the trace is a different one."""
     if not answer.hits or not answer.text:
         raise SystemExit(f"the question found no answer: {answer}")
 
 
 @contextmanager
 def environment(stack: str) -> Iterator[None]:
-    """Set the variables of a stack, with a database and models of a temporary folder."""
+    """Set the variables of a stack, with a database and models in a temporary folder."""
     with tempfile.TemporaryDirectory() as folder:
         values = {"VOICERAG_DATA_DIR": folder}
         if stack == "glm-tiny":

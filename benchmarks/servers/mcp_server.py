@@ -2,7 +2,7 @@
 
     python -m benchmarks.servers.mcp_server [--out benchmarks/results/mcp_server.md]
 
-Starts the program as its users do, ingests the sample base over the protocol, and measures from the
+Starts the program as users do, ingests the sample base over the protocol, and measures from the
 client's side with the official client.
 """
 
@@ -47,7 +47,7 @@ def row(what: str, seconds: Sequence[float]) -> str:
 
 
 async def start_times(data: Path, runs: int = 10) -> list[float]:
-    """Seconds from the start of the process to the list of tools."""
+    """Measure the seconds from the start of the process to the list of tools."""
     found = []
     for _ in range(runs):
         started = time.perf_counter()
@@ -86,7 +86,7 @@ async def http_server(data: Path, docs: Path) -> AsyncIterator[str]:
 
 
 async def ingest(url: str) -> tuple[float, float, str]:
-    """Take in the whole sample; return its seconds, the longest silence, and what was said."""
+    """Ingest the whole sample; return its seconds, the longest silence, and the reply."""
     ticks = [time.perf_counter()]
 
     async def note(progress: float, total: float | None, message: str | None) -> None:
@@ -103,7 +103,7 @@ async def ingest(url: str) -> tuple[float, float, str]:
 
 
 async def together(url: str, calls: Sequence[dict[str, Any]]) -> tuple[list[float], int]:
-    """Call voice_search from as many clients at once; return the seconds of each, and failures."""
+    """Call voice_search from several clients at once; return the seconds of each, and failures."""
     seconds: list[float] = []
     failed = 0
     ready = anyio.Event()
@@ -127,9 +127,9 @@ async def together(url: str, calls: Sequence[dict[str, Any]]) -> tuple[list[floa
 
 
 async def cancels(data: Path, runs: int = 10) -> tuple[list[float], list[float]]:
-    """Cancel answers at different moments.
+    """Cancel answers at different points.
 
-    Gives seconds until the caller is free, and until nothing runs for it any more.
+    Returns seconds until the caller is released, and until nothing runs for it any more.
     """
     released, ended = [], []
     with open_service(load_settings(data_dir=data), load_server_settings()) as service:

@@ -1,16 +1,16 @@
-"""SONAR's encoders in plain torch beside transformers' models of the same architecture.
+"""SONAR's encoders in plain torch compared with transformers' models of the same architecture.
 
     python -m benchmarks.sonar.encoders --out FOLDER           # one GPU, true sizes, a minute
-    python -m benchmarks.sonar.encoders --out FOLDER --tiny    # CPU, small sizes: a smoke run
+    python -m benchmarks.sonar.encoders --out FOLDER --tiny    # CPU, small sizes: a smoke test
     python -m benchmarks.sonar.encoders --out FOLDER --from FOLDER/sonar.json    # the report alone
 
 Weights are random, drawn on the device, and shared by both sides. The rival of the text encoder is
 `M2M100Encoder`; that of the speech encoder is `SeamlessM4TConformerEncoder` with
-`SeamlessM4TFeatureExtractor`, followed by our pooler, of which transformers has none. The rival is
-given batches in the order of the input (what a loop over a list does) and, as its best case,
-batches sorted by length with the same budget as ours. Every figure is the median of several runs
-that alternate between the sides. The difference of the vectors is reported beside it, and, as its
-yardstick, that between the two most alike vectors of different inputs.
+`SeamlessM4TFeatureExtractor`, followed by our pooler, which transformers lacks. The rival gets
+batches in the order of the input (a loop over a list) and, as its best case, batches sorted by
+length with the same budget as ours. Every figure is the median of several runs that alternate
+between the sides. The difference of the vectors is reported too and, for scale, that between the
+two most similar vectors of different inputs.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ SPEECH_NAMES = (
 
 
 def drawn(module: nn.Module, device: torch.device, dtype: torch.dtype) -> nn.Module:
-    """Give a module on the meta device random weights that keep activations near 1."""
+    """Materialize a module on the meta device with random weights that keep activations near 1."""
     draw = torch.Generator(device).manual_seed(0)
     state = {}
     for name, tensor in module.state_dict().items():
@@ -89,7 +89,7 @@ def drawn(module: nn.Module, device: torch.device, dtype: torch.dtype) -> nn.Mod
 
 
 def renamed(state: dict[str, Tensor], rules: Sequence[tuple[str, str]]) -> dict[str, Tensor]:
-    """Return tensors the names that transformers has for them."""
+    """Rename tensors to transformers' names."""
     made = {}
     for name, tensor in state.items():
         for pattern, replacement in rules:
@@ -160,7 +160,7 @@ class TheirSpeech:
         self.extractor = SeamlessM4TFeatureExtractor()
 
     def features(self, samples: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:
-        """Extract one batch as [N, S, 160] with its mask [N, S]; on the CPU, as it only can."""
+        """Extract one batch as [N, S, 160] with its mask [N, S]; only on the CPU."""
         made = self.extractor(
             list(samples), sampling_rate=RATE, padding=True, pad_to_multiple_of=2,
             return_tensors="pt",
@@ -178,7 +178,7 @@ class TheirSpeech:
 
 
 def seconds(run: Callable[[], object], device: torch.device) -> float:
-    """Time one run, with everything it put on the device done."""
+    """Time one run, including all its work on the device."""
     if device.type == "cuda":
         torch.cuda.synchronize()
     start = time.perf_counter()
@@ -191,7 +191,7 @@ def seconds(run: Callable[[], object], device: torch.device) -> float:
 def medians(
     runs: dict[str, Callable[[], object]], times: int, device: torch.device
 ) -> dict[str, float]:
-    """Run each `times` times, alternating, after one run that does not count."""
+    """Run each `times` times, alternating, after a warm-up."""
     for run in runs.values():
         run()
     taken: dict[str, list[float]] = {name: [] for name in runs}
@@ -203,7 +203,7 @@ def medians(
 
 
 def largest_difference(found: np.ndarray | Tensor, expected: np.ndarray | Tensor) -> float:
-    """Return the largest difference of two sets of vectors, scaled to length 1."""
+    """Return the largest difference of two sets of L2-normalised vectors."""
     both = [np.asarray(torch.as_tensor(x).cpu(), np.float64) for x in (found, expected)]
     one, other = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in both)
     return float(np.abs(one - other).max())
@@ -327,7 +327,7 @@ def speech_figures(device: torch.device, dtype: torch.dtype, *, tiny: bool) -> d
         3,
         device,
     )
-    bulk["transformers"] = seconds(rival_from_sound, device)  # features on the CPU take most of it
+    bulk["transformers"] = seconds(rival_from_sound, device)  # most of it is features on the CPU
     single = medians(
         {
             "ours": lambda: encoding.encode_samples(ours, [question], device, dtype),
@@ -350,7 +350,7 @@ def speech_figures(device: torch.device, dtype: torch.dtype, *, tiny: bool) -> d
 
 
 def measured(*, tiny: bool, dtype: str) -> dict[str, Any]:
-    """Run both parts on the device that there is."""
+    """Run both parts on the available device."""
     import transformers
 
     device = torch.device("cpu" if tiny else "cuda")
@@ -370,14 +370,14 @@ def measured(*, tiny: bool, dtype: str) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Measure, or read what was measured, and write ``sonar.json``, ``.md`` and ``.svg``."""
+    """Measure, or read earlier figures, and write ``sonar.json``, ``.md`` and ``.svg``."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--tiny", action="store_true", help="small sizes on the CPU")
     parser.add_argument("--dtype", default="bfloat16", help="of weights and activations")
     parser.add_argument(
         "--from", dest="files", type=Path, nargs="+", metavar="FILE",
-        help="figures of an earlier run; those of further files stand beside its vectors",
+        help="figures of an earlier run; those of further files are added to its vectors",
     )  # fmt: skip
     given = parser.parse_args()
     if given.files:

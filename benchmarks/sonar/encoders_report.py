@@ -1,4 +1,4 @@
-"""The report of `encoders.py`: its bars, whether both sides give the same vectors, and a plot."""
+"""The report of `encoders.py`: targets, differences of the vectors, and a plot."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ Figures = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Ratio:
-    """One comparison with a bar.
+    """One comparison with a target.
 
     Args:
-        what: Is measured, and where.
+        what: What is measured, and where.
         ours: The figure, in `unit`.
-        theirs: That of transformers.
-        times: As fast as transformers.
-        least: Times as fast that are asked for.
+        theirs: The figure of transformers.
+        times: Speed relative to transformers.
+        least: Target for `times`.
     """
 
     what: str
@@ -69,7 +69,7 @@ def ratios(figures: Figures) -> Iterator[Ratio]:
 
 
 def vectors_table(runs: list[Figures]) -> list[str]:
-    """Set out by how much the sides differ, and by how much two inputs do."""
+    """Tabulate how much the sides differ, and how much two inputs do."""
     rows = [
         [
             f"{run['device']}, {run['dtype']}",
@@ -104,7 +104,7 @@ def report(figures: Figures, plot: str) -> tuple[list[str], list[Panel]]:
     text, speech = figures["text"], figures["speech"]
     options = "" if figures["device"] != "CPU" else f" --tiny --dtype {figures['dtype']}"
     lines = [
-        "# SONAR beside transformers",
+        "# SONAR compared with transformers",
         "",
         *paragraph(
             f"{figures['date']}, {figures['device']}, torch {figures['torch']}, transformers "
@@ -160,7 +160,7 @@ def report(figures: Figures, plot: str) -> tuple[list[str], list[Panel]]:
 
 
 def write(figures: Figures, path: Path) -> None:
-    """Write the report and its plot beside it."""
+    """Write the report and its plot."""
     lines, panels = report(figures, path.with_suffix(".svg").name)
     write_report(path, lines, panels)
 

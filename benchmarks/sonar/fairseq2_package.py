@@ -1,13 +1,13 @@
-"""SONAR in plain torch beside SONAR's own package, on the CPU, alternating on the same input.
+"""SONAR in plain torch compared with the SONAR package, on the CPU, alternating on the same input.
 
     make test-fairseq2        # creates the environment that has both
     .venv-fairseq2/bin/python -m benchmarks.sonar.fairseq2_package --out FOLDER
     .venv-fairseq2/bin/python -m benchmarks.sonar.fairseq2_package --out FOLDER --from FILE.json
 
 Both sides run in one process, in float32, with the same threads and the same random weights: a
-speech encoder of the true size, and a text encoder of the true size but for its token table, which
-has the 606 rows that the tokenizer of the tests needs. It takes 6 GB of memory and, with the
-defaults, some minutes of a machine that does nothing else. `--tiny` shows in seconds that it runs.
+speech encoder of full size, and a text encoder of full size except for its token table, which has
+the 606 rows that the tokenizer of the tests needs. It takes 6 GB of memory and, with the defaults,
+several minutes on an otherwise idle machine. `--tiny` is a smoke test of seconds.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ TEXTS = ["Where does the river reach the sea?"] * 4 + ["It sits in Edinburgh. " 
 
 
 def drawn(module: nn.Module) -> dict[str, torch.Tensor]:
-    """Draw weights of a scale that keeps activations near 1."""
+    """Draw random weights that keep activations near 1."""
     torch.manual_seed(0)
     state = {}
     for name, tensor in module.state_dict().items():
@@ -82,7 +82,7 @@ def write_models(folder: Path, *, tiny: bool) -> None:
 
 
 def alternate(sides: dict[str, Callable[[], np.ndarray]], times: int) -> dict[str, Any]:
-    """Time the sides in turn, after one run of each that gives by how much they differ."""
+    """Time the sides in turn, after one run of each to compare their results."""
     taken: dict[str, list[float]] = {name: [] for name in sides}
     worked: dict[str, list[float]] = {name: [] for name in sides}
     rows = [run() for run in sides.values()]
@@ -157,7 +157,7 @@ def report(figures: Mapping[str, Any], plot: str) -> tuple[list[str], list[Panel
     options = f"--seconds {figures['clip seconds']:g} --times {figures['times']}"
     options += " --tiny" if figures["tiny"] else ""
     lines = [
-        "# SONAR beside its authors' package, on the CPU",
+        "# SONAR compared with its authors' package, on the CPU",
         "",
         *paragraph(
             f"{figures['date']}, {figures['threads']} threads, load average {before:.1f} before "
@@ -186,7 +186,7 @@ def _medians(taken: Mapping[str, list[float]]) -> tuple[float, float]:
 
 
 def main() -> None:
-    """Measure, or read what was measured, and write ``sonar_fairseq2.json``, ``.md``, ``.svg``."""
+    """Measure, or read earlier figures, and write ``sonar_fairseq2.json``, ``.md``, ``.svg``."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seconds", type=float, default=5.0, help="length of the clip")

@@ -1,1 +1,1 @@
-"""Hearing, finding, reading and speaking of the local stack."""
+"""Speech recognition, retrieval, reading and speech synthesis of the local stack."""

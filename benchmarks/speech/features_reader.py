@@ -1,12 +1,13 @@
-"""The reader that voicerag had before its cross-encoder, to measure against.
+"""The reader before the cross-encoder, as a baseline.
 
-Words in common, the kind of thing asked for, and the vectors of the eight likeliest sentences,
-weighted by what was fitted on the development half of XQuAD English.
+It weights common words, the kind of thing asked for, and the vectors of the eight most likely
+sentences, fitted on the development half of XQuAD English.
 """
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -14,9 +15,8 @@ from numpy.typing import NDArray
 
 from voicerag_core.local.reading.features import Candidate, candidates, measure
 from voicerag_core.local.reading.reader import (
-    MOST_PASSAGES,
+    FIRST_PASSAGES,
     Reading,
-    with_what_it_points_to,
 )
 from voicerag_core.ports import Embedder
 from voicerag_core.types import Citation, Passage
@@ -31,14 +31,14 @@ LEAST_PROBABILITY = 0.48
 
 
 class FeaturesReader:
-    """Picks the sentence with the best weighted measures."""
+    """Selects the sentence with the best weighted measures."""
 
     def __init__(self, embedder: Embedder) -> None:
         self._embedder = embedder
 
     def read(self, question: str, passages: Sequence[Passage]) -> Reading:
-        """Read the answer out of the first four passages."""
-        near = passages[:MOST_PASSAGES]
+        """Find the answer in the first four passages."""
+        near = passages[:FIRST_PASSAGES]
         sentences = candidates(near)
         by_words = measure(question, near, sentences)
         kept = sorted(np.argsort(-(by_words @ PREVIEW_WEIGHTS), kind="stable")[:SHORTLIST].tolist())
@@ -51,7 +51,7 @@ class FeaturesReader:
         passage = passages[sentences[kept[best]].passage]
         score = 1 / (1 + math.exp(-(ANSWERED_SLOPE * float(scores[best]) + ANSWERED_OFFSET)))
         answered = score >= LEAST_PROBABILITY
-        quoted = [sentences[i] for i in with_what_it_points_to(sentences, kept[best]) if answered]
+        quoted = [sentences[i] for i in _with_sentence_before(sentences, kept[best]) if answered]
         return Reading(
             " ".join(" ".join(one.text.split()) for one in quoted),
             tuple(Citation(passage.id, one.start, one.end) for one in quoted),
@@ -68,3 +68,14 @@ def by_cosine(
     owners = np.array([sentences[i].passage for i in kept])
     highest = [max(0.0, cosines[owners == owner].max()) for owner in owners]
     return np.stack((cosines, np.array(highest)), axis=1)
+
+
+_POINTS_BACK = re.compile(r"(He|She|It|They|This|These|Those|His|Her|Its|Their)\b")
+
+
+def _with_sentence_before(sentences: Sequence[Candidate], chosen: int) -> list[int]:
+    """Return the index of a sentence, after that of the one it points back to."""
+    sentence = sentences[chosen]
+    if sentence.first or not _POINTS_BACK.match(sentence.text):
+        return [chosen]
+    return [chosen - 1, chosen]

@@ -1,12 +1,12 @@
-"""How often is an English question refused, and a foreign one let through?
+"""How often is an English question rejected, and a foreign one accepted?
 
     python -m benchmarks.speech.language_check FILE... [--speech AUDIO_ENGLISH]
 
-Each file is a tab-separated table (language, question), JSON lines with the key ``question``, or
-a file in SQuAD's form; a language other than ``en`` is taken from the table or from a name like
-``xquad.zh.json``. With ``--speech`` the foreign questions of the tables that espeak-ng can speak
-are spoken by it, recognised by the English recogniser, and its transcripts are checked, beside
-those of the FLAC files in the folder that is given, which are in English.
+Each file is a tab-separated table (language, question), JSON lines with the key ``question``, or a
+file in SQuAD's form; a language other than ``en`` is taken from the table or from a name like
+``xquad.zh.json``. With ``--speech`` the foreign questions of the tables are spoken by espeak-ng
+where it has the language, recognised by the English recogniser, and the transcripts checked,
+compared with those of the English FLAC files in the given folder.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def questions(path: Path) -> Iterator[tuple[str, str]]:
 
 
 def report_text(path: Path) -> None:
-    """Print how the questions of a file are judged, by language."""
+    """Print how the questions of a file are classified, by language."""
     asked: Counter[str] = Counter()
     wrong: Counter[str] = Counter()
     for code, text in questions(path):
@@ -63,7 +63,7 @@ def report_text(path: Path) -> None:
 
 
 def report_speech(paths: list[Path], english: Path) -> None:
-    """Print what the transcripts of foreign and of English speech look like."""
+    """Print how the transcripts of foreign and of English speech are classified."""
     recogniser = WhisperTranscriber()
     groups: dict[str, list[tuple[str, float]]] = {}
     with tempfile.TemporaryDirectory() as folder:

@@ -1,14 +1,13 @@
-"""How often does the reader find the answer, and does it tell that there is none?
+"""How often does the reader find the answer, and detect that there is none?
 
     python -m benchmarks.speech.reader xquad.en.json [--heysquad FOLDER]
 
 Asks the titles of XQuAD English that the reader was not fitted on (`training.thresholds.reader`
 fits it on the others): how often the chosen sentence contains the gold answer, how well the reader
-tells that the documents do not answer (the right paragraph is left out of the search), and how long
-a reading takes, compared with the sentence of the nearest vector, with each measure alone, and with
-the reader that voicerag had before (`features_reader.py`). With the folder of HeySQuAD both readers
-also meet questions as written, as said and as a recogniser heard them, on paragraphs and titles
-that development does not have.
+detects that the documents do not answer (the right paragraph is excluded from the search), and how
+long it takes, compared with the sentence of the nearest vector, each measure alone, and the earlier
+reader (`features_reader.py`). With the folder of HeySQuAD both readers also answer questions as
+written, as spoken and as recognised, on paragraphs and titles that are not in development.
 """
 
 from __future__ import annotations
@@ -50,14 +49,14 @@ class AnyReader(Protocol):
     """A reader under test."""
 
     def read(self, question: str, passages: Sequence[Passage]) -> Reading:
-        """Read the answer out of the passages."""
+        """Find the answer in the passages."""
         ...
 
 
 def nearest(
     cases: Sequence[tuple[Case, Case]], embedder: RememberingEmbedder
 ) -> list[tuple[Measured, Measured]]:
-    """Measure each sentence by the cosine of its vector with the question's, the baseline."""
+    """Score each sentence by the cosine of its vector with the question's, the baseline."""
 
     def measured(case: Case) -> Measured:
         texts = tuple(one.text for one in candidates(case.found))
@@ -68,7 +67,7 @@ def nearest(
 
 
 def report_variants(pairs: Pairs) -> None:
-    """Print what each part of the reader is worth."""
+    """Print the contribution of each part of the reader."""
     for column in ("overlap", "sentence", "span"):
         place = COLUMNS.index(column)
         print(variant(f"{column} alone", pairs, lambda table, place=place: table[:, place]))  # type: ignore[misc]
@@ -78,7 +77,7 @@ def report_variants(pairs: Pairs) -> None:
 def report_readers(
     readers: Mapping[str, AnyReader], present: list[Case], absent: list[Case]
 ) -> None:
-    """Print what a user of each reader meets."""
+    """Print the results of each reader."""
     found = np.mean([str(case.asked.paragraph) in {p.id for p in case.found} for case in present])
     print(f"  {len(present)} questions, right paragraph found {found:.3f}")
     for name, reader in readers.items():
@@ -97,7 +96,7 @@ def report_readers(
 
 
 def report_times(readers: Mapping[str, AnyReader], cases: Sequence[Case]) -> None:
-    """Print the time of a reading, the readers in turn."""
+    """Print the time per question, alternating between the readers."""
     wall: dict[str, list[float]] = {name: [] for name in readers}
     work: dict[str, list[float]] = {name: [] for name in readers}
     for case in cases[:: max(1, len(cases) // TIMED)]:
@@ -121,7 +120,7 @@ def report_heysquad(
     options: argparse.Namespace,
     fitted_on: set[str],
 ) -> None:
-    """Print how the readers do on unseen paragraphs, and on spoken questions."""
+    """Print the results of the readers on unseen paragraphs, and on spoken questions."""
     known = set(load_squad(options.xquad)[0])
     for form in ("machine-transcribed", "human-transcribed", "original"):
         cases = retrieve(embedder, options.heysquad / f"dev-common-{form}-1002.json")

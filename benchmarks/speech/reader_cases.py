@@ -1,6 +1,6 @@
-"""Questions with the passages found for them, to fit a reader on and to measure it by.
+"""Questions with the passages found for them, to fit and evaluate a reader.
 
-Read by `benchmarks.speech.reader`, which measures, and by `training.thresholds.reader`, which fits.
+Used by `benchmarks.speech.reader` to evaluate and by `training.thresholds.reader` to fit.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from benchmarks.speech.retrieval_quality import Asked, embed_sentences, load_squ
 from voicerag_core.local.minilm import MiniLMEmbedder
 from voicerag_core.local.reading.answer_scorer import SCORES, AnswerScorer
 from voicerag_core.local.reading.features import MEASURES, Candidate, candidates
-from voicerag_core.local.reading.reader import MOST_PASSAGES, examine
+from voicerag_core.local.reading.reader import FIRST_PASSAGES, examine
 from voicerag_core.types import Audio, Embedding, Embeddings, Passage
 
 __all__ = [
@@ -42,7 +42,7 @@ Pairs = Sequence[tuple["Measured", "Measured"]]
 
 
 class RememberingScorer:
-    """The packaged scorer; reads every passage once for a question."""
+    """The packaged scorer, with a cache of results per question and passage."""
 
     def __init__(self, scorer: AnswerScorer) -> None:
         self._scorer = scorer
@@ -69,7 +69,7 @@ class RememberingScorer:
 
 
 class RememberingEmbedder:
-    """MiniLM that embeds every text once."""
+    """MiniLM with a cache."""
 
     needs_transcriber = True
 
@@ -96,7 +96,7 @@ class Case:
     Args:
         asked: The question and its answer.
         found: Best first.
-        answerable: False when the right paragraph was left out of the search.
+        answerable: False if the right paragraph was excluded from the search.
     """
 
     asked: Asked
@@ -104,7 +104,7 @@ class Case:
     answerable: bool
 
     def right(self, text: str) -> bool:
-        """Tell whether a text contains the gold answer."""
+        """Return whether a text contains the gold answer."""
         return self.asked.answer.lower() in text.lower()
 
 
@@ -116,7 +116,7 @@ def retrieve(
     Args:
         embedder: For the search.
         path: A file in SQuAD's form.
-        said: What to ask instead of each question; the others are left out.
+        said: Replacements of the questions; the others are skipped.
     """
     paragraphs, titles, asked = load_squad(path)
     if said is not None:
@@ -139,7 +139,7 @@ def retrieve(
         order = np.argsort(-row, kind="stable").tolist()
         others = [i for i in order if i != one.paragraph]
         pair = [
-            Case(one, tuple(passages[i] for i in ranked[:MOST_PASSAGES]), answerable)
+            Case(one, tuple(passages[i] for i in ranked[:FIRST_PASSAGES]), answerable)
             for ranked, answerable in ((order, True), (others, False))
         ]
         cases.append((titles[one.paragraph], pair[0], pair[1]))
@@ -153,7 +153,7 @@ def development_titles(cases: Sequence[tuple[str, Case, Case]]) -> set[str]:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """A case with what is known of the sentences that were read.
+    """A case with the features of its sentences.
 
     Args:
         case: The case.
@@ -178,12 +178,12 @@ class Measured:
 
 def look(case: Case, scorer: RememberingScorer) -> Measured:
     """Return a case with the measures of its sentences."""
-    sentences, kept, table = examine(case.asked.question, case.found, scorer)
-    return Measured(case, tuple(sentences[i].text for i in kept), table)
+    seen = examine(case.asked.question, case.found, scorer)
+    return Measured(case, tuple(seen.sentences[i].text for i in seen.kept), seen.table)
 
 
 def auroc(positive: Table, negative: Table) -> float:
-    """Return the chance that a positive scores above a negative; a tie is half."""
+    """Return the probability that a positive scores above a negative; a tie counts half."""
     above = (positive[:, None] > negative[None, :]).mean()
     level = (positive[:, None] == negative[None, :]).mean()
     return float(above + level / 2)

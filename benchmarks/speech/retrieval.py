@@ -1,13 +1,12 @@
-"""Is the right passage found from speech? Without a transcript and with one, on the same clips.
+"""Retrieval from speech, with and without a transcript, on the same clips.
 
     python -m benchmarks.speech.retrieval --data DATA --out benchmarks/results/retrieval.md
 
-XQuAD questions of the report half in several voices, some of which the speech encoder was never
-trained on, over all 240 paragraphs in an embedded Postgres; the held-out voices also with noise at
-20 to 0 dB and through a telephone. Then 300 spoken questions and recordings of people: the
-nearest of the set's own texts. Every clip goes through all routes before the next one, in an order
-that rotates. Questions are spoken once and kept. Without ``--data`` only XQuAD runs, clean and
-through the telephone.
+XQuAD questions of the report half in several voices, some of them held out from training, over all
+240 paragraphs in an embedded Postgres; the held-out voices also with noise at 20 to 0 dB and
+through a simulated telephone. Then 300 spoken questions and recordings of people: the nearest text
+of the same set. Every clip passes all routes before the next one, in rotating order. Questions are
+synthesized once and cached. Without ``--data`` only XQuAD runs, clean and through the telephone.
 """
 
 from __future__ import annotations
@@ -55,13 +54,13 @@ def index(rag: VoiceRAG) -> None:
 
 
 def turn(routes: Sequence[Strategy], number: int) -> list[Strategy]:
-    """Let another route begin at every clip."""
+    """Rotate the order of the routes."""
     start = number % len(routes)
     return [*routes[start:], *routes[:start]]
 
 
 def search(rag: VoiceRAG, clip: Clip, route: Strategy) -> Outcome:
-    """Ask the store, and look for the right passage among the first ten."""
+    """Query the store, and look for the right passage among the first ten."""
     rank, vector, transcribed, refused = MISSED, None, route != "e2e", False
     start = time.perf_counter()
     try:
@@ -89,15 +88,15 @@ def nearest(
     listen: Listen,
     words: str | None,
 ) -> Outcome:
-    """Look for the clip's own text among all texts of its set; a tie counts against.
+    """Rank the clip's text among all texts of its set; ties count against it.
 
     Args:
-        clip: What was said.
+        clip: The spoken text.
         texts: Vectors of all texts.
-        row: Which of them is its own.
+        row: Index of the clip's text.
         route: Name of the route.
         listen: The route.
-        words: What the route heard, where that is not what it searches by.
+        words: Transcript of the route, if it does not search by it.
     """
     start = time.perf_counter()
     rank, heard, refused = MISSED, "", False
@@ -185,7 +184,7 @@ def arguments() -> argparse.Namespace:
         help="where spoken questions are kept",
     )
     parser.add_argument("--records", type=Path, help="write every outcome, one JSON object a line")
-    parser.add_argument("--out", type=Path, help="write the report, and its plot beside it")
+    parser.add_argument("--out", type=Path, help="write the report and its plot")
     options = parser.parse_args()
     if min(options.limit, options.noisy, options.llama) < 1:
         parser.error("--limit, --noisy and --llama are at least 1")

@@ -32,7 +32,7 @@ Score = Callable[["Outcome"], float]
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What one route did with one clip.
+    """The result of one route on one clip.
 
     Args:
         set: "XQuAD", "Llama Questions" or "people".
@@ -40,14 +40,14 @@ class Outcome:
         condition: "clean", "telephone" or the noise level.
         item: Id of the question.
         route: Strategy.
-        rank: 0 when the right one came first; `MISSED` when it was not among those looked at.
+        rank: 0 if the right one came first; `MISSED` if it was not among the results.
         clip_seconds: Length of the clip.
         vector_seconds: From sound to vector.
-        seconds: From sound to hits; equal to `vector_seconds` where no store is searched.
-        words: Words that were spoken, 0 where they were not compared.
+        seconds: From sound to hits; equal to `vector_seconds` if no store is searched.
+        words: Number of spoken words, 0 if they were not compared.
         errors: Substitutions, deletions and insertions among them.
-        transcribed: Whether the recogniser took part.
-        refused: Whether the route heard no speech in the clip.
+        transcribed: Whether the recogniser was used.
+        refused: Whether the route found no speech in the clip.
     """
 
     set: str
@@ -74,26 +74,26 @@ class Estimate:
     high: float
 
     def __str__(self) -> str:
-        """Show as in the tables."""
+        """Format as in the tables."""
         return f"{self.mean:.3f} [{self.low:.3f}, {self.high:.3f}]"
 
     def points(self) -> str:
-        """Show a difference of shares in percentage points."""
+        """Format a difference of shares in percentage points."""
         return f"{100 * self.mean:+.1f} [{100 * self.low:+.1f}, {100 * self.high:+.1f}]"
 
 
 def within(cut: int) -> Score:
-    """Score 1 when the right one is among the first `cut`."""
+    """Score 1 if the right one is among the first `cut`."""
     return lambda outcome: float(outcome.rank < cut)
 
 
 def reciprocal(outcome: Outcome) -> float:
-    """Score 1 / place, 0 beyond the tenth."""
+    """Score 1 / rank, 0 beyond the tenth."""
     return 1 / (outcome.rank + 1) if outcome.rank < 10 else 0.0
 
 
 def by_item(outcomes: Iterable[Outcome], score: Score) -> dict[str, float]:
-    """Return each question its mean score over the voices that asked it."""
+    """Return the mean score of each question over its voices."""
     scores: dict[str, list[float]] = {}
     for outcome in outcomes:
         scores.setdefault(outcome.item, []).append(score(outcome))
@@ -101,9 +101,9 @@ def by_item(outcomes: Iterable[Outcome], score: Score) -> dict[str, float]:
 
 
 def estimate(values: Sequence[float]) -> Estimate:
-    """Return mean and interval, the questions drawn again with replacement.
+    """Return mean and interval, by bootstrap over the questions.
 
-    A question spoken in several voices is one draw: its clips do not vary independently.
+    A question in several voices is one sample: its clips are not independent.
     """
     array = np.asarray(values, np.float64)
     drawn = np.random.default_rng(0).integers(len(array), size=(RESAMPLES, len(array)))
@@ -112,7 +112,7 @@ def estimate(values: Sequence[float]) -> Estimate:
 
 
 def difference(*terms: tuple[float, dict[str, float]]) -> Estimate:
-    """Return the sum of weighted scores with its interval, question by question (paired)."""
+    """Return the weighted sum of scores with its interval, paired by question."""
     items = set.intersection(*(set(scores) for _, scores in terms))
     return estimate(
         [sum(weight * scores[item] for weight, scores in terms) for item in sorted(items)]

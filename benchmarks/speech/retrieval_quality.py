@@ -1,10 +1,10 @@
-"""Is the right paragraph among the first? Typed XQuAD questions, brute force, no database.
+"""Retrieval quality for typed XQuAD questions, by brute force, without a database.
 
     python -m benchmarks.speech.retrieval_quality xquad.en.json
     python -m benchmarks.speech.retrieval_quality xquad.en.json --embedder sonar
 
-Gives the share of questions whose paragraph is the first, among four and among ten, with one
-vector a paragraph (`voicerag index --no-sentences`), with one a sentence, and with both (`voicerag
+Prints the share of questions whose paragraph is first, among four and among ten, with one vector
+per paragraph (`voicerag index --no-sentences`), with one per sentence, and with both (`voicerag
 index --sentences`; a paragraph counts by its nearest vector). SONAR's files and device are those
 of the settings ``VOICERAG_SONAR_*``.
 """
@@ -35,9 +35,9 @@ class Asked:
     """A question with the paragraph that answers it.
 
     Args:
-        question: In words.
+        question: As text.
         paragraph: Index of the paragraph.
-        answer: The words that the paragraph answers with.
+        answer: The answer in the paragraph.
     """
 
     question: str
@@ -73,7 +73,7 @@ def embed_sentences(
 def paragraph_scores(
     questions: Embeddings, vectors: Embeddings, owners: NDArray[np.int64], count: int
 ) -> NDArray[np.float32]:
-    """Return each paragraph the similarity of its nearest vector, [questions, paragraphs]."""
+    """Return the similarity of each paragraph's nearest vector, [questions, paragraphs]."""
     similar = questions @ vectors.T
     scores = np.full((len(questions), count), -1.0, np.float32)
     for column, owner in enumerate(owners):
@@ -82,14 +82,14 @@ def paragraph_scores(
 
 
 def recall(scores: NDArray[np.float32], right: NDArray[np.int64]) -> list[float]:
-    """Return recall at each of `CUTS`; a tie counts against."""
+    """Return recall at each of `CUTS`; ties count against it."""
     own = scores[np.arange(len(right)), right]
     ahead = (scores >= own[:, None]).sum(axis=1) - 1
     return [float((ahead < cut).mean()) for cut in CUTS]
 
 
 def measured(embedder: Embedder, path: Path) -> tuple[list[str], dict[str, list[float]]]:
-    """Return what was embedded in words, and recall by kind of vector."""
+    """Return a description of what was embedded, and recall by kind of vector."""
     paragraphs, _, asked = load_squad(path)
     embedder.embed_texts(["loads the model"])
     started = time.perf_counter()
@@ -119,7 +119,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("xquad", type=Path, help="a file in SQuAD's form")
     parser.add_argument("--embedder", choices=("local", "sonar"), default="local")
-    parser.add_argument("--out", type=Path, help="Markdown file, with a plot beside it")
+    parser.add_argument("--out", type=Path, help="Markdown file; the plot is written next to it")
     given = parser.parse_args()
     chosen = "" if given.embedder == "local" else f" --embedder {given.embedder}"
     with open_voicerag(load_settings(embedder=given.embedder)) as rag:

@@ -1,4 +1,4 @@
-"""The report of `retrieval.py`: tables, the bars of the speech encoder, and a plot."""
+"""The report of `retrieval.py`: tables, the targets of the speech encoder, and a plot."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ FIVE_SECONDS = (4.5, 5.5)
 """Clips that count as 5 s long."""
 CONDITIONS = (CLEAN, *(f"{level} dB" for level in NOISE_LEVELS), TELEPHONE)
 CUTS = (1, 5, 10)
-LEGS = ("e2e", "asr")
+COMPARED = ("e2e", "asr")
 OWN_FOLDERS = ("--voices", "--clips", "--records")
 
 
@@ -47,7 +47,7 @@ def share(outcomes: Iterable[Outcome], cut: int) -> Estimate:
 
 
 def ahead(outcomes: Sequence[Outcome], one: str, other: str, cut: int) -> Estimate:
-    """Return by how much one route's recall is above another's, on the same clips."""
+    """Return the difference in recall of two routes on the same clips."""
     score = within(cut)
     return difference(
         (1.0, by_item(by(outcomes, one), score)), (-1.0, by_item(by(outcomes, other), score))
@@ -55,7 +55,7 @@ def ahead(outcomes: Sequence[Outcome], one: str, other: str, cut: int) -> Estima
 
 
 def loss_ahead(clean: Sequence[Outcome], noisy: Sequence[Outcome], cut: int) -> Estimate:
-    """Return by how much more e2e loses to a condition than asr, on the same questions."""
+    """Return how much more recall e2e loses under a condition than asr, on the same questions."""
     score = within(cut)
     return difference(
         (1.0, by_item(by(clean, "e2e"), score)),
@@ -71,7 +71,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
 
 
 def sweep(outcomes: Iterable[Outcome], group: str) -> str:
-    """Say in one line how a group went, while the run goes on."""
+    """Summarize a group in one line during the run."""
     own = [one for one in outcomes if one.group == group and one.condition == CLEAN]
     return "; ".join(
         f"{route} R@1 {share(by(own, route), 1).mean:.3f} R@10 {share(by(own, route), 10).mean:.3f}"
@@ -115,7 +115,7 @@ def voices_table(xquad: Sequence[Outcome], trained: dict[str, bool]) -> list[str
 
 
 def held_out(xquad: Iterable[Outcome], trained: dict[str, bool]) -> dict[str, list[Outcome]]:
-    """Return the outcomes in voices never trained on, by condition, over the spoiled questions."""
+    """Return the outcomes in voices never trained on, by condition, over the degraded questions."""
     unheard = [one for one in xquad if not trained[one.group]]
     items = {one.item for one in unheard if one.condition == TELEPHONE}
     return {
@@ -130,9 +130,9 @@ def conditions_table(conditions: dict[str, list[Outcome]]) -> list[str]:
     for condition, outcomes in conditions.items():
         row = [condition, str(len(by(outcomes, "e2e")))]
         for cut in (1, 10):
-            row += [str(share(by(outcomes, route), cut)) for route in LEGS]
+            row += [str(share(by(outcomes, route), cut)) for route in COMPARED]
             row.append(loss_ahead(conditions[CLEAN], outcomes, cut).points())
-        row += [f"{sum(o.refused for o in by(outcomes, route))}" for route in LEGS]
+        row += [f"{sum(o.refused for o in by(outcomes, route))}" for route in COMPARED]
         rows.append(row)
     head = ["condition", "clips", "e2e R@1", "asr R@1", "e2e loses more, points", "e2e R@10",
             "asr R@10", "e2e loses more, points", "e2e refused", "asr refused"]  # fmt: skip
@@ -149,7 +149,7 @@ def conditions_table(conditions: dict[str, list[Outcome]]) -> list[str]:
 def texts_table(sets: dict[str, list[Outcome]]) -> list[str]:
     rows = []
     for name, outcomes in sets.items():
-        for route in LEGS:
+        for route in COMPARED:
             own = by(outcomes, route)
             mrr = estimate(list(by_item(own, reciprocal).values()))
             rate = sum(one.errors for one in own) / sum(one.words for one in own)
@@ -206,7 +206,7 @@ def times_table(outcomes: Sequence[Outcome]) -> list[str]:
 
 
 def time_groups(outcomes: Sequence[Outcome]) -> Iterator[tuple[str, list[Outcome]]]:
-    clean = [o for o in outcomes if o.condition == CLEAN and o.route in LEGS]
+    clean = [o for o in outcomes if o.condition == CLEAN and o.route in COMPARED]
     yield "all clean", clean
     low, high = FIVE_SECONDS
     five = [one for one in clean if low <= one.clip_seconds <= high]
@@ -215,14 +215,14 @@ def time_groups(outcomes: Sequence[Outcome]) -> Iterator[tuple[str, list[Outcome
 
 
 def speech_to_vector(outcomes: Sequence[Outcome]) -> list[tuple[float, float]]:
-    return [quantiles(one.vector_seconds for one in by(outcomes, route)) for route in LEGS]
+    return [quantiles(one.vector_seconds for one in by(outcomes, route)) for route in COMPARED]
 
 
 def bars(
     outcomes: Sequence[Outcome], unheard: Sequence[Outcome], sets: dict[str, list[Outcome]],
     conditions: dict[str, list[Outcome]],
 ) -> Iterator[tuple[str, str, bool]]:  # fmt: skip
-    """Yield each bar with its figure and whether the figure, not its interval, clears it."""
+    """Yield each target with its figure and whether the figure, not its interval, reaches it."""
     for cut, most in ((10, 3), (1, 5)):
         behind = ahead(unheard, "e2e", "asr", cut)
         yield (f"voices never trained on: R@{cut} within {most} points of asr",
@@ -243,9 +243,9 @@ def bars(
         else:
             yield ("under 150 ms for a question of 5 s, p50", f"{1000 * e50:.0f} ms", e50 < 0.15)
     for cut in (1, 10):
-        leg = max(LEGS, key=lambda route: share(by(unheard, route), cut).mean)
-        gap = ahead(unheard, "hybrid", leg, cut)
-        yield (f"hybrid not below {leg} beyond its interval, R@{cut}", gap.points(), gap.high >= 0)
+        best = max(COMPARED, key=lambda route: share(by(unheard, route), cut).mean)
+        gap = ahead(unheard, "hybrid", best, cut)
+        yield (f"hybrid not below {best} beyond its interval, R@{cut}", gap.points(), gap.high >= 0)
         near = ahead(unheard, "adaptive", "hybrid", cut)
         yield f"adaptive within 1 point of hybrid, R@{cut}", near.points(), near.mean >= -0.01
     spent = {
@@ -256,7 +256,7 @@ def bars(
 
 
 def shown_arguments(given: Sequence[str]) -> list[str]:
-    """Return the arguments without the folders of this machine."""
+    """Return the arguments without local folders."""
     before = ("", *given)
     return ["FOLDER" if before[i] in OWN_FOLDERS else given[i] for i in range(len(given))]
 
@@ -265,7 +265,7 @@ def drawing(conditions: dict[str, list[Outcome]]) -> str:
     lines = {
         (route, f"R@{cut}"): [share(by(kept, route), cut) for kept in conditions.values()]
         for cut in (10, 1)
-        for route in LEGS
+        for route in COMPARED
     }
     return plot("Right paragraph found, voices never trained on", list(conditions), lines)
 

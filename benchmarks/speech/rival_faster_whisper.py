@@ -1,6 +1,6 @@
-"""faster-whisper as a process: a WAV path a line in, ``{"text": ..., "seconds": ...}`` a line out.
+"""faster-whisper as a process: reads a WAV path per line, writes ``{"text": ..., "seconds": ...}``.
 
-Run by `transcribe.py` with the Python of another environment; it knows nothing of voicerag.
+Run by `transcribe.py` with the Python of another environment; it does not import voicerag.
 """
 
 from __future__ import annotations

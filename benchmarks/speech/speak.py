@@ -3,8 +3,8 @@
     python -m benchmarks.speech.speak --out benchmarks/results/speak.md
 
 The texts are eight answers of one word to two sentences, spoken as the product does, cut into
-segments, and whole. The worst gap is how long a listener who plays the pieces one after another
-waits between two of them.
+segments, and whole. The worst gap is the longest wait between two consecutive pieces during
+playback.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def memory_mb(pid: int) -> float:
 
 
 def first_and_whole(speaker: PiperSpeaker, pieces: list[str]) -> tuple[float, float, float, float]:
-    """Speak pieces; give time to the first, of all, length of sound, and the worst gap."""
+    """Speak pieces; return time to the first, total, length of sound, and the worst gap."""
     start = time.perf_counter()
     ready: list[float] = []
     heard_until = gap = sound = 0.0
@@ -90,7 +90,7 @@ def main() -> None:
         "",
         f"Start with the first word: {warm:.2f} s. Piper's PSS at the end: {memory:.0f} MB.",
         "",
-        "| answers | first sound p50 s | p95 s | seconds of work a second of sound | worst gap s |",
+        "| answers | first sound p50 s | p95 s | s of work per s of sound | worst gap s |",
         "|---|---|---|---|---|",
     ]
     for name, rows in (("cut into segments", cut), ("given whole", whole)):

@@ -1,4 +1,4 @@
-"""Spoken questions for `retrieval.py`: made once in several voices, and spoiled in known ways."""
+"""Spoken questions for `retrieval.py`: several voices, with controlled degradation."""
 
 from __future__ import annotations
 
@@ -50,12 +50,12 @@ TELEPHONE_BAND_HZ = (300.0, 3400.0)
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A question, and what it should find.
+    """A question and its expected result.
 
     Args:
         id: Unique within its set.
-        text: The words that are spoken.
-        right: Id of the passage that answers it; the item's own id where its text is looked for.
+        text: The spoken text.
+        right: Id of the passage that answers it; the item's own id if its text is searched for.
     """
 
     id: str
@@ -68,7 +68,7 @@ class Clip:
     """A spoken question.
 
     Args:
-        item: What is asked.
+        item: The question.
         group: The voice, or the name of the set.
         condition: `CLEAN`, `TELEPHONE` or noise such as "10 dB".
         audio: At 16 kHz.
@@ -86,8 +86,8 @@ class Voice:
 
     Args:
         name: engine/name.
-        trained: Whether the encoder has heard it in training.
-        open: Gives a function from text to sound at 16 kHz, as a context.
+        trained: Whether the encoder was trained on it.
+        open: Context manager that yields a function from text to sound at 16 kHz.
     """
 
     name: str
@@ -96,10 +96,10 @@ class Voice:
 
 
 def installed_voices(root: Path | None) -> list[Voice]:
-    """List the voices: two trained on, and all that never were.
+    """List the voices: two of the training voices, and all held-out ones.
 
     Args:
-        root: Folder written by training/speech_encoder/bundle_voices.py; None: the system's.
+        root: Folder written by training/speech_encoder/bundle_voices.py; None: the system's voices.
     """
     from training.speech_encoder import voices
 
@@ -142,7 +142,7 @@ def report_questions(limit: int) -> list[Item]:
 
 
 def speak(items: Sequence[Item], voice: Voice, folder: Path) -> list[Clip]:
-    """Return the questions in a voice; what `folder` holds already is not spoken again."""
+    """Return the questions in a voice; clips that `folder` already contains are reused."""
     files = []
     for item in items:
         words = _ascii(item.text)
@@ -162,7 +162,7 @@ def speak(items: Sequence[Item], voice: Voice, folder: Path) -> list[Clip]:
 
 
 def _write(file: Path, samples: Samples) -> None:
-    """Write whole or not at all, so that a broken run leaves no half clip."""
+    """Write atomically, so that an interrupted run leaves no incomplete clip."""
     part = file.with_suffix(".part")
     soundfile.write(part, samples, SPEECH_RATE_HZ, format="FLAC", subtype="PCM_16")
     part.replace(file)
@@ -176,7 +176,7 @@ def _ascii(text: str) -> str:
 
 
 def llama_questions(data: Path, limit: int) -> list[Clip]:
-    """Read the Llama Questions, evenly drawn where fewer than all are wanted."""
+    """Read the Llama Questions, evenly sampled if fewer than all are wanted."""
     folder = data / "llama_questions"
     with (folder / "llama_questions_300.tsv").open(encoding="utf-8") as table:
         rows = list(csv.DictReader(table, delimiter="\t"))
@@ -201,9 +201,9 @@ def people(data: Path) -> list[Clip]:
 
 
 def spoiled(clips: Sequence[Clip], data: Path | None) -> list[Clip]:
-    """Return every clip through a telephone, and with noise of each level where noise is at hand.
+    """Return every clip through a telephone, and with noise of each level if noise is available.
 
-    The noise and its place follow from the clip's number, so that every run has the same.
+    The noise and its offset depend on the clip's index, so that every run is the same.
     """
     noises = [] if data is None else [_noise(data, name) for name in UNTRAINED_NOISES]
     result = []
@@ -231,7 +231,7 @@ def _noise(data: Path, name: str) -> Samples:
 def add_noise(
     samples: Samples, noise: Samples, level: float, random: np.random.Generator
 ) -> Samples:
-    """Mix a random piece of noise in, `level` dB below the speech by mean power."""
+    """Mix in a random section of noise, `level` dB below the speech by mean power."""
     noise = np.tile(noise, -(-len(samples) // len(noise)))
     start = random.integers(len(noise) - len(samples) + 1)
     piece = noise[start : start + len(samples)]
@@ -241,7 +241,7 @@ def add_noise(
 
 
 def telephone(samples: Samples) -> Samples:
-    """Cut to the band of a telephone and to 8-bit mu-law steps (ITU-T G.711, mu 255)."""
+    """Band-limit to a telephone and quantize to 8-bit mu-law (ITU-T G.711, mu 255)."""
     spectrum = np.fft.rfft(samples)
     hertz = np.fft.rfftfreq(len(samples), 1 / SPEECH_RATE_HZ)
     low, high = TELEPHONE_BAND_HZ

@@ -1,11 +1,11 @@
-"""Word error rate and time of speech recognition, beside faster-whisper on the same weights.
+"""Word error rate and time of speech recognition, compared with faster-whisper on the same weights.
 
     python -m benchmarks.speech.transcribe --data DATA \
         --rival-python PATH/TO/venv/bin/python --out benchmarks/results/transcribe.md
 
 The rival's environment: ``pip install -r benchmarks/speech/requirements.txt``. Without
-``--rival-python`` only our own settings are measured. Every clip goes through all candidates before
-the next one, in an order that rotates, so that they share whatever else the machine does. Texts are
+``--rival-python`` only our own settings are measured. Every clip passes all candidates before
+the next one, in rotating order, so that other load on the machine affects all of them. Texts are
 compared in lower case without punctuation; numbers are not spelled out.
 """
 
@@ -43,7 +43,7 @@ SETTINGS = {
 
 @dataclass
 class Clip:
-    """A recording with its words, also as a 16-bit file that every candidate reads."""
+    """A recording with its reference text, and as a 16-bit file that every candidate reads."""
 
     group: str
     words: list[str]
@@ -53,7 +53,7 @@ class Clip:
 
 @dataclass
 class Score:
-    """What one candidate did on one group."""
+    """The result of one candidate on one group."""
 
     errors: int = 0
     words: int = 0
@@ -160,7 +160,7 @@ def report(scores: dict[tuple[str, str], Score], threads: int) -> str:
 
 
 def shown_arguments() -> list[str]:
-    """Return the arguments without the place of the other environment on this machine."""
+    """Return the arguments without the local path of the other environment."""
     hidden = [i + 1 for i, argument in enumerate(sys.argv) if argument == "--rival-python"]
     return ["PYTHON" if i in hidden else a for i, a in enumerate(sys.argv)][1:]
 

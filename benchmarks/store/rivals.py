@@ -1,7 +1,7 @@
 """Measure the store against the Postgres stores of LangChain and LlamaIndex, on one server.
 
-Each store gets the same texts, vectors and metadata, and an HNSW index (m 16, ef_construction 64,
-ef_search 40) once they are in. Ours also indexes the words, which the others do not here.
+Each store gets the same texts, vectors and metadata, and then an HNSW index (m 16, ef_construction
+64, ef_search 40). Ours also has a full-text index, which the others do not have here.
 
     python -m venv .venv-store
     .venv-store/bin/pip install -r benchmarks/store/requirements.txt -e '.[local]'
@@ -43,7 +43,7 @@ LANGCHAIN_INGEST_ROWS = 2000
 
 @dataclass(frozen=True)
 class Data:
-    """What goes in, and the questions."""
+    """The rows and the questions."""
 
     ids: list[str]
     texts: list[str]
@@ -59,7 +59,7 @@ class Data:
 
 
 class Contender(Protocol):
-    """A store, as the measurement sees it."""
+    """A store under test."""
 
     name: str
 
@@ -112,7 +112,7 @@ class LangChain:
         )
 
     def load(self, data: Data) -> None:
-        """Put in the rest by COPY: the measured rate would take too long."""
+        """Insert the rest by COPY: at the measured rate it would take too long."""
         columns = "langchain_id, content, embedding, owner, langchain_metadata"
         with (
             psycopg.connect(self.dsn) as connection,
@@ -208,7 +208,7 @@ def analyze(dsn: str, table: str) -> None:
 
 
 def made_up(rows: int, dim: int, questions: int) -> Data:
-    """Texts of a dozen words, and unit vectors of intrinsic dimension 64 at most."""
+    """Return texts of a dozen words, and unit vectors of intrinsic dimension at most 64."""
     random = np.random.default_rng(20261122)
     words = [f"w{i}" for i in range(5000)]
     basis = random.standard_normal((min(64, dim), dim))
@@ -258,7 +258,7 @@ def timed(call: Callable[[Embedding], list[str]], questions: Embeddings) -> tupl
 
 
 def measure(contender: Contender, data: Data) -> dict[str, float]:
-    """Fill, index and question one store."""
+    """Fill, index and query one store."""
     timed_rows = len(data.ids)
     if isinstance(contender, LangChain):
         timed_rows = min(timed_rows, LANGCHAIN_INGEST_ROWS)
@@ -287,7 +287,7 @@ def measure(contender: Contender, data: Data) -> dict[str, float]:
 
 @contextlib.contextmanager
 def contenders(dsn: str, dim: int) -> Iterator[list[Contender]]:
-    """Open all three on one database."""
+    """Open all three stores on one database."""
     from langchain_core.embeddings import DeterministicFakeEmbedding
     from langchain_postgres import Column, PGEngine, PGVectorStore
     from llama_index.vector_stores.postgres import PGVectorStore as LlamaStore
@@ -319,7 +319,7 @@ def contenders(dsn: str, dim: int) -> Iterator[list[Contender]]:
 
 
 def table(results: dict[str, dict[str, float]]) -> str:
-    """Return a markdown table; in brackets, how many times ours is better."""
+    """Return a markdown table; in parentheses, how many times better ours is."""
     ours, *rivals = results
     lines = ["| | " + " | ".join(results) + " |", "|---" * (len(results) + 1) + "|"]
     for measure_name, own in results[ours].items():

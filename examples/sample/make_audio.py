@@ -2,7 +2,7 @@
 
 Usage: python make_audio.py
 
-Needs the programs espeak-ng and flite (Debian 12: 1.51 and 2.2; both give the same samples on
+Needs the programs espeak-ng and flite (Debian 12: 1.51 and 2.2; both produce the same samples on
 every run) and the libraries numpy, soundfile and soxr.
 """
 
@@ -30,7 +30,7 @@ PEAK = 0.25
 
 
 def plain(question: str) -> str:
-    """Write a question in ASCII, as the voices cannot read more: no accents, simple dashes."""
+    """Convert a question to ASCII for the voices: no accents, simple dashes."""
     dashes = str.maketrans(
         {"\N{EN DASH}": "-", "\N{EM DASH}": "-", "\N{RIGHT SINGLE QUOTATION MARK}": "'"}
     )
@@ -50,7 +50,7 @@ def command(voice: str, text_file: Path, wav: Path) -> list[str]:
 
 
 def speak(question: str, voice: str, flac: Path) -> None:
-    """Write a question, spoken, as mono 16-bit FLAC at 16 kHz."""
+    """Synthesize a question as mono 16-bit FLAC at 16 kHz."""
     with tempfile.TemporaryDirectory() as folder:
         text_file, wav = Path(folder, "question.txt"), Path(folder, "question.wav")
         text_file.write_text(plain(question) + "\n", encoding="ascii")

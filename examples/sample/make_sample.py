@@ -1,10 +1,10 @@
-"""Make the text part of the sample from XQuAD, and pick the questions that will be spoken.
+"""Create the text part of the sample from XQuAD, and select the questions to be spoken.
 
 Usage: python make_sample.py xquad.en.json
 
 The file is `xquad.en.json` of https://github.com/google-deepmind/xquad. Writes `passages.jsonl`,
-`text_questions.jsonl` and `questions.jsonl` beside this script. `unanswerable.jsonl` was written
-by hand and `make_audio.py` speaks both; README.md tells the rules.
+`text_questions.jsonl` and `questions.jsonl` next to this script. `unanswerable.jsonl` was written
+by hand and `make_audio.py` speaks both; README.md describes the rules.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from urllib.parse import quote
 HERE = Path(__file__).resolve().parent
 
 DEVELOPMENT_TITLES = 24
-"""The first so many titles in sorted order are for choosing thresholds, the rest for reporting."""
+"""This many titles, in sorted order, are for choosing thresholds, the rest for reporting."""
 
 SPOKEN = {"report": 36, "dev": 12}
-"""How many questions of each part are spoken."""
+"""Number of spoken questions of each part."""
 
 VOICES = (
     "espeak-ng/en-us",
@@ -32,7 +32,7 @@ VOICES = (
     "flite/awb",
     "flite/rms",
 )
-"""Who speaks, in turns: program/voice."""
+"""Voices, in rotation: program/voice."""
 
 
 class TextQuestion(TypedDict):
@@ -83,7 +83,7 @@ def read_xquad(path: Path) -> tuple[list[dict[str, str]], list[TextQuestion]]:
 
 
 def pick_spoken(questions: list[TextQuestion]) -> list[SpokenQuestion]:
-    """Pick by the hash of the id, the report part first; voices take turns in each part."""
+    """Select by the hash of the id, the report part first; voices rotate in each part."""
     picked: list[SpokenQuestion] = []
     for split, count in SPOKEN.items():
         candidates = [question for question in questions if question["split"] == split]
@@ -100,7 +100,7 @@ def pick_spoken(questions: list[TextQuestion]) -> list[SpokenQuestion]:
 
 
 def write_lines(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
-    """Write one JSON object a line."""
+    """Write one JSON object per line."""
     lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     path.write_text("".join(lines), encoding="utf-8")
 

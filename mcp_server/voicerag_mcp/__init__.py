@@ -1,7 +1,7 @@
-"""voicerag as a server of the Model Context Protocol.
+"""A Model Context Protocol server for voicerag.
 
-`open_service` puts models, stores and limits together, `build_server` makes the server object of
-the official SDK for every transport, and `http_app` the ASGI application around it::
+`open_service` assembles models, stores and limits, `build_server` creates the server object of the
+official SDK for every transport, and `http_app` the ASGI application around it::
 
     with open_service(load_settings(), load_server_settings()) as service:
         build_server(service).run("stdio")
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from voicerag_core.lazy import lazy_names
+from voicerag_core.lazy import Needs, lazy_names
 
 if TYPE_CHECKING:
     from voicerag_mcp.http import http_app
@@ -28,4 +28,6 @@ _LAZY = {
 
 __all__ = ["ServerSettings", "build_server", "http_app", "load_server_settings", "open_service"]
 
-__getattr__, __dir__ = lazy_names(__name__, _LAZY)
+_NEEDS = Needs("mcp", {"mcp", "mcp_types", "starlette", "uvicorn"}, "the MCP server")
+
+__getattr__, __dir__ = lazy_names(__name__, _LAZY, _NEEDS)

@@ -51,14 +51,17 @@ def _parser() -> argparse.ArgumentParser:
         "voicerag-mcp",
         description="Serve your documents to MCP clients: ask them by voice or text.",
         epilog="Every option, and more, is also a VOICERAG_MCP_* variable; the database and the "
-        "models are set by VOICERAG_* variables. See the README.",
+        "models are set by VOICERAG_* variables. See docs/settings.md.",
     )
     parser.add_argument("--version", action="version", version=version("voicerag-core"))
     parser.add_argument("--transport", choices=("stdio", "http"), default="stdio")
     parser.add_argument("--host", help="address to listen on (http; default 127.0.0.1)")
     parser.add_argument("--port", type=int, help="port to listen on (http; default 8000)")
     parser.add_argument(
-        "--sessions", action="store_true", default=None, help="keep sessions (http)"
+        "--sessions",
+        action="store_true",
+        default=None,
+        help="keep sessions, for older clients (http)",
     )
     parser.add_argument(
         "--read-only", action="store_true", default=None, help="offer no tool that writes"
@@ -67,9 +70,9 @@ def _parser() -> argparse.ArgumentParser:
         "--allow-path",
         action="append",
         metavar="FOLDER",
-        help="folder whose files may be named in calls; may be repeated",
+        help="folder whose files calls may name; may be repeated",
     )
-    parser.add_argument("--token-file", help="TOML file of tokens that are let in (http)")
+    parser.add_argument("--token-file", help="TOML file of accepted tokens (http)")
     parser.add_argument("--collection", help="default collection")
     parser.add_argument(
         "--log-level",
@@ -77,10 +80,10 @@ def _parser() -> argparse.ArgumentParser:
         default=os.environ.get("VOICERAG_MCP_LOG_LEVEL", "warning").lower(),
     )
     commands = parser.add_subparsers(dest="command", metavar="")
-    token = commands.add_parser("token", help="make a token and its entry for the token file")
-    token.add_argument("name", help="who it is for")
-    token.add_argument("--tenant", required=True, help="whose documents it opens")
-    token.add_argument("--write", action="store_true", help="let it ingest documents, too")
+    token = commands.add_parser("token", help="create a token and its entry for the token file")
+    token.add_argument("name", help="name of the client")
+    token.add_argument("--tenant", required=True, help="tenant whose documents it opens")
+    token.add_argument("--write", action="store_true", help="allow it to ingest documents")
     return parser
 
 
@@ -88,7 +91,7 @@ def _token(given: argparse.Namespace) -> int:
     from voicerag_core.serving.auth import new_entry
 
     token, entry = new_entry(given.name, given.tenant, write=given.write)
-    sys.stderr.write(f"give this token to {given.name}, it is not kept anywhere:\n{token}\n")
+    sys.stderr.write(f"pass this token to {given.name}; it is not stored anywhere:\n{token}\n")
     sys.stderr.write("and append these lines to the token file:\n")
     sys.stderr.flush()
     sys.stdout.write(f"{entry}\n")
@@ -109,7 +112,7 @@ def _serve(given: argparse.Namespace) -> int:
     )
     if given.transport == "http":
         server_settings.check_exposure()
-    else:  # whoever started the program is the caller
+    else:  # the user who started the program is the caller
         server_settings = server_settings.model_copy(update={"token_file": None, "issuer": None})
     return _run(given.transport, settings, server_settings)
 
@@ -135,7 +138,7 @@ def _run(transport: str, settings: Settings, server_settings: ServerSettings) ->
 
 
 def _close_on_signals(stack: ExitStack, closing: threading.Lock) -> None:
-    """End at a signal although a thread waits for the next line of standard input."""
+    """Exit on a signal even while a thread waits for the next line of standard input."""
 
     def close(number: int, _: FrameType | None) -> None:
         def end() -> None:

@@ -1,4 +1,4 @@
-"""From the errors of the application to those of the SDK."""
+"""Map the errors of the application to those of the SDK."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ __all__ = ["resource_errors", "tool_errors"]
 
 @contextmanager
 def tool_errors() -> Iterator[None]:
-    """Turn errors of the application into results that the assistant reads.
+    """Turn errors of the application into tool errors that the assistant reads.
 
     Raises:
-        ToolError: One of them came up.
+        ToolError: The block raised one of them.
     """
     try:
         yield
@@ -28,11 +28,11 @@ def tool_errors() -> Iterator[None]:
 
 @contextmanager
 def resource_errors() -> Iterator[None]:
-    """Turn errors of the application into those of reading a resource.
+    """Turn errors of the application into resource errors.
 
     Raises:
-        ResourceNotFoundError: What was named is not there.
-        ResourceError: Another one of them came up.
+        ResourceNotFoundError: The named resource does not exist.
+        ResourceError: The block raised another error of the application.
     """
     try:
         yield

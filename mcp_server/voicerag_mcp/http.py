@@ -1,4 +1,4 @@
-"""The server over HTTP: who may call, how often, and uploads of clips."""
+"""The server over HTTP: authentication, rate limits and uploads of clips."""
 
 from __future__ import annotations
 
@@ -60,15 +60,15 @@ _logger = logging.getLogger(__name__)
 def http_app(
     service: Service, server: MCPServer[None], *, event_store: EventStore | None = None
 ) -> Starlette:
-    """Make the ASGI application: ``/mcp``, ``/clips``, and the metadata of RFC 9728.
+    """Create the ASGI application: ``/mcp``, ``/clips``, and the metadata of RFC 9728.
 
     Args:
-        service: What uploads are kept in, and its settings.
+        service: Stores the uploads; has the settings.
         server: The server object.
-        event_store: Lets clients with a session take up a broken stream again.
+        event_store: Lets clients with a session resume a broken stream.
 
     Raises:
-        ConfigError: The settings would serve others without asking for a token.
+        ConfigError: The settings would expose the server without tokens.
     """
     settings = service.settings
     settings.check_exposure()
@@ -145,7 +145,7 @@ def _upload_route(service: Service) -> Route:
     serving, most = service.serving, service.settings.max_audio_bytes
 
     async def upload(request: Request) -> Response:
-        """Take a clip in, as the file of a multipart form or as the body itself."""
+        """Store a clip, sent as the file of a multipart form or as the body."""
         tenant = service.caller.tenant
         try:
             data = await _uploaded(request, most)
@@ -174,7 +174,7 @@ def _upload_route(service: Service) -> Route:
 
 
 def _endpoint(serve: Endpoint) -> ASGIApp:
-    """Make an ASGI application of a function from request to response."""
+    """Create an ASGI application from a function of a request."""
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive, send)
@@ -203,7 +203,7 @@ async def _uploaded(request: Request, most: int) -> bytes:
 
 
 class _HostCheck:
-    """Answers only requests that were meant for this server (DNS rebinding)."""
+    """Rejects requests for other hosts or origins (DNS rebinding)."""
 
     def __init__(self, app: ASGIApp, security: TransportSecuritySettings) -> None:
         self._app = app
@@ -219,7 +219,7 @@ class _HostCheck:
 
 
 class _RateLimit:
-    """Gives each client so many requests a minute, by token or else by address (token bucket)."""
+    """Limits requests per minute and client, by token or else by address (token bucket)."""
 
     def __init__(self, app: ASGIApp, calls_per_minute: int) -> None:
         self._app = app
@@ -236,7 +236,7 @@ class _RateLimit:
         await self._app(scope, receive, send)
 
     def _take(self, client: str) -> float:
-        """Take one request from a client's share; return the seconds to wait when it is empty."""
+        """Take one request from a client's bucket; return the seconds to wait if it is empty."""
         now = time.monotonic()
         left, when = self._left.pop(client, (self._most, now))
         left = min(self._most, left + (now - when) * self._most / 60)
@@ -256,7 +256,7 @@ def _client(scope: Scope) -> str:
 
 
 async def serve(app: Starlette, settings: ServerSettings) -> None:
-    """Serve until a signal comes; calls get a few seconds to end."""
+    """Serve until a signal arrives; calls get a few seconds to finish."""
     import uvicorn
 
     config = uvicorn.Config(

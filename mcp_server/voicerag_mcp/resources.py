@@ -29,10 +29,10 @@ _MOST_COMPLETIONS = 100
 
 
 class Resources:
-    """What can be read by URI.
+    """The resources of the server, read by URI.
 
     Args:
-        service: What it is read from.
+        service: Holds clips and passages.
     """
 
     def __init__(self, service: Service) -> None:
@@ -44,14 +44,14 @@ class Resources:
             CLIP,
             name="clip",
             title="A clip of sound",
-            description="An uploaded question or a spoken answer; it is kept for a while.",
+            description="An uploaded question or a spoken answer, kept temporarily.",
             mime_type="audio/wav",
         )(self.clip)
         server.resource(
             SOURCE,
             name="source",
             title="A passage with its document",
-            description="A passage that a search found, and its document around it.",
+            description="A passage that a search found, with its surroundings in the document.",
             mime_type="application/json",
             security=ResourceSecurity(exempt_params={"id"}),  # a key, never part of a path
         )(self.source)
@@ -69,7 +69,7 @@ class Resources:
         id: str,  # noqa: A002 - named by the template
         collection: str | None = None,
     ) -> str:
-        """Return a passage and what its document says around it."""
+        """Return a passage and its surroundings in the document."""
         asking = self._service.serving.asking
         with resource_errors():
             found = await self._service.run(
@@ -96,7 +96,7 @@ class Resources:
         argument: CompletionArgument,
         context: CompletionContext | None,
     ) -> Completion | None:
-        """Complete ids of clips and of passages shown lately, and names of collections."""
+        """Complete ids of clips and of recently shown passages, and names of collections."""
         del context
         serving, tenant = self._service.serving, self._service.caller.tenant
         uri = ref.uri if isinstance(ref, ResourceTemplateReference) else None
@@ -120,7 +120,7 @@ def ask_my_documents(
     clip: Annotated[str, Field(description="Id of an uploaded clip with the question")] = "",
     collection: Annotated[str, Field(description="Collection to ask; empty: the default")] = "",
 ) -> str:
-    """Ask the indexed documents a typed or recorded question, and get a cited, spoken answer."""
+    """Ask the indexed documents a typed or recorded question, and get a spoken, cited answer."""
     given = {"text": question, "clip": clip, "collection": collection}
     call = ", ".join(f"{name}={json.dumps(value)}" for name, value in given.items() if value)
     if not question and not clip:

@@ -1,4 +1,4 @@
-"""What the tools return: typed values, and words for the assistant with them."""
+"""Results of the tools: typed values, and text for the assistant."""
 
 from __future__ import annotations
 
@@ -61,23 +61,23 @@ class FoundPassage(BaseModel):
     uri: str = Field(description="Resource with the passage and its surroundings")
     text: str
     score: float = Field(description="Cosine similarity to the question, -1..1")
-    rank: int = Field(description="Place in the ranking by vector and words, 1 for the best")
+    rank: int = Field(description="Position in the ranking by vector and words, from 1")
     found_by: list[str] = Field(description="Nearest vector, matching words, or both")
 
 
 class SearchResult(BaseModel):
-    """What a question found."""
+    """The passages found for a question."""
 
     passages: list[FoundPassage] = Field(description="Best first")
     collection: str
     transcript: str | None = Field(
-        default=None, description="The spoken question in words, when known"
+        default=None, description="Transcript of the spoken question, if known"
     )
     seconds: float
 
 
 class CitedSource(BaseModel):
-    """A place that the answer rests on."""
+    """A passage that the answer is based on."""
 
     passage_id: str
     title: str
@@ -87,9 +87,9 @@ class CitedSource(BaseModel):
 
 
 class SpokenAudio(BaseModel):
-    """Where the speech is."""
+    """Location of the speech."""
 
-    uri: str | None = Field(default=None, description="Resource with the sound, kept for a while")
+    uri: str | None = Field(default=None, description="Resource with the sound, kept temporarily")
     clip_id: str | None = Field(default=None, description="Id of the clip, for other tools")
     path: str | None = Field(default=None, description="File on the server's machine")
     mime_type: str = "audio/wav"
@@ -103,7 +103,7 @@ class AskResult(BaseModel):
     answer: str
     answered: bool = Field(description="False when the documents do not answer the question")
     sources: list[CitedSource]
-    passages: list[FoundPassage] = Field(description="What the answer was made from")
+    passages: list[FoundPassage] = Field(description="The passages that the answer is based on")
     collection: str
     transcript: str | None = None
     audio: SpokenAudio | None = None
@@ -111,7 +111,7 @@ class AskResult(BaseModel):
 
 
 class TranscribeResult(BaseModel):
-    """What was said."""
+    """The transcript of a clip."""
 
     text: str
     audio_seconds: float
@@ -119,19 +119,19 @@ class TranscribeResult(BaseModel):
 
 
 class SpeakResult(BaseModel):
-    """Where the speech is."""
+    """Location of the speech."""
 
     audio: SpokenAudio
     seconds: float
 
 
 class IngestResult(BaseModel):
-    """What was taken in."""
+    """The result of an ingestion."""
 
     collection: str
     sources: int = Field(description="Documents that were new or changed")
     unchanged: int
-    removed: int = Field(description="Documents whose files are gone")
+    removed: int = Field(description="Documents whose files were deleted")
     passages: int = Field(description="Passages written or deleted")
     failures: list[str] = Field(description="What could not be used, and why")
     seconds: float
@@ -153,7 +153,7 @@ class CollectionsResult(BaseModel):
 
 
 class StatusResult(BaseModel):
-    """What runs, and whether it works."""
+    """The state of the server."""
 
     version: str
     stack: str
@@ -164,14 +164,14 @@ class StatusResult(BaseModel):
     speaks: bool
     read_only: bool
     may_write: bool
-    takes_paths: bool = Field(description="Whether files of the server may be named")
+    takes_paths: bool = Field(description="Whether calls may name files of the server")
     max_question_seconds: float
     max_audio_bytes: int
     clip_minutes: float
 
 
 def result(value: BaseModel, text: str, *, links: Sequence[ContentBlock] = ()) -> CallToolResult:
-    """Return words, the typed value and links; sound is in none of the three."""
+    """Return a result of text, the typed value and links; none of them contains sound."""
     return CallToolResult(
         content=[TextContent(type="text", text=text), *links],
         structured_content=value.model_dump(mode="json"),
@@ -185,7 +185,7 @@ def source_uri(passage_id: str, collection: str | None) -> str:
 
 
 def found_passages(hits: Sequence[Hit], collection: str | None) -> list[FoundPassage]:
-    """Return hits as values, their texts cut so that all of them fit into a result."""
+    """Return hits as values, with texts shortened so that all of them fit into a result."""
     room = MOST_CHARS // max(1, len(hits))
     return [
         FoundPassage(
@@ -203,7 +203,7 @@ def found_passages(hits: Sequence[Hit], collection: str | None) -> list[FoundPas
 
 
 def cited_sources(answer: Answer, collection: str | None) -> list[CitedSource]:
-    """Return the places that an answer rests on."""
+    """Return the citations of an answer with their sources."""
     passages = {hit.passage.id: hit.passage for hit in answer.hits}
     return [
         CitedSource(
@@ -229,7 +229,7 @@ def listed(passages: Sequence[FoundPassage]) -> str:
 
 
 def answer_text(value: AskResult) -> str:
-    """Return an answer as text: its words, its sources, and where its speech is."""
+    """Return an answer as text: the answer, its sources, and the location of its speech."""
     lines = [value.answer]
     if value.sources:
         lines += ["", "Sources:"]
@@ -243,12 +243,12 @@ def answer_text(value: AskResult) -> str:
 
 
 def where_spoken(spoken: SpokenAudio) -> str:
-    """Return a line that says where speech is."""
+    """Return a line with the location of speech."""
     return f"Speech, {spoken.seconds:.1f} s: {spoken.path or spoken.uri}"
 
 
 def spoken_audio(speech: KeptSpeech) -> SpokenAudio:
-    """Return where speech is kept, as a value."""
+    """Return the location of speech, as a value."""
     return SpokenAudio(
         uri=None if speech.clip is None else speech.clip.uri,
         clip_id=None if speech.clip is None else speech.clip.id,
@@ -259,9 +259,9 @@ def spoken_audio(speech: KeptSpeech) -> SpokenAudio:
 
 
 def speech_content(speech: KeptSpeech | None, name: str, *, inline: bool) -> list[ContentBlock]:
-    """Return the link to kept speech, or the sound itself; a file has neither.
+    """Return the link to stored speech, or the sound itself; nothing for a file.
 
-    Many clients cannot take the sound, so it is sent only on request.
+    Many clients cannot handle sound, so it is sent only on request.
     """
     if speech is None or speech.clip is None:
         return []

@@ -20,7 +20,7 @@ __all__ = ["build_server", "open_service"]
 
 INSTRUCTIONS = (
     "Answers questions from the user's own documents. voice_ask answers, with sources and in "
-    "speech; voice_search gives the passages themselves. A question is text, or sound by the id "
+    "speech; voice_search returns the passages themselves. A question is text, or sound by the id "
     "of an uploaded clip. Cite the sources you use. When an answer says that the documents do not "
     "answer, say so."
 )
@@ -30,12 +30,12 @@ INSTRUCTIONS = (
 def open_service(
     settings: Settings, server_settings: ServerSettings, *, knowledge: Tenants | None = None
 ) -> Iterator[Service]:
-    """Put the parts of a server together; nothing is loaded or connected before its first use.
+    """Assemble the parts of a server; nothing is loaded or connected before its first use.
 
     Args:
-        settings: Of models and database.
-        server_settings: Of the server.
-        knowledge: Models and collections that are open already; None opens what the settings name.
+        settings: Settings of models and database.
+        server_settings: Settings of the server.
+        knowledge: Models and collections that are already open; None opens those of the settings.
 
     Raises:
         ConfigError: The settings contradict each other, or an allowed path is no folder.
@@ -50,10 +50,10 @@ def open_service(
 
 
 def build_server(service: Service) -> MCPServer[None]:
-    """Make the server of a service: tools, resources, completion and prompt.
+    """Create the server of a service: tools, resources, completion and prompt.
 
-    The service outlives the server's lifespan; whoever opened it closes it. When a lifespan ends,
-    jobs that still run are stopped.
+    The service outlives the server's lifespan and is closed by its opener. At the end of a
+    lifespan, running jobs are stopped.
     """
 
     @asynccontextmanager

@@ -1,4 +1,4 @@
-"""What tools and resources work with: the application, and who calls it."""
+"""The application as tools and resources use it, with the caller of each request."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Service:
 
     Args:
         serving: The application.
-        settings: Of the server.
+        settings: Settings of the server.
     """
 
     serving: Serving
@@ -41,15 +41,15 @@ class Service:
     _lock: Lock = field(default_factory=Lock)
 
     def __post_init__(self) -> None:
-        """Look once whether calls need a token."""
+        """Determine once whether calls need a token."""
         self._needs_token = self.settings.authenticates
 
     @property
     def caller(self) -> Caller:
-        """Who makes the running call, by its token.
+        """The caller of the running request, by its token.
 
         Raises:
-            ForbiddenError: It needs a token and has none.
+            ForbiddenError: The call needs a token and has none.
         """
         token = get_access_token()
         if token is not None:
@@ -59,17 +59,19 @@ class Service:
         return Caller(self.serving.tenants.settings.tenant, may_write=True)
 
     async def run(self, ctx: Context[None, object], work: Callable[[Caller, Job], _T]) -> _T:
-        """Do a call's work on a thread, for as long as its caller is there."""
+        """Run a call's work on a thread for as long as its caller waits."""
         request = ctx.request_context.request
-        gone = request.is_disconnected if isinstance(request, Request) else None
-        return await self.serving.workers.run(partial(work, self.caller), ctx.report_progress, gone)
+        disconnected = request.is_disconnected if isinstance(request, Request) else None
+        return await self.serving.workers.run(
+            partial(work, self.caller), ctx.report_progress, disconnected
+        )
 
     def other_collection(self, collection: str) -> str | None:
         """Return the name of a collection, or None for the default one."""
         return None if collection == self.serving.tenants.settings.collection else collection
 
     def remember(self, hits: Sequence[Hit]) -> None:
-        """Note passages that the running call shows, for the completion of their ids."""
+        """Record passages that the running call shows, for the completion of their ids."""
         tenant = self.caller.tenant
         with self._lock:
             for hit in hits:
@@ -80,6 +82,6 @@ class Service:
                 self._recent.popitem(last=False)
 
     def recent(self, tenant: str) -> list[str]:
-        """Return the ids of the passages shown last, newest first."""
+        """Return the ids of recently shown passages, newest first."""
         with self._lock:
             return [key for owner, key in reversed(self._recent) if owner == tenant]

@@ -1,4 +1,4 @@
-"""What the MCP server can be told, by option or by ``VOICERAG_MCP_*`` variable."""
+"""Settings of the MCP server, given as options or as ``VOICERAG_MCP_*`` variables."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ _PREFIX = "VOICERAG_MCP_"
 
 
 class ServerSettings(BaseSettings):
-    """Settings of the server alone; those of the engine are `voicerag_core.Settings`."""
+    """Settings of the server; those of models and database are `voicerag_core.Settings`."""
 
     model_config = SettingsConfigDict(
         env_prefix=_PREFIX, extra="forbid", frozen=True, env_ignore_empty=True
     )
 
     read_only: bool = Field(
-        default=False, description="Offer no tool that writes, and connect as the reading role."
+        default=False, description="Offer no tool that writes, and connect as the read-only role."
     )
     allowed_paths: Annotated[tuple[Path, ...], NoDecode] = Field(
         default=(),
-        description="Folders whose files may be named in calls, separated by ':'; none by default.",
+        description="Folders whose files calls may name, separated by ':'; default: none.",
     )
     output_dir: Path | None = Field(
-        default=None, description="Folder for spoken answers that are saved as files."
+        default=None, description="Folder for spoken answers saved as files."
     )
     max_audio_bytes: int = Field(
-        default=8_000_000, ge=1000, description="Largest clip that is taken in, in bytes."
+        default=8_000_000, ge=1000, description="Largest accepted clip, in bytes."
     )
     max_speech_chars: int = Field(
         default=2000, ge=1, description="Longest text to speak, in characters."
@@ -47,37 +47,37 @@ class ServerSettings(BaseSettings):
     max_text_chars: int = Field(
         default=500_000, ge=1, description="Longest text to ingest in one call, in characters."
     )
-    clip_minutes: float = Field(default=60, gt=0, description="How long a clip is kept.")
+    clip_minutes: float = Field(default=60, gt=0, description="Minutes for which a clip is kept.")
     clip_bytes: int = Field(
-        default=64_000_000, ge=1000, description="Clips kept for each tenant, in bytes."
+        default=64_000_000, ge=1000, description="Memory for clips per tenant, in bytes."
     )
-    workers: int = Field(default=4, ge=1, le=64, description="Calls worked on at a time.")
+    workers: int = Field(default=4, ge=1, le=64, description="Calls processed concurrently.")
     max_waiting: int = Field(
-        default=64, ge=0, description="Calls that may wait; further ones are told to come back."
+        default=64, ge=0, description="Calls that may wait; further calls are asked to retry."
     )
     open_stores: int = Field(
-        default=8, ge=1, description="Collections of all tenants kept open at a time."
+        default=8, ge=1, description="Collections kept open at a time, over all tenants."
     )
     host: str = Field(default="127.0.0.1", description="Address to listen on (HTTP).")
     port: int = Field(default=8000, ge=0, le=65535, description="Port to listen on (HTTP).")
     sessions: bool = Field(
-        default=False, description="Keep sessions, for clients that need them (HTTP)."
+        default=False, description="Keep sessions, for older clients that require them (HTTP)."
     )
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
-        default=(), description="Host headers to answer, separated by ',' (HTTP)."
+        default=(), description="Accepted Host headers, separated by ',' (HTTP)."
     )
     allowed_origins: Annotated[tuple[str, ...], NoDecode] = Field(
-        default=(), description="Origins of web pages that may call, separated by ',' (HTTP)."
+        default=(), description="Accepted origins of web pages, separated by ',' (HTTP)."
     )
     public_url: str | None = Field(
         default=None,
         description="URL by which clients reach the server, such as https://kb.example.com/mcp.",
     )
     token_file: Path | None = Field(
-        default=None, description="TOML file with the tokens that are let in (HTTP)."
+        default=None, description="TOML file with the accepted tokens (HTTP)."
     )
     issuer: str | None = Field(
-        default=None, description="OAuth issuer whose access tokens are let in (HTTP)."
+        default=None, description="OAuth issuer whose access tokens are accepted (HTTP)."
     )
     tenant_claim: str = Field(
         default="tenant", min_length=1, description="Claim of an OAuth token that names the tenant."
@@ -86,7 +86,7 @@ class ServerSettings(BaseSettings):
         default=12_000_000, ge=1000, description="Largest request body, in bytes (HTTP)."
     )
     calls_per_minute: int = Field(
-        default=1200, ge=1, description="Requests of one client in a minute (HTTP)."
+        default=1200, ge=1, description="Requests per client and minute (HTTP)."
     )
 
     @field_validator("allowed_paths", mode="before")
@@ -105,7 +105,7 @@ class ServerSettings(BaseSettings):
         return self.token_file is not None or self.issuer is not None
 
     def limits(self) -> Limits:
-        """Return what the server takes in, keeps and does at a time."""
+        """Return the limits of the server: sizes, lifetimes and concurrency."""
         return Limits(
             prefix=_PREFIX,
             allowed_paths=self.allowed_paths,
@@ -122,10 +122,10 @@ class ServerSettings(BaseSettings):
         )
 
     def hosts(self) -> list[str]:
-        """Return the Host headers to answer: the given ones, else those of the address itself.
+        """Return the accepted Host headers: the given ones, else those of the address.
 
         Raises:
-            ConfigError: The address can be reached from outside, and no host was named.
+            ConfigError: The address is reachable from outside, and no host was named.
         """
         if self.allowed_hosts:
             return list(self.allowed_hosts)
@@ -140,14 +140,14 @@ class ServerSettings(BaseSettings):
         )
 
     def origins(self) -> list[str]:
-        """Return the web origins to answer: the given ones, else those of this machine."""
+        """Return the accepted web origins: the given ones, else those of this machine."""
         if self.allowed_origins:
             return list(self.allowed_origins)
         names = ("127.0.0.1", "localhost", "[::1]") if is_loopback(self.host) else ()
         return [f"http://{name}{port}" for name in names for port in ("", ":*")]
 
     def check_exposure(self) -> None:
-        """Refuse to serve HTTP to others without asking who they are.
+        """Reject settings that would expose the server over HTTP without authentication.
 
         Raises:
             ConfigError: The settings would do that, or contradict each other.
@@ -172,7 +172,7 @@ _LOOPBACK_HOSTS = ("127.0.0.1", "127.0.0.1:*", "localhost", "localhost:*", "[::1
 
 
 def is_loopback(host: str) -> bool:
-    """Tell whether an address can be reached from this machine alone."""
+    """Return whether an address can be reached from this machine only."""
     if host == "localhost":
         return True
     try:
@@ -182,7 +182,7 @@ def is_loopback(host: str) -> bool:
 
 
 def load_server_settings(**values: object) -> ServerSettings:
-    """Make settings from the environment and from values given by name, which win.
+    """Build settings from the environment and from keyword arguments, which take precedence.
 
     Values that are None count as not given.
 

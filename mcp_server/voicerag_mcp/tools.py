@@ -35,7 +35,7 @@ from voicerag_mcp.service import Service
 
 __all__ = ["ReadingTools"]
 
-Text: TypeAlias = Annotated[str | None, Field(description="The question in words", max_length=4000)]
+Text: TypeAlias = Annotated[str | None, Field(description="The question as text", max_length=4000)]
 ClipName: TypeAlias = Annotated[
     str | None, Field(description="Id or URI of an uploaded or spoken clip", max_length=200)
 ]
@@ -50,10 +50,12 @@ CollectionName: TypeAlias = Annotated[
     str | None,
     Field(description="Collection to ask; see voice_collections", min_length=1, max_length=200),
 ]
-Limit: TypeAlias = Annotated[int | None, Field(description="Most passages to find", ge=1, le=50)]
+Limit: TypeAlias = Annotated[
+    int | None, Field(description="Maximum number of passages", ge=1, le=50)
+]
 Metadata: TypeAlias = Annotated[
     Where | None,
-    Field(description="What the metadata of passages must equal; a list: any of its values"),
+    Field(description="Required metadata values of passages; a list means any of its values"),
 ]
 How: TypeAlias = Annotated[Strategy | None, Field(description="How a spoken question is searched")]
 Output: TypeAlias = Annotated[
@@ -71,7 +73,7 @@ _SPEAKING = _READING.model_copy(update={"idempotent_hint": False})
 
 
 class ReadingTools:
-    """Search, ask, transcribe, speak, and what there is.
+    """Tools to search, ask, transcribe, speak, and inspect the server.
 
     Args:
         service: What the tools work with.
@@ -105,9 +107,9 @@ class ReadingTools:
         where: Metadata = None,
         strategy: How = None,
     ) -> Annotated[CallToolResult, SearchResult]:
-        """Find the passages of the indexed documents that bear on a question.
+        """Find the passages of the indexed documents for a question.
 
-        Give the question in exactly one of text, clip, audio_path and audio_base64. Use this to
+        Pass the question in exactly one of text, clip, audio_path and audio_base64. Use this to
         read the sources yourself; use voice_ask for a finished, spoken answer.
         """
         query = Query(
@@ -143,8 +145,8 @@ class ReadingTools:
     ) -> Annotated[CallToolResult, AskResult]:
         """Answer a question from the indexed documents, in text with sources and in speech.
 
-        Give the question in exactly one of text, clip, audio_path and audio_base64. The answer
-        says so when the documents do not answer; do not fill the gap from memory.
+        Pass the question in exactly one of text, clip, audio_path and audio_base64. If the
+        documents do not answer it, the result says so; do not fill the gap from memory.
         """
         query = Query(
             QuestionSource(text, clip, audio_path, audio_base64), collection, limit, where, strategy
@@ -180,7 +182,7 @@ class ReadingTools:
         audio_path: AudioPath = None,
         audio_base64: AudioBase64 = None,
     ) -> Annotated[CallToolResult, TranscribeResult]:
-        """Write down what is said in a clip. Give it in exactly one of the three arguments."""
+        """Transcribe a clip. Pass it in exactly one of the three arguments."""
         source = QuestionSource(None, clip, audio_path, audio_base64)
         asking = self._service.serving.asking
         with tool_errors():
@@ -198,12 +200,12 @@ class ReadingTools:
         self,
         ctx: Context[None, object],
         *,
-        text: Annotated[str, Field(description="What to say", min_length=1)],
+        text: Annotated[str, Field(description="Text to speak", min_length=1)],
         audio: Annotated[
             AudioOutput, Field(description="Speech as a resource link, inline sound, or a file")
         ] = "link",
     ) -> Annotated[CallToolResult, SpeakResult]:
-        """Say a text with the answering voice."""
+        """Speak a text with the answering voice."""
         asking, place = self._service.serving.asking, _place(audio)
         with tool_errors():
             if place is None:
@@ -219,7 +221,7 @@ class ReadingTools:
     async def voice_collections(
         self, ctx: Context[None, object]
     ) -> Annotated[CallToolResult, CollectionsResult]:
-        """List the collections of documents that can be asked, with their sizes."""
+        """List the collections that can be searched, with their sizes."""
         tenants = self._service.serving.tenants
         with tool_errors():
             known = await self._service.run(
@@ -246,7 +248,7 @@ class ReadingTools:
     async def voice_status(
         self, ctx: Context[None, object]
     ) -> Annotated[CallToolResult, StatusResult]:
-        """Show what runs, whether the database works, and the limits of this server."""
+        """Show versions, models, the state of the database, and the limits of this server."""
         tenants, settings = self._service.serving.tenants, self._service.settings
         with tool_errors():
             may_write = self._service.caller.may_write
@@ -273,7 +275,7 @@ class ReadingTools:
 
 
 def _place(output: AudioOutput) -> SpeechPlace | None:
-    """Return where speech is kept until the caller takes it."""
+    """Return where to store speech until the caller fetches it."""
     if output == "none":
         return None
     return "file" if output == "file" else "clip"

@@ -11,15 +11,15 @@ from voicerag_core.serving import TokenTable
 __all__ = ["TENANT", "GrantVerifier"]
 
 TENANT = "voicerag_tenant"
-"""Claim in which a verifier notes whose rows a token may see."""
+"""Claim that holds the tenant of a token."""
 
 
 class GrantVerifier:
-    """Accepts the tokens that a table knows; a `TokenVerifier` of the SDK.
+    """Accepts the tokens of a table; a `TokenVerifier` of the SDK.
 
     Args:
-        tokens: Tells what a token allows.
-        resource: URL of this server, where the tokens are issued for it.
+        tokens: Looks up what a token allows.
+        resource: URL of this server, if the tokens are issued for it.
     """
 
     def __init__(self, tokens: TokenTable, *, resource: str | None = None) -> None:
@@ -32,7 +32,7 @@ class GrantVerifier:
         if grant is None:
             return None
         return AccessToken(
-            token="",  # nothing needs it any more
+            token="",  # not needed any more
             client_id=grant.client,
             subject=grant.subject,
             scopes=list(grant.scopes),

@@ -23,7 +23,7 @@ class WritingTools:
     """Ingest texts and files.
 
     Args:
-        service: What the tool works with.
+        service: The application.
     """
 
     def __init__(self, service: Service) -> None:
@@ -62,17 +62,17 @@ class WritingTools:
         paths: Annotated[
             list[str] | None,
             Field(
-                description="Files and folders that the server allows; kept in step with the disk",
+                description="Files and folders that the server allows; deleted files are removed",
                 min_length=1,
                 max_length=100,
             ),
         ] = None,
         collection: CollectionName = None,
     ) -> Annotated[CallToolResult, IngestResult]:
-        """Take a text, or files of the server, into the knowledge base.
+        """Ingest a text, or files of the server, into the knowledge base.
 
-        Give either text (with source and title) or paths. What is unchanged costs nothing; a
-        changed document is replaced as a whole. The collection is made when there is none.
+        Pass either text (with source and title) or paths. Unchanged documents are skipped; a
+        changed document is replaced as a whole. The collection is created if absent.
         """
         ingesting = self._service.serving.ingesting
 
@@ -98,7 +98,7 @@ class WritingTools:
             seconds=round(taken.seconds, 3),
         )
         counts = (
-            f"{value.sources} documents taken in, {value.unchanged} unchanged, {value.removed} "
+            f"{value.sources} documents ingested, {value.unchanged} unchanged, {value.removed} "
             f"removed; {value.passages} passages written in {value.collection!r}."
         )
         problems = [f"not usable: {failure}" for failure in value.failures]

@@ -1,4 +1,4 @@
-"""Ask documents by voice: speech in, passages found, an answer in text and speech out.
+"""Ask documents by voice: find passages for a spoken question, and answer in text and speech.
 
 Importing this package loads numpy and nothing heavier; settings, store and the parts that
 `open_voicerag` assembles are loaded when their names are first used.
@@ -6,7 +6,7 @@ Importing this package loads numpy and nothing heavier; settings, store and the 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from voicerag_core.audio import (
     MAX_SECONDS,
@@ -17,6 +17,7 @@ from voicerag_core.audio import (
     to_wav_bytes,
     write_wav,
 )
+from voicerag_core.blocks import Block, Place
 from voicerag_core.cancellation import Cancellation, check_cancelled
 from voicerag_core.chunking import chunk_document, passage_id, sentence_spans, split_sentences
 from voicerag_core.errors import (
@@ -39,11 +40,19 @@ from voicerag_core.errors import (
     VoiceRAGError,
 )
 from voicerag_core.lazy import lazy_names
+from voicerag_core.passages import (
+    PassageBlock,
+    PassageSentence,
+    passage_blocks,
+    passage_sentences,
+    searched_text,
+)
 from voicerag_core.ports import (
     AnswerWriter,
     DocumentStore,
     Embedder,
     PassageStore,
+    ReadsOn,
     SelfAssessingEmbedder,
     Speaker,
     Transcriber,
@@ -96,6 +105,7 @@ __all__ = [
     "AnswerWriter",
     "Audio",
     "AudioError",
+    "Block",
     "BusyError",
     "Cancellation",
     "CancelledError",
@@ -122,9 +132,13 @@ __all__ = [
     "ModelError",
     "NotFoundError",
     "Passage",
+    "PassageBlock",
+    "PassageSentence",
     "PassageStore",
     "PgVectorStore",
+    "Place",
     "Question",
+    "ReadsOn",
     "Retrieved",
     "Sampling",
     "SchemaError",
@@ -149,13 +163,25 @@ __all__ = [
     "maximal_marginal_relevance",
     "open_store",
     "open_voicerag",
+    "passage_blocks",
     "passage_id",
+    "passage_sentences",
     "read_audio",
     "resample",
+    "searched_text",
     "sentence_spans",
     "split_sentences",
     "to_wav_bytes",
     "write_wav",
 ]
 
-__getattr__, __dir__ = lazy_names(__name__, _LAZY)
+_load, __dir__ = lazy_names(__name__, _LAZY)
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - any of the names
+    """Load a name on first use; the version is that of the installed distribution."""
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("voicerag-core")
+    return _load(name)

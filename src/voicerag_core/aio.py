@@ -1,8 +1,8 @@
-"""The one step from an event loop to the synchronous core, and the way to cancel it.
+"""Run the synchronous core from an event loop, and cancel it.
 
 An async call runs in one worker thread, with the context variables of its caller. When the caller
-is cancelled or closes its stream, it is released at once; the thread starts no further stage, SQL
-that runs is cancelled on the server, and a native call in flight ends by itself.
+is cancelled or closes its stream, it is released at once; the thread starts no further stage,
+running SQL is cancelled on the server, and a native call in flight runs to its end.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ _T = TypeVar("_T")
 _P = ParamSpec("_P")
 
 MOST_AHEAD: Final = 8
-"""Pieces of a stream that may wait for its reader."""
+"""Items of a stream that may wait for its reader."""
 
 
 async def run_in_thread(work: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
     """Run blocking work in a thread of the loop's pool and await its result.
 
-    Work that still waits for a thread when its caller is cancelled is never begun; the result of
-    work that runs is dropped.
+    If the caller is cancelled, work still waiting for a thread is never started, and the result
+    of running work is dropped.
     """
     cancellation = Cancellation()
 
@@ -47,10 +47,10 @@ async def run_in_thread(work: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.
 async def stream_in_thread(
     start: Callable[[], Generator[_T, None, None]],
 ) -> AsyncGenerator[_T, None]:
-    """Run a generator in a new thread, at most `MOST_AHEAD` pieces ahead of the reader.
+    """Run a generator in a new thread, at most `MOST_AHEAD` items ahead of the reader.
 
-    The thread that runs the generator also closes it: after the last piece, after an error, and
-    when the stream is closed early or its reader cancelled.
+    The thread that runs the generator also closes it: after the last item, after an error, and
+    when the stream is closed early or its reader is cancelled.
     """
     loop = asyncio.get_running_loop()
     pieces: asyncio.Queue[tuple[_T | None, BaseException | None]] = asyncio.Queue()

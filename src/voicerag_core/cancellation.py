@@ -1,8 +1,8 @@
-"""Calling off work that runs in another thread, so that no new stage of it starts.
+"""Cancel work that runs in another thread, so that no further stage of it starts.
 
-The core is synchronous. Whoever runs it in a thread and stops waiting enters a `Cancellation`
-there; the pipeline asks between its stages whether it was called off, and what can be
-interrupted, such as a statement on the database server, is.
+The core is synchronous. To make it cancellable, run it in a thread inside `Cancellation.active`;
+the pipeline checks for cancellation between its stages, and interrupts what can be interrupted,
+such as a statement on the database server.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _logger = logging.getLogger(__name__)
 
 
 class Cancellation:
-    """A call that may be called off from another thread."""
+    """Lets a call be cancelled from another thread."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -32,12 +32,12 @@ class Cancellation:
 
     @property
     def cancelled(self) -> bool:
-        """Whether it was called off."""
+        """Whether it was cancelled."""
         return self._cancelled.is_set()
 
     @contextmanager
     def active(self) -> Iterator[None]:
-        """Let the pipeline listen to this one inside the block."""
+        """Make the pipeline check this cancellation inside the block."""
         token = _current.set(self)
         try:
             yield
@@ -45,7 +45,7 @@ class Cancellation:
             _current.reset(token)
 
     def cancel(self) -> None:
-        """Call it off; returns at once, and interrupts what runs from a thread of its own."""
+        """Cancel the call; returns at once, and interrupts running work from a separate thread."""
         if self.cancelled:
             return
         self._cancelled.set()
@@ -64,7 +64,7 @@ class Cancellation:
 
 
 def check_cancelled() -> None:
-    """Go on, unless the running call was called off.
+    """Return unless the running call was cancelled.
 
     Raises:
         CancelledError: It was.
@@ -76,10 +76,10 @@ def check_cancelled() -> None:
 
 @contextmanager
 def interruptible(interrupt: Callable[[], None]) -> Iterator[None]:
-    """Run a block that `interrupt` can end from another thread; never called after the block.
+    """Let `interrupt` end the block from another thread; it is never called after the block.
 
     Raises:
-        CancelledError: The running call was called off already.
+        CancelledError: The running call was already cancelled.
     """
     current = _current.get()
     if current is None:

@@ -1,4 +1,4 @@
-"""The ``with`` block of whatever can be closed."""
+"""Context management for objects that can be closed."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["Closing"]
 
 
 class Closing:
-    """Lets an object be used in a ``with`` block, at whose end it is closed."""
+    """Closes an object at the end of its ``with`` block."""
 
     __slots__ = ()
 
@@ -18,7 +18,6 @@ class Closing:
         raise NotImplementedError
 
     def __enter__(self) -> Self:
-        """Return the object itself."""
         return self
 
     def __exit__(

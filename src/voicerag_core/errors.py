@@ -1,4 +1,4 @@
-"""The one error tree of voicerag.
+"""The exceptions of voicerag.
 
 ::
 
@@ -7,21 +7,21 @@
       MissingExtraError (ImportError)   names the extra and the line that installs it
       AudioError (ValueError)           unreadable, empty, silent, not finite, too short or too long
       DocumentError (ValueError)        a file that cannot be read as text
-      CancelledError                    whoever asked stopped waiting
-      BusyError                         as much is being done as is allowed; worth repeating
+      CancelledError                    the caller stopped waiting
+      BusyError                         too many calls at once; worth retrying
       ForbiddenError                    the caller may not do that
       NotFoundError (LookupError)       a collection, passage or clip that is not there
       ModelError
         CheckpointError                 a weight file is absent, altered or of the wrong shape
-        GenerationError                 a model ran and produced nothing that can be used
+        GenerationError                 a model ran and produced nothing usable
       StoreError                        the driver's error is always the cause
         StoreUnavailableError           no server, connection lost, credentials refused
         SchemaError                     extension or migration missing, or schema too new
         EmbeddingMismatchError          the collection was filled by another model or width
         FilterError (ValueError)        a filter that cannot be compiled
 
-Every message says what was given, what was expected and what to do about it; where another
-exception led here it is kept as ``__cause__``.
+Every message says what was given, what was expected and what to do about it; an underlying
+exception is kept as ``__cause__``.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ __all__ = [
 
 
 class VoiceRAGError(Exception):
-    """Anything that voicerag raises on purpose."""
+    """Base class of the exceptions that voicerag raises."""
 
 
 class ConfigError(VoiceRAGError, ValueError):
@@ -56,7 +56,7 @@ class ConfigError(VoiceRAGError, ValueError):
 
 
 class MissingExtraError(VoiceRAGError, ImportError):
-    """A library is absent that one of the package's extras installs.
+    """A library of one of the package's extras is not installed.
 
     Args:
         extra: Name of the extra, as in ``pip install 'voicerag-core[extra]'``.
@@ -84,15 +84,15 @@ class DocumentError(VoiceRAGError, ValueError):
 
 
 class CancelledError(VoiceRAGError):
-    """Whoever asked stopped waiting, so the next stage was not begun."""
+    """The caller stopped waiting, so the next stage was not started."""
 
 
 class BusyError(VoiceRAGError):
-    """As much is being done at once as is allowed; the same call may succeed a little later."""
+    """Too many calls run at once; the same call may succeed a little later."""
 
 
 class ForbiddenError(VoiceRAGError):
-    """The caller may not do what it asked for, or did not say who it is."""
+    """The caller lacks the permission, or is not authenticated."""
 
 
 class NotFoundError(VoiceRAGError, LookupError):
@@ -108,15 +108,15 @@ class CheckpointError(ModelError):
 
 
 class GenerationError(ModelError):
-    """A model ran, and what it produced cannot be used."""
+    """A model ran, and its output cannot be used."""
 
 
 class StoreError(VoiceRAGError):
-    """The passage store refused or failed; the driver's error is the cause."""
+    """The passage store rejected a call or failed; the driver's error is the cause."""
 
 
 class StoreUnavailableError(StoreError):
-    """The database cannot be reached, or the connection was lost and could not be regained."""
+    """The database cannot be reached, or the connection was lost and could not be restored."""
 
 
 class SchemaError(StoreError):
@@ -128,4 +128,4 @@ class EmbeddingMismatchError(StoreError):
 
 
 class FilterError(StoreError, ValueError):
-    """A metadata filter that has no meaning."""
+    """An invalid metadata filter."""

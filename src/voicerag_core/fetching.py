@@ -1,9 +1,9 @@
-"""The one resumable download.
+"""Resumable downloads.
 
-While a file is fetched it is called ``NAME.part``. An interrupted download is resumed from there,
-and only a whole file, with the right SHA-256 where that is known, gets its name. What the server
-said of the file's version is kept in ``NAME.part.version``, so that a file that has changed since
-is fetched anew and never pieced together.
+A file is fetched as ``NAME.part``. An interrupted download is resumed from there, and only a
+complete file, with the right SHA-256 if that is known, is renamed to its final name. The version
+reported by the server is kept in ``NAME.part.version``, so that a file that has changed since is
+fetched again from the start.
 """
 
 from __future__ import annotations
@@ -31,36 +31,36 @@ __all__ = ["OnBytes", "check_address", "check_room", "fetch_file", "sha256_of"]
 
 READ_BYTES = 1 << 18
 TIMEOUT_SECONDS = 30.0
-"""Longest silence of the server."""
+"""Seconds to wait for data from the server."""
 ATTEMPTS = 3
-"""How often a broken connection is tried."""
+"""Attempts per broken connection."""
 LOCAL_HOSTS = ("127.0.0.1", "::1", "localhost")
 
 _TOTAL = re.compile(r"bytes (?:(\d+)-\d+|\*)/(\d+|\*)$")
 
 OnBytes: TypeAlias = Callable[[str, int, int | None], None]
-"""Called with a file's name, bytes so far and bytes in all, or None where the server does not say;
+"""Called with a file's name, bytes so far and bytes in all, or None if the server does not say;
 at least once per file."""
 
 
 class _ChangedError(ConnectionError):
-    """What has arrived is not the beginning of what the server has."""
+    """The received bytes are not the beginning of the file on the server."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Version:
-    """What tells one version of a file from another.
+    """Identifies a version of a file.
 
     Args:
-        total: Bytes, or None where the server does not say.
-        validator: Strong entity tag or date of the last change, or "" where there is none.
+        total: Size in bytes, or None if the server does not say.
+        validator: Strong entity tag or Last-Modified date; "" if there is none.
     """
 
     total: int | None = None
     validator: str = ""
 
     def differs(self, other: _Version) -> bool:
-        """Whether both say something of one property, and not the same."""
+        """Whether both know a property and disagree on it."""
         totals, validators = {self.total, other.total}, {self.validator, other.validator}
         return len(totals - {None}) > 1 or len(validators - {""}) > 1
 
@@ -80,7 +80,7 @@ class _Download:
     def note(self) -> Path:
         return self.target.with_name(f"{self.target.name}.part.version")
 
-    def tell(self, have: int, total: int | None) -> None:
+    def report(self, have: int, total: int | None) -> None:
         if self.on_progress is not None:
             self.on_progress(self.target.name, have, total)
 
@@ -94,23 +94,23 @@ def fetch_file(
     advice: str = "",
     on_progress: OnBytes | None = None,
 ) -> None:
-    """Fetch a file, whether it is there or not.
+    """Fetch a file, even if it exists already.
 
-    It may be interrupted at any time, by an exception from `on_progress` or a `Cancellation` too:
-    what has arrived is kept, and the next call resumes there.
+    It may be interrupted at any time, also by an exception from `on_progress` or a
+    `Cancellation`: received bytes are kept, and the next call resumes there.
 
     Args:
         address: Of the file; https, or http on this machine.
-        target: Where it goes; its folder is made.
-        size: Its bytes where they are known; a file of another size is refused.
-        sha256: Its hash where it is known; a file with another one is refused and deleted.
+        target: Where to write it; its folder is created.
+        size: Its size in bytes, if known; a file of another size is rejected.
+        sha256: Its hash, if known; a file with another hash is rejected and deleted.
         advice: What else the user can do, for error messages, such as "copy the file to DIR".
         on_progress: See `OnBytes`.
 
     Raises:
         CheckpointError: The file cannot be fetched, there is no room for it, it is not the
             expected one, or another process is fetching it.
-        ConfigError: The address is not one that is used.
+        ConfigError: The address is neither https, nor http on this machine.
     """
     check_address(address)
     download = _Download(address, target, size, on_progress)
@@ -131,12 +131,12 @@ def fetch_file(
     except (http.client.HTTPException, OSError) as error:
         raise CheckpointError(
             f"{target.name} could not be fetched from {address}: {_reason(error)}; what has "
-            f"arrived is kept, so run the download again once that is mended{otherwise}"
+            f"arrived is kept, so run the download again once that is fixed{otherwise}"
         ) from error
 
 
 def check_address(address: str) -> None:
-    """Refuse an address whose answers anybody on the way could alter.
+    """Reject an address whose responses could be altered in transit.
 
     Raises:
         ConfigError: It is neither https, nor http on this machine.
@@ -150,15 +150,15 @@ def check_address(address: str) -> None:
 
 
 def check_room(folder: Path, needed: int, what: str) -> None:
-    """Refuse a download for which a disk has no room.
+    """Reject a download for which the disk lacks space.
 
     Args:
-        folder: On the disk in question.
-        needed: Bytes that are still to come.
+        folder: A folder on the target disk.
+        needed: Bytes still to be downloaded.
         what: Named in the message.
 
     Raises:
-        CheckpointError: There is less room.
+        CheckpointError: There is less free space.
     """
     free = shutil.disk_usage(folder).free
     if free < needed:
@@ -175,7 +175,7 @@ def sha256_of(path: Path) -> str:
 
 
 def _receive(download: _Download, output: IO[bytes]) -> None:
-    """Bring the open file to its full length, over several connections if need be."""
+    """Download the rest of the open file, over several connections if necessary."""
     if download.size is not None:
         check_room(download.part.parent, download.size - _length(output), download.target.name)
     for attempt in range(1, ATTEMPTS + 1):
@@ -191,13 +191,13 @@ def _receive(download: _Download, output: IO[bytes]) -> None:
 
 
 def _transfer(download: _Download, output: IO[bytes]) -> None:
-    """Append what is missing to the open file, or write it anew when the server has no ranges."""
+    """Append the missing bytes to the open file, or rewrite it if the server has no ranges."""
     have = _length(output)
     if download.size is not None and have > download.size:
         output.truncate(0)
         have = 0
     if have == download.size:
-        download.tell(have, have)
+        download.report(have, have)
         return
     known = _read_version(download.note) if have else _Version()
     headers = {"User-Agent": "voicerag"}
@@ -213,7 +213,7 @@ def _transfer(download: _Download, output: IO[bytes]) -> None:
             raise
         error.close()
         _check_complete(error.headers, have, known)
-        download.tell(have, have)
+        download.report(have, have)
         return
     with answer:
         if have and answer.status == HTTPStatus.PARTIAL_CONTENT:
@@ -228,7 +228,7 @@ def _transfer(download: _Download, output: IO[bytes]) -> None:
 
 
 def _check_complete(headers: Message, have: int, known: _Version) -> None:
-    """Tell from a refused range whether everything has arrived.
+    """Check, after a refused range request, that the file is complete.
 
     Raises:
         _ChangedError: It has not: the file has become shorter, or is another one.
@@ -240,7 +240,7 @@ def _check_complete(headers: Message, have: int, known: _Version) -> None:
 
 
 def _check_continues(headers: Message, have: int, known: _Version) -> None:
-    """Refuse a part that does not fit behind what has arrived.
+    """Reject a range that does not continue the received bytes.
 
     Raises:
         _ChangedError: It starts elsewhere, or the file has changed since.
@@ -265,14 +265,14 @@ def _check_announced(download: _Download, total: int | None, have: int) -> None:
 def _copy(
     answer: IO[bytes], output: IO[bytes], download: _Download, have: int, total: int | None
 ) -> None:
-    """Write what comes to the file.
+    """Write the response body to the file.
 
     Raises:
-        CheckpointError: More comes than the expected file has.
+        CheckpointError: The body is longer than the expected file.
         IncompleteRead: The connection ended early.
     """
     expected = total if download.size is None else download.size
-    download.tell(have, expected)
+    download.report(have, expected)
     while block := answer.read(READ_BYTES):
         check_cancelled()
         have += len(block)
@@ -283,14 +283,14 @@ def _copy(
                 "file; try another mirror"
             )
         output.write(block)
-        download.tell(have, expected)
+        download.report(have, expected)
     output.flush()
     if expected is not None and have < expected:
         raise http.client.IncompleteRead(b"", expected - have)
 
 
 def _verify(download: _Download, sha256: str | None) -> None:
-    """Delete what has arrived unless it has the expected hash.
+    """Delete the received file unless it has the expected hash.
 
     Raises:
         CheckpointError: It has another one.
@@ -309,7 +309,7 @@ def _verify(download: _Download, sha256: str | None) -> None:
 
 
 def _version(headers: Message) -> _Version:
-    """Read what an answer says of the whole file."""
+    """Read the version of the whole file from a response."""
     span = _TOTAL.match(headers.get("Content-Range", ""))
     total = span[2] if span else headers.get("Content-Length", "")
     return _Version(int(total) if total.isdecimal() else None, _validator(headers))
@@ -345,7 +345,7 @@ def _reason(error: Exception) -> str:
 
 
 def _hold(output: IO[bytes], part: Path) -> None:
-    """Keep a second download away from the file for as long as it is open.
+    """Lock the file against a second download while it is open.
 
     Raises:
         CheckpointError: Another process holds it.

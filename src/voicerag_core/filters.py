@@ -6,8 +6,8 @@ compiler of the store is tested to agree with it.
 Rules: a key names a top-level entry of the metadata. Equality is that of JSON (1 equals 1.0, true
 does not equal 1, null equals null). Numbers are compared as the decimals that JSON writes, so 0.1
 is one tenth. Order compares numbers with numbers and strings with strings, by code point; any other
-pair is neither less nor greater. A comparison with an absent key is false,
-and `Ne`, `NotIn` and `Not` are the plain negation of their counterpart, so they hold for it.
+pair is neither less nor greater. A comparison with an absent key is false, and `Ne`, `NotIn` and
+`Not` are the plain negation of their counterpart, so they are true for it.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ Scalar: TypeAlias = str | int | float | bool | None
 
 
 def _checked(key: str, *values: object) -> None:
-    """Refuse keys and values that JSON in Postgres cannot hold."""
+    """Reject keys and values that JSON in Postgres cannot hold."""
     if not isinstance(key, str) or not key:
         raise FilterError(f"a filter names a metadata key as a non-empty str, not {key!r}")
     _checked_text(key, key)
@@ -91,7 +91,6 @@ class Eq:
     value: Scalar
 
     def __post_init__(self) -> None:
-        """Refuse an impossible key or value."""
         _checked(self.key, self.value)
 
 
@@ -103,7 +102,6 @@ class Ne:
     value: Scalar
 
     def __post_init__(self) -> None:
-        """Refuse an impossible key or value."""
         _checked(self.key, self.value)
 
 
@@ -115,7 +113,6 @@ class Lt:
     value: str | int | float
 
     def __post_init__(self) -> None:
-        """Refuse a value without order."""
         _checked_order(self.key, self.value)
 
 
@@ -127,7 +124,6 @@ class Le:
     value: str | int | float
 
     def __post_init__(self) -> None:
-        """Refuse a value without order."""
         _checked_order(self.key, self.value)
 
 
@@ -139,7 +135,6 @@ class Gt:
     value: str | int | float
 
     def __post_init__(self) -> None:
-        """Refuse a value without order."""
         _checked_order(self.key, self.value)
 
 
@@ -151,19 +146,17 @@ class Ge:
     value: str | int | float
 
     def __post_init__(self) -> None:
-        """Refuse a value without order."""
         _checked_order(self.key, self.value)
 
 
 @dataclass(frozen=True, slots=True)
 class In:
-    """The entry equals one of the values; of no values, none."""
+    """The entry equals one of the values; never true without values."""
 
     key: str
     values: tuple[Scalar, ...]
 
     def __post_init__(self) -> None:
-        """Refuse an impossible key or value."""
         _checked(self.key, *self.values)
 
 
@@ -175,71 +168,65 @@ class NotIn:
     values: tuple[Scalar, ...]
 
     def __post_init__(self) -> None:
-        """Refuse an impossible key or value."""
         _checked(self.key, *self.values)
 
 
 @dataclass(frozen=True, slots=True)
 class Exists:
-    """The entry is there, be it null."""
+    """The entry exists, even if null."""
 
     key: str
 
     def __post_init__(self) -> None:
-        """Refuse an impossible key."""
         _checked(self.key)
 
 
 @dataclass(frozen=True, slots=True)
 class IsEmpty:
-    """The entry is absent, null, "" or a list of nothing."""
+    """The entry is absent, null, "" or an empty list."""
 
     key: str
 
     def __post_init__(self) -> None:
-        """Refuse an impossible key."""
         _checked(self.key)
 
 
 @dataclass(frozen=True, slots=True)
 class Contains:
-    """The entry is a list that holds the value."""
+    """The entry is a list that contains the value."""
 
     key: str
     value: Scalar
 
     def __post_init__(self) -> None:
-        """Refuse an impossible key or value."""
         _checked(self.key, self.value)
 
 
 @dataclass(frozen=True, slots=True)
 class AnyOf:
-    """The entry is a list that holds at least one of the values."""
+    """The entry is a list that contains at least one of the values."""
 
     key: str
     values: tuple[Scalar, ...]
 
     def __post_init__(self) -> None:
-        """Refuse an impossible key or value."""
         _checked(self.key, *self.values)
 
 
 @dataclass(frozen=True, slots=True)
 class AllOf:
-    """The entry is a list that holds every one of the values."""
+    """The entry is a list that contains all of the values."""
 
     key: str
     values: tuple[Scalar, ...]
 
     def __post_init__(self) -> None:
-        """Refuse an impossible key or value."""
         _checked(self.key, *self.values)
 
 
 @dataclass(frozen=True, slots=True)
 class Like:
-    """The entry is a string that the pattern matches whole.
+    """The entry is a string that matches the whole pattern.
 
     `%` stands for any characters, `_` for one, and a backslash takes the next character as it is.
     Ignoring case compares the lower case of each character, as Unicode maps it one to one.
@@ -261,21 +248,21 @@ class Like:
 
 @dataclass(frozen=True, slots=True)
 class And:
-    """Every part holds; of no parts, true."""
+    """All parts are true; true without parts."""
 
     parts: tuple[Filter, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Or:
-    """At least one part holds; of no parts, false."""
+    """At least one part is true; false without parts."""
 
     parts: tuple[Filter, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Not:
-    """The part does not hold."""
+    """The part is false."""
 
     part: Filter
 
@@ -290,7 +277,7 @@ _ABSENT = object()
 
 
 def matches(node: Filter, metadata: Mapping[str, JSONValue]) -> bool:  # noqa: C901, PLR0911, PLR0912
-    """Tell whether metadata passes a filter: the definition that every store has to follow."""
+    """Return whether metadata passes a filter: the definition that every store has to follow."""
     match node:
         case And(parts):
             return all(matches(part, metadata) for part in parts)

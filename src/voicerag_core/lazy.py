@@ -15,12 +15,12 @@ __all__ = ["Needs", "lazy_names"]
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """Libraries without which the names of a package cannot be loaded.
+    """Libraries that the names of a package require.
 
     Args:
         extra: The extra that installs them.
         libraries: Top-level modules.
-        feature: What needs them, for the error message; "": the name that was asked for.
+        feature: What needs them, for the error message; "": the requested name.
     """
 
     extra: str
@@ -38,7 +38,7 @@ def lazy_names(
     Args:
         package: The package's ``__name__``.
         modules: The module of each name; one that begins with a dot lies in the package.
-        needs: What may be missing; without it, a missing library is a plain `ImportError`.
+        needs: Optional requirements; without them, a missing library is a plain `ImportError`.
 
     Raises:
         MissingExtraError: By the function made: a library of `needs` is not installed.

@@ -1,7 +1,7 @@
-"""What the pipeline needs from the world, as protocols.
+"""The interfaces of the pipeline's parts, as protocols.
 
-An implementation does not inherit from these; it has the methods. The contract is written here
-once and checked by the suites in `voicerag_core.testing`.
+An implementation needs the methods, not the base class. The contract is written here once and
+checked by the suites in `voicerag_core.testing`.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ __all__ = [
     "DocumentStore",
     "Embedder",
     "PassageStore",
+    "ReadsOn",
     "SelfAssessingEmbedder",
     "Speaker",
     "Transcriber",
@@ -39,16 +40,15 @@ __all__ = [
 
 
 class Embedder(Protocol):
-    """Turns text and speech into vectors of one space.
+    """Embeds text and speech in one vector space.
 
-    Rows come in the order of the input, float32, L2-normalised; no input gives shape [0, D]. A
-    row does not depend on what else is in the call, beyond rounding. Safe to share between
-    threads.
+    Rows are in the order of the input, float32, L2-normalised; empty input returns shape [0, D].
+    Beyond rounding, a row does not depend on the other inputs of the call. Thread-safe.
     """
 
     @property
     def model_id(self) -> str:
-        """Names the vector space; written beside the vectors, and a mismatch is refused."""
+        """Name of the vector space; stored with the vectors, and a mismatch is rejected."""
         ...
 
     @property
@@ -60,11 +60,11 @@ class Embedder(Protocol):
     def needs_transcriber(self) -> bool:
         """True when `embed_speech` is a transcriber's single transcript, embedded as text.
 
-        The strategies ``e2e`` and ``adaptive`` then refuse the embedder, since they promise to
-        search before anything is transcribed. False does not promise that no words take part:
-        SONAR's speech encoder goes straight from sound to vector, while `LocalEmbedder` runs one
-        fast CTC pass whose beam search proposes up to eight wordings, and averages their text
-        vectors; no autoregressive decoder runs and no single transcript is chosen.
+        The strategies ``e2e`` and ``adaptive`` then reject the embedder, since they promise to
+        search before anything is transcribed. False does not mean that no text is involved:
+        SONAR's speech encoder maps sound directly to a vector, while `LocalEmbedder` runs one fast
+        CTC pass whose beam search proposes up to eight hypotheses, and averages their text vectors;
+        no autoregressive decoder runs and no single transcript is chosen.
         """
         ...
 
@@ -88,7 +88,7 @@ class Embedder(Protocol):
 
 @runtime_checkable
 class SelfAssessingEmbedder(Protocol):
-    """What an `Embedder` has besides when it can say how sure it is of what it heard."""
+    """An `Embedder` that also returns its confidence in what it recognized."""
 
     def embed_speech_scored(self, clips: Sequence[Audio]) -> tuple[Embeddings, NDArray[np.float32]]:
         """Embed N clips as `Embedder.embed_speech` does, and return a confidence for each.
@@ -100,23 +100,23 @@ class SelfAssessingEmbedder(Protocol):
 
 
 class Transcriber(Protocol):
-    """Turns speech into words. Safe to share between threads."""
+    """Transcribes speech. Thread-safe."""
 
     def transcribe(self, audio: Audio) -> Transcription:
-        """Return the words of a clip at 16 kHz; the text is never "".
+        """Transcribe a clip at 16 kHz; the text is never "".
 
         Raises:
-            AudioError: The clip is not at 16 kHz, or no speech was heard in it.
+            AudioError: The clip is not at 16 kHz, or contains no speech.
             ModelError: The model cannot be loaded or failed.
         """
         ...
 
 
 class PassageStore(Protocol):
-    """Keeps passages with their vectors; opened for one collection, tenant and embedding model.
+    """Stores passages with their vectors, for one collection, tenant and embedding model.
 
-    Safe to share between threads. Every call is one transaction: all of it happens, or nothing.
-    Each raises a `StoreError`, whose cause is the driver's error.
+    Thread-safe. Every call is one transaction: it succeeds or fails as a whole. Each raises a
+    `StoreError`, whose cause is the driver's error.
     """
 
     def add(
@@ -129,14 +129,13 @@ class PassageStore(Protocol):
         """Insert or replace passages by id.
 
         Args:
-            passages: Ids may repeat neither here nor differ in text from one another; the last
-                of a repeated id stays.
+            passages: Of passages with the same id, the last one is stored.
             embeddings: [M, D], L2-normalised.
             owners: [M] int64; row i is a vector of ``passages[owners[i]]``, and every passage
                 owns at least one. None: M equals the number of passages, row by row.
 
         Returns:
-            How many passages were new or changed; unchanged ones cost no write.
+            How many passages were new or changed; unchanged ones are not written.
 
         Raises:
             EmbeddingMismatchError: The vectors are not of the store's width.
@@ -154,16 +153,16 @@ class PassageStore(Protocol):
         min_score: float | None = None,
         with_vectors: bool = False,
     ) -> tuple[Hit, ...]:
-        """Find the best passages, each once, best first; `Hit` says what score and rank are.
+        """Find the best passages, each once, best first; `Hit` defines score and rank.
 
         Args:
-            embedding: [D]; None searches by words alone, and then `text` is needed.
-            text: Words to search by; with an embedding one ranking is made of both.
-            limit: Most hits to give, at least 1.
+            embedding: [D]; None ranks by `text` alone, which is then required.
+            text: Text to rank by; with an embedding both are combined in one ranking.
+            limit: Maximum number of hits, at least 1.
             where: Metadata filter.
-            min_score: Least cosine similarity of the passage's nearest vector, whichever way found
-                the passage; it takes an embedding.
-            with_vectors: Give each hit its nearest vector.
+            min_score: Minimum cosine similarity of the passage's nearest vector, however the
+                passage was found; requires an embedding.
+            with_vectors: Return each hit with its nearest vector.
         """
         ...
 
@@ -174,14 +173,14 @@ class PassageStore(Protocol):
         ...
 
     def get(self, ids: Sequence[str]) -> list[Passage]:
-        """Return the passages of these ids that exist, in the order asked."""
+        """Return the existing passages with these ids, in the order of `ids`."""
         ...
 
     def delete(self, ids: Sequence[str] | None = None, *, where: Filter | None = None) -> int:
-        """Delete the passages that match ids and filter, and return how many went.
+        """Delete the passages that match ids and filter, and return how many were deleted.
 
         Raises:
-            StoreError: Neither ids nor filter was given; ``And(())`` deletes everything.
+            StoreError: Neither ids nor a filter was given; ``And(())`` deletes everything.
         """
         ...
 
@@ -192,10 +191,10 @@ class PassageStore(Protocol):
 
 @runtime_checkable
 class DocumentStore(Protocol):
-    """A passage store that also keeps track of whole documents, so that files can be kept in step.
+    """A passage store that also tracks whole documents, so that files can be synchronized.
 
-    A document is known by its source. Its digest is whatever the caller compares to tell that it
-    is unchanged.
+    A document is identified by its source. Its digest is what the caller compares to detect
+    changes.
     """
 
     def document_digests(self) -> Mapping[str, str]:
@@ -211,10 +210,10 @@ class DocumentStore(Protocol):
         *,
         owners: NDArray[np.int64] | None = None,
     ) -> int:
-        """Make these the only passages of a document, in one transaction.
+        """Replace the passages of a document, in one transaction.
 
-        Passages that the document no longer has are deleted, unchanged ones are left alone. The
-        other arguments are those of `PassageStore.add`.
+        Passages that the document no longer has are deleted, unchanged ones are kept. The other
+        arguments are those of `PassageStore.add`.
 
         Returns:
             How many passages were new, changed or deleted.
@@ -222,12 +221,12 @@ class DocumentStore(Protocol):
         ...
 
     def remove_documents(self, sources: Sequence[str]) -> int:
-        """Delete documents with their passages, and return how many passages went."""
+        """Delete documents with their passages, and return how many passages were deleted."""
         ...
 
 
 class VoiceModel(Protocol):
-    """Answers a question from passages, in text and perhaps in speech."""
+    """Answers a question from passages, in text and optionally in speech."""
 
     def respond(
         self,
@@ -241,16 +240,16 @@ class VoiceModel(Protocol):
         """Stream the pieces of an answer; they carry no hits.
 
         The pieces add up to the whole answer, at least one of them with text. A model that
-        transcribes a spoken question itself puts the words into `Answer.transcript`, of a piece
-        that comes before the first text. Closing the iterator stops everything below it; nothing
-        is spoken or generated afterwards.
+        transcribes a spoken question itself sets `Answer.transcript` in a piece before the first
+        text. Closing the iterator stops the stages below it; nothing is spoken or generated
+        afterwards.
 
         Args:
             question: Spoken or typed.
             passages: Best first; may be empty.
             sampling: For models that generate.
-            transcript: The transcription of the spoken question when it is known already, so
-                that nothing is transcribed twice.
+            transcript: The transcription of the spoken question, if already known, so that nothing
+                is transcribed twice.
             history: Earlier turns, oldest first.
 
         Raises:
@@ -260,19 +259,33 @@ class VoiceModel(Protocol):
         ...
 
 
+@runtime_checkable
+class ReadsOn(Protocol):
+    """What a `VoiceModel` or an `AnswerWriter` has besides when it can use more passages than hits.
+
+    `VoiceRAG` then looks for so many (`Retrieved.more`) and passes them behind the hits.
+    """
+
+    @property
+    def most_passages(self) -> int:
+        """Most passages that are read for one question."""
+        ...
+
+
 class AnswerWriter(Protocol):
-    """Answers in text, by quoting passages or by wording what they say. Safe to share."""
+    """Answers in text, by quoting or paraphrasing passages. Thread-safe."""
 
     def answer(
         self, question: str, passages: Sequence[Passage], *, history: Sequence[Turn] = ()
     ) -> Generator[Answer, None, None]:
         """Stream the pieces of a written answer; they carry no hits and no sound.
 
-        Where the passages do not answer, a piece says so by `Answer.answered`; without any words
-        it is left to the caller what to say. Closing the generator stops everything below it.
+        If the passages do not answer the question, a piece has `Answer.answered` False; if no
+        piece has text, the caller chooses what to say. Closing the generator stops the stages
+        below it.
 
         Args:
-            question: In words.
+            question: As text.
             passages: Best first, at least one.
             history: Earlier turns, oldest first.
 
@@ -283,10 +296,10 @@ class AnswerWriter(Protocol):
 
 
 class Speaker(Protocol):
-    """Turns text into speech. Safe to share between threads, whose texts may queue up."""
+    """Synthesizes speech. Thread-safe; texts of several threads may queue up."""
 
     def warm(self) -> None:
-        """Load or start now what the first text would wait for.
+        """Load or start now what the first text would otherwise wait for.
 
         Raises:
             ModelError: The voice cannot be loaded or started.
@@ -294,14 +307,14 @@ class Speaker(Protocol):
         ...
 
     def speak(self, text: str) -> Audio:
-        """Speak a text, best one sentence; every text of a speaker comes at one rate.
+        """Synthesize a text, ideally one sentence; a speaker always uses the same sample rate.
 
         Raises:
-            GenerationError: Nothing in the text can be spoken, or no sound came.
+            GenerationError: Nothing in the text can be spoken, or no sound was produced.
             ModelError: The voice cannot be loaded or started, or the speaker is closed.
         """
         ...
 
     def close(self) -> None:
-        """Drop what is being spoken, and speak nothing more; a second call does nothing."""
+        """Drop the current text and speak nothing more; a second call does nothing."""
         ...

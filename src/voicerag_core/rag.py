@@ -1,11 +1,11 @@
-"""The conductor: index, retrieve, respond, ask."""
+"""The pipeline: index, retrieve, respond, ask."""
 
 from __future__ import annotations
 
 import itertools
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import overload
 
 import numpy as np
@@ -21,6 +21,7 @@ from voicerag_core.ports import (
     DocumentStore,
     Embedder,
     PassageStore,
+    ReadsOn,
     Transcriber,
     VoiceModel,
 )
@@ -30,6 +31,7 @@ from voicerag_core.types import (
     Audio,
     Embedding,
     Embeddings,
+    Hit,
     Passage,
     Question,
     Retrieved,
@@ -46,10 +48,10 @@ INDEX_BATCH = 32
 
 @dataclass(frozen=True, slots=True)
 class IndexProgress:
-    """How far an indexing run has come.
+    """The progress of an indexing run.
 
     Args:
-        passages: Passages looked at so far.
+        passages: Passages compared so far.
         changed: Those of them that were new or changed.
         vectors: Vectors computed so far.
     """
@@ -60,10 +62,10 @@ class IndexProgress:
 
 
 class VoiceRAG:
-    """Speech in, passages found, answer out in text and speech.
+    """Find passages for a spoken or typed question, and answer it in text and speech.
 
-    Safe to share between threads when its parts are, which the ports ask of embedder, store and
-    transcriber; a model may answer one question at a time.
+    Thread-safe if its parts are, which the ports require of embedder, store and transcriber; a
+    model may answer one question at a time.
 
     Args:
         embedder: Makes the vectors of passages and questions.
@@ -72,7 +74,7 @@ class VoiceRAG:
         transcriber: Turns spoken questions into words for the strategies that need them.
         strategy: How a spoken question is searched unless a call says otherwise.
         limit: Passages found for a question unless a call says otherwise.
-        sentence_vectors: Index one vector for each sentence beside that of the whole passage.
+        sentence_vectors: Index one vector per sentence in addition to that of the passage.
         max_question_seconds: Longest spoken question.
 
     Raises:
@@ -109,12 +111,12 @@ class VoiceRAG:
     ) -> int:
         """Embed passages and store them, batch by batch; each batch is one transaction.
 
-        Passages that the store holds already, unchanged, are neither embedded nor written. An
+        Passages that the store already holds unchanged are neither embedded nor written. An
         interrupted run leaves whole batches; running it again completes it.
 
         Args:
             passages: May be a generator; only one batch is held at a time.
-            batch_size: Passages a batch, at least 1.
+            batch_size: Passages per batch, at least 1.
             on_progress: Called after each batch.
 
         Returns:
@@ -150,10 +152,10 @@ class VoiceRAG:
         return self.store
 
     def embed_passages(self, passages: Sequence[Passage]) -> tuple[Embeddings, NDArray[np.int64]]:
-        """Make the vectors of passages: of each whole, and of its sentences when that is on.
+        """Compute the vectors of passages and, if enabled, of their sentences.
 
         Returns:
-            Vectors [M, D] and owners [M]: row i is of ``passages[owners[i]]``.
+            Vectors [M, D] and owners [M]: row i belongs to ``passages[owners[i]]``.
         """
         return embed_passages(self.embedder, passages, sentences=self.sentence_vectors)
 
@@ -167,18 +169,18 @@ class VoiceRAG:
         strategy: Strategy | None = None,
         diversity: float = 0.0,
     ) -> Retrieved:
-        """Find the passages for a spoken or typed question, or for a ready vector.
+        """Find the passages for a spoken or typed question, or for a vector.
 
         Args:
             question: Audio of any rate, text, or a vector [D].
-            limit: Most hits.
+            limit: Maximum number of hits.
             where: Metadata filter.
-            min_score: Least cosine similarity of a hit.
+            min_score: Minimum cosine similarity of a hit.
             strategy: How a spoken question is searched.
             diversity: 0..1; above 0 re-ranks by maximal marginal relevance.
 
         Raises:
-            AudioError: The clip cannot be used, or no speech was heard in it.
+            AudioError: The clip cannot be used, or contains no speech.
             ConfigError: The question is empty, or the strategy does not fit the parts.
             StoreError: The store failed.
         """
@@ -199,11 +201,11 @@ class VoiceRAG:
         sampling: Sampling | None = None,
         history: Sequence[Turn] = (),
     ) -> Iterator[Answer]:
-        """Stream the answer: first a piece with the hits, then text and speech as they come.
+        """Stream the answer: first a piece with the hits, then text and speech as generated.
 
-        `Answer.transcript` of the first piece has the words of a spoken question when the search
-        needed them; else the model may hear them and put them into a piece before its first text.
-        Closing the iterator stops everything below it.
+        `Answer.transcript` of the first piece holds the transcript of a spoken question if the
+        search needed it; otherwise the model may transcribe it and put the transcript into a piece
+        before its first text. Closing the iterator stops the stages below it.
 
         Raises:
             StoreError: Nothing was found because nothing has been indexed.
@@ -223,13 +225,12 @@ class VoiceRAG:
         sampling: Sampling | None = None,
         history: Sequence[Turn] = (),
     ) -> Iterator[Answer]:
-        """Retrieve and respond in one: the pieces of `ask`, the first of which has the hits.
+        """Retrieve and respond in one call: the pieces of `ask`, the first with the hits.
 
-        The question is checked and resampled once. Closing the iterator stops everything below
-        it.
+        The question is checked and resampled once. Closing the iterator stops the stages below it.
 
         Raises:
-            AudioError: The clip cannot be used, or no speech was heard in it.
+            AudioError: The clip cannot be used, or contains no speech.
             ConfigError: The question is empty, or the strategy does not fit the parts.
             StoreError: The store failed, or nothing has been indexed.
             ModelError: The model failed.
@@ -275,16 +276,19 @@ class VoiceRAG:
     ) -> Retrieved:
         """Search for a checked question."""
         chosen = self.strategy if strategy is None else _checked_strategy(strategy)
+        shown = self.limit if limit is None else _checked_limit(limit)
+        most = self.model.most_passages if isinstance(self.model, ReadsOn) else 0
         search = Search(
             self.embedder,
             self.store,
             self.transcriber,
-            limit=self.limit if limit is None else _checked_limit(limit),
+            limit=shown if diversity else max(shown, most),
             where=where,
             min_score=min_score,
             diversity=diversity,
         )
-        return find_passages(search, chosen, question)
+        found = find_passages(search, chosen, question)
+        return replace(found, hits=found.hits[:shown], more=found.hits[shown:])
 
     def _respond(
         self,
@@ -308,13 +312,14 @@ class VoiceRAG:
             timings=retrieved.timings,
         )
         check_cancelled()
-        yield from self.model.respond(
+        pieces = self.model.respond(
             question,
-            [hit.passage for hit in retrieved.hits],
+            [hit.passage for hit in (*retrieved.hits, *retrieved.more)],
             sampling=sampling or Sampling(),
             transcript=heard,
             history=history,
         )
+        yield from _with_cited(pieces, retrieved.more)
         yield Answer(timings={"respond": time.perf_counter() - start})
 
     @overload
@@ -324,7 +329,7 @@ class VoiceRAG:
     @overload
     def _checked_question(self, question: Embedding) -> Embedding: ...
     def _checked_question(self, question: Question | Embedding) -> Question | Embedding:
-        """Refuse what cannot be a question; give speech at the rate that the models take."""
+        """Reject an invalid question; resample speech to the rate of the models."""
         if isinstance(question, Audio):
             audio = check_audio(
                 question, max_seconds=self.max_question_seconds, name="the question"
@@ -345,12 +350,12 @@ class VoiceRAG:
 def embed_passages(
     embedder: Embedder, passages: Sequence[Passage], *, sentences: bool
 ) -> tuple[Embeddings, NDArray[np.int64]]:
-    """Make the vectors of passages: of each whole, and with `sentences` of its sentences.
+    """Compute the vectors of passages and, with `sentences`, of their sentences.
 
     The vector of the whole sees the title and the headings above it, too.
 
     Returns:
-        Vectors [M, D] and owners [M]: row i is of ``passages[owners[i]]``.
+        Vectors [M, D] and owners [M]: row i belongs to ``passages[owners[i]]``.
     """
     texts: list[str] = []
     owners: list[int] = []
@@ -360,6 +365,20 @@ def embed_passages(
         texts += vectors
         owners += [row] * len(vectors)
     return embedder.embed_texts(texts), np.asarray(owners, np.int64)
+
+
+def _with_cited(pieces: Iterator[Answer], more: Sequence[Hit]) -> Iterator[Answer]:
+    """Add to the pieces those of some hits that they cite."""
+    by_id = {hit.passage.id: hit for hit in more}
+    try:
+        for piece in pieces:
+            cited = dict.fromkeys(place.passage_id for place in piece.citations)
+            hits = tuple(by_id[name] for name in cited if name in by_id)
+            yield replace(piece, hits=piece.hits + hits) if hits else piece
+    finally:
+        close = getattr(pieces, "close", None)
+        if close is not None:
+            close()
 
 
 def _checked_strategy(strategy: Strategy) -> Strategy:

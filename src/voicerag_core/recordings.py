@@ -1,7 +1,7 @@
-"""Recordings as documents: windows of speech that are found by their sound and cut out as clips.
+"""Recordings as documents: windows of speech that are found by their sound and extracted as clips.
 
-A window is a passage without words: its metadata says in which file it lies and from which second
-to which. Any embedder that hears without a transcript can make its vector.
+A window is a passage without text: its metadata holds the file and the start and end in seconds.
+Any embedder that needs no transcript can compute its vector.
 """
 
 from __future__ import annotations
@@ -34,24 +34,24 @@ WINDOW_SECONDS = 12.0
 MAX_RECORDING_SECONDS = 12 * 3600.0
 
 RECORDING_VERSION = 1
-"""Raised when recordings come to be cut in another way; part of every digest."""
+"""Incremented when recordings are split differently; part of every digest."""
 
 FRAME_SECONDS = 0.02
 PAUSE_SECONDS = 0.3
-"""A shorter gap does not part speech."""
+"""A shorter gap does not split speech, in seconds."""
 BREAK_SECONDS = 1.5
-"""A longer gap always ends a window."""
+"""A longer gap always ends a window, in seconds."""
 LEAST_SECONDS = 0.3
-"""Shorter sounds are clicks."""
+"""Shorter sounds are clicks, in seconds."""
 MARGIN_SECONDS = 0.1
-"""Kept on either side of speech, so that soft beginnings and ends are not lost."""
+"""Kept on either side of speech, in seconds, so that soft beginnings and ends are not lost."""
 RANGE_DB = 40.0
-"""Speech is taken to lie this far below the loudest frames of a recording, at most."""
+"""Speech is assumed to lie at most this far below the loudest frames of a recording, in dB."""
 NOISE_DB = 6.0
-"""How far above the floor of a recording a frame has to be."""
+"""How far above the noise floor of a recording a speech frame has to be, in dB."""
 
 SILENT_DB = -70.0
-"""Below this nothing is speech, however quiet the rest."""
+"""Below this level nothing is speech, however quiet the rest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +75,10 @@ class Window:
 
 
 def speech_windows(audio: Audio, *, max_seconds: float = WINDOW_SECONDS) -> list[Window]:
-    """Cut a recording on its pauses into windows of speech, in order, none overlapping.
+    """Split a recording at its pauses into ordered, non-overlapping windows of speech.
 
-    Speech is told from pauses by loudness. Where nothing pauses for longer than `max_seconds`, the
-    quietest place in the second half of the window is cut.
+    Speech is distinguished from pauses by loudness. If there is no pause for longer than
+    `max_seconds`, the window is cut at the quietest point of its second half.
 
     Args:
         audio: Of any length and rate.
@@ -118,7 +118,7 @@ def speech_windows(audio: Audio, *, max_seconds: float = WINDOW_SECONDS) -> list
 def read_recording(
     path: str | os.PathLike[str], *, max_seconds: float = WINDOW_SECONDS
 ) -> tuple[list[Passage], list[Audio]]:
-    """Read a recording as passages, one a window, with the sound of each at 16 kHz.
+    """Read a recording as passages, one per window, with the sound of each at 16 kHz.
 
     Passages carry `source`, `title` (the file's name), `position`, `kind` ("recording"),
     `start_seconds` and `end_seconds`; their text names the file and the time.
@@ -153,11 +153,11 @@ def read_recording(
 def cut_clip(
     passage: Passage, *, margin_seconds: float = 0.0, sample_rate: int = SPEECH_RATE_HZ
 ) -> Audio:
-    """Cut the sound of a window out of its file, which is read there and nowhere else.
+    """Read the sound of a window from its file; no other part of the file is read.
 
     Args:
         passage: A passage of a recording.
-        margin_seconds: How much to add on either side, as far as the file goes.
+        margin_seconds: How much to add on either side, within the file.
         sample_rate: Hz to convert to.
 
     Raises:
@@ -189,10 +189,10 @@ def cut_clip(
 
 
 def _levels(audio: Audio, frame: int) -> NDArray[np.float64]:
-    """Return the loudness of each frame in dB, the last one of what is left."""
+    """Return the loudness of each frame in dB; the last frame may be shorter."""
     whole = -(-len(audio.samples) // frame)
     levels = np.empty(whole)
-    for start in range(0, whole, 4096):  # piece by piece: a recording may last hours
+    for start in range(0, whole, 4096):  # in blocks: a recording may last hours
         piece = audio.samples[start * frame : (start + 4096) * frame].astype(np.float64)
         piece = np.pad(piece, (0, -len(piece) % frame))
         power = np.square(piece.reshape(-1, frame)).mean(axis=1)
@@ -216,7 +216,7 @@ def _stretches(levels: NDArray[np.float64]) -> list[tuple[int, int]]:
 
 
 def _bounded(levels: NDArray[np.float64], start: int, end: int, most: int) -> list[tuple[int, int]]:
-    """Cut a stretch into pieces of at most `most` frames, each at its quietest place."""
+    """Split a stretch into parts of at most `most` frames, each at its quietest point."""
     pieces = []
     while end - start > most:
         later = start + most // 2

@@ -1,4 +1,4 @@
-"""What a running voicerag can be told, by argument or by ``VOICERAG_*`` variable."""
+"""Settings of voicerag, given as arguments or as ``VOICERAG_*`` variables."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ __all__ = ["Settings", "load_settings", "make_settings"]
 _Model = TypeVar("_Model", bound=BaseSettings)
 
 LOCAL_STRATEGY: Final = "adaptive"
-"""How the local embedder searches for spoken questions unless it is told otherwise."""
+"""Default strategy of the local embedder."""
 SONAR_STRATEGY: Final = "e2e"
-"""The same for SONAR, whose space needs no transcript."""
+"""Default strategy of SONAR, whose vector space needs no transcript."""
 
 _Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00]+$")]
 
@@ -30,7 +30,7 @@ _Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00]+$"
 class Settings(BaseSettings):
     """All settings, with their defaults; each is read from ``VOICERAG_<NAME>``.
 
-    Unknown arguments are refused. Build it with `load_settings` to get errors of our own tree.
+    Unknown arguments are rejected. Use `load_settings` to get a `ConfigError` for invalid values.
     """
 
     model_config = SettingsConfigDict(
@@ -39,112 +39,116 @@ class Settings(BaseSettings):
 
     stack: Literal["local", "glm"] = Field(
         default="local",
-        description="Which models answer: 'local' is CPU only, from wheels; 'glm' is GLM-4-Voice.",
+        description="Models that answer: 'local' (on the CPU, from wheels) or 'glm' (GLM-4-Voice).",
     )
     embedder: Literal["local", "sonar"] = Field(
         default="local",
-        description="What makes vectors: 'local' (MiniLM and a speech encoder) or 'sonar'.",
+        description="Embedding model: 'local' (MiniLM and a speech encoder) or 'sonar'.",
     )
     transcriber: Literal["local", "glm", "sonar"] | None = Field(
         default=None,
-        description="What turns speech into words: 'local' (Whisper tiny.en), 'glm' (GLM-4-Voice, "
-        "in its stack alone) or 'sonar' (its text decoder); default: that of the stack.",
+        description="Speech recognition: 'local' (Whisper tiny.en), 'glm' (GLM-4-Voice, only with "
+        "its stack) or 'sonar' (its text decoder); default: that of the stack.",
     )
     sonar_weights: Path | None = Field(
         default=None,
-        description="Folder of SONAR's files; default: weights/sonar in the data folder.",
+        description="Folder of SONAR's checkpoints; default: weights/sonar in the data folder.",
     )
     sonar_language: str = Field(
-        default="eng_Latn", description="Language of documents and questions, for SONAR."
+        default="eng_Latn", description="Language of documents and questions for SONAR."
     )
     sonar_speech_language: str | None = Field(
-        default=None, description="Language of spoken questions, where it is another."
+        default=None, description="Language of spoken questions, if it differs."
     )
     sonar_device: str = Field(
-        default="auto", description="Where SONAR runs: auto, cpu, cuda, cuda:1, mps."
+        default="auto", description="Device for SONAR: auto, cpu, cuda, cuda:1 or mps."
     )
     sonar_dtype: Literal["float32", "bfloat16", "float16"] = Field(
-        default="float32", description="In which SONAR runs."
+        default="float32", description="Data type for SONAR."
     )
     sonar_heads: int | None = Field(
         default=None,
         ge=1,
-        description="Attention heads of a SONAR text encoder and decoder that are not 1024 wide.",
+        description="Attention heads of a SONAR text encoder and decoder if not 1024 wide.",
     )
     database_url: SecretStr | None = Field(
         default=None,
-        description="DSN of a Postgres with pgvector; without one, an embedded server is started.",
+        description="DSN of a Postgres with pgvector; default: an embedded server is started.",
     )
     data_dir: Path = Field(
         default_factory=lambda: platformdirs.user_data_path("voicerag", appauthor=False),
-        description="Folder of the embedded database and of downloaded weights.",
+        description="Folder for the embedded database and downloaded weights.",
     )
     collection: _Name = Field(default="default", description="Collection to index and ask.")
-    tenant: _Name = Field(default="default", description="Whose rows are seen and written.")
+    tenant: _Name = Field(default="default", description="Tenant to read and write as.")
     strategy: Strategy | None = Field(
         default=None,
-        description=f"How a spoken question is searched; default: {LOCAL_STRATEGY}, with SONAR "
-        f"{SONAR_STRATEGY}.",
+        description=f"How a spoken question is searched; default: {LOCAL_STRATEGY}, or "
+        f"{SONAR_STRATEGY} with SONAR.",
     )
-    limit: int = Field(default=4, ge=1, le=1000, description="Passages found for a question.")
+    limit: int = Field(
+        default=4, ge=1, le=1000, description="Number of passages to find for a question."
+    )
     max_question_seconds: float = Field(
-        default=MAX_SECONDS, gt=0, le=3600, description="Longest spoken question."
+        default=MAX_SECONDS, gt=0, le=3600, description="Longest spoken question, in seconds."
     )
     sentence_vectors: bool = Field(
-        default=True, description="Index a vector for each sentence beside the whole passage."
+        default=True, description="Index a vector per sentence in addition to the whole passage."
     )
-    chunk_size: int = Field(default=CHUNK_SIZE, ge=1, description="Most characters of a passage.")
+    chunk_size: int = Field(
+        default=CHUNK_SIZE, ge=1, description="Maximum length of a passage, in characters."
+    )
     chunk_overlap: int = Field(
-        default=CHUNK_OVERLAP, ge=0, description="Characters repeated between passages."
+        default=CHUNK_OVERLAP, ge=0, description="Overlap of consecutive passages, in characters."
     )
     threads: int | None = Field(
-        default=None, ge=1, description="CPU threads of each model; default: one a core, 4 at most."
+        default=None, ge=1, description="CPU threads per model; default: one per core, at most 4."
     )
-    speak: bool = Field(default=True, description="Answer in speech too, not in text alone.")
+    speak: bool = Field(default=True, description="Answer in speech as well as text.")
     glm_dir: Path | None = Field(
         default=None,
-        description="Folder of GLM-4-Voice's weights; default: where voicerag download puts them.",
+        description="GLM-4-Voice's weights; default: the folder of `voicerag download glm`.",
     )
     glm_device: str = Field(
         default="auto",
         pattern=r"^(auto|cpu|cuda(:\d+)?)$",
-        description="Where GLM-4-Voice runs: cpu, cuda, cuda:1; auto takes a GPU if there is one.",
+        description="Device for GLM-4-Voice: auto (a GPU if any), cpu, cuda or cuda:1.",
     )
     glm_dtype: Literal["bfloat16", "float32"] | None = Field(
         default=None,
-        description="Numbers of the language model; default: those of its files. On a GPU the "
-        "decoder's U-Net runs in bfloat16 unless this is float32.",
+        description="Data type of the language model; default: that of the checkpoint. On a GPU "
+        "the decoder's U-Net runs in bfloat16 unless this is float32.",
     )
     glm_quantization: Literal["none", "int8", "int4"] = Field(
         default="none",
-        description="Bits of the language model's weights, to need less memory; int4 takes widths "
-        "that are multiples of 128.",
+        description="Quantization of the language model's weights, to save memory; int4 takes "
+        "widths that are multiples of 128.",
     )
     glm_english_only: bool = Field(
-        default=False, description="Let GLM-4-Voice write no Chinese, Japanese or Korean."
+        default=False, description="Keep GLM-4-Voice from writing Chinese, Japanese or Korean."
     )
     glm_max_context: int | None = Field(
         default=None,
         ge=1024,
-        description="Most tokens of a GLM-4-Voice prompt and its reply; default: those of the "
-        "checkpoint, 8192 at most.",
+        description="Maximum tokens of a GLM-4-Voice prompt and its reply; default: the limit of "
+        "the checkpoint, at most 8192.",
     )
 
     @property
     def question_strategy(self) -> Strategy:
-        """How a spoken question is searched: as told, or as suits the embedder."""
+        """The given strategy, or the default of the embedder."""
         if self.strategy is not None:
             return self.strategy
         return SONAR_STRATEGY if self.embedder == "sonar" else LOCAL_STRATEGY
 
     @property
     def chosen_transcriber(self) -> Literal["local", "glm", "sonar"]:
-        """What turns speech into words: as told, or as suits the stack."""
+        """The selected transcriber, or the default of the stack."""
         return self.stack if self.transcriber is None else self.transcriber
 
 
 def load_settings(**values: object) -> Settings:
-    """Make settings from the environment and from values given by name, which win.
+    """Build settings from the environment and from keyword arguments, which take precedence.
 
     Values that are None count as not given.
 
@@ -155,10 +159,10 @@ def load_settings(**values: object) -> Settings:
 
 
 def make_settings(model: type[_Model], values: Mapping[str, object], given_as: str) -> _Model:
-    """Make settings of any model from the environment and from values given by name, which win.
+    """Build settings of any model from the environment and from `values`, which take precedence.
 
     Args:
-        model: Names its variables by ``env_prefix``.
+        model: Its ``env_prefix`` names the variables.
         values: None counts as not given.
         given_as: What a value is to the user, such as "an argument", for error messages.
 

@@ -1,4 +1,4 @@
-"""Text as tokenizers and databases can take it."""
+"""Clean text for tokenizers and databases."""
 
 from __future__ import annotations
 

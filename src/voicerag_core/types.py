@@ -1,4 +1,4 @@
-"""The values that travel through voicerag: frozen, slotted, and nothing but data."""
+"""The value types of voicerag: frozen, slotted dataclasses without behaviour."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from voicerag_core.blocks import Block
 from voicerag_core.errors import AudioError
 
 __all__ = [
@@ -38,23 +39,23 @@ Embedding: TypeAlias = NDArray[np.float32]
 """One vector, shape [D], float32, L2-normalised."""
 
 Embeddings: TypeAlias = NDArray[np.float32]
-"""One vector a row, shape [N, D], float32, L2-normalised, in the order of the input."""
+"""One vector per row, shape [N, D], float32, L2-normalised, in the order of the input."""
 
 JSONValue: TypeAlias = "str | int | float | bool | list[JSONValue] | dict[str, JSONValue] | None"
 """What a passage's metadata may hold."""
 
 MatchedBy: TypeAlias = Literal["vector", "words"]
-"""A way by which a search found a passage: nearest vector, or matching words."""
+"""How a search found a passage: by its nearest vector, or by matching words."""
 
 Strategy: TypeAlias = Literal["e2e", "asr", "hybrid", "adaptive"]
-"""How a spoken question is searched; `voicerag_core.retrieval` says what each name does."""
+"""How a spoken question is searched; `voicerag_core.retrieval` describes each strategy."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Audio:
     """Mono sound with its sample rate.
 
-    Two clips are equal when rate and samples are. ``+`` joins clips of one rate.
+    Two clips are equal if rate and samples are. ``+`` joins clips of the same rate.
 
     Args:
         samples: Shape [T], float32, nominal range -1..1.
@@ -116,14 +117,13 @@ Question: TypeAlias = Audio | str
 
 @dataclass(frozen=True, slots=True)
 class Transcription:
-    """The words of a clip, as a recogniser heard them.
+    """The transcript of a clip.
 
     Args:
-        text: The words.
-        confidence: 0..1, where 1 is certain: the geometric mean of the probabilities of the
-            words' tokens. None when the recogniser gives none.
-        language: Of the words, in the recogniser's own code ("en", "eng_Latn"); None when it
-            does not say.
+        text: The transcript.
+        confidence: 0..1, where 1 is certain: the geometric mean of the token probabilities. None if
+            the recogniser does not return any.
+        language: Language code of the recogniser ("en", "eng_Latn"); None if not known.
     """
 
     text: str
@@ -133,28 +133,31 @@ class Transcription:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A whole text before it is cut into passages.
+    """A whole text before it is split into passages.
 
     Args:
         source: Where it comes from; a path, a URL or any stable name. Key of the document.
         text: The text itself.
         title: A name to show, or "" when there is none.
-        metadata: Carried by every passage cut from the document.
+        metadata: Copied to every passage of the document.
+        blocks: Headings, paragraphs, items, rows and so on that the text consists of, in order and
+            separated by white space; empty for plain text.
     """
 
     source: str
     text: str
     title: str = ""
     metadata: Mapping[str, JSONValue] = field(default_factory=dict, hash=False)
+    blocks: tuple[Block, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """A piece of text that can be found and cited.
+    """A section of text that can be found and cited.
 
     Args:
         id: Unique within tenant and collection.
-        text: What is shown and read.
+        text: The text that is shown and read.
         metadata: JSON values; chunking fills `source`, `title`, `position`, `start` and `end`.
     """
 
@@ -164,12 +167,12 @@ class Passage:
 
     @property
     def source(self) -> str:
-        """Where the passage comes from, or "" when the metadata does not say."""
+        """Where the passage comes from; "" if the metadata does not say."""
         return str(self.metadata.get("source", ""))
 
     @property
     def title(self) -> str:
-        """The title of the passage's document, or its source when it has none."""
+        """The title of the passage's document, or its source if it has none."""
         return str(self.metadata.get("title") or self.source)
 
 
@@ -178,15 +181,16 @@ class Hit:
     """A passage that a search found.
 
     Args:
-        passage: What was found, once, however many of its vectors matched.
-        score: Cosine similarity (-1..1) of the passage's nearest vector to the question's, however
-            the passage was found. Where words took part, the order of the hits is that of `rank`,
-            not of the scores. A search by words alone has no vector to compare with: then the
-            share (0..1) that the passage holds of the question's words, weighed by rarity.
-        rank: Place in the ranking that the search made, 1 for the best. A re-ranking for variety
-            puts hits into another order and leaves their ranks.
-        matched_by: The ways by which it was found.
-        embedding: The passage's nearest vector, shape [D]; only when the search was asked for it.
+        passage: The passage; listed once, however many of its vectors matched.
+        score: Cosine similarity (-1..1) of the passage's nearest vector to the question's vector,
+            whether the passage was found by its vector or by its words. If words were matched,
+            hits are ordered by `rank` and not by score. A search by words alone has no vector to
+            compare with; its score is the share (0..1) of the question's words that the passage
+            contains, weighted by rarity.
+        rank: Position in the ranking of the search, starting at 1. Re-ranking for variety changes
+            the order of hits, but not their ranks.
+        matched_by: The ways in which it was found.
+        embedding: The passage's nearest vector, shape [D]; only if requested.
     """
 
     passage: Passage
@@ -198,28 +202,31 @@ class Hit:
 
 @dataclass(frozen=True, slots=True)
 class Retrieved:
-    """What a question found.
+    """The result of a retrieval.
 
     Args:
         hits: Best first.
-        transcription: The spoken question in words when the strategy needed them, else None.
-        embedding: The vector that was searched with, shape [D], or None.
+        transcription: The transcription of a spoken question if the strategy needed it, else None.
+        embedding: The query vector, shape [D], or None.
         timings: Seconds by stage.
+        more: The next best hits, best first, for a model that reads on where the hits leave it
+            unsure; an answer that rests on one of them brings it along in its hits.
     """
 
     hits: tuple[Hit, ...]
     transcription: Transcription | None = None
     embedding: Embedding | None = field(default=None, compare=False, repr=False)
     timings: Mapping[str, float] = field(default_factory=dict, hash=False)
+    more: tuple[Hit, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Citation:
-    """The place in a passage that an answer rests on.
+    """The span of a passage that supports an answer.
 
     Args:
         passage_id: Id of the cited passage.
-        start: First character of the place in the passage's text.
+        start: First character of the cited span in the passage's text.
         end: One past its last character.
     """
 
@@ -233,17 +240,17 @@ class Answer:
     """A whole answer, or a piece of one; pieces add up to the whole.
 
     ``+`` is associative and ``Answer()`` is neutral, so ``sum(pieces, Answer())`` is the answer.
-    Text and audio are joined, hits and citations appended without repeats, `answered` holds only
-    if it holds in both, the first transcript stays, and of two timings of one stage the longer.
+    Text and audio are concatenated, hits and citations appended without duplicates, `answered` is
+    True only if it is in both, the first transcript is kept, and the longer timing of each stage.
 
     Args:
-        text: Words, or the next words.
-        audio: Speech, or the next piece of speech; a text piece may come before its sound.
-        hits: The passages that the answer was made from; the first streamed piece carries them.
-        citations: The places it rests on.
+        text: The text, or the next part of it.
+        audio: Speech, or the next part of it; a text piece may precede its sound.
+        hits: The passages that the answer is based on; in the first streamed piece.
+        citations: The spans that support it.
         answered: False when the documents do not answer the question.
-        transcript: The words of a spoken question, as far as they became known while it was
-            answered; None when nothing transcribed it, or when it was typed.
+        transcript: The transcript of a spoken question, if one was made while answering; None if
+            nothing transcribed it or the question was typed.
         timings: Seconds by stage.
     """
 
@@ -292,15 +299,15 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How a generating model picks its tokens.
+    """How a generating model samples its tokens.
 
     The defaults are those of GLM-4-Voice's web demo (THUDM/GLM-4-Voice @ eb00ce9, web_demo.py).
 
     Args:
-        temperature: 0 always takes the likeliest token.
+        temperature: 0 always takes the most likely token.
         top_p: Share of the probability mass to draw from, above 0 and at most 1.
-        max_new_tokens: Most tokens of one answer, text and speech together.
-        seed: Makes a run repeatable; None draws a fresh one.
+        max_new_tokens: Maximum tokens of one answer, text and speech together.
+        seed: Makes a run repeatable; None draws a new seed.
     """
 
     temperature: float = 0.2

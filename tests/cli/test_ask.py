@@ -19,10 +19,12 @@ import soxr
 
 from tests.local import tones
 from tests.waiting import PATIENCE
-from voicerag_core import Audio, audio, rag
+from voicerag_core import rag
+from voicerag_core.audio import mixing
 from voicerag_core.local.hearing.whisper import WhisperTranscriber
 from voicerag_core.local.weights import files as weights
 from voicerag_core.store import EmbeddedPostgres, PgVectorStore
+from voicerag_core.types import Transcription
 
 Voicerag = Callable[..., "subprocess.CompletedProcess[str]"]
 Spawn = Callable[..., "subprocess.Popen[str]"]
@@ -150,21 +152,20 @@ def test_a_question_is_checked_at_the_edge_and_by_the_conductor_alone(
 ) -> None:
     checked: list[str] = []
 
-    def counted(module: ModuleType) -> None:
-        real = module.check_audio
+    def counted(module: ModuleType, name: str) -> None:
+        real = getattr(module, name)
 
-        def call(clip: Audio, **named: Any) -> Audio:
+        def call(*given: Any, **named: Any) -> Any:
             checked.append(module.__name__)
-            checked_clip: Audio = real(clip, **named)
-            return checked_clip
+            return real(*given, **named)
 
-        monkeypatch.setattr(module, "check_audio", call)
+        monkeypatch.setattr(module, name, call)
 
-    for module in (audio, rag):
-        counted(module)
+    counted(mixing, "check_measures")
+    counted(rag, "check_audio")
     result = voicerag("ask", "--audio", QUESTION, "--no-speech", "--collection", sample)
     assert result.returncode == 0, result.stderr
-    assert checked == ["voicerag_core.audio", "voicerag_core.rag"]
+    assert checked == ["voicerag_core.audio.mixing", "voicerag_core.rag"]
 
 
 def test_typed_questions_and_limits(voicerag: Voicerag, sample: str) -> None:
@@ -222,6 +223,26 @@ def test_transcribing_goes_on_after_a_bad_file(voicerag: Voicerag, tmp_path: Pat
     assert result.returncode == 1
     assert "criticized" in json.loads(result.stdout)["text"]
     assert result.stderr.startswith(f"skipped {bad}: ")
+
+
+@pytest.mark.parametrize(
+    ("heard", "doubted"),
+    [
+        (Transcription("We are now at the Normandy", 0.3, "en"), True),
+        (Transcription("Who provides dental insurance?", 0.9, "en"), False),
+        (Transcription("今天天气很好", None, None), False),
+    ],
+    ids=["guessed", "sure", "of another recogniser"],
+)
+def test_doubtful_words_are_marked(
+    voicerag: Voicerag, monkeypatch: pytest.MonkeyPatch, heard: Transcription, doubted: bool
+) -> None:
+    monkeypatch.setattr(WhisperTranscriber, "transcribe", lambda self, audio: heard)
+    result = voicerag("transcribe", QUESTION, "--json")
+    shown = json.loads(result.stdout)
+    assert (shown["text"], shown["doubtful"]) == (heard.text, doubted)
+    assert result.returncode == int(doubted)
+    assert ("only English is understood" in result.stderr) is doubted
 
 
 def test_speaking_into_a_file(voicerag: Voicerag, tmp_path: Path) -> None:

@@ -84,11 +84,20 @@ def test_completion_knows_the_commands(monkeypatch: pytest.MonkeyPatch, voicerag
         ("search", "--text", "x", "--where", "novalue"),
         ("index",),
         ("speak", " "),
+        ("speak", "..."),
+        ("speak", "```"),
+        ("speak", "caf\udce9 is open"),
     ],
-    ids=" ".join,
+    ids=lambda words: " ".join(words).encode("ascii", "replace").decode(),
 )
 def test_wrong_usage_exits_2(voicerag: Voicerag, words: tuple[str, ...]) -> None:
     result = voicerag(*words)
     assert result.returncode == 2
     assert "Traceback" not in result.stderr
     assert result.stderr.startswith("Usage:")
+
+
+def test_standard_input_that_is_not_utf8_is_not_spoken(voicerag: Voicerag) -> None:
+    result = voicerag("speak", "-", given="café".encode("latin-1"))
+    assert result.returncode == 2
+    assert "not UTF-8" in " ".join(result.stderr.split())

@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from pypdf import PdfWriter
 
 from tests.waiting import PATIENCE
 from voicerag_core.local.minilm import DIM, MODEL_ID
@@ -89,12 +88,10 @@ def written(data_dir: Path) -> list[tuple[object, ...]]:
 def test_broken_files_are_named_and_the_others_are_indexed(
     voicerag: Voicerag, data_dir: Path, folder: Path
 ) -> None:
-    (folder / "heron.txt").write_bytes(b"caf\xe9 \x81")
+    (folder / "heron.txt").write_bytes(bytes(range(256)))
     (folder / "scan.pdf").write_bytes(b"%PDF-1.7 and nothing more")
-    locked = PdfWriter()
-    locked.add_blank_page(100, 100)
-    locked.encrypt("secret")
-    locked.write(folder / "locked.pdf")
+    locked = Path(__file__).parents[1] / "data/files/pdf_locked.pdf"
+    (folder / "locked.pdf").write_bytes(locked.read_bytes())
     result = voicerag("index", folder, folder / "absent.txt", "--collection", "broken")
     assert result.returncode == 1
     assert "2 new, 0 changed, 0 unchanged, 0 removed, 4 failed" in result.stdout
@@ -128,13 +125,16 @@ def test_chunking_and_the_column_of_the_text_can_be_chosen(
 ) -> None:
     table = tmp_path / "faq.csv"
     table.write_text("question,answer\nWhy?,Because it is so. And it stays so.\n")
-    refused = voicerag("index", table, "--collection", "faq")
+    refused = voicerag("index", table, "--collection", "faq", "--text-column", "words")
     assert refused.returncode == 1
     assert "--text-column" in refused.stderr
+    assert voicerag("index", table, "--collection", "faq").returncode == 0
+    with opened(data_dir, "faq") as store:
+        assert store.count() == 1
     column = ("--text-column", "answer", "--chunk-size", "20")
     assert voicerag("index", table, "--collection", "faq", *column).returncode == 0
     with opened(data_dir, "faq") as store:
-        assert store.count() == 2
+        assert store.count() == 3
 
 
 @pytest.fixture
@@ -203,3 +203,22 @@ def test_a_folder_that_moves_away_while_it_is_indexed(
         assert process.returncode == 1
         assert "Traceback" not in said
         assert store.count() == len(store.document_digests())
+
+
+def test_what_is_not_read_is_named(voicerag: Voicerag, tmp_path: Path) -> None:
+    files = Path(__file__).parents[1] / "data/files"
+    (tmp_path / "part.pdf").write_bytes((files / "pdf_part_scanned.pdf").read_bytes())
+    (tmp_path / "latin.txt").write_bytes("Das Büro in Köln öffnet um neun.".encode("cp1252"))
+    for name in ("old.doc", "pack.zip", "more.zip"):
+        (tmp_path / name).write_bytes(b"x")
+    told = voicerag("index", tmp_path, "--collection", "named")
+    assert told.returncode == 0
+    assert "(3 of other kinds passed over)" in told.stdout
+    lines = told.stderr.splitlines()
+    assert [line for line in lines if "part.pdf: page 2 has no text" in line]
+    assert [line for line in lines if "latin.txt: not UTF-8; read as windows-1252" in line]
+    assert "passed over: 2 .zip: more.zip, pack.zip" in lines
+    assert "passed over: 1 .doc: old.doc (save as .docx to have them read)" in lines
+    again = voicerag("index", tmp_path, "--collection", "named", "--encoding", "cp1252")
+    assert "latin.txt" not in again.stderr
+    assert "1 changed" in again.stdout

@@ -1,4 +1,4 @@
-"""What the tests of the GLM-4-Voice engine share."""
+"""What the tests of GLM-4-Voice share."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The engine's names load when they are used, and say what to install when they cannot."""
+"""The names of the package load when they are used, and say what to install when they cannot."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_every_public_name_is_there(name: str) -> None:
     assert name in dir(glm)
 
 
-def test_importing_the_engine_loads_nothing_heavy() -> None:
+def test_importing_the_package_loads_nothing_heavy() -> None:
     program = "import json, sys\nimport voicerag_core.glm\nprint(json.dumps([*sys.modules]))"
     loaded = {name.partition(".")[0] for name in json.loads(python(program))}
     assert not loaded & {"torch", "transformers", "tokenizers", "huggingface_hub", "yaml"}

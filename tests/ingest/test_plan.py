@@ -50,9 +50,9 @@ def test_documents_are_grouped_and_parted_by_their_digests() -> None:
     assert (plan.unchanged, plan.known, plan.vanished) == (1, set(), ())
 
 
-def test_the_digest_of_a_text_file_is_that_of_earlier_versions(folder: Path) -> None:
-    """Whoever upgrades does not embed everything again."""
-    content = hashlib.sha256(b"1\0.txt\0\0This is a.txt.").hexdigest()
+def test_the_digest_of_a_text_file_is_that_of_the_second_reader(folder: Path) -> None:
+    """Whoever upgrades embeds again what is read in another way, and nothing after that."""
+    content = hashlib.sha256(b"2\0.txt\0\0This is a.txt.").hexdigest()
     expected = hashlib.sha256(f"{content} 800 40 True".encode()).hexdigest()
     assert file_digest(folder / "a.txt", Cutting(800, 40, sentences=True)) == expected
 

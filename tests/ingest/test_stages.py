@@ -29,6 +29,7 @@ from voicerag_core.ingest import (
     read_sources,
     write_document,
 )
+from voicerag_core.ingest import read as read_stage
 from voicerag_core.ingest.embed import GROUP, WINDOWS
 from voicerag_core.testing import FakeEmbedder, FakeVoiceModel, InMemoryStore
 from voicerag_core.types import Embeddings, Passage
@@ -56,6 +57,23 @@ def test_a_file_is_read_with_the_digest_of_what_was_read(tmp_path: Path) -> None
     document = read_source(source, Cutting(15))
     assert [passage.text for passage in document.passages] == ["Changed since.", "It really is."]
     assert plan_files(find_files([path]), {source.source: document.digest}, Cutting(15)).unchanged
+
+
+def test_a_recording_that_changes_while_it_is_read_is_read_again_by_the_next_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.wav"
+    soundfile.write(path, np.full(RATE, 0.1, np.float32), RATE)
+    (source,) = plan_files(find_files([path], recordings=True), {}, Cutting()).differing
+
+    def changing(read: Path) -> tuple[list[Passage], list[Audio]]:
+        soundfile.write(read, np.full(RATE, 0.2, np.float32), RATE)
+        return [], []
+
+    monkeypatch.setattr(read_stage, "read_recording", changing)
+    document = read_source(source, Cutting())
+    known = {source.source: document.digest}
+    assert plan_files(find_files([path], recordings=True), known, Cutting()).differing == (source,)
 
 
 def test_what_cannot_be_read_is_passed_on_and_the_rest_is_read(tmp_path: Path) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from itertools import count
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests.conftest import new_database
 from voicerag_core import (
     Audio,
     Document,
@@ -20,7 +20,7 @@ from voicerag_core import (
     load_settings,
     open_voicerag,
 )
-from voicerag_core.store import EmbeddedPostgres, migrate
+from voicerag_core.store import migrate
 from voicerag_core.testing import FakeEmbedder, FakeVoiceModel, InMemoryStore
 
 SAMPLE = Path(__file__).parents[2] / "examples/sample"
@@ -30,21 +30,6 @@ TEXTS = {
     "bakery": "The bakery opens on Monday at seven. It sells bread and rolls.",
     "tower": "The tower was built of granite. It has two hundred steps.",
 }
-_number = count()
-
-
-@pytest.fixture(scope="session")
-def dsn(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A database with the schema in it; its login is a superuser."""
-    with EmbeddedPostgres(tmp_path_factory.mktemp("server") / "postgres") as postgres:
-        migrate(postgres.dsn)
-        yield postgres.dsn
-
-
-@pytest.fixture
-def tenant() -> str:
-    """A name that no other test has."""
-    return f"tenant-{next(_number)}"
 
 
 @pytest.fixture(scope="session")
@@ -84,8 +69,10 @@ def stored(store: PgVectorStore, embedder: FakeEmbedder) -> VoiceRAG:
 
 
 @pytest.fixture(scope="session")
-def local(dsn: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[VoiceRAG]:
+def local(server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[VoiceRAG]:
     """The real local stack on the real server, with the passages of some recorded questions."""
+    dsn = new_database(server)
+    migrate(dsn)
     settings = load_settings(
         database_url=dsn, tenant="local", data_dir=tmp_path_factory.mktemp("local")
     )

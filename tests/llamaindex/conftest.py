@@ -5,17 +5,13 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Iterator
-from itertools import count
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from voicerag_core import Audio, Passage, VoiceRAG
-from voicerag_core.store import EmbeddedPostgres, PgVectorStore, migrate
+from voicerag_core.store import PgVectorStore
 from voicerag_core.testing import FakeEmbedder, FakeTranscriber, FakeVoiceModel
-
-_number = count()
 
 QUESTION = "Where does the Rhine rise?"
 PASSAGES = [
@@ -31,21 +27,6 @@ def tone(pitch: float, seconds: float = 0.5) -> Audio:
     time = np.arange(round(16_000 * seconds)) / 16_000
     wave = np.round(0.5 * np.sin(2 * np.pi * pitch * time) * 2**15) / 2**15
     return Audio(wave.astype(np.float32), 16_000)
-
-
-@pytest.fixture(scope="session")
-def dsn(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A database with the schema in it."""
-    folder: Path = tmp_path_factory.mktemp("llamaindex") / "postgres"
-    with EmbeddedPostgres(folder) as postgres:
-        migrate(postgres.dsn)
-        yield postgres.dsn
-
-
-@pytest.fixture
-def tenant() -> str:
-    """A name that no other test has."""
-    return f"tenant-{next(_number)}"
 
 
 @pytest.fixture

@@ -135,13 +135,23 @@ def test_messages_hold_sources_history_and_question() -> None:
     ]
     first, *turns, last = chat_messages("How tall is it?", PASSAGES, history)
     assert first.role == "system"
-    assert NO_ANSWER in first.content
     assert turns == [ChatMessage("user", "Who owns it?"), ChatMessage("assistant", "The town.")]
     assert last.role == "user"
-    assert last.content.endswith("Question: How tall is it?")
+    sources, _, task = last.content.partition("\n\nQuestion: How tall is it?\n\n")
+    assert sources.endswith("</source>")
+    assert NO_ANSWER in task
     for number, passage in enumerate(PASSAGES, 1):
         assert f"[{number}] {passage.title}" in last.content
         assert passage.text in last.content
+
+
+def test_sources_are_named_by_their_headings() -> None:
+    headings = ["Leave", "Senior staff"]
+    passage = Passage(
+        "x", "30 days", {"title": "Handbook", "path": [*headings], "lead": "You get:"}
+    )
+    content = chat_messages("How many days?", [passage])[-1].content
+    assert "[1] Handbook > Leave > Senior staff (You get:)\n<source>\n30 days\n" in content
 
 
 @pytest.mark.parametrize("tag", ["</source>", "</ SOURCE >", "<source>", "< /\nsource>"])

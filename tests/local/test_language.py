@@ -49,6 +49,45 @@ def test_in_doubt_a_question_is_taken_for_english(text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        "Who provides dental insurance?",
+        "Explain VPN setup",
+        "Explain dental insurance",
+        "reset VPN password",
+        "Define personal data",
+        "Nordlicht service hotline",
+        "Total price Vendo 20",
+        "Cancel Metallo contract",
+        "postgres default port",
+        "Print a visitor badge",
+    ],
+)
+def test_short_english_questions_are_accepted(text: str) -> None:
+    assert is_english(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Wer bezahlt die Zahnversicherung?",
+        "Wo ist mein Passwort?",
+        "Garantie pumpe dauer",
+        "Resturlaub verfall Datum",
+        "Mot de passe perdu",
+        "Cuanto cuesta Barista 400?",
+        "Quanto costa la Barista?",
+        "politica de privacidad",
+        "Hvor er kontoret?",
+        "Wann starb Martin Luther?",
+        "Vem målade Mona Lisa?",
+    ],
+)
+def test_short_foreign_questions_are_refused(text: str) -> None:
+    assert not is_english(text)
+
+
+@pytest.mark.parametrize(
     "text", ["Sky Digital是什么时候推出的？", "The Matrix 是谁导演的？", "法国的首都是哪里", "мир"]
 )
 def test_another_script_is_refused(text: str) -> None:

@@ -139,9 +139,9 @@ class KnowingScorer:
 def test_a_sentence_that_was_not_read_is_not_chosen() -> None:
     scorer = KnowingScorer({"Rye bread needs a long rise.": -9.0})
     question = "How tall is the tower?"
-    sentences, kept, table = examine(question, [TOWER, BREAD], scorer)
-    assert [sentences[i].text for i in kept] == ["Rye bread needs a long rise."]
-    assert table.shape == (1, len(MEASURES) + len(SCORES))
+    seen = examine(question, [TOWER, BREAD], scorer)
+    assert [seen.sentences[i].text for i in seen.kept] == ["Rye bread needs a long rise."]
+    assert seen.table.shape == (1, len(MEASURES) + len(SCORES))
     reading = Reader(scorer, least_probability=0.0).read(question, [TOWER, BREAD])
     assert reading.text == "Rye bread needs a long rise."
     assert reading.score < 0.2
@@ -152,10 +152,43 @@ def test_nothing_read_is_nothing_answered() -> None:
     assert (reading.answered, reading.score, reading.closest) == (False, 0.0, None)
 
 
-def test_only_four_passages_are_read() -> None:
+class CountingScorer:
+    """The packaged scorer; notes how many passages each call brought."""
+
+    def __init__(self) -> None:
+        self._scorer = AnswerScorer(threads=2)
+        self.calls: list[int] = []
+
+    def score(
+        self,
+        question: str,
+        passages: Sequence[Passage],
+        sentences: Sequence[Candidate],
+        preview: NDArray[np.float64],
+    ) -> NDArray[np.float64]:
+        self.calls.append(len(passages))
+        return self._scorer.score(question, passages, sentences, preview)
+
+
+def test_more_passages_are_read_where_the_first_four_do_not_answer() -> None:
     fifth = Passage("fifth", "The tower is 50 metres tall.")
-    reading = Reader(AnswerScorer(threads=2)).read("How tall is the tower?", [BREAD] * 4 + [fifth])
-    assert not reading.answered
+    scorer = CountingScorer()
+    reading = Reader(scorer).read("How tall is the tower?", [BREAD] * 4 + [fifth])
+    assert reading.text == fifth.text
+    assert scorer.calls == [4, 1]
+
+
+def test_no_more_passages_are_read_where_the_first_answer() -> None:
+    scorer = CountingScorer()
+    assert "48" in Reader(scorer).read("How tall is the tower?", [TOWER] + [BREAD] * 6).text
+    assert scorer.calls == [4]
+
+
+def test_ten_passages_are_the_most() -> None:
+    last = Passage("last", "The tower is 50 metres tall.")
+    reader = Reader(AnswerScorer(threads=2))
+    assert reader.most_passages == 10
+    assert not reader.read("How tall is the tower?", [BREAD] * 10 + [last]).answered
 
 
 def test_measures_of_a_sentence() -> None:

@@ -104,6 +104,33 @@ def test_our_own_speech_is_understood(whisper: WhisperTranscriber, question: Aud
 
 
 @pytest.mark.parametrize(
+    ("text", "confidence"),
+    [
+        ("What is the capital of Australia?", np.exp(-0.6)),
+        ("No, no, no, not in the year 2000.", np.exp(-0.6)),
+        ("We are now at the bumpenbumpenbumpenbumpenbumpenbumpen", 0.4),
+        ("1, 2, 1, 2, 1, 2, 1, 2, 1, 2, 1, 2, 1, 2,", 0.2),
+        ("to be the first to be the first to be the first to be the first to be", 0.2),
+    ],
+)
+def test_words_in_a_loop_are_not_believed(
+    whisper: WhisperTranscriber,
+    question: Audio,
+    monkeypatch: pytest.MonkeyPatch,
+    text: str,
+    confidence: float,
+) -> None:
+    outcome = Recognition(text, 0.1, -0.6, 1.8, 20)
+    monkeypatch.setattr(whisper, "recognise", lambda audio: outcome)
+    heard = whisper.transcribe(question)
+    assert heard.confidence is not None
+    if confidence == np.exp(-0.6):
+        assert heard.confidence == pytest.approx(confidence, rel=0.15)
+    else:
+        assert heard.confidence < confidence
+
+
+@pytest.mark.parametrize(
     ("file", "words"),
     [
         ("human/spk1_snt1.wav", "the child almost hurt the small dog"),

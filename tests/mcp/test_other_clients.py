@@ -74,7 +74,7 @@ def check(said: dict[str, str]) -> None:
     assert "voicerag://clip/" in said["voice_ask"]
     assert "voicerag://clip/" in said["voice_speak"]
     assert "where does the rhine rise" in said["voice_transcribe"]
-    assert "1 documents taken in" in said["voice_ingest"] or "unchanged" in said["voice_ingest"]
+    assert "1 documents ingested" in said["voice_ingest"] or "unchanged" in said["voice_ingest"]
     assert "passages" in said["voice_collections"]
     assert "database: ok" in said["voice_status"] or "'ok'" in said["voice_status"]
     for text in said.values():

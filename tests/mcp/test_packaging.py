@@ -9,6 +9,8 @@ import sys
 import tomllib
 from pathlib import Path
 
+import pytest
+
 from tests.mcp.conftest import Open
 from voicerag_mcp.server import build_server
 from voicerag_mcp.settings import ServerSettings
@@ -16,6 +18,7 @@ from voicerag_mcp.settings import ServerSettings
 ROOT = Path(__file__).parents[2]
 HERE = ROOT / "mcp_server"
 README = (ROOT / "README.md").read_text()
+PAGE = (ROOT / "docs/mcp.md").read_text()
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 
@@ -47,23 +50,26 @@ def test_mcp_is_an_extra_and_never_needed_by_the_core() -> None:
     assert PROJECT["scripts"]["voicerag-mcp"] == "voicerag_mcp.cli:main"
 
 
-def settings_table() -> str:
-    """Make the table of variables that the README has to show."""
-    rows = ["| variable | default | what |", "|---|---|---|"]
-    for name, field in ServerSettings.model_fields.items():
-        default = field.get_default()
-        shown = "" if default in (None, ()) else f"`{default}`"
-        rows.append(f"| `VOICERAG_MCP_{name.upper()}` | {shown} | {field.description} |")
-    return "\n".join(rows)
+@pytest.mark.parametrize("name", ["build_server", "http_app", "open_service"])
+def test_without_the_extra_its_name_is_said(name: str) -> None:
+    program = f"import sys; sys.modules['mcp'] = None; from voicerag_mcp import {name}"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    *_, last = done.stderr.splitlines()
+    assert last.startswith("voicerag_core.errors.MissingExtraError: the MCP server needs the extra")
+    assert "pip install 'voicerag-core[mcp]'" in last
 
 
-def test_the_readme_lists_every_variable() -> None:
-    assert settings_table() in README
+def test_the_page_links_to_the_variables_of_the_server() -> None:
+    assert "(settings.md#mcp-server)" in PAGE
+    listed = set(re.findall(r"`VOICERAG_MCP_(\w+)` \|", (ROOT / "docs/settings.md").read_text()))
+    assert listed == {name.upper() for name in ServerSettings.model_fields}
 
 
-async def test_the_readme_lists_every_tool(opened: Open) -> None:
+async def test_the_page_lists_every_tool(opened: Open) -> None:
     tools = {tool.name for tool in await build_server(opened()).list_tools()}
-    assert tools == set(re.findall(r"^\| `(voice_\w+)` \|", README, re.MULTILINE))
+    assert tools == set(re.findall(r"^\| `(voice_\w+)` \|", PAGE, re.MULTILINE))
 
 
 def test_the_example_asks_and_hears(tmp_path: Path) -> None:

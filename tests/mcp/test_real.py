@@ -81,7 +81,7 @@ def test_a_tenant_sees_nothing_of_another(
     with service_on(postgres.dsn, token_file=file, open_stores=2) as service, serve(service) as url:
         for number in range(6):
             mine = f"The city of user {number} is city-{number}. {SECRET if number == 0 else ''}"
-            assert "1 documents taken in" in call(number, "voice_ingest", text=mine, source="s")
+            assert "1 documents ingested" in call(number, "voice_ingest", text=mine, source="s")
         for number in range(6):
             found = call(number, "voice_search", text="the city of the user", limit=50)
             assert f"city-{number}" in found

@@ -97,8 +97,10 @@ def test_a_path_outside_is_refused(serving: Serving, tmp_path: Path) -> None:
 class StoppedAtOnce(Job):
     """A job whose caller leaves after the first sign of progress."""
 
-    def tell(self, message: str, progress: float | None = None, total: float | None = None) -> None:
-        super().tell(message, progress, total)
+    def report(
+        self, message: str, progress: float | None = None, total: float | None = None
+    ) -> None:
+        super().report(message, progress, total)
         self.stop()
 
 

@@ -90,11 +90,11 @@ async def test_the_stages_of_the_core_end_too(workers: Workers) -> None:
 
 
 async def test_a_caller_that_hung_up_ends_its_job(workers: Workers) -> None:
-    async def gone() -> bool:
+    async def disconnected() -> bool:
         return True
 
     with pytest.raises(CancelledError, match="stopped"):
-        await workers.run(endless, gone=gone)
+        await workers.run(endless, disconnected=disconnected)
 
 
 async def test_progress_rises_and_says_what_is_done(workers: Workers) -> None:
@@ -105,7 +105,7 @@ async def test_progress_rises_and_says_what_is_done(workers: Workers) -> None:
 
     def work(job: Job) -> None:
         for done in range(3):
-            job.tell(f"step {done}", 0 if done == 1 else None, 3)
+            job.report(f"step {done}", 0 if done == 1 else None, 3)
             while not any(message == f"step {done}" for _, _, message in seen):
                 threading.Event().wait(0.01)
 

@@ -31,6 +31,41 @@ def test_chinese_sentences() -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "The fee is approx. 40 euros.",
+        "Max. load is 40 kg incl. packaging.",
+        "The price is 5 euros excl. VAT.",
+        "It was built approx. Three hundred people came.",
+        "See fig. 4 and sec. 2 of vol. 3.",
+        "A :exc:`~requests.exceptions.Timeout` is raised by version 2.32.5 of it.",
+        "Call tel. 555 1234, ext. 42.",
+        "The qty. ordered by the dept. of works is open.",
+        "3. Press the start button.",
+        "b) Close the lid.",
+        "Send it to a.berg@example.org today.",
+    ],
+)
+def test_a_dot_inside_a_sentence_ends_none(sentence: str) -> None:
+    assert split_sentences(f"{sentence} Then go.") == [sentence, "Then go."]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The answer is no. We go.",
+        "Set it to the max. Then go.",
+        "See pg_dump. psql reads it.",
+        "Use a phone. iPhone users wait.",
+        "We met at 5 p.m. The door was open.",
+        "It is large. 40 people fit.",
+    ],
+)
+def test_a_dot_that_ends_a_sentence_does(text: str) -> None:
+    assert len(split_sentences(text)) == 2
+
+
 @pytest.mark.parametrize("text", ["", " \n\n\t "])
 def test_nothing_has_no_sentence_and_no_passage(text: str) -> None:
     assert split_sentences(text) == []

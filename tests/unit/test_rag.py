@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import get_args
 
 import numpy as np
@@ -13,6 +13,7 @@ from voicerag_core import (
     Answer,
     Audio,
     AudioError,
+    Citation,
     ConfigError,
     Hit,
     IndexProgress,
@@ -447,7 +448,8 @@ def test_closing_the_stream_closes_the_model_below() -> None:
     assert model.given["history"] == history
     assert model.given["sampling"] == Sampling(seed=3)
     assert not model.closed
-    pieces.close()  # type: ignore[attr-defined]
+    assert isinstance(pieces, Generator)
+    pieces.close()
     assert model.closed
 
 
@@ -531,3 +533,66 @@ def test_retrieve_with_diversity_gives_as_many() -> None:
     found: Retrieved = Parts().rag.retrieve(QUESTION, limit=2, diversity=0.5)
     assert len(found.hits) == 2
     assert found.hits[0].passage.id == "fleming"
+
+
+class ReadingOnModel(FakeVoiceModel):
+    """Reads all that it gets, and answers from the last passage."""
+
+    most_passages = 3
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.read: list[str] = []
+
+    def respond(
+        self,
+        question: Question,
+        passages: Sequence[Passage],
+        *,
+        sampling: Sampling,
+        transcript: Transcription | None = None,
+        history: Sequence[Turn] = (),
+    ) -> Iterator[Answer]:
+        self.read = [passage.id for passage in passages]
+        yield Answer("So it is.", citations=(Citation(passages[-1].id, 0, 5),))
+
+
+def test_a_model_that_reads_on_gets_more_passages_and_the_cited_one_is_a_hit() -> None:
+    model = ReadingOnModel()
+    rag = VoiceRAG(FakeEmbedder(), InMemoryStore(FakeEmbedder().dim), model, limit=1)
+    rag.index(PASSAGES)
+    found = rag.retrieve(QUESTION)
+    assert [hit.passage.id for hit in found.hits] == ["fleming"]
+    assert len(found.more) == 2
+    first, *_ = rag.respond(QUESTION, found)
+    assert first.hits == found.hits
+    answer = rag.ask(QUESTION)
+    assert model.read == [hit.passage.id for hit in (*found.hits, *found.more)]
+    assert answer.hits == (*found.hits, found.more[-1])
+
+
+def test_other_models_get_the_hits_alone() -> None:
+    rag = VoiceRAG(FakeEmbedder(), InMemoryStore(FakeEmbedder().dim), FakeVoiceModel(), limit=1)
+    rag.index(PASSAGES)
+    assert rag.retrieve(QUESTION).more == ()
+
+
+def test_a_closed_answer_closes_a_model_that_reads_on() -> None:
+    closed: list[str] = []
+
+    class Watched(ReadingOnModel):
+        def respond(self, *args: object, **options: object) -> Iterator[Answer]:
+            try:
+                yield Answer("One.")
+                yield Answer("Two.")
+            finally:
+                closed.append("closed")
+
+    rag = VoiceRAG(FakeEmbedder(), InMemoryStore(FakeEmbedder().dim), Watched(), limit=1)
+    rag.index(PASSAGES)
+    pieces = rag.stream(QUESTION)
+    next(pieces)
+    next(pieces)
+    assert isinstance(pieces, Generator)
+    pieces.close()
+    assert closed == ["closed"]

@@ -45,7 +45,7 @@ class Graph:
         return self._weights[name]
 
     def hold(self, name: str, values: np.ndarray) -> str:
-        """Keep values in the model."""
+        """Store values in the model."""
         self.tensors.append(numpy_helper.from_array(np.ascontiguousarray(values), name))
         return name
 
@@ -68,7 +68,7 @@ class Graph:
         return self.add("LayerNormalization", inputs, f"{stem}.out", axis=-1, epsilon=EPSILON)
 
     def linear(self, stem: str, parts: Sequence[str], states: str, *, biased: bool = True) -> str:
-        """Multiply by the int8 weights of `parts` side by side, a scale for each output."""
+        """Multiply by the concatenated int8 weights of `parts`, with a scale per output."""
         rows = np.concatenate([self.weight(f"{part}.weight") for part in parts])
         scales = np.abs(rows).max(axis=1) / LARGEST
         whole = np.clip(np.rint(rows / scales[:, None]), -LARGEST, LARGEST).astype(np.int8)
@@ -79,7 +79,7 @@ class Graph:
         return self.add("DynamicQuantizeMatMul", inputs, f"{stem}.out", MICROSOFT)
 
     def add_and_norm(self, stem: str, norm: str, states: str, change: str) -> str:
-        """Add a bias and what was before, then norm."""
+        """Add a bias and the residual, then norm."""
         ends = [self.hold(f"{norm}.{end}", self.weight(f"{norm}.{end}"))
                 for end in ("weight", "bias")]  # fmt: skip
         bias = self.hold(f"{stem}.bias", self.weight(f"{stem}.bias"))
@@ -104,7 +104,7 @@ class Graph:
 
 
 def build(weights: dict[str, np.ndarray]) -> onnx.ModelProto:
-    """Make the model out of the tensors of ReaderNetwork."""
+    """Build the model from the tensors of ReaderNetwork."""
     graph = Graph(weights)
     one = graph.add("Unsqueeze", ["embedded", graph.hold("zero", np.array([0], np.int64))], "row")
     states = graph.norm("norm", one)

@@ -1,4 +1,4 @@
-"""Questions as a recogniser hears them: spoken form, then words misheard by their sound."""
+"""Simulate recognised questions: spoken form, then words replaced by similar-sounding ones."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import numpy as np
 
 MOST_ALTERNATIVES = 6
 LEAST_COUNT = 3
-"""A word must be this frequent in the texts before a recogniser would write it."""
+"""Minimum frequency in the texts of a word that replaces another."""
 SHORTEST_SPLIT = 5
-"""Phonemes of the shortest word that may be heard as two."""
+"""Minimum phonemes of a word that may be replaced by two."""
 
 _ONES = re.split(
     " ",
@@ -40,7 +40,7 @@ _MARKS = re.compile(r"[ˈˌː‿ʲ̩‍_ ]")
 
 
 def number_words(number: int) -> str:
-    """Say a whole number below a million million in words."""
+    """Write an integer below a million million in words."""
     if number < 20:
         return _ONES[number]
     if number < 100:
@@ -60,7 +60,7 @@ def number_words(number: int) -> str:
 
 
 def year_words(year: int) -> str:
-    """Say a year from 1100 to 2099 as people do."""
+    """Write a year from 1100 to 2099 as it is spoken."""
     century, rest = divmod(year, 100)
     if century == 20 and rest < 10:
         return number_words(year)
@@ -70,7 +70,7 @@ def year_words(year: int) -> str:
 
 
 def spoken_form(text: str) -> str:
-    """Write a question as its words sound: no capitals, punctuation or digits."""
+    """Write a question as spoken: no capitals, punctuation or digits."""
     for symbol, words in _SYMBOLS.items():
         text = text.replace(symbol, words)
     text = re.sub(r"\b([A-Z]{2,4})(s?)\b", lambda m: " ".join(m[1]) + ("'s" if m[2] else ""), text)
@@ -105,11 +105,11 @@ def alternatives(texts: Iterable[str], asked: Iterable[str]) -> dict[str, list[s
     """Find for each word of `asked` the words or pairs of words that sound like it.
 
     Args:
-        texts: Show which words exist, and how often.
+        texts: Texts that define the vocabulary and its frequencies.
         asked: Questions in spoken form.
 
     Returns:
-        At most six alternatives a word, most alike first.
+        At most six alternatives per word, most similar first.
     """
     plain = re.compile(r"[a-z]+(?:'[a-z]+)?")
     counts = Counter(word for text in texts for word in plain.findall(text.lower()))
@@ -142,7 +142,7 @@ def _skeleton(sound: str) -> str:
 
 
 def _pairs(sound: str, by_skeleton: Mapping[str, Sequence[str]]) -> list[str]:
-    """Return pairs of frequent words that together sound like one."""
+    """Return pairs of frequent words that together sound like one word."""
     if len(sound) < SHORTEST_SPLIT:
         return []
     return [
@@ -218,8 +218,8 @@ def mishear(
     Args:
         text: In spoken form.
         table: `alternatives`.
-        counts: How often words occur; rare ones are misheard more.
-        chance: Where the draws come from.
+        counts: Word frequencies; rare words are replaced more often.
+        chance: Source of randomness.
         level: 0 changes nothing; 1 about one word in three.
     """
     heard: list[str] = []

@@ -50,11 +50,11 @@ class Layer(nn.Module):
 
 
 class ReaderNetwork(nn.Module):
-    """Question and passage to three logits a token.
+    """Maps question and passage to three logits per token.
 
     Args:
-        base: What prepare.py read out of the packaged MiniLM.
-        dropout: Of the layers and the embeddings.
+        base: The packaged MiniLM, as read by prepare.py.
+        dropout: Dropout of the layers and the embeddings.
     """
 
     words: Tensor
@@ -103,7 +103,7 @@ class ReaderNetwork(nn.Module):
         return self.words[ids] + self.positions[: ids.shape[1]] + self.kinds[kinds]
 
     def read(self, embedded: Tensor, mask: Tensor) -> Tensor:
-        """Return [B, T, 3] out of `embed` and the mask [B, T], True where there is a token."""
+        """Return [B, T, 3] from `embed` and the mask [B, T], True where there is a token."""
         states = self.dropout(self.norm(embedded))
         for layer in self.layers:
             states = layer(states, mask[:, None, None, :])
@@ -111,5 +111,5 @@ class ReaderNetwork(nn.Module):
         return logits
 
     def forward(self, ids: Tensor, kinds: Tensor, mask: Tensor) -> Tensor:
-        """Return [B, T, 3] out of token ids, kinds (0 question, 1 passage) and mask, [B, T]."""
+        """Return [B, T, 3] from token ids, kinds (0 question, 1 passage) and mask, [B, T]."""
         return self.read(self.embed(ids, kinds), mask)

@@ -1,4 +1,4 @@
-"""Make the folder that train.py reads: passages, questions, negatives, misheard words, weights.
+"""Create the input folder of train.py: passages, questions, negatives, misheard words, weights.
 
     python -m training.reader.prepare OUT --squad FILE... --validation xquad.en.json --never FILE...
 
@@ -32,7 +32,7 @@ from voicerag_core.local.weights.files import weight_path
 DEVELOPMENT_TITLES = 24
 NEGATIVES = 12
 SHINGLE = 8
-"""Words in a row that two texts must share to be the same text."""
+"""Consecutive words that two texts must share to count as the same text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +40,9 @@ class Question:
     """A question of a training file.
 
     Args:
-        text: In words.
+        text: The question.
         passage: Index of its passage.
-        start: First character of the answer; -1 when the passage does not answer.
+        start: First character of the answer; -1 if the passage does not answer.
         end: One past its last.
     """
 
@@ -65,7 +65,7 @@ def paragraphs(path: Path) -> Iterator[dict[str, Any]]:
 def read_training(
     paths: Sequence[Path], never: set[tuple[str, ...]]
 ) -> tuple[list[str], list[Question]]:
-    """Read passages and questions, without what shares text with `never`."""
+    """Read passages and questions that share no text with `never`."""
     passages: list[str] = []
     questions: list[Question] = []
     dropped = 0
@@ -91,7 +91,7 @@ def read_training(
 
 
 def embed(texts: Sequence[str], kept: Path) -> np.ndarray:
-    """Embed texts by length, once."""
+    """Embed texts sorted by length, with a cache on disk."""
     if kept.exists() and len(found := np.load(kept)) == len(texts):
         vectors: np.ndarray = found.astype(np.float32)
         return vectors
@@ -108,10 +108,10 @@ def embed(texts: Sequence[str], kept: Path) -> np.ndarray:
 def hard_negatives(
     passages: Sequence[str], questions: Sequence[Question], kept: Path
 ) -> list[list[int]]:
-    """Return for each question wrong passages that look right.
+    """Return hard negative passages for each question.
 
     Half of them share its rare words, half answer the questions nearest to it by MiniLM. None
-    holds its answer.
+    contains its answer.
     """
     rows = embed([one.text for one in questions], kept / "question_vectors.npy")
     owners = np.array([one.passage for one in questions])
@@ -162,7 +162,7 @@ def nearest_by_words(passages: Sequence[str], questions: Sequence[str]) -> list[
 def validation_cases(
     path: Path, table: dict[str, list[str]], counts: Counter[str], kept: Path
 ) -> dict[str, Any]:
-    """Return the development half's questions, typed and misheard, with what a search finds."""
+    """Return the development half's questions, typed and misheard, with the passages found."""
     articles = json.loads(path.read_text(encoding="utf-8"))["data"]
     ours = sorted(article["title"] for article in articles)[:DEVELOPMENT_TITLES]
     texts: list[str] = []
@@ -229,7 +229,7 @@ def main() -> None:
     parser.add_argument("--squad", type=Path, nargs="+", required=True)
     parser.add_argument("--validation", type=Path, required=True)
     parser.add_argument("--never", type=Path, nargs="*", default=[])
-    parser.add_argument("--kept", type=Path, help="where vectors are kept; OUT without it")
+    parser.add_argument("--kept", type=Path, help="cache folder for vectors; default: OUT")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     kept = options.kept or options.out

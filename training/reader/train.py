@@ -1,8 +1,8 @@
-"""Train the reader on one GPU, within a time.
+"""Train the reader on one GPU, within a time limit.
 
     python -m training.reader.train PREPARED OUT --seconds 200
 
-PREPARED is what prepare.py wrote. OUT gets log.json and the trained tensors in half precision
+PREPARED is the output of prepare.py. OUT gets log.json and the trained tensors in half precision
 (reader-*.safetensors).
 """
 
@@ -48,7 +48,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """Question and passage as tokens, with what to learn.
+    """Question and passage as tokens, with the targets.
 
     Args:
         ids: [CLS] question [SEP] passage [SEP].
@@ -68,7 +68,7 @@ class Pair:
 
 
 class Passages:
-    """Passages as tokens, with the places of their sentences."""
+    """Passages as tokens, with the positions of their sentences."""
 
     def __init__(self, tokenizer: tokenizers.Tokenizer, passages: list[dict[str, Any]]) -> None:
         self.texts = [one["text"] for one in passages]
@@ -88,7 +88,7 @@ class Passages:
 
 
 class Pairs:
-    """Draws a question's pairs: its passage, a near wrong one, and its passage cut."""
+    """Samples a question's pairs: its passage, a negative, and its passage without the answer."""
 
     def __init__(
         self, tokenizer: tokenizers.Tokenizer, folder: Path, chance: random.Random, noise: float
@@ -103,7 +103,7 @@ class Pairs:
         self.questions = held["questions"]
 
     def words(self, question: dict[str, Any]) -> str:
-        """Return the question as typed, as spoken, or misheard."""
+        """Return the question as typed, as spoken, or as misrecognized."""
         if self._chance.random() >= self._noise:
             return str(question["text"])
         level = self._chance.choice((0.0, 0.4, 0.8, 1.2))
@@ -143,7 +143,7 @@ class Pairs:
         )
 
     def _cut(self, head: list[int], question: dict[str, Any], own: Pair) -> Pair | None:
-        """Take the answering sentence out; None when what is left still holds the answer."""
+        """Remove the answering sentence; None if the rest still contains the answer."""
         passage, shift = question["passage"], len(head)
         body = self.passages.ids[passage]
         answer = body[own.start - shift : own.end + 1 - shift]
@@ -152,7 +152,7 @@ class Pairs:
         return None if inside or len(rest) < 8 else self._pair(head, rest)
 
     def batches(self, size: int) -> Iterator[list[Pair]]:
-        """Yield batches for ever: pairs of `size` questions, of like length."""
+        """Yield batches endlessly: pairs of `size` questions, of similar length."""
         while True:
             order = list(range(len(self.questions)))
             self._chance.shuffle(order)
@@ -179,7 +179,7 @@ def stack(pairs: list[Pair]) -> dict[str, Tensor]:
 
 
 def candidates(logits: Tensor, batch: dict[str, Tensor]) -> Tensor:
-    """Shut out what cannot hold an answer: all but [CLS] and the passage."""
+    """Mask everything that cannot be an answer: all but [CLS] and the passage."""
     open_ = (batch["kinds"] == 1) & batch["mask"]
     open_[:, 0] = True
     return logits.float().masked_fill(~open_[..., None], -1e4)
@@ -198,7 +198,7 @@ def loss_of(logits: Tensor, batch: dict[str, Tensor]) -> Tensor:
 
 
 def background(batches: Iterator[list[Pair]], device: str) -> Iterator[dict[str, Tensor]]:
-    """Make batches in a thread of their own."""
+    """Prepare batches in a separate thread."""
     ready: queue.Queue[dict[str, Tensor]] = queue.Queue(16)
 
     def work() -> None:
@@ -274,7 +274,7 @@ class Validation:
 
 
 def save(network: ReaderNetwork, out: Path) -> None:
-    """Write what was trained in half precision, in two files."""
+    """Write the trained tensors in half precision, in two files."""
     halves: dict[int, dict[str, Tensor]] = {0: {}, 1: {}}
     for name, values in network.state_dict().items():
         late = name.startswith("layers.") and int(name.split(".")[1]) >= 3
@@ -289,7 +289,7 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--tokenizer", type=Path, default=Path(__file__).parents[2]
                         / "src/voicerag_core/local/weights/data/minilm_tokenizer.json")  # fmt: skip
-    parser.add_argument("--seconds", type=float, default=200.0, help="of training, all told")
+    parser.add_argument("--seconds", type=float, default=200.0, help="of training in total")
     parser.add_argument("--questions", type=int, default=QUESTIONS_A_STEP, help="a step")
     parser.add_argument("--rate", type=float, default=RATE)
     parser.add_argument("--noise", type=float, default=0.5, help="share of spoken questions")
@@ -326,7 +326,7 @@ class Run:
         }
 
     def train(self, pairs: Pairs) -> None:
-        """Train until the time is over, validate at each third, save."""
+        """Train until the time limit, validate at each third, and save."""
         seconds, rate = self._options.seconds, self._options.rate
         optimiser = self._optimiser()
         marks = [1 / 3, 2 / 3]
@@ -372,7 +372,7 @@ class Run:
         self._log["steps"].append((step, passed, loss))
         print(f"step {step}, {passed:.1f} s, loss {loss:.4f}", flush=True)
         if not math.isfinite(loss):
-            raise SystemExit("the loss is no number")
+            raise SystemExit("the loss is not finite")
 
     def _check(self, step: int) -> None:
         """Validate and write the log."""

@@ -1,4 +1,4 @@
-"""From clips in GPU memory to log-mel, through rooms, telephones, noises and throats.
+"""Augmented log-mel features of clips in GPU memory: rooms, telephones, noise, vocal tracts.
 
 The clean features equal `voicerag_core.local.hearing.log_mel` (the export compares them).
 """
@@ -15,8 +15,8 @@ from torch import Tensor
 RATE = 16_000
 WINDOW, HOP, BINS, MELS = 400, 160, 201, 80
 TAIL = 8_000
-"""Zeros behind every clip, samples: Whisper's states near the end move less from those of its
-own 30 s windows."""
+"""Zeros appended to every clip, in samples: Whisper's states near the end differ less from those of
+its 30 s windows."""
 STEP = 8_000
 LENGTHS = (2, 3, 4, 5, 6, 8, 9, 10, 12, 15, 16, 18, 20, 24, 25, 27, 30, 32, 36)
 """A batch is one of these many steps long, and every length has its own number of clips: a
@@ -32,7 +32,7 @@ WARPS = np.linspace(0.86, 1.16, 11)
 
 @dataclass
 class Odds:
-    """How often a clip is changed in each way."""
+    """Probability of each augmentation."""
 
     speed: float = 0.5
     room: float = 0.3
@@ -44,7 +44,7 @@ class Odds:
 
 
 def steps_of(samples: int) -> int | None:
-    """Return the fewest steps that hold a clip in every speed with lead and tail, or None."""
+    """Return the fewest steps that fit a clip at every speed with lead and tail, or None."""
     most = samples / SLOWEST + LEAD * RATE + TAIL
     return next((length for length in LENGTHS if length * STEP >= most), None)
 
@@ -54,7 +54,7 @@ class Clips:
 
     Args:
         capacity: Samples of int16 to reserve.
-        device: Where they lie.
+        device: Device of the buffer.
     """
 
     def __init__(self, capacity: int, device: torch.device) -> None:
@@ -77,7 +77,7 @@ class Clips:
 
 
 class Sound:
-    """Draws batches of waveforms, clean and changed, and their features."""
+    """Samples batches of waveforms, clean and augmented, and their features."""
 
     def __init__(
         self,
@@ -195,7 +195,7 @@ class Sound:
         return spoiled * (torch.arange(total, device=self.device) < lengths[:, None])
 
     def _colour(self, count: int, hertz: Tensor) -> Tensor:
-        """Draw smooth responses within 12 dB, as microphones and throats differ."""
+        """Sample smooth frequency responses within 12 dB, as of microphones and speakers."""
         knots = torch.randn(count, 1, 8, generator=self.generator, device=self.device) * 5.0
         smooth = torch.nn.functional.interpolate(
             knots, len(hertz), mode="linear", align_corners=True
@@ -203,7 +203,7 @@ class Sound:
         return 10 ** (smooth.clamp(-12, 12) / 20)
 
     def _rooms(self, count: int) -> Tensor:
-        """Draw impulse responses: a direct sound, exponentially decaying noise (RT60 0.1-0.7 s)."""
+        """Sample impulse responses: direct sound, exponentially decaying noise (RT60 0.1-0.7 s)."""
         time = torch.arange(ROOM, device=self.device) / RATE
         decay = torch.exp(-6.9 * time / self._uniform(count, 0.1, 0.7)[:, None])
         tail = torch.randn(count, ROOM, generator=self.generator, device=self.device) * decay
@@ -216,7 +216,7 @@ class Sound:
         return tail
 
     def _noise(self, waves: Tensor, size: int) -> Tensor:
-        """Take recorded noise, coloured noise or the batch's own babble for each clip."""
+        """Choose recorded noise, coloured noise or babble from the batch for each clip."""
         count, total = waves.shape
         made = torch.randn(count, size, generator=self.generator, device=self.device)
         slope = self._uniform(count, 0.0, 1.2)[:, None]
@@ -239,7 +239,7 @@ class Sound:
         return noise
 
     def _mask(self, mel: Tensor, frames: Tensor) -> Tensor:
-        """Hide two bands and two moments (Park et al. 2019, SpecAugment)."""
+        """Mask two frequency bands and two time spans (Park et al. 2019, SpecAugment)."""
         count = len(mel)
         channel = torch.arange(MELS, device=self.device)
         time = torch.arange(mel.shape[-1], device=self.device)

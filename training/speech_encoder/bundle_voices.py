@@ -1,8 +1,8 @@
-"""Collect the synthesisers into one folder that runs on a machine without them.
+"""Bundle the synthesisers in one folder that runs on a machine without them.
 
     python -m training.speech_encoder.bundle_voices DEST [--packages FOLDER] [--with-held-out]
 
-DEST is written twice, as a folder and as DEST.tar.xz beside it.
+Writes the folder DEST and the archive DEST.tar.xz.
 
 Takes the engines' Debian packages (downloaded with apt-get where no folder of them is given),
 keeps the libraries, the English data and the training voices, and compiles stand-ins for the two
@@ -117,7 +117,7 @@ def collect(tree: Path, dest: Path, *, held_out: bool) -> None:
     Args:
         tree: Root of the unpacked packages.
         dest: Folder to write.
-        held_out: Take the held-out voices too, for clips to validate on.
+        held_out: Include the held-out voices, for validation clips.
     """
     flite, rhvoice = list(FLITE_VOICES), list(RHVOICE_VOICES)
     if held_out:
@@ -155,7 +155,7 @@ def collect(tree: Path, dest: Path, *, held_out: bool) -> None:
 
 
 def main() -> None:
-    """Write the folder and say how large it is."""
+    """Write the folder and print its size."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("dest", type=Path)
     parser.add_argument("--packages", type=Path, help="folder of the .deb files")

@@ -1,8 +1,7 @@
 """Speech synthesisers called in this process through ctypes.
 
-Each engine is one class over one C library: it is loaded once a process, from a folder of carried
-libraries or from the system, and speaks in any of its voices. Nothing is played: every engine
-hands over samples.
+Each engine is one class over one C library: it is loaded once per process, from a bundled folder or
+from the system, and speaks in any of its voices. Nothing is played: every engine returns samples.
 
 Source: the C headers speak_lib.h (espeak-ng 1.51), flite.h and cst_voice.h (flite 2.2),
 RHVoice.h (RHVoice 1.8) and picoapi.h (SVOX Pico 1.0).
@@ -44,11 +43,11 @@ class SynthesisError(RuntimeError):
 
 @dataclass(frozen=True)
 class Sound:
-    """What an engine said.
+    """The output of an engine.
 
     Args:
         samples: Shape (n,), int16, mono.
-        rate_hz: Samples a second.
+        rate_hz: Samples per second.
     """
 
     samples: npt.NDArray[np.int16]
@@ -59,11 +58,11 @@ class Engine(Protocol):
     """One synthesiser with all its voices."""
 
     def speak(self, voice: str, text: str, rate: float, pitch: float) -> Sound:
-        """Say a text.
+        """Synthesize a text.
 
         Args:
             voice: Name of a voice of this engine.
-            text: What to say; plain text.
+            text: Plain text to speak.
             rate: Speed as a factor of the voice's own.
             pitch: Fundamental frequency as a factor of the voice's own.
 
@@ -74,10 +73,10 @@ class Engine(Protocol):
 
 
 class Library:
-    """Finds an engine's shared libraries and data, carried or of the system.
+    """Finds an engine's shared libraries and data, bundled or of the system.
 
     Args:
-        root: Folder with ``lib/`` and one data folder an engine; None: the system's own.
+        root: Folder with ``lib/`` and one data folder per engine; None: the system's.
     """
 
     SYSTEM_FOLDERS: ClassVar[tuple[str, ...]] = ("/usr/lib/x86_64-linux-gnu", "/usr/lib")
@@ -119,11 +118,11 @@ class Library:
 
 if TYPE_CHECKING:
     ShortPointer = c._Pointer[c.c_short]
-    """The pointer to samples that a callback is handed."""
+    """The pointer to samples that a callback receives."""
 
 
 def _stubs(library: Library, *names: str) -> tuple[str, ...]:
-    """Names of the sound-card stubs, which only a carried folder has."""
+    """Names of the sound-card stubs, which only a bundled folder has."""
     return names if library.root else ()
 
 
@@ -366,7 +365,7 @@ class _PicoVoice:
 
 
 class Pico:
-    """SVOX Pico: small parametric voices, one a language.
+    """SVOX Pico: small parametric voices, one per language.
 
     Args:
         library: Where the library and the lingware files are.

@@ -1,4 +1,4 @@
-r"""Turn trained weights into the file that the package runs.
+r"""Export trained weights to the file that the package runs.
 
     python -m training.speech_encoder.export --data DATA --run RUN [--run RUN ...] --keep 0.55 \
         --out OUT
@@ -36,7 +36,7 @@ OPSET = 17
 
 
 def mixed(data: Path, runs: list[Path], keep: float) -> dict[str, Tensor]:
-    """Average runs and bring the encoder back towards the original."""
+    """Average runs and interpolate the encoder with the original."""
     original = {
         f"encoder.{name}": value.float()
         for name, value in load_file(data / "whisper.safetensors").items()
@@ -64,7 +64,7 @@ def features(samples: np.ndarray) -> tuple[Tensor, Tensor]:
 
 
 def export(model: SpeechReader, path: Path) -> None:
-    """Write the float32 network and beside it the one with 8-bit weights."""
+    """Write the float32 network and the one with 8-bit weights."""
     example = torch.zeros(2, 80, 300), torch.tensor([300, 240])
     axes = {
         "log_mel": {0: "batch", 2: "frames"},

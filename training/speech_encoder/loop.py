@@ -30,14 +30,14 @@ from training.speech_encoder.voices import Utterance
 
 RATE = 16_000
 FROZEN = ("encoder.conv", "encoder.positions", "encoder.blocks.0")
-"""Never trained: the sounds' own layers, which drift to the training voices (see the report)."""
+"""Never trained: the acoustic layers, which overfit to the training voices (see the report)."""
 LOW = (*FROZEN, "encoder.blocks.1")
 """Not trained in a run with `--freeze 2`."""
 
 WAIT_SECONDS = 120
 """For the first clips."""
 HOPELESS = 0.97
-"""A quarter of the time is enough to fall below this word error rate."""
+"""After a quarter of the time the word error rate must be below this."""
 
 
 def read_clip(path: Path) -> np.ndarray:
@@ -73,7 +73,7 @@ class Pool:
         return True
 
     def batches(self, budget: int, human: float, generator: random.Random) -> Iterator[list[int]]:
-        """Yield batches of clips of like length, `budget` samples each.
+        """Yield batches of clips of similar length, `budget` samples each.
 
         A share `human` of them is human speech.
         Clips that do not fill a batch of their length wait for the next draw.
@@ -99,7 +99,7 @@ class Pool:
 
 
 def ctc(logits: Tensor, frames: Tensor, targets: list[list[int]]) -> Tensor:
-    """Return the mean CTC loss a target unit; the blank is the last class."""
+    """Return the mean CTC loss per target unit; the blank is the last class."""
     flat = torch.tensor([i for ids in targets for i in ids], device=logits.device)
     sizes = torch.tensor([len(ids) for ids in targets], device=logits.device)
     scores = logits.float().log_softmax(-1).transpose(0, 1)
@@ -109,7 +109,7 @@ def ctc(logits: Tensor, frames: Tensor, targets: list[list[int]]) -> Tensor:
 
 
 def read_greedily(model: SpeechReader, mel: Tensor, frames: Tensor, pieces: Tokenizer) -> list[str]:
-    """Read the likeliest piece of each frame, repeats and blanks left out."""
+    """Decode the most likely token of each frame, without repeats and blanks."""
     best = model(mel, frames).argmax(-1).cpu().numpy()
     read = []
     for row, count in zip(best, (frames // 2).tolist(), strict=True):
@@ -172,7 +172,7 @@ class Validation:
 
 
 def collect(spoken: Queue[list[Utterance]], pool: Pool, stop: threading.Event) -> None:
-    """Move spoken clips into the pool until told to stop or the pool is full."""
+    """Move spoken clips into the pool until stopped or the pool is full."""
     while not stop.is_set():
         try:
             done = spoken.get(timeout=1.0)
@@ -244,7 +244,7 @@ class Trainer:
         )
 
     def run(self, spoken: Queue[list[Utterance]]) -> None:
-        """Train for the given time on what the voices put into the queue."""
+        """Train for the given time on the clips that the voices put into the queue."""
         stop, begun = threading.Event(), time.monotonic()
         self._add_human()
         collector = threading.Thread(target=collect, args=(spoken, self.pool, stop), daemon=True)

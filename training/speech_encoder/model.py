@@ -81,7 +81,7 @@ class Encoder(nn.Module):
         self.ln_post = nn.LayerNorm(WIDTH)
 
     def forward(self, mel: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Encode clips; a clip's states do not depend on its batch mates.
+        """Encode clips; a clip's states do not depend on the rest of the batch.
 
         Args:
             mel: [B, 80, T] log-mel, T even.
@@ -103,7 +103,7 @@ class Encoder(nn.Module):
         return self.ln_post(x), valid, bias
 
     def load_converted(self, path: Path) -> None:
-        """Take the weights out of a CTranslate2 model file of Whisper tiny.en."""
+        """Read the weights from a CTranslate2 model file of Whisper tiny.en."""
         tensors = {k: v for k, v in read_converted(path).items() if k.startswith("encoder/")}
         state: dict[str, Tensor] = {
             "positions": _tensor(tensors["encoder/position_encodings/encodings"])
@@ -142,7 +142,7 @@ class Encoder(nn.Module):
 
 
 class SpeechReader(nn.Module):
-    """Encoder and CTC head: log-mel in, log-probabilities of pieces out, 50 a second."""
+    """Encoder and CTC head: log-mel in, log-probabilities of tokens out, 50 per second."""
 
     def __init__(
         self, pieces: int, *, layers: int = 4, kernel: int = 15, dropout: float = 0.1
@@ -158,7 +158,7 @@ class SpeechReader(nn.Module):
     def read(
         self, states: Tensor, valid: Tensor, bias: Tensor
     ) -> tuple[Tensor, list[Tensor], Tensor]:
-        """Return piece logits [B, T/2, V + 1], those of the middle layers, and of characters."""
+        """Return token logits [B, T/2, V + 1], those of the middle layers, and of characters."""
         x, middles, characters = states, [], states
         for i, block in enumerate(self.head):
             x = block(x, valid, bias)

@@ -1,4 +1,4 @@
-r"""Gather what `train.py` reads into one folder, small enough to carry to a GPU machine.
+r"""Collect the inputs of `train.py` in one folder, small enough to copy to a GPU machine.
 
     python -m training.speech_encoder.prepare --texts texts.txt --pieces pieces.json \
         --shared DIR --out DATA [--human DIR] [--valid NAME=DIR ...]
@@ -22,7 +22,7 @@ from voicerag_core.local.hearing.log_mel import MELS
 from voicerag_core.mel import mel_filters
 
 TRAINING_NOISES = ("noise1", "noise2", "noise3")
-"""The others, and the kitchen, are kept for the benchmark."""
+"""The others, and the kitchen, are reserved for the benchmark."""
 
 
 def main() -> None:

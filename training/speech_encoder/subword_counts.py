@@ -1,14 +1,14 @@
-r"""Count which subwords follow one another: the n-gram model of the speech encoder's beam search.
+r"""Estimate the subword n-gram model of the speech encoder's beam search.
 
     python -m training.speech_encoder.subword_counts --texts texts.txt --pieces pieces.json \
         --shared DIR --out OUT
 
 Writes speech_piece_model.npz, which `voicerag_core.local.hearing.subword_model` reads. Texts that
-share a sentence or eight words in a row with what figures are reported on are left out.
+share a sentence or eight consecutive words with evaluation data are excluded.
 
 Source: interpolated modified Kneser-Ney smoothing, Chen and Goodman, "An empirical study of
 smoothing techniques for language modeling" (Harvard TR-10-98, 1998), section 3; discounts of
-equation 26. Rare n-grams are left out after smoothing and what they had goes to the back-off
+equation 26. Rare n-grams are pruned after smoothing and their probability goes to the back-off
 weight, so every row still adds up to 1.
 """
 
@@ -31,7 +31,7 @@ from voicerag_core.local.hearing.subword_model import STEPS_PER_NAT
 
 ORDER = 4
 LEAST_COUNTS = (1, 2, 3, 4)
-"""n-grams of each order met less often are left out; must not fall from order to order."""
+"""n-grams of each order below this count are pruned; must not decrease from order to order."""
 SHARED_WORDS = 8
 
 Ints = NDArray[np.int64]
@@ -39,7 +39,7 @@ Floats = NDArray[np.float64]
 
 
 class Tree(NamedTuple):
-    """A piece model as the file holds it; see `SubwordModel`."""
+    """A subword model as stored in the file; see `SubwordModel`."""
 
     pieces: int
     word: Ints
@@ -55,13 +55,13 @@ def counted(
     order: int = ORDER,
     least: Sequence[int] = LEAST_COUNTS,
 ) -> Tree:
-    """Count and smooth the pieces of texts.
+    """Count and smooth the token n-grams of texts.
 
     Args:
-        sequences: Piece numbers of each text, below `pieces`.
-        pieces: How many pieces there are.
-        order: Pieces of the longest n-gram, at least 2.
-        least: For each order the least count of an n-gram that is kept.
+        sequences: Token ids of each text, below `pieces`.
+        pieces: Number of tokens.
+        order: Length of the longest n-gram, at least 2.
+        least: For each order the minimum count of an n-gram that is kept.
     """
     flat = array("q")
     for sequence in sequences:
@@ -72,7 +72,7 @@ def counted(
 
 
 def save(tree: Tree, path: Path) -> None:
-    """Write a model; the pieces of the nodes as differences, which pack better."""
+    """Write a model; the tokens of the nodes as differences, which compress better."""
     step = np.diff(tree.word.astype(np.uint16), prepend=np.uint16(0))
     with path.open("wb") as file:
         np.savez_compressed(
@@ -96,7 +96,7 @@ def _smoothed(
     ] + [counts[-1].astype(np.float64)]
     lower = np.full(base, 1 / (pieces + 1))
     lower[pieces + 1] = 0
-    # The empty context has every piece; the one that begins a text follows nothing.
+    # The empty context has every token; the one that begins a text follows nothing.
     dense = np.zeros(base)
     dense[keys[0]] = adjusted[0]
     dense[pieces + 1] = 0
@@ -154,7 +154,7 @@ def _counted(flat: Ints, k: int, base: int, end: int) -> tuple[Ints, Ints]:
 
 
 def _continuations(keys: Ints, counts: Ints, longer: Ints, size: int) -> Floats:
-    """Return how many pieces each n-gram was met after; of one that begins a text, its count."""
+    """Return how many tokens precede each n-gram; for one that begins a text, its count."""
     after, kinds = np.unique(longer % size, return_counts=True)
     result = counts.astype(np.float64)
     place = np.searchsorted(after, keys)
@@ -165,7 +165,7 @@ def _continuations(keys: Ints, counts: Ints, longer: Ints, size: int) -> Floats:
 
 
 def _discounts(counts: Floats, of: Floats) -> Floats:
-    """Return what is taken from each count: D1, D2 or D3."""
+    """Return the discount of each count: D1, D2 or D3."""
     met = [float((counts == n).sum()) for n in range(1, 5)]
     fallback = (0.5, 0.75, 0.9)
     if min(met) > 0:
@@ -183,7 +183,7 @@ def _coded(chance: Floats) -> NDArray[np.uint8]:
 
 
 def reported(shared: Path) -> tuple[set[str], set[str]]:
-    """Return sentences and questions that figures are reported on, and their runs of words."""
+    """Return the sentences and questions of the evaluation data, and their runs of words."""
     files = ("xquad/xquad.en.json", "heysquad/dev-common-original-1002.json")
     texts: set[str] = set()
     runs: set[str] = set()
@@ -200,17 +200,17 @@ def reported(shared: Path) -> tuple[set[str], set[str]]:
 
 
 def runs_of(text: str) -> Iterator[str]:
-    """Yield every eight words in a row."""
+    """Yield every eight consecutive words."""
     words = text.split()
     for first in range(len(words) - SHARED_WORDS + 1):
         yield " ".join(words[first : first + SHARED_WORDS])
 
 
 def main() -> None:
-    """Write the model and say how large it is."""
+    """Write the model and print its size."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--texts", type=Path, required=True, help="what `texts.py` wrote")
-    parser.add_argument("--pieces", type=Path, required=True, help="what `subwords.py` wrote")
+    parser.add_argument("--texts", type=Path, required=True, help="output of `texts.py`")
+    parser.add_argument("--pieces", type=Path, required=True, help="output of `subwords.py`")
     parser.add_argument("--shared", type=Path, required=True, help="evaluation data")
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()

@@ -17,7 +17,7 @@ from training.speech_encoder.texts import target_of
 
 
 def train(targets: list[str], size: int) -> Tokenizer:
-    """Learn `size` pieces from lower-case targets."""
+    """Learn `size` tokens from lower-case targets."""
     pieces = Tokenizer(models.BPE())
     pieces.pre_tokenizer = pre_tokenizers.Metaspace()
     letters = [*"abcdefghijklmnopqrstuvwxyz'", "▁"]
@@ -28,12 +28,12 @@ def train(targets: list[str], size: int) -> Tokenizer:
 
 
 def listed(pieces: Tokenizer) -> list[str]:
-    """Return the pieces in the order of their ids."""
+    """Return the tokens in the order of their ids."""
     return [piece for piece, _ in sorted(pieces.get_vocab().items(), key=lambda item: item[1])]
 
 
 def main() -> None:
-    """Learn the pieces and say how many a word takes."""
+    """Learn the tokens and print the mean number per word."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("texts", type=Path)
     parser.add_argument("out", type=Path)

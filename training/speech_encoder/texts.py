@@ -1,10 +1,10 @@
-r"""What the training voices say: short texts under free licences, digits spelled out.
+r"""Texts for the training voices: short, under free licences, with digits spelled out.
 
     python -m training.speech_encoder.texts --shared DIR --wordnet DIR --simple-questions DIR \
         --natural-questions DIR --out texts.txt
 
 Writes one text per line. The text keeps its case and punctuation for the voices; `target_of`
-returns what the encoder shall read out of the sound.
+returns the encoder's training target.
 
 | part | licence |
 |---|---|
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     import inflect
 
 DEVELOPMENT_TITLES = 24
-"""XQuAD articles that may be trained on: the first in sorted order; the others are reported on."""
+"""XQuAD articles to train on: the first in sorted order; the others are for evaluation."""
 MAX_CHARACTERS = 140
 MIN_WORDS, MAX_WORDS = 2, 22
 SPOKEN_SYMBOLS = {
@@ -97,7 +97,7 @@ def spoken_form(text: str, *, limit: bool = True) -> str | None:
 
     Args:
         text: A sentence or question as written.
-        limit: Refuse texts too short or too long to train on.
+        limit: Reject texts too short or too long to train on.
 
     Returns:
         The text with letters, apostrophes and light punctuation only, or None where it is too long,
@@ -129,7 +129,7 @@ def spoken_form(text: str, *, limit: bool = True) -> str | None:
 
 
 def number_words(digits: str) -> str:
-    """Read a number aloud; four digits from 1100 to 2099 as a year."""
+    """Write a number as spoken; four digits from 1100 to 2099 as a year."""
     if re.fullmatch(r"1[1-9]\d\d|20[1-9]\d", digits):
         first, last = _numbers().number_to_words(digits[:2]), digits[2:].lstrip("0")
         rest = "hundred"
@@ -148,7 +148,7 @@ def _numbers() -> inflect.engine:
 
 
 def target_of(text: str) -> str:
-    """Return the words to read: lower case, no punctuation but the apostrophe."""
+    """Return the training target: lower case, no punctuation but the apostrophe."""
     return re.sub(r"\s+", " ", re.sub(r"[^a-z' ]", " ", text.lower())).strip()
 
 
@@ -192,7 +192,7 @@ def _json(path: Path) -> list[dict[str, str]]:
 
 
 def _reported_questions(shared: Path) -> set[str]:
-    """Return the questions that figures are reported on, so that none is trained on."""
+    """Return the evaluation questions, to exclude them from training."""
     articles = sorted(
         json.loads((shared / "xquad" / "xquad.en.json").read_text())["data"],
         key=lambda a: a["title"],
@@ -309,7 +309,7 @@ def _made_questions(
 
 
 def main() -> None:
-    """Write the texts, shuffled, and say how many each part gave."""
+    """Write the shuffled texts, and print the number per source."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
         "--shared",
@@ -325,7 +325,7 @@ def main() -> None:
     )
     parser.add_argument("--simple-questions", type=Path, help="folder of annotated_fb_data_*.txt")
     parser.add_argument(
-        "--natural-questions", type=Path, help="folder of NQ-open *.jsonl, beside the shared one"
+        "--natural-questions", type=Path, help="additional folder of NQ-open *.jsonl"
     )
     parser.add_argument("--squad", type=Path, help="train-v1.1.json, or a file of its form")
     parser.add_argument("--made", type=int, default=60_000, help="questions made from names")

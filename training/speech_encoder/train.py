@@ -3,9 +3,10 @@
     python -m training.speech_encoder.train --data DATA --voices VOICES --out RUN --seconds 520
 
 Reads DATA, which `prepare.py` wrote (texts.txt, pieces.json, whisper.safetensors, human clips in
-human/ and validation sets in valid/), and leaves the weights that read unseen voices best, with a
-log. VOICES is what `bundle_voices.py` wrote. The training itself is in `loop.py`, which is imported
-after the speaking processes have been forked: without torch they start a minute earlier.
+human/ and validation sets in valid/), and writes the weights with the lowest error on unseen
+voices, with a log. VOICES is the output of `bundle_voices.py`. The training itself is in `loop.py`,
+which is imported after the speech processes have been forked: without torch they start a minute
+earlier.
 """
 
 from __future__ import annotations
@@ -58,20 +59,22 @@ def speak(
 
 
 def main() -> None:
-    """Train, validate on unseen voices, keep the averaged weights that read them best."""
+    """Train, validate on unseen voices, and keep the best averaged weights."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument(
-        "--voices", default="", help="folder of carried voices; the installed ones without it"
+        "--voices", default="", help="folder of bundled voices; default: the installed ones"
     )
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--start", type=Path, help="weights of an earlier run to go on from")
+    parser.add_argument("--start", type=Path, help="weights of an earlier run to continue from")
     parser.add_argument("--seconds", type=float, default=520.0)
     parser.add_argument("--workers", type=int, default=14)
-    parser.add_argument("--first", type=int, default=4000, help="clips to wait for")
+    parser.add_argument(
+        "--first", type=int, default=4000, help="clips to collect before the first step"
+    )
     parser.add_argument("--budget", type=int, default=900, help="seconds of sound in a batch")
     parser.add_argument(
-        "--hours", type=float, default=180.0, help="sound kept in GPU memory at most"
+        "--hours", type=float, default=180.0, help="maximum hours of sound in GPU memory"
     )
     parser.add_argument(
         "--human", type=float, default=0.07, help="share of human speech in a batch"
@@ -86,7 +89,7 @@ def main() -> None:
         type=int,
         choices=(1, 2),
         default=1,
-        help="low layers of the encoder not trained",
+        help="lower layers of the encoder to freeze",
     )
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--layers", type=int, default=4)

@@ -1,6 +1,6 @@
-"""The voices a speech encoder is trained on, and those kept back to score it.
+"""The voices to train a speech encoder on, and the held-out ones for evaluation.
 
-Say one sentence in every voice and print the time it takes::
+Speak one sentence in every voice and print the time it takes::
 
     python -m training.speech_encoder.voices --root FOLDER
 """
@@ -44,25 +44,25 @@ EDGE_SECONDS = 0.05
 """Silence left on each side of an utterance."""
 FRAME_SECONDS = 0.01
 SILENCE_RATIO = 0.02
-"""A frame is silent below this share (-34 dB) of the loudest frame's root mean square."""
+"""A frame is silent below this fraction (-34 dB) of the loudest frame's root mean square."""
 
 HELD_OUT_SPEAKERS = {
-    "joe": "Piper: the one neural voice at hand, heard at test time only",
-    "rms": "a man read the CMU ARCTIC sentences; kept back from flite's statistical voices",
-    "clb": "a woman read the CMU ARCTIC sentences; kept back from RHVoice's statistical voices",
+    "joe": "Piper: the only neural voice available, used only for testing",
+    "rms": "a man who read the CMU ARCTIC sentences; held out from flite's voices",
+    "clb": "a woman who read the CMU ARCTIC sentences; held out from RHVoice's voices",
 }
-"""Speakers that no training voice of any engine may have, with the reason: the figures that
-decide about an encoder are taken on voices it has never heard."""
+"""Speakers held out from the training voices of every engine, with the reason: encoders are
+evaluated on voices that they were not trained on."""
 
 
 @dataclass(frozen=True)
 class Voice:
-    """One way of speaking.
+    """A synthetic voice.
 
     Args:
         engine: Key of `engines.ENGINES`.
         name: The engine's own name of the voice.
-        speaker: Who was recorded; voices of one speaker in two engines share it. For espeak-ng,
+        speaker: The recorded speaker; voices of one speaker in two engines share it. For espeak-ng,
             which has no recordings, the accent.
         accent: Region of the pronunciation.
         licence: Of the voice data.
@@ -80,7 +80,7 @@ class Voice:
     weight: float = 1.0
 
     def __str__(self) -> str:
-        """Name the voice in tables: engine/name, and the factor where it is not 1."""
+        """Format for tables: engine/name, and the formant factor if it is not 1."""
         warp = "" if self.formants == 1 else f"*{self.formants:g}"
         return f"{self.engine}/{self.name}{warp}"
 
@@ -99,8 +99,8 @@ _MEN = ("", "m1", "m2", "m3", "m4", "m5", "m6", "m7", "m8")
 _KLATT = ("klatt", "klatt2", "klatt3", "klatt4", "klatt5", "klatt6")
 _WOMEN = ("f1", "f2", "f3", "f5")
 _NO_WOMEN = ("en-gb-scotland", "en-gb-x-gbclan", "en-gb-x-gbcwmd", "en-029")
-"""Accents that Whisper tiny.en hears with a word error rate of 0.4 and more in a woman's timbre;
-f4 is not heard in British either."""
+"""Accents that Whisper tiny.en recognises with a word error rate of 0.4 or more in a female timbre;
+f4 is not recognised in British either."""
 
 _GPL = "GPL-3.0-or-later"
 _CMU = "BSD-like (CMU)"
@@ -120,9 +120,9 @@ _RECORDED = (
 
 
 FORMANTS = (0.85, 0.92, 1.0, 1.08, 1.17)
-"""Vocal tracts from 17 % longer to 15 % shorter stand in for the speakers that are not there."""
+"""Vocal tracts from 17 % longer to 15 % shorter substitute for missing speakers."""
 ESPEAK_WEIGHT = 3.0
-"""Of 11 with the eight recorded voices: many timbres, but one synthesiser."""
+"""Of a total of 11 with the eight recorded voices: many timbres, but one synthesiser."""
 
 
 def _espeak_voices() -> list[Voice]:
@@ -163,10 +163,10 @@ def _installed(voice: Voice, library: Library) -> bool:
 
 
 def training_voices(root: Path | None = None) -> list[Voice]:
-    """The voices to train on that are installed, held-out speakers left out.
+    """Return the installed voices to train on, without held-out speakers.
 
     Args:
-        root: Folder written by bundle_voices.py; None: what the system has.
+        root: Folder written by bundle_voices.py; None: the system's voices.
     """
     library = Library(root)
     voices = [
@@ -179,10 +179,10 @@ def training_voices(root: Path | None = None) -> list[Voice]:
 
 
 def held_out_voices(root: Path | None = None) -> list[Voice]:
-    """The voices of the held-out speakers that are installed; Piper's is the core's own.
+    """Return the installed voices of held-out speakers; Piper's is that of the core.
 
     Args:
-        root: Folder written by bundle_voices.py; None: what the system has.
+        root: Folder written by bundle_voices.py; None: the system's voices.
     """
     library = Library(root)
     return [v for v in _RECORDED if v.speaker in HELD_OUT_SPEAKERS and _installed(v, library)]
@@ -194,11 +194,11 @@ def _engine(name: str, root: Path | None) -> Engine:
 
 
 class Speaker:
-    """One voice, ready to speak; any number may live in one process.
+    """One loaded voice; a process may have any number.
 
     Args:
         voice: From `training_voices` or `held_out_voices`.
-        root: Folder written by bundle_voices.py; None: the system's engines. One folder a
+        root: Folder written by bundle_voices.py; None: the system's engines. One folder per
             process: the C libraries are loaded once.
 
     Raises:
@@ -212,7 +212,7 @@ class Speaker:
         self._engine = _engine(voice.engine, root.resolve() if root else None)
 
     def speak(self, text: str, *, rate: float = 1.0, pitch: float = 1.0) -> npt.NDArray[np.float32]:
-        """Say a text.
+        """Synthesize a text.
 
         Args:
             text: Plain English text.
@@ -224,7 +224,7 @@ class Speaker:
             silence at each end.
 
         Raises:
-            SynthesisError: Nothing was said.
+            SynthesisError: No sound was produced.
         """
         if not any(character.isalnum() for character in text):
             raise SynthesisError(f"{self.voice} said nothing for {text!r}: give it words")
@@ -245,12 +245,12 @@ class Speaker:
 def resample(
     samples: npt.NDArray[np.float32], from_hz: int | Fraction, to_hz: int
 ) -> npt.NDArray[np.float32]:
-    """Change the sampling rate by cutting the spectrum.
+    """Change the sampling rate by truncating the spectrum.
 
     Args:
         samples: Shape (n,).
         from_hz: Their rate.
-        to_hz: The rate wanted.
+        to_hz: The target rate.
     """
     ratio = Fraction(to_hz) / Fraction(from_hz)
     if ratio == 1 or not len(samples):
@@ -269,7 +269,7 @@ def resample(
 
 
 def trim(samples: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Cut silence at both ends down to `EDGE_SECONDS`.
+    """Trim silence at both ends to `EDGE_SECONDS`.
 
     Args:
         samples: Shape (n,), 16,000 Hz.
@@ -291,14 +291,14 @@ SENTENCE = "How many points did the defense surrender in the final game of the s
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Say one sentence in every voice; print the time it takes and which libraries were used."""
-    parser = argparse.ArgumentParser(description="Say one sentence in every voice.")
+    """Speak one sentence in every voice; print the time it takes and which libraries were used."""
+    parser = argparse.ArgumentParser(description="Speak one sentence in every voice.")
     parser.add_argument("--root", type=Path, help="folder written by bundle_voices.py")
-    parser.add_argument("--repeat", type=int, default=3, help="utterances a voice")
+    parser.add_argument("--repeat", type=int, default=3, help="utterances per voice")
     options = parser.parse_args(arguments)
     voices = training_voices(options.root) + held_out_voices(options.root)
     write = sys.stdout.write
-    write("| voice | speech s | ms of processor time an utterance | utterances/s a core |\n")
+    write("| voice | speech s | ms of CPU time per utterance | utterances/s per core |\n")
     write("|---|---|---|---|\n")
     total = 0.0
     for voice in voices:
@@ -311,7 +311,7 @@ def main(arguments: list[str] | None = None) -> None:
         total += took * voice.weight
         write(f"| {voice} | {seconds:.2f} | {1000 * took:.1f} | {1 / took:.0f} |\n")
     share = sum(voice.weight for voice in voices)
-    write(f"\n{share / total:.1f} utterances/s a core, voices drawn by weight\n")
+    write(f"\n{share / total:.1f} utterances/s per core, voices sampled by weight\n")
     used = {line.split()[-1] for line in Path("/proc/self/maps").read_text().splitlines()}
     names = ("espeak", "flite", "RHVoice", "pico", "sonic", "asound", "pcaudio")
     write("\nlibraries and data mapped:\n")

@@ -1,14 +1,14 @@
-"""Choose when ``adaptive`` may do without a transcript, and what ``hybrid`` searches by.
+"""Choose the thresholds of ``adaptive`` and the speech share of ``hybrid``.
 
     python -m training.thresholds.adaptive --split dev --out benchmarks/results/adaptive.md
 
-Every spoken question of the sample goes through both routes against all of its paragraphs in one
-embedded Postgres. Of each the confidence of the speech encoder, the lead of the best passage, the
-place of the right one by every route, and the seconds are noted; the thresholds are then swept
-over these notes. The pair printed last is the fastest of those whose recall is at most one
+Every spoken question of the sample passes both routes over all of its paragraphs in one embedded
+Postgres. For each question the confidence of the speech encoder, the lead of the best passage, the
+rank of the right one on every route, and the seconds are recorded; the thresholds are then swept
+over these records. The pair printed last is the fastest of those whose recall is at most one
 question in a hundred below that of ``hybrid``; `SURE_CONFIDENCE` and `SURE_GAP` in
-``voicerag_core.retrieval.strategies`` are set to it by hand. Choose on development questions alone:
-others are added with ``--questions FILE.jsonl``, lines like those of the sample.
+``voicerag_core.retrieval.strategies`` are set to it by hand. Choose only on development questions:
+others are added with ``--questions FILE.jsonl``, in the format of the sample.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from voicerag_core.retrieval import fusion
 from voicerag_core.stack import OpenedVoiceRAG
 
 AT = 5
-"""A question counts as answered from the base when the right passage is among so many."""
+"""A question counts as answered if the right passage is among the first this many."""
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 CONFIDENCES = tuple(np.round(np.arange(0.0, 1.0, 0.05), 2))
 GAPS = (0.0, 0.005, 0.01, 0.02, 0.03, 0.05, 0.08)
@@ -47,9 +47,9 @@ WORSE = 0.01
 
 @dataclass(frozen=True)
 class Note:
-    """What one question did.
+    """The record of one question.
 
-    Places count from 0; a passage that was not found has the place 99.
+    Ranks count from 0; a passage that was not found has rank 99.
     """
 
     confidence: float
@@ -66,8 +66,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sample", type=Path, default=Path("examples/sample"))
     parser.add_argument("--questions", type=Path, action="append")
-    parser.add_argument("--split", default=None, help="take only questions of this split")
-    parser.add_argument("--limit", type=int, default=None, help="take only so many questions")
+    parser.add_argument("--split", default=None, help="use only questions of this split")
+    parser.add_argument("--limit", type=int, default=None, help="use only this many questions")
     parser.add_argument("--out", type=Path, default=None)
     options = parser.parse_args()
     asked = questions([options.sample / "questions.jsonl", *(options.questions or ())])
@@ -101,7 +101,7 @@ def passages(file: Path) -> list[Passage]:
 
 
 def note(rag: OpenedVoiceRAG, sound: Audio, right: str) -> Note:
-    """Ask one question by every route."""
+    """Ask one question on every route."""
     embedder = rag.embedder
     assert isinstance(embedder, LocalEmbedder)
     confidence = float(embedder.embed_speech_scored([sound])[1][0])
@@ -111,7 +111,7 @@ def note(rag: OpenedVoiceRAG, sound: Audio, right: str) -> Note:
         start = time.perf_counter()
         try:
             hits = rag.retrieve(sound, strategy=strategy, limit=10).hits
-        except AudioError:  # taken for noise: nothing is found
+        except AudioError:  # classified as noise: nothing is found
             hits = ()
         seconds[strategy] = time.perf_counter() - start
         ids = [hit.passage.id for hit in hits]
@@ -171,7 +171,7 @@ def report_of(notes: list[Note]) -> list[str]:
 def outcome(
     notes: list[Note], share: float, confidence: float, gap: float, whole: float
 ) -> tuple[float, float, float, float]:
-    """Return R@1, R@5, the part transcribed, and the mean time as a part of hybrid's."""
+    """Return R@1, R@5, the share transcribed, and the mean time relative to hybrid's."""
     sure = [n.confidence >= confidence and n.gap >= gap for n in notes]
     places = [n.e2e if s else n.hybrid[share] for n, s in zip(notes, sure, strict=True)]
     seconds = [n.e2e_seconds if s else n.hybrid_seconds for n, s in zip(notes, sure, strict=True)]

@@ -1,11 +1,11 @@
-"""How well speech is told from other sound: thresholds chosen on one half, reported on the other.
+"""Speech/noise detection: thresholds chosen on one half, reported on the other.
 
     python -m training.thresholds.no_speech --data DATA --out benchmarks/results/no_speech.md
 
 Speech: recorded people and synthetic questions, clean and mixed with recorded noise at 20 to 0 dB,
-and espeak-ng and flite where they are installed. Other sound: pieces of recorded noise of 2 to
-20 s, white, pink and brown noise of many levels, near-silence, tones, hum and clicks. Items of even
-number in each group are development, the others are reported.
+and espeak-ng and flite if installed. Other sound: sections of recorded noise of 2 to 20 s, white,
+pink and brown noise of many levels, near-silence, tones, hum and clicks. Items with an even index
+in each group are for development, the others are reported.
 """
 
 from __future__ import annotations

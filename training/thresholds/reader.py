@@ -2,10 +2,10 @@
 
     python -m training.thresholds.reader xquad.en.json
 
-Development is the first 24 titles in sorted order, with its questions as written and misheard
+Development is the first 24 titles in sorted order, with its questions as written and misrecognized
 (xquad_misheard.tsv); weights and threshold see nothing else. They are written into
-``voicerag_core.local.reading`` by hand. The last two rows show what they and the shipped ones are
-worth on the other half; `benchmarks.speech.reader` measures the shipped reader in full.
+``voicerag_core.local.reading`` by hand. The last two rows evaluate them and the shipped ones on the
+other half; `benchmarks.speech.reader` measures the shipped reader in full.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ MISHEARD = Path(__file__).with_name("xquad_misheard.tsv")
 
 
 def fit_choice(tables: Sequence[Table], right: Sequence[NDArray[np.bool_]]) -> Table:
-    """Maximise the probability that a softmax over the sentences gives to the right ones."""
+    """Maximise the softmax probability of the right sentences."""
     usable = [(t, r) for t, r in zip(tables, right, strict=True) if r.any()]
     rows = np.concatenate([table for table, _ in usable])
     good = np.concatenate([flags for _, flags in usable])
@@ -71,7 +71,7 @@ def fit_logistic(rows: Table, answerable: Table) -> tuple[Table, float]:
 
 
 def fit(pairs: Pairs) -> Table:
-    """Print the weights and the threshold; return the weights that choose."""
+    """Print the weights and the threshold; return the weights that choose the sentence."""
     weights = fit_choice([one.table for one, _ in pairs], [one.right for one, _ in pairs])
     rows = np.array([[one.chosen(weights) for one in pair] for pair in pairs])
     truth = np.tile([1.0, 0.0], (len(rows), 1))

@@ -1,6 +1,6 @@
 """The ``voicerag`` command.
 
-Nothing heavy is imported before a command needs it, so that help and completion come at once.
+Heavy modules are imported only when a command needs them, so help and completion are fast.
 """
 
 from __future__ import annotations

@@ -52,10 +52,11 @@ def options(
     verbose: Verbose = False,
     stack: Stack = None,
     version: Annotated[
-        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show it.")
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
     ] = False,
 ) -> None:
-    """Keep the options that stand before the command."""
+    """Store the global options given before the command."""
     ctx.obj = GlobalOptions(database_url, data_dir, collection, tenant, embedder, verbose, stack)
 
 
@@ -96,7 +97,7 @@ command(
 command(app, examples=("voicerag convert ~/weights/glm ~/weights/converted",))(convert.convert)
 command(app, examples=("voicerag doctor", "voicerag doctor --json"))(doctor.doctor)
 
-_db = typer.Typer(help="Look after the database.", no_args_is_help=True)
+_db = typer.Typer(help="Manage the database.", no_args_is_help=True)
 app.add_typer(_db, name="db")
 command(_db, examples=("voicerag db status", "voicerag db status --json"))(database.status)
 command(_db, examples=("voicerag db migrate --database-url postgresql://me@db.example.com/kb",))(

@@ -59,11 +59,12 @@ def ask(
         bool,
         typer.Option(
             "--stream/--no-stream",
-            help="Show and play the answer piece by piece, or at once when it is whole.",
+            help="Show and play the answer as it is generated, or when it is complete.",
         ),
     ] = True,
     speech: Annotated[
-        bool, typer.Option("--speech/--no-speech", help="Answer aloud too, or in text alone.")
+        bool,
+        typer.Option("--speech/--no-speech", help="Answer in speech as well, or in text only."),
     ] = True,
     limit: Limit = None,
     strategy: StrategyName = None,
@@ -74,12 +75,14 @@ def ask(
     """Answer a spoken or typed question from the indexed documents, with sources.
 
     Without --audio and --text the question is recorded from the microphone. The answer is played
-    where there is a loudspeaker, and written with --out.
+    if there is a loudspeaker, and written with --out.
     """
     if out is not None:
         wav_name(out)
         if not speech:
-            raise typer.BadParameter("--no-speech leaves nothing to write", param_hint="--out")
+            raise typer.BadParameter(
+                "--out needs speech (--no-speech was given)", param_hint="--out"
+            )
     condition = metadata_filter(where)
     settings = given.settings(strategy=strategy, limit=limit)
     question = given_question(audio, text, max_seconds=settings.max_question_seconds)
@@ -124,7 +127,10 @@ def search(
     diversity: Annotated[
         float,
         typer.Option(
-            "--diversity", min=0, max=1, help="Above 0, prefer passages unlike one another."
+            "--diversity",
+            min=0,
+            max=1,
+            help="Above 0, prefer passages that differ from each other.",
         ),
     ] = 0.0,
     where: Where = None,
@@ -134,7 +140,7 @@ def search(
             "--clips",
             metavar="DIR",
             show_default=False,
-            help="Write what was found in recordings there, one WAV file a hit.",
+            help="Folder for hits in recordings, one WAV file per hit.",
         ),
     ] = None,
     json_output: JsonOutput = False,
@@ -174,7 +180,7 @@ def search(
 
 
 def _write_clips(found: Retrieved, folder: Path) -> list[Path]:
-    """Cut the hits that lie in recordings out of their files, best first."""
+    """Write the hits found in recordings as WAV files, best first."""
     from voicerag_core.audio import write_wav
     from voicerag_core.recordings import cut_clip
 
@@ -189,7 +195,7 @@ def _write_clips(found: Retrieved, folder: Path) -> list[Path]:
 
 
 def load(rag: OpenedVoiceRAG, question: Question | None) -> float:
-    """Load what a question needs, all at once, and return the seconds that it took."""
+    """Load what a question needs, in parallel, and return how many seconds that took."""
     start = time.perf_counter()
     with status_line("loading models and database"):
         rag.warm(hearing=not isinstance(question, str))
@@ -197,7 +203,7 @@ def load(rag: OpenedVoiceRAG, question: Question | None) -> float:
 
 
 def show_answer(pieces: Iterator[Answer], sinks: list[Sink], *, stream: bool = True) -> Answer:
-    """Print a spoken question as heard, the answer, as it comes or at once, and its sources."""
+    """Print the transcript, the answer (streamed or complete) and its sources."""
     if stream:
         answer = Answer()
         for piece in pieces:
@@ -240,7 +246,7 @@ def _sound(piece: Answer, sinks: list[Sink]) -> None:
 
 
 def timed(pieces: Iterator[Answer], start: float, seconds: dict[str, float]) -> Iterator[Answer]:
-    """Pass the pieces on, and note when the first words and the first sound came."""
+    """Yield the pieces, and record when the first words and the first sound arrived."""
     for piece in pieces:
         now = time.perf_counter() - start
         if piece.text:

@@ -1,4 +1,4 @@
-"""What ``voicerag doctor`` looks at; each look gives findings, also where things are broken."""
+"""The checks of ``voicerag doctor``; each yields findings, even when something is broken."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ __all__ = [
 
 LEAST_FREE_BYTES = 100_000_000
 GOOD_FREE_BYTES = 1_000_000_000
-"""Room for the embedded database, its log and an index of some ten thousand passages."""
+"""Space for the embedded database, its log and an index of about ten thousand passages."""
 
 _OPTIONAL = {
     "documents": "to read PDF and HTML",
@@ -42,13 +42,13 @@ _OPTIONAL = {
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at.
+    """The result of one check.
 
     Args:
-        area: What it belongs to, in a word.
-        state: "ok"; "warn": something is missing that can be done without; "fail".
+        area: What was checked, in one word.
+        state: "ok"; "warn": something optional is missing; "fail".
         text: What was found.
-        cure: What to do about it, "" when nothing.
+        cure: What to do about it; "" if nothing.
     """
 
     area: str
@@ -58,7 +58,7 @@ class Finding:
 
 
 def program(settings: Settings) -> Iterator[Finding]:
-    """Name the program, Python, and the stack that runs."""
+    """Yield the versions of voicerag and Python, and the selected stack."""
     from importlib.metadata import version
 
     name = f"voicerag {version('voicerag-core')}"
@@ -86,12 +86,12 @@ def program(settings: Settings) -> Iterator[Finding]:
     if sys.platform != "linux" or platform.machine() not in ("x86_64", "aarch64"):
         yield Finding(
             "program", "warn", "this platform is untested",
-            "on macOS and Windows give a Postgres of yours with --database-url",
+            "on macOS and Windows, use your own Postgres server with --database-url",
         )  # fmt: skip
 
 
 def packages() -> Iterator[Finding]:
-    """Yield the versions of what is required, by extra."""
+    """Yield the versions of the required distributions, by extra."""
     from importlib.metadata import PackageNotFoundError, version
 
     for extra in ("", "local", *_OPTIONAL):
@@ -114,7 +114,7 @@ def packages() -> Iterator[Finding]:
 
 
 def weights(settings: Settings) -> Iterator[Finding]:
-    """Say of every weight file where it is from, under which licence, and if it is intact."""
+    """Report the origin, licence and integrity of every weight file."""
     from voicerag_core.local.weights.files import describe
 
     for file in describe(data_dir=settings.data_dir / "weights"):
@@ -127,7 +127,7 @@ def weights(settings: Settings) -> Iterator[Finding]:
 
 
 def sonar(settings: Settings) -> Iterator[Finding]:
-    """Say of each file of SONAR whether it is here, and under which licence."""
+    """Report whether each SONAR file is present, and its licence."""
     if settings.embedder != "sonar":
         return
     from voicerag_core.sonar.files import SonarFiles
@@ -155,7 +155,7 @@ def sonar(settings: Settings) -> Iterator[Finding]:
 
 
 def licences() -> Iterator[Finding]:
-    """State what the licence of the speaking program means."""
+    """State the licence of the speech synthesis program and what it means."""
     from importlib.metadata import version
     from importlib.util import find_spec
 
@@ -163,19 +163,19 @@ def licences() -> Iterator[Finding]:
         return  # the packages say so
     yield Finding(
         "licences", "ok", f"piper-tts {version('piper-tts')} is GPL-3.0-or-later: it runs as a "
-        "process of its own and is never imported; voicerag itself is Apache-2.0",
+        "separate process and is never imported; voicerag itself is Apache-2.0",
     )  # fmt: skip
 
 
 def disk(settings: Settings) -> Iterator[Finding]:
-    """Look whether the data folder has room."""
+    """Check the free space in the data folder."""
     folder = settings.data_dir.expanduser().absolute()
     place = next(path for path in (folder, *folder.parents) if path.exists())
     cure = "free some space, or choose another folder with --data-dir"
     try:
         free = shutil.disk_usage(place).free
     except OSError as error:
-        yield Finding("disk", "fail", f"{place} cannot be looked at: {error}", cure)
+        yield Finding("disk", "fail", f"{place} cannot be checked: {error}", cure)
         return
     text = f"{free / 1e9:.1f} GB free for {folder}"
     if free < LEAST_FREE_BYTES:
@@ -185,11 +185,11 @@ def disk(settings: Settings) -> Iterator[Finding]:
     else:
         yield Finding("disk", "ok", text)
     if not os.access(place, os.W_OK):
-        yield Finding("disk", "fail", f"{place} cannot be written", cure)
+        yield Finding("disk", "fail", f"{place} is not writable", cure)
 
 
 def audio_devices() -> Iterator[Finding]:
-    """Look for a microphone and a loudspeaker."""
+    """Check for a microphone and a loudspeaker."""
     from voicerag_core.cli.sound import devices
 
     try:
@@ -198,7 +198,7 @@ def audio_devices() -> Iterator[Finding]:
         yield Finding("audio", "warn", str(error), "or use --audio FILE and --out FILE")
         return
     for kind, name, instead in (
-        ("input", "microphone", "give questions with --audio FILE or --text"),
+        ("input", "microphone", "ask with --audio FILE or --text"),
         ("output", "loudspeaker", "write answers with --out FILE"),
     ):
         if kind in found:
@@ -208,7 +208,7 @@ def audio_devices() -> Iterator[Finding]:
 
 
 def _required(extra: str) -> list[str]:
-    """Name the distributions that an extra of ours asks for on this platform."""
+    """Return the distributions that an extra requires on this platform."""
     from importlib.metadata import requires
 
     names = []

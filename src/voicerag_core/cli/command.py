@@ -1,4 +1,4 @@
-"""What every command shares: the global options, and how it ends."""
+"""What every command shares: the global options and the exit codes."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ __all__ = [
 ]
 
 EXIT_FAULT = 1
-"""An error of our tree, or a check that found one."""
+"""A `VoiceRAGError`, or a check that failed."""
 EXIT_UNEXPECTED = 70
-"""A mistake of ours (EX_SOFTWARE of sysexits.h)."""
+"""An internal error (EX_SOFTWARE of sysexits.h)."""
 EXIT_INTERRUPTED = 130
 EXIT_BROKEN_PIPE = 141
-"""What a shell gives for a program that SIGPIPE ended."""
+"""What a shell reports for a program ended by SIGPIPE."""
 EXIT_TERMINATED = 143
 
 _PANEL = "Global options"
@@ -65,7 +65,7 @@ DataDir = Annotated[
         metavar="DIR",
         show_default=False,
         rich_help_panel=_PANEL,
-        help="Folder of the embedded database and of downloaded weights. (VOICERAG_DATA_DIR)",
+        help="Folder for the embedded database and downloaded weights. (VOICERAG_DATA_DIR)",
     ),
 ]
 Collection = Annotated[
@@ -85,7 +85,7 @@ Tenant = Annotated[
         metavar="NAME",
         show_default=False,
         rich_help_panel=_PANEL,
-        help="Whose rows are seen and written. (VOICERAG_TENANT)",
+        help="Tenant to read and write as. (VOICERAG_TENANT)",
     ),
 ]
 Stack = Annotated[
@@ -95,7 +95,7 @@ Stack = Annotated[
         metavar="NAME",
         show_default=False,
         rich_help_panel=_PANEL,
-        help="Which models answer: local or glm. (VOICERAG_STACK)",
+        help="Models that answer: local or glm. (VOICERAG_STACK)",
     ),
 ]
 Embedder = Annotated[
@@ -105,7 +105,7 @@ Embedder = Annotated[
         metavar="NAME",
         show_default=False,
         rich_help_panel=_PANEL,
-        help="What makes vectors: local or sonar. (VOICERAG_EMBEDDER)",
+        help="Embedding model: local or sonar. (VOICERAG_EMBEDDER)",
     ),
 ]
 Verbose = Annotated[
@@ -116,7 +116,7 @@ Verbose = Annotated[
 
 @dataclass(frozen=True, slots=True)
 class GlobalOptions:
-    """The global options that were given; None where one was not."""
+    """The global options; None for one that was not given."""
 
     database_url: str | None = None
     data_dir: Path | None = None
@@ -135,7 +135,7 @@ class GlobalOptions:
         speak: bool | None = None,
         sentence_vectors: bool | None = None,
     ) -> Settings:
-        """Make the settings of a command: its own values, the global options, the environment.
+        """Build the settings from the command's values, the global options and the environment.
 
         Raises:
             ConfigError: A value is unknown or out of its range.
@@ -172,12 +172,12 @@ def command(
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Register a function as a command.
 
-    Its first parameter is the `GlobalOptions`; the global options stand in its place on the command
-    line, where they count more than those before the command. Its errors become exit codes.
+    Its first parameter is the `GlobalOptions`; on the command line they may also follow the
+    command, and then override those before it. Errors become exit codes.
 
     Args:
-        app: Where the command is registered.
-        name: Its name; None takes the function's.
+        app: Where to register the command.
+        name: Its name; None uses the function's.
         examples: Command lines for the end of its help.
     """
 
@@ -206,7 +206,7 @@ def command(
 
 @contextmanager
 def exiting_well() -> Iterator[None]:
-    """Clean up when the process is told to end, and be quiet when nobody reads its output."""
+    """Clean up on a termination signal, and end silently when the output pipe is closed."""
     signal.signal(signal.SIGTERM, _terminate)
     try:
         yield
@@ -222,7 +222,7 @@ def exiting_well() -> Iterator[None]:
 
 @contextmanager
 def _ending(*, verbose: bool) -> Iterator[None]:
-    """Say in one line why a command failed, and exit with the code for it."""
+    """Print in one line why a command failed, and exit with the matching code."""
     try:
         yield
     except (typer.Exit, typer.Abort, typer.BadParameter):
@@ -251,7 +251,7 @@ def _quit(message: str, code: int) -> NoReturn:
 
 
 def _hush() -> None:
-    """Let what is still to be flushed go nowhere."""
+    """Discard the output that is still to be flushed."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
 

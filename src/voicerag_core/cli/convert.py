@@ -18,15 +18,19 @@ def convert(
     given: GlobalOptions,
     *,
     source: Annotated[
-        Path, typer.Argument(metavar="SRC", help="Released weights: one network's folder, or all.")
+        Path,
+        typer.Argument(metavar="SRC", help="Released weights: folder of one network or all three."),
     ],
-    target: Annotated[Path, typer.Argument(metavar="DST", help="Folder for the converted ones.")],
-    finite: Annotated[bool, typer.Option(help="Refuse weights that are NaN or infinite.")] = True,
+    target: Annotated[
+        Path, typer.Argument(metavar="DST", help="Folder for the converted weights.")
+    ],
+    finite: Annotated[bool, typer.Option(help="Reject weights that are NaN or infinite.")] = True,
 ) -> None:
     """Rewrite released weights of GLM-4-Voice for this program, transformers and vLLM.
 
     The language model becomes a GlmForCausalLM directory with its tokenizer.json; speech tokenizer
-    and decoder become safetensors and json. Memory holds one shard; disk must hold a second copy.
+    and decoder become safetensors and json. Needs memory for one shard, and disk space for a second
+    copy.
     """
     from voicerag_core.glm import convert_checkpoint
 

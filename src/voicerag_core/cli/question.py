@@ -43,7 +43,11 @@ Text = Annotated[
 Limit = Annotated[
     int | None,
     typer.Option(
-        "--limit", min=1, max=1000, show_default=False, help="Passages to find; default 4."
+        "--limit",
+        min=1,
+        max=1000,
+        show_default=False,
+        help="Number of passages to find; default 4.",
     ),
 ]
 StrategyName = Annotated[
@@ -59,7 +63,7 @@ StrategyName = Annotated[
 MinScore = Annotated[
     float | None,
     typer.Option(
-        "--min-score", min=-1, max=1, show_default=False, help="Least cosine similarity of a hit."
+        "--min-score", min=-1, max=1, show_default=False, help="Lowest cosine similarity of a hit."
     ),
 ]
 Where = Annotated[
@@ -75,11 +79,11 @@ JsonOutput = Annotated[bool, typer.Option("--json", help="Print one JSON object.
 
 
 def given_question(audio: str | None, text: str | None, *, max_seconds: float) -> Question | None:
-    """Read the question that the options name; None when the microphone is meant.
+    """Read the question given by the options; None means the microphone.
 
     Raises:
-        AudioError: The file is not sound that can be used, or there is no microphone.
-        MissingExtraError: The microphone is meant and the extra ``audio`` is not installed.
+        AudioError: The file is not usable sound, or there is no microphone.
+        MissingExtraError: The microphone is needed and the extra ``audio`` is not installed.
     """
     if audio is not None and text is not None:
         raise typer.BadParameter("give --audio or --text, not both")
@@ -90,7 +94,7 @@ def given_question(audio: str | None, text: str | None, *, max_seconds: float) -
     if audio is None:
         from voicerag_core.cli.sound import find_microphone
 
-        find_microphone()  # before anything is loaded in vain
+        find_microphone()  # fail before anything is loaded
         return None
     from voicerag_core.audio import read_audio
 
@@ -112,10 +116,10 @@ def recorded_question(max_seconds: float) -> Question:
 
 
 def metadata_filter(conditions: list[str] | None) -> Filter | None:
-    """Make a filter of ``key=value`` conditions that must all hold.
+    """Build a filter from ``key=value`` conditions that must all hold.
 
-    A value that reads as a number, true, false or null also equals the text of it, since tables
-    keep their cells as text.
+    A value that parses as a number, true, false or null also matches its text, since tables store
+    their cells as text.
     """
     nodes: list[Filter] = []
     for condition in conditions or ():
@@ -139,7 +143,7 @@ def _equals(key: str, value: str) -> Filter:
 
 
 def wav_name(path: Path) -> Path:
-    """Refuse a file name that promises another format than WAV."""
+    """Reject a file name with the ending of another format than WAV."""
     if path.suffix.lower() not in ("", ".wav", ".wave"):
         raise typer.BadParameter(
             f"{path.name}: sound is written as WAV; name it {path.with_suffix('.wav').name}",

@@ -1,4 +1,4 @@
-"""Microphone, loudspeaker, and a WAV file that grows: where sound enters and leaves."""
+"""Sound input and output: microphone, loudspeaker and streamed WAV files."""
 
 from __future__ import annotations
 
@@ -36,29 +36,29 @@ __all__ = [
 
 BLOCK_SECONDS = 0.05
 QUIET_SECONDS = 1.2
-"""Silence that ends a question once something was said."""
+"""Silence that ends a question after speech, in seconds."""
 LEAST_RMS = 0.004
-"""-48 dBFS; below it nothing counts as speech, however quiet the room."""
+"""-48 dBFS; nothing below it counts as speech, however quiet the room."""
 ABOVE_ROOM = 3.0
 """Speech is this many times louder (10 dB) than the quietest moment so far."""
 
 
 class Sink(Protocol):
-    """Takes the pieces of an answer's sound."""
+    """A consumer of an answer's sound, chunk by chunk."""
 
     def write(self, audio: Audio) -> None:
-        """Take the next piece."""
+        """Take the next chunk."""
         ...
 
 
 @dataclass(slots=True)
 class EndOfSpeech:
-    """Tells from the loudness of the blocks so far when a question has ended.
+    """Detects from the loudness of the blocks when a question has ended.
 
     Args:
         room: Root mean square of the quietest block so far.
-        spoken: Whether speech was heard.
-        quiet: Seconds of silence since.
+        spoken: Whether speech was detected.
+        quiet: Seconds of silence since the last speech.
     """
 
     room: float = field(default=1.0, init=False)
@@ -66,7 +66,7 @@ class EndOfSpeech:
     quiet: float = field(default=0.0, init=False)
 
     def hears(self, block: Samples, seconds: float) -> bool:
-        """Take the next block, shape [T]; True when the question has ended."""
+        """Process the next block, shape [T]; True if the question has ended."""
         level = float(np.sqrt(np.mean(np.square(block)))) if len(block) else 0.0
         self.room = min(self.room, max(level, LEAST_RMS / ABOVE_ROOM))
         if level > max(LEAST_RMS, ABOVE_ROOM * self.room):
@@ -78,7 +78,7 @@ class EndOfSpeech:
 
 
 def find_microphone() -> int:
-    """Return the rate in Hz of the default microphone.
+    """Return the sample rate of the default microphone, in Hz.
 
     Raises:
         MissingExtraError: The extra ``audio`` is not installed.
@@ -120,7 +120,7 @@ def record(max_seconds: float) -> Audio:
                 taken.append(blocks.get(timeout=1.0))
             except queue.Empty as error:
                 raise AudioError(
-                    "the microphone gives no sound; check that no other program holds it"
+                    "the microphone delivers no sound; check that no other program holds it"
                 ) from error
             if listening.hears(taken[-1], BLOCK_SECONDS):
                 break
@@ -129,7 +129,7 @@ def record(max_seconds: float) -> Audio:
 
 
 class Player:
-    """Plays pieces of sound in the background, in the order they come.
+    """Plays chunks of sound in the background, in order.
 
     Args:
         sounddevice: The library, loaded.
@@ -144,11 +144,11 @@ class Player:
         self._thread.start()
 
     def write(self, audio: Audio) -> None:
-        """Queue the next piece."""
+        """Queue the next chunk."""
         self._pieces.put(audio)
 
     def finish(self) -> None:
-        """Wait until all is played.
+        """Wait until everything is played.
 
         Raises:
             AudioError: The loudspeaker failed.
@@ -160,7 +160,7 @@ class Player:
             raise AudioError(f"the sound cannot be played: {self._error}") from self._error
 
     def stop(self) -> None:
-        """Fall silent."""
+        """Stop playing at once."""
         self._stopped.set()
         self._pieces.put(None)
 
@@ -189,7 +189,7 @@ class Player:
 
 @contextmanager
 def open_player() -> Iterator[Player | None]:
-    """Yield a player, or None when nothing can be played; an error or interrupt silences it."""
+    """Yield a player, or None if there is no loudspeaker; an error or interrupt stops it."""
     try:
         sounddevice = _sounddevice("playback")
         sounddevice.query_devices(kind="output")
@@ -205,10 +205,10 @@ def open_player() -> Iterator[Player | None]:
 
 
 class WavFile:
-    """A 16-bit WAV file in the making; it gets its name when it is whole.
+    """A 16-bit WAV file being written; it is renamed to its final name when complete.
 
     Args:
-        draft: Where it is written until then.
+        draft: Temporary path until then.
     """
 
     def __init__(self, draft: Path) -> None:
@@ -217,7 +217,7 @@ class WavFile:
         self.seconds = 0.0
 
     def write(self, audio: Audio) -> None:
-        """Append a piece; all pieces have one rate."""
+        """Append a chunk; all chunks have the same sample rate."""
         import soundfile
 
         if self._file is None:
@@ -229,16 +229,16 @@ class WavFile:
         self.seconds += audio.seconds
 
     def close(self) -> None:
-        """End the draft."""
+        """Close the temporary file."""
         if self._file is not None:
             self._file.close()
 
 
 @contextmanager
 def wav_file(path: Path) -> Iterator[WavFile]:
-    """Write a WAV file piece by piece; it appears whole at the end, or not at all.
+    """Write a WAV file chunk by chunk; it appears complete at the end, or not at all.
 
-    Without a piece nothing appears, and an older file of that name stays.
+    If nothing is written, an existing file of that name stays.
 
     Raises:
         AudioError: The file cannot be written.
@@ -265,7 +265,7 @@ def wav_file(path: Path) -> Iterator[WavFile]:
 
 
 def devices() -> dict[str, str]:
-    """Name the default microphone and loudspeaker, those that there are.
+    """Return the names of the default microphone and loudspeaker, if present.
 
     Raises:
         MissingExtraError: The extra ``audio`` is not installed.
@@ -294,12 +294,12 @@ def _sounddevice(needed_for: str) -> Any:  # noqa: ANN401 - a library without ty
 
 def _no_microphone(error: Exception) -> AudioError:
     return AudioError(
-        f"no microphone can be used ({error}); plug one in, or give --audio FILE or --text"
+        f"no microphone can be used ({error}); plug one in, or use --audio FILE or --text"
     )
 
 
 def _enter_pressed() -> bool:
-    """Look, without waiting, whether a line was typed."""
+    """Return whether a line was typed, without waiting."""
     if not sys.stdin.isatty():
         return False
     ready, _, _ = select.select([sys.stdin], [], [], 0)

@@ -1,4 +1,4 @@
-"""``voicerag transcribe`` and ``voicerag speak``: the ears and the voice alone."""
+"""``voicerag transcribe`` and ``voicerag speak``: speech recognition and synthesis alone."""
 
 from __future__ import annotations
 
@@ -22,7 +22,12 @@ if TYPE_CHECKING:
 __all__ = ["speak", "transcribe"]
 
 MAX_SECONDS = 3600.0
-"""Longest recording to transcribe; a question is bounded by its setting."""
+"""Longest recording to transcribe, in seconds; questions are bounded by their setting."""
+
+_DOUBTFUL = (
+    "its words are little more than guessed; only English is understood, spoken clearly and close "
+    "to the microphone"
+)
 
 
 def transcribe(
@@ -31,17 +36,20 @@ def transcribe(
     files: Annotated[
         list[str],
         typer.Argument(
-            metavar="FILE...", show_default=False, help="Sound files; '-' reads standard input."
+            metavar="FILE...", show_default=False, help="Audio files; '-' reads standard input."
         ),
     ],
-    json_output: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+    json_output: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object per line.")
+    ] = False,
 ) -> None:
-    """Write down what is said in sound files, up to an hour each.
+    """Transcribe audio files, up to an hour each.
 
-    A file that cannot be used is reported and passed over (exit code 1).
+    Unusable files are reported and skipped, and doubtful transcripts are marked (exit code 1).
     """
     settings = given.settings(speak=False)
     from voicerag_core.audio import read_audio
+    from voicerag_core.local.model import is_doubtful
     from voicerag_core.stack import open_voicerag
 
     failed = False
@@ -53,15 +61,22 @@ def transcribe(
                 audio = read_audio(
                     sys.stdin.buffer.read() if name == "-" else name, max_seconds=MAX_SECONDS
                 )
-                words = rag.transcriber.transcribe(audio).text
+                heard = rag.transcriber.transcribe(audio)
             except (AudioError, GenerationError) as error:
                 typer.echo(f"skipped {name}: {error}", err=True)
                 failed = True
                 continue
+            doubtful = is_doubtful(heard)
+            failed = failed or doubtful
             if json_output:
-                show_json({"file": name, "text": words, "seconds": round(audio.seconds, 3)})
+                seconds = round(audio.seconds, 3)
+                show_json(
+                    {"file": name, "text": heard.text, "seconds": seconds, "doubtful": doubtful}
+                )
             else:
-                typer.echo(f"{name}: {words}" if len(files) > 1 else words)
+                typer.echo(f"{name}: {heard.text}" if len(files) > 1 else heard.text)
+            if doubtful:
+                typer.echo(f"doubtful {name}: {_DOUBTFUL}", err=True)
     if failed:
         raise typer.Exit(EXIT_FAULT)
 
@@ -72,18 +87,16 @@ def speak(
     text: Annotated[
         str,
         typer.Argument(
-            metavar="TEXT", show_default=False, help="What to say; '-' reads standard input."
+            metavar="TEXT", show_default=False, help="Text to speak; '-' reads standard input."
         ),
     ],
     out: Annotated[
         Path | None,
-        typer.Option("--out", metavar="FILE", show_default=False, help="Write it as WAV."),
+        typer.Option("--out", metavar="FILE", show_default=False, help="Write the speech as WAV."),
     ] = None,
 ) -> None:
-    """Say a text aloud with the answering voice, or write it as sound."""
-    words = sys.stdin.read() if text == "-" else text
-    if not words.strip():
-        raise typer.BadParameter("there is nothing to say", param_hint="TEXT")
+    """Speak a text with the answering voice, or write it as a WAV file."""
+    words = _given_words(text)
     settings = given.settings()
     with ExitStack() as stack:
         sinks: list[Sink] = []
@@ -106,6 +119,26 @@ def speak(
                 sink.finish()
     if out is not None:
         say("sound", f"{out} ({seconds:.1f} s)")
+
+
+def _given_words(text: str) -> str:
+    """Return what is to be said, from standard input for "-"."""
+    from voicerag_core.local.speaking.segments import spoken_line
+
+    try:
+        # Bytes of an argument that are not UTF-8 are surrogates, which have no UTF-8 form.
+        given = sys.stdin.buffer.read() if text == "-" else text.encode()
+        words = given.decode("utf-8-sig")
+    except UnicodeError as error:
+        raise typer.BadParameter(
+            "the text holds bytes that are not UTF-8; convert it first, as with iconv -t UTF-8",
+            param_hint="TEXT",
+        ) from error
+    if not spoken_line(words):
+        raise typer.BadParameter(
+            "there is nothing to say; give text with letters or digits", param_hint="TEXT"
+        )
+    return words
 
 
 def _spoken(words: str, weights: Path) -> Iterator[Audio]:

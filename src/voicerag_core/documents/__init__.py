@@ -2,7 +2,11 @@
 
 `find_files` walks folders, `read_file` gives a file's texts with the digest that tells whether it
 has changed, and `file_digest` gives that digest alone. A broken file raises `DocumentError`, so a
-caller reports it and goes on with the next. `voicerag_core.index_files` does all of that.
+caller reports it and goes on with the next; what of a file was not read comes as notices.
+`voicerag_core.index_files` does all of that.
+
+Each kind of file has a reader that gives `elements`: headings, paragraphs, items, tables, terms,
+code, fields and notes, whatever the format. `layout` makes one text with blocks of them.
 """
 
 from voicerag_core.documents.finding import (

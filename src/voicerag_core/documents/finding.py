@@ -8,9 +8,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from voicerag_core.documents.formats import FORMATS
 from voicerag_core.errors import DocumentError
 
 __all__ = [
+    "OLD_OFFICE",
     "RECORDING_SUFFIXES",
     "SUFFIXES",
     "FoundFiles",
@@ -20,8 +22,15 @@ __all__ = [
     "source_of",
 ]
 
-SUFFIXES = (".txt", ".md", ".rst", ".html", ".htm", ".pdf", ".jsonl", ".csv", ".tsv")
+SUFFIXES = tuple(FORMATS)
 """Ends of the names of files that can be read, in lower case."""
+
+OLD_OFFICE = {
+    ".doc": ".docx", ".dot": ".docx", ".rtf": ".docx", ".xls": ".xlsx", ".ppt": ".pptx",
+    ".pps": ".pptx", ".pages": ".docx", ".numbers": ".xlsx", ".key": ".pptx", ".ods": ".xlsx",
+    ".odp": ".pptx", ".xlsb": ".xlsx",
+}  # fmt: skip
+"""Kinds of office files that are not read, and what to save them as."""
 
 AUDIO_SUFFIXES = (
     ".aac", ".aif", ".aiff", ".flac", ".m4a", ".mp3", ".oga", ".ogg", ".opus", ".wav", ".wma",
@@ -49,6 +58,19 @@ class FoundFiles:
     skipped: tuple[Path, ...] = ()
     problems: tuple[DocumentError, ...] = ()
     folders: tuple[Path, ...] = ()
+
+    @property
+    def passed_over(self) -> dict[str, tuple[str, ...]]:
+        """Names of the skipped files by the ending of their names, the commonest ending first.
+
+        Links to folders are not among them.
+        """
+        names: dict[str, list[str]] = {}
+        for path in self.skipped:
+            if not path.is_dir():
+                names.setdefault(path.suffix.lower(), []).append(path.name)
+        ordered = sorted(names, key=lambda suffix: (-len(names[suffix]), suffix))
+        return {suffix: tuple(names[suffix]) for suffix in ordered}
 
     def vanished(self, sources: Iterable[str]) -> list[str]:
         """Return those of the known sources that lay in these folders and are files no longer.
@@ -107,6 +129,11 @@ def check_known(path: Path) -> str:
         raise DocumentError(
             f"{path} is audio, and documents are text; give it as a question instead, index a "
             "transcript of it, or index it with an embedder that needs no transcript"
+        )
+    if better := OLD_OFFICE.get(suffix):
+        raise DocumentError(
+            f"{path} is an office file of a kind that is not read; save it as {better[1:]} in the "
+            f"program that made it, or with: soffice --headless --convert-to {better[1:]} FILE"
         )
     raise DocumentError(
         f"{path} is of a kind that cannot be read ({suffix or 'its name has no ending'}); "

@@ -1,78 +1,62 @@
-"""Markdown: front matter into metadata, the rest into plain text."""
+"""Markdown: front matter into metadata, the rest by way of HTML into elements."""
 
 from __future__ import annotations
 
 import html
+import json
 import re
 import tomllib
-from typing import TYPE_CHECKING
 
-from voicerag_core.documents.plain import check_value, decode, file_title, one_line
-from voicerag_core.types import Document, JSONValue
+from voicerag_core.documents.decoding import check_text, decode
+from voicerag_core.documents.elements import Draft, Element, Heading
+from voicerag_core.documents.faq import paired
+from voicerag_core.documents.html_tree import tree_of
+from voicerag_core.documents.html_walk import HTMLWalk
+from voicerag_core.documents.markdown_dialects import as_commonmark
+from voicerag_core.documents.tables import check_value
+from voicerag_core.documents.unicode import tidy
+from voicerag_core.errors import DocumentError
+from voicerag_core.types import JSONValue
 
-if TYPE_CHECKING:
-    from markdown_it.token import Token
-
-__all__ = ["read_markdown"]
+__all__ = ["markdown_elements", "read_markdown"]
 
 _YAML_BLOCK = re.compile(r"---[ \t]*\n(.*?)^(?:---|\.\.\.)[ \t]*$\n?", re.DOTALL | re.MULTILINE)
 _TOML_BLOCK = re.compile(r"\+\+\+[ \t]*\n(.*?)^\+\+\+[ \t]*$\n?", re.DOTALL | re.MULTILINE)
 _YAML_PAIR = re.compile(r"([\w.-]+):(?:[ \t]+(.*))?")
 _YAML_ITEM = re.compile(r"[ \t]*-[ \t]+(.*)")
-_TAG = re.compile(r"<!--.*?-->|<[^<>]*>", re.DOTALL)
-_CELLS = ("th_close", "td_close")
-_BLOCKS = ("paragraph_close", "heading_close", "tr_close")
+_TAG = re.compile(r"</?[a-zA-Z][^<>]*>")
+_QUOTES = 2
 
 
-def read_markdown(source: str, data: bytes) -> list[Document]:
-    """Read Markdown (CommonMark and tables) as the words that a reader sees.
+def read_markdown(data: bytes, source: str, encoding: str | None = None) -> list[Draft]:
+    """Read Markdown (CommonMark, tables, and what common dialects add) as a reader sees it.
 
     The title is that of the front matter, else the first heading, else the file's name.
     """
-    metadata, body = _split_front_matter(decode(source, data))
-    check_value(metadata, f"the front matter of {source}")
-    text, heading = _plain(body)
+    text, notices = decode(data, source, encoding=encoding)
+    metadata, body = _split_front_matter(text)
+    try:
+        check_value(metadata, f"the front matter of {source}")
+    except DocumentError:
+        metadata = {}
+    elements = markdown_elements(body)
+    if not elements:
+        return []
     stated = metadata.pop("title", None)
-    title = stated if isinstance(stated, str) else ""
-    title = one_line(title) or heading or file_title(source)
-    return [Document(source, text, title, metadata)] if text else []
+    title = tidy(_TAG.sub("", html.unescape(stated))) if isinstance(stated, str) else ""
+    title = title or next((e.text for e in elements if isinstance(e, Heading)), "")
+    return [Draft([*notices, *elements], title, metadata)]
 
 
-def _plain(body: str) -> tuple[str, str]:
-    """Return the text, blocks apart by empty lines, and the first heading."""
+def markdown_elements(text: str) -> list[Element]:
+    """Return the elements of a text in Markdown."""
     from markdown_it import MarkdownIt
 
-    blocks: list[str] = []
-    current = heading = ""
-    for token in MarkdownIt("commonmark").enable("table").parse(body):
-        if token.type == "inline":
-            current += _inline(token.children or [])
-        elif token.type in _CELLS:
-            current += "  "
-        elif token.type in _BLOCKS:
-            blocks.append(current.strip())
-            if token.type == "heading_close":
-                heading = heading or one_line(current)
-            current = ""
-        elif token.type in ("fence", "code_block"):
-            blocks.append(token.content.rstrip())
-        elif token.type == "html_block":
-            blocks.append(_without_tags(token.content))
-    return "\n\n".join(block for block in blocks if block), heading
-
-
-def _inline(tokens: list[Token]) -> str:
-    pieces = []
-    for token in tokens:
-        if token.type in ("text", "code_inline", "image"):
-            pieces.append(token.content)
-        elif token.type in ("softbreak", "hardbreak"):
-            pieces.append("\n")
-    return "".join(pieces)
-
-
-def _without_tags(block: str) -> str:
-    return one_line(html.unescape(_TAG.sub(" ", block)))
+    parser = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
+    page = parser.render(as_commonmark(text))
+    if not page.strip():
+        return []
+    return paired(HTMLWalk(written=True).walk(tree_of(page)))
 
 
 def _split_front_matter(text: str) -> tuple[dict[str, JSONValue], str]:
@@ -122,9 +106,16 @@ def _yaml_value(text: str) -> JSONValue:
 
 def _unquoted(text: str) -> str:
     text = text.strip()
-    if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'":
+    if len(text) < _QUOTES or text[0] != text[-1] or text[0] not in "\"'":
+        return text
+    if text[0] == "'":
+        return text[1:-1].replace("''", "'")
+    try:
+        value = json.loads(text)  # the escapes of YAML that matter are those of JSON
+        check_text(value, "")
+    except (ValueError, DocumentError):
         return text[1:-1]
-    return text
+    return str(value)
 
 
 def _json(value: object) -> JSONValue:

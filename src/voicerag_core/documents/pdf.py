@@ -1,88 +1,186 @@
-"""PDF: the text of each page, so that a hit can name the page."""
+"""PDF: text, headings, lists and tables of the pages as one text; a hit can name the page."""
 
 from __future__ import annotations
 
-import io
-import logging
 import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from voicerag_core.documents.plain import file_title, one_line
-from voicerag_core.errors import DocumentError, MissingExtraError, VoiceRAGError
-from voicerag_core.types import Document
+from voicerag_core.documents.elements import Draft, Element, Heading, Notice
+from voicerag_core.documents.faq import paired
+from voicerag_core.documents.pdf_lines import Line, TableLines, lines_of
+from voicerag_core.documents.pdf_page import read_page
+from voicerag_core.documents.pdf_text import PageLines, elements_of
+from voicerag_core.documents.plain import stated_title
+from voicerag_core.documents.unicode import tidy
+from voicerag_core.errors import DocumentError, MissingExtraError
 
 if TYPE_CHECKING:
-    from pypdf import PdfReader
+    from pypdfium2 import PdfDocument
 
 __all__ = ["read_pdf"]
 
-_BROKEN_WORD = re.compile(r"(?<=[^\W\d_])(?:-|\u00ad)\n(?=[a-z\u00df-\u00ff])")
-"""A word hyphenated at the end of a line; the next line goes on in lower case."""
+_MOST_UNMAPPED = 0.5
+_MANY_RULES_PAGES = 3000
+_EDGE_LINES = 3
+_RUNNING = 0.6
+_ALTERNATING = 0.35
+_LEAST_ALTERNATING = 5
+_MAX_OUTLINE = 5000
+_DIGITS = re.compile(r"\d+|\b[ivxl]+\b")
 
 
-def read_pdf(source: str, data: bytes) -> list[Document]:
-    """Read a PDF page by page; pages without text are left out.
+def read_pdf(data: bytes, source: str, encoding: str | None = None) -> list[Draft]:
+    """Read a PDF: what is printed in reading order, and the values of its form fields.
 
-    A PDF that opens without a password is read, even when its owner restricted other uses.
+    A PDF that opens without a password is read, even when its owner restricted other uses. Running
+    headers and footers are left out, and sentences that go on on the next page are whole. Pages
+    without text, and those whose font does not say what its characters are, give notices.
+
+    Args:
+        data: The file's bytes.
+        source: Names the file in errors.
+        encoding: Not used; a PDF says how it is encoded.
 
     Raises:
         DocumentError: Not a PDF, damaged, locked by a password, or without any text.
-        MissingExtraError: pypdf is not installed.
+        MissingExtraError: pypdfium2 is not installed.
     """
     try:
-        from pypdf import PdfReader
-        from pypdf.errors import DependencyError
+        from pypdfium2 import PdfDocument, PdfiumError
     except ModuleNotFoundError as e:
-        raise MissingExtraError("documents", "reading PDF files") from e
+        raise MissingExtraError("documents", f"reading {source}") from e
 
-    _quiet_unless_asked()
     try:
-        reader = PdfReader(io.BytesIO(data))
-        if reader.is_encrypted and not reader.decrypt(""):
+        document = PdfDocument(data)
+    except PdfiumError as e:
+        if "password" in str(e).lower():
             raise DocumentError(
                 f"{source} is encrypted and needs a password; save a copy without one"
-            )
-        title = _title(reader)
-        pages = [_clean(page.extract_text()) for page in reader.pages]
-    except VoiceRAGError:
-        raise
-    except DependencyError as e:
-        raise MissingExtraError("documents", "reading an encrypted PDF file") from e
-    except Exception as e:  # a damaged PDF makes pypdf raise errors of any kind
+            ) from e
         raise DocumentError(
-            f"{source} cannot be read as PDF ({type(e).__name__}: {e}); "
-            "open it in a viewer and save it anew"
+            f"{source} cannot be read as PDF ({e}); open it in a viewer and save it anew"
         ) from e
-    if not any(pages):
-        raise DocumentError(
-            f"{source} holds no text on its {len(pages)} pages; if they are scanned, "
-            "run text recognition (OCR) on them first"
+    try:
+        return _read(document, source)
+    finally:
+        document.close()
+
+
+def _read(document: PdfDocument, source: str) -> list[Draft]:
+    if document.get_formtype():
+        document.init_forms()
+    outline = _outline(document)
+    pages: list[PageLines] = []
+    empty: list[int] = []
+    unreadable: list[int] = []
+    notices: list[Element] = []
+    for index in range(len(document)):
+        try:
+            page = read_page(document, index, with_rules=index < _MANY_RULES_PAGES)
+        except (RuntimeError, ValueError, OSError) as e:
+            notices.append(Notice(f"page {index + 1} cannot be read ({e})"))
+            continue
+        if page.unmapped > _MOST_UNMAPPED:
+            unreadable.append(page.number)
+            continue
+        lines = lines_of(page)
+        for line in lines:
+            if isinstance(line, Line):
+                line.words = []  # what the line says is known now
+        if lines or page.fields:
+            pages.append(PageLines(page.number, page.width, lines, page.fields))
+        else:
+            empty.append(page.number)
+    count = len(document)
+    if not pages:
+        raise DocumentError(_no_text(source, count, bool(unreadable)))
+    if empty:
+        notices.append(Notice(
+            f"{_listed(empty)} no text; if scanned, run text recognition (OCR) on it first"
+        ))  # fmt: skip
+    if unreadable:
+        notices.append(Notice(f"{_listed(unreadable)} a font that does not say its characters"))
+    _drop_running(pages)
+    elements = paired(elements_of(pages, outline))
+    title = stated_title(document.get_metadata_value("Title")) or _first_heading(elements)
+    return [Draft([*notices, *elements], title, {"pages": count})]
+
+
+def _no_text(source: str, pages: int, unreadable: bool) -> str:
+    if unreadable:
+        return (
+            f"{source} has a font that does not say which characters it shows, so that no text "
+            "can be taken from it; make it anew, or run text recognition (OCR) on it"
         )
-    return [
-        Document(
-            f"{source}#page={number}",
-            text,
-            title or file_title(source),
-            {"page": number, "pages": len(pages)},
-        )
-        for number, text in enumerate(pages, 1)
-        if text
-    ]
+    return (
+        f"{source} holds no text on its {pages} pages; if they are scanned, "
+        "run text recognition (OCR) on them first"
+    )
 
 
-def _quiet_unless_asked() -> None:
-    """Keep pypdf's remarks on damaged files off stderr where nobody set up logging."""
-    logger = logging.getLogger("pypdf")
-    if not logger.handlers:
-        logger.addHandler(logging.NullHandler())
+def _first_heading(elements: Sequence[Element]) -> str:
+    for element in elements[:5]:
+        if isinstance(element, Heading) and element.level == 1:
+            return element.text
+    return ""
 
 
-def _title(reader: PdfReader) -> str:
-    stated = reader.metadata.title if reader.metadata is not None else None
-    return one_line(_clean(stated)) if isinstance(stated, str) else ""
+def _outline(document: PdfDocument) -> dict[str, int]:
+    """Return the level of each title in the outline, by its letters and figures."""
+    levels: dict[str, int] = {}
+    try:
+        for entry in document.get_toc(max_depth=6):
+            if len(levels) >= _MAX_OUTLINE:
+                break
+            key = "".join(filter(str.isalnum, tidy(entry.get_title()).lower()))
+            if key:
+                levels.setdefault(key, entry.level + 1)
+    except (RuntimeError, ValueError):
+        return {}
+    return levels
 
 
-def _clean(text: str) -> str:
-    """Drop what fonts without a proper character table leave behind, and join broken words."""
-    valid = text.encode("utf-8", "ignore").decode().replace("\0", "")
-    return _BROKEN_WORD.sub("", valid).strip()
+def _listed(numbers: Sequence[int]) -> str:
+    """Return page numbers with a verb: "page 3 has", "pages 2, 5-9 have"."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    shown = [f"{run[0]}-{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs[:10]]
+    more = f" and {len(runs) - 10} more" if len(runs) > 10 else ""  # noqa: PLR2004
+    plural = len(numbers) > 1
+    return f"page{'s' if plural else ''} {', '.join(shown)}{more} {'have' if plural else 'has'}"
+
+
+def _drop_running(pages: Sequence[PageLines]) -> None:
+    """Take running headers and footers off: alike lines at one height on most of the pages."""
+    if len(pages) < 2:  # noqa: PLR2004
+        return
+    counts = Counter(key for page in pages for key in {_key(line) for line in _edges(page.lines)})
+    least = max(2, _RUNNING * len(pages))
+    if len(pages) >= _LEAST_ALTERNATING:
+        least = max(2, min(least, _ALTERNATING * len(pages)))
+    running = {key for key, count in counts.items() if count >= least}
+    kept = []
+    for page in pages:
+        dropped = {id(line) for line in _edges(page.lines) if _key(line) in running}
+        kept.append([line for line in page.lines if id(line) not in dropped])
+    if any(kept):
+        for page, lines in zip(pages, kept, strict=True):
+            page.lines = lines
+
+
+def _edges(lines: Iterable[Line | TableLines]) -> list[Line]:
+    """Return the highest and lowest lines of a page."""
+    ordered = sorted(
+        (line for line in lines if isinstance(line, Line)), key=lambda line: -line.baseline
+    )
+    return [*ordered[:_EDGE_LINES], *ordered[_EDGE_LINES:][-_EDGE_LINES:]]
+
+
+def _key(line: Line) -> tuple[str, int]:
+    return _DIGITS.sub("#", line.text.lower()), round(line.baseline / 4)

@@ -9,12 +9,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from voicerag_core.documents.apart import parse_apart
+from voicerag_core.documents.decoding import check_encoding
 from voicerag_core.documents.finding import check_known, check_name, source_of
-from voicerag_core.documents.html import read_html
-from voicerag_core.documents.markdown import read_markdown
-from voicerag_core.documents.pdf import read_pdf
-from voicerag_core.documents.plain import read_rst, read_txt
-from voicerag_core.documents.tables import read_csv, read_jsonl
+from voicerag_core.documents.formats import FORMATS, check_installed, parse
+from voicerag_core.documents.tables import TEXT_COLUMN
 from voicerag_core.errors import DocumentError
 from voicerag_core.types import Document
 
@@ -23,20 +22,12 @@ __all__ = ["MAX_BYTES", "FileContent", "file_digest", "read_file"]
 MAX_BYTES = 200_000_000
 """Default largest file. A file is held in memory as a whole while it is read."""
 
-READER_VERSION = 1
+READER_VERSION = 2
 """Raised when the readers come to give other texts for the same bytes; part of every digest."""
 
-_TEXT_COLUMN = "text"
 _CHUNK_BYTES = 1 << 20
 _TABLES = (".jsonl", ".csv", ".tsv")
-_READERS = {
-    ".txt": read_txt,
-    ".md": read_markdown,
-    ".rst": read_rst,
-    ".html": read_html,
-    ".htm": read_html,
-    ".pdf": read_pdf,
-}
+_SAY_THEIR_ENCODING = (".pdf", ".docx", ".pptx", ".xlsx", ".odt")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,52 +37,65 @@ class FileContent:
     Args:
         source: The file's absolute path with slashes.
         digest: Changes when the bytes do, or the way they are read.
-        documents: One for a text, one a page with text for a PDF, one a row for a table. The
-            source of a part is the file's with ``#page=3``, ``#row=3`` or ``#line=3`` behind it,
-            counted from 1 (fragments of RFC 8118, RFC 7111 and RFC 5147); the first row of a csv
-            file is its header. A file without text has none.
+        documents: The whole file as one, in reading order; a table that has a column of texts gives
+            one a row. The source of a row is the file's with ``#row=3`` or ``#line=3`` behind it,
+            counted from 1 (fragments of RFC 7111 and RFC 5147); the first row of a csv file is its
+            header. A file without text has none.
+        notices: What of the file was not read or had to be guessed: a page without text, a hidden
+            sheet, a bad row, an encoding.
     """
 
     source: str
     digest: str
     documents: tuple[Document, ...]
+    notices: tuple[str, ...] = ()
 
 
 def read_file(
-    path: str | os.PathLike[str], *, text_column: str | None = None, max_bytes: int = MAX_BYTES
+    path: str | os.PathLike[str],
+    *,
+    text_column: str | None = None,
+    encoding: str | None = None,
+    max_bytes: int = MAX_BYTES,
 ) -> FileContent:
     """Read a file as text, by the ending of its name.
+
+    Web pages, PDF, office files, books and mails are parsed in a process of its own with bounded
+    memory and time, which is started at the first of them and serves many.
 
     Args:
         path: A file whose suffix is one of `SUFFIXES`.
         text_column: Column of a csv or tsv file, or key of a jsonl file, that holds the text;
-            "text" by default.
+            "text" by default, and when there is none, all columns are the text.
+        encoding: Encoding of files that are text; a byte order mark comes before it. By default
+            it is what the file states, UTF-8, or detected.
         max_bytes: Largest file to accept.
 
     Raises:
-        DocumentError: The file is missing, too large, of an unknown kind, or cannot be read as
-            text; the message says where and what to do.
-        MissingExtraError: The extra ``documents`` is not installed, and the file is HTML or PDF.
+        ConfigError: There is no such encoding.
+        DocumentError: The file is missing, too large, of an unknown kind, cannot be read as text,
+            or took too much memory or time; the message says where and what to do.
+        MissingExtraError: The extra ``documents`` is not installed, and the file is neither plain
+            text nor a table.
     """
     given = Path(path)
     suffix = check_known(given)
     source = _checked_source(given)
-    digest = _new_digest(suffix, text_column)
+    check_installed(suffix, source)
+    digest = _new_digest(suffix, text_column, encoding)
     data = b"".join(_chunks(given, max_bytes))
     digest.update(data)
-    column = text_column or _TEXT_COLUMN
-    if suffix == ".jsonl":
-        documents = read_jsonl(source, data, text_key=column)
-    elif suffix in _TABLES:
-        delimiter = "\t" if suffix == ".tsv" else None
-        documents = read_csv(source, data, text_column=column, delimiter=delimiter)
-    else:
-        documents = _READERS[suffix](source, data)
-    return FileContent(source, digest.hexdigest(), tuple(documents))
+    read = parse_apart if FORMATS[suffix].apart else parse
+    parsed = read(data, source, suffix, text_column=text_column, encoding=encoding)
+    return FileContent(source, digest.hexdigest(), parsed.documents, parsed.notices)
 
 
 def file_digest(
-    path: str | os.PathLike[str], *, text_column: str | None = None, max_bytes: int = MAX_BYTES
+    path: str | os.PathLike[str],
+    *,
+    text_column: str | None = None,
+    encoding: str | None = None,
+    max_bytes: int = MAX_BYTES,
 ) -> str:
     """Return the digest that `read_file` with the same arguments would give, without reading text.
 
@@ -99,10 +103,11 @@ def file_digest(
     it to what it compares.
 
     Raises:
+        ConfigError: There is no such encoding.
         DocumentError: The file is missing, unreadable, too large or of an unknown kind.
     """
     given = Path(path)
-    digest = _new_digest(check_known(given), text_column)
+    digest = _new_digest(check_known(given), text_column, encoding)
     for chunk in _chunks(given, max_bytes):
         digest.update(chunk)
     return digest.hexdigest()
@@ -114,9 +119,11 @@ def _checked_source(path: Path) -> str:
     return source
 
 
-def _new_digest(suffix: str, text_column: str | None) -> hashlib._Hash:
-    column = (text_column or _TEXT_COLUMN) if suffix in _TABLES else ""
-    return hashlib.sha256(f"{READER_VERSION}\0{suffix}\0{column}\0".encode())
+def _new_digest(suffix: str, text_column: str | None, encoding: str | None) -> hashlib._Hash:
+    column = (text_column or TEXT_COLUMN) if suffix in _TABLES else ""
+    known = f"{check_encoding(encoding)}\0" if encoding else ""
+    known = "" if suffix in _SAY_THEIR_ENCODING else known
+    return hashlib.sha256(f"{READER_VERSION}\0{suffix}\0{column}\0{known}".encode())
 
 
 def _chunks(path: Path, max_bytes: int) -> Iterator[bytes]:

@@ -1,13 +1,13 @@
-"""Keep a knowledge base in step with files and documents.
+"""Synchronize a knowledge base with files and documents.
 
-Sources are compared by digest first; only what is new or changed is read, embedded and written,
-each source in one transaction, and what vanished from the given folders is removed. An interrupted
-run leaves whole sources, old or new, and the next run does the rest. Recordings are taken on
-request, with an embedder that needs no transcript: windows of speech, found by their sound.
+Sources are compared by digest; only new or changed ones are read, embedded and written, each in one
+transaction, and sources deleted from the given folders are removed. An interrupted run leaves each
+source complete, old or new, and the next run resumes. Recordings are ingested on request, with an
+embedder that needs no transcript: as windows of speech, found by their sound.
 
 `index_files` and `index_documents` run the four stages in this process. The stages are functions
-between plain values, which pickle, so that a distributed engine can run them: `plan_files` in the
-driver, `read_source`, `embed_documents` and `write_document` in its workers.
+between picklable values, so that a distributed engine can run them: `plan_files` in the driver,
+`read_source`, `embed_documents` and `write_document` in its workers.
 """
 
 from voicerag_core.ingest.digests import Cutting, text_source

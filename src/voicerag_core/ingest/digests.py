@@ -1,7 +1,7 @@
-"""Digests that tell whether a source has to be indexed again.
+"""Digests that show whether a source has to be indexed again.
 
-A digest changes when the content does, or the way in which the content becomes passages and
-vectors. Recordings are not cut by characters, so their digests do not depend on `Cutting`.
+A digest changes with the content and with the way it is split and embedded. Recordings are not
+split by characters, so their digests do not depend on `Cutting`.
 """
 
 from __future__ import annotations
@@ -32,19 +32,21 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Cutting:
-    """How documents become passages and vectors.
+    """How documents are split and embedded.
 
     Args:
-        size: Most characters of a passage.
-        overlap: Most characters repeated between passages.
-        sentences: Each sentence has a vector as well as the whole passage.
+        size: Maximum length of a passage, in characters.
+        overlap: Maximum overlap of passages, in characters.
+        sentences: Embed each sentence in addition to the passage.
         text_column: Column of csv and tsv files, key of jsonl files, that holds the text.
+        encoding: Encoding of files that are text; None leaves it to the files, and to detection.
     """
 
     size: int = CHUNK_SIZE
     overlap: int = CHUNK_OVERLAP
     sentences: bool = False
     text_column: str | None = None
+    encoding: str | None = None
 
 
 def cut_digest(content: str, cutting: Cutting) -> str:
@@ -62,14 +64,15 @@ def file_digest(path: str | os.PathLike[str], cutting: Cutting) -> str:
     """
     if is_recording(path):
         return _recording_digest(path)
-    return cut_digest(readers.file_digest(path, text_column=cutting.text_column), cutting)
+    content = readers.file_digest(path, text_column=cutting.text_column, encoding=cutting.encoding)
+    return cut_digest(content, cutting)
 
 
 def documents_digest(documents: Sequence[Document], cutting: Cutting) -> str:
     """Return the digest of the texts of one source.
 
     Raises:
-        DocumentError: A text, a title or metadata is nothing that a database can keep.
+        DocumentError: A text, a title or metadata cannot be stored in a database.
     """
     content = hashlib.sha256()
     for document in documents:
@@ -78,12 +81,12 @@ def documents_digest(documents: Sequence[Document], cutting: Cutting) -> str:
 
 
 def text_source(text: str) -> str:
-    """Return a source for a text that came without a name; equal texts have the same."""
+    """Return a source for a text without a name; equal texts have the same source."""
     return f"text:{hashlib.sha256(text.encode(errors='replace')).hexdigest()[:16]}"
 
 
 def is_recording(path: str | os.PathLike[str]) -> bool:
-    """Whether a file is sound, by the ending of its name."""
+    """Return whether a file is a recording, by its name's ending."""
     return Path(path).suffix.lower() in RECORDING_SUFFIXES
 
 
@@ -97,7 +100,7 @@ def _recording_digest(path: str | os.PathLike[str]) -> str:
 
 
 def _framed(document: Document) -> bytes:
-    """Write a document as bytes, so that two documents never give the same ones."""
+    """Serialize a document to bytes that are unique to it."""
     if not document.source:
         raise DocumentError("a document has no source; give it a stable name, such as a URL")
     if "\0" in document.source + document.title + document.text:
@@ -106,6 +109,7 @@ def _framed(document: Document) -> bytes:
             "remove it"
         )
     fields = [document.source, document.title, document.text, dict(document.metadata)]
+    fields += [repr(document.blocks)] if document.blocks else []
     try:
         written = json.dumps(fields, allow_nan=False, ensure_ascii=False, sort_keys=True).encode()
     except (TypeError, ValueError, RecursionError) as error:

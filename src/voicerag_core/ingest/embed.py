@@ -1,8 +1,8 @@
-"""Stage 3, embed: passages become vectors, in batches that reach across documents.
+"""Stage 3, embed: compute vectors of passages, in batches across documents.
 
-The model is behind a callable from `Batch` to `Vectors`, plain values both. In this process it is
-`BatchEmbedding`; a distributed engine may hand whole documents to workers that each run
-`embed_documents` with an embedder of the worker.
+The model is a callable from `Batch` to `Vectors`, both plain values. In this process it is
+`BatchEmbedding`; a distributed engine may pass whole documents to workers that each run
+`embed_documents` with their local embedder.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ __all__ = [
 ]
 
 GROUP = 48
-"""Passages embedded together, of however many documents: enough to fill the embedder's batches,
-few enough that progress is seen and a stop is quick."""
+"""Passages embedded together, across documents: enough to fill the embedder's batches, few enough
+for regular progress and quick cancellation."""
 
 WINDOWS = 16
 """Windows of a recording embedded together."""
@@ -42,11 +42,11 @@ WINDOWS = 16
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What is embedded together.
+    """Passages that are embedded together.
 
     Args:
-        passages: Of one document or many.
-        clips: None: the texts are embedded. Otherwise the sound of each passage, which is.
+        passages: Passages of one document or several.
+        clips: None: the texts are embedded. Otherwise the sound of each passage, to be embedded.
     """
 
     passages: tuple[Passage, ...]
@@ -56,8 +56,8 @@ class Batch:
 class Vectors(NamedTuple):
     """The vectors of a batch.
 
-    Row i of `embeddings` [M, D] belongs to passage ``owners[i]`` of the batch; owners [M] never
-    fall. A passage that owns no row, such as a clip in which nothing is heard, is left out.
+    Row i of `embeddings` [M, D] belongs to passage ``owners[i]`` of the batch; owners [M] are in
+    ascending order. A passage that owns no row, such as a clip without speech, is left out.
     """
 
     embeddings: Embeddings
@@ -72,8 +72,8 @@ class BatchEmbedding:
     """Embeds batches in this process.
 
     Args:
-        embedder: Makes the vectors.
-        sentences: Make a vector for each sentence of a text as well.
+        embedder: Computes the vectors.
+        sentences: Embed each sentence of a text as well.
     """
 
     embedder: Embedder
@@ -94,7 +94,7 @@ class BatchEmbedding:
         return Vectors(embeddings, np.arange(len(embeddings), dtype=np.int64))
 
     def _one_by_one(self, clips: tuple[Audio, ...]) -> Vectors:
-        """Embed those clips in which something is heard."""
+        """Embed the clips that contain speech."""
         rows = [np.zeros((0, self.embedder.dim), np.float32)]
         owners = []
         for number, clip in enumerate(clips):
@@ -106,14 +106,14 @@ class BatchEmbedding:
 
 @dataclass(frozen=True, slots=True)
 class EmbeddedDocument:
-    """A document that is ready to be written.
+    """A document that is ready to write.
 
     Args:
         source: Its key in the store.
-        digest: That of its content.
-        passages: Those that have vectors.
+        digest: Digest of its content.
+        passages: The passages that have vectors.
         embeddings: [M, D], L2-normalised.
-        owners: [M]; row i is a vector of ``passages[owners[i]]``.
+        owners: [M]; row i belongs to ``passages[owners[i]]``.
     """
 
     source: str
@@ -143,11 +143,11 @@ class EmbeddedPart:
 def embed_documents(documents: Iterable[CutDocument], embed: Embed) -> Iterator[EmbeddedPart]:
     """Embed documents, many small ones in one batch and a long one in several.
 
-    Documents are drawn when they are needed; those in work are held until they are complete.
+    Documents are read on demand; those in progress are held until they are complete.
 
     Args:
-        documents: Read and cut; at least one part comes of each.
-        embed: Makes the vectors of a batch.
+        documents: Read and split; each yields at least one part.
+        embed: Computes the vectors of a batch.
     """
     waiting: list[tuple[_InWork, Passage]] = []
     for document in documents:
@@ -166,7 +166,7 @@ def embed_documents(documents: Iterable[CutDocument], embed: Embed) -> Iterator[
 
 @dataclass(slots=True)
 class _InWork:
-    """A document of which some passages are embedded."""
+    """A document that is partly embedded."""
 
     document: CutDocument
     done: int = 0
@@ -174,7 +174,7 @@ class _InWork:
     owners: list[NDArray[np.int64]] = field(default_factory=list)
 
     def add(self, passages: int, vectors: Vectors) -> EmbeddedPart:
-        """Take up the vectors of the next passages."""
+        """Add the vectors of the next passages."""
         self.embeddings.append(vectors.embeddings)
         self.owners.append(vectors.owners + self.done)
         self.done += passages
@@ -199,7 +199,7 @@ class _InWork:
 
 
 def _embed_windows(in_work: _InWork, embed: Embed) -> Iterator[EmbeddedPart]:
-    """Embed a recording alone; a document without passages gives one empty part."""
+    """Embed a recording alone; a document without passages yields one empty part."""
     document = in_work.document
     for first in range(0, max(1, len(document.passages)), WINDOWS):
         window = slice(first, first + WINDOWS)
@@ -208,7 +208,7 @@ def _embed_windows(in_work: _InWork, embed: Embed) -> Iterator[EmbeddedPart]:
 
 
 def _embed_group(waiting: list[tuple[_InWork, Passage]], embed: Embed) -> Iterator[EmbeddedPart]:
-    """Embed the waiting passages together and give each document its vectors."""
+    """Embed the waiting passages together and assign the vectors to their documents."""
     vectors = embed(Batch(tuple(passage for _, passage in waiting)))
     first = 0
     for _, group in groupby(waiting, key=lambda entry: id(entry[0])):

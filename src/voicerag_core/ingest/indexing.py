@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from voicerag_core.ingest.digests import Cutting
 from voicerag_core.ingest.embed import BatchEmbedding, embed_documents
 from voicerag_core.ingest.plan import Plan, Source, plan_documents, plan_files
 from voicerag_core.ingest.progress import FileReport, Meter, OnProgress
-from voicerag_core.ingest.read import read_sources
+from voicerag_core.ingest.read import CutDocument, read_sources
 from voicerag_core.ingest.write import write_document
 from voicerag_core.rag import VoiceRAG
 from voicerag_core.types import Document
@@ -29,35 +29,38 @@ def index_files(
     chunk_size: int = CHUNK_SIZE,
     chunk_overlap: int = CHUNK_OVERLAP,
     text_column: str | None = None,
+    encoding: str | None = None,
     recordings: bool = False,
     check: Callable[[Path], None] | None = None,
     prune: bool = True,
     dry_run: bool = False,
     on_progress: OnProgress | None = None,
 ) -> FileReport:
-    """Bring what the store holds of files and folders in step with the disk.
+    """Synchronize the store with files and folders.
 
-    A file that cannot be read is reported, and what is known of it stays. Whatever else fails,
-    such as the database, is raised; what was written until then stays. An exception from
+    A file that cannot be read is reported, and its indexed content is kept. Other failures, such as
+    those of the database, are raised; what was written until then is kept. An exception from
     `on_progress` stops the run between two transactions.
 
     Args:
-        rag: Its store keeps documents.
+        rag: Its store is a `DocumentStore`.
         paths: Files and folders.
-        chunk_size: Most characters of a passage.
-        chunk_overlap: Most characters repeated between passages.
-        text_column: Column of csv and tsv files, key of jsonl files, that holds the text.
-        recordings: Take sound files, too; for an embedder of whole speech such as SONAR, not of
-            spoken questions alone.
+        chunk_size: Maximum length of a passage, in characters.
+        chunk_overlap: Maximum overlap of passages, in characters.
+        text_column: Column of csv and tsv files, key of jsonl files, that holds the text; by
+            default "text", and when there is none, all columns are used.
+        encoding: Encoding of text files; by default what they state, UTF-8, or detected.
+        recordings: Index sound files too; requires an embedder of arbitrary speech such as SONAR,
+            not only of spoken questions.
         check: Called with the path of each file before it is opened; a `DocumentError` that it
-            raises is reported in place of the file.
-        prune: Remove what lay in the given folders and is there no longer.
-        dry_run: Read and cut the files; neither embed nor write.
+            raises is reported for the file.
+        prune: Remove files that were deleted from the given folders.
+        dry_run: Read and split the files; neither embed nor write.
         on_progress: Called after every file compared, every batch embedded and every file written.
 
     Raises:
-        ConfigError: The store keeps no documents, size and overlap do not fit, or the embedder
-            cannot take recordings.
+        ConfigError: The store is not a `DocumentStore`, size and overlap do not fit, or the
+            embedder cannot embed recordings.
         ModelError: The embedder failed.
         StoreError: The database failed.
     """
@@ -67,14 +70,19 @@ def index_files(
             "needs a transcript; choose one that does not, such as SonarEmbedder"
         )
     store = rag.document_store
-    cutting = Cutting(chunk_size, chunk_overlap, rag.sentence_vectors, text_column)
+    cutting = Cutting(chunk_size, chunk_overlap, rag.sentence_vectors, text_column, encoding)
     found = find_files(paths, recordings=recordings)
     known = store.document_digests()
     plan = plan_files(found, known, cutting, check=check, on_progress=on_progress)
     report = _update(rag, plan, cutting, on_progress, dry_run=dry_run)
-    gone = found.vanished(plan.vanished) if prune else []
-    removed = store.remove_documents(gone) if gone and not dry_run else 0
-    return replace(report, removed=len(gone), passages=report.passages + removed)
+    deleted = found.vanished(plan.vanished) if prune else []
+    removed = store.remove_documents(deleted) if deleted and not dry_run else 0
+    return replace(
+        report,
+        removed=len(deleted),
+        passages=report.passages + removed,
+        passed_over=found.passed_over,
+    )
 
 
 def index_documents(
@@ -86,24 +94,24 @@ def index_documents(
     dry_run: bool = False,
     on_progress: OnProgress | None = None,
 ) -> FileReport:
-    """Bring what the store holds of these documents in step with their texts.
+    """Synchronize the store with these documents.
 
-    Documents are known by their source. Those of one source replace what the store holds of it,
-    in one transaction; unchanged ones are neither embedded nor written, and other sources are not
-    touched. A document that no database can keep is reported. Failures and progress are as in
-    `index_files`, whose files are here the sources.
+    Documents are identified by their source. Those of one source replace its stored content in one
+    transaction; unchanged ones are neither embedded nor written, and other sources are not touched.
+    A document that cannot be stored is reported. Failures and progress are as in `index_files`,
+    counting sources instead of files.
 
     Args:
-        rag: Its store keeps documents.
-        documents: Texts that are not files, or that the caller read itself.
-        chunk_size: Most characters of a passage.
-        chunk_overlap: Most characters repeated between passages.
-        dry_run: Cut the documents; neither embed nor write.
+        rag: Its store is a `DocumentStore`.
+        documents: Texts from other places than files, or read by the caller.
+        chunk_size: Maximum length of a passage, in characters.
+        chunk_overlap: Maximum overlap of passages, in characters.
+        dry_run: Split the documents; neither embed nor write.
         on_progress: Called after every source compared, every batch embedded and every source
             written.
 
     Raises:
-        ConfigError: The store keeps no documents, or size and overlap do not fit.
+        ConfigError: The store is not a `DocumentStore`, or size and overlap do not fit.
         ModelError: The embedder failed.
         StoreError: The database failed.
     """
@@ -116,7 +124,7 @@ def index_documents(
 def _update(
     rag: VoiceRAG, plan: Plan, cutting: Cutting, on_progress: OnProgress | None, *, dry_run: bool
 ) -> FileReport:
-    """Read, embed and write what a plan says."""
+    """Read, embed and write the sources of a plan."""
     meter = Meter("update", plan.differing, on_progress)
     failed: dict[str, VoiceRAGError] = {}
 
@@ -124,7 +132,8 @@ def _update(
         failed[source.source] = error
         meter.add(files=1, size=source.size)
 
-    documents = read_sources(plan.differing, cutting, fail)
+    notices: list[str] = []
+    documents = _noting(read_sources(plan.differing, cutting, fail), notices)
     passages = 0
     if dry_run:
         for document in documents:
@@ -151,4 +160,12 @@ def _update(
         failures=(*plan.failures, *failed.values()),
         passages=passages,
         vectors=meter.vectors,
+        notices=tuple(notices),
     )
+
+
+def _noting(documents: Iterable[CutDocument], notices: list[str]) -> Iterator[CutDocument]:
+    """Yield documents, and keep what was not read of them."""
+    for document in documents:
+        notices += [f"{document.source}: {notice}" for notice in document.notices]
+        yield document

@@ -1,4 +1,4 @@
-"""Stage 1, plan: which sources there are, and which of them are new, changed or gone."""
+"""Stage 1, plan: find the sources that are new, changed or deleted."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class FileSource:
 
     Args:
         source: Its key in the store.
-        path: Where it lies.
+        path: Path of the file.
         size: Bytes.
     """
 
@@ -33,7 +33,7 @@ class FileSource:
 
 @dataclass(frozen=True, slots=True)
 class TextSource:
-    """Texts that were given, all of one source.
+    """Given texts that share one source.
 
     Args:
         source: Their key in the store.
@@ -54,11 +54,11 @@ class Plan:
     """What a run has to do.
 
     Args:
-        differing: Sources that are new or changed, in the order given.
-        known: Keys of those of them that the store holds in another version.
-        unchanged: How many sources are as the store holds them.
-        vanished: Sources that the store holds and that are files no longer.
-        skipped: How many files were passed over.
+        differing: New or changed sources, in the given order.
+        known: Keys of the changed sources among them.
+        unchanged: Number of unchanged sources.
+        vanished: Stored sources whose files were deleted.
+        skipped: Number of ignored files.
         failures: One error for each source that cannot be used.
     """
 
@@ -78,12 +78,12 @@ def plan_files(
     check: Callable[[Path], None] | None = None,
     on_progress: OnProgress | None = None,
 ) -> Plan:
-    """Compare files with what the store holds.
+    """Compare files with the store.
 
     Args:
-        found: The files, and the folders that they were looked for in.
+        found: The files, and the folders that were searched.
         known: Digests of the store by source.
-        cutting: Part of what is compared.
+        cutting: How files are split; part of the digest.
         check: Raises `DocumentError` for a file that may not be read.
         on_progress: Called after each file.
     """
@@ -104,7 +104,7 @@ def plan_documents(
     *,
     on_progress: OnProgress | None = None,
 ) -> Plan:
-    """Compare texts with what the store holds; the other arguments are those of `plan_files`.
+    """Compare texts with the store; the other arguments are those of `plan_files`.
 
     Documents that share a source are one unit: they are compared and replaced together.
     """
@@ -160,7 +160,7 @@ def _size(path: Path) -> int:
     try:
         return path.stat().st_size
     except OSError:
-        return 0  # its comparison says why
+        return 0  # digesting it reports why
 
 
 def _bytes(text: str) -> int:

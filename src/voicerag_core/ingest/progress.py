@@ -1,9 +1,9 @@
-"""How far a run has come, and what it came to."""
+"""Progress and result of an ingestion run."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypeAlias
 
 from voicerag_core.errors import VoiceRAGError
@@ -13,13 +13,13 @@ __all__ = ["FileProgress", "FileReport", "Meter", "OnProgress"]
 
 @dataclass(frozen=True, slots=True)
 class FileProgress:
-    """How far a run over files or documents has come.
+    """The progress of a run over files or documents.
 
     Args:
         step: ``compare``: digests are compared; ``update``: what differs is read and embedded.
-        files: Files, or sources of documents, done with in this step.
+        files: Files, or sources of documents, completed in this step.
         files_total: Files of this step.
-        bytes: Bytes of files done with in this step; a file in work counts in part.
+        bytes: Bytes completed in this step; a file in progress counts in part.
         bytes_total: Bytes of all files of this step.
         passages: Passages embedded so far.
         vectors: Vectors computed so far.
@@ -39,17 +39,20 @@ OnProgress: TypeAlias = Callable[[FileProgress], None]
 
 @dataclass(frozen=True, slots=True)
 class FileReport:
-    """What a run over files or documents came to.
+    """The result of a run over files or documents.
 
     Args:
-        new: Files that were not known before.
-        changed: Known files that differ in content, or in the way they are cut.
-        unchanged: Files that cost nothing but their comparison.
-        removed: Sources that are files no longer.
-        skipped: Files in folders that are of no kind that can be read.
+        new: New files.
+        changed: Files whose content, or the way it is split, has changed.
+        unchanged: Files that were only compared.
+        removed: Sources whose files were deleted.
+        skipped: Files in folders that have an unsupported format.
         failures: One error for each file or path that could not be used.
         passages: Passages that were written or deleted; in a dry run, those that would be embedded.
         vectors: Vectors computed.
+        notices: Path and text of what was not read of files or had to be guessed: a page without
+            text, a hidden sheet, a bad row, an encoding.
+        passed_over: Names of skipped files by the ending of their names, in lower case.
     """
 
     new: int
@@ -60,10 +63,12 @@ class FileReport:
     failures: tuple[VoiceRAGError, ...]
     passages: int
     vectors: int
+    notices: tuple[str, ...] = ()
+    passed_over: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 class Sized(Protocol):
-    """Something of known size."""
+    """An object with a size in bytes."""
 
     @property
     def size(self) -> int:
@@ -76,8 +81,8 @@ class Meter:
 
     Args:
         step: As in `FileProgress`.
-        sources: What there is to do.
-        on_progress: Called after everything that is counted.
+        sources: The sources to process.
+        on_progress: Called after each count.
     """
 
     def __init__(
@@ -95,7 +100,7 @@ class Meter:
         self.vectors = 0
 
     def add(self, *, files: int, size: float, passages: int = 0, vectors: int = 0) -> None:
-        """Count what was done and report how far that is."""
+        """Count completed work and report the progress."""
         self._files += files
         self._bytes += size
         self._passages += passages

@@ -1,9 +1,9 @@
-"""Stage 2, read: a source becomes passages, and a recording passages with their sound."""
+"""Stage 2, read: split sources into passages; those of recordings carry their sound."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from voicerag_core.chunking import chunk_document
 from voicerag_core.documents import read_file
@@ -24,14 +24,15 @@ __all__ = ["CutDocument", "read_source", "read_sources"]
 
 @dataclass(frozen=True, slots=True)
 class CutDocument:
-    """A source, read and cut.
+    """A source, read and split.
 
     Args:
         source: Its key in the store.
-        digest: That of the content that was read.
-        passages: In order; none when the source has no text.
-        clips: The sound of each passage at 16 kHz when the source is a recording, otherwise none.
+        digest: Digest of the content that was read.
+        passages: In order; empty if the source has no text.
+        clips: The sound of each passage at 16 kHz if the source is a recording, otherwise empty.
         size: Bytes of the source.
+        notices: What of it was not read or had to be guessed.
     """
 
     source: str
@@ -39,6 +40,7 @@ class CutDocument:
     passages: tuple[Passage, ...]
     clips: tuple[Audio, ...] = ()
     size: int = 0
+    notices: tuple[str, ...] = ()
 
 
 def read_sources(
@@ -63,16 +65,18 @@ def read_source(source: Source, cutting: Cutting) -> CutDocument:
         AudioError: The source is a recording that cannot be read.
         ConfigError: Size and overlap do not fit together.
         DocumentError: The source cannot be read as text.
-        MissingExtraError: The extra ``documents`` is not installed, and the file is HTML or PDF.
+        MissingExtraError: The extra ``documents`` is not installed, and the file is neither plain
+            text nor a table.
     """
     if isinstance(source, TextSource):
         return _cut(source, documents_digest(source.documents, cutting), source.documents, cutting)
     if is_recording(source.path):
+        digest = file_digest(source.path, cutting)  # first: what changes later differs from it
         passages, clips = read_recording(source.path)
-        digest = file_digest(source.path, cutting)
         return CutDocument(source.source, digest, tuple(passages), tuple(clips), source.size)
-    content = read_file(source.path, text_column=cutting.text_column)
-    return _cut(source, cut_digest(content.digest, cutting), content.documents, cutting)
+    content = read_file(source.path, text_column=cutting.text_column, encoding=cutting.encoding)
+    cut = _cut(source, cut_digest(content.digest, cutting), content.documents, cutting)
+    return replace(cut, notices=content.notices)
 
 
 def _cut(

@@ -9,9 +9,9 @@ __all__ = ["write_document"]
 
 
 def write_document(store: DocumentStore, document: EmbeddedDocument) -> int:
-    """Make a document's passages the only ones of its source.
+    """Replace the passages of a document's source.
 
-    Writing the same document twice changes nothing, so a worker that was stopped may do it again.
+    Writing the same document twice changes nothing, so an interrupted worker may repeat it.
 
     Returns:
         How many passages were new, changed or deleted.

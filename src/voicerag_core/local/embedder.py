@@ -1,9 +1,9 @@
-"""The embedder of the local stack: MiniLM for text, and for speech a CTC recogniser before it.
+"""The embedder of the local stack: MiniLM for text, preceded by a CTC recogniser for speech.
 
-Speech goes through words here, though not through a transcript: one fast CTC pass with a beam
-search and a small n-gram model over subwords proposes up to eight wordings, and the vector of the
+Speech is embedded through text hypotheses, but not through a transcript: one fast CTC pass with a
+beam search and a small subword n-gram model proposes up to eight hypotheses, and the vector of the
 clip is the mean of their text vectors. No autoregressive decoder runs and no single transcript is
-chosen. (Only SONAR goes from sound to vector without words.)
+chosen. (Only SONAR maps sound to a vector without text.)
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ from voicerag_core.types import Audio, Embeddings
 __all__ = ["LocalEmbedder"]
 
 HYPOTHESES = 8
-"""Wordings of a clip, embedded together and averaged."""
+"""Hypotheses per clip, embedded together and averaged."""
 WORTH_EMBEDDING = 0.02
-"""Least share of a hypothesis in the mean vector."""
+"""Minimum weight of a hypothesis in the mean vector."""
 
 
 class LocalEmbedder:
     """Embedder of the local stack: English text and speech, 384 dimensions, MiniLM's space.
 
-    A clip's vector is the weighted mean of the text vectors of its likeliest wordings, so what the
-    sound leaves open stays open. Safe to share between threads.
+    A clip's vector is the weighted mean of the text vectors of its most likely hypotheses, so it
+    reflects ambiguous sounds. Thread-safe.
 
     Args:
         texts: Embeds texts.
-        speech: Proposes wordings of clips.
-        hypotheses: Most wordings of a clip, at least 1.
+        speech: Proposes hypotheses for clips.
+        hypotheses: Maximum hypotheses per clip, at least 1.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class LocalEmbedder:
 
     @property
     def model_id(self) -> str:
-        """MiniLM's: the vectors are of its space, whatever they were made from."""
+        """MiniLM's id: all vectors are in its space."""
         return self._texts.model_id
 
     @property
@@ -59,11 +59,11 @@ class LocalEmbedder:
 
     @property
     def needs_transcriber(self) -> bool:
-        """False: the wordings come from the CTC recogniser, and none of them is chosen."""
+        """False: the hypotheses come from the CTC recogniser, and none of them is chosen."""
         return False
 
     def warm(self) -> None:
-        """Load what texts need now.
+        """Load now what texts need.
 
         Raises:
             MissingExtraError: The extra ``local`` is not installed.
@@ -72,7 +72,7 @@ class LocalEmbedder:
         self._texts.warm()
 
     def warm_speech(self) -> None:
-        """Load what speech needs besides now.
+        """Load now what speech needs in addition.
 
         Raises:
             MissingExtraError: The extra ``local`` is not installed.
@@ -92,22 +92,22 @@ class LocalEmbedder:
         """Embed N clips at 16 kHz as [N, 384], L2-normalised.
 
         Raises:
-            AudioError: A clip is not at 16 kHz, or holds no speech.
+            AudioError: A clip is not at 16 kHz, or contains no speech.
             ModelError: A model cannot be loaded or failed.
         """
         return self.embed_speech_scored(clips)[0]
 
     def embed_speech_scored(self, clips: Sequence[Audio]) -> tuple[Embeddings, NDArray[np.float32]]:
-        """Embed N clips at 16 kHz, and say how sure each vector is.
+        """Embed N clips at 16 kHz, and return the confidence of each vector.
 
-        The confidence is the geometric mean of the tokens' probabilities times the agreement of
-        the wordings, which is the length of the mean of their unit vectors.
+        The confidence is the geometric mean of the tokens' probabilities times the agreement of the
+        hypotheses, which is the length of the mean of their unit vectors.
 
         Returns:
             Vectors [N, 384], and confidences [N], 0..1.
 
         Raises:
-            AudioError: A clip is not at 16 kHz, or holds no speech.
+            AudioError: A clip is not at 16 kHz, or contains no speech.
             ModelError: A model cannot be loaded or failed.
         """
         heard = self._speech.hear(clips, most=self._hypotheses)
@@ -136,7 +136,7 @@ class LocalEmbedder:
 
 
 def _worth_embedding(heard: Heard) -> tuple[list[str], NDArray[np.float32]]:
-    """Return the wordings that count, and their shares, which add up to 1."""
+    """Return the hypotheses to embed, and their weights, which add up to 1."""
     spoken = [one for one in heard.hypotheses if one.text]
     if not spoken or not math.isfinite(heard.token_log_prob):
         return [], np.zeros(0, np.float32)

@@ -1,4 +1,4 @@
-"""Text vectors by all-MiniLM-L6-v2 on onnxruntime."""
+"""Text embeddings by all-MiniLM-L6-v2 on onnxruntime."""
 
 from __future__ import annotations
 
@@ -24,31 +24,31 @@ if TYPE_CHECKING:
 __all__ = ["MiniLMEmbedder"]
 
 MODEL_ID = "all-MiniLM-L6-v2-onnx-int8-mean"
-"""Model, quantisation and pooling: vectors of another of these three are not of this space."""
+"""Model, quantisation and pooling: a change of any of the three is another vector space."""
 
 DIM = 384
 MAX_TOKENS = 256
-"""Longest input the model was made for, special tokens counted.
+"""Maximum input of the model, including special tokens.
 
 Source: sentence-transformers/all-MiniLM-L6-v2, sentence_bert_config.json. The packaged
 tokenizer.json says 128 with fixed padding to 128; both are overridden.
 """
 MAX_BATCH = 16
 MAX_BATCH_TOKENS = 512
-"""Tokens of a batch, padding counted: sixteen texts of 256 tokens would need 0.7 GB at once, two
-need 0.1 GB and run as fast a token."""
+"""Tokens of a batch, including padding: sixteen texts of 256 tokens would need 0.7 GB at once, two
+need 0.1 GB and are as fast per token."""
 INPUTS = {"input_ids", "attention_mask", "token_type_ids"}
 
 
 class MiniLMEmbedder:
-    """Embedder of the local stack: English text, 384 dimensions; speech by way of its transcript.
+    """Embedder of the local stack: English text, 384 dimensions; speech through its transcript.
 
-    The model is loaded by the first call that needs it. Safe to share between threads.
+    The model is loaded by the first call that needs it. Thread-safe.
 
     Args:
-        transcriber: Turns clips into words for `embed_speech`; None embeds text only.
-        threads: Threads of one call, at least 1; None takes the cores that this process may use,
-            4 at most.
+        transcriber: Transcribes clips for `embed_speech`; None embeds text only.
+        threads: Threads of one call, at least 1; None uses the cores available to this process, at
+            most 4.
 
     Raises:
         ConfigError: `threads` is below 1.
@@ -87,7 +87,7 @@ class MiniLMEmbedder:
                 self._loaded = _load(self._threads)
 
     def embed_texts(self, texts: Sequence[str]) -> Embeddings:
-        """Embed N texts; of a text longer than 256 tokens the first 256 count.
+        """Embed N texts; texts longer than 256 tokens are truncated.
 
         Args:
             texts: Any strings, empty ones too.
@@ -97,7 +97,7 @@ class MiniLMEmbedder:
 
         Raises:
             ModelError: The model cannot be loaded or failed.
-            CancelledError: The running call was called off; the batch in work ends first.
+            CancelledError: The running call was cancelled; the current batch ends first.
         """
         rows = np.zeros((len(texts), DIM), np.float32)
         if not texts:
@@ -111,11 +111,11 @@ class MiniLMEmbedder:
         return rows
 
     def embed_speech(self, clips: Sequence[Audio]) -> Embeddings:
-        """Transcribe N clips at 16 kHz and embed the words, as [N, 384].
+        """Transcribe N clips at 16 kHz and embed the text, as [N, 384].
 
         Raises:
-            ConfigError: The embedder was made without a transcriber.
-            AudioError: A clip is not at 16 kHz, or holds no speech.
+            ConfigError: The embedder has no transcriber.
+            AudioError: A clip is not at 16 kHz, or contains no speech.
             ModelError: The model cannot be loaded or failed.
         """
         if self._transcriber is None:

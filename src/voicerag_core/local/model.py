@@ -1,4 +1,4 @@
-"""The local voice model: reads or reasons out the answer, then speaks it sentence by sentence."""
+"""The local voice model: write the answer, then speak it sentence by sentence."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from voicerag_core.chunking import sentence_spans, split_sentences
 from voicerag_core.errors import ConfigError
 from voicerag_core.local.reading.language import is_english
 from voicerag_core.local.reading.reader import NOT_ANSWERED
-from voicerag_core.local.speaking.segments import speakable, speech_segments
-from voicerag_core.ports import AnswerWriter, Speaker, Transcriber
+from voicerag_core.local.speaking.segments import speech_segments, spoken_line
+from voicerag_core.ports import AnswerWriter, ReadsOn, Speaker, Transcriber
 from voicerag_core.types import Answer, Audio, Passage, Question, Sampling, Transcription, Turn
 
-__all__ = ["LocalVoiceModel"]
+__all__ = ["LEAST_CONFIDENCE", "LocalVoiceModel", "is_doubtful"]
 
 NOT_ENGLISH = "I only understand questions in English, and this one does not seem to be."
 NOT_UNDERSTOOD = "I could not make out the question. I only understand English."
 NO_DOCUMENTS = "There are no documents that I could answer this question from."
 LEAST_CONFIDENCE = math.exp(-0.85)
-"""Confidence below which a transcription is not believed: the English recogniser makes up English
+"""Confidence below which a transcription is rejected: the English recogniser hallucinates English
 words for speech in another language (benchmarks/results/language.md)."""
 
 MOST_AHEAD = 8
-"""Spoken pieces that may wait for the listener while a chat model goes on writing."""
+"""Spoken pieces that may wait for the consumer while a chat model continues to write."""
 
 
 _Pieces: TypeAlias = Generator[Answer, None, None]
@@ -38,15 +38,15 @@ _Pieces: TypeAlias = Generator[Answer, None, None]
 class LocalVoiceModel:
     """Voice model of the local stack.
 
-    Without passages, in another language than English, when the words of a spoken question were
-    little more than guessed, or when the passages do not answer, it says so and `Answer.answered`
-    is False. Safe to share between threads when its parts are.
+    Without passages, if the question is not in English, if its transcript is too uncertain, or if
+    the passages do not answer it, the answer says so and `Answer.answered` is False. Thread-safe if
+    its parts are.
 
     Args:
         writer: Writes the answer: a `Reader`, which quotes the passages, or a `ChatReader`, which
             lets a chat model answer from them.
-        speaker: Speaks the answer; None gives text only.
-        transcriber: Turns a spoken question into words when those are not known yet.
+        speaker: Speaks the answer; None returns text only.
+        transcriber: Transcribes a spoken question if its transcript is not known.
     """
 
     def __init__(
@@ -59,6 +59,11 @@ class LocalVoiceModel:
         self._speaker = speaker
         self._transcriber = transcriber
 
+    @property
+    def most_passages(self) -> int:
+        """Most passages that the writer reads; 0 when it takes just what it is given."""
+        return self._writer.most_passages if isinstance(self._writer, ReadsOn) else 0
+
     def respond(
         self,
         question: Question,
@@ -68,23 +73,22 @@ class LocalVoiceModel:
         transcript: Transcription | None = None,
         history: Sequence[Turn] = (),
     ) -> Iterator[Answer]:
-        """Stream the answer: text with citations first, then speech piece by piece.
+        """Stream the answer: text with citations first, then speech.
 
         Timings: ``transcribe``, ``read`` (to the first text) and ``first_audio``, the last
-        counted from the call's first step.
+        measured from the start of the call.
 
         Args:
             question: Spoken at 16 kHz, or typed.
             passages: Best first; may be empty.
-            sampling: Not used: the reader does not generate, and a chat function brings its own
-                settings.
+            sampling: Ignored: readers do not sample, and chat functions have their own settings.
             transcript: The transcription of the spoken question, when known.
             history: Earlier turns, oldest first; only a chat model sees them.
 
         Raises:
-            AudioError: The spoken question cannot be used, or holds no speech.
-            ConfigError: The question is spoken, its words are not known, and the model was made
-                without a transcriber.
+            AudioError: The spoken question cannot be used, or contains no speech.
+            ConfigError: The question is spoken, its transcript is not known, and the model has no
+                transcriber.
             ModelError: A part failed.
         """
         del sampling
@@ -100,7 +104,7 @@ class LocalVoiceModel:
                 yield Answer(transcript=words, timings={"transcribe": spent})
         if not is_english(words):
             pieces = _declined(NOT_ENGLISH)
-        elif heard is not None and _doubtful(heard):
+        elif heard is not None and is_doubtful(heard):
             pieces = _declined(NOT_UNDERSTOOD)
         elif not passages:
             pieces = _declined(NO_DOCUMENTS)
@@ -117,8 +121,8 @@ class LocalVoiceModel:
         return self._transcriber.transcribe(question)
 
 
-def _doubtful(heard: Transcription) -> bool:
-    """Tell whether the words of a clip were little more than guessed."""
+def is_doubtful(heard: Transcription) -> bool:
+    """Return whether the transcript of a clip is too uncertain."""
     return heard.confidence is not None and heard.confidence < LEAST_CONFIDENCE
 
 
@@ -127,7 +131,7 @@ def _declined(text: str) -> _Pieces:
 
 
 def _worded(pieces: _Pieces) -> _Pieces:
-    """Time the first words, and say that the documents do not answer where the writer did not."""
+    """Time the first text, and say that the documents do not answer if the writer did not."""
     started = time.perf_counter()
     said = False
     with closing(pieces):
@@ -143,7 +147,7 @@ def _worded(pieces: _Pieces) -> _Pieces:
 
 
 def _spoken(pieces: _Pieces, speaker: Speaker | None) -> _Pieces:
-    """Pass text on at once, and the speech of each finished sentence when it is ready."""
+    """Yield text at once, and the speech of each finished sentence when it is ready."""
     if speaker is None:
         yield from pieces
         return
@@ -162,10 +166,10 @@ def _spoken(pieces: _Pieces, speaker: Speaker | None) -> _Pieces:
 
 
 class _Speech:
-    """Speaks in a thread of its own while the text is still being written.
+    """Speaks in a separate thread while the text is still being written.
 
     Args:
-        speaker: Speaks one piece after another.
+        speaker: Speaks one segment after another.
     """
 
     def __init__(self, speaker: Speaker) -> None:
@@ -175,30 +179,30 @@ class _Speech:
         self._begun = False
 
     def say(self, text: str) -> None:
-        """Queue whole sentences; only the very first is cut short, for an early sound."""
+        """Queue whole sentences; only the very first is split, for an early first sound."""
         pieces = split_sentences(text) if self._begun else speech_segments(text)
         self._begun = self._begun or bool(pieces)
         for piece in pieces:
-            if speakable(piece):
+            if spoken_line(piece):
                 self._spoken.append(self._thread.submit(self._speaker.speak, piece))
 
     def ready(self) -> Iterator[Answer]:
-        """Yield what is spoken by now; wait only when too much is queued."""
+        """Yield the speech that is ready; wait only if too much is queued."""
         while self._spoken and (len(self._spoken) > MOST_AHEAD or self._spoken[0].done()):
             yield Answer(audio=self._spoken.popleft().result())
 
     def rest(self) -> Iterator[Answer]:
-        """Yield everything else, waiting for it."""
+        """Yield the remaining speech, waiting for it."""
         while self._spoken:
             yield Answer(audio=self._spoken.popleft().result())
 
     def close(self) -> None:
-        """Speak nothing more; the piece in work ends by itself and is dropped."""
+        """Speak nothing more; the current segment ends by itself and is dropped."""
         self._thread.shutdown(wait=False, cancel_futures=True)
 
 
 def _timed(pieces: _Pieces, started: float) -> _Pieces:
-    """Note on the first piece of speech when it came."""
+    """Record on the first piece of speech when it arrived."""
     heard = False
     with closing(pieces):
         for piece in pieces:

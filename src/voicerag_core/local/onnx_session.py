@@ -1,4 +1,4 @@
-"""How the networks of the local stack are opened: few threads, and no memory kept between calls."""
+"""Open ONNX networks with few threads, and without memory kept between calls."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def open_session(path: Path, what: str, *, threads: int) -> onnxruntime.Inferenc
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
-    # The arena would keep the largest input's memory for good, and waiting threads would spin on
+    # The arena would never free the largest input's memory, and waiting threads would spin on
     # cores that the recogniser and the speaker need.
     options.enable_cpu_mem_arena = False
     options.enable_mem_pattern = False

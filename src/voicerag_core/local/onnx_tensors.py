@@ -1,4 +1,4 @@
-"""Read a tensor out of an ONNX file without the package onnx: a walk along its protobuf fields."""
+"""Read tensors from an ONNX file without the package onnx, by walking its protobuf fields."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 
 
 def read_tensors(path: Path, names: set[str]) -> dict[str, NDArray[Any]]:
-    """Map weights of a model into memory; what is not used is not read.
+    """Map weights of a model into memory; unused ones are not read.
 
     Args:
         path: The ONNX file, weights inside it.

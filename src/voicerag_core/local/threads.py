@@ -1,4 +1,4 @@
-"""How many threads a model of the local stack takes."""
+"""Number of threads of the models of the local stack."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from voicerag_core.errors import ConfigError
 __all__ = ["model_threads"]
 
 MOST_THREADS = 4
-"""More gain nothing on models this small, and leave no core to the others."""
+"""More do not speed up models this small, and leave no cores for others."""
 
 
 def model_threads(wanted: int | None) -> int:
-    """Return the threads to run a model with: those wanted, else one a usable core, 4 at most.
+    """Return the given number of threads, or one per usable core, at most 4.
 
     Raises:
-        ConfigError: Fewer than 1 were wanted.
+        ConfigError: Fewer than 1 were given.
     """
     if wanted is None:
         usable = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else ()

@@ -1,7 +1,7 @@
 """The application behind every server: asking, ingesting, tenants, jobs, clips, paths and tokens.
 
-It knows neither MCP nor a web framework. A server turns a request into arguments, runs one of the
-methods of `Asking` or `Ingesting` on the `Workers`, and turns the value or the error into its
+It depends neither on MCP nor on a web framework. A server turns a request into arguments, runs a
+method of `Asking` or `Ingesting` on the `Workers`, and turns the value or the error into its
 response::
 
     with open_serving(load_settings(), Limits()) as serving:

@@ -1,4 +1,4 @@
-"""Search, ask, transcribe and speak: from the arguments of a call to values."""
+"""Search, ask, transcribe and speak for the callers of a server."""
 
 from __future__ import annotations
 
@@ -36,15 +36,15 @@ __all__ = ["Asking", "metadata_filter"]
 
 
 class Asking:
-    """Reads for callers: finds passages, answers, transcribes and speaks.
+    """Searches, answers, transcribes and speaks for callers.
 
-    The methods block. Each runs as a `Job`, which takes its progress and ends it.
+    The methods block. Each runs as a `Job`, which receives its progress and can stop it.
 
     Args:
         tenants: Models and collections.
-        clips: Sound that is kept for a while.
-        paths: Files that may be named.
-        limits: What is taken in and kept.
+        clips: Sound that is kept temporarily.
+        paths: Folders whose files calls may name.
+        limits: Limits of the server.
     """
 
     def __init__(
@@ -56,14 +56,14 @@ class Asking:
         self._limits = limits
 
     def search(self, job: Job, tenant: str, query: Query) -> Found:
-        """Find the passages that bear on a question.
+        """Find the passages for a question.
 
         Raises:
-            VoiceRAGError: The question cannot be used, or something failed.
+            VoiceRAGError: The question cannot be used, or a part failed.
         """
         started = time.perf_counter()
         question = self.question(tenant, query.source)
-        job.tell("searching")
+        job.report("searching")
         with self._tenants.rag(job, tenant, query.collection) as rag:
             found = rag.retrieve(
                 question,
@@ -81,12 +81,12 @@ class Asking:
     def stream(
         self, job: Job, tenant: str, query: Query, *, speak: bool = True
     ) -> Generator[Answer, None, None]:
-        """Answer a question in pieces: first the hits, then text and speech as they are made.
+        """Answer a question in pieces: first the hits, then text and speech as they are generated.
 
-        Closing the generator stops everything below it.
+        Closing the generator stops the stages below it.
 
         Raises:
-            VoiceRAGError: The question cannot be used, or something failed.
+            VoiceRAGError: The question cannot be used, or a part failed.
         """
         question = self.question(tenant, query.source)
         yield from self._pieces(job, tenant, question, query, speak=speak)
@@ -97,13 +97,13 @@ class Asking:
         """Answer a question: the sum of `stream`.
 
         Args:
-            job: Takes the progress.
-            tenant: Who asks.
+            job: Receives the progress.
+            tenant: Tenant of the caller.
             query: The question.
-            speech: Where the speech is kept; None answers in text alone.
+            speech: Where the speech is kept; None answers in text only.
 
         Raises:
-            VoiceRAGError: The question cannot be used, or something failed.
+            VoiceRAGError: The question cannot be used, or a part failed.
         """
         started = time.perf_counter()
         question = self.question(tenant, query.source)
@@ -120,17 +120,17 @@ class Asking:
         return Asked(answer, kept, self._collection(query), seconds)
 
     def transcribe(self, job: Job, tenant: str, source: QuestionSource) -> Transcribed:
-        """Write down what is said in a clip.
+        """Transcribe a clip.
 
         Raises:
-            ConfigError: This server cannot transcribe, or not exactly one way was used.
+            ConfigError: This server cannot transcribe, or not exactly one source was given.
             VoiceRAGError: The sound cannot be used, or something failed.
         """
         started = time.perf_counter()
         sound = self.question(tenant, source)
         if isinstance(sound, str):
             raise ConfigError("give sound in exactly one of clip, audio_path, audio_base64")
-        job.tell("transcribing")
+        job.report("transcribing")
         transcriber = self._tenants.parts.transcriber
         if transcriber is None:
             raise ConfigError("this server cannot transcribe")
@@ -138,10 +138,10 @@ class Asking:
         return Transcribed(words.text, sound.seconds, _since(started))
 
     def speak(self, job: Job, tenant: str, text: str, *, speech: SpeechPlace = "clip") -> Spoken:
-        """Say a text with the answering voice.
+        """Speak a text with the answering voice.
 
         Raises:
-            ConfigError: There is no voice, or the text cannot be said.
+            ConfigError: There is no voice, or the text cannot be spoken.
             VoiceRAGError: Something failed.
         """
         started = time.perf_counter()
@@ -155,10 +155,10 @@ class Asking:
         return Spoken(self._kept(tenant, sound, speech, "speech"), seconds)
 
     def stream_speech(self, job: Job, text: str) -> Generator[Audio, None, None]:
-        """Say a text sentence by sentence.
+        """Speak a text sentence by sentence.
 
         Raises:
-            ConfigError: There is no voice, or the text cannot be said.
+            ConfigError: There is no voice, or the text cannot be spoken.
         """
         speaker, most = self._tenants.parts.speaker, self._limits.max_speech_chars
         if speaker is None:
@@ -172,14 +172,14 @@ class Asking:
             raise ConfigError("the text holds nothing that can be said; give words")
         sentences = split_sentences(text)
         for number, sentence in enumerate(sentences):
-            job.tell("speaking", number, len(sentences))
+            job.report("speaking", number, len(sentences))
             if any(c.isalnum() for c in sentence):
                 yield speaker.speak(sentence)
 
     def passage(
         self, job: Job, tenant: str, passage_id: str, *, collection: str | None = None
     ) -> PassageInDocument:
-        """Return a passage and what its document says around it.
+        """Return a passage and its surroundings in the document.
 
         Raises:
             NotFoundError: There is no such passage or collection.
@@ -189,7 +189,7 @@ class Asking:
             return passage_in_document(rag, passage_id)
 
     def keep_clip(self, job: Job, tenant: str, data: bytes) -> KeptClip:
-        """Keep an uploaded clip for later calls.
+        """Store an uploaded clip for later calls.
 
         Raises:
             AudioError: The bytes are not the sound of a question.
@@ -198,10 +198,10 @@ class Asking:
         return self._clips.add(tenant, self.decoded(data))
 
     def question(self, tenant: str, source: QuestionSource) -> Question:
-        """Return the question of a call: its words, or checked sound.
+        """Return the question of a call: its text, or checked sound.
 
         Raises:
-            ConfigError: Not exactly one way was used.
+            ConfigError: Not exactly one source was given.
             AudioError: The sound cannot be used.
             DocumentError: The path may not be read.
             NotFoundError: There is no such clip.
@@ -229,13 +229,13 @@ class Asking:
         return source.text
 
     def decoded(self, data: bytes) -> Audio:
-        """Return the checked sound of the bytes of a file."""
+        """Decode and check the bytes of a sound file."""
         return read_audio(data, max_seconds=self._tenants.settings.max_question_seconds)
 
     def _pieces(
         self, job: Job, tenant: str, question: Question, query: Query, *, speak: bool
     ) -> Generator[Answer, None, None]:
-        job.tell("searching")
+        job.report("searching")
         with (
             self._tenants.rag(job, tenant, query.collection, speak=speak) as rag,
             closing(  # type: ignore[type-var] # a generator
@@ -248,15 +248,15 @@ class Asking:
             ) as pieces,
         ):
             first = next(pieces)
-            job.tell(f"found {len(first.hits)} passages, answering")
+            job.report(f"found {len(first.hits)} passages, answering")
             yield first
             spoken = 0.0
             for piece in pieces:
                 if piece.audio is not None:
                     spoken += piece.audio.seconds
-                    job.tell(f"spoke {spoken:.1f} s")
+                    job.report(f"spoke {spoken:.1f} s")
                 elif piece.text:
-                    job.tell("answered, speaking")
+                    job.report("answered, speaking")
                 else:
                     job.check()
                 yield piece

@@ -1,7 +1,7 @@
 """What a token allows: tokens from a file, or access tokens of an OAuth issuer.
 
-Each token is bound to one tenant. Nothing here knows a web framework: a server hands over the token
-of a request and gets a `Grant`, or None when the token is not accepted.
+Each token is bound to one tenant. This module is independent of any web framework: a server passes
+the token of a request and gets a `Grant`, or None if the token is not accepted.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ _logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who makes a call.
+    """The caller of a request.
 
     Args:
-        tenant: Whose data it may see.
-        may_write: Whether it may change them.
+        tenant: Tenant whose data it may read.
+        may_write: Whether it may change the data.
     """
 
     tenant: str
@@ -66,11 +66,11 @@ class Grant:
     """What a token allows.
 
     Args:
-        tenant: Whose data it opens.
-        scopes: What it may do there.
-        client: The program that it was issued to.
-        subject: On whose behalf it is used.
-        expires_at: End of its life in seconds since the epoch, when it has one.
+        tenant: Tenant whose data it gives access to.
+        scopes: What it permits.
+        client: The client that it was issued to.
+        subject: The user on whose behalf it is used.
+        expires_at: When it expires, in seconds since the epoch; None: never.
     """
 
     tenant: str
@@ -81,10 +81,10 @@ class Grant:
 
 
 class TokenTable(Protocol):
-    """Knows tokens; safe to share between threads."""
+    """Looks tokens up; thread-safe."""
 
     def grant(self, token: str) -> Grant | None:
-        """Return what a token allows, or None when it is not accepted; may block."""
+        """Return what a token allows, or None if it is not accepted; may block."""
         ...
 
 
@@ -103,13 +103,13 @@ class _Known:
 
 
 class TokenFile:
-    """Accepts the tokens whose SHA-256 stands in a TOML file; a `TokenTable`.
+    """Accepts the tokens whose SHA-256 is listed in a TOML file; a `TokenTable`.
 
-    The file is read again when it changes, so a token can be taken back at once::
+    The file is read again when it changes, so a token can be revoked at once::
 
         [alice]
         tenant = "acme"
-        sha256 = "…"      # of the token; `voicerag-mcp token` makes both
+        sha256 = "…"      # of the token; `voicerag-mcp token` creates both
         write = true
 
     Args:
@@ -183,12 +183,12 @@ def _entries(tables: dict[str, Any], path: Path) -> dict[str, _Known]:
 class SignedTokens:
     """Accepts signed access tokens (JWT) of one OAuth issuer; a `TokenTable`.
 
-    Issuer, signature, life and audience are checked (RFC 9068, RFC 8707); the keys are those that
-    the issuer's metadata names (RFC 8414).
+    Issuer, signature, expiry and audience are checked (RFC 9068, RFC 8707), with the keys from the
+    issuer's metadata (RFC 8414).
 
     Args:
         issuer: URL of the issuer, as in the tokens.
-        resource: URL of this server, which the tokens must be issued for.
+        resource: URL of this server, for which the tokens must be issued.
         tenant_claim: Claim that names the tenant; a token without it is not accepted.
 
     Raises:
@@ -298,7 +298,7 @@ def _fetch_json(url: str) -> dict[str, Any]:
 
 
 def new_entry(name: str, tenant: str, *, write: bool) -> tuple[str, str]:
-    """Make a token, and the lines of the token file that let it in."""
+    """Create a token, and its entry for the token file."""
     token = "vr_" + secrets.token_urlsafe(32)
     digest = hashlib.sha256(token.encode()).hexdigest()
     lines = [f"[{json.dumps(name)}]", f"tenant = {json.dumps(tenant)}", f'sha256 = "{digest}"']

@@ -1,4 +1,4 @@
-"""Clips of sound by id, for a while: what was uploaded, and what was spoken."""
+"""Temporary storage of uploaded and spoken clips by id."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ __all__ = ["ClipStore", "KeptClip", "KeptSpeech", "clip_uri", "save_speech"]
 
 _URI = "voicerag://clip/"
 _MOST_REMEMBERED = 4096
-"""Ids of past clips that are told from ids that never were."""
+"""Number of expired ids that are remembered, to distinguish them from unknown ones."""
 
 
 @dataclass(frozen=True, slots=True)
 class KeptClip:
-    """A clip that is kept.
+    """A stored clip.
 
     Args:
-        id: Not to be guessed.
+        id: Random, not guessable.
         wav: The bytes of a 16-bit WAV file.
         seconds: Its length.
-        expires: When it goes, on the clock of the store.
+        expires: When it expires, on the clock of the store.
     """
 
     id: str
@@ -43,13 +43,13 @@ class KeptClip:
         return clip_uri(self.id)
 
     def __repr__(self) -> str:
-        """Show all but the sound."""
+        """Show everything but the sound."""
         return f"KeptClip({self.id!r}, {self.seconds:.2f} s, {len(self.wav)} bytes)"
 
 
 @dataclass(frozen=True, slots=True)
 class KeptSpeech:
-    """Speech that was made for a caller; it is kept as a clip or as a file.
+    """Speech generated for a caller, stored as a clip or as a file.
 
     Args:
         seconds: Its length.
@@ -77,15 +77,15 @@ def clip_uri(clip_id: str) -> str:
 
 
 class ClipStore:
-    """Keeps clips in memory, each for its tenant alone. Safe to share between threads.
+    """Stores clips in memory, visible only to their tenant. Thread-safe.
 
-    When a tenant's share is full its oldest clips go, and when they are too old they go anyway.
+    Clips are removed when they expire, and the oldest also when the tenant's share is full.
 
     Args:
         lifetime: Seconds that a clip is kept.
         most_bytes: Bytes kept for each tenant.
         prefix: Prefix of the variables that set the server's limits; messages name them.
-        clock: Gives seconds.
+        clock: Returns seconds.
     """
 
     def __init__(
@@ -105,10 +105,10 @@ class ClipStore:
         self._gone: OrderedDict[tuple[str, str], None] = OrderedDict()
 
     def add(self, tenant: str, audio: Audio) -> KeptClip:
-        """Keep a clip.
+        """Store a clip.
 
         Raises:
-            AudioError: It alone is larger than what is kept for a tenant.
+            AudioError: The clip alone exceeds the tenant's share.
         """
         wav = to_wav_bytes(audio)
         if len(wav) > self._most_bytes:
@@ -133,17 +133,17 @@ class ClipStore:
         """Return a clip by id or URI.
 
         Raises:
-            NotFoundError: It is not there, or not there any more.
+            NotFoundError: It does not exist, or has expired.
         """
         key = name.removeprefix(_URI)
         with self._lock:
             self._drop_expired(self._clock())
             clip = self._clips.get(tenant, OrderedDict[str, KeptClip]()).get(key)
-            gone = (tenant, key) in self._gone
+            expired = (tenant, key) in self._gone
         if clip is not None:
             return clip
         shown = key if len(key) <= 64 else key[:64] + "…"  # noqa: PLR2004
-        if gone:
+        if expired:
             raise NotFoundError(
                 f"the clip {shown!r} has expired: clips are kept for {self.lifetime / 60:g} "
                 "minutes and make room for newer ones; upload it again"

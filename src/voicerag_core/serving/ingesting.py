@@ -1,4 +1,4 @@
-"""Take in texts and files: from the arguments of a call to counts."""
+"""Ingest texts and files for the callers of a server."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ _MOST_FAILURES = 20
 
 
 class Ingesting:
-    """Writes for callers: takes in texts and files.
+    """Ingests texts and files for callers.
 
-    The methods block. Each runs as a `Job`, which takes its progress and ends it.
+    The methods block. Each runs as a `Job`, which receives its progress and can stop it.
 
     Args:
         tenants: Models and collections.
-        paths: Files that may be named.
-        limits: What is taken in.
+        paths: Folders whose files calls may name.
+        limits: Limits of the server.
     """
 
     def __init__(self, tenants: Tenants, paths: AllowedPaths, limits: Limits) -> None:
@@ -55,20 +55,20 @@ class Ingesting:
         title: str = "",
         collection: str | None = None,
     ) -> TakenIn:
-        """Take in the text of a document; one of the same name is replaced.
+        """Ingest the text of a document; one of the same name is replaced.
 
         Args:
-            job: Takes the progress.
-            caller: Who wants it.
+            job: Receives the progress.
+            caller: Who makes the call.
             text: The text.
-            source: Name of the document; None makes one of the text.
+            source: Name of the document; None derives one from the text.
             title: Title of the document.
-            collection: Made when there is none; None is the default one.
+            collection: Created if absent; None is the default one.
 
         Raises:
             ForbiddenError: The caller may not write, or the server is read-only.
-            ConfigError: The text cannot be taken.
-            VoiceRAGError: Something failed.
+            ConfigError: The text cannot be ingested.
+            VoiceRAGError: A part failed.
         """
         caller.check_may_write()
         started, most = time.perf_counter(), self._limits.max_text_chars
@@ -87,18 +87,18 @@ class Ingesting:
     def take_paths(
         self, job: Job, caller: Caller, paths: Sequence[str], *, collection: str | None = None
     ) -> TakenIn:
-        """Bring a collection in step with files and folders of the server.
+        """Synchronize a collection with files and folders of the server.
 
         Args:
-            job: Takes the progress.
-            caller: Who wants it.
-            paths: In folders that the server allows.
-            collection: Made when there is none; None is the default one.
+            job: Receives the progress.
+            caller: Who makes the call.
+            paths: Paths in allowed folders.
+            collection: Created if absent; None is the default one.
 
         Raises:
             ForbiddenError: The caller may not write, or the server is read-only.
             DocumentError: A path may not be read.
-            VoiceRAGError: Something failed.
+            VoiceRAGError: A part failed.
         """
         caller.check_may_write()
         started = time.perf_counter()
@@ -122,13 +122,13 @@ class Ingesting:
 
 
 def _ingest_text(rag: VoiceRAG, document: Document, settings: Settings, job: Job) -> FileReport:
-    job.tell("looking")
+    job.report("looking")
     report = index_documents(
         rag,
         [document],
         chunk_size=settings.chunk_size,
         chunk_overlap=settings.chunk_overlap,
-        on_progress=lambda _: job.tell("embedding"),
+        on_progress=lambda _: job.report("embedding"),
     )
     for failure in report.failures:
         raise failure
@@ -138,11 +138,11 @@ def _ingest_text(rag: VoiceRAG, document: Document, settings: Settings, job: Job
 def ingest_paths(
     rag: VoiceRAG, paths: Sequence[str], allowed: AllowedPaths, settings: Settings, job: Job
 ) -> FileReport:
-    """Bring the store of a `VoiceRAG` in step with allowed files and folders.
+    """Synchronize the store of a `VoiceRAG` with allowed files and folders.
 
     Raises:
         DocumentError: A path may not be read.
-        VoiceRAGError: Something failed.
+        VoiceRAGError: A part failed.
     """
 
     def check(file: Path) -> None:
@@ -163,4 +163,4 @@ def _tell(job: Job, state: FileProgress) -> None:
     step = "comparing" if state.step == "compare" else "embedding"
     done = state.bytes if state.step == "update" else 0
     total = max(1, state.bytes_total) if state.step == "update" else None
-    job.tell(f"{step}: {state.files} of {state.files_total} files", done, total)
+    job.report(f"{step}: {state.files} of {state.files_total} files", done, total)

@@ -1,4 +1,4 @@
-"""Blocking work on a fixed number of threads, with progress, that ends when its caller goes."""
+"""Blocking work on a fixed number of threads, with progress; it stops when its caller leaves."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from voicerag_core.errors import BusyError, CancelledError
 __all__ = ["HEARTBEAT_SECONDS", "MOST_AHEAD", "Job", "Progress", "Workers"]
 
 HEARTBEAT_SECONDS = 2.0
-"""Longest silence while a job runs; clients give up on calls that stay silent."""
+"""Maximum seconds between progress messages; clients give up on silent calls."""
 
 MOST_AHEAD: Final = 8
-"""Pieces of a stream that may wait for their reader."""
+"""Items of a stream that may wait for their reader."""
 
 _LOOK_SECONDS = 0.1
 _SMALLEST_STEP = 1e-3
@@ -31,24 +31,24 @@ _T = TypeVar("_T")
 
 
 class Progress(Protocol):
-    """Tells the caller how far a job is."""
+    """Reports the progress of a job to its caller."""
 
     def __call__(
         self, progress: float, total: float | None = None, message: str | None = None
     ) -> Awaitable[None]:
-        """Send one message; the values of a job must rise."""
+        """Send one message; the values of a job must increase."""
         ...
 
 
 @dataclass(slots=True, eq=False)
 class Job:
-    """What a piece of work knows of its caller.
+    """The connection of running work to its caller.
 
     Args:
-        progress: How far it is, in any unit.
-        total: The value of `progress` at its end, when known.
-        message: What it does.
-        cancellation: Calls off the stages of the core and the SQL that runs.
+        progress: Progress so far, in any unit.
+        total: Final value of `progress`, if known.
+        message: What the job is doing.
+        cancellation: Cancels the stages of the core and running SQL.
     """
 
     progress: float = 0.0
@@ -57,40 +57,42 @@ class Job:
     cancellation: Cancellation = field(default_factory=Cancellation)
 
     def check(self) -> None:
-        """Return only if somebody still waits.
+        """Return only if the caller still waits.
 
         Raises:
-            CancelledError: Nobody does.
+            CancelledError: It does not.
         """
         if self.cancellation.cancelled:
             raise CancelledError("the call was stopped")
 
-    def tell(self, message: str, progress: float | None = None, total: float | None = None) -> None:
-        """Note how far the work is, and return only if somebody still waits."""
+    def report(
+        self, message: str, progress: float | None = None, total: float | None = None
+    ) -> None:
+        """Record the progress, and return only if the caller still waits."""
         self.check()
         self.message = message
         self.progress = self.progress + 1 if progress is None else progress
         self.total = total
 
     def stop(self) -> None:
-        """Ask the work to end."""
+        """Ask the work to stop."""
         self.cancellation.cancel()
 
     @property
     def stopped(self) -> bool:
-        """Whether the work was asked to end."""
+        """Whether the work was asked to stop."""
         return self.cancellation.cancelled
 
 
 class Workers:
-    """A fixed number of threads with a bounded queue before them.
+    """A fixed number of threads with a bounded queue.
 
-    A caller that is cancelled is released at once: a job that waits is never begun, one that runs
-    is asked to stop and ends at its next `Job.check`, and its result is dropped.
+    A cancelled caller is released at once: a waiting job is never started, a running one is asked
+    to stop, ends at its next `Job.check`, and its result is dropped.
 
     Args:
-        threads: Jobs at a time.
-        most_waiting: Jobs that may wait for a thread; more are refused.
+        threads: Concurrent jobs.
+        most_waiting: Jobs that may wait for a thread; more are rejected.
     """
 
     def __init__(self, threads: int, most_waiting: int) -> None:
@@ -101,7 +103,7 @@ class Workers:
 
     @property
     def unfinished(self) -> int:
-        """Jobs that wait or run, those whose callers are gone included."""
+        """Jobs that wait or run, including those whose callers have left."""
         with self._lock:
             return len(self._jobs)
 
@@ -109,14 +111,15 @@ class Workers:
         self,
         work: Callable[[Job], _T],
         progress: Progress | None = None,
-        gone: Callable[[], Awaitable[bool]] | None = None,
+        disconnected: Callable[[], Awaitable[bool]] | None = None,
     ) -> _T:
-        """Do work on a thread and return its result; tell the progress every two seconds or less.
+        """Run work on a thread and return its result; report progress at least every two seconds.
 
         Args:
-            work: What to do.
-            progress: Takes the progress.
-            gone: Tells whether the caller has hung up without cancelling; the job then stops.
+            work: The work to run.
+            progress: Receives the progress.
+            disconnected: Returns whether the caller has disconnected without cancelling; then
+                the job is stopped.
 
         Raises:
             BusyError: Too many jobs wait already.
@@ -131,7 +134,7 @@ class Workers:
             self._jobs.add(job)
         future = self._pool.submit(self._do, work, job)
         future.add_done_callback(lambda _: self._forget(job))
-        beat = asyncio.create_task(_beat(job, progress, gone))
+        beat = asyncio.create_task(_beat(job, progress, disconnected))
         try:
             return await asyncio.wrap_future(future)
         finally:
@@ -143,17 +146,18 @@ class Workers:
         self,
         work: Callable[[Job], Generator[_T, None, None]],
         progress: Progress | None = None,
-        gone: Callable[[], Awaitable[bool]] | None = None,
+        disconnected: Callable[[], Awaitable[bool]] | None = None,
     ) -> AsyncGenerator[_T, None]:
-        """Iterate a generator on a thread, at most `MOST_AHEAD` pieces ahead of the reader.
+        """Iterate a generator on a thread, at most `MOST_AHEAD` items ahead of the reader.
 
-        The thread that iterates the generator also closes it: after the last piece, after an error,
-        and when the stream is closed early or its reader cancelled.
+        The thread that iterates the generator also closes it: after the last item, after an error,
+        and when the stream is closed early or its reader is cancelled.
 
         Args:
             work: Starts the generator.
-            progress: Takes the progress.
-            gone: Tells whether the caller has hung up without cancelling; the job then stops.
+            progress: Receives the progress.
+            disconnected: Returns whether the caller has disconnected without cancelling; then
+                the job is stopped.
 
         Raises:
             BusyError: Too many jobs wait already.
@@ -170,7 +174,7 @@ class Workers:
                         job.check()
                     job.check()
 
-        end = asyncio.create_task(self.run(pump, progress, gone))
+        end = asyncio.create_task(self.run(pump, progress, disconnected))
         end.add_done_callback(lambda _: pieces.put_nowait(_END))
         end.add_done_callback(_look_at)
         try:
@@ -182,14 +186,14 @@ class Workers:
             end.cancel()
 
     def stop_all(self) -> None:
-        """Ask every job to end."""
+        """Ask every job to stop."""
         with self._lock:
             jobs = list(self._jobs)
         for job in jobs:
             job.stop()
 
     def close(self) -> None:
-        """Stop every job and wait for the stage in which each of them is."""
+        """Stop every job and wait for its current stage to end."""
         self.stop_all()
         self._pool.shutdown(wait=True, cancel_futures=True)
 
@@ -205,26 +209,26 @@ class Workers:
 
 
 async def _beat(
-    job: Job, progress: Progress | None, gone: Callable[[], Awaitable[bool]] | None
+    job: Job, progress: Progress | None, disconnected: Callable[[], Awaitable[bool]] | None
 ) -> None:
-    """Send what changes, and a sign of life when nothing does."""
-    sent, told, when = -_SMALLEST_STEP, (job.progress, job.total, job.message), time.monotonic()
+    """Send progress when it changes, and a keep-alive when it does not."""
+    sent, reported, when = -_SMALLEST_STEP, (job.progress, job.total, job.message), time.monotonic()
     while True:
         await asyncio.sleep(_LOOK_SECONDS)
-        if gone is not None and await gone():
+        if disconnected is not None and await disconnected():
             job.stop()
             return
         if progress is None:
             continue
         state = (job.progress, job.total, job.message)
-        if state == told and time.monotonic() - when < HEARTBEAT_SECONDS:
+        if state == reported and time.monotonic() - when < HEARTBEAT_SECONDS:
             continue
-        told, when = state, time.monotonic()
+        reported, when = state, time.monotonic()
         sent = max(job.progress, sent + _SMALLEST_STEP)
         await progress(sent, job.total, job.message)
 
 
 def _look_at(task: asyncio.Task[None]) -> None:
-    """Drop the error of a task that nobody waits for any more."""
+    """Retrieve the exception of a task that nobody awaits any more."""
     if not task.cancelled():
         task.exception()

@@ -1,4 +1,4 @@
-"""What a server takes in, keeps and does at a time."""
+"""The limits of a server: sizes, lifetimes and concurrency."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ __all__ = ["Limits"]
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a server takes in, keeps and does at a time.
+    """The limits of a server: sizes, lifetimes and concurrency.
 
     Args:
         prefix: Prefix of the variables that set the limits; messages name them.
-        allowed_paths: Folders whose files may be named in calls.
-        output_dir: Folder for speech that is saved as files; None saves none.
-        max_audio_bytes: Largest clip that is taken in.
+        allowed_paths: Folders whose files calls may name.
+        output_dir: Folder for speech that is saved as files; None: no files are saved.
+        max_audio_bytes: Largest accepted clip, in bytes.
         max_speech_chars: Longest text to speak.
         max_text_chars: Longest text to ingest in one call.
-        clip_seconds: How long a clip is kept.
-        clip_bytes: Clips kept for each tenant.
-        workers: Calls worked on at a time.
+        clip_seconds: Seconds that a clip is kept.
+        clip_bytes: Memory for clips per tenant, in bytes.
+        workers: Calls processed concurrently.
         max_waiting: Calls that may wait for a worker.
         open_stores: Collections of all tenants kept open at a time.
-        read_only: Whether nothing may be written.
+        read_only: Whether writing is disabled.
     """
 
     prefix: str = "VOICERAG_"

@@ -1,4 +1,4 @@
-"""What a caller is told of an error."""
+"""Error messages for callers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _logger = logging.getLogger(__name__)
 
 
 def message_for_caller(error: VoiceRAGError) -> str:
-    """Return what a caller is told of an error; what concerns the server goes to its log."""
+    """Return the message of an error for the caller; details of the server only go to its log."""
     if isinstance(error, CancelledError):
         return "the call was stopped"
     if isinstance(error, SchemaError) or (

@@ -1,4 +1,4 @@
-"""Put the parts of a server together."""
+"""Assemble the parts of a server."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ __all__ = ["Serving", "open_serving"]
 
 @dataclass(frozen=True, slots=True)
 class Serving:
-    """The parts of a running server; all are safe to share between threads.
+    """The parts of a running server; all are thread-safe.
 
     Args:
         tenants: Models and collections.
         asking: Searches, asks, transcribes and speaks.
-        ingesting: Takes in texts and files.
-        clips: Sound that is kept for a while.
-        paths: Files that may be named.
-        workers: Threads for what blocks.
-        limits: What is taken in and kept.
+        ingesting: Ingests texts and files.
+        clips: Sound that is kept temporarily.
+        paths: Folders whose files calls may name.
+        workers: Threads for blocking work.
+        limits: Limits of the server.
     """
 
     tenants: Tenants
@@ -49,13 +49,13 @@ def open_serving(
     tenants: Tenants | None = None,
     how_to_ingest: str = HOW_TO_INGEST,
 ) -> Iterator[Serving]:
-    """Put the parts of a server together; nothing is loaded or connected before its first use.
+    """Assemble the parts of a server; nothing is loaded or connected before its first use.
 
     Args:
-        settings: Of models and database.
-        limits: Of the server.
-        tenants: Models and collections that are open already; None opens what the settings name.
-        how_to_ingest: How documents are ingested, for the message that there are none.
+        settings: Settings of models and database.
+        limits: Limits of the server.
+        tenants: Models and collections that are already open; None opens those of the settings.
+        how_to_ingest: How to ingest documents, for the message that there are none.
 
     Raises:
         ConfigError: The settings contradict each other, or an allowed path is no folder.

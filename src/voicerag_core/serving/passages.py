@@ -1,4 +1,4 @@
-"""A passage with its document around it."""
+"""A passage with its surroundings in the document."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _MOST_CHARS = 40_000
 
 
 def passage_in_document(rag: VoiceRAG, passage_id: str) -> PassageInDocument:
-    """Return a passage and what its document says around it.
+    """Return a passage and its surroundings in the document.
 
     Raises:
-        ConfigError: The id cannot be one.
+        ConfigError: The id is not valid.
         NotFoundError: There is no such passage.
     """
     if "\0" in passage_id:
@@ -41,7 +41,7 @@ def passage_in_document(rag: VoiceRAG, passage_id: str) -> PassageInDocument:
 
 
 def _around(passage: Passage, document: Sequence[Passage]) -> tuple[Passage, ...]:
-    """Return the passages of a document, as many around the one as there is room for."""
+    """Return as many passages of a document around the given one as fit."""
     ids = [one.id for one in document]
     middle = ids.index(passage.id) if passage.id in ids else 0
     chosen = {}

@@ -1,4 +1,4 @@
-"""Which files of this machine a call may name."""
+"""The files of this machine that calls may name."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ __all__ = ["AllowedPaths"]
 
 @dataclass(frozen=True, slots=True)
 class AllowedPaths:
-    """Folders whose content may be named; with none, no path is taken.
+    """Folders whose files calls may name; without folders, no path is accepted.
 
-    A path counts by what it leads to once every link is followed. Whether something outside
-    exists is never told.
+    A path is judged after resolving every link. Whether something outside the folders exists is
+    never revealed.
 
     Args:
-        folders: Absolute, links followed.
+        folders: Absolute, with links resolved.
         prefix: Prefix of the variables that set the server's limits; messages name them.
     """
 
@@ -30,7 +30,7 @@ class AllowedPaths:
 
     @classmethod
     def of(cls, folders: Sequence[Path], *, prefix: str = "VOICERAG_") -> AllowedPaths:
-        """Allow what lies in these folders.
+        """Allow the content of these folders.
 
         Raises:
             ConfigError: One of them is not a folder.
@@ -43,10 +43,10 @@ class AllowedPaths:
         return cls(tuple(resolved), prefix)
 
     def find(self, given: str) -> Path:
-        """Return what a path leads to; a relative one is looked for in each folder.
+        """Resolve a path; a relative one is looked up in each folder.
 
         Raises:
-            DocumentError: It leads outside, or to nothing.
+            DocumentError: It leads outside the folders, or does not exist.
         """
         if not self.folders:
             raise DocumentError(
@@ -63,7 +63,7 @@ class AllowedPaths:
         )
 
     def inside(self, path: Path) -> Path | None:
-        """Return what a path leads to when that lies in an allowed folder, else None."""
+        """Resolve a path if it lies in an allowed folder, else return None."""
         try:
             found = path.resolve()
         except (OSError, ValueError, RuntimeError):  # a NUL, a name too long, a loop of links
@@ -73,10 +73,10 @@ class AllowedPaths:
     def read(self, given: str, most_bytes: int) -> bytes:
         """Return the bytes of a regular file.
 
-        The open file is looked at again, so that a link put in its place meanwhile is noticed.
+        The opened file is checked again, so that a link swapped in meanwhile is noticed.
 
         Raises:
-            DocumentError: The path leads outside, or to nothing.
+            DocumentError: The path leads outside the folders, or does not exist.
             AudioError: It is not a regular file, too large, or cannot be read.
         """
         path = self.find(given)

@@ -1,4 +1,4 @@
-"""What runs, and whether it works."""
+"""The state of a server."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ __all__ = ["Status", "status_of"]
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """What runs, and whether it works.
+    """The state of a server.
 
     Args:
-        version: Of voicerag.
-        stack: Which models answer.
+        version: Version of voicerag.
+        stack: Models that answer.
         database: "ok", or what is wrong with it.
         collection: The default collection.
-        passages: How many passages it holds, when the database works.
+        passages: How many passages it holds, if the database works.
         strategy: How a spoken question is searched.
         speaks: Whether answers are spoken.
-        read_only: Whether nothing may be written.
+        read_only: Whether writing is disabled.
         max_question_seconds: Longest spoken question.
     """
 
@@ -40,7 +40,7 @@ class Status:
 
 
 def status_of(tenants: Tenants, tenant: str) -> Status:
-    """Return what runs and whether it works, as a tenant sees it."""
+    """Return the state of the server as a tenant sees it."""
     settings = tenants.settings
     database, passages = "ok", None
     try:

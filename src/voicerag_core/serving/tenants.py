@@ -1,4 +1,4 @@
-"""One set of models for everybody, and the collections of many tenants, opened when asked for."""
+"""One shared set of models, and the collections of many tenants, opened on demand."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ __all__ = [
 
 
 class CollectionSummary(Protocol):
-    """A collection and how much it holds."""
+    """A collection and its size."""
 
     @property
     def name(self) -> str:
@@ -52,21 +52,21 @@ class CollectionSummary(Protocol):
 
     @property
     def documents(self) -> int:
-        """How many documents those came from."""
+        """How many documents they come from."""
         ...
 
 
 HOW_TO_INGEST: Final = "`voicerag index` on the server"
 
 StoreOpener: TypeAlias = "Callable[[Settings, bool], AbstractContextManager[PgVectorStore]]"
-"""Opens the collection of the settings' tenant; True asks for reading rights alone."""
+"""Opens the collection of the settings' tenant; True opens it read-only."""
 
 _Key: TypeAlias = tuple[str, str, bool]
 
 
 @dataclass(slots=True)
 class _Opened:
-    """A collection that is open, or about to be: answers in text alone, and aloud."""
+    """A collection that is open or being opened: pipelines with and without speech."""
 
     stack: ExitStack = field(default_factory=ExitStack)
     rags: tuple[VoiceRAG, VoiceRAG] | None = None
@@ -75,19 +75,19 @@ class _Opened:
 
 
 class Tenants:
-    """Opens a `VoiceRAG` for any tenant and collection. Safe to share between threads.
+    """Opens a `VoiceRAG` for any tenant and collection. Thread-safe.
 
-    Reading calls work as the role that can only read. Stores stay open for the next call, as
-    many as `most_open`; the one that was not used for longest makes room.
+    Reading calls use the read-only role. Up to `most_open` stores stay open for later calls; the
+    least recently used one is closed first.
 
     Args:
         settings: Defaults of every tenant.
-        parts: Models; they are shared by all tenants.
+        parts: Models, shared by all tenants.
         open_store: Opens a collection.
         list_collections: Lists the collections of the settings' tenant.
-        most_open: Stores that are kept open.
-        read_only: Refuse to open anything for writing.
-        how_to_ingest: How documents are ingested, for the message that there are none.
+        most_open: Maximum number of open stores.
+        read_only: Reject opening for writing.
+        how_to_ingest: How to ingest documents, for the message that there are none.
     """
 
     def __init__(
@@ -124,15 +124,15 @@ class Tenants:
         """Yield a `VoiceRAG` on a collection that stays open at least until the block ends.
 
         Args:
-            job: Whose work it does.
-            tenant: Whose collection.
-            collection: None takes the default.
-            write: Open it for writing, and make it when there is none.
-            speak: Answer in speech too.
+            job: The running job.
+            tenant: Owner of the collection.
+            collection: None is the default one.
+            write: Open it for writing, and create it if absent.
+            speak: Answer in speech as well.
 
         Raises:
-            BusyError: As many collections as may be open are in use.
-            ForbiddenError: It would write, and the server is read-only.
+            BusyError: The maximum number of open collections is in use.
+            ForbiddenError: It was opened for writing, and the server is read-only.
             NotFoundError: There is no such collection.
             StoreError: The database failed.
         """
@@ -144,11 +144,11 @@ class Tenants:
             yield rags[speak]
 
     def collections(self, tenant: str) -> Sequence[CollectionSummary]:
-        """Return the collections of a tenant, by name."""
+        """Return the collections of a tenant, sorted by name."""
         return self._list_collections(self._chosen(tenant, self.settings.collection))
 
     def close(self) -> None:
-        """Close every store; whoever still uses one gets a `StoreError`."""
+        """Close every store; calls that still use one get a `StoreError`."""
         with self._lock:
             stores = list(self._stores.values())
             self._stores.clear()
@@ -233,7 +233,7 @@ def open_tenants(
     read_only: bool = False,
     how_to_ingest: str = HOW_TO_INGEST,
 ) -> Iterator[Tenants]:
-    """Open the stack that the settings name. Nothing is loaded or started before its first use."""
+    """Open the stack of the settings. Nothing is loaded or started before its first use."""
     with ExitStack() as stack:
         parts = stack.enter_context(open_parts(settings))
         database = Database(settings, stack)
@@ -253,7 +253,7 @@ def open_tenants(
 
 
 class Database:
-    """Keeps an embedded server running from the first use to the end.
+    """Keeps an embedded server running from its first use until closed.
 
     Args:
         settings: Which database.
@@ -267,7 +267,7 @@ class Database:
         self._dsn: SecretStr | None = None
 
     def reached(self, settings: Settings) -> Settings:
-        """Return the settings with the DSN of the running server in them."""
+        """Return the settings with the DSN of the running server."""
         with self._lock:
             if self._dsn is None:
                 self._dsn = SecretStr(self._stack.enter_context(open_database(self._settings)))

@@ -1,4 +1,4 @@
-"""What calls bring, and what they get: plain values."""
+"""Arguments and results of calls, as plain values."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Where: TypeAlias = Mapping[str, str | int | float | bool | list[str | int | floa
 
 @dataclass(frozen=True, slots=True)
 class QuestionSource:
-    """The ways in which a call can give a question; exactly one is used."""
+    """The ways to pass a question; exactly one is used."""
 
     text: str | None = None
     clip: str | None = None
@@ -38,13 +38,13 @@ class QuestionSource:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A question and where its answer is looked for.
+    """A question and how to search for its answer.
 
     Args:
         source: The question.
         collection: None is the default one.
-        limit: Most passages; None is the default.
-        where: What metadata must equal; a list means any of its values.
+        limit: Maximum number of passages; None is the default.
+        where: Required metadata values; a list means any of its values.
         strategy: How a spoken question is searched; None is the default.
     """
 
@@ -57,13 +57,13 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a search found.
+    """The result of a search.
 
     Args:
         hits: Best first.
-        collection: Where.
-        transcript: The words of a spoken question, when they are known.
-        seconds: How long it took.
+        collection: Collection that was searched.
+        transcript: The transcript of a spoken question, if known.
+        seconds: Duration of the call.
     """
 
     hits: tuple[Hit, ...]
@@ -74,13 +74,13 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """An answer, and where its speech is kept.
+    """An answer, and where its speech is stored.
 
     Args:
         answer: Text, sources and speech.
-        speech: Where the speech is kept; None when there is none.
-        collection: Where the answer was looked for.
-        seconds: How long it took.
+        speech: Where the speech is stored; None if there is none.
+        collection: Collection that was searched.
+        seconds: Duration of the call.
     """
 
     answer: Answer
@@ -91,12 +91,12 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Transcribed:
-    """What was said in a clip.
+    """The transcript of a clip.
 
     Args:
-        text: The words.
+        text: The transcript.
         audio_seconds: Length of the clip.
-        seconds: How long it took.
+        seconds: Duration of the call.
     """
 
     text: str
@@ -109,8 +109,8 @@ class Spoken:
     """A text as speech.
 
     Args:
-        speech: Where it is kept.
-        seconds: How long it took.
+        speech: Where it is stored.
+        seconds: Duration of the call.
     """
 
     speech: KeptSpeech
@@ -119,16 +119,16 @@ class Spoken:
 
 @dataclass(frozen=True, slots=True)
 class TakenIn:
-    """What an ingestion came to.
+    """The result of an ingestion.
 
     Args:
-        collection: Where.
-        sources: Documents that were new or changed.
-        unchanged: Documents that cost nothing.
-        removed: Documents whose files are gone.
+        collection: Collection that was searched.
+        sources: Number of new or changed documents.
+        unchanged: Number of unchanged documents.
+        removed: Number of documents whose files were deleted.
         passages: Passages written or deleted.
         failures: What could not be used, and why.
-        seconds: How long it took.
+        seconds: Duration of the call.
     """
 
     collection: str

@@ -1,4 +1,4 @@
-"""The stacks: concrete parts made from settings, the database's doors, and both together."""
+"""The stacks: parts built from settings, database access, and the complete pipeline."""
 
 from voicerag_core.stack.database import (
     embedded_folder,

@@ -1,4 +1,4 @@
-"""Doors to the database that the settings name: its own server, a collection, all collections."""
+"""Access to the database of the settings: the server, one collection, or all."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ __all__ = ["embedded_folder", "late_store", "list_collections", "open_database",
 
 @contextmanager
 def open_database(settings: Settings) -> Iterator[str]:
-    """Yield the DSN of the database: the one in the settings, or of a started embedded server.
+    """Yield the DSN of the database: the one in the settings, or that of a started embedded server.
 
-    The schema of an embedded database is kept up to date; a server of yours is changed only by
+    The schema of an embedded database is migrated automatically; that of an external server only by
     ``voicerag db migrate``.
     """
     if settings.database_url is not None:
@@ -40,7 +40,7 @@ def embedded_folder(settings: Settings) -> Path:
 
 
 def list_collections(settings: Settings) -> tuple[CollectionInfo, ...]:
-    """Return the collections of the settings' tenant, by name.
+    """Return the collections of the settings' tenant, sorted by name.
 
     Raises:
         SchemaError: The schema is missing, older or newer.
@@ -58,11 +58,11 @@ def open_store(
 ) -> Iterator[PgVectorStore]:
     """Open the collection of the settings' tenant for the vectors of an embedder.
 
-    With it, a program that serves several tenants or collections loads its models once.
+    A program that serves several tenants or collections can share one set of models this way.
 
     Args:
         settings: Which database, tenant and collection.
-        embedder: Its model and width are compared with those that filled the collection.
+        embedder: Its model and width must be those of the collection.
         read_only: Connect as a role that can only read; the collection must exist.
     """
     from voicerag_core.store import PgVectorStore
@@ -85,7 +85,7 @@ def open_store(
 def late_store(
     settings: Settings, embedder: Embedder, *, read_only: bool = False
 ) -> Iterator[LateStore]:
-    """Yield the store of `open_store`, which is opened by the first call that needs it."""
+    """Yield the store of `open_store`, opened by the first call that needs it."""
     with ExitStack() as opened:
         store = LateStore(
             lambda: opened.enter_context(open_store(settings, embedder, read_only=read_only))
@@ -93,4 +93,4 @@ def late_store(
         try:
             yield store
         finally:
-            store.close()  # before what it opened: no thread may open what nobody would close
+            store.close()  # close this first: no thread may open a store that nobody would close

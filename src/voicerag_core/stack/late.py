@@ -22,7 +22,7 @@ _P = ParamSpec("_P")
 
 
 class _Late(Generic[_T]):
-    """Calls an opener once, and again only if it raised; threads may share it."""
+    """Calls an opener once, and again only if it raised; thread-safe."""
 
     def __init__(self, opener: Callable[[], _T]) -> None:
         self._opener = opener
@@ -44,7 +44,7 @@ class _Late(Generic[_T]):
             return self._part
 
     def close(self) -> None:
-        """Let no later call open the part, or use it; an opening under way is waited for."""
+        """Prevent later calls from opening or using the part; waits for an opening in progress."""
         with self._lock:
             self._closed = True
 
@@ -52,7 +52,7 @@ class _Late(Generic[_T]):
 def _passed_on(
     method: Callable[Concatenate[Any, _P], _T],
 ) -> Callable[Concatenate[LateStore, _P], _T]:
-    """Make a method that opens the store and does the same there."""
+    """Create a method that opens the store and delegates to it."""
 
     @functools.wraps(method)
     def call(self: LateStore, /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
@@ -65,19 +65,19 @@ def _passed_on(
 class LateStore:
     """A `PassageStore` and `DocumentStore` that is opened by the first call that needs it.
 
-    It is no late pool inside `PgVectorStore`, since not even the driver is imported before that
-    call. Safe to share between threads.
+    A lazy connection pool inside `PgVectorStore` would not be enough: not even the driver is
+    imported before that call. Thread-safe.
 
     Args:
-        opener: Opens the store; called once, and again only if it raised. Whoever gives it closes
-            what it opened.
+        opener: Opens the store; called once, and again only if it raised. The caller closes what it
+            opened.
     """
 
     def __init__(self, opener: Callable[[], PgVectorStore]) -> None:
         self._late = _Late(opener)
 
     def opened(self) -> PgVectorStore:
-        """Return the store, open.
+        """Return the opened store.
 
         Raises:
             StoreError: This one was closed, or the store cannot be opened.
@@ -89,7 +89,7 @@ class LateStore:
         self.opened()
 
     def close(self) -> None:
-        """Let no later call open the store, or use it."""
+        """Prevent later calls from opening or using the store."""
         self._late.close()
 
     add = _passed_on(PassageStore.add)
@@ -106,7 +106,7 @@ class LateStore:
 class LateVoice:
     """GLM-4-Voice as `VoiceModel` and `Transcriber`, loaded by the first call that needs it.
 
-    Safe to share between threads.
+    Thread-safe.
 
     Args:
         opener: Loads it; called once, and again only if it raised.
@@ -116,7 +116,7 @@ class LateVoice:
         self._late = _Late(opener)
 
     def opened(self) -> GLMVoice:
-        """Return it, loaded."""
+        """Return the loaded voice."""
         return self._late.opened()
 
     def warm(self) -> None:

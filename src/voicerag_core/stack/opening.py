@@ -21,16 +21,16 @@ __all__ = ["OpenedVoiceRAG", "open_voicerag"]
 
 
 class OpenedVoiceRAG(VoiceRAG):
-    """A `VoiceRAG` of a stack's parts, which load when they are first used.
+    """A `VoiceRAG` of a stack's parts, which are loaded on first use.
 
-    Besides what every `VoiceRAG` has, `speaker` turns text into speech, and is None when the
-    settings want none; `text_model` is the answering model without it.
+    In addition to a `VoiceRAG`, it has a `speaker` for text to speech, None if the settings turn
+    speech off, and a `text_model`, the answering model without speech.
 
     Args:
         parts: The models; several of these may share them.
         store: Keeps and finds the passages; opened for the embedder's model and width.
         settings: How questions are searched and passages indexed.
-        speak: Answer aloud where the parts can.
+        speak: Answer in speech, if the parts can.
     """
 
     def __init__(
@@ -51,12 +51,12 @@ class OpenedVoiceRAG(VoiceRAG):
         self._loads = parts.loads
 
     def warm(self, *, models: bool = True, hearing: bool = True, speech: bool = True) -> None:
-        """Load now what later calls need, side by side.
+        """Load in parallel what later calls need.
 
         Args:
-            models: The models, not the store alone.
-            hearing: What the strategy needs for spoken questions too.
-            speech: The answering voice too.
+            models: Load the models as well as the store.
+            hearing: Load what the strategy needs for spoken questions too.
+            speech: Load the answering voice too.
 
         Raises:
             VoiceRAGError: The first part that could not be loaded, the store before the models.
@@ -76,15 +76,15 @@ class OpenedVoiceRAG(VoiceRAG):
 def open_voicerag(
     settings: Settings | None = None, *, chat: ChatFunction | None = None, read_only: bool = False
 ) -> Iterator[OpenedVoiceRAG]:
-    """Assemble the stack that the settings name, and close it at the end of the ``with`` block.
+    """Open the stack of the settings, and close it at the end of the ``with`` block.
 
-    Nothing is loaded, connected or started before it is first used; `OpenedVoiceRAG.warm` forces
-    it. What is given may be shared between threads.
+    Nothing is loaded, connected or started before its first use; `OpenedVoiceRAG.warm` does it in
+    advance. The pipeline is thread-safe.
 
     Args:
         settings: None reads the environment. With the stack ``glm``, GLM-4-Voice answers, and the
-            embedder that they name finds the passages.
-        chat: A chat model that words the answers instead of the reader of the local stack.
+            selected embedder finds the passages.
+        chat: A chat model that writes the answers instead of the reader of the local stack.
         read_only: Connect as a role that can only read.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Where concrete parts meet: one maker for each stack, and what it gives."""
+"""The concrete parts of each stack, built from settings."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ __all__ = ["Load", "Loads", "Parts", "open_parts", "sonar_folder"]
 Load: TypeAlias = Literal[
     "store", "embedder", "speech encoder", "transcriber", "model", "reader", "speaker"
 ]
-"""What can be loaded before it is needed."""
+"""The parts that can be loaded in advance."""
 
 Loads: TypeAlias = Mapping[Load, Callable[[], object]]
-"""What loads each of them."""
+"""The function that loads each of them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """The models of a stack; they load when they are first used.
+    """The models of a stack; they are loaded on first use.
 
     Args:
-        embedder: Makes vectors.
-        model: Answers, aloud unless the settings want text alone.
-        text_model: Answers in text alone.
-        transcriber: Turns speech into words; None where nothing does.
-        speaker: Turns text into speech; None where the settings want none, and where the model
-            itself speaks.
+        embedder: Embeds text and speech.
+        model: Answers, in speech too unless the settings turn it off.
+        text_model: Answers in text only.
+        transcriber: Transcribes speech; None if the stack has no transcriber.
+        speaker: Synthesizes speech; None if the settings turn it off, or if the model itself
+            speaks.
         loads: What loads each part now.
     """
 
@@ -55,14 +55,14 @@ class Parts:
 
 @contextmanager
 def open_parts(settings: Settings, *, chat: ChatFunction | None = None) -> Iterator[Parts]:
-    """Make the parts of the stack that the settings name, and close them at the end of the block.
+    """Create the parts of the settings' stack, and close them at the end of the block.
 
-    Nothing is loaded or started before it is first used. When one part cannot be made, those that
-    were made before it are closed.
+    Nothing is loaded or started before its first use. If a part cannot be created, those created
+    before it are closed.
 
     Args:
         settings: Which stack, and how its parts run.
-        chat: A chat model that words the answers instead of the reader of the local stack.
+        chat: A chat model that writes the answers instead of the reader of the local stack.
 
     Raises:
         ConfigError: The settings contradict each other.
@@ -71,7 +71,7 @@ def open_parts(settings: Settings, *, chat: ChatFunction | None = None) -> Itera
         if settings.stack == "glm":
             if chat is not None:
                 raise ConfigError(
-                    "a chat model words the answers of the stack 'local', not of 'glm'"
+                    "a chat model writes the answers of the stack 'local', not of 'glm'"
                 )
             yield _glm_parts(settings, stack)
         else:
@@ -79,7 +79,7 @@ def open_parts(settings: Settings, *, chat: ChatFunction | None = None) -> Itera
 
 
 def _local_parts(settings: Settings, stack: ExitStack, chat: ChatFunction | None) -> Parts:
-    """Make a stack that quotes documents, or lets a chat model answer, and speaks with Piper."""
+    """Create a stack that quotes documents or lets a chat model answer, and speaks with Piper."""
     from voicerag_core.local.model import LocalVoiceModel
 
     embedder, loads = _embedder(settings, stack)
@@ -98,7 +98,7 @@ def _local_parts(settings: Settings, stack: ExitStack, chat: ChatFunction | None
 
 
 def _glm_parts(settings: Settings, stack: ExitStack) -> Parts:
-    """Make a stack in which GLM-4-Voice answers and speaks, and transcribes if it is to."""
+    """Create a stack in which GLM-4-Voice answers, speaks and, if selected, transcribes."""
     embedder, loads = _embedder(settings, stack)
     voice = LateVoice(lambda: _glm_voice(settings))
     transcriber: Transcriber = voice
@@ -115,7 +115,7 @@ def _glm_parts(settings: Settings, stack: ExitStack) -> Parts:
 
 
 def _glm_voice(settings: Settings) -> GLMVoice:
-    """Load GLM-4-Voice as the settings say."""
+    """Load GLM-4-Voice according to the settings."""
     from voicerag_core.glm import GLMVoice
 
     return GLMVoice.load(
@@ -130,7 +130,7 @@ def _glm_voice(settings: Settings) -> GLMVoice:
 
 
 def _reader(settings: Settings, weights: Path) -> tuple[AnswerWriter, Loads]:
-    """Make what quotes the answer from the passages."""
+    """Create the reader that quotes the answer from the passages."""
     from voicerag_core.local.reading.answer_scorer import AnswerScorer
     from voicerag_core.local.reading.reader import Reader
 
@@ -139,7 +139,7 @@ def _reader(settings: Settings, weights: Path) -> tuple[AnswerWriter, Loads]:
 
 
 def _speaker(stack: ExitStack, weights: Path) -> tuple[Speaker, Loads]:
-    """Make the voice of the local stack; `stack` closes it."""
+    """Create the speaker of the local stack; `stack` closes it."""
     from voicerag_core.local.speaking.speaker import PiperSpeaker
 
     piper = stack.enter_context(PiperSpeaker(data_dir=weights))
@@ -147,14 +147,14 @@ def _speaker(stack: ExitStack, weights: Path) -> tuple[Speaker, Loads]:
 
 
 def _chat_reader(chat: ChatFunction) -> tuple[AnswerWriter, Loads]:
-    """Make what lets a chat model word the answer."""
+    """Create the writer that lets a chat model write the answer."""
     from voicerag_core.local.reading.chat import ChatReader
 
     return ChatReader(chat), {}
 
 
 def _transcriber(settings: Settings, stack: ExitStack) -> tuple[Transcriber, Loads]:
-    """Make a transcriber that is not the answering model; `stack` closes it."""
+    """Create a transcriber that is not the answering model; `stack` closes it."""
     if settings.chosen_transcriber == "glm":
         raise ConfigError(
             "GLM-4-Voice transcribes in the stack 'glm' alone; set VOICERAG_STACK=glm, or "
@@ -171,7 +171,7 @@ def _transcriber(settings: Settings, stack: ExitStack) -> tuple[Transcriber, Loa
 
 
 def _embedder(settings: Settings, stack: ExitStack) -> tuple[Embedder, Loads]:
-    """Make what embeds text and speech; `stack` closes it."""
+    """Create the embedder of text and speech; `stack` closes it."""
     if settings.embedder == "sonar":
         sonar = _sonar_embedder(settings)
         return sonar, {"embedder": sonar.warm}

@@ -61,7 +61,7 @@ class Database:
 
     Args:
         dsn: The database.
-        tenant: Whose rows are seen.
+        tenant: Tenant to read and write as.
         role: Role of the schema that all statements run as.
         pool_size: Most connections.
         prepare: Prepare statements. False is for a pooler that shares server connections between

@@ -1,7 +1,7 @@
-"""Fakes of every port, and contract suites that a part of your own can be held against.
+"""Fakes of every port, and contract suites to test your own implementations.
 
-The fakes work without model, database or network. A suite is a class for pytest: derive from it
-under a name that starts with ``Test`` and return the fixtures that its docstring names.
+The fakes need no model, database or network. A suite is a class for pytest: subclass it under a
+name that starts with ``Test`` and define the fixtures that its docstring lists.
 """
 
 from voicerag_core.testing.models import (

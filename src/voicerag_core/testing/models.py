@@ -1,7 +1,7 @@
 """Fakes of the embedder and the voice model, and the contract suites of both ports.
 
-The suites need nothing but their fixtures: derive a class named ``Test…``, give it fixtures of
-the names that its docstring lists, and pytest runs every rule of the port on your part.
+The suites need nothing but their fixtures: subclass one under a name that starts with ``Test``,
+define the fixtures that its docstring lists, and pytest checks your implementation.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ _WORD = re.compile(r"[\u3400-\u9fff]|[^\W\u3400-\u9fff]+")
 
 
 class FakeEmbedder:
-    """Counts hashed words: deterministic, instant, and texts that share words are near.
+    """Embeds counts of hashed words: deterministic, instant, and texts that share words are close.
 
     Args:
         dim: Width of the vectors.
-        transcripts: The words of clips. A clip that is not listed gets a vector of its own,
-            made from its samples.
-        needs_transcriber: What the attribute of that name says.
-        model_id: What the attribute of that name says.
+        transcripts: Transcripts of clips. A clip that is not listed gets a unique vector, made from
+            its samples.
+        needs_transcriber: Value of the attribute.
+        model_id: Value of the attribute.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class FakeEmbedder:
         return self._stack([self._text_vector(text) for text in texts])
 
     def embed_speech(self, clips: Sequence[Audio]) -> Embeddings:
-        """Embed N clips as [N, D], by their words where those are known.
+        """Embed N clips as [N, D], by their transcripts where known.
 
         Raises:
             AudioError: A clip is not at 16 kHz.
@@ -107,7 +107,7 @@ class FakeVoiceModel:
     """Answers with the first sentence of the best passage, and a tone for each of its words.
 
     Args:
-        speaks: False gives text only.
+        speaks: False returns text only.
         sample_rate: Rate of the tones in Hz.
     """
 
@@ -124,7 +124,7 @@ class FakeVoiceModel:
         transcript: Transcription | None = None,
         history: Sequence[Turn] = (),
     ) -> Iterator[Answer]:
-        """Stream the sentence with its citation, then one tone of 50 ms a word."""
+        """Stream the sentence with its citation, then one tone of 50 ms per word."""
         del question, sampling, transcript, history
         answer = self._read(passages)
         yield answer
@@ -150,7 +150,7 @@ class FakeVoiceModel:
 class EmbedderContract:
     """The rules of `voicerag_core.ports.Embedder`.
 
-    Fixtures to give: ``embedder``, the part to be checked, and ``clip``, an `Audio` of speech at
+    Fixtures to define: ``embedder``, the object under test, and ``clip``, an `Audio` of speech at
     16 kHz that it can embed.
     """
 
@@ -216,7 +216,7 @@ class EmbedderContract:
 class VoiceModelContract:
     """The rules of `voicerag_core.ports.VoiceModel`.
 
-    Fixtures to give: ``model``, the part to be checked; ``question``, a typed question;
+    Fixtures to define: ``model``, the object under test; ``question``, a typed question;
     ``passages``, at least one of which answers it; ``clip``, the question spoken at 16 kHz.
     """
 

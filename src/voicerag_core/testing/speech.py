@@ -1,7 +1,7 @@
 """Fakes of the transcriber and the speaker, and the contract suites of both ports.
 
-The suites need nothing but their fixtures: derive a class named ``Test…``, give it fixtures of
-the names that its docstring lists, and pytest runs every rule of the port on your part.
+The suites need nothing but their fixtures: subclass one under a name that starts with ``Test``,
+define the fixtures that its docstring lists, and pytest checks your implementation.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ SILENCE_PEAK = 1e-3
 
 
 class FakeTranscriber:
-    """Knows what is said in the clips that it is given; deterministic and instant.
+    """Returns the known transcripts of clips; deterministic and instant.
 
     Args:
-        transcripts: The words of clips, alone or with a confidence and a language.
-        otherwise: The words of a clip that is not listed; None hears no speech in it.
+        transcripts: Transcripts of clips, alone or with a confidence and a language.
+        otherwise: Transcript of a clip that is not listed; None: it has no speech.
     """
 
     def __init__(
@@ -43,10 +43,10 @@ class FakeTranscriber:
         self._otherwise = otherwise
 
     def transcribe(self, audio: Audio) -> Transcription:
-        """Return the words of a clip; `calls` counts how often this was asked.
+        """Return the transcript of a clip; `calls` counts the calls.
 
         Raises:
-            AudioError: The clip is not at 16 kHz, is silent, or no words are known for it.
+            AudioError: The clip is not at 16 kHz, is silent, or has no known transcript.
         """
         self.calls += 1
         if audio.sample_rate != SPEECH_RATE:
@@ -60,7 +60,7 @@ class FakeTranscriber:
 
 
 class FakeSpeaker:
-    """Speaks each text as a tone of its own, the longer the text the longer; instant.
+    """Speaks each text as a distinct tone, longer for longer texts; instant.
 
     Args:
         sample_rate: Rate of the sound, in Hz.
@@ -75,10 +75,10 @@ class FakeSpeaker:
         """Do nothing."""
 
     def speak(self, text: str) -> Audio:
-        """Return a tone of 0.05 s a word; `spoken` lists what was spoken.
+        """Return a tone of 0.05 s per word; `spoken` lists the spoken texts.
 
         Raises:
-            GenerationError: The text holds neither letter nor digit.
+            GenerationError: The text contains neither letter nor digit.
             ModelError: The speaker is closed.
         """
         if self.closed:
@@ -93,7 +93,7 @@ class FakeSpeaker:
         )
 
     def stream(self, sentences: Iterable[str]) -> Iterator[Audio]:
-        """Speak sentences one by one, each when its sound is asked for."""
+        """Speak sentences one by one, each when its sound is requested."""
         for sentence in sentences:
             if any(letter.isalnum() for letter in sentence):
                 yield self.speak(sentence)
@@ -106,7 +106,7 @@ class FakeSpeaker:
 class TranscriberContract:
     """The rules of `voicerag_core.ports.Transcriber`.
 
-    Fixtures to give: ``transcriber``, the part to be checked; ``clip``, an `Audio` of speech at
+    Fixtures to define: ``transcriber``, the object under test; ``clip``, an `Audio` of speech at
     16 kHz; and ``words``, a word or two that must be among its transcript, in lower case.
     """
 
@@ -145,7 +145,7 @@ class TranscriberContract:
 class SpeakerContract:
     """The rules of `voicerag_core.ports.Speaker`.
 
-    Fixtures to give: ``speaker``, the part to be checked, which no test closes; and
+    Fixtures to define: ``speaker``, the object under test, which no test closes; and
     ``open_speaker``, a function that makes another one.
     """
 
@@ -200,11 +200,11 @@ class SpeakerContract:
         assert "closed" in message
 
 
-def _refuses(transcriber: Transcriber, clip: Audio, told: str) -> None:
+def _refuses(transcriber: Transcriber, clip: Audio, expected: str) -> None:
     message = None
     try:
         words = transcriber.transcribe(clip)
     except AudioError as error:
         message = str(error)
     assert message is not None, f"{clip} was transcribed as {words.text!r}"
-    assert told in message
+    assert expected in message

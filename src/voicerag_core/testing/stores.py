@@ -1,7 +1,8 @@
-"""A store in memory, and the contract suites of the two ports of a store.
+"""A store in memory, and the contract suites of the two store ports.
 
-The suites need nothing but their fixture: derive a class named ``Test…``, give it a fixture
-``store``, an empty store for vectors of width `WIDTH`, and pytest runs every rule of the port.
+The suites need nothing but their fixture: subclass one under a name that starts with ``Test``,
+define ``store``, an empty store for vectors of width `WIDTH`, and pytest checks your
+implementation.
 """
 
 from __future__ import annotations
@@ -56,9 +57,9 @@ class _Entry:
 
 
 class InMemoryStore:
-    """Keeps everything in a dict and compares with all of it; exact, and gone with the process.
+    """Keeps everything in a dict and searches exhaustively; exact, and not persistent.
 
-    Safe to share between threads. Words are matched as they stand, without stemming.
+    Thread-safe. Words are matched without stemming.
 
     Args:
         dim: Width of the vectors.
@@ -127,12 +128,12 @@ class InMemoryStore:
         return [self.search(row, limit=limit, where=where) for row in embeddings]
 
     def get(self, ids: Sequence[str]) -> list[Passage]:
-        """Return the passages of these ids that exist, in the order asked."""
+        """Return the existing passages with these ids, in the order of `ids`."""
         with self._lock:
             return [self._entries[key].passage for key in ids if key in self._entries]
 
     def delete(self, ids: Sequence[str] | None = None, *, where: Filter | None = None) -> int:
-        """Delete the passages that match ids and filter, and return how many went."""
+        """Delete the passages that match ids and filter, and return how many were deleted."""
         if ids is None and where is None:
             raise StoreError("delete needs ids or a filter; And(()) deletes everything")
         with self._lock:

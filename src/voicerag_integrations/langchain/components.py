@@ -1,4 +1,4 @@
-"""What LangChain asks of every component here."""
+"""The common interface of the LangChain components."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ __all__ = ["Dumpable", "TakesQuestions"]
 
 
 class Dumpable:
-    """Lets ``dumps`` write the settings of a component, and never the pipeline."""
+    """Lets ``dumps`` serialize the settings of a component, but never the pipeline."""
 
     @classmethod
     def is_lc_serializable(cls) -> bool:
-        """Say yes: ``dumps`` writes the settings."""
+        """Return True: ``dumps`` serializes the settings."""
         return True
 
     @classmethod
     def get_lc_namespace(cls) -> list[str]:
-        """Name the module that ``dumps`` notes down."""
+        """Return the module that ``dumps`` records."""
         return ["voicerag_integrations", "langchain"]
 
 
@@ -32,10 +32,10 @@ class TakesQuestions(Dumpable):
 
     @property
     def InputType(self) -> Any:  # noqa: ANN401, N802 - named by LangChain
-        """What `invoke` takes."""
+        """The input type of `invoke`."""
         return VoiceInput
 
     def get_input_schema(self, config: RunnableConfig | None = None) -> type[BaseModel]:
-        """Describe what `invoke` takes, as far as JSON can hold it."""
+        """Return the JSON schema of the input of `invoke`."""
         del config
         return VoiceQuestion

@@ -10,12 +10,12 @@ __all__ = ["found_document", "passage_document"]
 
 
 def passage_document(passage: Passage) -> Document:
-    """Return a passage as it was stored: id, text and metadata."""
+    """Return a passage as stored: id, text and metadata."""
     return Document(id=passage.id, page_content=passage.text, metadata=dict(passage.metadata))
 
 
 def found_document(hit: Hit) -> Document:
-    """Return a hit, its metadata grown by ``score``, ``rank`` and ``passage_id``."""
+    """Return a hit, with ``score``, ``rank`` and ``passage_id`` added to its metadata."""
     found = {
         **hit.passage.metadata,
         "score": hit.score,

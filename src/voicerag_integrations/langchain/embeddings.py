@@ -1,4 +1,4 @@
-"""An embedder of voicerag as LangChain embeddings."""
+"""A voicerag embedder as LangChain embeddings."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ from voicerag_integrations.langchain.questions import VoiceInput, read_question
 __all__ = ["VoiceRAGEmbeddings"]
 
 _BATCH: Final = 16
-"""Texts of one native call; a cancelled caller causes no further one."""
+"""Texts per native call; no further call starts once the caller is cancelled."""
 
 
 class VoiceRAGEmbeddings(Embeddings):
     """Text and speech in one vector space, L2-normalised.
 
-    Safe to share between threads.
+    Thread-safe.
 
     Args:
-        embedder: An embedder, or a `VoiceRAG` whose embedder is taken.
+        embedder: An embedder, or a `VoiceRAG` whose embedder is used.
     """
 
     def __init__(self, embedder: Embedder | VoiceRAG) -> None:
@@ -47,7 +47,7 @@ class VoiceRAGEmbeddings(Embeddings):
             self.embedder = embedder
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
-        """Embed texts, one vector each."""
+        """Embed texts, one vector per text."""
         vectors: list[list[float]] = self.embed_array(texts).tolist()
         return vectors
 
@@ -60,7 +60,7 @@ class VoiceRAGEmbeddings(Embeddings):
         """Embed a spoken question, as path, bytes, `Audio`, audio block or message.
 
         Raises:
-            AudioError: It cannot be read, or holds no speech.
+            AudioError: The sound cannot be read, or contains no speech.
         """
         question = read_question(clip, max_seconds=self._max_seconds).question
         if isinstance(question, str):

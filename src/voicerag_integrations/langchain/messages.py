@@ -22,7 +22,7 @@ _TEXT, _AUDIO = 0, 1
 """Index by which LangChain joins the blocks of chunks."""
 
 _BASE64_GROUP: Final = 3
-"""Bytes that base64 writes without padding, so that such texts can be joined."""
+"""Bytes that base64 encodes without padding, so that encoded chunks can be joined."""
 
 _FULL_SCALE: Final = 32768.0
 _PCM: Final = "audio/pcm"
@@ -31,9 +31,9 @@ _PCM: Final = "audio/pcm"
 def answer_message(answer: Answer, *, message_id: str | None = None) -> AIMessage:
     """Return a whole answer as one message.
 
-    The text is a text block with a citation for each place that the answer rests on; the sound is
-    an audio block of 16-bit little-endian mono PCM. ``response_metadata`` holds ``answered``,
-    ``transcript``, ``timings`` and ``sources``.
+    The text is a text block with a citation for each supporting span; the sound is an audio block
+    of 16-bit little-endian mono PCM. ``response_metadata`` holds ``answered``, ``transcript``,
+    ``timings`` and ``sources``.
     """
     content: list[Any] = [_text_block(answer.text, answer)]
     if answer.audio is not None:
@@ -46,9 +46,9 @@ def answer_message(answer: Answer, *, message_id: str | None = None) -> AIMessag
 class MessageStream:
     """Turns the pieces of one answer into chunks that add up to `answer_message` of their sum.
 
-    LangChain joins the strings of chunks as they are. So type and rate of the sound are told
-    once, every chunk but the last carries whole groups of base64, and what is only known at the
-    end (citations, `answered`, transcript, timings) comes with the last.
+    LangChain concatenates the strings of chunks. So type and rate of the sound are sent once,
+    every chunk but the last carries complete base64 groups, and what is only known at the end
+    (citations, `answered`, transcript, timings) comes with the last.
 
     Args:
         message_id: Id of every chunk.
@@ -61,7 +61,7 @@ class MessageStream:
         self._rest = b""
 
     def chunk(self, piece: Answer) -> AIMessageChunk | None:
-        """Return the next chunk, or None when a piece holds nothing to show yet.
+        """Return the next chunk, or None if a piece contains nothing to show yet.
 
         Raises:
             AudioError: The rate of the sound changed.
@@ -107,7 +107,7 @@ class MessageStream:
 
 
 def message_audio(message: BaseMessage) -> Audio | None:
-    """Return the sound of a message's audio blocks, or None when it has none.
+    """Return the sound of a message's audio blocks, or None if it has none.
 
     Raises:
         AudioError: A block cannot be read.
@@ -120,11 +120,11 @@ def message_audio(message: BaseMessage) -> Audio | None:
 def block_audio(block: Mapping[str, Any], *, max_seconds: float = math.inf) -> Audio:
     """Read the sound of a standard audio block: a file in base64, or bare 16-bit PCM.
 
-    PCM keeps its rate, and whoever uses it minds its length; a file is converted to 16 kHz.
-    Nothing is fetched from a URL, since a message may come from anywhere; a ``data:`` URL is read.
+    PCM keeps its rate, and its length is not checked; a file is converted to 16 kHz. Nothing is
+    fetched from a URL, since messages are untrusted; a ``data:`` URL is read.
 
     Raises:
-        AudioError: There is no sound in the block, or it cannot be read.
+        AudioError: The block contains no sound, or it cannot be read.
     """
     encoded, mime_type = block.get("base64"), str(block.get("mime_type") or "")
     url = str(block.get("url") or "")
@@ -191,7 +191,7 @@ def _sources(answer: Answer) -> list[dict[str, Any]]:
 
 def _ending(answer: Answer) -> dict[str, Any]:
     return {
-        "output_version": "v1",  # the content holds standard blocks already
+        "output_version": "v1",  # the content is already in standard blocks
         "answered": answer.answered,
         "transcript": answer.transcript,
         "timings": dict(answer.timings),
@@ -199,7 +199,7 @@ def _ending(answer: Answer) -> dict[str, Any]:
 
 
 def _pcm(audio: Audio) -> bytes:
-    """Return the samples as they stand at the end of a WAV file."""
+    """Return the samples as 16-bit little-endian PCM."""
     size = 2 * len(audio.samples)
     return to_wav_bytes(audio)[-size:] if size else b""
 

@@ -1,4 +1,4 @@
-"""LangChain's filter dictionaries, read into the filters of voicerag."""
+"""Convert LangChain's filter dictionaries to voicerag filters."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ _DEEPEST: Final = 32
 
 
 def read_filter(given: MetadataFilter | None) -> Filter | None:
-    """Read a filter dictionary; every entry of it has to hold.
+    """Convert a filter dictionary; all of its entries must be true.
 
     An entry is ``key: value`` (equal), ``key: {operator: value, ...}``, ``"$and"`` or ``"$or"``
     with a list of filters, or ``"$not"`` with one. Operators: ``$eq $ne $lt $lte $gt $gte $in
     $nin $between $exists $like $ilike``, and for entries that are lists ``$contains
-    $contains_any $contains_all``. What they mean is written in `voicerag_core.filters`.
+    $contains_any $contains_all``. `voicerag_core.filters` defines their meaning.
 
     Args:
-        given: None is no filter, ``{}`` one that everything passes.
+        given: None is no filter; ``{}`` matches everything.
 
     Raises:
-        FilterError: An operator or its value has no meaning.
+        FilterError: An operator or its value is invalid.
     """
     if given is None or isinstance(given, get_args(Filter)):
         return given

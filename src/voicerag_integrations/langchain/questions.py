@@ -1,4 +1,4 @@
-"""Whatever a LangChain app holds a question in, read into a question of voicerag."""
+"""Convert the inputs of LangChain apps to voicerag questions."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ _OPTIONS: Final = ("question", "history", "k", "filter", "strategy", "min_score"
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A question with what was said before it and how to search for it.
+    """A question with its conversation and search options.
 
     Args:
         question: Spoken or typed.
         history: Earlier turns, oldest first.
-        options: ``k``, ``filter``, ``strategy`` and ``min_score``, as far as given.
+        options: ``k``, ``filter``, ``strategy`` and ``min_score``, if given.
     """
 
     question: Question
@@ -41,17 +41,17 @@ class Asked:
 
 
 def read_question(given: object, *, max_seconds: float) -> Asked:
-    """Read a question out of any form of `VoiceInput`.
+    """Read a question from any form of `VoiceInput`.
 
     A str is always words, never a path. Nothing is fetched from URLs.
 
     Args:
-        given: The input.
+        given: The input value.
         max_seconds: Longest clip to accept.
 
     Raises:
-        AudioError: Sound that cannot be read.
-        ConfigError: No question, more than one, or a form that is not known.
+        AudioError: The sound cannot be read.
+        ConfigError: There is no question, more than one, or an unknown form.
     """
     if isinstance(given, Mapping) and "type" not in given:
         return _with_options(given, max_seconds)

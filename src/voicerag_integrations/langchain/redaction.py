@@ -1,4 +1,4 @@
-"""What tracers may see: everything but the sound itself."""
+"""Redact sound from the inputs and outputs that tracers see."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _AUDIO_DATA = ("base64", "data")
 
 
 def redacted(value: Any) -> Any:  # noqa: ANN401, PLR0911
-    """Return a copy of an input or output in which sound is named but not held.
+    """Return a copy of an input or output with sound replaced by a description.
 
-    Bytes and `Audio` become a description, the data of audio blocks too, and an `Answer` loses
-    its audio. Lists, dicts and messages are gone through; anything else is given back as it is.
-    Fits LangSmith's ``Client(hide_inputs=redacted, hide_outputs=redacted)``.
+    Bytes, `Audio` and the data of audio blocks become a description, and an `Answer` loses its
+    audio. Lists, dicts and messages are traversed; anything else is returned unchanged. Fits
+    LangSmith's ``Client(hide_inputs=redacted, hide_outputs=redacted)``.
     """
     match value:
         case bytes() | bytearray() | memoryview():
@@ -50,7 +50,7 @@ def redacted(value: Any) -> Any:  # noqa: ANN401, PLR0911
 
 
 def _entry(block: Mapping[Any, Any], key: object, entry: object) -> object:
-    """Redact an entry of a dict; of an audio block, also the encoded sound."""
+    """Redact an entry of a dict, including the encoded sound of an audio block."""
     held = "audio" in str(block.get("type", "")) or "format" in block
     if held and key in _AUDIO_DATA and isinstance(entry, str) and not entry.startswith("<"):
         return f"<audio: {len(entry)} characters of base64>"

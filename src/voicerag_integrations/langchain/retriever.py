@@ -25,19 +25,19 @@ __all__ = ["SpeechRetriever"]
 
 
 class SpeechRetriever(TakesQuestions, BaseRetriever):
-    """Finds passages for a question that is spoken or typed.
+    """Finds passages for a spoken or typed question.
 
-    The question may be words, a sound file as bytes or path, `voicerag_core.Audio`, a human
-    message or a content block with text or audio, or a dict with ``question``. A document carries
-    ``score`` and ``passage_id`` in its metadata. Tracers see a description of the sound in place
-    of the sound. `k`, `filter`, `strategy` and `min_score` may also be given to each call.
+    The question may be words, a sound file as bytes or path, `voicerag_core.Audio`, a human message
+    or a content block with text or audio, or a dict with ``question``. A document carries ``score``
+    and ``passage_id`` in its metadata. Tracers see a description in place of the sound. `k`,
+    `filter`, `strategy` and `min_score` may also be passed to each call.
 
     Args:
-        rag: The pipeline; it stays open as long as its owner keeps it open.
-        k: Most documents; None takes the pipeline's own limit.
+        rag: The pipeline; its owner closes it.
+        k: Maximum number of documents; None uses the pipeline's limit.
         filter: Metadata filter, as a dict or as a node of `voicerag_core.filters`.
-        strategy: How a spoken question is searched; None takes the pipeline's own.
-        min_score: Least cosine similarity.
+        strategy: How a spoken question is searched; None uses the pipeline's.
+        min_score: Minimum cosine similarity.
         diversity: 0..1; above 0 re-ranks by maximal marginal relevance.
     """
 
@@ -59,7 +59,7 @@ class SpeechRetriever(TakesQuestions, BaseRetriever):
         Raises:
             AudioError: The sound cannot be used.
             ConfigError: The question is empty or of an unknown form, or an option is unknown.
-            FilterError: The filter has no meaning.
+            FilterError: The filter is invalid.
             StoreError: The store is closed or failed.
         """
         return super().invoke(redacted(input), config, asked=input, **kwargs)

@@ -24,24 +24,24 @@ from voicerag_integrations.langchain.searching import search_options
 __all__ = ["VoiceOutput", "VoiceRAGRunnable"]
 
 VoiceOutput: TypeAlias = Any
-"""An `Answer` or, with ``output="message"``, an AIMessage; of a stream a piece or a chunk."""
+"""An `Answer` or, with ``output="message"``, an AIMessage; in a stream, a piece or a chunk."""
 
 
 class VoiceRAGRunnable(TakesQuestions, RunnableSerializable[Any, Any]):
     """Answers a spoken or typed question from passages, in text and speech.
 
-    The input is what `SpeechRetriever` takes, and a conversation whose last message is the
-    question. The output adds up: the sum of what `stream` gives is what `invoke` gives, its
-    sound byte for byte. Callbacks, tracers and events see a description in place of the sound;
-    the sound itself comes by `stream` and `invoke`.
+    The input is that of `SpeechRetriever`, or a conversation whose last message is the question.
+    The sum of the outputs of `stream` equals that of `invoke`, with identical sound. Callbacks,
+    tracers and events see a description in place of the sound; only `stream` and `invoke` return
+    the sound itself.
 
     Args:
-        rag: The pipeline; it stays open as long as its owner keeps it open.
+        rag: The pipeline; its owner closes it.
         output: ``answer`` for `voicerag_core.Answer`, ``message`` for an AIMessage.
-        k: Most passages; None takes the pipeline's own limit.
+        k: Maximum number of passages; None uses the pipeline's limit.
         filter: Metadata filter, as a dict or as a node of `voicerag_core.filters`.
-        strategy: How a spoken question is searched; None takes the pipeline's own.
-        min_score: Least cosine similarity.
+        strategy: How a spoken question is searched; None uses the pipeline's.
+        min_score: Minimum cosine similarity.
     """
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
@@ -55,11 +55,11 @@ class VoiceRAGRunnable(TakesQuestions, RunnableSerializable[Any, Any]):
 
     @property
     def OutputType(self) -> Any:  # noqa: ANN401, N802 - named by LangChain
-        """What `invoke` gives."""
+        """The output type of `invoke`."""
         return AIMessage if self.output == "message" else Answer
 
     def get_output_schema(self, config: RunnableConfig | None = None) -> type[BaseModel]:
-        """Describe what `invoke` gives, as far as JSON can hold it."""
+        """Return the JSON schema of the output of `invoke`."""
         del config
         return AIMessage if self.output == "message" else VoiceAnswer
 
@@ -74,7 +74,7 @@ class VoiceRAGRunnable(TakesQuestions, RunnableSerializable[Any, Any]):
         Raises:
             AudioError: The sound cannot be used.
             ConfigError: The question is empty or of an unknown form, or an option is unknown.
-            FilterError: The filter has no meaning.
+            FilterError: The filter is invalid.
             StoreError: The store is closed or failed.
             ModelError: A model failed.
         """
@@ -109,7 +109,7 @@ class VoiceRAGRunnable(TakesQuestions, RunnableSerializable[Any, Any]):
         config: RunnableConfig | None = None,
         **kwargs: Any,  # noqa: ANN401 - k, filter, strategy, min_score
     ) -> Iterator[VoiceOutput]:
-        """Stream the answer; the first piece carries the hits. Closing the stream stops it all."""
+        """Stream the answer; the first piece carries the hits. Closing the stream stops it."""
         ready: deque[VoiceOutput] = deque()
         with closing(self._outputs(input, kwargs)) as outputs:
 
@@ -149,7 +149,7 @@ class VoiceRAGRunnable(TakesQuestions, RunnableSerializable[Any, Any]):
         config: RunnableConfig | None = None,
         **kwargs: Any,  # noqa: ANN401 - version, include_names, ...
     ) -> AsyncIterator[Any]:
-        """Stream what happens, with descriptions in place of sounds."""
+        """Stream events, with descriptions in place of sound."""
         events: Any = super().astream_events(input, config, **kwargs)
         return _described(events) if hasattr(events, "__aiter__") else events
 

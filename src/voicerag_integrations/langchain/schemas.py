@@ -1,4 +1,4 @@
-"""What goes in and comes out, as JSON schemas for tools, servers and graphs."""
+"""Input and output as JSON schemas for tools, servers and graphs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class AudioBlock(BaseModel):
 
 
 class QuestionWithOptions(BaseModel):
-    """A question and how to search for it."""
+    """A question with its search options."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -33,7 +33,7 @@ class QuestionWithOptions(BaseModel):
 
 
 class VoiceQuestion(RootModel[str | AudioBlock | QuestionWithOptions | list[Any]]):
-    """Words, an audio block, a question with options, or messages that end in a question."""
+    """Text, an audio block, a question with options, or messages that end in a question."""
 
 
 class Source(BaseModel):

@@ -1,4 +1,4 @@
-"""The options of a search: those of a part, and those of one call, which win."""
+"""Search options: those of a component, overridden by those of a call."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ def search_options(own: object, call: Mapping[str, Any]) -> dict[str, Any]:
     """Return the arguments of `VoiceRAG.retrieve`.
 
     Args:
-        own: Has an attribute for each option that it knows.
-        call: Options of the call, by LangChain's names.
+        own: The component; has an attribute for each option.
+        call: Options of the call, under LangChain's names.
 
     Raises:
         ConfigError: An option is unknown.
-        FilterError: The filter has no meaning.
+        FilterError: The filter is invalid.
     """
     known = [name for name in _NAMES if hasattr(own, name)]
     unknown = sorted(set(call) - set(known))

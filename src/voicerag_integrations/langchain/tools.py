@@ -1,4 +1,4 @@
-"""Tools by which an agent searches and asks the documents."""
+"""Tools for agents to search and ask the documents."""
 
 from __future__ import annotations
 
@@ -37,28 +37,28 @@ from voicerag_integrations.langchain.searching import search_options
 __all__ = ["ClipSource", "VoiceAskTool", "VoiceSearchTool"]
 
 ClipSource: TypeAlias = Callable[[str], VoiceInput]
-"""From the id of a clip to its sound; raises KeyError for an id that it does not know."""
+"""Returns the sound of a clip by id; raises KeyError for an unknown id."""
 
 
 class TypedQuestion(BaseModel):
-    """A question in words."""
+    """A typed question."""
 
     question: str = Field(description="The question, as a full sentence.")
 
 
 class TypedOrSpokenQuestion(BaseModel):
-    """A question in words, or the id of a recorded one."""
+    """A typed question, or the id of a recorded one."""
 
     question: str = Field(
         default="", description="The question, as a full sentence; leave empty with clip_id."
     )
     clip_id: str = Field(
-        default="", description="Id of a recorded question; it is heard as it was spoken."
+        default="", description="Id of a recorded question; the recording itself is searched."
     )
 
 
 class _VoiceTool(Dumpable, BaseTool):
-    """What both tools have: the pipeline, how it searches, and where clips come from."""
+    """The common fields of both tools: the pipeline, search options and clips."""
 
     response_format: Literal["content", "content_and_artifact"] = "content_and_artifact"
     args_schema: Any = Field(default=TypedQuestion, exclude=True)
@@ -72,7 +72,7 @@ class _VoiceTool(Dumpable, BaseTool):
     min_score: float | None = None
 
     def model_post_init(self, context: Any) -> None:  # noqa: ANN401
-        """Offer clips to the model only where there are some."""
+        """Offer clips to the model only if there are any."""
         super().model_post_init(context)
         if self.clips is not None and self.args_schema is TypedQuestion:
             self.args_schema = TypedOrSpokenQuestion
@@ -88,7 +88,7 @@ class _VoiceTool(Dumpable, BaseTool):
         return result
 
     def _question(self, question: str, clip_id: str) -> Question:
-        """Choose between words and clip; what the model can mend comes back to it as text."""
+        """Choose between text and clip; errors that the model can correct are returned as text."""
         if bool(question.strip()) == bool(clip_id.strip()):
             raise ToolException("give either a question or a clip_id, and not both")
         if not clip_id:
@@ -103,20 +103,20 @@ class _VoiceTool(Dumpable, BaseTool):
 
 
 class VoiceSearchTool(_VoiceTool):
-    """Lets an agent find passages; it reads them as numbered text, the documents are the artifact.
+    """Finds passages for an agent: numbered text for the model, documents as the artifact.
 
     Args:
-        rag: The pipeline; it stays open as long as its owner keeps it open.
-        clips: Gives the sound of recorded questions by id; None offers typed questions alone.
-        k: Most passages; None takes the pipeline's own limit.
+        rag: The pipeline; its owner closes it.
+        clips: Returns the sound of recorded questions by id; None: typed questions only.
+        k: Maximum number of passages; None uses the pipeline's limit.
         filter: Metadata filter that the model cannot change.
         strategy: How a spoken question is searched.
-        min_score: Least cosine similarity.
+        min_score: Minimum cosine similarity.
     """
 
     name: str = "voice_search"
     description: str = (
-        "Find passages in the knowledge base. Gives the passages that fit best, numbered, each "
+        "Find passages in the knowledge base. Returns the best passages, numbered, each "
         "with its title."
     )
 
@@ -135,22 +135,22 @@ class VoiceSearchTool(_VoiceTool):
 
 
 class VoiceAskTool(_VoiceTool):
-    """Lets an agent have a question answered; it reads the text, the `Answer` is the artifact.
+    """Answers a question for an agent: text for the model, the `Answer` as the artifact.
 
-    The sound is in the artifact of the message that `invoke` gives; tracers see it without sound.
+    The artifact of the message that `invoke` returns contains the sound; tracers do not see it.
 
     Args:
-        rag: The pipeline; it stays open as long as its owner keeps it open.
-        clips: Gives the sound of recorded questions by id; None offers typed questions alone.
-        k: Most passages; None takes the pipeline's own limit.
+        rag: The pipeline; its owner closes it.
+        clips: Returns the sound of recorded questions by id; None: typed questions only.
+        k: Maximum number of passages; None uses the pipeline's limit.
         filter: Metadata filter that the model cannot change.
         strategy: How a spoken question is searched.
-        min_score: Least cosine similarity.
+        min_score: Minimum cosine similarity.
     """
 
     name: str = "voice_ask"
     description: str = (
-        "Answer a question from the knowledge base. Gives the answer with its sources, or says "
+        "Answer a question from the knowledge base. Returns the answer with its sources, or says "
         "that the documents do not answer."
     )
 
@@ -199,7 +199,7 @@ _answers: ContextVar[list[Answer] | None] = ContextVar("voicerag_tool_answers", 
 
 @contextmanager
 def _spoken() -> Generator[list[Answer], None, None]:
-    """Collect the answers with their sound while LangChain traces them without."""
+    """Collect the answers with their sound while LangChain traces them without it."""
     answers: list[Answer] = []
     token = _answers.set(answers)
     try:
@@ -216,7 +216,7 @@ def _with_sound(output: Any, answers: list[Answer]) -> Any:  # noqa: ANN401
 
 @contextmanager
 def _mendable() -> Generator[None, None, None]:
-    """Tell the model about a question that cannot be used; every other error ends the call."""
+    """Report an unusable question to the model; every other error ends the call."""
     try:
         yield
     except AudioError as error:

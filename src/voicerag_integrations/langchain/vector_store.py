@@ -1,4 +1,4 @@
-"""The store of voicerag under LangChain's vector store interface."""
+"""The voicerag store behind LangChain's vector store interface."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ ADD_BATCH: Final = 2_000
 class VoiceRAGVectorStore(Closing, VectorStore):
     """A LangChain vector store over any `voicerag_core.PassageStore`, with any embeddings.
 
-    Vectors are L2-normalised on the way in; scores are cosine similarities, higher is better.
-    Safe to share between threads when its parts are.
+    Vectors are L2-normalised when added; scores are cosine similarities, higher is better.
+    Thread-safe if its parts are.
 
     Args:
-        store: Opened for the width of the embeddings. Or a `VoiceRAG`, whose store and embedder
-            are taken.
+        store: Opened for the width of the embeddings. Or a `VoiceRAG`, whose store and embedder are
+            used.
         embedding: Any LangChain embeddings; not needed with a `VoiceRAG`.
 
     Raises:
@@ -65,11 +65,11 @@ class VoiceRAGVectorStore(Closing, VectorStore):
 
     @property
     def embeddings(self) -> Embeddings:
-        """The embeddings that texts and questions go through."""
+        """The embeddings of texts and questions."""
         return self._embedding
 
     def close(self) -> None:
-        """Close the store, if it can be closed; for a store that `from_texts` opened."""
+        """Close the store if it has a `close` method; use it for a store opened by `from_texts`."""
         close = getattr(self.store, "close", None)
         if close is not None:
             close()
@@ -89,19 +89,19 @@ class VoiceRAGVectorStore(Closing, VectorStore):
         model_id: str | None = None,
         **kwargs: Any,  # noqa: ANN401
     ) -> VoiceRAGVectorStore:
-        """Fill a store with texts: one that is given, or one that is opened by its DSN.
+        """Add texts to a store that is passed in, or opened by its DSN.
 
         Args:
-            texts: What to store.
-            embedding: Makes the vectors.
+            texts: The texts to store.
+            embedding: Computes the vectors.
             metadatas: JSON values for each text.
-            ids: Of each text; None makes one up.
-            store: To fill.
-            dsn: Database to open instead; its schema must be there (``voicerag db migrate``).
-            collection: Collection to open there, made when absent.
-            tenant: Whose collection.
+            ids: Id of each text; None generates one.
+            store: An open store.
+            dsn: Database to open instead; its schema must exist (``voicerag db migrate``).
+            collection: Collection to open there, created if absent.
+            tenant: Owner of the collection.
             model_id: Names the vector space of `embedding`; not needed with `VoiceRAGEmbeddings`.
-            kwargs: None are known.
+            kwargs: Rejected; none are supported.
 
         Raises:
             ConfigError: Neither or both of `store` and `dsn` were given, or no `model_id`.
@@ -142,7 +142,7 @@ class VoiceRAGVectorStore(Closing, VectorStore):
         metadatas: list[dict[str, Any]] | None = None,
         **kwargs: Any,  # noqa: ANN401
     ) -> VoiceRAGVectorStore:
-        """Fill a store with texts in a thread; see `from_texts`."""
+        """Add texts to a store in a thread; see `from_texts`."""
         return await run_in_thread(cls.from_texts, texts, embedding, metadatas, **kwargs)
 
     def add_texts(
@@ -154,14 +154,14 @@ class VoiceRAGVectorStore(Closing, VectorStore):
         batch_size: int | None = None,
         **kwargs: Any,  # noqa: ANN401
     ) -> list[str]:
-        """Embed texts and store them; a text whose id is there already replaces it.
+        """Embed texts and store them; a text replaces a stored one with the same id.
 
         Args:
-            texts: What to store.
+            texts: The texts to store.
             metadatas: JSON values for each text.
-            ids: Of each text; None makes one up.
-            batch_size: Texts a transaction.
-            kwargs: None are known.
+            ids: Id of each text; None generates one.
+            batch_size: Texts per transaction.
+            kwargs: Rejected; none are supported.
 
         Returns:
             The ids, in order.
@@ -169,7 +169,7 @@ class VoiceRAGVectorStore(Closing, VectorStore):
         Raises:
             ConfigError: The lengths differ, or an option is unknown.
             EmbeddingMismatchError: The vectors are not of the store's width.
-            StoreError: The store failed, or cannot hold a value.
+            StoreError: The store failed, or cannot store a value.
         """
         _refuse(kwargs)
         passages = _passages(list(texts), metadatas, ids)
@@ -187,13 +187,13 @@ class VoiceRAGVectorStore(Closing, VectorStore):
         *,
         ids: Sequence[str | None] | None = None,
     ) -> list[str]:
-        """Store texts whose vectors are there already, in one transaction; see `add_texts`.
+        """Store texts with precomputed vectors, in one transaction; see `add_texts`.
 
         Args:
             texts: N of them.
-            embeddings: [N, D], any length; they are normalised.
+            embeddings: [N, D], of any norm; they are normalised.
             metadatas: JSON values for each text.
-            ids: Of each text; None makes one up.
+            ids: Id of each text; None generates one.
         """
         passages = _passages(list(texts), metadatas, ids)
         if len(passages) != len(embeddings):
@@ -226,17 +226,17 @@ class VoiceRAGVectorStore(Closing, VectorStore):
         filter: MetadataFilter | None = None,  # noqa: A002 - named by LangChain
         **kwargs: Any,  # noqa: ANN401
     ) -> bool:
-        """Delete by ids, by filter, or what matches both; ``filter={}`` deletes everything.
+        """Delete by ids, by filter, or by both; ``filter={}`` deletes everything.
 
         Raises:
-            StoreError: Neither was given: nothing is ever deleted by leaving something out.
+            StoreError: Neither was given; omitting both never deletes anything.
         """
         _refuse(kwargs)
         self.store.delete(ids, where=read_filter(filter))
         return True
 
     def get_by_ids(self, ids: Sequence[str], /) -> list[Document]:
-        """Return the documents of these ids that exist, in the order asked."""
+        """Return the existing documents with these ids, in the order of `ids`."""
         return [passage_document(passage) for passage in self.store.get(ids)]
 
     def similarity_search(
@@ -250,7 +250,7 @@ class VoiceRAGVectorStore(Closing, VectorStore):
         """Find the documents nearest to a text, best first.
 
         Raises:
-            FilterError: The filter has no meaning.
+            FilterError: The filter is invalid.
             StoreError: The store is closed or failed.
         """
         _refuse(kwargs)
@@ -291,15 +291,15 @@ class VoiceRAGVectorStore(Closing, VectorStore):
         filter: MetadataFilter | None = None,  # noqa: A002 - named by LangChain
         **kwargs: Any,  # noqa: ANN401
     ) -> list[Document]:
-        """Find documents that are near to a text and far from each other.
+        """Find documents that are close to a text and different from each other.
 
         Args:
             query: The text.
-            k: Most documents to give.
-            fetch_k: Candidates to choose them from.
-            lambda_mult: 0 looks at variety alone, 1 at nearness alone.
+            k: Maximum number of documents.
+            fetch_k: Number of candidates to choose from.
+            lambda_mult: 0 maximizes diversity, 1 similarity.
             filter: Metadata filter.
-            kwargs: None are known.
+            kwargs: Rejected; none are supported.
         """
         _refuse(kwargs)
         return self._varied(query, k, fetch_k, lambda_mult, filter)
@@ -314,7 +314,7 @@ class VoiceRAGVectorStore(Closing, VectorStore):
         filter: MetadataFilter | None = None,  # noqa: A002 - named by LangChain
         **kwargs: Any,  # noqa: ANN401
     ) -> list[Document]:
-        """Find documents near to a vector; see `max_marginal_relevance_search`."""
+        """Find diverse documents near a vector; see `max_marginal_relevance_search`."""
         _refuse(kwargs)
         return self._varied(_unit(embedding), k, fetch_k, lambda_mult, filter)
 
@@ -405,7 +405,7 @@ class VoiceRAGVectorStore(Closing, VectorStore):
         filter: MetadataFilter | None = None,  # noqa: A002 - named by LangChain
         **kwargs: Any,  # noqa: ANN401
     ) -> list[Document]:
-        """Find documents near to a vector, off the event loop."""
+        """Find documents near a vector, off the event loop."""
         _refuse(kwargs)
         return _documents(await run_in_thread(self._search, _unit(embedding), k, filter))
 
@@ -419,7 +419,7 @@ class VoiceRAGVectorStore(Closing, VectorStore):
         filter: MetadataFilter | None = None,  # noqa: A002 - named by LangChain
         **kwargs: Any,  # noqa: ANN401
     ) -> list[Document]:
-        """Find various documents, off the event loop; see `max_marginal_relevance_search`."""
+        """Find diverse documents, off the event loop; see `max_marginal_relevance_search`."""
         _refuse(kwargs)
         question = await self._aquestion(query)
         return await run_in_thread(self._varied, question, k, fetch_k, lambda_mult, filter)
@@ -434,23 +434,23 @@ class VoiceRAGVectorStore(Closing, VectorStore):
         filter: MetadataFilter | None = None,  # noqa: A002 - named by LangChain
         **kwargs: Any,  # noqa: ANN401
     ) -> list[Document]:
-        """Find various documents near to a vector, off the event loop."""
+        """Find diverse documents near a vector, off the event loop."""
         _refuse(kwargs)
         return await run_in_thread(self._varied, _unit(embedding), k, fetch_k, lambda_mult, filter)
 
     def _select_relevance_score_fn(self) -> Callable[[float], float]:
-        """Map cosine similarity to LangChain's 0..1: what points away is not relevant at all."""
+        """Map cosine similarity to LangChain's 0..1; negative similarity is 0."""
         return lambda cosine: min(1.0, max(0.0, cosine))
 
     @property
     def _embeds_async(self) -> bool:
-        """Whether the embeddings wait for a server rather than for a thread."""
+        """Return whether the embeddings are natively asynchronous."""
         return type(self._embedding).aembed_query is not Embeddings.aembed_query and not isinstance(
             self._embedding, VoiceRAGEmbeddings
         )
 
     async def _aquestion(self, query: str) -> str | Embedding:
-        """Embed a question here if that needs no thread; else leave it to the one of the search."""
+        """Embed a question if that needs no thread; otherwise the search thread does it."""
         return _unit(await self._embedding.aembed_query(query)) if self._embeds_async else query
 
     def _embedded(self, texts: list[str]) -> Vectors:
@@ -522,7 +522,7 @@ def _normalised(rows: Sequence[Sequence[float] | Embedding] | Vectors) -> Vector
     """Return vectors as [N, D] float32 of length 1.
 
     Raises:
-        EmbeddingMismatchError: They are not of one width.
+        EmbeddingMismatchError: They differ in width.
         StoreError: One is zero or not finite.
     """
     try:
@@ -539,7 +539,7 @@ def _normalised(rows: Sequence[Sequence[float] | Embedding] | Vectors) -> Vector
 
 
 def _refuse(unknown: dict[str, Any]) -> None:
-    """Refuse options that would otherwise be passed over in silence."""
+    """Reject options that would otherwise be silently ignored."""
     if unknown:
         raise ConfigError(
             f"unknown option {', '.join(map(repr, unknown))}; a metadata filter is given as "

@@ -1,8 +1,8 @@
 """voicerag for LlamaIndex: questions as sound through retrievers, query engines and agents.
 
-Everything here takes parts of voicerag that are open already and closes none of them. Async
-methods make one hop into a thread; a caller that stops waiting is released at once, and no new
-stage of its call starts.
+Everything here uses parts of voicerag that are already open and never closes them. Async methods
+run in one worker thread; a cancelled caller is released at once, and no further stage of its call
+starts.
 """
 
 from voicerag_core import MissingExtraError

@@ -1,4 +1,4 @@
-"""A query that carries sound through components that only know text."""
+"""A query bundle that carries sound through components that only handle text."""
 
 from __future__ import annotations
 
@@ -18,16 +18,15 @@ ClipSource: TypeAlias = Audio | bytes | os.PathLike[str]
 
 @dataclass
 class SpeechQueryBundle(QueryBundle):
-    """A spoken question on its way through router, fusion, transform and query engine.
+    """A spoken question for routers, fusion, transforms and query engines.
 
-    Events and traces that are written as JSON hold the fields of `QueryBundle` alone, so no sound
-    ever gets into them.
+    Events and traces serialized as JSON contain only the fields of `QueryBundle`, never the sound.
 
     Args:
-        query_str: The question in words where they are known; "" until then. `SpeechRetriever`
-            writes the transcript here when its strategy makes one.
+        query_str: The question as text if known; "" until then. `SpeechRetriever`
+            sets it to the transcript if its strategy makes one.
         audio: The question as sound.
-        transcription: What was heard, so that nothing is transcribed twice.
+        transcription: The transcription, so that nothing is transcribed twice.
     """
 
     query_str: str = ""
@@ -35,7 +34,7 @@ class SpeechQueryBundle(QueryBundle):
     transcription: Transcription | None = None
 
     def clip(self, *, max_seconds: float = MAX_SECONDS) -> Audio | None:
-        """Read the sound, at 16 kHz; None when there is none.
+        """Read the sound at 16 kHz; None if there is none.
 
         Raises:
             AudioError: It cannot be used.
@@ -43,23 +42,23 @@ class SpeechQueryBundle(QueryBundle):
         return None if self.audio is None else read_clip(self.audio, max_seconds=max_seconds)
 
     def hear(self, transcription: Transcription) -> None:
-        """Note the words of the question, for the components that come after."""
+        """Record the transcription, for the components that follow."""
         self.transcription = transcription
         self.query_str = self.query_str or transcription.text
 
     def __repr__(self) -> str:
-        """Show what there is, never the sound itself."""
+        """Show the set fields, but not the sound."""
         sound = f"{len(self.audio)} bytes" if isinstance(self.audio, bytes) else repr(self.audio)
         vector = "" if self.embedding is None else f", embedding=[{len(self.embedding)}]"
         return f"SpeechQueryBundle({self.query_str!r}, audio={sound}{vector})"
 
     def __str__(self) -> str:
-        """Show the words alone."""
+        """Show only the text."""
         return self.query_str
 
 
 def read_clip(source: ClipSource, *, max_seconds: float = MAX_SECONDS) -> Audio:
-    """Return sound at 16 kHz; its fitness as a question is checked by `VoiceRAG`.
+    """Return sound at 16 kHz; `VoiceRAG` checks whether it is a valid question.
 
     Raises:
         AudioError: It cannot be read, or is too long.
@@ -70,7 +69,7 @@ def read_clip(source: ClipSource, *, max_seconds: float = MAX_SECONDS) -> Audio:
 
 
 def as_bundle(question: str | QueryBundle | ClipSource) -> QueryBundle:
-    """Wrap whatever a question may be."""
+    """Wrap a question of any form."""
     if isinstance(question, QueryBundle):
         return question
     if isinstance(question, str):

@@ -1,4 +1,4 @@
-"""An embedder of voicerag as an embedding model of LlamaIndex."""
+"""A voicerag embedder as a LlamaIndex embedding model."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ from voicerag_integrations.llamaindex.events import dispatcher
 __all__ = ["VoiceRAGEmbedding"]
 
 _BATCH = 16
-"""Texts a call to the embedder: a call that runs when its caller gives up ends by itself soon."""
+"""Texts per call to the embedder; small, so that a call of a cancelled caller ends soon."""
 
 
 class VoiceRAGEmbedding(BaseEmbedding):
-    """Embeds text and speech into one space, behind the interface that LlamaIndex knows.
+    """Embeds text and speech in one space, as a LlamaIndex `BaseEmbedding`.
 
-    Usable wherever a `BaseEmbedding` is, `IngestionPipeline` included. ``to_dict`` holds the
-    settings and the model's name, never the model; ``from_dict(data, embedder=...)`` brings both
-    together again, and refuses another model than the one that was written down.
+    Works wherever a `BaseEmbedding` does, including `IngestionPipeline`. ``to_dict`` contains the
+    settings and the model's name, never the model; ``from_dict(data, embedder=...)`` restores it
+    and rejects a different model.
 
     Args:
-        embedder: Makes the vectors.
-        model_name: Its name, checked when both are given.
-        embed_batch_size: Texts a call.
-        num_workers: Batches at a time of the async methods.
-        embeddings_cache: A key-value store for vectors that were made before.
-        callback_manager: Hears of every call.
+        embedder: Computes the vectors.
+        model_name: Name of the model; checked against the embedder if both are given.
+        embed_batch_size: Texts per call.
+        num_workers: Concurrent batches of the async methods.
+        embeddings_cache: A key-value store for computed vectors.
+        callback_manager: Notified of every call.
 
     Raises:
         ConfigError: The name is not that of the embedder.
@@ -72,7 +72,7 @@ class VoiceRAGEmbedding(BaseEmbedding):
 
     @classmethod
     def class_name(cls) -> str:
-        """Return the name under which the settings are written down."""
+        """Return the name under which the settings are serialized."""
         return "VoiceRAGEmbedding"
 
     @property
@@ -98,7 +98,7 @@ class VoiceRAGEmbedding(BaseEmbedding):
         return self.get_audio_embedding_batch([clip])[0]
 
     def get_audio_embedding_batch(self, clips: Sequence[ClipSource]) -> list[list[float]]:
-        """Embed clips of speech, in their order.
+        """Embed clips of speech, in order.
 
         Raises:
             AudioError: A clip cannot be used.
@@ -124,7 +124,7 @@ class VoiceRAGEmbedding(BaseEmbedding):
         return await run_in_thread(lambda: self.get_audio_embedding(clip))
 
     async def aget_audio_embedding_batch(self, clips: Sequence[ClipSource]) -> list[list[float]]:
-        """Embed clips of speech, in their order."""
+        """Embed clips of speech, in order."""
         return await run_in_thread(lambda: self.get_audio_embedding_batch(clips))
 
     def _speech(self, clips: Sequence[Audio]) -> list[list[float]]:

@@ -1,4 +1,4 @@
-"""Instrumentation events of voicerag, beside those that every LlamaIndex component fires."""
+"""Instrumentation events of voicerag, in addition to those of LlamaIndex."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ dispatcher = get_dispatcher("voicerag_integrations.llamaindex")
 
 
 class SpeechRetrievalEvent(BaseEvent):
-    """A question was searched.
+    """Fired when a question was searched.
 
     Args:
-        strategy: How.
-        transcript: What was heard, if the strategy needed words.
+        strategy: The search strategy.
+        transcript: The transcript, if the strategy needed one.
         hits: How many passages were found.
         timings: Seconds by stage.
     """
@@ -32,14 +32,14 @@ class SpeechRetrievalEvent(BaseEvent):
 
 
 class SpeechAnswerEvent(BaseEvent):
-    """A question was answered, or its answer abandoned.
+    """Fired when a question was answered, or the answer was abandoned.
 
     Args:
-        text: The answer's words.
-        answered: False when the documents do not answer.
+        text: The answer's text.
+        answered: False if the documents do not answer.
         audio_seconds: Length of its speech.
         timings: Seconds by stage.
-        complete: False when the stream was closed early.
+        complete: False if the stream was closed early.
     """
 
     text: str

@@ -1,4 +1,4 @@
-"""LlamaIndex metadata filters as those of voicerag; the store compiles them."""
+"""Convert LlamaIndex metadata filters to voicerag filters, which the store compiles."""
 
 from __future__ import annotations
 
@@ -48,13 +48,13 @@ _LIKE_SPECIAL = re.compile(r"([\\%_])")
 
 
 def to_filter(filters: MetadataFilters | Filter | None) -> Filter | None:
-    """Translate metadata filters; one of voicerag's own, or None, is given back as it is.
+    """Convert metadata filters; voicerag filters and None are returned unchanged.
 
-    The meaning is that of LlamaIndex's in-memory store: `NE` and `NIN` hold for an absent key,
-    `TEXT_MATCH` looks for a substring, and the condition `NOT` holds when no part does.
+    The meaning is that of LlamaIndex's in-memory store: `NE` and `NIN` are true for an absent key,
+    `TEXT_MATCH` looks for a substring, and the condition `NOT` is true if no part is.
 
     Raises:
-        FilterError: An operator, a value or a condition has no meaning.
+        FilterError: An operator, a value or a condition is invalid.
     """
     if not isinstance(filters, MetadataFilters):
         return filters

@@ -44,8 +44,8 @@ from voicerag_integrations.llamaindex.response import METADATA_KEY, AnswerFeed
 __all__ = ["VoiceLLM"]
 
 _CONTEXT_WINDOW = 131_072
-"""Tokens that a synthesizer may pack into one prompt: it should not refine, which takes a model
-that follows instructions."""
+"""Tokens that a synthesizer may pack into one prompt; large, because refining needs a model that
+follows instructions."""
 
 _RULE = re.compile(r"^-{10,}[ \t]*$", re.MULTILINE)
 _QUERY = re.compile(r"Query:\s*(.*?)\s*Answer:\s*\Z", re.DOTALL)
@@ -55,31 +55,31 @@ question answering and tree summaries put the context between two rules and the 
 _NO_HEADER = "_: \n\n\n"
 
 _HEADER = re.compile(r"(?:^|\n\n)((?:[a-z_]\w*: .*\n)+)(?=\n|\Z)")
-"""Source: LlamaIndex, schema.py: ``{key}: {value}`` a line, an empty line, then the text."""
+"""Source: LlamaIndex, schema.py: ``{key}: {value}`` per line, an empty line, then the text."""
 
 
 class VoiceLLM(CustomLLM):
-    """Lets a `VoiceModel` answer wherever a chat model can: text or sound in, both out.
+    """A `VoiceModel` as a chat model: text or sound in, text and sound out.
 
-    A question is the last user message: its audio block if it has one, else its text. In the
-    prompts of the stock synthesizers, what stands between the rules becomes the passage to answer
-    from, and the query the question; audio blocks among the context accompany text and are not
-    heard. Replies carry text first and speech as a WAV audio block; in a stream every chunk's audio
-    block is the next piece. ``additional_kwargs["voicerag"]`` of a reply says whether the question
-    was answered, and its citations. Events hold placeholders in place of sound.
+    The question is the last user message: its audio block if it has one, else its text. In the
+    prompts of the built-in synthesizers, the text between the rules becomes the passage to answer
+    from, and the query the question; audio blocks in the context are ignored. Replies contain text
+    first and speech as a WAV audio block; in a stream every chunk's audio block is the next part.
+    ``additional_kwargs["voicerag"]`` of a reply says whether the question was answered, and holds
+    its citations. Events contain placeholders in place of sound.
 
     Args:
-        model: Answers.
+        model: Generates the answers.
         model_name: Shown in traces.
-        context_window: Tokens of a prompt, for those who pack them.
-        num_output: Tokens of an answer.
+        context_window: Maximum tokens of a prompt, for components that pack them.
+        num_output: Maximum tokens of an answer.
         sampling: For models that generate.
-        callback_manager: Hears of every call.
+        callback_manager: Notified of every call.
     """
 
     model_name: str = Field(default="voicerag", description="Shown in traces.")
     context_window: int = Field(default=_CONTEXT_WINDOW, description="Tokens of a prompt.", gt=0)
-    num_output: int = Field(default=1024, description="Tokens of an answer.", gt=0)
+    num_output: int = Field(default=1024, description="Maximum tokens of an answer.", gt=0)
 
     _voice_model: VoiceModel | None = PrivateAttr(default=None)
     _sampling: Sampling = PrivateAttr(default_factory=Sampling)
@@ -105,18 +105,18 @@ class VoiceLLM(CustomLLM):
 
     @classmethod
     def from_dict(cls, data: dict[str, Any], **kwargs: Any) -> VoiceLLM:  # noqa: ANN401
-        """Make it from its settings; ``model=...`` brings the model along."""
+        """Create it from its settings; pass the model as ``model=...``."""
         known = {key: data[key] for key in cls.__annotations__ if key in data}
         return cls(**known, **kwargs)
 
     @classmethod
     def class_name(cls) -> str:
-        """Return the name under which the settings are written down."""
+        """Return the name under which the settings are serialized."""
         return "VoiceLLM"
 
     @property
     def metadata(self) -> LLMMetadata:
-        """What synthesizers and agents need to know."""
+        """The metadata that synthesizers and agents need."""
         return LLMMetadata(
             context_window=self.context_window,
             num_output=self.num_output,
@@ -129,7 +129,7 @@ class VoiceLLM(CustomLLM):
         """Answer the last message.
 
         Raises:
-            AudioError: Its sound cannot be used.
+            AudioError: The sound of the message cannot be used.
             ConfigError: There is no question.
             ModelError: The model failed.
         """
@@ -317,7 +317,7 @@ def _conversation(
 
 
 def _passages(context: str) -> list[Passage]:
-    """Cut a template's context at the metadata that LlamaIndex writes above a node's text."""
+    """Split a template's context at the metadata that LlamaIndex writes above a node's text."""
     passages: list[Passage] = []
     _, *pieces = _HEADER.split("\n\n" + _NO_HEADER + context)
     for header, text in zip(pieces[::2], pieces[1::2], strict=True):
@@ -329,7 +329,7 @@ def _passages(context: str) -> list[Passage]:
 
 
 def _asked(message: ChatMessage) -> tuple[Question, str]:
-    """Return a message's question, and the context that a synthesizer's template put before it."""
+    """Return a message's question, and the context from a synthesizer's template."""
     text, sounds = "", []
     for block in message.blocks:
         if isinstance(block, TextBlock):
@@ -379,7 +379,7 @@ def _voiced(response: ChatResponse, audio: Audio | None) -> ChatResponse:
 
 
 def _without_sound(messages: Sequence[ChatMessage]) -> list[ChatMessage]:
-    """Put a placeholder in the place of every audio block, for events and traces."""
+    """Replace every audio block by a placeholder, for events and traces."""
     return [
         ChatMessage(
             role=message.role,

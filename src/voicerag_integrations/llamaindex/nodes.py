@@ -1,4 +1,4 @@
-"""LlamaIndex nodes as passages, and back: nothing of a node is lost in the store."""
+"""Convert LlamaIndex nodes to passages and back without loss."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ __all__ = [
 ]
 
 NodeClass: TypeAlias = Literal["text", "multimodal"]
-"""``text``: `TextNode`, which every component takes. ``multimodal``: `Node` with its sound, for
-language models that hear, which get text and sound without the metadata; components that touch
-``.text`` refuse it."""
+"""``text``: `TextNode`, which every component accepts. ``multimodal``: `Node` with its sound, for
+language models with audio input, which get text and sound without the metadata; components that use
+``.text`` reject it."""
 
 AUDIO_URI: Final = "audio_uri"
-"""Metadata key of the sound that a passage was said in."""
+"""Metadata key of the address of a passage's sound."""
 
 PASSAGE_ID: Final = "passage_id"
 
@@ -54,7 +54,7 @@ _CLASSES: Final[dict[str, type[BaseNode]]] = {
     for kind in (TextNode, Node, IndexNode, ImageNode, Document, ImageDocument)
 }
 _HIDDEN: Final = {"position", "start", "end", AUDIO_URI}
-"""Metadata that neither an embedding nor a language model gains by, where a passage tells more."""
+"""Metadata of recordings that is useless to embeddings and language models."""
 
 _PLAIN_FIELDS: Final = {"id_", "text", "embedding", "metadata"}
 
@@ -69,18 +69,18 @@ def audio_node(
     mimetype: str = "audio/wav",
     metadata: Mapping[str, JSONValue] | None = None,
 ) -> Node:
-    """Make a node for a recording that survives indexes and vector stores.
+    """Create a node for a recording that survives indexes and vector stores.
 
-    `VectorStoreIndex` leaves nodes without text out without a word, and the bytes of a media
-    resource are in no serialised form; so a recording needs some text and an address.
+    `VectorStoreIndex` silently drops nodes without text, and the bytes of a media resource are
+    never serialised; so a recording needs some text and an address.
 
     Args:
-        uri: Where the sound is; a URL, such as ``file:///…`` or ``s3://…``.
+        uri: Location of the sound; a URL, such as ``file:///…`` or ``s3://…``.
         text: Its transcript, or a placeholder.
         embedding: Its vector, as of `VoiceRAGEmbedding.get_audio_embedding`; without one the index
             embeds the text.
-        mimetype: Type of the sound; it decides the format that a language model is told.
-        metadata: More of it.
+        mimetype: Type of the sound; it determines the format passed to a language model.
+        metadata: Further metadata.
     """
     return Node(
         text_resource=MediaResource(text=text),
@@ -93,7 +93,7 @@ def audio_node(
 
 
 def passage_of_node(node: BaseNode) -> Passage:
-    """Make the passage that keeps a node: its text, its metadata, and the rest as one entry.
+    """Create the passage that stores a node: its text, its metadata, and the rest as one entry.
 
     Raises:
         StoreError: The node carries sound as bytes, which no serialised form keeps, or metadata
@@ -127,7 +127,7 @@ def passage_of_node(node: BaseNode) -> Passage:
 
 
 def stored_node(passage: Passage, node_class: NodeClass = "text") -> BaseNode:
-    """Make the node of a passage: the one it was made of, or a new one with its id and metadata."""
+    """Return the node of a passage: the stored one, or a new one with its id and metadata."""
     kept = passage.metadata.get(_CONTENT)
     if isinstance(kept, str):
         return _restored(passage, kept)
@@ -153,10 +153,10 @@ def stored_node(passage: Passage, node_class: NodeClass = "text") -> BaseNode:
 
 
 def node_of_hit(hit: Hit, node_class: NodeClass = "text") -> NodeWithScore:
-    """Make the node of a hit, which names its passage in the metadata.
+    """Create the node of a hit, with the passage id in its metadata.
 
-    Fusion takes nodes of equal text and metadata for one and the same; with the id among the
-    metadata, equal passages of two documents both come back.
+    Fusion merges nodes with equal text and metadata; with the id in the metadata, equal passages of
+    two documents are both returned.
     """
     node = stored_node(hit.passage, node_class)
     node.metadata[PASSAGE_ID] = hit.passage.id
@@ -166,11 +166,11 @@ def node_of_hit(hit: Hit, node_class: NodeClass = "text") -> NodeWithScore:
 
 
 def node_hit(found: NodeWithScore, rank: int) -> Hit:
-    """Make the hit that a node stands for, whichever retriever found it.
+    """Create the hit of a node, whichever retriever found it.
 
     Args:
         found: The node.
-        rank: Its place among those found, from 1.
+        rank: Its position among the nodes found, starting at 1.
     """
     node = found.node
     metadata = {key: value for key, value in node.metadata.items() if key != PASSAGE_ID}
@@ -179,10 +179,10 @@ def node_hit(found: NodeWithScore, rank: int) -> Hit:
 
 
 def unit(vector: Sequence[float]) -> Embedding:
-    """Return a vector as float32 of length 1, whatever model it comes from.
+    """Return a vector as L2-normalised float32.
 
     Raises:
-        ConfigError: It is zero, or not finite.
+        ConfigError: The vector is zero, or not finite.
     """
     row = np.asarray(vector, np.float32)
     norm = float(np.linalg.norm(row))
@@ -192,7 +192,7 @@ def unit(vector: Sequence[float]) -> Embedding:
 
 
 def _is_plain(node: TextNode) -> bool:
-    """Tell a node that has but text and simple metadata, so that a plain passage keeps it whole."""
+    """Return whether a node has only text and simple metadata, which a plain passage preserves."""
     return (
         node.model_fields_set <= _PLAIN_FIELDS
         and not node.relationships

@@ -39,12 +39,12 @@ class SpeechQueryEngine(BaseQueryEngine):
     """Answers spoken and typed questions with the voice model of a `VoiceRAG`.
 
     Args:
-        rag: Answers, and finds the passages unless another retriever does.
-        retriever: Any retriever; None makes a `SpeechRetriever` over `rag`.
-        node_postprocessors: Applied to what was found, in order.
+        rag: Answers, and finds the passages unless `retriever` does.
+        retriever: Any retriever; None uses a `SpeechRetriever` over `rag`.
+        node_postprocessors: Applied to the found nodes, in order.
         streaming: Answer with a streaming response.
         sampling: For models that generate.
-        callback_manager: Hears of every query.
+        callback_manager: Notified of every query.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class SpeechQueryEngine(BaseQueryEngine):
 
     @property
     def retriever(self) -> BaseRetriever:
-        """What finds the nodes."""
+        """The retriever of the nodes."""
         return self._retriever
 
     def query(self, str_or_query_bundle: str | QueryBundle | ClipSource) -> RESPONSE_TYPE:
@@ -139,7 +139,7 @@ class SpeechQueryEngine(BaseQueryEngine):
         ) as event:
             if type(self._retriever) is SpeechRetriever and not self._node_postprocessors:
                 response = await run_in_thread(lambda: self._answered(query_bundle))
-            else:  # another retriever or postprocessor may have an async way of its own
+            else:  # another retriever or postprocessor may be natively asynchronous
                 nodes = await self.aretrieve(query_bundle)
                 response = await self.asynthesize(query_bundle, nodes)
             event.on_end(payload={EventPayload.RESPONSE: response})
@@ -183,7 +183,7 @@ class SpeechQueryEngine(BaseQueryEngine):
         metadata[METADATA_KEY] = {"transcript": None, "complete": False}
         pieces = self._rag.respond(question, found, sampling=self._sampling)
         feed = AnswerFeed(pieces, metadata, _announce)
-        feed.pull()  # the piece with the hits; what is wrong with the question is raised here
+        feed.pull()  # the piece with the hits; an invalid question raises here
         if not self._streaming:
             while feed.pull():
                 pass

@@ -35,16 +35,16 @@ _T = TypeVar("_T")
 
 
 class AnswerFeed:
-    """Deals the pieces of one answer out to readers of its text and of its sound.
+    """Distributes the pieces of one answer to readers of its text and of its sound.
 
-    A reader that needs more pulls the next piece; what it is not after waits for the other reader.
-    Safe to share between threads. Closing it while another thread waits for a piece lets that
-    thread close the source as soon as the piece is there.
+    A reader that needs more pulls the next piece; the rest of it is kept for the other reader.
+    Thread-safe. If it is closed while another thread waits for a piece, that thread closes the
+    source as soon as the piece arrives.
 
     Args:
         pieces: The answer.
-        metadata: Kept up to date with what is known of the answer so far.
-        on_end: Called once, with the pieces' sum and whether they were all read.
+        metadata: Updated with what is known of the answer so far.
+        on_end: Called once, with the sum of the pieces and whether all were read.
     """
 
     def __init__(
@@ -66,26 +66,26 @@ class AnswerFeed:
         self._ended = False
 
     def pull(self) -> bool:
-        """Take the next piece from the source; False when there is none."""
+        """Take the next piece from the source; False if there is none."""
         with self._reading():
             return self._pull()
 
     def next_text(self) -> str | None:
-        """Return the next words, or None when all are given."""
+        """Return the next text, or None at the end."""
         with self._reading():
             while not self._texts and self._pull():
                 pass
             return self._texts.popleft() if self._texts else None
 
     def next_sound(self) -> Audio | None:
-        """Return the next sound, or None when all is given."""
+        """Return the next sound, or None at the end."""
         with self._reading():
             while not self._sounds and self._pull():
                 pass
             return self._sounds.popleft() if self._sounds else None
 
     def next_piece(self) -> Answer | None:
-        """Return the next piece as it came, or None when all are given."""
+        """Return the next unsplit piece, or None at the end."""
         with self._reading():
             while not self._pieces and self._pull():
                 pass
@@ -99,7 +99,7 @@ class AnswerFeed:
         return replace(self._words, audio=Audio(samples, self._speech[0].sample_rate))
 
     def close(self) -> None:
-        """Stop everything below; a second call does nothing."""
+        """Stop the answer; a second call does nothing."""
         self._stop = True
         if self._lock.acquire(blocking=False):
             try:
@@ -108,12 +108,12 @@ class AnswerFeed:
                 self._lock.release()
 
     def abandon(self) -> None:
-        """Close from a thread of its own, and return at once."""
+        """Close in a separate thread, and return at once."""
         self._stop = True
         threading.Thread(target=self.close, name="voicerag-close", daemon=True).start()
 
     def read(self, take: Callable[[], _T | None]) -> Generator[_T, None, None]:
-        """Yield what one of the `next_…` methods gives; closing it early closes the feed."""
+        """Yield the results of one of the `next_…` methods; closing it early closes the feed."""
         try:
             while (piece := take()) is not None:
                 yield piece
@@ -122,7 +122,7 @@ class AnswerFeed:
             raise
 
     async def aread(self, take: Callable[[], _T | None]) -> AsyncGenerator[_T, None]:
-        """Do the same in an event loop; when the reader is cancelled, the feed is abandoned."""
+        """Do the same in an event loop; if the reader is cancelled, the feed is abandoned."""
         try:
             while (piece := await run_in_thread(take)) is not None:
                 yield piece
@@ -135,7 +135,7 @@ class AnswerFeed:
 
     @contextmanager
     def _reading(self) -> Iterator[None]:
-        """Hold the source; close it at the end if that was asked for meanwhile."""
+        """Lock the source; close it at the end if that was requested meanwhile."""
         with self._lock:
             yield
         if self._stop:
@@ -179,7 +179,7 @@ class AnswerFeed:
 
 
 def answer_metadata(answer: Answer, audio_seconds: float) -> dict[str, Any]:
-    """Say of an answer what its text does not."""
+    """Return the metadata of an answer."""
     return {
         "answered": answer.answered,
         "transcript": answer.transcript,
@@ -195,13 +195,13 @@ def answer_metadata(answer: Answer, audio_seconds: float) -> dict[str, Any]:
 class SpeechResponse(Response):
     """An answer in text and speech.
 
-    The sound is no field of the dataclass, so that nothing that writes responses as JSON meets it.
-    ``metadata`` holds that of every source node by its id, and under ``voicerag``: ``transcript``,
-    ``answered``, ``citations``, ``audio_seconds``, ``timings`` and ``complete``.
+    The sound is not a field of the dataclass, so that JSON serializers of responses skip it.
+    ``metadata`` contains that of every source node by its id, and under ``voicerag``:
+    ``transcript``, ``answered``, ``citations``, ``audio_seconds``, ``timings`` and ``complete``.
 
     Args:
         answer: The answer.
-        source_nodes: What it was made from.
+        source_nodes: The nodes that it is based on.
         metadata: As above.
     """
 
@@ -214,14 +214,14 @@ class SpeechResponse(Response):
 
 
 class StreamingSpeechResponse(StreamingResponse):
-    """An answer that comes piece by piece: words through `response_gen`, speech by `audio_stream`.
+    """A streamed answer: text through `response_gen`, speech through `audio_stream`.
 
     Both can be read in turn or from two threads. Closing one of them early, or the response, stops
-    the answer. `metadata` is true of the pieces read so far.
+    the answer. `metadata` describes the pieces read so far.
 
     Args:
         feed: The answer.
-        source_nodes: What it is made from.
+        source_nodes: The nodes that it is based on.
         metadata: As in `SpeechResponse`.
     """
 
@@ -232,11 +232,11 @@ class StreamingSpeechResponse(StreamingResponse):
         self._feed = feed
 
     def audio_stream(self) -> Generator[Audio, None, None]:
-        """Return the speech, piece by piece."""
+        """Stream the speech."""
         return self._feed.read(self._feed.next_sound)
 
     def get_response(self) -> SpeechResponse:
-        """Read the answer to its end and return it whole."""
+        """Read the answer to its end and return it."""
         while self._feed.pull():
             pass
         answer = self._feed.answer()
@@ -249,11 +249,11 @@ class StreamingSpeechResponse(StreamingResponse):
 
 
 class AsyncStreamingSpeechResponse(AsyncStreamingResponse):
-    """The same for an event loop; each piece makes one hop into a thread.
+    """The same for an event loop; each piece is read in a worker thread.
 
     Args:
         feed: The answer.
-        source_nodes: What it is made from.
+        source_nodes: The nodes that it is based on.
         metadata: As in `SpeechResponse`.
     """
 
@@ -264,7 +264,7 @@ class AsyncStreamingSpeechResponse(AsyncStreamingResponse):
         self._feed = feed
 
     async def async_response_gen(self) -> AsyncGenerator[str, None]:
-        """Yield the words, piece by piece; closing it stops the answer."""
+        """Stream the text; closing the generator stops the answer."""
         try:
             async for text in self._yield_response():
                 yield text
@@ -273,11 +273,11 @@ class AsyncStreamingSpeechResponse(AsyncStreamingResponse):
             raise
 
     def audio_stream(self) -> AsyncGenerator[Audio, None]:
-        """Return the speech, piece by piece."""
+        """Stream the speech."""
         return self._feed.aread(self._feed.next_sound)
 
     async def get_response(self) -> SpeechResponse:
-        """Read the answer to its end and return it whole."""
+        """Read the answer to its end and return it."""
         async for _ in self._feed.aread(lambda: self._feed.pull() or None):
             pass
         answer = self._feed.answer()

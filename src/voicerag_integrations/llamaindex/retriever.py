@@ -21,28 +21,28 @@ from voicerag_integrations.llamaindex.nodes import NodeClass, node_of_hit, unit
 __all__ = ["SpeechRetriever"]
 
 _FUSING: tuple[Strategy, ...] = ("asr", "hybrid", "adaptive")
-"""Strategies that may search by more than a vector."""
+"""Strategies that may search by text in addition to a vector."""
 
 
 class SpeechRetriever(BaseRetriever):
     """Finds passages for spoken and typed questions.
 
-    Takes a str, which is always text, a `QueryBundle`, a `SpeechQueryBundle`, or sound itself: an
+    Accepts a str, which is always text, a `QueryBundle`, a `SpeechQueryBundle`, or sound itself: an
     `Audio`, the bytes of an audio file, or a path. A ready vector (``QueryBundle(embedding=...)``)
     is searched as it is. Every node carries its score and, in its metadata, ``passage_id``.
 
     Args:
-        rag: Finds the passages; stays open as long as the retriever is used.
-        similarity_top_k: Most nodes; None takes the limit of `rag`.
+        rag: Finds the passages; must stay open while the retriever is used.
+        similarity_top_k: Maximum number of nodes; None uses the limit of `rag`.
         filters: Metadata filters, of LlamaIndex or of voicerag.
-        min_score: Least cosine similarity.
-        strategy: How a spoken question is searched; None takes that of `rag`.
-        node_class: ``text``, or ``multimodal`` for nodes that carry their sound's address.
-        callback_manager: Hears of every retrieval.
+        min_score: Minimum cosine similarity.
+        strategy: How a spoken question is searched; None uses that of `rag`.
+        node_class: ``text``, or ``multimodal`` for nodes with the address of their sound.
+        callback_manager: Notified of every retrieval.
         verbose: As in every retriever.
 
     Raises:
-        ConfigError: An option has a value that there is not.
+        ConfigError: An option has an invalid value.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class SpeechRetriever(BaseRetriever):
 
     @property
     def rag(self) -> VoiceRAG:
-        """What finds the passages."""
+        """The pipeline that finds the passages."""
         return self._rag
 
     def retrieve(self, str_or_query_bundle: str | QueryBundle | ClipSource) -> list[NodeWithScore]:
@@ -93,14 +93,14 @@ class SpeechRetriever(BaseRetriever):
         return await super().aretrieve(as_bundle(str_or_query_bundle))
 
     def to_bundle(self, audio: ClipSource, *, words: bool = True) -> SpeechQueryBundle:
-        """Make a query out of sound that any stock component can work with.
+        """Create a query from sound that any built-in component can use.
 
-        Its `embedding` makes vector retrievers search by the sound; its `query_str` gives routers,
-        rerankers and language models the words.
+        With its `embedding`, vector retrievers search by the sound; its `query_str` is the
+        transcript for routers, rerankers and language models.
 
         Args:
             audio: The question.
-            words: Transcribe it when the strategy did not and `rag` has a transcriber.
+            words: Transcribe it if the strategy did not and `rag` has a transcriber.
 
         Raises:
             AudioError: The sound cannot be used.
@@ -116,7 +116,7 @@ class SpeechRetriever(BaseRetriever):
         return bundle
 
     async def ato_bundle(self, audio: ClipSource, *, words: bool = True) -> SpeechQueryBundle:
-        """Make a query out of sound; see `to_bundle`."""
+        """Create a query from sound; see `to_bundle`."""
         return await run_in_thread(lambda: self.to_bundle(audio, words=words))
 
     def _retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
@@ -149,7 +149,7 @@ class SpeechRetriever(BaseRetriever):
         )
 
     def _question(self, bundle: QueryBundle) -> Audio | str | Embedding:
-        """Choose what to search by: sound where the strategy may fuse, else the vector or words."""
+        """Choose what to search by: sound if the strategy may fuse, else the vector or text."""
         spoken = isinstance(bundle, SpeechQueryBundle) and bundle.audio is not None
         if bundle.embedding is not None and not (spoken and self._strategy in _FUSING):
             return unit(bundle.embedding)

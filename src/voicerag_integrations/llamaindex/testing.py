@@ -1,7 +1,7 @@
-"""Contract suites for the LlamaIndex parts: run them on a stack, a store or parts of your own.
+"""Contract suites for the LlamaIndex parts: run them on a stack, a store or your own parts.
 
-Needs pytest. Derive a class named ``Test…``, give it the fixtures that its docstring lists, and
-pytest runs every rule. LlamaIndex itself has no standard suite.
+Needs pytest. Subclass a suite under a name that starts with ``Test`` and define the fixtures that
+its docstring lists. LlamaIndex itself has no standard suite.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ WAYS = ("sync", "async")
 
 
 class EventRecorder(BaseEventHandler):
-    """Keeps every event of the instrumentation."""
+    """Records every instrumentation event."""
 
     events: list[BaseEvent] = []  # noqa: RUF012 - a pydantic field, copied for each instance
 
@@ -78,7 +78,7 @@ class EventRecorder(BaseEventHandler):
         return "EventRecorder"
 
     def handle(self, event: BaseEvent, **kwargs: Any) -> None:  # noqa: ANN401
-        """Keep one."""
+        """Record an event."""
         self.events.append(event)
 
 
@@ -95,7 +95,7 @@ def recorded_events() -> Iterator[list[BaseEvent]]:
 
 
 def scripted_agent(tool: Any, arguments: dict[str, Any]) -> FunctionAgent:  # noqa: ANN401
-    """Make an agent whose model calls one tool once and then repeats what the tool said."""
+    """Create an agent whose model calls one tool once and then repeats its output."""
 
     def reply(messages: Sequence[ChatMessage], **_: Any) -> ChatMessage:  # noqa: ANN401
         heard = [one for one in messages if one.role == MessageRole.TOOL]
@@ -159,13 +159,13 @@ ENGINES = ("ours", "stock", "router", "transform")
 class SpeechRetrieverContract:
     """The rules of `SpeechRetriever`, `SpeechQueryEngine` and `speech_query_tool` on a stack.
 
-    Fixtures to give: ``rag``, a `VoiceRAG` that may be written to; ``clip``, an `Audio` question;
+    Fixtures to define: ``rag``, a `VoiceRAG` that may be written to; ``clip``, an `Audio` question;
     ``question``, its words; and ``expected``, the id of the passage that answers both.
     """
 
     @pytest.fixture(autouse=True)
     def loop_of_synchronous_calls(self) -> Iterator[None]:
-        """Yield LlamaIndex an event loop for its own use, which it would make and never close."""
+        """Provide an event loop for LlamaIndex, which would create one and never close it."""
         loop = asyncio.new_event_loop()
         asyncio.set_event_loop(loop)
         yield
@@ -174,7 +174,7 @@ class SpeechRetrieverContract:
 
     @staticmethod
     def bundle(kind: str, rag: VoiceRAG, clip: Audio, question: str) -> QueryBundle:
-        """Make a query of one of the `KINDS`; routers need words beside the sound."""
+        """Create a query of one of the `KINDS`; routers need text in addition to the sound."""
         if kind == "text":
             return QueryBundle(question)
         if kind == "audio":
@@ -358,11 +358,11 @@ class SpeechRetrieverContract:
 class VectorStoreContract:
     """The rules of `VoiceRAGVectorStore` on a passage store.
 
-    Fixture to give: ``vector_store``, an empty one for vectors of width 4.
+    Fixture to define: ``vector_store``, an empty one for vectors of width 4.
     """
 
     def nodes(self) -> list[TextNode]:
-        """Make three nodes of two documents."""
+        """Create three nodes of two documents."""
         rows = [
             ("a", "the river ends in the sea", [1.0, 0.0, 0.0, 0.0], 1),
             ("b", "a gas without colour", [0.0, 1.0, 0.0, 0.0], 2),
@@ -379,7 +379,7 @@ class VectorStoreContract:
         ]
 
     def ids(self, store: VoiceRAGVectorStore, **query: Any) -> list[str]:  # noqa: ANN401
-        """Search by the vector of node a unless told otherwise."""
+        """Search by the vector of node a unless `query` overrides it."""
         chosen: dict[str, Any] = {
             "query_embedding": [1.0, 0.0, 0.0, 0.0], "similarity_top_k": 5, **query,
         }  # fmt: skip

@@ -20,7 +20,7 @@ from voicerag_integrations.llamaindex.bundle import ClipSource, SpeechQueryBundl
 __all__ = ["Clips", "speech_query_tool"]
 
 Clips: TypeAlias = Mapping[str, ClipSource] | Callable[[str], ClipSource]
-"""Recordings by id. A function raises KeyError for an id that it does not know."""
+"""Recordings by id. A function raises KeyError for an unknown id."""
 
 DESCRIPTION = (
     "Answers a question from the knowledge base. Give the question in words, or the clip_id of a "
@@ -35,16 +35,16 @@ def speech_query_tool(
     name: str = "speech_query",
     description: str = DESCRIPTION,
 ) -> FunctionTool:
-    """Make a tool of a query engine; agents hand words and ids to tools, never sound.
+    """Create a tool from a query engine; agents pass text and ids to tools, never sound.
 
     The agent's model sees the answer's text. The response itself, sound and sources included, is
     the `raw_output` of the tool's output.
 
     Args:
-        query_engine: Such as `SpeechQueryEngine`.
-        clips: The recordings that `clip_id` may name.
-        name: Of the tool.
-        description: What the agent's model is told.
+        query_engine: The query engine, such as `SpeechQueryEngine`.
+        clips: The recordings that `clip_id` may refer to.
+        name: Name of the tool.
+        description: Description for the agent's model.
     """
 
     def speech_query(question: str = "", clip_id: str | None = None) -> RESPONSE_TYPE:

@@ -1,4 +1,4 @@
-"""A store of voicerag under an index of LlamaIndex."""
+"""A voicerag store as a LlamaIndex vector store."""
 
 from __future__ import annotations
 
@@ -43,10 +43,10 @@ _MMR_THRESHOLD: Final = 0.5
 
 
 class VoiceRAGVectorStore(BasePydanticVectorStore):
-    """Keeps nodes in a `PassageStore`, such as Postgres; nodes are replaced by id.
+    """Stores nodes in a `PassageStore`, such as Postgres; nodes are replaced by id.
 
-    ``to_dict`` holds the settings, never a connection or a password;
-    ``from_dict(data, store=...)`` brings settings and store together again.
+    ``to_dict`` contains the settings, never a connection or a password;
+    ``from_dict(data, store=...)`` restores it.
 
     Args:
         store: An open store; closed by its owner, or by `close`.
@@ -87,17 +87,17 @@ class VoiceRAGVectorStore(BasePydanticVectorStore):
         read_only: bool = False,
         pool_size: int = 4,
     ) -> VoiceRAGVectorStore:
-        """Open a collection of a Postgres database; `close` ends it.
+        """Open a collection of a Postgres database; close it with `close`.
 
         Args:
-            dsn: The database; ``voicerag db migrate`` makes its schema.
+            dsn: The database; ``voicerag db migrate`` creates its schema.
             model_id: Names the embedding model, such as ``embed_model.model_name``.
             dim: Width of its vectors.
-            collection: Name of the collection, made when there is none.
-            tenant: Whose collection.
+            collection: Name of the collection, created if absent.
+            tenant: Owner of the collection.
             language: Text search configuration of a new collection.
-            read_only: Take the role that can only read.
-            pool_size: Most connections at a time.
+            read_only: Connect as the read-only role.
+            pool_size: Maximum number of connections.
 
         Raises:
             StoreError: The database cannot be used; see `PgVectorStore.open`.
@@ -117,7 +117,7 @@ class VoiceRAGVectorStore(BasePydanticVectorStore):
 
     @classmethod
     def class_name(cls) -> str:
-        """Return the name under which the settings are written down."""
+        """Return the name under which the settings are serialized."""
         return "VoiceRAGVectorStore"
 
     @property
@@ -140,11 +140,11 @@ class VoiceRAGVectorStore(BasePydanticVectorStore):
             close()
 
     def add(self, nodes: Sequence[BaseNode], **kwargs: Any) -> list[str]:  # noqa: ANN401
-        """Insert or replace nodes by id, all of them or none.
+        """Insert or replace nodes by id, in one transaction.
 
         Raises:
             EmbeddingMismatchError: The vectors are of another width.
-            StoreError: A node has no vector, or holds what cannot be kept; or the database failed.
+            StoreError: A node has no vector or cannot be stored, or the database failed.
         """
         _refuse(kwargs, "add")
         if nodes:
@@ -171,7 +171,7 @@ class VoiceRAGVectorStore(BasePydanticVectorStore):
         filters: MetadataFilters | None = None,
         **delete_kwargs: Any,  # noqa: ANN401 - as in the base class
     ) -> None:
-        """Delete the nodes that match ids and filters; without either, none."""
+        """Delete the nodes that match ids and filters; without both, none."""
         _refuse(delete_kwargs, "delete_nodes")
         if node_ids is not None or filters is not None:
             self.client.delete(node_ids, where=to_filter(filters))
@@ -182,7 +182,7 @@ class VoiceRAGVectorStore(BasePydanticVectorStore):
         filters: MetadataFilters | None = None,
         **delete_kwargs: Any,  # noqa: ANN401 - as in the base class
     ) -> None:
-        """Delete the nodes that match ids and filters; without either, none."""
+        """Delete the nodes that match ids and filters; without both, none."""
         await run_in_thread(lambda: self.delete_nodes(node_ids, filters, **delete_kwargs))
 
     def clear(self) -> None:
@@ -196,10 +196,10 @@ class VoiceRAGVectorStore(BasePydanticVectorStore):
     def get_nodes(
         self, node_ids: list[str] | None = None, filters: MetadataFilters | None = None
     ) -> list[BaseNode]:
-        """Return nodes by ids, in the order asked, and by filters.
+        """Return nodes by ids, in the order of the ids, restricted by filters.
 
         Raises:
-            StoreError: Filters without ids; a passage store lists nothing.
+            StoreError: Filters were given without ids; a passage store cannot list by filter.
         """
         if node_ids is None:
             raise StoreError(
@@ -213,20 +213,20 @@ class VoiceRAGVectorStore(BasePydanticVectorStore):
     async def aget_nodes(
         self, node_ids: list[str] | None = None, filters: MetadataFilters | None = None
     ) -> list[BaseNode]:
-        """Return nodes by ids, in the order asked, and by filters."""
+        """Return nodes by ids, in the order of the ids, restricted by filters."""
         return await run_in_thread(lambda: self.get_nodes(node_ids, filters))
 
     def query(self, query: VectorStoreQuery, **kwargs: Any) -> VectorStoreQueryResult:  # noqa: ANN401
         """Search in one of the modes default, mmr, hybrid, semantic_hybrid, sparse, text_search.
 
-        In the hybrid modes the vector's cosine and the words' share are added, weighed alike:
-        `alpha` may be None or 0.5, 0 for words alone, or 1 for the vector alone. `node_ids` do not
-        narrow a search: an index passes those of the few nodes that it keeps itself.
+        The hybrid modes add the cosine similarity and the text score with equal weights: `alpha`
+        may be None or 0.5, 0 for text only, or 1 for the vector only. `node_ids` do not restrict a
+        search: an index passes those of the few nodes that it keeps itself.
 
         Raises:
-            ConfigError: A mode or a weight that there is not, or a part of the query is missing.
+            ConfigError: A mode or weight is not supported, or a part of the query is missing.
             EmbeddingMismatchError: The vector is of another width.
-            FilterError: A filter has no meaning.
+            FilterError: A filter is invalid.
         """
         mmr_threshold = kwargs.pop("mmr_threshold", query.mmr_threshold)
         _refuse(kwargs, "query")
@@ -260,7 +260,7 @@ def _hits(
 
 
 def _sought(query: VectorStoreQuery) -> tuple[Embedding | None, str | None]:
-    """Return the vector and the words that a query searches by, of which one may be None."""
+    """Return the vector and the text that a query searches by; one may be None."""
     by_words = query.mode in _WORDS or query.mode in _FUSED
     by_vector = query.mode not in _WORDS
     if query.mode in _FUSED and query.alpha not in (None, 0.5):

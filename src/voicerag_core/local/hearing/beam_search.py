@@ -1,10 +1,10 @@
-"""Reading words out of the frames of a CTC network: the best path, and a prefix beam search.
+"""Decoding of CTC networks: the best path, and a prefix beam search.
 
 Source: Graves et al., "Connectionist Temporal Classification" (ICML 2006), section 3, for the
-collapse of a path; Hannun et al., "First-Pass Large Vocabulary Continuous Speech Recognition
-using Bi-Directional Recurrent DNNs" (2014), algorithm 1, for the prefix search with a language
-model; McDermott et al., "A Density Ratio Approach to Language Model Fusion in End-To-End Automatic
-Speech Recognition" (2019), for taking out what the network has learnt, here the unigrams alone.
+collapse of a path; Hannun et al., "First-Pass Large Vocabulary Continuous Speech Recognition using
+Bi-Directional Recurrent DNNs" (2014), algorithm 1, for the prefix search with a language model;
+McDermott et al., "A Density Ratio Approach to Language Model Fusion in End-To-End Automatic Speech
+Recognition" (2019), for subtracting the network's internal language model, here only the unigrams.
 """
 
 from __future__ import annotations
@@ -21,32 +21,32 @@ from voicerag_core.local.hearing.subword_model import SubwordModel
 __all__ = ["Hypothesis", "beam_search", "greedy", "spelled"]
 
 WORD_START = "▁"
-"""Leads a token that begins a word."""
+"""Prefix of a token that begins a word."""
 
 BEAMS = 16
 LEAST_PROBABILITY = 1e-3
-"""A token less likely than this in a frame begins or goes on nowhere in that frame."""
+"""A token less likely than this is not tried in a frame."""
 MOST_TOKENS = 8
-"""Tokens tried in a frame, the likeliest first."""
+"""Maximum tokens tried per frame, most likely first."""
 
 MODEL_WEIGHT = 0.6
 PRIOR_SHARE = 0.5
-"""How much of a token's own frequency is taken out of what the subword model says: the network has
-learnt it already."""
+"""How much of a token's unigram score is subtracted from that of the subword model: the network has
+already learnt it."""
 TOKEN_BONUS = 0.9
 """Natural-log score of each token, against the subword model's preference for few tokens."""
 
 
 @dataclass(frozen=True, slots=True)
 class Hypothesis:
-    """What may have been said.
+    """A possible transcript.
 
     Args:
-        text: The words; "" when there are none.
-        log_prob: Natural-log probability of the text, given the sound, over the paths that were
-            followed; with a subword model its weighted part is included, so it only compares.
+        text: The text; "" if there is none.
+        log_prob: Natural-log probability of the text, given the sound, over the explored paths;
+            with a subword model it includes the weighted score, so it only serves to compare.
         token_log_prob: Mean over the tokens of their natural-log probability in the frame where
-            each is likeliest, at most 0; minus infinity without a token. Only of the best path.
+            each is most likely, at most 0; minus infinity without a token. Only for the best path.
     """
 
     text: str
@@ -60,7 +60,7 @@ def spelled(tokens: Iterable[str]) -> str:
 
 
 def greedy(log_probs: NDArray[np.float32], tokens: Sequence[str]) -> Hypothesis:
-    """Read the best path: the likeliest symbol of each frame, repeats and blanks taken out.
+    """Decode the best path: the most likely symbol of each frame, without repeats and blanks.
 
     Args:
         log_probs: [S, V + 1], natural logarithm, the last column is the blank.
@@ -91,23 +91,23 @@ def beam_search(
     prior: float = PRIOR_SHARE,
     bonus: float = TOKEN_BONUS,
 ) -> list[Hypothesis]:
-    """Return the likeliest texts, best first, each once; at least one, perhaps "".
+    """Return the most likely distinct texts, best first; at least one, possibly "".
 
     Args:
         log_probs: [S, V + 1], natural logarithm, the last column is the blank.
         tokens: The V tokens.
-        beams: Prefixes followed at a time.
-        most: Most texts to give.
-        model: Subword model; None goes by the sound alone.
-        weight: What a natural-log probability of the subword model counts.
-        prior: Share of a token's own natural-log probability that is taken out of it, 0 to 1.
-        bonus: What each token counts where there is a subword model.
+        beams: Beam width, in prefixes.
+        most: Maximum number of texts.
+        model: Subword model; None uses the sound only.
+        weight: Weight of the subword model's natural-log probability.
+        prior: Share of a token's unigram log probability that is subtracted, 0 to 1.
+        bonus: Score added per token if there is a subword model.
     """
     prefixes = _Prefixes(
         tokens, _Fusion(model, weight, prior, bonus) if model is not None else None
     )
     blank = len(tokens)
-    # Of every prefix that is followed, the probability of the paths that end in a blank and of
+    # For every prefix in the beam, the probability of the paths that end in a blank and of
     # those that end in its last token, both divided by a common scale.
     alive: dict[int, tuple[float, float]] = {0: (1.0, 0.0)}
     scale = 0.0
@@ -116,7 +116,7 @@ def beam_search(
     for frame, silence, likely in zip(log_probs, silences, tried, strict=True):
         ahead = _advance(alive, prefixes, frame, silence, likely)
         if not ahead:
-            continue  # neither silence nor any token is likely enough to follow
+            continue  # neither silence nor any token is likely enough to extend
         if len(ahead) > beams:
             best = sorted(ahead, key=lambda node: _score(ahead[node], prefixes.bias[node]))
             ahead = {node: ahead[node] for node in best[-beams:]}
@@ -133,7 +133,7 @@ def _advance(
     silence: float,
     tried: Sequence[tuple[int, float]],
 ) -> dict[int, tuple[float, float]]:
-    """Follow every prefix through one frame."""
+    """Extend every prefix by one frame."""
     ahead: dict[int, list[float]] = {}
     for node, (in_blank, in_token) in alive.items():
         total = in_blank + in_token
@@ -167,13 +167,13 @@ def _likely_tokens(log_probs: NDArray[np.float32], blank: int) -> list[list[tupl
 
 @dataclass(frozen=True, slots=True)
 class _Fusion:
-    """What the subword model adds to the score of a prefix.
+    """The score that the subword model adds to a prefix.
 
     Args:
         model: Subword model.
-        weight: What its natural-log probability counts.
-        prior: Share of a token's own natural-log probability that is taken out.
-        bonus: What each token counts.
+        weight: Weight of its natural-log probability.
+        prior: Share of a token's unigram log probability that is subtracted.
+        bonus: Score added per token.
     """
 
     model: SubwordModel
@@ -182,29 +182,29 @@ class _Fusion:
     bonus: float
 
     def token(self, state: int, token: int) -> tuple[float, int]:
-        """Score one token more; also give the state after it."""
+        """Score one more token; also return the state after it."""
         likely, after = self.model.log_prob(state, token)
         return self.weight * (likely - self.prior * self.model.unigrams[token]) + self.bonus, after
 
     def end(self, state: int) -> float:
-        """Score that nothing follows."""
+        """Score the end of the text."""
         return self.weight * self.model.log_prob(state, self.model.end)[0]
 
 
 @dataclass(slots=True)
 class _Prefixes:
-    """The prefixes met so far, as a tree; 0 is the empty one.
+    """The prefixes seen so far, as a tree; 0 is the empty one.
 
     Args:
         tokens: The V tokens.
-        fusion: What a subword model adds; None goes by the sound alone.
+        fusion: Score of a subword model; None uses the sound only.
     """
 
     tokens: Sequence[str]
     fusion: _Fusion | None
     last: list[int] = field(default_factory=lambda: [-1])
     bias: list[float] = field(default_factory=lambda: [0.0])
-    """What the subword model adds."""
+    """The score added by the subword model."""
     _parent: list[int] = field(default_factory=lambda: [-1])
     _state: list[int] = field(default_factory=list)
     _children: dict[tuple[int, int], int] = field(default_factory=dict)
@@ -214,7 +214,7 @@ class _Prefixes:
             self._state.append(self.fusion.model.begin)
 
     def grown(self, node: int, token: int) -> int:
-        """Return the prefix with one token more."""
+        """Return the prefix extended by one token."""
         known = self._children.get((node, token))
         if known is not None:
             return known
@@ -230,13 +230,13 @@ class _Prefixes:
         return new
 
     def final_bias(self, node: int) -> float:
-        """Return what the subword model adds when the prefix is all that was said."""
+        """Return the score that the subword model adds if the text ends here."""
         if self.fusion is None:
             return 0.0
         return self.bias[node] + self.fusion.end(self._state[node])
 
     def text(self, node: int) -> str:
-        """Spell a prefix out."""
+        """Return the text of a prefix."""
         path = []
         while node:
             path.append(self.tokens[self.last[node]])
@@ -251,7 +251,7 @@ def _score(both: tuple[float, float], bias: float) -> float:
 def _texts(
     alive: dict[int, tuple[float, float]], prefixes: _Prefixes, scale: float
 ) -> list[Hypothesis]:
-    """Return the texts of the prefixes; one that was found in several spellings adds up."""
+    """Return the texts of the prefixes, with summed scores over token sequences of one text."""
     found: dict[str, float] = {}
     for node, both in alive.items():
         text = prefixes.text(node)

@@ -1,9 +1,9 @@
 """A CTC recogniser of English speech: one pass of a network, and a beam search over its frames.
 
-Whisper tiny.en's encoder over the clip's own length, not over 30 s, and a small head that gives
-each frame a probability for every subword. A prefix beam search with a small n-gram model over
-subwords (`beam_search`, `subword_model`) proposes several wordings; no autoregressive decoder
-runs. The wordings are rougher than a transcript, and are there several times sooner.
+Whisper tiny.en's encoder over the length of the clip, not over 30 s, and a small head that predicts
+a probability of every subword per frame. A prefix beam search with a small n-gram model over
+subwords (`beam_search`, `subword_model`) proposes several hypotheses; no autoregressive decoder
+runs. The hypotheses are less accurate than a transcript, but several times faster to compute.
 
 Source: Radford et al., "Robust Speech Recognition via Large-Scale Weak Supervision" (2022), for
 the encoder and its features.
@@ -45,20 +45,20 @@ INPUTS, OUTPUT = {"log_mel", "lengths"}, "log_probs"
 LEAST_SAMPLES = 5 * FRAME_SAMPLES
 """A shorter clip is padded to 0.1 s."""
 TAIL_SAMPLES = 8000
-"""Zeros behind every clip, as in training: the states near its end are then nearer to those that
-Whisper has in its own windows of 30 s."""
+"""Zeros appended to every clip, as in training: the states near its end are then closer to those of
+Whisper's 30 s windows."""
 MOST_SAMPLES = 480_000
 """The network's positions end at 30 s: a window longer than 29.5 s has a shorter tail."""
 
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """What was heard in a clip.
+    """The recognition result of a clip.
 
     Args:
-        hypotheses: What may have been said, likeliest first, at least one.
+        hypotheses: Possible transcripts, most likely first, at least one.
         token_log_prob: Mean natural-log probability of the tokens of the best path; 0 is certain,
-            minus infinity means that nothing was heard.
+            minus infinity means no speech.
     """
 
     hypotheses: tuple[Hypothesis, ...]
@@ -66,15 +66,15 @@ class Heard:
 
 
 class CTCRecognizer:
-    """Proposes wordings of English speech, fast and rough, with a judgement of how sure it is.
+    """Proposes transcripts of English speech, fast and approximate, with a confidence.
 
-    The network is loaded by the first clip, or by `warm`. Safe to share between threads.
+    The network is loaded by the first clip, or by `warm`. Thread-safe.
 
     Args:
-        threads: Threads of one call, at least 1; None takes the cores that this process may use,
-            4 at most.
-        data_dir: Where downloaded weights are; None: the user's data folder.
-        beams: Prefixes that the search for words follows; 1 reads the best path.
+        threads: Threads of one call, at least 1; None uses the cores available to this process, at
+            most 4.
+        data_dir: Folder of downloaded weights; None: the user's data folder.
+        beams: Beam width, in prefixes; 1 decodes the best path.
 
     Raises:
         ConfigError: `threads` is below 1.
@@ -99,16 +99,16 @@ class CTCRecognizer:
         self._loaded()
 
     def close(self) -> None:
-        """Let go of the network; a later clip loads it again."""
+        """Unload the network; a later clip loads it again."""
         with self._lock:
             self._network = None
 
     def hear(self, clips: Sequence[Audio], *, most: int = 1) -> list[Heard]:
-        """Return the likeliest words of N clips at 16 kHz, of any length.
+        """Return the most likely transcripts of N clips at 16 kHz, of any length.
 
         Args:
             clips: A clip over 30 s is cut at quiet points.
-            most: Most hypotheses a clip.
+            most: Maximum hypotheses per clip.
 
         Raises:
             AudioError: A clip is not at 16 kHz, is empty or not finite.
@@ -123,7 +123,7 @@ class CTCRecognizer:
         """Return the natural-log probability of every token in every frame of N clips at 16 kHz.
 
         Returns:
-            For each clip [S, V + 1], S frames of its own; the last column is the blank.
+            For each clip [S, V + 1] for its S frames; the last column is the blank.
 
         Raises:
             AudioError: A clip is not at 16 kHz, is empty or not finite.
@@ -153,10 +153,10 @@ class _Network:
     """The loaded network.
 
     Args:
-        session: Gives log-probabilities for log-mel frames.
-        tokens: Names of its columns, but for the last.
-        stride: Mel frames of one of its frames.
-        language: How likely a token is after others, if there is such a model.
+        session: Computes log-probabilities of log-mel frames.
+        tokens: Names of its columns except the last.
+        stride: Mel frames per output frame.
+        language: Subword language model, if there is one.
     """
 
     session: onnxruntime.InferenceSession
@@ -165,7 +165,7 @@ class _Network:
     language: SubwordModel | None
 
     def run(self, window: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Run one window alone: activations are quantised by the range of all that runs together.
+        """Run a single window: activations are quantised over the range of the whole batch.
 
         Args:
             window: [80, T], T even.
@@ -222,7 +222,7 @@ def _features(samples: Samples) -> NDArray[np.float32]:
 
 
 def _load(folder: Path, threads: int) -> _Network:
-    """Read the network, its list of tokens and, where it is there, its language model."""
+    """Read the network, its list of tokens and, if present, its language model."""
     tokens, stride = _read_tokens(folder / TOKENS)
     language = SubwordModel.load(folder / LANGUAGE) if (folder / LANGUAGE).is_file() else None
     if language is not None and language.end != len(tokens):
@@ -242,7 +242,7 @@ def _load(folder: Path, threads: int) -> _Network:
 
 
 def _read_tokens(path: Path) -> tuple[tuple[str, ...], int]:
-    """Return the tokens and the mel frames of a frame."""
+    """Return the tokens and the mel frames per output frame."""
     try:
         listed = json.loads(path.read_text(encoding="utf-8"))
         tokens, stride = tuple(listed["pieces"]), int(listed["stride"])

@@ -1,7 +1,7 @@
-"""Numbers written out, put back into digits as documents write them.
+"""Convert numbers written as words back to digits, as in documents.
 
-A recogniser of words hears "nineteen twenty eight" where a document has 1928, and a text
-embedding of the one is not near that of the other.
+A speech recogniser writes "nineteen twenty eight" where a document has 1928, and the text
+embeddings of the two are not close.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ _DECADES = {f"{word[:-1]}ies": value for word, value in _TENS.items()}
 _LARGE = {"million", "billion", "trillion"}
 _OH = {"oh", "o"}
 SMALL = 10
-"""Up to here a number that stands alone stays a word, as in print."""
+"""Single numbers up to this one stay words, as in print."""
 SEPARATED_FROM = 10_000
-"""From here on thousands are parted by commas, as in print; years are below."""
+"""From here on thousands are separated by commas, as in print; years are smaller."""
 
 
 def with_digits(text: str) -> str:
-    """Put numbers of several words, and those above ten, into digits.
+    """Convert numbers of several words, and those above ten, to digits.
 
     Years ("nineteen oh five": 1905), decades, ordinals, decimals, digits read one by one and
     millions are understood; "one", "first" and their like stay words.
@@ -50,7 +50,7 @@ def with_digits(text: str) -> str:
 
 
 def _number(words: list[str], at: int) -> tuple[str, int]:
-    """Return the number that begins here and the place after it; the same place if none does."""
+    """Return the number that begins here and the index after it; the same index if none does."""
     for read in (_year, _digit_by_digit, _ordinal, _decimal, _cardinal):
         number, after = read(words, at)
         if after > at:
@@ -168,7 +168,7 @@ def _below_hundred(words: list[str], at: int) -> tuple[int, int]:
 
 
 def _goes_before(value: int, ordinal: int) -> bool:
-    """Say whether an ordinal below twentieth may end this number: "twenty second", not "ten"."""
+    """Return whether an ordinal below twentieth may end this number: "twenty second", not "ten"."""
     tens = value % 100
     return tens == 0 or (ordinal < SMALL and tens > SMALL and tens % 10 == 0)
 

@@ -1,4 +1,4 @@
-"""How likely a subword is after those before it: a back-off n-gram model without unknown words.
+"""A back-off n-gram model over subwords, without unknown tokens.
 
 Source: Katz, "Estimation of probabilities from sparse data for the language model component of a
 speech recognizer" (IEEE TASSP 1987), for backing off; `training/speech_encoder/subword_counts.py`
@@ -28,10 +28,10 @@ _ARRAYS = ("pieces", "word", "children", "prob", "backoff")
 
 
 class SubwordModel:
-    """Back-off n-gram model over tokens, as a tree of contexts. Immutable: threads may share it.
+    """Back-off n-gram model over tokens, as a tree of contexts. Immutable and thread-safe.
 
     A node stands for an n-gram; its children, in ascending order of token and next to each other,
-    are the n-grams with one token more. A state is the node of the longest context that matters.
+    are the n-grams with one more token. A state is the node of the longest context that matters.
 
     Args:
         tokens: V; token V ends a text and V + 1 begins it.
@@ -74,7 +74,7 @@ class SubwordModel:
         self.unigrams: Sequence[float] = [
             -code / STEPS_PER_NAT for code in self._prob[1 : tokens + 2]
         ]
-        """Natural-log probability of each token, and of the end, wherever it stands."""
+        """Natural-log unigram probability of each token and of the end."""
 
     def __len__(self) -> int:
         """Return the number of n-grams."""
@@ -103,7 +103,7 @@ class SubwordModel:
         """Read a file that `subword_counts.py` wrote: arrays of numpy, `word` as differences.
 
         Raises:
-            CheckpointError: It is another kind of file.
+            CheckpointError: It is a different kind of file.
         """
         try:
             with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:

@@ -2,12 +2,13 @@
 
 Source: Radford et al., "Robust Speech Recognition via Large-Scale Weak Supervision" (2022), and
 openai/whisper @ c0d2f62: whisper/decoding.py for prompt and average log-probability,
-whisper/transcribe.py for the temperature fallback. What differs from there is said where it does.
+whisper/transcribe.py for the temperature fallback. Differences are noted where they occur.
 """
 
 from __future__ import annotations
 
 import math
+import re
 import threading
 import zlib
 from concurrent.futures import ThreadPoolExecutor
@@ -42,12 +43,12 @@ LANGUAGE = "en"
 PADDED_SECONDS = WINDOW_SECONDS
 """Shorter padding is faster and less accurate: figures in benchmarks/results/transcribe.md."""
 BEAMS = 5
-"""Upstream's command line and faster-whisper search as wide; one beam makes more errors."""
+"""As in upstream's command line and faster-whisper; one beam makes more errors."""
 
 NO_SPEECH_PROBABILITY = 0.25
 AVERAGE_LOG_PROBABILITY = -0.4
-"""Above the one and below the other nobody speaks. transcribe.py has 0.6 and -1; these were chosen
-on one half of speech and noise and hold on the other: benchmarks/results/no_speech.md."""
+"""Above the first and below the second there is no speech. transcribe.py has 0.6 and -1; these were
+chosen on one half of the clips and validated on the other: benchmarks/results/no_speech.md."""
 
 COMPRESSION_RATIO = 2.4
 """Text that zlib shrinks by more than this repeats itself (transcribe.py)."""
@@ -56,25 +57,27 @@ FALLBACK_LOG_PROBABILITY = -1.0
 TEMPERATURES = (0.0, 0.4, 0.8)
 """Upstream tries six, 0 to 1 in steps of 0.2; three bound the time that one clip can take."""
 HYPOTHESES = 5
-"""Drawn at a temperature above 0, the likeliest is kept (`best_of` in transcribe.py)."""
+"""Samples at a temperature above 0; the most likely is kept (`best_of` in transcribe.py)."""
 
 MOST_TOKENS = 224
 """Half of the text context (`sample_len` in decoding.py)."""
 TOKENS_AT_LEAST = 20
 TOKENS_PER_SECOND = 12
-"""Ours: more than the fastest speech gives, so that a repetition in a short clip ends early."""
+"""Not in upstream: more than the fastest speech, so that repetition in a short clip ends early."""
+
+_REPETITION = re.compile(r"(.{2,40}?)\1{3,}")
 
 
 @dataclass(frozen=True, slots=True)
 class Recognition:
-    """The outcome of decoding a clip, with the model's own judgement of it.
+    """The result of decoding a clip, with the model's confidence.
 
     Args:
-        text: The words, perhaps made up where nobody speaks; look at `heard`.
+        text: The transcript; hallucinated if there is no speech, see `heard`.
         no_speech_prob: The model's probability, 0..1, that there is no speech.
         avg_logprob: Mean log-probability of the tokens, the end included; 0 is certain.
-        compression_ratio: By how much zlib shrinks the text; above 2.4 it repeats itself.
-        tokens: How many tokens the text has.
+        compression_ratio: Compression ratio of the text with zlib; above 2.4 it repeats itself.
+        tokens: Number of tokens of the text.
     """
 
     text: str
@@ -85,7 +88,7 @@ class Recognition:
 
     @property
     def heard(self) -> bool:
-        """Whether this is speech: words, and not both improbable as speech and badly guessed."""
+        """Whether this is speech: it has text, and is not both unlikely as speech and uncertain."""
         if not any(letter.isalnum() for letter in self.text):
             return False
         return not (
@@ -97,13 +100,13 @@ class Recognition:
 class WhisperTranscriber:
     """Transcriber of the local stack: English speech.
 
-    The model is loaded by the first clip, or by `warm`. Safe to share between threads: clips of
-    several threads are taken one after another.
+    The model is loaded by the first clip, or by `warm`. Thread-safe: clips of several threads are
+    processed one after another.
 
     Args:
-        threads: Threads of one call, at least 1; None takes the cores that this process may use,
-            4 at most.
-        data_dir: Where downloaded weights are; None: the user's data folder.
+        threads: Threads of one call, at least 1; None uses the cores available to this process, at
+            most 4.
+        data_dir: Folder of downloaded weights; None: the user's data folder.
 
     Raises:
         ConfigError: `threads` is below 1.
@@ -126,17 +129,17 @@ class WhisperTranscriber:
         self._loaded()
 
     def close(self) -> None:
-        """Let go of the model and its thread; a later clip loads it again."""
+        """Unload the model and end its thread; a later clip loads it again."""
         with self._lock:
             loader, self._loader, self._model = self._loader, None, None
         if loader is not None:
             loader.shutdown()
 
     def transcribe(self, audio: Audio) -> Transcription:
-        """Return the words of a clip, and how likely the model takes them to be.
+        """Transcribe a clip, with a confidence.
 
         Raises:
-            AudioError: The clip is not at 16 kHz, is empty or not finite, or holds no speech.
+            AudioError: The clip is not at 16 kHz, is empty or not finite, or contains no speech.
             ModelError: The model cannot be loaded or failed.
         """
         heard = self.recognise(audio)
@@ -146,20 +149,20 @@ class WhisperTranscriber:
                 f"nobody speaks {heard.no_speech_prob:.2f}, mean log-probability of the words "
                 f"{heard.avg_logprob:.2f}); check the microphone, or speak louder and closer"
             )
-        return Transcription(heard.text, min(1.0, math.exp(heard.avg_logprob)), LANGUAGE)
+        return Transcription(heard.text, _confidence(heard), LANGUAGE)
 
     def recognise(self, audio: Audio) -> Recognition:
-        """Return the words of a clip with confidence figures; noise is not refused here.
+        """Transcribe a clip with confidence figures; noise is not rejected here.
 
-        A clip over 30 s is cut at quiet points, and the windows in which speech is heard are
-        joined; the judgement is then that of the surest window and the mean over all tokens.
-        Words that stay doubtful are drawn at random at a higher temperature, so they may differ
-        the next time.
+        A clip over 30 s is split at quiet points, and the windows that contain speech are joined;
+        the no-speech probability is then that of the most certain window, the log-probability the
+        mean over all tokens. Uncertain text is sampled at a higher temperature, so it may differ
+        between calls.
 
         Raises:
             AudioError: The clip is not at 16 kHz, is empty or not finite.
             ModelError: The model cannot be loaded or failed.
-            CancelledError: The running call was called off; the window in work ends first.
+            CancelledError: The running call was cancelled; the current window ends first.
         """
         if audio.sample_rate != SAMPLE_RATE_HZ:
             raise AudioError(
@@ -228,7 +231,7 @@ class _Model:
         ]
 
     def recognise(self, samples: Samples) -> Recognition:
-        """Recognise one window, at rising temperature while the outcome looks bad.
+        """Recognise one window, at rising temperature while the result looks bad.
 
         Args:
             samples: Shape [T], float32, 16 kHz, 30 s at most.
@@ -280,13 +283,23 @@ class _Model:
 
 
 def padded_length(samples: int) -> int:
-    """Say how many samples a window of this length is padded to, whole encoder states."""
+    """Return the padded length of a window in samples, a whole number of encoder states."""
     wanted = max(samples, int(PADDED_SECONDS * SAMPLE_RATE_HZ))
     return -(-wanted // FRAME_SAMPLES) * FRAME_SAMPLES
 
 
+def _confidence(heard: Recognition) -> float:
+    """Return the geometric mean of the probabilities of the tokens that are no repetition.
+
+    What repeats itself is nearly certain to go on, so for speech in another language a loop of
+    made-up words would seem well heard.
+    """
+    said_once = _REPETITION.sub(r"\1", heard.text)
+    return min(1.0, math.exp(heard.avg_logprob * len(heard.text) / len(said_once)))
+
+
 def _looks_bad(outcome: Recognition) -> bool:
-    """Say whether another temperature may do better; silence is not tried again."""
+    """Return whether another temperature may do better; silence is not retried."""
     if not outcome.heard:
         return False
     return (

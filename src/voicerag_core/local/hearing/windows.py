@@ -1,4 +1,4 @@
-"""Cutting a long clip into the windows that Whisper's encoder takes, at quiet points."""
+"""Split a long clip at quiet points into windows for Whisper's encoder."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ FRAME_SAMPLES = 320
 """One encoder state: two hops of 10 ms."""
 
 WINDOW_SECONDS = 30.0
-"""Length of sound that Whisper was trained on, and the longest it takes at once."""
+"""Length of sound that Whisper was trained on, and its maximum input."""
 
 SEARCH_FROM_SECONDS = 20.0
 """A window of a long clip ends at the quietest point between this and `WINDOW_SECONDS`."""
@@ -21,13 +21,13 @@ QUIET_SECONDS = 0.2
 
 
 def windows_of(samples: Samples) -> list[Samples]:
-    """Cut a clip into windows of at most 30 s, each ending at a quiet point.
+    """Split a clip into windows of at most 30 s, each ending at a quiet point.
 
     Args:
         samples: Shape [T], float32, 16 kHz.
 
     Returns:
-        Views that joined give the clip back.
+        Views whose concatenation is the clip.
     """
     windows = []
     longest, search_from = (

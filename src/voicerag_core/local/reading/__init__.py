@@ -1,1 +1,1 @@
-"""Answers read out of passages, or worded by a chat model."""
+"""Answers quoted from passages, or written by a chat model."""

@@ -1,8 +1,8 @@
-"""How well each sentence of a passage answers a question, by a small cross-encoder.
+"""A small cross-encoder that scores how well each sentence of a passage answers a question.
 
-The network reads question and passage together and says of every token whether the answer starts
-there, ends there, or lies in its sentence; its first token stands for "no answer here". It is
-MiniLM with trained layers; the embeddings are those of the packaged MiniLM
+The network reads question and passage together and predicts for every token whether the answer
+starts there, ends there, or lies in its sentence; its first token stands for "no answer here". It
+is MiniLM with trained layers; the embeddings are those of the packaged MiniLM
 (docs/reader-model-card.md).
 """
 
@@ -37,10 +37,10 @@ SCORES = ("sentence", "span")
 it, against "no answer here"."""
 
 MOST_TOKENS = 320
-"""Of a question with a window of a passage; training saw no more."""
+"""Maximum tokens of a question with a window of a passage, as in training."""
 MOST_QUESTION_TOKENS = 64
 TOKENS_A_QUESTION = 1280
-"""Read for one question at most: four whole windows."""
+"""Maximum tokens per question: four full windows."""
 STARTS, ENDS, INSIDE = 0, 1, 2
 CLS, SEP = 101, 102
 EMBEDDINGS = "inner.embeddings."
@@ -49,12 +49,12 @@ EMBEDDINGS = "inner.embeddings."
 class AnswerScorer:
     """Scores sentences against a question.
 
-    The model is loaded by the first call that needs it. Safe to share between threads.
+    The model is loaded by the first call that needs it. Thread-safe.
 
     Args:
-        threads: Threads of one call, at least 1; None takes the cores that this process may use,
-            4 at most.
-        data_dir: Where downloaded weights are; None: the user's data folder.
+        threads: Threads of one call, at least 1; None uses the cores available to this process, at
+            most 4.
+        data_dir: Folder of downloaded weights; None: the user's data folder.
 
     Raises:
         ConfigError: `threads` is below 1.
@@ -86,12 +86,12 @@ class AnswerScorer:
     ) -> NDArray[np.float64]:
         """Score sentences by reading the question with the passages around them.
 
-        A passage is read in windows of whole sentences. When all windows together are longer
-        than 1,280 tokens, those with the best `preview` are read.
+        A passage is read in windows of whole sentences. If all windows together are longer than
+        1,280 tokens, those with the best `preview` are read.
 
         Args:
-            question: In words; the first 64 tokens count.
-            passages: Those of the sentences.
+            question: As text; truncated to 64 tokens.
+            passages: The passages of the sentences.
             sentences: `voicerag_core.local.reading.features.candidates` of the passages.
             preview: [N], how likely each sentence is before reading.
 
@@ -100,7 +100,7 @@ class AnswerScorer:
 
         Raises:
             ModelError: The model cannot be loaded or failed.
-            CancelledError: The running call was called off.
+            CancelledError: The running call was cancelled.
         """
         scores = np.full((len(sentences), len(SCORES)), np.nan)
         if not sentences:
@@ -124,7 +124,7 @@ class AnswerScorer:
     def _windows(
         self, passages: Sequence[Passage], sentences: Sequence[Candidate], room: int
     ) -> Iterator[_Window]:
-        """Cut each passage into windows of whole sentences."""
+        """Split each passage into windows of whole sentences."""
         assert self._loaded is not None
         numbers: dict[int, list[int]] = {}
         for number, sentence in enumerate(sentences):
@@ -142,11 +142,11 @@ class AnswerScorer:
 
 @dataclass(frozen=True, slots=True)
 class _Window:
-    """A stretch of a passage.
+    """A section of a passage.
 
     Args:
         ids: Its tokens.
-        sentences: Numbers of its sentences.
+        sentences: Indices of its sentences.
         spans: First and one past the last token of each sentence.
     """
 
@@ -173,7 +173,7 @@ def _touched(places: NDArray[np.int64], start: int, end: int) -> tuple[int, int]
 
 
 def _summed(logits: NDArray[np.float32], window: _Window, shift: int) -> NDArray[np.float64]:
-    """Sum over each sentence's tokens what the network gives them, against "no answer here"."""
+    """Sum the network's scores over each sentence's tokens, relative to "no answer here"."""
     none, tokens = logits[0].astype(np.float64), logits[shift:-1].astype(np.float64)
     rows = np.full((len(window.spans), len(SCORES)), np.nan)
     for row, (first, last) in enumerate(window.spans):

@@ -1,8 +1,8 @@
-"""What speaks for a sentence as the answer to a question, as numbers.
+"""Features of a sentence as a candidate answer to a question.
 
 The measures need no training: shared words weighted by how rare they are among the sentences at
-hand, the passage around the sentence, and whether the sentence holds the kind of thing that is
-asked for. `voicerag_core.local.reading.reader` weighs them.
+hand, the passage around the sentence, and whether the sentence contains the kind of thing that is
+asked for. `voicerag_core.local.reading.reader` weights them.
 """
 
 from __future__ import annotations
@@ -17,24 +17,34 @@ from typing import Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from voicerag_core.chunking import sentence_spans
+from voicerag_core.blocks import BlockKind
+from voicerag_core.passages import passage_blocks, passage_sentences
 from voicerag_core.types import Passage
 
-__all__ = ["MEASURES", "Candidate", "candidates", "content_words", "measure"]
+__all__ = [
+    "DATE",
+    "MEASURES",
+    "Candidate",
+    "candidates",
+    "content_words",
+    "measure",
+    "passage_path",
+    "section_shares",
+]
 
 Kind: TypeAlias = Literal["date", "number", "name", "other"]
 
 MEASURES = (
     "overlap",  # share of the question's word weight found in the sentence
-    "before",  # share found only in the sentence before
+    "before",  # share found only in the sentence before or in the headings above
     "passage",  # share found in the whole passage or its title
-    "rank",  # place of the passage, 0 the best
-    "cue",  # 1 the sentence holds the kind of thing asked for, -1 it does not, 0 unknown
+    "rank",  # rank of the passage, 0 the best
+    "cue",  # 1 the sentence contains the kind of thing asked for, -1 it does not, 0 unknown
 )
 """Columns of `measure`, in order."""
 
 LEAST_STEM = 3
-"""Letters that a stem keeps at least."""
+"""Minimum letters of a stem."""
 
 _STOP_WORDS = frozenset(
     re.split(
@@ -49,7 +59,7 @@ _NUMBER = re.compile(
     r"million|billion|half|third|quarter|percent|once|twice)\b",
     re.IGNORECASE,
 )
-_DATE = re.compile(
+DATE = re.compile(
     r"\b([12]\d{3}s?|January|February|March|April|May|June|July|August|September|October|November|"
     r"December|Monday|Tuesday|Wednesday|Thursday|Friday|Saturday|Sunday|centur(y|ies)|BC|AD)\b"
 )
@@ -75,7 +85,7 @@ _KINDS: tuple[tuple[Kind, re.Pattern[str]], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A sentence that may answer.
+    """A sentence, item, row, heading or the like that may answer or lead to the answer.
 
     Args:
         passage: Index of its passage.
@@ -84,6 +94,9 @@ class Candidate:
         text: The sentence.
         words: Its content words, stemmed, in order.
         first: Whether it opens its passage.
+        block: Index of its block in `voicerag_core.passages.passage_blocks`.
+        kind: Of its block.
+        path: The headings above it, outermost first.
     """
 
     passage: int
@@ -92,22 +105,23 @@ class Candidate:
     text: str
     words: tuple[str, ...]
     first: bool
+    block: int = 0
+    kind: BlockKind = "text"
+    path: tuple[str, ...] = ()
 
 
 def candidates(passages: Sequence[Passage]) -> list[Candidate]:
-    """Cut passages into sentences, in order."""
-    return [
-        Candidate(
-            index,
-            start,
-            end,
-            passage.text[start:end],
-            tuple(content_words(passage.text[start:end])),
-            number == 0,
-        )
-        for index, passage in enumerate(passages)
-        for number, (start, end) in enumerate(sentence_spans(passage.text))
-    ]
+    """Cut passages into sentences, items, rows and headings, in order."""
+    found = []
+    for index, passage in enumerate(passages):
+        blocks = passage_blocks(passage)
+        for number, sentence in enumerate(passage_sentences(passage)):
+            text = passage.text[sentence.start : sentence.end]
+            block = blocks[sentence.block]
+            words = tuple(content_words(text))
+            place = (index, sentence.start, sentence.end, text, words, number == 0)
+            found.append(Candidate(*place, sentence.block, block.kind, block.path))
+    return found
 
 
 def content_words(text: str) -> list[str]:
@@ -125,7 +139,7 @@ def measure(
     """Measure every sentence against the question.
 
     Args:
-        question: In words.
+        question: As text.
         passages: Best first.
         sentences: `candidates` of these passages.
 
@@ -135,15 +149,19 @@ def measure(
     asked = list(dict.fromkeys(content_words(question)))
     weights = _word_weights(asked, sentences)
     total = sum(weights.values()) or 1.0
-    around = [set(content_words(passage.title)) for passage in passages]
+    around = [
+        set(content_words(" ".join((passage.title, *passage_path(passage)))))
+        for passage in passages
+    ]
     for sentence in sentences:
         around[sentence.passage].update(sentence.words)
+    above = {path: set(content_words(" ".join(path))) for path in {s.path for s in sentences}}
     table = np.zeros((len(sentences), len(MEASURES)))
     kind = _kind(question)
     known = set(re.findall(r"\w+", question.lower()))
     for row, sentence in enumerate(sentences):
         own = set(sentence.words)
-        before = set() if sentence.first else set(sentences[row - 1].words)
+        before = _words_above(sentences, row, above)
         table[row] = (
             sum(weights[word] for word in asked if word in own) / total,
             sum(weights[word] for word in asked if word in before - own) / total,
@@ -154,8 +172,59 @@ def measure(
     return table
 
 
+def section_shares(
+    question: str, passages: Sequence[Passage], sentences: Sequence[Candidate]
+) -> NDArray[np.float64]:
+    """Return how far the headings above each sentence are those that the question names.
+
+    Sections of one document are often alike but for their headings: "Basic plan", "Pro plan".
+
+    Returns:
+        Shape [N], 0..1: of the question's words that the headings of some sections of the document
+        have and others lack, weighted by how few have them, the share that stands above the
+        sentence or in it. 0 where no words tell the sections apart.
+    """
+    asked = set(content_words(question))
+    shares = np.zeros(len(sentences))
+    documents: dict[str, list[int]] = {}
+    for row, sentence in enumerate(sentences):
+        source = passages[sentence.passage].source.partition("#")[0]
+        documents.setdefault(source, []).append(row)
+    for rows in documents.values():
+        above = {
+            path: set(content_words(" ".join(path))) for path in {sentences[i].path for i in rows}
+        }
+        weights = {}
+        for word in asked:
+            having = sum(word in words for words in above.values())
+            if 0 < having < len(above):
+                weights[word] = math.log((len(above) + 1) / having)
+        total = sum(weights.values()) or 1.0
+        for i in rows:
+            known = above[sentences[i].path].union(sentences[i].words)
+            shares[i] = sum(weight for word, weight in weights.items() if word in known) / total
+    return shares
+
+
+def _words_above(
+    sentences: Sequence[Candidate], row: int, above: dict[tuple[str, ...], set[str]]
+) -> set[str]:
+    """Return the words of the headings above a sentence, and of the one before a running text's."""
+    sentence = sentences[row]
+    words = set(above[sentence.path])
+    if not sentence.first and sentence.kind not in ("row", "field", "item"):
+        words.update(sentences[row - 1].words)
+    return words
+
+
+def passage_path(passage: Passage) -> tuple[str, ...]:
+    """Return the headings above the first block of a passage, outermost first."""
+    path = passage.metadata.get("path")
+    return tuple(map(str, path)) if isinstance(path, list) else ()
+
+
 def _stem(word: str) -> str:
-    """Take off one ending and then a last "e": "invaded", "invades" and "invade" are one word."""
+    """Remove one ending and then a final "e": "invaded", "invades" and "invade" are equal."""
     for ending in ("ing", "edly", "ed", "es", "s", "ly"):
         if word.endswith(ending) and len(word) - len(ending) >= LEAST_STEM:
             word = word.removesuffix(ending)
@@ -180,10 +249,10 @@ def _kind(question: str) -> Kind:
 
 
 def _cue(kind: Kind, sentence: str, known: set[str]) -> float:
-    """Look for the kind of thing asked for, in words that the question does not have itself."""
+    """Look for the kind of thing asked for, in words that are not in the question."""
     if kind == "other":
         return 0.0
-    pattern = {"date": _DATE, "number": _NUMBER, "name": _NAME}[kind]
+    pattern = {"date": DATE, "number": _NUMBER, "name": _NAME}[kind]
     news = any(
         not known.issuperset(re.findall(r"\w+", match[0].lower()))
         for match in pattern.finditer(sentence)

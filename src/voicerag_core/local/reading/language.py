@@ -1,4 +1,4 @@
-"""Is a question in English, the one language that the local stack knows?"""
+"""Detect whether a question is in English, the only language of the local stack."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import unicodedata
 from typing import TYPE_CHECKING
 
 from voicerag_core.errors import MissingExtraError
+from voicerag_core.local.weights.files import weight_path
 
 if TYPE_CHECKING:
     from py3langid.langid import LanguageIdentifier
@@ -15,40 +16,51 @@ if TYPE_CHECKING:
 __all__ = ["english_probability", "is_english"]
 
 LEAST_PROBABILITY = 0.2
-"""Below this probability of English a text is refused (benchmarks/speech/language_check.py)."""
+"""Below this probability of English a text is rejected (benchmarks/speech/language_check.py)."""
+
+SHORT_WORDS = 6
+LEAST_SHORT_PROBABILITY = 0.02
+LEAST_KNOWN = 0.3
+"""A text of fewer words says too little for that probability; it is refused below the second one,
+or when a smaller share than the third of its words, names left out, is frequent in English."""
+
+LEAST_LETTERS = 4
+"""Of a word that is looked up: shorter ones are words of many languages."""
 
 LEAST_LATIN = 0.8
 """Below this share of Latin letters a text needs plain English words to pass for English."""
 
 CERTAIN_WORDS = 2
-"""So many different plain English words settle it without the model."""
+"""This many distinct plain English words decide it without the model."""
 
 LEAST_WORDS = 3
-"""A shorter text in Latin script, perhaps a name, is not judged."""
+"""A shorter text in Latin script, perhaps a name, is accepted."""
 
 _LATIN_RIVALS = (
     "cs", "da", "de", "en", "es", "fi", "fr", "hu", "id", "it", "nl", "pl", "pt", "ro", "sv",
     "tr", "vi",
 )  # fmt: skip
 
-# Frequent in English questions, and no words of the rivals ("was", "is", "in", "on" are).
+# Frequent in English questions, and not words of the rival languages ("was", "is", "in", "on" are).
 _QUESTION_WORDS = (
     "the what which who whose whom how when where why did does do has have had been being were "
     "are and of to for from with by that this these those many much would could should there "
     "their they your you my we he she his"
 )
 _ENGLISH_WORDS = frozenset(_QUESTION_WORDS.split())
-# No words of a language in another script either, though some Latin rivals have them.
+# Not words of a language in another script either, though some Latin rivals have them.
 _MORE_ENGLISH_WORDS = _ENGLISH_WORDS | {"is", "was", "in", "on", "at", "as", "an", "it"}
 _WORD = re.compile(r"[^\W\d_]+")
 
 
 def is_english(text: str) -> bool:
-    """Tell whether a question can be taken for English; in doubt it can.
+    """Return whether a question may be English; True in doubt.
 
-    The script is looked at first, then for plain English words, and only a text that neither
-    settles is shown to the language model of py3langid, which the first such text loads: about
-    0.6 s and 75 MB.
+    The script is checked first, then plain English words, and only a text that neither decides is
+    classified by py3langid, whose model is loaded by the first such text: about 0.6 s and 75 MB.
+    Of fewer than six words ("reset VPN password") it says little; those are
+    also looked up in the vocabulary of MiniLM, which has the 30,000 most frequent English words
+    and word parts.
     A text without letters ("42?") counts as English.
 
     Raises:
@@ -62,7 +74,18 @@ def is_english(text: str) -> bool:
         return len(_MORE_ENGLISH_WORDS.intersection(words)) >= CERTAIN_WORDS
     if len(words) < LEAST_WORDS or len(_ENGLISH_WORDS.intersection(words)) >= CERTAIN_WORDS:
         return True
-    return english_probability(text) >= LEAST_PROBABILITY
+    probability = english_probability(text)
+    if len(words) >= SHORT_WORDS or probability >= LEAST_PROBABILITY:
+        return probability >= LEAST_PROBABILITY
+    return probability >= LEAST_SHORT_PROBABILITY and _known_share(text) >= LEAST_KNOWN
+
+
+def _known_share(text: str) -> float:
+    """Return the share of words that are frequent in English, names and short words left out."""
+    first, *others = _WORD.findall(unicodedata.normalize("NFC", text))
+    plain = [first.lower(), *(word for word in others if word.islower())]
+    asked = [word for word in plain if len(word) >= LEAST_LETTERS]
+    return sum(word in _vocabulary() for word in asked) / max(1, len(asked))
 
 
 def english_probability(text: str) -> float:
@@ -71,7 +94,7 @@ def english_probability(text: str) -> float:
     Raises:
         MissingExtraError: The extra ``local`` is not installed.
     """
-    # Names say little about the language around them; capitals are how they are written.
+    # Names reveal little about the language around them, and are capitalized.
     scores = dict(_identifier().rank(" ".join(_words(text))))
     return float(scores["en"])
 
@@ -83,6 +106,17 @@ def _words(text: str) -> list[str]:
 @functools.cache
 def _is_latin(letter: str) -> bool:
     return unicodedata.name(letter, "").startswith("LATIN")
+
+
+@functools.cache
+def _vocabulary() -> frozenset[str]:
+    """Load the whole words and word parts that MiniLM knows."""
+    try:
+        from tokenizers import Tokenizer
+    except ImportError as error:
+        raise MissingExtraError("local", "the language check") from error
+    path = weight_path("minilm-tokenizer/minilm_tokenizer.json")
+    return frozenset(Tokenizer.from_file(str(path)).get_vocab())
 
 
 @functools.cache

@@ -11,8 +11,9 @@ import re
 import unicodedata
 
 from voicerag_core.chunking import split_sentences
+from voicerag_core.local.speaking.spoken_form import spoken_form
 
-__all__ = ["MAX_CHARACTERS", "bounded", "speakable", "speech_segments"]
+__all__ = ["MAX_CHARACTERS", "bounded", "speakable", "speech_segments", "spoken_line"]
 
 FIRST_WORDS = 10
 """Most words of the first piece, where a border allows: 3 to 4 seconds of speech."""
@@ -57,13 +58,18 @@ def speakable(text: str) -> str:
     return line if any(letter.isalnum() for letter in line) else ""
 
 
+def spoken_line(text: str) -> str:
+    """Return the line that Piper is given for a text; "" when nothing in it is said."""
+    return speakable(spoken_form(text))
+
+
 def speech_segments(text: str) -> list[str]:
     """Cut a text into pieces to be spoken in order.
 
     Pieces are whole sentences; the first sentences are cut at clause borders, or else before a
     conjunction or preposition, so that sound starts early and then does not stop, and so is
-    whatever is longer than `MAX_CHARACTERS`. Joined with spaces they give the text back, without
-    what cannot be spoken.
+    whatever is longer than `MAX_CHARACTERS`. Joined with spaces they give the text back, as it is
+    written, without what cannot be spoken.
     """
     pieces: list[str] = []
     limit = FIRST_WORDS
@@ -74,7 +80,7 @@ def speech_segments(text: str) -> list[str]:
             pieces.append(" ".join(words[:length]))
             words = words[length:]
             limit = max(limit, GROWTH * length)
-    return [piece for part in pieces for piece in bounded(part)]
+    return [piece for part in pieces for piece in bounded(part) if spoken_line(piece)]
 
 
 def bounded(line: str) -> list[str]:

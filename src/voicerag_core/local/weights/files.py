@@ -60,7 +60,7 @@ class WeightFile:
 
 @dataclass(frozen=True, slots=True)
 class WeightSet:
-    """Files that lie in one folder and are used together.
+    """Files in one folder that are used together.
 
     Args:
         name: First part of a weight's name.
@@ -87,18 +87,18 @@ class WeightSet:
 
 @dataclass(frozen=True, slots=True)
 class WeightStatus:
-    """What is known of one weight file on this machine.
+    """The status of a weight file on this machine.
 
     Args:
         name: ``set/file``, as `weight_path` takes it.
         purpose: What the stack does with it.
         licence: SPDX identifier of the weights.
         origin: Where the weights come from.
-        sha256: What the manifest asks for.
-        size: Bytes, by the manifest.
-        path: Where it was found, or None.
+        sha256: Expected hash.
+        size: Expected size in bytes.
+        path: Where it was found; None if absent.
         state: "verified", "altered" or "absent".
-        cure: What to do when it is not verified, else "".
+        cure: What to do if it is not verified, else "".
     """
 
     name: str
@@ -132,7 +132,7 @@ def weight_path(name: str, *, data_dir: Path | None = None) -> Path:
 
     Args:
         name: ``set/file``, for instance ``minilm-int8/model.onnx``.
-        data_dir: Where downloaded weights are; None: `weights_home`.
+        data_dir: Folder of downloaded weights; None: `weights_home`.
 
     Raises:
         CheckpointError: The name is not in the manifest, or a file is altered or missing.
@@ -150,7 +150,7 @@ def weight_folder(set_name: str, *, data_dir: Path | None = None) -> Path:
 
     Args:
         set_name: As in the manifest.
-        data_dir: Where downloaded weights are; None: `weights_home`.
+        data_dir: Folder of downloaded weights; None: `weights_home`.
 
     Raises:
         CheckpointError: The set is unknown, or a file of it is altered or missing.
@@ -172,7 +172,7 @@ def weight_folder(set_name: str, *, data_dir: Path | None = None) -> Path:
 
 
 def describe(*, data_dir: Path | None = None) -> list[WeightStatus]:
-    """Say of every file in the manifest where it is and whether it is what it should be."""
+    """Return the location and integrity of every file in the manifest."""
     statuses = []
     for weights in manifest():
         folders = _folders(weights, data_dir)
@@ -260,14 +260,14 @@ def _is_intact(path: Path, file: WeightFile) -> bool:
 
 
 class _Verified:
-    """Which files were hashed and found good, kept for this process and the next ones."""
+    """The record of verified files, for this process and later ones."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._seen: dict[str, str] = {}
 
     def holds(self, path: Path, seen: str) -> bool:
-        """Say whether this very state of the file was verified before."""
+        """Return whether this state of the file was verified before."""
         key = str(path.resolve())
         with self._lock:
             if self._seen.get(key) != seen:
@@ -276,7 +276,7 @@ class _Verified:
             return True
 
     def add(self, path: Path, seen: str) -> None:
-        """Remember a state of the file; a cache folder that cannot be written is no fault."""
+        """Record a state of the file; an unwritable cache folder is not an error."""
         with self._lock:
             self._seen[str(path.resolve())] = seen
             with contextlib.suppress(OSError):

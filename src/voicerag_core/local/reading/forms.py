@@ -1,0 +1,82 @@
+"""Does a sentence have the form of the answer that is asked for?
+
+A way to do something is told as an instruction, a definition names its term first, a reason says
+"because". The network, which learned from questions about facts, does not look at that.
+"""
+
+from __future__ import annotations
+
+import re
+
+from voicerag_core.local.reading.features import Candidate, content_words
+from voicerag_core.local.reading.questions import Asked
+
+__all__ = ["fits"]
+
+_VERBS = (
+    "add|apply|ask|attach|avoid|book|bring|build|call|cancel|change|check|choose|clean|click|close|"
+    "complete|configure|connect|contact|copy|create|define|delete|disable|download|drag|email|empty|"
+    "enable|enter|fill|find|follow|forward|get|give|go|hand|head|hold|include|inform|insert|install|"
+    "keep|leave|let|locate|log|look|mail|make|measure|move|navigate|notify|open|paste|pay|pick|place|"
+    "plug|pour|press|print|provide|pull|push|put|reach|register|remove|replace|report|request|reset|"
+    "restart|return|review|rinse|run|save|scroll|search|select|send|set|show|sign|specify|start|stop|"
+    "submit|switch|take|talk|tell|tick|transfer|try|turn|type|unplug|update|upload|use|visit|wait|"
+    "wear|work|write"
+)
+_INSTRUCTS = re.compile(
+    rf"^\W*(?:(?:please|then|first|next|finally|now|simply|just|instead|always|also|never)\b,? )*"
+    rf"(?:do not |don't )?(?:{_VERBS})\b(?! (?:is|are|was|of|by|for) )"
+    r"|^\W*(?:\(?\d{1,2}[.)]|step \d)"
+    r"|^\W*(?:to|in order to|for|if you (?:want|wish|need|would like) to) [^,]+, (?:\w+ )?"
+    rf"(?:you\b|{_VERBS})"
+    r"|\byou(?:'ll)? (?:can(?! not|not)|may|might|must|should|need to|will need to|have to|could)"
+    r"\b"
+    rf"|\b(?:can|must|should) be \w+ed (?:by|with|via|using|through|at)\b"
+    rf"|\bif you (?:set|pass|use|add|give)\b|, (?:{_VERBS}) (?:the|a|an|your|it|to|in|on|with)\b",
+    re.IGNORECASE,
+)
+_SAYS_WHY = re.compile(
+    r"\b(?:because|so that|since|in order to|to (?:avoid|prevent|ensure|protect|make sure|keep)"
+    r"|otherwise|or else|due to|the reason|therefore|as (?:it|they|this|that) "
+    r"|without (?:a|an|the|it)"
+    r"|this is why|thus|hence)\b",
+    re.IGNORECASE,
+)
+_DEFINES = re.compile(
+    r"\W{0,3}(?:\([^)]*\)\W{0,2})?(?:in this context )?"
+    r"(?:is|are|was|were|means?|stands? for|refers? to|denotes?|describes?|gives?|plays?"
+    r"|makes?|:|-|\u2013|\u2014)",
+    re.IGNORECASE,
+)
+
+
+def fits(asked: Asked, sentence: Candidate) -> float:
+    """Return 1 when a sentence has the form that is asked for, else 0; 0 when any form will do."""
+    if asked.term:
+        return float(_defines(asked.term, sentence))
+    if asked.how_to:
+        return float(
+            sentence.kind in ("code", "lead") or _INSTRUCTS.search(sentence.text) is not None
+        )
+    if asked.reason:
+        return float(_SAYS_WHY.search(sentence.text) is not None)
+    return 0.0
+
+
+def _defines(term: str, sentence: Candidate) -> bool:
+    """Whether a sentence opens with a term and says what it is, or a heading is the term."""
+    wanted = content_words(term)
+    if not wanted:
+        return False
+    if sentence.kind in ("heading", "question"):
+        return (
+            list(sentence.words)[: len(wanted)] == wanted and len(sentence.words) <= len(wanted) + 2
+        )
+    words = re.finditer(r"[\w'\u2019-]+", sentence.text)
+    for number, match in enumerate(words):
+        if number > len(wanted) + 2:
+            return False
+        opening = content_words(sentence.text[: match.end()])
+        if opening[: len(wanted)] == wanted and _DEFINES.match(sentence.text, match.end()):
+            return True
+    return False

@@ -1,0 +1,309 @@
+"""Near misses: does a passage speak of the very year, number, code or name that is asked about?
+
+A passage about the same subject in another year, of another model or of another person looks like
+an answer. Figures and codes of the question that are nowhere in the passage, its headings, its
+title or its file's name tell it apart as a rule; names only count as evidence, since they are
+shortened and misspelt.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+from urllib.parse import unquote
+
+from voicerag_core.local.reading.features import content_words, passage_path
+from voicerag_core.types import Passage
+
+__all__ = ["figures", "misses_figure", "missing_names", "said_around"]
+
+_NUMBER_WORDS = [
+    "zero",
+    "one",
+    "two",
+    "three",
+    "four",
+    "five",
+    "six",
+    "seven",
+    "eight",
+    "nine",
+    "ten",
+    "eleven",
+    "twelve",
+    "thirteen",
+    "fourteen",
+    "fifteen",
+    "sixteen",
+    "seventeen",
+    "eighteen",
+    "nineteen",
+    "twenty",
+]
+_ORDINAL_WORDS = [
+    "zeroth",
+    "first",
+    "second",
+    "third",
+    "fourth",
+    "fifth",
+    "sixth",
+    "seventh",
+    "eighth",
+    "ninth",
+    "tenth",
+    "eleventh",
+    "twelfth",
+    "thirteenth",
+    "fourteenth",
+    "fifteenth",
+    "sixteenth",
+    "seventeenth",
+    "eighteenth",
+    "nineteenth",
+    "twentieth",
+]
+_WORDS = {word: str(value) for value, word in enumerate(_NUMBER_WORDS)}
+_WORDS |= {word: str(value) for value, word in enumerate(_ORDINAL_WORDS)}
+_QUARTERS = {"first": "q1", "second": "q2", "third": "q3", "fourth": "q4"}
+
+_CODE = re.compile(
+    r"(?<![\w.])(?=[\w.-]*\d)(?=[\w.-]*[a-z])[a-z]*\d[\w]*(?:[-.]\w+)*", re.IGNORECASE
+)
+_FIGURE = re.compile(
+    r"(?<![\w.])\d+(?:[.,:/-]\d+)*(?:st|nd|rd|th|(?<=0)'?s)?(?![\w])", re.IGNORECASE
+)
+_THOUSANDS = re.compile(r"(?<=\d)[,\u00a0\u202f](?=\d{3}(?!\d))")
+_ORDINAL = re.compile(r"(\d+)(?:st|nd|rd|th)\Z")
+_CENTURY = re.compile(r"\A(\d{2})00s\Z")
+_DECADE = re.compile(r"\A(\d\d[1-9])0s\Z")
+_SHORT_DECADE = re.compile(r"\A(\d)0s\Z")
+
+_COMPARES = re.compile(
+    r"\b(?:(?:more|less|fewer|longer|shorter|older|younger|later|earlier|bigger|higher|lower|larger"
+    r"|other) than|over|under|above|below|at least|at most|up to|within|after|before|until|between"
+    r"|about|around|order of|orders of|costs?|worth|since|every|from)\W+(?:\w+\W+){0,1}\Z",
+    re.IGNORECASE,
+)
+_MEASURED = re.compile(
+    r"\W{0,2}(?:%|percent|euros?|eur|usd|nok|dollars?|pounds?|kronor|kroner|[$\u20ac\u00a3]|hours?|days?|weeks?"
+    r"|months?|years?|minutes?|seconds?|km|kg|g|cm|mm|m|miles?|met(?:er|re)s?|lit(?:er|re)s?|people"
+    r"|persons?|times|gb|mb|tb|bytes?|characters?|degrees?)\b",
+    re.IGNORECASE,
+)
+_NAME = re.compile(r"(?<![\w'])[A-Z][\w'\u2019-]*(?:\.[\w]+)*")
+_QUESTION_WORDS = frozenset(
+    [
+        "what",
+        "which",
+        "who",
+        "whom",
+        "whose",
+        "when",
+        "where",
+        "why",
+        "how",
+        "is",
+        "are",
+        "was",
+        "were",
+        "do",
+        "does",
+        "did",
+        "can",
+        "could",
+        "may",
+        "might",
+        "must",
+        "shall",
+        "should",
+        "will",
+        "would",
+        "has",
+        "have",
+        "had",
+        "i",
+        "i'm",
+        "i'd",
+        "i'll",
+        "in",
+        "on",
+        "at",
+        "by",
+        "for",
+        "from",
+        "of",
+        "to",
+        "with",
+        "until",
+        "within",
+        "after",
+        "before",
+        "if",
+        "and",
+        "or",
+        "the",
+        "a",
+        "an",
+        "my",
+        "our",
+        "your",
+        "name",
+        "list",
+        "tell",
+        "give",
+        "explain",
+        "define",
+        "compare",
+        "am",
+        "as",
+        "not",
+        "no",
+        "this",
+        "that",
+        "these",
+        "those",
+    ]
+)
+LEAST_PREFIX = 3
+
+PATH_PARTS = 3
+"""Of a file's path that say what it is about: its name and two folders."""
+
+
+def figures(question: str) -> tuple[str, ...]:
+    """Return the years, numbers and codes by which a question names what it asks about.
+
+    A number that measures ("20,000 euro", "five years", "more than 8000") names nothing and is
+    left out.
+    """
+    plain = _plain(question)
+    named = [match[0].strip(".-") for match in _CODE.finditer(plain) if not _counts(match[0])]
+    for match in _FIGURE.finditer(plain):
+        is_year = re.fullmatch(r"[12]\d{3}s?", match[0]) is not None
+        measures = _MEASURED.match(plain, match.end()) or plain[
+            match.start() - 1 : match.start()
+        ] in ("$", "\u20ac", "\u00a3", "#")
+        if measures or (not is_year and _COMPARES.search(plain, 0, match.start())):
+            continue
+        named.append(match[0].replace("'", ""))
+    return tuple(dict.fromkeys(named))
+
+
+def misses_figure(wanted: Sequence[str], said: frozenset[str]) -> bool:
+    """Tell whether one of the `figures` of a question is not among what is `said_around`."""
+    return any(not _has(figure, said) for figure in wanted)
+
+
+def missing_names(question: str, said: Iterable[str]) -> float:
+    """Return the share of the question's names that no word said begins like; 0 without names."""
+    names = _names(question)
+    if not names:
+        return 0.0
+    words = list(said)
+    missing = sum(not any(_alike(name, word) for word in words) for name in names)
+    return missing / len(names)
+
+
+def said_around(passage: Passage) -> frozenset[str]:
+    """Return the words and figures of a passage, its headings, its title and its file's name."""
+    folders = unquote(passage.source.partition("#")[0]).split("/")[-PATH_PARTS:]
+    place = " ".join(filter(str.isalnum, re.split(r"(\W|_)", " ".join(folders))))
+    sheet = str(passage.metadata.get("sheet") or "")
+    lead = str(passage.metadata.get("lead") or "")
+    text = _plain(
+        " ".join((passage.title, *passage_path(passage), place, sheet, lead, passage.text))
+    )
+    words = set(re.findall(r"(?<!\d\.)\b\w+\b(?!\.\d)", text))
+    words.update(match[0].strip(".-") for match in _CODE.finditer(text))
+    for match in _FIGURE.finditer(text):
+        words.add(match[0])
+        words.update(re.split(r"[:/-]", match[0]))
+        if ordinal := _ORDINAL.search(match[0]):
+            words.add(ordinal[1])
+    words.update(_WORDS[word] for word in words & _WORDS.keys())
+    words.update(
+        _QUARTERS[m[1]] for m in re.finditer(r"\b(first|second|third|fourth) quarter", text)
+    )
+    return frozenset(words)
+
+
+def _plain(text: str) -> str:
+    flat = unicodedata.normalize("NFKC", text).lower()
+    return _THOUSANDS.sub("", flat)
+
+
+def _counts(code: str) -> bool:
+    """Whether what looks like a code is an ordinal, decade or measure: "5th", "1990s", "4kg"."""
+    return (
+        re.fullmatch(r"\d+(?:st|nd|rd|th|s|am|pm|h|kg|km|cm|mm|m|g|gb|mb|tb|x)", code) is not None
+    )
+
+
+def _has(figure: str, said: frozenset[str]) -> bool:
+    """Whether a figure is said, in any of the ways in which people write it."""
+    if figure in said or figure.replace("-", "") in said:
+        return True
+    return _has_time(figure, said) or _has_part(figure, said)
+
+
+def _has_time(figure: str, said: frozenset[str]) -> bool:
+    """Whether a rank, century or decade is said, or a year of it."""
+    if ordinal := _ORDINAL.search(figure):
+        value = int(ordinal[1])
+        spelt = _ORDINAL_WORDS[value] if value < len(_ORDINAL_WORDS) else ""
+        in_century = any(_is_year(word) and int(word[:2]) == value - 1 for word in said)
+        return ordinal[1] in said or spelt in said or in_century
+    if decade := _DECADE.search(figure):
+        return any(word.startswith(decade[1]) for word in said)
+    if century := _CENTURY.search(figure):
+        years = any(_is_year(word[:4]) and word.startswith(century[1]) for word in said)
+        return years or f"{int(century[1]) + 1}th" in said
+    if short := _SHORT_DECADE.search(figure):
+        return any(_is_year(word[:4]) and word[2] == short[1] for word in said)
+    return False
+
+
+def _has_part(figure: str, said: frozenset[str]) -> bool:
+    """Whether a figure is said with a unit or more exactly, or one that it begins with."""
+    if figure.isdigit() and any(
+        word.startswith(figure) and word[len(figure) :] in _SUFFIXES for word in said
+    ):
+        return True
+    # A version is named by its beginning, too: "2.32" stands for "2.32.5", and "2.0" for "2.0.0".
+    if "." in figure:
+        return any(word.startswith(figure + ".") or figure == word + ".0" for word in said)
+    if "-" in figure or "/" in figure:
+        return re.split(r"[-/]", figure)[0] in said
+    return any(figure in re.split(r"[-_.]", word) for word in said)
+
+
+def _is_year(word: str) -> bool:
+    return re.fullmatch(r"[12]\d{3}", word) is not None
+
+
+_SUFFIXES = frozenset(
+    {"th", "st", "nd", "rd", "s", "m", "km", "kg", "k", "am", "pm", "h", "hrs", "gb", "mb"}
+)
+
+
+def _names(question: str) -> list[str]:
+    names = []
+    for number, match in enumerate(_NAME.finditer(question)):
+        word = match[0]
+        plain = word.lower().replace("\u2019", "'").removesuffix("'s")
+        is_first = number == 0 and match.start() == 0
+        if (
+            plain in _QUESTION_WORDS
+            or any(map(str.isdigit, plain))
+            or (is_first and word[1:].islower())
+        ):
+            continue
+        names += content_words(plain)
+    return names
+
+
+def _alike(name: str, word: str) -> bool:
+    short, long = sorted((name, word), key=len)
+    return long.startswith(short) and len(short) >= min(LEAST_PREFIX, len(name))

@@ -1,0 +1,420 @@
+"""From the sentence that was chosen to what is quoted: whole lists, what a heading stands above.
+
+A heading, a question of the documents, a lead-in and code do not answer by themselves. They lead to
+what does: a heading to what stands below it, a lead-in to its list or code, an item to the whole
+list when several things were asked for.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from voicerag_core.local.reading.features import DATE, Candidate
+from voicerag_core.local.reading.questions import Asked
+from voicerag_core.passages import PassageBlock, passage_blocks
+from voicerag_core.sentences import sentence_spans
+from voicerag_core.types import Citation, Passage
+
+__all__ = ["Part", "Quote", "Quoter"]
+
+MOST_CHARACTERS = 650
+MOST_CHARACTERS_LONG = 1200
+"""Of a lead-in with its list; the second when a list or a way to do something is asked for."""
+
+MOST_ITEMS = 14
+MOST_BELOW_HEADING = 300
+"""Characters of a paragraph below a heading that is quoted whole; of a longer one, sentences."""
+
+LEAST_WORDS = 2
+"""A piece of running text with fewer words of two letters is no answer."""
+
+SHORT_ITEM = 25
+"""Characters of an item that is quoted with what announces it."""
+
+LEAST_SUBSECTIONS = 3
+
+_HEADINGS = ("heading", "question")
+_LISTED = ("item", "row", "field")
+_POINTS_BACK = re.compile(
+    r"(?:(?:and|but|so|also|however|otherwise|then|instead|therefore|in that case),? )*"
+    r"(?:(?:he|she|it|they|this|these|those|his|her|its|their|them|such|both|neither)\b"
+    r"|(?:the )?(?:other|others|same|latter|former)\b|that (?:is|was|means|includes)\b"
+    r"|the (?:team|group|process|form|company|rule|limit|amount|person|people|following day)\b)",
+    re.IGNORECASE,
+)
+_WORD = re.compile(r"[^\W\d_]{2,}")
+_PROMPT = re.compile(r"^(?:>>> |\.\.\. ?|\$ |PS> )", re.MULTILINE)
+_ORDER = re.compile(r"\(?(?:\d{1,3}|[a-z])[.)]\s")
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A stretch of a passage that is quoted.
+
+    Args:
+        passage: Index of the passage.
+        start: First character in the passage's text.
+        end: One past the last.
+        kind: Of its block.
+    """
+
+    passage: int
+    start: int
+    end: int
+    kind: str = "text"
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """What answers.
+
+    Args:
+        parts: In the order of the text.
+        chosen: Index of the part that was chosen, or -1 when it only led here.
+    """
+
+    parts: tuple[Part, ...]
+    chosen: int = -1
+
+    def text(self, passages: Sequence[Passage]) -> str:
+        """Return the words: sentences on one line, items, rows and code apart."""
+        said = ""
+        before = ""
+        for part in self.parts:
+            words = passages[part.passage].text[part.start : part.end]
+            words = _PROMPT.sub("", words) if part.kind == "code" else " ".join(words.split())
+            prose = part.kind in ("text", "note") and before in ("text", "note", "heading")
+            gap = " " if prose else "\n\n"
+            if before == "heading" and not said.endswith((":", ".", "?")):
+                gap = ": " if part.kind != "code" else ":\n\n"
+            said += (gap if said else "") + words
+            before = part.kind
+        return said
+
+    def citations(self, passages: Sequence[Passage]) -> tuple[Citation, ...]:
+        """Return the places, in the order of the text."""
+        return tuple(Citation(passages[p.passage].id, p.start, p.end) for p in self.parts)
+
+
+class Quoter:
+    """Makes quotes of the sentences of some passages.
+
+    Args:
+        passages: Best first.
+        sentences: `voicerag_core.local.reading.features.candidates` of them.
+        asked: What the question asks for.
+    """
+
+    def __init__(
+        self, passages: Sequence[Passage], sentences: Sequence[Candidate], asked: Asked
+    ) -> None:
+        self._passages = passages
+        self._sentences = sentences
+        self._asked = asked
+        self._blocks = [passage_blocks(passage) for passage in passages]
+        self._room = MOST_CHARACTERS_LONG if asked.long else MOST_CHARACTERS
+
+    def quote(self, chosen: int) -> Quote | None:
+        """Return what a sentence leads to, or None when that is nothing that answers."""
+        quote = self._led_to(chosen)
+        if quote is None or not self._asked.date or DATE.search(quote.text(self._passages)):
+            return quote
+        dated = self._dated_heading(self._sentences[chosen])
+        if dated is None:
+            return quote
+        return Quote((dated, *quote.parts), quote.chosen + 1 if quote.chosen >= 0 else -1)
+
+    def _dated_heading(self, sentence: Candidate) -> Part | None:
+        """Return the nearest heading above a sentence that holds a date, if it is at hand."""
+        for depth in range(len(sentence.path), 0, -1):
+            if not DATE.search(sentence.path[depth - 1]):
+                continue
+            for passage in (sentence.passage, *range(len(self._passages))):
+                for block in self._blocks[passage]:
+                    if block.kind != "heading" or block.path != sentence.path[: depth - 1]:
+                        continue
+                    title = self._passages[passage].text[block.start : block.end]
+                    if " ".join(title.split()) == sentence.path[depth - 1]:
+                        return Part(passage, block.start, block.end, "heading")
+        return None
+
+    def _led_to(self, chosen: int) -> Quote | None:
+        sentence = self._sentences[chosen]
+        if sentence.kind in _HEADINGS:
+            return self._heading(sentence)
+        if sentence.kind == "lead":
+            return self._list(sentence.passage, sentence.block)
+        if sentence.kind == "code":
+            return self._code(sentence)
+        if sentence.kind == "item":
+            return self._item(sentence)
+        if sentence.kind in ("row", "field"):
+            return Quote((_part(sentence),), 0)
+        return self._prose(chosen)
+
+    def rows(self, rows: Sequence[int]) -> Quote:
+        """Quote rows of tables, as many as there is room for."""
+        parts: list[Part] = []
+        room = self._room
+        for row in rows[:MOST_ITEMS]:
+            part = _part(self._sentences[row])
+            room -= part.end - part.start
+            if room < 0 and parts:
+                break
+            parts.append(part)
+        return Quote(tuple(parts), 0)
+
+    def _heading(self, sentence: Candidate) -> Quote | None:
+        """Quote what stands below a heading, or its date when that is asked for."""
+        if self._asked.date and DATE.search(sentence.text):
+            return Quote((_part(sentence),), 0)
+        below = list(self._below(sentence.passage, sentence.block))
+        blocks = self._blocks[sentence.passage]
+        if self._asked.many and (titles := self._titles(sentence.passage, below)):
+            return Quote(titles)
+        title = self._passages[sentence.passage].text[sentence.start : sentence.end]
+        own_path = (*sentence.path, " ".join(title.split()))
+        if self._asked.how_to and (steps := self._steps(sentence.passage, own_path)):
+            return steps
+        told = [i for i in below if blocks[i].kind not in (*_HEADINGS, "note")]
+        return self._told(sentence, told) if told else None
+
+    def _told(self, heading: Candidate, told: Sequence[int]) -> Quote | None:
+        """Quote what a section begins with; code only where it has nothing else."""
+        passage, first = heading.passage, told[0]
+        blocks = self._blocks[passage]
+        if blocks[first].kind == "code":
+            text = next((i for i in told if blocks[i].kind == "text"), None)
+            if text is None:
+                return Quote((_part(heading), _whole(passage, blocks[first])))
+            first = text
+        if blocks[first].kind != "text":
+            return self._announced(passage, first)
+        parts = tuple(self._opening(passage, first))
+        follows = first + 1
+        if self._asked.long and follows in told and blocks[follows].kind in ("lead", *_LISTED):
+            listed = self._announced(passage, follows)
+            parts += listed.parts if listed else ()
+        return Quote(parts)
+
+    def _announced(self, passage: int, number: int) -> Quote | None:
+        """Quote a list from its lead-in or its first item on."""
+        if self._blocks[passage][number].kind == "lead":
+            return self._list(passage, number)
+        return self._run(passage, number, before=())
+
+    def _below(self, passage: int, heading: int) -> Iterator[int]:
+        """Yield the blocks of a heading's section."""
+        blocks = self._blocks[passage]
+        title = self._passages[passage].text[blocks[heading].start : blocks[heading].end]
+        path = (*blocks[heading].path, " ".join(title.split()))
+        for i in range(heading + 1, len(blocks)):
+            if blocks[i].path[: len(path)] != path:
+                return
+            yield i
+
+    def _titles(self, passage: int, below: Sequence[int]) -> tuple[Part, ...]:
+        """Return the titles of a section's parts when it has several."""
+        blocks = self._blocks[passage]
+        heads = [i for i in below if blocks[i].kind == "heading"]
+        least = min((len(blocks[i].path) for i in heads), default=0)
+        own = [i for i in heads if len(blocks[i].path) == least]
+        if len(own) < LEAST_SUBSECTIONS:
+            return ()
+        return tuple(
+            Part(passage, blocks[i].start, blocks[i].end, "item") for i in own[:MOST_ITEMS]
+        )
+
+    def _opening(self, passage: int, number: int) -> Iterator[Part]:
+        """Yield a paragraph, or the sentences that a long one begins with."""
+        block = self._blocks[passage][number]
+        if block.end - block.start <= MOST_BELOW_HEADING:
+            yield _whole(passage, block)
+            return
+        text = self._passages[passage].text[block.start : block.end]
+        for start, end in sentence_spans(text):
+            if start and end > MOST_BELOW_HEADING:
+                return
+            yield Part(passage, block.start + start, block.start + end)
+
+    def _list(self, passage: int, lead: int) -> Quote | None:
+        """Quote a lead-in with what it announces."""
+        blocks = self._blocks[passage]
+        head = (_whole(passage, blocks[lead], "text"),)
+        if lead + 1 < len(blocks) and blocks[lead + 1].kind == "code":
+            return Quote((*head, _whole(passage, blocks[lead + 1])))
+        return self._run(passage, lead + 1, before=head)
+
+    def _run(self, passage: int, first: int, *, before: tuple[Part, ...]) -> Quote | None:
+        """Quote the items or rows from a block on, as many as there is room for."""
+        parts = list(before)
+        room = self._room - sum(part.end - part.start for part in before)
+        for at, block in self._listed(passage, first):
+            room -= block.end - block.start
+            if (room < 0 and len(parts) > len(before)) or len(parts) - len(before) >= MOST_ITEMS:
+                break
+            parts.append(_whole(at, block))
+        return Quote(tuple(parts)) if len(parts) > len(before) else None
+
+    def _listed(self, passage: int, first: int) -> Iterator[tuple[int, PassageBlock]]:
+        """Yield the items of a list, those of the passage that goes on with it included."""
+        blocks = self._blocks[passage]
+        kind = blocks[first].kind if first < len(blocks) else "item"
+        for i in range(first, len(blocks)):
+            if blocks[i].kind != kind or kind not in _LISTED:
+                return
+            yield passage, blocks[i]
+        following = self._following(passage)
+        if following is None or not self._passages[following].metadata.get("lead"):
+            return
+        for block in self._blocks[following]:
+            if block.kind not in _LISTED:
+                return
+            yield following, block
+
+    def _following(self, passage: int) -> int | None:
+        """Return the passage that comes next in the document, if it is at hand."""
+        own = self._passages[passage]
+        position = own.metadata.get("position")
+        if not isinstance(position, int):
+            return None
+        base = own.source.partition("#")[0]
+        for index, other in enumerate(self._passages):
+            next_one = other.metadata.get("position") == position + 1
+            if next_one and other.source.partition("#")[0] == base:
+                return index
+        return None
+
+    def _item(self, sentence: Candidate) -> Quote | None:
+        """Quote an item, with its list when several things are asked for."""
+        blocks = self._blocks[sentence.passage]
+        first = sentence.block
+        while first > 0 and blocks[first - 1].kind == "item":
+            first -= 1
+        lead = first - 1 if first and blocks[first - 1].kind in ("lead", "text") else None
+        same_section = lead is not None and blocks[lead].path == blocks[first].path
+        head: tuple[Part, ...] = ()
+        if lead is not None and same_section and blocks[lead].kind == "lead":
+            head = (_whole(sentence.passage, blocks[lead], "text"),)
+        if self._asked.many or (self._asked.how_to and self._is_ordered(sentence.passage, first)):
+            whole = self._run(sentence.passage, first, before=head)
+            if whole is not None and any(_covers(part, sentence) for part in whole.parts):
+                return whole
+        short = sentence.end - sentence.start < SHORT_ITEM or sentence.text[:1].islower()
+        before = head if short else ()
+        return Quote((*before, _part(sentence)), len(before))
+
+    def _steps(self, passage: int, path: tuple[str, ...]) -> Quote | None:
+        """Quote the numbered steps of a section."""
+        blocks = self._blocks[passage]
+        for i, block in enumerate(blocks):
+            if block.kind == "item" and block.path == path and self._is_ordered(passage, i):
+                lead = i > 0 and blocks[i - 1].kind == "lead"
+                head = (_whole(passage, blocks[i - 1], "text"),) if lead else ()
+                return self._run(passage, i, before=head)
+        return None
+
+    def _is_ordered(self, passage: int, item: int) -> bool:
+        block = self._blocks[passage][item]
+        return _ORDER.match(self._passages[passage].text, block.start) is not None
+
+    def _code(self, sentence: Candidate) -> Quote | None:
+        """Quote code with what announces it."""
+        blocks = self._blocks[sentence.passage]
+        block = blocks[sentence.block]
+        lead = sentence.block - 1
+        while lead >= 0 and blocks[lead].kind == "code":
+            lead -= 1
+        if lead < 0 or blocks[lead].path != block.path or blocks[lead].kind not in ("lead", "text"):
+            return None
+        text = self._passages[sentence.passage].text[blocks[lead].start : blocks[lead].end]
+        start, end = sentence_spans(text)[-1]
+        head = Part(sentence.passage, blocks[lead].start + start, blocks[lead].start + end)
+        return Quote((head, _whole(sentence.passage, blocks[lead + 1])))
+
+    def _prose(self, chosen: int) -> Quote | None:
+        """Quote a sentence of running text, with its neighbour where it needs one."""
+        sentence = self._sentences[chosen]
+        stripped = sentence.text.rstrip()
+        after = self._neighbour(chosen, 1)
+        if stripped.endswith("?"):
+            return None if after is None else Quote((_part(after),))
+        if stripped.endswith(":"):
+            follows = sentence.block + 1
+            blocks = self._blocks[sentence.passage]
+            if follows < len(blocks) and blocks[follows].kind in (*_LISTED, "code"):
+                return self._list_behind(sentence)
+            return None if after is None else Quote((_part(sentence), _part(after)), 0)
+        if len(_WORD.findall(stripped)) < LEAST_WORDS:
+            return None
+        return self._sentence(chosen)
+
+    def _sentence(self, chosen: int) -> Quote:
+        """Quote a sentence with the one that it points back to, and the list that it opens."""
+        sentence = self._sentences[chosen]
+        before = self._neighbour(chosen, -1)
+        if before is not None and _POINTS_BACK.match(sentence.text):
+            quote = Quote((_part(before), _part(sentence)), 1)
+        else:
+            quote = Quote((_part(sentence),), 0)
+        if self._asked.how_to and (steps := self._steps(sentence.passage, sentence.path)):
+            return Quote(quote.parts + steps.parts, quote.chosen)
+        if self._asked.many and self._is_last(sentence):
+            listed = self._list_behind(sentence)
+            if listed is not None:
+                return Quote(quote.parts + listed.parts[1:], quote.chosen)
+        return quote
+
+    def _is_last(self, sentence: Candidate) -> bool:
+        block = self._blocks[sentence.passage][sentence.block]
+        return not self._passages[sentence.passage].text[sentence.end : block.end].strip()
+
+    def _list_behind(self, sentence: Candidate) -> Quote | None:
+        """Quote a sentence with the list, or the titles of the parts, that follow its block."""
+        passage, follows = sentence.passage, sentence.block + 1
+        blocks = self._blocks[passage]
+        if follows >= len(blocks):
+            return None
+        head = (_part(sentence),)
+        kind = blocks[follows].kind
+        if kind == "code":
+            return Quote((*head, _whole(passage, blocks[follows])))
+        if kind == "lead" and blocks[follows].path == sentence.path:
+            listed = self._list(passage, follows)
+            return None if listed is None else Quote(head + listed.parts)
+        if kind in _LISTED and blocks[follows].path == sentence.path:
+            return self._run(passage, follows, before=head)
+        if kind == "heading" and len(blocks[follows].path) >= len(sentence.path):
+            depth = len(sentence.path)
+            below = [
+                i for i in range(follows, len(blocks)) if blocks[i].path[:depth] == sentence.path
+            ]
+            if blocks[follows].path == sentence.path and (titles := self._titles(passage, below)):
+                return Quote(head + titles)
+        return None
+
+    def _neighbour(self, chosen: int, step: int) -> Candidate | None:
+        """Return the sentence of running text before or behind one, in the same section."""
+        at = chosen + step
+        if not 0 <= at < len(self._sentences):
+            return None
+        own, other = self._sentences[chosen], self._sentences[at]
+        if other.passage != own.passage or other.path != own.path:
+            return None
+        if other.kind not in ("text", "lead", "note") or other.text.rstrip().endswith("?"):
+            return None
+        return other
+
+
+def _part(sentence: Candidate) -> Part:
+    return Part(sentence.passage, sentence.start, sentence.end, sentence.kind)
+
+
+def _whole(passage: int, block: PassageBlock, kind: str = "") -> Part:
+    return Part(passage, block.start, block.end, kind or block.kind)
+
+
+def _covers(part: Part, sentence: Candidate) -> bool:
+    return part.passage == sentence.passage and part.start <= sentence.start < part.end

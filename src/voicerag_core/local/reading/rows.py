@@ -1,0 +1,200 @@
+"""Which row of a table answers, and which cells of it.
+
+The network reads rows as running text, where the first row, or the one in front of the right one,
+often wins. Rows are therefore compared by the words that tell them apart, and the likeliest are
+read again one by one, each with the table's headings.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from voicerag_core.local.reading.features import Candidate, content_words
+from voicerag_core.types import Passage
+
+__all__ = [
+    "MOST_REREAD",
+    "TableRow",
+    "keyed_rows",
+    "matching_rows",
+    "read_alone",
+    "tables",
+]
+
+MOST_REREAD = 4
+ABSENT = 0.35
+"""Weight of a word that no row has: it may only be said in other words."""
+
+_CELL = re.compile(r";\s+")
+
+
+@dataclass(frozen=True, slots=True)
+class TableRow:
+    """A row of a table.
+
+    Args:
+        sentence: Its index among the sentences.
+        overlap: Share of the question's words, weighted by how few rows have them, that the row
+            has: 0..1.
+    """
+
+    sentence: int
+    overlap: float
+
+
+def tables(
+    question: str, passages: Sequence[Passage], sentences: Sequence[Candidate]
+) -> list[list[TableRow]]:
+    """Return the rows of each table that is at hand, of a table the likeliest rows first."""
+    asked = set(content_words(question)) | _letters(question)
+    found: dict[tuple[str, str, tuple[str, ...]], list[int]] = {}
+    for i, one in enumerate(sentences):
+        if one.kind == "row":
+            found.setdefault((*_table_of(passages[one.passage]), one.path), []).append(i)
+    ranked = []
+    for (*_, path), rows in found.items():
+        title = passages[sentences[rows[0]].passage].title
+        above = set(content_words(" ".join((title, *path))))
+        ranked.append(_ranked(rows, sentences, asked - above))
+    return ranked
+
+
+def _ranked(rows: Sequence[int], sentences: Sequence[Candidate], asked: set[str]) -> list[TableRow]:
+    sets = {i: set(sentences[i].words) | _letters(sentences[i].text) for i in rows}
+    weights = {}
+    for word in asked:
+        having = sum(word in words for words in sets.values())
+        if having < max(2, len(rows)):
+            weights[word] = math.log((len(rows) + 1) / having) if having else ABSENT
+    total = sum(weights.values()) or 1.0
+    ranked = [
+        TableRow(i, sum(w for word, w in weights.items() if word in sets[i]) / total) for i in rows
+    ]
+    return sorted(ranked, key=lambda row: -row.overlap)
+
+
+def read_alone(
+    passages: Sequence[Passage], sentences: Sequence[Candidate], rows: Sequence[int]
+) -> tuple[list[Passage], list[Candidate]]:
+    """Return rows as passages, each behind its headings, and as the sentences of these."""
+    alone, parts = [], []
+    for number, row in enumerate(rows):
+        sentence = sentences[row]
+        names = dict.fromkeys((passages[sentence.passage].title, *sentence.path))
+        head = " > ".join(name.rpartition("/")[2] for name in names if name) + ": "
+        alone.append(Passage(str(number), head + sentence.text))
+        place = (len(head), len(head) + len(sentence.text))
+        parts.append(replace(sentence, passage=number, start=place[0], end=place[1]))
+    return alone, parts
+
+
+def matching_rows(
+    question: str, rows: Sequence[TableRow], sentences: Sequence[Candidate], best: int
+) -> list[int]:
+    """Return all rows with the values by which the question picks the best row, in their order."""
+    asked = set(content_words(question))
+    cells = [dict(map(_named, _CELL.split(sentences[row.sentence].text))) for row in rows]
+    own = dict(map(_named, _CELL.split(sentences[best].text)))
+    wanted: dict[str, set[str]] = {}
+    for name, value in own.items():
+        said = _value_words(value, question) & (asked | _letters(question))
+        others = [_value_words(cell.get(name, ""), question) for cell in cells]
+        telling = {word for word in said if not all(word in other for other in others)}
+        if telling:
+            wanted[name] = telling
+    if not wanted:
+        return [best]
+    return sorted(
+        row.sentence
+        for row, cell in zip(rows, cells, strict=True)
+        if all(
+            words <= _value_words(cell.get(name, ""), question) for name, words in wanted.items()
+        )
+    )
+
+
+def keyed_rows(
+    question: str, wanted: Sequence[str], rows: Sequence[TableRow], sentences: Sequence[Candidate]
+) -> set[int]:
+    """Return the rows that a code, a figure or an amount of the question picks out of a table.
+
+    Args:
+        question: In words.
+        wanted: `voicerag_core.local.reading.near_misses.figures` of the question.
+        rows: Of one table.
+        sentences: Theirs.
+    """
+    texts = {row.sentence: sentences[row.sentence].text for row in rows}
+    with_figures = {
+        i
+        for i, text in texts.items()
+        if wanted and set(wanted) <= set(re.findall(r"[\w.-]+", text.lower().replace(",", "")))
+    }
+    if 0 < len(with_figures) < len(texts):
+        return with_figures
+    return _rows_by_amount(question, texts)
+
+
+_AMOUNT = re.compile(
+    r"(?P<how>more than|over|above|at least|less than|under|below|at most|up to|fewer than"
+    r"|cheaper than|longer than|shorter than)? ?(?P<sign>[$\u20ac\u00a3])? ?"
+    r"(?P<number>\d[\d,]*(?:\.\d+)?)(?: (?P<unit>[A-Za-z]+))?",
+)
+_MORE = ("more than", "over", "above", "at least", "longer than")
+_FROM = re.compile(
+    r"\b(?:from|min|minimum|over|above|at least|starting|more than)\b", re.IGNORECASE
+)
+_UP_TO = re.compile(r"\b(?:to|up to|max|maximum|until|below|under|less than)\b", re.IGNORECASE)
+_UNITS = {"euro": "eur", "euros": "eur", "dollar": "usd", "dollars": "usd", "kroner": "nok"}
+_SIGNS = {"$": "usd", "\u20ac": "eur", "\u00a3": "gbp"}
+
+
+def _rows_by_amount(question: str, texts: Mapping[int, str]) -> set[int]:
+    """Return the rows within an amount ("more than 8000 euro"), or the step that holds for it."""
+    match = next(
+        (m for m in _AMOUNT.finditer(question) if m["how"] or m["sign"] or m["unit"]), None
+    )
+    if match is None:
+        return set()
+    amount = float(match["number"].replace(",", ""))
+    unit = (match["unit"] or "").lower()
+    unit = _SIGNS.get(match["sign"] or "", _UNITS.get(unit, unit))
+    columns: dict[str, dict[int, float]] = {}
+    for row, text in texts.items():
+        for name, value in map(_named, _CELL.split(text)):
+            number = re.fullmatch(r"\D{0,4}(\d[\d,]*(?:\.\d+)?)(?: \S+)?", value)
+            fits = unit and unit in re.findall(r"\w+", f"{name} {value}".lower())
+            if number is not None and fits:
+                columns.setdefault(name, {})[row] = float(number[1].replace(",", ""))
+    for name, values in columns.items():
+        if len(values) < 2:  # noqa: PLR2004
+            continue
+        if match["how"]:
+            more = match["how"] in _MORE
+            return {row for row, value in values.items() if (value > amount) == more}
+        if _FROM.search(name) and (below := [v for v in values.values() if v <= amount]):
+            return {row for row, value in values.items() if value == max(below)}
+        if _UP_TO.search(name) and (above := [v for v in values.values() if v >= amount]):
+            return {row for row, value in values.items() if value == min(above)}
+    return set()
+
+
+def _table_of(passage: Passage) -> tuple[str, str]:
+    return passage.source.partition("#")[0], str(passage.metadata.get("sheet") or "")
+
+
+def _named(cell: str) -> tuple[str, str]:
+    name, _, value = cell.partition(": ")
+    return (name, value) if value else ("", name)
+
+
+def _value_words(value: str, question: str) -> set[str]:
+    return set(content_words(value)) | _letters(value)
+
+
+def _letters(text: str) -> set[str]:
+    """Return the capitals that stand alone: a grade, a class, a size."""
+    return set(re.findall(r"(?<![\w'])[A-Z](?![\w'])", text))

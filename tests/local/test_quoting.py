@@ -1,0 +1,306 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from voicerag_core.chunking import chunk_document
+from voicerag_core.documents.elements import Code, Element, Heading, Item, Paragraph, Table
+from voicerag_core.documents.layout import laid_out
+from voicerag_core.local.reading.answer_scorer import AnswerScorer
+from voicerag_core.local.reading.features import Candidate, candidates, section_shares
+from voicerag_core.local.reading.forms import fits
+from voicerag_core.local.reading.near_misses import (
+    figures,
+    misses_figure,
+    missing_names,
+    said_around,
+)
+from voicerag_core.local.reading.questions import asked_for
+from voicerag_core.local.reading.quoting import MOST_ITEMS, Quoter
+from voicerag_core.local.reading.reader import Reader
+from voicerag_core.local.reading.rows import keyed_rows, matching_rows, tables
+from voicerag_core.local.reading.trimming import clause_spans
+from voicerag_core.types import Document, JSONValue, Passage
+
+STEPS = [Item(f"Do part {n}.", marker=f"{n}.") for n in range(1, 4)]
+KINDS = [Item("apples"), Item("pears"), Item("plums")]
+
+
+def passage_of(*elements: Element) -> Passage:
+    layout = laid_out(elements)
+    document = Document("file.md", layout.text, "File", blocks=tuple(layout.blocks))
+    (passage,) = chunk_document(document, size=5000)
+    return passage
+
+
+def quoted(question: str, passage: Passage, chosen: str) -> str | None:
+    """Return what the sentence that begins like `chosen` leads to."""
+    sentences = candidates([passage])
+    (index,) = [i for i, one in enumerate(sentences) if one.text.startswith(chosen)]
+    quote = Quoter([passage], sentences, asked_for(question)).quote(index)
+    return None if quote is None else quote.text([passage])
+
+
+@pytest.mark.parametrize(
+    ("question", "elements", "chosen", "text"),
+    [
+        ("How long?", [Heading("How long?", 1), Paragraph("Two years.")], "How", "Two years."),
+        ("Fees?", [Heading("Fees", 1), Paragraph("It costs 5 euros.")], "Fees",
+         "It costs 5 euros."),
+        ("Fruit?", [Paragraph("We sell:"), *KINDS], "We sell",
+         "We sell:\n\napples\n\npears\n\nplums"),
+        ("Which fruits do you sell?", [Paragraph("We sell:"), *KINDS], "pears",
+         "We sell:\n\napples\n\npears\n\nplums"),
+        ("Is it green?", [Paragraph("Fruit:"), Item("The green pears are from the south.")],
+         "The green", "The green pears are from the south."),
+        ("How do I install it?", [Paragraph("To install, run:"), Code("$ pip install it")],
+         "$ pip", "To install, run:\n\npip install it"),
+        ("How do I clean it?", [Heading("Cleaning", 1), Paragraph("Clean it daily."), *STEPS],
+         "Cleaning", "1. Do part 1.\n\n2. Do part 2.\n\n3. Do part 3."),
+        ("When was 2.0 released?", [Heading("2.0 (2024-03-01)", 1), Paragraph("Fixes.")], "2.0",
+         "2.0 (2024-03-01)"),
+        ("When did it drop Python 2?", [Heading("2.0 (2024-03-01)", 1),
+         Paragraph("It dropped Python 2.")], "It dropped",
+         "2.0 (2024-03-01): It dropped Python 2."),
+        ("Which parts are there?", [Heading("Parts", 1), Heading("Red", 2), Paragraph("A b."),
+         Heading("Green", 2), Paragraph("C d."), Heading("Blue", 2), Paragraph("E f.")], "Parts",
+         "Red\n\nGreen\n\nBlue"),
+        ("Are there others?", [Paragraph("Two are red. Other ones are green.")], "Other",
+         "Two are red. Other ones are green."),
+        ("Who is in it?", [Paragraph("The team of Oslo is small. The team has three people.")],
+         "The team has", "The team of Oslo is small. The team has three people."),
+        ("Is it paid?", [Paragraph("Is it paid? Yes, in full.")], "Is it", "Yes, in full."),
+    ],
+)  # fmt: skip
+def test_what_a_sentence_leads_to(
+    question: str, elements: list[Element], chosen: str, text: str
+) -> None:
+    assert quoted(question, passage_of(*elements), chosen) == text
+
+
+@pytest.mark.parametrize(
+    ("elements", "chosen"),
+    [
+        ([Paragraph("All is well."), Heading("Contact", 1)], "Contact"),
+        ([Code("run --all")], "run"),
+        ([Paragraph("All is well. (#7205)")], "(#7205)"),
+    ],
+)
+def test_what_leads_to_nothing_is_no_answer(elements: list[Element], chosen: str) -> None:
+    assert quoted("What?", passage_of(*elements), chosen) is None
+
+
+def test_a_list_is_bounded() -> None:
+    passage = passage_of(Paragraph("We sell:"), *(Item(f"fruit number {n}") for n in range(30)))
+    text = quoted("Which fruits do you sell?", passage, "We sell")
+    assert text is not None
+    assert text.count("fruit number") == MOST_ITEMS
+
+
+class Knowing:
+    """Scores by a table; what is not in it was not read."""
+
+    def __init__(self, table: dict[str, float]) -> None:
+        self._table = table
+
+    def score(
+        self,
+        question: str,
+        passages: Sequence[Passage],
+        sentences: Sequence[Candidate],
+        preview: NDArray[np.float64],
+    ) -> NDArray[np.float64]:
+        return np.array([[self._table.get(one.text, np.nan)] * 2 for one in sentences])
+
+
+def test_the_next_best_answers_where_the_best_leads_to_nothing() -> None:
+    passage = passage_of(Paragraph("The fee is 5 euros."), Heading("The fee", 1))
+    scorer = Knowing({"The fee": 9.0, "The fee is 5 euros.": 5.0})
+    assert Reader(scorer).read("What is the fee?", [passage]).text == "The fee is 5 euros."
+
+
+def test_another_year_is_declined_whatever_the_score() -> None:
+    passage = passage_of(Paragraph("The fee of 2023 is 5 euros."))
+    reader = Reader(Knowing({"The fee of 2023 is 5 euros.": 9.0}))
+    assert reader.read("What is the fee of 2023?", [passage]).answered
+    assert not reader.read("What is the fee of 2024?", [passage]).answered
+
+
+@pytest.mark.parametrize(
+    ("question", "wanted"),
+    [
+        ("What does fault E21 mean?", ("e21",)),
+        ("When was Requests 4.0 released?", ("4.0",)),
+        ("Who chaired it in June 2019?", ("2019",)),
+        ("How much does the Barista 800 cost?", ("800",)),
+        ("Which discount do I get for 20,000 euro?", ()),
+        ("Which machines cost more than 8000?", ()),
+        ("How much leave do I earn after five years?", ()),
+    ],
+)
+def test_figures_that_name_what_is_asked_about(question: str, wanted: tuple[str, ...]) -> None:
+    assert figures(question) == wanted
+
+
+@pytest.mark.parametrize(
+    ("figure", "text", "misses"),
+    [
+        ("e21", "Fault E21 is a leak.", False),
+        ("e21", "Fault E2 is a leak.", True),
+        ("2.32", "Version 2.32.5 is out.", False),
+        ("4.0", "Version 4.1 is out.", True),
+        ("1700s", "In the 18th century.", False),
+        ("15th", "It was 1455.", False),
+        ("15th", "It was 1655.", True),
+        ("80s", "It was 1984.", False),
+        ("2001-02", "The season of 2001.", False),
+        ("3rd", "The third door.", False),
+        ("20", "Model 200 of 2026.", True),
+    ],
+)
+def test_figures_are_found_as_people_write_them(figure: str, text: str, misses: bool) -> None:
+    assert misses_figure([figure], said_around(Passage("x", text))) is misses
+
+
+def test_figures_and_names_are_looked_for_around_the_text() -> None:
+    metadata: dict[str, JSONValue] = {
+        "title": "Report",
+        "source": "/docs/acme/plan-2024.md",
+        "path": ["Oslo"],
+    }
+    said = said_around(Passage("x", "All is well.", metadata))
+    assert not misses_figure(["2024"], said)
+    assert missing_names("Is all well at Acme in Oslo?", said) == 0
+    assert missing_names("Is all well in Bergen?", said) == 1
+    assert missing_names("Is all well?", said) == 0
+
+
+GRADES = Table(
+    [["Trainer", "Grade", "Fee EUR"], ["Ada", "A", "900"], ["Ben", "B", "80"], ["Cleo", "A", "95"]],
+    header=1,
+)
+STEPPED = Table([["Order from EUR", "Discount"], ["100", "3 %"], ["500", "5 %"]], header=1)
+
+
+@pytest.mark.parametrize(
+    ("question", "table", "rows"),
+    [
+        ("Which trainers take more than 90 euro?", GRADES, ["Ada", "Cleo"]),
+        ("Which trainers take less than 90 euro?", GRADES, ["Ben"]),
+        ("Which discount do I get for 450 euro?", STEPPED, ["from EUR: 100"]),
+        ("Which discount do I get for 800 euro?", STEPPED, ["from EUR: 500"]),
+        ("Who has a fee of 80?", GRADES, ["Ben"]),
+    ],
+)
+def test_rows_are_picked_by_figures(question: str, table: Table, rows: list[str]) -> None:
+    passage = passage_of(table)
+    sentences = candidates([passage])
+    (near,) = tables(question, [passage], sentences)
+    picked = sorted(keyed_rows(question, figures(question), near, sentences))
+    assert [name in sentences[i].text for i, name in zip(picked, rows, strict=True)] == [
+        True
+    ] * len(rows)
+
+
+def test_all_rows_with_the_value_match() -> None:
+    passage = passage_of(GRADES)
+    sentences = candidates([passage])
+    question = "Which trainers have the grade A?"
+    (near,) = tables(question, [passage], sentences)
+    assert near[0].overlap > near[-1].overlap
+    rows = matching_rows(question, near, sentences, near[0].sentence)
+    assert [sentences[i].text.split(";")[0] for i in rows] == ["Trainer: Ada", "Trainer: Cleo"]
+
+
+def test_headings_tell_sections_apart() -> None:
+    passage = passage_of(
+        Heading("Drivers", 1),
+        Paragraph("Two weeks."),
+        Heading("Office staff", 1),
+        Paragraph("One."),
+    )
+    sentences = candidates([passage])
+    shares = section_shares("When do office staff ask?", [passage], sentences)
+    by_text = {one.text: share for one, share in zip(sentences, shares, strict=True)}
+    assert by_text["One."] == 1
+    assert by_text["Two weeks."] == 0
+
+
+@pytest.mark.parametrize(
+    ("question", "good", "bad"),
+    [
+        ("How do I clean it?", "Press the red key.", "By default it is clean."),
+        ("How do I turn it off?", "You can turn it off at the wall.", "It turns off at night."),
+        ("What is rooting?", "Rooting in this context means taking over.", "Avoid rooting."),
+        ("What does VAT mean?", "VAT stands for value added tax.", "The price is without VAT."),
+        ("Why is it locked?", "It is locked because of the rain.", "It is locked."),
+    ],
+)
+def test_the_form_that_is_asked_for(question: str, good: str, bad: str) -> None:
+    sentences = candidates([Passage("x", f"{good}\n\n{bad}")])
+    assert [fits(asked_for(question), one) for one in sentences] == [1, 0]
+
+
+@pytest.mark.parametrize(
+    ("question", "names"),
+    [
+        ("Which trainers are there?", {"many"}),
+        ("What are the phases of the plan?", {"many"}),
+        ("What is the fee?", set()),
+        ("How do I cancel?", {"how_to"}),
+        ("Is it paid?", {"yes_no"}),
+        ("When did it end?", {"date"}),
+        ("Why is it closed?", {"reason"}),
+        ("Thank you very much!", {"greeting"}),
+        ("hello there", {"greeting"}),
+    ],
+)
+def test_what_is_asked_for(question: str, names: set[str]) -> None:
+    asked = asked_for(question)
+    flags = ("many", "how_to", "yes_no", "date", "reason", "greeting")
+    assert {name for name in flags if getattr(asked, name)} == names
+
+
+@pytest.mark.parametrize(
+    ("question", "sides"),
+    [
+        ("What is the difference between an appeal and a reinstatement?",
+         ("appeal", "reinstatement")),
+        ("Are both Oslo and Bergen located in Norway?", ("Oslo", "Bergen")),
+        ("Which is older, the tower or the bridge?", ("tower", "bridge")),
+        ("Who signs and pays the bill?", ()),
+    ],
+)  # fmt: skip
+def test_the_sides_of_a_comparison(question: str, sides: tuple[str, ...]) -> None:
+    assert asked_for(question).sides == sides
+
+
+LONG = (
+    "The northern depot was built by the harbour company in the spring of 1931 after a long debate "
+    "in the town council about its place and its cost, and the trains that serve it come from "
+    "Hamburg twice a week with fruit, timber and machines for the whole of the region; it is "
+    "closed on Sundays."
+)
+
+
+def test_a_long_sentence_is_cut_into_clauses() -> None:
+    clauses = [LONG[start:end] for start, end in clause_spans(LONG)]
+    assert [clause[:17] for clause in clauses] == ["The northern depo", "the trains that s"]
+    assert clause_spans(LONG[:200]) == [(0, 200)]
+
+
+def test_a_sentence_with_a_condition_stays_whole() -> None:
+    text = LONG.replace("closed", "not closed")
+    assert clause_spans(text) == [(0, len(text))]
+
+
+def test_the_clause_that_answers_is_quoted_and_cited() -> None:
+    passage = Passage("depot", f"All is well here. {LONG}", {"title": "Depot"})
+    reading = Reader(AnswerScorer(threads=2)).read("Where do the trains come from?", [passage])
+    assert "Hamburg" in reading.text
+    assert "harbour company" not in reading.text
+    (place,) = reading.citations
+    assert passage.text[place.start : place.end] == reading.text

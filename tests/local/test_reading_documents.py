@@ -1,0 +1,258 @@
+"""Answers over documents with structure, with the real models from file to quote."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from voicerag_core.chunking import chunk_document, split_sentences
+from voicerag_core.documents import read_file
+from voicerag_core.local.minilm import MiniLMEmbedder
+from voicerag_core.local.reading.answer_scorer import AnswerScorer
+from voicerag_core.local.reading.reader import Reader, Reading
+from voicerag_core.types import Passage
+
+PUMP = """\
+# Pump FAQ
+
+## How long is the warranty of the pump?
+
+Two years from the day of purchase.
+
+## Who pays for shipping?
+
+The seller does, within the country.
+
+## Can I return the goods?
+
+Yes, within thirty days of delivery.
+
+## What do I do when the pump leaks?
+
+Close the valve and call the service desk.
+"""
+FERRY = """\
+<!DOCTYPE html><html><head><title>Page</title></head><body><h1>Ferry</h1>
+<h3>When does the last ferry leave?</h3><p>At half past ten in the evening.</p>
+<h3>How much luggage may I take?</h3><p>One bag of up to twenty kilos.</p>
+<h3>Are dogs allowed on board?</h3><p>Only small ones, in a basket.</p></body></html>
+"""
+PLANS = """\
+# Cloud plans
+
+## Basic plan
+
+The monthly price is 10 euros. Storage is limited to 5 gigabytes. Support is given by mail only.
+
+## Pro plan
+
+The monthly price is 40 euros. Storage is limited to 100 gigabytes.
+Support is given by phone on working days.
+
+## Team plan
+
+The monthly price is 90 euros. Storage is limited to 900 gigabytes.
+Support is given by phone at all hours.
+"""
+LEAVE = """\
+# Leave
+
+## Drivers
+
+Overtime is paid in money. Leave is asked for two weeks ahead.
+
+## Office staff
+
+Overtime is given back as free time. Leave is asked for three days ahead.
+
+## Apprentices
+
+Overtime is forbidden. Leave is asked for in person.
+"""
+VALVES = "# Price list\n\n| Part | Supplier | Price | Weight |\n|---|---|---|---|\n" + "".join(
+    f"| Valve {letter}{number} | {('Norden', 'Ostling', 'Suedhaus')[(number + row) % 3]} "
+    f"| {100 + 7 * number + row} euros | {10 + number} kg |\n"
+    for row, letter in enumerate("ABCDEFGH")
+    for number in range(1, 16)
+)
+START = """\
+# Starting the pump
+
+Do this in the given order:
+
+1. Open the inlet valve.
+2. Wait for the green light.
+3. Press the start button.
+4. Close the bypass.
+"""
+LOAD = (
+    "Max. load is 40 kg incl. packaging. The fee is approx. 40 euros. The desk has tel. 555 1234."
+)
+PRICE = "The price is 5 euros excl. VAT. Min. age is 12 years. The tower is old."
+
+GYM = """\
+# Gym handbook
+
+## Membership
+
+The membership costs 35 euros a month.
+
+The fee includes:
+
+- a locker
+- two classes a week
+- the sauna
+
+## How do I cancel?
+
+To cancel the membership, follow these steps:
+
+1. Print the form.
+2. Sign it.
+3. Send it to the office.
+
+## Trainers
+
+| Trainer | Room | Grade |
+|---|---|---|
+| Ada Holm | 12 | A |
+| Ben Orr | 14 | B |
+| Cleo Park | 15 | A |
+
+## Is there a car park?
+
+There is one behind the house. It is free for members.
+
+## Installing the app
+
+To install the app, run this command:
+
+    gymctl install --latest
+
+## 4.2.0 (2024-03-01)
+
+- The app dropped support for Android 9.
+"""
+
+
+@pytest.fixture(scope="module")
+def embedder() -> MiniLMEmbedder:
+    return MiniLMEmbedder()
+
+
+@pytest.fixture(scope="module")
+def reader() -> Reader:
+    return Reader(AnswerScorer(threads=2))
+
+
+@dataclass(frozen=True)
+class Desk:
+    """Where files are written, searched and read."""
+
+    embedder: MiniLMEmbedder
+    reader: Reader
+    folder: Path
+
+    def read(self, name: str, text: str, question: str) -> Reading:
+        path = self.folder / name
+        path.write_text(text, encoding="utf-8")
+        return self.reader.read(question, found(self.embedder, path, question))
+
+
+@pytest.fixture
+def desk(embedder: MiniLMEmbedder, reader: Reader, tmp_path: Path) -> Desk:
+    return Desk(embedder, reader, tmp_path)
+
+
+def found(embedder: MiniLMEmbedder, path: Path, question: str) -> list[Passage]:
+    """Return the passages of a file, nearest first."""
+    passages = [p for document in read_file(path).documents for p in chunk_document(document)]
+    rows = embedder.embed_texts([question, *(passage.text for passage in passages)])
+    return [passages[i] for i in np.argsort(-(rows[1:] @ rows[0]), kind="stable")]
+
+
+@pytest.mark.parametrize(
+    ("file", "question", "wanted", "unwanted"),
+    [
+        (("faq.md", PUMP), "How long is the warranty of the pump?", ["Two years"], ["How long"]),
+        (("faq.md", PUMP), "When the pump leaks, what should I do?", ["service desk"], ["thirty"]),
+        (("faq.md", PUMP), "Who pays for shipping?", ["seller"], ["?"]),
+        (("faq.md", PUMP), "Can I return the goods?", ["thirty days"], ["?"]),
+        (("faq.html", FERRY), "How much luggage may I take?", ["twenty kilos"], ["?"]),
+        (("faq.html", FERRY), "Are dogs allowed on board?", ["small ones"], ["?"]),
+        (("plans.md", PLANS), "How is support given in the Pro plan?", ["phone on working"], []),
+        (("plans.md", PLANS), "What is the monthly price of the Pro plan?", ["40 euros"], ["90"]),
+        (("plans.md", PLANS), "How much storage does the Team plan have?", ["900"], ["5 giga"]),
+        (("leave.md", LEAVE), "When do office staff have to ask for leave?", ["three days"],
+         ["two weeks"]),
+        (("valves.md", VALVES), "Which supplier sells valve F12?", ["Valve F12;", "Suedhaus"], []),
+        (("valves.md", VALVES), "What does valve C7 cost?", ["Valve C7;", "151 euros"], []),
+        (("start.md", START), "What is step 3 of starting the pump?", ["start button"], []),
+        (("load.txt", LOAD), "What is the max. load?", ["Max. load is 40 kg incl. packaging."], []),
+        (("price.txt", PRICE), "What is the price?", ["5 euros excl. VAT."], []),
+        (("gym.md", GYM), "What does the fee include?", ["a locker", "two classes", "sauna"], []),
+        (("gym.md", GYM), "How do I cancel the membership?",
+         ["Print the form.", "Sign it.", "Send it to the office."], []),
+        (("gym.md", GYM), "Which trainers have the grade A?", ["Ada Holm", "Cleo Park"], ["Ben"]),
+        (("gym.md", GYM), "How do I install the app?", ["gymctl install --latest"], []),
+        (("gym.md", GYM), "When was 4.2.0 released?", ["2024-03-01"], []),
+        (("gym.md", GYM), "Is there a car park?", ["behind the house"], ["?"]),
+    ],
+)  # fmt: skip
+def test_what_answers_is_quoted(
+    desk: Desk, file: tuple[str, str], question: str, wanted: Sequence[str], unwanted: Sequence[str]
+) -> None:
+    reading = desk.read(*file, question)
+    assert all(words in reading.text for words in wanted), reading
+    assert not any(words in reading.text for words in unwanted), reading
+
+
+@pytest.mark.parametrize(
+    ("file", "question"),
+    [
+        (("valves.md", VALVES), "Which supplier sells valve K99?"),
+        (("plans.md", PLANS), "What did the Pro plan cost in 2019?"),
+        (("gym.md", GYM), "When was version 5.0 of the app released?"),
+        (("gym.md", GYM), "Who won the world cup?"),
+        (("gym.md", GYM), "hello"),
+        (("gym.md", GYM), "Thanks!"),
+    ],
+)
+def test_what_the_documents_do_not_say_is_declined(
+    desk: Desk, file: tuple[str, str], question: str
+) -> None:
+    assert not desk.read(*file, question).answered
+
+
+def test_both_sides_of_a_comparison_are_quoted(desk: Desk) -> None:
+    text = (
+        "# Terms\n\nAn appeal is a dispute about a decision.\n\n"
+        "A reinstatement is the way to get an account back.\n"
+    )
+    question = "What is the difference between an appeal and a reinstatement?"
+    reading = desk.read("terms.md", text, question)
+    assert "dispute" in reading.text
+    assert "get an account back" in reading.text
+    missing = "What is the difference between an appeal and a lawsuit?"
+    assert not desk.read("terms.md", text, missing).answered
+
+
+def test_citations_are_the_places_of_a_list(
+    embedder: MiniLMEmbedder, reader: Reader, tmp_path: Path
+) -> None:
+    path = tmp_path / "gym.md"
+    path.write_text(GYM, encoding="utf-8")
+    question = "What does the fee include?"
+    passages = found(embedder, path, question)
+    reading = reader.read(question, passages)
+    texts = {passage.id: passage.text for passage in passages}
+    quoted = [texts[place.passage_id][place.start : place.end] for place in reading.citations]
+    assert "\n\n".join(quoted) == reading.text
+
+
+def test_an_abbreviation_ends_no_sentence() -> None:
+    assert split_sentences("The fee is approx. 40 euros.") == ["The fee is approx. 40 euros."]
