@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import signal
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
@@ -32,11 +33,14 @@ with contextlib.suppress(ImportError):  # the tests of fairseq2 run without Hypo
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Under root, keep temporary files apart from those of other runs.
+    """Hear interrupts, and under root keep temporary files apart from those of other runs.
 
-    The embedded server runs as an ordinary account then, and passes through folders that every
-    start of pytest closes again.
+    A run that a shell put into the background ignores SIGINT, and so would the programs that the
+    tests start and interrupt. The embedded server runs as an ordinary account under root, and
+    passes through folders that every start of pytest closes again.
     """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if os.geteuid() == 0 and "PYTEST_DEBUG_TEMPROOT" not in os.environ:
         root = tempfile.mkdtemp(prefix="voicerag-tests-")
         patch = pytest.MonkeyPatch()
