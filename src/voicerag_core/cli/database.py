@@ -46,7 +46,7 @@ def status(given: GlobalOptions, *, json_output: JsonOutput = False) -> None:
         say("tenant", settings.tenant)
         for collection in collections:
             say("", _described(collection))
-        if not collections:
+        if not collections and found.schema_version == found.schema_expected:
             say("", "no collections")
 
 
@@ -194,7 +194,11 @@ def _schema(found: DatabaseStatus) -> str:
         return f"version {found.schema_version}, up to date"
     if found.schema_version == 0:
         return "not made yet: run voicerag db migrate"
-    return f"version {found.schema_version}; this program works with {found.schema_expected}"
+    cure = "run voicerag db migrate"
+    if found.schema_version > found.schema_expected:
+        cure = "install a newer voicerag-core"
+    versions = f"version {found.schema_version}, and this program works with"
+    return f"{versions} {found.schema_expected}: {cure}"
 
 
 def _extension(found: DatabaseStatus) -> str:
