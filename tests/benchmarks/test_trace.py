@@ -28,9 +28,9 @@ def test_calls_are_counted_while_tracing_in_every_thread() -> None:
             thread.join()
         entered = dict(trace.files)
         resample(clip, 16_000)
-    assert set(entered) >= {"voicerag_core/audio.py", "voicerag_core/types.py"}
+    assert set(entered) >= {"voicerag_core/audio/resampling.py", "voicerag_core/types.py"}
     assert dict(trace.files) == entered, "nothing is counted outside"
-    assert ("voicerag_core/audio.py", "voicerag_core/types.py") in trace.calls
+    assert ("voicerag_core/audio/resampling.py", "voicerag_core/types.py") in trace.calls
     assert not trace.both_ways()
 
 
