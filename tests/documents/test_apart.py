@@ -85,10 +85,12 @@ def test_a_crash_costs_that_file_alone(page: Path, monkeypatch: pytest.MonkeyPat
     read_file(page)
     first = running()
     assert first is not None
+    os.kill(first, signal.SIGSTOP)  # so that it has not replied when it is asked to crash
     answer = apart.receive
 
     def crash(stream: object) -> bytes | None:
-        os.kill(first, 11)
+        os.kill(first, signal.SIGSEGV)
+        os.kill(first, signal.SIGCONT)
         return answer(stream)  # type: ignore[arg-type]
 
     monkeypatch.setattr(apart, "receive", crash)
