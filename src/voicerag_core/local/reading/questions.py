@@ -24,10 +24,6 @@ _MANY = re.compile(
     r"[a-z-]{2,}[^\Wsui]s\b"
 )
 _ONE = re.compile(r"^(what|which) (is|was|does)\b(?! in\b)")
-_YES_NO = re.compile(
-    r"^((and|so|but|then) )?(is|are|was|were|do|does|did|can|could|may|might|must|shall|should|will"
-    r"|would|has|have|had|am)\b(?! (the )?(two|both)\b.* same)"
-)
 _DATE = re.compile(r"\b(when|until when|(what|which|what's the) (year|date|day|month|weekday))\b")
 _DEFINES = re.compile(
     r"^(what|who) (is|are|was|were) (?:an? |the )?(?P<term>[\w-]+(?: [\w-]+)?)\W*$"
@@ -62,7 +58,6 @@ class Asked:
     Args:
         many: Several things, such as the items of a list or the rows that match.
         how_to: Something to do.
-        yes_no: Whether something is so.
         greeting: Nothing: it greets or thanks.
         date: When something is.
         reason: Why something is.
@@ -73,7 +68,6 @@ class Asked:
 
     many: bool = False
     how_to: bool = False
-    yes_no: bool = False
     greeting: bool = False
     date: bool = False
     reason: bool = False
@@ -98,7 +92,6 @@ def asked_for(question: str) -> Asked:
         many=_MANY.search(plain) is not None and _ONE.search(plain) is None and not how_to,
         how_to=how_to,
         greeting=_GREETING.match(plain) is not None,
-        yes_no=_YES_NO.search(plain) is not None,
         date=_DATE.search(plain) is not None,
         reason=_REASON.search(plain) is not None,
         term=term,
