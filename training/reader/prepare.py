@@ -1,265 +1,233 @@
 """Create the input folder of train.py: passages, questions, negatives, misheard words, weights.
 
-    python -m training.reader.prepare OUT --squad FILE... --validation xquad.en.json --never FILE...
+    python -m training.reader.prepare OUT --squad FILE... --handbook FOLDER --validation xquad.en.json --never FILE...
 
-`--squad` are training files in SQuAD's form. A paragraph that shares text with one of `--never`
-is dropped. Of `--validation` only the first 24 titles in sorted order are read, to follow the
-training. Needs espeak-ng, the extra "local" and the package onnx.
+The questions are those on our own documents (`documents/`), on documents made by rule
+(`made_documents.py`), on a handbook (`handbook.py`) and on Wikipedia (`wikipedia.py`). A paragraph
+that shares text with one of `--never` is left out. Followed is the training on a seventh of our
+own documents, and of `--validation` on the first 24 titles in sorted order. Needs espeak-ng, the
+extras "local" and "documents", and the package onnx.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import lzma
 import random
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
-import onnx.numpy_helper
 
-from training.reader.mishearing import alternatives, mishear, spoken_form
-from voicerag_core.chunking import sentence_spans
-from voicerag_core.local.minilm import MiniLMEmbedder
+from training.reader.changes import changed, names_in
+from training.reader.documents import Cut, Source, cut, found_in, read_sources
+from training.reader.handbook import asked_of_headings, read_handbook
+from training.reader.made_documents import made_sources
+from training.reader.mishearing import alternatives, spoken_form
+from training.reader.passages import Book
+from training.reader.ranking import embed, hard_negatives, nearest_by_words
+from training.reader.starts import packaged_weights
+from training.reader.validation import own_cases, wikipedia_cases
+from training.reader.wikipedia import paragraphs, read_training, shingles
 from voicerag_core.local.weights.files import weight_path
+from voicerag_core.types import Passage
 
-DEVELOPMENT_TITLES = 24
-NEGATIVES = 12
-SHINGLE = 8
-"""Consecutive words that two texts must share to count as the same text."""
+DOCUMENTS = Path(__file__).with_name("documents")
+SIZES = (1200, 600)
+"""Characters of the passages that documents are cut into: the default, and shorter ones."""
+KEPT_BACK = 7
+MADE = 500
+NEAR_DOCUMENTS = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
-    """A question of a training file.
+class Prepared:
+    """What the training is given.
 
     Args:
-        text: The question.
-        passage: Index of its passage.
-        start: First character of the answer; -1 if the passage does not answer.
-        end: One past its last.
+        book: All passages.
+        questions: As train.py reads them.
+        texts: Passages, whose words may replace others.
     """
 
-    text: str
-    passage: int
-    start: int
-    end: int
+    book: Book = field(default_factory=Book)
+    questions: list[dict[str, Any]] = field(default_factory=list)
+    texts: list[str] = field(default_factory=list)
 
 
-def shingles(text: str) -> set[tuple[str, ...]]:
-    words = re.findall(r"[a-z0-9]+", text.lower())
-    return {tuple(words[i : i + SHINGLE]) for i in range(max(1, len(words) - SHINGLE + 1))}
+def is_kept_back(name: str) -> bool:
+    """Whether a document of ours is never trained on, but followed."""
+    return int(hashlib.sha256(name.encode()).hexdigest(), 16) % KEPT_BACK == 0
 
 
-def paragraphs(path: Path) -> Iterator[dict[str, Any]]:
-    for article in json.loads(path.read_text(encoding="utf-8"))["data"]:
-        yield from article["paragraphs"]
-
-
-def read_training(
-    paths: Sequence[Path], never: set[tuple[str, ...]]
-) -> tuple[list[str], list[Question]]:
-    """Read passages and questions that share no text with `never`."""
-    passages: list[str] = []
-    questions: list[Question] = []
-    dropped = 0
-    for path in paths:
-        for paragraph in paragraphs(path):
-            text = paragraph["context"]
-            own = shingles(text)
-            if len(own & never) >= max(1, 0.05 * len(own)):
-                dropped += 1
-                continue
-            for entry in paragraph["qas"]:
-                start, end = -1, -1
-                if entry["answers"]:
-                    answer = entry["answers"][0]
-                    start = answer["answer_start"]
-                    end = start + len(answer["text"])
-                    if text[start:end] != answer["text"] or start == end:
-                        continue
-                questions.append(Question(entry["question"], len(passages), start, end))
-            passages.append(text)
-    print(f"{len(questions)} questions, {len(passages)} passages, dropped {dropped}")
-    return passages, questions
-
-
-def embed(texts: Sequence[str], kept: Path) -> np.ndarray:
-    """Embed texts sorted by length, with a cache on disk."""
-    if kept.exists() and len(found := np.load(kept)) == len(texts):
-        vectors: np.ndarray = found.astype(np.float32)
-        return vectors
-    embedder = MiniLMEmbedder()
-    order = sorted(range(len(texts)), key=lambda i: len(texts[i]))
-    rows = np.zeros((len(texts), embedder.dim), np.float32)
-    for at in range(0, len(order), 256):
-        batch = order[at : at + 256]
-        rows[batch] = embedder.embed_texts([texts[i] for i in batch])
-    np.save(kept, rows.astype(np.float16))
-    return rows
-
-
-def hard_negatives(
-    passages: Sequence[str], questions: Sequence[Question], kept: Path
-) -> list[list[int]]:
-    """Return hard negative passages for each question.
-
-    Half of them share its rare words, half answer the questions nearest to it by MiniLM. None
-    contains its answer.
-    """
-    rows = embed([one.text for one in questions], kept / "question_vectors.npy")
-    owners = np.array([one.passage for one in questions])
-    lower = [text.lower() for text in passages]
-    found: list[list[int]] = []
-    most = 6 * NEGATIVES
-    for at in range(0, len(questions), 1024):
-        alike = rows[at : at + 1024] @ rows.T
-        near = np.argpartition(-alike, min(most, len(rows) - 1), axis=1)[:, :most]
-        near = np.take_along_axis(near, np.argsort(-np.take_along_axis(alike, near, 1), axis=1), 1)
-        found += [list(dict.fromkeys(ranked)) for ranked in owners[near].tolist()]
-    by_words = nearest_by_words(passages, [one.text for one in questions])
-    negatives = []
-    for one, *lists in zip(questions, by_words, found, strict=True):
-        answer = passages[one.passage][one.start : one.end].lower()
-        chosen: dict[int, None] = {}
-        for ranked in lists:
-            wrong = [
-                i
-                for i in ranked
-                if i not in chosen
-                and i != one.passage
-                and (one.start < 0 or answer not in lower[i])
-            ]
-            chosen.update(dict.fromkeys(wrong[: NEGATIVES // 2]))
-        negatives.append(list(chosen))
-    return negatives
-
-
-def nearest_by_words(passages: Sequence[str], questions: Sequence[str]) -> list[list[int]]:
-    """Rank passages by the summed inverse frequency of the question's words in them."""
-    holders: dict[str, list[int]] = {}
-    for index, text in enumerate(passages):
-        for word in set(re.findall(r"[a-z0-9]+", text.lower())):
-            holders.setdefault(word, []).append(index)
-    postings = {word: np.array(rows) for word, rows in holders.items()}
-    ranked = []
-    for question in questions:
-        scores = np.zeros(len(passages), np.float32)
-        for word in set(re.findall(r"[a-z0-9]+", question.lower())):
-            if word in postings:
-                scores[postings[word]] += np.log(len(passages) / len(postings[word]))
-        top = np.argpartition(-scores, min(3 * NEGATIVES, len(scores) - 1))[: 3 * NEGATIVES]
-        ranked.append(top[np.argsort(-scores[top])].tolist())
-    return ranked
-
-
-def validation_cases(
-    path: Path, table: dict[str, list[str]], counts: Counter[str], kept: Path
-) -> dict[str, Any]:
-    """Return the development half's questions, typed and misheard, with the passages found."""
-    articles = json.loads(path.read_text(encoding="utf-8"))["data"]
-    ours = sorted(article["title"] for article in articles)[:DEVELOPMENT_TITLES]
-    texts: list[str] = []
-    asked: list[tuple[str, int, str]] = []
-    for article in articles:
-        for paragraph in article["paragraphs"]:
-            if article["title"] in ours:
-                asked += [
-                    (entry["question"], len(texts), entry["answers"][0]["text"])
-                    for entry in paragraph["qas"]
-                ]
-            texts.append(paragraph["context"])
-    own = {i for _, i, _ in asked}
-    columns = embed(texts, kept / "validation_passages.npy")
+def add_wikipedia(prepared: Prepared, paths: list[Path], never: set[tuple[str, ...]], kept: Path) -> None:
+    """Add questions on Wikipedia, with passages that are alike as negatives."""
+    passages, questions = read_training(paths, never)
+    texts = [text for _, text in passages]
+    places = [
+        prepared.book.add(Passage(str(i), text, {"title": title} if title else {}))
+        for i, (title, text) in enumerate(passages)
+    ]
+    near = hard_negatives(texts, questions, kept)
     chance = random.Random(0)
-    cases = []
-    for form in ("typed", "misheard"):
-        said = [
-            q if form == "typed" else mishear(spoken_form(q), table, counts, chance, 0.7)
-            for q, _, _ in asked
-        ]
-        rows = embed(said, kept / f"validation_{form}.npy")
-        for question, row, (_, right, answer) in zip(said, rows, asked, strict=True):
-            ranked = [i for i in np.argsort(-(columns @ row)).tolist() if i in own]
-            without = [i for i in ranked if i != right][:4]
-            cases.append((form, question, answer, right, ranked[:4], without))
-    return {
-        "passages": [
-            {"text": text, "sentences": sentence_spans(text)} if i in own else None
-            for i, text in enumerate(texts)
-        ],
-        "cases": cases,
-    }
+    names = [name for one in questions for name in names_in(one.text)]
+    for one, wrong in zip(questions, near, strict=True):
+        own = []
+        others: list[str] = []
+        if one.start >= 0:
+            place = places[one.passage]
+            sentences, exact = prepared.book.located(place, one.start, one.end)
+            if not sentences:
+                continue
+            own = [[place, sentences, exact if one.exact else None]]
+            title, text = passages[one.passage]
+            others = changed(one.text, f"{title} {text}", names, chance)
+        prepared.questions.append(
+            _question("wikipedia", one.text, own, [[places[i], -1] for i in wrong], others)
+        )
+        if one.start < 0:
+            prepared.questions[-1]["hard"] = [[places[one.passage], -1]]
+    prepared.texts.extend(texts)
 
 
-def packaged_weights(path: Path) -> dict[str, np.ndarray]:
-    """Read the packaged MiniLM: int8 rows with a scale each, [out, in] like torch's layers."""
-    graph = onnx.load(path).graph
-    held = {one.name: onnx.numpy_helper.to_array(one) for one in graph.initializer}
-    table = {}
-    for name in ("word_embeddings", "position_embeddings"):
-        stem = f"inner.embeddings.{name}.weight"
-        table[f"{name}.q"], table[f"{name}.scale"] = held[f"{stem}_q"], held[f"{stem}_scale"]
-    for name, values in held.items():
-        if name.startswith("inner.") and values.dtype == np.float32 and "_scale" not in name:
-            table[name.removeprefix("inner.")] = values
-    places = ("attention.self.query", "attention.self.key", "attention.self.value",
-              "attention.output.dense", "intermediate.dense", "output.dense")  # fmt: skip
-    linear = [name[:-2] for name in held if name.startswith("val_") and name.endswith("_q")]
-    for number, name in enumerate(linear):
-        stem = f"encoder.layer.{number // 6}.{places[number % 6]}"
-        table[f"{stem}.q"] = np.ascontiguousarray(held[f"{name}_q"].T)
-        table[f"{stem}.scale"] = np.ascontiguousarray(held[f"{name}_scale"].T)
-    return table
+def add_documents(prepared: Prepared, group: str, sources: Sequence[Source]) -> None:
+    """Add questions on documents; their other passages are the negatives."""
+    chance = random.Random(group)
+    names = [name for source in sources for one in source.asked for name in names_in(one.text)]
+    added: list[tuple[int, Source, dict[str, Any]]] = []
+    texts: list[str] = []
+    owners: list[tuple[int, int]] = []
+    for number, source in enumerate(sources):
+        cuts = [cut(source, size) for size in SIZES]
+        places = [[prepared.book.add(p) for p in held.passages] for held in cuts]
+        whole = " ".join((source.name, source.text))
+        made = [_question(group, one.text, [], [], changed(one.text, whole, names, chance))
+                for one in source.asked]  # fmt: skip
+        for held, own in zip(cuts, places, strict=True):
+            for one, question in zip(source.asked, made, strict=True):
+                add_places(question, held, own, one.answers, one.wrong)
+        for one, question in zip(source.asked, made, strict=True):
+            if one.answers and not question["own"]:
+                print(f"{source.name}: no sentence found for {one.text!r}")
+                continue
+            question["changed"] = question["changed"] if one.answers else []
+            added.append((number, source, question))
+        texts += [passage.text for passage in cuts[0].passages]
+        owners += [(number, place) for place in places[0]]
+    ranked = nearest_by_words(texts, [question["t"] for _, _, question in added])
+    for (number, _, question), rows in zip(added, ranked, strict=True):
+        other = [owners[i] for i in rows if owners[i][0] != number][:NEAR_DOCUMENTS]
+        question["far"] = [[place, -1] for _, place in other]
+        prepared.questions.append(question)
+    prepared.texts.extend(texts)
+    print(f"{group}: {len(added)} questions, {len(sources)} documents")
+
+
+def add_places(
+    question: dict[str, Any], held: Cut, places: Sequence[int], answers: Sequence[str], wrong: Sequence[str]
+) -> None:
+    """Add to a question where it is answered in a document, and where it is not."""
+    first = {i: min(n for n, s in enumerate(held.sentences) if s.passage == i)
+             for i in {s.passage for s in held.sentences}}  # fmt: skip
+    right = sorted({i for text in answers for i in found_in(text, held)})
+    tempting = {i for text in wrong for i in found_in(text, held)} - set(right)
+    answering = {held.sentences[i].passage for i in right}
+    for index in sorted(answering):
+        own = [i - first[index] for i in right if held.sentences[i].passage == index]
+        question["own"].append([places[index], own, None])
+    for i in sorted(tempting):
+        index = held.sentences[i].passage
+        if index not in answering:
+            question["hard"].append([places[index], i - first[index]])
+        else:
+            question["beside"].append([places[index], i - first[index]])
+    question["near"] += [[place, -1] for i, place in enumerate(places) if i not in answering]
+
+
+def add_handbook(prepared: Prepared, folder: Path) -> None:
+    """Add questions made from a handbook's headings."""
+    pages = list(read_handbook(folder))
+    texts = [passage.text for _, held in pages for passage in held.passages]
+    words = Counter(word for text in texts for word in re.findall(r"[a-z]+", text.lower()))
+    count = 0
+    for _, held in pages:
+        places = [prepared.book.add(passage) for passage in held.passages]
+        first = {i: min(n for n, s in enumerate(held.sentences) if s.passage == i)
+                 for i in {s.passage for s in held.sentences}}  # fmt: skip
+        for text, told in asked_of_headings(held, words):
+            index = held.sentences[told[0]].passage
+            own = [[places[index], [i - first[index] for i in told], None]]
+            near = [[place, -1] for i, place in enumerate(places) if i != index]
+            prepared.questions.append(_question("handbook", text, own, near, []))
+            count += 1
+    prepared.texts.extend(texts)
+    print(f"handbook: {count} questions, {len(pages)} pages")
+
+
+def _question(
+    group: str, text: str, own: list[Any], near: list[list[int]], others: list[str]
+) -> dict[str, Any]:
+    return {"g": group, "t": text, "s": spoken_form(text), "own": own, "near": near, "hard": [],
+            "beside": [], "far": [], "changed": others}  # fmt: skip
+
+
+def misheard(prepared: Prepared, asked: Sequence[str]) -> dict[str, Any]:
+    """Return the words that sound alike, and how often words occur."""
+    spoken = [question["s"] for question in prepared.questions]
+    texts = [*prepared.texts, *(question["t"] for question in prepared.questions)]
+    counts = Counter(word for text in texts for word in re.findall(r"[a-z']+", text.lower()))
+    return {"alternatives": alternatives(texts, [*spoken, *asked]),
+            "counts": {w: n for w, n in counts.items() if n >= 20}}  # fmt: skip
 
 
 def write_json(path: Path, content: object) -> None:
-    path.write_bytes(lzma.compress(json.dumps(content, ensure_ascii=False).encode(), preset=9))
+    """Write compressed JSON."""
+    whole = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
+    path.write_bytes(lzma.compress(whole.encode(), preset=6))
 
 
 def main() -> None:
+    """Make the folder."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("out", type=Path)
     parser.add_argument("--squad", type=Path, nargs="+", required=True)
+    parser.add_argument("--documents", type=Path, default=DOCUMENTS)
+    parser.add_argument("--made", type=int, default=MADE, help="documents made by rule")
+    parser.add_argument("--handbook", type=Path, help="folder of HTML pages")
     parser.add_argument("--validation", type=Path, required=True)
     parser.add_argument("--never", type=Path, nargs="*", default=[])
     parser.add_argument("--kept", type=Path, help="cache folder for vectors; default: OUT")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     kept = options.kept or options.out
+    kept.mkdir(parents=True, exist_ok=True)
     never: set[tuple[str, ...]] = set()
     for path in (options.validation, *options.never):
         never.update(*(shingles(paragraph["context"]) for paragraph in paragraphs(path)))
-    passages, questions = read_training(options.squad, never)
-    weights: dict[str, Any] = {**packaged_weights(weight_path("minilm-int8/model.onnx"))}
-    np.savez(options.out / "base.npz", **weights)
-
-    texts = [*passages, *(one.text for one in questions)]
-    spoken = [spoken_form(one.text) for one in questions]
+    prepared = Prepared()
+    add_wikipedia(prepared, options.squad, never, kept)
+    sources = list(read_sources(options.documents))
+    add_documents(prepared, "own", [one for one in sources if not is_kept_back(one.name)])
+    add_documents(prepared, "made", list(made_sources(options.made)))
+    if options.handbook:
+        add_handbook(prepared, options.handbook)
     held = json.loads(options.validation.read_text(encoding="utf-8"))["data"]
     asked = [spoken_form(q["question"]) for a in held for p in a["paragraphs"] for q in p["qas"]]
-    table = alternatives(texts, [*spoken, *asked])
-    counts = Counter(word for text in texts for word in re.findall(r"[a-z']+", text.lower()))
-    write_json(options.out / "misheard.json.xz", {
-        "alternatives": table, "counts": {w: n for w, n in counts.items() if n >= 20},
-    })  # fmt: skip
-    write_json(options.out / "validation.json.xz",
-               validation_cases(options.validation, table, counts, kept))  # fmt: skip
-    near = hard_negatives(passages, questions, kept)
-    write_json(options.out / "training.json.xz", {
-        "passages": [{"text": text, "sentences": sentence_spans(text)} for text in passages],
-        "questions": [
-            {"text": one.text, "spoken": said, "passage": one.passage, "start": one.start,
-             "end": one.end, "near": wrong}
-            for one, said, wrong in zip(questions, spoken, near, strict=True)
-        ],
-    })  # fmt: skip
+    words = misheard(prepared, asked)
+    write_json(options.out / "misheard.json.xz", words)
+    write_json(options.out / "training.json.xz",
+               {"passages": prepared.book.passages, "questions": prepared.questions})  # fmt: skip
+    followed = Book()
+    cases = wikipedia_cases(followed, options.validation, words, kept)
+    cases += own_cases(followed, sources, [one.name for one in sources if is_kept_back(one.name)], kept)
+    write_json(options.out / "validation.json.xz", {"passages": followed.passages, "cases": cases})
+    np.savez_compressed(options.out / "base.npz", **packaged_weights(weight_path("minilm-int8/model.onnx")))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ is MiniLM with trained layers; the embeddings are those of the packaged MiniLM
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +22,7 @@ from voicerag_core.errors import CheckpointError, MissingExtraError, ModelError
 from voicerag_core.local.onnx_session import open_session
 from voicerag_core.local.onnx_tensors import read_tensors
 from voicerag_core.local.reading.features import Candidate
+from voicerag_core.local.reading.windows import Window, windows
 from voicerag_core.local.threads import model_threads
 from voicerag_core.local.weights.files import weight_path
 from voicerag_core.types import Passage
@@ -86,8 +87,8 @@ class AnswerScorer:
     ) -> NDArray[np.float64]:
         """Score sentences by reading the question with the passages around them.
 
-        A passage is read in windows of whole sentences. If all windows together are longer than
-        1,280 tokens, those with the best `preview` are read.
+        A passage is read in windows of whole sentences, each behind its headings. If all windows
+        together are longer than 1,280 tokens, those with the best `preview` are read.
 
         Args:
             question: As text; truncated to 64 tokens.
@@ -109,10 +110,10 @@ class AnswerScorer:
         assert self._loaded is not None
         head = [CLS, *self._loaded.tokens(question)[0][:MOST_QUESTION_TOKENS], SEP]
         room = MOST_TOKENS - len(head) - 1
-        windows = list(self._windows(passages, sentences, room))
-        windows.sort(key=lambda window: -preview[list(window.sentences)].max())
+        found = list(windows(self._loaded.tokens, passages, sentences, room))
+        found.sort(key=lambda window: -preview[list(window.sentences)].max())
         left = TOKENS_A_QUESTION
-        for window in windows:
+        for window in found:
             left -= len(head) + len(window.ids) + 1
             if left < 0:
                 break
@@ -121,58 +122,8 @@ class AnswerScorer:
             scores[list(window.sentences)] = _summed(logits, window, len(head))
         return scores
 
-    def _windows(
-        self, passages: Sequence[Passage], sentences: Sequence[Candidate], room: int
-    ) -> Iterator[_Window]:
-        """Split each passage into windows of whole sentences."""
-        assert self._loaded is not None
-        numbers: dict[int, list[int]] = {}
-        for number, sentence in enumerate(sentences):
-            numbers.setdefault(sentence.passage, []).append(number)
-        for index, own in numbers.items():
-            ids, places = self._loaded.tokens(passages[index].text)
-            spans = [_touched(places, sentences[i].start, sentences[i].end) for i in own]
-            begun = 0
-            for at, (_, last) in enumerate(spans):
-                if at > begun and last - spans[begun][0] > room:
-                    yield _Window.of(ids, own[begun:at], spans[begun:at], room)
-                    begun = at
-            yield _Window.of(ids, own[begun:], spans[begun:], room)
 
-
-@dataclass(frozen=True, slots=True)
-class _Window:
-    """A section of a passage.
-
-    Args:
-        ids: Its tokens.
-        sentences: Indices of its sentences.
-        spans: First and one past the last token of each sentence.
-    """
-
-    ids: list[int]
-    sentences: tuple[int, ...]
-    spans: tuple[tuple[int, int], ...]
-
-    @classmethod
-    def of(
-        cls, ids: list[int], numbers: list[int], spans: list[tuple[int, int]], room: int
-    ) -> _Window:
-        start = spans[0][0]
-        inside = ids[start : min(spans[-1][1], start + room)]
-        return cls(inside, tuple(numbers), tuple((a - start, b - start) for a, b in spans))
-
-
-def _touched(places: NDArray[np.int64], start: int, end: int) -> tuple[int, int]:
-    """Return first and one past the last token that touch the characters start..end."""
-    touched = np.flatnonzero((places[:, 1] > start) & (places[:, 0] < end))
-    if not len(touched):
-        at = int(np.searchsorted(places[:, 0], start))
-        return at, at
-    return int(touched[0]), int(touched[-1]) + 1
-
-
-def _summed(logits: NDArray[np.float32], window: _Window, shift: int) -> NDArray[np.float64]:
+def _summed(logits: NDArray[np.float32], window: Window, shift: int) -> NDArray[np.float64]:
     """Sum the network's scores over each sentence's tokens, relative to "no answer here"."""
     none, tokens = logits[0].astype(np.float64), logits[shift:-1].astype(np.float64)
     rows = np.full((len(window.spans), len(SCORES)), np.nan)

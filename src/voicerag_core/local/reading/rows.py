@@ -79,15 +79,13 @@ def _ranked(rows: Sequence[int], sentences: Sequence[Candidate], asked: set[str]
 def read_alone(
     passages: Sequence[Passage], sentences: Sequence[Candidate], rows: Sequence[int]
 ) -> tuple[list[Passage], list[Candidate]]:
-    """Return rows as passages, each behind its headings, and as the sentences of these."""
+    """Return rows as passages of their own, and as the sentences of these."""
     alone, parts = [], []
     for number, row in enumerate(rows):
         sentence = sentences[row]
-        names = dict.fromkeys((passages[sentence.passage].title, *sentence.path))
-        head = " > ".join(name.rpartition("/")[2] for name in names if name) + ": "
-        alone.append(Passage(str(number), head + sentence.text))
-        place = (len(head), len(head) + len(sentence.text))
-        parts.append(replace(sentence, passage=number, start=place[0], end=place[1]))
+        title = {"title": passages[sentence.passage].title}
+        alone.append(Passage(str(number), sentence.text, title))
+        parts.append(replace(sentence, passage=number, start=0, end=len(sentence.text)))
     return alone, parts
 
 

@@ -1,0 +1,119 @@
+"""Questions on documents, with the passages that the product finds and a judge of answers.
+
+Two kinds: the documents of `training.reader` that are kept back from the training, and a folder with
+`docs`, `questions.jsonl` and `score.py`, whose even-numbered English questions may be fitted on.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from training.reader.documents import Asked, read_sources
+from training.reader.prepare import is_kept_back
+from voicerag_core import index_files, load_settings, open_voicerag
+from voicerag_core.types import Passage
+
+__all__ = ["Shown", "folder_questions", "own_questions"]
+
+HITS = 10
+MOST_CHARACTERS = 700
+MOST_CHARACTERS_LONG = 1500
+LEAST_FOUND = 0.6
+"""Of the sentences or items of a gold answer."""
+
+_LONG = ("howto", "list", "table")
+_WORD = re.compile(r"[^\W_]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A question with the passages found.
+
+    Args:
+        name: Of the question.
+        text: The question.
+        kind: Of the question.
+        passages: Best first.
+        right: Tells whether an answer is right; None when the documents do not answer.
+    """
+
+    name: str
+    text: str
+    kind: str
+    passages: tuple[Passage, ...]
+    right: Callable[[str], bool] | None
+
+
+def own_questions(documents: Path, data_dir: Path) -> Iterator[Shown]:
+    """Yield the questions on the documents that are kept back, searched among all documents."""
+    sources = [source for source in read_sources(documents) if is_kept_back(source.name)]
+    asked = [(f"{source.name} {i}", one) for source in sources for i, one in enumerate(source.asked)]
+    found = _searched(documents, data_dir, "own_documents", [one.text for _, one in asked])
+    for (name, one), passages in zip(asked, found, strict=True):
+        right = _judge_of(one) if one.answers else None
+        yield Shown(name, one.text, one.kind, passages, right)
+
+
+def folder_questions(folder: Path, data_dir: Path, wanted: Callable[[Any], bool]) -> Iterator[Shown]:
+    """Yield the English questions of a folder that need no other before them.
+
+    Args:
+        folder: Has `docs`, `questions.jsonl` and `score.py`.
+        data_dir: Where the index is, or will be, kept.
+        wanted: Chooses among the questions.
+    """
+    spec = importlib.util.spec_from_file_location("score", folder / "score.py")
+    if spec is None or spec.loader is None:
+        raise SystemExit(f"no score.py in {folder}")
+    score = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(score)
+    lines = (folder / "questions.jsonl").read_text(encoding="utf-8").splitlines()
+    items = [json.loads(line) for line in lines if line]
+    items = [one for one in items if one["lang"] == "en" and not one.get("after") and wanted(one)]
+    found = _searched(folder / "docs", data_dir, "folder_documents", [one["question"] for one in items])
+    for item, passages in zip(items, found, strict=True):
+
+        def judge(text: str, item: Any = item) -> bool:  # noqa: ANN401 - a line of the questions
+            verdict = score.judge(item, text, True, MOST_CHARACTERS, MOST_CHARACTERS_LONG)
+            return bool(verdict[0] == "right")
+
+        right = None if item.get("unanswerable") else judge
+        yield Shown(item["id"], item["question"], item["kind"], passages, right)
+
+
+def _searched(
+    docs: Path, data_dir: Path, collection: str, questions: Sequence[str]
+) -> list[tuple[Passage, ...]]:
+    """Index documents, unless the folder holds them already, and search."""
+    data_dir.mkdir(parents=True, exist_ok=True)
+    kept = data_dir / f"{collection}.json"
+    known: dict[str, Any] = json.loads(kept.read_text()) if kept.exists() else {}
+    if not set(questions) <= known.keys():
+        settings = load_settings(collection=collection, speak=False, data_dir=data_dir)
+        with open_voicerag(settings) as rag:
+            index_files(rag, [docs])
+            for question in questions:
+                hits = rag.search(question, limit=HITS)
+                known[question] = [[h.passage.id, h.passage.text, dict(h.passage.metadata)] for h in hits]
+        kept.write_text(json.dumps(known))
+    return [tuple(Passage(*one) for one in known[question]) for question in questions]
+
+
+def _judge_of(asked: Asked) -> Callable[[str], bool]:
+    """Return a judge that looks for the words of the gold sentences, rows by their cells."""
+    gold = [[_WORD.findall(part.lower()) for part in text.split("|") if part.strip()]
+            for text in asked.answers]  # fmt: skip
+    limit = MOST_CHARACTERS_LONG if asked.kind in _LONG or len(gold) > 1 else MOST_CHARACTERS
+
+    def judge(text: str) -> bool:
+        said = f" {' '.join(_WORD.findall(text.lower()))} "
+        have = sum(all(f" {' '.join(part)} " in said for part in parts) for parts in gold)
+        return len(text) <= limit and have >= max(1, LEAST_FOUND * len(gold))
+
+    return judge
