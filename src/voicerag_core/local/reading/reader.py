@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from voicerag_core.local.reading.agreement import AGREEMENT, agreement
 from voicerag_core.local.reading.answer_scorer import SCORES
 from voicerag_core.local.reading.features import (
     DATE,
@@ -19,14 +20,17 @@ from voicerag_core.local.reading.features import (
     section_shares,
 )
 from voicerag_core.local.reading.forms import fits
+from voicerag_core.local.reading.hops import Described, bridges, described
 from voicerag_core.local.reading.near_misses import (
     figures,
     misses_figure,
     missing_names,
     said_around,
+    said_in,
 )
 from voicerag_core.local.reading.questions import Asked, asked_for
 from voicerag_core.local.reading.quoting import Part, Quote, Quoter
+from voicerag_core.local.reading.relations import unsaid_relation
 from voicerag_core.local.reading.rows import (
     MOST_REREAD,
     TableRow,
@@ -57,6 +61,19 @@ FIRST_PASSAGES = 4
 MOST_PASSAGES = 10
 """Passages that are read at once, and in all when the first leave the reader unsure."""
 
+FIRST_HOP_WEIGHTS = np.array([1.0, 0.6, 0.3, 0.0, 0.0])
+"""Weights of `features.MEASURES`, to find the sentence that names what is described."""
+
+MOST_FIRST_HOPS = 3
+MOST_SECOND_HOPS = 5
+"""Sentences that may name what is described, and names of which the rest is asked."""
+
+MOST_UNNAMED = 0.34
+"""Share of the description's names that such a sentence may leave to the rest of its passage."""
+
+MOST_UNSAID = 0.5
+"""Share of what is asked about the thing described that an answer in one sentence may not say."""
+
 MOST_TRIED = 8
 """Sentences that may fail to give a quote before the reader gives up."""
 
@@ -77,14 +94,12 @@ EVIDENCE = (
     "telling",  # of a row: share of the words that tell the rows of its table apart
     "keyed",  # 1 a row that a code, figure or amount of the question picks out of its table
     "section",  # share of the words that tell the document's sections apart
+    *AGREEMENT,  # what speaks against the sentence
 )
 FORM, TELLING, KEYED, SECTION = 0, 1, 2, 3
-EVIDENCE_WEIGHTS = np.array([2.0, 1.5, 2.0, 2.0])
-ANSWERED_EVIDENCE_WEIGHTS = np.array([1.0, 2.0, 3.0, 0.0])
-"""The same for what the question's form and a table's rows say besides."""
-
-MISSING_NAMES_WEIGHT = -1.0
-"""Of the share of the question's names that the passage does not know, in the same log odds."""
+EVIDENCE_WEIGHTS = np.array([2.0, 1.5, 2.0, 2.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0])
+ANSWERED_EVIDENCE_WEIGHTS = np.array([1.0, 2.0, 3.0, 0.0, -1.0, 0.0, 0.0, 0.0, 0.0, 0.0])
+"""The same for what the question's form, a table's rows and the names and numbers say besides."""
 
 LEAST_PROBABILITY = 0.57
 """Chosen on the same questions, and on half of a set of questions about handbooks and manuals."""
@@ -133,7 +148,7 @@ class Examined:
         scores: [N, 2] of the sentences; NaN of those that were not read.
         kept: Indices of those that were read, ascending.
         table: Measures and scores of these, one row each.
-        evidence: [K, 2] of these: columns as in `EVIDENCE`.
+        evidence: [K, E] of these: columns as in `EVIDENCE`.
     """
 
     passages: Sequence[Passage]
@@ -240,7 +255,55 @@ class Reader:
             return Reading("", (), 0.0, answered=False, closest=None)
         if asked.sides:
             return self._compared(asked, passages)
+        if (hop := described(question)) is not None:
+            return self._by_two_hops(question, asked, hop, passages[:MOST_PASSAGES])
         return self._reading(*self._best(question, asked, passages), passages)
+
+    def _by_two_hops(
+        self, question: str, asked: Asked, hop: Described, passages: Sequence[Passage]
+    ) -> Reading:
+        """Quote the sentence that names what is described, and the one that answers about it."""
+        best: Reading | None = None
+        for sentence, name, about in self._named(question, hop, passages):
+            near = [passages[i] for i in about]
+            for template in hop.templates:
+                second = template.format(name) + "?"
+                reading = self._reading(*self._best(second, asked_for(second), near), near)
+                if reading.answered and (best is None or reading.score > best.score):
+                    first = passages[sentence.passage]
+                    place = Citation(first.id, sentence.start, sentence.end)
+                    if place not in reading.citations:
+                        text = " ".join(sentence.text.split()) + "\n\n" + reading.text
+                        places = (place, *reading.citations)
+                        reading = replace(reading, text=text, citations=places)
+                    best = reading
+                if reading.answered:
+                    break
+        if best is not None:
+            return best
+        reading = self._reading(*self._best(question, asked, passages), passages)
+        if unsaid_relation(hop.templates[0].format(""), reading.text) < MOST_UNSAID:
+            return reading
+        return replace(reading, text="", citations=(), answered=False)
+
+    @staticmethod
+    def _named(
+        question: str, hop: Described, passages: Sequence[Passage]
+    ) -> Iterator[tuple[Candidate, str, list[int]]]:
+        """Yield sentences that may name what is described, the name, and passages about it."""
+        sentences = candidates(passages)
+        likely = measure(hop.text, passages, sentences) @ FIRST_HOP_WEIGHTS
+        tried = 0
+        for index in np.argsort(-likely, kind="stable").tolist()[:MOST_FIRST_HOPS]:
+            one = sentences[index]
+            said = said_in(f"{' '.join((passages[one.passage].title, *one.path))} {one.text}")
+            if one.kind in ("heading", "question") or missing_names(hop.text, said) > MOST_UNNAMED:
+                continue
+            for name, about in bridges(question, one.text, one.passage, passages):
+                yield one, name, about
+                tried += 1
+                if tried == MOST_SECOND_HOPS:
+                    return
 
     def _compared(self, asked: Asked, passages: Sequence[Passage]) -> Reading:
         """Quote one passage of each of two sides, or decline."""
@@ -284,6 +347,7 @@ class Reader:
                 named = not misses_figure(wanted, said_around(Passage("", sentence.text)))
                 evidence[row, KEYED] = float(named and DATE.search(sentence.text) is not None)
         evidence[:, SECTION] = section_shares(question, seen.passages, seen.sentences)[seen.kept]
+        evidence[:, SECTION + 1 :] = agreement(question, seen.passages, seen.sentences, seen.kept)
         near = tables(question, seen.passages, seen.sentences)
         if not near:
             return replace(seen, evidence=evidence)
@@ -404,7 +468,6 @@ class Reader:
             measures = seen.table[row]
             odds = float(measures @ ANSWERED_WEIGHTS) + ANSWERED_OFFSET
             odds += float(seen.evidence[row] @ ANSWERED_EVIDENCE_WEIGHTS)
-            odds += MISSING_NAMES_WEIGHT * missing_names(question, said)
             quote = self._trimmed(question, seen, quote)
             return _Found(quote, seen.passages[index], 1 / (1 + math.exp(-odds)))
         return None

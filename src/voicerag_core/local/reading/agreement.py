@@ -1,0 +1,334 @@
+"""Does a sentence speak of the very thing that is asked about, or of one like it?
+
+A near miss shares most words with the question: the same prize in another year, another season of
+the series, the women's final instead of the men's, the former holder of an office. The measures
+here compare what names the thing in the question with what the sentence and the headings above it
+say; `voicerag_core.local.reading.reader` weights them.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from voicerag_core.local.reading.features import Candidate, content_words
+from voicerag_core.local.reading.near_misses import (
+    figures,
+    misses_figure,
+    missing_names,
+    said_around,
+    said_in,
+)
+from voicerag_core.local.reading.numbered import conflicts, numbered
+from voicerag_core.local.reading.relations import unsaid_relation
+from voicerag_core.types import Passage
+
+__all__ = ["AGREEMENT", "agreement"]
+
+AGREEMENT = (
+    "around",  # share of the question's names that the passage and its headings do not know
+    "unnamed",  # share of them missing in the sentence, the one before, the title and headings
+    "undated",  # 1 a figure of the question is said there by none of these
+    "contradicts",  # 1 another year, number, side, office holder or unit stands in its place
+    "unrelated",  # share of the question's verbs and nouns of relation that these do not say
+    "unkind",  # 1 nothing in the sentence can be the kind of thing that is asked for
+)
+"""Columns of `agreement`, in order; 0 of all of them: nothing speaks against the sentence."""
+
+
+def agreement(
+    question: str,
+    passages: Sequence[Passage],
+    sentences: Sequence[Candidate],
+    kept: Sequence[int],
+) -> NDArray[np.float64]:
+    """Measure how far sentences speak of something else than the question.
+
+    Args:
+        question: In words.
+        passages: Of the sentences.
+        sentences: All of them, in order.
+        kept: Indices of those that are measured.
+
+    Returns:
+        Shape [K, 6], columns as in `AGREEMENT`.
+    """
+    wanted = figures(question)
+    keys = _Keys.of(question)
+    around: dict[int, float] = {}
+    table = np.zeros((len(kept), len(AGREEMENT)))
+    for row, index in enumerate(kept):
+        sentence = sentences[index]
+        passage = passages[sentence.passage]
+        if sentence.passage not in around:
+            around[sentence.passage] = missing_names(question, said_around(passage))
+        context = _context(passage, sentences, index)
+        said = said_in(f"{context} {sentence.text}")
+        table[row] = (
+            around[sentence.passage],
+            missing_names(question, said),
+            misses_figure(wanted, said),
+            keys.contradicted(sentence.text, " ".join(sentence.path)),
+            unsaid_relation(question, f"{context} {sentence.text}"),
+            keys.lacks_kind(sentence.text),
+        )
+    return table
+
+
+def _context(passage: Passage, sentences: Sequence[Candidate], index: int) -> str:
+    """Return the title and headings of a sentence, and the sentence before it."""
+    own = sentences[index]
+    before = sentences[index - 1] if index and not own.first else None
+    near = before.text if before is not None and before.passage == own.passage else ""
+    lead = str(passage.metadata.get("lead") or "")
+    return " ".join((passage.title, *own.path, lead, near))
+
+
+_YEAR = re.compile(r"(?<![\w.,-])(?:1[0-9]|20)\d\d(?![\w%]|[.,]\d)")
+_FROM_THEN = re.compile(r"\b(?:since|after|from)\W+(?:\w+\W+){0,2}\Z", re.IGNORECASE)
+_UP_TO_THEN = re.compile(r"\b(?:until|till|before|by|as of|prior to)\W+(?:\w+\W+){0,2}\Z", re.I)
+_SPAN = re.compile(
+    r"\b((?:1[0-9]|20)\d\d)\s?(?:-|\u2013|\u2014|to|until|and|through)\s?((?:1[0-9]|20)?\d\d)\b"
+)
+
+_SIDES: tuple[tuple[frozenset[str], ...], ...] = tuple(
+    tuple(frozenset(side.split()) for side in line.split("|"))
+    for line in (
+        "men male boys gentlemen|women female girls ladies",
+        "actor actors|actress actresses",
+        "husband|wife",
+        "father|mother",
+        "brother|sister",
+        "son|daughter",
+        "king|queen",
+        "singles|doubles",
+        "minimum min|maximum max",
+        "highest|lowest",
+        "largest biggest|smallest",
+        "oldest|youngest",
+        "north northern|south southern|east eastern|west western",
+        "spring|summer|autumn fall|winter",
+        "full-time|part-time",
+        "domestic|international",
+        "internal|external",
+        "paid|unpaid",
+        "import imports|export exports",
+        "arrival|departure",
+        "junior|senior",
+        "upper|lower",
+        "winner winners champion champions|runner-up runners-up",
+        "buyer|seller",
+        "landlord|tenant",
+        "monthly|yearly annual annually|weekly|daily|quarterly|hourly",
+        "supporting|lead leading",
+    )
+)
+"""Words of which one excludes the others."""
+
+_OFFICE = re.compile(r"^who(?: is|'s|\u2019s| are)\b", re.IGNORECASE)
+_LEFT = re.compile(
+    r"\b(?:former(?:ly)?|ex-\w+|outgoing|stepp(?:ed|ing) down|resigned|late|retired|then-\w+"
+    r"|predecessor|used to be)\b",
+    re.IGNORECASE,
+)
+_RATE = re.compile(
+    r"\b(?:per|each|every|an?)[ -](second|minute|hour|night|day|week|month|quarter|year|person"
+    r"|user|room|item|piece|page|kilogram|kg|litre|liter|mile|kilomet(?:er|re)|km)\b|"
+    r"\b(hour|dai|week|month|quarter|year)ly\b|\b(?:(a|an)nual)(?:ly)?\b",
+    re.IGNORECASE,
+)
+_MEASURE = re.compile(
+    r"(?:\d|\b(?:one|two|three|four|five|six|seven|eight|nine|ten|twelve|twenty|hundred|thousand"
+    r"|million|billion|half))[\s-]*(?P<unit>%|percent|[A-Za-z\u20ac\u00a3$\u00b0]+\d?)"
+)
+_UNITS = tuple(
+    frozenset(line.split())
+    for line in (
+        "second seconds sec minute minutes min mins hour hours hrs day days week weeks month months"
+        " year years",
+        "mm cm m km metre metres meter meters kilometre kilometres kilometer kilometers mile miles"
+        " foot feet ft inch inches yard yards",
+        "g kg gram grams kilogram kilograms kilo kilos ton tons tonne tonnes pound pounds lb lbs",
+        "l ml litre litres liter liters gallon gallons",
+        "byte bytes kb mb gb tb pb kilobyte megabyte gigabyte gigabytes megabytes terabytes",
+        "euro euros eur dollar dollars usd cents pence kroner nok sek pounds",
+        "degree degrees celsius fahrenheit",
+        "watt watts kw w volt volts v amp amps a",
+        "% percent",
+    )
+)
+_ASKED_UNIT = re.compile(r"\bhow many (?P<many>[a-z]+)|\bin (?P<in>[a-z]+)\W*\Z", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class _Keys:
+    """What names the thing that a question is about, ready to compare.
+
+    Args:
+        words: Its words in lower case.
+        years: Years that it names.
+        numbers: Its numbered things, see `voicerag_core.local.reading.numbered`.
+        sides: Of `_SIDES`, what it names and what would contradict that.
+        holds_office: Whether it asks who is something now.
+        rate: What it counts by, such as "month".
+        units: The units that an answer may have, or empty.
+        kind: "person", "date" or "number", or "".
+    """
+
+    words: frozenset[str]
+    years: frozenset[str]
+    numbers: dict[str, frozenset[str]]
+    sides: tuple[tuple[frozenset[str], frozenset[str]], ...]
+    holds_office: bool
+    rate: str
+    units: frozenset[str]
+    kind: str
+
+    @classmethod
+    def of(cls, question: str) -> _Keys:
+        words = frozenset(_words(question))
+        sides = []
+        for line in _SIDES:
+            named = [side for side in line if side & words]
+            if len(named) == 1:
+                sides.append((named[0], frozenset().union(*(s for s in line if s != named[0]))))
+        asked = _ASKED_UNIT.search(question)
+        unit = (asked["many"] or asked["in"] or "").lower() if asked else ""
+        return cls(
+            words=words,
+            years=frozenset(_YEAR.findall(question)) & frozenset(figures(question)),
+            numbers=numbered(question),
+            sides=tuple(sides),
+            holds_office=_OFFICE.search(question) is not None and not _LEFT.search(question),
+            rate=_rate(question),
+            units=next((units for units in _UNITS if unit in units), frozenset()),
+            kind=_kind(question),
+        )
+
+    def contradicted(self, text: str, above: str) -> bool:
+        """Whether a sentence, under its headings, speaks of another one than the question does."""
+        return (
+            self._other_year(text, above)
+            or conflicts(self.numbers, f"{above} \n {text}")
+            or self._other_side(text)
+            or (self.holds_office and _LEFT.search(text) is not None)
+            or self._other_unit(text)
+        )
+
+    def _other_year(self, text: str, above: str) -> bool:
+        if not self.years:
+            return False
+        said = text if _YEAR.search(text) else above
+        found = list(_YEAR.finditer(said))
+        if not found:
+            return False
+        asked = [int(year) for year in self.years]
+        agreeing = False
+        for match in found:
+            year = int(match[0])
+            since = _FROM_THEN.search(said, 0, match.start()) is not None
+            until = _UP_TO_THEN.search(said, 0, match.start()) is not None
+            if since or until:
+                # A state that lasts covers the years after its begin, but an event does not.
+                agreeing |= any(year < a if since else year > a for a in asked)
+            else:
+                agreeing |= year in asked
+        for span in _SPAN.finditer(said):
+            first = int(span[1])
+            last = int(span[2]) if int(span[2]) > 100 else first // 100 * 100 + int(span[2])  # noqa: PLR2004
+            agreeing |= any(first <= a <= last for a in asked)
+        return not agreeing
+
+    def _other_side(self, text: str) -> bool:
+        said = frozenset(_words(text))
+        return any(said & others and not said & own for own, others in self.sides)
+
+    def _other_unit(self, text: str) -> bool:
+        if self.rate and (said := _rate(text)) and said != self.rate:
+            return True
+        if not self.units:
+            return False
+        measured = [match["unit"].lower() for match in _MEASURE.finditer(text)]
+        known = [unit for unit in measured if any(unit in units for units in _UNITS)]
+        return bool(known) and not any(unit in self.units for unit in known)
+
+    def lacks_kind(self, text: str) -> bool:
+        """Whether nothing in a sentence can be the kind of thing that is asked for."""
+        if self.kind == "person":
+            return not any(
+                set(_words(match[0])).isdisjoint(self.words | _NO_PERSON)
+                for match in _CAPITALISED.finditer(text)
+            ) and not _ROLE.search(text)
+        if self.kind == "date":
+            return not any(match[0].lower() not in self.words for match in _WHEN.finditer(text))
+        if self.kind == "number":
+            return not any(match[0].lower() not in self.words for match in _QUANTITY.finditer(text))
+        return False
+
+
+_PERSON = re.compile(
+    r"\bwho(?:m|se)?\b|\b(?:which|what) (?:\w+ )?(?:person|people|actor|actress|director|author"
+    r"|writer|singer|president|minister|player|artist|architect|inventor|scientist|king|queen)\b"
+)
+_NO_PERSON = frozenset(
+    (
+        "january february march april may june july august september october november december"
+        " jan feb mar apr jun jul aug sep sept oct nov dec monday tuesday wednesday thursday friday"
+        " saturday sunday the this that it he she they in on at as a an after before when while"
+        " since but and for from there these those his her its their our your who what how why"
+        " all any some no not if you we i update first"
+    ).split()
+)
+_CAPITALISED = re.compile(r"[A-Z\u00c0-\u00de][\w'\u2019-]*[^\W\d]")
+_ROLE = re.compile(
+    r"\b(?:you|we|your|our|manager|supervisor|team|staff|employees?|members?|department|office"
+    r"|officer|director|board|committee|owner|lead|administrators?|users?|person|people|partner"
+    r"|company|customer|colleagues?|lawyers?|council|clerk|everyone|anyone|host|buyer|seller)\b",
+    re.IGNORECASE,
+)
+_WHEN = re.compile(
+    r"\b(?:\d[\w./:-]*|january|february|march|april|may|june|july|august|september|october"
+    r"|november|december|jan|feb|mar|apr|jun|jul|aug|sept?|oct|nov|dec|monday|tuesday|wednesday"
+    r"|thursday|friday|saturday|sunday|\w+ century|spring|summer|autumn|winter|morning|noon"
+    r"|afternoon|evening|night|midnight|daily|weekly|monthly|quarterly|yearly|annually|before"
+    r"|after|during|until|within|once|every|each|as soon as|if|while|end of|beginning of|early"
+    r"|late|immediately|always|never|by the|first|antiquity|war|easter|christmas|holidays?)\b",
+    re.IGNORECASE,
+)
+_QUANTITY = re.compile(
+    r"\d[\w.,]*|\b(?:zero|no|none|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve"
+    r"|dozens?|hundreds?|thousands?|millions?|billions?|half|third|quarter|once|twice|single|both"
+    r"|unlimited|all|every|each|several|a|an)\b",
+    re.IGNORECASE,
+)
+
+
+def _kind(question: str) -> str:
+    plain = question.lower()
+    if _PERSON.search(plain):
+        return "person"
+    if re.search(
+        r"\b(?:when|(?:what|which) (?:year|date|day|month|century|decade)|date of)\b", plain
+    ):
+        return "date"
+    if re.search(r"\bhow (?:many|much|long|far|tall|high|old|large|big)\b", plain):
+        return "number"
+    return ""
+
+
+def _rate(text: str) -> str:
+    match = _RATE.search(text)
+    if match is None:
+        return ""
+    found = next(filter(None, match.groups()), "").lower()
+    return {"dai": "day", "a": "year", "an": "year"}.get(found, found)
+
+
+def _words(text: str) -> list[str]:
+    flat = unicodedata.normalize("NFKC", text).lower().replace("\u2019", "'")
+    return [word.removesuffix("'s").removesuffix("'") for word in re.findall(r"[\w'-]+", flat)]

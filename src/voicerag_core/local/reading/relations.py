@@ -1,0 +1,104 @@
+"""Is what a question asks of its subject said at all: who *won*, *directed*, *founded* it?"""
+
+from __future__ import annotations
+
+import re
+
+from voicerag_core.local.reading.features import content_words
+
+__all__ = ["unsaid_relation"]
+
+_GROUPS = tuple(
+    line.split("|")
+    for line in (
+        "win|won|wins|winner|winning|winners|victory|victorious|champion|champions|beat|beats|beaten"
+        "|defeat|defeated|defeats|defeating|triumph|triumphed|claimed|clinched|awarded|crowned|title",
+        "award|awarded|awards|receive|received|given|granted|honoured|honored|won|recipient|laureate",
+        "buy|bought|acquire|acquired|acquires|acquiring|acquisition|purchase|purchased|takeover|deal",
+        "found|founded|founder|founders|establish|established|create|created|started|formed|set up",
+        "direct|directed|director|directs|directing|helmed|filmmaker",
+        "write|wrote|written|writer|author|authored|writes|penned|composed|composer",
+        "release|released|releases|launch|launched|available|debut|debuts|debuted|premiere|premiered"
+        "|premieres|published|publication|out|arrive|arrives|announced|date",
+        "born|birth|birthday",
+        "die|died|dies|death|killed|dead",
+        "marry|married|wife|husband|spouse|marriage",
+        "star|stars|starred|starring|play|plays|played|playing|portray|portrayed|portrays|role|cast"
+        "|actor|actress|lead",
+        "ceo|chief executive|chief executive officer|chief executives",
+        "president|presidency|chairman|commissioner|head|leader|chief",
+        "located|location|situated|lies|based|headquartered|headquarters|place|held|in|at",
+        "host|hosted|hosts|hosting|held|venue",
+        "begin|began|begun|start|started|starts|commence|commenced",
+        "end|ended|ends|finish|finished|expire|expires|until",
+        "cost|costs|price|priced|fee|charge|pay|paid|worth|rate",
+        "build|built|construct|constructed|erected|completed",
+        "invent|invented|inventor|discover|discovered|developed",
+        "sing|sings|sang|singer|performed|recorded|song",
+        "lose|lost|loses|runner-up|beaten|defeated",
+        "revenue|revenues|sales|turnover",
+        "population|inhabitants|people|residents",
+        "lead|led|leads|leader|head|headed",
+        "teach|taught|teaches|teacher",
+        "allow|allowed|may|can|permit|permitted|must|prohibited",
+        "need|needs|require|required|requires|must|necessary",
+        "send|sent|mail|email|submit|submitted",
+        "get|gets|receive|received|obtain",
+        "make|made|makes|produce|produced|manufactured",
+        "speak|spoke|spoken|language|languages",
+        "choose|chose|chosen|select|selected|elect|elected",
+        "leave|left|leaves|depart|quit",
+        "take|took|taken|takes",
+        "know|knew|known|called|named|name|term",
+        "say|said|says|state|stated|states",
+        "hold|held|holds",
+        "become|became|becomes|appointed|named",
+        "grow|grew|grown|growth|increase|increased",
+        "fall|fell|fallen|decline|declined|decrease|decreased",
+    )
+)
+"""Words that say one relation."""
+
+_SAME: dict[str, set[str]] = {}
+for _group in _GROUPS:
+    for _word in _group:
+        _SAME.setdefault(_word, set()).update(_group)
+
+_EMPTY = frozenset(
+    "which what who whom whose when where why how many much name kind type sort year date day month"
+    " number amount people person thing one ones get got use used also ever still now new first".split()
+)
+_WORD = re.compile(r"[^\W\d_][\w'\u2019-]*")
+
+
+def unsaid_relation(question: str, said: str) -> float:
+    """Return the share of the question's words, names and figures aside, that a text does not say.
+
+    Args:
+        question: In words.
+        said: The sentence with what stands around it.
+
+    Returns:
+        0..1; 0 when the question has no such words.
+    """
+    asked = []
+    for number, match in enumerate(_WORD.finditer(question)):
+        word = match[0]
+        is_name = word[0].isupper() and number > 0
+        plain = word.lower()
+        if not is_name and plain not in _EMPTY and content_words(plain):
+            asked.append(plain)
+    if not asked:
+        return 0.0
+    text = said.lower()
+    stems = set(content_words(text))
+    words = set(re.findall(r"[\w-]+", text))
+    missing = sum(not _is_said(word, stems, words, text) for word in dict.fromkeys(asked))
+    return missing / len(dict.fromkeys(asked))
+
+
+def _is_said(word: str, stems: set[str], words: set[str], text: str) -> bool:
+    if stems.intersection(content_words(word)):
+        return True
+    same = _SAME.get(word, ())
+    return any(other in words or (" " in other and other in text) for other in same)
