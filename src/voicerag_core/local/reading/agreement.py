@@ -73,7 +73,7 @@ def agreement(
             around[sentence.passage],
             missing_names(question, said),
             misses_figure(wanted, said),
-            keys.contradicted(sentence.text, " ".join(sentence.path)),
+            keys.contradicted(sentence.text, context),
             unsaid_relation(question, f"{context} {sentence.text}"),
             keys.lacks_kind(sentence.text),
         )
@@ -111,7 +111,6 @@ _SIDES: tuple[tuple[frozenset[str], ...], ...] = tuple(
         "highest|lowest",
         "largest biggest|smallest",
         "oldest|youngest",
-        "north northern|south southern|east eastern|west western",
         "spring|summer|autumn fall|winter",
         "full-time|part-time",
         "domestic|international",
@@ -130,10 +129,17 @@ _SIDES: tuple[tuple[frozenset[str], ...], ...] = tuple(
 )
 """Words of which one excludes the others."""
 
-_OFFICE = re.compile(r"^who(?: is|'s|\u2019s| are)\b", re.IGNORECASE)
-_LEFT = re.compile(
-    r"\b(?:former(?:ly)?|ex-\w+|outgoing|stepp(?:ed|ing) down|resigned|late|retired|then-\w+"
-    r"|predecessor|used to be)\b",
+_OFFICE = re.compile(
+    r"^who(?: is|'s|\u2019s| are) (?:the |our |your |its |their )?(?:new |current )?"
+    r"(?P<office>[\w -]+?)(?= (?:of|at|for|in|on|here|now|to)\b|\W*\Z)",
+    re.IGNORECASE,
+)
+_LEFT = (
+    r"\b(?:former(?:ly)?|ex-|outgoing|stepp(?:ed|ing) down as|resign(?:ed|ing) as|the late|retired"
+    r"|then-|past|previous)(?:\W*[\w'\u2019-]+){0,3}?\W*"
+)
+_YES_NO = re.compile(
+    r"^(?:is|are|was|were|do|does|did|can|could|may|must|shall|should|will|would|has|have|had)\b",
     re.IGNORECASE,
 )
 _RATE = re.compile(
@@ -172,9 +178,10 @@ class _Keys:
     Args:
         words: Its words in lower case.
         years: Years that it names.
+        lasts: Whether it names them as a begin ("since 2010").
         numbers: Its numbered things, see `voicerag_core.local.reading.numbered`.
         sides: Of `_SIDES`, what it names and what would contradict that.
-        holds_office: Whether it asks who is something now.
+        left: What a sentence says of one who no longer holds the office that is asked for.
         rate: What it counts by, such as "month".
         units: The units that an answer may have, or empty.
         kind: "person", "date" or "number", or "".
@@ -182,9 +189,10 @@ class _Keys:
 
     words: frozenset[str]
     years: frozenset[str]
+    lasts: bool
     numbers: dict[str, frozenset[str]]
     sides: tuple[tuple[frozenset[str], frozenset[str]], ...]
-    holds_office: bool
+    left: re.Pattern[str] | None
     rate: str
     units: frozenset[str]
     kind: str
@@ -193,7 +201,8 @@ class _Keys:
     def of(cls, question: str) -> _Keys:
         words = frozenset(_words(question))
         sides = []
-        for line in _SIDES:
+        open_ended = _YES_NO.match(question) is None
+        for line in _SIDES if open_ended else ():
             named = [side for side in line if side & words]
             if len(named) == 1:
                 sides.append((named[0], frozenset().union(*(s for s in line if s != named[0]))))
@@ -202,47 +211,49 @@ class _Keys:
         return cls(
             words=words,
             years=frozenset(_YEAR.findall(question)) & frozenset(figures(question)),
+            lasts=any(
+                _FROM_THEN.search(question, 0, match.start()) for match in _YEAR.finditer(question)
+            ),
             numbers=numbered(question),
             sides=tuple(sides),
-            holds_office=_OFFICE.search(question) is not None and not _LEFT.search(question),
-            rate=_rate(question),
+            left=_left(question),
+            rate=_rate(question) if open_ended else "",
             units=next((units for units in _UNITS if unit in units), frozenset()),
             kind=_kind(question),
         )
 
-    def contradicted(self, text: str, above: str) -> bool:
-        """Whether a sentence, under its headings, speaks of another one than the question does."""
+    def contradicted(self, text: str, context: str) -> bool:
+        """Whether a sentence in its context speaks of another one than the question does."""
         return (
-            self._other_year(text, above)
-            or conflicts(self.numbers, f"{above} \n {text}")
+            self._other_year(text, context)
+            or conflicts(self.numbers, f"{context} \n {text}")
             or self._other_side(text)
-            or (self.holds_office and _LEFT.search(text) is not None)
+            or (self.left is not None and self.left.search(text) is not None)
             or self._other_unit(text)
         )
 
-    def _other_year(self, text: str, above: str) -> bool:
+    def _other_year(self, text: str, context: str) -> bool:
+        """Whether years are said, and none of them is a year that is asked about."""
         if not self.years:
             return False
-        said = text if _YEAR.search(text) else above
-        found = list(_YEAR.finditer(said))
-        if not found:
-            return False
         asked = [int(year) for year in self.years]
-        agreeing = False
-        for match in found:
-            year = int(match[0])
-            since = _FROM_THEN.search(said, 0, match.start()) is not None
-            until = _UP_TO_THEN.search(said, 0, match.start()) is not None
-            if since or until:
-                # A state that lasts covers the years after its begin, but an event does not.
-                agreeing |= any(year < a if since else year > a for a in asked)
-            else:
-                agreeing |= year in asked
-        for span in _SPAN.finditer(said):
-            first = int(span[1])
-            last = int(span[2]) if int(span[2]) > 100 else first // 100 * 100 + int(span[2])  # noqa: PLR2004
-            agreeing |= any(first <= a <= last for a in asked)
-        return not agreeing
+        if set(map(int, _YEAR.findall(context))).intersection(asked):
+            return False
+        said = text if _YEAR.search(text) else context
+        found = list(_YEAR.finditer(said))
+        spans = [_span(match) for match in _SPAN.finditer(said)]
+        if any(first <= a <= last for first, last in spans for a in asked):
+            return False
+        return bool(found) and not any(self._covers(said, match, asked) for match in found)
+
+    def _covers(self, said: str, match: re.Match[str], asked: Sequence[int]) -> bool:
+        """Whether a year is one that is asked about, or a state lasts from or up to it."""
+        year = int(match[0])
+        if _FROM_THEN.search(said, 0, match.start()):
+            return any(year < a or (year == a and self.lasts) for a in asked)
+        if _UP_TO_THEN.search(said, 0, match.start()):
+            return any(year >= a for a in asked)
+        return year in asked
 
     def _other_side(self, text: str) -> bool:
         said = frozenset(_words(text))
@@ -271,10 +282,7 @@ class _Keys:
         return False
 
 
-_PERSON = re.compile(
-    r"\bwho(?:m|se)?\b|\b(?:which|what) (?:\w+ )?(?:person|people|actor|actress|director|author"
-    r"|writer|singer|president|minister|player|artist|architect|inventor|scientist|king|queen)\b"
-)
+_PERSON = re.compile(r"^(?:who(?:'s)?|(?:by|for|from|to|with|of) whom|whose)\b")
 _NO_PERSON = frozenset(
     (
         "january february march april may june july august september october november december"
@@ -292,33 +300,55 @@ _ROLE = re.compile(
     re.IGNORECASE,
 )
 _WHEN = re.compile(
-    r"\b(?:\d[\w./:-]*|january|february|march|april|may|june|july|august|september|october"
-    r"|november|december|jan|feb|mar|apr|jun|jul|aug|sept?|oct|nov|dec|monday|tuesday|wednesday"
-    r"|thursday|friday|saturday|sunday|\w+ century|spring|summer|autumn|winter|morning|noon"
-    r"|afternoon|evening|night|midnight|daily|weekly|monthly|quarterly|yearly|annually|before"
-    r"|after|during|until|within|once|every|each|as soon as|if|while|end of|beginning of|early"
-    r"|late|immediately|always|never|by the|first|antiquity|war|easter|christmas|holidays?)\b",
+    r"\b(?:[12]\d{3}s?|\d+(?:st|nd|rd|th)|\d{1,2}[./:-]\d[\d./:-]*|\d{1,2} ?(?:am|pm|bc|ad)|january"
+    r"|february|march|april|may|june|july|august|september|october|november|december|jan|feb|mar"
+    r"|apr|jun|jul|aug|sept?|oct|nov|dec|monday|tuesday|wednesday|thursday|friday|saturday|sunday"
+    r"|\w+ centur(?:y|ies)|spring|summer|autumn|winter|morning|noon|afternoon|evening|night"
+    r"|midnight|daily|weekly|monthly|quarterly|yearly|annually|before|after|during|until|within"
+    r"|once|every|each|as soon as|if|while|end of|beginning of|early|late|immediately|always|never"
+    r"|by the|antiquity|war|easter|christmas|holidays?|(?:hour|day|week|month|year|decade)s?|\d[\d,]* ?(?:bp|bce|ce))\b",
     re.IGNORECASE,
 )
 _QUANTITY = re.compile(
-    r"\d[\w.,]*|\b(?:zero|no|none|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve"
+    r"(?![12]\d{3}\b(?!,\d))\d[\w.,]*|\b(?:zero|no|none|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve"
     r"|dozens?|hundreds?|thousands?|millions?|billions?|half|third|quarter|once|twice|single|both"
-    r"|unlimited|all|every|each|several|a|an)\b",
+    r"|unlimited|several|few|many|entire|whole|until|till|forever|permanent(?:ly)?|indefinite(?:ly)?"
+    r"|as long as|dail?y|weekly|monthly|years?|hours?|days?|weeks?|months?)\b",
     re.IGNORECASE,
+)
+
+
+_DATED = re.compile(
+    r"^(?:when|(?:in|on|by|until|since) (?:what|which) (?:year|date|day|month|century|decade)"
+    r"|(?:what|which) (?:year|date|day|month|century|decade)|what (?:is|was) the (?:\w+ )?date)\b"
 )
 
 
 def _kind(question: str) -> str:
-    plain = question.lower()
+    plain = " ".join(question.lower().split())
     if _PERSON.search(plain):
         return "person"
-    if re.search(
-        r"\b(?:when|(?:what|which) (?:year|date|day|month|century|decade)|date of)\b", plain
-    ):
+    if _DATED.search(plain):
         return "date"
-    if re.search(r"\bhow (?:many|much|long|far|tall|high|old|large|big)\b", plain):
+    if re.search(
+        r"^(?:(?:about|for|in|within) )?how (?:many|much|long|far|tall|high|old)\b", plain
+    ):
         return "number"
     return ""
+
+
+def _left(question: str) -> re.Pattern[str] | None:
+    """Return what says that someone no longer holds the office that is asked for."""
+    office = _OFFICE.search(question)
+    if office is None or re.search(_LEFT, question, re.IGNORECASE):
+        return None
+    return re.compile(_LEFT + re.escape(office["office"].split()[-1]), re.IGNORECASE)
+
+
+def _span(match: re.Match[str]) -> tuple[int, int]:
+    """Return the first and last year of "1988-1996" or "1988-96"."""
+    first, last = int(match[1]), int(match[2])
+    return first, last if last > 99 else first // 100 * 100 + last  # noqa: PLR2004
 
 
 def _rate(text: str) -> str:

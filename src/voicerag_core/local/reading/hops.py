@@ -12,9 +12,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from voicerag_core.local.reading.features import content_words
+from voicerag_core.local.reading.near_misses import missing_names, said_around
 from voicerag_core.types import Passage
 
-__all__ = ["Described", "bridges", "described"]
+__all__ = ["Described", "about", "bridges", "described"]
 
 MOST_BRIDGES = 4
 """Names that are tried in place of a description."""
@@ -32,6 +33,17 @@ _CLAUSE = re.compile(
     rf"(?P<rel>{_REL}) (?P<clause>.+)",
     re.IGNORECASE,
 )
+_PARTICIPLE = re.compile(
+    rf"\b(?P<head>someone|somebody|(?:the|an?|this|another) (?:{_INNER}[\w'-]+ ){{0,4}}?[a-z][\w-]+) "
+    r"(?P<clause>(?:born|known|made|held|built|written|[a-z]+ed) (?:(?:in|at|on|by|from|of|as|for|to|with"
+    r"|under|after) )?(?:what|which|who|whom|whose|where|when|how)\b.+)",
+    re.IGNORECASE,
+)
+_NAMED_CLAUSE = re.compile(
+    r"(?P<name>[A-Z\u00c0-\u00de][\w'\u2019.&-]*(?: (?:of |the |and |de )?[A-Z\u00c0-\u00de][\w'\u2019.&-]*)*)"
+    r",? (?:who|which|that) (?P<clause>(?:[\w'-]+ )*?(?:in |at |by |as |to |for |from )?"
+    r"(?:what|which|whom|when|where|how)\b.*)\Z"
+)
 _KIN = (
     "father|mother|brother|sister|wife|husband|spouse|son|daughter|director|author|writer|founder"
     "|co-founder|ceo|president|manager|head|owner|creator|producer|composer|manufacturer|publisher"
@@ -46,7 +58,7 @@ _WH = r"(?:what|which|who|whom|whose|when|where|how)"
 _ASKS = re.compile(rf"\b{_WH}\b", re.IGNORECASE)
 _DIRECT = re.compile(
     r"^(?:(?:what|who|whom|which) (?:is|are|was|were)"
-    r"|(?:what|which) (?:is|was|are|were) the (?:[a-z]+ )?names? of|name"
+    r"|(?:what|which) (?:is|was|are|were) the (?:(?:full|exact|official|real) )?names? of|name"
     r"|(?:what|which|who)(?:'s|\u2019s))\W*\Z",
     re.IGNORECASE,
 )
@@ -75,12 +87,15 @@ class Described:
     """A description in a question.
 
     Args:
-        text: What leads to the name: the description, or the statement around it.
+        text: What leads to the name: the description, or the statement around it; "" when the
+            question names the thing and the first template asks about it alone.
         templates: What to ask then, with "{}" in place of the name.
+        rest: What is asked about the thing.
     """
 
     text: str
     templates: tuple[str, ...]
+    rest: str
 
 
 def described(question: str) -> Described | None:
@@ -90,19 +105,27 @@ def described(question: str) -> Described | None:
     passage answers that. One that names nothing ("the person who manages me") leads nowhere.
     """
     plain = " ".join(question.split()).rstrip(" ?")
-    for match in _CLAUSE.finditer(plain):
-        found = _by_clause(plain, match)
+    for clause in _CLAUSE.finditer(plain):
+        found = _by_clause(plain, clause)
         if found is not None:
             return found
-    for match in _OF.finditer(plain):
-        before, after = plain[: match.start()], plain[match.end() :]
+    if (match := _NAMED_CLAUSE.search(plain)) and match.start() and not _ASKS.match(plain):
+        return Described("", (f"{match['name']} {match['clause']}",), match["clause"])
+    if (match := _PARTICIPLE.search(plain)) and not _ASKS.search(plain[: match.start()]):
+        return Described(
+            f"{plain[: match.start()]}{match['head']}",
+            ("{} was " + match["clause"],),
+            match["clause"],
+        )
+    for role in _OF.finditer(plain):
+        before, after = plain[: role.start()], plain[role.end() :]
         if _DIRECT.match(before.strip()) or not (_ASKS.search(before) or _ASKS.search(after)):
             continue
         if not after.strip() and _PLAIN.match(before):
             continue
         if not _GOES_ON.match(after.strip()):
             continue
-        return Described(match[0], (before + "{}" + after,))
+        return Described(role[0], (before + "{}" + after,), before + after)
     return None
 
 
@@ -117,11 +140,11 @@ def _by_clause(question: str, match: re.Match[str]) -> Described | None:
             if main is None or not _names(clause[: main.start()]):
                 return None
             text = f"{match['head']} {match['rel']} {clause[: main.start()]}"
-            return Described(text, ("{} " + main["main"],))
+            return Described(text, ("{} " + main["main"],), main["main"])
         if _ASKS.search(before) or not _names(before) or before.count(" ") < LEAST_STATEMENT:
             return None
         # "She taught at a school that is located in what city?"
-        return Described(f"{before}{match['head']}", ("{} " + clause,))
+        return Described(f"{before}{match['head']}", ("{} " + clause,), clause)
     if _DIRECT.match(before.strip()) or not _names(clause) or not _ASKS.search(before):
         return None
     whole = f"{match['head']} {match['rel']} {clause}"
@@ -129,7 +152,7 @@ def _by_clause(question: str, match: re.Match[str]) -> Described | None:
     if last := _ENDS_IN_VERB.search(clause):
         templates.insert(0, f"{before}{{}} {last['last']}")
         whole = whole[: len(whole) - len(last[0])]
-    return Described(whole, tuple(templates))
+    return Described(whole, tuple(templates), templates[0].replace("{}", ""))
 
 
 def bridges(
@@ -153,16 +176,32 @@ def bridges(
         if not words or set(words) <= asked or name in seen:
             continue
         seen.add(name)
-        about = [
+        about = [i for i, one in enumerate(passages) if _bare(name) in one.title] or [
             i
             for i, one in enumerate(passages)
-            if _bare(name) in one.title or (one.title and _bare(one.title) == _bare(name))
-        ] or [i for i, one in enumerate(passages) if name in one.text and i != passage]
+            if name in one.text and i != passage and not _is_about(one.title, asked)
+        ]
         if about:
             yield _bare(name), about
             tried += 1
         if tried == MOST_BRIDGES:
             return
+
+
+def about(side: str, passages: Sequence[Passage]) -> list[Passage]:
+    """Return the passages that are about a thing: by their title, else by what they say."""
+    wanted = content_words(side)
+    for shorten in (str, _bare):
+        titled = [one for one in passages if content_words(shorten(one.title)) == wanted]
+        if titled:
+            return titled
+    return [one for one in passages if missing_names(side.title(), said_around(one)) == 0]
+
+
+def _is_about(title: str, asked: set[str]) -> bool:
+    """Whether a passage is about something that the question names itself."""
+    words = content_words(title)
+    return bool(words) and set(words) <= asked
 
 
 def _names(text: str) -> list[str]:

@@ -21,6 +21,12 @@ _BEFORE = re.compile(
     r"(?: (?:and|or) (?:final|last|most recent|current))?(?: [a-z'-]+)? (?P<thing>[a-z][a-z'-]+)"
 )
 _QUARTER = re.compile(r"\bq(?P<number>[1-4])\b")
+_IN_SERIES = re.compile(
+    r"(?:season|series|edition|quarter|half|episode|chapter|part|phase|floor|round|week|month|year"
+    r"|semester|term|grade|volume|act|section|step|stage|session|generation|version|class|level)s?"
+)
+"""Things of which "the first" is one in a row, not the earliest."""
+
 _NO_THING = frozenset(
     "in on at of to by for from with and or the a an than over under about around until since"
     " after before between within least most up only is are was were be have has had at per its"
@@ -43,10 +49,10 @@ def numbered(text: str) -> dict[str, frozenset[str]]:
         if number[0].isdigit():
             _note(found, match["thing"], number)
     for match in _BEFORE.finditer(plain):
-        if value := ordinal_value(match["number"]):
-            # The thing is the next word or the one after: "the 93rd Academy Awards".
-            between = match[0][len(match["number"]) :].split()
-            for thing in between[-2:]:
+        value = ordinal_value(match["number"])
+        # The thing is the next word or the one after: "the 93rd Academy Awards".
+        for thing in match[0][len(match["number"]) :].split()[-2:]:
+            if value and (value != "1" or _IN_SERIES.fullmatch(thing)):
                 _note(found, thing, value)
     for match in _QUARTER.finditer(plain):
         _note(found, "quarter", match["number"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -16,11 +17,12 @@ from voicerag_core.local.reading.features import (
     DATE,
     Candidate,
     candidates,
+    content_words,
     measure,
     section_shares,
 )
 from voicerag_core.local.reading.forms import fits
-from voicerag_core.local.reading.hops import Described, bridges, described
+from voicerag_core.local.reading.hops import Described, about, bridges, described
 from voicerag_core.local.reading.near_misses import (
     figures,
     misses_figure,
@@ -30,7 +32,6 @@ from voicerag_core.local.reading.near_misses import (
 )
 from voicerag_core.local.reading.questions import Asked, asked_for
 from voicerag_core.local.reading.quoting import Part, Quote, Quoter
-from voicerag_core.local.reading.relations import unsaid_relation
 from voicerag_core.local.reading.rows import (
     MOST_REREAD,
     TableRow,
@@ -68,6 +69,9 @@ MOST_FIRST_HOPS = 3
 MOST_SECOND_HOPS = 5
 """Sentences that may name what is described, and names of which the rest is asked."""
 
+LEAST_OF_BEST = 0.6
+"""Of the likeliest such sentence's weight, what another must have to be tried too."""
+
 MOST_UNNAMED = 0.34
 """Share of the description's names that such a sentence may leave to the rest of its passage."""
 
@@ -98,7 +102,7 @@ EVIDENCE = (
 )
 FORM, TELLING, KEYED, SECTION = 0, 1, 2, 3
 EVIDENCE_WEIGHTS = np.array([2.0, 1.5, 2.0, 2.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0])
-ANSWERED_EVIDENCE_WEIGHTS = np.array([1.0, 2.0, 3.0, 0.0, -1.0, 0.0, 0.0, 0.0, 0.0, 0.0])
+ANSWERED_EVIDENCE_WEIGHTS = np.array([1.0, 2.0, 3.0, 0.0, -1.0, 0.0, 0.0, -4.0, 0.0, -2.5])
 """The same for what the question's form, a table's rows and the names and numbers say besides."""
 
 LEAST_PROBABILITY = 0.57
@@ -263,28 +267,29 @@ class Reader:
         self, question: str, asked: Asked, hop: Described, passages: Sequence[Passage]
     ) -> Reading:
         """Quote the sentence that names what is described, and the one that answers about it."""
+        if not hop.text:
+            question = hop.templates[0] + "?"
+            reading = self._reading(*self._best(question, asked_for(question), passages), passages)
+            return reading if _unsaid(hop.rest, reading.text) <= MOST_UNSAID else _declined(reading)
         best: Reading | None = None
-        for sentence, name, about in self._named(question, hop, passages):
-            near = [passages[i] for i in about]
+        for sentence, name, places in self._named(question, hop, passages):
+            near = [passages[i] for i in places]
             for template in hop.templates:
                 second = template.format(name) + "?"
                 reading = self._reading(*self._best(second, asked_for(second), near), near)
-                if reading.answered and (best is None or reading.score > best.score):
-                    first = passages[sentence.passage]
-                    place = Citation(first.id, sentence.start, sentence.end)
-                    if place not in reading.citations:
-                        text = " ".join(sentence.text.split()) + "\n\n" + reading.text
-                        places = (place, *reading.citations)
-                        reading = replace(reading, text=text, citations=places)
-                    best = reading
-                if reading.answered:
-                    break
+                if not reading.answered or _unsaid(hop.rest, reading.text) > MOST_UNSAID:
+                    continue
+                if best is None or reading.score > best.score:
+                    best = _behind(sentence, passages[sentence.passage], reading)
+                break
         if best is not None:
             return best
         reading = self._reading(*self._best(question, asked, passages), passages)
-        if unsaid_relation(hop.templates[0].format(""), reading.text) < MOST_UNSAID:
+        known = said_around(reading.closest) if reading.closest is not None else ()
+        is_named = missing_names(hop.text, known) <= MOST_UNNAMED
+        if is_named and _unsaid(hop.rest, reading.text) <= MOST_UNSAID:
             return reading
-        return replace(reading, text="", citations=(), answered=False)
+        return _declined(reading)
 
     @staticmethod
     def _named(
@@ -293,14 +298,23 @@ class Reader:
         """Yield sentences that may name what is described, the name, and passages about it."""
         sentences = candidates(passages)
         likely = measure(hop.text, passages, sentences) @ FIRST_HOP_WEIGHTS
-        tried = 0
-        for index in np.argsort(-likely, kind="stable").tolist()[:MOST_FIRST_HOPS]:
+        first_hops = []
+        for index in np.argsort(-likely, kind="stable").tolist():
             one = sentences[index]
             said = said_in(f"{' '.join((passages[one.passage].title, *one.path))} {one.text}")
-            if one.kind in ("heading", "question") or missing_names(hop.text, said) > MOST_UNNAMED:
+            if missing_names(hop.text, said) <= MOST_UNNAMED:
+                first_hops.append(index)
+            if len(first_hops) == MOST_FIRST_HOPS:
+                break
+        tried = 0
+        for index in first_hops:
+            one = sentences[index]
+            if likely[index] < LEAST_OF_BEST * likely[first_hops[0]]:
+                return
+            if one.kind in ("heading", "question"):
                 continue
-            for name, about in bridges(question, one.text, one.passage, passages):
-                yield one, name, about
+            for name, places in bridges(question, one.text, one.passage, passages):
+                yield one, name, places
                 tried += 1
                 if tried == MOST_SECOND_HOPS:
                     return
@@ -309,12 +323,12 @@ class Reader:
         """Quote one passage of each of two sides, or decline."""
         sides = []
         for side, question in zip(asked.sides, asked.side_questions, strict=True):
-            of_side = [p for p in passages if missing_names(side.title(), said_around(p)) == 0]
+            of_side = about(side, passages)
             found, seen = self._best(question, asked_for(question), of_side)
             sides.append(self._reading(found, seen, of_side))
         weakest = min(sides, key=lambda side: side.score)
         if not all(side.answered for side in sides):
-            return replace(weakest, text="", citations=(), answered=False)
+            return _declined(weakest)
         texts = dict.fromkeys(side.text for side in sides)
         places = dict.fromkeys(place for side in sides for place in side.citations)
         return replace(weakest, text="\n\n".join(texts), citations=tuple(places))
@@ -471,3 +485,30 @@ class Reader:
             quote = self._trimmed(question, seen, quote)
             return _Found(quote, seen.passages[index], 1 / (1 + math.exp(-odds)))
         return None
+
+
+def _declined(reading: Reading) -> Reading:
+    return replace(reading, text="", citations=(), answered=False)
+
+
+def _behind(first: Candidate, passage: Passage, reading: Reading) -> Reading:
+    """Put a sentence in front of a reading, unless it is quoted there."""
+    place = Citation(passage.id, first.start, first.end)
+    if place in reading.citations:
+        return reading
+    text = " ".join(first.text.split()) + "\n\n" + reading.text
+    return replace(reading, text=text, citations=(place, *reading.citations))
+
+
+_KIND_ASKED = re.compile(
+    r"\b(?:(?:what|which)(?: (?:kind|sort|type|name)s? of)?|how (?:many|much)|the (?:name|year|date|city"
+    r"|country) of) [\w-]+|\b(?:can|could|may|will|would|also|now)\b",
+    re.IGNORECASE,
+)
+"""What an answer need not repeat."""
+
+
+def _unsaid(rest: str, text: str) -> float:
+    """Return the share of what is asked about a thing described that a text does not say."""
+    asked = set(content_words(_KIND_ASKED.sub(" ", rest)))
+    return len(asked - set(content_words(text))) / len(asked) if asked else 0.0
