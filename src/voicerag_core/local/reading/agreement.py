@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from voicerag_core.local.reading.features import Candidate, content_words
+from voicerag_core.local.reading.features import Candidate
 from voicerag_core.local.reading.near_misses import (
     figures,
     misses_figure,
@@ -75,7 +75,7 @@ def agreement(
             misses_figure(wanted, said),
             keys.contradicted(sentence.text, context),
             unsaid_relation(question, f"{context} {sentence.text}"),
-            keys.lacks_kind(sentence.text),
+            sentence.kind not in _LEADS_ON and keys.lacks_kind(sentence.text),
         )
     return table
 
@@ -89,6 +89,9 @@ def _context(passage: Passage, sentences: Sequence[Candidate], index: int) -> st
     return " ".join((passage.title, *own.path, lead, near))
 
 
+_LEADS_ON = ("heading", "question", "lead", "code")
+"""Kinds of blocks that are not quoted alone."""
+
 _YEAR = re.compile(r"(?<![\w.,-])(?:1[0-9]|20)\d\d(?![\w%]|[.,]\d)")
 _FROM_THEN = re.compile(r"\b(?:since|after|from)\W+(?:\w+\W+){0,2}\Z", re.IGNORECASE)
 _UP_TO_THEN = re.compile(r"\b(?:until|till|before|by|as of|prior to)\W+(?:\w+\W+){0,2}\Z", re.I)
@@ -98,34 +101,34 @@ _SPAN = re.compile(
 
 _SIDES: tuple[tuple[frozenset[str], ...], ...] = tuple(
     tuple(frozenset(side.split()) for side in line.split("|"))
-    for line in (
-        "men male boys gentlemen|women female girls ladies",
-        "actor actors|actress actresses",
-        "husband|wife",
-        "father|mother",
-        "brother|sister",
-        "son|daughter",
-        "king|queen",
-        "singles|doubles",
-        "minimum min|maximum max",
-        "highest|lowest",
-        "largest biggest|smallest",
-        "oldest|youngest",
-        "spring|summer|autumn fall|winter",
-        "full-time|part-time",
-        "domestic|international",
-        "internal|external",
-        "paid|unpaid",
-        "import imports|export exports",
-        "arrival|departure",
-        "junior|senior",
-        "upper|lower",
-        "winner winners champion champions|runner-up runners-up",
-        "buyer|seller",
-        "landlord|tenant",
-        "monthly|yearly annual annually|weekly|daily|quarterly|hourly",
-        "supporting|lead leading",
-    )
+    for line in """\
+|
+men male boys gentlemen|women female girls ladies
+actor actors|actress actresses
+husband|wife
+father|mother
+brother|sister
+son|daughter
+king|queen
+singles|doubles
+minimum min|maximum max
+highest|lowest
+largest biggest|smallest
+oldest|youngest
+spring|summer|autumn fall|winter
+full-time|part-time
+domestic|international
+internal|external
+paid|unpaid
+import imports|export exports
+arrival|departure
+junior|senior
+upper|lower
+winner winners champion champions|runner-up runners-up
+buyer|seller
+landlord|tenant
+monthly|yearly annual annually|weekly|daily|quarterly|hourly
+supporting|lead leading""".splitlines()
 )
 """Words of which one excludes the others."""
 
@@ -154,19 +157,22 @@ _MEASURE = re.compile(
 )
 _UNITS = tuple(
     frozenset(line.split())
-    for line in (
-        "second seconds sec minute minutes min mins hour hours hrs day days week weeks month months"
-        " year years",
-        "mm cm m km metre metres meter meters kilometre kilometres kilometer kilometers mile miles"
-        " foot feet ft inch inches yard yards",
-        "g kg gram grams kilogram kilograms kilo kilos ton tons tonne tonnes pound pounds lb lbs",
-        "l ml litre litres liter liters gallon gallons",
-        "byte bytes kb mb gb tb pb kilobyte megabyte gigabyte gigabytes megabytes terabytes",
-        "euro euros eur dollar dollars usd cents pence kroner nok sek pounds",
-        "degree degrees celsius fahrenheit",
-        "watt watts kw w volt volts v amp amps a",
-        "% percent",
-    )
+    for line in re.sub(
+        r"\n +",
+        " ",
+        """\
+second seconds sec minute minutes min mins hour hours hrs day days week weeks month months year
+  years
+mm cm m km metre metres meter meters kilometre kilometres kilometer kilometers mile miles foot
+  feet ft inch inches yard yards
+g kg gram grams kilogram kilograms kilo kilos ton tons tonne tonnes pound pounds lb lbs
+l ml litre litres liter liters gallon gallons
+byte bytes kb mb gb tb pb kilobyte megabyte gigabyte gigabytes megabytes terabytes
+euro euros eur dollar dollars usd cents pence kroner nok sek pounds
+degree degrees celsius fahrenheit
+watt watts kw w volt volts v amp amps a
+% percent""",
+    ).splitlines()
 )
 _ASKED_UNIT = re.compile(r"\bhow many (?P<many>[a-z]+)|\bin (?P<in>[a-z]+)\W*\Z", re.IGNORECASE)
 
@@ -282,15 +288,21 @@ class _Keys:
         return False
 
 
-_PERSON = re.compile(r"^(?:who(?:'s)?|(?:by|for|from|to|with|of) whom|whose)\b")
+_PERSON = re.compile(
+    r"^who(?: (?:is|are) the\b|'s the\b| (?:was|were|became|won|wrote|made|built|led|sang|found"
+    r"|\w+ed)\b)|^by whom\b"
+)
+"""Of one who is known by name; "Who pays?" may be answered by any noun."""
+
 _NO_PERSON = frozenset(
-    (
-        "january february march april may june july august september october november december"
-        " jan feb mar apr jun jul aug sep sept oct nov dec monday tuesday wednesday thursday friday"
-        " saturday sunday the this that it he she they in on at as a an after before when while"
-        " since but and for from there these those his her its their our your who what how why"
-        " all any some no not if you we i update first"
-    ).split()
+    re.split(
+        r"\s",
+        "january february march april may june july august september october november december "
+        "jan feb mar apr jun jul aug sep sept oct nov dec monday tuesday wednesday thursday "
+        "friday saturday sunday the this that it he she they in on at as a an after before when "
+        "while since but and for from there these those his her its their our your who what how "
+        "why all any some no not if you we i update first",
+    )
 )
 _CAPITALISED = re.compile(r"[A-Z\u00c0-\u00de][\w'\u2019-]*[^\W\d]")
 _ROLE = re.compile(
@@ -306,7 +318,8 @@ _WHEN = re.compile(
     r"|\w+ centur(?:y|ies)|spring|summer|autumn|winter|morning|noon|afternoon|evening|night"
     r"|midnight|daily|weekly|monthly|quarterly|yearly|annually|before|after|during|until|within"
     r"|once|every|each|as soon as|if|while|end of|beginning of|early|late|immediately|always|never"
-    r"|by the|antiquity|war|easter|christmas|holidays?|(?:hour|day|week|month|year|decade)s?|\d[\d,]* ?(?:bp|bce|ce))\b",
+    r"|by the|antiquity|war|easter|christmas|holidays?|(?:hour|day|week|month|year|decade)s?"
+    r"|\d[\d,]* ?(?:bp|bce|ce))\b",
     re.IGNORECASE,
 )
 _QUANTITY = re.compile(
@@ -319,7 +332,8 @@ _QUANTITY = re.compile(
 
 
 _DATED = re.compile(
-    r"^(?:when|(?:in|on|by|until|since) (?:what|which) (?:year|date|day|month|century|decade)"
+    r"^(?:when(?= (?:is|are|was|were|did|do|does|will|can|must|should|has|have|may)\b)"
+    r"|(?:in|on|by|until|since) (?:what|which) (?:year|date|day|month|century|decade)"
     r"|(?:what|which) (?:year|date|day|month|century|decade)|what (?:is|was) the (?:\w+ )?date)\b"
 )
 

@@ -34,13 +34,16 @@ _CLAUSE = re.compile(
     re.IGNORECASE,
 )
 _PARTICIPLE = re.compile(
-    rf"\b(?P<head>someone|somebody|(?:the|an?|this|another) (?:{_INNER}[\w'-]+ ){{0,4}}?[a-z][\w-]+) "
-    r"(?P<clause>(?:born|known|made|held|built|written|[a-z]+ed) (?:(?:in|at|on|by|from|of|as|for|to|with"
-    r"|under|after) )?(?:what|which|who|whom|whose|where|when|how)\b.+)",
+    rf"\b(?P<head>someone|somebody"
+    rf"|(?:the|an?|this|another) (?:{_INNER}[\w'-]+ ){{0,4}}?[a-z][\w-]+) "
+    r"(?P<clause>(?:born|known|made|held|built|written|[a-z]+ed) "
+    r"(?:(?:in|at|on|by|from|of|as|for|to|with|under|after) )?"
+    r"(?:what|which|who|whom|whose|where|when|how)\b.+)",
     re.IGNORECASE,
 )
 _NAMED_CLAUSE = re.compile(
-    r"(?P<name>[A-Z\u00c0-\u00de][\w'\u2019.&-]*(?: (?:of |the |and |de )?[A-Z\u00c0-\u00de][\w'\u2019.&-]*)*)"
+    r"(?P<name>[A-Z\u00c0-\u00de][\w'\u2019.&-]*"
+    r"(?: (?:of |the |and |de )?[A-Z\u00c0-\u00de][\w'\u2019.&-]*)*)"
     r",? (?:who|which|that) (?P<clause>(?:[\w'-]+ )*?(?:in |at |by |as |to |for |from )?"
     r"(?:what|which|whom|when|where|how)\b.*)\Z"
 )
@@ -51,8 +54,9 @@ _KIN = (
     "|predecessor|employer|parent company|team|club|band|league|birthplace|home town|hometown"
 )
 _OF = re.compile(
-    rf"\b(?P<head>[Tt]he (?:[\w-]+ ){{0,2}}?(?:{_KIN})) of (?P<rest>(?:the |an? )?(?:[a-z][\w-]* ){{0,4}}"
-    r"(?:[\"\u201c][^\"\u201d]+[\"\u201d]|[A-Z][\w'.\u2019-]*(?: (?:(?:of|the|and|de|van|von) )?[A-Z0-9][\w'.\u2019-]*)*))"
+    rf"\b(?P<head>[Tt]he (?:[\w-]+ ){{0,2}}?(?:{_KIN})) of "
+    r"(?P<rest>(?:the |an? )?(?:[a-z][\w-]* ){0,4}(?:[\"\u201c][^\"\u201d]+[\"\u201d]"
+    r"|[A-Z][\w'.\u2019-]*(?: (?:(?:of|the|and|de|van|von) )?[A-Z0-9][\w'.\u2019-]*)*))"
 )
 _WH = r"(?:what|which|who|whom|whose|when|where|how)"
 _ASKS = re.compile(rf"\b{_WH}\b", re.IGNORECASE)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -13,25 +12,25 @@ from numpy.typing import NDArray
 
 from voicerag_core.local.reading.agreement import AGREEMENT, agreement
 from voicerag_core.local.reading.answer_scorer import SCORES
+from voicerag_core.local.reading.dates import says_more_exactly
 from voicerag_core.local.reading.features import (
     DATE,
     Candidate,
     candidates,
-    content_words,
     measure,
     section_shares,
 )
 from voicerag_core.local.reading.forms import fits
-from voicerag_core.local.reading.hops import Described, about, bridges, described
+from voicerag_core.local.reading.hops import described
 from voicerag_core.local.reading.near_misses import (
     figures,
     misses_figure,
     missing_names,
     said_around,
-    said_in,
 )
 from voicerag_core.local.reading.questions import Asked, asked_for
 from voicerag_core.local.reading.quoting import Part, Quote, Quoter
+from voicerag_core.local.reading.readings import Reading
 from voicerag_core.local.reading.rows import (
     MOST_REREAD,
     TableRow,
@@ -40,8 +39,9 @@ from voicerag_core.local.reading.rows import (
     read_alone,
     tables,
 )
+from voicerag_core.local.reading.several import by_two_hops, compared
 from voicerag_core.local.reading.trimming import clause_spans
-from voicerag_core.types import Answer, Citation, Passage, Turn
+from voicerag_core.types import Answer, Passage, Turn
 
 __all__ = [
     "FIRST_PASSAGES",
@@ -62,21 +62,8 @@ FIRST_PASSAGES = 4
 MOST_PASSAGES = 10
 """Passages that are read at once, and in all when the first leave the reader unsure."""
 
-FIRST_HOP_WEIGHTS = np.array([1.0, 0.6, 0.3, 0.0, 0.0])
-"""Weights of `features.MEASURES`, to find the sentence that names what is described."""
-
-MOST_FIRST_HOPS = 3
-MOST_SECOND_HOPS = 5
-"""Sentences that may name what is described, and names of which the rest is asked."""
-
-LEAST_OF_BEST = 0.6
-"""Of the likeliest such sentence's weight, what another must have to be tried too."""
-
-MOST_UNNAMED = 0.34
-"""Share of the description's names that such a sentence may leave to the rest of its passage."""
-
-MOST_UNSAID = 0.5
-"""Share of what is asked about the thing described that an answer in one sentence may not say."""
+AS_LIKELY = 0.9
+"""Of the likeliest sentence's probability, what one that dates more exactly must have."""
 
 MOST_TRIED = 8
 """Sentences that may fail to give a quote before the reader gives up."""
@@ -107,25 +94,6 @@ ANSWERED_EVIDENCE_WEIGHTS = np.array([1.0, 2.0, 3.0, 0.0, -1.0, 0.0, 0.0, -4.0, 
 
 LEAST_PROBABILITY = 0.57
 """Chosen on the same questions, and on half of a set of questions about handbooks and manuals."""
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """The answer found in the passages.
-
-    Args:
-        text: What answers, as it stands there; "" when nothing does.
-        citations: Its places, in the order of the text.
-        score: Probability that the passages answer the question, 0..1.
-        answered: False if the passages do not answer.
-        closest: The passage closest to an answer, or None if there was no text.
-    """
-
-    text: str
-    citations: tuple[Citation, ...]
-    score: float
-    answered: bool
-    closest: Passage | None
 
 
 class SentenceScorer(Protocol):
@@ -258,80 +226,15 @@ class Reader:
         if asked.greeting:
             return Reading("", (), 0.0, answered=False, closest=None)
         if asked.sides:
-            return self._compared(asked, passages)
+            return compared(asked, passages, self._read_plainly)
         if (hop := described(question)) is not None:
-            return self._by_two_hops(question, asked, hop, passages[:MOST_PASSAGES])
-        return self._reading(*self._best(question, asked, passages), passages)
+            return by_two_hops(question, hop, passages[:MOST_PASSAGES], self._read_plainly)
+        return self._read_plainly(question, passages)
 
-    def _by_two_hops(
-        self, question: str, asked: Asked, hop: Described, passages: Sequence[Passage]
-    ) -> Reading:
-        """Quote the sentence that names what is described, and the one that answers about it."""
-        if not hop.text:
-            question = hop.templates[0] + "?"
-            reading = self._reading(*self._best(question, asked_for(question), passages), passages)
-            return reading if _unsaid(hop.rest, reading.text) <= MOST_UNSAID else _declined(reading)
-        best: Reading | None = None
-        for sentence, name, places in self._named(question, hop, passages):
-            near = [passages[i] for i in places]
-            for template in hop.templates:
-                second = template.format(name) + "?"
-                reading = self._reading(*self._best(second, asked_for(second), near), near)
-                if not reading.answered or _unsaid(hop.rest, reading.text) > MOST_UNSAID:
-                    continue
-                if best is None or reading.score > best.score:
-                    best = _behind(sentence, passages[sentence.passage], reading)
-                break
-        if best is not None:
-            return best
-        reading = self._reading(*self._best(question, asked, passages), passages)
-        known = said_around(reading.closest) if reading.closest is not None else ()
-        is_named = missing_names(hop.text, known) <= MOST_UNNAMED
-        if is_named and _unsaid(hop.rest, reading.text) <= MOST_UNSAID:
-            return reading
-        return _declined(reading)
-
-    @staticmethod
-    def _named(
-        question: str, hop: Described, passages: Sequence[Passage]
-    ) -> Iterator[tuple[Candidate, str, list[int]]]:
-        """Yield sentences that may name what is described, the name, and passages about it."""
-        sentences = candidates(passages)
-        likely = measure(hop.text, passages, sentences) @ FIRST_HOP_WEIGHTS
-        first_hops = []
-        for index in np.argsort(-likely, kind="stable").tolist():
-            one = sentences[index]
-            said = said_in(f"{' '.join((passages[one.passage].title, *one.path))} {one.text}")
-            if missing_names(hop.text, said) <= MOST_UNNAMED:
-                first_hops.append(index)
-            if len(first_hops) == MOST_FIRST_HOPS:
-                break
-        tried = 0
-        for index in first_hops:
-            one = sentences[index]
-            if likely[index] < LEAST_OF_BEST * likely[first_hops[0]]:
-                return
-            if one.kind in ("heading", "question"):
-                continue
-            for name, places in bridges(question, one.text, one.passage, passages):
-                yield one, name, places
-                tried += 1
-                if tried == MOST_SECOND_HOPS:
-                    return
-
-    def _compared(self, asked: Asked, passages: Sequence[Passage]) -> Reading:
-        """Quote one passage of each of two sides, or decline."""
-        sides = []
-        for side, question in zip(asked.sides, asked.side_questions, strict=True):
-            of_side = about(side, passages)
-            found, seen = self._best(question, asked_for(question), of_side)
-            sides.append(self._reading(found, seen, of_side))
-        weakest = min(sides, key=lambda side: side.score)
-        if not all(side.answered for side in sides):
-            return _declined(weakest)
-        texts = dict.fromkeys(side.text for side in sides)
-        places = dict.fromkeys(place for side in sides for place in side.citations)
-        return replace(weakest, text="\n\n".join(texts), citations=tuple(places))
+    def _read_plainly(self, question: str, passages: Sequence[Passage]) -> Reading:
+        """Read the answer to a question about one thing that it names."""
+        found, seen = self._best(question, asked_for(question), passages)
+        return self._reading(found, seen, passages)
 
     def _best(
         self, question: str, asked: Asked, passages: Sequence[Passage]
@@ -462,8 +365,21 @@ class Reader:
 
     def _found(self, question: str, asked: Asked, seen: Examined) -> _Found | None:
         """Return the likeliest sentence that gives a quote and is no near miss."""
+        possible = self._possible(question, asked, seen)
+        found = next(possible, None)
+        if found is None or not asked.date:
+            return found
+        text = found.quote.text(seen.passages)
+        for other in possible:
+            sure = other.probability >= max(self._least_probability, AS_LIKELY * found.probability)
+            if sure and says_more_exactly(other.quote.text(seen.passages), text):
+                return other
+        return found
+
+    def _possible(self, question: str, asked: Asked, seen: Examined) -> Iterator[_Found]:
+        """Yield the likeliest sentences that give a quote and are no near miss, best first."""
         if not seen.kept:
-            return None
+            return
         wanted = figures(question)
         quoter = Quoter(seen.passages, seen.sentences, asked)
         around: dict[int, frozenset[str]] = {}
@@ -479,36 +395,7 @@ class Reader:
             said = around.setdefault(index, said_around(seen.passages[index]))
             if misses_figure(wanted, said):
                 continue
-            measures = seen.table[row]
-            odds = float(measures @ ANSWERED_WEIGHTS) + ANSWERED_OFFSET
+            odds = float(seen.table[row] @ ANSWERED_WEIGHTS) + ANSWERED_OFFSET
             odds += float(seen.evidence[row] @ ANSWERED_EVIDENCE_WEIGHTS)
             quote = self._trimmed(question, seen, quote)
-            return _Found(quote, seen.passages[index], 1 / (1 + math.exp(-odds)))
-        return None
-
-
-def _declined(reading: Reading) -> Reading:
-    return replace(reading, text="", citations=(), answered=False)
-
-
-def _behind(first: Candidate, passage: Passage, reading: Reading) -> Reading:
-    """Put a sentence in front of a reading, unless it is quoted there."""
-    place = Citation(passage.id, first.start, first.end)
-    if place in reading.citations:
-        return reading
-    text = " ".join(first.text.split()) + "\n\n" + reading.text
-    return replace(reading, text=text, citations=(place, *reading.citations))
-
-
-_KIND_ASKED = re.compile(
-    r"\b(?:(?:what|which)(?: (?:kind|sort|type|name)s? of)?|how (?:many|much)|the (?:name|year|date|city"
-    r"|country) of) [\w-]+|\b(?:can|could|may|will|would|also|now)\b",
-    re.IGNORECASE,
-)
-"""What an answer need not repeat."""
-
-
-def _unsaid(rest: str, text: str) -> float:
-    """Return the share of what is asked about a thing described that a text does not say."""
-    asked = set(content_words(_KIND_ASKED.sub(" ", rest)))
-    return len(asked - set(content_words(text))) / len(asked) if asked else 0.0
+            yield _Found(quote, seen.passages[index], 1 / (1 + math.exp(-odds)))

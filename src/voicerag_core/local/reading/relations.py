@@ -9,43 +9,46 @@ from voicerag_core.local.reading.features import content_words
 __all__ = ["unsaid_relation"]
 
 _GROUPS = tuple(
-    line.split("|")
-    for line in (
-        "win|won|wins|winner|winning|winners|victory|victorious|champion|champions|beat|beats|beaten"
-        "|defeat|defeated|defeats|defeating|triumph|triumphed|claimed|clinched|awarded|crowned|title",
-        "award|awarded|awards|receive|received|given|granted|honoured|honored|won|recipient|laureate",
-        "buy|bought|acquire|acquired|acquires|acquiring|acquisition|purchase|purchased|takeover|deal",
-        "found|founded|founder|founders|establish|established|create|created|started|formed|set up",
-        "direct|directed|director|directs|directing|helmed|filmmaker",
-        "write|wrote|written|writer|author|authored|writes|penned|composed|composer",
-        "release|released|releases|launch|launched|available|debut|debuts|debuted|premiere|premiered"
-        "|premieres|published|publication|out|arrive|arrives|announced|launching|launches|date",
-        "born|birth|birthday",
-        "die|died|dies|death|killed|dead",
-        "marry|married|wife|husband|spouse|marriage",
-        "star|stars|starred|starring|play|plays|played|playing|portray|portrayed|portrays|role|cast"
-        "|actor|actress|lead",
-        "ceo|chief executive|chief executive officer|chief executives",
-        "president|presidency|chairman|commissioner|head|leader|chief",
-        "located|location|situated|lies|based|headquartered|headquarters|in|at|near|on",
-        "host|hosted|hosts|hosting|held|venue",
-        "begin|began|begun|start|started|starts|commence|commenced",
-        "end|ended|ends|finish|finished|expire|expires|until",
-        "cost|costs|price|priced|fee|charge|pay|paid|worth|rate",
-        "build|built|construct|constructed|erected|completed",
-        "invent|invented|inventor|discover|discovered|developed",
-        "sing|sings|sang|singer|performed|recorded|song",
-        "lose|lost|loses|runner-up|beaten|defeated",
-        "revenue|revenues|sales|turnover",
-        "population|inhabitants|people|residents",
-        "lead|led|leads|leader|head|headed",
-        "teach|taught|teaches|teacher",
-        "choose|chose|chosen|select|selected|elect|elected",
-        "leave|left|leaves|depart|quit",
-        "become|became|becomes|appointed|named",
-        "grow|grew|grown|growth|increase|increased",
-        "fall|fell|fallen|decline|declined|decrease|decreased",
-    )
+    tuple(word.replace("_", " ") for word in line.split())
+    for line in re.sub(
+        r"\n +",
+        " ",
+        """\
+win won wins winner winning winners victory victorious champion champions beat beats beaten
+  defeat defeated defeats defeating triumph triumphed claimed clinched awarded crowned title
+award awarded awards receive received given granted honoured honored won recipient laureate
+buy bought acquire acquired acquires acquiring acquisition purchase purchased takeover deal
+found founded founder founders establish established create created started formed set_up
+direct directed director directs directing helmed filmmaker
+write wrote written writer author authored writes penned composed composer
+release released releases launch launched available debut debuts debuted premiere premiered
+  premieres published publication out arrive arrives announced launching launches date
+born birth birthday
+die died dies death killed dead
+marry married wife husband spouse marriage
+star stars starred starring play plays played playing portray portrayed portrays role cast actor
+  actress lead
+ceo chief_executive chief_executive_officer chief_executives
+president presidency chairman commissioner head leader chief
+located location situated lies based headquartered headquarters in at near on
+host hosted hosts hosting held venue
+begin began begun start started starts commence commenced
+end ended ends finish finished expire expires until
+cost costs price priced fee charge pay paid worth rate
+build built construct constructed erected completed
+invent invented inventor discover discovered developed
+sing sings sang singer performed recorded song
+lose lost loses runner-up beaten defeated
+revenue revenues sales turnover
+population inhabitants people residents
+lead led leads leader head headed
+teach taught teaches teacher
+choose chose chosen select selected elect elected
+leave left leaves depart quit
+become became becomes appointed named
+grow grew grown growth increase increased
+fall fell fallen decline declined decrease decreased""",
+    ).splitlines()
 )
 """Words that say one relation."""
 
