@@ -139,7 +139,7 @@ _OFFICE = re.compile(
 )
 _LEFT = (
     r"\b(?:former(?:ly)?|ex-|outgoing|stepp(?:ed|ing) down as|resign(?:ed|ing) as|the late|retired"
-    r"|then-|past|previous)(?:\W*[\w'\u2019-]+){0,3}?\W*"
+    r"|then-|past|previous)(?:[ -]*[\w'\u2019-]+){0,3}?[ -]*"
 )
 _YES_NO = re.compile(
     r"^(?:is|are|was|were|do|does|did|can|could|may|must|shall|should|will|would|has|have|had)\b",
@@ -323,7 +323,7 @@ _WHEN = re.compile(
     re.IGNORECASE,
 )
 _QUANTITY = re.compile(
-    r"(?![12]\d{3}\b(?!,\d))\d[\w.,]*|\b(?:zero|no|none|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve"
+    r"(?<!\d)(?![12]\d{3}\b(?!,\d))\d[\w.,]*|\b(?:zero|no|none|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve"
     r"|dozens?|hundreds?|thousands?|millions?|billions?|half|third|quarter|once|twice|single|both"
     r"|unlimited|several|few|many|entire|whole|until|till|forever|permanent(?:ly)?|indefinite(?:ly)?"
     r"|as long as|dail?y|weekly|monthly|years?|hours?|days?|weeks?|months?)\b",
