@@ -225,7 +225,7 @@ def main() -> None:
                {"passages": prepared.book.passages, "questions": prepared.questions})  # fmt: skip
     followed = Book()
     cases = wikipedia_cases(followed, options.validation, words, kept)
-    cases += own_cases(followed, sources, [one.name for one in sources if is_kept_back(one.name)], kept)
+    cases += own_cases(followed, sources, [one.name for one in sources if is_kept_back(one.name)])
     write_json(options.out / "validation.json.xz", {"passages": followed.passages, "cases": cases})
     np.savez_compressed(options.out / "base.npz", **packaged_weights(weight_path("minilm-int8/model.onnx")))
 

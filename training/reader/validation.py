@@ -60,7 +60,7 @@ def wikipedia_cases(
 
 
 def own_cases(
-    book: Book, sources: Sequence[Source], names: Sequence[str], kept: Path
+    book: Book, sources: Sequence[Source], names: Sequence[str]
 ) -> list[dict[str, Any]]:
     """Return the questions on the documents that are kept back, with passages of all documents."""
     wanted = set(names)
@@ -82,14 +82,10 @@ def own_cases(
             right = [[own[held.sentences[i].passage], i - first[held.sentences[i].passage]] for i in found]
             asked.append((one.text, one.kind, right))
     texts = [searched_text(passage) for passage in passages]
-    vectors = embed(texts, kept / "documents.npy") @ embed([q for q, *_ in asked], kept / "documents_asked.npy").T
     by_words = nearest_by_words(texts, [question for question, *_ in asked])
     cases = []
-    for number, (question, kind, right) in enumerate(asked):
-        scores = vectors[:, number].copy()
-        for rank, i in enumerate(by_words[number]):
-            scores[i] += 0.3 / (1 + rank / 2)
-        found = [places[i] for i in np.argsort(-scores)[:FOUND].tolist()]
+    for (question, kind, right), ranked in zip(asked, by_words, strict=True):
+        found = [places[i] for i in ranked[:FOUND]]
         for place, _ in right:
             if place not in found:
                 found[-1] = place
