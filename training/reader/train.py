@@ -197,6 +197,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--no-marks", action="store_true", help="mark no kinds of blocks")
     parser.add_argument("--workers", type=int, default=4, help="processes that prepare batches")
     parser.add_argument("--validate", type=int, help="validate on this many cases only")
+    parser.add_argument("--dropout", type=float, default=0.1)
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args()
 
@@ -216,7 +217,7 @@ def main() -> None:
     examples = Examples(tokenizer, options.prepared, drawing, random.Random(options.seed))
     validation = Validation(tokenizer, options.prepared, drawing, options.validate)
     with np.load(options.prepared / "base.npz") as base:
-        network = ReaderNetwork(dict(base))
+        network = ReaderNetwork(dict(base), options.dropout)
     if options.from_reader:
         from training.reader.starts import reader_weights
 

@@ -99,8 +99,8 @@ def _searched(
         with open_voicerag(settings) as rag:
             index_files(rag, [docs])
             for question in questions:
-                hits = rag.search(question, limit=HITS)
-                known[question] = [[h.passage.id, h.passage.text, dict(h.passage.metadata)] for h in hits]
+                found = [hit.passage for hit in rag.retrieve(question, limit=HITS).hits]
+                known[question] = [[one.id, one.text, dict(one.metadata)] for one in found]
         kept.write_text(json.dumps(known))
     return [tuple(Passage(*one) for one in known[question]) for question in questions]
 
