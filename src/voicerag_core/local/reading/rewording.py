@@ -40,7 +40,7 @@ class RewordingReader:
     """
 
     def __init__(self, reader: Reader, chat: ChatFunction) -> None:
-        self._reader = reader
+        self.reader = reader
         self._chat = chat
         self.most_passages = reader.most_passages
 
@@ -58,7 +58,7 @@ class RewordingReader:
             ModelError: The reader failed.
             GenerationError: The chat model failed; its error is the cause.
         """
-        for piece in self._reader.answer(question, passages, history=history):
+        for piece in self.reader.answer(question, passages, history=history):
             if not piece.answered or not piece.text.strip() or "\n" in piece.text:
                 yield piece
                 continue
