@@ -289,12 +289,28 @@ def test_an_exacter_date_of_another_year_does_not_count() -> None:
 @pytest.mark.parametrize(
     ("question", "before", "sentence"),
     [
-        ("What was decided on parking?", "The committee met on Monday.", "The panel decided that parking stays free."),
-        ("How many members has the board?", "The board meets monthly.", "The body has nine members."),
-        ("When is the deposit returned?", "The tenant pays a deposit.", "That sum is returned in May."),
-        ("Which languages are taught?", "French is taught in year one.", "Other languages taught are Danish and Polish."),
+        (
+            "What was decided on parking?",
+            "The committee met on Monday.",
+            "The panel decided that parking stays free.",
+        ),
+        (
+            "How many members has the board?",
+            "The board meets monthly.",
+            "The body has nine members.",
+        ),
+        (
+            "When is the deposit returned?",
+            "The tenant pays a deposit.",
+            "That sum is returned in May.",
+        ),
+        (
+            "Which languages are taught?",
+            "French is taught in year one.",
+            "Other languages taught are Danish and Polish.",
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_thing_told_of_before_brings_the_sentence_before(
     reader: Reader, question: str, before: str, sentence: str
 ) -> None:
