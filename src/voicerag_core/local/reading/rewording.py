@@ -31,8 +31,8 @@ class RewordingReader:
 
     The model sees the question and the quote alone. What it says is given only when every figure
     and name in it stands in the quote or the question, those of the quote are all there, it keeps
-    half of the quote's words, and it is not much longer; else the quote is given as it is. It is asked nothing when the passages do
-    not answer.
+    half of the quote's words, and it is not much longer; else the quote is given as it is. It is
+    asked nothing when the passages do not answer.
 
     Args:
         reader: Finds the quote.
