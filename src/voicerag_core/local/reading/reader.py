@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -134,6 +134,7 @@ class Examined:
         kept: Indices of those that were read, ascending.
         table: Measures and scores of these, one row each.
         evidence: [K, 2] of these: columns as in `EVIDENCE`.
+        alone: Scores of the rows that were read one by one, by their index.
     """
 
     passages: Sequence[Passage]
@@ -142,6 +143,7 @@ class Examined:
     kept: list[int]
     table: NDArray[np.float64]
     evidence: NDArray[np.float64]
+    alone: dict[int, NDArray[np.float64]] = field(default_factory=dict)
 
 
 def examine(
@@ -170,7 +172,9 @@ def examine(
         scores = np.concatenate((before.scores, more))
     kept = np.flatnonzero(~np.isnan(scores).any(axis=1)).tolist()
     table = np.hstack((by_words, scores))[kept]
-    return Examined(passages, sentences, scores, kept, table, np.zeros((len(kept), len(EVIDENCE))))
+    evidence = np.zeros((len(kept), len(EVIDENCE)))
+    alone = {} if before is None else before.alone
+    return Examined(passages, sentences, scores, kept, table, evidence, alone)
 
 
 @dataclass(frozen=True, slots=True)
@@ -320,13 +324,13 @@ class Reader:
         likely.sort(key=lambda one: -one.overlap)
         read = [one.sentence for one in likely if one.sentence in places][: 2 * MOST_REREAD]
         table = seen.table.copy()
-        if not read:
-            return table
-        alone, parts = read_alone(seen.passages, seen.sentences, read)
-        scores = self._scorer.score(question, alone, parts, np.zeros(len(parts)))
-        for index, own in zip(read, scores, strict=True):
+        if fresh := [index for index in read if index not in seen.alone]:
+            alone, parts = read_alone(seen.passages, seen.sentences, fresh)
+            scores = self._scorer.score(question, alone, parts, np.zeros(len(parts)))
+            seen.alone.update(zip(fresh, scores, strict=True))
+        for index in read:
             row = places[index]
-            table[row, -len(SCORES) :] = np.fmax(table[row, -len(SCORES) :], own)
+            table[row, -len(SCORES) :] = np.fmax(table[row, -len(SCORES) :], seen.alone[index])
         return table
 
     def _trimmed(self, question: str, seen: Examined, quote: Quote) -> Quote:
