@@ -15,7 +15,9 @@ from voicerag_core.local.reading.features import (
     DATE,
     Candidate,
     candidates,
+    content_words,
     measure,
+    passage_path,
     section_shares,
 )
 from voicerag_core.local.reading.forms import fits
@@ -50,8 +52,11 @@ __all__ = [
 ]
 
 NOT_ANSWERED = "The documents do not answer this question."
-WORTH_NAMING = 0.1
-"""Minimum probability of an answer at which the closest document is named."""
+WORTH_NAMING = 0.12
+"""Minimum of the probability of an answer times the share of the question's words that the closest
+passage knows, at which its document is named."""
+LEAST_KNOWN = 2
+"""Of the question's words: one alone is hardly its subject."""
 
 FIRST_PASSAGES = 4
 MOST_PASSAGES = 10
@@ -224,9 +229,8 @@ class Reader:
             yield Answer(reading.text, citations=reading.citations)
             return
         text = NOT_ANSWERED
-        title = "" if reading.closest is None else str(reading.closest.metadata.get("title") or "")
-        if title and reading.score >= WORTH_NAMING:
-            text += f" The closest passage is from {title}."
+        if reading.closest is not None and _is_close(question, reading.closest, reading.score):
+            text += f" The closest passage is from {reading.closest.title}."
         yield Answer(text, answered=False)
 
     def read(self, question: str, passages: Sequence[Passage]) -> Reading:
@@ -412,3 +416,14 @@ class Reader:
             quote = self._trimmed(question, seen, quote)
             return _Found(quote, seen.passages[index], 1 / (1 + math.exp(-odds)))
         return None
+
+
+def _is_close(question: str, passage: Passage, probability: float) -> bool:
+    """Return whether a passage that does not answer is worth naming: it is about the subject."""
+    asked = set(content_words(question))
+    around = (passage.title, *passage_path(passage), passage.text)
+    known = asked.intersection(content_words(" ".join(around)))
+    if not passage.metadata.get("title") or len(known) < LEAST_KNOWN:
+        return False
+    share = len(known) / len(asked)
+    return probability * share >= WORTH_NAMING and not missing_names(question, said_around(passage))
