@@ -124,8 +124,8 @@ def main() -> None:
         trees["the other"] = given.rival
     rows = measured(trees, [folder.resolve() for folder in given.folders], given.runs)
     head = (
-        "| folder | tree | passages | wall s: median (best) | CPU s: median (best) | CPU ms a passage"
-        " | kB per CPU s |\n|---|---|---|---|---|---|---|"
+        "| folder | tree | passages | wall s: median (best) | CPU s: median (best) "
+        "| CPU ms a passage | kB per CPU s |\n|---|---|---|---|---|---|---|"
     )
     report = "\n".join([head, *rows])
     print(report)

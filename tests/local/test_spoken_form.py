@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voicerag_core.local.speaking.segments import speech_segments, spoken_line
+from voicerag_core.local.speaking.segments import spoken_line
+from voicerag_core.local.speaking.speech_stream import speech_segments
 from voicerag_core.local.speaking.spoken_form import spoken_form
 
 SAID = """
@@ -56,9 +57,9 @@ from 1-3 May = from the 1st to the 3rd of May
 Version 99-99-99 = Version 9 9, 9 9, 9 9
 At 14:30 and 9:05 am = At 14 30 and 9 oh 5 AM
 We open at 9 a.m. We close at 5 p.m. = We open at 9 AM. We close at 5 PM.
-At 14:00, 00:00 and 12:00 = At 14 o'clock, midnight and 12 o'clock
+At 14:00, 00:00 and 12:00 = At 14 hundred, midnight and 12 o'clock
 9am-5pm and 10 a.m.-2 p.m. daily = 9 AM to 5 PM and 10 AM to 2 PM daily
-Mon–Fri: 8:00–18:00 = Monday to Friday: 8 o'clock to 18 o'clock
+Mon–Fri: 8:00–18:00 = Monday to Friday: 8 o'clock to 18 hundred
 Mon. 9:30 = Monday 9 30
 The sun sat low. = The sun sat low.
 The score was 3:1. = The score was 3 to 1.
@@ -139,6 +140,27 @@ a < b and c > d = a < b and c > d
 It is good 🙂👍🏽. = It is good.
 The main\u00adten\u00adance fee is due. = The maintenance fee is due.
 The o\ufb03ce\u200b is open\u2011air. = The office is open-air.
+6'2" tall, 5 ft 11 in, a 12" disk = 6 feet 2 inches tall, 5 feet 11 inches, a 12 inch disk
+He said "version 5" to me. = He said "version 5" to me.
+It takes 1h 30m or 1h05. = It takes 1 hour 30 minutes or 1 hour 5 minutes.
+A 5 km run, the 230 V socket, 5 km long = A 5 kilometer run, the 230 volt socket, 5 kilometers long
+A 45° angle, the 5 km between them = A 45 degree angle, the 5 kilometers between them
+$10/user/month, see docs/user/guide = 10 dollars per user per month, see docs user guide
+Rs. 500 or CHF 20.– or R$ 5 = 500 rupees or 20 Swiss francs or 5 reals
+5 px, 12pt = 5 pixels, 12 points
+The network 10.0.0.0/8 = The network 10 dot 0 dot 0 dot 0 slash 8
+Q1-Q3 2024 and H1–H2 = Q1 to Q3 2024 and H1 to H2
+C# and F#, CO2 and FAQs = C sharp and F sharp, C O 2 and F A Q's
+The CEO's PDFs, URLs and PINs = The C E O's P D F's, U R L's and PINs
+Order 4711, ID: 12345, RFC 2119 = Order 4 7 1 1, ID: 1 2 3 4 5, RFC 2 1 1 9
+In case 2024 is late, in order 4711 parts = In case 2024 is late, in order 4711 parts
+Mon, Wed and Fri. Sat and Sun = Monday, Wednesday and Friday. Saturday and Sunday
+Tues & Thurs, Jan.–Mar. 2024 = Tuesday and Thursday, January to March 2024
+He sat and Sun Microsystems fell. = He sat and Sun Microsystems fell.
+Scene ii, chapter iv, point (iii) = Scene 2, chapter 4, point (3)
+In MMXXIV and MCMXCIX = In 2024 and 19 99
+Sr. Engineer = Senior Engineer
+10<sup>6</sup> :smile: >= 5 = 10 to the power of 6 at least 5
 [[policy|the policy]] [!NOTE] Read. = the policy Read.
 """
 CASES = [
@@ -216,6 +238,12 @@ phonemes_needed = pytest.mark.skipif(
         ("In the 1990s, in 1984.", "naɪntin naɪntiz", "hʌndɹɪd| z"),
         ("10^6 cells", "paʊɚɹ", "tɛn sɪks"),
         ("At 9:05 am", "naɪn oʊ faɪv eɪɛm", "ziəɹoʊ"),
+        ("PDFs and TVs", "ɛfs ænd ti viz", "ɛf ænd"),
+        ("It is 6'2\" tall.", "sɪks fit tu ɪntʃ", "sɪks tu"),
+        ("CO2 in C#", "si.? oʊ tu ɪn si ʃɑɹp", "koʊ|hæʃ"),
+        ("Mon, Wed and Fri", "mʌndeɪ, wɛnzdeɪ ænd fɹaɪdeɪ", "mɑn"),
+        ("RFC 2119", "tu wʌn wʌn naɪn", "θaʊzənd"),
+        ("17:00", "sɛvəntin", "klɑk"),
     ],
 )
 def test_what_is_heard(text: str, heard: str, not_heard: str) -> None:

@@ -134,8 +134,8 @@ def _given_words(text: str) -> str:
 
 
 def _spoken(words: str, weights: Path) -> Iterator[Audio]:
-    from voicerag_core.chunking import split_sentences
     from voicerag_core.local.speaking.speaker import PiperSpeaker
+    from voicerag_core.local.speaking.speech_stream import spoken_sentences
 
     with PiperSpeaker(data_dir=weights) as speaker:
-        yield from speaker.stream(split_sentences(words))
+        yield from speaker.stream(spoken_sentences(words))

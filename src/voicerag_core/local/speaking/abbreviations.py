@@ -79,5 +79,7 @@ def _word(found: re.Match[str]) -> str:
     if given.lower() in {"max", "min", "temp", "gen", "est", "inc"} and re.match(r"\s*$", after):
         return found.group() if given[0].islower() else f"{given}."
     word = word.capitalize() if given[0].isupper() else word
+    if given == "Sr" and re.match(r"\s[A-Z]", after):  # "Sr. Engineer"
+        return word
     goes_on = given.lower() in _NEVER_LAST | _TITLES or re.match(r"\s*[a-z\d,;(]", after)
     return word if goes_on and after.strip() else f"{word}."

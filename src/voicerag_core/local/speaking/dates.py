@@ -9,6 +9,9 @@ from voicerag_core.local.speaking.numerals import ordinal
 __all__ = ["with_spoken_dates", "with_spoken_years"]
 
 MONTHS, DAYS = 12, 31
+NOON = 12
+_WHOLE_HOUR = ("o'clock", "hundred")
+"""Behind a whole hour, up to noon and after it: "9 o'clock", "17 hundred"."""
 
 _MONTHS = (
     "January", "February", "March", "April", "May", "June", "July", "August", "September",
@@ -42,8 +45,12 @@ _MONTH_SAME = re.compile(rf"\b({_NAMES})\.? (\d{{1,2}}){_DASH}(\d{{1,2}})(?![\w:
 _SHORT_MONTH = re.compile(rf"\b({'|'.join(_SHORT)})\.?(?= \d{{4}}\b)")
 _MONTH_YEAR = re.compile(r"(?<![\w./-])(0?[1-9]|1[0-2])/((?:19|20)\d\d)(?![\w/-])")
 _YEARS_SLASH = re.compile(r"(?<![\w./-])((?:19|20)\d\d)/(\d\d)(?![\w/-])")
-_MONTHS_RANGE = re.compile(rf"\b({_NAMES})\.?{_DASH}({_NAMES})\b")
+_MONTHS_RANGE = re.compile(rf"\b({_NAMES})\.?{_DASH}({_NAMES})\b(?:\.(?= [\da-z]))?")
 _DAYS_RANGE = re.compile(rf"\b({_DAY})\.?{_DASH}({_DAY})\b(\.(?=\s?\d|:))?")
+_DAYS_LIST = re.compile(rf"\b({'|'.join(_DAYS)})\b\.?(?=(?:,? ?(?:and|or|&)|,|/) ?(?:{_DAY})\b)")
+_DAYS_LISTED = re.compile(
+    rf"(?<=day)(,? ?(?:and|or|&) ?|, ?|/)({'|'.join(_DAYS)})\b(\.(?=\s[a-z\d]))?"
+)
 _SHORT_DAY = re.compile(
     rf"\b({'|'.join(_DAYS)})(?:\.:?|:)?(?= \d{{1,2}}(?::\d\d|\s?[ap]m\b|{_DASH}\d))"
 )
@@ -87,6 +94,9 @@ def with_spoken_dates(text: str) -> str:
     text = _DAY_MONTH.sub(_day_month, text)
     text = _MONTH_DAY.sub(_month_day, text)
     text = _SHORT_MONTH.sub(lambda m: _SHORT[m[1]], text)
+    text = _DAYS_LIST.sub(lambda m: _DAYS[m[1]], text)
+    while (more := _DAYS_LISTED.sub(lambda m: f"{m[1]}{_DAYS[m[2]]}", text)) != text:
+        text = more
     text = _DAYS_RANGE.sub(lambda m: f"{_weekday(m[1])} to {_weekday(m[2])}", text)
     text = _SHORT_DAY.sub(lambda m: _DAYS[m[1]], text)
     text = _HOURS_RANGE.sub(r"\1 to ", text)
@@ -169,7 +179,7 @@ def _time(found: re.Match[str]) -> str:
     hour, minute, second, half = found.groups()
     hours = int(hour)
     if minute == "00":
-        whole = f"{hours}" if half else f"{hours} o'clock"
+        whole = f"{hours}" if half else f"{hours} {_WHOLE_HOUR[hours > NOON]}"
         whole = "midnight" if hours in {0, 24} and not half else whole
     else:
         whole = f"{hours} oh {int(minute)}" if minute[0] == "0" else f"{hours} {minute}"

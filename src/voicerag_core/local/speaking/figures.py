@@ -54,6 +54,13 @@ _LETTERS_RANGE = re.compile(r"\b([A-Z])\s?[\u2013-]\s?(?=[A-Z]\b)(?=(?!\1)\w)")
 _MINUS = re.compile(r"(?<![\w)])[\u2013-](?=[$\u20ac\u00a3]?\d)")
 _BIG_ORDINAL = re.compile(r"(?<![\w.,])([1-9][\d,]*00)th\b")
 
+_NETWORK = re.compile(r"(?<![\w.])((?:\d{1,3}\.){3}\d{1,3})/(?=\d{1,2}\b)")
+_PERIODS = re.compile(r"\b([QH][1-4])\s?[\u2013-]\s?(?=[QH]?[1-4]\b)")
+
+_LETTERS_PLURAL = re.compile(r"\b([A-Z]{2,5})['\u2019]?s\b(?!\s*[A-Z]\b)")
+_SAID_AS_WORD = re.compile(r"[^AEIOU][AEIOU]+[^AEIOU]")
+_SPELLED = frozenset({"FAQ", "VIP", "SUV", "LED", "PIV", "HIV", "SIG", "GUI"})
+
 _SIGNS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"(?<=\d)\s?(?:[\u00d7\u2715*]|(?<= )x(?= ))\s?(?=\d+ to the power)"), " times "),
     (re.compile(r"(?<=\d)\s?\*\s?(?=\d)"), " times "),
@@ -72,6 +79,8 @@ _SIGNS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"\u2030"), " per mille"),
     (re.compile(r"\s?(?:\u2192|\u21d2|->|=>|\u203a|\u00bb(?=\s)|(?<=\w )>(?= [A-Z]))\s?"), ", "),
     (re.compile(r"\bAT&T\b"), "A T and T"),
+    (re.compile(r"\b([CF])#(?!\w)"), r"\1 sharp"),
+    (re.compile(r"\bCO2\b"), "C O 2"),
     (re.compile(r"\s?&\s?"), " and "),
     (re.compile(r"\b([Hh])e/she\b"), r"\1e or she"),
     (re.compile(r"\band/or\b"), "and or"),
@@ -94,14 +103,17 @@ def with_spoken_ranges(text: str) -> str:
     text = _ORDINALS.sub(r"\1 to ", text)
     text = _RANGE.sub(_range, text)
     text = _LETTERS_RANGE.sub(r"\1 to ", text)
+    text = _PERIODS.sub(r"\1 to ", text)
     return _MINUS.sub("minus ", text)
 
 
 def with_spoken_figures(text: str) -> str:
     """Rewrite versions, addresses, powers and fractions."""
     text = text.translate(_SUBSCRIPTS)
+    text = _NETWORK.sub(r"\1 slash ", text)
     text = _ADDRESS.sub(_address, text)
     text = _DOTTED.sub(lambda m: m.group().replace(".", ""), text)
+    text = _LETTERS_PLURAL.sub(_letters_plural, text)
     text = _VERSION.sub(
         lambda m: f"{'version ' if m[1] else ''}{m[2].replace('.', ' point ')}", text
     )
@@ -120,6 +132,14 @@ def with_spoken_symbols(text: str) -> str:
     for sign, words in _SIGNS:
         text = sign.sub(words, text)
     return text
+
+
+def _letters_plural(found: re.Match[str]) -> str:
+    """Part the letters of PDFs and FAQs: espeak-ng leaves their last s out otherwise."""
+    letters = found[1]
+    if _SAID_AS_WORD.search(letters) and letters not in _SPELLED:
+        return found.group()
+    return f"{' '.join(letters)}'s"
 
 
 def _range(found: re.Match[str]) -> str:

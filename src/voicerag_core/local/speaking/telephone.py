@@ -27,6 +27,11 @@ _DIALLED = re.compile(
     r"account|hotline|helpline)((?:\s(?:no\.?|number|is|at|on))?[.:]?\s)(\d{3,8})"
     r"(?![\w-]|[.,:/]\d|\s(?!(?:or|and|now|if|to|for|in|when|at|from|today)\b)[a-z])"
 )
+_NAMED = re.compile(
+    r"(?i)\b(id|order|ticket|invoice|case|reference|ref\.?|serial|sku|badge|policy|customer|member|"
+    r"contract|rfc)((?:\s(?:no\.?|number))?[.:]?\s(?:#|number )?)(?!(?:19|20)\d\d\b)(\d{4,8})"
+    r"(?![\w-]|[.,:/]\d|\s(?!(?:or|and|now|if|to|for|in|when|at|from|today|is|was|has|says)\b)[a-z])"
+)
 _CODE = re.compile(r"(?<![\w-])([A-Z]{1,5})-?(\d{4,})(?![\w-]|\.\d)")
 
 
@@ -39,11 +44,14 @@ def with_spoken_numbers(text: str) -> str:
     for phone in _PHONES:
         text = phone.sub(_digit_by_digit, text)
     text = _DIALLED.sub(lambda m: f"{m[1]}{m[2]}{' '.join(m[3])}", text)
+    text = _NAMED.sub(lambda m: f"{m[1]}{m[2]}{' '.join(m[3])}", text)
     return _CODE.sub(_code, text)
 
 
 def _digit_by_digit(found: re.Match[str]) -> str:
     number = found.group()
+    if number.startswith("+"):
+        number = number.replace("(0)", " ")  # not dialled behind the code of a country
     groups = re.findall(r"\d+", number)
     if re.fullmatch(r"\d+-\d+", number) and not any(int(group) % ROUND for group in groups):
         return number
