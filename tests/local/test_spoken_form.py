@@ -159,7 +159,23 @@ Tues & Thurs, Jan.–Mar. 2024 = Tuesday and Thursday, January to March 2024
 He sat and Sun Microsystems fell. = He sat and Sun Microsystems fell.
 Scene ii, chapter iv, point (iii) = Scene 2, chapter 4, point (3)
 In MMXXIV and MCMXCIX = In 2024 and 19 99
-Sr. Engineer = Senior Engineer
+Sr. Engineer and Gov. Brown = Senior Engineer and Governor Brown
+Mt. Everest, Ft. Worth = Mount Everest, Fort Worth
+A 6 ft. wall, 5 lb. bags and 5 cu. ft. = A 6 foot wall, 5 pounds bags and 5 cubic feet
+30x40x50 cm, 3/8" thick = 30 by 40 by 50 centimeters, 3 eighths inch thick
+At 60 bpm = At 60 beats per minute
+1.4bn people, up 3.5pp = 1.4 billion people, up 3.5 percentage points
+€ 1.234 and $2 to $3 million = 1234 euros and 2 to 3 million dollars
+Dial 555 1234 or 1-800-FLOWERS. = Dial 5 5 5, 1 2 3 4 or 1-800-FLOWERS.
+IBAN DE89 3704 0044 0532 0130 00 = IBAN D E 8 9, 3 7 0 4, 0 0 4 4, 0 5 3 2, 0 1 3 0, 0 0
+12/31/99 and 12/31/24 = December 31st, 19 99 and December 31st, 2024
+28 Feb - 3 Mar, May 5 - June 3 = the 28th of February to the 3rd of March, May 5th to June 3rd
+In Q4/2024, 2024-W05 and CW 23 = In Q4 2024, week 5 of 2024 and calendar week 23
+At 8.30 am in the mid-1990s = At 8 30 AM in the mid-19 nineties
+Rev. 2, Rev. B, cf. p. 12 = revision 2, Revision B, compare page 12
+approx 10 vs 11 = approximately 10 versus 11
+1.5e-3 at 1:10,000 in WWII = 1.5 times 10 to the power of minus 3 at 1 to 10,000 in World War 2
+Rated 4 ★ at 0.5 % p.m. = Rated 4 stars at 0.5 % per month
 10<sup>6</sup> :smile: >= 5 = 10 to the power of 6 at least 5
 [[policy|the policy]] [!NOTE] Read. = the policy Read.
 """
@@ -181,6 +197,11 @@ def test_lists_and_headings_end_as_sentences_and_code_blocks_are_left_out() -> N
     text = "# Steps\n\n1. Close the valve.\n- Call us\n- Wait\n```sh\nrm -rf /\n```\nDone."
     assert spoken_form(text) == "Steps. 1. Close the valve. Call us. Wait. Done."
     assert spoken_form("wrapped\nprose goes on") == "wrapped prose goes on"
+
+
+def test_a_raised_figure_in_a_formula_is_a_power_and_behind_a_word_a_note() -> None:
+    assert spoken_form("E = mc²") == "E = mc squared"
+    assert spoken_form("The policy² holds.") == "The policy holds."
 
 
 @pytest.mark.parametrize("text", ["", "...", "🙂", "![](chart.png)", "```\ncode\n```", "---", "**"])

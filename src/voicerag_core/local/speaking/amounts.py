@@ -82,7 +82,9 @@ _PHRASES = {
     "kmh": "kilometer per hour", "kph": "kilometer per hour", "mph": "mile per hour",
     "Mbps": "megabit per second", "Gbps": "gigabit per second", "kbps": "kilobit per second",
     "rpm": "revolution per minute", "fps": "frame per second", "ppm": "part per million",
-    "dpi": "dot per inch", "sq ft": "square foot", "sq. ft.": "square foot",
+    "dpi": "dot per inch", "cu. ft.": "cubic foot", "bpm": "beat per minute",
+    "mmHg": "millimeter of mercury", "pp": "percentage point", "sq ft": "square foot",
+    "sq. ft.": "square foot",
     "sq m": "square meter", "sqm": "square meter", "cu ft": "cubic foot", "qm": "square meter",
 }  # fmt: skip
 _PLURALS = {
@@ -99,7 +101,7 @@ _UNIT = "|".join(re.escape(unit) for unit in sorted(_UNITS, key=len, reverse=Tru
 _PHRASE = "|".join(re.escape(unit) for unit in sorted(_PHRASES, key=len, reverse=True))
 _POWER = r"(?:\^?([23\u00b2\u00b3])(?!\d))?"
 _MEASURE = re.compile(
-    rf"{_LEFT}(-?{_NUMBER})(\s?-?)"
+    rf"(?:{_LEFT}|(?<=\d[x\u00d7]))(-?{_NUMBER})(\s?-?)"
     rf"(?:({_PHRASE})|({_UNIT}){_POWER}(?:\s?/\s?(100 )?({_UNIT}){_POWER})?){_RIGHT}"
 )
 _RATE_ALONE = re.compile(
@@ -122,6 +124,16 @@ _AFTER_PER = {
 }  # fmt: skip
 
 
+_BILLIONS = re.compile(rf"{_LEFT}({_NUMBER})\s?(mn|bn|tn){_RIGHT}")
+_SIGN_TO_SIGN = re.compile(
+    rf"(?<!\w)({_SIGN})\s?({_NUMBER}) (to|or) \1\s?"
+    rf"(?={_NUMBER}\s?(?:million|billion|trillion|thousand))"
+)
+_FRACTION_INCH = re.compile(r"(?<![\w./])(\d+/\d+)\"(?!\w)")
+_UNIT_DOT = re.compile(
+    rf"(?<![\w.,])({_NUMBER}\s?(?:ft|lbs?|oz|yd|in|tsp|tbsp|mins?|hrs?|secs?|gal|mi|yrs?|wks?))\."
+    r"(?=\s(?!in\s)[a-z(])"
+)
 _NO_COINS = re.compile(r"(?<=\d)\.(?:\u2013|\u2014|--?)(?![\w-])")
 _FEET_INCHES = re.compile(
     rf"{_LEFT}(\d{{1,2}})(?:'|\s?ft\.?)\s?(\d{{1,2}}(?:\.\d+)?)\s?(?:\"|''|in\b\.?(?!\s[a-z]))"
@@ -134,6 +146,9 @@ _HOURS_FIGURES = re.compile(rf"{_LEFT}(\d{{1,2}})h([0-5]\d){_RIGHT}")
 def with_spoken_amounts(text: str) -> str:
     """Rewrite money and measures: $5 as 5 dollars, 3 m² as 3 square meters."""
     text = _NO_COINS.sub("", text)
+    text = _UNIT_DOT.sub(r"\1", text)
+    text = _FRACTION_INCH.sub(r"\1 inch", text)
+    text = _SIGN_TO_SIGN.sub(r"\2 \3 \1", text)
     text = _FEET_INCHES.sub(
         lambda m: f"{_count(m[1], 'foot', 'feet')} {_count(m[2], 'inch', 'inches')}", text
     )
@@ -145,6 +160,7 @@ def with_spoken_amounts(text: str) -> str:
     text = _SIGN_RANGE.sub(lambda m: f"{m[2]}{_scaled(m, 3)} to {m[1]}", text)
     text = _SIGN_FIRST.sub(lambda m: _money(m, m[2], f"{'-' if m[1] else ''}{m[3]}", 4), text)
     text = _SIGN_LAST.sub(lambda m: _money(m, m[4], m[1], 2), text)
+    text = _BILLIONS.sub(lambda m: f"{m[1]} {_SCALES[m[2]]}", text)
     text = _CENTS.sub(lambda m: f"{m[1]} {'cent' if m[1] == '1' else 'cents'}", text)
     text = _MEASURE.sub(_measure, text)
     text = _RATE_ALONE.sub(_rate_alone, text)
@@ -189,6 +205,8 @@ def _money(found: re.Match[str], sign: str, number: str, scale_group: int) -> st
     currency = _SIGNS.get(sign) or _CODES[sign]
     minus = "minus " if number.startswith("-") else ""
     number = _plain(number.lstrip("-"))
+    if sign == "\u20ac" and re.fullmatch(r"\d{1,3}\.\d{3}", number):  # thousands, on the Continent
+        number = number.replace(".", "")
     scale = _scaled(found, scale_group)
     describes = _describes(found)
     coin = _COINS.get(currency.split()[-1])
@@ -236,7 +254,7 @@ def _per(unit: str, power: str | None) -> str:
 def _plural(name: str) -> str:
     """Return the plural of a unit, whose first noun changes: degrees Celsius, feet per second."""
     words = name.split()
-    at = 1 if words[0] in {"square", "cubic", "newton"} else 0
+    at = 1 if words[0] in {"square", "cubic", "newton", "percentage"} else 0
     words[at] = _PLURALS.get(words[at], f"{words[at]}s")
     return " ".join(words)
 

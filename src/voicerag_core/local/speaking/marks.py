@@ -43,6 +43,7 @@ _TAGS = (
 )
 
 _MARKS: tuple[tuple[re.Pattern[str], str], ...] = (
+    (re.compile(r"(?<=\d)\s?[\u2605\u2b50]\ufe0f?(?![\u2605\u2606])"), " stars"),
     (re.compile(r"(?i)(?<=\d)<sup>(-?\d+)</sup>"), r"^\1"),
     (re.compile(r"(\d)\*\*(?=-?\d)"), r"\1^"),  # a power in code, no emphasis
     (re.compile(r"(?ms)^ {0,3}(```+|~~~+).*?(?:^ {0,3}\1[`~]*[ \t]*$|\Z)"), " "),
@@ -73,7 +74,7 @@ _MARKS: tuple[tuple[re.Pattern[str], str], ...] = (
 _URL = re.compile(
     r"(?i)\b(?:https?://|ftp://|www\.)(?:www\.)?([\w.-]*\w)(?::\d+)?(?:[/?#][^\s<>]*)?"
 )
-_ITEM = re.compile(r"^\s*(?:[-*+\u2022\u2023\u25aa\u25cf\u25e6\u00b7]\s+|#{1,6}\s+|>(?!=)\s?)+")
+_ITEM = re.compile(r"^\s*(?:[-*+\u2022\u2023\u25aa\u25cf\u25e6\u00b7]\s+|#{1,6}\s+|>(?![=\d])\s?)+")
 _BEFORE_DOT = re.compile(r"(?<=\w)\s+(?=[.,;!?](?:\s|$))")
 _HEADING_END = re.compile(r"\s+#+\s*$")
 
