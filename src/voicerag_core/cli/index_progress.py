@@ -30,11 +30,13 @@ LINE_SECONDS = 30.0
 _DOING = {
     "opening": "opening the knowledge base",
     "comparing": "comparing files",
+    "estimating": "estimating the time",
     "reading": "reading",
     "loading": "loading the model",
     "embedding": "embedding",
     "writing": "writing",
 }
+_NO_WORK = frozenset({"opening", "comparing", "estimating", "loading"})
 _FINISHING = "\nfinishing what is in work; interrupt again to end at once\n"
 
 
@@ -195,7 +197,7 @@ class IndexProgress:
         before, self._last = self._last, progress
         if self._interrupted:
             raise KeyboardInterrupt
-        if before is not None and before.doing in ("opening", "comparing", "loading"):
+        if before is not None and before.doing in _NO_WORK:
             self._left.begin()
         if progress.step == "update":
             self._left.update(progress.passages, progress.passages_total)

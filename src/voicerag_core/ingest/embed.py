@@ -32,7 +32,7 @@ __all__ = [
     "embed_documents",
 ]
 
-GROUP = 48
+GROUP = 24
 """Passages embedded together, across documents: enough to fill the embedder's batches, few enough
 for regular progress and quick cancellation."""
 

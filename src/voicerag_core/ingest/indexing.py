@@ -82,6 +82,7 @@ def index_files(
     known = store.document_digests()
     plan = plan_files(found, known, cutting, check=check, on_progress=on_progress)
     if on_estimate is not None and not dry_run and is_large(plan):
+        Meter("update", plan.differing, on_progress).begin("estimating")
         on_estimate(estimated(plan, cutting, BatchEmbedding(rag.embedder, cutting.sentences)))
     report = _update(rag, plan, cutting, on_progress, on_estimate, dry_run=dry_run)
     deleted = found.vanished(plan.vanished) if prune else []

@@ -11,7 +11,9 @@ from voicerag_core.errors import VoiceRAGError
 
 __all__ = ["Activity", "FileProgress", "FileReport", "Meter", "OnProgress", "kind_of"]
 
-Activity: TypeAlias = Literal["opening", "comparing", "reading", "loading", "embedding", "writing"]
+Activity: TypeAlias = Literal[
+    "opening", "comparing", "estimating", "reading", "loading", "embedding", "writing"
+]
 """What a run is doing: opening the store, or loading the model that embeds, among others."""
 
 
