@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from voicerag_core.local.reading.agreement import AGREEMENT, agreement
 from voicerag_core.local.reading.answer_scorer import SCORES
+from voicerag_core.local.reading.dates import says_more_exactly
 from voicerag_core.local.reading.features import (
     DATE,
     Candidate,
@@ -21,6 +23,7 @@ from voicerag_core.local.reading.features import (
     section_shares,
 )
 from voicerag_core.local.reading.forms import fits
+from voicerag_core.local.reading.hops import described
 from voicerag_core.local.reading.near_misses import (
     figures,
     misses_figure,
@@ -29,6 +32,7 @@ from voicerag_core.local.reading.near_misses import (
 )
 from voicerag_core.local.reading.questions import Asked, asked_for
 from voicerag_core.local.reading.quoting import Part, Quote, Quoter
+from voicerag_core.local.reading.readings import Reading
 from voicerag_core.local.reading.rows import (
     MOST_REREAD,
     TableRow,
@@ -37,8 +41,9 @@ from voicerag_core.local.reading.rows import (
     read_alone,
     tables,
 )
+from voicerag_core.local.reading.several import by_two_hops, compared
 from voicerag_core.local.reading.trimming import clause_spans
-from voicerag_core.types import Answer, Citation, Passage, Turn
+from voicerag_core.types import Answer, Passage, Turn
 
 __all__ = [
     "FIRST_PASSAGES",
@@ -62,6 +67,9 @@ FIRST_PASSAGES = 4
 MOST_PASSAGES = 10
 """Passages that are read at once, and in all when the first leave the reader unsure."""
 
+AS_LIKELY = 0.9
+"""Of the likeliest sentence's probability, what one that dates more exactly must have."""
+
 MOST_TRIED = 8
 """Sentences that may fail to give a quote before the reader gives up."""
 
@@ -82,36 +90,15 @@ EVIDENCE = (
     "telling",  # of a row: share of the words that tell the rows of its table apart
     "keyed",  # 1 a row that a code, figure or amount of the question picks out of its table
     "section",  # share of the words that tell the document's sections apart
+    *AGREEMENT,  # what speaks against the sentence
 )
 FORM, TELLING, KEYED, SECTION = 0, 1, 2, 3
-EVIDENCE_WEIGHTS = np.array([2.0, 1.5, 2.0, 2.0])
-ANSWERED_EVIDENCE_WEIGHTS = np.array([1.0, 2.0, 3.0, 0.0])
-"""The same for what the question's form and a table's rows say besides."""
-
-MISSING_NAMES_WEIGHT = -1.0
-"""Of the share of the question's names that the passage does not know, in the same log odds."""
+EVIDENCE_WEIGHTS = np.array([2.0, 1.5, 2.0, 2.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0])
+ANSWERED_EVIDENCE_WEIGHTS = np.array([1.0, 2.0, 3.0, 0.0, -1.0, 0.0, 0.0, -4.0, 0.0, -2.5])
+"""The same for what the question's form, a table's rows and the names and numbers say besides."""
 
 LEAST_PROBABILITY = 0.57
 """Chosen on the same questions, and on half of a set of questions about handbooks and manuals."""
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """The answer found in the passages.
-
-    Args:
-        text: What answers, as it stands there; "" when nothing does.
-        citations: Its places, in the order of the text.
-        score: Probability that the passages answer the question, 0..1.
-        answered: False if the passages do not answer.
-        closest: The passage closest to an answer, or None if there was no text.
-    """
-
-    text: str
-    citations: tuple[Citation, ...]
-    score: float
-    answered: bool
-    closest: Passage | None
 
 
 class SentenceScorer(Protocol):
@@ -138,7 +125,7 @@ class Examined:
         scores: [N, 2] of the sentences; NaN of those that were not read.
         kept: Indices of those that were read, ascending.
         table: Measures and scores of these, one row each.
-        evidence: [K, 2] of these: columns as in `EVIDENCE`.
+        evidence: [K, E] of these: columns as in `EVIDENCE`.
         alone: Scores of the rows that were read one by one, by their index.
     """
 
@@ -247,22 +234,15 @@ class Reader:
         if asked.greeting:
             return Reading("", (), 0.0, answered=False, closest=None)
         if asked.sides:
-            return self._compared(asked, passages)
-        return self._reading(*self._best(question, asked, passages), passages)
+            return compared(asked, passages, self._read_plainly)
+        if (hop := described(question)) is not None:
+            return by_two_hops(question, hop, passages[:MOST_PASSAGES], self._read_plainly)
+        return self._read_plainly(question, passages)
 
-    def _compared(self, asked: Asked, passages: Sequence[Passage]) -> Reading:
-        """Quote one passage of each of two sides, or decline."""
-        sides = []
-        for side, question in zip(asked.sides, asked.side_questions, strict=True):
-            of_side = [p for p in passages if missing_names(side.title(), said_around(p)) == 0]
-            found, seen = self._best(question, asked_for(question), of_side)
-            sides.append(self._reading(found, seen, of_side))
-        weakest = min(sides, key=lambda side: side.score)
-        if not all(side.answered for side in sides):
-            return replace(weakest, text="", citations=(), answered=False)
-        texts = dict.fromkeys(side.text for side in sides)
-        places = dict.fromkeys(place for side in sides for place in side.citations)
-        return replace(weakest, text="\n\n".join(texts), citations=tuple(places))
+    def _read_plainly(self, question: str, passages: Sequence[Passage]) -> Reading:
+        """Read the answer to a question about one thing that it names."""
+        found, seen = self._best(question, asked_for(question), passages)
+        return self._reading(found, seen, passages)
 
     def _best(
         self, question: str, asked: Asked, passages: Sequence[Passage]
@@ -292,6 +272,7 @@ class Reader:
                 named = not misses_figure(wanted, said_around(Passage("", sentence.text)))
                 evidence[row, KEYED] = float(named and DATE.search(sentence.text) is not None)
         evidence[:, SECTION] = section_shares(question, seen.passages, seen.sentences)[seen.kept]
+        evidence[:, SECTION + 1 :] = agreement(question, seen.passages, seen.sentences, seen.kept)
         near = tables(question, seen.passages, seen.sentences)
         if not near:
             return replace(seen, evidence=evidence)
@@ -392,8 +373,21 @@ class Reader:
 
     def _found(self, question: str, asked: Asked, seen: Examined) -> _Found | None:
         """Return the likeliest sentence that gives a quote and is no near miss."""
+        possible = self._possible(question, asked, seen)
+        found = next(possible, None)
+        if found is None or not asked.date:
+            return found
+        text = found.quote.text(seen.passages)
+        for other in possible:
+            sure = other.probability >= max(self._least_probability, AS_LIKELY * found.probability)
+            if sure and says_more_exactly(other.quote.text(seen.passages), text):
+                return other
+        return found
+
+    def _possible(self, question: str, asked: Asked, seen: Examined) -> Iterator[_Found]:
+        """Yield the likeliest sentences that give a quote and are no near miss, best first."""
         if not seen.kept:
-            return None
+            return
         wanted = figures(question)
         quoter = Quoter(seen.passages, seen.sentences, asked)
         around: dict[int, frozenset[str]] = {}
@@ -409,13 +403,10 @@ class Reader:
             said = around.setdefault(index, said_around(seen.passages[index]))
             if misses_figure(wanted, said):
                 continue
-            measures = seen.table[row]
-            odds = float(measures @ ANSWERED_WEIGHTS) + ANSWERED_OFFSET
+            odds = float(seen.table[row] @ ANSWERED_WEIGHTS) + ANSWERED_OFFSET
             odds += float(seen.evidence[row] @ ANSWERED_EVIDENCE_WEIGHTS)
-            odds += MISSING_NAMES_WEIGHT * missing_names(question, said)
             quote = self._trimmed(question, seen, quote)
-            return _Found(quote, seen.passages[index], 1 / (1 + math.exp(-odds)))
-        return None
+            yield _Found(quote, seen.passages[index], 1 / (1 + math.exp(-odds)))
 
 
 def _is_close(question: str, passage: Passage, probability: float) -> bool:
