@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -17,7 +17,9 @@ from voicerag_core.local.reading.features import (
     DATE,
     Candidate,
     candidates,
+    content_words,
     measure,
+    passage_path,
     section_shares,
 )
 from voicerag_core.local.reading.forms import fits
@@ -55,8 +57,11 @@ __all__ = [
 ]
 
 NOT_ANSWERED = "The documents do not answer this question."
-WORTH_NAMING = 0.1
-"""Minimum probability of an answer at which the closest document is named."""
+WORTH_NAMING = 0.12
+"""Minimum of the probability of an answer times the share of the question's words that the closest
+passage knows, at which its document is named."""
+LEAST_KNOWN = 2
+"""Of the question's words: one alone is hardly its subject."""
 
 FIRST_PASSAGES = 4
 MOST_PASSAGES = 10
@@ -121,6 +126,7 @@ class Examined:
         kept: Indices of those that were read, ascending.
         table: Measures and scores of these, one row each.
         evidence: [K, E] of these: columns as in `EVIDENCE`.
+        alone: Scores of the rows that were read one by one, by their index.
     """
 
     passages: Sequence[Passage]
@@ -129,6 +135,7 @@ class Examined:
     kept: list[int]
     table: NDArray[np.float64]
     evidence: NDArray[np.float64]
+    alone: dict[int, NDArray[np.float64]] = field(default_factory=dict)
 
 
 def examine(
@@ -157,7 +164,9 @@ def examine(
         scores = np.concatenate((before.scores, more))
     kept = np.flatnonzero(~np.isnan(scores).any(axis=1)).tolist()
     table = np.hstack((by_words, scores))[kept]
-    return Examined(passages, sentences, scores, kept, table, np.zeros((len(kept), len(EVIDENCE))))
+    evidence = np.zeros((len(kept), len(EVIDENCE)))
+    alone = {} if before is None else before.alone
+    return Examined(passages, sentences, scores, kept, table, evidence, alone)
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,9 +216,8 @@ class Reader:
             yield Answer(reading.text, citations=reading.citations)
             return
         text = NOT_ANSWERED
-        title = "" if reading.closest is None else str(reading.closest.metadata.get("title") or "")
-        if title and reading.score >= WORTH_NAMING:
-            text += f" The closest passage is from {title}."
+        if reading.closest is not None and _is_close(question, reading.closest, reading.score):
+            text += f" The closest passage is from {reading.closest.title}."
         yield Answer(text, answered=False)
 
     def read(self, question: str, passages: Sequence[Passage]) -> Reading:
@@ -301,13 +309,13 @@ class Reader:
         likely.sort(key=lambda one: -one.overlap)
         read = [one.sentence for one in likely if one.sentence in places][: 2 * MOST_REREAD]
         table = seen.table.copy()
-        if not read:
-            return table
-        alone, parts = read_alone(seen.passages, seen.sentences, read)
-        scores = self._scorer.score(question, alone, parts, np.zeros(len(parts)))
-        for index, own in zip(read, scores, strict=True):
+        if fresh := [index for index in read if index not in seen.alone]:
+            alone, parts = read_alone(seen.passages, seen.sentences, fresh)
+            scores = self._scorer.score(question, alone, parts, np.zeros(len(parts)))
+            seen.alone.update(zip(fresh, scores, strict=True))
+        for index in read:
             row = places[index]
-            table[row, -len(SCORES) :] = np.fmax(table[row, -len(SCORES) :], own)
+            table[row, -len(SCORES) :] = np.fmax(table[row, -len(SCORES) :], seen.alone[index])
         return table
 
     def _trimmed(self, question: str, seen: Examined, quote: Quote) -> Quote:
@@ -399,3 +407,14 @@ class Reader:
             odds += float(seen.evidence[row] @ ANSWERED_EVIDENCE_WEIGHTS)
             quote = self._trimmed(question, seen, quote)
             yield _Found(quote, seen.passages[index], 1 / (1 + math.exp(-odds)))
+
+
+def _is_close(question: str, passage: Passage, probability: float) -> bool:
+    """Return whether a passage that does not answer is worth naming: it is about the subject."""
+    asked = set(content_words(question))
+    around = (passage.title, *passage_path(passage), passage.text)
+    known = asked.intersection(content_words(" ".join(around)))
+    if not passage.metadata.get("title") or len(known) < LEAST_KNOWN:
+        return False
+    share = len(known) / len(asked)
+    return probability * share >= WORTH_NAMING and not missing_names(question, said_around(passage))
