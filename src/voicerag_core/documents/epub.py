@@ -79,7 +79,7 @@ def read_epub(data: bytes, source: str, encoding: str | None = None) -> list[Dra
 def _chapter(page: bytes, source: str, encoding: str | None, looks: Looks) -> list[Element]:
     text, notices = page_text(page, source, encoding)
     text = _CLOSED.sub(_opened, text)  # XHTML closes what HTML leaves open
-    title, elements = html_elements(text, source, looks=looks)
+    title, elements = html_elements(text, source, looks=looks, is_book=True)
     if title and elements and not isinstance(elements[0], Heading):
         return [*notices, Heading(title, 1), *elements]
     return [*notices, *elements]

@@ -30,6 +30,7 @@ _ATTRIBUTES = re.compile(r"\{:[^{}\n]*\}|(?<=[)\]`*_])\{[.#][^{}\n]*\}")
 _CALLOUT = re.compile(r"(?m)^((?:[ \t]*>)+[ \t]*)\[!\w+\][+-]?(?:[ \t]+(\S.*))?$")
 _WIKI_LINK = re.compile(r"!?\[\[([^\[\]|\n]+)(?:\|([^\[\]\n]+))?\]\]")
 _HIGHLIGHT = re.compile(r"==(?=\S)([^=\n]+?)(?<=\S)==")
+_KEYS = re.compile(r"\+\+([a-z][a-z0-9-]*(?:\+[a-z0-9][a-z0-9-]*)*)\+\+")
 _TASK = re.compile(r"(?m)^([ \t>]*(?:[-*+]|\d+[.)])[ \t]+)\[[ xX]\][ \t]+")
 _CONTENTS = re.compile(r"(?mi)^\s*(?:\[\[_?toc_?\]\]|\[toc\]|\{:toc\}|\$\{toc\})\s*$")
 _NOTE_MARK = re.compile(r"\[\^[^\]\s]+\](?!:)")
@@ -100,6 +101,8 @@ def _inline(text: str, ends: frozenset[str]) -> str:
         text = _WIKI_LINK.sub(lambda match: match[2] or match[1].split("#")[0] or match[1], text)
         text = _NOTE_MARK.sub("", text)
         text = _TASK.sub(r"\1", text)
+    if "++" in text:
+        text = _KEYS.sub(lambda match: match[1].title(), text)
     return _HIGHLIGHT.sub(r"\1", text) if "==" in text else text
 
 

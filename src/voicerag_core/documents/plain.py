@@ -34,7 +34,7 @@ def file_title(source: str) -> str:
 
 _NO_TITLE = re.compile(
     r"(?i)microsoft (?:word|powerpoint|excel) - .*|untitled.*|(?:slide|document|title) ?\d*"
-    r"|(?:word|powerpoint|excel) (?:document|presentation|workbook)|presentation ?\d*|.*"
+    r"|(?:word|powerpoint|excel|pptxgenjs) (?:document|presentation|workbook)|presentation ?\d*|.*"
     r"\.(?:docx?|pptx?|xlsx?|tex|dvi|indd|odt|rtf|pdf|html?|txt|qxd|pmd)"
 )
 

@@ -49,6 +49,10 @@ _TERMS = frozenset({
     "function", "class", "method", "attribute", "data", "exception", "option", "cmdoption",
     "confval", "envvar", "describe", "object", "decorator", "property", "setting", "term",
 })  # fmt: skip
+_LITERAL_ROLES = frozenset({"file", "samp", "kbd", "command", "program", "regexp", "guilabel"})
+_CONDITIONS = frozenset({"only", "container", "rst-class", "cssclass"})
+"""Directives whose arguments are no words."""
+
 _VERSIONS = {
     "versionadded": "New in version", "versionchanged": "Changed in version",
     "versionremoved": "Removed in version", "deprecated": "Deprecated since version",
@@ -113,7 +117,7 @@ def _role(
     words = text.replace("\0", "")
     if match := _TARGET.fullmatch(words):
         words = match[1] or words
-    elif words.startswith(("~", "!")):
+    elif words.startswith(("~", "!")) and name.lower() not in _LITERAL_ROLES:
         words = words[1:].rsplit(".", 1)[-1] if words[0] == "~" else words[1:]
     return [nodes.inline(rawtext, words)], []
 
@@ -132,7 +136,7 @@ def _directive_class() -> Any:  # noqa: ANN401
             name = self.name.rpartition(":")[2] if ":" in self.name else self.name
             if self.name in _WITHOUT_WORDS or name in _WITHOUT_WORDS:
                 return []
-            words = " ".join(self.arguments)
+            words = "" if name in _CONDITIONS else " ".join(self.arguments)
             lines = list(self.content)
             while lines and re.match(r":[\w-]+:(\s|$)", lines[0]):
                 lines = lines[1:]
