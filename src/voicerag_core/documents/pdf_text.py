@@ -31,7 +31,10 @@ _LEAST_CONTENTS = 5
 _SMALL = 0.88
 _LONGEST_HEADING = 120
 _LONGEST_BOLD = 90
-_BULLET = re.compile(f"({MARKER.pattern})\\s+(\\S.*)", re.DOTALL)
+_BULLET = re.compile(
+    f"({MARKER.pattern})\\s+(\\S.*)"
+    "|([\u2022\u2023\u25aa\u25cf\u25e6\u25a0\u27a2\ue000-\uf8ff])(\\w.*)", re.DOTALL
+)  # fmt: skip
 _SECTION_NUMBER = re.compile(
     r"(?:\d{1,2}\.){1,4}\d{0,2}\s+\S|(?:chapter|section|appendix|part)\s+\w+", re.I
 )
@@ -48,12 +51,13 @@ _BREAK = re.compile(r"[\x02\xad](?=.)", re.DOTALL)
 
 @dataclass(slots=True)
 class PageLines:
-    """Lines and form fields of a page."""
+    """Lines and form fields of a page; `floor` is the height of the rule above its footnotes."""
 
     number: int
     width: float
     lines: list[Line | TableLines]
     fields: list[tuple[str, str, float]] = field(default_factory=list)
+    floor: float = 0.0
 
 
 def elements_of(pages: Sequence[PageLines], outline: Mapping[str, int]) -> list[Element]:
@@ -194,7 +198,7 @@ def _page_elements(page: PageLines, style: _Style) -> tuple[list[Element], list[
     notes: list[Element] = []
     indents: list[float] = []
     right = _usual_right(page.lines)
-    floor = _notes_begin(page.lines, style)
+    floor = _notes_begin(page.lines, style, page.floor)
     steps = _steps(page.lines, style)
     run: _Run | None = None
 
@@ -261,8 +265,9 @@ def _begun(line: Line, style: _Style, below: bool) -> _Begun:
     if style.is_code(line):
         return _Begun("code", line.text)
     if match := _BULLET.fullmatch(line.text):
-        counts = any(map(str.isalnum, match[1])) and match[1] != "o"
-        return _Begun("item", match[2], match[1] if counts else "")
+        marker, text = match[1] or "", match[2] or match[4]
+        counts = any(map(str.isalnum, marker)) and marker != "o"
+        return _Begun("item", text, marker if counts else "")
     return _Begun("text", line.text)
 
 
@@ -360,9 +365,17 @@ def _usual_right(lines: Sequence[Line | TableLines]) -> float:
     return rights[int(0.9 * (len(rights) - 1))] if rights else 0.0
 
 
-def _notes_begin(lines: Sequence[Line | TableLines], style: _Style) -> int:
-    """Return the index from which on a page has footnotes: small lines at its end, numbered."""
+def _notes_begin(lines: Sequence[Line | TableLines], style: _Style, floor: float) -> int:
+    """Return the index from which on a page has footnotes.
+
+    They are small lines at its end, or lines below a short rule, and numbered.
+    """
     begin = len(lines)
+    below = [i for i, line in enumerate(lines) if isinstance(line, Line) and line.baseline < floor]
+    if below and below[0] > 0 and below == list(range(below[0], begin)):
+        first = lines[below[0]]
+        if isinstance(first, Line) and _NOTE.match(first.text):
+            return below[0]
     for i in range(len(lines) - 1, -1, -1):
         line = lines[i]
         if not isinstance(line, Line) or line.size > _SMALL * style.body:

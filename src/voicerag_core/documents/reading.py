@@ -60,8 +60,9 @@ def read_file(
 ) -> FileContent:
     """Read a file as text, by the ending of its name.
 
-    Web pages, PDF, office files, books and mails are parsed in a process of its own with bounded
-    memory and time, which is started at the first of them and serves many.
+    Web pages, PDF, office files, books, mails and long texts in Markdown, reStructuredText or
+    notebooks are parsed in a process of its own with bounded memory and time, which is started at
+    the first of them and serves many.
 
     Args:
         path: A file whose suffix is one of `SUFFIXES`.
@@ -85,7 +86,8 @@ def read_file(
     digest = _new_digest(suffix, text_column, encoding)
     data = b"".join(_chunks(given, max_bytes))
     digest.update(data)
-    read = parse_apart if FORMATS[suffix].apart else parse
+    apart = FORMATS[suffix].apart
+    read = parse if apart is None or len(data) < apart else parse_apart
     parsed = read(data, source, suffix, text_column=text_column, encoding=encoding)
     return FileContent(source, digest.hexdigest(), parsed.documents, parsed.notices)
 

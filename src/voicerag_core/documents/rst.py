@@ -35,6 +35,7 @@ __all__ = ["read_rst"]
 
 _ROLE = re.compile(r":([\w:.+-]+):`")
 _DIRECTIVE = re.compile(r"(?m)^\s*\.\.\s+(?:\|[^|\n]+\|\s+)?([\w:.+-]+)::")
+_DIRECTIVE_LINE = re.compile(r"(?m)^[ \t]*(?:\.\.[ \t].*|:[\w-]+:.*)$")
 _TARGET = re.compile(r"(?s)(.*?)\s*<[^<>]*>$")
 
 _WITHOUT_WORDS = frozenset({
@@ -86,6 +87,8 @@ def read_rst(data: bytes, source: str, encoding: str | None = None) -> list[Draf
     try:
         tree = publish_doctree(text, settings_overrides=dict(_SETTINGS))
         elements = list(_Walk().children(tree, 0))
+        if not elements and tree.findall(lambda n: n.__class__.__name__ == "system_message"):
+            elements = text_elements(_DIRECTIVE_LINE.sub("", text))  # it gave up without an error
     except Exception as e:  # noqa: BLE001 - docutils fails in many ways on a damaged text
         notices.append(Notice(f"not read as reStructuredText but as plain text ({e})"))
         elements = text_elements(text)
