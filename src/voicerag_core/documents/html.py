@@ -30,13 +30,13 @@ _LEFT_OUT = ", ".join((
     ".content-icon-container", ".visually-hidden", ".sr-only", ".screen-reader-text",
     ".custom-block-title", "[class*=admonitionHeading]", ".theme-edit-this-page",
     ".theme-doc-footer", "span.lang", "a.sdfootnotesym", "a.sdfootnoteanc", "a.sdendnotesym",
-    "a.sdendnoteanc", ".toctree-wrapper", ".genindex-jumpbox", ".genindextable", ".indextable", "[title=header]",
-    "[title=footer]", "[role=doc-backlink]", ".footnote-back", ".footnote-backref", ".headerlink", ".anchor-link", ".mw-editsection", ".navbox", ".catlinks", ".site-header",
-    ".site-footer", ".page-footer", ".masthead", ".share", ".sharing", ".social",
+    "a.sdendnoteanc", ".toctree-wrapper", ".genindex-jumpbox", ".genindextable", ".indextable",
+    "[title=header]", "[title=footer]", "[role=doc-backlink]", ".footnote-back",
+    ".footnote-backref", ".headerlink", ".anchor-link", ".mw-editsection", ".navbox", ".catlinks",
+    ".site-header", ".site-footer", ".page-footer", ".masthead", ".share", ".sharing", ".social",
     ".social-share", ".share-buttons", ".copybtn", ".linenos", ".lineno", ".gutter",
     ".newsletter", ".advertisement", ".related-posts", ".related-articles", ".edit-link",
-    ".edit-this-page", ".admonition-title", ".noprint", ".no-print",
-    "[class*=breadcrumb]",
+    ".edit-this-page", ".admonition-title", ".noprint", ".no-print", "[class*=breadcrumb]",
     "a.anchor", "sup.reference", "sup.footnote-ref", "a.footnote-ref", "a.footnote-backref",
 ))  # fmt: skip
 """Selectors of what is not the page's own text, unless it holds most of the page's words."""

@@ -69,7 +69,10 @@ def elements_of(pages: Sequence[PageLines], outline: Mapping[str, int]) -> list[
         _join(out, body, style)
         out += body
         if notes:
-            out.append(Aside(notes))
+            at = len(out)
+            while at and isinstance(out[at - 1], Heading):
+                at -= 1  # what the last heading is of stands on the next page
+            out.insert(at, Aside(notes))
     return out
 
 

@@ -22,9 +22,9 @@ _MEDIA_TYPES = {
     "application/epub+zip": ("a book", ".epub"),
 }
 _PARTS = (
-    ("word/", "a Word document", ".docx"),
-    ("xl/", "an Excel workbook", ".xlsx"),
-    ("ppt/", "a presentation", ".pptx"),
+    ("word/document.xml", "a Word document", ".docx"),
+    ("xl/workbook.xml", "an Excel workbook", ".xlsx"),
+    ("ppt/presentation.xml", "a presentation", ".pptx"),
 )
 _OLE = b"\xd0\xcf\x11\xe0"
 _OUTLOOK = "__properties_version1.0".encode("utf-16-le")
@@ -56,7 +56,7 @@ def _kind_of_archive(data: bytes) -> tuple[str, str]:
                     return found
     except Exception:  # noqa: BLE001 - zlib, zipfile and struct have errors of their own
         return "", ""
-    for folder, kind, suffix in _PARTS:
-        if any(name.startswith(folder) for name in names):
+    for part, kind, suffix in _PARTS:
+        if part in names:
             return kind, suffix
     return "", ""

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from voicerag_core.local.reading.features import Candidate, content_words
+from voicerag_core.passages import split_source
 from voicerag_core.types import Passage
 
 __all__ = [
@@ -183,7 +184,7 @@ def _rows_by_amount(question: str, texts: Mapping[int, str]) -> set[int]:
 
 
 def _table_of(passage: Passage) -> tuple[str, str]:
-    return passage.source.partition("#")[0], str(passage.metadata.get("sheet") or "")
+    return split_source(passage.source)[0], str(passage.metadata.get("sheet") or "")
 
 
 def _named(cell: str) -> tuple[str, str]:
