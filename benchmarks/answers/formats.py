@@ -60,9 +60,8 @@ def ask_format(folder: Path, suffix: str, questions: list[dict[str, str]]) -> It
                 passages = {hit.passage.id: hit.passage for hit in answer.hits}
                 cited = [cited_place(passages[c.passage_id], c) for c in answer.citations]
                 source = cited[0].source if cited else ""
-                base, fragment = split_source(source)
-                placed = base.endswith(f"/{entry['file']}") and (
-                    bool(fragment) or suffix in WITHOUT_PLACES
+                placed = split_source(source)[0].endswith(f"/{entry['file']}") and (
+                    "#" in cited[0].link or suffix in WITHOUT_PLACES
                 )
                 yield Asked(
                     entry["file"], entry["question"], entry["answer"],

@@ -113,17 +113,22 @@ def cited_place(passage: Passage, citation: Citation) -> CitedPlace:
     link = _link(source)
     base = split_source(source)[0].lower()
     if link and base.endswith((".html", ".htm")) and (block is None or block.kind in _AS_SHOWN):
-        link += ("" if "#" in link else "#") + f":~:text={_directive(words)}"
+        is_item = block is not None and block.kind == "item"
+        link += ("" if "#" in link else "#") + f":~:text={_directive(words, is_item=is_item)}"
     return CitedPlace(words, block.path if block is not None else (), source, link)
 
 
-def _directive(words: str) -> str:
-    """Return the first words of a quote as a text directive of a URL; browsers scroll to them."""
-    first = " ".join(words.split("\n", 1)[0].split()[:_MOST_WORDS])
+def _directive(words: str, *, is_item: bool) -> str:
+    """Return the first words of a quote as a text directive of a URL; browsers scroll to them.
+
+    The number of an item is no text of a page.
+    """
+    line = _MARKER.sub("", words.split("\n", 1)[0], count=1) if is_item else words.split("\n", 1)[0]
+    first = " ".join(line.split()[:_MOST_WORDS])
     return quote(first, safe="").replace("-", "%2D")
 
 
-_AS_SHOWN: frozenset[BlockKind] = frozenset({"text", "lead", "note", "heading", "question"})
+_AS_SHOWN: frozenset[BlockKind] = frozenset({"text", "lead", "note", "heading", "question", "item"})
 _MOST_WORDS = 8
 
 
@@ -137,13 +142,18 @@ def split_source(source: str) -> tuple[str, str]:
         return base, fragment
     for match in re.finditer("#", source):
         base, fragment = source[: match.start()], source[match.end() :]
-        if _ENDING.search(base) and not ("/" in fragment and "=" not in fragment):
+        is_place = "/" not in fragment or "=" in fragment or fragment.startswith("epubcfi(")
+        if _ENDING.search(base) and is_place:
             return base, fragment
+    if stated := _STATED_PLACE.search(source):
+        return source[: stated.start()], stated[1]
     return source, ""
 
 
 _ABSOLUTE = re.compile(r"/|[A-Za-z]:/")
 _ENDING = re.compile(r"\.[A-Za-z][A-Za-z0-9]{0,6}$")
+_STATED_PLACE = re.compile(r"#((?:page|slide|sheet|row|line|t|attachment)=[^#]*)$")
+_MARKER = re.compile(r"\(?\w{1,4}[.)]\s+")
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 
 
