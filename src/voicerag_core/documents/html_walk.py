@@ -17,6 +17,7 @@ from voicerag_core.documents.elements import (
     Table,
     Term,
 )
+from voicerag_core.documents.form_lines import form_fields
 from voicerag_core.documents.html_tree import Node
 from voicerag_core.documents.stylesheet import Looks
 from voicerag_core.documents.table_shape import MAX_SPAN, Grid, guessed_header
@@ -85,6 +86,7 @@ class HTMLWalk:
         self.looks = looks
         self.is_book = is_book
         self._tabs: dict[int, str] = {}
+        self._signs: set[int] = set()
         self.written = written
         self.names: dict[str, int] = {}
         self.place: Place | None = None
@@ -134,7 +136,7 @@ class HTMLWalk:
         if node.mem_id in self._tabs:
             self._panel(node)
             return
-        if node.mem_id in self.left_out:
+        if node.mem_id in self.left_out or node.mem_id in self._signs:
             return
         if self.is_book and self.looks is not None and self._looks(node, self.looks.unseen):
             return
@@ -163,7 +165,10 @@ class HTMLWalk:
         if self._words:
             text = "".join(self._words).strip()
             self._words = []
-            if text:
+            lines = text.split("\n")
+            if self.written and len(lines) > 1 and (fields := form_fields(lines, self.place)):
+                self.elements += fields
+            elif text and text.lower().rstrip(":") not in _SIGNS:
                 self.elements.append(Paragraph(text, self.place))
 
     # --- inline ------------------------------------------------------------------------------
@@ -269,6 +274,9 @@ class HTMLWalk:
                 LEVEL_OF_BOLD,
             )
         )
+        first = next(iter(_with_words(node)), None)
+        if first is not None and _is_sign(first):
+            self._signs.add(first.mem_id)
         self._flow(node)
         text = "".join(self._words).strip()
         if text.lower().rstrip(":") in _SIGNS:
@@ -503,13 +511,21 @@ def _below(node: Node) -> Iterator[Node]:
         stack += list(inner.iter())[::-1]
 
 
+def _is_sign(node: Node) -> bool:
+    """Whether a node is the title of a box, such as "Note:"."""
+    return node.tag in ("strong", "b") and tidy(node.text()).lower().rstrip(":") in _SIGNS
+
+
+def _with_words(node: Node) -> Iterator[Node]:
+    """Yield the children of a node, without texts of white space."""
+    for child in node.iter(include_text=True):
+        if not (child.is_text_node and not (child.text_content or "").strip()):
+            yield child
+
+
 def _only_child(node: Node) -> Node | None:
     """Return the one element in which all words of a paragraph lie, or None."""
-    children = [
-        child
-        for child in node.iter(include_text=True)
-        if not (child.is_text_node and not (child.text_content or "").strip())
-    ]
+    children = list(_with_words(node))
     return children[0] if len(children) == 1 and not children[0].is_text_node else None
 
 

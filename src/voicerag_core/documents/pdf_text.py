@@ -44,6 +44,7 @@ _ENDS = re.compile(r"[.!?:;\u3002\uff01\uff1f][\"'\u201d\u2019)\]]*$")
 _NOTE = re.compile(r"(?:\d{1,3}|[*\u2020\u2021\u00a7]|\(?[a-z]\))[.)]?\s*\S")
 _WORD = re.compile(r"[^\W\d_]+(?:-[^\W\d_]+)*")
 _LAST_WORD = re.compile(r"([^\W\d_]+)[-\x02\xad]$")
+_ALPHABETIC = re.compile(r"[^\W\d_]")
 _FIRST_WORD = re.compile(r"[^\W\d_]+")
 _HYPHEN = ("-", "\x02", "\xad")
 _BREAK = re.compile(r"[\x02\xad](?=.)", re.DOTALL)
@@ -280,7 +281,10 @@ def _goes_on(run: _Run, line: Line, begun: _Begun, style: _Style, right: float) 
     is_near = 0 < gap <= 1.3 * style.leading + 0.1
     kinds = {run.kind, begun.kind}
     if "heading" in kinds:
-        is_one = len(kinds) == 1 and begun.level == run.level and 0 < gap < _HEADING_GAP
+        ends = run.kind == "heading" and begun.kind == "text" and not _ALPHABETIC.search(line.text)
+        ends = ends and line.bold == run.last.bold
+        is_one = (len(kinds) == 1 and begun.level == run.level) or ends
+        is_one = is_one and 0 < gap < max(_HEADING_GAP, 1.2 * style.leading)
         same_size = _rounded(line.size) == _rounded(run.last.size)
         return is_one and same_size and not _SECTION_NUMBER.match(line.text)
     if "code" in kinds:
