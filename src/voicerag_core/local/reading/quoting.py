@@ -300,7 +300,8 @@ class Quoter:
         head: tuple[Part, ...] = ()
         if lead is not None and same_section and blocks[lead].kind == "lead":
             head = (_whole(sentence.passage, blocks[lead], "text"),)
-        if self._asked.many or (self._asked.how_to and self._is_ordered(sentence.passage, first)):
+        is_told = bool(head) or self._is_ordered(sentence.passage, first)
+        if self._asked.many or (self._asked.how_to and is_told):
             whole = self._run(sentence.passage, first, before=head)
             if whole is not None and any(_covers(part, sentence) for part in whole.parts):
                 return whole
