@@ -242,7 +242,8 @@ NOTES = (
     <a class="footnote-backref" href="#r">\u21a9</a></li></ol></div>""",
     """<aside class="footnote-list"><aside role="doc-footnote"><span class="label">[1]</span>
     <p>Not on Sundays.</p></aside></aside>""",
-    """<div id="sdfootnote1"><p><a class="sdfootnotesym" href="#x">1</a>Not on Sundays.</p></div>""",
+    """<div id="sdfootnote1"><p><a class="sdfootnotesym"
+    href="#x">1</a>Not on Sundays.</p></div>""",
 )
 
 
