@@ -21,7 +21,7 @@ from voicerag_core.local.reading.near_misses import (
 from voicerag_core.local.reading.questions import asked_for
 from voicerag_core.local.reading.quoting import MOST_ITEMS, Quoter
 from voicerag_core.local.reading.reader import Reader
-from voicerag_core.local.reading.rows import keyed_rows, matching_rows, tables
+from voicerag_core.local.reading.rows import keyed_rows, matching_rows, named_rows, tables
 from voicerag_core.local.reading.trimming import clause_spans
 from voicerag_core.types import Document, JSONValue, Passage
 
@@ -340,6 +340,6 @@ def test_a_row_that_the_question_calls_by_name_is_picked() -> None:
     sentences = candidates([passage])
     question = "How often is the seal changed?"
     (rows,) = tables(question, [passage], sentences)
-    picked = keyed_rows(question, [], rows, sentences)
+    picked = named_rows(question, rows, sentences)
     assert [sentences[row].text for row in picked] == ["Part: Seal; P-100: yearly"]
-    assert not keyed_rows("How often is the filter changed?", [], rows, sentences)
+    assert not named_rows("How often is the filter changed?", rows, sentences)

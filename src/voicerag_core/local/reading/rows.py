@@ -21,6 +21,7 @@ __all__ = [
     "TableRow",
     "keyed_rows",
     "matching_rows",
+    "named_rows",
     "read_alone",
     "tables",
 ]
@@ -120,7 +121,7 @@ def matching_rows(
 def keyed_rows(
     question: str, wanted: Sequence[str], rows: Sequence[TableRow], sentences: Sequence[Candidate]
 ) -> set[int]:
-    """Return the rows that a code, a figure, an amount or a name picks out of a table.
+    """Return the rows that a code, a figure or an amount of the question picks out of a table.
 
     Args:
         question: In words.
@@ -136,18 +137,23 @@ def keyed_rows(
     }
     if 0 < len(with_figures) < len(texts):
         return with_figures
-    return _rows_by_amount(question, texts) or _rows_by_name(question, texts)
+    return _rows_by_amount(question, texts)
 
 
-def _rows_by_name(question: str, texts: Mapping[int, str]) -> set[int]:
-    """Return the rows that the question calls by the whole of what their first cell says."""
+def named_rows(
+    question: str, rows: Sequence[TableRow], sentences: Sequence[Candidate]
+) -> list[int]:
+    """Return the rows of a table that the question calls by all words of their first cell.
+
+    It says which row of a table is meant, not that the table answers.
+    """
     asked = set(content_words(question))
-    called = set()
-    for row, text in texts.items():
-        name = set(content_words(_named(_CELL.split(text)[0])[1]))
+    called = []
+    for row in rows:
+        name = set(content_words(_named(_CELL.split(sentences[row.sentence].text)[0])[1]))
         if name and name <= asked:
-            called.add(row)
-    return called if len(called) < len(texts) else set()
+            called.append(row.sentence)
+    return sorted(called) if len(called) < len(rows) else []
 
 
 _AMOUNT = re.compile(
