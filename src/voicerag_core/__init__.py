@@ -41,8 +41,10 @@ from voicerag_core.errors import (
 )
 from voicerag_core.lazy import lazy_names
 from voicerag_core.passages import (
+    CitedPlace,
     PassageBlock,
     PassageSentence,
+    cited_place,
     passage_blocks,
     passage_sentences,
     searched_text,
@@ -111,6 +113,7 @@ __all__ = [
     "CancelledError",
     "CheckpointError",
     "Citation",
+    "CitedPlace",
     "ConfigError",
     "Document",
     "DocumentError",
@@ -157,6 +160,7 @@ __all__ = [
     "check_audio",
     "check_cancelled",
     "chunk_document",
+    "cited_place",
     "index_documents",
     "index_files",
     "load_settings",

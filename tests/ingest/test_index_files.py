@@ -90,7 +90,7 @@ def test_a_file_of_many_passages_is_embedded_in_parts_and_written_once(
     assert best.passage.text == f"Fact{GROUP + 1} stands here."
     shares = [one.bytes / one.bytes_total for one in seen if one.step == "update"]
     assert shares == sorted(shares)
-    assert 0 < shares[0] < 0.5
+    assert any(0 < share < 0.5 for share in shares)
     assert shares[-1] == 1
     assert [one.files for one in seen if one.step == "update"][-1] == 1
 
@@ -216,8 +216,24 @@ def test_a_file_that_came_back_during_the_run_is_not_removed(rag: VoiceRAG, fold
     (folder / "c.txt").write_text("Terns dive.")
 
     def bring_back(progress: FileProgress) -> None:
-        if progress.step == "update":
+        if progress.step == "update" and not gone.exists():
             (folder / "a.bak").rename(gone)
 
     assert index_files(rag, [folder], on_progress=bring_back).removed == 0
     assert rag.store.count() == 3
+
+
+def test_files_that_earlier_readers_read_are_read_anew_and_the_report_says_so(
+    rag: VoiceRAG, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = index_files(rag, [folder])
+    assert first.notices == ()
+    monkeypatch.setattr("voicerag_core.documents.reading.READER_VERSION", 99)
+    (folder / "c.txt").write_text("Terns dive.")
+    report = index_files(rag, [folder])
+    assert (report.new, report.changed) == (1, 2)
+    assert report.notices == (
+        "2 files are read anew: this version reads such files in another way",
+    )
+    (folder / "a.txt").write_text("Herons sleep.")
+    assert index_files(rag, [folder]).notices == ()

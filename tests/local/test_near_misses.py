@@ -284,3 +284,43 @@ def test_dates_differ_in_how_exact_they_are(text: str, value: int) -> None:
 def test_an_exacter_date_of_another_year_does_not_count() -> None:
     assert says_more_exactly("on 4 March 1931", "in 1931")
     assert not says_more_exactly("on 4 March 1930", "in 1931")
+
+
+@pytest.mark.parametrize(
+    ("question", "before", "sentence"),
+    [
+        (
+            "What was decided on parking?",
+            "The committee met on Monday.",
+            "The panel decided that parking stays free.",
+        ),
+        (
+            "How many members has the board?",
+            "The board meets monthly.",
+            "The body has nine members.",
+        ),
+        (
+            "When is the deposit returned?",
+            "The tenant pays a deposit.",
+            "That sum is returned in May.",
+        ),
+        (
+            "Which languages are taught?",
+            "French is taught in year one.",
+            "Other languages taught are Danish and Polish.",
+        ),
+    ],
+)
+def test_a_thing_told_of_before_brings_the_sentence_before(
+    reader: Reader, question: str, before: str, sentence: str
+) -> None:
+    assert (
+        reader.read(question, [Passage("x", f"{before} {sentence}")]).text == f"{before} {sentence}"
+    )
+
+
+def test_a_thing_that_the_question_names_needs_no_sentence_before(reader: Reader) -> None:
+    passage = Passage("x", "The Moss 2 is a lamp. The device weighs 900 grams.")
+    assert (
+        reader.read("What does the device weigh?", [passage]).text == "The device weighs 900 grams."
+    )

@@ -78,9 +78,10 @@ def test_a_failing_model_is_told(reader: Reader) -> None:
 @pytest.mark.parametrize(
     ("said", "kept"),
     [
-        ("Anna Beck built it in 1642.", True),
+        ("The architect Anna Beck built it in 1642.", True),
         ("Built in 1642 by Anna Beck", True),
-        ("It was built by the architect Anna Beck.", True),
+        ("It was built by the architect Anna Beck.", False),
+        ("It was built in 1642.", False),
         ("It was built in 1642 for 300 crowns.", False),
         ("It was never built by Anna Beck.", False),
         ("The tower.", False),

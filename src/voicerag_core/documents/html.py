@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import re
 from typing import TYPE_CHECKING
 
@@ -11,7 +10,7 @@ from voicerag_core.documents.elements import Draft, Element, Notice
 from voicerag_core.documents.faq import paired
 from voicerag_core.documents.html_walk import HTMLWalk
 from voicerag_core.documents.stylesheet import Looks, looks_of
-from voicerag_core.documents.unicode import tidy
+from voicerag_core.documents.titles import plain_title
 from voicerag_core.errors import DocumentError, MissingExtraError
 
 if TYPE_CHECKING:
@@ -26,12 +25,17 @@ _LEFT_OUT = ", ".join((
     ".sphinxsidebar", ".toc", ".table-of-contents", "#toc", ".breadcrumb", ".breadcrumbs",
     "[aria-label=breadcrumb]", "[aria-label=Breadcrumb]", ".pagination", ".pager",
     ".prev-next-area", ".rst-footer-buttons", ".skip-link", ".skip-to-content", ".skipnav",
-    ".headerlink", ".anchor-link", ".mw-editsection", ".navbox", ".catlinks", ".site-header",
-    ".site-footer", ".page-footer", ".masthead", ".share", ".sharing", ".social",
+    ".sidebar-drawer", ".sidebar-container", ".mobile-header", ".back-to-top", ".related-pages",
+    ".content-icon-container", ".visually-hidden", ".sr-only", ".screen-reader-text",
+    ".custom-block-title", "[class*=admonitionHeading]", ".theme-edit-this-page",
+    ".theme-doc-footer", "span.lang", "a.sdfootnotesym", "a.sdfootnoteanc", "a.sdendnotesym",
+    "a.sdendnoteanc", ".toctree-wrapper", ".genindex-jumpbox", ".genindextable", ".indextable",
+    "[title=header]", "[title=footer]", "[role=doc-backlink]", ".footnote-back",
+    ".footnote-backref", ".headerlink", ".anchor-link", ".mw-editsection", ".navbox", ".catlinks",
+    ".site-header", ".site-footer", ".page-footer", ".masthead", ".share", ".sharing", ".social",
     ".social-share", ".share-buttons", ".copybtn", ".linenos", ".lineno", ".gutter",
     ".newsletter", ".advertisement", ".related-posts", ".related-articles", ".edit-link",
-    ".edit-this-page", ".admonition-title", ".noprint", ".no-print",
-    "[class*=breadcrumb]",
+    ".edit-this-page", ".admonition-title", ".noprint", ".no-print", "[class*=breadcrumb]",
     "a.anchor", "sup.reference", "sup.footnote-ref", "a.footnote-ref", "a.footnote-backref",
 ))  # fmt: skip
 """Selectors of what is not the page's own text, unless it holds most of the page's words."""
@@ -50,7 +54,6 @@ _CHARSET = re.compile(
     rb"""<(?:meta|\?xml)\b[^>]*?\b(?:charset|encoding)\s*=\s*["']?\s*([\w.:-]+)""", re.I
 )
 _HEAD_BYTES = 1024
-_ENTITY = re.compile(r"&(?:#?\w+);")
 _TAG = re.compile(r"</?[a-zA-Z][^<>]*>")
 
 _OPENED = re.compile(r"<(/?)([a-zA-Z][\w-]*)[^<>]*?(/?)>")
@@ -89,7 +92,7 @@ def page_text(data: bytes, source: str, encoding: str | None = None) -> tuple[st
 
 
 def html_elements(
-    text: str, source: str, *, looks: Looks | None = None
+    text: str, source: str, *, looks: Looks | None = None, is_book: bool = False
 ) -> tuple[str, list[Element]]:
     """Return the title of a page and its elements; none when it holds no words.
 
@@ -97,6 +100,7 @@ def html_elements(
         text: The page.
         source: Names the file in errors.
         looks: What style sheets outside the page say of its classes.
+        is_book: The page is a chapter of a book, where no script shows what is hidden.
 
     Raises:
         MissingExtraError: selectolax is not installed.
@@ -118,16 +122,14 @@ def html_elements(
     if len(main) == 1 and _size(main[0]) >= _LEAST_OF_MAIN * total:
         root = main[0]
     looks = looks or looks_of(node.text() for node in page.css("style"))
-    return _title(page), paired(HTMLWalk(left_out, looks=looks).walk(root))
+    return _title(page), paired(HTMLWalk(left_out, looks=looks, is_book=is_book).walk(root))
 
 
 def _title(page: LexborHTMLParser) -> str:
     for selector in ("head > title", "h1"):
         node = page.css_first(selector)
-        if node is not None and (title := tidy(node.text())):
-            if _ENTITY.search(title):
-                title = tidy(html.unescape(title))
-            return tidy(_TAG.sub("", title).removesuffix("¶"))
+        if node is not None and (title := plain_title(node.text())):
+            return title
     return ""
 
 
@@ -172,7 +174,11 @@ def _is_inside(node: LexborNode, tags: tuple[str, ...]) -> bool:
 
 
 def _size(node: LexborNode) -> int:
-    scripts = sum(len(inner.text()) for inner in node.css("script, style, nav, noscript"))
+    scripts = sum(
+        len("".join(inner.text().split()))
+        for inner in node.css("script, style, nav, noscript")
+        if not _is_inside(inner, ("nav", "noscript"))
+    )
     return len("".join(node.text().split())) - scripts
 
 

@@ -17,7 +17,8 @@ _BOTH = re.compile(
 )
 _NAMED = r"[A-Z\u00c0-\u00de0-9\"\u201c][^,:?]*?"
 _BOTH_ARE = re.compile(
-    r"^(?P<verb>are|were|do|did|have) (?P<a>[^,]+?) and (?P<b>[^,]+?) "
+    r"^(?P<verb>are|were|do|did|have) (?P<a>[^ ,]+(?: [^ ,]+){0,5}?) and "
+    r"(?P<b>[^ ,]+(?: [^ ,]+){0,5}?) "
     r"(?P<rest>(?:(?:the )?same|both|all|each|from|in|located|based|known|used|of|made|allowed"
     r"|permitted|required|available|included|covered|open)\b.*?)\W*$",
     re.IGNORECASE,

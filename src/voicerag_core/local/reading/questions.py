@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 
 from voicerag_core.local.reading.comparisons import compared
+from voicerag_core.local.reading.features import content_words
 
 __all__ = ["Asked", "asked_for"]
 
@@ -52,6 +53,7 @@ class Asked:
         term: What is to be explained, in lower case; "" when nothing is.
         sides: The two things that are compared; () when nothing is.
         side_questions: What to ask of each of them.
+        words: The question's words that carry meaning, stemmed.
     """
 
     many: bool = False
@@ -62,6 +64,7 @@ class Asked:
     term: str = ""
     sides: tuple[str, ...] = ()
     side_questions: tuple[str, ...] = ()
+    words: frozenset[str] = frozenset()
 
     @property
     def long(self) -> bool:
@@ -85,4 +88,5 @@ def asked_for(question: str) -> Asked:
         term=term,
         sides=sides,
         side_questions=questions,
+        words=frozenset(content_words(question)),
     )

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from voicerag_core.local.reading.features import DATE, Candidate
+from voicerag_core.local.reading.features import DATE, Candidate, content_words
 from voicerag_core.local.reading.questions import Asked
 from voicerag_core.passages import PassageBlock, passage_blocks
 from voicerag_core.sentences import sentence_spans
@@ -44,6 +44,13 @@ _POINTS_BACK = re.compile(
     r"|the (?:team|group|process|form|company|rule|limit|amount|person|people|following day)\b)",
     re.IGNORECASE,
 )
+_SOME_THING = re.compile(
+    r"(?:the|that|another|such an?) (?P<thing>[a-z]{3,}) (?:also |then |still |now |only )?"
+    r"(?:is|are|was|were|has|have|had|can|may|must|will|does|did|applies|[a-z]{3,}(?:s|ed))\b",
+    re.IGNORECASE,
+)
+"""A thing that an earlier sentence told of, unless the question names it."""
+
 _WORD = re.compile(r"[^\W\d_]{2,}")
 _PROMPT = re.compile(r"^(?:>>> |\.\.\. ?|\$ |PS> )", re.MULTILINE)
 _ORDER = re.compile(r"\(?(?:\d{1,3}|[a-z])[.)]\s")
@@ -290,6 +297,8 @@ class Quoter:
     def _item(self, sentence: Candidate) -> Quote | None:
         """Quote an item, with its list when several things are asked for."""
         blocks = self._blocks[sentence.passage]
+        if inner := self._inner(sentence.passage, sentence.block):
+            return inner
         first = sentence.block
         while first > 0 and blocks[first - 1].kind == "item":
             first -= 1
@@ -298,13 +307,44 @@ class Quoter:
         head: tuple[Part, ...] = ()
         if lead is not None and same_section and blocks[lead].kind == "lead":
             head = (_whole(sentence.passage, blocks[lead], "text"),)
-        if self._asked.many or (self._asked.how_to and self._is_ordered(sentence.passage, first)):
+        is_told = bool(head) or self._is_ordered(sentence.passage, first)
+        if self._asked.many or (self._asked.how_to and is_told):
             whole = self._run(sentence.passage, first, before=head)
             if whole is not None and any(_covers(part, sentence) for part in whole.parts):
                 return whole
         short = sentence.end - sentence.start < SHORT_ITEM or sentence.text[:1].islower()
-        before = head if short else ()
+        outer = self._outer(sentence.passage, sentence.block)
+        before = (outer or head) if short else ()
         return Quote((*before, _part(sentence)), len(before))
+
+    def _inner(self, passage: int, number: int) -> Quote | None:
+        """Quote an item that announces a list in its list, or None for other items."""
+        blocks = self._blocks[passage]
+        if not self._announces(passage, number):
+            return None
+        parts = [_whole(passage, blocks[number])]
+        room = self._room
+        for block in blocks[number + 1 :]:
+            room -= block.end - block.start
+            if block.kind != "item" or block.level <= blocks[number].level or room < 0:
+                break
+            parts.append(_whole(passage, block))
+        return Quote(tuple(parts)) if len(parts) > 1 else None
+
+    def _outer(self, passage: int, number: int) -> tuple[Part, ...]:
+        """Return the item that announces the list in which an item lies, or nothing."""
+        blocks = self._blocks[passage]
+        for i in range(number - 1, -1, -1):
+            if blocks[i].kind != "item":
+                return ()
+            if blocks[i].level < blocks[number].level:
+                return (_whole(passage, blocks[i]),) if self._announces(passage, i) else ()
+        return ()
+
+    def _announces(self, passage: int, number: int) -> bool:
+        """Whether an item ends in a colon."""
+        block = self._blocks[passage][number]
+        return self._passages[passage].text[block.start : block.end].rstrip().endswith((":", "："))
 
     def _steps(self, passage: int, path: tuple[str, ...]) -> Quote | None:
         """Quote the numbered steps of a section."""
@@ -355,7 +395,7 @@ class Quoter:
         """Quote a sentence with the one that it points back to, and the list that it opens."""
         sentence = self._sentences[chosen]
         before = self._neighbour(chosen, -1)
-        if before is not None and _POINTS_BACK.match(sentence.text):
+        if before is not None and self._points_back(sentence.text):
             quote = Quote((_part(before), _part(sentence)), 1)
         else:
             quote = Quote((_part(sentence),), 0)
@@ -366,6 +406,13 @@ class Quoter:
             if listed is not None:
                 return Quote(quote.parts + listed.parts[1:], quote.chosen)
         return quote
+
+    def _points_back(self, text: str) -> bool:
+        """Whether a sentence does not stand alone."""
+        thing = _SOME_THING.match(text)
+        if thing is not None and not set(content_words(thing["thing"])) <= self._asked.words:
+            return True
+        return _POINTS_BACK.match(text) is not None
 
     def _is_last(self, sentence: Candidate) -> bool:
         block = self._blocks[sentence.passage][sentence.block]

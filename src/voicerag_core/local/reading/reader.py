@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -17,7 +17,9 @@ from voicerag_core.local.reading.features import (
     DATE,
     Candidate,
     candidates,
+    content_words,
     measure,
+    passage_path,
     section_shares,
 )
 from voicerag_core.local.reading.forms import fits
@@ -36,6 +38,7 @@ from voicerag_core.local.reading.rows import (
     TableRow,
     keyed_rows,
     matching_rows,
+    named_rows,
     read_alone,
     tables,
 )
@@ -55,8 +58,11 @@ __all__ = [
 ]
 
 NOT_ANSWERED = "The documents do not answer this question."
-WORTH_NAMING = 0.1
-"""Minimum probability of an answer at which the closest document is named."""
+WORTH_NAMING = 0.12
+"""Minimum of the probability of an answer times the share of the question's words that the closest
+passage knows, at which its document is named."""
+LEAST_KNOWN = 2
+"""Of the question's words: one alone is hardly its subject."""
 
 FIRST_PASSAGES = 4
 MOST_PASSAGES = 10
@@ -121,6 +127,7 @@ class Examined:
         kept: Indices of those that were read, ascending.
         table: Measures and scores of these, one row each.
         evidence: [K, E] of these: columns as in `EVIDENCE`.
+        alone: Scores of the rows that were read one by one, by their index.
     """
 
     passages: Sequence[Passage]
@@ -129,6 +136,7 @@ class Examined:
     kept: list[int]
     table: NDArray[np.float64]
     evidence: NDArray[np.float64]
+    alone: dict[int, NDArray[np.float64]] = field(default_factory=dict)
 
 
 def examine(
@@ -157,7 +165,9 @@ def examine(
         scores = np.concatenate((before.scores, more))
     kept = np.flatnonzero(~np.isnan(scores).any(axis=1)).tolist()
     table = np.hstack((by_words, scores))[kept]
-    return Examined(passages, sentences, scores, kept, table, np.zeros((len(kept), len(EVIDENCE))))
+    evidence = np.zeros((len(kept), len(EVIDENCE)))
+    alone = {} if before is None else before.alone
+    return Examined(passages, sentences, scores, kept, table, evidence, alone)
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,9 +217,8 @@ class Reader:
             yield Answer(reading.text, citations=reading.citations)
             return
         text = NOT_ANSWERED
-        title = "" if reading.closest is None else str(reading.closest.metadata.get("title") or "")
-        if title and reading.score >= WORTH_NAMING:
-            text += f" The closest passage is from {title}."
+        if reading.closest is not None and _is_close(question, reading.closest, reading.score):
+            text += f" The closest passage is from {reading.closest.title}."
         yield Answer(text, answered=False)
 
     def read(self, question: str, passages: Sequence[Passage]) -> Reading:
@@ -301,13 +310,13 @@ class Reader:
         likely.sort(key=lambda one: -one.overlap)
         read = [one.sentence for one in likely if one.sentence in places][: 2 * MOST_REREAD]
         table = seen.table.copy()
-        if not read:
-            return table
-        alone, parts = read_alone(seen.passages, seen.sentences, read)
-        scores = self._scorer.score(question, alone, parts, np.zeros(len(parts)))
-        for index, own in zip(read, scores, strict=True):
+        if fresh := [index for index in read if index not in seen.alone]:
+            alone, parts = read_alone(seen.passages, seen.sentences, fresh)
+            scores = self._scorer.score(question, alone, parts, np.zeros(len(parts)))
+            seen.alone.update(zip(fresh, scores, strict=True))
+        for index in read:
             row = places[index]
-            table[row, -len(SCORES) :] = np.fmax(table[row, -len(SCORES) :], own)
+            table[row, -len(SCORES) :] = np.fmax(table[row, -len(SCORES) :], seen.alone[index])
         return table
 
     def _trimmed(self, question: str, seen: Examined, quote: Quote) -> Quote:
@@ -329,6 +338,17 @@ class Reader:
             return quote
         best = clauses[int(scores.sum(axis=1).argmax())]
         return Quote((Part(part.passage, best.start, best.end, part.kind),), 0)
+
+    @staticmethod
+    def _is_other_row(question: str, seen: Examined, chosen: int) -> bool:
+        """Whether the question calls another row of the chosen one's table by its name."""
+        if seen.sentences[chosen].kind != "row":
+            return False
+        for near in tables(question, seen.passages, seen.sentences):
+            if any(row.sentence == chosen for row in near):
+                named = named_rows(question, near, seen.sentences)
+                return bool(named) and chosen not in named
+        return False
 
     def _matching(self, question: str, seen: Examined, chosen: int) -> list[int]:
         """Return all rows of a row's table that match the question as it does."""
@@ -387,7 +407,7 @@ class Reader:
         for row in order[:MOST_TRIED]:
             chosen = seen.kept[row]
             quote = quoter.quote(chosen)
-            if quote is None:
+            if quote is None or self._is_other_row(question, seen, chosen):
                 continue
             if asked.many and seen.sentences[chosen].kind == "row":
                 quote = quoter.rows(self._matching(question, seen, chosen))
@@ -399,3 +419,14 @@ class Reader:
             odds += float(seen.evidence[row] @ ANSWERED_EVIDENCE_WEIGHTS)
             quote = self._trimmed(question, seen, quote)
             yield _Found(quote, seen.passages[index], 1 / (1 + math.exp(-odds)))
+
+
+def _is_close(question: str, passage: Passage, probability: float) -> bool:
+    """Return whether a passage that does not answer is worth naming: it is about the subject."""
+    asked = set(content_words(question))
+    around = (passage.title, *passage_path(passage), passage.text)
+    known = asked.intersection(content_words(" ".join(around)))
+    if not passage.metadata.get("title") or len(known) < LEAST_KNOWN:
+        return False
+    share = len(known) / len(asked)
+    return probability * share >= WORTH_NAMING and not missing_names(question, said_around(passage))

@@ -30,9 +30,9 @@ class RewordingReader:
     """Quotes what answers a question, reworded by a chat model if that changes nothing in it.
 
     The model sees the question and the quote alone. What it says is given only when every figure
-    and name in it stands in the quote or the question, it keeps most of the quote's words, and it
-    is not much longer; else the quote is given as it is. It is asked nothing when the passages do
-    not answer.
+    and name in it stands in the quote or the question, those of the quote are all there, it keeps
+    half of the quote's words, and it is not much longer; else the quote is given as it is. It is
+    asked nothing when the passages do not answer.
 
     Args:
         reader: Finds the quote.
@@ -40,7 +40,7 @@ class RewordingReader:
     """
 
     def __init__(self, reader: Reader, chat: ChatFunction) -> None:
-        self._reader = reader
+        self.reader = reader
         self._chat = chat
         self.most_passages = reader.most_passages
 
@@ -58,7 +58,7 @@ class RewordingReader:
             ModelError: The reader failed.
             GenerationError: The chat model failed; its error is the cause.
         """
-        for piece in self._reader.answer(question, passages, history=history):
+        for piece in self.reader.answer(question, passages, history=history):
             if not piece.answered or not piece.text.strip() or "\n" in piece.text:
                 yield piece
                 continue
@@ -99,11 +99,12 @@ def keeps(question: str, quote: str, said: str) -> bool:
         return False
     if Support([question, quote]).invents(said) or _denies(said) != _denies(quote):
         return False
-    told = set(content_words(said))
-    if not told - set(content_words(question)):
+    if Support([question, said]).invents(quote):
         return False
-    own = told - set(content_words(quote)) - set(content_words(question))
-    return len(own) <= (1 - LEAST_KEPT) * len(told)
+    asked, told = set(content_words(question)), set(content_words(said))
+    answer = set(content_words(quote)) - asked
+    added = told - asked - answer
+    return len(told & answer) >= LEAST_KEPT * len(answer) and len(added) <= len(told & answer)
 
 
 def _denies(text: str) -> bool:

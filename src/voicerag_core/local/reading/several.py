@@ -136,7 +136,8 @@ def _behind(first: Candidate, passage: Passage, reading: Reading) -> Reading:
 
 _KIND_ASKED = re.compile(
     r"\b(?:(?:what|which)(?: (?:kind|sort|type|name)s? of)?|how (?:many|much)"
-    r"|the (?:name|year|date|city|country) of) [\w-]+|\b(?:can|could|may|will|would|also|now)\b",
+    r"|the (?:names?|year|date|city|country) of) [\w-]+"
+    r"|\b(?:can|could|may|will|would|also|now|got|gets?|associated)\b",
     re.IGNORECASE,
 )
 """What an answer need not repeat."""
