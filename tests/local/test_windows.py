@@ -60,12 +60,13 @@ def passages_of(text: str, size: int = 1200) -> list[Passage]:
 def test_a_window_has_a_mark_before_each_block() -> None:
     passages = passages_of(TEXT)
     found = list(windows(tokens, passages, candidates(passages), room=300))
-    assert [spelt(window.ids) for window in found] == [
+    (window,) = found
+    assert spelt(window.ids) == (
         "<heading> Handbook <heading> Leave <heading> Senior staff "
         "<text> Senior staff get 28 days. Five can be carried over. <lead> To ask for leave: "
         "<item> 1. Open the portal. <item> 2. Choose Leave. "
         "<row> Model: A10; Tank: 4 litres <row> Model: B20; Tank: 6 litres"
-    ]
+    )
 
 
 @pytest.mark.parametrize("size", [40, 80, 1200])
@@ -90,7 +91,9 @@ def test_a_later_window_begins_with_its_headings() -> None:
     last = list(windows(tokens, passages, sentences, room=20))[-1]
     assert spelt(last.ids).startswith("Handbook > Leave > Senior staff: ")
     first = min(start for start, _ in last.spans)
-    assert first > len("Handbook > Leave > Senior staff:".split()) - 1, "headings are never chosen"
+    assert first > len(["Handbook", ">", "Leave", ">", "Senior", "staff:"]) - 1, (
+        "headings are never chosen"
+    )
 
 
 def test_plain_text_has_no_marks_and_no_headings() -> None:

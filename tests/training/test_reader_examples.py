@@ -1,4 +1,4 @@
-"""The reader's training: what its documents ask is found, near misses miss, windows are the reader's."""
+"""The reader's training: answers are found, near misses miss, windows are the reader's."""
 
 from __future__ import annotations
 
@@ -33,7 +33,8 @@ Bring:
 - your *signed* contract
 """
 SOURCE = Source("alder", TEXT, (
-    Asked("price of the A10", "table", ("| A10 | 4 litres | 30 EUR |",), ("| A100 | 4 litres | 300 EUR |",)),
+    Asked("price of the A10", "table", ("| A10 | 4 litres | 30 EUR |",),
+          ("| A100 | 4 litres | 300 EUR |",)),
     Asked("what do I bring", "list", ("Bring:", "a passport", "your *signed* contract")),
     Asked("price of the A20", "absent", (), ("| A10 | 4 litres | 30 EUR |",)),
 ))  # fmt: skip
@@ -86,7 +87,9 @@ def test_our_documents_answer_what_they_ask() -> None:
 
 
 def test_a_seventh_of_our_documents_is_kept_back() -> None:
-    names = [path.relative_to(DOCUMENTS).with_suffix("").as_posix() for path in DOCUMENTS.rglob("*.md")]
+    names = [
+        path.relative_to(DOCUMENTS).with_suffix("").as_posix() for path in DOCUMENTS.rglob("*.md")
+    ]
     share = sum(map(is_kept_back, names)) / len(names)
     assert 1 / 14 < share < 1 / 4
     assert is_kept_back(names[0]) == is_kept_back(names[0])
@@ -134,17 +137,19 @@ def test_the_training_reads_the_windows_of_the_reader() -> None:
 def prepared(folder: Path) -> Examples:
     made = Prepared()
     add_documents(made, "own", [SOURCE, *made_sources(3, seed=9)])
-    write_json(folder / "training.json.xz", {"passages": made.book.passages, "questions": made.questions})
+    write_json(
+        folder / "training.json.xz", {"passages": made.book.passages, "questions": made.questions}
+    )
     write_json(folder / "misheard.json.xz", {"alternatives": {}, "counts": {}})
     drawing = Drawing({"own": 1.0}, noise={"": 0.0}, changed=0.5)
-    return Examples(made.book._tokenizer, folder, drawing, random.Random(0))  # noqa: SLF001
+    return Examples(made.book._tokenizer, folder, drawing, random.Random(0))
 
 
 def test_pairs_answer_only_where_the_document_does(tmp_path: Path) -> None:
     examples = prepared(tmp_path)
     questions = {one["t"]: one for one in examples.groups["own"]}
     told = set()
-    decode = examples._tokenizer.decode  # noqa: SLF001
+    decode = examples._tokenizer.decode
     for _ in range(40):
         for pair in examples.draw(questions["price of the A10"]):
             for i in pair.right:

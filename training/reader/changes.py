@@ -12,9 +12,10 @@ _YEAR = re.compile(r"\b(1[0-9]|20)\d{2}\b")
 _CODE = re.compile(r"\b(?=[A-Za-z-]{1,6}\d|\d+[A-Za-z])[A-Za-z\d-]{2,14}\b")
 _NUMBER = re.compile(r"(?<![\w.,])\d{1,6}(?:\.\d+)?(?![\w,]|\.\d)")
 _NAME = re.compile(r"(?<=[a-z,] )[A-Z][a-z]{2,}(?: [A-Z][a-z]+)*(?:'s)?")
-_ORDINALS = (
-    "first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth"
-).split()
+_ORDINALS = re.split(
+    " ",
+    "first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth",
+)
 _OPPOSITES = (
     ("minimum", "maximum"), ("highest", "lowest"), ("largest", "smallest"), ("oldest", "youngest"),
     ("before", "after"), ("arrive", "leave"), ("open", "close"), ("north", "south"),

@@ -70,7 +70,11 @@ def read_sources(folder: Path) -> Iterator[Source]:
     """Yield the documents below a folder that have questions, in the order of their names."""
     for path in sorted(folder.rglob("*.jsonl")):
         text = path.with_suffix(".md").read_text(encoding="utf-8")
-        entries = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        entries = [
+            json.loads(line)
+            for line in path.read_text(encoding="utf-8").splitlines()
+            if line.strip()
+        ]
         asked = (
             Asked(one["question"], one["kind"], tuple(one["answer"]), tuple(one.get("wrong", ())))
             for one in entries
@@ -105,7 +109,7 @@ def found_in(text: str, held: Cut) -> list[int]:
 
 
 def _run(wanted: list[str], own: Sequence[int], sentences: Sequence[Candidate]) -> list[int]:
-    """Return the sentences that hold a run of words, leaving out those that hold a mere end of it."""
+    """Return the sentences that hold a run of words, without those that hold a mere end of it."""
     words: list[str] = []
     owners: list[int] = []
     for i in own:

@@ -23,7 +23,16 @@ LONGEST_QUESTION = 64
 CLS, SEP = 101, 102
 TEXT_MARK = 1086
 PAIRS_A_QUESTION = 3
-FILLERS = ("so ", "um ", "please tell me, ", "hi, ", "quick question: ", "hello, ", "do you know, ", "")
+FILLERS = (
+    "so ",
+    "um ",
+    "please tell me, ",
+    "hi, ",
+    "quick question: ",
+    "hello, ",
+    "do you know, ",
+    "",
+)
 LETTERS = "aeiourstlnmpbdkc"
 
 
@@ -178,11 +187,17 @@ class Examples:
         return self._with_typo(said) if chance.random() < 0.12 else said
 
     def _with_typo(self, said: str) -> str:
-        places = [i for i, letter in enumerate(said[:-1]) if letter.isalpha() and said[i + 1].isalpha()]
+        places = [
+            i for i, letter in enumerate(said[:-1]) if letter.isalpha() and said[i + 1].isalpha()
+        ]
         if not places:
             return said
         i = self._chance.choice(places)
-        changes = (said[i + 1] + said[i], said[i], said[i] + self._chance.choice(LETTERS) + said[i + 1])
+        changes = (
+            said[i + 1] + said[i],
+            said[i],
+            said[i] + self._chance.choice(LETTERS) + said[i + 1],
+        )
         return said[:i] + self._chance.choice(changes) + said[i + 2 :]
 
     def draw(self, question: dict[str, Any]) -> list[Pair]:
@@ -196,7 +211,9 @@ class Examples:
             pairs += [own] if own else []
             if question["changed"] and chance.random() < self._drawing.changed:
                 other = self._head(self.words(question, chance.choice(question["changed"])))
-                pairs.append(self._without(other, question, passage, range(self.passages.count(passage))))
+                pairs.append(
+                    self._without(other, question, passage, range(self.passages.count(passage)))
+                )
             elif chance.random() < self._drawing.cut:
                 rest = [i for i in range(self.passages.count(passage)) if i not in right]
                 if rest and (exact is None or not self._repeated(passage, rest, exact)):
@@ -212,7 +229,10 @@ class Examples:
         found: list[list[int]] = []
         pools = [question[name] for name in ("hard", "near", "far") if question[name]]
         while len(found) < count and pools:
-            weights = [3 if pool is question["hard"] else 2 if pool is question["near"] else 1 for pool in pools]
+            weights = [
+                3 if pool is question["hard"] else 2 if pool is question["near"] else 1
+                for pool in pools
+            ]
             found.append(chance.choice(chance.choices(pools, weights)[0]))
         return found
 
@@ -233,7 +253,9 @@ class Examples:
         shift = len(head)
         spans = [(a + shift, b + shift) for a, b in spans]
         place = {i: n for n, i in enumerate(order)}
-        good = tuple(place[i] for i in right if i in place and spans[place[i]][1] > spans[place[i]][0])
+        good = tuple(
+            place[i] for i in right if i in place and spans[place[i]][1] > spans[place[i]][0]
+        )
         if not good:
             return None
         start = end = 0
@@ -264,7 +286,9 @@ class Examples:
             return order
         first, last = order.index(min(needed)), order.index(max(needed))
         more = self._chance.choice((0, 0, 1, 3, 8))
-        return order[max(0, first - self._chance.randint(0, more)) : last + 1 + self._chance.randint(0, more)]
+        return order[
+            max(0, first - self._chance.randint(0, more)) : last + 1 + self._chance.randint(0, more)
+        ]
 
     def _mixed(self, passage: int, order: list[int]) -> list[int]:
         """Return the sentences with the rows of each table in any order, half of the time."""
@@ -339,4 +363,11 @@ def stack(pairs: Sequence[Pair]) -> dict[str, NDArray[Any]]:
             ends[row] = pair.start, pair.end
         inside[row, 0] = not pair.right
     opened[:, 0] = True
-    return {"ids": ids, "kinds": kinds, "mask": mask, "open": opened, "inside": inside, "ends": ends}
+    return {
+        "ids": ids,
+        "kinds": kinds,
+        "mask": mask,
+        "open": opened,
+        "inside": inside,
+        "ends": ends,
+    }

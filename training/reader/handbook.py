@@ -38,7 +38,7 @@ def asked_of_headings(held: Cut, words: Counter[str]) -> Iterator[tuple[str, lis
     """
     for number, heading in enumerate(held.sentences):
         title = _NUMBERED.sub("", heading.text).strip()
-        if heading.kind != "heading" or not _PLAIN.fullmatch(title) or len(title.split()) < 2:  # noqa: PLR2004
+        if heading.kind != "heading" or not _PLAIN.fullmatch(title) or len(title.split()) < 2:
             continue
         path = (*heading.path, " ".join(heading.text.split()))
         below = []

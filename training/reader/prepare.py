@@ -1,6 +1,7 @@
 """Create the input folder of train.py: passages, questions, negatives, misheard words, weights.
 
-    python -m training.reader.prepare OUT --squad FILE... --handbook FOLDER --validation xquad.en.json --never FILE...
+    python -m training.reader.prepare OUT --squad FILE... --handbook FOLDER
+        --validation xquad.en.json --never FILE...
 
 The questions are those on our own documents (`documents/`), on documents made by rule
 (`made_documents.py`), on a handbook (`handbook.py`) and on Wikipedia (`wikipedia.py`). A paragraph
@@ -18,7 +19,7 @@ import lzma
 import random
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ from training.reader.handbook import asked_of_headings, read_handbook
 from training.reader.made_documents import made_sources
 from training.reader.mishearing import alternatives, spoken_form
 from training.reader.passages import Book
-from training.reader.ranking import embed, hard_negatives, nearest_by_words
+from training.reader.ranking import hard_negatives, nearest_by_words
 from training.reader.starts import packaged_weights
 from training.reader.validation import own_cases, wikipedia_cases
 from training.reader.wikipedia import paragraphs, read_training, shingles
@@ -66,7 +67,9 @@ def is_kept_back(name: str) -> bool:
     return int(hashlib.sha256(name.encode()).hexdigest(), 16) % KEPT_BACK == 0
 
 
-def add_wikipedia(prepared: Prepared, paths: list[Path], never: set[tuple[str, ...]], kept: Path) -> None:
+def add_wikipedia(
+    prepared: Prepared, paths: list[Path], never: set[tuple[str, ...]], kept: Path
+) -> None:
     """Add questions on Wikipedia, with passages that are alike as negatives."""
     passages, questions = read_training(paths, never)
     texts = [text for _, text in passages]
@@ -130,7 +133,11 @@ def add_documents(prepared: Prepared, group: str, sources: Sequence[Source]) -> 
 
 
 def add_places(
-    question: dict[str, Any], held: Cut, places: Sequence[int], answers: Sequence[str], wrong: Sequence[str]
+    question: dict[str, Any],
+    held: Cut,
+    places: Sequence[int],
+    answers: Sequence[str],
+    wrong: Sequence[str],
 ) -> None:
     """Add to a question where it is answered in a document, and where it is not."""
     first = {i: min(n for n, s in enumerate(held.sentences) if s.passage == i)
@@ -227,7 +234,9 @@ def main() -> None:
     cases = wikipedia_cases(followed, options.validation, words, kept)
     cases += own_cases(followed, sources, [one.name for one in sources if is_kept_back(one.name)])
     write_json(options.out / "validation.json.xz", {"passages": followed.passages, "cases": cases})
-    np.savez_compressed(options.out / "base.npz", **packaged_weights(weight_path("minilm-int8/model.onnx")))
+    np.savez_compressed(
+        options.out / "base.npz", **packaged_weights(weight_path("minilm-int8/model.onnx"))
+    )
 
 
 if __name__ == "__main__":

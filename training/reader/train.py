@@ -103,7 +103,7 @@ def ahead(made: Iterator[dict[str, Tensor]], device: str) -> Iterator[dict[str, 
 
 
 class Validation:
-    """Development questions: is the right sentence chosen, and does the score tell that there is one."""
+    """Development questions: is the right sentence chosen, does its score tell so?"""
 
     def __init__(
         self, tokenizer: tokenizers.Tokenizer, folder: Path, drawing: Drawing, most: int | None
@@ -120,7 +120,9 @@ class Validation:
         best: dict[int, tuple[float, bool]] = {}
         for at in range(0, len(jobs), 256):
             part = jobs[at : at + 256]
-            batch = {n: torch.from_numpy(v).to(device) for n, v in stack([j[2] for j in part]).items()}
+            batch = {
+                n: torch.from_numpy(v).to(device) for n, v in stack([j[2] for j in part]).items()
+            }
             with torch.no_grad(), torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
                 logits = network(batch["ids"], batch["kinds"], batch["mask"])
             scored = open_only(logits, batch).cpu().numpy()
@@ -258,7 +260,11 @@ class Run:
         while (passed := (time.monotonic() - began) / seconds) < 1:
             for group in optimiser.param_groups:
                 group["lr"] = rate * min(1.0, passed / WARM_UP, (1 - passed) / (1 - WARM_UP))
-            total, counted, step = total + self._step(next(coming), optimiser), counted + 1, step + 1
+            total, counted, step = (
+                total + self._step(next(coming), optimiser),
+                counted + 1,
+                step + 1,
+            )
             if step % LOG_EVERY == 0:
                 self._note(step, time.monotonic() - began, float(total) / counted)
                 total, counted = 0.0, 0

@@ -26,7 +26,7 @@ FOUND = 5
 def wikipedia_cases(
     book: Book, path: Path, words: dict[str, Any], kept: Path
 ) -> list[dict[str, Any]]:
-    """Return the development half's questions, typed and misheard, with and without their passage."""
+    """Return the development half's questions, typed and misheard, with passages."""
     articles = json.loads(path.read_text(encoding="utf-8"))["data"]
     ours = sorted(article["title"] for article in articles)[:DEVELOPMENT_TITLES]
     texts: list[str] = []
@@ -34,8 +34,7 @@ def wikipedia_cases(
     for article in articles:
         for paragraph in article["paragraphs"] if article["title"] in ours else ():
             asked += [
-                (one["question"], len(texts), one["answers"][0]["text"])
-                for one in paragraph["qas"]
+                (one["question"], len(texts), one["answers"][0]["text"]) for one in paragraph["qas"]
             ]
             texts.append(paragraph["context"])
             title = article["title"].replace("_", " ")
@@ -52,16 +51,18 @@ def wikipedia_cases(
         rows = embed(said, kept / f"validation_{form}.npy")
         for question, row, (_, right, answer) in zip(said, rows, asked, strict=True):
             ranked = np.argsort(-(columns @ row)).tolist()
-            own = [[right, i] for i, one in enumerate(book.sentences(right)) if answer.lower() in one.text.lower()]
+            own = [
+                [right, i]
+                for i, one in enumerate(book.sentences(right))
+                if answer.lower() in one.text.lower()
+            ]
             cases.append({"form": form, "t": question, "found": ranked[:4], "right": own})
             without = [i for i in ranked if i != right][:4]
             cases.append({"form": form, "t": question, "found": without, "right": []})
     return cases
 
 
-def own_cases(
-    book: Book, sources: Sequence[Source], names: Sequence[str]
-) -> list[dict[str, Any]]:
+def own_cases(book: Book, sources: Sequence[Source], names: Sequence[str]) -> list[dict[str, Any]]:
     """Return the questions on the documents that are kept back, with passages of all documents."""
     wanted = set(names)
     passages: list[Passage] = []
@@ -79,7 +80,10 @@ def own_cases(
             first.setdefault(sentence.passage, number)
         for one in source.asked:
             found = sorted({i for text in one.answers for i in found_in(text, held)})
-            right = [[own[held.sentences[i].passage], i - first[held.sentences[i].passage]] for i in found]
+            right = [
+                [own[held.sentences[i].passage], i - first[held.sentences[i].passage]]
+                for i in found
+            ]
             asked.append((one.text, one.kind, right))
     texts = [searched_text(passage) for passage in passages]
     by_words = nearest_by_words(texts, [question for question, *_ in asked])

@@ -1,6 +1,6 @@
 """Fit the reader's weights and threshold on development questions.
 
-    python -m training.thresholds.reader xquad.en.json --folder FOLDER --data-dir DIR [--kept rows.json.xz]
+    python -m training.thresholds.reader xquad.en.json --folder FOLDER --data-dir DIR
 
 Development are the first 24 titles of XQuAD in sorted order, as written and misrecognised
 (xquad_misheard.tsv), the questions on the documents that the reader's training keeps back, and the

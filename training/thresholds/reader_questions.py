@@ -1,7 +1,7 @@
 """Questions on documents, with the passages that the product finds and a judge of answers.
 
-Two kinds: the documents of `training.reader` that are kept back from the training, and a folder with
-`docs`, `questions.jsonl` and `score.py`, whose even-numbered English questions may be fitted on.
+Two kinds: the documents of `training.reader` that are kept back from the training, and a folder
+with `docs`, `questions.jsonl` and `score.py`.
 """
 
 from __future__ import annotations
@@ -53,14 +53,19 @@ class Shown:
 def own_questions(documents: Path, data_dir: Path) -> Iterator[Shown]:
     """Yield the questions on the documents that are kept back, searched among all documents."""
     sources = [source for source in read_sources(documents) if is_kept_back(source.name)]
-    asked = [(f"{source.name} {i}", one) for source in sources for i, one in enumerate(source.asked)]
-    found = _searched(documents, data_dir, "own_documents", [one.text for _, one in asked])
+    asked = [
+        (f"{source.name} {i}", one) for source in sources for i, one in enumerate(source.asked)
+    ]
+    texts = sorted(documents.rglob("*.md"))  # beside them are the questions, with the answers
+    found = _searched(texts, data_dir, "own_documents", [one.text for _, one in asked])
     for (name, one), passages in zip(asked, found, strict=True):
         right = _judge_of(one) if one.answers else None
         yield Shown(name, one.text, one.kind, passages, right)
 
 
-def folder_questions(folder: Path, data_dir: Path, wanted: Callable[[Any], bool]) -> Iterator[Shown]:
+def folder_questions(
+    folder: Path, data_dir: Path, wanted: Callable[[Any], bool]
+) -> Iterator[Shown]:
     """Yield the English questions of a folder that need no other before them.
 
     Args:
@@ -76,7 +81,9 @@ def folder_questions(folder: Path, data_dir: Path, wanted: Callable[[Any], bool]
     lines = (folder / "questions.jsonl").read_text(encoding="utf-8").splitlines()
     items = [json.loads(line) for line in lines if line]
     items = [one for one in items if one["lang"] == "en" and not one.get("after") and wanted(one)]
-    found = _searched(folder / "docs", data_dir, "folder_documents", [one["question"] for one in items])
+    found = _searched(
+        folder / "docs", data_dir, "folder_documents", [one["question"] for one in items]
+    )
     for item, passages in zip(items, found, strict=True):
 
         def judge(text: str, item: Any = item) -> bool:  # noqa: ANN401 - a line of the questions
@@ -88,7 +95,7 @@ def folder_questions(folder: Path, data_dir: Path, wanted: Callable[[Any], bool]
 
 
 def _searched(
-    docs: Path, data_dir: Path, collection: str, questions: Sequence[str]
+    docs: Sequence[Path], data_dir: Path, collection: str, questions: Sequence[str]
 ) -> list[tuple[Passage, ...]]:
     """Index documents, unless the folder holds them already, and search."""
     data_dir.mkdir(parents=True, exist_ok=True)
@@ -97,7 +104,7 @@ def _searched(
     if not set(questions) <= known.keys():
         settings = load_settings(collection=collection, speak=False, data_dir=data_dir)
         with open_voicerag(settings) as rag:
-            index_files(rag, [docs])
+            index_files(rag, docs)
             for question in questions:
                 found = [hit.passage for hit in rag.retrieve(question, limit=HITS).hits]
                 known[question] = [[one.id, one.text, dict(one.metadata)] for one in found]

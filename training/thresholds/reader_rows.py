@@ -1,4 +1,4 @@
-"""What the reader knows of each sentence that it may choose, to fit the weights by which it does."""
+"""What the reader knows of each sentence that it may choose, to fit the weights of the choice."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def rows_of(scorer: SentenceScorer, question: str, passages: Sequence[Passage]) 
     """
     reader = Reader(scorer)
     asked = asked_for(question)
-    seen = reader._looked_into(question, asked, examine(question, passages, scorer))  # noqa: SLF001
+    seen = reader._looked_into(question, asked, examine(question, passages, scorer))
     quoter = Quoter(seen.passages, seen.sentences, asked)
     wanted = figures(question)
     missed = [misses_figure(wanted, said_around(passage)) for passage in passages]
@@ -54,7 +54,7 @@ def rows_of(scorer: SentenceScorer, question: str, passages: Sequence[Passage]) 
         sentence = seen.sentences[chosen]
         quote = None if missed[sentence.passage] else quoter.quote(chosen)
         if quote is not None and asked.many and sentence.kind == "row":
-            quote = quoter.rows(reader._matching(question, seen, chosen))  # noqa: SLF001
+            quote = quoter.rows(reader._matching(question, seen, chosen))
         if quote is not None:
             rows.append(row)
             texts.append(quote.text(seen.passages))
