@@ -63,9 +63,9 @@ def changed(
     for match in _NAME.finditer(question):
         name = match[0].removesuffix("'s")
         likely = [one for one in chance.choices(names, k=12) if one.count(" ") == name.count(" ")]
-        new = next((one for one in likely if one.lower() not in low), None)
-        if new is not None and name.lower() in low:
-            found.append(question.replace(name, new))
+        if name.lower() in low:
+            others = [one for one in likely if one.lower() not in low]
+            found += [question.replace(name, other) for other in others[:1]]
     chance.shuffle(found)
     return list(dict.fromkeys(found))[:most]
 

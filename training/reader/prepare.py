@@ -20,16 +20,17 @@ import random
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from training.reader.changes import changed, names_in
-from training.reader.documents import Cut, Source, cut, found_in, read_sources
+from training.reader.documents import Asked, Cut, Source, cut, found_in, read_sources
 from training.reader.handbook import asked_of_headings, read_handbook
 from training.reader.made_documents import made_sources
+from training.reader.made_words import SMALL_TALK
 from training.reader.mishearing import alternatives, spoken_form
 from training.reader.passages import Book
 from training.reader.ranking import hard_negatives, nearest_by_words
@@ -65,6 +66,19 @@ class Prepared:
 def is_kept_back(name: str) -> bool:
     """Whether a document of ours is never trained on, but followed."""
     return int(hashlib.sha256(name.encode()).hexdigest(), 16) % KEPT_BACK == 0
+
+
+def with_small_talk(sources: Sequence[Source]) -> list[Source]:
+    """Return the documents, each asked two things besides that no document answers."""
+    chance = random.Random(0)
+    return [
+        replace(
+            source,
+            asked=source.asked
+            + tuple(Asked(text, "absent") for text in chance.sample(SMALL_TALK, 2)),
+        )
+        for source in sources
+    ]
 
 
 def add_wikipedia(
@@ -220,7 +234,8 @@ def main() -> None:
     prepared = Prepared()
     add_wikipedia(prepared, options.squad, never, kept)
     sources = list(read_sources(options.documents))
-    add_documents(prepared, "own", [one for one in sources if not is_kept_back(one.name)])
+    trained = [one for one in sources if not is_kept_back(one.name)]
+    add_documents(prepared, "own", with_small_talk(trained))
     add_documents(prepared, "made", list(made_sources(options.made)))
     if options.handbook:
         add_handbook(prepared, options.handbook)
@@ -234,9 +249,8 @@ def main() -> None:
     cases = wikipedia_cases(followed, options.validation, words, kept)
     cases += own_cases(followed, sources, [one.name for one in sources if is_kept_back(one.name)])
     write_json(options.out / "validation.json.xz", {"passages": followed.passages, "cases": cases})
-    np.savez_compressed(
-        options.out / "base.npz", **packaged_weights(weight_path("minilm-int8/model.onnx"))
-    )
+    weights: dict[str, Any] = {**packaged_weights(weight_path("minilm-int8/model.onnx"))}
+    np.savez_compressed(options.out / "base.npz", **weights)
 
 
 if __name__ == "__main__":

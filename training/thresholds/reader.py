@@ -96,7 +96,8 @@ def fit_choice(cases: Sequence[Looked], start: Table) -> Table:
         gradient: Table = rows.T @ ((chance - target) * share)
         return gradient
 
-    return _descended(slope, start * spread) / spread
+    fitted: Table = _descended(slope, start * spread) / spread
+    return fitted
 
 
 def fit_answered(cases: Sequence[Looked], weights: Table, start: Table) -> Table:
@@ -114,7 +115,8 @@ def fit_answered(cases: Sequence[Looked], weights: Table, start: Table) -> Table
         gradient: Table = rows.T @ ((chance - truth) * share)
         return gradient
 
-    return _descended(slope, start * spread) / spread
+    fitted: Table = _descended(slope, start * spread) / spread
+    return fitted
 
 
 def _shares(groups: Sequence[str]) -> Table:

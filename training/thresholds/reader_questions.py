@@ -81,9 +81,8 @@ def folder_questions(
     lines = (folder / "questions.jsonl").read_text(encoding="utf-8").splitlines()
     items = [json.loads(line) for line in lines if line]
     items = [one for one in items if one["lang"] == "en" and not one.get("after") and wanted(one)]
-    found = _searched(
-        folder / "docs", data_dir, "folder_documents", [one["question"] for one in items]
-    )
+    questions = [one["question"] for one in items]
+    found = _searched([folder / "docs"], data_dir, "folder_documents", questions)
     for item, passages in zip(items, found, strict=True):
 
         def judge(text: str, item: Any = item) -> bool:  # noqa: ANN401 - a line of the questions
