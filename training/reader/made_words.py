@@ -656,13 +656,16 @@ RULES = (
 
 SMALL_TALK = re.split(
     r"\|",
-    "How are you today?|What's your name?|Who made you?|Tell me a joke|Can you help me?|Are you there?|"
-    "What do you know?|What can I ask you?|Do you like music?|Where are you from?|How old are you?|"
-    "What should I ask?|Are you a real person?|Do you understand me?|I don't understand|Say that again|"
-    "What is this?|How does this work?|Could you speak up?|What time is it?|What's the weather like?|"
-    "Who won the match last night?|What is the capital of Peru?|How tall is Mount Everest?|Sing a song|"
-    "Can you do my homework?|What do you think about that?|Are you sure?|Why did you say that?|"
-    "Tell me more|And then?|What else?|Is that all?|Who wrote Hamlet?|What is seven times eight?|"
-    "Translate this into French|How do I bake bread?|Who is the president?|What did I just say?|Stop",
+    "How are you today?|What's your name?|Who made you?|Tell me a joke|Can you help me?|"
+    "Are you there?|What do you know?|What can I ask you?|Do you like music?|"
+    "Where are you from?|How old are you?|What should I ask?|Are you a real person?|"
+    "Do you understand me?|I don't understand|Say that again|What is this?|"
+    "How does this work?|Could you speak up?|What time is it?|What's the weather like?|"
+    "Who won the match last night?|What is the capital of Peru?|"
+    "How tall is Mount Everest?|Sing a song|Can you do my homework?|"
+    "What do you think about that?|Are you sure?|Why did you say that?|Tell me more|"
+    "And then?|What else?|Is that all?|Who wrote Hamlet?|What is seven times eight?|"
+    "Translate this into French|How do I bake bread?|Who is the president?|"
+    "What did I just say?|Stop",
 )
 """What people say to an answering machine that no document answers."""
