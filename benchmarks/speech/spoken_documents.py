@@ -113,9 +113,7 @@ def ask(
         answer, verdict = Answer(answered=False), UNHEARD
     seconds = time.perf_counter() - start
     if not verdict:
-        verdict, _ = judge(
-            row, answer.text, answer.answered, MOST_CHARACTERS, MOST_LONG_CHARACTERS
-        )
+        verdict, _ = judge(row, answer.text, answer.answered, MOST_CHARACTERS, MOST_LONG_CHARACTERS)
     sources = tuple(hit.passage.source.split("#", 1)[0] for hit in answer.hits)
     found = any(source.endswith("/" + file) for source in sources for file in row.get("files", ()))
     return Asked(

@@ -64,6 +64,11 @@ class LocalVoiceModel:
         """Most passages that the writer reads; 0 when it takes just what it is given."""
         return self._writer.most_passages if isinstance(self._writer, ReadsOn) else 0
 
+    @property
+    def reads_words(self) -> bool:
+        """True: the writer reads words."""
+        return True
+
     def respond(
         self,
         question: Question,

@@ -11,6 +11,7 @@ import math
 import re
 import threading
 import zlib
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,12 +26,13 @@ from voicerag_core.errors import (
     MissingExtraError,
     ModelError,
 )
+from voicerag_core.local.hearing.ctc_recognizer import CTCRecognizer
 from voicerag_core.local.hearing.log_mel import log_mel
 from voicerag_core.local.hearing.windows import FRAME_SAMPLES, WINDOW_SECONDS, windows_of
 from voicerag_core.local.threads import model_threads
 from voicerag_core.local.weights.files import weight_folder
 from voicerag_core.mel import SAMPLE_RATE_HZ
-from voicerag_core.types import Audio, Samples, Transcription
+from voicerag_core.types import Audio, Samples, Transcription, Vocabulary
 
 if TYPE_CHECKING:
     import ctranslate2
@@ -64,6 +66,12 @@ MOST_TOKENS = 224
 TOKENS_AT_LEAST = 20
 TOKENS_PER_SECOND = 12
 """Not in upstream: more than the fastest speech, so that repetition in a short clip ends early."""
+
+MOST_EXPECTED = 15
+"""Words of a collection that are handed over as the text before the clip. Chosen, with the next, on
+spoken questions: benchmarks/results/spoken_documents.md."""
+EXPECTED_LEAD = "Glossary:"
+MOST_PROMPT_TOKENS = 120
 
 _REPETITION = re.compile(r"(.{2,40}?)\1{3,}")
 
@@ -107,12 +115,20 @@ class WhisperTranscriber:
         threads: Threads of one call, at least 1; None uses the cores available to this process, at
             most 4.
         data_dir: Folder of downloaded weights; None: the user's data folder.
+        listener: Finds the words of a collection in a clip, for `transcribe_with`.
 
     Raises:
         ConfigError: `threads` is below 1.
     """
 
-    def __init__(self, *, threads: int | None = None, data_dir: Path | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        threads: int | None = None,
+        data_dir: Path | None = None,
+        listener: CTCRecognizer | None = None,
+    ) -> None:
+        self._listener = listener
         self._threads = model_threads(threads)
         self._data_dir = data_dir
         self._lock = threading.Lock()
@@ -142,7 +158,25 @@ class WhisperTranscriber:
             AudioError: The clip is not at 16 kHz, is empty or not finite, or contains no speech.
             ModelError: The model cannot be loaded or failed.
         """
-        heard = self.recognise(audio)
+        return self._transcription(audio, self.recognise(audio))
+
+    def transcribe_with(self, audio: Audio, vocabulary: Vocabulary) -> Transcription:
+        """Transcribe a clip, expecting those words of a vocabulary that seem to be said.
+
+        Without a `listener` the words are not known in time, and nothing is expected.
+
+        Raises:
+            AudioError: The clip is not at 16 kHz, is empty or not finite, or contains no speech.
+            ModelError: The model cannot be loaded or failed.
+        """
+        words: Sequence[str] = ()
+        if self._listener is not None and audio.seconds <= WINDOW_SECONDS:
+            words = self._listener.likely_words(audio, vocabulary, most=MOST_EXPECTED)
+        return self._transcription(audio, self.recognise(audio, words))
+
+    @staticmethod
+    def _transcription(audio: Audio, heard: Recognition) -> Transcription:
+        """Refuse what is not speech."""
         if not heard.heard:
             raise AudioError(
                 f"no speech was heard in the clip of {audio.seconds:.1f} s (probability that "
@@ -151,13 +185,17 @@ class WhisperTranscriber:
             )
         return Transcription(heard.text, _confidence(heard), LANGUAGE)
 
-    def recognise(self, audio: Audio) -> Recognition:
+    def recognise(self, audio: Audio, words: Sequence[str] = ()) -> Recognition:
         """Transcribe a clip with confidence figures; noise is not rejected here.
 
         A clip over 30 s is split at quiet points, and the windows that contain speech are joined;
         the no-speech probability is then that of the most certain window, the log-probability the
         mean over all tokens. Uncertain text is sampled at a higher temperature, so it may differ
         between calls.
+
+        Args:
+            audio: At 16 kHz.
+            words: Words that may have been said, likeliest first.
 
         Raises:
             AudioError: The clip is not at 16 kHz, is empty or not finite.
@@ -175,7 +213,7 @@ class WhisperTranscriber:
         windows = []
         for window in windows_of(audio.samples):
             check_cancelled()
-            windows.append(model.recognise(window))
+            windows.append(model.recognise(window, words))
         heard = [window for window in windows if window.heard] or windows
         tokens = sum(window.tokens for window in heard)
         return Recognition(
@@ -225,17 +263,18 @@ class _Model:
         except Exception as error:  # both libraries raise bare exceptions of several kinds
             raise CheckpointError(f"Whisper cannot be loaded from {folder}: {error}") from error
         # An English-only model is prompted with neither language nor task (decoding.py).
-        self._prompt = [
-            self._tokenizer.token_to_id("<|startoftranscript|>"),
-            self._tokenizer.token_to_id("<|notimestamps|>"),
-        ]
+        named = ("<|startofprev|>", "<|startoftranscript|>", "<|notimestamps|>")
+        numbers = [self._tokenizer.token_to_id(name) or 0 for name in named]
+        self._before, *self._prompt = numbers
 
-    def recognise(self, samples: Samples) -> Recognition:
+    def recognise(self, samples: Samples, words: Sequence[str] = ()) -> Recognition:
         """Recognise one window, at rising temperature while the result looks bad.
 
         Args:
             samples: Shape [T], float32, 16 kHz, 30 s at most.
+            words: Words that may have been said, likeliest first.
         """
+        prompt = self._prompted(words)
         padding = padded_length(len(samples)) - len(samples)
         features = log_mel(np.pad(samples, (0, padding)))
         seconds = len(samples) / SAMPLE_RATE_HZ
@@ -244,7 +283,7 @@ class _Model:
         try:
             encoded = self._network.encode(self._array(np.ascontiguousarray(features[None])))
             for temperature in TEMPERATURES:
-                tries.append(self._decode(encoded, temperature, limit))
+                tries.append(self._decode(encoded, temperature, limit, prompt))
                 if not _looks_bad(tries[-1]):
                     return tries[-1]
         except RuntimeError as error:
@@ -252,8 +291,20 @@ class _Model:
         sound = [one for one in tries if one.compression_ratio <= COMPRESSION_RATIO]
         return max(sound or tries, key=lambda one: one.avg_logprob)
 
+    def _prompted(self, words: Sequence[str]) -> list[int]:
+        """Return the prompt, with the words as the text before, the likeliest nearest."""
+        if not words:
+            return self._prompt
+        text = f" {EXPECTED_LEAD} {', '.join(reversed(words))}."
+        before: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
+        return [self._before, *before[-MOST_PROMPT_TOKENS:], *self._prompt]
+
     def _decode(
-        self, encoded: ctranslate2.StorageView, temperature: float, limit: int
+        self,
+        encoded: ctranslate2.StorageView,
+        temperature: float,
+        limit: int,
+        prompt: list[int],
     ) -> Recognition:
         sampling = (
             {"sampling_topk": 0, "sampling_temperature": temperature, "num_hypotheses": HYPOTHESES}
@@ -262,9 +313,9 @@ class _Model:
         )
         result = self._network.generate(
             encoded,
-            [self._prompt],
+            [prompt],
             beam_size=1 if temperature else BEAMS,
-            max_length=len(self._prompt) + limit,
+            max_length=len(prompt) + limit,
             return_scores=True,
             return_no_speech_prob=True,
             **sampling,
