@@ -365,7 +365,7 @@ class VoiceRAG:
         if again and heard is not None and retrieved.transcription is None:
 
             def second_look() -> Retrieved:
-                return _shown(find_by_words(search, heard, retrieved.embedding), again)
+                return _shown(find_by_words(search, heard, None), again)
 
             pieces = _looking_again(pieces, retrieved, second_look, answered)
         yield from pieces
@@ -448,7 +448,7 @@ def _looking_again(
             held.append(piece)
             if piece.text or piece.audio is not None or not piece.answered:
                 break
-        if all(piece.answered for piece in held) or any(piece.asked_back for piece in held):
+        if all(piece.answered for piece in held):
             yield from held
             yield from pieces
             return

@@ -31,7 +31,7 @@ from voicerag_core.local.hearing.hint_trie import HintTrie
 from voicerag_core.local.hearing.log_mel import log_mel
 from voicerag_core.local.hearing.subword_model import SubwordModel
 from voicerag_core.local.hearing.windows import FRAME_SAMPLES, windows_of
-from voicerag_core.local.hearing.word_spotter import Spotted, WordSpotter
+from voicerag_core.local.hearing.word_spotter import Spotted, WordSpotter, text_score
 from voicerag_core.local.onnx_session import open_session
 from voicerag_core.local.threads import model_threads
 from voicerag_core.local.weights.files import weight_folder
@@ -140,13 +140,16 @@ class CTCRecognizer:
             heard.append(self._read(network, frames, most, hints))
         return heard
 
-    def likely_words(self, clip: Audio, vocabulary: Vocabulary, *, most: int) -> list[str]:
+    def likely_words(
+        self, clip: Audio, vocabulary: Vocabulary, *, most: int, least: float
+    ) -> list[str]:
         """Return words of a vocabulary that may have been said, likeliest first.
 
         Args:
             clip: At 16 kHz.
             vocabulary: The words.
             most: Maximum number of words.
+            least: Least `Spotted.worth` of a word.
 
         Raises:
             AudioError: The clip is not at 16 kHz, is empty or not finite.
@@ -154,7 +157,18 @@ class CTCRecognizer:
         """
         network = self._loaded()
         frames = self._frames_of(network, clip)
-        return [one.word for one in self._spot(network, frames, vocabulary, most)]
+        found = self._spot(network, frames, vocabulary, most)
+        return [one.word for one in found if one.worth >= least]
+
+    def text_score(self, clip: Audio, text: str) -> float:
+        """Return how well a text fits a clip: natural-log probability against the best path.
+
+        Raises:
+            AudioError: The clip is not at 16 kHz, is empty or not finite.
+            ModelError: The network cannot be loaded or failed.
+        """
+        network = self._loaded()
+        return text_score(text, self._frames_of(network, clip), network.tokens)
 
     def expect(self, vocabulary: Vocabulary) -> None:
         """Prepare for a vocabulary now, so that the first clip does not wait for it."""

@@ -72,6 +72,11 @@ MOST_EXPECTED = 15
 spoken questions: benchmarks/results/spoken_documents.md."""
 EXPECTED_LEAD = "Glossary:"
 MOST_PROMPT_TOKENS = 120
+LEAST_EXPECTED_WORTH = 7.0
+"""Of a word that is handed over (`Spotted.worth`)."""
+SOUND_WEIGHT = 0.25
+"""Of the listener's score of a text besides Whisper's own, where the text that expected words and
+the one that did not are compared: words that were not said do not fit the sound."""
 
 _REPETITION = re.compile(r"(.{2,40}?)\1{3,}")
 
@@ -93,6 +98,11 @@ class Recognition:
     avg_logprob: float
     compression_ratio: float
     tokens: int
+
+    @property
+    def log_prob(self) -> float:
+        """Log-probability of the whole text."""
+        return self.avg_logprob * (self.tokens + 1)
 
     @property
     def heard(self) -> bool:
@@ -169,10 +179,21 @@ class WhisperTranscriber:
             AudioError: The clip is not at 16 kHz, is empty or not finite, or contains no speech.
             ModelError: The model cannot be loaded or failed.
         """
-        words: Sequence[str] = ()
-        if self._listener is not None and audio.seconds <= WINDOW_SECONDS:
-            words = self._listener.likely_words(audio, vocabulary, most=MOST_EXPECTED)
-        return self._transcription(audio, self.recognise(audio, words))
+        heard = self.recognise(audio)
+        listener = self._listener
+        if listener is not None and heard.heard and audio.seconds <= WINDOW_SECONDS:
+            said = heard.text.lower()
+            words = listener.likely_words(
+                audio, vocabulary, most=MOST_EXPECTED, least=LEAST_EXPECTED_WORTH
+            )
+            if any(word.lower() not in said for word in words):
+                other = self.recognise(audio, words)
+                fits = [
+                    one.log_prob + SOUND_WEIGHT * listener.text_score(audio, one.text)
+                    for one in (heard, other)
+                ]
+                heard = other if other.heard and fits[1] >= fits[0] else heard
+        return self._transcription(audio, heard)
 
     @staticmethod
     def _transcription(audio: Audio, heard: Recognition) -> Transcription:
@@ -263,6 +284,7 @@ class _Model:
         except Exception as error:  # both libraries raise bare exceptions of several kinds
             raise CheckpointError(f"Whisper cannot be loaded from {folder}: {error}") from error
         # An English-only model is prompted with neither language nor task (decoding.py).
+        self._encoded: tuple[Samples, ctranslate2.StorageView] | None = None
         named = ("<|startofprev|>", "<|startoftranscript|>", "<|notimestamps|>")
         numbers = [self._tokenizer.token_to_id(name) or 0 for name in named]
         self._before, *self._prompt = numbers
@@ -275,13 +297,11 @@ class _Model:
             words: Words that may have been said, likeliest first.
         """
         prompt = self._prompted(words)
-        padding = padded_length(len(samples)) - len(samples)
-        features = log_mel(np.pad(samples, (0, padding)))
         seconds = len(samples) / SAMPLE_RATE_HZ
         limit = int(min(MOST_TOKENS, TOKENS_AT_LEAST + TOKENS_PER_SECOND * seconds))
         tries: list[Recognition] = []
         try:
-            encoded = self._network.encode(self._array(np.ascontiguousarray(features[None])))
+            encoded = self._encode(samples)
             for temperature in TEMPERATURES:
                 tries.append(self._decode(encoded, temperature, limit, prompt))
                 if not _looks_bad(tries[-1]):
@@ -290,6 +310,17 @@ class _Model:
             raise ModelError(f"Whisper failed on a clip of {seconds:.1f} s: {error}") from error
         sound = [one for one in tries if one.compression_ratio <= COMPRESSION_RATIO]
         return max(sound or tries, key=lambda one: one.avg_logprob)
+
+    def _encode(self, samples: Samples) -> ctranslate2.StorageView:
+        """Return the encoder's states of a window; those of the last one are kept."""
+        known = self._encoded
+        if known is not None and known[0] is samples:
+            return known[1]
+        padding = padded_length(len(samples)) - len(samples)
+        features = log_mel(np.pad(samples, (0, padding)))
+        states = self._network.encode(self._array(np.ascontiguousarray(features[None])))
+        self._encoded = (samples, states)
+        return states
 
     def _prompted(self, words: Sequence[str]) -> list[int]:
         """Return the prompt, with the words as the text before, the likeliest nearest."""

@@ -15,14 +15,14 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise, product
+from itertools import islice, pairwise, product
 
 import numpy as np
 from numpy.typing import NDArray
 
 from voicerag_core.types import Vocabulary
 
-__all__ = ["Spotted", "WordSpotter"]
+__all__ = ["Spotted", "WordSpotter", "text_score"]
 
 MOST_WORDS = 8000
 """Of a vocabulary that are looked for: less familiar ones first."""
@@ -46,6 +46,9 @@ _DIGITS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight
 _SPELLED_LETTERS = 5
 """Longest run of capitals that may be spelled."""
 _MOST_FORMS = 4
+_MOST_TEXTS = 16
+"""Ways to say a word, and a whole text, that are compared."""
+_WORD = re.compile(r"[\w'-]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +140,44 @@ class WordSpotter:
             in_token += frame[self._flat]
             np.maximum(best, in_token[self._last], out=best)
         return best
+
+
+def text_score(text: str, log_probs: NDArray[np.float32], tokens: Sequence[str]) -> float:
+    """Return what the best path of a whole text loses against the most likely symbols, at most 0.
+
+    Args:
+        text: As it is written; of the ways to say it the best counts.
+        log_probs: [S, V + 1], natural logarithm, the last column is the blank.
+        tokens: The V tokens of the network.
+    """
+    ids = {token: number for number, token in enumerate(tokens)}
+    ways = [_spoken_forms(word.replace("'", ""))[:2] for word in _WORD.findall(text)]
+    said = product(*(forms for forms in ways if forms))
+    blank = log_probs.shape[1] - 1
+    spoken = log_probs[log_probs[:, blank] < math.log1p(-SPOKEN_LEAST)]
+    lost = spoken - spoken.max(axis=1, keepdims=True, initial=-np.inf)
+    paths = [_segmented(" ".join(way), ids) for way in islice(said, _MOST_TEXTS)]
+    return max((_path_score(path, lost) for path in paths if path), default=float(_NEVER))
+
+
+def _path_score(path: tuple[int, ...], lost: NDArray[np.float32]) -> float:
+    """Return the score of the best alignment of tokens to all frames."""
+    flat = np.array(path, np.int64)
+    doubled = np.zeros(len(flat), np.bool_)
+    doubled[1:] = flat[1:] == flat[:-1]
+    in_token = np.full(len(flat), _NEVER)
+    in_blank = np.full(len(flat) + 1, _NEVER)  # the first before any token
+    in_blank[0] = 0.0
+    before = np.empty_like(in_token)
+    for frame in lost:
+        before[0], before[1:] = _NEVER, in_token[:-1]
+        before[doubled] = _NEVER
+        np.maximum(before, in_blank[:-1], out=before)
+        np.maximum(in_blank[1:], in_token, out=in_blank[1:])
+        in_blank += frame[-1]
+        np.maximum(in_token, before, out=in_token)
+        in_token += frame[flat]
+    return float(max(in_token[-1], in_blank[-1]))
 
 
 def _chosen(vocabulary: Vocabulary, ranks: Mapping[str, int]) -> Iterable[tuple[str, int, bool]]:
