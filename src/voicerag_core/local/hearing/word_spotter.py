@@ -122,9 +122,7 @@ class WordSpotter:
 
     def _scores(self, log_probs: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the best score of each form, [W]."""
-        blank = log_probs.shape[1] - 1
-        spoken = log_probs[log_probs[:, blank] < math.log1p(-SPOKEN_LEAST)]
-        lost = spoken - spoken.max(axis=1, keepdims=True, initial=-np.inf)
+        lost = _lost(log_probs)
         in_token = np.full(len(self._flat), _NEVER)
         in_blank = in_token.copy()
         best = np.full(len(self._words), _NEVER)
@@ -134,12 +132,23 @@ class WordSpotter:
             before[self._doubled] = _NEVER  # a token twice in a row needs a blank between
             before[self._first], silent[self._first] = 0.0, _NEVER
             np.maximum(in_token, in_blank, out=in_blank)
-            in_blank += frame[blank]
+            in_blank += frame[-1]
             np.maximum(before, silent, out=before)
             np.maximum(in_token, before, out=in_token)
             in_token += frame[self._flat]
             np.maximum(best, in_token[self._last], out=best)
         return best
+
+
+def _lost(log_probs: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return what each symbol loses against the likeliest, in the frames that matter.
+
+    Of a row of silent frames the first stays: it parts a token from the same one after it.
+    """
+    spoken = log_probs[:, -1] < math.log1p(-SPOKEN_LEAST)
+    kept = log_probs[spoken | np.concatenate(([False], spoken[:-1]))]
+    lost: NDArray[np.float32] = kept - kept.max(axis=1, keepdims=True, initial=-np.inf)
+    return lost
 
 
 def text_score(text: str, log_probs: NDArray[np.float32], tokens: Sequence[str]) -> float:
@@ -153,9 +162,7 @@ def text_score(text: str, log_probs: NDArray[np.float32], tokens: Sequence[str])
     ids = {token: number for number, token in enumerate(tokens)}
     ways = [_spoken_forms(word.replace("'", ""))[:2] for word in _WORD.findall(text)]
     said = product(*(forms for forms in ways if forms))
-    blank = log_probs.shape[1] - 1
-    spoken = log_probs[log_probs[:, blank] < math.log1p(-SPOKEN_LEAST)]
-    lost = spoken - spoken.max(axis=1, keepdims=True, initial=-np.inf)
+    lost = _lost(log_probs)
     paths = [_segmented(" ".join(way), ids) for way in islice(said, _MOST_TEXTS)]
     return max((_path_score(path, lost) for path in paths if path), default=float(_NEVER))
 
