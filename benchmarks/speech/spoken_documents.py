@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
+import os
 import sys
 import tempfile
 import time
@@ -38,7 +39,7 @@ from voicerag_core.types import Answer, Question
 MOST_CHARACTERS, MOST_LONG_CHARACTERS = 700, 1500
 """Of a right answer, as in the scorer."""
 TYPED = "typed"
-UNHEARD = "no speech heard"
+UNHEARD, ASKED_BACK = "no speech heard", "asked back"
 GROUPS = ("all", "odd", "even")
 
 Judge: TypeAlias = Callable[[dict[str, Any], str, bool, int, int], tuple[str, str]]
@@ -52,7 +53,7 @@ class Asked:
         id: Of the question.
         kind: Such as "list".
         voice: `TYPED`, or engine/name.
-        verdict: The scorer's, or `UNHEARD`.
+        verdict: The scorer's, `UNHEARD` or `ASKED_BACK`.
         found: A file that holds the answer is among the hits.
         question: Its words.
         heard: The transcript, if one was made.
@@ -112,6 +113,8 @@ def ask(
     except AudioError:
         answer, verdict = Answer(answered=False), UNHEARD
     seconds = time.perf_counter() - start
+    if answer.asked_back:
+        verdict = ASKED_BACK
     if not verdict:
         verdict, _ = judge(row, answer.text, answer.answered, MOST_CHARACTERS, MOST_LONG_CHARACTERS)
     sources = tuple(hit.passage.source.split("#", 1)[0] for hit in answer.hits)
@@ -141,6 +144,15 @@ def measure(
             yield ask(rag, row, clip.audio, voice.name, judge)
 
 
+def written(asked: Iterator[Asked], file: Path | None) -> Iterator[Asked]:
+    """Pass results on, and write each as a line of JSON."""
+    with open(os.devnull if file is None else file, "w", encoding="utf-8") as lines:
+        for one in asked:
+            lines.write(json.dumps(asdict(one), ensure_ascii=False) + "\n")
+            lines.flush()
+            yield one
+
+
 def word_errors(asked: Sequence[Asked]) -> str:
     """Return the word error rate of the transcripts that were made."""
     pairs = [(words_of(a.question), words_of(a.heard)) for a in asked if a.heard is not None]
@@ -157,7 +169,7 @@ def answerable_row(voice: str, group: str, asked: Sequence[Asked]) -> tuple[str,
     return (
         voice, group, str(len(asked)), str(estimate([float(one.right) for one in asked])),
         str(verdicts["wrong"] + verdicts["right_marred"]),
-        str(verdicts["declined"]), str(verdicts[UNHEARD]),
+        str(verdicts["declined"]), str(verdicts[UNHEARD] + verdicts[ASKED_BACK]),
         f"{sum(one.found for one in asked) / len(asked):.3f}", word_errors(asked),
         f"{median:.2f} / {slow:.2f}",
     )  # fmt: skip
@@ -171,7 +183,7 @@ def report(asked: Sequence[Asked], unanswerable: frozenset[str], arguments: str)
     lines = ["# Questions on documents, typed and spoken", "", f"`{arguments}`", ""]
     lines += [f"Typed, {len(right_typed)} of {len(typed)} questions are answered rightly. These,"]
     lines += ["spoken:", ""]
-    head = ["voice", "questions", "n", "right", "wrong", "declined", "unheard", "file found"]
+    head = ["voice", "questions", "n", "right", "wrong", "declined", "asked back", "file found"]
     rows = []
     for voice in voices[1:]:
         kept = [one for one in asked if one.voice == voice and one.id in right_typed]
@@ -179,11 +191,11 @@ def report(asked: Sequence[Asked], unanswerable: frozenset[str], arguments: str)
             some = [one for one in kept if group in ("all", one.group)]
             rows.append(answerable_row(voice, group, some))
     lines += table([*head, "word errors", "seconds, p50 / p95"], rows)
-    lines += ["", "Questions that the documents do not answer:", ""]
+    lines += ["", "Questions that the documents do not answer, declined or asked back:", ""]
     rows = []
-    for voice in voices:
+    for voice in voices if unanswerable else ():
         kept = [one for one in asked if one.voice == voice and one.id in unanswerable]
-        declined = sum(one.right or one.verdict == UNHEARD for one in kept)
+        declined = sum(one.right or one.verdict in (UNHEARD, ASKED_BACK) for one in kept)
         rows.append((voice, str(len(kept)), str(declined), str(len(kept) - declined)))
     lines += table(["voice", "n", "declined", "answered"], rows)
     lines += ["", "Lost when spoken:", ""]
@@ -205,6 +217,7 @@ def options_of(given: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--voices", type=Path, help="folder written by bundle_voices")
     parser.add_argument("--only", action="append", metavar="VOICE", help="such as flite/rms")
     parser.add_argument("--strategy", help="how spoken questions are searched")
+    parser.add_argument("--answerable", action="store_true", help="ask no others")
     parser.add_argument("--limit", type=int, help="ask only the first so many questions")
     parser.add_argument(
         "--clips",
@@ -220,6 +233,8 @@ def options_of(given: Sequence[str]) -> argparse.Namespace:
 def main() -> None:
     options = options_of(sys.argv[1:])
     judge, rows = judge_of(options.realdocs), questions(options.realdocs)[: options.limit]
+    if options.answerable:
+        rows = [row for row in rows if not row.get("unanswerable")]
     with tempfile.TemporaryDirectory() as folder:
         settings = load_settings(
             data_dir=options.data_dir or folder,
@@ -230,17 +245,14 @@ def main() -> None:
         with open_voicerag(settings) as rag:
             index_files(rag, [options.realdocs / "docs"])
             rag.warm(speech=False)
-            asked = list(measure(rag, rows, judge, options))
-    if options.answers is not None:
-        text = "".join(json.dumps(asdict(one), ensure_ascii=False) + "\n" for one in asked)
-        options.answers.write_text(text, encoding="utf-8")
+            asked = list(written(measure(rag, rows, judge, options), options.answers))
     unanswerable = frozenset(row["id"] for row in rows if row.get("unanswerable"))
     given = ("REALDOCS" if Path(one) == options.realdocs else one for one in sys.argv[1:])
     shown = " ".join(("python -m benchmarks.speech.spoken_documents", *shown_arguments([*given])))
-    written = report(asked, unanswerable, shown)
-    print(written)
+    text = report(asked, unanswerable, shown)
+    print(text)
     if options.out is not None:
-        options.out.write_text(written, encoding="utf-8")
+        options.out.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -142,7 +142,7 @@ class CTCRecognizer:
 
     def likely_words(
         self, clip: Audio, vocabulary: Vocabulary, *, most: int, least: float
-    ) -> list[str]:
+    ) -> list[Spotted]:
         """Return words of a vocabulary that may have been said, likeliest first.
 
         Args:
@@ -158,7 +158,7 @@ class CTCRecognizer:
         network = self._loaded()
         frames = self._frames_of(network, clip)
         found = self._spot(network, frames, vocabulary, most)
-        return [one.word for one in found if one.worth >= least]
+        return [one for one in found if one.worth >= least]
 
     def text_score(self, clip: Audio, text: str) -> float:
         """Return how well a text fits a clip: natural-log probability against the best path.

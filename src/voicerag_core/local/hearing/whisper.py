@@ -29,6 +29,7 @@ from voicerag_core.errors import (
 from voicerag_core.local.hearing.ctc_recognizer import CTCRecognizer
 from voicerag_core.local.hearing.log_mel import log_mel
 from voicerag_core.local.hearing.windows import FRAME_SAMPLES, WINDOW_SECONDS, windows_of
+from voicerag_core.local.hearing.word_spotter import Spotted
 from voicerag_core.local.threads import model_threads
 from voicerag_core.local.weights.files import weight_folder
 from voicerag_core.mel import SAMPLE_RATE_HZ
@@ -78,6 +79,8 @@ SOUND_WEIGHT = 0.25
 """Of the listener's score of a text besides Whisper's own, where the text that expected words and
 the one that did not are compared: words that were not said do not fit the sound."""
 
+_WORD = re.compile(r"\w+(?:-\w+)*")
+_NUMBER = re.compile(r"\d+")
 _REPETITION = re.compile(r"(.{2,40}?)\1{3,}")
 
 
@@ -182,17 +185,18 @@ class WhisperTranscriber:
         heard = self.recognise(audio)
         listener = self._listener
         if listener is not None and heard.heard and audio.seconds <= WINDOW_SECONDS:
-            said = heard.text.lower()
             words = listener.likely_words(
                 audio, vocabulary, most=MOST_EXPECTED, least=LEAST_EXPECTED_WORTH
             )
-            if any(word.lower() not in said for word in words):
-                other = self.recognise(audio, words)
-                fits = [
-                    one.log_prob + SOUND_WEIGHT * listener.text_score(audio, one.text)
-                    for one in (heard, other)
-                ]
-                heard = other if other.heard and fits[1] >= fits[0] else heard
+            if _new_in(words, heard.text, " ".join(one.word for one in words)):
+                other = self.recognise(audio, [one.word for one in words])
+                new = _new_in(words, heard.text, other.text)
+                gain = other.log_prob - heard.log_prob + sum(one.prior for one in new)
+                gain += SOUND_WEIGHT * (
+                    listener.text_score(audio, other.text) - listener.text_score(audio, heard.text)
+                )
+                if other.heard and gain >= 0 and _same_numbers(heard.text, other.text, new):
+                    heard = other
         return self._transcription(audio, heard)
 
     @staticmethod
@@ -362,6 +366,19 @@ class _Model:
             compression_ratio=len(encoded_text) / len(zlib.compress(encoded_text)),
             tokens=len(tokens),
         )
+
+
+def _new_in(words: Sequence[Spotted], before: str, after: str) -> list[Spotted]:
+    """Return the words that stand in the second text and not in the first."""
+    old, new = (set(_WORD.findall(text.lower())) for text in (before, after))
+    return [one for one in words if one.word.lower() in new - old]
+
+
+def _same_numbers(before: str, after: str, words: Sequence[Spotted]) -> bool:
+    """Return whether no number got lost or changed, but for those in new words ("E04")."""
+    if any(_NUMBER.search(one.word) for one in words):
+        return True
+    return _NUMBER.findall(before) == _NUMBER.findall(after)
 
 
 def padded_length(samples: int) -> int:

@@ -37,6 +37,8 @@ TOKEN_WORTH, COMMON_WORTH, UNFAMILIAR_WORTH = 2.0, 2.0, 8.0
 """Added to the score of a word for each subword, for the logarithm of one more than its number of
 passages, and where English speech has it seldom: of two words that sound alike, the longer, the
 commoner in the collection and the one that nobody would guess comes first."""
+PRIOR_WEIGHT = 2.0
+"""Of the logarithm of one more than its number of passages, in the prior of a word."""
 SPOKEN_LEAST = 0.02
 """A frame is looked at if something besides a blank has this probability."""
 
@@ -48,7 +50,7 @@ _SPELLED_LETTERS = 5
 _MOST_FORMS = 4
 _MOST_TEXTS = 16
 """Ways to say a word, and a whole text, that are compared."""
-_WORD = re.compile(r"[\w'-]+")
+_WORD = re.compile(r"(?!\d+\b)[\w'-]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +61,14 @@ class Spotted:
         word: As it is written.
         tokens: Its subwords, as they were found.
         worth: Score with what the vocabulary adds to it; only compares words.
+        prior: For an unfamiliar word, by how much a transcript that has it is likelier, as a
+            natural logarithm: recognisers hold it for unlikely, whatever the collection is about.
     """
 
     word: str
     tokens: tuple[int, ...]
     worth: float
+    prior: float
 
 
 class WordSpotter:
@@ -81,14 +86,17 @@ class WordSpotter:
         ids = {token: number for number, token in enumerate(tokens)}
         self._words: list[str] = []
         self._tokens: list[tuple[int, ...]] = []
+        self._priors: list[float] = []
         extra: list[float] = []
         for word, passages, unfamiliar in _chosen(vocabulary, ranks):
             worth = COMMON_WORTH * math.log1p(passages) + UNFAMILIAR_WORTH * unfamiliar
+            prior = PRIOR_WEIGHT * math.log1p(passages) * unfamiliar
             for form in _spoken_forms(word):
                 found = _segmented(form, ids)
                 if 0 < len(found) <= MOST_SUBWORDS:
                     self._words.append(word)
                     self._tokens.append(found)
+                    self._priors.append(prior)
                     extra.append(worth + TOKEN_WORTH * len(found))
         lengths = np.array([len(one) for one in self._tokens], np.int64)
         self._extra = np.array(extra, np.float32)
@@ -115,7 +123,9 @@ class WordSpotter:
             number = int(heard[place])
             word = self._words[number]
             if word not in found:
-                found[word] = Spotted(word, self._tokens[number], float(worth[place]))
+                found[word] = Spotted(
+                    word, self._tokens[number], float(worth[place]), self._priors[number]
+                )
             if len(found) == most:
                 break
         return list(found.values())
@@ -155,7 +165,8 @@ def text_score(text: str, log_probs: NDArray[np.float32], tokens: Sequence[str])
     """Return what the best path of a whole text loses against the most likely symbols, at most 0.
 
     Args:
-        text: As it is written; of the ways to say it the best counts.
+        text: As it is written; of the ways to say it the best counts. Numbers are left out: there
+            are too many ways to say them.
         log_probs: [S, V + 1], natural logarithm, the last column is the blank.
         tokens: The V tokens of the network.
     """
