@@ -31,7 +31,7 @@ def frames(
             row[IDS[other]] = share
         rows += [row, np.eye(BLANK + 1)[BLANK] * 0.9 + 1e-6]
     table = np.array(rows)
-    return np.log(table / table.sum(axis=1, keepdims=True)).astype(np.float32)
+    return np.asarray(np.log(table / table.sum(axis=1, keepdims=True)), np.float32)
 
 
 def spotter(*words: tuple[str, int]) -> WordSpotter:

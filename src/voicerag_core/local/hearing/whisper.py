@@ -80,7 +80,7 @@ SOUND_WEIGHT = 0.25
 the one that did not are compared: words that were not said do not fit the sound."""
 
 _WORD = re.compile(r"\w+(?:-\w+)*")
-_NUMBER = re.compile(r"\d+")
+_NUMBER = re.compile(r"\d[\d.,]*\d")
 _REPETITION = re.compile(r"(.{2,40}?)\1{3,}")
 
 
@@ -188,7 +188,7 @@ class WhisperTranscriber:
             words = listener.likely_words(
                 audio, vocabulary, most=MOST_EXPECTED, least=LEAST_EXPECTED_WORTH
             )
-            if _new_in(words, heard.text, " ".join(one.word for one in words)):
+            if words:
                 other = self.recognise(audio, [one.word for one in words])
                 new = _new_in(words, heard.text, other.text)
                 gain = other.log_prob - heard.log_prob + sum(one.prior for one in new)
@@ -375,7 +375,7 @@ def _new_in(words: Sequence[Spotted], before: str, after: str) -> list[Spotted]:
 
 
 def _same_numbers(before: str, after: str, words: Sequence[Spotted]) -> bool:
-    """Return whether no number got lost or changed, but for those in new words ("E04")."""
+    """Return whether no long number got lost or changed, but for those in new words ("E04")."""
     if any(_NUMBER.search(one.word) for one in words):
         return True
     return _NUMBER.findall(before) == _NUMBER.findall(after)
