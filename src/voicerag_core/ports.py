@@ -136,6 +136,10 @@ class VocabularyEmbedder(Protocol):
         """Embed as `SelfAssessingEmbedder.embed_speech_scored` does, expecting some words."""
         ...
 
+    def expect(self, vocabulary: Vocabulary) -> None:
+        """Prepare for words now, so that the first clip does not wait for it."""
+        ...
+
 
 class PassageStore(Protocol):
     """Stores passages with their vectors, for one collection, tenant and embedding model.

@@ -124,6 +124,14 @@ class LocalEmbedder:
         heard = self._speech.hear(clips, most=self._hypotheses, vocabulary=vocabulary)
         return self._embedded(clips, heard)
 
+    def expect(self, vocabulary: Vocabulary) -> None:
+        """Prepare for the words of a collection, so that the first clip does not wait for it.
+
+        Raises:
+            ModelError: The recogniser cannot be loaded.
+        """
+        self._speech.expect(vocabulary)
+
     def _embedded(
         self, clips: Sequence[Audio], heard: Sequence[Heard]
     ) -> tuple[Embeddings, NDArray[np.float32]]:
