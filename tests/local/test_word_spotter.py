@@ -79,6 +79,7 @@ def test_codes_and_capitals_are_heard_as_they_are_said(word: str, said: list[str
 def test_plain_words_and_other_scripts_are_left_out() -> None:
     assert not spotter(("the", 9), ("\u54ea\u6761", 9)).spot(frames(["\u2581t", "h", "e"]), 5)
     assert not spotter().spot(frames(["\u2581t"]), 5)
+    assert not spotter(("Zoe2", 9)).spot(frames(["\u2581", "z", "o", "e", "\u2581t", "w", "o"]), 5)
 
 
 def test_a_text_fits_the_sound_it_was_said_in_best() -> None:

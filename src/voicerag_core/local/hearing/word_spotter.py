@@ -44,6 +44,8 @@ SPOKEN_LEAST = 0.02
 
 _NEVER = np.float32(-1e4)
 _PARTS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d")
+_NUMBERED = re.compile(r"[A-Za-z]{3,}\d+")
+"""Not a code but a word and a number, which a question holds apart: "Python3"."""
 _DIGITS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
 _SPELLED_LETTERS = 5
 """Longest run of capitals that may be spelled."""
@@ -207,6 +209,8 @@ def _chosen(vocabulary: Vocabulary, ranks: Mapping[str, int]) -> Iterable[tuple[
     for lower, written in spellings.items():
         passages, word = sum(count for count, _ in written), max(written)[1]
         if ranks.get(lower, PLAIN_WORDS) < PLAIN_WORDS and word[1:].islower():
+            continue
+        if _NUMBERED.fullmatch(word):
             continue
         if len(word) >= LEAST_LETTERS or not word.islower():
             rows.append((word, passages, lower not in ranks))
