@@ -38,8 +38,8 @@ __all__ = [
     "find_passages",
 ]
 
-SURE_CONFIDENCE = 0.75
-SURE_GAP = 0.02
+SURE_CONFIDENCE = 0.85
+SURE_GAP = 0.05
 """Least confidence of the embedder, and least lead in cosine similarity of the best passage over
 the next, at which ``adaptive`` does without a transcript. Chosen by
 training/thresholds/adaptive.py on development questions."""
