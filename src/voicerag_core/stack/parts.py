@@ -87,7 +87,7 @@ def _local_parts(settings: Settings, stack: ExitStack, chat: ChatFunction | None
     embedder, loads = _embedder(settings, recognizer)
     transcriber, hearing = _transcriber(settings, stack, recognizer)
     weights = settings.data_dir / "weights"
-    writer, reading = _reader(settings, weights) if chat is None else _chat_reader(chat)
+    writer, reading = _writer(settings, weights, chat)
     speaker, speaking = _speaker(stack, weights) if settings.speak else (None, {})
     return Parts(
         embedder,
@@ -132,13 +132,25 @@ def _glm_voice(settings: Settings) -> GLMVoice:
     )
 
 
-def _reader(settings: Settings, weights: Path) -> tuple[AnswerWriter, Loads]:
-    """Create the reader that quotes the answer from the passages."""
+def _writer(
+    settings: Settings, weights: Path, chat: ChatFunction | None
+) -> tuple[AnswerWriter, Loads]:
+    """Create what writes the answer: the reader, a chat model, or one that rewords the other."""
+    if chat is not None and not settings.chat_rewords:
+        from voicerag_core.local.reading.chat import ChatReader
+
+        return ChatReader(chat), {}
     from voicerag_core.local.reading.answer_scorer import AnswerScorer
     from voicerag_core.local.reading.reader import Reader
 
     scorer = AnswerScorer(threads=settings.threads, data_dir=weights)
-    return Reader(scorer), {"reader": scorer.warm}
+    reader = Reader(scorer)
+    loads: Loads = {"reader": scorer.warm}
+    if chat is None:
+        return reader, loads
+    from voicerag_core.local.reading.rewording import RewordingReader
+
+    return RewordingReader(reader, chat), loads
 
 
 def _speaker(stack: ExitStack, weights: Path) -> tuple[Speaker, Loads]:
@@ -147,13 +159,6 @@ def _speaker(stack: ExitStack, weights: Path) -> tuple[Speaker, Loads]:
 
     piper = stack.enter_context(PiperSpeaker(data_dir=weights))
     return piper, {"speaker": piper.warm}
-
-
-def _chat_reader(chat: ChatFunction) -> tuple[AnswerWriter, Loads]:
-    """Create the writer that lets a chat model write the answer."""
-    from voicerag_core.local.reading.chat import ChatReader
-
-    return ChatReader(chat), {}
 
 
 def _recognizer(settings: Settings, stack: ExitStack) -> CTCRecognizer | None:
