@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from voicerag_core.ports import PassageStore
+from voicerag_core.ports import PassageStore, VocabularyEmbedder, WordStore
 from voicerag_core.rag import VoiceRAG
 from voicerag_core.settings import Settings, load_settings
 from voicerag_core.stack.database import late_store
@@ -70,6 +70,12 @@ class OpenedVoiceRAG(VoiceRAG):
         with ThreadPoolExecutor(max(1, len(loads))) as threads:
             for done in [threads.submit(load) for load in loads]:
                 done.result()
+        embedder: object = self.embedder
+        store: object = self.store
+        if not (models and hearing):
+            return
+        if isinstance(embedder, VocabularyEmbedder) and isinstance(store, WordStore):
+            embedder.expect(store.vocabulary())
 
 
 @contextmanager

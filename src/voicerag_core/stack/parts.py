@@ -16,6 +16,7 @@ from voicerag_core.stack.late import LateVoice
 
 if TYPE_CHECKING:
     from voicerag_core.glm.voice import GLMVoice
+    from voicerag_core.local.hearing.ctc_recognizer import CTCRecognizer
     from voicerag_core.local.reading.chat import ChatFunction
     from voicerag_core.sonar import SonarEmbedder, SonarTranscriber
     from voicerag_core.sonar.files import SonarFiles
@@ -82,8 +83,9 @@ def _local_parts(settings: Settings, stack: ExitStack, chat: ChatFunction | None
     """Create a stack that quotes documents or lets a chat model answer, and speaks with Piper."""
     from voicerag_core.local.model import LocalVoiceModel
 
-    embedder, loads = _embedder(settings, stack)
-    transcriber, hearing = _transcriber(settings, stack)
+    recognizer = _recognizer(settings, stack)
+    embedder, loads = _embedder(settings, recognizer)
+    transcriber, hearing = _transcriber(settings, stack, recognizer)
     weights = settings.data_dir / "weights"
     writer, reading = _writer(settings, weights, chat)
     speaker, speaking = _speaker(stack, weights) if settings.speak else (None, {})
@@ -99,12 +101,13 @@ def _local_parts(settings: Settings, stack: ExitStack, chat: ChatFunction | None
 
 def _glm_parts(settings: Settings, stack: ExitStack) -> Parts:
     """Create a stack in which GLM-4-Voice answers, speaks and, if selected, transcribes."""
-    embedder, loads = _embedder(settings, stack)
+    recognizer = _recognizer(settings, stack)
+    embedder, loads = _embedder(settings, recognizer)
     voice = LateVoice(lambda: _glm_voice(settings))
     transcriber: Transcriber = voice
     hearing: Loads = {}
     if settings.chosen_transcriber != "glm":
-        transcriber, hearing = _transcriber(settings, stack)
+        transcriber, hearing = _transcriber(settings, stack, recognizer)
     return Parts(
         embedder,
         voice,
@@ -158,7 +161,20 @@ def _speaker(stack: ExitStack, weights: Path) -> tuple[Speaker, Loads]:
     return piper, {"speaker": piper.warm}
 
 
-def _transcriber(settings: Settings, stack: ExitStack) -> tuple[Transcriber, Loads]:
+def _recognizer(settings: Settings, stack: ExitStack) -> CTCRecognizer | None:
+    """Create what the local embedder and transcriber hear with; `stack` closes it."""
+    if settings.embedder == "sonar" and settings.chosen_transcriber != "local":
+        return None
+    from voicerag_core.local.hearing.ctc_recognizer import CTCRecognizer
+
+    recognizer = CTCRecognizer(threads=settings.threads, data_dir=settings.data_dir / "weights")
+    stack.callback(recognizer.close)
+    return recognizer
+
+
+def _transcriber(
+    settings: Settings, stack: ExitStack, recognizer: CTCRecognizer | None
+) -> tuple[Transcriber, Loads]:
     """Create a transcriber that is not the answering model; `stack` closes it."""
     if settings.chosen_transcriber == "glm":
         raise ConfigError(
@@ -170,25 +186,22 @@ def _transcriber(settings: Settings, stack: ExitStack) -> tuple[Transcriber, Loa
         return sonar, {"transcriber": sonar.warm}
     from voicerag_core.local.hearing.whisper import WhisperTranscriber
 
-    whisper = WhisperTranscriber(threads=settings.threads, data_dir=settings.data_dir / "weights")
+    whisper = WhisperTranscriber(
+        threads=settings.threads, data_dir=settings.data_dir / "weights", listener=recognizer
+    )
     stack.callback(whisper.close)
     return whisper, {"transcriber": whisper.warm}
 
 
-def _embedder(settings: Settings, stack: ExitStack) -> tuple[Embedder, Loads]:
-    """Create the embedder of text and speech; `stack` closes it."""
-    if settings.embedder == "sonar":
+def _embedder(settings: Settings, recognizer: CTCRecognizer | None) -> tuple[Embedder, Loads]:
+    """Create the embedder of text and speech."""
+    if recognizer is None or settings.embedder == "sonar":
         sonar = _sonar_embedder(settings)
         return sonar, {"embedder": sonar.warm}
     from voicerag_core.local.embedder import LocalEmbedder
-    from voicerag_core.local.hearing.ctc_recognizer import CTCRecognizer
     from voicerag_core.local.minilm import MiniLMEmbedder
 
-    recognizer = CTCRecognizer(threads=settings.threads, data_dir=settings.data_dir / "weights")
-    stack.callback(recognizer.close)
     local = LocalEmbedder(MiniLMEmbedder(threads=settings.threads), recognizer)
-    if settings.question_strategy == "asr":  # speech is never embedded then
-        return local, {"embedder": local.warm}
     return local, {"embedder": local.warm, "speech encoder": local.warm_speech}
 
 
