@@ -55,6 +55,7 @@ from voicerag_core.ports import (
     ReadsOn,
     SelfAssessingEmbedder,
     Speaker,
+    TextEmbedder,
     Transcriber,
     VoiceModel,
 )
@@ -81,18 +82,25 @@ from voicerag_core.types import (
 
 if TYPE_CHECKING:
     from voicerag_core.ingest import FileProgress, FileReport, index_documents, index_files
+    from voicerag_core.local.embedder import HearingEmbedder
+    from voicerag_core.local.hearing.ears import Ears, Wordings
     from voicerag_core.settings import Settings, load_settings
-    from voicerag_core.stack import open_store, open_voicerag
-    from voicerag_core.store import PgVectorStore
+    from voicerag_core.stack import open_ears, open_store, open_voicerag
+    from voicerag_core.store import ExistingTable, PgVectorStore
 
 _LAZY = {
+    "Ears": "voicerag_core.local.hearing.ears",
+    "ExistingTable": "voicerag_core.store",
     "FileProgress": "voicerag_core.ingest",
     "FileReport": "voicerag_core.ingest",
+    "HearingEmbedder": "voicerag_core.local.embedder",
     "PgVectorStore": "voicerag_core.store",
     "Settings": "voicerag_core.settings",
     "index_documents": "voicerag_core.ingest",
     "index_files": "voicerag_core.ingest",
+    "Wordings": "voicerag_core.local.hearing.ears",
     "load_settings": "voicerag_core.settings",
+    "open_ears": "voicerag_core.stack",
     "open_store": "voicerag_core.stack",
     "open_voicerag": "voicerag_core.stack",
 }
@@ -115,15 +123,18 @@ __all__ = [
     "Document",
     "DocumentError",
     "DocumentStore",
+    "Ears",
     "Embedder",
     "Embedding",
     "EmbeddingMismatchError",
     "Embeddings",
+    "ExistingTable",
     "FileProgress",
     "FileReport",
     "FilterError",
     "ForbiddenError",
     "GenerationError",
+    "HearingEmbedder",
     "Hit",
     "IndexProgress",
     "JSONValue",
@@ -148,12 +159,14 @@ __all__ = [
     "StoreError",
     "StoreUnavailableError",
     "Strategy",
+    "TextEmbedder",
     "Transcriber",
     "Transcription",
     "Turn",
     "VoiceModel",
     "VoiceRAG",
     "VoiceRAGError",
+    "Wordings",
     "check_audio",
     "check_cancelled",
     "chunk_document",
@@ -161,6 +174,7 @@ __all__ = [
     "index_files",
     "load_settings",
     "maximal_marginal_relevance",
+    "open_ears",
     "open_store",
     "open_voicerag",
     "passage_blocks",
