@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from voicerag_core.errors import AudioError
+from voicerag_core.errors import AudioError, ConfigError
 from voicerag_core.local.hearing.ctc_recognizer import CTCRecognizer, Heard
 from voicerag_core.local.hearing.ears import Ears
 from voicerag_core.local.hearing.number_words import with_digits
@@ -40,13 +40,21 @@ class HearingEmbedder:
         texts: Embeds texts: MiniLM in the local stack, or any model.
         ears: Propose hypotheses for clips: those of `open_ears`, or a recogniser.
         hypotheses: Maximum hypotheses per clip, at least 1.
+
+    Raises:
+        ConfigError: The ears have no recogniser.
     """
 
     def __init__(
         self, texts: TextEmbedder, ears: Ears | CTCRecognizer, *, hypotheses: int = HYPOTHESES
     ) -> None:
+        recognizer = ears.recognizer if isinstance(ears, Ears) else ears
+        if recognizer is None:
+            raise ConfigError(
+                "these ears only transcribe; HearingEmbedder needs those of open_ears()"
+            )
         self._texts = texts
-        self._speech = ears.recognizer if isinstance(ears, Ears) else ears
+        self._speech = recognizer
         self._hypotheses = hypotheses
 
     @property

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 from voicerag_core.audio import MAX_SECONDS, SPEECH_RATE_HZ, check_audio, resample
+from voicerag_core.errors import ConfigError
 from voicerag_core.local.hearing.ctc_recognizer import CTCRecognizer
 from voicerag_core.local.hearing.number_words import with_digits
 from voicerag_core.ports import Transcriber
@@ -42,15 +43,15 @@ class Ears:
     vector of any embedding model; `transcribe` gives the words. Thread-safe.
 
     Args:
-        recognizer: Proposes wordings.
-        transcriber: Transcribes.
+        recognizer: Proposes wordings; None: these ears only transcribe.
+        transcriber: Transcribes; None: these ears only propose.
         max_question_seconds: Longest clip.
     """
 
     def __init__(
         self,
-        recognizer: CTCRecognizer,
-        transcriber: Transcriber,
+        recognizer: CTCRecognizer | None,
+        transcriber: Transcriber | None,
         *,
         max_question_seconds: float = MAX_SECONDS,
     ) -> None:
@@ -72,8 +73,14 @@ class Ears:
 
         Raises:
             AudioError: The clip cannot be used.
+            ConfigError: There is no recogniser.
             ModelError: The model cannot be loaded or failed.
         """
+        if self.recognizer is None:
+            raise ConfigError(
+                "these ears have no recogniser that proposes wordings; open_ears() makes some that "
+                "have"
+            )
         (heard,) = self.recognizer.hear([self.checked(clip)], most=MOST_WORDINGS)
         if not math.isfinite(heard.token_log_prob):
             return Wordings((), 0.0)
@@ -85,6 +92,12 @@ class Ears:
 
         Raises:
             AudioError: The clip cannot be used, or contains no speech.
+            ConfigError: There is no transcriber.
             ModelError: The model cannot be loaded or failed.
         """
+        if self.transcriber is None:
+            raise ConfigError(
+                "these ears have no transcriber to turn a spoken question into words; open_ears() "
+                "makes some that have"
+            )
         return self.transcriber.transcribe(self.checked(audio))
