@@ -8,6 +8,14 @@ from voicerag_core.store.admin import (
     status,
 )
 from voicerag_core.store.embedded import EmbeddedPostgres
+from voicerag_core.store.existing import (
+    ExistingTable,
+    ModelMatch,
+    TableReport,
+    VectorColumn,
+    inspect_table,
+    list_vector_columns,
+)
 from voicerag_core.store.migrations import migrate
 from voicerag_core.store.pgvector import INDEX_FROM, IndexInfo, PgVectorStore
 
@@ -16,9 +24,15 @@ __all__ = [
     "CollectionInfo",
     "DatabaseStatus",
     "EmbeddedPostgres",
+    "ExistingTable",
     "IndexInfo",
+    "ModelMatch",
     "PgVectorStore",
+    "TableReport",
+    "VectorColumn",
+    "inspect_table",
     "list_collections",
+    "list_vector_columns",
     "migrate",
     "reset",
     "status",
