@@ -156,8 +156,7 @@ def _local_parts(settings: Settings, stack: ExitStack, given: GivenParts) -> Par
     weights = settings.data_dir / "weights"
     reading: Loads
     if given.model is None:
-        chat = given.chat
-        writer, reading = _reader(settings, weights) if chat is None else _chat_reader(chat)
+        writer, reading = _writer(settings, weights, given.chat)
     else:
         reading = _warm("model", given.model)
     speaker, speaking = _speaker(stack, weights) if settings.speak else (None, {})
@@ -206,13 +205,25 @@ def _glm_voice(settings: Settings) -> GLMVoice:
     )
 
 
-def _reader(settings: Settings, weights: Path) -> tuple[AnswerWriter, Loads]:
-    """Create the reader that quotes the answer from the passages."""
+def _writer(
+    settings: Settings, weights: Path, chat: ChatFunction | None
+) -> tuple[AnswerWriter, Loads]:
+    """Create what writes the answer: the reader, a chat model, or one that rewords the other."""
+    if chat is not None and not settings.chat_rewords:
+        from voicerag_core.local.reading.chat import ChatReader
+
+        return ChatReader(chat), {}
     from voicerag_core.local.reading.answer_scorer import AnswerScorer
     from voicerag_core.local.reading.reader import Reader
 
     scorer = AnswerScorer(threads=settings.threads, data_dir=weights)
-    return Reader(scorer), {"reader": scorer.warm}
+    reader = Reader(scorer)
+    loads: Loads = {"reader": scorer.warm}
+    if chat is None:
+        return reader, loads
+    from voicerag_core.local.reading.rewording import RewordingReader
+
+    return RewordingReader(reader, chat), loads
 
 
 def _speaker(stack: ExitStack, weights: Path) -> tuple[Speaker, Loads]:
@@ -221,13 +232,6 @@ def _speaker(stack: ExitStack, weights: Path) -> tuple[Speaker, Loads]:
 
     piper = stack.enter_context(PiperSpeaker(data_dir=weights))
     return piper, {"speaker": piper.warm}
-
-
-def _chat_reader(chat: ChatFunction) -> tuple[AnswerWriter, Loads]:
-    """Create the writer that lets a chat model write the answer."""
-    from voicerag_core.local.reading.chat import ChatReader
-
-    return ChatReader(chat), {}
 
 
 def _recognizer(settings: Settings, stack: ExitStack) -> CTCRecognizer:
