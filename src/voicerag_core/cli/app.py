@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from voicerag_core.cli import ask, convert, database, demo, doctor, download, index, speech
+from voicerag_core.cli import ask, convert, database, demo, doctor, download, index, speech, table
 from voicerag_core.cli.command import (
     Collection,
     DatabaseUrl,
@@ -108,6 +108,23 @@ command(_db, examples=("voicerag db migrate --database-url postgresql://me@db.ex
 command(_db, examples=("voicerag db reset --collection faq", "voicerag db reset --all --yes"))(
     database.reset
 )
+
+_table = typer.Typer(
+    help="Look at tables that other programs fill, before you ask them.", no_args_is_help=True
+)
+app.add_typer(_table, name="table")
+command(
+    _table,
+    "list",
+    examples=("voicerag table list --database-url postgresql://me@db.example.com/app",),
+)(table.list_tables)
+command(
+    _table,
+    examples=(
+        "voicerag table inspect public.documents --database-url postgresql://me@db.example.com/app",
+        "voicerag table inspect langchain_pg_embedding --collection docs --json",
+    ),
+)(table.inspect)
 
 _download = typer.Typer(help="Fetch weight files on request.", no_args_is_help=True)
 app.add_typer(_download, name="download")

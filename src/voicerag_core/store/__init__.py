@@ -10,6 +10,7 @@ from voicerag_core.store.admin import (
 from voicerag_core.store.embedded import EmbeddedPostgres
 from voicerag_core.store.existing import (
     ExistingTable,
+    IndexOn,
     ModelMatch,
     TableReport,
     VectorColumn,
@@ -26,6 +27,7 @@ __all__ = [
     "EmbeddedPostgres",
     "ExistingTable",
     "IndexInfo",
+    "IndexOn",
     "ModelMatch",
     "PgVectorStore",
     "TableReport",

@@ -80,7 +80,7 @@ def inspect_table(table: ExistingTable, model: ModelMatch | None = None) -> Tabl
         layout.program,
         columns,
         _vectors(opened),
-        opened.collections,
+        tuple(table.collections()),
         rows,
         named or ("of the table below" if opened.order.serves else ""),
         opened.statements.words is not None,

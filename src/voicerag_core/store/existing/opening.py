@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -29,7 +29,7 @@ from voicerag_core.store.existing.reading import TableDatabase
 from voicerag_core.store.existing.table_sql import FoundRow, TableStatements, word_index
 from voicerag_core.types import Embeddings
 
-__all__ = ["Asked", "OpenedTable", "TableSample", "open_table"]
+__all__ = ["Asked", "OpenedTable", "TableSample", "count_collections", "open_table"]
 
 SAMPLED = 200
 """Rows looked at when a table is opened."""
@@ -50,6 +50,7 @@ class Asked:
         named: Which columns hold what.
         collection: One of several collections in it.
         only: A condition in SQL, from code or settings.
+        equal: Columns that must hold these values.
         language: Text search configuration.
     """
 
@@ -58,6 +59,7 @@ class Asked:
     named: Named
     collection: str | None
     only: str | None
+    equal: Mapping[str, str]
     language: str
 
 
@@ -91,7 +93,6 @@ class OpenedTable:
         extension: pgvector in its database.
         layout: Which columns hold what.
         sample: Some rows.
-        collections: The collections in it; () where it has none.
         statements: Compose what is sent.
         order: What a search is ordered by.
         exact: The order out of reach of every index.
@@ -102,7 +103,6 @@ class OpenedTable:
     extension: Extension
     layout: Layout
     sample: TableSample
-    collections: tuple[str, ...]
     statements: TableStatements
     order: Order
     exact: Order
@@ -131,7 +131,14 @@ def open_table(database: TableDatabase, asked: Asked) -> OpenedTable:
             f"`GRANT SELECT ON {column.full_name} TO login`"
         )
     layout = find_layout(column, asked.named)
-    collections, only = _collection(database, column, layout, asked.collection)
+    only = _collection(database, column, layout, asked.collection)
+    for key, value in asked.equal.items():
+        if key not in column.columns:
+            raise ConfigError(
+                f"{column.full_name} has no column {key!r} to choose rows by; it has "
+                f"{', '.join(column.columns)}"
+            )
+        only = [*only, sql.SQL("{} = {}").format(name(key), literal(value))]
     if asked.only is not None:
         only = [*only, sql.SQL("({})").format(raw(asked.only))]
     statements = TableStatements(
@@ -144,26 +151,46 @@ def open_table(database: TableDatabase, asked: Asked) -> OpenedTable:
     rows = _rows(database, statements)
     order = _order(database, statements, sample)
     return OpenedTable(
-        column, extension, layout, sample, collections, statements, order,
+        column, extension, layout, sample, statements, order,
         exact_order(column, extension), rows,
     )  # fmt: skip
 
 
+def count_collections(database: TableDatabase, asked: Asked) -> dict[str, int]:
+    """Count the vectors of each collection in a table; {} where it has none.
+
+    Raises:
+        ConfigError: The table or a column does not exist, or is not clear.
+        StoreError: The table cannot be read.
+    """
+    column = find_table(read_catalog(database)[1], asked.table, asked.embedding, database.place)
+    layout = find_layout(column, asked.named)
+    if layout.collection is None:
+        return {}
+    keys = _collection_keys(database, column, layout)
+    query = sql.SQL("SELECT {}::text, count(*) FROM {} WHERE {} IS NOT NULL GROUP BY 1").format(
+        name(layout.collection), column.reference, name(column.column)
+    )
+    (rows,) = database.read((query, {}), rows=tuple_row, table=column.full_name)
+    sizes = {str(key): int(str(count)) for key, count in rows}
+    return {one: sizes.get(key, 0) for one, key in sorted(keys.items())}
+
+
 def _collection(
     database: TableDatabase, column: VectorColumn, layout: Layout, wanted: str | None
-) -> tuple[tuple[str, ...], list[sql.Composable]]:
-    """Return the collections in a table, and the condition that chooses one."""
+) -> list[sql.Composable]:
+    """Return the condition that chooses a collection, if a table has some."""
     if layout.collection is None:
         if wanted is not None:
             raise ConfigError(
                 f"{column.full_name} has no collections ({layout.program}); leave out the "
                 "collection, or choose rows by a condition (only=)"
             )
-        return (), []
+        return []
     keys = _collection_keys(database, column, layout)
     names = tuple(sorted(keys))
     if wanted is None and layout.program != "langchain-postgres v1":
-        return names, []
+        return []
     if wanted is None and len(names) == 1:
         wanted = names[0]
     if wanted is None or wanted not in keys:
@@ -178,7 +205,7 @@ def _collection(
         literal(keys[wanted]),
         sql.SQL(kind),
     )
-    return names, [condition]
+    return [condition]
 
 
 def _collection_keys(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
 import numpy as np
@@ -18,7 +18,12 @@ from voicerag_core.filters import Filter
 from voicerag_core.store.connection import Statement
 from voicerag_core.store.existing.fitting import EmbedsPassages, compared, fitting
 from voicerag_core.store.existing.layouts import Named
-from voicerag_core.store.existing.opening import Asked, OpenedTable, open_table
+from voicerag_core.store.existing.opening import (
+    Asked,
+    OpenedTable,
+    count_collections,
+    open_table,
+)
 from voicerag_core.store.existing.ordering import Order, scan_settings
 from voicerag_core.store.existing.probe import ModelMatch, refuse_other
 from voicerag_core.store.existing.ranking import Found, ranked, valid_ids
@@ -64,6 +69,7 @@ class ExistingTable(Closing):
         collection: One of the collections in the table, by its name.
         only: A condition in SQL that every row must meet, such as ``deleted_at IS NULL``. It is
             sent as it is: take it from code or settings alone, never from a request.
+        equal: Columns that must hold these values, such as ``{"org": "acme"}``; values are quoted.
         embedder: Its vectors of some rows are compared with those of the table when it is opened,
             and another model is refused.
         language: Text search configuration, where the table names none.
@@ -86,6 +92,7 @@ class ExistingTable(Closing):
         source: str | None = None,
         collection: str | None = None,
         only: str | None = None,
+        equal: Mapping[str, str] | None = None,
         embedder: EmbedsPassages | None = None,
         language: str = "english",
         pool_size: int = 4,
@@ -93,7 +100,7 @@ class ExistingTable(Closing):
         statement_timeout: float = 10.0,
     ) -> None:
         named = Named(id, text, metadata, columns, title, source)
-        self._asked = Asked(table, embedding, named, collection, only, language)
+        self._asked = Asked(table, embedding, named, collection, only, dict(equal or {}), language)
         self._embedder = embedder
         self._database = TableDatabase(
             dsn, pool_size=pool_size, timeout=timeout, statement_timeout=statement_timeout
@@ -146,9 +153,13 @@ class ExistingTable(Closing):
             if self._opened is not None:
                 self._refuse_other(self._opened, embedder)
 
-    def collections(self) -> tuple[str, ...]:
-        """Return the names of the collections in the table; () where it has none."""
-        return self.opened().collections
+    def collections(self) -> dict[str, int]:
+        """Count the vectors of each collection in the table; {} where it has none.
+
+        Raises:
+            StoreError: It cannot be read.
+        """
+        return count_collections(self._database, self._asked)
 
     def search(
         self,
