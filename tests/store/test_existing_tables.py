@@ -88,11 +88,15 @@ def digest(dsn: str) -> str:
         parts = [
             connection.execute(query.encode()).fetchall()
             for query in (
-                "SELECT n.nspname, c.relname, c.relkind FROM pg_class c JOIN pg_namespace n ON "
-                "n.oid = c.relnamespace WHERE n.nspname NOT LIKE 'pg_%' ORDER BY 1, 2",
+                (
+                    "SELECT n.nspname, c.relname, c.relkind FROM pg_class c JOIN pg_namespace n ON "
+                    "n.oid = c.relnamespace WHERE n.nspname NOT LIKE 'pg_%' ORDER BY 1, 2"
+                ),
                 "SELECT extname, extversion FROM pg_extension ORDER BY 1",
-                "SELECT rolname, rolconfig FROM pg_roles WHERE rolname NOT LIKE 'reader%' "
-                "ORDER BY 1",
+                (
+                    "SELECT rolname, rolconfig FROM pg_roles WHERE rolname NOT LIKE 'reader%' "
+                    "ORDER BY 1"
+                ),
             )
         ]
         names = connection.execute(
@@ -121,8 +125,8 @@ def test_nothing_is_written_and_writing_is_refused(
     login = conninfo_to_dict(table._database.dsn)["user"]
     with psycopg.connect(database) as connection:
         row = connection.execute(
-            "SELECT bool_or(has_table_privilege(%s, c.oid, 'INSERT,UPDATE,DELETE')) FROM pg_class c "
-            "JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname NOT IN "
+            "SELECT bool_or(has_table_privilege(%s, c.oid, 'INSERT,UPDATE,DELETE')) "
+            "FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname NOT IN "
             "('pg_catalog', 'information_schema')",
             (login,),
         ).fetchone()
@@ -169,24 +173,30 @@ def test_filters_mean_what_they_mean_elsewhere(store: FilledByAnother) -> None:
         assert store.count(where=where) == len(expected), where
 
 
+HOLES = {
+    "langchain-postgres 0.0.19, v1": "INSERT INTO langchain_pg_embedding (id, collection_id, "
+    "embedding, document) VALUES ('x', '11111111-1111-4111-8111-111111111111', '[%s]', NULL), "
+    "('z', '11111111-1111-4111-8111-111111111111', '[%s]', 'No metadata.'), "
+    "('y', '11111111-1111-4111-8111-111111111111', NULL, 'No vector.')",
+    "Supabase": "INSERT INTO documents VALUES (gen_random_uuid(), NULL, NULL, '[%s]'), "
+    "(gen_random_uuid(), 'No metadata.', NULL, '[%s]'), "
+    "(gen_random_uuid(), 'No vector.', NULL, NULL)",
+}
+
+
+@pytest.mark.parametrize(
+    "program",
+    [one for one in PROGRAMS if one.name in HOLES],
+    ids=lambda one: one.name,
+    indirect=True,
+)
 def test_rows_without_text_vector_or_metadata_do_no_harm(
     database: str, program: Program, table: ExistingTable, store: FilledByAnother
 ) -> None:
     store.add([Passage("a", "The lake.")], np.eye(1, WIDTH, dtype=np.float32))
-    empty = {
-        "langchain-postgres 0.0.19, v1": "INSERT INTO langchain_pg_embedding (id, collection_id, "
-        "embedding, document) VALUES ('x', '11111111-1111-4111-8111-111111111111', '[%s]', NULL), "
-        "('z', '11111111-1111-4111-8111-111111111111', '[%s]', 'No metadata.'), "
-        "('y', '11111111-1111-4111-8111-111111111111', NULL, 'No vector.')",
-        "Supabase": "INSERT INTO documents VALUES (gen_random_uuid(), NULL, NULL, '[%s]'), "
-        "(gen_random_uuid(), 'No metadata.', NULL, '[%s]'), "
-        "(gen_random_uuid(), 'No vector.', NULL, NULL)",
-    }
-    if program.name not in empty:
-        pytest.skip("columns that cannot be NULL")
     vector = json.dumps([0.0] * (WIDTH - 1) + [1.0])[1:-1]
     with psycopg.connect(database, autocommit=True) as connection:
-        connection.execute((empty[program.name] % (vector, vector)).encode())
+        connection.execute((HOLES[program.name] % (vector, vector)).encode())
     assert table.count() == 2
     texts = {hit.passage.text for hit in table.search(np.ones(WIDTH, np.float32), limit=9)}
     assert texts == {"The lake.", "No metadata."}

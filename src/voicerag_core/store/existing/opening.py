@@ -284,7 +284,7 @@ def _order(database: TableDatabase, statements: TableStatements, sample: TableSa
     exact = exact_order(column, extension)
     if not width:
         return exact
-    for order in candidate_orders(column, extension, unit=sample.unit):
+    for order in candidate_orders(column, extension, width=width, unit=sample.unit):
         (lines,) = database.read(
             statements.plan(order, width),
             rows=scalar_row,

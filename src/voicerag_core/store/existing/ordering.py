@@ -24,7 +24,8 @@ _CAST = re.compile(r"::(?:\"?[\w]+\"?\.)?(vector|halfvec)\((\d+)\)")
 
 ITERATIVE_FROM = (0, 8)
 """The version of pgvector from which a scan goes on until a filter has let enough rows through."""
-EF_SEARCH, MOST_EF_SEARCH = 40, 1000
+EF_SEARCH, MOST_EF_SEARCH = 100, 1000
+"""Candidates that an index scan keeps: at least, four times as many as asked, and at most."""
 MAX_SCAN_TUPLES = 40_000
 DEFAULT_LISTS = 100
 ALL_PROBES_BELOW = 50_000
@@ -59,12 +60,15 @@ def exact_order(column: VectorColumn, extension: Extension) -> Order:
     return Order(sql.SQL("({}) + 0.0").format(distance), None, serves=False)
 
 
-def candidate_orders(column: VectorColumn, extension: Extension, *, unit: bool) -> Sequence[Order]:
+def candidate_orders(
+    column: VectorColumn, extension: Extension, *, width: int, unit: bool
+) -> Sequence[Order]:
     """Return the orders that an index may serve, best first; the planner says whether it does.
 
     Args:
         column: The vectors.
         extension: Of their database.
+        width: Of the vectors; an index over others serves no search.
         unit: Whether all vectors have length 1, so that every distance orders alike.
     """
     found: list[tuple[tuple[bool, bool, bool], Order]] = []
@@ -74,6 +78,8 @@ def candidate_orders(column: VectorColumn, extension: Extension, *, unit: bool) 
             continue
         cast = _CAST.search(index.expression)
         kind: sql.SQL | sql.Composed = sql.SQL(column.type)
+        if cast is not None and int(cast[2]) != width:
+            continue
         if cast is not None:
             kind = sql.SQL("{}({})").format(sql.SQL(cast[1]), sql.Literal(int(cast[2])))
         elif "halfvec" in index.operator_class:
@@ -102,7 +108,7 @@ def scan_settings(
         filtered: Whether rows are filtered during the scan.
     """
     iterative = extension.version >= ITERATIVE_FROM
-    candidates = min(max(EF_SEARCH, 2 * fetch), MOST_EF_SEARCH)
+    candidates = min(max(EF_SEARCH, 4 * fetch), MOST_EF_SEARCH)
     if not iterative and (filtered or fetch > candidates):
         return None
     method = "" if order.index is None else order.index.method
