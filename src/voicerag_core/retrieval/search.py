@@ -9,9 +9,17 @@ from contextlib import contextmanager
 from voicerag_core.cancellation import check_cancelled
 from voicerag_core.errors import AudioError, ConfigError
 from voicerag_core.filters import Filter
-from voicerag_core.ports import Embedder, PassageStore, SelfAssessingEmbedder, Transcriber
+from voicerag_core.ports import (
+    Embedder,
+    PassageStore,
+    SelfAssessingEmbedder,
+    Transcriber,
+    VocabularyEmbedder,
+    VocabularyTranscriber,
+    WordStore,
+)
 from voicerag_core.retrieval.mmr import MMR_CANDIDATES, maximal_marginal_relevance
-from voicerag_core.types import Audio, Embedding, Hit, Retrieved, Transcription
+from voicerag_core.types import Audio, Embedding, Hit, Retrieved, Transcription, Vocabulary
 
 __all__ = ["Search"]
 
@@ -61,6 +69,10 @@ class Search:
                 "this VoiceRAG has no transcriber to turn a spoken question into words"
             )
         with self._timed("transcribe"):
+            transcriber: object = self.transcriber
+            vocabulary = self._vocabulary()
+            if vocabulary is not None and isinstance(transcriber, VocabularyTranscriber):
+                return transcriber.transcribe_with(audio, vocabulary)
             return self.transcriber.transcribe(audio)
 
     def embed_text(self, text: str) -> Embedding:
@@ -76,7 +88,13 @@ class Search:
             AudioError: The embedder heard no speech.
         """
         with self._timed("embed"):
-            row: Embedding = self.embedder.embed_speech([audio])[0]
+            embedder: object = self.embedder
+            vocabulary = self._vocabulary()
+            if vocabulary is not None and isinstance(embedder, VocabularyEmbedder):
+                rows, _ = embedder.embed_speech_with([audio], vocabulary)
+            else:
+                rows = self.embedder.embed_speech([audio])
+            row: Embedding = rows[0]
             return row
 
     def judge_speech(self, audio: Audio) -> tuple[Embedding | None, float]:
@@ -86,7 +104,11 @@ class Search:
         """
         with self._timed("embed"):
             embedder: object = self.embedder
+            vocabulary = self._vocabulary()
             try:
+                if vocabulary is not None and isinstance(embedder, VocabularyEmbedder):
+                    rows, confidences = embedder.embed_speech_with([audio], vocabulary)
+                    return rows[0], float(confidences[0])
                 if isinstance(embedder, SelfAssessingEmbedder):
                     rows, confidences = embedder.embed_speech_scored([audio])
                     return rows[0], float(confidences[0])
@@ -125,6 +147,11 @@ class Search:
         with self._timed("search"):
             hits = self._picked(embedding, self._ask(embedding, words, 1))
         return Retrieved(hits, transcription, embedding, dict(self.timings))
+
+    def _vocabulary(self) -> Vocabulary | None:
+        """Return the words of the store, if it knows them."""
+        store: object = self._store
+        return store.vocabulary() if isinstance(store, WordStore) else None
 
     def _ask(self, embedding: Embedding, words: str | None, least: int) -> tuple[Hit, ...]:
         varied = self._diversity > 0

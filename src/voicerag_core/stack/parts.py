@@ -143,7 +143,7 @@ def open_ears(settings: Settings | None = None) -> Iterator[Ears]:
     chosen = load_settings() if settings is None else settings
     with ExitStack() as stack:
         recognizer = _recognizer(chosen, stack)
-        yield _ears(chosen, recognizer, _transcriber(chosen, stack)[0])
+        yield _ears(chosen, recognizer, _transcriber(chosen, stack, recognizer)[0])
 
 
 def _local_parts(settings: Settings, stack: ExitStack, given: GivenParts) -> Parts:
@@ -152,7 +152,7 @@ def _local_parts(settings: Settings, stack: ExitStack, given: GivenParts) -> Par
 
     recognizer = _recognizer(settings, stack)
     embedder, loads = _embedder(settings, recognizer, given)
-    transcriber, hearing = _transcriber(settings, stack, given)
+    transcriber, hearing = _transcriber(settings, stack, recognizer, given)
     weights = settings.data_dir / "weights"
     reading: Loads
     if given.model is None:
@@ -179,7 +179,7 @@ def _glm_parts(settings: Settings, stack: ExitStack, given: GivenParts) -> Parts
     transcriber: Transcriber = voice
     hearing: Loads = {}
     if given.transcriber is not None or settings.chosen_transcriber != "glm":
-        transcriber, hearing = _transcriber(settings, stack, given)
+        transcriber, hearing = _transcriber(settings, stack, recognizer, given)
     return Parts(
         embedder,
         voice,
@@ -250,7 +250,10 @@ def _ears(settings: Settings, recognizer: CTCRecognizer, transcriber: Transcribe
 
 
 def _transcriber(
-    settings: Settings, stack: ExitStack, given: GivenParts = _NOTHING_GIVEN
+    settings: Settings,
+    stack: ExitStack,
+    recognizer: CTCRecognizer,
+    given: GivenParts = _NOTHING_GIVEN,
 ) -> tuple[Transcriber, Loads]:
     """Create a transcriber that is not the answering model; `stack` closes it."""
     if given.transcriber is not None:
@@ -265,7 +268,9 @@ def _transcriber(
         return sonar, {"transcriber": sonar.warm}
     from voicerag_core.local.hearing.whisper import WhisperTranscriber
 
-    whisper = WhisperTranscriber(threads=settings.threads, data_dir=settings.data_dir / "weights")
+    whisper = WhisperTranscriber(
+        threads=settings.threads, data_dir=settings.data_dir / "weights", listener=recognizer
+    )
     stack.callback(whisper.close)
     return whisper, {"transcriber": whisper.warm}
 
@@ -292,8 +297,6 @@ def _embedder(
             "LlamaIndexEmbedder(embed_model) of voicerag_integrations.llamaindex"
         )
     local = HearingEmbedder(cast("TextEmbedder", texts), recognizer)
-    if settings.question_strategy == "asr":  # speech is never embedded then
-        return local, {"embedder": local.warm}
     return local, {"embedder": local.warm, "speech encoder": local.warm_speech}
 
 
