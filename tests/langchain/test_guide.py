@@ -74,7 +74,8 @@ def test_the_guide_runs(
         exec(compile(block, "docs/langchain.md", "exec"), names)
     out = capsys.readouterr().out
     for expected in (
-        "A chain's answer.", "The only one.", "You asked: ", "Pittsburgh Steelers", "An agent's answer.",
+        "A chain's answer.", "The only one.", "You asked: ", "Pittsburgh Steelers",
+        "An agent's answer.",
         "The committee does", "Super Bowl 50", "canteen",
     ):  # fmt: skip
         assert expected in out
