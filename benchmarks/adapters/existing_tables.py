@@ -298,7 +298,7 @@ def main() -> None:
             hearing = HearingEmbedder(LangChainEmbedder(model), ears)
             report += [f"## {model.model_name}", ""]
             with_ours = server.dsn if isinstance(own, MiniLMFloat32) else None
-            report += _report(dsn, model, hearing, base, heard, with_ours)
+            report += _report(dsn, model, hearing, base, heard, server=with_ours)
     text = "\n".join(report) + "\n"
     print(text)
     if options.out is not None:
@@ -311,6 +311,7 @@ def _report(
     hearing: HearingEmbedder,
     base: Base,
     heard: list[str | None],
+    *,
     server: str | None,
 ) -> list[str]:
     stored = np.array(model.embed_documents([one.text for one in base.passages]), np.float32)
@@ -319,7 +320,9 @@ def _report(
     def exact(name: str, vectors: Sequence[np.ndarray | None]) -> Run:
         run = Run(name)
         for vector, gold in zip(vectors, base.gold, strict=True):
-            best = [] if vector is None else np.argsort(-(stored @ vector))[:LIMIT]
+            best: list[int] = []
+            if vector is not None:
+                best = np.argsort(-(stored @ vector))[:LIMIT].tolist()
             run.add([ids[row] for row in best], gold)
         return run
 
@@ -359,7 +362,9 @@ def _with_our_models(reader: str, table: str, base: Base, server: str) -> list[s
         strategies: tuple[Strategy, ...] = ("e2e", "asr", "adaptive")
         for strategy in strategies:
             name = f"spoken, plain table, our int8 model, `{strategy}`"
-            by_strategy[strategy] = _asked(name, rag.embedder, rag.store, base, strategy, rag)
+            by_strategy[strategy] = _asked(
+                name, rag.embedder, rag.store, base, strategy=strategy, rag=rag
+            )
             lines.append(by_strategy[strategy].row())
         typed = Run("typed, plain table, our int8 model")
         for text, gold in zip(base.words, base.gold, strict=True):
@@ -379,6 +384,7 @@ def _asked(
     embedder: Embedder,
     store: PassageStore,
     base: Base,
+    *,
     strategy: Strategy = "e2e",
     rag: VoiceRAG | None = None,
 ) -> Run:
