@@ -15,7 +15,7 @@ from voicerag_core import write_wav
 from voicerag_core.local.minilm import MiniLMEmbedder
 from voicerag_core.local.speaking.speaker import PiperSpeaker
 
-TEXTS = ["The canteen closes at three.", "Contracts are signed by the board."]
+TEXTS = ["The bakery opens at seven.", "Contracts are signed by the board."]
 
 
 def test_the_guide_runs(
@@ -47,12 +47,12 @@ def test_the_guide_runs(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("VOICERAG_DATA_DIR", str(tmp_path))
     with PiperSpeaker() as speaker:
-        write_wav(tmp_path / "question.wav", speaker.speak("When does the canteen close?"))
+        write_wav(tmp_path / "question.wav", speaker.speak("When does the bakery open?"))
     names: dict[str, Any] = {"url": url, "embeddings": embeddings}
     for snippet in snippets(ROOT / "docs/tables.md", "python"):
         exec(compile(snippet, "docs/tables.md", "exec"), names)
     told = capsys.readouterr().out.splitlines()
     assert told == [
-        "The canteen closes at three. rules.md", "House rules", "DeterministicFakeEmbedding"
+        "The bakery opens at seven. rules.md", "House rules", "DeterministicFakeEmbedding"
     ]  # fmt: skip
     assert not (tmp_path / "postgres").exists()
