@@ -245,26 +245,6 @@ def test_the_form_that_is_asked_for(question: str, good: str, bad: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("question", "names"),
-    [
-        ("Which trainers are there?", {"many"}),
-        ("What are the phases of the plan?", {"many"}),
-        ("What is the fee?", set()),
-        ("How do I cancel?", {"how_to"}),
-        ("Is it paid?", set()),
-        ("When did it end?", {"date"}),
-        ("Why is it closed?", {"reason"}),
-        ("Thank you very much!", {"greeting"}),
-        ("hello there", {"greeting"}),
-    ],
-)
-def test_what_is_asked_for(question: str, names: set[str]) -> None:
-    asked = asked_for(question)
-    flags = ("many", "how_to", "date", "reason", "greeting")
-    assert {name for name in flags if getattr(asked, name)} == names
-
-
-@pytest.mark.parametrize(
     ("question", "sides"),
     [
         ("What is the difference between an appeal and a reinstatement?",

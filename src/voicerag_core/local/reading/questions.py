@@ -14,7 +14,8 @@ _ASKED_BY = r"(?:i|we|you|one|they|somebody|someone|people|anyone|anybody|(?:a|t
 _HOW_TO = re.compile(
     rf"^how (do|can|could|should|would|must|may|to|does one|did)\b|\bhow to\b"
     rf"|\bhow (do|can|could|should|must|may|shall) {_ASKED_BY}\b"
-    r"|^how (is|are) .+ (?!need|allow|call|nam|bas|red|bed)(?:\w+ed|put|made|done|set|built|begun)\b"
+    r"|^how (is|are) .+ (?!need|allow|call|nam|bas|red|bed)"
+    r"(?:\w+ed|put|made|done|set|built|begun|sent|kept|paid|held|sold|given|taken|written)\b"
     r"|^where (do|can|should|must) (i|we|you)\b"
     rf"|\bwhat (should|must|can|shall|could|would) {_ASKED_BY} (have to |need to |best )?(do|try)\b"
     r"|\bwhat (do|am|are|does) (i|we|you|one|they|people|the [\w-]+) "
@@ -28,13 +29,16 @@ _MANY = re.compile(
     r"^(list|name|enumerate)\b"
     r"|\b(what|which) (all|kinds?|types?|sorts?|people|else)\b"
     r"|^who (all )?(was|were|is|are) (at|in|on|among|present)\b(?! (charge|first|duty))"
-    r"|^what(?: is|'s| was|isn't| isn't) (?:(?!it |this |that )\w+ )?(in|to be|included|excluded|covered|needed|required|forbidden"
-    r"|prohibited|banned|allowed|permitted|checked)\b"
-    r"|^what (do|does|should|must|may|can|has) .*\b(includes?|contains?|covers?|offers?|consists?)\b"
+    r"|^what(?: is|'s| was|isn't| isn't) (?:(?!it |this |that )\w+ )?"
+    r"(in|to be|included|excluded|covered|needed|required|forbidden|prohibited|banned|allowed|permitted|checked)\b"
+    r"|^what (do|does|should|must|may|can|has) .*\b"
+    r"(includes?|contains?|covers?|offers?|consists?)\b"
     r"|^what (are|were) (?!you |we |they |i |it )"
     r"|^what (goes (in|into|with)|comes with|belongs|needs \w+ing|gets \w+ed)\b"
-    r"|^what (must|may|can|can't|should|won't|mustn't|will|has to|shouldn't) ((not|never) )?(be|get|go)\b"
-    r"|^(?!who |whose |how |what |which |are |is |do |does |did |can |may )(?:[a-z]+ ){0,2}?(things|checks|documents|papers|tasks|duties|requirements|ingredients)\b"
+    r"|^what (must|may|can|can't|should|won't|mustn't|will|has to|shouldn't) "
+    r"((not|never) )?(be|get|go)\b"
+    r"|^(?!who |whose |how |what |which |are |is |do |does |did |can |may )"
+    r"(?:[a-z]+ ){0,2}?(things|checks|documents|papers|tasks|duties|requirements|ingredients)\b"
 )
 _MAY = re.compile(
     rf"^what (?:(?:should|must|may|can|could|shall|can't|mustn't) {_ASKED_BY}"
@@ -45,8 +49,11 @@ _MAY = re.compile(
 """Asks for the things that somebody may, must or does with."""
 
 _OF_ONE = frozenset(
-    "answer ask be call charge claim cost deserve do earn expect get give happen learn lose mean owe "
-    "pay press receive reply save say sound tell think try weigh".split()
+    re.split(
+        r"\s",
+        "answer ask be call charge cost deserve do earn expect get give happen learn lose "
+        "mean owe pay press receive reply save say sound tell think try weigh",
+    )
 )
 """Verbs whose object is hardly a list: a sum, a word, a meaning."""
 
@@ -54,28 +61,46 @@ _THINGS = re.compile(
     r"^(?:and |on |in |at |for |with |from |of |to |by )?(?P<ask>what|which) (?P<rest>(?!if ).+)"
 )
 _AUXILIARY = frozenset(
-    "am are aren't can can't could did didn't do don't does doesn't had has have is isn't may must "
-    "need shall should was were will won't would".split()
+    re.split(
+        r"\s",
+        "am are aren't can can't could did didn't do don't does doesn't had has have is "
+        "isn't may must need shall should was were will won't would",
+    )
 )
 _SINGULAR = frozenset(
-    "access address analysis basis boss bus business campus canvas class gas glass gps is it's loss "
-    "news plus process progress series status stress this was what's".split()
+    re.split(
+        r"\s",
+        "access address analysis basis boss bus business campus canvas class gas glass gps "
+        "is it's loss news plus process progress series status stress this was what's",
+    )
 )
-_PLURAL = frozenset("children feet men people persons staff teeth those women".split())
+_PLURAL = frozenset(re.split(r"\s", "children feet men people persons staff teeth those women"))
 _AFTER_VERB = frozenset(
-    "a after all an and any as at away back before best by down during each everything first for "
-    "from her him his how i if in into it its last less like me more most my next no nothing off on "
-    "once one or our out over somebody someone something that the their them there these they this "
-    "those through to under until up us we when where while with without you your".split()
+    re.split(
+        r"\s",
+        "a after all an and any as at away back before best by down during each everything "
+        "first for from her him his how i if in into it its last less like me more most my "
+        "next no nothing off on once one or our out over somebody someone something that "
+        "the their them there these they this those through to under until up us we when "
+        "where while with without you your",
+    )
 )
 """Words before which a word in -s is a verb: "which key opens the gate"."""
 
 _VERBS = frozenset(
-    "applies becomes breaks causes changes comes costs counts depends follows gets gives goes happens "
-    "helps keeps lies makes means needs replaces says sets shows stands starts stops takes tells "
-    "triggers works".split()
+    re.split(
+        r"\s",
+        "applies becomes breaks causes changes comes costs counts depends follows gets "
+        "gives goes happens helps keeps lies makes means needs replaces says sets shows "
+        "stands starts stops takes tells triggers works",
+    )
 )
-_PREPOSITIONS = frozenset("about at by for from in of on over to under with without".split())
+MOST_HEAD_WORDS = 6
+"""Words behind "which" in which its head noun ends."""
+
+_PREPOSITIONS = frozenset(
+    re.split(r"\s", "about at by for from in of on over to under with without")
+)
 
 _CLAUSE = re.compile(r"[.!?;:,]\s+|\s[-\u2013\u2014]\s|(?<=\w)[-\u2013\u2014]\s")
 _ASKS = re.compile(
@@ -99,7 +124,7 @@ _DEFINES = re.compile(
 )
 _GREETING = re.compile(
     r"\W*(?:(?:hello|hi|hey|good (?:morning|day|afternoon|evening)"
-    r"|thanks?(?: you)?(?: (?:so|very) much)?"
+    r"|thanks?(?: you)?(?: (?:(?:so|very) much|a lot))?"
     r"|bye|goodbye|ok(?:ay)?|great|nice|cheers|there|again|everybody|all)\W*)+\Z"
 )
 _REASON = re.compile(
@@ -172,7 +197,7 @@ def _asking(plain: str) -> str:
 def _asks_for_many(asking: str) -> bool:
     """Whether a clause asks for several things, by its form and its head noun."""
     if does := _MAY.search(asking):
-        return _OF_ONE.isdisjoint((does["verb"], asking.split()[-1]))
+        return does["verb"] not in _OF_ONE
     if _MANY.search(asking):
         return True
     things = _THINGS.search(asking)
@@ -181,9 +206,9 @@ def _asks_for_many(asking: str) -> bool:
 
 def _is_plural(ask: str, words: list[str]) -> bool:
     """Whether the head noun behind "what" or "which" is a plural."""
-    while len(words) > 2 and words[1] in ("and", "or"):
+    while words[1:2] in (["and"], ["or"]):
         words = words[2:]
-    for number, word in enumerate(words[:6]):
+    for number, word in enumerate(words[:MOST_HEAD_WORDS]):
         if word in _AUXILIARY or word in _PREPOSITIONS:
             if number == 0:
                 return False
@@ -192,6 +217,8 @@ def _is_plural(ask: str, words: list[str]) -> bool:
             return _ends_plural(words[number - 1]) and words[number - 1] not in _VERBS
     for number, word in enumerate(words[:3]):
         follows = words[number + 1] if number + 1 < len(words) else ""
+        if word in _PREPOSITIONS or (number == 0 and word in _VERBS):
+            return False
         if not _ends_plural(word) or word in _VERBS:
             continue
         if number == 0:
