@@ -35,6 +35,12 @@ _INSTRUCTS = re.compile(
     rf"|\bif you (?:set|pass|use|add|give)\b|, (?:{_VERBS}) (?:the|a|an|your|it|to|in|on|with)\b",
     re.IGNORECASE,
 )
+_NAMES_OPTION = re.compile(
+    r"(?:^|[\s(])--?[a-zA-Z][\w-]*|^\W*[a-z]\w*(?:[._][a-z]\w*)+\b(?!@)|^\W*[A-Z]+_[A-Z_]+\b"
+)
+"""Names an option, a setting or a variable, which is what to use."""
+
+_ENUMERATES = re.compile(r"[\w)],? [^,;:.]+[,;] [^,;:.]+,? (?:and|or|&) \w|(?:[,;] [^,;:.]+){3}")
 _SAYS_WHY = re.compile(
     r"\b(?:because|so that|since|in order to|to (?:avoid|prevent|ensure|protect|make sure|keep)"
     r"|otherwise|or else|due to|the reason|therefore|as (?:it|they|this|that) "
@@ -56,7 +62,14 @@ def fits(asked: Asked, sentence: Candidate) -> float:
         return float(_defines(asked.term, sentence))
     if asked.how_to:
         return float(
-            sentence.kind in ("code", "lead") or _INSTRUCTS.search(sentence.text) is not None
+            sentence.kind in ("code", "lead")
+            or _INSTRUCTS.search(sentence.text) is not None
+            or _NAMES_OPTION.search(sentence.text) is not None
+        )
+    if asked.many:
+        return float(
+            sentence.kind in ("lead", "item", "row", "field")
+            or _ENUMERATES.search(sentence.text) is not None
         )
     if asked.reason:
         return float(_SAYS_WHY.search(sentence.text) is not None)
