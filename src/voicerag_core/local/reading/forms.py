@@ -11,7 +11,7 @@ import re
 from voicerag_core.local.reading.features import Candidate, content_words
 from voicerag_core.local.reading.questions import Asked
 
-__all__ = ["fits"]
+__all__ = ["fits", "instructs"]
 
 _VERBS = (
     "add|apply|ask|attach|avoid|book|bring|build|call|cancel|change|check|choose|clean|click|close|"
@@ -63,7 +63,7 @@ def fits(asked: Asked, sentence: Candidate) -> float:
     if asked.how_to:
         return float(
             sentence.kind in ("code", "lead")
-            or _INSTRUCTS.search(sentence.text) is not None
+            or instructs(sentence.text)
             or _NAMES_OPTION.search(sentence.text) is not None
         )
     if asked.many:
@@ -74,6 +74,11 @@ def fits(asked: Asked, sentence: Candidate) -> float:
     if asked.reason:
         return float(_SAYS_WHY.search(sentence.text) is not None)
     return 0.0
+
+
+def instructs(text: str) -> bool:
+    """Return whether a sentence tells somebody to do something."""
+    return _INSTRUCTS.search(text) is not None
 
 
 def _defines(term: str, sentence: Candidate) -> bool:

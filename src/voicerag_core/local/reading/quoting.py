@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from voicerag_core.local.reading.features import DATE, Candidate, content_words
+from voicerag_core.local.reading.forms import instructs
 from voicerag_core.local.reading.questions import Asked
 from voicerag_core.passages import PassageBlock, passage_blocks
 from voicerag_core.sentences import sentence_spans
@@ -35,12 +36,17 @@ SHORT_ITEM = 25
 
 LEAST_SUBSECTIONS = 3
 
+MOSTLY = 0.75
+"""Share of a list's items that instruct, from which on they are steps."""
+
 _HEADINGS = ("heading", "question")
 _LISTED = ("item", "row", "field")
 _POINTS_BACK = re.compile(
     r"(?:(?:and|but|so|also|however|otherwise|then|instead|therefore|in that case),? )*"
     r"(?:(?:he|she|it|they|this|these|those|his|her|its|their|them|such|both|neither)\b"
     r"|(?:the )?(?:other|others|same|latter|former)\b|that (?:is|was|means|includes)\b"
+    r"|(?:the (?:only |one )?|an? |sole )?exceptions?\b|except(?:ed)?\b"
+    r"|(?:only|not|even) (?:to|if|when|in|with|on|at)\b"
     r"|the (?:team|group|process|form|company|rule|limit|amount|person|people|following day)\b)",
     re.IGNORECASE,
 )
@@ -51,6 +57,21 @@ _SOME_THING = re.compile(
 )
 """A thing that an earlier sentence told of, unless the question names it."""
 
+_STATES = re.compile(
+    r"\b(?:is|are|must|may|can|cannot|never|always|only|no|not|don't|needs?|costs?|opens?|closes?|ends?"
+    r"|starts?|begins?)\b|[a-z] \d",
+    re.IGNORECASE,
+)
+"""A heading with such a word says something itself: "Orders close at noon"."""
+
+LEAST_STATED = 3
+"""Words that carry meaning in a heading that says something, one of them not in the question."""
+
+LONG_CODE = 6
+"""Lines of code beyond which one that sets something is quoted by itself."""
+
+_SETS = re.compile(r"\s*(?:#|//)?\s*(?:[-\"'\w.]+)\s*(?:[:=]|\s\S)")
+_SHELL = re.compile(r"\s*(?:\$|>|#!|sudo\b|cd\b)")
 _WORD = re.compile(r"[^\W\d_]{2,}")
 _PROMPT = re.compile(r"^(?:>>> |\.\.\. ?|\$ |PS> )", re.MULTILINE)
 _ORDER = re.compile(r"\(?(?:\d{1,3}|[a-z])[.)]\s")
@@ -186,7 +207,20 @@ class Quoter:
         if self._asked.how_to and (steps := self._steps(sentence.passage, own_path)):
             return steps
         told = [i for i in below if blocks[i].kind not in (*_HEADINGS, "note")]
-        return self._told(sentence, told) if told else None
+        quote = self._told(sentence, told) if told else None
+        if quote is not None and self._states(sentence) and _part(sentence) not in quote.parts:
+            return Quote((_part(sentence), *quote.parts), 0)
+        return quote
+
+    def _states(self, heading: Candidate) -> bool:
+        """Whether a heading says something that the question does not."""
+        words = set(heading.words)
+        return (
+            heading.kind == "heading"
+            and len(words) >= LEAST_STATED
+            and not words <= self._asked.words
+            and _STATES.search(heading.text) is not None
+        )
 
     def _told(self, heading: Candidate, told: Sequence[int]) -> Quote | None:
         """Quote what a section begins with; code only where it has nothing else."""
@@ -251,7 +285,7 @@ class Quoter:
         blocks = self._blocks[passage]
         head = (_whole(passage, blocks[lead], "text"),)
         if lead + 1 < len(blocks) and blocks[lead + 1].kind == "code":
-            return Quote((*head, _whole(passage, blocks[lead + 1])))
+            return Quote((*head, self._line(passage, blocks[lead + 1])))
         return self._run(passage, lead + 1, before=head)
 
     def _run(self, passage: int, first: int, *, before: tuple[Part, ...]) -> Quote | None:
@@ -307,7 +341,9 @@ class Quoter:
         head: tuple[Part, ...] = ()
         if lead is not None and same_section and blocks[lead].kind == "lead":
             head = (_whole(sentence.passage, blocks[lead], "text"),)
-        is_told = bool(head) or self._is_ordered(sentence.passage, first)
+        is_told = (
+            bool(head) or self._is_ordered(sentence.passage, first) or self._instructs(sentence)
+        )
         if self._asked.many or (self._asked.how_to and is_told):
             whole = self._run(sentence.passage, first, before=head)
             if whole is not None and any(_covers(part, sentence) for part in whole.parts):
@@ -316,6 +352,15 @@ class Quoter:
         outer = self._outer(sentence.passage, sentence.block)
         before = (outer or head) if short else ()
         return Quote((*before, _part(sentence)), len(before))
+
+    def _instructs(self, sentence: Candidate) -> bool:
+        """Whether nearly all items of a list are instructions, hence steps."""
+        own = [
+            instructs(one.text)
+            for one in self._sentences
+            if one.kind == "item" and one.passage == sentence.passage and one.path == sentence.path
+        ]
+        return len(own) >= LEAST_SUBSECTIONS and sum(own) >= MOSTLY * len(own)
 
     def _inner(self, passage: int, number: int) -> Quote | None:
         """Quote an item that announces a list in its list, or None for other items."""
@@ -372,7 +417,24 @@ class Quoter:
         text = self._passages[sentence.passage].text[blocks[lead].start : blocks[lead].end]
         start, end = sentence_spans(text)[-1]
         head = Part(sentence.passage, blocks[lead].start + start, blocks[lead].start + end)
-        return Quote((head, _whole(sentence.passage, blocks[lead + 1])))
+        return Quote((head, self._line(sentence.passage, blocks[lead + 1])))
+
+    def _line(self, passage: int, block: PassageBlock) -> Part:
+        """Return the line of a long sample configuration that the question names, or all of it."""
+        text = self._passages[passage].text[block.start : block.end]
+        lines = text.splitlines(keepends=True)
+        if len(lines) <= LONG_CODE or any(_SHELL.match(line) for line in lines):
+            return _whole(passage, block)
+        known = [len(self._asked.words.intersection(content_words(line))) for line in lines]
+        best = max(known)
+        if best == 0 or known.count(best) > 1 or not _SETS.match(lines[known.index(best)]):
+            return _whole(passage, block)
+        first = last = known.index(best)
+        if lines[first].lstrip().startswith(("#", "//")) and first + 1 < len(lines):
+            last += 1
+        start = block.start + sum(map(len, lines[:first]))
+        end = start + len("".join(lines[first : last + 1]).rstrip())
+        return Part(passage, start, end, "code")
 
     def _prose(self, chosen: int) -> Quote | None:
         """Quote a sentence of running text, with its neighbour where it needs one."""
@@ -427,7 +489,7 @@ class Quoter:
         head = (_part(sentence),)
         kind = blocks[follows].kind
         if kind == "code":
-            return Quote((*head, _whole(passage, blocks[follows])))
+            return Quote((*head, self._line(passage, blocks[follows])))
         if kind == "lead" and blocks[follows].path == sentence.path:
             listed = self._list(passage, follows)
             return None if listed is None else Quote(head + listed.parts)
