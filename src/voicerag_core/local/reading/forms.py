@@ -11,7 +11,7 @@ import re
 from voicerag_core.local.reading.features import Candidate, content_words
 from voicerag_core.local.reading.questions import Asked
 
-__all__ = ["fits", "instructs"]
+__all__ = ["fits", "instructs", "names_option"]
 
 _VERBS = (
     "add|apply|ask|attach|avoid|book|bring|build|call|cancel|change|check|choose|clean|click|close|"
@@ -64,7 +64,7 @@ def fits(asked: Asked, sentence: Candidate) -> float:
         return float(
             sentence.kind in ("code", "lead")
             or instructs(sentence.text)
-            or _NAMES_OPTION.search(sentence.text) is not None
+            or names_option(sentence.text)
         )
     if asked.many:
         return float(
@@ -79,6 +79,11 @@ def fits(asked: Asked, sentence: Candidate) -> float:
 def instructs(text: str) -> bool:
     """Return whether a sentence tells somebody to do something."""
     return _INSTRUCTS.search(text) is not None
+
+
+def names_option(text: str) -> bool:
+    """Return whether a sentence names an option, a setting or a variable."""
+    return _NAMES_OPTION.search(text) is not None
 
 
 def _defines(term: str, sentence: Candidate) -> bool:

@@ -144,6 +144,7 @@ class Asked:
         greeting: Nothing: it greets or thanks.
         date: When something is.
         reason: Why something is.
+        yes_no: Whether something is so.
         term: What is to be explained, in lower case; "" when nothing is.
         sides: The two things that are compared; () when nothing is.
         side_questions: What to ask of each of them.
@@ -155,6 +156,7 @@ class Asked:
     greeting: bool = False
     date: bool = False
     reason: bool = False
+    yes_no: bool = False
     term: str = ""
     sides: tuple[str, ...] = ()
     side_questions: tuple[str, ...] = ()
@@ -180,11 +182,18 @@ def asked_for(question: str) -> Asked:
         greeting=_GREETING.match(plain) is not None,
         date=_WHEN_ASKS.search(plain) is not None,
         reason=_REASON.search(plain) is not None,
+        yes_no=_is_yes_no(plain),
         term=term,
         sides=sides,
         side_questions=questions,
         words=frozenset(content_words(question)),
     )
+
+
+def _is_yes_no(plain: str) -> bool:
+    """Whether the question or its last clause begins with an auxiliary verb."""
+    clauses = [clause for clause in _CLAUSE.split(plain) if clause.strip()]
+    return any(clause.split()[0] in _AUXILIARY for clause in (clauses[:1] + clauses[-1:]))
 
 
 def _asking(plain: str) -> str:

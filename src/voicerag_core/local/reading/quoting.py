@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from voicerag_core.local.reading.features import DATE, Candidate, content_words
-from voicerag_core.local.reading.forms import instructs
+from voicerag_core.local.reading.forms import instructs, names_option
 from voicerag_core.local.reading.questions import Asked
 from voicerag_core.passages import PassageBlock, passage_blocks
 from voicerag_core.sentences import sentence_spans
@@ -50,6 +50,13 @@ _POINTS_BACK = re.compile(
     r"|the (?:team|group|process|form|company|rule|limit|amount|person|people|following day)\b)",
     re.IGNORECASE,
 )
+_EXCEPTS = re.compile(
+    r"(?:but|however|unless|except(?:ed)?|(?:the (?:only |one )?|an? )?exceptions?"
+    r"|(?:only|not) (?:to|if|when|in|with|on|at|for))\b",
+    re.IGNORECASE,
+)
+"""Opens a sentence that limits the one before, without which a yes or no is half the truth."""
+
 _SOME_THING = re.compile(
     r"(?:the|that|another|such an?) (?P<thing>[a-z]{3,}) (?:also |then |still |now |only )?"
     r"(?:is|are|was|were|has|have|had|can|may|must|will|does|did|applies|[a-z]{3,}(?:s|ed))\b",
@@ -354,7 +361,9 @@ class Quoter:
         return Quote((*before, _part(sentence)), len(before))
 
     def _instructs(self, sentence: Candidate) -> bool:
-        """Whether nearly all items of a list are instructions, hence steps."""
+        """Whether nearly all items of a list are instructions, hence steps; options are not."""
+        if names_option(sentence.text):
+            return False
         own = [
             instructs(one.text)
             for one in self._sentences
@@ -461,6 +470,9 @@ class Quoter:
             quote = Quote((_part(before), _part(sentence)), 1)
         else:
             quote = Quote((_part(sentence),), 0)
+        limit = self._neighbour(chosen, 1) if self._asked.yes_no else None
+        if limit is not None and _EXCEPTS.match(limit.text):
+            return Quote((*quote.parts, _part(limit)), quote.chosen)
         if self._asked.how_to and (steps := self._steps(sentence.passage, sentence.path)):
             return Quote(quote.parts + steps.parts, quote.chosen)
         if self._asked.many and self._is_last(sentence):
