@@ -96,7 +96,7 @@ def quoted(question: str, passage: Passage, chosen: str) -> str | None:
         ("How do I upgrade it?", [Heading("Upgrade", 1), Item("Stop the daemon."),
          Item("Copy the folder."), Item("Start the daemon.")], "Copy",
          "Stop the daemon.\n\nCopy the folder.\n\nStart the daemon."),
-        ("How do I print it all?", [Heading("Options", 1), Item("Use --quiet to hide all."),
+        ("How do I print it all?", [Heading("Options", 1), Item("Set --quiet to hide all."),
          Item("Set --out to a file."), Item("Use --dry to print all."),
          Item("Add --all for more.")], "Use", "Use --dry to print all."),
         ("Is it paid?", [Paragraph("Is it paid? Yes, in full.")], "Is it", "Yes, in full."),
