@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from voicerag_core.local.reading.features import DATE, Candidate, content_words
 from voicerag_core.local.reading.forms import instructs, names_option
 from voicerag_core.local.reading.questions import Asked
+from voicerag_core.local.reading.trimming import setting_span
 from voicerag_core.passages import PassageBlock, passage_blocks
 from voicerag_core.sentences import sentence_spans
 from voicerag_core.types import Citation, Passage
@@ -74,11 +75,6 @@ _STATES = re.compile(
 LEAST_STATED = 3
 """Words that carry meaning in a heading that says something, one of them not in the question."""
 
-LONG_CODE = 6
-"""Lines of code beyond which one that sets something is quoted by itself."""
-
-_SETS = re.compile(r"\s*(?:#|//)?\s*(?:[-\"'\w.]+)\s*(?:[:=]|\s\S)")
-_SHELL = re.compile(r"\s*(?:\$|>|#!|sudo\b|cd\b)")
 _WORD = re.compile(r"[^\W\d_]{2,}")
 _PROMPT = re.compile(r"^(?:>>> |\.\.\. ?|\$ |PS> )", re.MULTILINE)
 _ORDER = re.compile(r"\(?(?:\d{1,3}|[a-z])[.)]\s")
@@ -431,19 +427,8 @@ class Quoter:
     def _line(self, passage: int, block: PassageBlock) -> Part:
         """Return the line of a long sample configuration that the question names, or all of it."""
         text = self._passages[passage].text[block.start : block.end]
-        lines = text.splitlines(keepends=True)
-        if len(lines) <= LONG_CODE or any(_SHELL.match(line) for line in lines):
-            return _whole(passage, block)
-        known = [len(self._asked.words.intersection(content_words(line))) for line in lines]
-        best = max(known)
-        if best == 0 or known.count(best) > 1 or not _SETS.match(lines[known.index(best)]):
-            return _whole(passage, block)
-        first = last = known.index(best)
-        if lines[first].lstrip().startswith(("#", "//")) and first + 1 < len(lines):
-            last += 1
-        start = block.start + sum(map(len, lines[:first]))
-        end = start + len("".join(lines[first : last + 1]).rstrip())
-        return Part(passage, start, end, "code")
+        start, end = setting_span(text, self._asked.words)
+        return Part(passage, block.start + start, block.start + end, "code")
 
     def _prose(self, chosen: int) -> Quote | None:
         """Quote a sentence of running text, with its neighbour where it needs one."""
