@@ -13,6 +13,7 @@ from voicerag_core.errors import ConfigError
 from voicerag_core.ports import AnswerWriter, Embedder, Speaker, Transcriber, VoiceModel
 from voicerag_core.settings import Settings
 from voicerag_core.stack.late import LateVoice
+from voicerag_core.stack.remote import chat_writer
 
 if TYPE_CHECKING:
     from voicerag_core.glm.voice import GLMVoice
@@ -69,7 +70,7 @@ def open_parts(settings: Settings, *, chat: ChatFunction | None = None) -> Itera
     """
     with ExitStack() as stack:
         if settings.stack == "glm":
-            if chat is not None:
+            if chat is not None or settings.chat != "none":
                 raise ConfigError(
                     "a chat model writes the answers of the stack 'local', not of 'glm'"
                 )
@@ -85,12 +86,13 @@ def _local_parts(settings: Settings, stack: ExitStack, chat: ChatFunction | None
     embedder, loads = _embedder(settings, stack)
     transcriber, hearing = _transcriber(settings, stack)
     weights = settings.data_dir / "weights"
-    writer, reading = _reader(settings, weights) if chat is None else _chat_reader(chat)
+    writer, reading = _writer(settings, stack, weights, chat)
     speaker, speaking = _speaker(stack, weights) if settings.speak else (None, {})
+    english_only = chat is None and settings.chat == "none"
     return Parts(
         embedder,
-        LocalVoiceModel(writer, speaker, transcriber),
-        LocalVoiceModel(writer, None, transcriber),
+        LocalVoiceModel(writer, speaker, transcriber, english_only=english_only),
+        LocalVoiceModel(writer, None, transcriber, english_only=english_only),
         transcriber,
         speaker,
         {**loads, **hearing, **reading, **speaking},
@@ -127,6 +129,21 @@ def _glm_voice(settings: Settings) -> GLMVoice:
         english_only=settings.glm_english_only,
         max_context=settings.glm_max_context,
     )
+
+
+def _writer(
+    settings: Settings, stack: ExitStack, weights: Path, chat: ChatFunction | None
+) -> tuple[AnswerWriter, Loads]:
+    """Create the writer of the answers: the chat model of the caller or the settings, or a reader.
+
+    The reader that answers when a chat model fails is loaded by the first failure.
+    """
+    if chat is not None:
+        return _chat_reader(chat)
+    reader, reading = _reader(settings, weights)
+    if settings.chat == "none":
+        return reader, reading
+    return chat_writer(settings, stack, reader), {}
 
 
 def _reader(settings: Settings, weights: Path) -> tuple[AnswerWriter, Loads]:

@@ -1,0 +1,148 @@
+"""The whole way by settings alone: CLI, Python and MCP take the same server."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mcp import Client
+from typer.testing import CliRunner
+
+from tests.remote import wire as faults
+from tests.remote.wire import Wire
+from voicerag_core import ConfigError, Passage, load_settings, open_voicerag, read_audio
+from voicerag_core.cli.app import app
+from voicerag_core.local.reading.fallback import NO_MODEL
+from voicerag_core.stack import open_parts
+from voicerag_mcp.server import build_server, open_service
+from voicerag_mcp.settings import load_server_settings
+
+SAMPLE = Path(__file__).parents[2] / "examples" / "sample"
+PASSAGES = [
+    Passage("rhine", "The Rhine rises in the Swiss Alps. It ends in the North Sea."),
+    Passage("bakery", "The bakery opens at seven. It is closed on Mondays."),
+]
+
+
+@pytest.fixture
+def chat(wire: Wire, dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Wire:
+    """Variables that choose the test server's chat model, and a database."""
+    wire.reply = lambda messages: "It opens at seven [1]. It shuts on Mondays [7]."
+    wire.key = "sk-hidden"
+    key = tmp_path / "key"
+    key.write_text("sk-hidden\n")
+    variables = {
+        "CHAT": "http",
+        "CHAT_URL": wire.url,
+        "CHAT_MODEL": "tiny",
+        "CHAT_KEY_FILE": str(key),
+        "DATABASE_URL": dsn,
+        "DATA_DIR": str(tmp_path),
+        "COLLECTION": "bakery",
+    }
+    for name, value in variables.items():
+        monkeypatch.setenv(f"VOICERAG_{name}", value)
+    return wire
+
+
+@pytest.fixture
+def indexed(chat: Wire) -> Wire:
+    with open_voicerag() as rag:
+        rag.index(PASSAGES)
+    return chat
+
+
+def test_a_question_is_answered_by_the_server_in_text_and_speech(indexed: Wire) -> None:
+    with open_voicerag() as rag:
+        answer = rag.ask("When does the bakery open?", limit=1)
+    assert answer.text == "It opens at seven. It shuts on Mondays."
+    assert [place.passage_id for place in answer.citations] == ["bakery"]
+    assert answer.audio is not None
+    asked = indexed.requests[-1].json["messages"][-1]["content"]
+    assert "The bakery opens at seven." in asked
+    assert "Question: When does the bakery open?" in asked
+
+
+def test_other_languages_are_left_to_the_model(indexed: Wire) -> None:
+    indexed.reply = "Um sieben Uhr [1]."
+    with open_voicerag(load_settings(speak=False)) as rag:
+        assert rag.ask("Wann öffnet die Bäckerei am Morgen?").text == "Um sieben Uhr."
+
+
+def test_the_prompt_can_be_ones_own(
+    indexed: Wire, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prompt = tmp_path / "prompt.txt"
+    prompt.write_text("Answer like a pirate.")
+    monkeypatch.setenv("VOICERAG_CHAT_PROMPT", str(prompt))
+    with open_voicerag(load_settings(speak=False)) as rag:
+        rag.ask("When does the bakery open?")
+    assert indexed.requests[-1].json["messages"][0]["content"] == "Answer like a pirate."
+    prompt.write_text("")
+    with pytest.raises(ConfigError, match="VOICERAG_CHAT_PROMPT"), open_voicerag():
+        pass
+
+
+def test_the_reader_takes_over_or_the_question_fails(
+    indexed: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    indexed.always = faults.refusing(500, {"error": {"message": "no memory"}})
+    with open_voicerag(load_settings(speak=False)) as rag:
+        answer = rag.ask("When does the bakery open?")
+    assert answer.text.startswith(NO_MODEL)
+    assert "seven" in answer.text
+    monkeypatch.setenv("VOICERAG_CHAT_FALLBACK", "false")
+    result = CliRunner().invoke(app, ["ask", "--text", "When does the bakery open?", "--no-speech"])
+    assert result.exit_code == 1
+    assert "no memory" in result.stderr
+
+
+def test_the_command_line_asks_the_server(indexed: Wire, tmp_path: Path) -> None:
+    clip, out = tmp_path / "q.wav", tmp_path / "a.wav"
+    runner = CliRunner()
+    made = runner.invoke(app, ["speak", "When does the bakery open?", "--out", str(clip)])
+    assert made.exit_code == 0, made.output
+    result = runner.invoke(app, ["ask", "--audio", str(clip), "--out", str(out), "--json"])
+    assert result.exit_code == 0, result.output
+    shown = json.loads(result.stdout)
+    assert shown["answer"] == "It opens at seven. It shuts on Mondays."
+    assert "bakery" in json.dumps(shown)
+    assert read_audio(out).seconds > 1
+    assert indexed.requests[-1].headers["Authorization"] == "Bearer sk-hidden"
+
+
+async def test_an_mcp_client_asks_the_server(indexed: Wire) -> None:
+    with open_service(load_settings(), load_server_settings()) as service:
+        async with Client(build_server(service)) as client:
+            result = await client.call_tool("voice_ask", {"text": "When does the bakery open?"})
+            text = "".join(part.text for part in result.content if part.type == "text")
+            assert "It opens at seven." in text
+            indexed.always = faults.refusing(401)
+            result = await client.call_tool("voice_ask", {"text": "When does the bakery open?"})
+            text = "".join(part.text for part in result.content if part.type == "text")
+    assert NO_MODEL in text
+    assert indexed.url not in text
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"chat_url": None}, "VOICERAG_CHAT=http needs VOICERAG_CHAT_URL"),
+        ({"chat_url": "localhost"}, "VOICERAG_CHAT_URL is an address"),
+        ({"chat_key": "x", "chat_key_file": "y"}, "not both"),
+        ({"chat_key_file": "/no/such/file"}, "VOICERAG_CHAT_KEY_FILE"),
+        ({"stack": "glm"}, "stack 'local', not of 'glm'"),
+    ],
+)
+def test_wrong_settings_say_which(tmp_path: Path, values: dict[str, Any], message: str) -> None:
+    given = {"chat": "http", "chat_url": "http://127.0.0.1:9/v1", "data_dir": tmp_path, **values}
+    with pytest.raises(ConfigError, match=message), open_parts(load_settings(**given)):
+        pass
+
+
+def test_nothing_is_sent_before_the_first_question(chat: Wire) -> None:
+    with open_voicerag() as rag:
+        rag.warm(models=False)
+    assert chat.requests == []
