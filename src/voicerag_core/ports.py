@@ -34,6 +34,7 @@ __all__ = [
     "ReadsOn",
     "SelfAssessingEmbedder",
     "Speaker",
+    "TextEmbedder",
     "Transcriber",
     "VoiceModel",
 ]
@@ -62,8 +63,8 @@ class Embedder(Protocol):
 
         The strategies ``e2e`` and ``adaptive`` then reject the embedder, since they promise to
         search before anything is transcribed. False does not mean that no text is involved:
-        SONAR's speech encoder maps sound directly to a vector, while `LocalEmbedder` runs one fast
-        CTC pass whose beam search proposes up to eight hypotheses, and averages their text vectors;
+        SONAR's speech encoder maps sound directly to a vector, while `HearingEmbedder` runs one
+        fast CTC pass whose beam search proposes up to eight hypotheses, and averages their vectors;
         no autoregressive decoder runs and no single transcript is chosen.
         """
         ...
@@ -81,6 +82,39 @@ class Embedder(Protocol):
 
         Raises:
             AudioError: A clip is not at 16 kHz, or holds no speech.
+            ModelError: The model cannot be loaded or failed.
+        """
+        ...
+
+
+class TextEmbedder(Protocol):
+    """Embeds texts alone; `voicerag_core.HearingEmbedder` makes an `Embedder` of it.
+
+    Rows are those of `Embedder`. Thread-safe.
+    """
+
+    @property
+    def model_id(self) -> str:
+        """Name of the vector space, with the prefixes that belong to it."""
+        ...
+
+    @property
+    def dim(self) -> int:
+        """Width D of the vectors."""
+        ...
+
+    def embed_passages(self, texts: Sequence[str]) -> Embeddings:
+        """Embed N texts of documents as [N, D].
+
+        Raises:
+            ModelError: The model cannot be loaded or failed.
+        """
+        ...
+
+    def embed_questions(self, texts: Sequence[str]) -> Embeddings:
+        """Embed N questions as [N, D], in the space of the documents.
+
+        Raises:
             ModelError: The model cannot be loaded or failed.
         """
         ...

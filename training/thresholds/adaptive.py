@@ -33,7 +33,7 @@ from voicerag_core import (
     open_voicerag,
     read_audio,
 )
-from voicerag_core.local.embedder import LocalEmbedder
+from voicerag_core.local.embedder import HearingEmbedder
 from voicerag_core.retrieval import fusion
 from voicerag_core.stack import OpenedVoiceRAG
 
@@ -103,7 +103,7 @@ def passages(file: Path) -> list[Passage]:
 def note(rag: OpenedVoiceRAG, sound: Audio, right: str) -> Note:
     """Ask one question on every route."""
     embedder = rag.embedder
-    assert isinstance(embedder, LocalEmbedder)
+    assert isinstance(embedder, HearingEmbedder)
     confidence = float(embedder.embed_speech_scored([sound])[1][0])
     seconds: dict[str, float] = {}
 

@@ -19,7 +19,7 @@ from voicerag_core.local.speaking.segments import speech_segments, spoken_line
 from voicerag_core.ports import AnswerWriter, ReadsOn, Speaker, Transcriber
 from voicerag_core.types import Answer, Audio, Passage, Question, Sampling, Transcription, Turn
 
-__all__ = ["LEAST_CONFIDENCE", "LocalVoiceModel", "is_doubtful"]
+__all__ = ["LEAST_CONFIDENCE", "LocalVoiceModel", "is_doubtful", "speak_answer"]
 
 NOT_ENGLISH = "I only understand questions in English, and this one does not seem to be."
 NOT_UNDERSTOOD = "I could not make out the question. I only understand English."
@@ -216,3 +216,18 @@ def _timed(pieces: _Pieces, started: float) -> _Pieces:
                 yield replace(piece, timings={**piece.timings, "first_audio": spent})
             else:
                 yield piece
+
+
+def speak_answer(pieces: _Pieces, speaker: Speaker | None) -> _Pieces:
+    """Yield the pieces of an answer at once, and the speech of each finished sentence.
+
+    Closing the generator stops the pieces and the speech.
+
+    Args:
+        pieces: Text, as it is written.
+        speaker: None yields the pieces alone.
+
+    Raises:
+        ModelError: The voice failed.
+    """
+    yield from _spoken(pieces, speaker)

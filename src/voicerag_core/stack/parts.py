@@ -4,24 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias, cast
 
 from voicerag_core.errors import ConfigError
-from voicerag_core.ports import AnswerWriter, Embedder, Speaker, Transcriber, VoiceModel
-from voicerag_core.settings import Settings
+from voicerag_core.ports import (
+    AnswerWriter,
+    Embedder,
+    Speaker,
+    TextEmbedder,
+    Transcriber,
+    VoiceModel,
+)
+from voicerag_core.settings import Settings, load_settings
 from voicerag_core.stack.late import LateVoice
 from voicerag_core.stack.remote import chat_writer
 
 if TYPE_CHECKING:
     from voicerag_core.glm.voice import GLMVoice
+    from voicerag_core.local.hearing.ctc_recognizer import CTCRecognizer
+    from voicerag_core.local.hearing.ears import Ears
     from voicerag_core.local.reading.chat import ChatFunction
     from voicerag_core.sonar import SonarEmbedder, SonarTranscriber
     from voicerag_core.sonar.files import SonarFiles
 
-__all__ = ["Load", "Loads", "Parts", "open_parts", "sonar_folder"]
+__all__ = ["GivenParts", "Load", "Loads", "Parts", "open_ears", "open_parts", "sonar_folder"]
 
 Load: TypeAlias = Literal[
     "store", "embedder", "speech encoder", "transcriber", "model", "reader", "speaker"
@@ -44,6 +53,7 @@ class Parts:
         speaker: Synthesizes speech; None if the settings turn it off, or if the model itself
             speaks.
         loads: What loads each part now.
+        ears: Hear spoken questions without a search.
     """
 
     embedder: Embedder
@@ -52,10 +62,48 @@ class Parts:
     transcriber: Transcriber | None = None
     speaker: Speaker | None = None
     loads: Loads = field(default_factory=lambda: MappingProxyType({}))
+    ears: Ears | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GivenParts:
+    """Parts that an app brings along, used in place of those of the settings; it closes them.
+
+    Args:
+        embedder: An `Embedder`, or a `TextEmbedder`, which then hears by a `HearingEmbedder`.
+        transcriber: Transcribes speech.
+        model: Answers.
+        chat: Writes the answers instead of the reader of the local stack.
+    """
+
+    embedder: Embedder | TextEmbedder | None = None
+    transcriber: Transcriber | None = None
+    model: VoiceModel | None = None
+    chat: ChatFunction | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what no answer can be made with.
+
+        Raises:
+            ConfigError: A model and a chat model, or a chat model that is not a function.
+        """
+        if self.chat is not None and self.model is not None:
+            raise ConfigError("give a model, which answers, or chat, which words the answers")
+        if self.chat is not None and not callable(self.chat):
+            raise ConfigError(
+                f"chat is a function from messages to text, not a {type(self.chat).__name__}; wrap "
+                "a model of a framework: LangChainChat(model) of voicerag_integrations.langchain, "
+                "or LlamaIndexChat(llm) of voicerag_integrations.llamaindex"
+            )
+
+
+_NOTHING_GIVEN = GivenParts()
 
 
 @contextmanager
-def open_parts(settings: Settings, *, chat: ChatFunction | None = None) -> Iterator[Parts]:
+def open_parts(
+    settings: Settings, *, chat: ChatFunction | None = None, given: GivenParts = _NOTHING_GIVEN
+) -> Iterator[Parts]:
     """Create the parts of the settings' stack, and close them at the end of the block.
 
     Nothing is loaded or started before its first use. If a part cannot be created, those created
@@ -64,54 +112,82 @@ def open_parts(settings: Settings, *, chat: ChatFunction | None = None) -> Itera
     Args:
         settings: Which stack, and how its parts run.
         chat: A chat model that writes the answers instead of the reader of the local stack.
+        given: Parts to use in place of those of the settings.
 
     Raises:
         ConfigError: The settings contradict each other.
     """
+    given = given if chat is None else replace(given, chat=chat)
     with ExitStack() as stack:
-        if settings.stack == "glm":
-            if chat is not None or settings.chat != "none":
+        if settings.stack == "glm" and given.model is None:
+            if given.chat is not None or settings.chat != "none":
                 raise ConfigError(
                     "a chat model writes the answers of the stack 'local', not of 'glm'"
                 )
-            yield _glm_parts(settings, stack)
+            yield _glm_parts(settings, stack, given)
         else:
-            yield _local_parts(settings, stack, chat)
+            yield _local_parts(settings, stack, given)
 
 
-def _local_parts(settings: Settings, stack: ExitStack, chat: ChatFunction | None) -> Parts:
+@contextmanager
+def open_ears(settings: Settings | None = None) -> Iterator[Ears]:
+    """Open what hears spoken questions, and nothing else: no database, no embedder, no voice.
+
+    The models are loaded by the first clip, and closed at the end of the block.
+
+    Args:
+        settings: None reads the environment.
+
+    Raises:
+        ConfigError: The settings contradict each other.
+    """
+    chosen = load_settings() if settings is None else settings
+    with ExitStack() as stack:
+        recognizer = _recognizer(chosen, stack)
+        yield _ears(chosen, recognizer, _transcriber(chosen, stack)[0])
+
+
+def _local_parts(settings: Settings, stack: ExitStack, given: GivenParts) -> Parts:
     """Create a stack that quotes documents or lets a chat model answer, and speaks with Piper."""
     from voicerag_core.local.model import LocalVoiceModel
 
-    embedder, loads = _embedder(settings, stack)
-    transcriber, hearing = _transcriber(settings, stack)
+    recognizer = _recognizer(settings, stack)
+    embedder, loads = _embedder(settings, recognizer, given)
+    transcriber, hearing = _transcriber(settings, stack, given)
     weights = settings.data_dir / "weights"
-    writer, reading = _writer(settings, stack, weights, chat)
+    reading: Loads
+    if given.model is None:
+        writer, reading = _writer(settings, stack, weights, given.chat)
+    else:
+        reading = _warm("model", given.model)
     speaker, speaking = _speaker(stack, weights) if settings.speak else (None, {})
-    english_only = chat is None and settings.chat == "none"
+    english_only = given.chat is None and settings.chat == "none"
     return Parts(
         embedder,
-        LocalVoiceModel(writer, speaker, transcriber, english_only=english_only),
-        LocalVoiceModel(writer, None, transcriber, english_only=english_only),
+        given.model or LocalVoiceModel(writer, speaker, transcriber, english_only=english_only),
+        given.model or LocalVoiceModel(writer, None, transcriber, english_only=english_only),
         transcriber,
         speaker,
         {**loads, **hearing, **reading, **speaking},
+        _ears(settings, recognizer, transcriber),
     )
 
 
-def _glm_parts(settings: Settings, stack: ExitStack) -> Parts:
+def _glm_parts(settings: Settings, stack: ExitStack, given: GivenParts) -> Parts:
     """Create a stack in which GLM-4-Voice answers, speaks and, if selected, transcribes."""
-    embedder, loads = _embedder(settings, stack)
+    recognizer = _recognizer(settings, stack)
+    embedder, loads = _embedder(settings, recognizer, given)
     voice = LateVoice(lambda: _glm_voice(settings))
     transcriber: Transcriber = voice
     hearing: Loads = {}
-    if settings.chosen_transcriber != "glm":
-        transcriber, hearing = _transcriber(settings, stack)
+    if given.transcriber is not None or settings.chosen_transcriber != "glm":
+        transcriber, hearing = _transcriber(settings, stack, given)
     return Parts(
         embedder,
         voice,
         LateVoice(lambda: voice.opened().silent()),
         transcriber,
+        ears=_ears(settings, recognizer, transcriber),
         loads={**loads, **hearing, "model": voice.warm},
     )
 
@@ -170,8 +246,27 @@ def _chat_reader(chat: ChatFunction) -> tuple[AnswerWriter, Loads]:
     return ChatReader(chat), {}
 
 
-def _transcriber(settings: Settings, stack: ExitStack) -> tuple[Transcriber, Loads]:
+def _recognizer(settings: Settings, stack: ExitStack) -> CTCRecognizer:
+    """Create the recogniser that proposes wordings; `stack` closes it."""
+    from voicerag_core.local.hearing.ctc_recognizer import CTCRecognizer
+
+    recognizer = CTCRecognizer(threads=settings.threads, data_dir=settings.data_dir / "weights")
+    stack.callback(recognizer.close)
+    return recognizer
+
+
+def _ears(settings: Settings, recognizer: CTCRecognizer, transcriber: Transcriber) -> Ears:
+    from voicerag_core.local.hearing.ears import Ears
+
+    return Ears(recognizer, transcriber, max_question_seconds=settings.max_question_seconds)
+
+
+def _transcriber(
+    settings: Settings, stack: ExitStack, given: GivenParts = _NOTHING_GIVEN
+) -> tuple[Transcriber, Loads]:
     """Create a transcriber that is not the answering model; `stack` closes it."""
+    if given.transcriber is not None:
+        return given.transcriber, _warm("transcriber", given.transcriber)
     if settings.chosen_transcriber == "glm":
         raise ConfigError(
             "GLM-4-Voice transcribes in the stack 'glm' alone; set VOICERAG_STACK=glm, or "
@@ -187,21 +282,37 @@ def _transcriber(settings: Settings, stack: ExitStack) -> tuple[Transcriber, Loa
     return whisper, {"transcriber": whisper.warm}
 
 
-def _embedder(settings: Settings, stack: ExitStack) -> tuple[Embedder, Loads]:
-    """Create the embedder of text and speech; `stack` closes it."""
-    if settings.embedder == "sonar":
-        sonar = _sonar_embedder(settings)
-        return sonar, {"embedder": sonar.warm}
-    from voicerag_core.local.embedder import LocalEmbedder
-    from voicerag_core.local.hearing.ctc_recognizer import CTCRecognizer
+def _embedder(
+    settings: Settings, recognizer: CTCRecognizer, given: GivenParts
+) -> tuple[Embedder, Loads]:
+    """Create the embedder of text and speech."""
+    from voicerag_core.local.embedder import HearingEmbedder
     from voicerag_core.local.minilm import MiniLMEmbedder
 
-    recognizer = CTCRecognizer(threads=settings.threads, data_dir=settings.data_dir / "weights")
-    stack.callback(recognizer.close)
-    local = LocalEmbedder(MiniLMEmbedder(threads=settings.threads), recognizer)
+    texts: object = given.embedder
+    if texts is None and settings.embedder == "sonar":
+        sonar = _sonar_embedder(settings)
+        return sonar, {"embedder": sonar.warm}
+    if hasattr(texts, "embed_speech"):
+        return cast("Embedder", texts), _warm("embedder", texts)
+    if texts is None:
+        texts = MiniLMEmbedder(threads=settings.threads)
+    elif not hasattr(texts, "embed_passages"):
+        raise ConfigError(
+            f"a {type(texts).__name__} does not embed for voicerag; wrap a model of a framework: "
+            "LangChainEmbedder(embeddings) of voicerag_integrations.langchain, or "
+            "LlamaIndexEmbedder(embed_model) of voicerag_integrations.llamaindex"
+        )
+    local = HearingEmbedder(cast("TextEmbedder", texts), recognizer)
     if settings.question_strategy == "asr":  # speech is never embedded then
         return local, {"embedder": local.warm}
     return local, {"embedder": local.warm, "speech encoder": local.warm_speech}
+
+
+def _warm(part: Load, given: object) -> Loads:
+    """Return what loads a given part now, if it can be."""
+    warm = getattr(given, "warm", None)
+    return {} if warm is None else {part: warm}
 
 
 def sonar_folder(settings: Settings) -> Path:
