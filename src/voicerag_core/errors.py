@@ -114,7 +114,20 @@ class GenerationError(ModelError):
 
 
 class EndpointError(ModelError):
-    """A model behind a URL cannot be reached, refused the call, was late or sent rubbish."""
+    """A model behind a URL cannot be reached, refused the call, was late or sent rubbish.
+
+    Args:
+        message: What happened, where, and what to do.
+        status: The HTTP status, if the endpoint refused the call by one.
+    """
+
+    def __init__(self, message: str, status: int | None = None) -> None:
+        super().__init__(message, status)
+        self.status = status
+
+    def __str__(self) -> str:
+        """Return the message."""
+        return str(self.args[0])
 
 
 class StoreError(VoiceRAGError):

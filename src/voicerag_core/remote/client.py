@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import json
 import logging
 import threading
 import time
-from collections.abc import AsyncIterator, Coroutine, Generator, Mapping
+from collections.abc import AsyncIterator, Coroutine, Generator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar
 
@@ -73,8 +74,18 @@ class Client(Closing):
             EndpointError: There is no usable response in time.
             CancelledError: The running call was cancelled.
         """
-        raw = self._run(self._whole(path, {"json": body} if body is not None else {}))
+        raw = self._run(self._whole(path, _json(body) if body is not None else {}))
         return self.refusal.parsed(raw, path)
+
+    def calls(self, path: str, bodies: Sequence[Mapping[str, object]]) -> list[Any]:
+        """Post JSON bodies at the same time, and return the parsed responses in their order.
+
+        Raises:
+            EndpointError: One of them has no usable response in time.
+            CancelledError: The running call was cancelled.
+        """
+        raw = self._run(self._all(path, [_json(body) for body in bodies]))
+        return [self.refusal.parsed(one, path) for one in raw]
 
     def fetch(self, path: str, body: Mapping[str, object]) -> tuple[bytes, str]:
         """Post a JSON body, and return the response and its content type.
@@ -83,7 +94,7 @@ class Client(Closing):
             EndpointError: There is no response in time.
             CancelledError: The running call was cancelled.
         """
-        return self._run(self._typed(path, {"json": body}))
+        return self._run(self._typed(path, _json(body)))
 
     def upload(self, path: str, fields: Mapping[str, str], file: tuple[str, bytes, str]) -> Any:  # noqa: ANN401
         """Post a multipart form with one file (name, content, type); return the parsed response.
@@ -102,7 +113,7 @@ class Client(Closing):
             EndpointError: The endpoint refused, or the next bytes did not come in time.
             CancelledError: The running call was cancelled.
         """
-        chunks = self._chunks(path, {"json": body})
+        chunks = self._chunks(path, _json(body))
         try:
             while (chunk := self._run(self._next(path, chunks))) is not None:
                 yield chunk
@@ -116,11 +127,24 @@ class Client(Closing):
         if running is not None:
             running.stop()
 
+    async def _all(self, path: str, contents: Sequence[dict[str, Any]]) -> list[bytes]:
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(self._whole(path, one)) for one in contents]
+        except BaseExceptionGroup as errors:
+            raise errors.exceptions[0] from None
+        return [task.result() for task in tasks]
+
     async def _whole(self, path: str, content: dict[str, Any]) -> bytes:
         return (await self._typed(path, content))[0]
 
     async def _typed(self, path: str, content: dict[str, Any]) -> tuple[bytes, str]:
-        async with self._deadline(path), self._opened(path, content) as response:
+        # A call that waits for its turn is not late: each of those before it ends in time.
+        async with (
+            self._started().turns,
+            self._deadline(path),
+            self._opened(path, content) as response,
+        ):
             raw = bytearray()
             async for chunk in response.aiter_bytes():
                 raw += chunk
@@ -130,7 +154,7 @@ class Client(Closing):
 
     async def _chunks(self, path: str, content: dict[str, Any]) -> AsyncIterator[bytes]:
         """Yield the chunks; the deadline is that of the caller, chunk by chunk."""
-        async with self._opened(path, content) as response:
+        async with self._started().turns, self._opened(path, content) as response:
             seen = 0
             async for chunk in response.aiter_bytes():
                 seen += len(chunk)
@@ -145,15 +169,13 @@ class Client(Closing):
     @asynccontextmanager
     async def _opened(self, path: str, content: dict[str, Any]) -> AsyncIterator[httpx.Response]:
         """Send a request, again while the endpoint is busy, and close the response at the end."""
-        running = self._started()
-        async with running.turns:
-            response = await self._sent(running, path, content)
-            try:
-                yield response
-            except httpx.HTTPError as error:
-                raise self.refusal.broken(path, error) from error
-            finally:
-                await response.aclose()
+        response = await self._sent(self._started(), path, content)
+        try:
+            yield response
+        except httpx.HTTPError as error:
+            raise self.refusal.broken(path, error) from error
+        finally:
+            await response.aclose()
 
     async def _sent(self, running: _Running, path: str, content: dict[str, Any]) -> httpx.Response:
         until = time.monotonic() + self.endpoint.timeout
@@ -307,6 +329,15 @@ def _connections(endpoint: Endpoint) -> httpx.AsyncClient:
 def _of_others(record: logging.LogRecord) -> bool:
     """Drop the lines of httpx on calls of this client: they hold the whole URL."""
     return record.threadName != THREAD
+
+
+def _json(body: Mapping[str, object]) -> dict[str, Any]:
+    """Return a request's content; letters that no UTF-8 can carry become question marks."""
+    text = json.dumps(body, ensure_ascii=False, separators=(",", ":"))
+    return {
+        "content": text.encode("utf-8", "replace"),
+        "headers": {"Content-Type": "application/json"},
+    }
 
 
 def _cancel(future: concurrent.futures.Future[Any]) -> None:

@@ -94,34 +94,35 @@ class Refusal:
             text: The beginning of its body.
             models: The models that the server has, if it says.
         """
+        return EndpointError(self._why(path, response, text, models), response.status_code)
+
+    def _why(self, path: str, response: httpx.Response, text: str, models: list[str] | None) -> str:
         endpoint, code = self._endpoint, response.status_code
         told = self._public(_message(text))
         tail = f" ({told})" if told else ""
         if code in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
             given = "the key that was given" if endpoint.key else "the call, which has no key"
-            return EndpointError(
+            return (
                 f"{self.said(path, f'refused {given}')} (HTTP {code}); set {endpoint.setting}_KEY "
                 f"or {endpoint.setting}_KEY_FILE"
             )
         if response.is_redirect:
             place = shown(response.headers.get("location", "")) or "an unknown place"
-            return EndpointError(
+            return (
                 f"{self.said(path, 'redirects to')} {place}, which is not followed, since the key "
                 f"and the data would go there; if that is right, set {endpoint.setting}_URL to it"
             )
         if code in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE):
-            return EndpointError(
-                f"{self.said(path, f'is too busy (HTTP {code})')}{tail}; repeat the call later"
-            )
+            return f"{self.said(path, f'is too busy (HTTP {code})')}{tail}; repeat the call later"
         if unknown := self._unknown_model(code, told, models):
-            return EndpointError(f"{self.said(path, f'is not there (HTTP {code})')}{tail}{unknown}")
+            return f"{self.said(path, f'is not there (HTTP {code})')}{tail}{unknown}"
         if code in (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED):
-            return EndpointError(
+            return (
                 f"{self.said(path, f'is not there (HTTP {code})')}{tail}; "
                 f"{endpoint.setting}_URL is the base of the interface, often ending in /v1"
             )
         hint = " and its settings" if code < HTTPStatus.INTERNAL_SERVER_ERROR else "'s log"
-        return EndpointError(
+        return (
             f"{self.said(path, f'refused the call with HTTP {code}')}{tail}; check the server{hint}"
         )
 
