@@ -1,4 +1,4 @@
-"""Speech recognition: Whisper tiny.en on CTranslate2.
+"""Speech recognition: Whisper on CTranslate2, tiny.en unless another model is given.
 
 Source: Radford et al., "Robust Speech Recognition via Large-Scale Weak Supervision" (2022), and
 openai/whisper @ c0d2f62: whisper/decoding.py for prompt and average log-probability,
@@ -22,6 +22,7 @@ from voicerag_core.cancellation import check_cancelled
 from voicerag_core.errors import (
     AudioError,
     CheckpointError,
+    ConfigError,
     MissingExtraError,
     ModelError,
 )
@@ -78,6 +79,7 @@ class Recognition:
         avg_logprob: Mean log-probability of the tokens, the end included; 0 is certain.
         compression_ratio: Compression ratio of the text with zlib; above 2.4 it repeats itself.
         tokens: Number of tokens of the text.
+        language: Code of its language: that of the model or the one asked for, else detected.
     """
 
     text: str
@@ -85,6 +87,7 @@ class Recognition:
     avg_logprob: float
     compression_ratio: float
     tokens: int
+    language: str = LANGUAGE
 
     @property
     def heard(self) -> bool:
@@ -98,7 +101,7 @@ class Recognition:
 
 
 class WhisperTranscriber:
-    """Transcriber of the local stack: English speech.
+    """Transcriber of the local stack: English speech, or that of any Whisper model for CTranslate2.
 
     The model is loaded by the first clip, or by `warm`. Thread-safe: clips of several threads are
     processed one after another.
@@ -107,14 +110,27 @@ class WhisperTranscriber:
         threads: Threads of one call, at least 1; None uses the cores available to this process, at
             most 4.
         data_dir: Folder of downloaded weights; None: the user's data folder.
+        folder: A model of any size (model.bin, config.json, vocabulary and tokenizer.json, as
+            faster-whisper and CTranslate2's converter write it); None: the packaged tiny.en.
+        language: Code of the language that is spoken, for a multilingual model; None detects it in
+            each window.
 
     Raises:
         ConfigError: `threads` is below 1.
     """
 
-    def __init__(self, *, threads: int | None = None, data_dir: Path | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        threads: int | None = None,
+        data_dir: Path | None = None,
+        folder: Path | None = None,
+        language: str | None = LANGUAGE,
+    ) -> None:
         self._threads = model_threads(threads)
         self._data_dir = data_dir
+        self._folder = folder
+        self._language = language
         self._lock = threading.Lock()
         self._loader: ThreadPoolExecutor | None = None
         self._model: _Model | None = None
@@ -149,7 +165,7 @@ class WhisperTranscriber:
                 f"nobody speaks {heard.no_speech_prob:.2f}, mean log-probability of the words "
                 f"{heard.avg_logprob:.2f}); check the microphone, or speak louder and closer"
             )
-        return Transcription(heard.text, _confidence(heard), LANGUAGE)
+        return Transcription(heard.text, _confidence(heard), heard.language)
 
     def recognise(self, audio: Audio) -> Recognition:
         """Transcribe a clip with confidence figures; noise is not rejected here.
@@ -186,6 +202,7 @@ class WhisperTranscriber:
             else min(window.avg_logprob for window in heard),
             compression_ratio=max(window.compression_ratio for window in heard),
             tokens=tokens,
+            language=max(heard, key=lambda window: window.tokens).language,
         )
 
     def _loaded(self) -> _Model:
@@ -193,9 +210,11 @@ class WhisperTranscriber:
             if self._model is None:
                 # CTranslate2 4.8.5 takes 2 to 4 times longer once the thread that loaded a model
                 # has ended, so the model is loaded by a thread that lives as long as it does.
-                folder = weight_folder(WEIGHTS, data_dir=self._data_dir)
+                folder = self._folder or weight_folder(WEIGHTS, data_dir=self._data_dir)
                 self._loader = self._loader or ThreadPoolExecutor(1, "voicerag-whisper")
-                self._model = self._loader.submit(_Model, folder, self._threads).result()
+                self._model = self._loader.submit(
+                    _Model, folder, self._threads, self._language
+                ).result()
             return self._model
 
 
@@ -203,11 +222,12 @@ class _Model:
     """The loaded network with its tokenizer.
 
     Args:
-        folder: Verified weights.
+        folder: The weights.
         threads: Threads of one call.
+        language: Code of the language for a multilingual model; None detects it.
     """
 
-    def __init__(self, folder: Path, threads: int) -> None:
+    def __init__(self, folder: Path, threads: int, language: str | None) -> None:
         try:
             import ctranslate2
             import tokenizers
@@ -225,10 +245,10 @@ class _Model:
         except Exception as error:  # both libraries raise bare exceptions of several kinds
             raise CheckpointError(f"Whisper cannot be loaded from {folder}: {error}") from error
         # An English-only model is prompted with neither language nor task (decoding.py).
-        self._prompt = [
-            self._tokenizer.token_to_id("<|startoftranscript|>"),
-            self._tokenizer.token_to_id("<|notimestamps|>"),
-        ]
+        self._multilingual: bool = self._network.is_multilingual
+        self._language = language if self._multilingual else LANGUAGE
+        if language is not None and self._multilingual:
+            self._prompt(language)
 
     def recognise(self, samples: Samples) -> Recognition:
         """Recognise one window, at rising temperature while the result looks bad.
@@ -237,14 +257,15 @@ class _Model:
             samples: Shape [T], float32, 16 kHz, 30 s at most.
         """
         padding = padded_length(len(samples)) - len(samples)
-        features = log_mel(np.pad(samples, (0, padding)))
+        features = log_mel(np.pad(samples, (0, padding)), bands=self._network.n_mels)
         seconds = len(samples) / SAMPLE_RATE_HZ
         limit = int(min(MOST_TOKENS, TOKENS_AT_LEAST + TOKENS_PER_SECOND * seconds))
         tries: list[Recognition] = []
         try:
             encoded = self._network.encode(self._array(np.ascontiguousarray(features[None])))
+            language = self._language or self._detected(encoded)
             for temperature in TEMPERATURES:
-                tries.append(self._decode(encoded, temperature, limit))
+                tries.append(self._decode(encoded, temperature, limit, language))
                 if not _looks_bad(tries[-1]):
                     return tries[-1]
         except RuntimeError as error:
@@ -252,19 +273,43 @@ class _Model:
         sound = [one for one in tries if one.compression_ratio <= COMPRESSION_RATIO]
         return max(sound or tries, key=lambda one: one.avg_logprob)
 
+    def _detected(self, encoded: ctranslate2.StorageView) -> str:
+        """Return the code of the language that a window most likely is in."""
+        ((token, _), *_) = self._network.detect_language(encoded)[0]
+        return str(token).strip("<|>")
+
+    def _prompt(self, language: str) -> list[int]:
+        """Return the tokens before the text (decoding.py).
+
+        Raises:
+            ConfigError: The model does not know the language.
+        """
+        names = ["<|startoftranscript|>"]
+        if self._multilingual:
+            names += [f"<|{language}|>", "<|transcribe|>"]
+        tokens = [self._tokenizer.token_to_id(name) for name in (*names, "<|notimestamps|>")]
+        known = [token for token in tokens if token is not None]
+        if len(known) < len(tokens):
+            raise ConfigError(
+                f"this Whisper model does not know the language {language!r}; set "
+                "VOICERAG_LANGUAGE to a code such as de, or to auto"
+            )
+        return known
+
     def _decode(
-        self, encoded: ctranslate2.StorageView, temperature: float, limit: int
+        self, encoded: ctranslate2.StorageView, temperature: float, limit: int, language: str
     ) -> Recognition:
         sampling = (
             {"sampling_topk": 0, "sampling_temperature": temperature, "num_hypotheses": HYPOTHESES}
             if temperature
             else {}
         )
+        prompt = self._prompt(language)
         result = self._network.generate(
             encoded,
-            [self._prompt],
+            [prompt],
             beam_size=1 if temperature else BEAMS,
-            max_length=len(self._prompt) + limit,
+            max_length=len(prompt) + limit,
             return_scores=True,
             return_no_speech_prob=True,
             **sampling,
@@ -279,6 +324,7 @@ class _Model:
             avg_logprob=float(result.scores[0]) * len(tokens) / (len(tokens) + 1),
             compression_ratio=len(encoded_text) / len(zlib.compress(encoded_text)),
             tokens=len(tokens),
+            language=language,
         )
 
 
