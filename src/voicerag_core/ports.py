@@ -32,6 +32,7 @@ __all__ = [
     "Embedder",
     "PassageStore",
     "ReadsOn",
+    "Reranker",
     "SelfAssessingEmbedder",
     "Speaker",
     "TextEmbedder",
@@ -322,6 +323,20 @@ class AnswerWriter(Protocol):
             question: As text.
             passages: Best first, at least one.
             history: Earlier turns, oldest first.
+
+        Raises:
+            ModelError: The model cannot be loaded or failed.
+        """
+        ...
+
+
+class Reranker(Protocol):
+    """Scores passages for a question by reading both together. Thread-safe."""
+
+    def score(self, question: str, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Return for each of N texts how well it answers the question, as [N]; more is better.
+
+        The scores of one call can be compared with each other, not with those of another model.
 
         Raises:
             ModelError: The model cannot be loaded or failed.

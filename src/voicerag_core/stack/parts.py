@@ -19,6 +19,11 @@ from voicerag_core.ports import (
     VoiceModel,
 )
 from voicerag_core.settings import Settings, load_settings
+from voicerag_core.stack.chosen import (
+    chosen_speaker,
+    chosen_text_embedder,
+    chosen_transcriber,
+)
 from voicerag_core.stack.late import LateVoice
 from voicerag_core.stack.remote import chat_writer
 
@@ -152,7 +157,7 @@ def _local_parts(settings: Settings, stack: ExitStack, given: GivenParts) -> Par
     from voicerag_core.local.model import LocalVoiceModel
 
     recognizer = _recognizer(settings, stack)
-    embedder, loads = _embedder(settings, recognizer, given)
+    embedder, loads = _embedder(settings, stack, recognizer, given)
     transcriber, hearing = _transcriber(settings, stack, given)
     weights = settings.data_dir / "weights"
     reading: Loads
@@ -160,14 +165,15 @@ def _local_parts(settings: Settings, stack: ExitStack, given: GivenParts) -> Par
         writer, reading = _writer(settings, stack, weights, given.chat)
     else:
         reading = _warm("model", given.model)
-    speaker, speaking = _speaker(stack, weights) if settings.speak else (None, {})
+    voice = chosen_speaker(settings, stack) if settings.speak else None
+    speaking: Loads = {} if voice is None else {"speaker": voice.warm}
     english_only = given.chat is None and settings.chat == "none"
     return Parts(
         embedder,
-        given.model or LocalVoiceModel(writer, speaker, transcriber, english_only=english_only),
+        given.model or LocalVoiceModel(writer, voice, transcriber, english_only=english_only),
         given.model or LocalVoiceModel(writer, None, transcriber, english_only=english_only),
         transcriber,
-        speaker,
+        voice,
         {**loads, **hearing, **reading, **speaking},
         _ears(settings, recognizer, transcriber),
     )
@@ -176,7 +182,7 @@ def _local_parts(settings: Settings, stack: ExitStack, given: GivenParts) -> Par
 def _glm_parts(settings: Settings, stack: ExitStack, given: GivenParts) -> Parts:
     """Create a stack in which GLM-4-Voice answers, speaks and, if selected, transcribes."""
     recognizer = _recognizer(settings, stack)
-    embedder, loads = _embedder(settings, recognizer, given)
+    embedder, loads = _embedder(settings, stack, recognizer, given)
     voice = LateVoice(lambda: _glm_voice(settings))
     transcriber: Transcriber = voice
     hearing: Loads = {}
@@ -231,14 +237,6 @@ def _reader(settings: Settings, weights: Path) -> tuple[AnswerWriter, Loads]:
     return Reader(scorer), {"reader": scorer.warm}
 
 
-def _speaker(stack: ExitStack, weights: Path) -> tuple[Speaker, Loads]:
-    """Create the speaker of the local stack; `stack` closes it."""
-    from voicerag_core.local.speaking.speaker import PiperSpeaker
-
-    piper = stack.enter_context(PiperSpeaker(data_dir=weights))
-    return piper, {"speaker": piper.warm}
-
-
 def _chat_reader(chat: ChatFunction) -> tuple[AnswerWriter, Loads]:
     """Create the writer that lets a chat model write the answer."""
     from voicerag_core.local.reading.chat import ChatReader
@@ -275,6 +273,9 @@ def _transcriber(
     if settings.chosen_transcriber == "sonar":
         sonar = _sonar_transcriber(settings)
         return sonar, {"transcriber": sonar.warm}
+    if settings.chosen_transcriber != "local":
+        chosen = chosen_transcriber(settings, stack)
+        return chosen, _warm("transcriber", chosen)
     from voicerag_core.local.hearing.whisper import WhisperTranscriber
 
     whisper = WhisperTranscriber(threads=settings.threads, data_dir=settings.data_dir / "weights")
@@ -283,11 +284,10 @@ def _transcriber(
 
 
 def _embedder(
-    settings: Settings, recognizer: CTCRecognizer, given: GivenParts
+    settings: Settings, stack: ExitStack, recognizer: CTCRecognizer, given: GivenParts
 ) -> tuple[Embedder, Loads]:
-    """Create the embedder of text and speech."""
+    """Create the embedder of text and speech; `stack` closes it."""
     from voicerag_core.local.embedder import HearingEmbedder
-    from voicerag_core.local.minilm import MiniLMEmbedder
 
     texts: object = given.embedder
     if texts is None and settings.embedder == "sonar":
@@ -296,7 +296,7 @@ def _embedder(
     if hasattr(texts, "embed_speech"):
         return cast("Embedder", texts), _warm("embedder", texts)
     if texts is None:
-        texts = MiniLMEmbedder(threads=settings.threads)
+        texts = chosen_text_embedder(settings, stack)
     elif not hasattr(texts, "embed_passages"):
         raise ConfigError(
             f"a {type(texts).__name__} does not embed for voicerag; wrap a model of a framework: "
