@@ -116,5 +116,12 @@ command(
 )(download.glm)
 command(
     _download,
+    examples=(
+        "voicerag download model intfloat/multilingual-e5-small",
+        "voicerag download model Systran/faster-whisper-small --revision main",
+    ),
+)(download.model)
+command(
+    _download,
     examples=("voicerag download sonar --language eng", "voicerag download sonar --language deu"),
 )(download.sonar)
