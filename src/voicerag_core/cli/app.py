@@ -6,7 +6,17 @@ from typing import Annotated
 
 import typer
 
-from voicerag_core.cli import ask, convert, database, demo, doctor, download, index, speech
+from voicerag_core.cli import (
+    ask,
+    convert,
+    database,
+    demo,
+    doctor,
+    download,
+    index,
+    models,
+    speech,
+)
 from voicerag_core.cli.command import (
     Collection,
     DatabaseUrl,
@@ -95,7 +105,9 @@ command(
     app, examples=('voicerag speak "Good morning." --out hello.wav', "voicerag speak - < text")
 )(speech.speak)
 command(app, examples=("voicerag convert ~/weights/glm ~/weights/converted",))(convert.convert)
-command(app, examples=("voicerag doctor", "voicerag doctor --json"))(doctor.doctor)
+command(app, examples=("voicerag doctor", "voicerag doctor --no-calls --json"))(doctor.doctor)
+
+command(app, examples=("voicerag models", "voicerag models --json"))(models.models)
 
 _db = typer.Typer(help="Manage the database.", no_args_is_help=True)
 app.add_typer(_db, name="db")

@@ -13,6 +13,7 @@ from voicerag_core.errors import ConfigError
 from voicerag_core.ports import (
     AnswerWriter,
     Embedder,
+    Reranker,
     Speaker,
     TextEmbedder,
     Transcriber,
@@ -20,6 +21,7 @@ from voicerag_core.ports import (
 )
 from voicerag_core.settings import Settings, load_settings
 from voicerag_core.stack.chosen import (
+    chosen_reranker,
     chosen_speaker,
     chosen_text_embedder,
     chosen_transcriber,
@@ -59,6 +61,7 @@ class Parts:
             speaks.
         loads: What loads each part now.
         ears: Hear spoken questions without a search.
+        reranker: Sorts the passages found anew; None leaves them as they were found.
     """
 
     embedder: Embedder
@@ -68,6 +71,7 @@ class Parts:
     speaker: Speaker | None = None
     loads: Loads = field(default_factory=lambda: MappingProxyType({}))
     ears: Ears | None = None
+    reranker: Reranker | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +180,7 @@ def _local_parts(settings: Settings, stack: ExitStack, given: GivenParts) -> Par
         voice,
         {**loads, **hearing, **reading, **speaking},
         _ears(settings, recognizer, transcriber),
+        chosen_reranker(settings, stack),
     )
 
 
@@ -194,6 +199,7 @@ def _glm_parts(settings: Settings, stack: ExitStack, given: GivenParts) -> Parts
         LateVoice(lambda: voice.opened().silent()),
         transcriber,
         ears=_ears(settings, recognizer, transcriber),
+        reranker=chosen_reranker(settings, stack),
         loads={**loads, **hearing, "model": voice.warm},
     )
 
