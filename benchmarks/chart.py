@@ -11,7 +11,17 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Bar", "Panel", "bars", "lines", "paragraph", "table", "write_json", "write_report"]
+__all__ = [
+    "Bar",
+    "Panel",
+    "bars",
+    "lines",
+    "paragraph",
+    "table",
+    "write_json",
+    "write_report",
+    "write_text",
+]
 
 WIDTH, LEFT, RIGHT, TOP, BOTTOM = 760, 250, 60, 56, 46
 ROW, PLOT = 30, 260
@@ -165,11 +175,16 @@ def write_report(path: Path, text: Sequence[str], panels: Sequence[Panel]) -> No
         text: Its lines.
         panels: From the top.
     """
+    write_text(path, text)
+    path.with_suffix(".svg").write_text(_page(panels), encoding="utf-8")
+
+
+def write_text(path: Path, text: Sequence[str]) -> None:
+    """Write a report without a plot; the remarks of an earlier report are kept."""
     old = path.read_text(encoding="utf-8") if path.exists() else ""
     _, heading, remarks = old.partition(REMARKS)
     whole = "\n".join(text).rstrip() + "\n"
     path.write_text(whole + (f"\n{heading}{remarks}" if heading else ""), encoding="utf-8")
-    path.with_suffix(".svg").write_text(_page(panels), encoding="utf-8")
 
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from benchmarks.speech.retrieval_quality import Asked, embed_sentences, load_squad, paragraph_scores
 from voicerag_core.local.minilm import MiniLMEmbedder
 from voicerag_core.local.reading.answer_scorer import SCORES, AnswerScorer
-from voicerag_core.local.reading.features import MEASURES, Candidate, candidates
+from voicerag_core.local.reading.features import MEASURES, Candidate
 from voicerag_core.local.reading.reader import FIRST_PASSAGES, examine
 from voicerag_core.types import Audio, Embedding, Embeddings, Passage
 
@@ -46,7 +46,7 @@ class RememberingScorer:
 
     def __init__(self, scorer: AnswerScorer) -> None:
         self._scorer = scorer
-        self._known: dict[tuple[str, str], Table] = {}
+        self._known: dict[tuple[str, str, tuple[tuple[int, int], ...]], Table] = {}
 
     def score(
         self,
@@ -55,17 +55,19 @@ class RememberingScorer:
         sentences: Sequence[Candidate],
         preview: Table,
     ) -> Table:
-        """Score sentences."""
+        """Score sentences, those of each passage once."""
         if sum(len(passage.text) for passage in passages) > SHORT:
             return self._scorer.score(question, passages, sentences, preview)
-        rows = []
-        for passage in passages:
-            if (key := (question, passage.text)) not in self._known:
-                own = candidates([passage])
+        table = np.full((len(sentences), len(SCORES)), np.nan)
+        for index, passage in enumerate(passages):
+            rows = [row for row, one in enumerate(sentences) if one.passage == index]
+            own = [replace(sentences[row], passage=0) for row in rows]
+            key = (question, passage.text, tuple((one.start, one.end) for one in own))
+            if key not in self._known:
                 nothing = np.zeros(len(own))
                 self._known[key] = self._scorer.score(question, [passage], own, nothing)
-            rows.append(self._known[key])
-        return np.concatenate(rows)
+            table[rows] = self._known[key]
+        return table
 
 
 class RememberingEmbedder:

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
-from voicerag_core.local.speaking.segments import speech_segments
 from voicerag_core.local.speaking.speaker import PiperSpeaker
+from voicerag_core.local.speaking.speech_stream import speech_segments
 
 TEXTS = """\
 The Normans were the people who in the tenth and eleventh centuries gave their name to Normandy, a

@@ -36,12 +36,14 @@ class Asked:
         question: In words.
         right: Ids of the passages; one of them among the first counts as found.
         development: Whether something may be chosen by it.
+        gold: Ways to write the answer.
     """
 
     set: str
     question: str
     right: tuple[str, ...]
     development: bool
+    gold: tuple[str, ...] = ()
 
 
 class CachedEmbedder:
@@ -101,42 +103,45 @@ def load_mixed(data: Path) -> tuple[list[Passage], list[Asked]]:
 
     for name, form in FORMS.items():
         entries = list(_squad(data / "heysquad" / f"dev-common-{form}-1002.json"))
-        for number, (_, context, question) in enumerate(entries):
-            asked.append(Asked(name, question, (known("", context),), number % 2 == 1))
+        for number, (_, context, question, answer) in enumerate(entries):
+            own = (known("", context),)
+            asked.append(Asked(name, question, own, number % 2 == 1, (answer,)))
     hotpot = json.loads((data / "hotpotqa" / "hotpot_dev_distractor_100.json").read_text("utf-8"))
     for number, one in enumerate(hotpot):
         titles, texts = one["context"]["title"], map("".join, one["context"]["sentences"])
         ids = {title: known(title, text.strip()) for title, text in zip(titles, texts, strict=True)}
         right = tuple(ids[title] for title in dict.fromkeys(one["supporting_facts"]["title"]))
-        asked.append(Asked("HotpotQA", one["question"], right, number % 2 == 1))
+        asked.append(Asked("HotpotQA", one["question"], right, number % 2 == 1, (one["answer"],)))
     lines = (data / "rgb" / "en_fact.json").read_text("utf-8").splitlines()
     for number, one in enumerate(map(json.loads, lines)):
         right = tuple(dict.fromkeys(known("", text) for text in _texts(one["positive"])))
         for text in _texts(one["negative"]):
             known("", text)
-        asked.append(Asked("RGB", one["query"], right, number % 2 == 1))
+        gold = tuple(_texts([one["answer"]]))
+        asked.append(Asked("RGB", one["query"], right, number % 2 == 1, gold))
     return list(passages.values()), asked
 
 
 def load_xquad(path: Path) -> tuple[list[Passage], list[Asked]]:
     """Read XQuAD; the questions of the first 24 titles in sorted order are for development."""
     entries = list(_squad(path))
-    chosen = set(sorted({title for title, _, _ in entries})[:DEVELOPMENT_TITLES])
+    chosen = set(sorted({title for title, *_ in entries})[:DEVELOPMENT_TITLES])
     passages: dict[str, Passage] = {}
     asked = []
-    for title, context, question in entries:
+    for title, context, question, answer in entries:
         fresh = Passage(f"x{len(passages)}", context, {"title": title.replace("_", " ")})
         own = passages.setdefault(context, fresh)
-        asked.append(Asked("XQuAD", question, (own.id,), title in chosen))
+        asked.append(Asked("XQuAD", question, (own.id,), title in chosen, (answer,)))
     return list(passages.values()), asked
 
 
-def _squad(path: Path) -> Iterator[tuple[str, str, str]]:
-    """Yield title, paragraph and question of a file in SQuAD's form."""
+def _squad(path: Path) -> Iterator[tuple[str, str, str, str]]:
+    """Yield title, paragraph, question and answer of a file in SQuAD's form."""
     for article in json.loads(path.read_text("utf-8"))["data"]:
         for paragraph in article["paragraphs"]:
             for entry in paragraph["qas"]:
-                yield article["title"], paragraph["context"], entry["question"]
+                answer = entry["answers"][0]["text"]
+                yield article["title"], paragraph["context"], entry["question"], answer
 
 
 def _texts(nested: Iterable[Any]) -> Iterator[str]:

@@ -158,6 +158,11 @@ class Settings(BaseSettings):
         default=None, ge=1, description="CPU threads per model; default: one per core, at most 4."
     )
     speak: bool = Field(default=True, description="Answer in speech as well as text.")
+    chat_rewords: bool = Field(
+        default=False,
+        description="Let a chat model only reword what the reader quotes; for small models. Where "
+        "it changes a figure, a name or the sense, the quote itself is given.",
+    )
     glm_dir: Path | None = Field(
         default=None,
         description="GLM-4-Voice's weights; default: the folder of `voicerag download glm`.",

@@ -175,9 +175,12 @@ def test_typed_questions_and_limits(voicerag: Voicerag, sample: str) -> None:
         sample,
         "--no-speech",
     )
-    streamed = voicerag("ask", "--text", *words, "--limit", "2")
+    streamed = voicerag("ask", *words, "--limit", "2")
     whole = voicerag("ask", "--text", *words, "--limit", "2", "--no-stream")
     assert ANSWER in streamed.stdout
+    for way in (("--text", "-"), ("-",)):
+        piped = voicerag("ask", *way, *words[1:], "--limit", "2", given=f"{words[0]}\n".encode())
+        assert piped.stdout.split("time")[0] == streamed.stdout.split("time")[0]
     assert "heard" not in streamed.stdout
     assert streamed.stdout.split("time")[0] == whole.stdout.split("time")[0]
     assert len(re.findall(r"^[* ]\d  0\.\d{3}", streamed.stdout, re.M)) == 2

@@ -78,6 +78,14 @@ def test_completion_knows_the_commands(monkeypatch: pytest.MonkeyPatch, voicerag
         ("dance",),
         ("ask", "--text", "x", "--audio", "y"),
         ("ask", "--text", "  "),
+        ("ask", ""),
+        ("ask", "?"),
+        ("ask", "x", "--text", "y"),
+        ("ask", "x", "--audio", "y"),
+        ("search", "-", "--audio", "-"),
+        ("ask", "Who", "may", "sign?"),
+        ("search", "notice", "period"),
+        ("ask", __file__),
         ("ask", "--text", "x", "--out", "answer.mp3"),
         ("ask", "--text", "x", "--no-speech", "--out", "answer.wav"),
         ("ask", "--text", "x", "--limit", "0"),
@@ -95,6 +103,21 @@ def test_wrong_usage_exits_2(voicerag: Voicerag, words: tuple[str, ...]) -> None
     assert result.returncode == 2
     assert "Traceback" not in result.stderr
     assert result.stderr.startswith("Usage:")
+
+
+def test_several_words_are_shown_as_the_question_that_they_may_be(voicerag: Voicerag) -> None:
+    result = voicerag("ask", "Who", "may", "sign?", "--no-speech")
+    assert '"Who may sign?"' in " ".join(result.stderr.replace("│", " ").split())
+
+
+@pytest.mark.parametrize("words", [("-",), ("--text", "-")], ids=" ".join)
+@pytest.mark.parametrize("given", [b"", b" \n", "\N{SMILING FACE WITH OPEN MOUTH}".encode()])
+def test_standard_input_without_a_question_exits_2(
+    voicerag: Voicerag, words: tuple[str, ...], given: bytes
+) -> None:
+    result = voicerag("ask", *words, given=given)
+    assert result.returncode == 2
+    assert "holds no question" in " ".join(result.stderr.replace("│", " ").split())
 
 
 def test_standard_input_that_is_not_utf8_is_not_spoken(voicerag: Voicerag) -> None:

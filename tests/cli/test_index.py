@@ -165,7 +165,8 @@ def test_stopped_in_the_middle_nothing_is_lost_or_doubled(
         if how is signal.SIGINT:
             assert process.returncode == 130
             assert said.endswith("the next run does the rest\ninterrupted\n")
-            assert f"{len(done)} of {MANY}" in said
+            assert "finishing what is in work; interrupt again to end at once" in said
+            assert f"kept: {len(done)} of {MANY}" in said
         result = voicerag("index", many_files, "--collection", collection)
         assert result.returncode == 0, result.stderr
         assert f"{MANY - len(done)} new, 0 changed, {len(done)} unchanged" in result.stdout

@@ -195,7 +195,7 @@ def test_no_microphone_names_the_other_ways(monkeypatch: pytest.MonkeyPatch) -> 
             raise self.PortAudioError("Error querying device -1")
 
     monkeypatch.setitem(sys.modules, "sounddevice", Deaf())
-    with pytest.raises(AudioError, match="--audio FILE or --text"):
+    with pytest.raises(AudioError, match="in words or with --audio FILE"):
         record(30)
     monkeypatch.setitem(sys.modules, "sounddevice", None)
     with pytest.raises(MissingExtraError, match=r"voicerag-core\[audio\]"):

@@ -90,7 +90,7 @@ def test_a_file_of_many_passages_is_embedded_in_parts_and_written_once(
     assert best.passage.text == f"Fact{GROUP + 1} stands here."
     shares = [one.bytes / one.bytes_total for one in seen if one.step == "update"]
     assert shares == sorted(shares)
-    assert 0 < shares[0] < 0.5
+    assert any(0 < share < 0.5 for share in shares)
     assert shares[-1] == 1
     assert [one.files for one in seen if one.step == "update"][-1] == 1
 
@@ -216,7 +216,7 @@ def test_a_file_that_came_back_during_the_run_is_not_removed(rag: VoiceRAG, fold
     (folder / "c.txt").write_text("Terns dive.")
 
     def bring_back(progress: FileProgress) -> None:
-        if progress.step == "update":
+        if progress.step == "update" and not gone.exists():
             (folder / "a.bak").rename(gone)
 
     assert index_files(rag, [folder], on_progress=bring_back).removed == 0

@@ -5,7 +5,13 @@ from collections.abc import Generator, Iterable, Iterator
 import pytest
 
 from voicerag_core.errors import AudioError, GenerationError
-from voicerag_core.local.reading.chat import NO_ANSWER, ChatMessage, ChatReader, chat_messages
+from voicerag_core.local.reading.chat import (
+    NO_ANSWER,
+    UNSUPPORTED,
+    ChatMessage,
+    ChatReader,
+    chat_messages,
+)
 from voicerag_core.testing import FakeSpeaker
 from voicerag_core.types import Answer, Audio, Citation, Passage, Turn
 
@@ -17,8 +23,10 @@ WHOLE_A = Citation("a", 0, len(PASSAGES[0].text))
 WHOLE_B = Citation("b", 0, len(PASSAGES[1].text))
 
 
-def answer_of(reply: Iterable[str] | str) -> tuple[list[Answer], Answer]:
-    pieces = list(ChatReader(lambda messages: reply).answer("How tall?", PASSAGES))
+def answer_of(
+    reply: Iterable[str] | str, passages: list[Passage] = PASSAGES
+) -> tuple[list[Answer], Answer]:
+    pieces = list(ChatReader(lambda messages: reply).answer("How tall?", passages))
     return pieces, sum(pieces, Answer())
 
 
@@ -36,9 +44,43 @@ def test_marks_become_citations(cut: object) -> None:
 
 
 def test_brackets_that_are_no_marks_stay() -> None:
-    _, answer = answer_of(by_letter("The list [sic] has [3 entries] and 2[nd] place. N. O. NO_"))
-    assert answer.text == "The list [sic] has [3 entries] and 2[nd] place. N. O. NO_"
+    text = "The list [sic] has [3 entries] and 2[nd] place. N. O. NO_"
+    _, answer = answer_of(by_letter(text), [Passage("x", text)])
+    assert answer.text == text
     assert answer.citations == ()
+
+
+@pytest.mark.parametrize("cut", [by_letter, lambda text: [text], str])
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ("It is 50 metres tall [1].", f"It is 50 metres tall. {UNSUPPORTED}"),
+        (
+            "It is 50 metres tall [1]. It was built in 1642 [2].",
+            f"It is 50 metres tall. {UNSUPPORTED} It was built in 1642.",
+        ),
+        ("The tower is 48 m tall and was built by Ida Holm [1].", f"UP {UNSUPPORTED}"),
+        ("Cats chase small grey mice.", f"Cats chase small grey mice. {UNSUPPORTED}"),
+        (
+            "It is forty-eight metres tall [1]. It is old.",
+            "It is forty-eight metres tall. It is old.",
+        ),
+        (
+            "Built in 1642, the tower is 48 metres tall.",
+            "Built in 1642, the tower is 48 metres tall.",
+        ),
+    ],
+)
+def test_what_the_passages_do_not_bear_is_marked(cut: object, said: str, shown: str) -> None:
+    assert callable(cut)
+    _, answer = answer_of(cut(said))
+    plain = said.replace(" [1]", "").replace(" [2]", "")
+    assert answer.text == shown.replace("UP", plain)
+
+
+def test_a_cited_sentence_may_use_words_of_its_own() -> None:
+    _, answer = answer_of("Visitors climbing upwards face quite some ascent [1].")
+    assert UNSUPPORTED not in answer.text
 
 
 def test_text_comes_as_it_is_written() -> None:

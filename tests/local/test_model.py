@@ -203,7 +203,7 @@ def test_every_word_is_spoken_once_and_the_first_piece_is_short() -> None:
     assert answer.text == LONG.text
     assert " ".join(speaker.spoken) == answer.text
     assert len(speaker.spoken[0].split()) <= 10
-    assert len(speaker.spoken) == 2
+    assert len(speaker.spoken) >= 2
 
 
 class GatedSpeaker(FakeSpeaker):

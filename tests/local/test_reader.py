@@ -17,7 +17,7 @@ from voicerag_core.local.reading.features import (
     content_words,
     measure,
 )
-from voicerag_core.local.reading.reader import LEAST_PROBABILITY, Reader, examine
+from voicerag_core.local.reading.reader import LEAST_PROBABILITY, Reader, Reading, examine
 from voicerag_core.types import Passage
 
 SAMPLE = Path(__file__).parents[2] / "examples" / "sample"
@@ -92,7 +92,31 @@ def test_without_text_nothing_is_answered(reader: Reader, passages: list[Passage
     assert (reading.answered, reading.score, reading.closest) == (False, 0.0, None)
 
 
-def test_the_closest_passage_is_named(reader: Reader) -> None:
+@pytest.mark.parametrize(
+    ("question", "passage", "score", "named"),
+    [
+        ("How deep is the harbour of the tower?", TOWER, 0.4, True),
+        ("How deep is the harbour of the tower?", TOWER, 0.1, False),  # most unlikely
+        ("How deep is the harbour of the tower?", BREAD, 0.4, False),  # knows none of the words
+        ("How tall is the tower of Mongolia?", TOWER, 0.4, False),  # asks about another name
+        ("And its harbour?", TOWER, 0.5, False),  # one word is no subject
+        ("What is the capital of Mongolia?", TOWER, 0.5, False),
+        ("hello", BREAD, 0.5, False),
+        ("How deep is the harbour?", Passage("x", TOWER.text), 0.5, False),  # has no title
+    ],
+)
+def test_a_document_is_named_only_when_it_is_about_the_subject(
+    monkeypatch: pytest.MonkeyPatch, question: str, passage: Passage, score: float, *, named: bool
+) -> None:
+    read = Reading("", (), score, answered=False, closest=passage)
+    monkeypatch.setattr(Reader, "read", lambda self, asked, passages: read)
+    (answer,) = Reader(AnswerScorer()).answer(question, [passage])
+    assert not answer.answered
+    assert ("The closest passage is from Tower." in answer.text) is named
+    assert ("closest" in answer.text) is named
+
+
+def test_the_closest_passage_is_known(reader: Reader) -> None:
     reading = reader.read("Which bread does the baker sell on Sundays?", [TOWER, BREAD])
     assert reading.closest == BREAD
 

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import itertools
+import re
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from voicerag_core.local.speaking.marks import without_marks
 from voicerag_core.local.speaking.segments import (
     FIRST_WORDS,
     MAX_CHARACTERS,
     speakable,
+    spoken_line,
+)
+from voicerag_core.local.speaking.speech_stream import (
+    MOST_ITEMS,
+    SpeechStream,
     speech_segments,
+    spoken_sentences,
 )
 
 
@@ -70,7 +78,8 @@ def test_nothing_that_can_be_spoken_is_lost_or_spoken_twice(text: str) -> None:
         assert 0 < len(piece) <= MAX_CHARACTERS
         assert piece == speakable(piece)
     said = [letter for letter in "".join(pieces) if letter.isalnum()]
-    assert said == [letter for letter in speakable(text) if letter.isalnum()]
+    words = without_marks(text)
+    assert said == [letter for letter in speakable(words) if letter.isalnum()]
 
 
 @given(st.text())
@@ -82,3 +91,90 @@ def test_a_line_for_piper_is_one_line(text: str) -> None:
     assert line == "" or any(letter.isalnum() for letter in line)
     assert speakable(line) == line
     line.encode()
+
+
+MARKED = st.sampled_from(
+    """
+    **Note.** _Well._ *a* b** `rm -rf /.` ``` ```sh ~~~ [the&manual](https://example.com/a.&b) [x]
+    [1] ]( ) <b> </b> <!-- --> <br> | |---|---| - * 1. 2) # ## > & &amp; 🙂 👍🏽 Dr. Smith e.g.
+    this. That? Yes! No: 3.5 $5. p.m. The https://example.com. :smile: \\* end. And so on; of all,
+    that which is here, stays.
+    """.split()  # noqa: SIM905
+).map(lambda word: word.replace("&", " "))
+ANSWERS = st.lists(
+    MARKED | st.sampled_from(["\n", "\n\n", "\n- ", "\n1. ", "\n| ", " |\n", "\n```\n", "\n# "]),
+    max_size=40,
+).map(" ".join)
+
+
+def streamed(text: str, ends: list[int]) -> list[str]:
+    stream = SpeechStream()
+    said: list[str] = []
+    cuts = sorted({0, len(text), *(end % (len(text) + 1) for end in ends)})
+    for start, end in itertools.pairwise(cuts):
+        said += stream.feed(text[start:end])
+    return said + stream.rest()
+
+
+@settings(max_examples=100)
+@given(ANSWERS | st.text(max_size=200), st.lists(st.integers(0, 10_000), max_size=20))
+def test_what_is_spoken_does_not_depend_on_how_the_text_arrives(text: str, ends: list[int]) -> None:
+    whole = streamed(text, [])
+    assert streamed(text, ends) == whole
+    assert streamed(text, list(range(len(text)))) == whole
+    assert speech_segments(text) == whole
+
+
+ANSWER = """**Note.** Close the valve first. See [the manual. Part 2](https://a.com/b.c) for it:
+
+```sh
+rm -rf /tmp/x. Then
+ls
+```
+
+| Day | Opens |
+|---|---|
+| Monday | 9:00 |
+| Sunday | closed |
+
+- Call `Anna. B`. She knows 🙂.
+- Wait.
+
+Done."""
+
+
+def test_marks_are_not_spoken_however_the_text_arrives() -> None:
+    said = " ".join(streamed(ANSWER, list(range(len(ANSWER)))))
+    assert said == (
+        "Note. Close the valve first. See the manual. Part 2 for it: | Day | Opens | "
+        "| Monday | 9:00 | | Sunday | closed | Call Anna. B. She knows. Wait. Done."
+    )
+    spoken = " ".join(map(spoken_line, streamed(ANSWER, [])))
+    assert not re.search(r"[`*|#\[\]]|rm|https|---", spoken), spoken
+
+
+def test_a_sentence_is_spoken_as_soon_as_the_next_has_begun() -> None:
+    stream = SpeechStream()
+    words = re.findall(r"\S+\s*", "It is open. It closes at six. Yes, it does.")
+    said = [stream.feed(word) for word in words]
+    assert [words for words in said if words] == [["It is open."], ["It closes at six."]]
+    assert stream.rest() == ["Yes, it does."]
+
+
+@pytest.mark.parametrize("mark", ["- ", "* ", "", "| "])
+def test_of_a_long_list_the_first_items_are_spoken_and_how_many_more(mark: str) -> None:
+    gap = "\n" if mark else "\n\n"
+    items = [f"{mark}Item {number}" for number in range(MOST_ITEMS + 5)]
+    text = gap.join(["The following apply:", *items, "", "That is all. Ask us."])
+    said = " ".join(speech_segments(text))
+    assert f"Item {MOST_ITEMS - 1}" in said
+    assert f"Item {MOST_ITEMS}" not in said
+    assert re.search(r"And [56] more\. That is all\. Ask us\.$", said), said
+    assert f"Item {MOST_ITEMS + 4}" in " ".join(spoken_sentences(text))
+
+
+def test_one_item_too_many_and_numbered_steps_are_spoken() -> None:
+    items = [f"- Item {number}" for number in range(MOST_ITEMS + 1)]
+    assert "more" not in " ".join(speech_segments("\n".join(items)))
+    steps = [f"{number + 1}. Step {number}" for number in range(MOST_ITEMS + 5)]
+    assert f"Step {MOST_ITEMS + 4}" in " ".join(speech_segments("\n".join(steps)))

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voicerag_core.local.speaking.segments import speech_segments, spoken_line
+from voicerag_core.local.speaking.segments import spoken_line
+from voicerag_core.local.speaking.speech_stream import speech_segments
 from voicerag_core.local.speaking.spoken_form import spoken_form
 
 SAID = """
@@ -56,9 +57,9 @@ from 1-3 May = from the 1st to the 3rd of May
 Version 99-99-99 = Version 9 9, 9 9, 9 9
 At 14:30 and 9:05 am = At 14 30 and 9 oh 5 AM
 We open at 9 a.m. We close at 5 p.m. = We open at 9 AM. We close at 5 PM.
-At 14:00, 00:00 and 12:00 = At 14 o'clock, midnight and 12 o'clock
+At 14:00, 00:00 and 12:00 = At 14 hundred, midnight and 12 o'clock
 9am-5pm and 10 a.m.-2 p.m. daily = 9 AM to 5 PM and 10 AM to 2 PM daily
-Mon–Fri: 8:00–18:00 = Monday to Friday: 8 o'clock to 18 o'clock
+Mon–Fri: 8:00–18:00 = Monday to Friday: 8 o'clock to 18 hundred
 Mon. 9:30 = Monday 9 30
 The sun sat low. = The sun sat low.
 The score was 3:1. = The score was 3 to 1.
@@ -139,6 +140,43 @@ a < b and c > d = a < b and c > d
 It is good 🙂👍🏽. = It is good.
 The main\u00adten\u00adance fee is due. = The maintenance fee is due.
 The o\ufb03ce\u200b is open\u2011air. = The office is open-air.
+6'2" tall, 5 ft 11 in, a 12" disk = 6 feet 2 inches tall, 5 feet 11 inches, a 12 inch disk
+He said "version 5" to me. = He said "version 5" to me.
+It takes 1h 30m or 1h05. = It takes 1 hour 30 minutes or 1 hour 5 minutes.
+A 5 km run, the 230 V socket, 5 km long = A 5 kilometer run, the 230 volt socket, 5 kilometers long
+A 45° angle, the 5 km between them = A 45 degree angle, the 5 kilometers between them
+$10/user/month, see docs/user/guide = 10 dollars per user per month, see docs user guide
+Rs. 500 or CHF 20.– or R$ 5 = 500 rupees or 20 Swiss francs or 5 reals
+5 px, 12pt = 5 pixels, 12 points
+The network 10.0.0.0/8 = The network 10 dot 0 dot 0 dot 0 slash 8
+Q1-Q3 2024 and H1–H2 = Q1 to Q3 2024 and H1 to H2
+C# and F#, CO2 and FAQs = C sharp and F sharp, C O 2 and F A Q's
+The CEO's PDFs, URLs and PINs = The C E O's P D F's, U R L's and PINs
+Order 4711, ID: 12345, RFC 2119 = Order 4 7 1 1, ID: 1 2 3 4 5, RFC 2 1 1 9
+In case 2024 is late, in order 4711 parts = In case 2024 is late, in order 4711 parts
+Mon, Wed and Fri. Sat and Sun = Monday, Wednesday and Friday. Saturday and Sunday
+Tues & Thurs, Jan.–Mar. 2024 = Tuesday and Thursday, January to March 2024
+He sat and Sun Microsystems fell. = He sat and Sun Microsystems fell.
+Scene ii, chapter iv, point (iii) = Scene 2, chapter 4, point (3)
+In MMXXIV and MCMXCIX = In 2024 and 19 99
+Sr. Engineer and Gov. Brown = Senior Engineer and Governor Brown
+Mt. Everest, Ft. Worth = Mount Everest, Fort Worth
+A 6 ft. wall, 5 lb. bags and 5 cu. ft. = A 6 foot wall, 5 pounds bags and 5 cubic feet
+30x40x50 cm, 3/8" thick = 30 by 40 by 50 centimeters, 3 eighths inch thick
+At 60 bpm = At 60 beats per minute
+1.4bn people, up 3.5pp = 1.4 billion people, up 3.5 percentage points
+€ 1.234 and $2 to $3 million = 1234 euros and 2 to 3 million dollars
+Dial 555 1234 or 1-800-FLOWERS. = Dial 5 5 5, 1 2 3 4 or 1-800-FLOWERS.
+IBAN DE89 3704 0044 0532 0130 00 = IBAN D E 8 9, 3 7 0 4, 0 0 4 4, 0 5 3 2, 0 1 3 0, 0 0
+12/31/99 and 12/31/24 = December 31st, 19 99 and December 31st, 2024
+28 Feb - 3 Mar, May 5 - June 3 = the 28th of February to the 3rd of March, May 5th to June 3rd
+In Q4/2024, 2024-W05 and CW 23 = In Q4 2024, week 5 of 2024 and calendar week 23
+At 8.30 am in the mid-1990s = At 8 30 AM in the mid-19 nineties
+Rev. 2, Rev. B, cf. p. 12 = revision 2, Revision B, compare page 12
+approx 10 vs 11 = approximately 10 versus 11
+1.5e-3 at 1:10,000 in WWII = 1.5 times 10 to the power of minus 3 at 1 to 10,000 in World War 2
+Rated 4 ★ at 0.5 % p.m. = Rated 4 stars at 0.5 % per month
+10<sup>6</sup> :smile: >= 5 = 10 to the power of 6 at least 5
 [[policy|the policy]] [!NOTE] Read. = the policy Read.
 """
 CASES = [
@@ -159,6 +197,11 @@ def test_lists_and_headings_end_as_sentences_and_code_blocks_are_left_out() -> N
     text = "# Steps\n\n1. Close the valve.\n- Call us\n- Wait\n```sh\nrm -rf /\n```\nDone."
     assert spoken_form(text) == "Steps. 1. Close the valve. Call us. Wait. Done."
     assert spoken_form("wrapped\nprose goes on") == "wrapped prose goes on"
+
+
+def test_a_raised_figure_in_a_formula_is_a_power_and_behind_a_word_a_note() -> None:
+    assert spoken_form("E = mc²") == "E = mc squared"
+    assert spoken_form("The policy² holds.") == "The policy holds."
 
 
 @pytest.mark.parametrize("text", ["", "...", "🙂", "![](chart.png)", "```\ncode\n```", "---", "**"])
@@ -216,6 +259,12 @@ phonemes_needed = pytest.mark.skipif(
         ("In the 1990s, in 1984.", "naɪntin naɪntiz", "hʌndɹɪd| z"),
         ("10^6 cells", "paʊɚɹ", "tɛn sɪks"),
         ("At 9:05 am", "naɪn oʊ faɪv eɪɛm", "ziəɹoʊ"),
+        ("PDFs and TVs", "ɛfs ænd ti viz", "ɛf ænd"),
+        ("It is 6'2\" tall.", "sɪks fit tu ɪntʃ", "sɪks tu"),
+        ("CO2 in C#", "si.? oʊ tu ɪn si ʃɑɹp", "koʊ|hæʃ"),
+        ("Mon, Wed and Fri", "mʌndeɪ, wɛnzdeɪ ænd fɹaɪdeɪ", "mɑn"),
+        ("RFC 2119", "tu wʌn wʌn naɪn", "θaʊzənd"),
+        ("17:00", "sɛvəntin", "klɑk"),
     ],
 )
 def test_what_is_heard(text: str, heard: str, not_heard: str) -> None:

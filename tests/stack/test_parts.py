@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 import pytest
 
-from voicerag_core import Audio, ConfigError, Passage, Settings, load_settings
+from voicerag_core import (
+    Answer,
+    Audio,
+    ConfigError,
+    Passage,
+    Sampling,
+    Settings,
+    load_settings,
+)
 from voicerag_core.local.hearing.whisper import WhisperTranscriber
 from voicerag_core.local.reading import reader
 from voicerag_core.local.speaking.speaker import PiperSpeaker
@@ -110,6 +118,19 @@ def test_a_chat_model_answers_in_the_local_stack_alone(tmp_path: Path) -> None:
         pass
     with open_parts(settings(tmp_path), chat=lambda messages: "Yes [1].") as parts:
         assert "reader" not in parts.loads
+
+
+def test_a_small_chat_model_rewords_what_the_reader_quotes(tmp_path: Path) -> None:
+    passages = [Passage("a", "The tower was built in 1642 by Anna Beck.", {"title": "Tower"})]
+    wanted = settings(tmp_path, speak=False, chat_rewords=True)
+    for reply, text in (
+        ("Anna Beck built the tower in 1642.", "Anna Beck built the tower in 1642."),
+        ("Anna Beck built the tower in 1650.", "The tower was built in 1642 by Anna Beck."),
+    ):
+        with open_parts(wanted, chat=lambda messages, reply=reply: reply) as parts:  # type: ignore[misc]
+            assert "reader" in parts.loads
+            pieces = parts.model.respond("Who built the tower?", passages, sampling=Sampling())
+            assert sum(pieces, Answer()).text == text
 
 
 def test_glm_is_loaded_once_and_its_text_model_shares_it(

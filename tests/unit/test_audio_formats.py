@@ -13,7 +13,7 @@ import pytest
 import soundfile
 
 from voicerag_core import Audio, AudioError, read_audio
-from voicerag_core.audio import ffmpeg
+from voicerag_core.audio import ffmpeg, reading
 from voicerag_core.audio.mp3_frames import find_mp3
 
 CONTAINERS = Path(__file__).parents[1] / "data" / "sound"
@@ -130,6 +130,40 @@ def test_the_search_for_frames_ends_soon_in_what_is_no_mp3() -> None:
     with pytest.raises(AudioError):
         read_audio(data)
     assert find_mp3(io.BytesIO(bytes(1 << 20)), "zeros", 1 << 22) is None
+
+
+def in_wav(data: bytes, tag: int, before: bytes = b"") -> bytes:
+    """Wrap an MP3 file in a WAV file whose header names the format so."""
+    fmt = struct.pack("<HHIIHHHHIHH", tag, 1, 16_000, 4000, 1, 0, 12, 1, 2, 1, 0)
+    chunks = before + b"fmt " + struct.pack("<I", len(fmt)) + fmt
+    chunks += b"data" + struct.pack("<I", len(data)) + data
+    return b"RIFF" + struct.pack("<I", 4 + len(chunks)) + b"WAVE" + chunks
+
+
+@pytest.mark.parametrize("before", [b"", b"JUNK" + struct.pack("<I", 28) + bytes(28),
+                                    b"LIST" + struct.pack("<I", 3000) + bytes(3000)])  # fmt: skip
+def test_an_mp3_inside_a_wav_is_read_whole(before: bytes) -> None:
+    data = in_wav(without_xing(mp3(tone(3), mode="VARIABLE")), 0x55, before)
+    audio = read_audio(data)
+    assert audio.seconds == pytest.approx(3, abs=0.2)
+    assert pitch(audio) == pytest.approx(440, abs=2)
+
+
+@pytest.mark.parametrize("kind", ["WAV", "WAVEX", "RF64", "AIFF", "FLAC", "OGG", "CAF", "AU"])
+def test_frames_are_looked_for_only_where_they_can_be(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[str] = []
+
+    def noting(stream: object, name: str, most: int) -> None:
+        looked.append(name)
+
+    monkeypatch.setattr(reading, "find_mp3", noting)
+    assert read_audio(encoded(tone(), kind=kind)).seconds == pytest.approx(1)
+    assert looked == []
+    for given in (mp3(tone()), in_wav(mp3(tone()), 0x55)):
+        read_audio(given)
+    assert len(looked) == 2
 
 
 @pytest.mark.parametrize("subtype", ["PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE"])

@@ -15,12 +15,12 @@ from __future__ import annotations
 import functools
 import re
 from dataclasses import dataclass, replace
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
 from voicerag_core.audio.streams import joined
 from voicerag_core.errors import AudioError
 
-__all__ = ["Mp3", "find_mp3"]
+__all__ = ["Mp3", "find_mp3", "is_no_mp3"]
 
 MOST_JUNK = 1 << 16
 """Bytes in a row that may be no frames: what stands before the first, or between two, like a tag of
@@ -109,6 +109,36 @@ class _Header:
             other.sample_rate,
             other.mono,
         )
+
+
+_OTHERS = (b"fLaC", b"OggS", b"FORM", b".snd", b"caff", b"wvpk")
+"""What files of other formats begin with; none of them wraps MP3."""
+_MPEG_TAGS = frozenset({0x50, 0x55})
+"""Formats in the header of a WAV file that are MPEG sound."""
+_EXTENSIBLE = 0xFFFE
+"""The format that is named further on in the header."""
+
+
+def is_no_mp3(head: bytes) -> bool:
+    """Return whether the beginning of a file shows that no MP3 has to be looked for in it.
+
+    A WAV file may wrap one; its format says so, where it stands among these bytes.
+    """
+    if head.startswith(_OTHERS):
+        return True
+    if head[:4] not in (b"RIFF", b"RIFX", b"RF64") or head[8:12] != b"WAVE":
+        return False
+    order: Literal["little", "big"] = "big" if head[:4] == b"RIFX" else "little"
+    position = 12
+    while position + 10 <= len(head):
+        size = int.from_bytes(head[position + 4 : position + 8], order)
+        if head[position : position + 4] == b"fmt ":
+            tag = int.from_bytes(head[position + 8 : position + 10], order)
+            if tag == _EXTENSIBLE:
+                tag = int.from_bytes(head[position + 32 : position + 34], order)
+            return tag not in _MPEG_TAGS
+        position += 8 + size + size % 2
+    return False
 
 
 def find_mp3(stream: BinaryIO, name: str, max_bytes: int) -> Mp3 | None:

@@ -18,7 +18,7 @@ from voicerag_core.audio.ffmpeg import (
     find_ffmpeg,
 )
 from voicerag_core.audio.mixing import read_mono
-from voicerag_core.audio.mp3_frames import find_mp3
+from voicerag_core.audio.mp3_frames import find_mp3, is_no_mp3
 from voicerag_core.audio.ogg_pages import holds_one_known_stream
 from voicerag_core.audio.sound_file import SoundFileDecoder, is_foreign
 from voicerag_core.audio.wav_header import with_true_sizes
@@ -79,7 +79,8 @@ def read_audio(
 def _read(stream: BinaryIO, name: str, max_seconds: float, sample_rate: int) -> Audio:
     import soundfile
 
-    container = container_of(stream.read(SNIFFED_BYTES))
+    head = stream.read(SNIFFED_BYTES)
+    container = container_of(head)
     stream.seek(0)
     if container is not None and (
         container.by_ffmpeg_alone
@@ -87,7 +88,8 @@ def _read(stream: BinaryIO, name: str, max_seconds: float, sample_rate: int) -> 
     ):
         return _by_ffmpeg(stream, name, container, max_seconds, sample_rate)
     try:
-        decoder = _sound_file(stream, name, max_seconds, may_be_mp3=container is None)
+        may_be_mp3 = (container is None or container.demuxer == "wav") and not is_no_mp3(head)
+        decoder = _sound_file(stream, name, max_seconds, may_be_mp3=may_be_mp3)
         return read_mono(decoder, name, max_seconds, sample_rate)
     except soundfile.SoundFileError as e:
         if container is not None and is_foreign(e) and find_ffmpeg() is not None:

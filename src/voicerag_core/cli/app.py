@@ -34,7 +34,8 @@ __all__ = ["app"]
 app = typer.Typer(
     name="voicerag",
     help="Ask your documents by voice: answers in text and speech, with their sources.",
-    epilog="Start here:\n\nvoicerag demo\n\nvoicerag index ./docs\n\nvoicerag ask --audio q.wav",
+    epilog='Start here:\n\nvoicerag index ./docs\n\nvoicerag ask "Who may sign a contract?"\n\n'
+    "voicerag ask --audio q.wav",
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
@@ -85,15 +86,16 @@ command(
 command(
     app,
     examples=(
+        'voicerag ask "Who may sign a contract?"',
         "voicerag ask --audio question.wav --out answer.wav",
-        'voicerag ask --text "Who may sign a contract?" --no-speech',
+        "voicerag ask - --no-speech < question.txt",
         "arecord -f cd -d 5 | voicerag ask --audio - --json",
     ),
 )(ask.ask)
 command(
     app,
     examples=(
-        'voicerag search --text "notice period" --limit 10',
+        'voicerag search "notice period" --limit 10',
         "voicerag search --audio question.wav --where title=Handbook --json",
         "voicerag search --audio question.wav --embedder sonar --clips found",
     ),

@@ -30,6 +30,7 @@ from voicerag_core.cli.question import (
     StrategyName,
     Text,
     Where,
+    Words,
     given_question,
     metadata_filter,
     recorded_question,
@@ -52,8 +53,9 @@ Out = Annotated[
 def ask(
     given: GlobalOptions,
     *,
-    audio: AudioFile = None,
+    words: Words = None,
     text: Text = None,
+    audio: AudioFile = None,
     out: Out = None,
     stream: Annotated[
         bool,
@@ -74,8 +76,8 @@ def ask(
 ) -> None:
     """Answer a spoken or typed question from the indexed documents, with sources.
 
-    Without --audio and --text the question is recorded from the microphone. The answer is played
-    if there is a loudspeaker, and written with --out.
+    Without a question it is recorded from the microphone. The answer is played if there is a
+    loudspeaker, and written with --out.
     """
     if out is not None:
         wav_name(out)
@@ -85,7 +87,7 @@ def ask(
             )
     condition = metadata_filter(where)
     settings = given.settings(strategy=strategy, limit=limit)
-    question = given_question(audio, text, max_seconds=settings.max_question_seconds)
+    question = given_question(words, audio, text, max_seconds=settings.max_question_seconds)
     from voicerag_core.stack import open_voicerag
 
     with ExitStack() as stack:
@@ -107,8 +109,8 @@ def ask(
         pieces = timed(pieces, start, seconds)
         if json_output:
             answer = _collected(pieces, sinks)
-            words = question if isinstance(question, str) else answer.transcript
-            show_json(answer_values(words, answer, {**answer.timings, **seconds}))
+            asked = question if isinstance(question, str) else answer.transcript
+            show_json(answer_values(asked, answer, {**answer.timings, **seconds}))
         else:
             answer = show_answer(pieces, sinks, stream=stream)
             show_timings({**answer.timings, **seconds})
@@ -119,8 +121,9 @@ def ask(
 def search(
     given: GlobalOptions,
     *,
-    audio: AudioFile = None,
+    words: Words = None,
     text: Text = None,
+    audio: AudioFile = None,
     limit: Limit = None,
     strategy: StrategyName = None,
     min_score: MinScore = None,
@@ -148,7 +151,7 @@ def search(
     """Find the passages for a spoken or typed question, without an answer."""
     condition = metadata_filter(where)
     settings = given.settings(strategy=strategy, limit=limit, speak=False)
-    question = given_question(audio, text, max_seconds=settings.max_question_seconds)
+    question = given_question(words, audio, text, max_seconds=settings.max_question_seconds)
     from voicerag_core.stack import open_voicerag
 
     with open_voicerag(settings, read_only=True) as rag:

@@ -12,7 +12,8 @@ import typer
 
 from voicerag_core.cli.ask import load, show_answer, timed
 from voicerag_core.cli.command import GlobalOptions
-from voicerag_core.cli.index import index_progress, summary
+from voicerag_core.cli.index import summary
+from voicerag_core.cli.index_progress import index_progress
 from voicerag_core.cli.output import say, show_timings
 from voicerag_core.cli.question import StrategyName, wav_name
 from voicerag_core.cli.sound import Sink, open_player, wav_file
@@ -77,13 +78,13 @@ def demo(
             typer.echo(f"first run: making a database in {settings.data_dir}", err=True)
         seconds = {"load": load(rag, question)}
         start = time.perf_counter()
-        with index_progress() as on_progress:
+        with index_progress() as progress:
             report = index_files(
                 rag,
                 [folder / PASSAGES],
                 chunk_size=settings.chunk_size,
                 chunk_overlap=settings.chunk_overlap,
-                on_progress=on_progress,
+                on_progress=progress.update,
             )
         for failure in report.failures:
             raise failure

@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from voicerag_core.cli.command import EXIT_FAULT, GlobalOptions
-from voicerag_core.cli.progress import progress_bar
+from voicerag_core.cli.index_progress import IndexProgress, index_progress
+from voicerag_core.cli.time_left import duration
 
 if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
+    from voicerag_core.ingest import Estimate, FileReport
 
-    from voicerag_core.ingest import FileProgress, FileReport
-
-__all__ = ["index", "index_progress", "summary"]
+__all__ = ["index", "summary"]
 
 _MOST_NOTICES = 50
 _MOST_NAMES = 5
-_STEPS = {"compare": "comparing", "update": "embedding"}
+LONG_SECONDS = 1800.0
+"""A run that takes longer is announced, and on a terminal asked about."""
 
 
 def index(
@@ -85,7 +84,13 @@ def index(
         ),
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Read and split the files; do not embed or write.")
+        bool,
+        typer.Option(
+            "--dry-run", help="Read and split the files and estimate the time; write nothing."
+        ),
+    ] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", "-y", help="Do not ask before a run that takes long.")
     ] = False,
 ) -> None:
     """Update the index from files and folders.
@@ -94,15 +99,17 @@ def index(
     csv and tsv; with --embedder sonar also recordings (wav, flac, ogg, opus, mp3, aiff), as timed
     windows of speech. Unchanged files are skipped, each changed file is replaced in one
     transaction, and deleted files are removed. Unreadable files are reported and skipped (exit
-    code 1). Safe to interrupt: the next run resumes.
+    code 1). Safe to interrupt: the next run resumes. A run of more than half an hour is announced,
+    from a timed sample of the files, and on a terminal asked about.
     """
     settings = given.settings(sentence_vectors=sentences)
-    from voicerag_core.ingest import index_files
-    from voicerag_core.stack import open_voicerag
-
     start = time.perf_counter()
-    with open_voicerag(settings) as rag:
-        with index_progress() as on_progress:
+    with ExitStack() as stack:
+        with index_progress() as progress:
+            from voicerag_core.ingest import index_files
+            from voicerag_core.stack import open_voicerag
+
+            rag = stack.enter_context(open_voicerag(settings))
             report = index_files(
                 rag,
                 paths,
@@ -113,7 +120,8 @@ def index(
                 recordings=settings.embedder == "sonar",
                 prune=prune,
                 dry_run=dry_run,
-                on_progress=on_progress,
+                on_progress=progress.update,
+                on_estimate=_told(progress, yes=yes, dry_run=dry_run),
             )
         for failure in report.failures:
             typer.echo(f"skipped: {failure}", err=True)
@@ -128,83 +136,37 @@ def index(
         raise typer.Exit(EXIT_FAULT)
 
 
-@contextmanager
-def index_progress() -> Iterator[Callable[[FileProgress], None]]:
-    """Yield the progress display of `index_files`, and delay interrupts to a transaction's end.
+def _told(progress: IndexProgress, *, yes: bool, dry_run: bool) -> Callable[[Estimate], None]:
+    """Return what is called with the estimate of a run: it warns, and asks on a terminal."""
 
-    The first interrupt lets the current work finish, the second ends it at once.
-    """
-    from rich.progress import TextColumn, TimeRemainingColumn
-
-    columns = (
-        TextColumn("{task.percentage:>3.0f} %"),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[detail]}"),
-    )
-    with progress_bar(*columns) as bar:
-        bars = _Bars(bar)
-        previous = signal.getsignal(signal.SIGINT)
-        try:
-            yield bars.update
-        except KeyboardInterrupt:
-            bar.stop()
-            typer.echo(bars.left_off(), err=True)
-            raise
-        finally:
-            signal.signal(signal.SIGINT, previous)
-
-
-class _Bars:
-    """One progress bar for each step.
-
-    Args:
-        progress: Where the bars are shown.
-    """
-
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
-        self._tasks: dict[str, TaskID] = {}
-        self._start = 0.0
-        self._last: FileProgress | None = None
-        self._interrupted = False
-
-    def update(self, progress: FileProgress) -> None:
-        """Show the progress; raise if an interrupt came since the last call.
-
-        Raises:
-            KeyboardInterrupt: Between two transactions.
-        """
-        if self._last is None:  # before, an interrupt could end the process
-            signal.signal(signal.SIGINT, self._note)
-        self._last = progress
-        if self._interrupted:
-            raise KeyboardInterrupt
-        if progress.step not in self._tasks:
-            self._start = time.monotonic()
-            self._tasks[progress.step] = self._progress.add_task(
-                _STEPS[progress.step], total=max(1, progress.bytes_total), detail=""
-            )
-        rate = progress.passages / max(0.001, time.monotonic() - self._start)
-        embedded = f", {progress.passages} passages, {rate:.0f}/s" if progress.passages else ""
-        self._progress.update(
-            self._tasks[progress.step],
-            completed=progress.bytes,
-            detail=f"{progress.files} of {progress.files_total} files{embedded}",
+    def tell(estimate: Estimate) -> None:
+        rate = estimate.passages / max(0.001, estimate.seconds)
+        line = (
+            f"{estimate.files:,} new or changed files hold about {estimate.passages:,} passages; "
+            f"indexing them takes {duration(estimate.seconds)} on this machine "
+            f"({rate:.1f} passages a second)"
         )
+        if dry_run:
+            progress.stop()
+            typer.echo(line)
+            return
+        progress.expect(rate)
+        if estimate.seconds < LONG_SECONDS:
+            return
+        with progress.paused():
+            typer.echo(line, err=True)
+            if yes or not is_interactive():
+                return
+            if not typer.confirm("Begin now? It may be interrupted and resumed", err=True):
+                typer.echo("nothing was written", err=True)
+                raise typer.Exit(EXIT_FAULT)
 
-    def left_off(self) -> str:
-        """Describe in one line how far an interrupted run got."""
-        if self._last is None or self._last.step != "update":
-            return "nothing was written"
-        return (
-            f"{self._last.files} of {self._last.files_total} new or changed files are done; "
-            "what was written stays, and the next run does the rest"
-        )
+    return tell
 
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        if self._interrupted:
-            raise KeyboardInterrupt
-        self._interrupted = True
+
+def is_interactive() -> bool:
+    """Return whether somebody can be asked."""
+    return sys.stdin.isatty() and sys.stderr.isatty()
 
 
 def passed_over(report: FileReport) -> Iterator[str]:

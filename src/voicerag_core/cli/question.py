@@ -21,7 +21,9 @@ __all__ = [
     "StrategyName",
     "Text",
     "Where",
+    "Words",
     "given_question",
+    "given_text",
     "metadata_filter",
     "recorded_question",
     "wav_name",
@@ -36,9 +38,22 @@ AudioFile = Annotated[
         help="Spoken question: wav, flac, ogg or mp3; '-' reads it from standard input.",
     ),
 ]
+Words = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="QUESTION",
+        show_default=False,
+        help="Typed question, in quotation marks; '-' reads it from standard input.",
+    ),
+]
 Text = Annotated[
     str | None,
-    typer.Option("--text", metavar="QUESTION", show_default=False, help="Typed question."),
+    typer.Option(
+        "--text",
+        metavar="QUESTION",
+        show_default=False,
+        help="The same as an option, for a question that begins with a dash.",
+    ),
 ]
 Limit = Annotated[
     int | None,
@@ -78,19 +93,29 @@ Where = Annotated[
 JsonOutput = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
-def given_question(audio: str | None, text: str | None, *, max_seconds: float) -> Question | None:
-    """Read the question given by the options; None means the microphone.
+def given_question(
+    words: list[str] | None, audio: str | None, text: str | None, *, max_seconds: float
+) -> Question | None:
+    """Read the question given by argument or option; None means the microphone.
+
+    Args:
+        words: The arguments of the command.
+        audio: The value of --audio.
+        text: The value of --text.
+        max_seconds: Longest spoken question.
 
     Raises:
         AudioError: The file is not usable sound, or there is no microphone.
         MissingExtraError: The microphone is needed and the extra ``audio`` is not installed.
     """
-    if audio is not None and text is not None:
-        raise typer.BadParameter("give --audio or --text, not both")
+    ways = (("QUESTION", words), ("--text", text), ("--audio", audio))
+    given = [name for name, value in ways if value]
+    if len(given) > 1:
+        raise typer.BadParameter(f"give {' or '.join(given)}, not both")
+    if words:
+        return _typed_question(_one_argument(words), "QUESTION")
     if text is not None:
-        if not text.strip():
-            raise typer.BadParameter("the question is empty", param_hint="--text")
-        return text
+        return _typed_question(text, "--text")
     if audio is None:
         from voicerag_core.cli.sound import find_microphone
 
@@ -100,6 +125,56 @@ def given_question(audio: str | None, text: str | None, *, max_seconds: float) -
 
     source: str | bytes = sys.stdin.buffer.read() if audio == "-" else audio
     return read_audio(source, max_seconds=max_seconds)
+
+
+def given_text(text: str, name: str) -> str:
+    """Return a text given on the command line, or standard input for "-".
+
+    Args:
+        text: The value.
+        name: The argument or option that it was given for.
+    """
+    try:
+        # Bytes of an argument that are not UTF-8 are surrogates, which have no UTF-8 form.
+        given = sys.stdin.buffer.read() if text == "-" else text.encode()
+        return given.decode("utf-8-sig")
+    except UnicodeError as error:
+        raise typer.BadParameter(
+            "the text holds bytes that are not UTF-8; convert it first, as with iconv -t UTF-8",
+            param_hint=name,
+        ) from error
+
+
+def _one_argument(words: list[str]) -> str:
+    if len(words) > 1:
+        whole = " ".join(words).replace('"', "'")
+        raise typer.BadParameter(
+            f'{len(words)} arguments were given; put the question in quotation marks: "{whole}"',
+            param_hint="QUESTION",
+        )
+    word = words[0]
+    if _is_file(word):
+        raise typer.BadParameter(
+            f"{word} is a file, not a question; give a recording with --audio {word}, or a text "
+            f"with - < {word}",
+            param_hint="QUESTION",
+        )
+    return word
+
+
+def _is_file(word: str) -> bool:
+    try:
+        return bool(Path(word).suffix) and Path(word).is_file()
+    except (OSError, ValueError):  # longer than a name may be, or with a NUL character
+        return False
+
+
+def _typed_question(text: str, name: str) -> str:
+    question = " ".join(given_text(text, name).split())
+    if not any(letter.isalnum() for letter in question):
+        given = "standard input holds no question" if text == "-" else "the question is empty"
+        raise typer.BadParameter(f"{given}; give words", param_hint=name)
+    return question
 
 
 def recorded_question(max_seconds: float) -> Question:

@@ -294,7 +294,8 @@ def _sounddevice(needed_for: str) -> Any:  # noqa: ANN401 - a library without ty
 
 def _no_microphone(error: Exception) -> AudioError:
     return AudioError(
-        f"no microphone can be used ({error}); plug one in, or use --audio FILE or --text"
+        f"no microphone can be used ({error}); plug one in, or give the question in words or with "
+        "--audio FILE"
     )
 
 

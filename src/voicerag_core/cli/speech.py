@@ -12,7 +12,7 @@ import typer
 
 from voicerag_core.cli.command import EXIT_FAULT, GlobalOptions
 from voicerag_core.cli.output import say, show_json
-from voicerag_core.cli.question import wav_name
+from voicerag_core.cli.question import given_text, wav_name
 from voicerag_core.cli.sound import Player, Sink, open_player, wav_file
 from voicerag_core.errors import AudioError, ConfigError, GenerationError
 
@@ -125,15 +125,7 @@ def _given_words(text: str) -> str:
     """Return what is to be said, from standard input for "-"."""
     from voicerag_core.local.speaking.segments import spoken_line
 
-    try:
-        # Bytes of an argument that are not UTF-8 are surrogates, which have no UTF-8 form.
-        given = sys.stdin.buffer.read() if text == "-" else text.encode()
-        words = given.decode("utf-8-sig")
-    except UnicodeError as error:
-        raise typer.BadParameter(
-            "the text holds bytes that are not UTF-8; convert it first, as with iconv -t UTF-8",
-            param_hint="TEXT",
-        ) from error
+    words = given_text(text, "TEXT")
     if not spoken_line(words):
         raise typer.BadParameter(
             "there is nothing to say; give text with letters or digits", param_hint="TEXT"
@@ -142,8 +134,8 @@ def _given_words(text: str) -> str:
 
 
 def _spoken(words: str, weights: Path) -> Iterator[Audio]:
-    from voicerag_core.chunking import split_sentences
     from voicerag_core.local.speaking.speaker import PiperSpeaker
+    from voicerag_core.local.speaking.speech_stream import spoken_sentences
 
     with PiperSpeaker(data_dir=weights) as speaker:
-        yield from speaker.stream(split_sentences(words))
+        yield from speaker.stream(spoken_sentences(words))

@@ -24,7 +24,7 @@ from voicerag_core.documents.pptx import read_pptx
 from voicerag_core.documents.rst import read_rst
 from voicerag_core.documents.subtitles import read_subtitles
 from voicerag_core.documents.tables import read_csv, read_jsonl
-from voicerag_core.documents.unicode import tidy
+from voicerag_core.documents.titles import plain_title
 from voicerag_core.documents.xlsx import read_xlsx
 from voicerag_core.errors import MissingExtraError
 from voicerag_core.types import Document
@@ -142,7 +142,7 @@ def _parsed(drafts: Sequence[Draft], source: str, *, is_table: bool) -> Parsed:
         if not layout.blocks:
             continue
         named = is_table and bool(draft.fragment)
-        title = tidy(draft.title) or ("" if named else file_title(source))
+        title = plain_title(draft.title) or ("" if named else file_title(source))
         place = f"{source}#{draft.fragment}" if draft.fragment else source
         documents.append(Document(place, layout.text, title, draft.metadata, tuple(layout.blocks)))
     return Parsed(tuple(documents), tuple(notices))

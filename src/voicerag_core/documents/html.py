@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import re
 from typing import TYPE_CHECKING
 
@@ -11,7 +10,7 @@ from voicerag_core.documents.elements import Draft, Element, Notice
 from voicerag_core.documents.faq import paired
 from voicerag_core.documents.html_walk import HTMLWalk
 from voicerag_core.documents.stylesheet import Looks, looks_of
-from voicerag_core.documents.unicode import tidy
+from voicerag_core.documents.titles import plain_title
 from voicerag_core.errors import DocumentError, MissingExtraError
 
 if TYPE_CHECKING:
@@ -50,7 +49,6 @@ _CHARSET = re.compile(
     rb"""<(?:meta|\?xml)\b[^>]*?\b(?:charset|encoding)\s*=\s*["']?\s*([\w.:-]+)""", re.I
 )
 _HEAD_BYTES = 1024
-_ENTITY = re.compile(r"&(?:#?\w+);")
 _TAG = re.compile(r"</?[a-zA-Z][^<>]*>")
 
 _OPENED = re.compile(r"<(/?)([a-zA-Z][\w-]*)[^<>]*?(/?)>")
@@ -124,10 +122,8 @@ def html_elements(
 def _title(page: LexborHTMLParser) -> str:
     for selector in ("head > title", "h1"):
         node = page.css_first(selector)
-        if node is not None and (title := tidy(node.text())):
-            if _ENTITY.search(title):
-                title = tidy(html.unescape(title))
-            return tidy(_TAG.sub("", title).removesuffix("¶"))
+        if node is not None and (title := plain_title(node.text())):
+            return title
     return ""
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import json
 import re
 import tomllib
@@ -14,7 +13,7 @@ from voicerag_core.documents.html_tree import tree_of
 from voicerag_core.documents.html_walk import HTMLWalk
 from voicerag_core.documents.markdown_dialects import as_commonmark
 from voicerag_core.documents.tables import check_value
-from voicerag_core.documents.unicode import tidy
+from voicerag_core.documents.titles import plain_title, without_markdown
 from voicerag_core.errors import DocumentError
 from voicerag_core.types import JSONValue
 
@@ -23,8 +22,15 @@ __all__ = ["markdown_elements", "read_markdown"]
 _YAML_BLOCK = re.compile(r"---[ \t]*\n(.*?)^(?:---|\.\.\.)[ \t]*$\n?", re.DOTALL | re.MULTILINE)
 _TOML_BLOCK = re.compile(r"\+\+\+[ \t]*\n(.*?)^\+\+\+[ \t]*$\n?", re.DOTALL | re.MULTILINE)
 _YAML_PAIR = re.compile(r"([\w.-]+):(?:[ \t]+(.*))?")
+_YAML_QUOTED = re.compile(r"""("(?:[^"\\]|\\.)*"|'(?:[^']|'')*')(?:\s+#.*)?""")
+_YAML_COMMENT = re.compile(r"(?:^|\s+)#\s.*")  # "#5" is none: people write it unquoted
+_YAML_ESCAPE = re.compile(r"\\(?:x([0-9a-fA-F]{2})|U([0-9a-fA-F]{8})|([ _'NLPae0v]))")
+_YAML_CHARACTERS = {
+    " ": " ", "_": "\xa0", "'": "'", "N": "\n", "L": "\n", "P": "\n", "a": "", "e": "", "0": "",
+    "v": " ",
+}  # fmt: skip
+"""What YAML escapes besides JSON."""
 _YAML_ITEM = re.compile(r"[ \t]*-[ \t]+(.*)")
-_TAG = re.compile(r"</?[a-zA-Z][^<>]*>")
 _QUOTES = 2
 
 
@@ -43,7 +49,7 @@ def read_markdown(data: bytes, source: str, encoding: str | None = None) -> list
     if not elements:
         return []
     stated = metadata.pop("title", None)
-    title = tidy(_TAG.sub("", html.unescape(stated))) if isinstance(stated, str) else ""
+    title = plain_title(without_markdown(stated)) if isinstance(stated, str) else ""
     title = title or next((e.text for e in elements if isinstance(e, Heading)), "")
     return [Draft([*notices, *elements], title, metadata)]
 
@@ -99,6 +105,10 @@ def _yaml_fields(block: str) -> dict[str, JSONValue] | None:
 
 
 def _yaml_value(text: str) -> JSONValue:
+    if quoted := _YAML_QUOTED.fullmatch(text):
+        text = quoted[1]
+    elif not text.startswith(("'", '"')):
+        text = _YAML_COMMENT.sub("", text)
     if text.startswith("[") and text.endswith("]"):
         return [_unquoted(item) for item in text[1:-1].split(",") if item.strip()]
     return "" if text in ("|", ">", "|-", ">-") else _unquoted(text)
@@ -111,11 +121,21 @@ def _unquoted(text: str) -> str:
     if text[0] == "'":
         return text[1:-1].replace("''", "'")
     try:
-        value = json.loads(text)  # the escapes of YAML that matter are those of JSON
+        value = json.loads(_YAML_ESCAPE.sub(_as_json, text))
         check_text(value, "")
     except (ValueError, DocumentError):
         return text[1:-1]
     return str(value)
+
+
+def _as_json(escape: re.Match[str]) -> str:
+    """Write an escape that only YAML has as JSON does."""
+    code = escape[1] or escape[2]
+    try:
+        character = chr(int(code, 16)) if code else _YAML_CHARACTERS[escape[3]]
+    except (OverflowError, ValueError):
+        return escape[0]
+    return json.dumps(character)[1:-1]
 
 
 def _json(value: object) -> JSONValue:

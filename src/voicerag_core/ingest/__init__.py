@@ -20,6 +20,7 @@ from voicerag_core.ingest.embed import (
     Vectors,
     embed_documents,
 )
+from voicerag_core.ingest.estimate import Estimate, OnEstimate
 from voicerag_core.ingest.indexing import index_documents, index_files
 from voicerag_core.ingest.plan import (
     FileSource,
@@ -41,9 +42,11 @@ __all__ = [
     "Embed",
     "EmbeddedDocument",
     "EmbeddedPart",
+    "Estimate",
     "FileProgress",
     "FileReport",
     "FileSource",
+    "OnEstimate",
     "OnProgress",
     "Plan",
     "Source",

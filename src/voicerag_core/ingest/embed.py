@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import groupby
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +32,7 @@ __all__ = [
     "embed_documents",
 ]
 
-GROUP = 48
+GROUP = 24
 """Passages embedded together, across documents: enough to fill the embedder's batches, few enough
 for regular progress and quick cancellation."""
 
@@ -67,6 +67,15 @@ class Vectors(NamedTuple):
 Embed: TypeAlias = Callable[[Batch], Vectors]
 
 
+@runtime_checkable
+class _Warm(Protocol):
+    """An embedder that can load its model before it is needed."""
+
+    def warm(self) -> None:
+        """Load it now."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class BatchEmbedding:
     """Embeds batches in this process.
@@ -78,6 +87,15 @@ class BatchEmbedding:
 
     embedder: Embedder
     sentences: bool = False
+
+    def warm(self) -> None:
+        """Load the model now, if it can be loaded beforehand.
+
+        Raises:
+            ModelError: The model cannot be loaded.
+        """
+        if isinstance(self.embedder, _Warm):
+            self.embedder.warm()
 
     def __call__(self, batch: Batch) -> Vectors:
         """Embed a batch.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,8 @@ from voicerag_core.chunking import CHUNK_OVERLAP, CHUNK_SIZE
 from voicerag_core.documents import find_files
 from voicerag_core.errors import ConfigError, VoiceRAGError
 from voicerag_core.ingest.digests import Cutting
-from voicerag_core.ingest.embed import BatchEmbedding, embed_documents
+from voicerag_core.ingest.embed import Batch, BatchEmbedding, Vectors, embed_documents
+from voicerag_core.ingest.estimate import Estimate, OnEstimate, Sample, estimated, is_large
 from voicerag_core.ingest.plan import Plan, Source, plan_documents, plan_files
 from voicerag_core.ingest.progress import FileReport, Meter, OnProgress
 from voicerag_core.ingest.read import CutDocument, read_sources
@@ -35,12 +37,13 @@ def index_files(
     prune: bool = True,
     dry_run: bool = False,
     on_progress: OnProgress | None = None,
+    on_estimate: OnEstimate | None = None,
 ) -> FileReport:
     """Synchronize the store with files and folders.
 
     A file that cannot be read is reported, and its indexed content is kept. Other failures, such as
     those of the database, are raised; what was written until then is kept. An exception from
-    `on_progress` stops the run between two transactions.
+    `on_progress` or `on_estimate` stops the run between two transactions.
 
     Args:
         rag: Its store is a `DocumentStore`.
@@ -55,8 +58,11 @@ def index_files(
         check: Called with the path of each file before it is opened; a `DocumentError` that it
             raises is reported for the file.
         prune: Remove files that were deleted from the given folders.
-        dry_run: Read and split the files; neither embed nor write.
-        on_progress: Called after every file compared, every batch embedded and every file written.
+        dry_run: Read and split the files; write nothing.
+        on_progress: Called when an activity begins, and after every file compared, every batch
+            embedded and every file written.
+        on_estimate: Called before a run that has much to do, with an estimate from a timed sample
+            of its files; and at the end of a dry run.
 
     Raises:
         ConfigError: The store is not a `DocumentStore`, size and overlap do not fit, or the
@@ -71,10 +77,14 @@ def index_files(
         )
     store = rag.document_store
     cutting = Cutting(chunk_size, chunk_overlap, rag.sentence_vectors, text_column, encoding)
+    Meter("compare", (), on_progress).begin("opening")
     found = find_files(paths, recordings=recordings)
     known = store.document_digests()
     plan = plan_files(found, known, cutting, check=check, on_progress=on_progress)
-    report = _update(rag, plan, cutting, on_progress, dry_run=dry_run)
+    if on_estimate is not None and not dry_run and is_large(plan):
+        Meter("update", plan.differing, on_progress).begin("estimating")
+        on_estimate(estimated(plan, cutting, BatchEmbedding(rag.embedder, cutting.sentences)))
+    report = _update(rag, plan, cutting, on_progress, on_estimate, dry_run=dry_run)
     deleted = found.vanished(plan.vanished) if prune else []
     removed = store.remove_documents(deleted) if deleted and not dry_run else 0
     return replace(
@@ -107,8 +117,8 @@ def index_documents(
         chunk_size: Maximum length of a passage, in characters.
         chunk_overlap: Maximum overlap of passages, in characters.
         dry_run: Split the documents; neither embed nor write.
-        on_progress: Called after every source compared, every batch embedded and every source
-            written.
+        on_progress: Called when an activity begins, and after every source compared, every batch
+            embedded and every source written.
 
     Raises:
         ConfigError: The store is not a `DocumentStore`, or size and overlap do not fit.
@@ -116,13 +126,20 @@ def index_documents(
         StoreError: The database failed.
     """
     cutting = Cutting(chunk_size, chunk_overlap, rag.sentence_vectors)
+    Meter("compare", (), on_progress).begin("opening")
     known = rag.document_store.document_digests()
     plan = plan_documents(documents, known, cutting, on_progress=on_progress)
-    return _update(rag, plan, cutting, on_progress, dry_run=dry_run)
+    return _update(rag, plan, cutting, on_progress, None, dry_run=dry_run)
 
 
 def _update(
-    rag: VoiceRAG, plan: Plan, cutting: Cutting, on_progress: OnProgress | None, *, dry_run: bool
+    rag: VoiceRAG,
+    plan: Plan,
+    cutting: Cutting,
+    on_progress: OnProgress | None,
+    on_estimate: OnEstimate | None,
+    *,
+    dry_run: bool,
 ) -> FileReport:
     """Read, embed and write the sources of a plan."""
     meter = Meter("update", plan.differing, on_progress)
@@ -133,23 +150,14 @@ def _update(
         meter.add(files=1, size=source.size)
 
     notices: list[str] = []
-    documents = _noting(read_sources(plan.differing, cutting, fail), notices)
-    passages = 0
+    documents = _noting(
+        read_sources(_announced(plan.differing, meter), cutting, fail), meter, notices
+    )
+    embed = BatchEmbedding(rag.embedder, cutting.sentences)
     if dry_run:
-        for document in documents:
-            passages += len(document.passages)
-            meter.add(files=1, size=document.size)
+        passages = _tried(documents, embed, meter, on_estimate)
     else:
-        embed = BatchEmbedding(rag.embedder, cutting.sentences)
-        for part in embed_documents(documents, embed):
-            if part.document is not None:
-                passages += write_document(rag.document_store, part.document)
-            meter.add(
-                files=int(part.document is not None),
-                size=part.size,
-                passages=part.passages,
-                vectors=part.vectors,
-            )
+        passages = _stored(rag, documents, embed, meter)
     read = {source.source for source in plan.differing} - failed.keys()
     return FileReport(
         new=len(read - plan.known),
@@ -164,8 +172,69 @@ def _update(
     )
 
 
-def _noting(documents: Iterable[CutDocument], notices: list[str]) -> Iterator[CutDocument]:
-    """Yield documents, and keep what was not read of them."""
+def _stored(
+    rag: VoiceRAG, documents: Iterable[CutDocument], embed: BatchEmbedding, meter: Meter
+) -> int:
+    """Embed and write documents; return how many passages were written or deleted."""
+    loaded = False
+
+    def announced(batch: Batch) -> Vectors:
+        nonlocal loaded
+        if not loaded:
+            meter.begin("loading")
+            embed.warm()
+            loaded = True
+        meter.begin("embedding")
+        return embed(batch)
+
+    passages = 0
+    for part in embed_documents(documents, announced):
+        if part.document is not None:
+            meter.begin("writing")
+            passages += write_document(rag.document_store, part.document)
+        meter.add(
+            files=int(part.document is not None),
+            size=part.size,
+            passages=part.passages,
+            vectors=part.vectors,
+        )
+    return passages
+
+
+def _tried(
+    documents: Iterable[CutDocument],
+    embed: BatchEmbedding,
+    meter: Meter,
+    on_estimate: OnEstimate | None,
+) -> int:
+    """Read documents, and estimate how long it takes to index them; return their passages."""
+    start = time.perf_counter()
+    sample = Sample()
+    files = passages = 0
     for document in documents:
+        files += 1
+        passages += len(document.passages)
+        sample.add(document)
+        meter.add(files=1, size=document.size)
+    reading = time.perf_counter() - start
+    if on_estimate is not None and passages:
+        meter.begin("embedding")
+        on_estimate(Estimate(files, passages, reading + passages * sample.seconds_each(embed)))
+    return passages
+
+
+def _announced(sources: Iterable[Source], meter: Meter) -> Iterator[Source]:
+    """Yield sources, and report before each that it is read."""
+    for source in sources:
+        meter.begin("reading")
+        yield source
+
+
+def _noting(
+    documents: Iterable[CutDocument], meter: Meter, notices: list[str]
+) -> Iterator[CutDocument]:
+    """Yield documents, and keep how dense they are and what was not read of them."""
+    for document in documents:
+        meter.count_read(document, len(document.passages))
         notices += [f"{document.source}: {notice}" for notice in document.notices]
         yield document

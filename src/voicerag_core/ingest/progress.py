@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import PurePath
 from typing import Literal, Protocol, TypeAlias
 
 from voicerag_core.errors import VoiceRAGError
 
-__all__ = ["FileProgress", "FileReport", "Meter", "OnProgress"]
+__all__ = ["Activity", "FileProgress", "FileReport", "Meter", "OnProgress", "kind_of"]
+
+Activity: TypeAlias = Literal[
+    "opening", "comparing", "estimating", "reading", "loading", "embedding", "writing"
+]
+"""What a run is doing: opening the store, or loading the model that embeds, among others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +29,8 @@ class FileProgress:
         bytes_total: Bytes of all files of this step.
         passages: Passages embedded so far.
         vectors: Vectors computed so far.
+        doing: What begins now, or has just been done.
+        passages_total: Passages of this step, estimated from the files read so far; 0: unknown.
     """
 
     step: Literal["compare", "update"]
@@ -32,6 +40,8 @@ class FileProgress:
     bytes_total: int
     passages: int = 0
     vectors: int = 0
+    doing: Activity = "comparing"
+    passages_total: int = 0
 
 
 OnProgress: TypeAlias = Callable[[FileProgress], None]
@@ -68,12 +78,31 @@ class FileReport:
 
 
 class Sized(Protocol):
-    """An object with a size in bytes."""
+    """A source with a size in bytes."""
+
+    @property
+    def source(self) -> str:
+        """Its key in the store."""
+        ...
 
     @property
     def size(self) -> int:
         """Bytes."""
         ...
+
+
+def kind_of(source: str) -> str:
+    """Return the ending of a source's name, in lower case: files of a kind are alike in density."""
+    return PurePath(source).suffix.lower()
+
+
+@dataclass(slots=True)
+class _Kind:
+    """Sources of one kind: bytes that are still to be read, and what was read."""
+
+    left: int = 0
+    read: int = 0
+    passages: int = 0
 
 
 class Meter:
@@ -82,7 +111,7 @@ class Meter:
     Args:
         step: As in `FileProgress`.
         sources: The sources to process.
-        on_progress: Called after each count.
+        on_progress: Called at the beginning of each activity and after each count.
     """
 
     def __init__(
@@ -97,7 +126,24 @@ class Meter:
         self._on_progress = on_progress
         self._files = self._passages = 0
         self._bytes = 0.0
+        self._doing: Activity = "comparing"
+        self._kinds: dict[str, _Kind] = {}
+        for source in sources:
+            self._kinds.setdefault(kind_of(source.source), _Kind()).left += source.size
         self.vectors = 0
+
+    def begin(self, doing: Activity) -> None:
+        """Report what is done from now on."""
+        if doing != self._doing:
+            self._doing = doing
+            self._report()
+
+    def count_read(self, source: Sized, passages: int) -> None:
+        """Note how many passages a source gave when it was read."""
+        kind = self._kinds.setdefault(kind_of(source.source), _Kind())
+        kind.left -= source.size
+        kind.read += source.size
+        kind.passages += passages
 
     def add(self, *, files: int, size: float, passages: int = 0, vectors: int = 0) -> None:
         """Count completed work and report the progress."""
@@ -105,6 +151,9 @@ class Meter:
         self._bytes += size
         self._passages += passages
         self.vectors += vectors
+        self._report()
+
+    def _report(self) -> None:
         if self._on_progress is not None:
             self._on_progress(
                 FileProgress(
@@ -115,5 +164,19 @@ class Meter:
                     self._bytes_total,
                     self._passages,
                     self.vectors,
+                    self._doing,
+                    self._passages_total(),
                 )
             )
+
+    def _passages_total(self) -> int:
+        """Estimate the passages of all sources; those not read are as dense as others like them."""
+        read = sum(kind.read for kind in self._kinds.values())
+        passages = sum(kind.passages for kind in self._kinds.values())
+        if not passages:
+            return 0
+        unread = sum(
+            kind.left * (kind.passages / kind.read if kind.read else passages / max(1, read))
+            for kind in self._kinds.values()
+        )
+        return passages + round(unread)

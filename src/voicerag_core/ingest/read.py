@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from voicerag_core.chunking import chunk_document
 from voicerag_core.documents import read_file
+from voicerag_core.documents.formats import parse
 from voicerag_core.errors import AudioError, DocumentError, MissingExtraError, VoiceRAGError
 from voicerag_core.ingest.digests import (
     Cutting,
@@ -15,11 +16,15 @@ from voicerag_core.ingest.digests import (
     file_digest,
     is_recording,
 )
-from voicerag_core.ingest.plan import Source, TextSource
+from voicerag_core.ingest.plan import FileSource, Source, TextSource
 from voicerag_core.recordings import read_recording
 from voicerag_core.types import Audio, Document, Passage
 
-__all__ = ["CutDocument", "read_source", "read_sources"]
+__all__ = ["CutDocument", "read_beginning", "read_source", "read_sources"]
+
+
+_LINES = frozenset({".txt", ".md", ".rst", ".csv", ".tsv", ".jsonl", ".srt", ".vtt"})
+"""Files of which the beginning can be read by itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +82,31 @@ def read_source(source: Source, cutting: Cutting) -> CutDocument:
     content = read_file(source.path, text_column=cutting.text_column, encoding=cutting.encoding)
     cut = _cut(source, cut_digest(content.digest, cutting), content.documents, cutting)
     return replace(cut, notices=content.notices)
+
+
+def read_beginning(source: FileSource, cutting: Cutting, size: int) -> CutDocument | None:
+    """Read about the first bytes of a file of lines, up to the end of a line.
+
+    Returns:
+        A document of the size that was read; None for a file that can only be read whole.
+
+    Raises:
+        DocumentError: The bytes cannot be read as text.
+    """
+    suffix = source.path.suffix.lower()
+    if suffix not in _LINES:
+        return None
+    try:
+        with source.path.open("rb") as file:
+            data = file.read(size)
+    except OSError as error:
+        raise DocumentError(f"{source.path} cannot be read: {error.strerror or error}") from error
+    data = data[: data.rfind(b"\n") + 1] or data
+    parsed = parse(
+        data, source.source, suffix, text_column=cutting.text_column, encoding=cutting.encoding
+    )
+    beginning = replace(source, size=len(data))
+    return _cut(beginning, "", parsed.documents, cutting)
 
 
 def _cut(

@@ -5,17 +5,16 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
 from typing import TypeAlias
 
-from voicerag_core.chunking import sentence_spans, split_sentences
 from voicerag_core.errors import ConfigError
 from voicerag_core.local.reading.language import is_english
 from voicerag_core.local.reading.reader import NOT_ANSWERED
-from voicerag_core.local.speaking.segments import speech_segments, spoken_line
+from voicerag_core.local.speaking.speech_stream import SpeechStream
 from voicerag_core.ports import AnswerWriter, ReadsOn, Speaker, Transcriber
 from voicerag_core.types import Answer, Audio, Passage, Question, Sampling, Transcription, Turn
 
@@ -155,17 +154,13 @@ def _spoken(pieces: _Pieces, speaker: Speaker | None) -> _Pieces:
     if speaker is None:
         yield from pieces
         return
-    unfinished = ""
+    stream = SpeechStream()
     with closing(pieces), closing(_Speech(speaker)) as speech:
         for piece in pieces:
             yield piece
-            unfinished += piece.text
-            begins = [start for start, _ in sentence_spans(unfinished)]
-            if len(begins) > 1:
-                speech.say(unfinished[: begins[-1]])
-                unfinished = unfinished[begins[-1] :]
+            speech.say(stream.feed(piece.text))
             yield from speech.ready()
-        speech.say(unfinished)
+        speech.say(stream.rest())
         yield from speech.rest()
 
 
@@ -180,15 +175,11 @@ class _Speech:
         self._speaker = speaker
         self._thread = ThreadPoolExecutor(1, "voicerag-speech")
         self._spoken: deque[Future[Audio]] = deque()
-        self._begun = False
 
-    def say(self, text: str) -> None:
-        """Queue whole sentences; only the very first is split, for an early first sound."""
-        pieces = split_sentences(text) if self._begun else speech_segments(text)
-        self._begun = self._begun or bool(pieces)
+    def say(self, pieces: Iterable[str]) -> None:
+        """Queue pieces of the text."""
         for piece in pieces:
-            if spoken_line(piece):
-                self._spoken.append(self._thread.submit(self._speaker.speak, piece))
+            self._spoken.append(self._thread.submit(self._speaker.speak, piece))
 
     def ready(self) -> Iterator[Answer]:
         """Yield the speech that is ready; wait only if too much is queued."""

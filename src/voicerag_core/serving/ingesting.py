@@ -160,7 +160,6 @@ def ingest_paths(
 
 
 def _tell(job: Job, state: FileProgress) -> None:
-    step = "comparing" if state.step == "compare" else "embedding"
     done = state.bytes if state.step == "update" else 0
     total = max(1, state.bytes_total) if state.step == "update" else None
-    job.report(f"{step}: {state.files} of {state.files_total} files", done, total)
+    job.report(f"{state.doing}: {state.files} of {state.files_total} files", done, total)

@@ -27,7 +27,7 @@ from voicerag_core.stack.chosen import (
     chosen_transcriber,
 )
 from voicerag_core.stack.late import LateVoice
-from voicerag_core.stack.remote import chat_writer
+from voicerag_core.stack.remote import chat_reader, chosen_chat, with_fallback
 
 if TYPE_CHECKING:
     from voicerag_core.glm.voice import GLMVoice
@@ -220,34 +220,31 @@ def _glm_voice(settings: Settings) -> GLMVoice:
 
 
 def _writer(
-    settings: Settings, stack: ExitStack, weights: Path, chat: ChatFunction | None
+    settings: Settings, stack: ExitStack, weights: Path, given: ChatFunction | None
 ) -> tuple[AnswerWriter, Loads]:
-    """Create the writer of the answers: the chat model of the caller or the settings, or a reader.
+    """Create what writes the answer: the reader, a chat model, or one that rewords the other.
 
-    The reader that answers when a chat model fails is loaded by the first failure.
+    The chat model is that of the caller or of the settings.
     """
-    if chat is not None:
-        return _chat_reader(chat)
-    reader, reading = _reader(settings, weights)
-    if settings.chat == "none":
-        return reader, reading
-    return chat_writer(settings, stack, reader), {}
+    chat = chosen_chat(settings, stack) if given is None else given
+    if given is not None and not settings.chat_rewords:
+        from voicerag_core.local.reading.chat import ChatReader
 
-
-def _reader(settings: Settings, weights: Path) -> tuple[AnswerWriter, Loads]:
-    """Create the reader that quotes the answer from the passages."""
+        return ChatReader(given), {}
     from voicerag_core.local.reading.answer_scorer import AnswerScorer
     from voicerag_core.local.reading.reader import Reader
 
     scorer = AnswerScorer(threads=settings.threads, data_dir=weights)
-    return Reader(scorer), {"reader": scorer.warm}
+    reader = Reader(scorer)
+    loads: Loads = {"reader": scorer.warm}
+    if chat is None:
+        return reader, loads
+    if settings.chat_rewords:
+        from voicerag_core.local.reading.rewording import RewordingReader
 
-
-def _chat_reader(chat: ChatFunction) -> tuple[AnswerWriter, Loads]:
-    """Create the writer that lets a chat model write the answer."""
-    from voicerag_core.local.reading.chat import ChatReader
-
-    return ChatReader(chat), {}
+        return with_fallback(settings, RewordingReader(reader, chat), reader), loads
+    # The reader that answers when a chat model fails is loaded by the first failure.
+    return with_fallback(settings, chat_reader(settings, chat), reader), {}
 
 
 def _recognizer(settings: Settings, stack: ExitStack) -> CTCRecognizer:

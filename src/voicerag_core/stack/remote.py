@@ -10,9 +10,10 @@ from voicerag_core.ports import AnswerWriter
 from voicerag_core.settings import Part, Settings
 
 if TYPE_CHECKING:
+    from voicerag_core.local.reading.chat import ChatFunction
     from voicerag_core.remote.endpoint import Endpoint
 
-__all__ = ["HTTP", "NAMES", "chat_writer", "endpoint"]
+__all__ = ["HTTP", "NAMES", "chat_reader", "chosen_chat", "endpoint", "with_fallback"]
 
 HTTP: Final = "http"
 """The choice of a part behind a URL."""
@@ -51,31 +52,43 @@ def endpoint(settings: Settings, part: Part) -> Endpoint:
     )
 
 
-def chat_writer(settings: Settings, stack: ExitStack, reader: AnswerWriter) -> AnswerWriter:
-    """Create the writer that lets the chat model of the settings answer; `stack` closes it.
-
-    Args:
-        settings: Where the model is, and whether the reader answers when it fails.
-        stack: Closes its connections.
-        reader: Answers then.
+def chosen_chat(settings: Settings, stack: ExitStack) -> ChatFunction | None:
+    """Return the chat model of the settings, or None; `stack` closes its connections.
 
     Raises:
         ConfigError: The settings of the model are missing or contradict each other.
     """
-    from voicerag_core.local.reading.chat import ChatReader
-    from voicerag_core.local.reading.fallback import FallbackWriter
+    if settings.chat == "none":
+        return None
     from voicerag_core.remote.chat import ChatEndpoint
 
     temperature = settings.chat_temperature
-    chat = stack.enter_context(
+    return stack.enter_context(
         ChatEndpoint(
             endpoint(settings, "chat"),
             temperature=None if isinstance(temperature, str) else temperature,
         )
     )
+
+
+def chat_reader(settings: Settings, chat: ChatFunction) -> AnswerWriter:
+    """Create the writer that lets a chat model answer, with the instructions of the settings.
+
+    Raises:
+        ConfigError: The file with the instructions cannot be used.
+    """
+    from voicerag_core.local.reading.chat import ChatReader
+
     prompt = _prompt(settings)
-    writer = ChatReader(chat) if prompt is None else ChatReader(chat, instructions=prompt)
-    return FallbackWriter(writer, reader) if settings.chat_fallback else writer
+    return ChatReader(chat) if prompt is None else ChatReader(chat, instructions=prompt)
+
+
+def with_fallback(settings: Settings, writer: AnswerWriter, reader: AnswerWriter) -> AnswerWriter:
+    """Let the reader answer where a chat model of the settings fails, unless they forbid it."""
+    from voicerag_core.local.reading.fallback import FallbackWriter
+
+    wanted = settings.chat != "none" and settings.chat_fallback
+    return FallbackWriter(writer, reader) if wanted else writer
 
 
 def _prompt(settings: Settings) -> str | None:

@@ -5,17 +5,31 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 from voicerag_core.errors import GenerationError, VoiceRAGError
 from voicerag_core.local.reading.features import passage_path
+from voicerag_core.local.reading.language import is_english
+from voicerag_core.local.reading.support import Support
+from voicerag_core.sentences import sentence_spans
 from voicerag_core.types import Answer, Audio, Citation, Passage, Turn
 
-__all__ = ["NO_ANSWER", "ChatFunction", "ChatMessage", "ChatReader", "chat_messages"]
+__all__ = [
+    "NO_ANSWER",
+    "UNSUPPORTED",
+    "ChatFunction",
+    "ChatMessage",
+    "ChatReader",
+    "chat_messages",
+    "replies",
+]
 
 NO_ANSWER = "NO_ANSWER"
 """What the model is instructed to write if the passages do not answer; never shown or spoken."""
+
+UNSUPPORTED = "(This is not in the documents.)"
+"""Stands behind a sentence of the model that the passages do not bear; shown and spoken."""
 
 INSTRUCTIONS = """\
 You answer questions from numbered sources. Use only what the sources say.
@@ -73,7 +87,9 @@ class ChatReader:
         """Stream the answer's text with citations, and without the model's marks.
 
         A piece without text may carry citations, or report that the passages do not answer. A
-        citation is a whole passage; a number without a passage is dropped.
+        citation is a whole passage; a number without a passage is dropped. A sentence with a figure
+        or a name that no passage has, or without a source and with other words than theirs, is
+        followed by `UNSUPPORTED`.
 
         Args:
             question: As text.
@@ -86,15 +102,18 @@ class ChatReader:
         """
         said = False
         buffer = ""
+        # The words of other languages are not in documents in English, and the other way round.
+        judged = Support.of(question, passages) if is_english(question) else None
+        checked = _Sentences(judged)
         messages = chat_messages(question, passages, history, instructions=self._instructions)
-        with closing(_replies(self._chat, messages)) as replies:
-            for reply in replies:
+        with closing(replies(self._chat, messages)) as written:
+            for reply in written:
                 before, marker, _ = (buffer + reply).partition(NO_ANSWER)
                 ready = len(before) if marker else _undecided_from(before)
                 piece = _cited(before[:ready], passages)
                 said = said or _has_words(piece.text)
                 if piece != Answer():
-                    yield piece
+                    yield replace(piece, text=checked.marked(piece))
                 if marker:
                     yield Answer(answered=False)
                     return
@@ -105,12 +124,60 @@ class ChatReader:
                 "the chat model gave no words; it has to give the answer as text, "
                 f"or {NO_ANSWER} when the passages do not answer"
             )
-        if rest != Answer():
-            yield rest
+        last = checked.marked(rest) + checked.end()
+        if last or rest != Answer():
+            yield replace(rest, text=last)
 
 
-def _replies(chat: ChatFunction, messages: list[ChatMessage]) -> Generator[str, None, None]:
-    """Stream a model's reply; wrap its errors, and close its generator."""
+class _Sentences:
+    """Marks the sentences of a streamed answer that the passages do not bear.
+
+    Args:
+        support: What the passages say; None marks nothing.
+    """
+
+    def __init__(self, support: Support | None) -> None:
+        self._support = support
+        self._sentence = ""
+        self._cited = False
+
+    def marked(self, piece: Answer) -> str:
+        """Return the text of a piece, with marks behind the sentences that end in it."""
+        self._cited = self._cited or bool(piece.citations)
+        out = ""
+        for part in re.split(r"(\s+)", piece.text):
+            if part.isspace() and self._is_whole():
+                out += self.end()
+                self._cited = bool(piece.citations)
+            self._sentence += part
+            out += part
+        return out
+
+    def _is_whole(self) -> bool:
+        """Whether what was written so far ends a sentence."""
+        text = self._sentence.rstrip("\"'\u201d)")
+        return text.endswith((".", "!", "?")) and len(sentence_spans(f"{text} Next.")) > 1
+
+    def end(self) -> str:
+        """Return the mark of the sentence that ends here, or "" when it needs none."""
+        sentence, self._sentence = self._sentence.strip(), ""
+        if self._support is None or not sentence:
+            return ""
+        if self._support.bears(sentence, cited=self._cited):
+            return ""
+        return f" {UNSUPPORTED}"
+
+
+def replies(chat: ChatFunction, messages: list[ChatMessage]) -> Generator[str, None, None]:
+    """Stream a model's reply; wrap its errors, and close its generator.
+
+    Args:
+        chat: The model.
+        messages: For it.
+
+    Raises:
+        GenerationError: It failed, or gave something other than text.
+    """
     source: Iterable[str] = ()
     try:
         reply = chat(messages)

@@ -126,8 +126,10 @@ def candidates(passages: Sequence[Passage]) -> list[Candidate]:
 
 def content_words(text: str) -> list[str]:
     """Return the words of a text that carry meaning: lower case, no accents, stemmed."""
-    plain = unicodedata.normalize("NFKD", text.lower())
-    plain = "".join(letter for letter in plain if not unicodedata.combining(letter))
+    plain = text.lower()
+    if not plain.isascii():
+        plain = unicodedata.normalize("NFKD", plain)
+        plain = "".join(letter for letter in plain if not unicodedata.combining(letter))
     return [_stem(word) for word in re.findall(r"[^\W_]+", plain) if word not in _STOP_WORDS]
 
 

@@ -16,7 +16,14 @@ from urllib.parse import unquote
 from voicerag_core.local.reading.features import content_words, passage_path
 from voicerag_core.types import Passage
 
-__all__ = ["figures", "misses_figure", "missing_names", "said_around"]
+__all__ = [
+    "figures",
+    "misses_figure",
+    "missing_names",
+    "ordinal_value",
+    "said_around",
+    "said_in",
+]
 
 _NUMBER_WORDS = [
     "zero",
@@ -212,9 +219,21 @@ def said_around(passage: Passage) -> frozenset[str]:
     place = " ".join(filter(str.isalnum, re.split(r"(\W|_)", " ".join(folders))))
     sheet = str(passage.metadata.get("sheet") or "")
     lead = str(passage.metadata.get("lead") or "")
-    text = _plain(
+    return said_in(
         " ".join((passage.title, *passage_path(passage), place, sheet, lead, passage.text))
     )
+
+
+def ordinal_value(word: str) -> str:
+    """Return the number of "fourth" or "4th"; "" of other words."""
+    if match := _ORDINAL.match(word):
+        return match[1]
+    return str(_ORDINAL_WORDS.index(word)) if word in _ORDINAL_WORDS else ""
+
+
+def said_in(said: str) -> frozenset[str]:
+    """Return the words and figures of a text."""
+    text = _plain(said)
     words = set(re.findall(r"(?<!\d\.)\b\w+\b(?!\.\d)", text))
     words.update(match[0].strip(".-") for match in _CODE.finditer(text))
     for match in _FIGURE.finditer(text):

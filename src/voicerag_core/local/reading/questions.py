@@ -5,6 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from voicerag_core.local.reading.comparisons import compared
+from voicerag_core.local.reading.features import content_words
+
 __all__ = ["Asked", "asked_for"]
 
 _HOW_TO = re.compile(
@@ -35,20 +38,6 @@ _GREETING = re.compile(
     r"|bye|goodbye|ok(?:ay)?|great|nice|cheers|there|again|everybody|all)\W*)+\Z"
 )
 _REASON = re.compile(r"^why\b|\b(what is the reason|for what reason|how come)\b")
-_BOTH = re.compile(
-    r"^what is the difference between (?P<a>.+?) and (?P<b>.+?)\W*$"
-    r"|^how do(?:es)? (?P<c>.+?) and (?P<d>.+?) differ\W*$"
-    r"|^compare (?P<e>.+?) (?:and|with|to) (?P<f>.+?)\W*$",
-    re.IGNORECASE,
-)
-_BOTH_ARE = re.compile(
-    r"^(?P<verb>are|were|do|did|have) (?:both )?(?P<a>[^,]+?) and (?P<b>[^,]+?) "
-    r"(?:both )?(?P<rest>(?:(?:the )?same|both|from|in|located|based|known|used|of)\b.*?)\W*$",
-    re.IGNORECASE,
-)
-_EITHER = re.compile(
-    r"^(?P<ask>(?:which|who|what)\b[^,]*?), (?P<a>[^,]+?),? or (?P<b>[^,]+?)\W*$", re.IGNORECASE
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +53,7 @@ class Asked:
         term: What is to be explained, in lower case; "" when nothing is.
         sides: The two things that are compared; () when nothing is.
         side_questions: What to ask of each of them.
+        words: The question's words that carry meaning, stemmed.
     """
 
     many: bool = False
@@ -74,6 +64,7 @@ class Asked:
     term: str = ""
     sides: tuple[str, ...] = ()
     side_questions: tuple[str, ...] = ()
+    words: frozenset[str] = frozenset()
 
     @property
     def long(self) -> bool:
@@ -86,7 +77,7 @@ def asked_for(question: str) -> Asked:
     plain = " ".join(question.lower().replace("\u2019", "'").split())
     defines = _DEFINES.search(plain)
     term = next(filter(None, defines.groupdict().values()), "") if defines else ""
-    sides, questions = _compared(" ".join(question.split()))
+    sides, questions = compared(" ".join(question.split()))
     how_to = _HOW_TO.search(plain) is not None
     return Asked(
         many=_MANY.search(plain) is not None and _ONE.search(plain) is None and not how_to,
@@ -97,29 +88,5 @@ def asked_for(question: str) -> Asked:
         term=term,
         sides=sides,
         side_questions=questions,
+        words=frozenset(content_words(question)),
     )
-
-
-def _compared(question: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the two things that a question compares, and what to ask of each."""
-    if both := _BOTH.search(question):
-        sides = tuple(_bare(side) for side in both.groupdict().values() if side)
-        return sides, tuple(f"What is {_with_article(side, question)}?" for side in sides)
-    if both := _BOTH_ARE.search(question):
-        sides = (_bare(both["a"]), _bare(both["b"]))
-        rest = re.sub(r"^both\b\s*", "", both["rest"])
-        verb = {"are": "is", "were": "was", "do": "does", "did": "did", "have": "has"}
-        return sides, tuple(f"{verb[both['verb'].lower()].title()} {s} {rest}?" for s in sides)
-    if either := _EITHER.search(question):
-        sides = (_bare(either["a"]), _bare(either["b"]))
-        return sides, tuple(f"{either['ask']}, {side}?" for side in sides)
-    return (), ()
-
-
-def _bare(side: str) -> str:
-    return re.sub(r"^(an?|the|both)\s+", "", side.strip(), flags=re.IGNORECASE)
-
-
-def _with_article(side: str, question: str) -> str:
-    article = re.search(rf"\b(an?|the) {re.escape(side)}\b", question, re.IGNORECASE)
-    return f"{article[1]} {side}" if article else side

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from voicerag_core.local.reading.features import DATE, Candidate
+from voicerag_core.local.reading.features import DATE, Candidate, content_words
 from voicerag_core.local.reading.questions import Asked
 from voicerag_core.passages import PassageBlock, passage_blocks
 from voicerag_core.sentences import sentence_spans
@@ -44,6 +44,13 @@ _POINTS_BACK = re.compile(
     r"|the (?:team|group|process|form|company|rule|limit|amount|person|people|following day)\b)",
     re.IGNORECASE,
 )
+_SOME_THING = re.compile(
+    r"(?:the|that|another|such an?) (?P<thing>[a-z]{3,}) (?:also |then |still |now |only )?"
+    r"(?:is|are|was|were|has|have|had|can|may|must|will|does|did|applies|[a-z]{3,}(?:s|ed))\b",
+    re.IGNORECASE,
+)
+"""A thing that an earlier sentence told of, unless the question names it."""
+
 _WORD = re.compile(r"[^\W\d_]{2,}")
 _PROMPT = re.compile(r"^(?:>>> |\.\.\. ?|\$ |PS> )", re.MULTILINE)
 _ORDER = re.compile(r"\(?(?:\d{1,3}|[a-z])[.)]\s")
@@ -355,7 +362,7 @@ class Quoter:
         """Quote a sentence with the one that it points back to, and the list that it opens."""
         sentence = self._sentences[chosen]
         before = self._neighbour(chosen, -1)
-        if before is not None and _POINTS_BACK.match(sentence.text):
+        if before is not None and self._points_back(sentence.text):
             quote = Quote((_part(before), _part(sentence)), 1)
         else:
             quote = Quote((_part(sentence),), 0)
@@ -366,6 +373,13 @@ class Quoter:
             if listed is not None:
                 return Quote(quote.parts + listed.parts[1:], quote.chosen)
         return quote
+
+    def _points_back(self, text: str) -> bool:
+        """Whether a sentence does not stand alone."""
+        thing = _SOME_THING.match(text)
+        if thing is not None and not set(content_words(thing["thing"])) <= self._asked.words:
+            return True
+        return _POINTS_BACK.match(text) is not None
 
     def _is_last(self, sentence: Candidate) -> bool:
         block = self._blocks[sentence.passage][sentence.block]

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from voicerag_core.local.reading.agreement import AGREEMENT, agreement
 from voicerag_core.local.reading.answer_scorer import SCORES
+from voicerag_core.local.reading.dates import says_more_exactly
 from voicerag_core.local.reading.features import (
     DATE,
     Candidate,
     candidates,
+    content_words,
     measure,
+    passage_path,
     section_shares,
 )
 from voicerag_core.local.reading.forms import fits
+from voicerag_core.local.reading.hops import described
 from voicerag_core.local.reading.near_misses import (
     figures,
     misses_figure,
@@ -27,6 +32,7 @@ from voicerag_core.local.reading.near_misses import (
 )
 from voicerag_core.local.reading.questions import Asked, asked_for
 from voicerag_core.local.reading.quoting import Part, Quote, Quoter
+from voicerag_core.local.reading.readings import Reading
 from voicerag_core.local.reading.rows import (
     MOST_REREAD,
     TableRow,
@@ -35,8 +41,9 @@ from voicerag_core.local.reading.rows import (
     read_alone,
     tables,
 )
+from voicerag_core.local.reading.several import by_two_hops, compared
 from voicerag_core.local.reading.trimming import clause_spans
-from voicerag_core.types import Answer, Citation, Passage, Turn
+from voicerag_core.types import Answer, Passage, Turn
 
 __all__ = [
     "FIRST_PASSAGES",
@@ -50,12 +57,18 @@ __all__ = [
 ]
 
 NOT_ANSWERED = "The documents do not answer this question."
-WORTH_NAMING = 0.1
-"""Minimum probability of an answer at which the closest document is named."""
+WORTH_NAMING = 0.12
+"""Minimum of the probability of an answer times the share of the question's words that the closest
+passage knows, at which its document is named."""
+LEAST_KNOWN = 2
+"""Of the question's words: one alone is hardly its subject."""
 
 FIRST_PASSAGES = 4
 MOST_PASSAGES = 10
 """Passages that are read at once, and in all when the first leave the reader unsure."""
+
+AS_LIKELY = 0.9
+"""Of the likeliest sentence's probability, what one that dates more exactly must have."""
 
 MOST_TRIED = 8
 """Sentences that may fail to give a quote before the reader gives up."""
@@ -77,36 +90,15 @@ EVIDENCE = (
     "telling",  # of a row: share of the words that tell the rows of its table apart
     "keyed",  # 1 a row that a code, figure or amount of the question picks out of its table
     "section",  # share of the words that tell the document's sections apart
+    *AGREEMENT,  # what speaks against the sentence
 )
 FORM, TELLING, KEYED, SECTION = 0, 1, 2, 3
-EVIDENCE_WEIGHTS = np.array([2.0, 1.5, 2.0, 2.0])
-ANSWERED_EVIDENCE_WEIGHTS = np.array([1.0, 2.0, 3.0, 0.0])
-"""The same for what the question's form and a table's rows say besides."""
-
-MISSING_NAMES_WEIGHT = -1.0
-"""Of the share of the question's names that the passage does not know, in the same log odds."""
+EVIDENCE_WEIGHTS = np.array([2.0, 1.5, 2.0, 2.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0])
+ANSWERED_EVIDENCE_WEIGHTS = np.array([1.0, 2.0, 3.0, 0.0, -1.0, 0.0, 0.0, -4.0, 0.0, -2.5])
+"""The same for what the question's form, a table's rows and the names and numbers say besides."""
 
 LEAST_PROBABILITY = 0.57
 """Chosen on the same questions, and on half of a set of questions about handbooks and manuals."""
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """The answer found in the passages.
-
-    Args:
-        text: What answers, as it stands there; "" when nothing does.
-        citations: Its places, in the order of the text.
-        score: Probability that the passages answer the question, 0..1.
-        answered: False if the passages do not answer.
-        closest: The passage closest to an answer, or None if there was no text.
-    """
-
-    text: str
-    citations: tuple[Citation, ...]
-    score: float
-    answered: bool
-    closest: Passage | None
 
 
 class SentenceScorer(Protocol):
@@ -133,7 +125,8 @@ class Examined:
         scores: [N, 2] of the sentences; NaN of those that were not read.
         kept: Indices of those that were read, ascending.
         table: Measures and scores of these, one row each.
-        evidence: [K, 2] of these: columns as in `EVIDENCE`.
+        evidence: [K, E] of these: columns as in `EVIDENCE`.
+        alone: Scores of the rows that were read one by one, by their index.
     """
 
     passages: Sequence[Passage]
@@ -142,6 +135,7 @@ class Examined:
     kept: list[int]
     table: NDArray[np.float64]
     evidence: NDArray[np.float64]
+    alone: dict[int, NDArray[np.float64]] = field(default_factory=dict)
 
 
 def examine(
@@ -170,7 +164,9 @@ def examine(
         scores = np.concatenate((before.scores, more))
     kept = np.flatnonzero(~np.isnan(scores).any(axis=1)).tolist()
     table = np.hstack((by_words, scores))[kept]
-    return Examined(passages, sentences, scores, kept, table, np.zeros((len(kept), len(EVIDENCE))))
+    evidence = np.zeros((len(kept), len(EVIDENCE)))
+    alone = {} if before is None else before.alone
+    return Examined(passages, sentences, scores, kept, table, evidence, alone)
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,9 +216,8 @@ class Reader:
             yield Answer(reading.text, citations=reading.citations)
             return
         text = NOT_ANSWERED
-        title = "" if reading.closest is None else str(reading.closest.metadata.get("title") or "")
-        if title and reading.score >= WORTH_NAMING:
-            text += f" The closest passage is from {title}."
+        if reading.closest is not None and _is_close(question, reading.closest, reading.score):
+            text += f" The closest passage is from {reading.closest.title}."
         yield Answer(text, answered=False)
 
     def read(self, question: str, passages: Sequence[Passage]) -> Reading:
@@ -239,22 +234,15 @@ class Reader:
         if asked.greeting:
             return Reading("", (), 0.0, answered=False, closest=None)
         if asked.sides:
-            return self._compared(asked, passages)
-        return self._reading(*self._best(question, asked, passages), passages)
+            return compared(asked, passages, self._read_plainly)
+        if (hop := described(question)) is not None:
+            return by_two_hops(question, hop, passages[:MOST_PASSAGES], self._read_plainly)
+        return self._read_plainly(question, passages)
 
-    def _compared(self, asked: Asked, passages: Sequence[Passage]) -> Reading:
-        """Quote one passage of each of two sides, or decline."""
-        sides = []
-        for side, question in zip(asked.sides, asked.side_questions, strict=True):
-            of_side = [p for p in passages if missing_names(side.title(), said_around(p)) == 0]
-            found, seen = self._best(question, asked_for(question), of_side)
-            sides.append(self._reading(found, seen, of_side))
-        weakest = min(sides, key=lambda side: side.score)
-        if not all(side.answered for side in sides):
-            return replace(weakest, text="", citations=(), answered=False)
-        texts = dict.fromkeys(side.text for side in sides)
-        places = dict.fromkeys(place for side in sides for place in side.citations)
-        return replace(weakest, text="\n\n".join(texts), citations=tuple(places))
+    def _read_plainly(self, question: str, passages: Sequence[Passage]) -> Reading:
+        """Read the answer to a question about one thing that it names."""
+        found, seen = self._best(question, asked_for(question), passages)
+        return self._reading(found, seen, passages)
 
     def _best(
         self, question: str, asked: Asked, passages: Sequence[Passage]
@@ -284,6 +272,7 @@ class Reader:
                 named = not misses_figure(wanted, said_around(Passage("", sentence.text)))
                 evidence[row, KEYED] = float(named and DATE.search(sentence.text) is not None)
         evidence[:, SECTION] = section_shares(question, seen.passages, seen.sentences)[seen.kept]
+        evidence[:, SECTION + 1 :] = agreement(question, seen.passages, seen.sentences, seen.kept)
         near = tables(question, seen.passages, seen.sentences)
         if not near:
             return replace(seen, evidence=evidence)
@@ -320,13 +309,13 @@ class Reader:
         likely.sort(key=lambda one: -one.overlap)
         read = [one.sentence for one in likely if one.sentence in places][: 2 * MOST_REREAD]
         table = seen.table.copy()
-        if not read:
-            return table
-        alone, parts = read_alone(seen.passages, seen.sentences, read)
-        scores = self._scorer.score(question, alone, parts, np.zeros(len(parts)))
-        for index, own in zip(read, scores, strict=True):
+        if fresh := [index for index in read if index not in seen.alone]:
+            alone, parts = read_alone(seen.passages, seen.sentences, fresh)
+            scores = self._scorer.score(question, alone, parts, np.zeros(len(parts)))
+            seen.alone.update(zip(fresh, scores, strict=True))
+        for index in read:
             row = places[index]
-            table[row, -len(SCORES) :] = np.fmax(table[row, -len(SCORES) :], own)
+            table[row, -len(SCORES) :] = np.fmax(table[row, -len(SCORES) :], seen.alone[index])
         return table
 
     def _trimmed(self, question: str, seen: Examined, quote: Quote) -> Quote:
@@ -384,8 +373,21 @@ class Reader:
 
     def _found(self, question: str, asked: Asked, seen: Examined) -> _Found | None:
         """Return the likeliest sentence that gives a quote and is no near miss."""
+        possible = self._possible(question, asked, seen)
+        found = next(possible, None)
+        if found is None or not asked.date:
+            return found
+        text = found.quote.text(seen.passages)
+        for other in possible:
+            sure = other.probability >= max(self._least_probability, AS_LIKELY * found.probability)
+            if sure and says_more_exactly(other.quote.text(seen.passages), text):
+                return other
+        return found
+
+    def _possible(self, question: str, asked: Asked, seen: Examined) -> Iterator[_Found]:
+        """Yield the likeliest sentences that give a quote and are no near miss, best first."""
         if not seen.kept:
-            return None
+            return
         wanted = figures(question)
         quoter = Quoter(seen.passages, seen.sentences, asked)
         around: dict[int, frozenset[str]] = {}
@@ -401,10 +403,18 @@ class Reader:
             said = around.setdefault(index, said_around(seen.passages[index]))
             if misses_figure(wanted, said):
                 continue
-            measures = seen.table[row]
-            odds = float(measures @ ANSWERED_WEIGHTS) + ANSWERED_OFFSET
+            odds = float(seen.table[row] @ ANSWERED_WEIGHTS) + ANSWERED_OFFSET
             odds += float(seen.evidence[row] @ ANSWERED_EVIDENCE_WEIGHTS)
-            odds += MISSING_NAMES_WEIGHT * missing_names(question, said)
             quote = self._trimmed(question, seen, quote)
-            return _Found(quote, seen.passages[index], 1 / (1 + math.exp(-odds)))
-        return None
+            yield _Found(quote, seen.passages[index], 1 / (1 + math.exp(-odds)))
+
+
+def _is_close(question: str, passage: Passage, probability: float) -> bool:
+    """Return whether a passage that does not answer is worth naming: it is about the subject."""
+    asked = set(content_words(question))
+    around = (passage.title, *passage_path(passage), passage.text)
+    known = asked.intersection(content_words(" ".join(around)))
+    if not passage.metadata.get("title") or len(known) < LEAST_KNOWN:
+        return False
+    share = len(known) / len(asked)
+    return probability * share >= WORTH_NAMING and not missing_names(question, said_around(passage))

@@ -13,7 +13,7 @@ _BEFORE_FIGURE = {
     "pp": "pages", "p": "page", "no": "number", "nos": "numbers", "fig": "figure",
     "vol": "volume", "ver": "version", "Ver": "version", "v": "version", "ca": "about",
     "c": "about", "Ext": "extension", "ext": "extension", "Apt": "apartment", "Rm": "room",
-    "Bldg": "building", "Par": "paragraph", "para": "paragraph", "cf": "compare",
+    "Rev": "revision", "Bldg": "building", "Par": "paragraph", "para": "paragraph", "cf": "compare",
 }  # fmt: skip
 """With a dot, and before a figure only: "No. 5", but not "No."."""
 
@@ -26,7 +26,9 @@ _WORDS = {
     "inc": "incorporated", "ltd": "limited", "bros": "brothers", "encl": "enclosed",
     "mr": "mister", "mrs": "missus", "ms": "miz", "dr": "doctor", "prof": "professor",
     "jr": "junior", "sr": "senior", "gen": "general", "sgt": "sergeant", "capt": "captain",
-    "lt": "lieutenant", "hon": "honorable", "rev": "reverend", "messrs": "messieurs",
+    "gov": "governor", "sen": "senator", "rep": "representative", "col": "colonel", "maj": "major",
+    "mt": "mount", "ft": "fort", "lt": "lieutenant", "hon": "honorable",
+    "rev": "reverend", "messrs": "messieurs",
 }  # fmt: skip
 """With a dot. A title's dot would be heard as the end of the sentence."""
 
@@ -35,7 +37,7 @@ _NEVER_LAST = frozenset(
 )
 """The sentence goes on behind these, even where a name follows: "excl. VAT"."""
 _TITLES = frozenset(
-    "mr mrs ms dr prof gen sgt capt lt hon rev messrs".split()  # noqa: SIM905
+    "mr mrs ms dr prof gen sgt capt lt hon rev messrs gov sen rep col maj mt ft".split()  # noqa: SIM905
 )
 _LATIN = (
     (re.compile(r"\be\.\s?g\.(?:,)?|\beg\.", re.IGNORECASE), "for example"),
@@ -47,6 +49,13 @@ _LATIN = (
     (re.compile(r"\bw/(?=\s|\w)"), "with "),
     (re.compile(r"\bc/o\b"), "care of"),
     (re.compile(r"\bPh\.\s?D\."), "PhD"),
+    (re.compile(r"\bRev\.(?= [A-Z]\b(?!\.))"), "Revision"),
+    (re.compile(r"(?<=%)\s?p\.\s?m\.(?!\w)"), " per month"),
+    (re.compile(r"\bcf\."), "compare"),
+    (re.compile(r"\bvs\b(?!\.)"), "versus"),
+    (re.compile(r"\bapprox\b(?!\.)"), "approximately"),
+    (re.compile(r"\bWW\s?(?=II?\b|[12]\b)"), "World War "),
+    (re.compile(r"\bCW\s?(?=\d)"), "calendar week "),
     (re.compile(r"\bp\.\s?a\.(?!\w)"), "per year"),
     (re.compile(r"(?<=[a-z] )Str?\.(?=[,;)])"), "Street"),
     (re.compile(r"(?<=[a-z] )Str?\.(?=\s*$)"), "Street."),
@@ -79,5 +88,7 @@ def _word(found: re.Match[str]) -> str:
     if given.lower() in {"max", "min", "temp", "gen", "est", "inc"} and re.match(r"\s*$", after):
         return found.group() if given[0].islower() else f"{given}."
     word = word.capitalize() if given[0].isupper() else word
+    if given == "Sr" and re.match(r"\s[A-Z]", after):  # "Sr. Engineer"
+        return word
     goes_on = given.lower() in _NEVER_LAST | _TITLES or re.match(r"\s*[a-z\d,;(]", after)
     return word if goes_on and after.strip() else f"{word}."

@@ -18,13 +18,15 @@ _SIGNS = {
     "$": "dollar", "\u20ac": "euro", "\u00a3": "pound", "\u00a5": "yen", "\u20b9": "rupee",
     "US$": "U.S. dollar", "U.S.$": "U.S. dollar", "A$": "Australian dollar",
     "AU$": "Australian dollar", "C$": "Canadian dollar", "CA$": "Canadian dollar",
+    "R$": "real", "\u20a9": "won", "\u20bd": "ruble", "\u20ba": "lira", "Rs.": "rupee",
+    "Rs": "rupee",
     "HK$": "Hong Kong dollar", "NZ$": "New Zealand dollar", "S$": "Singapore dollar",
 }  # fmt: skip
 _CODES = {
     "USD": "U.S. dollar", "EUR": "euro", "GBP": "pound", "JPY": "yen", "CHF": "Swiss franc",
     "CAD": "Canadian dollar", "AUD": "Australian dollar", "INR": "rupee", "CNY": "yuan",
 }  # fmt: skip
-_SAME_PLURAL = frozenset({"yen", "yuan"})
+_SAME_PLURAL = frozenset({"yen", "yuan", "won", "lira"})
 _SCALES = {
     "k": "thousand", "K": "thousand", "m": "million", "M": "million", "mn": "million",
     "mio": "million", "Mio": "million", "Mio.": "million", "bn": "billion", "B": "billion",
@@ -49,7 +51,8 @@ _CENTS = re.compile(rf"{_LEFT}({_NUMBER})\s?\u00a2")
 _ADJECTIVE = re.compile(
     r"\s+(?!(?:is|was|are|were|for|per|in|on|to|of|and|or|a|an|the|by|from|at|that|which|will|has|"
     r"had|have|must|may|can|than|but|as|if|when|with|without|not|only|each|every|more|less|plus|"
-    r"due|extra|before|after|until|into|towards?|off|out|once|upfront|monthly|yearly)\b)[a-z]"
+    r"due|extra|between|along|around|over|under|above|below|away|apart|ahead|back|later|ago|"
+    r"we|you|i|it|they|he|she|before|after|until|into|towards?|off|out|once|upfront|monthly|yearly)\b)[a-z]"
 )
 _DETERMINER = re.compile(r"(?i)\b(?:a|an|the|this|that|your|our|their|his|her|my|another|any)\s+$")
 
@@ -72,14 +75,16 @@ _UNITS = {
     "cal": "calorie", "kcal": "kilocalorie", "dB": "decibel", "lm": "lumen", "lx": "lux",
     "ft": "foot", "yd": "yard", "mi": "mile", "lb": "pound", "lbs": "pound", "oz": "ounce",
     "gal": "gallon", "\u00b0": "degree", "yr": "year", "yrs": "year", "wk": "week", "wks": "week",
-    "tsp": "teaspoon", "tbsp": "tablespoon",
+    "px": "pixel", "pt": "point", "tsp": "teaspoon", "tbsp": "tablespoon",
 }  # fmt: skip
 _PHRASES = {
     "\u00b0C": "degree Celsius", "\u00b0F": "degree Fahrenheit", "km/h": "kilometer per hour",
     "kmh": "kilometer per hour", "kph": "kilometer per hour", "mph": "mile per hour",
     "Mbps": "megabit per second", "Gbps": "gigabit per second", "kbps": "kilobit per second",
     "rpm": "revolution per minute", "fps": "frame per second", "ppm": "part per million",
-    "dpi": "dot per inch", "sq ft": "square foot", "sq. ft.": "square foot",
+    "dpi": "dot per inch", "cu. ft.": "cubic foot", "bpm": "beat per minute",
+    "mmHg": "millimeter of mercury", "pp": "percentage point", "sq ft": "square foot",
+    "sq. ft.": "square foot",
     "sq m": "square meter", "sqm": "square meter", "cu ft": "cubic foot", "qm": "square meter",
 }  # fmt: skip
 _PLURALS = {
@@ -96,7 +101,7 @@ _UNIT = "|".join(re.escape(unit) for unit in sorted(_UNITS, key=len, reverse=Tru
 _PHRASE = "|".join(re.escape(unit) for unit in sorted(_PHRASES, key=len, reverse=True))
 _POWER = r"(?:\^?([23\u00b2\u00b3])(?!\d))?"
 _MEASURE = re.compile(
-    rf"{_LEFT}(-?{_NUMBER})(\s?-?)"
+    rf"(?:{_LEFT}|(?<=\d[x\u00d7]))(-?{_NUMBER})(\s?-?)"
     rf"(?:({_PHRASE})|({_UNIT}){_POWER}(?:\s?/\s?(100 )?({_UNIT}){_POWER})?){_RIGHT}"
 )
 _RATE_ALONE = re.compile(
@@ -106,10 +111,11 @@ _RATES = frozenset({"m/s", "l/min", "l/h", "mg/l", "g/l", "kg/h"})
 _ALONE = re.compile(
     rf"(?<![\w/])(?:({_PHRASE})|(km|m|cm|mm)\^?([\u00b2\u00b3]|(?<=\^)[23]))(?![\w/])"
 )
-_PER = re.compile(
-    r"(?<=[a-z%])\s?/\s?(hour|hr|h|day|week|wk|month|mo|year|yr|night|person|user|seat|kg|km|m|l|kWh|"
-    r"min|minute|second|s|item|piece|unit|page|m\u00b2|m\u00b3|GB|MB)(?![\w/])"
+_PER_WHAT = (
+    "hour|hr|h|day|week|wk|month|mo|year|yr|night|person|user|seat|kg|km|m|l|kWh|min|minute|second|"
+    "s|item|piece|unit|page|m\u00b2|m\u00b3|GB|MB"
 )
+_PER = re.compile(rf"(?<=[a-z%])\s?/\s?({_PER_WHAT})(?!\w|/(?!(?:{_PER_WHAT})\b))")
 _AFTER_PER = {
     "h": "hour", "hr": "hour", "mo": "month", "wk": "week", "yr": "year", "kg": "kilogram",
     "km": "kilometer", "m": "meter", "l": "liter", "kWh": "kilowatt-hour", "min": "minute",
@@ -118,16 +124,67 @@ _AFTER_PER = {
 }  # fmt: skip
 
 
+_BILLIONS = re.compile(rf"{_LEFT}({_NUMBER})\s?(mn|bn|tn){_RIGHT}")
+_SIGN_TO_SIGN = re.compile(
+    rf"(?<!\w)({_SIGN})\s?({_NUMBER}) (to|or) \1\s?"
+    rf"(?={_NUMBER}\s?(?:million|billion|trillion|thousand))"
+)
+_FRACTION_INCH = re.compile(r"(?<![\w./])(\d+/\d+)\"(?!\w)")
+_UNIT_DOT = re.compile(
+    rf"(?<![\w.,])({_NUMBER}\s?(?:ft|lbs?|oz|yd|in|tsp|tbsp|mins?|hrs?|secs?|gal|mi|yrs?|wks?))\."
+    r"(?=\s(?!in\s)[a-z(])"
+)
+_NO_COINS = re.compile(r"(?<=\d)\.(?:\u2013|\u2014|--?)(?![\w-])")
+_FEET_INCHES = re.compile(
+    rf"{_LEFT}(\d{{1,2}})(?:'|\s?ft\.?)\s?(\d{{1,2}}(?:\.\d+)?)\s?(?:\"|''|in\b\.?(?!\s[a-z]))"
+)
+_INCHES = re.compile(rf"{_LEFT}(\d+(?:\.\d+)?)\"(?!\w)")
+_HOURS_MINUTES = re.compile(rf"{_LEFT}(\d{{1,3}})\s?(?:h|hrs?)\s?(\d{{1,2}})\s?(?:m|mins?){_RIGHT}")
+_HOURS_FIGURES = re.compile(rf"{_LEFT}(\d{{1,2}})h([0-5]\d){_RIGHT}")
+
+
 def with_spoken_amounts(text: str) -> str:
     """Rewrite money and measures: $5 as 5 dollars, 3 m² as 3 square meters."""
+    text = _NO_COINS.sub("", text)
+    text = _UNIT_DOT.sub(r"\1", text)
+    text = _FRACTION_INCH.sub(r"\1 inch", text)
+    text = _SIGN_TO_SIGN.sub(r"\2 \3 \1", text)
+    text = _FEET_INCHES.sub(
+        lambda m: f"{_count(m[1], 'foot', 'feet')} {_count(m[2], 'inch', 'inches')}", text
+    )
+    text = _INCHES.sub(_inches, text)
+    for pattern in (_HOURS_MINUTES, _HOURS_FIGURES):
+        text = pattern.sub(
+            lambda m: f"{_count(m[1], 'hour', 'hours')} {_count(m[2], 'minute', 'minutes')}", text
+        )
     text = _SIGN_RANGE.sub(lambda m: f"{m[2]}{_scaled(m, 3)} to {m[1]}", text)
     text = _SIGN_FIRST.sub(lambda m: _money(m, m[2], f"{'-' if m[1] else ''}{m[3]}", 4), text)
     text = _SIGN_LAST.sub(lambda m: _money(m, m[4], m[1], 2), text)
+    text = _BILLIONS.sub(lambda m: f"{m[1]} {_SCALES[m[2]]}", text)
     text = _CENTS.sub(lambda m: f"{m[1]} {'cent' if m[1] == '1' else 'cents'}", text)
     text = _MEASURE.sub(_measure, text)
     text = _RATE_ALONE.sub(_rate_alone, text)
     text = _ALONE.sub(_unit_alone, text)
     return _PER.sub(lambda m: f" per {_AFTER_PER.get(m[1], m[1])}", text)
+
+
+def _count(number: str, one: str, many: str) -> str:
+    number = number.lstrip("0") or "0"
+    return f"{number} {one if number == '1' else many}"
+
+
+def _inches(found: re.Match[str]) -> str:
+    """Return a length, unless the mark behind the figure closes a quotation."""
+    if found.string.count('"', 0, found.start()) % 2:
+        return found.group()
+    one = found[1] == "1" or _describes(found)
+    return f"{found[1]} {'inch' if one else 'inches'}"
+
+
+def _describes(found: re.Match[str]) -> bool:
+    """Whether an amount stands between an article and a noun, as in "a 5 km run"."""
+    before, after = found.string[: found.start()], found.string[found.end() :]
+    return _DETERMINER.search(before) is not None and _ADJECTIVE.match(after) is not None
 
 
 def _scaled(found: re.Match[str], group: int) -> str:
@@ -148,9 +205,10 @@ def _money(found: re.Match[str], sign: str, number: str, scale_group: int) -> st
     currency = _SIGNS.get(sign) or _CODES[sign]
     minus = "minus " if number.startswith("-") else ""
     number = _plain(number.lstrip("-"))
+    if sign == "\u20ac" and re.fullmatch(r"\d{1,3}\.\d{3}", number):  # thousands, on the Continent
+        number = number.replace(".", "")
     scale = _scaled(found, scale_group)
-    before, after = found.string[: found.start()], found.string[found.end() :]
-    describes = _DETERMINER.search(before) is not None and _ADJECTIVE.match(after) is not None
+    describes = _describes(found)
     coin = _COINS.get(currency.split()[-1])
     parts = re.fullmatch(r"([\d,]+)\.(\d\d)", number)
     if scale or coin is None or parts is None:
@@ -175,7 +233,7 @@ def _measure(found: re.Match[str]) -> str:
     if power in {"2", "3"} and unit not in _LENGTHS:
         return found.group()
     name = _PHRASES[phrase] if phrase else _powered(unit, power)
-    one = number.lstrip("-") == "1" or gap == "-"
+    one = number.lstrip("-") == "1" or gap == "-" or _describes(found)
     said = name if one else _plural(name)
     if per:
         said += f" per {hundred or ''}{_plural(_UNITS[per]) if hundred else _per(per, per_power)}"
@@ -196,7 +254,7 @@ def _per(unit: str, power: str | None) -> str:
 def _plural(name: str) -> str:
     """Return the plural of a unit, whose first noun changes: degrees Celsius, feet per second."""
     words = name.split()
-    at = 1 if words[0] in {"square", "cubic", "newton"} else 0
+    at = 1 if words[0] in {"square", "cubic", "newton", "percentage"} else 0
     words[at] = _PLURALS.get(words[at], f"{words[at]}s")
     return " ".join(words)
 

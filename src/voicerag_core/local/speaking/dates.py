@@ -9,6 +9,11 @@ from voicerag_core.local.speaking.numerals import ordinal
 __all__ = ["with_spoken_dates", "with_spoken_years"]
 
 MONTHS, DAYS = 12, 31
+NOON = 12
+LAST_CENTURY = 70
+"""Two figures from here on are a year of the last century."""
+_WHOLE_HOUR = ("o'clock", "hundred")
+"""Behind a whole hour, up to noon and after it: "9 o'clock", "17 hundred"."""
 
 _MONTHS = (
     "January", "February", "March", "April", "May", "June", "July", "August", "September",
@@ -29,6 +34,13 @@ _STAMP = re.compile(rf"(?<![\w.-])(\d{{4}}-\d\d-\d\d)T{_CLOCK}(?:Z|[+-]\d\d:?\d\
 _ISO = re.compile(r"(?<![\w.-])(\d{4})([-/.])(\d{1,2})\2(\d{1,2})(?![\w-]|[./]\d)")
 _FIGURES = re.compile(r"(?<![\w./-])(\d{1,2})([./-])(\d{1,2})\2(\d{4})(?![\w-]|[./]\d)")
 _SHORT_FIGURES = re.compile(r"(?<![\w./-])(\d\d)(/)(\d\d)/(\d\d)(?![\w/-]|\.\d)")
+_WEEK = re.compile(r"(?<![\w.-])(\d{4})-W(\d\d)(?![\w-])")
+_QUARTER = re.compile(r"\b([QH][1-4])/(?=(?:19|20)\d\d\b)")
+_DOTTED_TIME = re.compile(rf"(?<![\w.,])([01]?\d)\.([0-5]\d)(?={_HALF[:-1]}(?<=[mM.]))")
+_DATES_RANGE = re.compile(
+    rf"((?:of (?:{'|'.join(_MONTHS)})|(?:{'|'.join(_MONTHS)}) \d{{1,2}}[a-z]{{2}})(?:,? \d{{4}})?)"
+    rf"{_DASH}(?=the \d|(?:{'|'.join(_MONTHS)}) \d)"
+)
 _YEAR_MONTH = re.compile(r"(?<![\w./-])((?:19|20)\d\d)-(0[1-9]|1[0-2])(?![\w-]|[./]\d)")
 _DAY_MONTH = re.compile(
     rf"(?<![\w.,/-])(\d{{1,2}})\.?(?:st|nd|rd|th)?(?: of)? "
@@ -42,8 +54,12 @@ _MONTH_SAME = re.compile(rf"\b({_NAMES})\.? (\d{{1,2}}){_DASH}(\d{{1,2}})(?![\w:
 _SHORT_MONTH = re.compile(rf"\b({'|'.join(_SHORT)})\.?(?= \d{{4}}\b)")
 _MONTH_YEAR = re.compile(r"(?<![\w./-])(0?[1-9]|1[0-2])/((?:19|20)\d\d)(?![\w/-])")
 _YEARS_SLASH = re.compile(r"(?<![\w./-])((?:19|20)\d\d)/(\d\d)(?![\w/-])")
-_MONTHS_RANGE = re.compile(rf"\b({_NAMES})\.?{_DASH}({_NAMES})\b")
+_MONTHS_RANGE = re.compile(rf"\b({_NAMES})\.?{_DASH}({_NAMES})\b(?:\.(?= [\da-z]))?")
 _DAYS_RANGE = re.compile(rf"\b({_DAY})\.?{_DASH}({_DAY})\b(\.(?=\s?\d|:))?")
+_DAYS_LIST = re.compile(rf"\b({'|'.join(_DAYS)})\b\.?(?=(?:,? ?(?:and|or|&)|,|/) ?(?:{_DAY})\b)")
+_DAYS_LISTED = re.compile(
+    rf"(?<=day)(,? ?(?:and|or|&) ?|, ?|/)({'|'.join(_DAYS)})\b(\.(?=\s[a-z\d]))?"
+)
 _SHORT_DAY = re.compile(
     rf"\b({'|'.join(_DAYS)})(?:\.:?|:)?(?= \d{{1,2}}(?::\d\d|\s?[ap]m\b|{_DASH}\d))"
 )
@@ -51,19 +67,24 @@ _TIMES = re.compile(rf"(?<![\w:.,]){_CLOCK}{_HALF}(?![\w:]\d|\d)")
 _HOURS = re.compile(
     r"(?<![\w:.,])(1[0-2]|0?[1-9])\s?(a\.m\.|p\.m\.|am|pm|AM|PM|A\.M\.|P\.M\.)(?!\w)"
 )
-_RATIO = re.compile(r"(?<![\w:.])(\d{1,3}):(\d|\d{3,})(?![\w:])")
+_RATIO = re.compile(
+    r"(?<![\w:.])(\d{1,3}):"
+    r"(\d|\d{1,3}(?:,\d{3})+|\d{3,}|\d\d(?= (?:ratio|odds|scale|mix|split)\b))(?![\w:])"
+)
 _HOURS_RANGE = re.compile(
     rf"(?<![\w:.,/-])(\d{{1,2}}(?::\d\d)?\s?(?:[ap]m|[ap]\.m\.|[AP]M)?){_DASH}"
     r"(?=\d{1,2}(?::\d\d|\s?(?:[ap]m|[ap]\.m\.|[AP]M)(?!\w)))"
 )
 
-_DECADE = re.compile(r"(?<![\w.,-])(\d\d)?([0-9]0)['\u2019]?s\b")
+_DECADE = re.compile(r"(?:(?<![\w.,-])|(?<=[a-z]-))(\d\d)?([0-9]0)['\u2019]?s\b")
 _SHORT_DECADE = re.compile(r"(?<!\w)['\u2019](\d0)s\b")
 _TENS = {
     "00": "hundreds", "10": "tens", "20": "twenties", "30": "thirties", "40": "forties",
     "50": "fifties", "60": "sixties", "70": "seventies", "80": "eighties", "90": "nineties",
 }  # fmt: skip
-_YEAR = re.compile(r"(?<![\w.,:/$\u20ac\u00a3+-])(1[1-9])(\d\d)(?![\w%:/]|[.,]\d| \d{3}\b|-\d)")
+_YEAR = re.compile(
+    r"(?<!\d )(?<![\w.,:/$\u20ac\u00a3+-])(1[1-9])(\d\d)(?![\w%:/]|[.,]\d| \d{3}\b|-\d)"
+)
 _NO_NOUN = re.compile(
     r"\s+(?:and|or|to|until|till|was|is|were|had|has|when|where|which|who|the|a|an|as|by|for|from|"
     r"in|on|at|with|but|he|she|it|they|after|before|because|while|that|this|did|would|could)\b"
@@ -73,6 +94,8 @@ _NO_NOUN = re.compile(
 def with_spoken_dates(text: str) -> str:
     """Rewrite dates and times: 2024-05-03 as May 3rd, 2024, and 9:05 as 9 oh 5."""
     text = _STAMP.sub(r"\1, \2:\3", text)
+    text = _WEEK.sub(lambda m: f"week {int(m[2])} of {m[1]}", text)
+    text = _QUARTER.sub(r"\1 ", text)
     text = _ISO.sub(lambda m: _date(m.group(), m[1], m[3], m[4]), text)
     text = _FIGURES.sub(_figures, text)
     text = _SHORT_FIGURES.sub(_figures, text)
@@ -86,13 +109,18 @@ def with_spoken_dates(text: str) -> str:
     )
     text = _DAY_MONTH.sub(_day_month, text)
     text = _MONTH_DAY.sub(_month_day, text)
+    text = _DATES_RANGE.sub(r"\1 to ", text)
     text = _SHORT_MONTH.sub(lambda m: _SHORT[m[1]], text)
+    text = _DAYS_LIST.sub(lambda m: _DAYS[m[1]], text)
+    while (more := _DAYS_LISTED.sub(lambda m: f"{m[1]}{_DAYS[m[2]]}", text)) != text:
+        text = more
     text = _DAYS_RANGE.sub(lambda m: f"{_weekday(m[1])} to {_weekday(m[2])}", text)
     text = _SHORT_DAY.sub(lambda m: _DAYS[m[1]], text)
+    text = _DOTTED_TIME.sub(r"\1:\2", text)
     text = _HOURS_RANGE.sub(r"\1 to ", text)
+    text = _RATIO.sub(r"\1 to \2", text)
     text = _TIMES.sub(_time, text)
-    text = _HOURS.sub(lambda m: f"{int(m[1])} {_half(m, 2)}", text)
-    return _RATIO.sub(r"\1 to \2", text)
+    return _HOURS.sub(lambda m: f"{int(m[1])} {_half(m, 2)}", text)
 
 
 def with_spoken_years(text: str) -> str:
@@ -119,7 +147,8 @@ def _date(given: str, year: str, month: str, day: str) -> str:
 def _figures(found: re.Match[str]) -> str:
     """Read a date of figures alone; where day and month cannot be told apart, figure by figure."""
     first, mark, second, year = found.groups()
-    year = year if len(year) > len("24") else f"20{year}"
+    if len(year) == len("24"):
+        year = f"{'20' if int(year) < LAST_CENTURY else '19'}{year}"
     if (
         mark == "." or int(first) > MONTHS
     ):  # a dot is the Continent's, with the day before the month
@@ -169,7 +198,7 @@ def _time(found: re.Match[str]) -> str:
     hour, minute, second, half = found.groups()
     hours = int(hour)
     if minute == "00":
-        whole = f"{hours}" if half else f"{hours} o'clock"
+        whole = f"{hours}" if half else f"{hours} {_WHOLE_HOUR[hours > NOON]}"
         whole = "midnight" if hours in {0, 24} and not half else whole
     else:
         whole = f"{hours} oh {int(minute)}" if minute[0] == "0" else f"{hours} {minute}"

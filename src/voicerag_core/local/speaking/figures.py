@@ -47,12 +47,20 @@ _ALWAYS = re.compile(r"(?<![\w/])24/7/365(?![\w/])")
 
 _WITH_SIGN = rf"{_NUMBER}(?:\s?%|\s?\u00b0[CF]?)?"
 _RANGE = re.compile(
-    rf"(?<![\w./,-])([$\u20ac\u00a3]?{_WITH_SIGN})(\s?[\u2013\u2014]\s?|[-~]|\s-\s)(?=[$\u20ac\u00a3]?{_NUMBER}(?![\w]*-\d))"
+    rf"(?<![\w./,-])([$\u20ac\u00a3]?{_WITH_SIGN})(\s?[\u2013\u2014]\s?|[-~]|\s-\s)(?=[$\u20ac\u00a3]?{_NUMBER}(?![\w]*-[\dA-Z]))"
 )
 _ORDINALS = re.compile(r"\b(\d+(?:st|nd|rd|th))\s?[\u2013-]\s?(?=\d+(?:st|nd|rd|th)\b)")
 _LETTERS_RANGE = re.compile(r"\b([A-Z])\s?[\u2013-]\s?(?=[A-Z]\b)(?=(?!\1)\w)")
 _MINUS = re.compile(r"(?<![\w)])[\u2013-](?=[$\u20ac\u00a3]?\d)")
 _BIG_ORDINAL = re.compile(r"(?<![\w.,])([1-9][\d,]*00)th\b")
+
+_SCIENTIFIC = re.compile(r"(?<![\w.])(\d+(?:\.\d+)?)[eE]([+-]?\d{1,3})(?!\w)")
+_NETWORK = re.compile(r"(?<![\w.])((?:\d{1,3}\.){3}\d{1,3})/(?=\d{1,2}\b)")
+_PERIODS = re.compile(r"\b([QH][1-4])\s?[\u2013-]\s?(?=[QH]?[1-4]\b)")
+
+_LETTERS_PLURAL = re.compile(r"\b(?![IVXLCDM]+\b)([A-Z]{2,5})['\u2019]?s\b(?!\s*[A-Z]\b)")
+_SAID_AS_WORD = re.compile(r"[^AEIOU][AEIOU]+[^AEIOU]")
+_SPELLED = frozenset({"FAQ", "VIP", "SUV", "LED", "PIV", "HIV", "SIG", "GUI"})
 
 _SIGNS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"(?<=\d)\s?(?:[\u00d7\u2715*]|(?<= )x(?= ))\s?(?=\d+ to the power)"), " times "),
@@ -72,6 +80,8 @@ _SIGNS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"\u2030"), " per mille"),
     (re.compile(r"\s?(?:\u2192|\u21d2|->|=>|\u203a|\u00bb(?=\s)|(?<=\w )>(?= [A-Z]))\s?"), ", "),
     (re.compile(r"\bAT&T\b"), "A T and T"),
+    (re.compile(r"\b([CF])#(?!\w)"), r"\1 sharp"),
+    (re.compile(r"\bCO2\b"), "C O 2"),
     (re.compile(r"\s?&\s?"), " and "),
     (re.compile(r"\b([Hh])e/she\b"), r"\1e or she"),
     (re.compile(r"\band/or\b"), "and or"),
@@ -94,19 +104,23 @@ def with_spoken_ranges(text: str) -> str:
     text = _ORDINALS.sub(r"\1 to ", text)
     text = _RANGE.sub(_range, text)
     text = _LETTERS_RANGE.sub(r"\1 to ", text)
+    text = _PERIODS.sub(r"\1 to ", text)
     return _MINUS.sub("minus ", text)
 
 
 def with_spoken_figures(text: str) -> str:
     """Rewrite versions, addresses, powers and fractions."""
     text = text.translate(_SUBSCRIPTS)
+    text = _NETWORK.sub(r"\1 slash ", text)
     text = _ADDRESS.sub(_address, text)
     text = _DOTTED.sub(lambda m: m.group().replace(".", ""), text)
+    text = _LETTERS_PLURAL.sub(_letters_plural, text)
     text = _VERSION.sub(
         lambda m: f"{'version ' if m[1] else ''}{m[2].replace('.', ' point ')}", text
     )
     text = _SHORT_VERSION.sub(_short_version, text)
     text = _V.sub("version ", text)
+    text = _SCIENTIFIC.sub(lambda m: f"{m[1]} times 10^{int(m[2])}", text)
     text = _RAISED.sub(_raised, text)
     text = _POWER.sub(_power, text)
     text = _VULGAR_SIGN.sub(lambda m: f"{m[1] + ' ' if m[1] else ''}{_VULGAR[m[2]]}", text)
@@ -120,6 +134,14 @@ def with_spoken_symbols(text: str) -> str:
     for sign, words in _SIGNS:
         text = sign.sub(words, text)
     return text
+
+
+def _letters_plural(found: re.Match[str]) -> str:
+    """Part the letters of PDFs and FAQs: espeak-ng leaves their last s out otherwise."""
+    letters = found[1]
+    if _SAID_AS_WORD.search(letters) and letters not in _SPELLED:
+        return found.group()
+    return f"{' '.join(letters)}'s"
 
 
 def _range(found: re.Match[str]) -> str:
@@ -149,6 +171,8 @@ def _short_version(found: re.Match[str]) -> str:
 def _raised(found: re.Match[str]) -> str:
     """Return a power; a figure raised behind a word or a year is the mark of a note."""
     base = re.search(r"\w*\W?$", found.string[: found.start()])
+    if re.search(r"[=+*/\u00b7\u00d7]\s*\w{1,3}\Z", found.string[: found.start()]):  # a formula
+        return f"^{found[1].translate(_SUPERSCRIPTS)}"
     is_note = base is not None and re.fullmatch(r"[^\W\d]{2,}|(?:1[1-9]|20)\d\d", base.group())
     return "" if is_note else f"^{found[1].translate(_SUPERSCRIPTS)}"
 

@@ -43,6 +43,8 @@ _TAGS = (
 )
 
 _MARKS: tuple[tuple[re.Pattern[str], str], ...] = (
+    (re.compile(r"(?<=\d)\s?[\u2605\u2b50]\ufe0f?(?![\u2605\u2606])"), " stars"),
+    (re.compile(r"(?i)(?<=\d)<sup>(-?\d+)</sup>"), r"^\1"),
     (re.compile(r"(\d)\*\*(?=-?\d)"), r"\1^"),  # a power in code, no emphasis
     (re.compile(r"(?ms)^ {0,3}(```+|~~~+).*?(?:^ {0,3}\1[`~]*[ \t]*$|\Z)"), " "),
     (re.compile(r"(?m)^\s*\|?(?:\s*:?-{3,}:?\s*\|)+(?:\s*:?-{3,}:?)?\s*$"), " "),
@@ -59,7 +61,8 @@ _MARKS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r":[a-z]+:`([^`<]+?)(?:\s*<[^`]*>)?`"), r"\1"),
     (re.compile(r"`([^`<]+?)\s*<[^`]*>`__?"), r"\1"),
     (re.compile(r"(?<=[\w.,;:!?)\"'])\s?\[\^?\d+(?:\s?[,\u2013-]\s?\d+)*\]"), ""),  # note marks
-    (re.compile(r"(?m)^(\s*[-*+]\s+)\[[ xX]\]\s+"), r"\1"),
+    (re.compile(r"(?m)^(\s*(?:[-*+]\s+)?)\[[ xX]\]\s+"), r"\1"),
+    (re.compile(r"(?<![\w:]):[a-z][a-z0-9_+-]*[a-z0-9]:(?![\w:`])"), " "),  # the name of an emoji
     (re.compile(r"\[![A-Z]+\][+-]?"), ""),
     (re.compile(r"``?([^`]+)``?"), r"\1"),
     (re.compile(r"\*\*|__(?=\w)|(?<=\w)__|~~|(?<!\s)==|==(?!\s)"), ""),
@@ -71,7 +74,8 @@ _MARKS: tuple[tuple[re.Pattern[str], str], ...] = (
 _URL = re.compile(
     r"(?i)\b(?:https?://|ftp://|www\.)(?:www\.)?([\w.-]*\w)(?::\d+)?(?:[/?#][^\s<>]*)?"
 )
-_ITEM = re.compile(r"^\s*(?:[-*+\u2022\u2023\u25aa\u25cf\u25e6\u00b7]\s+|#{1,6}\s+|>\s?)+")
+_ITEM = re.compile(r"^\s*(?:[-*+\u2022\u2023\u25aa\u25cf\u25e6\u00b7]\s+|#{1,6}\s+|>(?![=\d])\s?)+")
+_BEFORE_DOT = re.compile(r"(?<=\w)\s+(?=[.,;!?](?:\s|$))")
 _HEADING_END = re.compile(r"\s+#+\s*$")
 
 
@@ -84,7 +88,8 @@ def without_marks(text: str) -> str:
         text = mark.sub(instead, text)
     text = _URL.sub(_host, text)
     lines = [_line(line) for line in text.splitlines()]
-    return "".join(_seen(letter) for letter in " ".join(line for line in lines if line))
+    words = "".join(_seen(letter) for letter in " ".join(line for line in lines if line))
+    return _BEFORE_DOT.sub("", words)
 
 
 def _line(line: str) -> str:

@@ -21,7 +21,7 @@ _RULERS = (
 _PARTS = (
     "Chapter|Part|Volume|Vol|Book|Act|Scene|Section|Article|Annex|Appendix|Phase|Type|Class|Level|"
     "Grade|Stage|War|Schedule|Title|Table|Figure|Tier|Category|Group|Module|Unit|Lesson|Round|"
-    "Rule|Clause|Amendment|Protocol|Pillar|Mark|Generation|Factor|Bowl|Olympiad|Step|Item|Plan|"
+    "Formula|Rule|Clause|Amendment|Protocol|Pillar|Mark|Generation|Factor|Bowl|Olympiad|Step|Item|Plan|"
     "chapter|part|volume|book|act|scene|section|article|annex|appendix|phase|type|class|level|"
     "grade|stage|schedule|table|figure|tier|category|group|module|unit|number|page|pages"
 )
@@ -35,6 +35,13 @@ _RANGE = re.compile(
     rf"(?<=\d)(?:\s?[-\u2013]\s?| (?=and |or |to ))(and |or |to )?(?=[IVXL])({_ROMAN})(?![\w-])"
 )
 _ALONE = re.compile(rf"(?<![\w.-])(?=[IVXL]{{2}})({_ROMAN})(?![\w-])")
+_PART_SMALL = re.compile(
+    rf"\b({_PARTS}) (?=[ivxl]{{2}})((?:xc|xl|l?x{{1,3}}|l)?(?:ix|iv|v?i{{1,3}}|v)?)(?![\w-])"
+)
+_ENUMERATED = re.compile(r"\((ii|iii|iv|vi|vii|viii|ix|xi|xii)\)")
+_YEAR = re.compile(
+    r"\b(?=\w{4})(M{1,2}(?:CM|D?C{0,3})(?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,3}))(?![\w-])"
+)
 _LETTERS = frozenset({"IV", "VI", "XI", "XL", "LI", "LV", "XX"})
 """Also written for other things (IV drip, XL shirt): letters, unless a name stands before them."""
 _NAME_BEFORE = re.compile(
@@ -44,7 +51,7 @@ _CLAUSE = re.compile(
     r"[.,;:!?)'\u2019]|\s+(?:of|was|is|died|ruled|reigned|became|and|had|in|from)\b|$"
 )
 _ENDINGS = {1: "st", 2: "nd", 3: "rd"}
-_VALUES = {"I": 1, "V": 5, "X": 10, "L": 50, "C": 100}
+_VALUES = {"I": 1, "V": 5, "X": 10, "L": 50, "C": 100, "D": 500, "M": 1000}
 
 
 def with_spoken_numerals(text: str) -> str:
@@ -52,6 +59,9 @@ def with_spoken_numerals(text: str) -> str:
     text = _RULER.sub(_ruler, text)
     text = _ORDERED.sub(lambda m: ordinal(_value(m[1])), text)
     text = _PART.sub(lambda m: f"{m[1]} {_value(m[2])}", text)
+    text = _PART_SMALL.sub(lambda m: f"{m[1]} {_value(m[2].upper())}", text)
+    text = _ENUMERATED.sub(lambda m: f"({_value(m[1].upper())})", text)
+    text = _YEAR.sub(lambda m: str(_value(m[1])), text)
     text = _RANGE.sub(lambda m: f" {m[1] or 'to '}{_value(m[2])}", text)
     return _ALONE.sub(_alone, text)
 

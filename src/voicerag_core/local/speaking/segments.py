@@ -1,4 +1,4 @@
-"""Cut an answer into pieces to speak one after another, the first one short.
+"""Where an answer is cut into pieces to speak one after another, the first one short.
 
 The first sound of an answer comes when its first piece is spoken, so a long first sentence is
 cut where a speaker would breathe. Later pieces may be longer: each has to be ready before the one
@@ -10,10 +10,17 @@ from __future__ import annotations
 import re
 import unicodedata
 
-from voicerag_core.chunking import split_sentences
 from voicerag_core.local.speaking.spoken_form import spoken_form
 
-__all__ = ["MAX_CHARACTERS", "bounded", "speakable", "speech_segments", "spoken_line"]
+__all__ = [
+    "FIRST_WORDS",
+    "GROWTH",
+    "MAX_CHARACTERS",
+    "bounded",
+    "clause_length",
+    "speakable",
+    "spoken_line",
+]
 
 FIRST_WORDS = 10
 """Most words of the first piece, where a border allows: 3 to 4 seconds of speech."""
@@ -63,26 +70,6 @@ def spoken_line(text: str) -> str:
     return speakable(spoken_form(text))
 
 
-def speech_segments(text: str) -> list[str]:
-    """Cut a text into pieces to be spoken in order.
-
-    Pieces are whole sentences; the first sentences are cut at clause borders, or else before a
-    conjunction or preposition, so that sound starts early and then does not stop, and so is
-    whatever is longer than `MAX_CHARACTERS`. Joined with spaces they give the text back, as it is
-    written, without what cannot be spoken.
-    """
-    pieces: list[str] = []
-    limit = FIRST_WORDS
-    for sentence in split_sentences(text):
-        words = speakable(sentence).split()
-        while words:
-            length = _cut(words, limit)
-            pieces.append(" ".join(words[:length]))
-            words = words[length:]
-            limit = max(limit, GROWTH * length)
-    return [piece for part in pieces for piece in bounded(part) if spoken_line(piece)]
-
-
 def bounded(line: str) -> list[str]:
     """Cut a line into pieces of at most `MAX_CHARACTERS`, at a clause border or blank that fits."""
     parts = []
@@ -96,8 +83,8 @@ def bounded(line: str) -> list[str]:
     return [part for part in [*parts, line] if speakable(part)]
 
 
-def _cut(words: list[str], limit: int) -> int:
-    """Say how many words the next piece takes."""
+def clause_length(words: list[str], limit: int) -> int:
+    """Return how many words the next piece takes, of at most `limit` where a border allows."""
     if len(words) <= limit:
         return len(words)
     last = min(limit, len(words) - LEAST_WORDS)

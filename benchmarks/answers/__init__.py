@@ -1,0 +1,1 @@
+"""Answers as they are judged: right, wrong or declined, over documents and over mixed passages."""

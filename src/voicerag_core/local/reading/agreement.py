@@ -1,0 +1,378 @@
+"""Does a sentence speak of the very thing that is asked about, or of one like it?
+
+A near miss shares most words with the question: the same prize in another year, another season of
+the series, the women's final instead of the men's, the former holder of an office. The measures
+here compare what names the thing in the question with what the sentence and the headings above it
+say; `voicerag_core.local.reading.reader` weights them.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from voicerag_core.local.reading.features import Candidate
+from voicerag_core.local.reading.near_misses import (
+    figures,
+    misses_figure,
+    missing_names,
+    said_around,
+    said_in,
+)
+from voicerag_core.local.reading.numbered import conflicts, numbered
+from voicerag_core.local.reading.relations import unsaid_relation
+from voicerag_core.types import Passage
+
+__all__ = ["AGREEMENT", "agreement"]
+
+AGREEMENT = (
+    "around",  # share of the question's names that the passage and its headings do not know
+    "unnamed",  # share of them missing in the sentence, the one before, the title and headings
+    "undated",  # 1 a figure of the question is said there by none of these
+    "contradicts",  # 1 another year, number, side, office holder or unit stands in its place
+    "unrelated",  # share of the question's verbs and nouns of relation that these do not say
+    "unkind",  # 1 nothing in the sentence can be the kind of thing that is asked for
+)
+"""Columns of `agreement`, in order; 0 of all of them: nothing speaks against the sentence."""
+
+
+def agreement(
+    question: str,
+    passages: Sequence[Passage],
+    sentences: Sequence[Candidate],
+    kept: Sequence[int],
+) -> NDArray[np.float64]:
+    """Measure how far sentences speak of something else than the question.
+
+    Args:
+        question: In words.
+        passages: Of the sentences.
+        sentences: All of them, in order.
+        kept: Indices of those that are measured.
+
+    Returns:
+        Shape [K, 6], columns as in `AGREEMENT`.
+    """
+    wanted = figures(question)
+    keys = _Keys.of(question)
+    around: dict[int, float] = {}
+    table = np.zeros((len(kept), len(AGREEMENT)))
+    for row, index in enumerate(kept):
+        sentence = sentences[index]
+        passage = passages[sentence.passage]
+        if sentence.passage not in around:
+            around[sentence.passage] = missing_names(question, said_around(passage))
+        context = _context(passage, sentences, index)
+        said = said_in(f"{context} {sentence.text}")
+        table[row] = (
+            around[sentence.passage],
+            missing_names(question, said),
+            misses_figure(wanted, said),
+            keys.contradicted(sentence.text, context),
+            unsaid_relation(question, f"{context} {sentence.text}"),
+            sentence.kind not in _LEADS_ON and keys.lacks_kind(sentence.text),
+        )
+    return table
+
+
+def _context(passage: Passage, sentences: Sequence[Candidate], index: int) -> str:
+    """Return the title and headings of a sentence, and the sentence before it."""
+    own = sentences[index]
+    before = sentences[index - 1] if index and not own.first else None
+    near = before.text if before is not None and before.passage == own.passage else ""
+    lead = str(passage.metadata.get("lead") or "")
+    return " ".join((passage.title, *own.path, lead, near))
+
+
+_LEADS_ON = ("heading", "question", "lead", "code")
+"""Kinds of blocks that are not quoted alone."""
+
+_YEAR = re.compile(r"(?<![\w.,-])(?:1[0-9]|20)\d\d(?![\w%]|[.,]\d)")
+_FROM_THEN = re.compile(r"\b(?:since|after|from)\W+(?:\w+\W+){0,2}\Z", re.IGNORECASE)
+_UP_TO_THEN = re.compile(r"\b(?:until|till|before|by|as of|prior to)\W+(?:\w+\W+){0,2}\Z", re.I)
+_SPAN = re.compile(
+    r"\b((?:1[0-9]|20)\d\d)\s?(?:-|\u2013|\u2014|to|until|and|through)\s?((?:1[0-9]|20)?\d\d)\b"
+)
+
+_SIDES: tuple[tuple[frozenset[str], ...], ...] = tuple(
+    tuple(frozenset(side.split()) for side in line.split("|"))
+    for line in """\
+|
+men male boys gentlemen|women female girls ladies
+actor actors|actress actresses
+husband|wife
+father|mother
+brother|sister
+son|daughter
+king|queen
+singles|doubles
+minimum min|maximum max
+highest|lowest
+largest biggest|smallest
+oldest|youngest
+spring|summer|autumn fall|winter
+full-time|part-time
+domestic|international
+internal|external
+paid|unpaid
+import imports|export exports
+arrival|departure
+junior|senior
+upper|lower
+winner winners champion champions|runner-up runners-up
+buyer|seller
+landlord|tenant
+monthly|yearly annual annually|weekly|daily|quarterly|hourly
+supporting|lead leading""".splitlines()
+)
+"""Words of which one excludes the others."""
+
+_OFFICE = re.compile(
+    r"^who(?: is|'s|\u2019s| are) (?:the |our |your |its |their )?(?:new |current )?"
+    r"(?P<office>[\w -]+?)(?= (?:of|at|for|in|on|here|now|to)\b|\W*\Z)",
+    re.IGNORECASE,
+)
+_LEFT = (
+    r"\b(?:former(?:ly)?|ex-|outgoing|stepp(?:ed|ing) down as|resign(?:ed|ing) as|the late|retired"
+    r"|then-|past|previous)(?:[ -]*[\w'\u2019-]+){0,3}?[ -]*"
+)
+_YES_NO = re.compile(
+    r"^(?:is|are|was|were|do|does|did|can|could|may|must|shall|should|will|would|has|have|had)\b",
+    re.IGNORECASE,
+)
+_RATE = re.compile(
+    r"\b(?:per|each|every|an?)[ -](second|minute|hour|night|day|week|month|quarter|year|person"
+    r"|user|room|item|piece|page|kilogram|kg|litre|liter|mile|kilomet(?:er|re)|km)\b|"
+    r"\b(hour|dai|week|month|quarter|year)ly\b|\b(?:(a|an)nual)(?:ly)?\b",
+    re.IGNORECASE,
+)
+_MEASURE = re.compile(
+    r"(?:\d|\b(?:one|two|three|four|five|six|seven|eight|nine|ten|twelve|twenty|hundred|thousand"
+    r"|million|billion|half))[\s-]*(?P<unit>%|percent|[A-Za-z\u20ac\u00a3$\u00b0]+\d?)"
+)
+_UNITS = tuple(
+    frozenset(line.split())
+    for line in re.sub(
+        r"\n +",
+        " ",
+        """\
+second seconds sec minute minutes min mins hour hours hrs day days week weeks month months year
+  years
+mm cm m km metre metres meter meters kilometre kilometres kilometer kilometers mile miles foot
+  feet ft inch inches yard yards
+g kg gram grams kilogram kilograms kilo kilos ton tons tonne tonnes pound pounds lb lbs
+l ml litre litres liter liters gallon gallons
+byte bytes kb mb gb tb pb kilobyte megabyte gigabyte gigabytes megabytes terabytes
+euro euros eur dollar dollars usd cents pence kroner nok sek pounds
+degree degrees celsius fahrenheit
+watt watts kw w volt volts v amp amps a
+% percent""",
+    ).splitlines()
+)
+_ASKED_UNIT = re.compile(r"\bhow many (?P<many>[a-z]+)|\bin (?P<in>[a-z]+)\W*\Z", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class _Keys:
+    """What names the thing that a question is about, ready to compare.
+
+    Args:
+        words: Its words in lower case.
+        years: Years that it names.
+        lasts: Whether it names them as a begin ("since 2010").
+        numbers: Its numbered things, see `voicerag_core.local.reading.numbered`.
+        sides: Of `_SIDES`, what it names and what would contradict that.
+        left: What a sentence says of one who no longer holds the office that is asked for.
+        rate: What it counts by, such as "month".
+        units: The units that an answer may have, or empty.
+        kind: "person", "date" or "number", or "".
+    """
+
+    words: frozenset[str]
+    years: frozenset[str]
+    lasts: bool
+    numbers: dict[str, frozenset[str]]
+    sides: tuple[tuple[frozenset[str], frozenset[str]], ...]
+    left: re.Pattern[str] | None
+    rate: str
+    units: frozenset[str]
+    kind: str
+
+    @classmethod
+    def of(cls, question: str) -> _Keys:
+        words = frozenset(_words(question))
+        sides = []
+        open_ended = _YES_NO.match(question) is None
+        for line in _SIDES if open_ended else ():
+            named = [side for side in line if side & words]
+            if len(named) == 1:
+                sides.append((named[0], frozenset().union(*(s for s in line if s != named[0]))))
+        asked = _ASKED_UNIT.search(question)
+        unit = (asked["many"] or asked["in"] or "").lower() if asked else ""
+        return cls(
+            words=words,
+            years=frozenset(_YEAR.findall(question)) & frozenset(figures(question)),
+            lasts=any(
+                _FROM_THEN.search(question, 0, match.start()) for match in _YEAR.finditer(question)
+            ),
+            numbers=numbered(question),
+            sides=tuple(sides),
+            left=_left(question),
+            rate=_rate(question) if open_ended else "",
+            units=next((units for units in _UNITS if unit in units), frozenset()),
+            kind=_kind(question),
+        )
+
+    def contradicted(self, text: str, context: str) -> bool:
+        """Whether a sentence in its context speaks of another one than the question does."""
+        return (
+            self._other_year(text, context)
+            or conflicts(self.numbers, f"{context} \n {text}")
+            or self._other_side(text)
+            or (self.left is not None and self.left.search(text) is not None)
+            or self._other_unit(text)
+        )
+
+    def _other_year(self, text: str, context: str) -> bool:
+        """Whether years are said, and none of them is a year that is asked about."""
+        if not self.years:
+            return False
+        asked = [int(year) for year in self.years]
+        if set(map(int, _YEAR.findall(context))).intersection(asked):
+            return False
+        said = text if _YEAR.search(text) else context
+        found = list(_YEAR.finditer(said))
+        spans = [_span(match) for match in _SPAN.finditer(said)]
+        if any(first <= a <= last for first, last in spans for a in asked):
+            return False
+        return bool(found) and not any(self._covers(said, match, asked) for match in found)
+
+    def _covers(self, said: str, match: re.Match[str], asked: Sequence[int]) -> bool:
+        """Whether a year is one that is asked about, or a state lasts from or up to it."""
+        year = int(match[0])
+        if _FROM_THEN.search(said, 0, match.start()):
+            return any(year < a or (year == a and self.lasts) for a in asked)
+        if _UP_TO_THEN.search(said, 0, match.start()):
+            return any(year >= a for a in asked)
+        return year in asked
+
+    def _other_side(self, text: str) -> bool:
+        said = frozenset(_words(text))
+        return any(said & others and not said & own for own, others in self.sides)
+
+    def _other_unit(self, text: str) -> bool:
+        if self.rate and (said := _rate(text)) and said != self.rate:
+            return True
+        if not self.units:
+            return False
+        measured = [match["unit"].lower() for match in _MEASURE.finditer(text)]
+        known = [unit for unit in measured if any(unit in units for units in _UNITS)]
+        return bool(known) and not any(unit in self.units for unit in known)
+
+    def lacks_kind(self, text: str) -> bool:
+        """Whether nothing in a sentence can be the kind of thing that is asked for."""
+        if self.kind == "person":
+            return not any(
+                set(_words(match[0])).isdisjoint(self.words | _NO_PERSON)
+                for match in _CAPITALISED.finditer(text)
+            ) and not _ROLE.search(text)
+        if self.kind == "date":
+            return not any(match[0].lower() not in self.words for match in _WHEN.finditer(text))
+        if self.kind == "number":
+            return not any(match[0].lower() not in self.words for match in _QUANTITY.finditer(text))
+        return False
+
+
+_PERSON = re.compile(
+    r"^who(?: (?:is|are) the\b|'s the\b| (?:was|were|became|won|wrote|made|built|led|sang|found"
+    r"|\w+ed)\b)|^by whom\b"
+)
+"""Of one who is known by name; "Who pays?" may be answered by any noun."""
+
+_NO_PERSON = frozenset(
+    re.split(
+        r"\s",
+        "january february march april may june july august september october november december "
+        "jan feb mar apr jun jul aug sep sept oct nov dec monday tuesday wednesday thursday "
+        "friday saturday sunday the this that it he she they in on at as a an after before when "
+        "while since but and for from there these those his her its their our your who what how "
+        "why all any some no not if you we i update first",
+    )
+)
+_CAPITALISED = re.compile(r"[A-Z\u00c0-\u00de][\w'\u2019-]*[^\W\d]")
+_ROLE = re.compile(
+    r"\b(?:you|we|your|our|manager|supervisor|team|staff|employees?|members?|department|office"
+    r"|officer|director|board|committee|owner|lead|administrators?|users?|person|people|partner"
+    r"|company|customer|colleagues?|lawyers?|council|clerk|everyone|anyone|host|buyer|seller)\b",
+    re.IGNORECASE,
+)
+_WHEN = re.compile(
+    r"\b(?:[12]\d{3}s?|\d+(?:st|nd|rd|th)|\d{1,2}[./:-]\d[\d./:-]*|\d{1,2} ?(?:am|pm|bc|ad)|january"
+    r"|february|march|april|may|june|july|august|september|october|november|december|jan|feb|mar"
+    r"|apr|jun|jul|aug|sept?|oct|nov|dec|monday|tuesday|wednesday|thursday|friday|saturday|sunday"
+    r"|\w+ centur(?:y|ies)|spring|summer|autumn|winter|morning|noon|afternoon|evening|night"
+    r"|midnight|daily|weekly|monthly|quarterly|yearly|annually|before|after|during|until|within"
+    r"|once|every|each|as soon as|if|while|end of|beginning of|early|late|immediately|always|never"
+    r"|by the|antiquity|war|easter|christmas|holidays?|(?:hour|day|week|month|year|decade)s?"
+    r"|\d[\d,]* ?(?:bp|bce|ce))\b",
+    re.IGNORECASE,
+)
+_QUANTITY = re.compile(
+    r"(?<!\d)(?![12]\d{3}\b(?!,\d))\d[\w.,]*|\b(?:zero|no|none|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve"
+    r"|dozens?|hundreds?|thousands?|millions?|billions?|half|third|quarter|once|twice|single|both"
+    r"|unlimited|several|few|many|entire|whole|until|till|forever|permanent(?:ly)?|indefinite(?:ly)?"
+    r"|as long as|dail?y|weekly|monthly|years?|hours?|days?|weeks?|months?)\b",
+    re.IGNORECASE,
+)
+
+
+_DATED = re.compile(
+    r"^(?:when(?= (?:is|are|was|were|did|do|does|will|can|must|should|has|have|may)\b)"
+    r"|(?:in|on|by|until|since) (?:what|which) (?:year|date|day|month|century|decade)"
+    r"|(?:what|which) (?:year|date|day|month|century|decade)|what (?:is|was) the (?:\w+ )?date)\b"
+)
+
+
+def _kind(question: str) -> str:
+    plain = " ".join(question.lower().split())
+    if _PERSON.search(plain):
+        return "person"
+    if _DATED.search(plain):
+        return "date"
+    if re.search(
+        r"^(?:(?:about|for|in|within) )?how (?:many|much|long|far|tall|high|old)\b", plain
+    ):
+        return "number"
+    return ""
+
+
+def _left(question: str) -> re.Pattern[str] | None:
+    """Return what says that someone no longer holds the office that is asked for."""
+    office = _OFFICE.search(question)
+    if office is None or re.search(_LEFT, question, re.IGNORECASE):
+        return None
+    return re.compile(_LEFT + re.escape(office["office"].split()[-1]), re.IGNORECASE)
+
+
+def _span(match: re.Match[str]) -> tuple[int, int]:
+    """Return the first and last year of "1988-1996" or "1988-96"."""
+    first, last = int(match[1]), int(match[2])
+    return first, last if last > 99 else first // 100 * 100 + last  # noqa: PLR2004
+
+
+def _rate(text: str) -> str:
+    match = _RATE.search(text)
+    if match is None:
+        return ""
+    found = next(filter(None, match.groups()), "").lower()
+    return {"dai": "day", "a": "year", "an": "year"}.get(found, found)
+
+
+def _words(text: str) -> list[str]:
+    flat = unicodedata.normalize("NFKC", text).lower().replace("\u2019", "'")
+    return [word.removesuffix("'s").removesuffix("'") for word in re.findall(r"[\w'-]+", flat)]

@@ -1,0 +1,90 @@
+"""Is what a question asks of its subject said at all: who *won*, *directed*, *founded* it?"""
+
+from __future__ import annotations
+
+import re
+
+from voicerag_core.local.reading.features import content_words
+
+__all__ = ["unsaid_relation"]
+
+_GROUPS = tuple(
+    tuple(word.replace("_", " ") for word in line.split())
+    for line in re.sub(
+        r"\n +",
+        " ",
+        """\
+win won wins winner winning winners victory victorious champion champions beat beats beaten
+  defeat defeated defeats defeating triumph triumphed claimed clinched awarded crowned title
+award awarded awards receive received given granted honoured honored won recipient laureate
+buy bought acquire acquired acquires acquiring acquisition purchase purchased takeover deal
+found founded founder founders establish established create created started formed set_up
+direct directed director directs directing helmed filmmaker
+write wrote written writer author authored writes penned composed composer
+release released releases launch launched available debut debuts debuted premiere premiered
+  premieres published publication out arrive arrives announced launching launches date
+born birth birthday
+die died dies death killed dead
+marry married wife husband spouse marriage
+star stars starred starring play plays played playing portray portrayed portrays role cast actor
+  actress lead
+ceo chief_executive chief_executive_officer chief_executives
+president presidency chairman commissioner head leader chief
+located location situated lies based headquartered headquarters in at near on
+host hosted hosts hosting held venue
+begin began begun start started starts commence commenced
+end ended ends finish finished expire expires until
+cost costs price priced fee charge pay paid worth rate
+build built construct constructed erected completed
+invent invented inventor discover discovered developed
+sing sings sang singer performed recorded song
+lose lost loses runner-up beaten defeated
+revenue revenues sales turnover
+population inhabitants people residents
+lead led leads leader head headed
+teach taught teaches teacher
+choose chose chosen select selected elect elected
+leave left leaves depart quit
+become became becomes appointed named
+grow grew grown growth increase increased
+fall fell fallen decline declined decrease decreased""",
+    ).splitlines()
+)
+"""Words that say one relation."""
+
+_SAME: dict[str, set[str]] = {}
+for _group in _GROUPS:
+    for _word in _group:
+        _SAME.setdefault(_word, set()).update(_group)
+
+_WORD = re.compile(r"[^\W\d_][\w'\u2019-]*")
+
+
+def unsaid_relation(question: str, said: str) -> float:
+    """Return the share of a question's words of relation that a text does not say in any way.
+
+    Args:
+        question: In words.
+        said: The sentence with what stands around it.
+
+    Returns:
+        0..1; 0 when the question has no such words.
+    """
+    asked = [
+        match[0].lower()
+        for number, match in enumerate(_WORD.finditer(question))
+        if match[0].lower() in _SAME and not (number and match[0][0].isupper())
+    ]
+    if not asked:
+        return 0.0
+    text = said.lower()
+    stems = set(content_words(text))
+    words = set(re.findall(r"[\w-]+", text))
+    missing = sum(not _is_said(word, stems, words, text) for word in dict.fromkeys(asked))
+    return missing / len(dict.fromkeys(asked))
+
+
+def _is_said(word: str, stems: set[str], words: set[str], text: str) -> bool:
+    if stems.intersection(content_words(word)):
+        return True
+    return any(other in words or (" " in other and other in text) for other in _SAME[word])

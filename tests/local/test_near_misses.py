@@ -1,0 +1,326 @@
+"""What tells a near miss from an answer, and answers that take two passages."""
+
+from __future__ import annotations
+
+import pytest
+
+from voicerag_core.local.reading.agreement import AGREEMENT, agreement
+from voicerag_core.local.reading.answer_scorer import AnswerScorer
+from voicerag_core.local.reading.comparisons import compared
+from voicerag_core.local.reading.dates import exactness, says_more_exactly
+from voicerag_core.local.reading.features import candidates
+from voicerag_core.local.reading.hops import about, bridges, described
+from voicerag_core.local.reading.numbered import conflicts, numbered
+from voicerag_core.local.reading.reader import Reader
+from voicerag_core.types import Passage
+
+
+@pytest.fixture(scope="module")
+def reader() -> Reader:
+    return Reader(AnswerScorer(threads=2))
+
+
+def against(column: str, question: str, text: str, title: str = "") -> float:
+    passages = [Passage("one", text, {"title": title} if title else {})]
+    sentences = candidates(passages)
+    last = len(sentences) - 1
+    return float(agreement(question, passages, sentences, [last])[0, AGREEMENT.index(column)])
+
+
+@pytest.mark.parametrize(
+    ("question", "text"),
+    [
+        ("Who won the regatta in 2019?", "The regatta of 2018 was won by Ida Holm."),
+        ("Who won the regatta in 2019?", "Ida Holm has won the regatta since 2019."),
+        ("Who won the women's final?", "Ola Moe won the men's final."),
+        ("Who is the treasurer of the club?", "Ida Holm, the former treasurer of the club, left."),
+        ("When does season 3 of Fjord start?", "Season 2 of Fjord starts in May."),
+        ("When does season 3 of Fjord start?", "The fourth season of Fjord starts in May."),
+        ("What is the first step?", "The second and the third step follow later."),
+        ("What were sales in Q2?", "In the third quarter sales were 5 million."),
+        ("What is the fee per month?", "The fee is 20 euros per year."),
+        ("How many kilometres is the trail?", "The trail takes 5 hours."),
+        ("What is the minimum order?", "The maximum order is ten boxes."),
+        ("When was version 2.4 released?", "Version 2.5 was released in June."),
+    ],
+)
+def test_another_year_number_side_or_unit_contradicts(question: str, text: str) -> None:
+    assert against("contradicts", question, text) == 1
+
+
+@pytest.mark.parametrize(
+    ("question", "text"),
+    [
+        ("Who won the regatta in 2019?", "The regatta of 2019 was won by Ida Holm."),
+        ("Who led the firm in 2015?", "Ida Holm has led the firm since 2010."),
+        ("Who led the firm in 2015?", "Ida Holm led the firm from 2010 to 2018."),
+        ("Who led the firm in 2015?", "In 2015 the firm grew. Ida Holm led it then, as in 2014."),
+        ("Are lunch breaks paid?", "Lunch breaks are unpaid."),
+        ("Who is the treasurer of the club?", "Ida Holm, a former sailor, is the treasurer."),
+        ("When does season 3 of Fjord start?", "The third season of Fjord starts in May."),
+        ("When was version 2.4 released?", "Version 2.4.1 was released in June."),
+        ("How many hours is the trail?", "The trail takes 300 minutes."),
+    ],
+)
+def test_what_is_said_in_other_words_does_not_contradict(question: str, text: str) -> None:
+    assert against("contradicts", question, text) == 0
+
+
+@pytest.mark.parametrize(
+    ("question", "text", "lacks"),
+    [
+        ("When was the bridge opened?", "The bridge was opened with a large party.", 1),
+        ("When was the bridge opened?", "The bridge was opened in May.", 0),
+        ("When the pump leaks, what should I do?", "Call the desk.", 0),
+        ("How many seats has the hall?", "The hall of 1931 has seats.", 1),
+        ("How many seats has the hall?", "The hall has two hundred seats.", 0),
+        ("Who won the race?", "The race was won in rain.", 1),
+        ("Who won the race?", "The race was won by Ida Holm.", 0),
+        ("Who pays for shipping?", "Shipping is paid by the buyer.", 0),
+    ],
+)
+def test_a_sentence_lacks_the_kind_that_is_asked_for(
+    question: str, text: str, lacks: float
+) -> None:
+    assert against("unkind", question, text) == lacks
+
+
+def test_names_are_missed_in_the_sentence_but_known_to_its_passage() -> None:
+    text = "Moss is made in Oslo. It is sold there. The price is 5 euros."
+    assert against("around", "What is the price of Moss?", text) == 0
+    assert against("unnamed", "What is the price of Moss?", text) == 1
+    assert against("unnamed", "What is the price of Moss?", text, title="Moss") == 0
+
+
+def test_a_relation_is_said_by_another_word() -> None:
+    assert against("unrelated", "Who bought the mill?", "The mill was acquired by Ida Holm.") == 0
+    assert against("unrelated", "Who bought the mill?", "The mill was painted by Ida Holm.") == 1
+
+
+def test_numbered_things_are_told_apart() -> None:
+    assert numbered("Part II, section 5 and the 93rd Academy Awards") == {
+        "part": {"2"},
+        "section": {"5"},
+        "academy": {"93"},
+        "award": {"93"},
+    }
+    assert numbered("in 12 days, on May 3, at 5 pm") == {}
+    assert conflicts(numbered("Part 2?"), "Part III begins here")
+    assert not conflicts(numbered("Part 2?"), "Parts 2 and 3; part 2 is short")
+
+
+@pytest.mark.parametrize(
+    ("question", "text", "templates"),
+    [
+        (
+            "How old is the man who built the Red Tower?",
+            "the man who built the Red Tower",
+            ("How old is {}",),
+        ),
+        (
+            "The village where Ann Bell was born lies on which river?",
+            "The village where Ann Bell was born",
+            ("{} lies on which river",),
+        ),
+        (
+            "Tom Hill teaches at a college that was founded in what year?",
+            "Tom Hill teaches at a college",
+            ("{} was founded in what year",),
+        ),
+        (
+            "Where is the firm that Ann Bell works for based?",
+            "the firm that Ann Bell works for",
+            ("Where is {} based", "Where is {}"),
+        ),
+        (
+            "When was the founder of Acme Corp born?",
+            "the founder of Acme Corp",
+            ("When was {} born",),
+        ),
+        (
+            "The tune is by someone born in what year?",
+            "The tune is by someone",
+            ("{} was born in what year",),
+        ),
+    ],
+)
+def test_a_description_stands_for_a_name(
+    question: str, text: str, templates: tuple[str, ...]
+) -> None:
+    hop = described(question)
+    assert hop is not None
+    assert (hop.text, hop.templates) == (text, templates)
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "Who is the man who built the Red Tower?",
+        "What is the name of the river that flows through Ghent?",
+        "Who is the director of Sales?",
+        "Who do I call when the person who manages me is away?",
+        "What is the phone number of the manager of the Berlin office?",
+        "How do I reset the router?",
+    ],
+)
+def test_what_one_passage_answers_needs_no_second(question: str) -> None:
+    assert described(question) is None
+
+
+def test_a_bridge_is_a_name_that_the_question_lacks_with_a_passage_about_it() -> None:
+    passages = [
+        Passage("tower", "The Red Tower was built by Ida Holm.", {"title": "Red Tower"}),
+        Passage("ida", "She was born in Ghent.", {"title": "Ida Holm"}),
+    ]
+    found = list(bridges("How old is the builder of the Red Tower?", passages[0].text, 0, passages))
+    assert found == [("Ida Holm", [1])]
+    assert about("Ida Holm", passages) == [passages[1]]
+
+
+TOWER = Passage(
+    "tower",
+    "The Red Tower stands in Ghent. It was designed by the architect Ida Holm. "
+    "It is 48 metres tall.",
+    {"title": "Red Tower"},
+)
+IDA = Passage(
+    "ida",
+    "Ida Holm was a Danish architect. She was born on 4 March 1931 in Aarhus and studied in Rome.",
+    {"title": "Ida Holm"},
+)
+MILL = Passage(
+    "mill",
+    "The Old Mill stands in Bruges. It was designed by Ola Moe. It is 20 metres tall.",
+    {"title": "Old Mill"},
+)
+
+
+def test_two_hops_quote_the_name_and_what_is_asked_of_it(reader: Reader) -> None:
+    reading = reader.read(
+        "When was the architect who designed the Red Tower born?", [TOWER, MILL, IDA]
+    )
+    assert reading.answered
+    assert "Ida Holm" in reading.text
+    assert "4 March 1931" in reading.text
+    assert [place.passage_id for place in reading.citations][-1] == "ida"
+
+
+def test_two_hops_without_the_second_passage_are_declined(reader: Reader) -> None:
+    question = "When was the architect who designed the Red Tower born?"
+    assert not reader.read(question, [TOWER, MILL]).answered
+
+
+def test_a_comparison_quotes_both_sides_or_neither(reader: Reader) -> None:
+    question = "Which is taller, the Red Tower or the Old Mill?"
+    reading = reader.read(question, [MILL, IDA, TOWER])
+    assert "48 metres" in reading.text
+    assert "20 metres" in reading.text
+    assert {place.passage_id for place in reading.citations} == {"tower", "mill"}
+    assert not reader.read(question, [TOWER, IDA]).answered
+
+
+@pytest.mark.parametrize(
+    ("question", "asked"),
+    [
+        (
+            "Who is older, Ida Holm or Ola Moe?",
+            ("When was Ida Holm born?", "When was Ola Moe born?"),
+        ),
+        (
+            "who is younger Ida Holm or Ola Moe?",
+            ("When was Ida Holm born?", "When was Ola Moe born?"),
+        ),
+        (
+            "Were Ida Holm and Ola Moe of the same nationality?",
+            ("What is the nationality of Ida Holm?", "What is the nationality of Ola Moe?"),
+        ),
+        (
+            "Are both Ghent and Bruges located in Belgium?",
+            ("Is Ghent located in Belgium?", "Is Bruges located in Belgium?"),
+        ),
+        (
+            "Which club, Rovers or Wanderers, has more members?",
+            ("How many members has Rovers?", "How many members has Wanderers?"),
+        ),
+        (
+            "What hobby do Ida Holm and Ola Moe share?",
+            ("What is the hobby of Ida Holm?", "What is the hobby of Ola Moe?"),
+        ),
+        ("Are tea and coffee free?", ()),
+        ("Do I need a badge and a key?", ()),
+    ],
+)
+def test_each_side_of_a_comparison_is_asked_about(question: str, asked: tuple[str, ...]) -> None:
+    assert compared(question)[1] == asked
+
+
+def test_a_date_is_as_exact_as_the_best_sentence_has_it(reader: Reader) -> None:
+    year = Passage("year", "The Red Tower was opened in 1931.", {"title": "Red Tower"})
+    day = Passage(
+        "day", "On 4 March 1931 the Red Tower was opened by the mayor.", {"title": "News"}
+    )
+    other = Passage("other", "The Old Mill was opened on 5 May 1931.", {"title": "Old Mill"})
+    for order in ([year, day, other], [other, year, day]):
+        assert "4 March 1931" in reader.read("When was the Red Tower opened?", order).text
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("on 4 March 1931", 3),
+        ("on March 4th, 1931", 3),
+        ("1931-03-04", 3),
+        ("in March 1931", 2),
+        ("on 4 March", 2),
+        ("in 1931", 1),
+        ("long ago", 0),
+        ("it may be 12 of 30", 0),
+    ],
+)
+def test_dates_differ_in_how_exact_they_are(text: str, value: int) -> None:
+    assert exactness(text) == value
+
+
+def test_an_exacter_date_of_another_year_does_not_count() -> None:
+    assert says_more_exactly("on 4 March 1931", "in 1931")
+    assert not says_more_exactly("on 4 March 1930", "in 1931")
+
+
+@pytest.mark.parametrize(
+    ("question", "before", "sentence"),
+    [
+        (
+            "What was decided on parking?",
+            "The committee met on Monday.",
+            "The panel decided that parking stays free.",
+        ),
+        (
+            "How many members has the board?",
+            "The board meets monthly.",
+            "The body has nine members.",
+        ),
+        (
+            "When is the deposit returned?",
+            "The tenant pays a deposit.",
+            "That sum is returned in May.",
+        ),
+        (
+            "Which languages are taught?",
+            "French is taught in year one.",
+            "Other languages taught are Danish and Polish.",
+        ),
+    ],
+)
+def test_a_thing_told_of_before_brings_the_sentence_before(
+    reader: Reader, question: str, before: str, sentence: str
+) -> None:
+    assert (
+        reader.read(question, [Passage("x", f"{before} {sentence}")]).text == f"{before} {sentence}"
+    )
+
+
+def test_a_thing_that_the_question_names_needs_no_sentence_before(reader: Reader) -> None:
+    passage = Passage("x", "The Moss 2 is a lamp. The device weighs 900 grams.")
+    assert (
+        reader.read("What does the device weigh?", [passage]).text == "The device weighs 900 grams."
+    )
