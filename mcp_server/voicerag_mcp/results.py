@@ -17,7 +17,7 @@ from mcp_types import (
 )
 from pydantic import BaseModel, Field
 
-from voicerag_core import Answer, Hit
+from voicerag_core import Answer, Hit, cited_place
 from voicerag_core.serving import KeptSpeech
 
 __all__ = [
@@ -81,7 +81,9 @@ class CitedSource(BaseModel):
 
     passage_id: str
     title: str
-    source: str
+    source: str = Field(description="File, URL or name, with the fragment of the quote's place")
+    path: list[str] = Field(default_factory=list, description="Headings above the quote")
+    link: str | None = Field(default=None, description="URL that opens the document at the quote")
     uri: str
     quote: str
 
@@ -205,17 +207,24 @@ def found_passages(hits: Sequence[Hit], collection: str | None) -> list[FoundPas
 def cited_sources(answer: Answer, collection: str | None) -> list[CitedSource]:
     """Return the citations of an answer with their sources."""
     passages = {hit.passage.id: hit.passage for hit in answer.hits}
-    return [
-        CitedSource(
-            passage_id=place.passage_id,
-            title=_cut(passages[place.passage_id].title, 200),
-            source=_cut(passages[place.passage_id].source, 500),
-            uri=source_uri(place.passage_id, collection),
-            quote=_cut(passages[place.passage_id].text[place.start : place.end], 1000),
+    sources = []
+    for citation in answer.citations[:20]:
+        passage = passages.get(citation.passage_id)
+        if passage is None:
+            continue
+        place = cited_place(passage, citation)
+        sources.append(
+            CitedSource(
+                passage_id=passage.id,
+                title=_cut(passage.title, 200),
+                source=_cut(place.source, 500),
+                path=[_cut(name, 200) for name in place.path],
+                link=place.link or None,
+                uri=source_uri(passage.id, collection),
+                quote=_cut(place.quote, 1000),
+            )
         )
-        for place in answer.citations[:20]
-        if place.passage_id in passages
-    ]
+    return sources
 
 
 def listed(passages: Sequence[FoundPassage]) -> str:
@@ -234,7 +243,7 @@ def answer_text(value: AskResult) -> str:
     if value.sources:
         lines += ["", "Sources:"]
         lines += [
-            f"[{number}] {one.title} ({one.uri}): “{one.quote}”"
+            f"[{number}] {' > '.join([one.title, *one.path[-2:]])} ({one.uri}): “{one.quote}”"
             for number, one in enumerate(value.sources, 1)
         ]
     if value.audio is not None:

@@ -42,8 +42,10 @@ from voicerag_core.errors import (
 )
 from voicerag_core.lazy import lazy_names
 from voicerag_core.passages import (
+    CitedPlace,
     PassageBlock,
     PassageSentence,
+    cited_place,
     passage_blocks,
     passage_sentences,
     searched_text,
@@ -126,6 +128,7 @@ __all__ = [
     "CancelledError",
     "CheckpointError",
     "Citation",
+    "CitedPlace",
     "ConfigError",
     "Document",
     "DocumentError",
@@ -180,6 +183,7 @@ __all__ = [
     "check_audio",
     "check_cancelled",
     "chunk_document",
+    "cited_place",
     "ears_of",
     "index_documents",
     "index_files",

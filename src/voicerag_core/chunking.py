@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from voicerag_core.blocks import Block
 from voicerag_core.errors import ConfigError
-from voicerag_core.passages import place_of, structure_metadata
+from voicerag_core.passages import place_of, split_source, structure_metadata
 from voicerag_core.sentences import sentence_spans, split_sentences
 from voicerag_core.types import Document, JSONValue, Passage
 
@@ -278,7 +278,7 @@ def _passage(document: Document, position: int, pieces: Sequence[_Piece]) -> Pas
         blocks = [piece.block for piece in pieces]
         place = place_of(blocks)
         if place is not None:
-            mark = "&" if "#" in document.source else "#"
+            mark = "&" if split_source(document.source)[1] else "#"
             metadata["source"] = f"{document.source}{mark}{place.fragment}"
         metadata |= structure_metadata(_joined(pieces), start)
         if pieces[0].lead:

@@ -24,17 +24,21 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast, get_args
+from urllib.parse import quote
 
 from voicerag_core.blocks import Block, BlockKind, Place, Unit
 from voicerag_core.sentences import sentence_spans
-from voicerag_core.types import JSONValue, Passage
+from voicerag_core.types import Citation, JSONValue, Passage
 
 __all__ = [
+    "CitedPlace",
     "PassageBlock",
     "PassageSentence",
+    "cited_place",
     "passage_blocks",
     "passage_sentences",
     "searched_text",
+    "split_source",
     "structure_metadata",
 ]
 
@@ -83,6 +87,87 @@ class PassageSentence:
     block: int
 
 
+@dataclass(frozen=True, slots=True)
+class CitedPlace:
+    """Where a quote stands.
+
+    Args:
+        quote: The words that are cited.
+        path: The headings above them, outermost first.
+        source: The passage's source, with the fragment of the block that holds the quote.
+        link: A URL that opens there; "" when the source is neither a file nor a URL.
+    """
+
+    quote: str
+    path: tuple[str, ...]
+    source: str
+    link: str
+
+
+def cited_place(passage: Passage, citation: Citation) -> CitedPlace:
+    """Return where a citation of a passage stands."""
+    blocks = [block for block in passage_blocks(passage) if block.end > citation.start]
+    block = blocks[0] if blocks else None
+    source = block.source if block is not None else passage.source
+    words = passage.text[citation.start : citation.end]
+    link = _link(source)
+    base = split_source(source)[0].lower()
+    if link and base.endswith((".html", ".htm")) and (block is None or block.kind in _AS_SHOWN):
+        is_item = block is not None and block.kind == "item"
+        link += ("" if "#" in link else "#") + f":~:text={_directive(words, is_item=is_item)}"
+    return CitedPlace(words, block.path if block is not None else (), source, link)
+
+
+def _directive(words: str, *, is_item: bool) -> str:
+    """Return the first words of a quote as a text directive of a URL; browsers scroll to them.
+
+    The number of an item is no text of a page.
+    """
+    line = _MARKER.sub("", words.split("\n", 1)[0], count=1) if is_item else words.split("\n", 1)[0]
+    first = " ".join(line.split()[:_MOST_WORDS])
+    return quote(first, safe="").replace("-", "%2D")
+
+
+_AS_SHOWN: frozenset[BlockKind] = frozenset({"text", "lead", "note", "heading", "question", "item"})
+_MOST_WORDS = 8
+
+
+def split_source(source: str) -> tuple[str, str]:
+    """Return a source without its fragment, and the fragment, "" without one.
+
+    A ``#`` in the name of a file or folder begins no fragment.
+    """
+    if not _ABSOLUTE.match(source):
+        base, _, fragment = source.partition("#")
+        return base, fragment
+    for match in re.finditer("#", source):
+        base, fragment = source[: match.start()], source[match.end() :]
+        is_place = "/" not in fragment or "=" in fragment or fragment.startswith("epubcfi(")
+        if _ENDING.search(base) and is_place:
+            return base, fragment
+    if stated := _STATED_PLACE.search(source):
+        return source[: stated.start()], stated[1]
+    return source, ""
+
+
+_ABSOLUTE = re.compile(r"/|[A-Za-z]:/")
+_ENDING = re.compile(r"\.[A-Za-z][A-Za-z0-9]{0,6}$")
+_STATED_PLACE = re.compile(r"#((?:page|slide|sheet|row|line|t|attachment)=[^#]*)$")
+_MARKER = re.compile(r"\(?\w{1,4}[.)]\s+")
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+
+
+def _link(source: str) -> str:
+    if _URL.match(source):
+        return source
+    if not _ABSOLUTE.match(source):
+        return ""
+    base, fragment = split_source(source)
+    return f"file://{'' if base.startswith('/') else '/'}{quote(base, safe='/:')}" + (
+        f"#{fragment}" if fragment else ""
+    )
+
+
 def passage_blocks(passage: Passage) -> tuple[PassageBlock, ...]:
     """Return the blocks of a passage, in order.
 
@@ -93,15 +178,17 @@ def passage_blocks(passage: Passage) -> tuple[PassageBlock, ...]:
     if not isinstance(stored, list) or not stored:
         borders = _paragraphs(passage.text)
         return tuple(PassageBlock(a, b, "text", path, 0, passage.source) for a, b in borders)
-    base, marker, fragment = passage.source.partition("#")
+    base, fragment = split_source(passage.source)
     source = passage.source
     blocks = []
     for entry in stored:
         if not isinstance(entry, list) or len(entry) < 3 or entry[2] not in _KINDS:  # noqa: PLR2004
             continue
-        start, end, kind, level, at, *_ = [*entry, 0, None][:5] if len(entry) < 5 else entry  # noqa: PLR2004
+        start, end, kind = entry[:3]
+        level = entry[3] if len(entry) > 3 else 0  # noqa: PLR2004
+        at = entry[4] if len(entry) > 4 else None  # noqa: PLR2004
         level = level if isinstance(level, int) else 0
-        if at is not None and marker:
+        if at is not None and fragment:
             source = f"{base}#{_moved(fragment, at)}"
         kind = cast("BlockKind", kind)
         start, end = int(cast("int", start)), int(cast("int", end))

@@ -16,6 +16,7 @@ from tests.documents.making import only, pdf
 from voicerag_core import DocumentError, MissingExtraError
 from voicerag_core.documents import apart, formats, read_file
 from voicerag_core.documents.child import _LARGE_BYTES
+from voicerag_core.documents.packages import unpacked_bytes
 
 PAGE = "<h1>Head</h1><p>Words.</p>"
 
@@ -209,3 +210,21 @@ def test_a_missing_library_names_the_extra(
     monkeypatch.setitem(sys.modules, library, None)
     with pytest.raises(MissingExtraError, match=r"voicerag-core\[documents\]"):
         read_file(path)
+
+
+def test_long_markdown_that_holds_its_parser_up_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = tmp_path / "a.md"
+    page.write_text("{% comment %} " * 40_000)
+    monkeypatch.setattr("voicerag_core.documents.apart.SECONDS", 1.0)
+    monkeypatch.setattr("voicerag_core.documents.apart.SECONDS_PER_MEGABYTE", 0.0)
+    with pytest.raises(DocumentError, match="took longer than 1 s to read and was given up"):
+        read_file(page)
+
+
+def test_what_an_archive_unpacks_to_gives_it_time() -> None:
+    folder = Path(__file__).parent / "formats"
+    assert unpacked_bytes((folder / "fleet.xlsx").read_bytes()) > 10_000
+    assert unpacked_bytes((folder / "kestrel.pdf").read_bytes()) == 0
+    assert unpacked_bytes(b"PK nothing") == 0

@@ -204,3 +204,70 @@ def test_deep_nesting_is_read(read: Read, tag: str) -> None:
     page = f"<{tag}>" * 20_000 + "words"
     assert "words" in only(read("a.html", page)).text
     assert "words" in only(read("a.md", page)).text
+
+
+TABS = {
+    "material": """<div class="tabbed-set"><input type="radio" id="t1"><input type="radio" id="t2">
+        <div class="tabbed-labels"><label for="t1">Linux</label>
+        <label for="t2">Windows</label></div>
+        <div class="tabbed-content"><div class="tabbed-block"><p>Use apt.</p></div>
+        <div class="tabbed-block"><p>Use the installer.</p></div></div></div>""",
+    "docusaurus": """<div class="tabs-container"><ul role="tablist" class="tabs">
+        <li role="tab">Linux</li><li role="tab">Windows</li></ul><div class="margin-top--md">
+        <div role="tabpanel"><p>Use apt.</p></div>
+        <div role="tabpanel" hidden><p>Use the installer.</p></div></div></div>""",
+    "vitepress": """<div class="vp-code-group"><div class="tabs"><input><label>Linux</label><input>
+        <label>Windows</label></div><div class="blocks"><div><p>Use apt.</p></div>
+        <div><p>Use the installer.</p></div></div></div>""",
+    "bootstrap": """<ul class="nav nav-tabs" role="tablist"><li><a href="#a">Linux</a></li>
+        <li><a href="#b">Windows</a></li></ul><div class="tab-content"><div id="a">Use apt.</div>
+        <div id="b">Use the installer.</div></div>""",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("maker", TABS)
+def test_what_a_tab_shows_stands_below_its_label(read: Read, maker: str) -> None:
+    page = f"<h1>Install</h1>{TABS[maker]}<p>Then restart the machine.</p>"
+    assert paths(only(read("a.html", page))) == [
+        ("Install > Linux", "Use apt."),
+        ("Install > Windows", "Use the installer."),
+        ("Install", "Then restart the machine."),
+    ]
+
+
+NOTES = (
+    """<section class="footnotes" role="doc-endnotes"><ol><li id="fn1"><p>Not on Sundays.
+    <a href="#r" role="doc-backlink">\u21a9\ufe0e</a></p></li></ol></section>""",
+    """<div class="footnote"><hr><ol><li>Not on Sundays.&#160;
+    <a class="footnote-backref" href="#r">\u21a9</a></li></ol></div>""",
+    """<aside class="footnote-list"><aside role="doc-footnote"><span class="label">[1]</span>
+    <p>Not on Sundays.</p></aside></aside>""",
+    """<div id="sdfootnote1"><p><a class="sdfootnotesym"
+    href="#x">1</a>Not on Sundays.</p></div>""",
+)
+
+
+@pytest.mark.parametrize("note", NOTES)
+def test_footnotes_are_notes_without_their_marks(read: Read, note: str) -> None:
+    blocks = kinds(only(read("a.html", f"<h1>Hours</h1><p>Open from nine to five.</p>{note}")))
+    assert blocks[2:] == [("note", "Not on Sundays.")]
+
+
+def test_links_that_skip_and_titles_of_boxes_are_no_text(read: Read) -> None:
+    page = (
+        '<a href="#main" class="md-skip">Skip to content</a><div id="main"><h1>Keys</h1>'
+        '<div class="alert"><strong>Warning</strong><p>Never lend a key.</p></div>'
+        "<p><strong>Note:</strong> The box is red.</p>"
+        "<p><strong>Red</strong> keys open all doors.</p></div>"
+    )
+    assert [text for _, text in kinds(only(read("a.html", page)))] == [
+        "Keys", "Never lend a key.", "The box is red.", "Red keys open all doors.",
+    ]  # fmt: skip
+
+
+def test_a_page_of_nested_menus_and_few_words_keeps_its_words(read: Read) -> None:
+    menu = "<nav><ul><li>" + "<nav>one two three</nav>" * 20 + "</ul></nav>"
+    page = f'{menu}<h1>Loom<a class="headerlink" href="#x">\uf0c1</a></h1><p>It needs a card.</p>'
+    assert kinds(only(read("a.html", page))) == [
+        ("heading", "Loom"), ("text", "It needs a card."),
+    ]  # fmt: skip

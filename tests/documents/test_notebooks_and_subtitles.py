@@ -111,3 +111,24 @@ def test_webvtt(read: Read) -> None:
 def test_a_text_without_times_is_no_subtitle(read: Read) -> None:
     with pytest.raises(DocumentError, match="cannot be read as subtitles"):
         read("a.srt", "hello")
+
+
+def test_captions_without_full_stops_are_cut_all_the_same(read: Read) -> None:
+    cues = "\n\n".join(
+        f"{n}\n00:{n // 60:02}:{n % 60:02},000 --> 00:{n // 60:02}:{n % 60:02},900\n"
+        f"word number {n} of this talk that has no end"
+        for n in range(200)
+    )
+    document = only(read("talk.srt", cues))
+    assert max(block.end - block.start for block in document.blocks) < 1200
+    assert len({block.place for block in document.blocks}) == len(document.blocks) > 5
+
+
+def test_lines_said_twice_after_a_pause_stay(read: Read) -> None:
+    cues = (
+        "1\n00:00:01,000 --> 00:00:02,000\nPress the red button.\n\n"
+        "2\n00:00:02,000 --> 00:00:03,000\nPress the red button.\nThen wait.\n\n"
+        "3\n00:00:09,000 --> 00:00:10,000\nThen wait.\nFor a minute.\n"
+    )
+    text = only(read("a.srt", cues)).text
+    assert " ".join(text.split()) == ("Press the red button. Then wait. Then wait. For a minute.")

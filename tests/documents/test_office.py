@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import io
+import re
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -443,3 +444,25 @@ def test_a_sheet_of_many_rows_is_read(read: Read) -> None:
     document = only(read("a.xlsx", saved(book)))
     assert len(document.blocks) == 20_001
     assert document.text.endswith("Number: 19999; Square: 399960001")
+
+
+FORMATS_FOLDER = Path(__file__).parent / "formats"
+
+
+@pytest.mark.parametrize(
+    ("file", "suffix", "said"),
+    [
+        ("kestrel.pdf", ".docx", "is a PDF file by its content, not docx; name it .pdf"),
+        ("kestrel.docx", ".pdf", "is a Word document by its content, not pdf; name it .docx"),
+        ("fleet.xlsx", ".docx", "is an Excel workbook by its content, not docx; name it .xlsx"),
+        ("ferry.pptx", ".xlsx", "is a presentation by its content, not xlsx; name it .pptx"),
+        ("kestrel.epub", ".odt", "is a book by its content, not odt; name it .epub"),
+        ("kestrel.html", ".docx", "is a web page by its content, not docx; name it .html"),
+        ("roof.msg", ".docx", "is a mail of Outlook by its content, not docx; name it .msg"),
+    ],
+)
+def test_a_misnamed_file_is_called_what_it_is(
+    read: Read, file: str, suffix: str, said: str
+) -> None:
+    with pytest.raises(DocumentError, match=re.escape(said)):
+        read(f"a{suffix}", (FORMATS_FOLDER / file).read_bytes())

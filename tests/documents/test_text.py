@@ -215,3 +215,43 @@ def test_rst_that_is_nested_too_deeply_is_read_as_plain_text(read: Read) -> None
     lines = [f"{'  ' * depth}- item {depth}\n" for depth in range(400)]
     content = read("deep.rst", "\n".join(lines))
     assert "item 399" in only(content).text
+
+
+@pytest.mark.parametrize("name", ["form.txt", "form.md"])
+def test_lines_that_name_values_are_fields(read: Read, name: str) -> None:
+    text = (
+        "The form is short.\n\n"
+        "Form: TR-2\nDeadline: 5th of the month\nApproved by: line manager\n\n"
+        "Mind this: it is late.\nAnd then some more words of prose.\n"
+    )
+    document = only(read(name, text))
+    assert [pair for pair in kinds(document) if pair[0] == "field"] == [
+        ("field", "Form: TR-2"), ("field", "Deadline: 5th of the month"),
+        ("field", "Approved by: line manager"),
+    ]  # fmt: skip
+
+
+def test_numbered_lines_with_text_between_are_titles(read: Read) -> None:
+    text = (
+        "MINUTES OF THE BOARD\nDate: 4 May\nPlace: Room 2\n\n"
+        "1. Fire drill\n\nIt took six minutes.\n\n"
+        "2. First aid\n\nTwo people are missing.\n"
+    )
+    assert paths(only(read("a.txt", text)))[-2:] == [
+        ("MINUTES OF THE BOARD > 1. Fire drill", "It took six minutes."),
+        ("MINUTES OF THE BOARD > 2. First aid", "Two people are missing."),
+    ]
+    listed = only(read("b.txt", "1. Milk\n\n2. Eggs\n\n3. Bread\n"))
+    assert [kind for kind, _ in kinds(listed)] == ["item"] * 3
+
+
+def test_words_of_files_and_conditions_in_rst(read: Read) -> None:
+    text = "A\n=\n\nIt lies in :file:`~/.loom`.\n\n.. only:: html\n\n   Seen on the web.\n"
+    assert [text for kind, text in kinds(only(read("a.rst", text))) if kind == "text"] == [
+        "It lies in ~/.loom.", "Seen on the web.",
+    ]  # fmt: skip
+
+
+def test_rst_that_docutils_gives_nothing_of_keeps_its_words(read: Read) -> None:
+    text = "".join("  " * depth + "* item\n\n" for depth in range(500))
+    assert only(read("a.rst", text)).text.count("item") == 500

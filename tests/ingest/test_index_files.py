@@ -221,3 +221,19 @@ def test_a_file_that_came_back_during_the_run_is_not_removed(rag: VoiceRAG, fold
 
     assert index_files(rag, [folder], on_progress=bring_back).removed == 0
     assert rag.store.count() == 3
+
+
+def test_files_that_earlier_readers_read_are_read_anew_and_the_report_says_so(
+    rag: VoiceRAG, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = index_files(rag, [folder])
+    assert first.notices == ()
+    monkeypatch.setattr("voicerag_core.documents.reading.READER_VERSION", 99)
+    (folder / "c.txt").write_text("Terns dive.")
+    report = index_files(rag, [folder])
+    assert (report.new, report.changed) == (1, 2)
+    assert report.notices == (
+        "2 files are read anew: this version reads such files in another way",
+    )
+    (folder / "a.txt").write_text("Herons sleep.")
+    assert index_files(rag, [folder]).notices == ()

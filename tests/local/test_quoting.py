@@ -21,7 +21,7 @@ from voicerag_core.local.reading.near_misses import (
 from voicerag_core.local.reading.questions import asked_for
 from voicerag_core.local.reading.quoting import MOST_ITEMS, Quoter
 from voicerag_core.local.reading.reader import Reader
-from voicerag_core.local.reading.rows import keyed_rows, matching_rows, tables
+from voicerag_core.local.reading.rows import keyed_rows, matching_rows, named_rows, tables
 from voicerag_core.local.reading.trimming import clause_spans
 from voicerag_core.types import Document, JSONValue, Passage
 
@@ -304,3 +304,42 @@ def test_the_clause_that_answers_is_quoted_and_cited() -> None:
     assert "harbour company" not in reading.text
     (place,) = reading.citations
     assert passage.text[place.start : place.end] == reading.text
+
+
+def test_an_item_that_announces_a_list_is_quoted_with_it() -> None:
+    passage = passage_of(
+        Paragraph("Before work:"),
+        Item("Sign the permit:", 0, "1."),
+        Item("hot work needs form K;", 1, "a)"),
+        Item("work at height needs form L.", 1, "b)"),
+        Item("Collect a radio.", 0, "2."),
+    )
+    assert quoted("When do I sign?", passage, "1. Sign") == (
+        "1. Sign the permit:\n\na) hot work needs form K;\n\nb) work at height needs form L."
+    )
+    assert quoted("What does hot work need?", passage, "a) hot") == (
+        "1. Sign the permit:\n\na) hot work needs form K;"
+    )
+    assert quoted("What is collected?", passage, "2. Collect") == (
+        "Before work:\n\n2. Collect a radio."
+    )
+
+
+def test_what_to_do_is_the_whole_list_though_it_has_no_numbers() -> None:
+    passage = passage_of(
+        Paragraph("After an accident:"), Item("call the police"), Item("take photos")
+    )
+    whole = "After an accident:\n\ncall the police\n\ntake photos"
+    assert quoted("What do I do after an accident?", passage, "take") == whole
+
+
+def test_a_row_that_the_question_calls_by_name_is_picked() -> None:
+    passage = passage_of(
+        Table([["Part", "P-100"], ["Oil change", "every 500 hours"], ["Seal", "yearly"]], 1)
+    )
+    sentences = candidates([passage])
+    question = "How often is the seal changed?"
+    (rows,) = tables(question, [passage], sentences)
+    picked = named_rows(question, rows, sentences)
+    assert [sentences[row].text for row in picked] == ["Part: Seal; P-100: yearly"]
+    assert not named_rows("How often is the filter changed?", rows, sentences)

@@ -9,12 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from voicerag_core import Document, Passage, chunk_document
+from voicerag_core import Citation, Document, Passage, chunk_document, cited_place
 from voicerag_core.blocks import Block, BlockKind, Place
 from voicerag_core.passages import (
     passage_blocks,
     passage_sentences,
     searched_text,
+    split_source,
 )
 
 Piece = tuple[BlockKind, str, tuple[str, ...]]
@@ -228,3 +229,59 @@ def test_no_word_is_lost_and_no_passage_too_long(
         inside = {i for block in passage_blocks(passage) for i in range(block.start, block.end)}
         assert all(passage.text[i].isspace() for i in range(len(passage.text)) if i not in inside)
     assert all(whole.text[i].isspace() for i in range(len(whole.text)) if i not in covered)
+
+
+@pytest.mark.parametrize(
+    ("source", "parts"),
+    [
+        ("/x/a.pdf#page=3", ("/x/a.pdf", "page=3")),
+        ("/x/C#/notes.md", ("/x/C#/notes.md", "")),
+        ("/x/a#b.pdf#page=3", ("/x/a#b.pdf", "page=3")),
+        ("/x/v1.2#b/n.md#intro", ("/x/v1.2#b/n.md", "intro")),
+        ("/x/h.eml#attachment=a/b.csv&row=3", ("/x/h.eml", "attachment=a/b.csv&row=3")),
+        ("/x/a.epub#epubcfi(/6/4)", ("/x/a.epub", "epubcfi(/6/4)")),
+        ("/x/noext#row=3", ("/x/noext", "row=3")),
+        ("C:/x/y.pdf#page=2", ("C:/x/y.pdf", "page=2")),
+        ("https://e.com/h#o", ("https://e.com/h", "o")),
+        ("lease", ("lease", "")),
+    ],
+)
+def test_a_source_is_parted_from_its_fragment(source: str, parts: tuple[str, str]) -> None:
+    assert split_source(source) == parts
+
+
+def passage_of(source: str, *blocks: Block, text: str) -> Passage:
+    return chunk_document(Document(source, text, blocks=blocks))[0]
+
+
+def test_a_citation_opens_at_its_own_block_not_where_its_passage_begins() -> None:
+    text = "First page.\n\nsecond, an item\n\nThird page."
+    passage = passage_of(
+        "/d/my file.pdf",
+        Block(0, 11, "text", ("A",), 0, Place("page", 1)),
+        Block(13, 28, "item", ("A",), 1, Place("page", 1)),
+        Block(30, 41, "text", ("A",), 0, Place("page", 3)),
+        text=text,
+    )
+    at = text.index("Third")
+    cited = cited_place(passage, Citation(passage.id, at, at + 11))
+    assert (cited.quote, cited.path) == ("Third page.", ("A",))
+    assert cited.source == "/d/my file.pdf#page=3"
+    assert cited.link == "file:///d/my%20file.pdf#page=3"
+    item = cited_place(passage, Citation(passage.id, 13, 28))
+    assert item.link == "file:///d/my%20file.pdf#page=1"
+
+
+@pytest.mark.parametrize(
+    ("source", "link"),
+    [
+        ("/d/p.html", "file:///d/p.html#:~:text=1%2C5%20kg%20%2D%20or%20more%20%26%20so%20on%2C"),
+        ("C:/d/n.docx", "file:///C:/d/n.docx"),
+        ("https://e.com/h", "https://e.com/h"),
+        ("lease", ""),
+    ],
+)
+def test_a_link_opens_files_pages_and_urls(source: str, link: str) -> None:
+    text = "1,5 kg - or more & so on, even then."
+    passage = passage_of(source, Block(0, len(text), "text"), text=text)
+    assert cited_place(passage, Citation(passage.id, 0, len(text))).link == link

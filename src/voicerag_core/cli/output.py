@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from voicerag_core.passages import cited_place
 from voicerag_core.types import Answer, Citation, Hit, JSONValue, Passage
 
 if TYPE_CHECKING:
@@ -70,7 +71,11 @@ def show_hits(hits: Sequence[Hit], citations: Iterable[Citation] = ()) -> None:
         typer.echo(f"{mark}{number}  {hit.score:.3f}  {_named(passage)}")
         if passage.id in quotes:
             for place in quotes[passage.id]:
-                typer.echo(f'            "{_shortened(passage.text[place.start : place.end])}"')
+                cited = cited_place(passage, place)
+                typer.echo(f'            "{_shortened(cited.quote)}"')
+                where = " > ".join(cited.path)
+                if where or cited.link:
+                    typer.echo(f"            {'  '.join(filter(None, (where, cited.link)))}")
         elif not quotes:
             typer.echo(f"            {_shortened(passage.text)}")
 
@@ -113,13 +118,16 @@ def answer_values(
     citations = []
     for place in answer.citations:
         passage = passages.get(place.passage_id)
+        cited = cited_place(passage, place) if passage else None
         citations.append(
             {
                 "passage_id": place.passage_id,
                 "start": place.start,
                 "end": place.end,
-                "quote": passage.text[place.start : place.end] if passage else None,
-                "source": passage.source if passage else None,
+                "quote": cited.quote if cited else None,
+                "source": cited.source if cited else None,
+                "path": list(cited.path) if cited else None,
+                "link": cited.link or None if cited else None,
                 "title": passage.title if passage else None,
             }
         )

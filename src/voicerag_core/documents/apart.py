@@ -21,6 +21,7 @@ from typing import IO, cast
 
 from voicerag_core.blocks import Block, BlockKind, Place, Unit
 from voicerag_core.documents.formats import Parsed
+from voicerag_core.documents.packages import MAX_UNPACKED, unpacked_bytes
 from voicerag_core.errors import DocumentError, MissingExtraError
 from voicerag_core.types import Document, JSONValue
 
@@ -42,7 +43,7 @@ SECONDS = 60.0
 """Most seconds for a file, besides those for its size."""
 
 SECONDS_PER_MEGABYTE = 10.0
-"""Seconds added for every million bytes of the file."""
+"""Seconds added for every million bytes of the file, or four million that it unpacks to."""
 
 IDLE_EXIT = 0
 """Exit code of a process that ended because nothing was asked of it."""
@@ -65,7 +66,10 @@ def parse_apart(
         DocumentError: They cannot be read, or the process crashed, ran out of memory or of time.
         MissingExtraError: The extra ``documents`` is missing.
     """
-    seconds = SECONDS + SECONDS_PER_MEGABYTE * len(data) / 1e6
+    seconds = (
+        SECONDS
+        + SECONDS_PER_MEGABYTE * max(len(data), min(MAX_UNPACKED, unpacked_bytes(data)) / 4) / 1e6
+    )
     request = {
         "source": source,
         "suffix": suffix,

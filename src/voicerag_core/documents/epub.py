@@ -4,10 +4,20 @@ from __future__ import annotations
 
 import posixpath
 import re
+from dataclasses import replace
 from urllib.parse import unquote
 
+from voicerag_core.blocks import Place
 from voicerag_core.documents.docx_styles import local
-from voicerag_core.documents.elements import Draft, Element, Heading, Notice
+from voicerag_core.documents.elements import (
+    Aside,
+    Draft,
+    Element,
+    Heading,
+    Notice,
+    Table,
+    Term,
+)
 from voicerag_core.documents.html import html_elements, page_text
 from voicerag_core.documents.packages import child, opened, parsed, part
 from voicerag_core.documents.stylesheet import Looks, looks_of
@@ -56,7 +66,9 @@ def read_epub(data: bytes, source: str, encoding: str | None = None) -> list[Dra
             if info.lower().endswith(".css")
         )
         elements: list[Element] = []
-        for reference in list(spine if spine is not None else ())[:_MAX_CHAPTERS]:
+        for number, reference in enumerate(
+            list(spine if spine is not None else ())[:_MAX_CHAPTERS], 1
+        ):
             item = items.get(reference.get("idref"))
             if item is None or item.get("media-type") not in _PAGES:
                 continue
@@ -69,7 +81,10 @@ def read_epub(data: bytes, source: str, encoding: str | None = None) -> list[Dra
             if page is None:
                 elements.append(Notice(f"the chapter {inner} is missing or damaged"))
                 continue
-            elements += _chapter(page, source, encoding, looks)
+            place = Place("anchor", f"epubcfi(/6/{2 * number})")
+            elements += (
+                _placed(element, place) for element in _chapter(page, source, encoding, looks)
+            )
     title = next((tidy(n.text or "") for n in package.iter() if local(n) == "title"), "")
     author = next((tidy(n.text or "") for n in package.iter() if local(n) == "creator"), "")
     named = author and not author.lower().startswith("unknown")
@@ -79,10 +94,22 @@ def read_epub(data: bytes, source: str, encoding: str | None = None) -> list[Dra
 def _chapter(page: bytes, source: str, encoding: str | None, looks: Looks) -> list[Element]:
     text, notices = page_text(page, source, encoding)
     text = _CLOSED.sub(_opened, text)  # XHTML closes what HTML leaves open
-    title, elements = html_elements(text, source, looks=looks)
+    title, elements = html_elements(text, source, looks=looks, is_book=True)
     if title and elements and not isinstance(elements[0], Heading):
         return [*notices, Heading(title, 1), *elements]
     return [*notices, *elements]
+
+
+def _placed(element: Element, place: Place) -> Element:
+    """Return an element that stands at a place: no reader opens a book at an anchor alone."""
+    if isinstance(element, Aside):
+        return replace(element, elements=[_placed(inner, place) for inner in element.elements])
+    if isinstance(element, Term):
+        inner = [_placed(each, place) for each in element.elements]
+        return replace(element, elements=inner, place=place)
+    if isinstance(element, Table):
+        return replace(element, places=[place] * len(element.rows))
+    return element if isinstance(element, Notice) else replace(element, place=place)
 
 
 def _opened(tag: re.Match[str]) -> str:

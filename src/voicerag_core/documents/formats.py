@@ -22,11 +22,12 @@ from voicerag_core.documents.pdf import read_pdf
 from voicerag_core.documents.plain import file_title, read_txt
 from voicerag_core.documents.pptx import read_pptx
 from voicerag_core.documents.rst import read_rst
+from voicerag_core.documents.signatures import true_kind
 from voicerag_core.documents.subtitles import read_subtitles
 from voicerag_core.documents.tables import read_csv, read_jsonl
 from voicerag_core.documents.titles import plain_title
 from voicerag_core.documents.xlsx import read_xlsx
-from voicerag_core.errors import MissingExtraError
+from voicerag_core.errors import DocumentError, MissingExtraError
 from voicerag_core.types import Document
 
 __all__ = ["FORMATS", "Format", "Parsed", "check_installed", "parse"]
@@ -40,13 +41,13 @@ class Format:
 
     Args:
         read: Bytes, path and encoding to drafts; None for tables, which take a column.
-        apart: Whether it is read in a process of its own, since what parses it cannot be trusted
-            with a stranger's file.
+        apart: From how many bytes on it is read in a process of its own, since what parses it
+            cannot be trusted with a stranger's file: 0 for all files, None for none.
         needs: Modules of the extra ``documents`` that it cannot do without.
     """
 
     read: Reader | None
-    apart: bool = False
+    apart: int | None = None
     needs: tuple[str, ...] = ()
 
 
@@ -66,23 +67,29 @@ def _attachment(data: bytes, source: str, name: str) -> list[Draft] | None:
     return _drafts(data, source, suffix, None, None)
 
 
+_BINARY = frozenset({".pdf", ".docx", ".pptx", ".xlsx", ".odt", ".epub", ".msg"})
+"""Kinds whose bytes say what they are."""
+
+_LONG_TEXT = 50_000
+"""In so many characters no text, however it is made, holds these parsers up for long."""
+
 FORMATS: dict[str, Format] = {
     ".txt": Format(read_txt),
-    ".md": Format(read_markdown),
-    ".rst": Format(read_rst, needs=("docutils",)),
-    ".html": Format(read_html, apart=True, needs=("selectolax",)),
-    ".htm": Format(read_html, apart=True, needs=("selectolax",)),
-    ".pdf": Format(read_pdf, apart=True, needs=("pypdfium2",)),
-    ".docx": Format(read_docx, apart=True, needs=("docx",)),
-    ".pptx": Format(read_pptx, apart=True, needs=("pptx",)),
-    ".xlsx": Format(read_xlsx, apart=True, needs=("openpyxl",)),
-    ".odt": Format(read_odt, apart=True, needs=("lxml",)),
-    ".epub": Format(read_epub, apart=True, needs=("lxml", "selectolax")),
-    ".eml": Format(partial(read_eml, attachments=_attachment), apart=True, needs=("selectolax",)),
+    ".md": Format(read_markdown, apart=_LONG_TEXT),
+    ".rst": Format(read_rst, apart=_LONG_TEXT, needs=("docutils",)),
+    ".html": Format(read_html, apart=0, needs=("selectolax",)),
+    ".htm": Format(read_html, apart=0, needs=("selectolax",)),
+    ".pdf": Format(read_pdf, apart=0, needs=("pypdfium2",)),
+    ".docx": Format(read_docx, apart=0, needs=("docx",)),
+    ".pptx": Format(read_pptx, apart=0, needs=("pptx",)),
+    ".xlsx": Format(read_xlsx, apart=0, needs=("openpyxl",)),
+    ".odt": Format(read_odt, apart=0, needs=("lxml",)),
+    ".epub": Format(read_epub, apart=0, needs=("lxml", "selectolax")),
+    ".eml": Format(partial(read_eml, attachments=_attachment), apart=0, needs=("selectolax",)),
     ".msg": Format(
-        partial(read_msg, attachments=_attachment), apart=True, needs=("olefile", "selectolax")
+        partial(read_msg, attachments=_attachment), apart=0, needs=("olefile", "selectolax")
     ),
-    ".ipynb": Format(read_notebook),
+    ".ipynb": Format(read_notebook, apart=_LONG_TEXT),
     ".srt": Format(read_subtitles),
     ".vtt": Format(read_subtitles),
     ".jsonl": Format(None),
@@ -117,7 +124,16 @@ def parse(
         DocumentError: They cannot be read as what the name says.
         MissingExtraError: The extra ``documents`` is missing.
     """
-    drafts = _drafts(data, source, suffix, text_column, encoding)
+    try:
+        drafts = _drafts(data, source, suffix, text_column, encoding)
+    except (MissingExtraError, MemoryError):
+        raise
+    except Exception as e:
+        kind, ending = true_kind(data) if suffix in _BINARY else ("", "")
+        if not kind or ending == suffix:
+            raise
+        advice = f"name it {ending}" if ending else f"save it as {suffix[1:]}"
+        raise DocumentError(f"{source} is {kind} by its content, not {suffix[1:]}; {advice}") from e
     return _parsed(drafts, source, is_table=FORMATS[suffix].read is None)
 
 

@@ -25,12 +25,17 @@ _LEFT_OUT = ", ".join((
     ".sphinxsidebar", ".toc", ".table-of-contents", "#toc", ".breadcrumb", ".breadcrumbs",
     "[aria-label=breadcrumb]", "[aria-label=Breadcrumb]", ".pagination", ".pager",
     ".prev-next-area", ".rst-footer-buttons", ".skip-link", ".skip-to-content", ".skipnav",
-    ".headerlink", ".anchor-link", ".mw-editsection", ".navbox", ".catlinks", ".site-header",
-    ".site-footer", ".page-footer", ".masthead", ".share", ".sharing", ".social",
+    ".sidebar-drawer", ".sidebar-container", ".mobile-header", ".back-to-top", ".related-pages",
+    ".content-icon-container", ".visually-hidden", ".sr-only", ".screen-reader-text",
+    ".custom-block-title", "[class*=admonitionHeading]", ".theme-edit-this-page",
+    ".theme-doc-footer", "span.lang", "a.sdfootnotesym", "a.sdfootnoteanc", "a.sdendnotesym",
+    "a.sdendnoteanc", ".toctree-wrapper", ".genindex-jumpbox", ".genindextable", ".indextable",
+    "[title=header]", "[title=footer]", "[role=doc-backlink]", ".footnote-back",
+    ".footnote-backref", ".headerlink", ".anchor-link", ".mw-editsection", ".navbox", ".catlinks",
+    ".site-header", ".site-footer", ".page-footer", ".masthead", ".share", ".sharing", ".social",
     ".social-share", ".share-buttons", ".copybtn", ".linenos", ".lineno", ".gutter",
     ".newsletter", ".advertisement", ".related-posts", ".related-articles", ".edit-link",
-    ".edit-this-page", ".admonition-title", ".noprint", ".no-print",
-    "[class*=breadcrumb]",
+    ".edit-this-page", ".admonition-title", ".noprint", ".no-print", "[class*=breadcrumb]",
     "a.anchor", "sup.reference", "sup.footnote-ref", "a.footnote-ref", "a.footnote-backref",
 ))  # fmt: skip
 """Selectors of what is not the page's own text, unless it holds most of the page's words."""
@@ -87,7 +92,7 @@ def page_text(data: bytes, source: str, encoding: str | None = None) -> tuple[st
 
 
 def html_elements(
-    text: str, source: str, *, looks: Looks | None = None
+    text: str, source: str, *, looks: Looks | None = None, is_book: bool = False
 ) -> tuple[str, list[Element]]:
     """Return the title of a page and its elements; none when it holds no words.
 
@@ -95,6 +100,7 @@ def html_elements(
         text: The page.
         source: Names the file in errors.
         looks: What style sheets outside the page say of its classes.
+        is_book: The page is a chapter of a book, where no script shows what is hidden.
 
     Raises:
         MissingExtraError: selectolax is not installed.
@@ -116,7 +122,7 @@ def html_elements(
     if len(main) == 1 and _size(main[0]) >= _LEAST_OF_MAIN * total:
         root = main[0]
     looks = looks or looks_of(node.text() for node in page.css("style"))
-    return _title(page), paired(HTMLWalk(left_out, looks=looks).walk(root))
+    return _title(page), paired(HTMLWalk(left_out, looks=looks, is_book=is_book).walk(root))
 
 
 def _title(page: LexborHTMLParser) -> str:
@@ -168,7 +174,11 @@ def _is_inside(node: LexborNode, tags: tuple[str, ...]) -> bool:
 
 
 def _size(node: LexborNode) -> int:
-    scripts = sum(len(inner.text()) for inner in node.css("script, style, nav, noscript"))
+    scripts = sum(
+        len("".join(inner.text().split()))
+        for inner in node.css("script, style, nav, noscript")
+        if not _is_inside(inner, ("nav", "noscript"))
+    )
     return len("".join(node.text().split())) - scripts
 
 

@@ -17,6 +17,7 @@ from voicerag_core.documents.elements import (
     Table,
     Term,
 )
+from voicerag_core.documents.form_lines import form_fields
 from voicerag_core.documents.html_tree import Node
 from voicerag_core.documents.stylesheet import Looks
 from voicerag_core.documents.table_shape import MAX_SPAN, Grid, guessed_header
@@ -46,6 +47,8 @@ _MAX_NUMBER = 10_000_000
 _SPACE = re.compile(r"[ \t\n\f\r]+")
 _ENDS_OPEN = re.compile(r"[^.,;:!\uff0c\u3002\uff1b\uff1a]$")
 _PERMALINK = re.compile(r"[¶#§🔗\s]*")
+_BACK = re.compile(r"[\s\u21a9\u21b5\u2191^\ufe0e\ufe0f]+")
+_SKIPS = re.compile(r"(?i)(?:skip|jump) to (?:the )?(?:main |page )?\w+(?: area)?")
 _SIGNS = frozenset({
     "note", "notes", "important", "warning", "tip", "tips", "caution", "danger", "hint",
     "attention", "info", "see also", "\u6ce8\u610f", "\u6ce8",
@@ -68,6 +71,7 @@ class HTMLWalk:
         written: The page was made from a text such as Markdown: headings open by the names that
             code forges give them, and pictures stand for their words.
         looks: What the page's style sheets say of its classes.
+        is_book: No script can show what a style sheet hides.
     """
 
     def __init__(
@@ -76,9 +80,13 @@ class HTMLWalk:
         *,
         written: bool = False,
         looks: Looks | None = None,
+        is_book: bool = False,
     ) -> None:
         self.left_out = left_out
         self.looks = looks
+        self.is_book = is_book
+        self._tabs: dict[int, str] = {}
+        self._signs: set[int] = set()
         self.written = written
         self.names: dict[str, int] = {}
         self.place: Place | None = None
@@ -120,9 +128,21 @@ class HTMLWalk:
             self._words.append(text)
             return
         tag = node.tag or ""
-        if tag in _IGNORED or tag.startswith("-") or node.mem_id in self.left_out:
+        if tag in _IGNORED or tag.startswith("-"):
             return
-        if self.looks is not None and tag == "span" and self._looks(node, self.looks.raised):
+        if tag in _LABELLED and (labels := _tab_labels(node)):
+            self._tabs |= _panels(node, labels)
+            return
+        if node.mem_id in self._tabs:
+            self._panel(node)
+            return
+        if node.mem_id in self.left_out or node.mem_id in self._signs:
+            return
+        if self.is_book and self.looks is not None and self._looks(node, self.looks.unseen):
+            return
+        if _is_note(node):
+            self._note(node)
+        elif self.looks is not None and tag == "span" and self._looks(node, self.looks.raised):
             self._raised(node)
         elif handler := _HANDLERS.get(tag):
             handler(self, node)
@@ -133,12 +153,22 @@ class HTMLWalk:
         else:
             self._flow(node)
 
+    def _panel(self, node: Node) -> None:
+        """Take up what a tab shows, below the tab's label."""
+        self._flush()
+        label = self._tabs.pop(node.mem_id)
+        inner = self._inside(list(node.iter(include_text=True)))
+        self.elements.append(Term(label, inner, self.place))
+
     def _flush(self) -> None:
         """End a paragraph."""
         if self._words:
             text = "".join(self._words).strip()
             self._words = []
-            if text:
+            lines = text.split("\n")
+            if self.written and len(lines) > 1 and (fields := form_fields(lines, self.place)):
+                self.elements += fields
+            elif text and text.lower().rstrip(":") not in _SIGNS:
                 self.elements.append(Paragraph(text, self.place))
 
     # --- inline ------------------------------------------------------------------------------
@@ -165,6 +195,9 @@ class HTMLWalk:
         text = node.text()
         if _PERMALINK.fullmatch(text) and not self.written:
             self._anchored(node)
+            return
+        target = node.attributes.get("href") or ""
+        if target.startswith("#") and (_BACK.fullmatch(text) or _SKIPS.fullmatch(text.strip())):
             return
         self._flow(node)
 
@@ -227,6 +260,8 @@ class HTMLWalk:
     def _paragraph(self, node: Node) -> None:
         self._flush()
         inner = _only_child(node)
+        while inner is not None and inner.tag in ("font", "u", "i", "em"):
+            inner = _only_child(inner)
         bold = inner is not None and (
             inner.tag in ("strong", "b")
             or (self.looks is not None and self._looks(inner, self.looks.bold))
@@ -239,6 +274,9 @@ class HTMLWalk:
                 LEVEL_OF_BOLD,
             )
         )
+        first = next(iter(_with_words(node)), None)
+        if first is not None and _is_sign(first):
+            self._signs.add(first.mem_id)
         self._flow(node)
         text = "".join(self._words).strip()
         if text.lower().rstrip(":") in _SIGNS:
@@ -336,9 +374,15 @@ class HTMLWalk:
             self.elements.append(Code(text, self.place))
 
     def _note(self, node: Node) -> None:
-        """Take up footnotes that a converter has put behind the text."""
+        """Take up footnotes, without the numbers of their list."""
         self._flush()
-        self.elements.append(Aside(self._inside(list(node.iter(include_text=True)))))
+        inner = self._inside(list(node.iter(include_text=True)))
+        notes = [
+            Paragraph(element.text, element.place) if isinstance(element, Item) else element
+            for element in inner
+            if not (isinstance(element, Paragraph) and _NOTE_LABEL.fullmatch(element.text))
+        ]
+        self.elements.append(Aside(notes))
 
     def _table(self, node: Node) -> None:
         self._flush()
@@ -368,6 +412,64 @@ class HTMLWalk:
             Table(filled, header or guessed_header(filled), caption, [self.place] * len(filled))
         )
 
+
+def _tab_labels(node: Node) -> list[str]:
+    """Return the labels of tabs when that is all that a node holds."""
+    roles = (node.attributes.get("role") or "").split()
+    if "tablist" not in roles and not _TAB_CLASSES.intersection(_classes(node)):
+        return []
+    labels: list[str] = []
+    for child in node.iter():
+        if child.tag in ("input", "script", "hr"):
+            continue
+        if child.tag not in ("label", "li", "a", "button", "div", "span"):
+            return []
+        labels.append(tidy(child.text()))
+    return labels if all(0 < len(label) <= _LONGEST_LABEL for label in labels) else []
+
+
+def _panels(node: Node, labels: Sequence[str]) -> dict[int, str]:
+    """Return the label of each panel that stands behind a row of tabs, by its `mem_id`."""
+    parent = node.parent
+    siblings = list(parent.iter()) if parent is not None else []
+    at = next((i for i, each in enumerate(siblings) if each.mem_id == node.mem_id), len(siblings))
+    behind = [each for each in siblings[at + 1 :] if each.tag not in ("input", "script")]
+    inner = [each for each in behind[0].iter() if each.tag == "div"] if behind else []
+    panels = inner if len(inner) == len(labels) else behind[: len(labels)]
+    if panels is behind and len(panels) < len(labels):
+        return {}
+    is_panels = panels is inner or all(
+        "tabpanel" in (each.attributes.get("role") or "") for each in panels
+    )
+    return (
+        {each.mem_id: label for each, label in zip(panels, labels, strict=False)}
+        if is_panels else {}
+    )  # fmt: skip
+
+
+def _is_note(node: Node) -> bool:
+    """Whether a node holds footnotes, by its role, or by what generators call it."""
+    if node.tag not in ("div", "section", "aside", "ol", "dl"):
+        return False
+    attributes = node.attributes
+    stated = f"{attributes.get('role') or ''} {attributes.get('epub:type') or ''}".split()
+    return bool(
+        _NOTE_ROLES.intersection(stated)
+        or _NOTE_CLASSES.intersection(_classes(node))
+        or _NOTE_ID.fullmatch(attributes.get("id") or "")
+    )
+
+
+_LABELLED = frozenset({"div", "ul", "nav", "ol"})
+_TAB_CLASSES = frozenset({"tabbed-labels", "tabs"})
+_LONGEST_LABEL = 40
+_NOTE_ROLES = frozenset({
+    "doc-endnotes", "doc-footnote", "doc-endnote", "footnote", "footnotes", "endnote", "endnotes",
+    "rearnote", "rearnotes",
+})  # fmt: skip
+_NOTE_CLASSES = frozenset({"footnote", "footnotes", "footnote-list", "endnotes", "footnote-text"})
+_NOTE_ID = re.compile(r"(?:sdfootnote|sdendnote|ftn|edn)\d+")
+_NOTE_LABEL = re.compile(r"[\[(]?(?:\d{1,3}|[a-z*\u2020])[\])]?[.:]?")
 
 _HANDLERS = {
     "br": HTMLWalk._break, "sup": HTMLWalk._raised, "img": HTMLWalk._image,
@@ -409,13 +511,21 @@ def _below(node: Node) -> Iterator[Node]:
         stack += list(inner.iter())[::-1]
 
 
+def _is_sign(node: Node) -> bool:
+    """Whether a node is the title of a box, such as "Note:"."""
+    return node.tag in ("strong", "b") and tidy(node.text()).lower().rstrip(":") in _SIGNS
+
+
+def _with_words(node: Node) -> Iterator[Node]:
+    """Yield the children of a node, without texts of white space."""
+    for child in node.iter(include_text=True):
+        if not (child.is_text_node and not (child.text_content or "").strip()):
+            yield child
+
+
 def _only_child(node: Node) -> Node | None:
     """Return the one element in which all words of a paragraph lie, or None."""
-    children = [
-        child
-        for child in node.iter(include_text=True)
-        if not (child.is_text_node and not (child.text_content or "").strip())
-    ]
+    children = list(_with_words(node))
     return children[0] if len(children) == 1 and not children[0].is_text_node else None
 
 

@@ -11,7 +11,16 @@ from pathlib import PurePosixPath
 from urllib.parse import quote
 
 from voicerag_core.documents.decoding import decode
-from voicerag_core.documents.elements import Aside, Draft, Element, Field, Heading, Notice
+from voicerag_core.documents.elements import (
+    Aside,
+    Draft,
+    Element,
+    Field,
+    Heading,
+    Item,
+    Notice,
+    Table,
+)
 from voicerag_core.documents.html import html_elements, page_text
 from voicerag_core.documents.plain import text_elements
 from voicerag_core.documents.unicode import tidy
@@ -29,6 +38,13 @@ _INTRODUCED = re.compile(
     r"Forwarded message|Urspr\u00fcngliche Nachricht|Weitergeleitete Nachricht)\s*-{2,}|_{20,}",
     re.IGNORECASE,
 )
+_QUOTED_PAGE = re.compile(
+    r"<(?:blockquote[^>]*\btype=[\"']?cite|div[^>]*\b(?:class=[\"']?[^\"'>]*(?:gmail_quote|moz-cite-prefix"
+    r"|moz-signature|gmail_signature|yahoo_quoted)|id=[\"']?(?:divRplyFwdMsg|appendonsend)))",
+    re.IGNORECASE,
+)
+"""Where mail programs begin what they quote, or a signature."""
+
 _SIGNED = "-- "
 _CALENDAR = ("text/calendar", "application/pgp-signature", "application/pkcs7-signature")
 
@@ -124,15 +140,36 @@ def _within(draft: Draft, name: str) -> Draft:
 
 
 def _body(letter: Letter, source: str) -> Iterator[Element]:
-    """Yield what a mail says; what it quotes, and its signature, as asides."""
-    if letter.text.strip():
+    """Yield what a mail says; what it quotes, and its signature, as asides.
+
+    Of a mail in both forms the plain text is read, unless the page alone has tables or lists.
+    """
+    page = list(_page(letter.page, source)) if letter.page.strip() else []
+    has_text = bool(letter.text.strip())
+    is_list = any(isinstance(element, Item) for element in text_elements(letter.text))
+    has_shape = any(
+        isinstance(element, Table) or (isinstance(element, Item) and not is_list)
+        for element in page
+    )
+    if has_text and not has_shape:
         own, rest = _own_lines(letter.text.split("\n"))
         yield from text_elements("\n".join(own))
         quoted = text_elements("\n".join(_QUOTED.sub("", line).lstrip("> ") for line in rest))
         if quoted:
             yield Aside(quoted)
-    elif letter.page.strip():
-        yield from html_elements(letter.page, source)[1]
+    else:
+        yield from page
+
+
+def _page(page: str, source: str) -> Iterator[Element]:
+    """Yield what a mail's page says; what it quotes as an aside."""
+    quote = _QUOTED_PAGE.search(page)
+    if quote is None or not html_elements(page[: quote.start()], source)[1]:
+        yield from html_elements(page, source)[1]
+        return
+    yield from html_elements(page[: quote.start()], source)[1]
+    if quoted := html_elements(page[quote.start() :], source)[1]:
+        yield Aside(quoted)
 
 
 def _own_lines(lines: Sequence[str]) -> tuple[list[str], list[str]]:

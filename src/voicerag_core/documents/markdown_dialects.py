@@ -11,6 +11,8 @@ import html
 import re
 from collections.abc import Iterator
 
+from voicerag_core.documents.form_lines import is_form_line
+
 __all__ = ["as_commonmark"]
 
 _FENCE = re.compile(r"[ >]*(`{3,}|~{3,})")
@@ -30,6 +32,8 @@ _ATTRIBUTES = re.compile(r"\{:[^{}\n]*\}|(?<=[)\]`*_])\{[.#][^{}\n]*\}")
 _CALLOUT = re.compile(r"(?m)^((?:[ \t]*>)+[ \t]*)\[!\w+\][+-]?(?:[ \t]+(\S.*))?$")
 _WIKI_LINK = re.compile(r"!?\[\[([^\[\]|\n]+)(?:\|([^\[\]\n]+))?\]\]")
 _HIGHLIGHT = re.compile(r"==(?=\S)([^=\n]+?)(?<=\S)==")
+_EMPTY_LINES = re.compile(r"(\n[^\S\n]*\n\s*)")
+_KEYS = re.compile(r"\+\+([a-z][a-z0-9-]*(?:\+[a-z0-9][a-z0-9-]*)*)\+\+")
 _TASK = re.compile(r"(?m)^([ \t>]*(?:[-*+]|\d+[.)])[ \t]+)\[[ xX]\][ \t]+")
 _CONTENTS = re.compile(r"(?mi)^\s*(?:\[\[_?toc_?\]\]|\[toc\]|\{:toc\}|\$\{toc\})\s*$")
 _NOTE_MARK = re.compile(r"\[\^[^\]\s]+\](?!:)")
@@ -50,7 +54,19 @@ def as_commonmark(text: str) -> str:
     pieces = []
     for is_code, lines in _parted(text):
         pieces.append("\n".join(lines) if is_code else _prose("\n".join(lines), ends))
-    return _noted(_structured("\n".join(pieces)))
+    return _noted(_structured(_with_breaks("\n".join(pieces))))
+
+
+def _with_breaks(text: str) -> str:
+    """Let paragraphs in which every line names a value keep their lines."""
+    parts = _EMPTY_LINES.split(text)
+    for i, part in enumerate(parts):
+        lines = part.rstrip("\n").split("\n")
+        if len(lines) > 1 and all(
+            not line.startswith("    ") and is_form_line(line) for line in lines
+        ):
+            parts[i] = "  \n".join(line.rstrip() for line in lines)
+    return "".join(parts)
 
 
 def _parted(text: str) -> Iterator[tuple[bool, list[str]]]:
@@ -100,6 +116,8 @@ def _inline(text: str, ends: frozenset[str]) -> str:
         text = _WIKI_LINK.sub(lambda match: match[2] or match[1].split("#")[0] or match[1], text)
         text = _NOTE_MARK.sub("", text)
         text = _TASK.sub(r"\1", text)
+    if "++" in text:
+        text = _KEYS.sub(lambda match: match[1].title(), text)
     return _HIGHLIGHT.sub(r"\1", text) if "==" in text else text
 
 

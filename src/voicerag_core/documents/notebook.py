@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 from voicerag_core.documents.decoding import decode
-from voicerag_core.documents.elements import Code, Draft, Element, Heading, Notice
+from voicerag_core.documents.elements import Code, Draft, Element, Heading, Notice, Table
 from voicerag_core.documents.html_tree import tree_of
 from voicerag_core.documents.html_walk import HTMLWalk
 from voicerag_core.documents.markdown import markdown_elements
@@ -68,13 +69,23 @@ def _output(output: dict[str, JSONValue]) -> list[Element]:
     shown = data if isinstance(data, dict) else output
     page = _joined(shown.get("text/html", shown.get("html")))
     if page:
-        return HTMLWalk().walk(tree_of(page))
+        return [_without_index(element) for element in HTMLWalk().walk(tree_of(page))]
     text = _joined(shown.get("text/markdown"))
     if text:
         return markdown_elements(text)
     text = _joined(shown.get("text/plain", shown.get("text")))[:_MOST_PRINTED]
     is_picture = any(key.startswith("image/") for key in shown)
     return [Code(text)] if text.strip() and not is_picture else []
+
+
+def _without_index(element: Element) -> Element:
+    """Return a data frame without the column that only counts its rows."""
+    if not isinstance(element, Table) or element.header != 1 or element.rows[0][0]:
+        return element
+    counted = [row[0] for row in element.rows[1:]]
+    if counted != [str(number) for number in range(len(counted))]:
+        return element
+    return replace(element, rows=[row[1:] for row in element.rows])
 
 
 def _joined(value: JSONValue) -> str:

@@ -89,8 +89,7 @@ class _Reading:
         letter.head = [(name, value.strip("\0 ")) for name, value in head if value.strip("\0 ")]
         letter.text = text(_BODY)
         page = _stream(self.container, place, _PAGE, _BINARY)
-        if not letter.text.strip():
-            letter.page = page_text(page, self.source, self.encoding)[0] if page else text(_PAGE)
+        letter.page = page_text(page, self.source, self.encoding)[0] if page else text(_PAGE)
         has_rtf = _stream(self.container, place, _RTF, _BINARY)
         if has_rtf and not letter.text.strip() and not letter.page.strip():
             letter.notices.append(Notice(

@@ -15,7 +15,7 @@ from voicerag_core.errors import DocumentError
 if TYPE_CHECKING:
     from lxml import etree
 
-__all__ = ["child", "children", "opened", "parsed", "part"]
+__all__ = ["child", "children", "opened", "parsed", "part", "unpacked_bytes"]
 
 MAX_UNPACKED = 512 << 20
 """Most bytes that an archive may unpack to."""
@@ -64,6 +64,17 @@ def opened(data: bytes, source: str, kind: str) -> zipfile.ZipFile:
         if kind != "epub" and _XML.search(info.filename):
             _refuse_document_type(archive, info, source)
     return archive
+
+
+def unpacked_bytes(data: bytes) -> int:
+    """Return how many bytes an archive says that it unpacks to, 0 for what is none."""
+    if not data.startswith(b"PK"):
+        return 0
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            return sum(info.file_size for info in archive.infolist())
+    except Exception:  # noqa: BLE001 - zipfile and struct have errors of their own
+        return 0
 
 
 def _why_ole(data: bytes, source: str, kind: str) -> str:

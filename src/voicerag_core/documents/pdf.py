@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from voicerag_core.documents.elements import Draft, Element, Heading, Notice
 from voicerag_core.documents.faq import paired
 from voicerag_core.documents.pdf_lines import Line, TableLines, lines_of
-from voicerag_core.documents.pdf_page import read_page
+from voicerag_core.documents.pdf_page import Page, read_page
 from voicerag_core.documents.pdf_text import PageLines, elements_of
 from voicerag_core.documents.plain import stated_title
 from voicerag_core.documents.unicode import tidy
@@ -28,6 +28,14 @@ _RUNNING = 0.6
 _ALTERNATING = 0.35
 _LEAST_ALTERNATING = 5
 _MAX_OUTLINE = 5000
+_NEAR_MARGIN = 6.0
+_SHORT_RULE = 0.08, 0.45
+"""Least and most length of the rule above footnotes, as a share of the page's width."""
+
+_COUNTS = re.compile(
+    r"(?i)(?:page|seite|pagina|p\.|s\.)\s*\d{1,4}(?:\s*(?:of|/|von|sur|de|di)\s*\d{1,4})?"
+    r"|[-\u2013]\s*\d{1,4}\s*[-\u2013]|\d{1,4}\s*(?:/|of|von)\s*\d{1,4}"
+)
 _DIGITS = re.compile(r"\d+|\b[ivxl]+\b")
 
 
@@ -90,7 +98,8 @@ def _read(document: PdfDocument, source: str) -> list[Draft]:
             if isinstance(line, Line):
                 line.words = []  # what the line says is known now
         if lines or page.fields:
-            pages.append(PageLines(page.number, page.width, lines, page.fields))
+            floor = _floor(page)
+            pages.append(PageLines(page.number, page.width, lines, page.fields, floor))
         else:
             empty.append(page.number)
     count = len(document)
@@ -156,8 +165,28 @@ def _listed(numbers: Sequence[int]) -> str:
     return f"page{'s' if plural else ''} {', '.join(shown)}{more} {'have' if plural else 'has'}"
 
 
+def _floor(page: Page) -> float:
+    """Return the height of the short rule that parts footnotes from the text, 0 without one."""
+    left = min((word.left for word in page.words), default=0.0)
+    short = [
+        rule.low for rule in page.rules
+        if rule.high - rule.low < 1 and abs(rule.left - left) < _NEAR_MARGIN
+        and _SHORT_RULE[0] * page.width < rule.right - rule.left < _SHORT_RULE[1] * page.width
+        and rule.low < page.height / 2
+    ]  # fmt: skip
+    return short[0] if len(short) == 1 else 0.0
+
+
 def _drop_running(pages: Sequence[PageLines]) -> None:
-    """Take running headers and footers off: alike lines at one height on most of the pages."""
+    """Take running headers and footers off: alike lines at one height on most of the pages.
+
+    A line at an edge that only counts the pages goes from a single page, too.
+    """
+    for page in pages:
+        edges = _edges(page.lines)
+        counting = {id(line) for line in (*edges[:1], *edges[-1:]) if _COUNTS.fullmatch(line.text)}
+        if len(page.lines) > len(counting):
+            page.lines = [line for line in page.lines if id(line) not in counting]
     if len(pages) < 2:  # noqa: PLR2004
         return
     counts = Counter(key for page in pages for key in {_key(line) for line in _edges(page.lines)})

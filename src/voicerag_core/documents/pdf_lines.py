@@ -19,7 +19,7 @@ _SEGMENT_GAP = 1.5
 
 _MARKER_GAP = 6.0
 MARKER = re.compile(
-    "[\u2022\u2023\u25aa\u25ab\u25cf\u25e6\u2013\u2043\u25a0\u25a1\u25cb\u2713\u2714\u27a2\u00b7\u2219\uf0b7\uf0a7\uf0d8\uf076\uf0fc*o-]"
+    "[\u2022\u2023\u25aa\u25ab\u25cf\u25e6\u2013\u2043\u25a0\u25a1\u25cb\u2713\u2714\u27a2\u00b7\u2219\ue000-\uf8ff*o-]"
     r"|\(?\d{1,3}[.)]|\(?[a-zA-Z][.)]|\(?[ivx]{1,4}[.)]|\d{1,2}(?:\.\d{1,2}){1,3}\.?"
 )
 """A bullet, the number of an item, or that of a section."""
@@ -363,6 +363,7 @@ def _grid(
         column = _between_edges(xs, (word.left + word.right) / 2)
         row = len(ys) - 2 - _between_edges(ys, word.baseline + 0.3 * word.size)
         cells[row][column].append(word)
+    _merge(cells, xs, ys, level)
     rows = [[_cell_text(cell) for cell in row] for row in cells]
     rows = [row for row in rows if any(row)]
     columns = [i for i in range(len(xs) - 1) if any(row[i] for row in rows)]
@@ -373,6 +374,26 @@ def _grid(
     bold = [all(w.bold for cell in row for w in cell) for row in cells if any(row)]
     header = 1 if bold[0] and not all(bold) else -1
     return TableLines(rows, header, ys[-1], [Line(inside)]), rest
+
+
+def _merge(
+    cells: list[list[list[Word]]], xs: Sequence[float], ys: Sequence[float], level: Sequence[Rule]
+) -> None:
+    """Give cells of a column that no rule parts the words of all of them."""
+    heights = list(reversed(ys))
+    for column, (left, right) in enumerate(pairwise(xs)):
+        middle = (left + right) / 2
+        above = 0
+        for row in range(1, len(cells)):
+            parted = any(
+                abs(rule.low - heights[row]) <= _NEAR and rule.left <= middle <= rule.right
+                for rule in level
+            )
+            if parted:
+                above = row
+                continue
+            cells[above][column] += cells[row][column]
+            cells[row][column] = cells[above][column]
 
 
 def _between_edges(edges: Sequence[float], value: float) -> int:

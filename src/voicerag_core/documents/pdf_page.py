@@ -33,6 +33,8 @@ _MAX_CHARACTERS = 200_000
 _MAX_RULES = 5_000
 _MAX_FIELDS = 5_000
 _MAX_DEPTH = 8
+_MOST_COMPARED = 5_000_000
+_OVERHANG = 3.0
 
 
 @dataclass(slots=True)
@@ -100,6 +102,7 @@ def read_page(document: PdfDocument, index: int, *, with_rules: bool = True) -> 
         width, height = page.get_size()
         words, unmapped = _words(page)
         rules = list(_rules(page)) if with_rules and words else []
+        words = _not_struck(words, rules)
         fields = list(_fields(document, page, words)) if document.formenv else []
         return Page(index + 1, width, height, words, rules, fields, unmapped)
     finally:
@@ -161,6 +164,30 @@ def _words(page: PdfPage) -> tuple[list[Word], float]:
     finally:
         text_page.close()
     return words, unmapped / count if count else 0.0
+
+
+def _not_struck(words: list[Word], rules: Sequence[Rule]) -> list[Word]:
+    """Return words without those that a line of their own length runs through."""
+    level = sorted((rule for rule in rules if rule.high - rule.low < 1), key=lambda rule: rule.low)
+    if not level or len(level) * len(words) > _MOST_COMPARED:
+        return words
+    struck = set()
+    for rule in level:
+        through = [
+            i for i, word in enumerate(words)
+            if word.baseline + 0.2 * word.size < rule.low < word.baseline + 0.7 * word.size
+            and word.left < rule.right and word.right > rule.left
+        ]  # fmt: skip
+        if (
+            through
+            and all(
+                rule.left - 1 <= words[i].left and words[i].right <= rule.right + 1 for i in through
+            )
+            and rule.left >= min(words[i].left for i in through) - _OVERHANG
+            and rule.right <= max(words[i].right for i in through) + _OVERHANG
+        ):
+            struck.update(through)
+    return [word for i, word in enumerate(words) if i not in struck]
 
 
 def _style(raw: object, index: int, known: dict[int, tuple[bool, bool]]) -> tuple[bool, bool]:

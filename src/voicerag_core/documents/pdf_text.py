@@ -31,7 +31,10 @@ _LEAST_CONTENTS = 5
 _SMALL = 0.88
 _LONGEST_HEADING = 120
 _LONGEST_BOLD = 90
-_BULLET = re.compile(f"({MARKER.pattern})\\s+(\\S.*)", re.DOTALL)
+_BULLET = re.compile(
+    f"({MARKER.pattern})\\s+(\\S.*)"
+    "|([\u2022\u2023\u25aa\u25cf\u25e6\u25a0\u27a2\ue000-\uf8ff])(\\w.*)", re.DOTALL
+)  # fmt: skip
 _SECTION_NUMBER = re.compile(
     r"(?:\d{1,2}\.){1,4}\d{0,2}\s+\S|(?:chapter|section|appendix|part)\s+\w+", re.I
 )
@@ -41,6 +44,7 @@ _ENDS = re.compile(r"[.!?:;\u3002\uff01\uff1f][\"'\u201d\u2019)\]]*$")
 _NOTE = re.compile(r"(?:\d{1,3}|[*\u2020\u2021\u00a7]|\(?[a-z]\))[.)]?\s*\S")
 _WORD = re.compile(r"[^\W\d_]+(?:-[^\W\d_]+)*")
 _LAST_WORD = re.compile(r"([^\W\d_]+)[-\x02\xad]$")
+_ALPHABETIC = re.compile(r"[^\W\d_]")
 _FIRST_WORD = re.compile(r"[^\W\d_]+")
 _HYPHEN = ("-", "\x02", "\xad")
 _BREAK = re.compile(r"[\x02\xad](?=.)", re.DOTALL)
@@ -48,12 +52,13 @@ _BREAK = re.compile(r"[\x02\xad](?=.)", re.DOTALL)
 
 @dataclass(slots=True)
 class PageLines:
-    """Lines and form fields of a page."""
+    """Lines and form fields of a page; `floor` is the height of the rule above its footnotes."""
 
     number: int
     width: float
     lines: list[Line | TableLines]
     fields: list[tuple[str, str, float]] = field(default_factory=list)
+    floor: float = 0.0
 
 
 def elements_of(pages: Sequence[PageLines], outline: Mapping[str, int]) -> list[Element]:
@@ -65,7 +70,10 @@ def elements_of(pages: Sequence[PageLines], outline: Mapping[str, int]) -> list[
         _join(out, body, style)
         out += body
         if notes:
-            out.append(Aside(notes))
+            at = len(out)
+            while at and isinstance(out[at - 1], Heading):
+                at -= 1  # what the last heading is of stands on the next page
+            out.insert(at, Aside(notes))
     return out
 
 
@@ -194,7 +202,7 @@ def _page_elements(page: PageLines, style: _Style) -> tuple[list[Element], list[
     notes: list[Element] = []
     indents: list[float] = []
     right = _usual_right(page.lines)
-    floor = _notes_begin(page.lines, style)
+    floor = _notes_begin(page.lines, style, page.floor)
     steps = _steps(page.lines, style)
     run: _Run | None = None
 
@@ -261,8 +269,9 @@ def _begun(line: Line, style: _Style, below: bool) -> _Begun:
     if style.is_code(line):
         return _Begun("code", line.text)
     if match := _BULLET.fullmatch(line.text):
-        counts = any(map(str.isalnum, match[1])) and match[1] != "o"
-        return _Begun("item", match[2], match[1] if counts else "")
+        marker, text = match[1] or "", match[2] or match[4]
+        counts = any(map(str.isalnum, marker)) and marker != "o"
+        return _Begun("item", text, marker if counts else "")
     return _Begun("text", line.text)
 
 
@@ -272,7 +281,10 @@ def _goes_on(run: _Run, line: Line, begun: _Begun, style: _Style, right: float) 
     is_near = 0 < gap <= 1.3 * style.leading + 0.1
     kinds = {run.kind, begun.kind}
     if "heading" in kinds:
-        is_one = len(kinds) == 1 and begun.level == run.level and 0 < gap < _HEADING_GAP
+        ends = run.kind == "heading" and begun.kind == "text" and not _ALPHABETIC.search(line.text)
+        ends = ends and line.bold == run.last.bold
+        is_one = (len(kinds) == 1 and begun.level == run.level) or ends
+        is_one = is_one and 0 < gap < max(_HEADING_GAP, 1.2 * style.leading)
         same_size = _rounded(line.size) == _rounded(run.last.size)
         return is_one and same_size and not _SECTION_NUMBER.match(line.text)
     if "code" in kinds:
@@ -360,9 +372,17 @@ def _usual_right(lines: Sequence[Line | TableLines]) -> float:
     return rights[int(0.9 * (len(rights) - 1))] if rights else 0.0
 
 
-def _notes_begin(lines: Sequence[Line | TableLines], style: _Style) -> int:
-    """Return the index from which on a page has footnotes: small lines at its end, numbered."""
+def _notes_begin(lines: Sequence[Line | TableLines], style: _Style, floor: float) -> int:
+    """Return the index from which on a page has footnotes.
+
+    They are small lines at its end, or lines below a short rule, and numbered.
+    """
     begin = len(lines)
+    below = [i for i, line in enumerate(lines) if isinstance(line, Line) and line.baseline < floor]
+    if below and below[0] > 0 and below == list(range(below[0], begin)):
+        first = lines[below[0]]
+        if isinstance(first, Line) and _NOTE.match(first.text):
+            return below[0]
     for i in range(len(lines) - 1, -1, -1):
         line = lines[i]
         if not isinstance(line, Line) or line.size > _SMALL * style.body:

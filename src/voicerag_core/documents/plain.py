@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from pathlib import PurePosixPath
 
 from voicerag_core.documents.decoding import decode
 from voicerag_core.documents.elements import Draft, Element, Heading, Item, Paragraph
 from voicerag_core.documents.faq import paired
+from voicerag_core.documents.form_lines import form_fields
 from voicerag_core.documents.unicode import normalised
 
 __all__ = ["file_title", "one_line", "read_txt", "stated_title", "text_elements"]
@@ -19,6 +21,7 @@ _ITEM = re.compile(
     r"(\s*)(?:([-*\u2022\u2023\u25aa\u25cf\u25e6\u2013+])|(\(?\d{1,3}[.)]|\(?[a-zA-Z][.)]))\s+(\S.*)"
 )
 _CAPITALS = re.compile(r"[^a-z\n]*[A-Z]{3}[^a-z\n]*")
+_NUMBERED = re.compile(r"(\d{1,2})[.)]\s+([A-Z\u00c0-\u00de][^.;:!?]{1,60})")
 _LONGEST_HEADING = 80
 
 
@@ -34,7 +37,7 @@ def file_title(source: str) -> str:
 
 _NO_TITLE = re.compile(
     r"(?i)microsoft (?:word|powerpoint|excel) - .*|untitled.*|(?:slide|document|title) ?\d*"
-    r"|(?:word|powerpoint|excel) (?:document|presentation|workbook)|presentation ?\d*|.*"
+    r"|(?:word|powerpoint|excel|pptxgenjs) (?:document|presentation|workbook)|presentation ?\d*|.*"
     r"\.(?:docx?|pptx?|xlsx?|tex|dvi|indd|odt|rtf|pdf|html?|txt|qxd|pmd)"
 )
 
@@ -53,9 +56,29 @@ def read_txt(data: bytes, source: str, encoding: str | None = None) -> list[Draf
 
 def text_elements(text: str) -> list[Element]:
     """Return the elements that the lines of a plain text show."""
+    blocks = [block.split("\n") for block in _BLOCK_BORDER.split(text)]
+    numbered = _numbered_titles(blocks)
     return paired(
-        element for block in _BLOCK_BORDER.split(text) for element in _block(block.split("\n"))
+        element
+        for at, block in enumerate(blocks)
+        for element in ([Heading(block[0].strip(), 3)] if at in numbered else _block(block))
     )
+
+
+def _numbered_titles(blocks: Sequence[Sequence[str]]) -> set[int]:
+    """Return the blocks that are titles of numbered sections.
+
+    They are lines by themselves with rising numbers, and other text stands between them.
+    """
+    found: list[tuple[int, int]] = []
+    for at, block in enumerate(blocks):
+        match = _NUMBERED.fullmatch(block[0].strip()) if len(block) == 1 else None
+        if match and int(match[1]) == len(found) + 1:
+            found.append((at, int(match[1])))
+    apart = all(after - before > 1 for (before, _), (after, _) in pairwise(found))
+    if len(found) < 2 or not apart or found[-1][0] == len(blocks) - 1:  # noqa: PLR2004
+        return set()
+    return {at for at, _ in found}
 
 
 def _block(lines: Sequence[str]) -> Iterator[Element]:
@@ -67,6 +90,12 @@ def _block(lines: Sequence[str]) -> Iterator[Element]:
         yield Heading(lines[0].strip(), 1 if lines[1].lstrip()[0] in "=#*" else 2)
         lines = lines[2:]
     lines = [line for line in lines if not _is_adornment(line)]
+    if len(lines) > 1 and _is_title(lines[0]):
+        yield Heading(lines[0].strip(), 2)
+        lines = lines[1:]
+    if fields := form_fields(lines):
+        yield from fields
+        return
     if len(lines) == 1 and _is_title(lines[0]):
         yield Heading(lines[0].strip(), 2)
         return

@@ -34,6 +34,8 @@ _DRAWING = "{http://schemas.openxmlformats.org/drawingml/2006/main}"
 _RELATION = "{http://schemas.openxmlformats.org/officeDocument/2006/relationships}"
 _MAX_DEPTH = 20
 _MAX_POINTS = 2000
+_LONGEST_TITLE = 90
+_BULLETS = frozenset({"buChar", "buAutoNum", "buBlip"})
 
 
 def read_pptx(data: bytes, source: str, encoding: str | None = None) -> list[Draft]:
@@ -75,13 +77,15 @@ def read_pptx(data: bytes, source: str, encoding: str | None = None) -> list[Dra
 
 def _slide(slide: Slide, place: Place) -> Iterator[Element]:
     """Yield what a slide shows, its title first, then its notes."""
+    shapes = sorted(_shapes(slide.shapes), key=_order)
     title = slide.shapes.title
+    if title is None:
+        title = _title_of(shapes)
     if title is not None and (words := tidy(title.text_frame.text)):
         yield Heading(words, 1, place)
-    shapes = [shape for shape in _shapes(slide.shapes) if title is None or
-              shape.shape_id != title.shape_id]  # fmt: skip
-    for shape in sorted(shapes, key=_order):
-        yield from _shape(shape, place)
+    for shape in shapes:
+        if title is None or shape.shape_id != title.shape_id:
+            yield from _shape(shape, place)
     if slide.has_notes_slide:
         frame = slide.notes_slide.notes_text_frame
         notes = [] if frame is None else [
@@ -90,6 +94,21 @@ def _slide(slide: Slide, place: Place) -> Iterator[Element]:
         ]  # fmt: skip
         if notes:
             yield Aside(notes)
+
+
+def _title_of(shapes: Sequence[Any]) -> Any:  # noqa: ANN401
+    """Return the box that a slide without a placeholder for it has its title in, or None.
+
+    It is the topmost box, with one short line that ends no sentence, above something else.
+    """
+    said = [shape for shape in shapes if not shape.has_text_frame or shape.text_frame.text.strip()]
+    said.sort(key=lambda shape: (shape.top or 0, shape.left or 0))
+    if len(said) < 2 or not said[0].has_text_frame or said[0].is_placeholder:  # noqa: PLR2004
+        return None
+    text = said[0].text_frame.text.strip()
+    bulleted = any(local(node) in _BULLETS for node in said[0]._element.iter())
+    is_line = "\n" not in text and len(text) <= _LONGEST_TITLE and not bulleted
+    return said[0] if is_line and not text.endswith((".", ",", ";", ":")) else None
 
 
 def _shapes(shapes: Iterable[Any], depth: int = 0) -> Iterator[Any]:

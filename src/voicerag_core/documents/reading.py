@@ -22,8 +22,11 @@ __all__ = ["MAX_BYTES", "FileContent", "file_digest", "read_file"]
 MAX_BYTES = 200_000_000
 """Default largest file. A file is held in memory as a whole while it is read."""
 
-READER_VERSION = 2
+READER_VERSION = 3
 """Raised when the readers come to give other texts for the same bytes; part of every digest."""
+
+READ_BY = ".r"
+"""Stands in a digest before the version of the readers."""
 
 _CHUNK_BYTES = 1 << 20
 _TABLES = (".jsonl", ".csv", ".tsv")
@@ -36,7 +39,8 @@ class FileContent:
 
     Args:
         source: The file's absolute path with slashes.
-        digest: Changes when the bytes do, or the way they are read.
+        digest: Changes when the bytes do, or the way they are read; it ends with the version of
+            the readers.
         documents: The whole file as one, in reading order; a table that has a column of texts gives
             one a row. The source of a row is the file's with ``#row=3`` or ``#line=3`` behind it,
             counted from 1 (fragments of RFC 7111 and RFC 5147); the first row of a csv file is its
@@ -60,8 +64,9 @@ def read_file(
 ) -> FileContent:
     """Read a file as text, by the ending of its name.
 
-    Web pages, PDF, office files, books and mails are parsed in a process of its own with bounded
-    memory and time, which is started at the first of them and serves many.
+    Web pages, PDF, office files, books, mails and long texts in Markdown, reStructuredText or
+    notebooks are parsed in a process of its own with bounded memory and time, which is started at
+    the first of them and serves many.
 
     Args:
         path: A file whose suffix is one of `SUFFIXES`.
@@ -85,9 +90,10 @@ def read_file(
     digest = _new_digest(suffix, text_column, encoding)
     data = b"".join(_chunks(given, max_bytes))
     digest.update(data)
-    read = parse_apart if FORMATS[suffix].apart else parse
+    apart = FORMATS[suffix].apart
+    read = parse if apart is None or len(data) < apart else parse_apart
     parsed = read(data, source, suffix, text_column=text_column, encoding=encoding)
-    return FileContent(source, digest.hexdigest(), parsed.documents, parsed.notices)
+    return FileContent(source, _stated(digest), parsed.documents, parsed.notices)
 
 
 def file_digest(
@@ -110,7 +116,12 @@ def file_digest(
     digest = _new_digest(check_known(given), text_column, encoding)
     for chunk in _chunks(given, max_bytes):
         digest.update(chunk)
-    return digest.hexdigest()
+    return _stated(digest)
+
+
+def _stated(digest: hashlib._Hash) -> str:
+    """Return a digest with the version of the readers behind it."""
+    return f"{digest.hexdigest()}{READ_BY}{READER_VERSION}"
 
 
 def _checked_source(path: Path) -> str:

@@ -35,6 +35,7 @@ __all__ = ["read_rst"]
 
 _ROLE = re.compile(r":([\w:.+-]+):`")
 _DIRECTIVE = re.compile(r"(?m)^\s*\.\.\s+(?:\|[^|\n]+\|\s+)?([\w:.+-]+)::")
+_DIRECTIVE_LINE = re.compile(r"(?m)^[ \t]*(?:\.\.[ \t].*|:[\w-]+:.*)$")
 _TARGET = re.compile(r"(?s)(.*?)\s*<[^<>]*>$")
 
 _WITHOUT_WORDS = frozenset({
@@ -49,6 +50,10 @@ _TERMS = frozenset({
     "function", "class", "method", "attribute", "data", "exception", "option", "cmdoption",
     "confval", "envvar", "describe", "object", "decorator", "property", "setting", "term",
 })  # fmt: skip
+_LITERAL_ROLES = frozenset({"file", "samp", "kbd", "command", "program", "regexp", "guilabel"})
+_CONDITIONS = frozenset({"only", "container", "rst-class", "cssclass"})
+"""Directives whose arguments are no words."""
+
 _VERSIONS = {
     "versionadded": "New in version", "versionchanged": "Changed in version",
     "versionremoved": "Removed in version", "deprecated": "Deprecated since version",
@@ -82,6 +87,8 @@ def read_rst(data: bytes, source: str, encoding: str | None = None) -> list[Draf
     try:
         tree = publish_doctree(text, settings_overrides=dict(_SETTINGS))
         elements = list(_Walk().children(tree, 0))
+        if not elements and tree.findall(lambda n: n.__class__.__name__ == "system_message"):
+            elements = text_elements(_DIRECTIVE_LINE.sub("", text))  # it gave up without an error
     except Exception as e:  # noqa: BLE001 - docutils fails in many ways on a damaged text
         notices.append(Notice(f"not read as reStructuredText but as plain text ({e})"))
         elements = text_elements(text)
@@ -113,7 +120,7 @@ def _role(
     words = text.replace("\0", "")
     if match := _TARGET.fullmatch(words):
         words = match[1] or words
-    elif words.startswith(("~", "!")):
+    elif words.startswith(("~", "!")) and name.lower() not in _LITERAL_ROLES:
         words = words[1:].rsplit(".", 1)[-1] if words[0] == "~" else words[1:]
     return [nodes.inline(rawtext, words)], []
 
@@ -132,7 +139,7 @@ def _directive_class() -> Any:  # noqa: ANN401
             name = self.name.rpartition(":")[2] if ":" in self.name else self.name
             if self.name in _WITHOUT_WORDS or name in _WITHOUT_WORDS:
                 return []
-            words = " ".join(self.arguments)
+            words = "" if name in _CONDITIONS else " ".join(self.arguments)
             lines = list(self.content)
             while lines and re.match(r":[\w-]+:(\s|$)", lines[0]):
                 lines = lines[1:]

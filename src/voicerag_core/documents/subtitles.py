@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from voicerag_core.blocks import Place
 from voicerag_core.documents.decoding import decode
@@ -25,6 +25,7 @@ _SPEAKER = re.compile(r"(?:-\s*)?([A-Z][\w .'-]{0,30}):\s+(?=\S)")
 _ENDS = re.compile(r"[.!?\u3002\uff01\uff1f\u2026][\"'\u201d\u2019]*$")
 _PAUSE_SECONDS = 2.5
 _LONGEST = 500
+_ROLLS_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,8 @@ def _cues(text: str) -> tuple[list[_Cue], int]:
     """Return the cues, and how many have bad times."""
     cues: list[_Cue] = []
     bad = 0
+    shown: list[str] = []
+    until = 0.0
     for block in re.split(r"\n[^\S\n]*\n", text):
         lines = block.split("\n")
         at = next((i for i, line in enumerate(lines) if "-->" in line), None)
@@ -68,7 +71,11 @@ def _cues(text: str) -> tuple[list[_Cue], int]:
         if times is None:
             bad += 1
             continue
-        words = "\n".join(lines[at + 1 :])
+        start, end = _seconds(times, 1), _seconds(times, 5)
+        fresh = [line.strip() for line in lines[at + 1 :] if _TAG.sub("", line).strip()]
+        fresh, shown = _rolled(fresh, shown if start - until < _ROLLS_SECONDS else [])
+        until = end
+        words = "\n".join(fresh)
         voice = _VOICE.search(words)
         words = html.unescape(_SOUND.sub("", _TAG.sub("", words))).strip()
         speaker = voice[1].strip() if voice else ""
@@ -76,8 +83,22 @@ def _cues(text: str) -> tuple[list[_Cue], int]:
             speaker, words = named[1], words[named.end() :]
         words = " ".join(re.sub(r"(?m)^-\s*", "", words).split())
         if words and (not cues or cues[-1].text != words):
-            cues.append(_Cue(_seconds(times, 1), _seconds(times, 5), speaker, words))
+            cues.append(_Cue(start, end, speaker, words))
+        elif cues and not words:
+            cues[-1] = replace(cues[-1], end=max(end, cues[-1].end))
     return cues, bad
+
+
+def _rolled(lines: list[str], shown: list[str]) -> tuple[list[str], list[str]]:
+    """Return the lines of a cue that were not on the screen before, and all its lines' words.
+
+    Captions made by machines roll: the last lines of a cue stand above the new one in the next.
+    """
+    plain = [" ".join(_TAG.sub("", line).split()) for line in lines]
+    for count in range(min(len(plain), len(shown)), 0, -1):
+        if plain[:count] == shown[-count:]:
+            return lines[count:], plain
+    return lines, plain
 
 
 def _seconds(match: re.Match[str], first: int) -> float:
@@ -104,9 +125,10 @@ def _paragraphs(cues: list[_Cue]) -> Iterator[Element]:
 def _ends(before: _Cue, cue: _Cue, said: list[str]) -> bool:
     if cue.speaker and cue.speaker != before.speaker:
         return True
-    if not _ENDS.search(before.text):
-        return cue.start - before.end > 4 * _PAUSE_SECONDS
-    return cue.start - before.end > _PAUSE_SECONDS or sum(map(len, said)) > _LONGEST
+    length = sum(map(len, said))
+    if not _ENDS.search(before.text):  # captions of machines have no full stops at all
+        return cue.start - before.end > 4 * _PAUSE_SECONDS or length > 2 * _LONGEST
+    return cue.start - before.end > _PAUSE_SECONDS or length > _LONGEST
 
 
 def _paragraph(said: list[str], cue: _Cue) -> Paragraph:

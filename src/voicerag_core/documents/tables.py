@@ -6,6 +6,7 @@ import csv
 import json
 import math
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from voicerag_core.blocks import Place
@@ -248,10 +249,11 @@ def _is_title(rows: Sequence[tuple[int, list[str]]]) -> bool:
 def _names(header: Sequence[str]) -> list[str]:
     """Return the names of columns, repeated ones counted."""
     names: list[str] = []
+    counts: Counter[str] = Counter()
     for cell in header:
         name = tidy(cell)
-        count = sum(known.partition(" (")[0] == name for known in names)
-        names.append(f"{name} ({count + 1})" if name and count else name)
+        counts[name] += 1
+        names.append(f"{name} ({counts[name]})" if name and counts[name] > 1 else name)
     return names
 
 

@@ -25,6 +25,7 @@ _TABLE: dict[int, str | None] = {
     **dict.fromkeys(map(ord, _SPACES), " "),
     **dict.fromkeys(map(ord, _NOTHING)),
     **dict.fromkeys(map(ord, "\u2010\u2011"), "-"),
+    **dict.fromkeys(range(0xE000, 0xF900)),  # for private use: icons and bullets of a font
     **dict.fromkeys(range(0xD800, 0xE000), "\ufffd"),
 }
 
@@ -55,8 +56,8 @@ def normalised(text: str) -> str:
     r"""Return text in one form of Unicode: composed, without ligatures and invisible characters.
 
     Ligatures and other compatibility forms become plain letters, all kinds of spaces a space, all
-    kinds of line breaks ``\n``; soft hyphens, zero-width spaces, marks of direction and control
-    characters go. Superscripts, fractions and full-width punctuation stay.
+    kinds of line breaks ``\n``; soft hyphens, zero-width spaces, marks of direction, icons and
+    control characters go. Superscripts, fractions and full-width punctuation stay.
     """
     if _PLAIN.fullmatch(text):
         return text

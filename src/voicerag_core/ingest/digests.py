@@ -16,6 +16,7 @@ from pathlib import Path
 from voicerag_core import documents as readers
 from voicerag_core.chunking import CHUNK_OVERLAP, CHUNK_SIZE
 from voicerag_core.documents import RECORDING_SUFFIXES
+from voicerag_core.documents.reading import READ_BY
 from voicerag_core.errors import AudioError, DocumentError
 from voicerag_core.recordings import RECORDING_VERSION
 from voicerag_core.types import Document
@@ -25,6 +26,7 @@ __all__ = [
     "cut_digest",
     "documents_digest",
     "file_digest",
+    "is_read_anew",
     "is_recording",
     "text_source",
 ]
@@ -50,9 +52,19 @@ class Cutting:
 
 
 def cut_digest(content: str, cutting: Cutting) -> str:
-    """Return the digest of a text from the digest of its content."""
+    """Return the digest of a text from the digest of its content.
+
+    The version of the readers that a file's digest ends with stays at its end.
+    """
     how = f"{content} {cutting.size} {cutting.overlap} {cutting.sentences}"
-    return hashlib.sha256(how.encode()).hexdigest()
+    _, mark, version = content.partition(READ_BY)
+    return hashlib.sha256(how.encode()).hexdigest() + mark + version
+
+
+def is_read_anew(known: str, digest: str) -> bool:
+    """Return whether a file's known digest is that of other readers, which gave other texts."""
+    version = digest.partition(READ_BY)[2]
+    return bool(version) and known.partition(READ_BY)[2] != version
 
 
 def file_digest(path: str | os.PathLike[str], cutting: Cutting) -> str:

@@ -92,7 +92,15 @@ def index_files(
         removed=len(deleted),
         passages=report.passages + removed,
         passed_over=found.passed_over,
+        notices=(*_said_of(plan), *report.notices),
     )
+
+
+def _said_of(plan: Plan) -> Iterator[str]:
+    """Yield what there is to say of files that did not change and are read again."""
+    if plan.read_anew:
+        files = "1 file is" if plan.read_anew == 1 else f"{plan.read_anew:,} files are"
+        yield f"{files} read anew: this version reads such files in another way"
 
 
 def index_documents(

@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 from voicerag_core.documents import FoundFiles, source_of
 from voicerag_core.errors import AudioError, DocumentError, VoiceRAGError
-from voicerag_core.ingest.digests import Cutting, documents_digest, file_digest
+from voicerag_core.ingest.digests import Cutting, documents_digest, file_digest, is_read_anew
 from voicerag_core.ingest.progress import Meter, OnProgress
 from voicerag_core.types import Document
 
@@ -60,6 +60,7 @@ class Plan:
         vanished: Stored sources whose files were deleted.
         skipped: Number of ignored files.
         failures: One error for each source that cannot be used.
+        read_anew: Number of the changed sources that an earlier version read in another way.
     """
 
     differing: tuple[Source, ...]
@@ -68,6 +69,7 @@ class Plan:
     vanished: tuple[str, ...] = ()
     skipped: int = 0
     failures: tuple[VoiceRAGError, ...] = ()
+    read_anew: int = 0
 
 
 def plan_files(
@@ -127,7 +129,7 @@ def _compared(
 ) -> Plan:
     meter = Meter("compare", sources, on_progress)
     differing: list[Source] = []
-    unchanged = 0
+    unchanged = read_anew = 0
     failures: list[VoiceRAGError] = []
     for source in sources:
         try:
@@ -139,12 +141,14 @@ def _compared(
                 unchanged += 1
             else:
                 differing.append(source)
+                read_anew += is_read_anew(known.get(source.source, digest), digest)
         meter.add(files=1, size=source.size)
     return Plan(
         tuple(differing),
         known.keys() & {source.source for source in differing},
         unchanged,
         failures=tuple(failures),
+        read_anew=read_anew,
     )
 
 

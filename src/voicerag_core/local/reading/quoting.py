@@ -297,6 +297,8 @@ class Quoter:
     def _item(self, sentence: Candidate) -> Quote | None:
         """Quote an item, with its list when several things are asked for."""
         blocks = self._blocks[sentence.passage]
+        if inner := self._inner(sentence.passage, sentence.block):
+            return inner
         first = sentence.block
         while first > 0 and blocks[first - 1].kind == "item":
             first -= 1
@@ -305,13 +307,44 @@ class Quoter:
         head: tuple[Part, ...] = ()
         if lead is not None and same_section and blocks[lead].kind == "lead":
             head = (_whole(sentence.passage, blocks[lead], "text"),)
-        if self._asked.many or (self._asked.how_to and self._is_ordered(sentence.passage, first)):
+        is_told = bool(head) or self._is_ordered(sentence.passage, first)
+        if self._asked.many or (self._asked.how_to and is_told):
             whole = self._run(sentence.passage, first, before=head)
             if whole is not None and any(_covers(part, sentence) for part in whole.parts):
                 return whole
         short = sentence.end - sentence.start < SHORT_ITEM or sentence.text[:1].islower()
-        before = head if short else ()
+        outer = self._outer(sentence.passage, sentence.block)
+        before = (outer or head) if short else ()
         return Quote((*before, _part(sentence)), len(before))
+
+    def _inner(self, passage: int, number: int) -> Quote | None:
+        """Quote an item that announces a list in its list, or None for other items."""
+        blocks = self._blocks[passage]
+        if not self._announces(passage, number):
+            return None
+        parts = [_whole(passage, blocks[number])]
+        room = self._room
+        for block in blocks[number + 1 :]:
+            room -= block.end - block.start
+            if block.kind != "item" or block.level <= blocks[number].level or room < 0:
+                break
+            parts.append(_whole(passage, block))
+        return Quote(tuple(parts)) if len(parts) > 1 else None
+
+    def _outer(self, passage: int, number: int) -> tuple[Part, ...]:
+        """Return the item that announces the list in which an item lies, or nothing."""
+        blocks = self._blocks[passage]
+        for i in range(number - 1, -1, -1):
+            if blocks[i].kind != "item":
+                return ()
+            if blocks[i].level < blocks[number].level:
+                return (_whole(passage, blocks[i]),) if self._announces(passage, i) else ()
+        return ()
+
+    def _announces(self, passage: int, number: int) -> bool:
+        """Whether an item ends in a colon."""
+        block = self._blocks[passage][number]
+        return self._passages[passage].text[block.start : block.end].rstrip().endswith((":", "："))
 
     def _steps(self, passage: int, path: tuple[str, ...]) -> Quote | None:
         """Quote the numbered steps of a section."""

@@ -38,6 +38,7 @@ from voicerag_core.local.reading.rows import (
     TableRow,
     keyed_rows,
     matching_rows,
+    named_rows,
     read_alone,
     tables,
 )
@@ -338,6 +339,17 @@ class Reader:
         best = clauses[int(scores.sum(axis=1).argmax())]
         return Quote((Part(part.passage, best.start, best.end, part.kind),), 0)
 
+    @staticmethod
+    def _is_other_row(question: str, seen: Examined, chosen: int) -> bool:
+        """Whether the question calls another row of the chosen one's table by its name."""
+        if seen.sentences[chosen].kind != "row":
+            return False
+        for near in tables(question, seen.passages, seen.sentences):
+            if any(row.sentence == chosen for row in near):
+                named = named_rows(question, near, seen.sentences)
+                return bool(named) and chosen not in named
+        return False
+
     def _matching(self, question: str, seen: Examined, chosen: int) -> list[int]:
         """Return all rows of a row's table that match the question as it does."""
         for near in tables(question, seen.passages, seen.sentences):
@@ -395,7 +407,7 @@ class Reader:
         for row in order[:MOST_TRIED]:
             chosen = seen.kept[row]
             quote = quoter.quote(chosen)
-            if quote is None:
+            if quote is None or self._is_other_row(question, seen, chosen):
                 continue
             if asked.many and seen.sentences[chosen].kind == "row":
                 quote = quoter.rows(self._matching(question, seen, chosen))

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from voicerag_core.local.reading.features import Candidate, content_words
+from voicerag_core.passages import split_source
 from voicerag_core.types import Passage
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "TableRow",
     "keyed_rows",
     "matching_rows",
+    "named_rows",
     "read_alone",
     "tables",
 ]
@@ -138,6 +140,22 @@ def keyed_rows(
     return _rows_by_amount(question, texts)
 
 
+def named_rows(
+    question: str, rows: Sequence[TableRow], sentences: Sequence[Candidate]
+) -> list[int]:
+    """Return the rows of a table that the question calls by all words of their first cell.
+
+    It says which row of a table is meant, not that the table answers.
+    """
+    asked = set(content_words(question))
+    called = []
+    for row in rows:
+        name = set(content_words(_named(_CELL.split(sentences[row.sentence].text)[0])[1]))
+        if name and name <= asked:
+            called.append(row.sentence)
+    return sorted(called) if len(called) < len(rows) else []
+
+
 _AMOUNT = re.compile(
     r"(?P<how>more than|over|above|at least|less than|under|below|at most|up to|fewer than"
     r"|cheaper than|longer than|shorter than)? ?(?P<sign>[$\u20ac\u00a3])? ?"
@@ -183,7 +201,7 @@ def _rows_by_amount(question: str, texts: Mapping[int, str]) -> set[int]:
 
 
 def _table_of(passage: Passage) -> tuple[str, str]:
-    return passage.source.partition("#")[0], str(passage.metadata.get("sheet") or "")
+    return split_source(passage.source)[0], str(passage.metadata.get("sheet") or "")
 
 
 def _named(cell: str) -> tuple[str, str]:
