@@ -117,6 +117,13 @@ command(_db, examples=("voicerag db status", "voicerag db status --json"))(datab
 command(_db, examples=("voicerag db migrate --database-url postgresql://me@db.example.com/kb",))(
     database.migrate
 )
+command(
+    _db,
+    examples=(
+        "voicerag db reembed --to intfloat/multilingual-e5-small",
+        "voicerag db reembed --to http --collection faq",
+    ),
+)(database.reembed)
 command(_db, examples=("voicerag db reset --collection faq", "voicerag db reset --all --yes"))(
     database.reset
 )

@@ -10,6 +10,7 @@ from voicerag_core.store.admin import (
 from voicerag_core.store.embedded import EmbeddedPostgres
 from voicerag_core.store.migrations import migrate
 from voicerag_core.store.pgvector import INDEX_FROM, IndexInfo, PgVectorStore
+from voicerag_core.store.reembedding import reembed
 
 __all__ = [
     "INDEX_FROM",
@@ -20,6 +21,7 @@ __all__ = [
     "PgVectorStore",
     "list_collections",
     "migrate",
+    "reembed",
     "reset",
     "status",
 ]
