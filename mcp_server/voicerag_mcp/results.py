@@ -104,6 +104,10 @@ class AskResult(BaseModel):
 
     answer: str
     answered: bool = Field(description="False when the documents do not answer the question")
+    asked_back: bool = Field(
+        default=False,
+        description="True when the spoken question was not heard well and the answer asks back",
+    )
     sources: list[CitedSource]
     passages: list[FoundPassage] = Field(description="The passages that the answer is based on")
     collection: str

@@ -164,6 +164,7 @@ class ReadingTools:
         value = AskResult(
             answer=asked.answer.text,
             answered=asked.answer.answered,
+            asked_back=asked.answer.asked_back,
             sources=cited_sources(asked.answer, other),
             passages=found_passages(asked.answer.hits, other),
             collection=asked.collection,

@@ -24,6 +24,7 @@ from voicerag_core.types import (
     Sampling,
     Transcription,
     Turn,
+    Vocabulary,
 )
 
 __all__ = [
@@ -32,12 +33,16 @@ __all__ = [
     "Embedder",
     "PassageStore",
     "ReadsOn",
+    "ReadsWords",
     "Reranker",
     "SelfAssessingEmbedder",
     "Speaker",
     "TextEmbedder",
     "Transcriber",
+    "VocabularyEmbedder",
+    "VocabularyTranscriber",
     "VoiceModel",
+    "WordStore",
 ]
 
 
@@ -144,6 +149,30 @@ class Transcriber(Protocol):
             AudioError: The clip is not at 16 kHz, or contains no speech.
             ModelError: The model cannot be loaded or failed.
         """
+        ...
+
+
+@runtime_checkable
+class VocabularyTranscriber(Protocol):
+    """A `Transcriber` that hears the words of a collection better when it knows them."""
+
+    def transcribe_with(self, audio: Audio, vocabulary: Vocabulary) -> Transcription:
+        """Transcribe a clip as `Transcriber.transcribe` does, expecting some words."""
+        ...
+
+
+@runtime_checkable
+class VocabularyEmbedder(Protocol):
+    """A `SelfAssessingEmbedder` whose speech vectors are better when it knows a collection."""
+
+    def embed_speech_with(
+        self, clips: Sequence[Audio], vocabulary: Vocabulary
+    ) -> tuple[Embeddings, NDArray[np.float32]]:
+        """Embed as `SelfAssessingEmbedder.embed_speech_scored` does, expecting some words."""
+        ...
+
+    def expect(self, vocabulary: Vocabulary) -> None:
+        """Prepare for words now, so that the first clip does not wait for it."""
         ...
 
 
@@ -260,6 +289,18 @@ class DocumentStore(Protocol):
         ...
 
 
+@runtime_checkable
+class WordStore(Protocol):
+    """A passage store that also says which words its passages are written in."""
+
+    def vocabulary(self) -> Vocabulary:
+        """Return the words of titles, headings and texts, those of deleted passages not.
+
+        The same object until a passage changes, so that a caller can keep what it makes of it.
+        """
+        ...
+
+
 class VoiceModel(Protocol):
     """Answers a question from passages, in text and optionally in speech."""
 
@@ -304,6 +345,20 @@ class ReadsOn(Protocol):
     @property
     def most_passages(self) -> int:
         """Most passages that are read for one question."""
+        ...
+
+
+@runtime_checkable
+class ReadsWords(Protocol):
+    """What a `VoiceModel` has besides that answers a spoken question by its transcript alone.
+
+    `VoiceRAG` then makes the transcript, which knows the collection's words, and where the model
+    finds no answer it searches once more by the transcript.
+    """
+
+    @property
+    def reads_words(self) -> bool:
+        """Whether a spoken question has to be transcribed before it is answered."""
         ...
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import overload
 
@@ -22,10 +23,12 @@ from voicerag_core.ports import (
     Embedder,
     PassageStore,
     ReadsOn,
+    ReadsWords,
+    Reranker,
     Transcriber,
     VoiceModel,
 )
-from voicerag_core.retrieval import STRATEGIES, Search, find_passages
+from voicerag_core.retrieval import STRATEGIES, Search, find_by_words, find_passages
 from voicerag_core.types import (
     Answer,
     Audio,
@@ -42,6 +45,8 @@ from voicerag_core.types import (
 
 __all__ = ["IndexProgress", "VoiceRAG", "embed_passages"]
 
+RERANKED = 20
+"""Passages that a reranker sorts for a question."""
 INDEX_BATCH = 32
 """Passages embedded and written together by `VoiceRAG.index`."""
 
@@ -76,6 +81,9 @@ class VoiceRAG:
         limit: Passages found for a question unless a call says otherwise.
         sentence_vectors: Index one vector per sentence in addition to that of the passage.
         max_question_seconds: Longest spoken question.
+        reranker: Sorts the passages found anew, wherever the question is known in words; a question
+            that is searched by its sound alone is not sorted. None leaves them as they were found.
+        reranked: Passages that it sorts for a question.
 
     Raises:
         ConfigError: The strategy is unknown, or the limit is below 1.
@@ -92,6 +100,8 @@ class VoiceRAG:
         limit: int = 4,
         sentence_vectors: bool = False,
         max_question_seconds: float = MAX_SECONDS,
+        reranker: Reranker | None = None,
+        reranked: int = RERANKED,
     ) -> None:
         self.embedder = embedder
         self.store = store
@@ -101,6 +111,8 @@ class VoiceRAG:
         self.limit = _checked_limit(limit)
         self.sentence_vectors = sentence_vectors
         self.max_question_seconds = max_question_seconds
+        self.reranker = reranker
+        self.reranked = reranked
 
     def index(
         self,
@@ -212,7 +224,8 @@ class VoiceRAG:
             ModelError: The model failed.
         """
         checked = self._checked_question(question)
-        yield from self._respond(checked, retrieved, sampling=sampling, history=history)
+        search = self._search(self.limit, where=None, min_score=None)
+        yield from self._respond(checked, retrieved, search, sampling=sampling, history=history)
 
     def stream(
         self,
@@ -227,7 +240,11 @@ class VoiceRAG:
     ) -> Iterator[Answer]:
         """Retrieve and respond in one call: the pieces of `ask`, the first with the hits.
 
-        The question is checked and resampled once. Closing the iterator stops the stages below it.
+        The question is checked and resampled once. Where a spoken question was searched without its
+        transcript and the model finds no answer in the hits, the transcript, which the model needs
+        anyway, is searched for, once, and the model answers from what that finds: a piece then
+        brings the hits that are new and the time, ``search_again``. Closing the iterator stops the
+        stages below it.
 
         Raises:
             AudioError: The clip cannot be used, or contains no speech.
@@ -236,10 +253,12 @@ class VoiceRAG:
             ModelError: The model failed.
         """
         checked = self._checked_question(question)
-        retrieved = self._retrieve(
-            checked, limit=limit, where=where, min_score=min_score, strategy=strategy
+        shown = self.limit if limit is None else _checked_limit(limit)
+        search = self._search(shown, where=where, min_score=min_score)
+        retrieved = _shown(find_passages(search, self._strategy(strategy), checked), shown)
+        yield from self._respond(
+            checked, retrieved, search, again=shown, sampling=sampling, history=history
         )
-        yield from self._respond(checked, retrieved, sampling=sampling, history=history)
 
     def ask(
         self,
@@ -275,10 +294,24 @@ class VoiceRAG:
         diversity: float = 0.0,
     ) -> Retrieved:
         """Search for a checked question."""
-        chosen = self.strategy if strategy is None else _checked_strategy(strategy)
         shown = self.limit if limit is None else _checked_limit(limit)
+        search = self._search(shown, where=where, min_score=min_score, diversity=diversity)
+        return _shown(find_passages(search, self._strategy(strategy), question), shown)
+
+    def _strategy(self, strategy: Strategy | None) -> Strategy:
+        return self.strategy if strategy is None else _checked_strategy(strategy)
+
+    def _search(
+        self,
+        shown: int,
+        *,
+        where: Filter | None,
+        min_score: float | None,
+        diversity: float = 0.0,
+    ) -> Search:
+        """Make a search for as many hits as are shown, and more if the model reads on."""
         most = self.model.most_passages if isinstance(self.model, ReadsOn) else 0
-        search = Search(
+        return Search(
             self.embedder,
             self.store,
             self.transcriber,
@@ -286,19 +319,30 @@ class VoiceRAG:
             where=where,
             min_score=min_score,
             diversity=diversity,
+            reranker=self.reranker,
+            reranked=self.reranked,
         )
-        found = find_passages(search, chosen, question)
-        return replace(found, hits=found.hits[:shown], more=found.hits[shown:])
 
     def _respond(
         self,
         question: Question,
         retrieved: Retrieved,
+        search: Search,
         *,
+        again: int = 0,
         sampling: Sampling | None,
         history: Sequence[Turn],
     ) -> Iterator[Answer]:
-        """Answer a checked question."""
+        """Answer a checked question.
+
+        Args:
+            question: Checked.
+            retrieved: What was found.
+            search: Transcribes the question, and searches again.
+            again: Hits to show of a second search; 0 makes none.
+            sampling: For models that generate.
+            history: Earlier turns.
+        """
         start = time.perf_counter()
         if not retrieved.hits and self.store.count() == 0:
             raise StoreError(
@@ -312,15 +356,38 @@ class VoiceRAG:
             timings=retrieved.timings,
         )
         check_cancelled()
-        pieces = self.model.respond(
-            question,
-            [hit.passage for hit in (*retrieved.hits, *retrieved.more)],
-            sampling=sampling or Sampling(),
-            transcript=heard,
-            history=history,
-        )
-        yield from _with_cited(pieces, retrieved.more)
+        if heard is None and isinstance(question, Audio) and self._needs_words():
+            heard = search.transcribe(question)
+            yield Answer(
+                transcript=heard.text, timings={"transcribe": search.timings["transcribe"]}
+            )
+            check_cancelled()
+
+        def answered(found: Retrieved) -> Iterator[Answer]:
+            pieces = self.model.respond(
+                question,
+                [hit.passage for hit in (*found.hits, *found.more)],
+                sampling=sampling or Sampling(),
+                transcript=heard,
+                history=history,
+            )
+            return _with_cited(pieces, found.more)
+
+        pieces = answered(retrieved)
+        if again and heard is not None and retrieved.transcription is None:
+
+            def second_look() -> Retrieved:
+                return _shown(find_by_words(search, heard, None), again)
+
+            pieces = _looking_again(pieces, retrieved, second_look, answered)
+        yield from pieces
         yield Answer(timings={"respond": time.perf_counter() - start})
+
+    def _needs_words(self) -> bool:
+        """Whether the model wants a transcript that this pipeline can make."""
+        model: object = self.model
+        wants = isinstance(model, ReadsWords) and model.reads_words
+        return wants and self.transcriber is not None
 
     @overload
     def _checked_question(self, question: Audio) -> Audio: ...
@@ -376,9 +443,54 @@ def _with_cited(pieces: Iterator[Answer], more: Sequence[Hit]) -> Iterator[Answe
             hits = tuple(by_id[name] for name in cited if name in by_id)
             yield replace(piece, hits=piece.hits + hits) if hits else piece
     finally:
-        close = getattr(pieces, "close", None)
-        if close is not None:
-            close()
+        _close(pieces)
+
+
+def _looking_again(
+    pieces: Iterator[Answer],
+    before: Retrieved,
+    second_look: Callable[[], Retrieved],
+    answered: Callable[[Retrieved], Iterator[Answer]],
+) -> Iterator[Answer]:
+    """Pass an answer on, or where the documents seem to hold none, that from a second search."""
+    held: list[Answer] = []
+    with ExitStack() as open_pieces:
+        open_pieces.callback(_close, pieces)
+        for piece in pieces:
+            held.append(piece)
+            if piece.text or piece.audio is not None or not piece.answered:
+                break
+        if all(piece.answered for piece in held):
+            yield from held
+            yield from pieces
+            return
+        start = time.perf_counter()
+        found = second_look()
+        timings = {"search_again": time.perf_counter() - start}
+        known = {hit.passage.id for hit in (*before.hits, *before.more)}
+        if not {hit.passage.id for hit in (*found.hits, *found.more)} - known:
+            # The same passages: the model has read them all.
+            yield Answer(timings=timings)
+            yield from held
+            yield from pieces
+            return
+    shown = {hit.passage.id for hit in before.hits}
+    yield Answer(
+        hits=tuple(hit for hit in found.hits if hit.passage.id not in shown), timings=timings
+    )
+    check_cancelled()
+    yield from answered(found)
+
+
+def _shown(found: Retrieved, most: int) -> Retrieved:
+    """Keep the first hits as such, and the others for a model that reads on."""
+    return replace(found, hits=found.hits[:most], more=found.hits[most:])
+
+
+def _close(pieces: Iterator[Answer]) -> None:
+    close = getattr(pieces, "close", None)
+    if close is not None:
+        close()
 
 
 def _checked_strategy(strategy: Strategy) -> Strategy:

@@ -30,6 +30,7 @@ __all__ = [
     "Strategy",
     "Transcription",
     "Turn",
+    "Vocabulary",
 ]
 
 Samples: TypeAlias = NDArray[np.float32]
@@ -129,6 +130,17 @@ class Transcription:
     text: str
     confidence: float | None = None
     language: str | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
+class Vocabulary:
+    """The words of a collection, for a recogniser to expect them. Equal to itself only.
+
+    Args:
+        words: Each word as it is written, with the number of passages that it stands in.
+    """
+
+    words: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,7 +253,8 @@ class Answer:
 
     ``+`` is associative and ``Answer()`` is neutral, so ``sum(pieces, Answer())`` is the answer.
     Text and audio are concatenated, hits and citations appended without duplicates, `answered` is
-    True only if it is in both, the first transcript is kept, and the longer timing of each stage.
+    True only if it is in both, `asked_back` if it is in one, the first transcript is kept, and the
+    longer timing of each stage.
 
     Args:
         text: The text, or the next part of it.
@@ -249,6 +262,8 @@ class Answer:
         hits: The passages that the answer is based on; in the first streamed piece.
         citations: The spans that support it.
         answered: False when the documents do not answer the question.
+        asked_back: True when the question was not understood well enough: the text asks what was
+            meant, and `answered` is False.
         transcript: The transcript of a spoken question, if one was made while answering; None if
             nothing transcribed it or the question was typed.
         timings: Seconds by stage.
@@ -259,6 +274,7 @@ class Answer:
     hits: tuple[Hit, ...] = ()
     citations: tuple[Citation, ...] = ()
     answered: bool = True
+    asked_back: bool = False
     transcript: str | None = None
     timings: Mapping[str, float] = field(default_factory=dict, hash=False)
 
@@ -284,6 +300,7 @@ class Answer:
             citations=self.citations
             + tuple(place for place in other.citations if place not in self.citations),
             answered=self.answered and other.answered,
+            asked_back=self.asked_back or other.asked_back,
             transcript=other.transcript if self.transcript is None else self.transcript,
             timings=timings,
         )

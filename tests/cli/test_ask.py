@@ -358,3 +358,18 @@ def test_output_that_nobody_reads_ends_quietly(spawn: Spawn, sample: str) -> Non
     said = process.stderr.read()
     assert process.wait(timeout=PATIENCE) == 141
     assert said == ""
+
+
+@pytest.mark.parametrize("confidence", [0.2, 0.99])
+def test_a_question_that_was_not_heard_well_is_asked_back(
+    voicerag: Voicerag, sample: str, monkeypatch: pytest.MonkeyPatch, confidence: float
+) -> None:
+    heard = Transcription("Which player was criticized for not jumping?", confidence, "en")
+    monkeypatch.setattr(WhisperTranscriber, "transcribe_with", lambda self, audio, words: heard)
+    words = ("ask", "--audio", QUESTION, "--collection", sample, "--no-speech", "--json")
+    result = voicerag(*words)
+    shown = json.loads(result.stdout)
+    doubted = confidence < 0.5
+    assert (result.returncode, shown["asked_back"]) == ((3, True) if doubted else (0, False))
+    assert (f'did you mean "{heard.text}"?' in shown["answer"]) is doubted
+    assert not (doubted and shown["answered"])

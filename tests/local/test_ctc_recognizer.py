@@ -70,7 +70,7 @@ def test_a_language_model_puts_no_words_into_silence(use: tones.Use) -> None:
     frames = np.full((4, len(tones.PIECES) + 1), np.log(1e-6), np.float32)
     frames[:, tones.PIECES.index("a")], frames[:, -1] = np.log(0.4), np.log(0.6)
     assert beam_search(frames, network.tokens, model=network.language)[0].text
-    (only,) = encoder._read(network, frames, 4).hypotheses
+    (only,) = encoder._read(network, frames, 4, None).hypotheses
     assert only.text == ""
 
 
@@ -159,7 +159,7 @@ def test_a_call_that_is_called_off_ends_after_its_window(
 
     monkeypatch.setattr(ctc_recognizer._Network, "run", noted)
     with call.active(), pytest.raises(CancelledError):
-        use().hear([tones.spell("b")] * 20)
+        use().hear([tones.spell("b") for _ in range(20)])
     assert len(windows) == 2
 
 

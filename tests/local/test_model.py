@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,7 @@ from voicerag_core.local.model import (
     LEAST_CONFIDENCE,
     NO_DOCUMENTS,
     NOT_ENGLISH,
-    NOT_UNDERSTOOD,
+    SURE_CONFIDENCE,
     LocalVoiceModel,
 )
 from voicerag_core.local.reading.answer_scorer import AnswerScorer
@@ -135,7 +135,7 @@ def test_guessed_words_are_not_answered(clip: Audio, heard_before: bool) -> None
     pieces = model.respond(babble, [LONG], sampling=ANY, transcript=heard if heard_before else None)
     answer = sum(pieces, Answer())
     assert not answer.answered
-    assert answer.text in (NOT_UNDERSTOOD, NOT_ENGLISH)
+    assert answer.text == NOT_ENGLISH or answer.asked_back
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,55 @@ def test_a_transcription_is_believed_by_its_confidence(
     model = LocalVoiceModel(Reader(AnswerScorer(threads=2)), None, FakeTranscriber({clip: heard}))
     for known in (heard, None):
         answer = sum(model.respond(clip, [LONG], sampling=ANY, transcript=known), Answer())
-        assert (answer.text == NOT_UNDERSTOOD) is doubted
+        assert answer.asked_back is doubted
+        assert answer.answered is not doubted
+        assert ("did you mean" in answer.text and heard.text in answer.text) is doubted
+
+
+@pytest.mark.parametrize(
+    ("words", "confidence", "asked_back", "answered"),
+    [
+        ("How tall is the tower?", SURE_CONFIDENCE - 0.1, False, True),
+        ("How tall is the flower in the spring?", SURE_CONFIDENCE - 0.1, True, False),
+        ("How tall is the flower in the spring?", SURE_CONFIDENCE, False, False),
+        ("How tall is the flower in the spring?", None, False, False),
+    ],
+)
+def test_an_unsure_question_without_an_answer_is_asked_back(
+    clip: Audio, words: str, confidence: float | None, asked_back: bool, answered: bool
+) -> None:
+    model = LocalVoiceModel(Reader(AnswerScorer(threads=2)), None)
+    heard = Transcription(words, confidence, "en")
+    answer = sum(model.respond(clip, [LONG], sampling=ANY, transcript=heard), Answer())
+    assert (answer.asked_back, answer.answered) == (asked_back, answered)
+    assert (words in answer.text) is asked_back
+    assert not (asked_back and answer.citations)
+
+
+@pytest.mark.parametrize(
+    ("heard", "read"),
+    [
+        ("how tall is the tower.", "How tall is the tower?"),
+        ("By when was it finished.", "By when was it finished?"),
+        ("tower height.", "Tower height"),
+        ("How tall is it?", "How tall is it?"),
+        ("...", "..."),
+    ],
+)
+def test_what_was_heard_is_read_as_it_would_be_typed(clip: Audio, heard: str, read: str) -> None:
+    asked: list[str] = []
+
+    class Writer:
+        def answer(
+            self, question: str, passages: Sequence[Passage], *, history: Sequence[Turn] = ()
+        ) -> Generator[Answer, None, None]:
+            asked.append(question)
+            yield Answer("It is.")
+
+    model = LocalVoiceModel(Writer(), None)
+    pieces = model.respond(clip, [LONG], sampling=ANY, transcript=Transcription(heard))
+    assert sum(pieces, Answer()).text == "It is."
+    assert asked == [read]
 
 
 def test_the_words_that_were_heard_come_before_the_answer(clip: Audio) -> None:

@@ -22,11 +22,12 @@ from voicerag_core.errors import (
     ModelError,
 )
 from voicerag_core.local.hearing import whisper as whisper_module
+from voicerag_core.local.hearing.ctc_recognizer import CTCRecognizer
 from voicerag_core.local.hearing.whisper import Recognition, WhisperTranscriber
 from voicerag_core.local.hearing.windows import windows_of
 from voicerag_core.local.speaking.speaker import PiperSpeaker
 from voicerag_core.testing.speech import FakeTranscriber, TranscriberContract
-from voicerag_core.types import Audio
+from voicerag_core.types import Audio, Vocabulary
 
 RATE = 16_000
 SHARED = Path(__file__).parents[3] / "shared" / "data"
@@ -41,9 +42,14 @@ def whisper() -> WhisperTranscriber:
 
 
 @pytest.fixture(scope="module")
-def question() -> Iterator[Audio]:
-    with PiperSpeaker() as speaker:
-        yield resample(speaker.speak(QUESTION), RATE)
+def speaker() -> Iterator[PiperSpeaker]:
+    with PiperSpeaker() as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def question(speaker: PiperSpeaker) -> Audio:
+    return resample(speaker.speak(QUESTION), RATE)
 
 
 def plain(text: str) -> str:
@@ -252,11 +258,13 @@ def test_a_repetition_is_tried_again_at_other_temperatures(
     assert model is not None
     real, asked = model._decode, []
 
-    def loops_at_first(encoded: object, temperature: float, limit: int) -> Recognition:
+    def loops_at_first(
+        encoded: object, temperature: float, limit: int, prompt: list[int]
+    ) -> Recognition:
         asked.append(temperature)
         if temperature < 0.8:
             return Recognition("the the " * 40, 0.01, -0.2, 9.0, 80)
-        return real(encoded, temperature, limit)
+        return real(encoded, temperature, limit, prompt)
 
     monkeypatch.setattr(model, "_decode", loops_at_first)
     assert "river" in whisper.transcribe(question).text
@@ -270,7 +278,7 @@ def test_a_loop_in_a_short_clip_ends_early(
     assert model is not None
     limits = []
 
-    def decode(encoded: object, temperature: float, limit: int) -> Recognition:
+    def decode(encoded: object, temperature: float, limit: int, prompt: list[int]) -> Recognition:
         limits.append(limit)
         return Recognition("yes", 0.0, -0.1, 1.0, 1)
 
@@ -331,3 +339,41 @@ def test_the_thread_that_loaded_the_model_stays_with_it() -> None:
     del transcriber
     loader.join(PATIENCE)
     assert not loader.is_alive()
+
+
+WORDS = Vocabulary(
+    (("Tock", 27), ("Valetudo", 35), ("timecard", 4), ("Metallo", 2), ("BYOD", 7), ("leave", 90))
+)
+
+
+@pytest.mark.parametrize(
+    ("said", "word"),
+    [
+        ("What is Tock?", "Tock"),
+        ("Why is there no reboot button in Valetudo?", "Valetudo"),
+        ("Which payment terms do we have with Metallo?", "Metallo"),
+    ],
+)
+def test_words_of_a_collection_are_heard(
+    whisper: WhisperTranscriber, speaker: PiperSpeaker, said: str, word: str
+) -> None:
+    knowing = WhisperTranscriber(listener=CTCRecognizer())
+    clip = resample(speaker.speak(said), RATE)
+    assert word in knowing.transcribe_with(clip, WORDS).text
+    without = knowing.transcribe_with(clip, Vocabulary()).text
+    assert without == whisper.transcribe(clip).text
+
+
+def test_words_that_were_not_said_are_not_heard(
+    whisper: WhisperTranscriber, question: Audio
+) -> None:
+    knowing = WhisperTranscriber(listener=CTCRecognizer())
+    foreign = Vocabulary((*WORDS.words, ("river", 9), ("Urope", 50), ("sees", 40), ("Rich", 40)))
+    heard = knowing.transcribe_with(question, foreign).text
+    assert plain(heard) == plain(QUESTION) == plain(whisper.transcribe(question).text)
+
+
+def test_without_a_listener_nothing_is_expected(
+    whisper: WhisperTranscriber, question: Audio
+) -> None:
+    assert whisper.transcribe_with(question, WORDS) == whisper.transcribe(question)

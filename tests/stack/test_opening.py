@@ -166,8 +166,10 @@ def test_warming_loads_what_the_strategy_needs(
         assert loaded(embedder)
     assert not loaded(embedder)
     with open_voicerag(settings.model_copy(update={"strategy": "asr"})) as opened:
-        opened.warm()
+        opened.warm(hearing=False)
         assert not loaded(opened.embedder)
+        opened.warm()
+        assert loaded(opened.embedder), "it finds the words of the collection for the transcriber"
 
 
 def test_adaptive_and_hybrid_fuse_both_ways(

@@ -125,7 +125,14 @@ def test_unchanged_rows_are_not_written(dsn: str, tenant: str, store: PgVectorSt
         with psycopg.connect(dsn) as connection:
             return [
                 row
-                for table in ("passages", "vectors", "documents", "collections", "lexemes")
+                for table in (
+                    "passages",
+                    "vectors",
+                    "documents",
+                    "collections",
+                    "lexemes",
+                    "vocabulary",
+                )
                 for row in connection.execute(
                     f"SELECT '{table}', ctid::text, xmin::text FROM voicerag.{table} "
                     "WHERE tenant = %s ORDER BY 2".encode(),

@@ -15,7 +15,15 @@ from voicerag_core.store import PgVectorStore, list_collections
 from voicerag_core.testing.stores import WIDTH
 from voicerag_core.types import Passage
 
-TABLES = ("collections", "documents", "passages", "vectors", "lexemes", "tenant_passages")
+TABLES = (
+    "collections",
+    "documents",
+    "passages",
+    "vectors",
+    "lexemes",
+    "vocabulary",
+    "tenant_passages",
+)
 ONE = np.eye(1, WIDTH, dtype=np.float32)
 
 
@@ -49,7 +57,7 @@ def test_without_a_tenant_there_are_no_rows(
         connection.execute("SELECT set_config('voicerag.tenant', %s, true)", (tenant,))
         assert seen(connection) == {
             "collections": 1, "documents": 1, "passages": 2, "vectors": 2, "lexemes": 2,
-            "tenant_passages": 2,
+            "vocabulary": 3, "tenant_passages": 2,
         }  # fmt: skip
         connection.commit()
         assert set(seen(connection).values()) == {0}

@@ -72,15 +72,15 @@ def state(dsn: str) -> list[tuple[object, ...]]:
 
 
 def test_it_says_what_to_do_before(old: str) -> None:
-    with pytest.raises(SchemaError, match=r"version 1 .* needs 2; run `voicerag db migrate`"):
+    with pytest.raises(SchemaError, match=r"version 1 .* needs 3; run `voicerag db migrate`"):
         opened(old, "ada")
     with pytest.raises(SchemaError, match="voicerag db migrate"):
         list_collections(old)
-    assert (status(old).schema_version, status(old).schema_expected) == (1, 2)
+    assert (status(old).schema_version, status(old).schema_expected) == (1, 3)
 
 
 def test_everything_is_kept_and_found_as_before_and_by_title(old: str) -> None:
-    assert migrate(old) == [2]
+    assert migrate(old) == [2, 3]
     assert migrate(old) == []
     with opened(old, "ada") as store, opened(old, "ada", "german") as german:
         assert store.count() == 3
@@ -98,6 +98,8 @@ def test_everything_is_kept_and_found_as_before_and_by_title(old: str) -> None:
         assert found(store, "the handbook of the staff") == ["a1"], "words of the title are new"
         assert found(german, "am Haus") == ["g1"]
         assert found(german, "Wohnen") == ["g1"], "words of the headings are new"
+        assert {"Parents", "Staff"} <= dict(store.vocabulary().words).keys()
+        assert "Parents" not in dict(german.vocabulary().words)
 
 
 def test_it_is_written_to_and_counted_as_ever(old: str) -> None:
@@ -129,7 +131,7 @@ def test_tenants_stay_apart(old: str) -> None:
             "SELECT count(*) FROM pg_class WHERE relnamespace = 'voicerag'::regnamespace "
             "AND relkind = 'r' AND relrowsecurity AND relforcerowsecurity"
         ).fetchone()
-        assert forced == (len(TABLES),)
+        assert forced == (len(TABLES) + 1,)
         for role in ("voicerag_owner", "voicerag_writer", "voicerag_reader"):
             connection.execute("SELECT set_config('role', %s, false)", (role,))
             for table in TABLES:
@@ -140,7 +142,7 @@ def test_tenants_stay_apart(old: str) -> None:
 def test_racing_migrations_apply_it_once(old: str) -> None:
     with ThreadPoolExecutor(4) as threads:
         applied = list(threads.map(migrate, [old] * 4))
-    assert sorted(applied) == [[]] * 3 + [[2]]
+    assert sorted(applied) == [[]] * 3 + [[2, 3]]
     with opened(old, "ada") as store:
         assert found(store, "handbook") == ["a1"]
 
@@ -167,6 +169,6 @@ def test_a_migration_killed_in_its_middle_changes_nothing(old: str) -> None:
         wait_until(lambda: backends("true") == 0)
     assert state(old) == before
     assert status(old).schema_version == 1
-    assert migrate(old) == [2]
+    assert migrate(old) == [2, 3]
     with opened(old, "ada") as store:
         assert found(store, "handbook") == ["a1"]

@@ -38,6 +38,7 @@ from voicerag_core.rag import embed_passages
 from voicerag_core.retrieval.fusion import SPEECH_SHARE
 from voicerag_core.retrieval.strategies import SURE_CONFIDENCE
 from voicerag_core.testing import FakeEmbedder, FakeTranscriber, FakeVoiceModel, InMemoryStore
+from voicerag_core.types import Vocabulary
 
 QUESTION = "who discovered penicillin"
 PASSAGES = [
@@ -596,3 +597,128 @@ def test_a_closed_answer_closes_a_model_that_reads_on() -> None:
     assert isinstance(pieces, Generator)
     pieces.close()
     assert closed == ["closed"]
+
+
+class WordsModel(FakeVoiceModel):
+    """Reads words, and answers from one passage alone."""
+
+    reads_words = True
+
+    def __init__(self, answers_from: str) -> None:
+        super().__init__()
+        self.answers_from = answers_from
+        self.given: list[list[str]] = []
+        self.heard: list[str | None] = []
+        self.closed = 0
+
+    def respond(
+        self,
+        question: Question,
+        passages: Sequence[Passage],
+        *,
+        sampling: Sampling,
+        transcript: Transcription | None = None,
+        history: Sequence[Turn] = (),
+    ) -> Generator[Answer, None, None]:
+        self.given.append([passage.id for passage in passages])
+        self.heard.append(None if transcript is None else transcript.text)
+        try:
+            if self.answers_from in self.given[-1]:
+                yield Answer("Here.")
+            else:
+                yield Answer("Nothing.", answered=False)
+            yield Answer(" More.")
+        finally:
+            self.closed += 1
+
+
+def misheard(strategy: Strategy, model: WordsModel) -> Parts:
+    """Parts whose speech vector is that of another passage than the transcript's."""
+    parts = Parts(strategy=strategy)
+    parts.embedder = CountingEmbedder()
+    wrong = FakeEmbedder(transcripts={clip(): "The Rhine rises in the Alps."})
+    parts.embedder.embed_speech = wrong.embed_speech  # type: ignore[method-assign]
+    parts.rag = VoiceRAG(
+        parts.embedder, parts.store, model, parts.transcriber, strategy=strategy, limit=1
+    )
+    parts.rag.index(PASSAGES)
+    return parts
+
+
+def test_where_nothing_answers_the_transcript_is_searched_once() -> None:
+    model = WordsModel("fleming")
+    parts = misheard("e2e", model)
+    pieces = list(parts.rag.stream(clip()))
+    answer = sum(pieces, Answer())
+    assert (answer.text, answer.answered) == ("Here. More.", True)
+    assert model.given == [["rhine"], ["fleming"]]
+    assert model.heard == [QUESTION, QUESTION]
+    assert model.closed == 2, "the first answer is closed before its next piece"
+    assert [hit.passage.id for hit in answer.hits] == ["rhine", "fleming"]
+    assert "words" in answer.hits[1].matched_by
+    assert answer.timings["search_again"] > 0
+    assert parts.transcriber.calls == 1
+    texts = "".join(piece.text for piece in pieces)
+    assert "Nothing" not in texts
+
+
+@pytest.mark.parametrize("strategy", ["asr", "hybrid"])
+def test_what_was_searched_by_its_words_is_not_searched_again(strategy: Strategy) -> None:
+    model = WordsModel("oxygen")
+    answer = misheard(strategy, model).rag.ask(clip())
+    assert not answer.answered
+    assert len(model.given) == 1
+    assert "search_again" not in answer.timings
+
+
+def test_an_answer_is_not_searched_again() -> None:
+    model = WordsModel("rhine")
+    answer = misheard("e2e", model).rag.ask(clip())
+    assert (answer.text, len(model.given)) == ("Here. More.", 1)
+    assert "search_again" not in answer.timings
+
+
+def test_the_second_search_keeps_the_filter_and_gives_up_after_it() -> None:
+    model = WordsModel("fleming")
+    answer = misheard("e2e", model).rag.ask(clip(), where=Eq("topic", "river"))
+    assert not answer.answered
+    assert answer.text == "Nothing. More."
+    assert model.given == [["rhine"]], "nothing new was found, so nothing is read again"
+    assert "search_again" in answer.timings
+
+
+def test_a_typed_question_is_never_searched_again() -> None:
+    model = WordsModel("oxygen")
+    assert not misheard("e2e", model).rag.ask("Where does the Rhine rise?").answered
+    assert len(model.given) == 1
+
+
+class KnowingStore(InMemoryStore):
+    """Says which words it holds."""
+
+    words = Vocabulary((("Tock", 3),))
+
+    def vocabulary(self) -> Vocabulary:
+        return self.words
+
+
+class KnowingTranscriber(FakeTranscriber):
+    """Remembers what it was told to expect."""
+
+    expected: Vocabulary | None = None
+
+    def transcribe_with(self, audio: Audio, vocabulary: Vocabulary) -> Transcription:
+        self.expected = vocabulary
+        return self.transcribe(audio)
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_recognisers_are_told_the_words_of_the_store(strategy: Strategy) -> None:
+    embedder = CountingEmbedder()
+    store = KnowingStore(embedder.dim)
+    transcriber = KnowingTranscriber({clip(): QUESTION})
+    rag = VoiceRAG(embedder, store, WordsModel("fleming"), transcriber, strategy=strategy)
+    rag.index(PASSAGES)
+    rag.ask(clip())
+    assert transcriber.expected is store.words
+    assert transcriber.calls == 1

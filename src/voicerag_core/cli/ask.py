@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from voicerag_core.cli.command import GlobalOptions
+from voicerag_core.cli.command import EXIT_ASKED_BACK, GlobalOptions
 from voicerag_core.cli.output import (
     answer_values,
     hit_values,
@@ -77,7 +77,8 @@ def ask(
     """Answer a spoken or typed question from the indexed documents, with sources.
 
     Without a question it is recorded from the microphone. The answer is played if there is a
-    loudspeaker, and written with --out.
+    loudspeaker, and written with --out. A spoken question that was not heard well is asked back;
+    the exit code is 3 then.
     """
     if out is not None:
         wav_name(out)
@@ -116,6 +117,8 @@ def ask(
             show_timings({**answer.timings, **seconds})
         if out is not None and answer.audio is not None and not json_output:
             say("sound", f"{out} ({answer.audio.seconds:.1f} s)")
+    if answer.asked_back:
+        raise typer.Exit(EXIT_ASKED_BACK)
 
 
 def search(

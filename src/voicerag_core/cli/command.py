@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from voicerag_core.settings import Settings
 
 __all__ = [
+    "EXIT_ASKED_BACK",
     "EXIT_FAULT",
     "EXIT_INTERRUPTED",
     "EXIT_UNEXPECTED",
@@ -39,6 +40,8 @@ __all__ = [
 
 EXIT_FAULT = 1
 """A `VoiceRAGError`, or a check that failed."""
+EXIT_ASKED_BACK = 3
+"""A spoken question was not heard well; the answer asks what was meant."""
 EXIT_UNEXPECTED = 70
 """An internal error (EX_SOFTWARE of sysexits.h)."""
 EXIT_INTERRUPTED = 130

@@ -30,7 +30,8 @@ __all__ = [
 QUOTE_CHARACTERS = 200
 LABEL_CHARACTERS = 10
 STAGES = (
-    "load", "index", "transcribe", "embed", "search", "read", "first_text", "first_sound", "total",
+    "load", "index", "transcribe", "embed", "search", "search_again", "read", "first_text",
+    "first_sound", "total",
 )  # fmt: skip
 """The timings that are shown: loading and indexing, the stages, and, measured from the end of the
 question, the first words, the first sound and the complete answer."""
@@ -135,6 +136,7 @@ def answer_values(
         "question": question,
         "answer": answer.text,
         "answered": answer.answered,
+        "asked_back": answer.asked_back,
         "citations": citations,
         "hits": [hit_values(hit) for hit in answer.hits],
         "timings_ms": milliseconds(timings),

@@ -19,7 +19,7 @@ from voicerag_core.local.hearing.ctc_recognizer import CTCRecognizer, Heard
 from voicerag_core.local.hearing.ears import Ears
 from voicerag_core.local.hearing.number_words import with_digits
 from voicerag_core.ports import TextEmbedder
-from voicerag_core.types import Audio, Embeddings
+from voicerag_core.types import Audio, Embeddings, Vocabulary
 
 __all__ = ["HearingEmbedder"]
 
@@ -134,7 +134,31 @@ class HearingEmbedder:
             AudioError: A clip is not at 16 kHz, or contains no speech.
             ModelError: A model cannot be loaded or failed.
         """
-        heard = self._speech.hear(clips, most=self._hypotheses)
+        return self._embedded(clips, self._speech.hear(clips, most=self._hypotheses))
+
+    def embed_speech_with(
+        self, clips: Sequence[Audio], vocabulary: Vocabulary
+    ) -> tuple[Embeddings, NDArray[np.float32]]:
+        """Embed N clips as `embed_speech_scored` does, expecting the words of a collection.
+
+        Raises:
+            AudioError: A clip is not at 16 kHz, or contains no speech.
+            ModelError: A model cannot be loaded or failed.
+        """
+        heard = self._speech.hear(clips, most=self._hypotheses, vocabulary=vocabulary)
+        return self._embedded(clips, heard)
+
+    def expect(self, vocabulary: Vocabulary) -> None:
+        """Prepare for the words of a collection, so that the first clip does not wait for it.
+
+        Raises:
+            ModelError: The recogniser cannot be loaded.
+        """
+        self._speech.expect(vocabulary)
+
+    def _embedded(
+        self, clips: Sequence[Audio], heard: Sequence[Heard]
+    ) -> tuple[Embeddings, NDArray[np.float32]]:
         texts: list[str] = []
         shares: list[NDArray[np.float32]] = []
         for clip, one in zip(clips, heard, strict=True):

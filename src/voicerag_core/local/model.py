@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import time
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
@@ -21,11 +22,23 @@ from voicerag_core.types import Answer, Audio, Passage, Question, Sampling, Tran
 __all__ = ["LEAST_CONFIDENCE", "LocalVoiceModel", "is_doubtful", "speak_answer"]
 
 NOT_ENGLISH = "I only understand questions in English, and this one does not seem to be."
-NOT_UNDERSTOOD = "I could not make out the question. I only understand English."
+ASKED_BACK = 'I did not hear that well: did you mean "{words}"?'
+ONLY_ENGLISH = "I only understand English."
 NO_DOCUMENTS = "There are no documents that I could answer this question from."
 LEAST_CONFIDENCE = math.exp(-0.85)
 """Confidence below which a transcription is rejected: the English recogniser hallucinates English
 words for speech in another language (benchmarks/results/language.md)."""
+SURE_CONFIDENCE = 0.7
+"""Confidence below which a question without an answer is asked back: of such transcripts one in
+eight is right, of the others three in four."""
+
+_ASKING = re.compile(
+    r"(?:what|which|who|whom|whose|when|where|why|how|until when|is|are|was|were|am|do|does|did|can"
+    r"|could|may|might|must|shall|should|will|would|has|have|had)\b"
+    r"|(?:by|in|on|at|for|from|to|since|until|within) (?:what|which|whom|when|where|how)\b",
+    re.IGNORECASE,
+)
+"""How an English question begins."""
 
 MOST_AHEAD = 8
 """Spoken pieces that may wait for the consumer while a chat model continues to write."""
@@ -37,9 +50,10 @@ _Pieces: TypeAlias = Generator[Answer, None, None]
 class LocalVoiceModel:
     """Voice model of the local stack.
 
-    Without passages, if the question is not in English, if its transcript is too uncertain, or if
-    the passages do not answer it, the answer says so and `Answer.answered` is False. Thread-safe if
-    its parts are.
+    Without passages, if the question is not in English, or if the passages do not answer it, the
+    answer says so and `Answer.answered` is False. A spoken question is asked back
+    (`Answer.asked_back`) if its transcript is too uncertain, or is a little uncertain and the
+    passages do not answer it. Thread-safe if its parts are.
 
     Args:
         writer: Writes the answer: a `Reader`, which quotes the passages, or a `ChatReader`, which
@@ -66,6 +80,11 @@ class LocalVoiceModel:
     def most_passages(self) -> int:
         """Most passages that the writer reads; 0 when it takes just what it is given."""
         return self._writer.most_passages if isinstance(self._writer, ReadsOn) else 0
+
+    @property
+    def reads_words(self) -> bool:
+        """True: the writer reads words."""
+        return True
 
     def respond(
         self,
@@ -108,11 +127,14 @@ class LocalVoiceModel:
         if self._english_only and not is_english(words):
             pieces = _declined(NOT_ENGLISH)
         elif heard is not None and is_doubtful(heard):
-            pieces = _declined(NOT_UNDERSTOOD)
+            pieces = _asked_back(f"{ASKED_BACK.format(words=words)} {ONLY_ENGLISH}")
         elif not passages:
             pieces = _declined(NO_DOCUMENTS)
         else:
-            pieces = _worded(self._writer.answer(words, passages, history=history))
+            asked = words if heard is None else _as_question(words)
+            pieces = _worded(self._writer.answer(asked, passages, history=history))
+            if heard is not None and _is_unsure(heard):
+                pieces = _answered_or_asked_back(pieces, ASKED_BACK.format(words=words))
         yield from _timed(_spoken(pieces, self._speaker), started)
 
     def _transcribed(self, question: Audio) -> Transcription:
@@ -127,6 +149,36 @@ class LocalVoiceModel:
 def is_doubtful(heard: Transcription) -> bool:
     """Return whether the transcript of a clip is too uncertain."""
     return heard.confidence is not None and heard.confidence < LEAST_CONFIDENCE
+
+
+def _is_unsure(heard: Transcription) -> bool:
+    """Return whether a transcript may be the reason why nothing is found."""
+    return heard.confidence is not None and heard.confidence < SURE_CONFIDENCE
+
+
+def _as_question(heard: str) -> str:
+    """Return a transcript as it would be typed: the recogniser often ends a question with a dot."""
+    text = heard.rstrip(" .")
+    if text == heard or not text:
+        return heard
+    text = text[0].upper() + text[1:]
+    return text + "?" if _ASKING.match(text) else text
+
+
+def _asked_back(text: str) -> _Pieces:
+    yield Answer(text, answered=False, asked_back=True)
+
+
+def _answered_or_asked_back(pieces: _Pieces, text: str) -> _Pieces:
+    """Pass an answer on, and ask back where there is none."""
+    with closing(pieces):
+        for piece in pieces:
+            if not piece.answered:
+                yield replace(piece, text=text, citations=(), asked_back=True)
+                return
+            yield piece
+            if piece.text:
+                yield from pieces
 
 
 def _declined(text: str) -> _Pieces:

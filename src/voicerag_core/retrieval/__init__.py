@@ -2,12 +2,18 @@
 
 from voicerag_core.retrieval.mmr import maximal_marginal_relevance
 from voicerag_core.retrieval.search import Search
-from voicerag_core.retrieval.strategies import STRATEGIES, SearchStrategy, find_passages
+from voicerag_core.retrieval.strategies import (
+    STRATEGIES,
+    SearchStrategy,
+    find_by_words,
+    find_passages,
+)
 
 __all__ = [
     "STRATEGIES",
     "Search",
     "SearchStrategy",
+    "find_by_words",
     "find_passages",
     "maximal_marginal_relevance",
 ]

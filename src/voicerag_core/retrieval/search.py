@@ -9,9 +9,19 @@ from contextlib import contextmanager
 from voicerag_core.cancellation import check_cancelled
 from voicerag_core.errors import AudioError, ConfigError
 from voicerag_core.filters import Filter
-from voicerag_core.ports import Embedder, PassageStore, SelfAssessingEmbedder, Transcriber
+from voicerag_core.passages import searched_text
+from voicerag_core.ports import (
+    Embedder,
+    PassageStore,
+    Reranker,
+    SelfAssessingEmbedder,
+    Transcriber,
+    VocabularyEmbedder,
+    VocabularyTranscriber,
+    WordStore,
+)
 from voicerag_core.retrieval.mmr import MMR_CANDIDATES, maximal_marginal_relevance
-from voicerag_core.types import Audio, Embedding, Hit, Retrieved, Transcription
+from voicerag_core.types import Audio, Embedding, Hit, Retrieved, Transcription, Vocabulary
 
 __all__ = ["Search"]
 
@@ -27,6 +37,8 @@ class Search:
         where: Metadata filter.
         min_score: Least cosine similarity.
         diversity: 0..1; above 0 re-ranks for variety, 1 looks at variety alone.
+        reranker: Sorts what was found anew; None leaves it as it is.
+        reranked: Most hits that it sorts.
     """
 
     def __init__(
@@ -39,7 +51,11 @@ class Search:
         where: Filter | None = None,
         min_score: float | None = None,
         diversity: float = 0.0,
+        reranker: Reranker | None = None,
+        reranked: int = 0,
     ) -> None:
+        self._reranker = reranker
+        self._reranked = reranked
         self.embedder = embedder
         self.transcriber = transcriber
         self.timings: dict[str, float] = {}
@@ -61,6 +77,10 @@ class Search:
                 "this VoiceRAG has no transcriber to turn a spoken question into words"
             )
         with self._timed("transcribe"):
+            transcriber: object = self.transcriber
+            vocabulary = self._vocabulary()
+            if vocabulary is not None and isinstance(transcriber, VocabularyTranscriber):
+                return transcriber.transcribe_with(audio, vocabulary)
             return self.transcriber.transcribe(audio)
 
     def embed_text(self, text: str) -> Embedding:
@@ -76,7 +96,13 @@ class Search:
             AudioError: The embedder heard no speech.
         """
         with self._timed("embed"):
-            row: Embedding = self.embedder.embed_speech([audio])[0]
+            embedder: object = self.embedder
+            vocabulary = self._vocabulary()
+            if vocabulary is not None and isinstance(embedder, VocabularyEmbedder):
+                rows, _ = embedder.embed_speech_with([audio], vocabulary)
+            else:
+                rows = self.embedder.embed_speech([audio])
+            row: Embedding = rows[0]
             return row
 
     def judge_speech(self, audio: Audio) -> tuple[Embedding | None, float]:
@@ -86,7 +112,11 @@ class Search:
         """
         with self._timed("embed"):
             embedder: object = self.embedder
+            vocabulary = self._vocabulary()
             try:
+                if vocabulary is not None and isinstance(embedder, VocabularyEmbedder):
+                    rows, confidences = embedder.embed_speech_with([audio], vocabulary)
+                    return rows[0], float(confidences[0])
                 if isinstance(embedder, SelfAssessingEmbedder):
                     rows, confidences = embedder.embed_speech_scored([audio])
                     return rows[0], float(confidences[0])
@@ -123,8 +153,25 @@ class Search:
             transcription: How the question was heard, if it was.
         """
         with self._timed("search"):
-            hits = self._picked(embedding, self._ask(embedding, words, 1))
+            reranks = self._reranker is not None and words is not None
+            found = self._ask(embedding, words, self._reranked if reranks else 1)
+        hits = self._picked(embedding, self._sorted(words, found))
         return Retrieved(hits, transcription, embedding, dict(self.timings))
+
+    def _sorted(self, words: str | None, hits: tuple[Hit, ...]) -> tuple[Hit, ...]:
+        """Sort hits by what the reranker says, if there is one and words to ask with."""
+        if self._reranker is None or words is None or self._diversity > 0 or not hits:
+            return hits
+        first, rest = hits[: self._reranked], hits[self._reranked :]
+        with self._timed("rerank"):
+            scores = self._reranker.score(words, [searched_text(hit.passage) for hit in first])
+        order = sorted(range(len(first)), key=lambda place: -scores[place])
+        return (*(first[place] for place in order), *rest)
+
+    def _vocabulary(self) -> Vocabulary | None:
+        """Return the words of the store, if it knows them."""
+        store: object = self._store
+        return store.vocabulary() if isinstance(store, WordStore) else None
 
     def _ask(self, embedding: Embedding, words: str | None, least: int) -> tuple[Hit, ...]:
         varied = self._diversity > 0

@@ -29,10 +29,17 @@ from voicerag_core.types import (
     Transcription,
 )
 
-__all__ = ["STRATEGIES", "SURE_CONFIDENCE", "SURE_GAP", "SearchStrategy", "find_passages"]
+__all__ = [
+    "STRATEGIES",
+    "SURE_CONFIDENCE",
+    "SURE_GAP",
+    "SearchStrategy",
+    "find_by_words",
+    "find_passages",
+]
 
-SURE_CONFIDENCE = 0.75
-SURE_GAP = 0.02
+SURE_CONFIDENCE = 0.85
+SURE_GAP = 0.05
 """Least confidence of the embedder, and least lead in cosine similarity of the best passage over
 the next, at which ``adaptive`` does without a transcript. Chosen by
 training/thresholds/adaptive.py on development questions."""
@@ -47,15 +54,15 @@ def e2e(search: Search, audio: Audio) -> Retrieved:
 
 def asr(search: Search, audio: Audio) -> Retrieved:
     """Search by the vector of the transcript, and by its words."""
-    return _fused(search, search.transcribe(audio), None)
+    return find_by_words(search, search.transcribe(audio), None)
 
 
 def hybrid(search: Search, audio: Audio) -> Retrieved:
     """Search by the vector of speech and transcript, and by the words."""
     heard = search.transcribe(audio)
     if search.embedder.needs_transcriber:  # its speech vector would be that of these very words
-        return _fused(search, heard, None)
-    return _fused(search, heard, search.judge_speech(audio)[0])
+        return find_by_words(search, heard, None)
+    return find_by_words(search, heard, search.judge_speech(audio)[0])
 
 
 def adaptive(search: Search, audio: Audio) -> Retrieved:
@@ -65,7 +72,7 @@ def adaptive(search: Search, audio: Audio) -> Retrieved:
         candidates = search.candidates(embedding, least=2)
         if _lead(candidates) >= SURE_GAP:
             return search.retrieved(embedding, candidates)
-    return _fused(search, search.transcribe(audio), embedding)
+    return find_by_words(search, search.transcribe(audio), embedding)
 
 
 def typed(search: Search, text: str) -> Retrieved:
@@ -129,8 +136,8 @@ def _check_parts(search: Search, strategy: Strategy) -> None:
         )
 
 
-def _fused(search: Search, heard: Transcription, speech: Embedding | None) -> Retrieved:
-    """Search by the words and by one vector, that of the transcript and the speech."""
+def find_by_words(search: Search, heard: Transcription, speech: Embedding | None) -> Retrieved:
+    """Search by the words of a transcript and by one vector, that of transcript and speech."""
     # Words find names and numbers that no vector holds; vectors find what is said in other words.
     embedding = search.embed_text(heard.text)
     if speech is not None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator, Sequence
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar
 
 from voicerag_core.errors import StoreError
-from voicerag_core.ports import DocumentStore, PassageStore
+from voicerag_core.ports import DocumentStore, PassageStore, WordStore
 from voicerag_core.types import Answer, Audio, Passage, Question, Sampling, Transcription, Turn
 
 if TYPE_CHECKING:
@@ -101,6 +101,7 @@ class LateStore:
     document_digests = _passed_on(DocumentStore.document_digests)
     replace_document = _passed_on(DocumentStore.replace_document)
     remove_documents = _passed_on(DocumentStore.remove_documents)
+    vocabulary = _passed_on(WordStore.vocabulary)
 
 
 class LateVoice:

@@ -9,7 +9,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from voicerag_core.errors import ConfigError
-from voicerag_core.ports import Embedder, PassageStore, TextEmbedder, Transcriber, VoiceModel
+from voicerag_core.ports import (
+    Embedder,
+    PassageStore,
+    TextEmbedder,
+    Transcriber,
+    VocabularyEmbedder,
+    VoiceModel,
+    WordStore,
+)
 from voicerag_core.rag import VoiceRAG
 from voicerag_core.settings import Settings, load_settings
 from voicerag_core.stack.database import late_store
@@ -47,6 +55,8 @@ class OpenedVoiceRAG(VoiceRAG):
             limit=settings.limit,
             sentence_vectors=settings.sentence_vectors,
             max_question_seconds=settings.max_question_seconds,
+            reranker=parts.reranker,
+            reranked=settings.reranker_passages,
         )
         self.speaker = parts.speaker
         self.text_model = parts.text_model
@@ -73,6 +83,12 @@ class OpenedVoiceRAG(VoiceRAG):
         with ThreadPoolExecutor(max(1, len(loads))) as threads:
             for done in [threads.submit(load) for load in loads]:
                 done.result()
+        embedder: object = self.embedder
+        store: object = self.store
+        if not (models and hearing):
+            return
+        if isinstance(embedder, VocabularyEmbedder) and isinstance(store, WordStore):
+            embedder.expect(store.vocabulary())
 
 
 @contextmanager

@@ -153,7 +153,7 @@ def open_ears(settings: Settings | None = None) -> Iterator[Ears]:
     chosen = load_settings() if settings is None else settings
     with ExitStack() as stack:
         recognizer = _recognizer(chosen, stack)
-        yield _ears(chosen, recognizer, _transcriber(chosen, stack)[0])
+        yield _ears(chosen, recognizer, _transcriber(chosen, stack, recognizer)[0])
 
 
 def _local_parts(settings: Settings, stack: ExitStack, given: GivenParts) -> Parts:
@@ -162,7 +162,7 @@ def _local_parts(settings: Settings, stack: ExitStack, given: GivenParts) -> Par
 
     recognizer = _recognizer(settings, stack)
     embedder, loads = _embedder(settings, stack, recognizer, given)
-    transcriber, hearing = _transcriber(settings, stack, given)
+    transcriber, hearing = _transcriber(settings, stack, recognizer, given)
     weights = settings.data_dir / "weights"
     reading: Loads
     if given.model is None:
@@ -192,7 +192,7 @@ def _glm_parts(settings: Settings, stack: ExitStack, given: GivenParts) -> Parts
     transcriber: Transcriber = voice
     hearing: Loads = {}
     if given.transcriber is not None or settings.chosen_transcriber != "glm":
-        transcriber, hearing = _transcriber(settings, stack, given)
+        transcriber, hearing = _transcriber(settings, stack, recognizer, given)
     return Parts(
         embedder,
         voice,
@@ -256,14 +256,17 @@ def _recognizer(settings: Settings, stack: ExitStack) -> CTCRecognizer:
     return recognizer
 
 
-def _ears(settings: Settings, recognizer: CTCRecognizer, transcriber: Transcriber) -> Ears:
+def _ears(settings: Settings, recognizer: CTCRecognizer | None, transcriber: Transcriber) -> Ears:
     from voicerag_core.local.hearing.ears import Ears
 
     return Ears(recognizer, transcriber, max_question_seconds=settings.max_question_seconds)
 
 
 def _transcriber(
-    settings: Settings, stack: ExitStack, given: GivenParts = _NOTHING_GIVEN
+    settings: Settings,
+    stack: ExitStack,
+    recognizer: CTCRecognizer | None,
+    given: GivenParts = _NOTHING_GIVEN,
 ) -> tuple[Transcriber, Loads]:
     """Create a transcriber that is not the answering model; `stack` closes it."""
     if given.transcriber is not None:
@@ -281,7 +284,9 @@ def _transcriber(
         return chosen, _warm("transcriber", chosen)
     from voicerag_core.local.hearing.whisper import WhisperTranscriber
 
-    whisper = WhisperTranscriber(threads=settings.threads, data_dir=settings.data_dir / "weights")
+    whisper = WhisperTranscriber(
+        threads=settings.threads, data_dir=settings.data_dir / "weights", listener=recognizer
+    )
     stack.callback(whisper.close)
     return whisper, {"transcriber": whisper.warm}
 

@@ -28,7 +28,7 @@ from voicerag_core.store.search_sql import (
     search_settings,
     search_statement,
 )
-from voicerag_core.store.statements import DocumentRow, PassageRow, SizesRow, named
+from voicerag_core.store.statements import DocumentRow, PassageRow, SizesRow, WordRow, named
 from voicerag_core.store.writing import (
     Batch,
     count_words,
@@ -36,12 +36,15 @@ from voicerag_core.store.writing import (
     prepare_batch,
     write_batch,
 )
-from voicerag_core.types import Embedding, Embeddings, Hit, MatchedBy, Passage
+from voicerag_core.types import Embedding, Embeddings, Hit, MatchedBy, Passage, Vocabulary
 
 __all__ = ["INDEX_FROM", "IndexInfo", "PgVectorStore"]
 
 INDEX_FROM: Final = 20_000
 """Vectors from which a collection gets an HNSW index; below, comparing all is fast and exact."""
+
+MOST_WORDS: Final = 20_000
+"""Of a collection's words that recognisers get to know; names first, then the commonest."""
 
 _WIDER = 8
 """How many times more vectors a second look into the index takes."""
@@ -87,6 +90,7 @@ class PgVectorStore(Closing):
         self._read_only = read_only
         self._auto_index = auto_index
         self._index_lock = threading.Lock()
+        self._vocabulary: tuple[int, Vocabulary] | None = None
 
     @classmethod
     def open(
@@ -237,6 +241,17 @@ class PgVectorStore(Closing):
         ).format(sql.Literal(self._collection.number), condition)
         ((number,),) = self._database.read((statement, values), rows=scalar_row)
         return int(number)
+
+    def vocabulary(self) -> Vocabulary:
+        """Return the words of the collection; see `WordStore.vocabulary`."""
+        statement = named("vocabulary_version", self._collection, {})
+        ((version,),) = self._database.read(statement, rows=scalar_row)
+        known = self._vocabulary
+        if known is None or known[0] != version:
+            rows = self._read("vocabulary", {"most": MOST_WORDS}, rows=args_row(WordRow))
+            known = (int(version), Vocabulary(tuple((row.word, row.passages) for row in rows)))
+            self._vocabulary = known
+        return known[1]
 
     def document_digests(self) -> Mapping[str, str]:
         """Return the digest of every document, by source."""

@@ -8,6 +8,7 @@ before; a run that was interrupted goes on where it stopped.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
@@ -32,9 +33,7 @@ BATCH = 64
 ROUNDS = 5
 """Times that what was written meanwhile is embedded, too, before giving up."""
 
-EmbedPassages: TypeAlias = Callable[
-    [Sequence[Passage]], tuple[Embeddings, NDArray[np.int64]]
-]
+EmbedPassages: TypeAlias = Callable[[Sequence[Passage]], tuple[Embeddings, NDArray[np.int64]]]
 """A function from passages to their vectors [M, D] and owners [M]."""
 
 _OF = sql.SQL("collection_id = (SELECT id FROM voicerag.collections WHERE name = {})")
@@ -49,9 +48,9 @@ _LOOSE = sql.SQL(
     "SELECT id, body, metadata FROM voicerag.passages WHERE {} AND document_id IS NULL "
     'AND id COLLATE "C" > %(last)s ORDER BY id COLLATE "C" LIMIT %(most)s'
 ).format(_NAMED)
-_LOOSE_IDS = sql.SQL(
-    "SELECT id FROM voicerag.passages WHERE {} AND document_id IS NULL"
-).format(_NAMED)
+_LOOSE_IDS = sql.SQL("SELECT id FROM voicerag.passages WHERE {} AND document_id IS NULL").format(
+    _NAMED
+)
 _PLACED = """
     SELECT p.id, p.body, p.metadata, d.source, d.digest FROM voicerag.passages p
     LEFT JOIN voicerag.documents d ON d.tenant = p.tenant
@@ -69,9 +68,7 @@ _DIFFERS = sql.SQL(
     "EXCEPT SELECT source, digest FROM voicerag.documents WHERE {of_new})"
 ).format(old=_OLD_ROWS, new=_NEW_ROWS, of_old=_OLD, of_new=_NEW)
 _LOCK = "SELECT id FROM voicerag.collections WHERE name IN (%(old)s, %(new)s) FOR UPDATE"
-_RENAME = (
-    "UPDATE voicerag.collections SET name = %(old)s WHERE name = %(new)s RETURNING passages"
-)
+_RENAME = "UPDATE voicerag.collections SET name = %(old)s WHERE name = %(new)s RETURNING passages"
 
 
 def reembed(
@@ -132,26 +129,27 @@ def reembed(
         database.close()
 
 
+@dataclass(frozen=True, slots=True)
 class _Move:
-    """One run: what is read, what is written, and how far it is."""
+    """One run.
 
-    def __init__(
-        self,
-        database: Database,
-        store: PgVectorStore,
-        old: CollectionInfo,
-        name: str,
-        dim: int,
-        embed: EmbedPassages,
-        on_progress: Callable[[int, int], None] | None,
-    ) -> None:
-        self.database = database
-        self.store = store
-        self.old = old
-        self.name = name
-        self._dim = dim
-        self._embed = embed
-        self._on_progress = on_progress
+    Args:
+        database: Of the old collection.
+        store: The new collection.
+        old: The old one.
+        name: Name of the new one until it is complete.
+        dim: Width of the new vectors.
+        embed: Computes them.
+        on_progress: Called with the passages done and those in all.
+    """
+
+    database: Database
+    store: PgVectorStore
+    old: CollectionInfo
+    name: str
+    dim: int
+    embed: EmbedPassages
+    on_progress: Callable[[int, int], None] | None
 
     def documents(self) -> None:
         """Embed the documents that are new or changed, and remove those that are gone."""
@@ -206,11 +204,11 @@ class _Move:
 
     def _vectors(self, passages: Sequence[Passage]) -> tuple[Embeddings, NDArray[np.int64]]:
         """Embed passages in batches."""
-        rows: list[Embeddings] = [np.zeros((0, self._dim), np.float32)]
+        rows: list[Embeddings] = [np.zeros((0, self.dim), np.float32)]
         owners: list[NDArray[np.int64]] = [np.zeros(0, np.int64)]
         for start in range(0, len(passages), BATCH):
             check_cancelled()
-            vectors, owned = self._embed(passages[start : start + BATCH])
+            vectors, owned = self.embed(passages[start : start + BATCH])
             rows.append(vectors)
             owners.append(owned + start)
         return np.concatenate(rows), np.concatenate(owners)
@@ -227,8 +225,8 @@ class _Move:
             last = found[-1].id
 
     def _report(self) -> None:
-        if self._on_progress is not None:
-            self._on_progress(self.store.count(), self.old.passages)
+        if self.on_progress is not None:
+            self.on_progress(self.store.count(), self.old.passages)
 
 
 def _filled(move: _Move) -> int:
@@ -242,4 +240,3 @@ def _filled(move: _Move) -> int:
         f"other programs write to the collection {move.old.name!r} all the time; what is embedded "
         "is kept, so run it again when they are done"
     )
-

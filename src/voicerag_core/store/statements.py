@@ -11,7 +11,7 @@ from voicerag_core.store.collection import Collection
 from voicerag_core.store.connection import Statement
 from voicerag_core.types import JSONValue
 
-__all__ = ["CountedRow", "DocumentRow", "PassageRow", "SizesRow", "named"]
+__all__ = ["CountedRow", "DocumentRow", "PassageRow", "SizesRow", "WordRow", "named"]
 
 
 class SizesRow(NamedTuple):
@@ -35,6 +35,13 @@ class DocumentRow(NamedTuple):
 
     source: str
     digest: str
+
+
+class WordRow(NamedTuple):
+    """A row of ``vocabulary``: a word, and in how many passages it stands."""
+
+    word: str
+    passages: int
 
 
 class CountedRow(NamedTuple):
@@ -134,6 +141,15 @@ _STATEMENTS: Final = {
     ),
     "lock_words": sql.SQL("SELECT pg_try_advisory_xact_lock({n}, 1)"),
     "count_words": sql.SQL("SELECT voicerag.count_words({n})"),
+    "vocabulary_version": sql.SQL(
+        "SELECT vocabulary_version FROM voicerag.collections WHERE id = {n}"
+    ),
+    # A name is written with a capital or a digit somewhere, and may stand in one passage only.
+    "vocabulary": sql.SQL(
+        "SELECT word, passages FROM voicerag.vocabulary WHERE collection_id = {n} "
+        "ORDER BY word <> lower(word) OR word ~ '[0-9]' DESC, passages DESC, word "
+        "LIMIT %(most)s"
+    ),
 }  # fmt: skip
 
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from voicerag_core.local.hearing.hint_trie import NO_HINT, HintState, HintTrie
 from voicerag_core.local.hearing.subword_model import SubwordModel
 
 __all__ = ["Hypothesis", "beam_search", "greedy", "spelled"]
@@ -90,6 +91,7 @@ def beam_search(
     weight: float = MODEL_WEIGHT,
     prior: float = PRIOR_SHARE,
     bonus: float = TOKEN_BONUS,
+    hints: HintTrie | None = None,
 ) -> list[Hypothesis]:
     """Return the most likely distinct texts, best first; at least one, possibly "".
 
@@ -102,9 +104,10 @@ def beam_search(
         weight: Weight of the subword model's natural-log probability.
         prior: Share of a token's unigram log probability that is subtracted, 0 to 1.
         bonus: Score added per token if there is a subword model.
+        hints: Words that are likely to be said.
     """
     prefixes = _Prefixes(
-        tokens, _Fusion(model, weight, prior, bonus) if model is not None else None
+        tokens, _Fusion(model, weight, prior, bonus) if model is not None else None, hints
     )
     blank = len(tokens)
     # For every prefix in the beam, the probability of the paths that end in a blank and of
@@ -198,15 +201,18 @@ class _Prefixes:
     Args:
         tokens: The V tokens.
         fusion: Score of a subword model; None uses the sound only.
+        hints: Words that score more; None if none do.
     """
 
     tokens: Sequence[str]
     fusion: _Fusion | None
+    hints: HintTrie | None = None
     last: list[int] = field(default_factory=lambda: [-1])
     bias: list[float] = field(default_factory=lambda: [0.0])
-    """The score added by the subword model."""
+    """The score added by the subword model and the hints."""
     _parent: list[int] = field(default_factory=lambda: [-1])
     _state: list[int] = field(default_factory=list)
+    _hinted: list[HintState] = field(default_factory=lambda: [NO_HINT])
     _children: dict[tuple[int, int], int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -227,13 +233,18 @@ class _Prefixes:
             added, state = self.fusion.token(self._state[node], token)
             self._state.append(state)
             self.bias.append(self.bias[node] + added)
+        if self.hints is not None:
+            added, hinted = self.hints.after(self._hinted[node], token)
+            self._hinted.append(hinted)
+            self.bias[new] += added
         return new
 
     def final_bias(self, node: int) -> float:
-        """Return the score that the subword model adds if the text ends here."""
-        if self.fusion is None:
-            return 0.0
-        return self.bias[node] + self.fusion.end(self._state[node])
+        """Return the score that model and hints add if the text ends here."""
+        bias = self.bias[node]
+        if self.hints is not None:
+            bias -= self._hinted[node].lent
+        return bias if self.fusion is None else bias + self.fusion.end(self._state[node])
 
     def text(self, node: int) -> str:
         """Return the text of a prefix."""

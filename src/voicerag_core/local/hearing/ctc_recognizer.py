@@ -13,10 +13,12 @@ from __future__ import annotations
 
 import json
 import threading
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,14 +26,17 @@ from numpy.typing import NDArray
 from voicerag_core.cancellation import check_cancelled
 from voicerag_core.errors import AudioError, CheckpointError, ModelError
 from voicerag_core.local.hearing.beam_search import BEAMS, Hypothesis, beam_search, greedy
+from voicerag_core.local.hearing.english_words import english_ranks
+from voicerag_core.local.hearing.hint_trie import HintTrie
 from voicerag_core.local.hearing.log_mel import log_mel
 from voicerag_core.local.hearing.subword_model import SubwordModel
 from voicerag_core.local.hearing.windows import FRAME_SAMPLES, windows_of
+from voicerag_core.local.hearing.word_spotter import Spotted, WordSpotter, text_score
 from voicerag_core.local.onnx_session import open_session
 from voicerag_core.local.threads import model_threads
 from voicerag_core.local.weights.files import weight_folder
 from voicerag_core.mel import SAMPLE_RATE_HZ
-from voicerag_core.types import Audio, Samples
+from voicerag_core.types import Audio, Samples, Vocabulary
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -49,6 +54,12 @@ TAIL_SAMPLES = 8000
 Whisper's 30 s windows."""
 MOST_SAMPLES = 480_000
 """The network's positions end at 30 s: a window longer than 29.5 s has a shorter tail."""
+
+
+MOST_HINTS = 20
+"""Words that a beam search expects."""
+RECENT_CLIPS = 2
+"""Clips whose frames are kept: the search and the transcript ask for the same ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +99,8 @@ class CTCRecognizer:
         self._beams = beams
         self._lock = threading.Lock()
         self._network: _Network | None = None
+        self._recent: deque[tuple[Samples, NDArray[np.float32]]] = deque(maxlen=RECENT_CLIPS)
+        self._spotters: WeakKeyDictionary[Vocabulary, WordSpotter] = WeakKeyDictionary()
 
     def warm(self) -> None:
         """Load the network now, so that the first clip does not wait for it.
@@ -102,22 +115,64 @@ class CTCRecognizer:
         """Unload the network; a later clip loads it again."""
         with self._lock:
             self._network = None
+            self._recent.clear()
 
-    def hear(self, clips: Sequence[Audio], *, most: int = 1) -> list[Heard]:
+    def hear(
+        self, clips: Sequence[Audio], *, most: int = 1, vocabulary: Vocabulary | None = None
+    ) -> list[Heard]:
         """Return the most likely transcripts of N clips at 16 kHz, of any length.
 
         Args:
             clips: A clip over 30 s is cut at quiet points.
             most: Maximum hypotheses per clip.
+            vocabulary: Words to expect.
 
         Raises:
             AudioError: A clip is not at 16 kHz, is empty or not finite.
             ModelError: The network cannot be loaded or failed.
         """
-        if not clips:
-            return []
+        heard = []
+        for clip in clips:
+            network = self._loaded()
+            frames = self._frames_of(network, clip)
+            words = self._spot(network, frames, vocabulary, MOST_HINTS)
+            hints = HintTrie([one.tokens for one in words], network.tokens) if words else None
+            heard.append(self._read(network, frames, most, hints))
+        return heard
+
+    def likely_words(
+        self, clip: Audio, vocabulary: Vocabulary, *, most: int, least: float
+    ) -> list[Spotted]:
+        """Return words of a vocabulary that may have been said, likeliest first.
+
+        Args:
+            clip: At 16 kHz.
+            vocabulary: The words.
+            most: Maximum number of words.
+            least: Least `Spotted.worth` of a word.
+
+        Raises:
+            AudioError: The clip is not at 16 kHz, is empty or not finite.
+            ModelError: The network cannot be loaded or failed.
+        """
         network = self._loaded()
-        return [self._read(network, frames, most) for frames in _frames(network, clips)]
+        frames = self._frames_of(network, clip)
+        found = self._spot(network, frames, vocabulary, most)
+        return [one for one in found if one.worth >= least]
+
+    def text_score(self, clip: Audio, text: str) -> float:
+        """Return how well a text fits a clip: natural-log probability against the best path.
+
+        Raises:
+            AudioError: The clip is not at 16 kHz, is empty or not finite.
+            ModelError: The network cannot be loaded or failed.
+        """
+        network = self._loaded()
+        return text_score(text, self._frames_of(network, clip), network.tokens)
+
+    def expect(self, vocabulary: Vocabulary) -> None:
+        """Prepare for a vocabulary now, so that the first clip does not wait for it."""
+        self._spotter(self._loaded(), vocabulary)
 
     def log_probs(self, clips: Sequence[Audio]) -> list[NDArray[np.float32]]:
         """Return the natural-log probability of every token in every frame of N clips at 16 kHz.
@@ -131,12 +186,52 @@ class CTCRecognizer:
         """
         return list(_frames(self._loaded(), clips)) if clips else []
 
-    def _read(self, network: _Network, frames: NDArray[np.float32], most: int) -> Heard:
+    def _frames_of(self, network: _Network, clip: Audio) -> NDArray[np.float32]:
+        """Return the frames of a clip; those of the last clips are kept."""
+        for samples, frames in tuple(self._recent):
+            if samples is clip.samples:
+                return frames
+        (frames,) = _frames(network, [clip])
+        self._recent.append((clip.samples, frames))
+        return frames
+
+    def _spot(
+        self,
+        network: _Network,
+        frames: NDArray[np.float32],
+        vocabulary: Vocabulary | None,
+        most: int,
+    ) -> list[Spotted]:
+        if vocabulary is None or not vocabulary.words:
+            return []
+        return self._spotter(network, vocabulary).spot(frames, most)
+
+    def _spotter(self, network: _Network, vocabulary: Vocabulary) -> WordSpotter:
+        with self._lock:
+            known = self._spotters.get(vocabulary)
+        if known is None:
+            known = WordSpotter(vocabulary, network.tokens, english_ranks())
+            with self._lock:
+                self._spotters[vocabulary] = known
+        return known
+
+    def _read(
+        self,
+        network: _Network,
+        frames: NDArray[np.float32],
+        most: int,
+        hints: HintTrie | None,
+    ) -> Heard:
         best = greedy(frames, network.tokens)
         if self._beams == 1 or not best.text:  # a language model finds words in silence
             return Heard((best,), best.token_log_prob)
         found = beam_search(
-            frames, network.tokens, beams=self._beams, most=most, model=network.language
+            frames,
+            network.tokens,
+            beams=self._beams,
+            most=most,
+            model=network.language,
+            hints=hints,
         )
         return Heard(tuple(found), best.token_log_prob)
 

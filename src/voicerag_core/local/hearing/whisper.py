@@ -11,8 +11,9 @@ import math
 import re
 import threading
 import zlib
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,12 +27,14 @@ from voicerag_core.errors import (
     MissingExtraError,
     ModelError,
 )
+from voicerag_core.local.hearing.ctc_recognizer import CTCRecognizer
 from voicerag_core.local.hearing.log_mel import log_mel
 from voicerag_core.local.hearing.windows import FRAME_SAMPLES, WINDOW_SECONDS, windows_of
+from voicerag_core.local.hearing.word_spotter import Spotted
 from voicerag_core.local.threads import model_threads
 from voicerag_core.local.weights.files import weight_folder
 from voicerag_core.mel import SAMPLE_RATE_HZ
-from voicerag_core.types import Audio, Samples, Transcription
+from voicerag_core.types import Audio, Samples, Transcription, Vocabulary
 
 if TYPE_CHECKING:
     import ctranslate2
@@ -66,6 +69,19 @@ TOKENS_AT_LEAST = 20
 TOKENS_PER_SECOND = 12
 """Not in upstream: more than the fastest speech, so that repetition in a short clip ends early."""
 
+MOST_EXPECTED = 15
+"""Words of a collection that are handed over as the text before the clip. Chosen, with the next, on
+spoken questions: benchmarks/results/spoken_documents.md."""
+EXPECTED_LEAD = "Glossary:"
+MOST_PROMPT_TOKENS = 120
+LEAST_EXPECTED_WORTH = 7.0
+"""Of a word that is handed over (`Spotted.worth`)."""
+SOUND_WEIGHT = 0.25
+"""Of the listener's score of a text besides Whisper's own, where the text that expected words and
+the one that did not are compared: words that were not said do not fit the sound."""
+
+_WORD = re.compile(r"\w+(?:-\w+)*")
+_NUMBER = re.compile(r"\d[\d.,]*\d")
 _REPETITION = re.compile(r"(.{2,40}?)\1{3,}")
 
 
@@ -88,6 +104,11 @@ class Recognition:
     compression_ratio: float
     tokens: int
     language: str = LANGUAGE
+
+    @property
+    def log_prob(self) -> float:
+        """Log-probability of the whole text."""
+        return self.avg_logprob * (self.tokens + 1)
 
     @property
     def heard(self) -> bool:
@@ -114,6 +135,7 @@ class WhisperTranscriber:
             faster-whisper and CTranslate2's converter write it); None: the packaged tiny.en.
         language: Code of the language that is spoken, for a multilingual model; None detects it in
             each window.
+        listener: Finds the words of a collection in a clip, for `transcribe_with`.
 
     Raises:
         ConfigError: `threads` is below 1.
@@ -124,9 +146,11 @@ class WhisperTranscriber:
         *,
         threads: int | None = None,
         data_dir: Path | None = None,
+        listener: CTCRecognizer | None = None,
         folder: Path | None = None,
         language: str | None = LANGUAGE,
     ) -> None:
+        self._listener = listener
         self._threads = model_threads(threads)
         self._data_dir = data_dir
         self._folder = folder
@@ -158,7 +182,37 @@ class WhisperTranscriber:
             AudioError: The clip is not at 16 kHz, is empty or not finite, or contains no speech.
             ModelError: The model cannot be loaded or failed.
         """
+        return self._transcription(audio, self.recognise(audio))
+
+    def transcribe_with(self, audio: Audio, vocabulary: Vocabulary) -> Transcription:
+        """Transcribe a clip, expecting those words of a vocabulary that seem to be said.
+
+        Without a `listener` the words are not known in time, and nothing is expected.
+
+        Raises:
+            AudioError: The clip is not at 16 kHz, is empty or not finite, or contains no speech.
+            ModelError: The model cannot be loaded or failed.
+        """
         heard = self.recognise(audio)
+        listener = self._listener
+        if listener is not None and heard.heard and audio.seconds <= WINDOW_SECONDS:
+            words = listener.likely_words(
+                audio, vocabulary, most=MOST_EXPECTED, least=LEAST_EXPECTED_WORTH
+            )
+            if words:
+                other = self.recognise(audio, [one.word for one in words])
+                new = _new_in(words, heard.text, other.text)
+                gain = other.log_prob - heard.log_prob + sum(one.prior for one in new)
+                gain += SOUND_WEIGHT * (
+                    listener.text_score(audio, other.text) - listener.text_score(audio, heard.text)
+                )
+                if other.heard and gain >= 0 and _same_numbers(heard.text, other.text, new):
+                    heard = other
+        return self._transcription(audio, heard)
+
+    @staticmethod
+    def _transcription(audio: Audio, heard: Recognition) -> Transcription:
+        """Refuse what is not speech."""
         if not heard.heard:
             raise AudioError(
                 f"no speech was heard in the clip of {audio.seconds:.1f} s (probability that "
@@ -167,13 +221,17 @@ class WhisperTranscriber:
             )
         return Transcription(heard.text, _confidence(heard), heard.language)
 
-    def recognise(self, audio: Audio) -> Recognition:
+    def recognise(self, audio: Audio, words: Sequence[str] = ()) -> Recognition:
         """Transcribe a clip with confidence figures; noise is not rejected here.
 
         A clip over 30 s is split at quiet points, and the windows that contain speech are joined;
         the no-speech probability is then that of the most certain window, the log-probability the
         mean over all tokens. Uncertain text is sampled at a higher temperature, so it may differ
         between calls.
+
+        Args:
+            audio: At 16 kHz.
+            words: Words that may have been said, likeliest first.
 
         Raises:
             AudioError: The clip is not at 16 kHz, is empty or not finite.
@@ -191,7 +249,7 @@ class WhisperTranscriber:
         windows = []
         for window in windows_of(audio.samples):
             check_cancelled()
-            windows.append(model.recognise(window))
+            windows.append(model.recognise(window, words))
         heard = [window for window in windows if window.heard] or windows
         tokens = sum(window.tokens for window in heard)
         return Recognition(
@@ -247,34 +305,58 @@ class _Model:
         # An English-only model is prompted with neither language nor task (decoding.py).
         self._multilingual: bool = self._network.is_multilingual
         self._language = language if self._multilingual else LANGUAGE
-        if language is not None and self._multilingual:
-            self._prompt(language)
+        self._encoded: tuple[Samples, ctranslate2.StorageView] | None = None
+        self._before: int = self._tokenizer.token_to_id("<|startofprev|>") or 0
+        if self._language is not None:
+            self._prompt(self._language)
 
-    def recognise(self, samples: Samples) -> Recognition:
+    def recognise(self, samples: Samples, words: Sequence[str] = ()) -> Recognition:
         """Recognise one window, at rising temperature while the result looks bad.
 
         Args:
             samples: Shape [T], float32, 16 kHz, 30 s at most.
+            words: Words that may have been said, likeliest first.
         """
-        padding = padded_length(len(samples)) - len(samples)
-        features = log_mel(np.pad(samples, (0, padding)), bands=self._network.n_mels)
         seconds = len(samples) / SAMPLE_RATE_HZ
         limit = int(min(MOST_TOKENS, TOKENS_AT_LEAST + TOKENS_PER_SECOND * seconds))
         tries: list[Recognition] = []
         try:
-            encoded = self._network.encode(self._array(np.ascontiguousarray(features[None])))
-            language = self._language or self._detected(encoded)
+            encoded = self._encode(samples)
+            language = self._spoken(encoded)
+            prompt = [*self._expected(words), *self._prompt(language)]
             for temperature in TEMPERATURES:
-                tries.append(self._decode(encoded, temperature, limit, language))
-                if not _looks_bad(tries[-1]):
+                outcome = self._decode(encoded, temperature, limit, prompt)
+                tries.append(replace(outcome, language=language))
+                if not _looks_bad(outcome):
                     return tries[-1]
         except RuntimeError as error:
             raise ModelError(f"Whisper failed on a clip of {seconds:.1f} s: {error}") from error
         sound = [one for one in tries if one.compression_ratio <= COMPRESSION_RATIO]
         return max(sound or tries, key=lambda one: one.avg_logprob)
 
-    def _detected(self, encoded: ctranslate2.StorageView) -> str:
-        """Return the code of the language that a window most likely is in."""
+    def _encode(self, samples: Samples) -> ctranslate2.StorageView:
+        """Return the encoder's states of a window; those of the last one are kept."""
+        known = self._encoded
+        if known is not None and known[0] is samples:
+            return known[1]
+        padding = padded_length(len(samples)) - len(samples)
+        features = log_mel(np.pad(samples, (0, padding)), bands=self._network.n_mels)
+        states = self._network.encode(self._array(np.ascontiguousarray(features[None])))
+        self._encoded = (samples, states)
+        return states
+
+    def _expected(self, words: Sequence[str]) -> list[int]:
+        """Return the tokens of the text before, which has the words, the likeliest nearest."""
+        if not words:
+            return []
+        text = f" {EXPECTED_LEAD} {', '.join(reversed(words))}."
+        before: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
+        return [self._before, *before[-MOST_PROMPT_TOKENS:]]
+
+    def _spoken(self, encoded: ctranslate2.StorageView) -> str:
+        """Return the code of the language of a window: the one given, or the likeliest."""
+        if self._language is not None:
+            return self._language
         ((token, _), *_) = self._network.detect_language(encoded)[0]
         return str(token).strip("<|>")
 
@@ -297,14 +379,17 @@ class _Model:
         return known
 
     def _decode(
-        self, encoded: ctranslate2.StorageView, temperature: float, limit: int, language: str
+        self,
+        encoded: ctranslate2.StorageView,
+        temperature: float,
+        limit: int,
+        prompt: list[int],
     ) -> Recognition:
         sampling = (
             {"sampling_topk": 0, "sampling_temperature": temperature, "num_hypotheses": HYPOTHESES}
             if temperature
             else {}
         )
-        prompt = self._prompt(language)
         result = self._network.generate(
             encoded,
             [prompt],
@@ -324,8 +409,20 @@ class _Model:
             avg_logprob=float(result.scores[0]) * len(tokens) / (len(tokens) + 1),
             compression_ratio=len(encoded_text) / len(zlib.compress(encoded_text)),
             tokens=len(tokens),
-            language=language,
         )
+
+
+def _new_in(words: Sequence[Spotted], before: str, after: str) -> list[Spotted]:
+    """Return the words that stand in the second text and not in the first."""
+    old, new = (set(_WORD.findall(text.lower())) for text in (before, after))
+    return [one for one in words if one.word.lower() in new - old]
+
+
+def _same_numbers(before: str, after: str, words: Sequence[Spotted]) -> bool:
+    """Return whether no long number got lost or changed, but for those in new words ("E04")."""
+    if any(_NUMBER.search(one.word) for one in words):
+        return True
+    return _NUMBER.findall(before) == _NUMBER.findall(after)
 
 
 def padded_length(samples: int) -> int:

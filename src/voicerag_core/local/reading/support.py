@@ -20,6 +20,9 @@ LEAST_WORDS = 3
 _FIGURE = re.compile(r"\d+(?:[.,:/]\d+)*")
 _THOUSANDS = re.compile(r"(?<=\d)[,\u00a0\u202f](?=\d{3}(?!\d))")
 _NAME = re.compile(r"(?<![\w'])[A-Z\u00c0-\u00de][\w'\u2019-]*")
+_TITLES = frozenset(("Mr", "Mrs", "Ms", "Mx", "Dr", "Prof", "Sir", "Madam", "Rev"))
+"""Ways to address a person, which say nothing of who it is."""
+
 _SPELT = frozenset(
     content_words(
         "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen"
@@ -52,8 +55,12 @@ class Support:
         """Tell whether a sentence has a figure or a name that is in none of the texts."""
         if not _figures(sentence) <= self._figures:
             return True
-        names = [m for m in _NAME.finditer(sentence) if sentence[: m.start()].strip("\"'( \u201c")]
-        return any(not set(content_words(name[0])) <= self._words for name in names)
+        names = [
+            match[0]
+            for match in _NAME.finditer(sentence)
+            if sentence[: match.start()].strip("\"'( \u201c") and match[0] not in _TITLES
+        ]
+        return any(not set(content_words(name)) <= self._words for name in names)
 
     def bears(self, sentence: str, *, cited: bool = False) -> bool:
         """Tell whether the texts may bear a sentence: nothing is invented, and it is about them.
