@@ -345,9 +345,12 @@ class VoiceRAG:
         """
         start = time.perf_counter()
         if not retrieved.hits and self.store.count() == 0:
+            why = getattr(self.store, "why_empty", None)
             raise StoreError(
                 "the knowledge base is empty: nothing has been indexed for this collection and "
                 "tenant; index documents first (voicerag index PATHS...)"
+                if why is None
+                else why()
             )
         heard = retrieved.transcription
         yield Answer(

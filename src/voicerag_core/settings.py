@@ -133,6 +133,40 @@ class Settings(BaseSettings):
         description="Folder for the embedded database and downloaded weights.",
     )
     collection: _Name = Field(default="default", description="Collection to index and ask.")
+    table: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Table of Postgres that another program fills, to ask in place of a "
+        "collection: its name, or SCHEMA.NAME. It is only read.",
+    )
+    table_id: str | None = Field(default=None, description="Its column of ids.")
+    table_text: str | None = Field(
+        default=None,
+        description="Its column of texts, or an entry of a JSON column: `payload->>data`.",
+    )
+    table_embedding: str | None = Field(
+        default=None, description="Its column of vectors, if it has several."
+    )
+    table_metadata: str | None = Field(
+        default=None, description="Its column of metadata, json or jsonb."
+    )
+    table_columns: str | None = Field(
+        default=None, description="Further columns that become metadata, separated by ','."
+    )
+    table_title: str | None = Field(
+        default=None, description="Column or metadata key of the title of a passage."
+    )
+    table_source: str | None = Field(
+        default=None, description="Column or metadata key of the source of a passage."
+    )
+    table_only: str | None = Field(
+        default=None,
+        description="Condition in SQL that every row must meet, such as `deleted_at IS NULL`.",
+    )
+    table_tenant_column: str | None = Field(
+        default=None,
+        description="Column that must hold the tenant; without it the table is that of one tenant.",
+    )
     tenant: _Name = Field(default="default", description="Tenant to read and write as.")
     strategy: Strategy | None = Field(
         default=None,
@@ -310,6 +344,11 @@ class Settings(BaseSettings):
         description="Sample rate in Hz of a server that sends raw PCM; default: ask for WAV, which "
         "says it.",
     )
+
+    @property
+    def table_collection(self) -> str | None:
+        """The collection to ask within the table; None unless one was chosen."""
+        return self.collection if "collection" in self.model_fields_set else None
 
     @property
     def question_strategy(self) -> Strategy:

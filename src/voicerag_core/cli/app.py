@@ -16,6 +16,7 @@ from voicerag_core.cli import (
     index,
     models,
     speech,
+    table,
 )
 from voicerag_core.cli.command import (
     Collection,
@@ -127,6 +128,23 @@ command(
 command(_db, examples=("voicerag db reset --collection faq", "voicerag db reset --all --yes"))(
     database.reset
 )
+
+_table = typer.Typer(
+    help="Look at tables that other programs fill, before you ask them.", no_args_is_help=True
+)
+app.add_typer(_table, name="table")
+command(
+    _table,
+    "list",
+    examples=("voicerag table list --database-url postgresql://me@db.example.com/app",),
+)(table.list_tables)
+command(
+    _table,
+    examples=(
+        "voicerag table inspect public.documents --database-url postgresql://me@db.example.com/app",
+        "voicerag table inspect langchain_pg_embedding --collection docs --json",
+    ),
+)(table.inspect)
 
 _download = typer.Typer(help="Fetch weight files on request.", no_args_is_help=True)
 app.add_typer(_download, name="download")

@@ -2,6 +2,7 @@
 
 from voicerag_core.stack.database import (
     embedded_folder,
+    existing_table,
     late_store,
     list_collections,
     open_database,
@@ -19,6 +20,7 @@ __all__ = [
     "Parts",
     "ears_of",
     "embedded_folder",
+    "existing_table",
     "late_store",
     "list_collections",
     "open_database",

@@ -20,7 +20,7 @@ from voicerag_core.ports import (
 )
 from voicerag_core.rag import VoiceRAG
 from voicerag_core.settings import Settings, load_settings
-from voicerag_core.stack.database import late_store
+from voicerag_core.stack.database import existing_table, late_store
 from voicerag_core.stack.parts import GivenParts, Load, Parts, open_parts
 
 if TYPE_CHECKING:
@@ -129,10 +129,12 @@ def open_voicerag(
     given = GivenParts(embedder, transcriber, model, chat)
     if store is not None and table is not None:
         raise ConfigError("give a store or the name of a table, not both")
+    if table is not None:
+        chosen = chosen.model_copy(update={"table": table})
     with open_parts(chosen, given=given) as parts:
         if chosen.strategy is None and embedder is not None and parts.embedder.needs_transcriber:
             chosen = chosen.model_copy(update={"strategy": "asr"})
-        with _passages(chosen, parts.embedder, store, table, read_only=read_only) as passages:
+        with _passages(chosen, parts.embedder, store, read_only=read_only) as passages:
             warm = getattr(passages, "warm", None)
             loads = parts.loads if warm is None else {"store": warm, **parts.loads}
             yield OpenedVoiceRAG(replace(parts, loads=loads), passages, chosen)
@@ -143,14 +145,19 @@ def _passages(
     settings: Settings,
     embedder: Embedder,
     store: PassageStore | None,
-    table: str | None,
     *,
     read_only: bool,
 ) -> Iterator[PassageStore]:
     """Yield the store to search: the given one, a table of another program, or a collection."""
-    del table
     if store is not None:
+        check = getattr(store, "check_model", None)
+        if check is not None:  # a table of another program: its vectors must be of this embedder
+            check(embedder)
         yield store
+        return
+    if settings.table is not None:
+        with existing_table(settings, embedder) as table:
+            yield table
         return
     with late_store(settings, embedder, read_only=read_only) as late:
         yield late

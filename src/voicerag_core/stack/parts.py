@@ -265,7 +265,7 @@ def _ears(settings: Settings, recognizer: CTCRecognizer | None, transcriber: Tra
 def _transcriber(
     settings: Settings,
     stack: ExitStack,
-    recognizer: CTCRecognizer | None,
+    recognizer: CTCRecognizer,
     given: GivenParts = _NOTHING_GIVEN,
 ) -> tuple[Transcriber, Loads]:
     """Create a transcriber that is not the answering model; `stack` closes it."""
@@ -312,8 +312,6 @@ def _embedder(
             "LlamaIndexEmbedder(embed_model) of voicerag_integrations.llamaindex"
         )
     local = HearingEmbedder(cast("TextEmbedder", texts), recognizer)
-    if settings.question_strategy == "asr":  # speech is never embedded then
-        return local, {"embedder": local.warm}
     return local, {"embedder": local.warm, "speech encoder": local.warm_speech}
 
 
