@@ -14,9 +14,9 @@ from voicerag_core.cli.command import GlobalOptions
 from voicerag_core.cli.output import show_json
 from voicerag_core.cli.question import JsonOutput
 from voicerag_core.errors import AudioError, VoiceRAGError
-from voicerag_core.settings import Part, Settings
 
 if TYPE_CHECKING:
+    from voicerag_core.settings import Part, Settings
     from voicerag_core.stack import Parts
 
 __all__ = ["calls", "chosen_parts", "models"]
