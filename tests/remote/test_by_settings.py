@@ -271,6 +271,15 @@ def test_the_doctor_says_what_leaves_the_machine(
         assert secret not in loud
 
 
+def test_settings_show_no_secret() -> None:
+    settings = load_settings(
+        chat="http", chat_url="http://ada:hunter2@host/v1?key=hush", chat_key="sk-hidden"
+    )
+    shown = f"{settings!r} {settings} {settings.remote('chat')!r} {settings.model_dump_json()}"
+    for secret in ("sk-hidden", "hunter2", "hush"):
+        assert secret not in shown
+
+
 def test_models_are_listed_with_what_they_receive(everything: Wire) -> None:
     result = CliRunner().invoke(app, ["models"])
     assert result.exit_code == 0
