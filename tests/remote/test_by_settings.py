@@ -190,6 +190,27 @@ def test_every_part_may_be_behind_a_url(everything: Wire) -> None:
     }
 
 
+def test_questions_and_passages_have_prefixes_of_their_own(
+    everything: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VOICERAG_EMBEDDER_QUERY_PREFIX", "query: ")
+    monkeypatch.setenv("VOICERAG_EMBEDDER_PASSAGE_PREFIX", "passage: ")
+    clip = read_audio(SAMPLE / "audio" / "dev-01.flac")
+
+    def sent(begin: int) -> set[str]:
+        requests = [one for one in everything.requests[begin:] if one.path == "/v1/embeddings"]
+        texts = [text for one in requests for text in one.json["input"]]
+        return {text.split(" ")[0] for text in texts if not text.endswith("width")}
+
+    with open_voicerag(load_settings(speak=False)) as rag:
+        rag.index(PASSAGES)
+        assert sent(0) == {"passage:"}
+        for question, strategy in (("When?", "asr"), (clip, "e2e"), (clip, "hybrid")):
+            before = len(everything.requests)
+            rag.retrieve(question, strategy=strategy)  # type: ignore[arg-type]
+            assert sent(before) == {"query:"}
+
+
 def test_speech_is_searched_in_the_space_of_any_embedder(everything: Wire) -> None:
     clip = read_audio(SAMPLE / "audio" / "dev-01.flac")
     with open_voicerag(load_settings(strategy="e2e", speak=False)) as rag:
