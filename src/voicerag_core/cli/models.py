@@ -132,7 +132,7 @@ def chosen_parts(settings: Settings) -> Iterator[Finding]:
                     f"use an https address in {given.prefix}_URL",
                 )  # fmt: skip
             continue
-        yield Finding(part, "ok", f"{choice}, on this machine")
+        yield Finding(part, "ok", f"{_named(settings, part)}, on this machine")
         if given.url is not None:
             yield Finding(
                 part, "warn", f"{given.prefix}_URL is set and not used",
@@ -140,6 +140,17 @@ def chosen_parts(settings: Settings) -> Iterator[Finding]:
             )  # fmt: skip
     if not leaving:
         yield Finding("privacy", "ok", "no text and no sound leaves this machine")
+
+
+def _named(settings: Settings, part: Part) -> str:
+    """Name the choice of a part with what it is, and where its files come from."""
+    choice = settings.choice(part)
+    for known in _CHOICES[part][0]:
+        if known.partition(":")[0] == choice:
+            return known
+    from voicerag_core.local.weights.hub import origin
+
+    return origin(choice, settings.data_dir / "weights") or choice
 
 
 def calls(settings: Settings) -> Iterator[Finding]:
