@@ -34,6 +34,7 @@ __all__ = [
     "PassageStore",
     "ReadsOn",
     "ReadsWords",
+    "Reranker",
     "SelfAssessingEmbedder",
     "Speaker",
     "TextEmbedder",
@@ -92,6 +93,7 @@ class Embedder(Protocol):
         ...
 
 
+@runtime_checkable
 class TextEmbedder(Protocol):
     """Embeds texts alone; `voicerag_core.HearingEmbedder` makes an `Embedder` of it.
 
@@ -377,6 +379,20 @@ class AnswerWriter(Protocol):
             question: As text.
             passages: Best first, at least one.
             history: Earlier turns, oldest first.
+
+        Raises:
+            ModelError: The model cannot be loaded or failed.
+        """
+        ...
+
+
+class Reranker(Protocol):
+    """Scores passages for a question by reading both together. Thread-safe."""
+
+    def score(self, question: str, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Return for each of N texts how well it answers the question, as [N]; more is better.
+
+        The scores of one call can be compared with each other, not with those of another model.
 
         Raises:
             ModelError: The model cannot be loaded or failed.

@@ -60,6 +60,7 @@ class LocalVoiceModel:
             lets a chat model answer from them.
         speaker: Speaks the answer; None returns text only.
         transcriber: Transcribes a spoken question if its transcript is not known.
+        english_only: Decline questions in other languages, which the `Reader` cannot answer.
     """
 
     def __init__(
@@ -67,10 +68,13 @@ class LocalVoiceModel:
         writer: AnswerWriter,
         speaker: Speaker | None = None,
         transcriber: Transcriber | None = None,
+        *,
+        english_only: bool = True,
     ) -> None:
         self._writer = writer
         self._speaker = speaker
         self._transcriber = transcriber
+        self._english_only = english_only
 
     @property
     def most_passages(self) -> int:
@@ -120,7 +124,7 @@ class LocalVoiceModel:
             if transcript is None:
                 spent = time.perf_counter() - started
                 yield Answer(transcript=words, timings={"transcribe": spent})
-        if not is_english(words):
+        if self._english_only and not is_english(words):
             pieces = _declined(NOT_ENGLISH)
         elif heard is not None and is_doubtful(heard):
             pieces = _asked_back(f"{ASKED_BACK.format(words=words)} {ONLY_ENGLISH}")

@@ -55,6 +55,8 @@ class OpenedVoiceRAG(VoiceRAG):
             limit=settings.limit,
             sentence_vectors=settings.sentence_vectors,
             max_question_seconds=settings.max_question_seconds,
+            reranker=parts.reranker,
+            reranked=settings.reranker_passages,
         )
         self.speaker = parts.speaker
         self.text_model = parts.text_model

@@ -13,13 +13,21 @@ from voicerag_core.errors import ConfigError
 from voicerag_core.ports import (
     AnswerWriter,
     Embedder,
+    Reranker,
     Speaker,
     TextEmbedder,
     Transcriber,
     VoiceModel,
 )
 from voicerag_core.settings import Settings, load_settings
+from voicerag_core.stack.chosen import (
+    chosen_reranker,
+    chosen_speaker,
+    chosen_text_embedder,
+    chosen_transcriber,
+)
 from voicerag_core.stack.late import LateVoice
+from voicerag_core.stack.remote import chat_reader, chosen_chat, with_fallback
 
 if TYPE_CHECKING:
     from voicerag_core.glm.voice import GLMVoice
@@ -53,6 +61,7 @@ class Parts:
             speaks.
         loads: What loads each part now.
         ears: Hear spoken questions without a search.
+        reranker: Sorts the passages found anew; None leaves them as they were found.
     """
 
     embedder: Embedder
@@ -62,6 +71,7 @@ class Parts:
     speaker: Speaker | None = None
     loads: Loads = field(default_factory=lambda: MappingProxyType({}))
     ears: Ears | None = None
+    reranker: Reranker | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +129,7 @@ def open_parts(
     given = given if chat is None else replace(given, chat=chat)
     with ExitStack() as stack:
         if settings.stack == "glm" and given.model is None:
-            if given.chat is not None:
+            if given.chat is not None or settings.chat != "none":
                 raise ConfigError(
                     "a chat model writes the answers of the stack 'local', not of 'glm'"
                 )
@@ -151,30 +161,33 @@ def _local_parts(settings: Settings, stack: ExitStack, given: GivenParts) -> Par
     from voicerag_core.local.model import LocalVoiceModel
 
     recognizer = _recognizer(settings, stack)
-    embedder, loads = _embedder(settings, recognizer, given)
+    embedder, loads = _embedder(settings, stack, recognizer, given)
     transcriber, hearing = _transcriber(settings, stack, recognizer, given)
     weights = settings.data_dir / "weights"
     reading: Loads
     if given.model is None:
-        writer, reading = _writer(settings, weights, given.chat)
+        writer, reading = _writer(settings, stack, weights, given.chat)
     else:
         reading = _warm("model", given.model)
-    speaker, speaking = _speaker(stack, weights) if settings.speak else (None, {})
+    voice = chosen_speaker(settings, stack) if settings.speak else None
+    speaking: Loads = {} if voice is None else {"speaker": voice.warm}
+    english_only = given.chat is None and settings.chat == "none"
     return Parts(
         embedder,
-        given.model or LocalVoiceModel(writer, speaker, transcriber),
-        given.model or LocalVoiceModel(writer, None, transcriber),
+        given.model or LocalVoiceModel(writer, voice, transcriber, english_only=english_only),
+        given.model or LocalVoiceModel(writer, None, transcriber, english_only=english_only),
         transcriber,
-        speaker,
+        voice,
         {**loads, **hearing, **reading, **speaking},
         _ears(settings, recognizer, transcriber),
+        chosen_reranker(settings, stack),
     )
 
 
 def _glm_parts(settings: Settings, stack: ExitStack, given: GivenParts) -> Parts:
     """Create a stack in which GLM-4-Voice answers, speaks and, if selected, transcribes."""
     recognizer = _recognizer(settings, stack)
-    embedder, loads = _embedder(settings, recognizer, given)
+    embedder, loads = _embedder(settings, stack, recognizer, given)
     voice = LateVoice(lambda: _glm_voice(settings))
     transcriber: Transcriber = voice
     hearing: Loads = {}
@@ -186,6 +199,7 @@ def _glm_parts(settings: Settings, stack: ExitStack, given: GivenParts) -> Parts
         LateVoice(lambda: voice.opened().silent()),
         transcriber,
         ears=_ears(settings, recognizer, transcriber),
+        reranker=chosen_reranker(settings, stack),
         loads={**loads, **hearing, "model": voice.warm},
     )
 
@@ -206,13 +220,17 @@ def _glm_voice(settings: Settings) -> GLMVoice:
 
 
 def _writer(
-    settings: Settings, weights: Path, chat: ChatFunction | None
+    settings: Settings, stack: ExitStack, weights: Path, given: ChatFunction | None
 ) -> tuple[AnswerWriter, Loads]:
-    """Create what writes the answer: the reader, a chat model, or one that rewords the other."""
-    if chat is not None and not settings.chat_rewords:
+    """Create what writes the answer: the reader, a chat model, or one that rewords the other.
+
+    The chat model is that of the caller or of the settings.
+    """
+    chat = chosen_chat(settings, stack) if given is None else given
+    if given is not None and not settings.chat_rewords:
         from voicerag_core.local.reading.chat import ChatReader
 
-        return ChatReader(chat), {}
+        return ChatReader(given), {}
     from voicerag_core.local.reading.answer_scorer import AnswerScorer
     from voicerag_core.local.reading.reader import Reader
 
@@ -221,17 +239,12 @@ def _writer(
     loads: Loads = {"reader": scorer.warm}
     if chat is None:
         return reader, loads
-    from voicerag_core.local.reading.rewording import RewordingReader
+    if settings.chat_rewords:
+        from voicerag_core.local.reading.rewording import RewordingReader
 
-    return RewordingReader(reader, chat), loads
-
-
-def _speaker(stack: ExitStack, weights: Path) -> tuple[Speaker, Loads]:
-    """Create the speaker of the local stack; `stack` closes it."""
-    from voicerag_core.local.speaking.speaker import PiperSpeaker
-
-    piper = stack.enter_context(PiperSpeaker(data_dir=weights))
-    return piper, {"speaker": piper.warm}
+        return with_fallback(settings, RewordingReader(reader, chat), reader), loads
+    # The reader that answers when a chat model fails is loaded by the first failure.
+    return with_fallback(settings, chat_reader(settings, chat), reader), {}
 
 
 def _recognizer(settings: Settings, stack: ExitStack) -> CTCRecognizer:
@@ -243,7 +256,7 @@ def _recognizer(settings: Settings, stack: ExitStack) -> CTCRecognizer:
     return recognizer
 
 
-def _ears(settings: Settings, recognizer: CTCRecognizer, transcriber: Transcriber) -> Ears:
+def _ears(settings: Settings, recognizer: CTCRecognizer | None, transcriber: Transcriber) -> Ears:
     from voicerag_core.local.hearing.ears import Ears
 
     return Ears(recognizer, transcriber, max_question_seconds=settings.max_question_seconds)
@@ -266,6 +279,9 @@ def _transcriber(
     if settings.chosen_transcriber == "sonar":
         sonar = _sonar_transcriber(settings)
         return sonar, {"transcriber": sonar.warm}
+    if settings.chosen_transcriber != "local":
+        chosen = chosen_transcriber(settings, stack)
+        return chosen, _warm("transcriber", chosen)
     from voicerag_core.local.hearing.whisper import WhisperTranscriber
 
     whisper = WhisperTranscriber(
@@ -276,11 +292,10 @@ def _transcriber(
 
 
 def _embedder(
-    settings: Settings, recognizer: CTCRecognizer, given: GivenParts
+    settings: Settings, stack: ExitStack, recognizer: CTCRecognizer, given: GivenParts
 ) -> tuple[Embedder, Loads]:
-    """Create the embedder of text and speech."""
+    """Create the embedder of text and speech; `stack` closes it."""
     from voicerag_core.local.embedder import HearingEmbedder
-    from voicerag_core.local.minilm import MiniLMEmbedder
 
     texts: object = given.embedder
     if texts is None and settings.embedder == "sonar":
@@ -289,7 +304,7 @@ def _embedder(
     if hasattr(texts, "embed_speech"):
         return cast("Embedder", texts), _warm("embedder", texts)
     if texts is None:
-        texts = MiniLMEmbedder(threads=settings.threads)
+        texts = chosen_text_embedder(settings, stack)
     elif not hasattr(texts, "embed_passages"):
         raise ConfigError(
             f"a {type(texts).__name__} does not embed for voicerag; wrap a model of a framework: "

@@ -19,6 +19,7 @@ from voicerag_core.store.existing import (
 )
 from voicerag_core.store.migrations import migrate
 from voicerag_core.store.pgvector import INDEX_FROM, IndexInfo, PgVectorStore
+from voicerag_core.store.reembedding import reembed
 
 __all__ = [
     "INDEX_FROM",
@@ -36,6 +37,7 @@ __all__ = [
     "list_collections",
     "list_vector_columns",
     "migrate",
+    "reembed",
     "reset",
     "status",
 ]
