@@ -131,6 +131,16 @@ def test_sound_that_cannot_be_used_is_refused(use: tones.Use, clip: Audio) -> No
         use().hear([clip])
 
 
+def test_a_buffer_that_is_filled_anew_is_heard_anew(use: tones.Use) -> None:
+    encoder = use()
+    clips = [tones.spell(text).samples for text in TEXTS[:2]]
+    buffer = np.zeros(max(map(len, clips)), np.float32)
+    for text, samples in zip(TEXTS, clips, strict=False):
+        buffer[:] = np.pad(samples, (0, len(buffer) - len(samples)))
+        (heard,) = encoder.hear([Audio(buffer, 16_000)])
+        assert heard.hypotheses[0].text == text
+
+
 def test_threads_may_share_it(use: tones.Use) -> None:
     encoder = use()
     clips = [tones.spell(text) for text in TEXTS]

@@ -377,3 +377,12 @@ def test_without_a_listener_nothing_is_expected(
     whisper: WhisperTranscriber, question: Audio
 ) -> None:
     assert whisper.transcribe_with(question, WORDS) == whisper.transcribe(question)
+
+
+def test_a_buffer_that_is_filled_anew_is_heard_anew(
+    whisper: WhisperTranscriber, question: Audio
+) -> None:
+    buffer = question.samples.copy()
+    assert whisper.recognise(clip_of(buffer)).heard
+    buffer[:] = 0
+    assert not whisper.recognise(clip_of(buffer)).heard
