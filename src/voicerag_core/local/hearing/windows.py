@@ -47,4 +47,4 @@ def windows_of(samples: Samples) -> list[Samples]:
 
 def clip_digest(samples: Samples) -> bytes:
     """Return a digest of a clip, to know it again: a caller may reuse the array for another."""
-    return hashlib.sha256(np.ascontiguousarray(samples)).digest()
+    return hashlib.sha256(samples.tobytes()).digest()
