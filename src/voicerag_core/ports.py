@@ -34,8 +34,10 @@ __all__ = [
     "PassageStore",
     "ReadsOn",
     "ReadsWords",
+    "Reranker",
     "SelfAssessingEmbedder",
     "Speaker",
+    "TextEmbedder",
     "Transcriber",
     "VocabularyEmbedder",
     "VocabularyTranscriber",
@@ -67,8 +69,8 @@ class Embedder(Protocol):
 
         The strategies ``e2e`` and ``adaptive`` then reject the embedder, since they promise to
         search before anything is transcribed. False does not mean that no text is involved:
-        SONAR's speech encoder maps sound directly to a vector, while `LocalEmbedder` runs one fast
-        CTC pass whose beam search proposes up to eight hypotheses, and averages their text vectors;
+        SONAR's speech encoder maps sound directly to a vector, while `HearingEmbedder` runs one
+        fast CTC pass whose beam search proposes up to eight hypotheses, and averages their vectors;
         no autoregressive decoder runs and no single transcript is chosen.
         """
         ...
@@ -86,6 +88,40 @@ class Embedder(Protocol):
 
         Raises:
             AudioError: A clip is not at 16 kHz, or holds no speech.
+            ModelError: The model cannot be loaded or failed.
+        """
+        ...
+
+
+@runtime_checkable
+class TextEmbedder(Protocol):
+    """Embeds texts alone; `voicerag_core.HearingEmbedder` makes an `Embedder` of it.
+
+    Rows are those of `Embedder`. Thread-safe.
+    """
+
+    @property
+    def model_id(self) -> str:
+        """Name of the vector space, with the prefixes that belong to it."""
+        ...
+
+    @property
+    def dim(self) -> int:
+        """Width D of the vectors."""
+        ...
+
+    def embed_passages(self, texts: Sequence[str]) -> Embeddings:
+        """Embed N texts of documents as [N, D].
+
+        Raises:
+            ModelError: The model cannot be loaded or failed.
+        """
+        ...
+
+    def embed_questions(self, texts: Sequence[str]) -> Embeddings:
+        """Embed N questions as [N, D], in the space of the documents.
+
+        Raises:
             ModelError: The model cannot be loaded or failed.
         """
         ...
@@ -343,6 +379,20 @@ class AnswerWriter(Protocol):
             question: As text.
             passages: Best first, at least one.
             history: Earlier turns, oldest first.
+
+        Raises:
+            ModelError: The model cannot be loaded or failed.
+        """
+        ...
+
+
+class Reranker(Protocol):
+    """Scores passages for a question by reading both together. Thread-safe."""
+
+    def score(self, question: str, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Return for each of N texts how well it answers the question, as [N]; more is better.
+
+        The scores of one call can be compared with each other, not with those of another model.
 
         Raises:
             ModelError: The model cannot be loaded or failed.

@@ -169,7 +169,7 @@ def test_a_call_that_is_called_off_ends_after_its_window(
 
     monkeypatch.setattr(ctc_recognizer._Network, "run", noted)
     with call.active(), pytest.raises(CancelledError):
-        use().hear([tones.spell("b") for _ in range(20)])
+        use().hear([tones.spell("b" * count) for count in range(1, 21)])
     assert len(windows) == 2
 
 

@@ -292,7 +292,7 @@ def test_threads_load_it_once(monkeypatch: pytest.MonkeyPatch) -> None:
     made = []
 
     class Slow:
-        def __init__(self, folder: Path, threads: int) -> None:
+        def __init__(self, folder: Path, threads: int, language: str) -> None:
             made.append(threads)
 
     monkeypatch.setattr(whisper_module, "_Model", Slow)
@@ -387,3 +387,27 @@ def test_a_buffer_that_is_filled_anew_is_heard_anew(
     assert whisper.recognise(clip_of(buffer)).heard
     buffer[:] = 0
     assert not whisper.recognise(clip_of(buffer)).heard
+
+
+SAMPLE = Path(__file__).parents[2] / "examples" / "sample" / "audio"
+
+
+@pytest.mark.parametrize(
+    ("file", "words"), [("dev-08", "what are associated with"), ("dev-11", "persian geologists")]
+)
+def test_what_the_listener_is_sure_of_stands_in(
+    whisper: WhisperTranscriber, file: str, words: str
+) -> None:
+    clip = read_audio(SAMPLE / f"{file}.flac")
+    with pytest.raises(AudioError, match="no speech was heard"):
+        whisper.transcribe(clip)
+    heard = WhisperTranscriber(listener=CTCRecognizer()).transcribe(clip)
+    assert words in heard.text
+    assert heard.confidence is not None
+    assert heard.confidence > 0.75
+
+
+@pytest.mark.parametrize("kind", ["white", "pink", "hum", "clicks", "tone"])
+def test_a_listener_hears_nothing_in_noise_either(kind: str) -> None:
+    with pytest.raises(AudioError, match="no speech was heard"):
+        WhisperTranscriber(listener=CTCRecognizer()).transcribe(_noise(kind, 4))

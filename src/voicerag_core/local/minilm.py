@@ -110,6 +110,14 @@ class MiniLMEmbedder:
             rows[batch] = self._loaded.embed([tokens[i] for i in batch])
         return rows
 
+    def embed_passages(self, texts: Sequence[str]) -> Embeddings:
+        """Embed N texts of documents; see `embed_texts`."""
+        return self.embed_texts(texts)
+
+    def embed_questions(self, texts: Sequence[str]) -> Embeddings:
+        """Embed N questions, which this model treats as any other text; see `embed_texts`."""
+        return self.embed_texts(texts)
+
     def embed_speech(self, clips: Sequence[Audio]) -> Embeddings:
         """Transcribe N clips at 16 kHz and embed the text, as [N, 384].
 

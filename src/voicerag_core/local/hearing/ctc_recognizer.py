@@ -133,6 +133,7 @@ class CTCRecognizer:
         """
         heard = []
         for clip in clips:
+            check_cancelled()
             network = self._loaded()
             frames = self._frames_of(network, clip)
             words = self._spot(network, frames, vocabulary, MOST_HINTS)
