@@ -33,6 +33,20 @@ These configure `voicerag-mcp`, in addition to the settings above; see [MCP](mcp
 """
 
 SECTIONS: Final = {
+    "Chat model": ("chat_", "Used with `VOICERAG_CHAT=http`; see [models](models.md)."),
+    "Embedding model": (
+        "embedder_",
+        "Used when `VOICERAG_EMBEDDER` is `http`, a folder or a hub name; see [models](models.md).",
+    ),
+    "Speech recognition": (
+        "transcriber_",
+        "Used when `VOICERAG_TRANSCRIBER` is `http` or a hub name; see [models](models.md).",
+    ),
+    "Reranker": (
+        "reranker_",
+        "Used when `VOICERAG_RERANKER` is not `none`; see [models](models.md).",
+    ),
+    "Voice": ("voice_", "Used with `VOICERAG_VOICE=http`; see [models](models.md)."),
     "SONAR": ("sonar_", "Used with `VOICERAG_EMBEDDER=sonar`; see [SONAR](sonar.md)."),
     "GLM-4-Voice": ("glm_", "Used with `VOICERAG_STACK=glm`; see [GLM-4-Voice](glm.md)."),
 }

@@ -75,6 +75,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--token-file", help="TOML file of accepted tokens (http)")
     parser.add_argument("--collection", help="default collection")
     parser.add_argument(
+        "--table",
+        help="Postgres table that another program fills, to ask in place of a collection "
+        "(implies --read-only)",
+    )
+    parser.add_argument(
         "--log-level",
         choices=("debug", "info", "warning", "error"),
         default=os.environ.get("VOICERAG_MCP_LOG_LEVEL", "warning").lower(),
@@ -101,7 +106,7 @@ def _token(given: argparse.Namespace) -> int:
 def _serve(given: argparse.Namespace) -> int:
     from voicerag_mcp.settings import load_server_settings
 
-    settings = load_settings(collection=given.collection)
+    settings = load_settings(collection=given.collection, table=given.table)
     server_settings = load_server_settings(
         host=given.host,
         port=given.port,

@@ -240,8 +240,8 @@ class ReadingTools:
             ]
         )
         lines = [
-            f"{one.name}{' (default)' if one.default else ''}: {one.passages} passages of "
-            f"{one.documents} documents"
+            f"{one.name}{' (default)' if one.default else ''}: {one.passages} passages"
+            + (f" of {one.documents} documents" if one.documents else "")
             for one in value.collections
         ]
         return result(value, "\n".join(lines) or "There are no collections yet.")

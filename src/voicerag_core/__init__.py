@@ -28,6 +28,7 @@ from voicerag_core.errors import (
     ConfigError,
     DocumentError,
     EmbeddingMismatchError,
+    EndpointError,
     FilterError,
     ForbiddenError,
     GenerationError,
@@ -55,8 +56,10 @@ from voicerag_core.ports import (
     Embedder,
     PassageStore,
     ReadsOn,
+    Reranker,
     SelfAssessingEmbedder,
     Speaker,
+    TextEmbedder,
     Transcriber,
     VoiceModel,
 )
@@ -83,20 +86,32 @@ from voicerag_core.types import (
 
 if TYPE_CHECKING:
     from voicerag_core.ingest import FileProgress, FileReport, index_documents, index_files
+    from voicerag_core.local.embedder import HearingEmbedder
+    from voicerag_core.local.function_embedder import FunctionEmbedder
+    from voicerag_core.local.hearing.ears import Ears, Wordings
+    from voicerag_core.local.model import speak_answer
     from voicerag_core.settings import Settings, load_settings
-    from voicerag_core.stack import open_store, open_voicerag
-    from voicerag_core.store import PgVectorStore
+    from voicerag_core.stack import ears_of, open_ears, open_store, open_voicerag
+    from voicerag_core.store import ExistingTable, PgVectorStore
 
 _LAZY = {
+    "Ears": "voicerag_core.local.hearing.ears",
+    "ExistingTable": "voicerag_core.store",
     "FileProgress": "voicerag_core.ingest",
     "FileReport": "voicerag_core.ingest",
+    "FunctionEmbedder": "voicerag_core.local.function_embedder",
+    "HearingEmbedder": "voicerag_core.local.embedder",
     "PgVectorStore": "voicerag_core.store",
     "Settings": "voicerag_core.settings",
+    "ears_of": "voicerag_core.stack",
     "index_documents": "voicerag_core.ingest",
     "index_files": "voicerag_core.ingest",
+    "Wordings": "voicerag_core.local.hearing.ears",
     "load_settings": "voicerag_core.settings",
+    "open_ears": "voicerag_core.stack",
     "open_store": "voicerag_core.stack",
     "open_voicerag": "voicerag_core.stack",
+    "speak_answer": "voicerag_core.local.model",
 }
 
 __all__ = [
@@ -118,15 +133,20 @@ __all__ = [
     "Document",
     "DocumentError",
     "DocumentStore",
+    "Ears",
     "Embedder",
     "Embedding",
     "EmbeddingMismatchError",
     "Embeddings",
+    "EndpointError",
+    "ExistingTable",
     "FileProgress",
     "FileReport",
     "FilterError",
     "ForbiddenError",
+    "FunctionEmbedder",
     "GenerationError",
+    "HearingEmbedder",
     "Hit",
     "IndexProgress",
     "JSONValue",
@@ -142,6 +162,7 @@ __all__ = [
     "Place",
     "Question",
     "ReadsOn",
+    "Reranker",
     "Retrieved",
     "Sampling",
     "SchemaError",
@@ -151,20 +172,24 @@ __all__ = [
     "StoreError",
     "StoreUnavailableError",
     "Strategy",
+    "TextEmbedder",
     "Transcriber",
     "Transcription",
     "Turn",
     "VoiceModel",
     "VoiceRAG",
     "VoiceRAGError",
+    "Wordings",
     "check_audio",
     "check_cancelled",
     "chunk_document",
     "cited_place",
+    "ears_of",
     "index_documents",
     "index_files",
     "load_settings",
     "maximal_marginal_relevance",
+    "open_ears",
     "open_store",
     "open_voicerag",
     "passage_blocks",
@@ -174,6 +199,7 @@ __all__ = [
     "resample",
     "searched_text",
     "sentence_spans",
+    "speak_answer",
     "split_sentences",
     "to_wav_bytes",
     "write_wav",

@@ -14,6 +14,7 @@
       ModelError
         CheckpointError                 a weight file is absent, altered or of the wrong shape
         GenerationError                 a model ran and produced nothing usable
+        EndpointError                   a model behind a URL: not reached, refused, late, unreadable
       StoreError                        the driver's error is always the cause
         StoreUnavailableError           no server, connection lost, credentials refused
         SchemaError                     extension or migration missing, or schema too new
@@ -34,6 +35,7 @@ __all__ = [
     "ConfigError",
     "DocumentError",
     "EmbeddingMismatchError",
+    "EndpointError",
     "FilterError",
     "ForbiddenError",
     "GenerationError",
@@ -109,6 +111,23 @@ class CheckpointError(ModelError):
 
 class GenerationError(ModelError):
     """A model ran, and its output cannot be used."""
+
+
+class EndpointError(ModelError):
+    """A model behind a URL cannot be reached, refused the call, was late or sent rubbish.
+
+    Args:
+        message: What happened, where, and what to do.
+        status: The HTTP status, if the endpoint refused the call by one.
+    """
+
+    def __init__(self, message: str, status: int | None = None) -> None:
+        super().__init__(message, status)
+        self.status = status
+
+    def __str__(self) -> str:
+        """Return the message."""
+        return str(self.args[0])
 
 
 class StoreError(VoiceRAGError):

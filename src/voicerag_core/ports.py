@@ -34,8 +34,10 @@ __all__ = [
     "PassageStore",
     "ReadsOn",
     "ReadsWords",
+    "Reranker",
     "SelfAssessingEmbedder",
     "Speaker",
+    "TextEmbedder",
     "Transcriber",
     "VocabularyEmbedder",
     "VocabularyTranscriber",
@@ -44,11 +46,14 @@ __all__ = [
 ]
 
 
-class Embedder(Protocol):
-    """Embeds text and speech in one vector space.
+@runtime_checkable
+class TextEmbedder(Protocol):
+    """Embeds texts alone; `voicerag_core.HearingEmbedder` makes an `Embedder` of it.
 
     Rows are in the order of the input, float32, L2-normalised; empty input returns shape [0, D].
-    Beyond rounding, a row does not depend on the other inputs of the call. Thread-safe.
+    Beyond rounding, a row does not depend on the other inputs of the call. Thread-safe. Some models
+    put a prefix before a passage, and another one before a question: what they put belongs to
+    `model_id`, since the vectors depend on it.
     """
 
     @property
@@ -61,23 +66,35 @@ class Embedder(Protocol):
         """Width D of the vectors."""
         ...
 
+    def embed_passages(self, texts: Sequence[str]) -> Embeddings:
+        """Embed N texts of documents as [N, D].
+
+        Raises:
+            ModelError: The model cannot be loaded or failed.
+        """
+        ...
+
+    def embed_questions(self, texts: Sequence[str]) -> Embeddings:
+        """Embed N questions as [N, D], in the space of the documents.
+
+        Raises:
+            ModelError: The model cannot be loaded or failed.
+        """
+        ...
+
+
+class Embedder(TextEmbedder, Protocol):
+    """Embeds text and speech in one vector space; its rows are those of `TextEmbedder`."""
+
     @property
     def needs_transcriber(self) -> bool:
         """True when `embed_speech` is a transcriber's single transcript, embedded as text.
 
         The strategies ``e2e`` and ``adaptive`` then reject the embedder, since they promise to
         search before anything is transcribed. False does not mean that no text is involved:
-        SONAR's speech encoder maps sound directly to a vector, while `LocalEmbedder` runs one fast
-        CTC pass whose beam search proposes up to eight hypotheses, and averages their text vectors;
+        SONAR's speech encoder maps sound directly to a vector, while `HearingEmbedder` runs one
+        fast CTC pass whose beam search proposes up to eight hypotheses, and averages their vectors;
         no autoregressive decoder runs and no single transcript is chosen.
-        """
-        ...
-
-    def embed_texts(self, texts: Sequence[str]) -> Embeddings:
-        """Embed N texts as [N, D].
-
-        Raises:
-            ModelError: The model cannot be loaded or failed.
         """
         ...
 
@@ -343,6 +360,20 @@ class AnswerWriter(Protocol):
             question: As text.
             passages: Best first, at least one.
             history: Earlier turns, oldest first.
+
+        Raises:
+            ModelError: The model cannot be loaded or failed.
+        """
+        ...
+
+
+class Reranker(Protocol):
+    """Scores passages for a question by reading both together. Thread-safe."""
+
+    def score(self, question: str, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Return for each of N texts how well it answers the question, as [N]; more is better.
+
+        The scores of one call can be compared with each other, not with those of another model.
 
         Raises:
             ModelError: The model cannot be loaded or failed.

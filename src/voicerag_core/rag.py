@@ -24,6 +24,7 @@ from voicerag_core.ports import (
     PassageStore,
     ReadsOn,
     ReadsWords,
+    Reranker,
     Transcriber,
     VoiceModel,
 )
@@ -44,6 +45,8 @@ from voicerag_core.types import (
 
 __all__ = ["IndexProgress", "VoiceRAG", "embed_passages"]
 
+RERANKED = 20
+"""Passages that a reranker sorts for a question."""
 INDEX_BATCH = 32
 """Passages embedded and written together by `VoiceRAG.index`."""
 
@@ -78,6 +81,9 @@ class VoiceRAG:
         limit: Passages found for a question unless a call says otherwise.
         sentence_vectors: Index one vector per sentence in addition to that of the passage.
         max_question_seconds: Longest spoken question.
+        reranker: Sorts the passages found anew, wherever the question is known in words; a question
+            that is searched by its sound alone is not sorted. None leaves them as they were found.
+        reranked: Passages that it sorts for a question.
 
     Raises:
         ConfigError: The strategy is unknown, or the limit is below 1.
@@ -94,6 +100,8 @@ class VoiceRAG:
         limit: int = 4,
         sentence_vectors: bool = False,
         max_question_seconds: float = MAX_SECONDS,
+        reranker: Reranker | None = None,
+        reranked: int = RERANKED,
     ) -> None:
         self.embedder = embedder
         self.store = store
@@ -103,6 +111,8 @@ class VoiceRAG:
         self.limit = _checked_limit(limit)
         self.sentence_vectors = sentence_vectors
         self.max_question_seconds = max_question_seconds
+        self.reranker = reranker
+        self.reranked = reranked
 
     def index(
         self,
@@ -309,6 +319,8 @@ class VoiceRAG:
             where=where,
             min_score=min_score,
             diversity=diversity,
+            reranker=self.reranker,
+            reranked=self.reranked,
         )
 
     def _respond(
@@ -333,9 +345,12 @@ class VoiceRAG:
         """
         start = time.perf_counter()
         if not retrieved.hits and self.store.count() == 0:
+            why = getattr(self.store, "why_empty", None)
             raise StoreError(
                 "the knowledge base is empty: nothing has been indexed for this collection and "
                 "tenant; index documents first (voicerag index PATHS...)"
+                if why is None
+                else why()
             )
         heard = retrieved.transcription
         yield Answer(
@@ -419,7 +434,7 @@ def embed_passages(
         vectors = [searched_text(passage), *(parts if len(parts) > 1 else [])]
         texts += vectors
         owners += [row] * len(vectors)
-    return embedder.embed_texts(texts), np.asarray(owners, np.int64)
+    return embedder.embed_passages(texts), np.asarray(owners, np.int64)
 
 
 def _with_cited(pieces: Iterator[Answer], more: Sequence[Hit]) -> Iterator[Answer]:

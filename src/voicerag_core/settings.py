@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Final, Literal, TypeVar
+from typing import Annotated, Final, Literal, TypeAlias, TypeVar
 
 import platformdirs
 from pydantic import Field, SecretStr, ValidationError
@@ -15,7 +16,7 @@ from voicerag_core.chunking import CHUNK_OVERLAP, CHUNK_SIZE
 from voicerag_core.errors import ConfigError
 from voicerag_core.types import Strategy
 
-__all__ = ["Settings", "load_settings", "make_settings"]
+__all__ = ["Part", "RemoteSettings", "Settings", "load_settings", "make_settings"]
 
 _Model = TypeVar("_Model", bound=BaseSettings)
 
@@ -24,7 +25,31 @@ LOCAL_STRATEGY: Final = "adaptive"
 SONAR_STRATEGY: Final = "e2e"
 """Default strategy of SONAR, whose vector space needs no transcript."""
 
+Part: TypeAlias = Literal["chat", "transcriber", "embedder", "reranker", "voice"]
+"""A model that may be behind a URL; also the first word of its settings."""
+
 _Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00]+$")]
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteSettings:
+    """The settings of one model behind a URL.
+
+    Args:
+        url: Base of its API, or None.
+        model: Its name there, or "".
+        key: Its key, or None.
+        key_file: A file that holds the key, or None.
+        timeout: Longest wait, in seconds.
+        prefix: Of the variables, for messages: ``VOICERAG_CHAT``.
+    """
+
+    url: str | None = field(repr=False)
+    model: str
+    key: str | None = field(repr=False)
+    key_file: Path | None
+    timeout: float
+    prefix: str
 
 
 class Settings(BaseSettings):
@@ -41,14 +66,42 @@ class Settings(BaseSettings):
         default="local",
         description="Models that answer: 'local' (on the CPU, from wheels) or 'glm' (GLM-4-Voice).",
     )
-    embedder: Literal["local", "sonar"] = Field(
-        default="local",
-        description="Embedding model: 'local' (MiniLM and a speech encoder) or 'sonar'.",
+    chat: Literal["none", "http"] = Field(
+        default="none",
+        description="Chat model that writes the answers of the stack 'local': 'none' (a reader "
+        "quotes the documents) or 'http' (an OpenAI-compatible server).",
     )
-    transcriber: Literal["local", "glm", "sonar"] | None = Field(
+    embedder: str = Field(
+        default="local",
+        min_length=1,
+        description="Embedding model: 'local' (MiniLM and a speech encoder), 'sonar', 'http' (an "
+        "OpenAI-compatible server), or a folder or hub name (OWNER/NAME) of an ONNX model in the "
+        "form of sentence-transformers.",
+    )
+    transcriber: str | None = Field(
         default=None,
+        min_length=1,
         description="Speech recognition: 'local' (Whisper tiny.en), 'glm' (GLM-4-Voice, only with "
-        "its stack) or 'sonar' (its text decoder); default: that of the stack.",
+        "its stack), 'sonar' (its text decoder), 'http' (an OpenAI-compatible server), or a folder "
+        "or hub name (OWNER/NAME) of a Whisper model for CTranslate2; default: that of the stack.",
+    )
+    reranker: str = Field(
+        default="none",
+        min_length=1,
+        description="Model that sorts the passages found anew: 'none', 'http' (a /rerank "
+        "endpoint), or a folder or hub name (OWNER/NAME) of an ONNX cross-encoder.",
+    )
+    voice: str = Field(
+        default="local",
+        min_length=1,
+        description="Voice of the stack 'local': 'local' (Piper's Joe), 'http' (an "
+        "OpenAI-compatible server), or the .onnx file of a Piper voice.",
+    )
+    language: str = Field(
+        default="en",
+        pattern=r"^(auto|[a-z]{2,3})$",
+        description="Language of speech, such as `de`, for recognisers that know several; `auto` "
+        "detects it in each clip.",
     )
     sonar_weights: Path | None = Field(
         default=None,
@@ -80,6 +133,40 @@ class Settings(BaseSettings):
         description="Folder for the embedded database and downloaded weights.",
     )
     collection: _Name = Field(default="default", description="Collection to index and ask.")
+    table: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Table of Postgres that another program fills, to ask in place of a "
+        "collection: its name, or SCHEMA.NAME. It is only read.",
+    )
+    table_id: str | None = Field(default=None, description="Its column of ids.")
+    table_text: str | None = Field(
+        default=None,
+        description="Its column of texts, or an entry of a JSON column: `payload->>data`.",
+    )
+    table_embedding: str | None = Field(
+        default=None, description="Its column of vectors, if it has several."
+    )
+    table_metadata: str | None = Field(
+        default=None, description="Its column of metadata, json or jsonb."
+    )
+    table_columns: str | None = Field(
+        default=None, description="Further columns that become metadata, separated by ','."
+    )
+    table_title: str | None = Field(
+        default=None, description="Column or metadata key of the title of a passage."
+    )
+    table_source: str | None = Field(
+        default=None, description="Column or metadata key of the source of a passage."
+    )
+    table_only: str | None = Field(
+        default=None,
+        description="Condition in SQL that every row must meet, such as `deleted_at IS NULL`.",
+    )
+    table_tenant_column: str | None = Field(
+        default=None,
+        description="Column that must hold the tenant; without it the table is that of one tenant.",
+    )
     tenant: _Name = Field(default="default", description="Tenant to read and write as.")
     strategy: Strategy | None = Field(
         default=None,
@@ -139,6 +226,130 @@ class Settings(BaseSettings):
         "the checkpoint, at most 8192.",
     )
 
+    chat_url: SecretStr | None = Field(
+        default=None, description="Base of the API, such as http://127.0.0.1:11434/v1."
+    )
+    chat_model: str = Field(default="", description="Name of the model on that server.")
+    chat_key: SecretStr | None = Field(default=None, description="API key, if it needs one.")
+    chat_key_file: Path | None = Field(
+        default=None, description="File that holds the key, instead of `VOICERAG_CHAT_KEY`."
+    )
+    chat_timeout: float = Field(
+        default=60.0,
+        gt=0,
+        le=3600,
+        description="Longest wait in seconds for the first words and for each next ones; a whole "
+        "answer may take five times as long.",
+    )
+    chat_temperature: float | Literal["model"] = Field(
+        default=0.0,
+        ge=0,
+        le=2,
+        description="Temperature of sampling; `model` leaves it to the server.",
+    )
+    chat_prompt: Path | None = Field(
+        default=None,
+        description="Text file with the instructions to the model, instead of the built-in ones.",
+    )
+    chat_fallback: bool = Field(
+        default=True,
+        description="Let the reader answer, with a note, when the model fails or is too slow; "
+        "otherwise the question fails.",
+    )
+    transcriber_url: SecretStr | None = Field(
+        default=None, description="Base of the API, such as http://127.0.0.1:8000/v1."
+    )
+    transcriber_model: str = Field(default="", description="Name of the model on that server.")
+    transcriber_key: SecretStr | None = Field(default=None, description="API key, if it needs one.")
+    transcriber_key_file: Path | None = Field(
+        default=None, description="File that holds the key, instead of `VOICERAG_TRANSCRIBER_KEY`."
+    )
+    transcriber_timeout: float = Field(
+        default=60.0, gt=0, le=3600, description="Longest wait for a response, in seconds."
+    )
+    transcriber_revision: str | None = Field(
+        default=None,
+        description="Commit of a model on the hub; default: the newest when it is downloaded.",
+    )
+    embedder_url: SecretStr | None = Field(
+        default=None, description="Base of the API, such as http://127.0.0.1:11434/v1."
+    )
+    embedder_model: str = Field(default="", description="Name of the model on that server.")
+    embedder_key: SecretStr | None = Field(default=None, description="API key, if it needs one.")
+    embedder_key_file: Path | None = Field(
+        default=None, description="File that holds the key, instead of `VOICERAG_EMBEDDER_KEY`."
+    )
+    embedder_timeout: float = Field(
+        default=60.0, gt=0, le=3600, description="Longest wait for a response, in seconds."
+    )
+    embedder_dim: int | None = Field(
+        default=None,
+        ge=1,
+        le=4000,
+        description="Width of the vectors, sent as `dimensions`; default: the model's, found by a "
+        "first call.",
+    )
+    embedder_query_prefix: str | None = Field(
+        default=None,
+        description="Text put before a question, such as `query: `; default: that of the model's "
+        "own configuration, or none.",
+    )
+    embedder_passage_prefix: str | None = Field(
+        default=None,
+        description="Text put before a passage, such as `passage: `; default: as above.",
+    )
+    embedder_batch: int = Field(
+        default=64, ge=1, le=2048, description="Most texts of one call to an embedding server."
+    )
+    embedder_revision: str | None = Field(
+        default=None,
+        description="Commit of a model on the hub; default: the newest when it is downloaded.",
+    )
+    reranker_url: SecretStr | None = Field(
+        default=None, description="Base of the API, such as http://127.0.0.1:8080."
+    )
+    reranker_model: str = Field(default="", description="Name of the model on that server.")
+    reranker_key: SecretStr | None = Field(default=None, description="API key, if it needs one.")
+    reranker_key_file: Path | None = Field(
+        default=None, description="File that holds the key, instead of `VOICERAG_RERANKER_KEY`."
+    )
+    reranker_timeout: float = Field(
+        default=30.0, gt=0, le=3600, description="Longest wait for a response, in seconds."
+    )
+    reranker_passages: int = Field(
+        default=20, ge=2, le=100, description="Passages that are sorted anew for a question."
+    )
+    reranker_revision: str | None = Field(
+        default=None,
+        description="Commit of a model on the hub; default: the newest when it is downloaded.",
+    )
+    voice_url: SecretStr | None = Field(
+        default=None, description="Base of the API, such as http://127.0.0.1:8880/v1."
+    )
+    voice_model: str = Field(default="", description="Name of the model on that server.")
+    voice_key: SecretStr | None = Field(default=None, description="API key, if it needs one.")
+    voice_key_file: Path | None = Field(
+        default=None, description="File that holds the key, instead of `VOICERAG_VOICE_KEY`."
+    )
+    voice_timeout: float = Field(
+        default=60.0, gt=0, le=3600, description="Longest wait for a response, in seconds."
+    )
+    voice_name: str = Field(
+        default="", description="Speaker of the model, such as `alloy`, for servers that ask."
+    )
+    voice_rate: int | None = Field(
+        default=None,
+        ge=8000,
+        le=192_000,
+        description="Sample rate in Hz of a server that sends raw PCM; default: ask for WAV, which "
+        "says it.",
+    )
+
+    @property
+    def table_collection(self) -> str | None:
+        """The collection to ask within the table; None unless one was chosen."""
+        return self.collection if "collection" in self.model_fields_set else None
+
     @property
     def question_strategy(self) -> Strategy:
         """The given strategy, or the default of the embedder."""
@@ -147,9 +358,26 @@ class Settings(BaseSettings):
         return SONAR_STRATEGY if self.embedder == "sonar" else LOCAL_STRATEGY
 
     @property
-    def chosen_transcriber(self) -> Literal["local", "glm", "sonar"]:
+    def chosen_transcriber(self) -> str:
         """The selected transcriber, or the default of the stack."""
         return self.stack if self.transcriber is None else self.transcriber
+
+    def choice(self, part: Part) -> str:
+        """The value that selects a part."""
+        return self.chosen_transcriber if part == "transcriber" else str(getattr(self, part))
+
+    def remote(self, part: Part) -> RemoteSettings:
+        """The settings of the server of a part."""
+        url: SecretStr | None = getattr(self, f"{part}_url")
+        key: SecretStr | None = getattr(self, f"{part}_key")
+        return RemoteSettings(
+            url=None if url is None else url.get_secret_value(),
+            model=getattr(self, f"{part}_model"),
+            key=None if key is None else key.get_secret_value(),
+            key_file=getattr(self, f"{part}_key_file"),
+            timeout=getattr(self, f"{part}_timeout"),
+            prefix=f"VOICERAG_{part.upper()}",
+        )
 
 
 def load_settings(**values: object) -> Settings:

@@ -12,7 +12,7 @@ import pytest
 
 from voicerag_core import AudioError, read_audio
 from voicerag_core.audio import resample
-from voicerag_core.local.embedder import LocalEmbedder
+from voicerag_core.local.embedder import HearingEmbedder
 from voicerag_core.local.hearing import ctc_recognizer
 from voicerag_core.local.hearing.ctc_recognizer import WEIGHTS, CTCRecognizer
 from voicerag_core.local.hearing.whisper import WhisperTranscriber
@@ -27,8 +27,8 @@ MOST_BYTES = 25_000_000
 
 
 @pytest.fixture(scope="module")
-def embedder() -> LocalEmbedder:
-    return LocalEmbedder(MiniLMEmbedder(threads=2), CTCRecognizer(threads=2))
+def embedder() -> HearingEmbedder:
+    return HearingEmbedder(MiniLMEmbedder(threads=2), CTCRecognizer(threads=2))
 
 
 @pytest.fixture(scope="module")
@@ -71,16 +71,16 @@ def test_the_files_are_small_enough() -> None:
 
 
 def test_spoken_questions_are_nearest_their_own_words(
-    embedder: LocalEmbedder, asked: list[tuple[str, Audio]]
+    embedder: HearingEmbedder, asked: list[tuple[str, Audio]]
 ) -> None:
     spoken = embedder.embed_speech([clip for _, clip in asked])
-    typed = embedder.embed_texts([text for text, _ in asked])
+    typed = embedder.embed_passages([text for text, _ in asked])
     nearest = (spoken @ typed.T).argmax(axis=1)
     assert (nearest == np.arange(len(asked))).mean() >= 0.8
 
 
 def test_confidence_parts_questions_from_what_is_none(
-    embedder: LocalEmbedder, asked: list[tuple[str, Audio]]
+    embedder: HearingEmbedder, asked: list[tuple[str, Audio]]
 ) -> None:
     _, sure = embedder.embed_speech_scored([clip for _, clip in asked])
     assert np.median(sure) >= SURE_CONFIDENCE
@@ -91,7 +91,7 @@ def test_confidence_parts_questions_from_what_is_none(
 
 
 def test_two_voices_at_once_are_less_sure(
-    embedder: LocalEmbedder, asked: list[tuple[str, Audio]]
+    embedder: HearingEmbedder, asked: list[tuple[str, Audio]]
 ) -> None:
     mixed = []
     for (_, one), (_, other) in zip(asked[:8], asked[8:16], strict=True):
@@ -102,7 +102,7 @@ def test_two_voices_at_once_are_less_sure(
     assert np.median(together) < np.median(alone) - 0.1
 
 
-def confidence_of(embedder: LocalEmbedder, clip: Audio) -> float:
+def confidence_of(embedder: HearingEmbedder, clip: Audio) -> float:
     """Return the confidence in a clip; 0 where nothing is heard."""
     try:
         return float(embedder.embed_speech_scored([clip])[1][0])
@@ -121,7 +121,7 @@ def test_any_length_is_taken(asked: list[tuple[str, Audio]], seconds: float) -> 
 
 
 def test_a_row_does_not_depend_on_the_batch(
-    embedder: LocalEmbedder, asked: list[tuple[str, Audio]]
+    embedder: HearingEmbedder, asked: list[tuple[str, Audio]]
 ) -> None:
     clips = [clip for _, clip in asked[:6]]
     together = embedder.embed_speech(clips)
@@ -130,7 +130,7 @@ def test_a_row_does_not_depend_on_the_batch(
 
 
 def test_a_clip_takes_one_pass_of_the_network_and_no_transcript(
-    embedder: LocalEmbedder, asked: list[tuple[str, Audio]], monkeypatch: pytest.MonkeyPatch
+    embedder: HearingEmbedder, asked: list[tuple[str, Audio]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Why it is several times faster than the transcript; benchmarks/retrieval.py measures it."""
     passes: list[int] = []

@@ -97,7 +97,7 @@ def test_adaptive_asks_for_a_transcript_only_when_unsure(
     assert unsure.transcription == transcriber.transcribe(clip)
     assert sure.embedding is not None
     assert unsure.embedding is not None
-    said = rag.embedder.embed_texts([unsure.transcription.text])[0]
+    said = rag.embedder.embed_passages([unsure.transcription.text])[0]
     share = SPEECH_SHARE
     mixed = share * sure.embedding + (1 - share) * said
     np.testing.assert_allclose(unsure.embedding, mixed / np.linalg.norm(mixed), atol=1e-5)
@@ -116,7 +116,7 @@ def test_documents_are_indexed_with_it(run: Run, tmp_path: Path) -> None:
         app, ["--data-dir", str(tmp_path), "search", "--text", "x", "--embedder", "laser"]
     )
     assert other.exit_code == 1
-    assert "embedder" in other.output
+    assert "VOICERAG_EMBEDDER" in other.output
 
 
 def test_a_question_finds_the_minute_in_a_recording(run: Run, tmp_path: Path) -> None:

@@ -172,7 +172,7 @@ def test_a_part_that_cannot_be_made_leaves_nothing_behind(
     for kind in (WhisperTranscriber, PiperSpeaker):
         monkeypatch.setattr(kind, "close", lambda self: closed.append(type(self)))
 
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise BrokenPartError
 
     threads = threading.active_count()

@@ -6,7 +6,18 @@ from typing import Annotated
 
 import typer
 
-from voicerag_core.cli import ask, convert, database, demo, doctor, download, index, speech
+from voicerag_core.cli import (
+    ask,
+    convert,
+    database,
+    demo,
+    doctor,
+    download,
+    index,
+    models,
+    speech,
+    table,
+)
 from voicerag_core.cli.command import (
     Collection,
     DatabaseUrl,
@@ -97,7 +108,9 @@ command(
     app, examples=('voicerag speak "Good morning." --out hello.wav', "voicerag speak - < text")
 )(speech.speak)
 command(app, examples=("voicerag convert ~/weights/glm ~/weights/converted",))(convert.convert)
-command(app, examples=("voicerag doctor", "voicerag doctor --json"))(doctor.doctor)
+command(app, examples=("voicerag doctor", "voicerag doctor --no-calls --json"))(doctor.doctor)
+
+command(app, examples=("voicerag models", "voicerag models --json"))(models.models)
 
 _db = typer.Typer(help="Manage the database.", no_args_is_help=True)
 app.add_typer(_db, name="db")
@@ -105,9 +118,33 @@ command(_db, examples=("voicerag db status", "voicerag db status --json"))(datab
 command(_db, examples=("voicerag db migrate --database-url postgresql://me@db.example.com/kb",))(
     database.migrate
 )
+command(
+    _db,
+    examples=(
+        "voicerag db reembed --to intfloat/multilingual-e5-small",
+        "voicerag db reembed --to http --collection faq",
+    ),
+)(database.reembed)
 command(_db, examples=("voicerag db reset --collection faq", "voicerag db reset --all --yes"))(
     database.reset
 )
+
+_table = typer.Typer(
+    help="Look at tables that other programs fill, before you ask them.", no_args_is_help=True
+)
+app.add_typer(_table, name="table")
+command(
+    _table,
+    "list",
+    examples=("voicerag table list --database-url postgresql://me@db.example.com/app",),
+)(table.list_tables)
+command(
+    _table,
+    examples=(
+        "voicerag table inspect public.documents --database-url postgresql://me@db.example.com/app",
+        "voicerag table inspect langchain_pg_embedding --collection docs --json",
+    ),
+)(table.inspect)
 
 _download = typer.Typer(help="Fetch weight files on request.", no_args_is_help=True)
 app.add_typer(_download, name="download")
@@ -116,6 +153,13 @@ command(
     _download,
     examples=("voicerag download glm", "voicerag download glm --part lm --to ~/weights/glm"),
 )(download.glm)
+command(
+    _download,
+    examples=(
+        "voicerag download model intfloat/multilingual-e5-small",
+        "voicerag download model Systran/faster-whisper-small --revision main",
+    ),
+)(download.model)
 command(
     _download,
     examples=("voicerag download sonar --language eng", "voicerag download sonar --language deu"),

@@ -28,6 +28,7 @@ from voicerag_core.cli.question import (
     Limit,
     MinScore,
     StrategyName,
+    Table,
     Text,
     Where,
     Words,
@@ -72,6 +73,7 @@ def ask(
     strategy: StrategyName = None,
     min_score: MinScore = None,
     where: Where = None,
+    table: Table = None,
     json_output: JsonOutput = False,
 ) -> None:
     """Answer a spoken or typed question from the indexed documents, with sources.
@@ -87,7 +89,7 @@ def ask(
                 "--out needs speech (--no-speech was given)", param_hint="--out"
             )
     condition = metadata_filter(where)
-    settings = given.settings(strategy=strategy, limit=limit)
+    settings = given.settings(strategy=strategy, limit=limit, table=table)
     question = given_question(words, audio, text, max_seconds=settings.max_question_seconds)
     from voicerag_core.stack import open_voicerag
 
@@ -140,6 +142,7 @@ def search(
         ),
     ] = 0.0,
     where: Where = None,
+    table: Table = None,
     clips: Annotated[
         Path | None,
         typer.Option(
@@ -153,7 +156,7 @@ def search(
 ) -> None:
     """Find the passages for a spoken or typed question, without an answer."""
     condition = metadata_filter(where)
-    settings = given.settings(strategy=strategy, limit=limit, speak=False)
+    settings = given.settings(strategy=strategy, limit=limit, speak=False, table=table)
     question = given_question(words, audio, text, max_seconds=settings.max_question_seconds)
     from voicerag_core.stack import open_voicerag
 

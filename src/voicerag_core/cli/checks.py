@@ -66,22 +66,9 @@ def program(settings: Settings) -> Iterator[Finding]:
         "program", "ok", f"{name}, Python {platform.python_version()} on "
         f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
     )  # fmt: skip
-    sonar = settings.embedder == "sonar"
-    embeds = (
-        f"SONAR ({settings.sonar_language}) embeds"
-        if sonar
-        else "a speech encoder and MiniLM embed"
-    )
-    hears = {"local": "Whisper tiny.en", "glm": "GLM-4-Voice", "sonar": "SONAR"}[
-        settings.chosen_transcriber
-    ]
-    answers = {
-        "local": "a reader quotes, Piper speaks",
-        "glm": "GLM-4-Voice answers and speaks",
-    }[settings.stack]
     yield Finding(
-        "stack", "ok", f"{settings.stack}: {embeds}, {hears} transcribes, {answers}; "
-        f"spoken questions are searched by strategy {settings.question_strategy}",
+        "stack", "ok", f"{settings.stack}; spoken questions are searched by strategy "
+        f"{settings.question_strategy}",
     )  # fmt: skip
     if sys.platform != "linux" or platform.machine() not in ("x86_64", "aarch64"):
         yield Finding(

@@ -137,6 +137,7 @@ class GlobalOptions:
         limit: int | None = None,
         speak: bool | None = None,
         sentence_vectors: bool | None = None,
+        table: str | None = None,
     ) -> Settings:
         """Build the settings from the command's values, the global options and the environment.
 
@@ -156,6 +157,7 @@ class GlobalOptions:
             limit=limit,
             speak=speak,
             sentence_vectors=sentence_vectors,
+            table=table,
         )
 
 

@@ -12,6 +12,7 @@ import typer
 from voicerag_core.cli.checks import Finding
 from voicerag_core.cli.command import GlobalOptions
 from voicerag_core.cli.output import say, show_json
+from voicerag_core.cli.progress import progress_bar
 from voicerag_core.cli.question import JsonOutput
 from voicerag_core.errors import StoreError
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from voicerag_core.settings import Settings
     from voicerag_core.store import CollectionInfo, DatabaseStatus
 
-__all__ = ["findings", "migrate", "reset", "status"]
+__all__ = ["findings", "migrate", "reembed", "reset", "status"]
 
 _OLDEST_EXTENSION = (0, 8)
 
@@ -112,6 +113,51 @@ def reset(
     typer.echo(f"deleted: {what} ({deleted} passages)")
 
 
+def reembed(
+    given: GlobalOptions,
+    *,
+    to: Annotated[
+        str,
+        typer.Option("--to", metavar="EMBEDDER", help="The new embedder, as VOICERAG_EMBEDDER."),
+    ],
+) -> None:
+    """Give a collection the vectors of another embedder, from its stored texts.
+
+    The collection is that of --collection, or "default"; no file is read again. Until all vectors
+    are there, the collection is searched and filled as before; then they take the place of the old
+    ones at once. A run that was interrupted goes on where it stopped. The passages of recordings
+    are embedded by their transcripts.
+    """
+    from voicerag_core.rag import embed_passages
+    from voicerag_core.stack import open_database, open_parts
+    from voicerag_core.store import reembed as embed_again
+
+    settings = given.settings().model_copy(update={"embedder": to})
+    with (
+        open_parts(settings) as parts,
+        open_database(settings) as dsn,
+        progress_bar() as bar,
+    ):
+        task = bar.add_task("passages", total=None)
+        done = embed_again(
+            dsn,
+            collection=settings.collection,
+            tenant=settings.tenant,
+            model_id=parts.embedder.model_id,
+            dim=parts.embedder.dim,
+            embed=lambda passages: embed_passages(
+                parts.embedder, passages, sentences=settings.sentence_vectors
+            ),
+            on_progress=lambda have, total: bar.update(task, completed=have, total=total),
+        )
+        model = parts.embedder.model_id
+    if done:
+        typer.echo(f"{settings.collection}: {done} passages have vectors of {model} now")
+        typer.echo(f"search it with VOICERAG_EMBEDDER={to}, or --embedder {to}")
+    else:
+        typer.echo(f"nothing to do: {settings.collection} has vectors of {model}")
+
+
 def findings(settings: Settings) -> Iterator[Finding]:
     """Check server, extension, schema and collections without changing them."""
     with _reached(settings) as dsn:
@@ -132,7 +178,7 @@ def findings(settings: Settings) -> Iterator[Finding]:
         else:
             yield Finding("database", "fail", f"schema {_schema(found)}", "voicerag db migrate")
         for collection in collections:
-            yield _collection_finding(collection)
+            yield _collection_finding(collection, settings)
 
 
 def _extension_finding(found: DatabaseStatus) -> Finding:
@@ -148,15 +194,15 @@ def _extension_finding(found: DatabaseStatus) -> Finding:
     return Finding("database", "fail", text, "install pgvector 0.8 or newer on the server")
 
 
-def _collection_finding(collection: CollectionInfo) -> Finding:
+def _collection_finding(collection: CollectionInfo, settings: Settings) -> Finding:
     from voicerag_core.local.minilm import DIM, MODEL_ID
 
     text = f"collection {_described(collection)}"
-    if (collection.model_id, collection.dim) == (MODEL_ID, DIM):
+    if settings.embedder != "local" or (collection.model_id, collection.dim) == (MODEL_ID, DIM):
         return Finding("database", "ok", text)
     return Finding(
         "database", "warn", f"{text}; the running stack embeds with {MODEL_ID}, width {DIM}",
-        "use another --collection with this stack, or delete this one with voicerag db reset",
+        "use another --collection with this stack, or voicerag db reembed --to local",
     )  # fmt: skip
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
+from typing import Annotated
 
 import typer
 
@@ -18,6 +19,7 @@ from voicerag_core.cli.checks import (
     weights,
 )
 from voicerag_core.cli.command import EXIT_FAULT, GlobalOptions
+from voicerag_core.cli.models import calls, chosen_parts
 from voicerag_core.cli.output import show_json
 from voicerag_core.cli.question import JsonOutput
 from voicerag_core.errors import VoiceRAGError
@@ -27,15 +29,23 @@ __all__ = ["doctor"]
 _COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
 
 
-def doctor(given: GlobalOptions, *, json_output: JsonOutput = False) -> None:
+def doctor(
+    given: GlobalOptions,
+    *,
+    json_output: JsonOutput = False,
+    call: Annotated[
+        bool, typer.Option("--calls/--no-calls", help="Load each model, and call it once.")
+    ] = True,
+) -> None:
     """Check what runs here, and print what to do about each problem.
 
-    Checks versions, weight files and their licences, the database, disk space and sound devices.
-    The exit code is 1 if a check failed; warnings do not count. Nothing is changed, but an existing
-    embedded database is started to check it.
+    Checks versions, the models and where they run, weight files and their licences, the database,
+    disk space and sound devices. The exit code is 1 if a check failed; warnings do not count.
+    Nothing is changed, but an existing embedded database is started to check it, and each model is
+    called once.
     """
     findings = []
-    for finding in _findings(given):
+    for finding in _findings(given, call=call):
         findings.append(finding)
         if not json_output:
             _show(finding)
@@ -46,7 +56,7 @@ def doctor(given: GlobalOptions, *, json_output: JsonOutput = False) -> None:
         raise typer.Exit(EXIT_FAULT)
 
 
-def _findings(given: GlobalOptions) -> Iterator[Finding]:
+def _findings(given: GlobalOptions, *, call: bool) -> Iterator[Finding]:
     from voicerag_core.cli.database import findings as database
 
     try:
@@ -56,6 +66,9 @@ def _findings(given: GlobalOptions) -> Iterator[Finding]:
         yield from packages()
         return
     yield from _guarded("program", lambda: program(settings))
+    yield from _guarded("models", lambda: chosen_parts(settings))
+    if call:
+        yield from _guarded("models", lambda: calls(settings))
     yield from _guarded("packages", packages)
     yield from _guarded("weights", lambda: weights(settings))
     yield from _guarded("sonar", lambda: sonar(settings))

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from voicerag_core.glm import Part
     from voicerag_core.glm.weights.checkpoints import PartKind
 
-__all__ = ["glm", "local", "sonar"]
+__all__ = ["glm", "local", "model", "sonar"]
 
 
 def local(given: GlobalOptions) -> None:
@@ -70,6 +70,50 @@ def sonar(
         typer.echo(f"fetched {path}")
     if not any(got):
         typer.echo(f"nothing to fetch: every file is in {folder}")
+
+
+def model(
+    given: GlobalOptions,
+    name: Annotated[str, typer.Argument(metavar="OWNER/NAME", help="Name on the hub.")],
+    *,
+    revision: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", show_default=False, help="Branch, tag or commit; or newest."),
+    ] = None,
+    file: Annotated[
+        str | None,
+        typer.Option(
+            "--file",
+            metavar="PATH",
+            show_default=False,
+            help="The network in it, such as onnx/model_quantized.onnx.",
+        ),
+    ] = None,
+    address: Annotated[
+        str | None,
+        typer.Option("--address", metavar="URL", show_default=False, help="Mirror to fetch from."),
+    ] = None,
+) -> None:
+    """Fetch an embedding model, a reranker or a Whisper model of your choice from the hub.
+
+    Embedders and rerankers are ONNX networks in the form of sentence-transformers, Whisper models
+    those for CTranslate2. The licence is shown first; files are fetched by commit, verified by
+    their hashes, and a download resumes where it stopped.
+    """
+    from voicerag_core.local.weights.hub import ADDRESS, download_model, look_up
+
+    hub = address or ADDRESS
+    found = look_up(name, revision=revision, network=file, address=hub)
+    with byte_bars() as show:
+        folder = download_model(
+            found,
+            given.settings().data_dir / "weights",
+            address=hub,
+            on_progress=show,
+            tell=lambda line: typer.echo(line, err=True),
+        )
+    typer.echo(f"{name} at {found.revision}: in {folder}")
+    typer.echo(f"use it with VOICERAG_EMBEDDER, _TRANSCRIBER or _RERANKER={name}")
 
 
 class PartName(StrEnum):

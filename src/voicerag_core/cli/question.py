@@ -19,6 +19,7 @@ __all__ = [
     "Limit",
     "MinScore",
     "StrategyName",
+    "Table",
     "Text",
     "Where",
     "Words",
@@ -73,6 +74,16 @@ StrategyName = Annotated[
         show_default=False,
         help=f"How a spoken question is searched: {', '.join(STRATEGIES)}; "
         "`voicerag doctor` names the default.",
+    ),
+]
+Table = Annotated[
+    str | None,
+    typer.Option(
+        "--table",
+        metavar="NAME",
+        show_default=False,
+        help="Ask a Postgres table that another program fills; see `voicerag table inspect`. "
+        "(VOICERAG_TABLE)",
     ),
 ]
 MinScore = Annotated[

@@ -1,4 +1,4 @@
-"""The embedder of the local stack: MiniLM for text, preceded by a CTC recogniser for speech.
+"""Speech in the vector space of any text embedding model, by way of a CTC recogniser.
 
 Speech is embedded through text hypotheses, but not through a transcript: one fast CTC pass with a
 beam search and a small subword n-gram model proposes up to eight hypotheses, and the vector of the
@@ -14,13 +14,14 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from voicerag_core.errors import AudioError
+from voicerag_core.errors import AudioError, ConfigError
 from voicerag_core.local.hearing.ctc_recognizer import CTCRecognizer, Heard
+from voicerag_core.local.hearing.ears import Ears
 from voicerag_core.local.hearing.number_words import with_digits
-from voicerag_core.local.minilm import MiniLMEmbedder
+from voicerag_core.ports import TextEmbedder
 from voicerag_core.types import Audio, Embeddings, Vocabulary
 
-__all__ = ["LocalEmbedder"]
+__all__ = ["HearingEmbedder"]
 
 HYPOTHESES = 8
 """Hypotheses per clip, embedded together and averaged."""
@@ -28,33 +29,42 @@ WORTH_EMBEDDING = 0.02
 """Minimum weight of a hypothesis in the mean vector."""
 
 
-class LocalEmbedder:
-    """Embedder of the local stack: English text and speech, 384 dimensions, MiniLM's space.
+class HearingEmbedder:
+    """Embeds English speech in the space of a text embedding model, and texts as that model does.
 
-    A clip's vector is the weighted mean of the text vectors of its most likely hypotheses, so it
-    reflects ambiguous sounds. Thread-safe.
+    A clip's vector is the weighted mean of the question vectors of its most likely hypotheses, so
+    it reflects ambiguous sounds; the model is called once for all of them. An index that the model
+    made is searched by sound as it is. Thread-safe if the model is.
 
     Args:
-        texts: Embeds texts.
-        speech: Proposes hypotheses for clips.
+        texts: Embeds texts: MiniLM in the local stack, or any model.
+        ears: Propose hypotheses for clips: those of `open_ears`, or a recogniser.
         hypotheses: Maximum hypotheses per clip, at least 1.
+
+    Raises:
+        ConfigError: The ears have no recogniser.
     """
 
     def __init__(
-        self, texts: MiniLMEmbedder, speech: CTCRecognizer, *, hypotheses: int = HYPOTHESES
+        self, texts: TextEmbedder, ears: Ears | CTCRecognizer, *, hypotheses: int = HYPOTHESES
     ) -> None:
+        recognizer = ears.recognizer if isinstance(ears, Ears) else ears
+        if recognizer is None:
+            raise ConfigError(
+                "these ears only transcribe; HearingEmbedder needs those of open_ears()"
+            )
         self._texts = texts
-        self._speech = speech
+        self._speech = recognizer
         self._hypotheses = hypotheses
 
     @property
     def model_id(self) -> str:
-        """MiniLM's id: all vectors are in its space."""
+        """The id of the text model: all vectors are in its space."""
         return self._texts.model_id
 
     @property
     def dim(self) -> int:
-        """Width of the vectors, 384."""
+        """Width of the vectors."""
         return self._texts.dim
 
     @property
@@ -69,7 +79,9 @@ class LocalEmbedder:
             MissingExtraError: The extra ``local`` is not installed.
             CheckpointError: A weight file is absent, altered or of another form.
         """
-        self._texts.warm()
+        warm = getattr(self._texts, "warm", None)
+        if warm is not None:
+            warm()
 
     def warm_speech(self) -> None:
         """Load now what speech needs in addition.
@@ -80,16 +92,24 @@ class LocalEmbedder:
         """
         self._speech.warm()
 
-    def embed_texts(self, texts: Sequence[str]) -> Embeddings:
-        """Embed N texts as [N, 384]; see `MiniLMEmbedder.embed_texts`.
+    def embed_passages(self, texts: Sequence[str]) -> Embeddings:
+        """Embed N texts of documents as [N, D].
 
         Raises:
             ModelError: The model cannot be loaded or failed.
         """
-        return self._texts.embed_texts(texts)
+        return self._texts.embed_passages(texts)
+
+    def embed_questions(self, texts: Sequence[str]) -> Embeddings:
+        """Embed N questions as [N, D].
+
+        Raises:
+            ModelError: The model cannot be loaded or failed.
+        """
+        return self._texts.embed_questions(texts)
 
     def embed_speech(self, clips: Sequence[Audio]) -> Embeddings:
-        """Embed N clips at 16 kHz as [N, 384], L2-normalised.
+        """Embed N clips at 16 kHz as [N, D], L2-normalised.
 
         Raises:
             AudioError: A clip is not at 16 kHz, or contains no speech.
@@ -104,7 +124,7 @@ class LocalEmbedder:
         hypotheses, which is the length of the mean of their unit vectors.
 
         Returns:
-            Vectors [N, 384], and confidences [N], 0..1.
+            Vectors [N, D], and confidences [N], 0..1.
 
         Raises:
             AudioError: A clip is not at 16 kHz, or contains no speech.
@@ -146,7 +166,7 @@ class LocalEmbedder:
                 )
             texts += [with_digits(text) for text in words]
             shares.append(share)
-        rows = self._texts.embed_texts(texts)
+        rows = self._texts.embed_questions(texts)
         vectors = np.zeros((len(clips), self.dim), np.float32)
         confidences = np.zeros(len(clips), np.float32)
         at = 0

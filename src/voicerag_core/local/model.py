@@ -19,7 +19,7 @@ from voicerag_core.local.speaking.speech_stream import SpeechStream
 from voicerag_core.ports import AnswerWriter, ReadsOn, Speaker, Transcriber
 from voicerag_core.types import Answer, Audio, Passage, Question, Sampling, Transcription, Turn
 
-__all__ = ["LEAST_CONFIDENCE", "LocalVoiceModel", "is_doubtful"]
+__all__ = ["LEAST_CONFIDENCE", "LocalVoiceModel", "is_doubtful", "speak_answer"]
 
 NOT_ENGLISH = "I only understand questions in English, and this one does not seem to be."
 ASKED_BACK = 'I did not hear that well: did you mean "{words}"?'
@@ -60,6 +60,7 @@ class LocalVoiceModel:
             lets a chat model answer from them.
         speaker: Speaks the answer; None returns text only.
         transcriber: Transcribes a spoken question if its transcript is not known.
+        english_only: Decline questions in other languages, which the `Reader` cannot answer.
     """
 
     def __init__(
@@ -67,10 +68,13 @@ class LocalVoiceModel:
         writer: AnswerWriter,
         speaker: Speaker | None = None,
         transcriber: Transcriber | None = None,
+        *,
+        english_only: bool = True,
     ) -> None:
         self._writer = writer
         self._speaker = speaker
         self._transcriber = transcriber
+        self._english_only = english_only
 
     @property
     def most_passages(self) -> int:
@@ -120,7 +124,7 @@ class LocalVoiceModel:
             if transcript is None:
                 spent = time.perf_counter() - started
                 yield Answer(transcript=words, timings={"transcribe": spent})
-        if not is_english(words):
+        if self._english_only and not is_english(words):
             pieces = _declined(NOT_ENGLISH)
         elif heard is not None and is_doubtful(heard):
             pieces = _asked_back(f"{ASKED_BACK.format(words=words)} {ONLY_ENGLISH}")
@@ -255,3 +259,18 @@ def _timed(pieces: _Pieces, started: float) -> _Pieces:
                 yield replace(piece, timings={**piece.timings, "first_audio": spent})
             else:
                 yield piece
+
+
+def speak_answer(pieces: _Pieces, speaker: Speaker | None) -> _Pieces:
+    """Yield the pieces of an answer at once, and the speech of each finished sentence.
+
+    Closing the generator stops the pieces and the speech.
+
+    Args:
+        pieces: Text, as it is written.
+        speaker: None yields the pieces alone.
+
+    Raises:
+        ModelError: The voice failed.
+    """
+    yield from _spoken(pieces, speaker)

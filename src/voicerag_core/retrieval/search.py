@@ -9,9 +9,11 @@ from contextlib import contextmanager
 from voicerag_core.cancellation import check_cancelled
 from voicerag_core.errors import AudioError, ConfigError
 from voicerag_core.filters import Filter
+from voicerag_core.passages import searched_text
 from voicerag_core.ports import (
     Embedder,
     PassageStore,
+    Reranker,
     SelfAssessingEmbedder,
     Transcriber,
     VocabularyEmbedder,
@@ -35,6 +37,8 @@ class Search:
         where: Metadata filter.
         min_score: Least cosine similarity.
         diversity: 0..1; above 0 re-ranks for variety, 1 looks at variety alone.
+        reranker: Sorts what was found anew; None leaves it as it is.
+        reranked: Most hits that it sorts.
     """
 
     def __init__(
@@ -47,7 +51,11 @@ class Search:
         where: Filter | None = None,
         min_score: float | None = None,
         diversity: float = 0.0,
+        reranker: Reranker | None = None,
+        reranked: int = 0,
     ) -> None:
+        self._reranker = reranker
+        self._reranked = reranked
         self.embedder = embedder
         self.transcriber = transcriber
         self.timings: dict[str, float] = {}
@@ -78,7 +86,7 @@ class Search:
     def embed_text(self, text: str) -> Embedding:
         """Make the vector of words."""
         with self._timed("embed"):
-            row: Embedding = self.embedder.embed_texts([text])[0]
+            row: Embedding = self.embedder.embed_questions([text])[0]
             return row
 
     def embed_speech(self, audio: Audio) -> Embedding:
@@ -145,8 +153,20 @@ class Search:
             transcription: How the question was heard, if it was.
         """
         with self._timed("search"):
-            hits = self._picked(embedding, self._ask(embedding, words, 1))
+            reranks = self._reranker is not None and words is not None
+            found = self._ask(embedding, words, self._reranked if reranks else 1)
+        hits = self._picked(embedding, self._sorted(words, found))
         return Retrieved(hits, transcription, embedding, dict(self.timings))
+
+    def _sorted(self, words: str | None, hits: tuple[Hit, ...]) -> tuple[Hit, ...]:
+        """Sort hits by what the reranker says, if there is one and words to ask with."""
+        if self._reranker is None or words is None or self._diversity > 0 or not hits:
+            return hits
+        first, rest = hits[: self._reranked], hits[self._reranked :]
+        with self._timed("rerank"):
+            scores = self._reranker.score(words, [searched_text(hit.passage) for hit in first])
+        order = sorted(range(len(first)), key=lambda place: -scores[place])
+        return (*(first[place] for place in order), *rest)
 
     def _vocabulary(self) -> Vocabulary | None:
         """Return the words of the store, if it knows them."""

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import logging
 
-from voicerag_core.errors import CancelledError, SchemaError, StoreError, VoiceRAGError
+from voicerag_core.errors import (
+    CancelledError,
+    EndpointError,
+    SchemaError,
+    StoreError,
+    VoiceRAGError,
+)
 
 __all__ = ["message_for_caller"]
 
@@ -22,5 +28,11 @@ def message_for_caller(error: VoiceRAGError) -> str:
         return (
             "the database cannot be used at the moment; repeat the call later "
             "(the server's log says what is wrong)"
+        )
+    if isinstance(error, EndpointError):
+        _logger.error("an endpoint failed: %s", error)
+        return (
+            "a model that this server asks over the network cannot be used at the moment; repeat "
+            "the call later (the server's log says what is wrong)"
         )
     return str(error)

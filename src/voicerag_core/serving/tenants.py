@@ -14,6 +14,7 @@ from pydantic import SecretStr
 from voicerag_core.errors import BusyError, ForbiddenError, NotFoundError, StoreError
 from voicerag_core.rag import VoiceRAG
 from voicerag_core.serving.jobs import Job
+from voicerag_core.serving.tables import TableOfTenants
 from voicerag_core.settings import Settings
 from voicerag_core.stack import (
     OpenedVoiceRAG,
@@ -25,7 +26,7 @@ from voicerag_core.stack import (
 )
 
 if TYPE_CHECKING:
-    from voicerag_core.store import PgVectorStore
+    from voicerag_core.store import ExistingTable, PgVectorStore
 
 __all__ = [
     "HOW_TO_INGEST",
@@ -58,7 +59,9 @@ class CollectionSummary(Protocol):
 
 HOW_TO_INGEST: Final = "`voicerag index` on the server"
 
-StoreOpener: TypeAlias = "Callable[[Settings, bool], AbstractContextManager[PgVectorStore]]"
+StoreOpener: TypeAlias = (
+    "Callable[[Settings, bool], AbstractContextManager[PgVectorStore | ExistingTable]]"
+)
 """Opens the collection of the settings' tenant; True opens it read-only."""
 
 _Key: TypeAlias = tuple[str, str, bool]
@@ -233,9 +236,26 @@ def open_tenants(
     read_only: bool = False,
     how_to_ingest: str = HOW_TO_INGEST,
 ) -> Iterator[Tenants]:
-    """Open the stack of the settings. Nothing is loaded or started before its first use."""
+    """Open the stack of the settings. Nothing is loaded or started before its first use.
+
+    A table of another program is only read, whatever `read_only` says.
+    """
     with ExitStack() as stack:
         parts = stack.enter_context(open_parts(settings))
+        if settings.table is not None:
+            table = TableOfTenants(settings, parts.embedder)
+            tenants = Tenants(
+                settings.model_copy(update={"collection": table.default}),
+                parts,
+                open_store=lambda chosen, _: table.open(chosen),
+                list_collections=table.collections,
+                most_open=most_open,
+                read_only=True,
+                how_to_ingest="the program that fills the table",
+            )
+            stack.callback(tenants.close)
+            yield tenants
+            return
         database = Database(settings, stack)
         tenants = Tenants(
             settings,

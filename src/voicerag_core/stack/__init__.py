@@ -2,23 +2,29 @@
 
 from voicerag_core.stack.database import (
     embedded_folder,
+    existing_table,
     late_store,
     list_collections,
     open_database,
     open_store,
 )
+from voicerag_core.stack.ears import ears_of
 from voicerag_core.stack.late import LateStore
 from voicerag_core.stack.opening import OpenedVoiceRAG, open_voicerag
-from voicerag_core.stack.parts import Parts, open_parts, sonar_folder
+from voicerag_core.stack.parts import GivenParts, Parts, open_ears, open_parts, sonar_folder
 
 __all__ = [
+    "GivenParts",
     "LateStore",
     "OpenedVoiceRAG",
     "Parts",
+    "ears_of",
     "embedded_folder",
+    "existing_table",
     "late_store",
     "list_collections",
     "open_database",
+    "open_ears",
     "open_parts",
     "open_store",
     "open_voicerag",

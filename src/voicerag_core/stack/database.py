@@ -7,14 +7,22 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from voicerag_core.errors import ConfigError
 from voicerag_core.ports import Embedder
 from voicerag_core.settings import Settings
 from voicerag_core.stack.late import LateStore
 
 if TYPE_CHECKING:
-    from voicerag_core.store import CollectionInfo, PgVectorStore
+    from voicerag_core.store import CollectionInfo, ExistingTable, PgVectorStore
 
-__all__ = ["embedded_folder", "late_store", "list_collections", "open_database", "open_store"]
+__all__ = [
+    "embedded_folder",
+    "existing_table",
+    "late_store",
+    "list_collections",
+    "open_database",
+    "open_store",
+]
 
 
 @contextmanager
@@ -79,6 +87,44 @@ def open_store(
         ) as store,
     ):
         yield store
+
+
+def existing_table(settings: Settings, embedder: Embedder | None) -> ExistingTable:
+    """Return the table of the settings, which connects at its first use; the caller closes it.
+
+    Args:
+        settings: Which database, table, columns and rows.
+        embedder: What filled the table must be of this model; None does not check.
+
+    Raises:
+        ConfigError: No table or no database was named.
+    """
+    from voicerag_core.store import ExistingTable
+
+    if settings.table is None:
+        raise ConfigError("no table was named; give --table, or set VOICERAG_TABLE")
+    if settings.database_url is None:
+        raise ConfigError(
+            f"the table {settings.table} is in a database of another program; name that: "
+            "--database-url, or VOICERAG_DATABASE_URL"
+        )
+    columns = settings.table_columns
+    own = settings.table_tenant_column
+    return ExistingTable(
+        settings.database_url.get_secret_value(),
+        settings.table,
+        id=settings.table_id,
+        text=settings.table_text,
+        embedding=settings.table_embedding,
+        metadata=settings.table_metadata,
+        columns=None if columns is None else [one.strip() for one in columns.split(",")],
+        title=settings.table_title,
+        source=settings.table_source,
+        collection=settings.table_collection,
+        only=settings.table_only,
+        equal={} if own is None else {own: settings.tenant},
+        embedder=embedder,
+    )
 
 
 @contextmanager

@@ -8,11 +8,20 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from voicerag_core.ports import PassageStore, VocabularyEmbedder, WordStore
+from voicerag_core.errors import ConfigError
+from voicerag_core.ports import (
+    Embedder,
+    PassageStore,
+    TextEmbedder,
+    Transcriber,
+    VocabularyEmbedder,
+    VoiceModel,
+    WordStore,
+)
 from voicerag_core.rag import VoiceRAG
 from voicerag_core.settings import Settings, load_settings
-from voicerag_core.stack.database import late_store
-from voicerag_core.stack.parts import Load, Parts, open_parts
+from voicerag_core.stack.database import existing_table, late_store
+from voicerag_core.stack.parts import GivenParts, Load, Parts, open_parts
 
 if TYPE_CHECKING:
     from voicerag_core.local.reading.chat import ChatFunction
@@ -24,7 +33,8 @@ class OpenedVoiceRAG(VoiceRAG):
     """A `VoiceRAG` of a stack's parts, which are loaded on first use.
 
     In addition to a `VoiceRAG`, it has a `speaker` for text to speech, None if the settings turn
-    speech off, and a `text_model`, the answering model without speech.
+    speech off, a `text_model`, the answering model without speech, and `ears`, which hear without
+    searching.
 
     Args:
         parts: The models; several of these may share them.
@@ -45,9 +55,12 @@ class OpenedVoiceRAG(VoiceRAG):
             limit=settings.limit,
             sentence_vectors=settings.sentence_vectors,
             max_question_seconds=settings.max_question_seconds,
+            reranker=parts.reranker,
+            reranked=settings.reranker_passages,
         )
         self.speaker = parts.speaker
         self.text_model = parts.text_model
+        self.ears = parts.ears
         self._loads = parts.loads
 
     def warm(self, *, models: bool = True, hearing: bool = True, speech: bool = True) -> None:
@@ -80,26 +93,71 @@ class OpenedVoiceRAG(VoiceRAG):
 
 @contextmanager
 def open_voicerag(
-    settings: Settings | None = None, *, chat: ChatFunction | None = None, read_only: bool = False
+    settings: Settings | None = None,
+    *,
+    chat: ChatFunction | None = None,
+    embedder: Embedder | TextEmbedder | None = None,
+    store: PassageStore | None = None,
+    transcriber: Transcriber | None = None,
+    model: VoiceModel | None = None,
+    table: str | None = None,
+    read_only: bool = False,
 ) -> Iterator[OpenedVoiceRAG]:
     """Open the stack of the settings, and close it at the end of the ``with`` block.
 
     Nothing is loaded, connected or started before its first use; `OpenedVoiceRAG.warm` does it in
-    advance. The pipeline is thread-safe.
+    advance. The pipeline is thread-safe. Parts that are given replace those of the settings, and
+    their owner closes them.
 
     Args:
         settings: None reads the environment. With the stack ``glm``, GLM-4-Voice answers, and the
             selected embedder finds the passages.
         chat: A chat model that writes the answers instead of the reader of the local stack.
+        embedder: Embeds passages and questions; one that embeds texts alone hears by the
+            recogniser of the local stack.
+        store: Keeps and finds the passages; no database is opened.
+        transcriber: Transcribes spoken questions.
+        model: Answers.
+        table: A Postgres table that another program fills, in the database of the settings; see
+            `ExistingTable`.
         read_only: Connect as a role that can only read.
 
     Raises:
-        ConfigError: The settings contradict each other.
+        ConfigError: The settings contradict each other, or the parts do.
     """
     chosen = load_settings() if settings is None else settings
-    with (
-        open_parts(chosen, chat=chat) as parts,
-        late_store(chosen, parts.embedder, read_only=read_only) as store,
-    ):
-        everything = replace(parts, loads={"store": store.warm, **parts.loads})
-        yield OpenedVoiceRAG(everything, store, chosen)
+    given = GivenParts(embedder, transcriber, model, chat)
+    if store is not None and table is not None:
+        raise ConfigError("give a store or the name of a table, not both")
+    if table is not None:
+        chosen = chosen.model_copy(update={"table": table})
+    with open_parts(chosen, given=given) as parts:
+        if chosen.strategy is None and embedder is not None and parts.embedder.needs_transcriber:
+            chosen = chosen.model_copy(update={"strategy": "asr"})
+        with _passages(chosen, parts.embedder, store, read_only=read_only) as passages:
+            warm = getattr(passages, "warm", None)
+            loads = parts.loads if warm is None else {"store": warm, **parts.loads}
+            yield OpenedVoiceRAG(replace(parts, loads=loads), passages, chosen)
+
+
+@contextmanager
+def _passages(
+    settings: Settings,
+    embedder: Embedder,
+    store: PassageStore | None,
+    *,
+    read_only: bool,
+) -> Iterator[PassageStore]:
+    """Yield the store to search: the given one, a table of another program, or a collection."""
+    if store is not None:
+        check = getattr(store, "check_model", None)
+        if check is not None:  # a table of another program: its vectors must be of this embedder
+            check(embedder)
+        yield store
+        return
+    if settings.table is not None:
+        with existing_table(settings, embedder) as table:
+            yield table
+        return
+    with late_store(settings, embedder, read_only=read_only) as late:
+        yield late

@@ -4,24 +4,40 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias, cast
 
 from voicerag_core.errors import ConfigError
-from voicerag_core.ports import AnswerWriter, Embedder, Speaker, Transcriber, VoiceModel
-from voicerag_core.settings import Settings
+from voicerag_core.ports import (
+    AnswerWriter,
+    Embedder,
+    Reranker,
+    Speaker,
+    TextEmbedder,
+    Transcriber,
+    VoiceModel,
+)
+from voicerag_core.settings import Settings, load_settings
+from voicerag_core.stack.chosen import (
+    chosen_reranker,
+    chosen_speaker,
+    chosen_text_embedder,
+    chosen_transcriber,
+)
 from voicerag_core.stack.late import LateVoice
+from voicerag_core.stack.remote import chat_reader, chosen_chat, with_fallback
 
 if TYPE_CHECKING:
     from voicerag_core.glm.voice import GLMVoice
     from voicerag_core.local.hearing.ctc_recognizer import CTCRecognizer
+    from voicerag_core.local.hearing.ears import Ears
     from voicerag_core.local.reading.chat import ChatFunction
     from voicerag_core.sonar import SonarEmbedder, SonarTranscriber
     from voicerag_core.sonar.files import SonarFiles
 
-__all__ = ["Load", "Loads", "Parts", "open_parts", "sonar_folder"]
+__all__ = ["GivenParts", "Load", "Loads", "Parts", "open_ears", "open_parts", "sonar_folder"]
 
 Load: TypeAlias = Literal[
     "store", "embedder", "speech encoder", "transcriber", "model", "reader", "speaker"
@@ -44,6 +60,8 @@ class Parts:
         speaker: Synthesizes speech; None if the settings turn it off, or if the model itself
             speaks.
         loads: What loads each part now.
+        ears: Hear spoken questions without a search.
+        reranker: Sorts the passages found anew; None leaves them as they were found.
     """
 
     embedder: Embedder
@@ -52,10 +70,49 @@ class Parts:
     transcriber: Transcriber | None = None
     speaker: Speaker | None = None
     loads: Loads = field(default_factory=lambda: MappingProxyType({}))
+    ears: Ears | None = None
+    reranker: Reranker | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GivenParts:
+    """Parts that an app brings along, used in place of those of the settings; it closes them.
+
+    Args:
+        embedder: An `Embedder`, or a `TextEmbedder`, which then hears by a `HearingEmbedder`.
+        transcriber: Transcribes speech.
+        model: Answers.
+        chat: Writes the answers instead of the reader of the local stack.
+    """
+
+    embedder: Embedder | TextEmbedder | None = None
+    transcriber: Transcriber | None = None
+    model: VoiceModel | None = None
+    chat: ChatFunction | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what no answer can be made with.
+
+        Raises:
+            ConfigError: A model and a chat model, or a chat model that is not a function.
+        """
+        if self.chat is not None and self.model is not None:
+            raise ConfigError("give a model, which answers, or chat, which words the answers")
+        if self.chat is not None and not callable(self.chat):
+            raise ConfigError(
+                f"chat is a function from messages to text, not a {type(self.chat).__name__}; wrap "
+                "a model of a framework: LangChainChat(model) of voicerag_integrations.langchain, "
+                "or LlamaIndexChat(llm) of voicerag_integrations.llamaindex"
+            )
+
+
+_NOTHING_GIVEN = GivenParts()
 
 
 @contextmanager
-def open_parts(settings: Settings, *, chat: ChatFunction | None = None) -> Iterator[Parts]:
+def open_parts(
+    settings: Settings, *, chat: ChatFunction | None = None, given: GivenParts = _NOTHING_GIVEN
+) -> Iterator[Parts]:
     """Create the parts of the settings' stack, and close them at the end of the block.
 
     Nothing is loaded or started before its first use. If a part cannot be created, those created
@@ -64,55 +121,85 @@ def open_parts(settings: Settings, *, chat: ChatFunction | None = None) -> Itera
     Args:
         settings: Which stack, and how its parts run.
         chat: A chat model that writes the answers instead of the reader of the local stack.
+        given: Parts to use in place of those of the settings.
 
     Raises:
         ConfigError: The settings contradict each other.
     """
+    given = given if chat is None else replace(given, chat=chat)
     with ExitStack() as stack:
-        if settings.stack == "glm":
-            if chat is not None:
+        if settings.stack == "glm" and given.model is None:
+            if given.chat is not None or settings.chat != "none":
                 raise ConfigError(
                     "a chat model writes the answers of the stack 'local', not of 'glm'"
                 )
-            yield _glm_parts(settings, stack)
+            yield _glm_parts(settings, stack, given)
         else:
-            yield _local_parts(settings, stack, chat)
+            yield _local_parts(settings, stack, given)
 
 
-def _local_parts(settings: Settings, stack: ExitStack, chat: ChatFunction | None) -> Parts:
+@contextmanager
+def open_ears(settings: Settings | None = None) -> Iterator[Ears]:
+    """Open what hears spoken questions, and nothing else: no database, no embedder, no voice.
+
+    The models are loaded by the first clip, and closed at the end of the block.
+
+    Args:
+        settings: None reads the environment.
+
+    Raises:
+        ConfigError: The settings contradict each other.
+    """
+    chosen = load_settings() if settings is None else settings
+    with ExitStack() as stack:
+        recognizer = _recognizer(chosen, stack)
+        yield _ears(chosen, recognizer, _transcriber(chosen, stack, recognizer)[0])
+
+
+def _local_parts(settings: Settings, stack: ExitStack, given: GivenParts) -> Parts:
     """Create a stack that quotes documents or lets a chat model answer, and speaks with Piper."""
     from voicerag_core.local.model import LocalVoiceModel
 
     recognizer = _recognizer(settings, stack)
-    embedder, loads = _embedder(settings, recognizer)
-    transcriber, hearing = _transcriber(settings, stack, recognizer)
+    embedder, loads = _embedder(settings, stack, recognizer, given)
+    transcriber, hearing = _transcriber(settings, stack, recognizer, given)
     weights = settings.data_dir / "weights"
-    writer, reading = _writer(settings, weights, chat)
-    speaker, speaking = _speaker(stack, weights) if settings.speak else (None, {})
+    reading: Loads
+    if given.model is None:
+        writer, reading = _writer(settings, stack, weights, given.chat)
+    else:
+        reading = _warm("model", given.model)
+    voice = chosen_speaker(settings, stack) if settings.speak else None
+    speaking: Loads = {} if voice is None else {"speaker": voice.warm}
+    english_only = given.chat is None and settings.chat == "none"
     return Parts(
         embedder,
-        LocalVoiceModel(writer, speaker, transcriber),
-        LocalVoiceModel(writer, None, transcriber),
+        given.model or LocalVoiceModel(writer, voice, transcriber, english_only=english_only),
+        given.model or LocalVoiceModel(writer, None, transcriber, english_only=english_only),
         transcriber,
-        speaker,
+        voice,
         {**loads, **hearing, **reading, **speaking},
+        _ears(settings, recognizer, transcriber),
+        chosen_reranker(settings, stack),
     )
 
 
-def _glm_parts(settings: Settings, stack: ExitStack) -> Parts:
+def _glm_parts(settings: Settings, stack: ExitStack, given: GivenParts) -> Parts:
     """Create a stack in which GLM-4-Voice answers, speaks and, if selected, transcribes."""
     recognizer = _recognizer(settings, stack)
-    embedder, loads = _embedder(settings, recognizer)
+    embedder, loads = _embedder(settings, stack, recognizer, given)
     voice = LateVoice(lambda: _glm_voice(settings))
     transcriber: Transcriber = voice
     hearing: Loads = {}
-    if settings.chosen_transcriber != "glm":
-        transcriber, hearing = _transcriber(settings, stack, recognizer)
+    if given.transcriber is not None or settings.chosen_transcriber != "glm":
+        transcriber, hearing = _transcriber(settings, stack, recognizer, given)
     return Parts(
         embedder,
         voice,
         LateVoice(lambda: voice.opened().silent()),
         transcriber,
+        ears=_ears(settings, recognizer, transcriber),
+        reranker=chosen_reranker(settings, stack),
         loads={**loads, **hearing, "model": voice.warm},
     )
 
@@ -133,13 +220,17 @@ def _glm_voice(settings: Settings) -> GLMVoice:
 
 
 def _writer(
-    settings: Settings, weights: Path, chat: ChatFunction | None
+    settings: Settings, stack: ExitStack, weights: Path, given: ChatFunction | None
 ) -> tuple[AnswerWriter, Loads]:
-    """Create what writes the answer: the reader, a chat model, or one that rewords the other."""
-    if chat is not None and not settings.chat_rewords:
+    """Create what writes the answer: the reader, a chat model, or one that rewords the other.
+
+    The chat model is that of the caller or of the settings.
+    """
+    chat = chosen_chat(settings, stack) if given is None else given
+    if given is not None and not settings.chat_rewords:
         from voicerag_core.local.reading.chat import ChatReader
 
-        return ChatReader(chat), {}
+        return ChatReader(given), {}
     from voicerag_core.local.reading.answer_scorer import AnswerScorer
     from voicerag_core.local.reading.reader import Reader
 
@@ -148,23 +239,16 @@ def _writer(
     loads: Loads = {"reader": scorer.warm}
     if chat is None:
         return reader, loads
-    from voicerag_core.local.reading.rewording import RewordingReader
+    if settings.chat_rewords:
+        from voicerag_core.local.reading.rewording import RewordingReader
 
-    return RewordingReader(reader, chat), loads
-
-
-def _speaker(stack: ExitStack, weights: Path) -> tuple[Speaker, Loads]:
-    """Create the speaker of the local stack; `stack` closes it."""
-    from voicerag_core.local.speaking.speaker import PiperSpeaker
-
-    piper = stack.enter_context(PiperSpeaker(data_dir=weights))
-    return piper, {"speaker": piper.warm}
+        return with_fallback(settings, RewordingReader(reader, chat), reader), loads
+    # The reader that answers when a chat model fails is loaded by the first failure.
+    return with_fallback(settings, chat_reader(settings, chat), reader), {}
 
 
-def _recognizer(settings: Settings, stack: ExitStack) -> CTCRecognizer | None:
-    """Create what the local embedder and transcriber hear with; `stack` closes it."""
-    if settings.embedder == "sonar" and settings.chosen_transcriber != "local":
-        return None
+def _recognizer(settings: Settings, stack: ExitStack) -> CTCRecognizer:
+    """Create the recogniser that proposes wordings; `stack` closes it."""
     from voicerag_core.local.hearing.ctc_recognizer import CTCRecognizer
 
     recognizer = CTCRecognizer(threads=settings.threads, data_dir=settings.data_dir / "weights")
@@ -172,10 +256,21 @@ def _recognizer(settings: Settings, stack: ExitStack) -> CTCRecognizer | None:
     return recognizer
 
 
+def _ears(settings: Settings, recognizer: CTCRecognizer | None, transcriber: Transcriber) -> Ears:
+    from voicerag_core.local.hearing.ears import Ears
+
+    return Ears(recognizer, transcriber, max_question_seconds=settings.max_question_seconds)
+
+
 def _transcriber(
-    settings: Settings, stack: ExitStack, recognizer: CTCRecognizer | None
+    settings: Settings,
+    stack: ExitStack,
+    recognizer: CTCRecognizer,
+    given: GivenParts = _NOTHING_GIVEN,
 ) -> tuple[Transcriber, Loads]:
     """Create a transcriber that is not the answering model; `stack` closes it."""
+    if given.transcriber is not None:
+        return given.transcriber, _warm("transcriber", given.transcriber)
     if settings.chosen_transcriber == "glm":
         raise ConfigError(
             "GLM-4-Voice transcribes in the stack 'glm' alone; set VOICERAG_STACK=glm, or "
@@ -184,6 +279,9 @@ def _transcriber(
     if settings.chosen_transcriber == "sonar":
         sonar = _sonar_transcriber(settings)
         return sonar, {"transcriber": sonar.warm}
+    if settings.chosen_transcriber != "local":
+        chosen = chosen_transcriber(settings, stack)
+        return chosen, _warm("transcriber", chosen)
     from voicerag_core.local.hearing.whisper import WhisperTranscriber
 
     whisper = WhisperTranscriber(
@@ -193,16 +291,34 @@ def _transcriber(
     return whisper, {"transcriber": whisper.warm}
 
 
-def _embedder(settings: Settings, recognizer: CTCRecognizer | None) -> tuple[Embedder, Loads]:
-    """Create the embedder of text and speech."""
-    if recognizer is None or settings.embedder == "sonar":
+def _embedder(
+    settings: Settings, stack: ExitStack, recognizer: CTCRecognizer, given: GivenParts
+) -> tuple[Embedder, Loads]:
+    """Create the embedder of text and speech; `stack` closes it."""
+    from voicerag_core.local.embedder import HearingEmbedder
+
+    texts: object = given.embedder
+    if texts is None and settings.embedder == "sonar":
         sonar = _sonar_embedder(settings)
         return sonar, {"embedder": sonar.warm}
-    from voicerag_core.local.embedder import LocalEmbedder
-    from voicerag_core.local.minilm import MiniLMEmbedder
-
-    local = LocalEmbedder(MiniLMEmbedder(threads=settings.threads), recognizer)
+    if hasattr(texts, "embed_speech"):
+        return cast("Embedder", texts), _warm("embedder", texts)
+    if texts is None:
+        texts = chosen_text_embedder(settings, stack)
+    elif not hasattr(texts, "embed_passages"):
+        raise ConfigError(
+            f"a {type(texts).__name__} does not embed for voicerag; wrap a model of a framework: "
+            "LangChainEmbedder(embeddings) of voicerag_integrations.langchain, or "
+            "LlamaIndexEmbedder(embed_model) of voicerag_integrations.llamaindex"
+        )
+    local = HearingEmbedder(cast("TextEmbedder", texts), recognizer)
     return local, {"embedder": local.warm, "speech encoder": local.warm_speech}
+
+
+def _warm(part: Load, given: object) -> Loads:
+    """Return what loads a given part now, if it can be."""
+    warm = getattr(given, "warm", None)
+    return {} if warm is None else {part: warm}
 
 
 def sonar_folder(settings: Settings) -> Path:

@@ -8,18 +8,36 @@ from voicerag_core.store.admin import (
     status,
 )
 from voicerag_core.store.embedded import EmbeddedPostgres
+from voicerag_core.store.existing import (
+    ExistingTable,
+    IndexOn,
+    ModelMatch,
+    TableReport,
+    VectorColumn,
+    inspect_table,
+    list_vector_columns,
+)
 from voicerag_core.store.migrations import migrate
 from voicerag_core.store.pgvector import INDEX_FROM, IndexInfo, PgVectorStore
+from voicerag_core.store.reembedding import reembed
 
 __all__ = [
     "INDEX_FROM",
     "CollectionInfo",
     "DatabaseStatus",
     "EmbeddedPostgres",
+    "ExistingTable",
     "IndexInfo",
+    "IndexOn",
+    "ModelMatch",
     "PgVectorStore",
+    "TableReport",
+    "VectorColumn",
+    "inspect_table",
     "list_collections",
+    "list_vector_columns",
     "migrate",
+    "reembed",
     "reset",
     "status",
 ]

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import logging
-import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import LiteralString, TypeAlias, TypeVar
 
@@ -14,17 +11,13 @@ from psycopg import pq, sql
 from psycopg.abc import Buffer
 from psycopg.adapt import Dumper
 from psycopg.rows import BaseRowFactory
-from psycopg_pool import ConnectionPool
 
-from voicerag_core.cancellation import interruptible
-from voicerag_core.errors import StoreError
-from voicerag_core.store.errors import connection_lost, translated
+from voicerag_core.store.errors import translated
 from voicerag_core.store.migrations import extension_schema
+from voicerag_core.store.pool import Connection, Pool, Row
 
 __all__ = ["Connection", "Database", "HalfVector", "Row", "Statement"]
 
-Row: TypeAlias = tuple[object, ...]
-Connection: TypeAlias = psycopg.Connection[Row]
 Statement: TypeAlias = tuple[sql.Composed | sql.SQL, Mapping[str, object]]
 """A statement with its named parameters."""
 
@@ -32,11 +25,6 @@ _T = TypeVar("_T")
 
 _MAX_SCAN_TUPLES = 40_000
 """Vectors that an iterative scan visits at most before it gives up; twice pgvector's default."""
-
-_CANCEL_SECONDS = 5.0
-
-# The pool reports each failed attempt to connect; callers get the error itself.
-logging.getLogger("psycopg.pool").addHandler(logging.NullHandler())
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +72,6 @@ class Database:
         self.dsn = dsn
         self.tenant = tenant
         self._connect_timeout = timeout
-        self._active: set[Connection] = set()
-        self._lock = threading.Lock()
-        self._closed = False
         milliseconds = str(round(statement_timeout * 1000))
         with translated(dsn), self.connect() as connection:
             schemas = f'voicerag, "{extension_schema(connection)}"'
@@ -103,21 +88,8 @@ class Database:
         self._per_transaction = {"voicerag.tenant": tenant}
         if not prepare:
             self._per_transaction |= self._session
-        self._pool: ConnectionPool[Connection] = ConnectionPool(
-            dsn,
-            kwargs={
-                "autocommit": True,
-                "prepare_threshold": 0 if prepare else None,
-                "connect_timeout": max(2, round(timeout)),
-            },
-            min_size=0,
-            max_size=pool_size,
-            timeout=timeout,
-            reconnect_timeout=timeout,
-            num_workers=1,
-            configure=self._configure,
-            name="voicerag",
-            open=True,
+        self._pool = Pool(
+            dsn, size=pool_size, prepare=prepare, timeout=timeout, configure=self._configure
         )
 
     def connect(self) -> Connection:
@@ -166,13 +138,7 @@ class Database:
 
     def close(self) -> None:
         """Cancel what runs on the server, and close every connection."""
-        with self._lock:
-            self._closed = True
-            active = list(self._active)
-        for connection in active:
-            with contextlib.suppress(psycopg.Error):
-                connection.cancel_safe(timeout=_CANCEL_SECONDS)
-        self._pool.close(timeout=self._connect_timeout)
+        self._pool.close()
 
     def _settings(self, extra: Mapping[str, str]) -> Statement:
         """Compose the statement that sets what holds for one transaction."""
@@ -197,33 +163,7 @@ class Database:
 
     def _checked_out(self, run: Callable[[Connection], _T], *, attempts: int) -> _T:
         with translated(self.dsn):
-            while True:
-                attempts -= 1
-                try:
-                    with self._pool.connection() as connection, self._registered(connection):
-                        return run(connection)
-                except psycopg.OperationalError as error:
-                    if self._closed:
-                        raise StoreError("the store was closed while a query ran") from error
-                    if not connection_lost(error):
-                        raise
-                    self.connect().close()  # the server is gone: its own error, at once
-                    self._pool.check()
-                    if attempts <= 0:
-                        raise
-
-    @contextlib.contextmanager
-    def _registered(self, connection: Connection) -> Iterator[None]:
-        with self._lock:
-            if self._closed:
-                raise StoreError("the store is closed; open it again")
-            self._active.add(connection)
-        try:
-            with interruptible(lambda: connection.cancel_safe(timeout=_CANCEL_SECONDS)):
-                yield
-        finally:
-            with self._lock:
-                self._active.discard(connection)
+            return self._pool.run(run, attempts=attempts)
 
 
 def _ignore_notice(_: psycopg.errors.Diagnostic) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import assert_never
 
 from psycopg import sql
@@ -35,22 +36,57 @@ from voicerag_core.filters import (
     Scalar,
 )
 
-__all__ = ["compile_filter"]
+__all__ = ["FilteredColumn", "compile_filter"]
 
-_COLUMN = sql.SQL("metadata")
 _TRUE = sql.SQL("true")
 _FALSE = sql.SQL("false")
 _INDEXED_VALUES = 32
 """Up to so many values of `In` are looked up one by one in the index; more are compared by row."""
 
+_LOWER = sql.SQL("voicerag.lower_case({})")
 _OPERATORS = {Lt: sql.SQL("<"), Le: sql.SQL("<="), Gt: sql.SQL(">"), Ge: sql.SQL(">=")}
 
 
-def compile_filter(node: Filter | None) -> tuple[sql.Composable, dict[str, object]]:
-    """Return a condition on the column `metadata` (jsonb), and its named parameters.
+@dataclass(frozen=True, slots=True)
+class FilteredColumn:
+    """Where the metadata is that a filter looks at.
+
+    Args:
+        entries: A jsonb object that is never NULL.
+        indexed: The bare jsonb column, where an index serves it and it may be NULL; used for
+            conditions that are not negated.
+        lower: The form in which texts are compared without regard to case.
+    """
+
+    entries: sql.Composable
+    indexed: sql.Composable | None = None
+    lower: sql.SQL = field(default_factory=lambda: _LOWER)
+
+
+_OWN = FilteredColumn(sql.SQL("metadata"))
+
+
+@dataclass(frozen=True, slots=True)
+class _Scope:
+    """What the parts of one filter share: the column, and the values bound so far."""
+
+    column: FilteredColumn
+    bound: dict[str, object]
+    negated: bool = False
+
+    @property
+    def entries(self) -> sql.Composable:
+        return self.column.entries
+
+
+def compile_filter(
+    node: Filter | None, column: FilteredColumn = _OWN
+) -> tuple[sql.Composable, dict[str, object]]:
+    """Return a condition on metadata, and its named parameters.
 
     Args:
         node: None stands for no condition.
+        column: Where the metadata is; the own column `metadata` (jsonb) unless given.
 
     Raises:
         FilterError: The tree is nested too deeply, or a number has too many digits.
@@ -59,62 +95,63 @@ def compile_filter(node: Filter | None) -> tuple[sql.Composable, dict[str, objec
         return _TRUE, {}
     bound: dict[str, object] = {}
     try:
-        return _condition(node, bound), bound
+        return _condition(node, _Scope(column, bound)), bound
     except RecursionError as error:
         raise FilterError("the filter is nested too deeply; flatten its parts") from error
 
 
-def _condition(node: Filter, bound: dict[str, object]) -> sql.Composable:  # noqa: C901, PLR0911, PLR0912
+def _condition(node: Filter, scope: _Scope) -> sql.Composable:  # noqa: C901, PLR0911, PLR0912
     match node:
         case And(parts):
-            return _joined(" AND ", [_condition(part, bound) for part in parts], _TRUE)
+            return _joined(" AND ", [_condition(part, scope) for part in parts], _TRUE)
         case Or(parts):
-            return _joined(" OR ", [_condition(part, bound) for part in parts], _FALSE)
+            return _joined(" OR ", [_condition(part, scope) for part in parts], _FALSE)
         case Not(part):
-            return _negated(_condition(part, bound))
+            return _negated(_condition(part, replace(scope, negated=True)))
         case Eq(key, value):
-            return _contains({key: value}, bound)
+            return _contains({key: value}, scope)
         case Ne(key, value):
-            return _negated(_contains({key: value}, bound))
+            return _negated(_contains({key: value}, replace(scope, negated=True)))
         case In(key, values):
-            return _one_of(key, values, bound)
+            return _one_of(key, values, scope)
         case NotIn(key, values):
-            return _negated(_one_of(key, values, bound))
+            return _negated(_one_of(key, values, replace(scope, negated=True)))
         case Exists(key):
-            return sql.SQL("{} ? {}").format(_COLUMN, _bind(key, bound))
+            return sql.SQL("{} ? {}").format(scope.entries, _bind(key, scope))
         case IsEmpty(key):
             return sql.SQL("coalesce({} -> {} IN ('null', '\"\"', '[]'), true)").format(
-                _COLUMN, _bind(key, bound)
+                scope.entries, _bind(key, scope)
             )
         case Contains(key, value):
-            return _contains({key: [value]}, bound)
+            return _contains({key: [value]}, scope)
         case AnyOf(key, values):
-            return _joined(" OR ", [_contains({key: [value]}, bound) for value in values], _FALSE)
+            return _joined(" OR ", [_contains({key: [value]}, scope) for value in values], _FALSE)
         case AllOf(key, values):
             if values:
-                return _contains({key: list(values)}, bound)
-            return _of_type(key, "array", _TRUE, bound)
+                return _contains({key: list(values)}, scope)
+            return _of_type(key, "array", _TRUE, scope)
         case Lt(key, value) | Le(key, value) | Gt(key, value) | Ge(key, value):
-            return _ordered(key, _OPERATORS[type(node)], value, bound)
+            return _ordered(key, _OPERATORS[type(node)], value, scope)
         case Like(key, pattern, ignore_case):
-            entry, wanted = _text(key, bound), _bind(pattern, bound)
-            form = "voicerag.lower_case({}) LIKE voicerag.lower_case({})"
-            comparison = sql.SQL(form if ignore_case else "{} LIKE {}").format(entry, wanted)
-            return _of_type(key, "string", comparison, bound)
+            entry, wanted = _text(key, scope), _bind(pattern, scope)
+            if ignore_case:
+                entry, wanted = (scope.column.lower.format(part) for part in (entry, wanted))
+            comparison = sql.SQL("{} LIKE {}").format(entry, wanted)
+            return _of_type(key, "string", comparison, scope)
         case _:
             assert_never(node)
 
 
-def _bind(value: object, bound: dict[str, object]) -> sql.Composable:
-    name = f"f{len(bound)}"
-    bound[name] = value
+def _bind(value: object, scope: _Scope) -> sql.Composable:
+    name = f"f{len(scope.bound)}"
+    scope.bound[name] = value
     return sql.SQL("{}::text").format(sql.Placeholder(name))
 
 
-def _bind_json(value: object, bound: dict[str, object]) -> sql.Composable:
-    name = f"f{len(bound)}"
+def _bind_json(value: object, scope: _Scope) -> sql.Composable:
+    name = f"f{len(scope.bound)}"
     try:
-        bound[name] = json.dumps(value, allow_nan=False, ensure_ascii=False)
+        scope.bound[name] = json.dumps(value, allow_nan=False, ensure_ascii=False)
     except ValueError as error:
         raise FilterError(
             f"the filter compares with a value that JSON cannot hold: {error}"
@@ -132,38 +169,38 @@ def _negated(condition: sql.Composable) -> sql.Composable:
     return sql.SQL("NOT ({})").format(condition)
 
 
-def _contains(content: dict[str, object], bound: dict[str, object]) -> sql.Composable:
-    return sql.SQL("{} @> {}").format(_COLUMN, _bind_json(content, bound))
+def _contains(content: dict[str, object], scope: _Scope) -> sql.Composable:
+    column = scope.column
+    entries = column.entries if column.indexed is None or scope.negated else column.indexed
+    return sql.SQL("{} @> {}").format(entries, _bind_json(content, scope))
 
 
-def _one_of(key: str, values: Sequence[Scalar], bound: dict[str, object]) -> sql.Composable:
+def _one_of(key: str, values: Sequence[Scalar], scope: _Scope) -> sql.Composable:
     if len(values) <= _INDEXED_VALUES:
-        return _joined(" OR ", [_contains({key: value}, bound) for value in values], _FALSE)
+        return _joined(" OR ", [_contains({key: value}, scope) for value in values], _FALSE)
     return sql.SQL("coalesce({} -> {} IN (SELECT jsonb_array_elements({})), false)").format(
-        _COLUMN, _bind(key, bound), _bind_json(list(values), bound)
+        scope.entries, _bind(key, scope), _bind_json(list(values), scope)
     )
 
 
-def _text(key: str, bound: dict[str, object]) -> sql.Composable:
-    return sql.SQL("({} ->> {})").format(_COLUMN, _bind(key, bound))
+def _text(key: str, scope: _Scope) -> sql.Composable:
+    return sql.SQL("({} ->> {})").format(scope.entries, _bind(key, scope))
 
 
-def _of_type(
-    key: str, kind: str, condition: sql.Composable, bound: dict[str, object]
-) -> sql.Composable:
+def _of_type(key: str, kind: str, condition: sql.Composable, scope: _Scope) -> sql.Composable:
     """Check the condition only where the entry is of this JSON type; CASE keeps the order."""
     return sql.SQL("(CASE WHEN jsonb_typeof({} -> {}) = {} THEN {} ELSE false END)").format(
-        _COLUMN, _bind(key, bound), sql.Literal(kind), condition
+        scope.entries, _bind(key, scope), sql.Literal(kind), condition
     )
 
 
 def _ordered(
-    key: str, operator: sql.SQL, value: str | int | float, bound: dict[str, object]
+    key: str, operator: sql.SQL, value: str | int | float, scope: _Scope
 ) -> sql.Composable:
-    entry = _text(key, bound)
+    entry = _text(key, scope)
     if isinstance(value, str):
-        comparison = sql.SQL('{} COLLATE "C" {} {}').format(entry, operator, _bind(value, bound))
-        return _of_type(key, "string", comparison, bound)
-    number = sql.SQL("({} #>> '{{}}')::numeric").format(_bind_json(value, bound))
+        comparison = sql.SQL('{} COLLATE "C" {} {}').format(entry, operator, _bind(value, scope))
+        return _of_type(key, "string", comparison, scope)
+    number = sql.SQL("({} #>> '{{}}')::numeric").format(_bind_json(value, scope))
     comparison = sql.SQL("{}::numeric {} {}").format(entry, operator, number)
-    return _of_type(key, "number", comparison, bound)
+    return _of_type(key, "number", comparison, scope)

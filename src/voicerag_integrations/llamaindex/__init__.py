@@ -16,7 +16,9 @@ from voicerag_integrations.llamaindex.bundle import ClipSource, SpeechQueryBundl
 from voicerag_integrations.llamaindex.embedding import VoiceRAGEmbedding
 from voicerag_integrations.llamaindex.events import SpeechAnswerEvent, SpeechRetrievalEvent
 from voicerag_integrations.llamaindex.filters import to_filter
+from voicerag_integrations.llamaindex.hearing import HearingQueryEngine, HearingRetriever
 from voicerag_integrations.llamaindex.llm import VoiceLLM
+from voicerag_integrations.llamaindex.models import LlamaIndexChat, LlamaIndexEmbedder
 from voicerag_integrations.llamaindex.nodes import audio_node
 from voicerag_integrations.llamaindex.query_engine import SpeechQueryEngine
 from voicerag_integrations.llamaindex.response import (
@@ -31,6 +33,10 @@ from voicerag_integrations.llamaindex.vector_store import VoiceRAGVectorStore
 __all__ = [
     "AsyncStreamingSpeechResponse",
     "ClipSource",
+    "HearingQueryEngine",
+    "HearingRetriever",
+    "LlamaIndexChat",
+    "LlamaIndexEmbedder",
     "SpeechAnswerEvent",
     "SpeechQueryBundle",
     "SpeechQueryEngine",

@@ -18,10 +18,26 @@ from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.prompts.mixin import PromptMixinType
 from llama_index.core.schema import NodeWithScore, QueryBundle
 
-from voicerag_core import Answer, Audio, ConfigError, Retrieved, Sampling, VoiceRAG
+from voicerag_core import (
+    Answer,
+    Audio,
+    ConfigError,
+    Ears,
+    Retrieved,
+    Sampling,
+    Speaker,
+    VoiceRAG,
+    ears_of,
+)
 from voicerag_core.aio import run_in_thread
 from voicerag_integrations.llamaindex.bundle import ClipSource, SpeechQueryBundle, as_bundle
 from voicerag_integrations.llamaindex.events import SpeechAnswerEvent, dispatcher
+from voicerag_integrations.llamaindex.hearing import (
+    Hearing,
+    HearingQueryEngine,
+    HearingRetriever,
+    hearing_query_engine,
+)
 from voicerag_integrations.llamaindex.nodes import node_hit
 from voicerag_integrations.llamaindex.response import (
     METADATA_KEY,
@@ -40,7 +56,8 @@ class SpeechQueryEngine(BaseQueryEngine):
 
     Args:
         rag: Answers, and finds the passages unless `retriever` does.
-        retriever: Any retriever; None uses a `SpeechRetriever` over `rag`.
+        retriever: Any retriever, which spoken questions reach as `SpeechRetriever.over` makes them
+            reach it; None uses a `SpeechRetriever` over `rag`.
         node_postprocessors: Applied to the found nodes, in order.
         streaming: Answer with a streaming response.
         sampling: For models that generate.
@@ -58,11 +75,44 @@ class SpeechQueryEngine(BaseQueryEngine):
         callback_manager: CallbackManager | None = None,
     ) -> None:
         self._rag = rag
+        if not isinstance(rag, VoiceRAG):
+            raise ConfigError(
+                f"rag is a VoiceRAG, not a {type(rag).__name__}; for a query engine of your own "
+                "use SpeechQueryEngine.over(query_engine)"
+            )
         self._retriever = retriever or SpeechRetriever(rag, callback_manager=callback_manager)
+        self._hearing: Hearing | None = None
+        if not isinstance(self._retriever, SpeechRetriever | HearingRetriever):
+            self._hearing = Hearing(self._retriever, ears_of(rag))
         self._node_postprocessors = tuple(node_postprocessors)
         self._streaming = streaming
         self._sampling = sampling
         super().__init__(callback_manager)
+
+    @classmethod
+    def over(
+        cls,
+        query_engine: BaseQueryEngine,
+        *,
+        hear: Ears | VoiceRAG | None = None,
+        speak: Speaker | VoiceRAG | None = None,
+        streaming: bool = False,
+    ) -> HearingQueryEngine:
+        """Put ears and a voice around a query engine of an app; no database is touched.
+
+        The engine words the answer itself. If its retriever searches vectors, it searches by the
+        sound, with its own embedding model.
+
+        Args:
+            query_engine: The app's.
+            hear: Ears, or a pipeline; None opens new ones.
+            speak: A speaker, or a pipeline with one; None answers in text alone.
+            streaming: Answer with a streaming response; the app's engine streams if it was made to.
+
+        Raises:
+            ConfigError: It is no query engine, or there is no speaker in what was given.
+        """
+        return hearing_query_engine(query_engine, hear=hear, speak=speak, streaming=streaming)
 
     @property
     def retriever(self) -> BaseRetriever:
@@ -93,14 +143,17 @@ class SpeechQueryEngine(BaseQueryEngine):
 
     def retrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
         """Find the nodes for a question."""
-        nodes = self._retriever.retrieve(query_bundle)
+        nodes = self._retriever.retrieve(self._heard(query_bundle))
         for postprocessor in self._node_postprocessors:
             nodes = postprocessor.postprocess_nodes(nodes, query_bundle=query_bundle)
         return nodes
 
     async def aretrieve(self, query_bundle: QueryBundle) -> list[NodeWithScore]:
         """Find the nodes for a question."""
-        nodes = await self._retriever.aretrieve(query_bundle)
+        heard = query_bundle
+        if self._hearing is not None:
+            heard = await run_in_thread(lambda: self._heard(query_bundle))
+        nodes = await self._retriever.aretrieve(heard)
         for postprocessor in self._node_postprocessors:
             nodes = await postprocessor.apostprocess_nodes(nodes, query_bundle=query_bundle)
         return nodes
@@ -144,6 +197,14 @@ class SpeechQueryEngine(BaseQueryEngine):
                 response = await self.asynthesize(query_bundle, nodes)
             event.on_end(payload={EventPayload.RESPONSE: response})
         return response
+
+    def _heard(self, query_bundle: QueryBundle) -> QueryBundle:
+        """Fill a spoken question in for a retriever that knows only words and vectors."""
+        if self._hearing is None:
+            return query_bundle
+        if self._hearing.embedder is None and self._hearing.ears.transcriber is None:
+            return query_bundle
+        return self._hearing.filled(query_bundle)
 
     def _answered(self, query_bundle: QueryBundle) -> RESPONSE_TYPE:
         return self._synthesis(query_bundle, self.retrieve(query_bundle), None, in_loop=True)

@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 from llama_index.core.base.base_retriever import BaseRetriever
 from llama_index.core.callbacks import CallbackManager
+from llama_index.core.indices.base import BaseIndex
 from llama_index.core.schema import NodeWithScore, QueryBundle
 from llama_index.core.vector_stores.types import MetadataFilters
 
-from voicerag_core import Audio, ConfigError, Embedding, Retrieved, Strategy, VoiceRAG
+from voicerag_core import (
+    Audio,
+    ConfigError,
+    Ears,
+    Embedding,
+    Retrieved,
+    Strategy,
+    VoiceRAG,
+    check_audio,
+    ears_of,
+)
 from voicerag_core.aio import run_in_thread
 from voicerag_core.filters import Filter
 from voicerag_integrations.llamaindex.bundle import ClipSource, SpeechQueryBundle, as_bundle
 from voicerag_integrations.llamaindex.events import SpeechRetrievalEvent, dispatcher
 from voicerag_integrations.llamaindex.filters import to_filter
+from voicerag_integrations.llamaindex.hearing import HearingRetriever, hearing_retriever
 from voicerag_integrations.llamaindex.nodes import NodeClass, node_of_hit, unit
 
 __all__ = ["SpeechRetriever"]
@@ -57,6 +69,11 @@ class SpeechRetriever(BaseRetriever):
         callback_manager: CallbackManager | None = None,
         verbose: bool = False,
     ) -> None:
+        if not isinstance(rag, VoiceRAG):
+            raise ConfigError(
+                f"rag is a VoiceRAG, not a {type(rag).__name__}; for an index or a retriever of "
+                "your own use SpeechRetriever.over(retriever)"
+            )
         if node_class not in get_args(NodeClass):
             raise ConfigError(
                 f"unknown node_class {node_class!r}; choose of {', '.join(get_args(NodeClass))}"
@@ -70,6 +87,29 @@ class SpeechRetriever(BaseRetriever):
         self._strategy: Strategy = rag.strategy if strategy is None else strategy
         self._node_class: NodeClass = node_class
         super().__init__(callback_manager=callback_manager, verbose=verbose)
+
+    @classmethod
+    def over(
+        cls,
+        target: BaseIndex[Any] | BaseRetriever,
+        *,
+        hear: Ears | VoiceRAG | None = None,
+        similarity_top_k: int | None = None,
+    ) -> HearingRetriever:
+        """Put ears in front of an index or a retriever of an app; no database is touched.
+
+        A retriever of an index of vectors is searched by the sound itself, with the index's own
+        embedding model and nothing indexed anew; any other retriever gets the transcript.
+
+        Args:
+            target: The app's index or retriever.
+            hear: Ears, or a pipeline; None opens new ones, which are closed with the retriever.
+            similarity_top_k: Maximum number of nodes of an index.
+
+        Raises:
+            ConfigError: It is neither.
+        """
+        return hearing_retriever(target, ears_of(hear), similarity_top_k)
 
     @property
     def rag(self) -> VoiceRAG:
@@ -96,23 +136,27 @@ class SpeechRetriever(BaseRetriever):
         """Create a query from sound that any built-in component can use.
 
         With its `embedding`, vector retrievers search by the sound; its `query_str` is the
-        transcript for routers, rerankers and language models.
+        transcript for routers, rerankers and language models. The store is not touched.
 
         Args:
             audio: The question.
-            words: Transcribe it if the strategy did not and `rag` has a transcriber.
+            words: Transcribe it if `rag` has a transcriber. With False it is transcribed only where
+                its vector is that of a transcript.
 
         Raises:
             AudioError: The sound cannot be used.
         """
+        rag = self._rag
         bundle = SpeechQueryBundle(audio=audio)
-        found = self._rag.retrieve(self._clip(bundle), limit=1, strategy=self._strategy)
-        if found.embedding is not None:
-            bundle.embedding = found.embedding.tolist()
-        if found.transcription is not None:
-            bundle.hear(found.transcription)
-        elif words and self._rag.transcriber is not None:
-            bundle.hear(self._rag.transcriber.transcribe(self._clip(bundle)))
+        clip = check_audio(self._clip(bundle), max_seconds=rag.max_question_seconds)
+        by_words = self._strategy == "asr" and rag.transcriber is not None
+        if rag.transcriber is not None and (words or by_words):
+            bundle.hear(rag.transcriber.transcribe(clip))
+        if by_words:
+            vector = rag.embedder.embed_questions([bundle.query_str])[0]
+        else:
+            vector = rag.embedder.embed_speech([clip])[0]
+        bundle.embedding = vector.tolist()
         return bundle
 
     async def ato_bundle(self, audio: ClipSource, *, words: bool = True) -> SpeechQueryBundle:
@@ -156,7 +200,7 @@ class SpeechRetriever(BaseRetriever):
         if isinstance(bundle, SpeechQueryBundle) and bundle.audio is not None:
             return self._clip(bundle)
         if bundle.custom_embedding_strs:
-            rows = self._rag.embedder.embed_texts(bundle.custom_embedding_strs)
+            rows = self._rag.embedder.embed_questions(bundle.custom_embedding_strs)
             return unit(np.mean(rows, axis=0))
         if not bundle.query_str.strip():
             raise ConfigError(

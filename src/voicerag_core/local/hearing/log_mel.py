@@ -14,33 +14,34 @@ from voicerag_core.mel import (
     DYNAMIC_RANGE,
     HOP_SAMPLES,
     POWER_FLOOR,
-    SAMPLE_RATE_HZ,
     WINDOW_SAMPLES,
     mel_filters,
 )
 from voicerag_core.types import Samples
 
-__all__ = ["FRAMES_PER_SECOND", "MELS", "log_mel"]
+__all__ = ["MELS", "log_mel"]
 
-FRAMES_PER_SECOND = SAMPLE_RATE_HZ // HOP_SAMPLES
 MELS = 80
+"""Bands of most models; large-v3 and turbo have 128."""
 
 
-def log_mel(samples: Samples) -> NDArray[np.float32]:
+def log_mel(samples: Samples, *, bands: int = MELS) -> NDArray[np.float32]:
     """Compute the log-mel spectrogram of a clip, scaled as Whisper was trained.
 
     Args:
         samples: Shape [T], float32, 16 kHz, at least 201 samples, padding included.
+        bands: Mel bands of the model.
 
     Returns:
-        Shape [80, T // 160], float32, about -1..1.5; the floor depends on the clip's loudest value.
+        Shape [bands, T // 160], float32, about -1..1.5; the floor depends on the clip's loudest
+        value.
     """
     edges = np.pad(samples, WINDOW_SAMPLES // 2, mode="reflect")
     frames = np.lib.stride_tricks.sliding_window_view(edges, WINDOW_SAMPLES)[::HOP_SAMPLES]
     frames = frames[: len(samples) // HOP_SAMPLES]
     spectrum = np.fft.rfft(frames * _hann(), axis=-1)
     power = (spectrum.real**2 + spectrum.imag**2).astype(np.float32)
-    levels: NDArray[np.float32] = np.log10(np.maximum(mel_filters(MELS) @ power.T, POWER_FLOOR))
+    levels: NDArray[np.float32] = np.log10(np.maximum(mel_filters(bands) @ power.T, POWER_FLOOR))
     levels = np.maximum(levels, levels.max() - DYNAMIC_RANGE)
     scaled: NDArray[np.float32] = (levels + 4.0) / 4.0
     return scaled

@@ -1,4 +1,4 @@
-"""Speech recognition: Whisper tiny.en on CTranslate2.
+"""Speech recognition: Whisper on CTranslate2, tiny.en unless another model is given.
 
 Source: Radford et al., "Robust Speech Recognition via Large-Scale Weak Supervision" (2022), and
 openai/whisper @ c0d2f62: whisper/decoding.py for prompt and average log-probability,
@@ -13,7 +13,7 @@ import threading
 import zlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,12 +23,19 @@ from voicerag_core.cancellation import check_cancelled
 from voicerag_core.errors import (
     AudioError,
     CheckpointError,
+    ConfigError,
     MissingExtraError,
     ModelError,
 )
 from voicerag_core.local.hearing.ctc_recognizer import CTCRecognizer
 from voicerag_core.local.hearing.log_mel import log_mel
-from voicerag_core.local.hearing.windows import FRAME_SAMPLES, WINDOW_SECONDS, windows_of
+from voicerag_core.local.hearing.number_words import with_digits
+from voicerag_core.local.hearing.windows import (
+    FRAME_SAMPLES,
+    WINDOW_SECONDS,
+    clip_digest,
+    windows_of,
+)
 from voicerag_core.local.hearing.word_spotter import Spotted
 from voicerag_core.local.threads import model_threads
 from voicerag_core.local.weights.files import weight_folder
@@ -79,6 +86,11 @@ SOUND_WEIGHT = 0.25
 """Of the listener's score of a text besides Whisper's own, where the text that expected words and
 the one that did not are compared: words that were not said do not fit the sound."""
 
+LEAST_LISTENED = 0.75
+"""Confidence of the listener at which its wording stands in for a clip that Whisper finds no words
+in: kitchen noise, hum and music reach 0.07, clear questions 0.86 and more."""
+LEAST_LISTENED_WORDS = 2
+
 _WORD = re.compile(r"\w+(?:-\w+)*")
 _NUMBER = re.compile(r"\d[\d.,]*\d")
 _REPETITION = re.compile(r"(.{2,40}?)\1{3,}")
@@ -94,6 +106,7 @@ class Recognition:
         avg_logprob: Mean log-probability of the tokens, the end included; 0 is certain.
         compression_ratio: Compression ratio of the text with zlib; above 2.4 it repeats itself.
         tokens: Number of tokens of the text.
+        language: Code of its language: that of the model or the one asked for, else detected.
     """
 
     text: str
@@ -101,6 +114,7 @@ class Recognition:
     avg_logprob: float
     compression_ratio: float
     tokens: int
+    language: str = LANGUAGE
 
     @property
     def log_prob(self) -> float:
@@ -119,7 +133,7 @@ class Recognition:
 
 
 class WhisperTranscriber:
-    """Transcriber of the local stack: English speech.
+    """Transcriber of the local stack: English speech, or that of any Whisper model for CTranslate2.
 
     The model is loaded by the first clip, or by `warm`. Thread-safe: clips of several threads are
     processed one after another.
@@ -128,7 +142,12 @@ class WhisperTranscriber:
         threads: Threads of one call, at least 1; None uses the cores available to this process, at
             most 4.
         data_dir: Folder of downloaded weights; None: the user's data folder.
-        listener: Finds the words of a collection in a clip, for `transcribe_with`.
+        listener: Finds the words of a collection in a clip, for `transcribe_with`; where Whisper
+            hears nothing and the listener is sure, its wording is the transcript.
+        folder: A model of any size (model.bin, config.json, vocabulary and tokenizer.json, as
+            faster-whisper and CTranslate2's converter write it); None: the packaged tiny.en.
+        language: Code of the language that is spoken, for a multilingual model; None detects it in
+            each window.
 
     Raises:
         ConfigError: `threads` is below 1.
@@ -140,10 +159,14 @@ class WhisperTranscriber:
         threads: int | None = None,
         data_dir: Path | None = None,
         listener: CTCRecognizer | None = None,
+        folder: Path | None = None,
+        language: str | None = LANGUAGE,
     ) -> None:
         self._listener = listener
         self._threads = model_threads(threads)
         self._data_dir = data_dir
+        self._folder = folder
+        self._language = language
         self._lock = threading.Lock()
         self._loader: ThreadPoolExecutor | None = None
         self._model: _Model | None = None
@@ -199,16 +222,29 @@ class WhisperTranscriber:
                     heard = other
         return self._transcription(audio, heard)
 
-    @staticmethod
-    def _transcription(audio: Audio, heard: Recognition) -> Transcription:
-        """Refuse what is not speech."""
+    def _transcription(self, audio: Audio, heard: Recognition) -> Transcription:
+        """Refuse what is not speech, to Whisper and to the listener."""
         if not heard.heard:
+            listened = self._listened(audio)
+            if listened is not None:
+                return listened
             raise AudioError(
                 f"no speech was heard in the clip of {audio.seconds:.1f} s (probability that "
                 f"nobody speaks {heard.no_speech_prob:.2f}, mean log-probability of the words "
                 f"{heard.avg_logprob:.2f}); check the microphone, or speak louder and closer"
             )
-        return Transcription(heard.text, _confidence(heard), LANGUAGE)
+        return Transcription(heard.text, _confidence(heard), heard.language)
+
+    def _listened(self, audio: Audio) -> Transcription | None:
+        """Return what the listener heard, if it is sure of it."""
+        if self._listener is None:
+            return None
+        (heard,) = self._listener.hear([audio])
+        text = with_digits(heard.hypotheses[0].text)
+        confidence = math.exp(heard.token_log_prob)
+        if confidence < LEAST_LISTENED or len(text.split()) < LEAST_LISTENED_WORDS:
+            return None
+        return Transcription(text, confidence, LANGUAGE)
 
     def recognise(self, audio: Audio, words: Sequence[str] = ()) -> Recognition:
         """Transcribe a clip with confidence figures; noise is not rejected here.
@@ -249,6 +285,7 @@ class WhisperTranscriber:
             else min(window.avg_logprob for window in heard),
             compression_ratio=max(window.compression_ratio for window in heard),
             tokens=tokens,
+            language=max(heard, key=lambda window: window.tokens).language,
         )
 
     def _loaded(self) -> _Model:
@@ -256,9 +293,11 @@ class WhisperTranscriber:
             if self._model is None:
                 # CTranslate2 4.8.5 takes 2 to 4 times longer once the thread that loaded a model
                 # has ended, so the model is loaded by a thread that lives as long as it does.
-                folder = weight_folder(WEIGHTS, data_dir=self._data_dir)
+                folder = self._folder or weight_folder(WEIGHTS, data_dir=self._data_dir)
                 self._loader = self._loader or ThreadPoolExecutor(1, "voicerag-whisper")
-                self._model = self._loader.submit(_Model, folder, self._threads).result()
+                self._model = self._loader.submit(
+                    _Model, folder, self._threads, self._language
+                ).result()
             return self._model
 
 
@@ -266,11 +305,12 @@ class _Model:
     """The loaded network with its tokenizer.
 
     Args:
-        folder: Verified weights.
+        folder: The weights.
         threads: Threads of one call.
+        language: Code of the language for a multilingual model; None detects it.
     """
 
-    def __init__(self, folder: Path, threads: int) -> None:
+    def __init__(self, folder: Path, threads: int, language: str | None) -> None:
         try:
             import ctranslate2
             import tokenizers
@@ -287,11 +327,13 @@ class _Model:
             )
         except Exception as error:  # both libraries raise bare exceptions of several kinds
             raise CheckpointError(f"Whisper cannot be loaded from {folder}: {error}") from error
+        self._encoded: tuple[bytes, ctranslate2.StorageView] | None = None
         # An English-only model is prompted with neither language nor task (decoding.py).
-        self._encoded: tuple[Samples, ctranslate2.StorageView] | None = None
-        named = ("<|startofprev|>", "<|startoftranscript|>", "<|notimestamps|>")
-        numbers = [self._tokenizer.token_to_id(name) or 0 for name in named]
-        self._before, *self._prompt = numbers
+        self._multilingual: bool = self._network.is_multilingual
+        self._language = language if self._multilingual else LANGUAGE
+        self._before: int = self._tokenizer.token_to_id("<|startofprev|>") or 0
+        if self._language is not None:
+            self._prompt(self._language)
 
     def recognise(self, samples: Samples, words: Sequence[str] = ()) -> Recognition:
         """Recognise one window, at rising temperature while the result looks bad.
@@ -300,15 +342,17 @@ class _Model:
             samples: Shape [T], float32, 16 kHz, 30 s at most.
             words: Words that may have been said, likeliest first.
         """
-        prompt = self._prompted(words)
         seconds = len(samples) / SAMPLE_RATE_HZ
         limit = int(min(MOST_TOKENS, TOKENS_AT_LEAST + TOKENS_PER_SECOND * seconds))
         tries: list[Recognition] = []
         try:
             encoded = self._encode(samples)
+            language = self._spoken(encoded)
+            prompt = [*self._expected(words), *self._prompt(language)]
             for temperature in TEMPERATURES:
-                tries.append(self._decode(encoded, temperature, limit, prompt))
-                if not _looks_bad(tries[-1]):
+                outcome = self._decode(encoded, temperature, limit, prompt)
+                tries.append(replace(outcome, language=language))
+                if not _looks_bad(outcome):
                     return tries[-1]
         except RuntimeError as error:
             raise ModelError(f"Whisper failed on a clip of {seconds:.1f} s: {error}") from error
@@ -317,22 +361,48 @@ class _Model:
 
     def _encode(self, samples: Samples) -> ctranslate2.StorageView:
         """Return the encoder's states of a window; those of the last one are kept."""
+        key = clip_digest(samples)
         known = self._encoded
-        if known is not None and known[0] is samples:
+        if known is not None and known[0] == key:
             return known[1]
         padding = padded_length(len(samples)) - len(samples)
-        features = log_mel(np.pad(samples, (0, padding)))
+        features = log_mel(np.pad(samples, (0, padding)), bands=self._network.n_mels)
         states = self._network.encode(self._array(np.ascontiguousarray(features[None])))
-        self._encoded = (samples, states)
+        self._encoded = (key, states)
         return states
 
-    def _prompted(self, words: Sequence[str]) -> list[int]:
-        """Return the prompt, with the words as the text before, the likeliest nearest."""
+    def _expected(self, words: Sequence[str]) -> list[int]:
+        """Return the tokens of the text before, which has the words, the likeliest nearest."""
         if not words:
-            return self._prompt
+            return []
         text = f" {EXPECTED_LEAD} {', '.join(reversed(words))}."
         before: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
-        return [self._before, *before[-MOST_PROMPT_TOKENS:], *self._prompt]
+        return [self._before, *before[-MOST_PROMPT_TOKENS:]]
+
+    def _spoken(self, encoded: ctranslate2.StorageView) -> str:
+        """Return the code of the language of a window: the one given, or the likeliest."""
+        if self._language is not None:
+            return self._language
+        ((token, _), *_) = self._network.detect_language(encoded)[0]
+        return str(token).strip("<|>")
+
+    def _prompt(self, language: str) -> list[int]:
+        """Return the tokens before the text (decoding.py).
+
+        Raises:
+            ConfigError: The model does not know the language.
+        """
+        names = ["<|startoftranscript|>"]
+        if self._multilingual:
+            names += [f"<|{language}|>", "<|transcribe|>"]
+        tokens = [self._tokenizer.token_to_id(name) for name in (*names, "<|notimestamps|>")]
+        known = [token for token in tokens if token is not None]
+        if len(known) < len(tokens):
+            raise ConfigError(
+                f"this Whisper model does not know the language {language!r}; set "
+                "VOICERAG_LANGUAGE to a code such as de, or to auto"
+            )
+        return known
 
     def _decode(
         self,

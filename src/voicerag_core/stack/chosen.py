@@ -1,0 +1,202 @@
+"""Parts that the settings choose by a folder, a hub name or a URL."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from voicerag_core.errors import CheckpointError, ConfigError
+from voicerag_core.ports import Reranker, Speaker, TextEmbedder, Transcriber
+from voicerag_core.settings import Part, Settings
+from voicerag_core.stack.remote import HTTP, endpoint
+
+if TYPE_CHECKING:
+    from voicerag_core.local.hearing.whisper import WhisperTranscriber
+
+__all__ = [
+    "chosen_folder",
+    "chosen_reranker",
+    "chosen_speaker",
+    "chosen_text_embedder",
+    "chosen_transcriber",
+    "usual_prefixes",
+]
+
+_HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+
+_USUAL_PREFIXES: Final = (
+    # Source: the model cards on the hub: "How to use", "Usage".
+    (r"\be5-(?!mistral).*(?<!instruct)$", ("query: ", "passage: ")),
+    (r"\bnomic-embed-text", ("search_query: ", "search_document: ")),
+    (
+        r"\bbge-(small|base|large)-en|\bmxbai-embed|\bsnowflake-arctic-embed(?!.*v2)",
+        ("Represent this sentence for searching relevant passages: ", ""),
+    ),
+)
+"""Families of models whose files do not name the prefixes that they were trained with."""
+
+
+def usual_prefixes(name: str) -> tuple[str, str]:
+    """Return the prefixes of questions and documents that a family of models was trained with."""
+    for pattern, prefixes in _USUAL_PREFIXES:
+        if re.search(pattern, name.lower().rpartition("/")[2]):
+            return prefixes
+    return "", ""
+
+
+def chosen_text_embedder(settings: Settings, stack: ExitStack) -> TextEmbedder:
+    """Create the model that embeds texts; `stack` closes it.
+
+    Raises:
+        ConfigError: The settings of the model are missing or contradict each other.
+        CheckpointError: The folder holds no such model.
+    """
+    if settings.embedder == "local":
+        from voicerag_core.local.minilm import MiniLMEmbedder
+
+        return MiniLMEmbedder(threads=settings.threads)
+    query = _prefix(settings.embedder_query_prefix)
+    passage = _prefix(settings.embedder_passage_prefix)
+    if settings.embedder == HTTP:
+        from voicerag_core.remote.embedder import EmbeddingEndpoint
+
+        usual = usual_prefixes(settings.embedder_model)
+        return stack.enter_context(
+            EmbeddingEndpoint(
+                endpoint(settings, "embedder"),
+                dim=settings.embedder_dim,
+                query_prefix=usual[0] if query is None else query,
+                passage_prefix=usual[1] if passage is None else passage,
+                most_texts=settings.embedder_batch,
+            )
+        )
+    from voicerag_core.local.onnx_embedder import OnnxEmbedder
+
+    folder = chosen_folder(settings, "embedder", ("local", "sonar", HTTP))
+    name = settings.embedder if _is_hub_name(settings.embedder) else folder.resolve().name
+    return OnnxEmbedder(
+        folder,
+        name=name,
+        query_prefix=query,
+        passage_prefix=passage,
+        usual=usual_prefixes(name),
+        threads=settings.threads,
+    )
+
+
+def chosen_transcriber(settings: Settings, stack: ExitStack) -> Transcriber:
+    """Create a recogniser behind a URL or in a folder; `stack` closes it.
+
+    Raises:
+        ConfigError: The settings of the model are missing or contradict each other.
+        CheckpointError: The folder holds no such model.
+    """
+    language = None if settings.language == "auto" else settings.language
+    if settings.chosen_transcriber == HTTP:
+        from voicerag_core.remote.transcriber import TranscriptionEndpoint
+
+        return stack.enter_context(
+            TranscriptionEndpoint(endpoint(settings, "transcriber"), language=language)
+        )
+    from voicerag_core.local.hearing.whisper import WhisperTranscriber
+
+    folder = chosen_folder(settings, "transcriber", ("local", "glm", "sonar", HTTP))
+    for name in ("model.bin", "tokenizer.json"):
+        if not (folder / name).is_file():
+            raise CheckpointError(
+                f"{folder} (VOICERAG_TRANSCRIBER) has no {name}; a Whisper model for CTranslate2 "
+                "has model.bin, config.json, a vocabulary and tokenizer.json"
+            )
+    whisper: WhisperTranscriber = WhisperTranscriber(
+        threads=settings.threads, folder=folder, language=language
+    )
+    stack.callback(whisper.close)
+    return whisper
+
+
+def chosen_speaker(settings: Settings, stack: ExitStack) -> Speaker:
+    """Create the voice of the local stack; `stack` closes it.
+
+    Raises:
+        ConfigError: The settings of the voice are missing or contradict each other.
+        CheckpointError: There is no such voice.
+    """
+    if settings.voice == HTTP:
+        from voicerag_core.remote.speaker import SpeechEndpoint
+
+        return stack.enter_context(
+            SpeechEndpoint(
+                endpoint(settings, "voice"), voice=settings.voice_name, rate=settings.voice_rate
+            )
+        )
+    from voicerag_core.local.speaking.speaker import PiperSpeaker
+
+    voice: Path | None = None
+    if settings.voice != "local":
+        voice = Path(settings.voice).expanduser()
+        for path in (voice, Path(f"{voice}.json")):
+            if not path.is_file():
+                raise CheckpointError(
+                    f"VOICERAG_VOICE is 'local', 'http' or the .onnx file of a Piper voice with "
+                    f"its .onnx.json beside it; not found: {path}"
+                )
+    return stack.enter_context(PiperSpeaker(voice, data_dir=settings.data_dir / "weights"))
+
+
+def chosen_reranker(settings: Settings, stack: ExitStack) -> Reranker | None:
+    """Create the model that sorts passages anew, or none; `stack` closes it.
+
+    Raises:
+        ConfigError: The settings of the model are missing or contradict each other.
+        CheckpointError: The folder holds no such model.
+    """
+    if settings.reranker == "none":
+        return None
+    if settings.reranker == HTTP:
+        from voicerag_core.remote.reranker import RerankEndpoint
+
+        return stack.enter_context(RerankEndpoint(endpoint(settings, "reranker")))
+    from voicerag_core.local.cross_encoder import CrossEncoder
+
+    return CrossEncoder(
+        chosen_folder(settings, "reranker", ("none", HTTP)), threads=settings.threads
+    )
+
+
+def chosen_folder(settings: Settings, part: Part, others: Sequence[str]) -> Path:
+    """Return the folder of a part that is chosen by a folder or by a name on the hub.
+
+    Args:
+        settings: Choose it.
+        part: The part.
+        others: What else may be chosen, for messages.
+
+    Raises:
+        ConfigError: The choice is none of them.
+        CheckpointError: The model was not downloaded, or another revision of it.
+    """
+    choice = settings.choice(part)
+    folder = Path(choice).expanduser()
+    if folder.is_dir():
+        return folder
+    if not _is_hub_name(choice):
+        raise ConfigError(
+            f"VOICERAG_{part.upper()} is {', '.join(map(repr, others))}, an existing folder or a "
+            f"name on the hub (OWNER/NAME), not {choice!r}"
+        )
+    from voicerag_core.local.weights.hub import downloaded
+
+    revision: str | None = getattr(settings, f"{part}_revision")
+    return downloaded(choice, settings.data_dir / "weights", revision=revision)
+
+
+def _is_hub_name(choice: str) -> bool:
+    return _HUB_NAME.fullmatch(choice) is not None and not Path(choice).expanduser().is_dir()
+
+
+def _prefix(given: str | None) -> str | None:
+    """Return a given prefix; "none" stands for an empty one, which no variable can hold."""
+    return "" if given == "none" else given
