@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, TypeAlias, cast
 
 from voicerag_core.errors import ConfigError
+from voicerag_core.languages import ANY, ENGLISH
 from voicerag_core.ports import (
     AnswerWriter,
     Embedder,
@@ -25,6 +26,8 @@ from voicerag_core.stack.chosen import (
     chosen_speaker,
     chosen_text_embedder,
     chosen_transcriber,
+    lacks_voice,
+    spoken_language,
 )
 from voicerag_core.stack.late import LateVoice
 from voicerag_core.stack.remote import chat_reader, chosen_chat, with_fallback
@@ -169,13 +172,26 @@ def _local_parts(settings: Settings, stack: ExitStack, given: GivenParts) -> Par
         writer, reading = _writer(settings, stack, weights, given.chat)
     else:
         reading = _warm("model", given.model)
-    voice = chosen_speaker(settings, stack) if settings.speak else None
+    has_voice = settings.speak and not lacks_voice(settings)
+    voice = chosen_speaker(settings, stack) if has_voice else None
     speaking: Loads = {} if voice is None else {"speaker": voice.warm}
-    english_only = given.chat is None and settings.chat == "none"
+
+    def answering(speaker: Speaker | None) -> VoiceModel:
+        return given.model or LocalVoiceModel(
+            writer,
+            speaker,
+            transcriber,
+            english_only=(
+                given.chat is None and settings.chat == "none" and settings.language == ENGLISH
+            ),
+            language=settings.language,
+            spoken=spoken_language(settings),
+        )
+
     return Parts(
         embedder,
-        given.model or LocalVoiceModel(writer, voice, transcriber, english_only=english_only),
-        given.model or LocalVoiceModel(writer, None, transcriber, english_only=english_only),
+        answering(voice),
+        answering(None),
         transcriber,
         voice,
         {**loads, **hearing, **reading, **speaking},
@@ -235,14 +251,19 @@ def _writer(
     from voicerag_core.local.reading.reader import Reader
 
     scorer = AnswerScorer(threads=settings.threads, data_dir=weights)
-    reader = Reader(scorer)
+    english = Reader(scorer)
     loads: Loads = {"reader": scorer.warm}
+    reader: AnswerWriter = english
+    if settings.language != ENGLISH:
+        from voicerag_core.local.reading.by_language import ReaderByLanguage
+
+        reader = ReaderByLanguage({ENGLISH: english}, language=settings.language)
     if chat is None:
         return reader, loads
     if settings.chat_rewords:
         from voicerag_core.local.reading.rewording import RewordingReader
 
-        return with_fallback(settings, RewordingReader(reader, chat), reader), loads
+        return with_fallback(settings, RewordingReader(english, chat), reader), loads
     # The reader that answers when a chat model fails is loaded by the first failure.
     return with_fallback(settings, chat_reader(settings, chat), reader), {}
 
@@ -284,8 +305,13 @@ def _transcriber(
         return chosen, _warm("transcriber", chosen)
     from voicerag_core.local.hearing.whisper import WhisperTranscriber
 
+    foreign = settings.language != ENGLISH
     whisper = WhisperTranscriber(
-        threads=settings.threads, data_dir=settings.data_dir / "weights", listener=recognizer
+        threads=settings.threads,
+        data_dir=settings.data_dir / "weights",
+        listener=None if foreign else recognizer,
+        multilingual=foreign,
+        language=None if settings.language == ANY else settings.language,
     )
     stack.callback(whisper.close)
     return whisper, {"transcriber": whisper.warm}
@@ -311,6 +337,16 @@ def _embedder(
             "LangChainEmbedder(embeddings) of voicerag_integrations.langchain, or "
             "LlamaIndexEmbedder(embed_model) of voicerag_integrations.llamaindex"
         )
+    if settings.language != ENGLISH:
+        from voicerag_core.local.multilingual.hearing import TranscriptEmbedder
+
+        by_words = TranscriptEmbedder(cast("TextEmbedder", texts), settings.language)
+        if settings.question_strategy in ("e2e", "adaptive"):
+            raise ConfigError(
+                f"the strategy {settings.question_strategy!r} searches by the sound of a question, "
+                f"and {by_words.why_not_by_sound}; use the strategy 'asr'"
+            )
+        return by_words, {"embedder": by_words.warm}
     local = HearingEmbedder(cast("TextEmbedder", texts), recognizer)
     return local, {"embedder": local.warm, "speech encoder": local.warm_speech}
 

@@ -18,36 +18,40 @@ from voicerag_core.local.multilingual.packed_file import PackedFile, read_packed
 from voicerag_core.local.onnx_session import open_session
 from voicerag_core.local.threads import model_threads
 from voicerag_core.local.weights.files import weight_path
-from voicerag_core.types import Embeddings
+from voicerag_core.types import Embedding, Embeddings
 
 if TYPE_CHECKING:
     import tokenizers
 
-__all__ = ["MultilingualEmbedder"]
+__all__ = ["MultilingualEmbedder", "moved"]
 
 WEIGHTS = "multilingual-e5-small-q4/e5-small-q4.bin"
 QUERY_PREFIX, PASSAGE_PREFIX = "query: ", "passage: "
 """Source: the card of intfloat/multilingual-e5-small: the model was trained with both."""
-MODEL_ID = "multilingual-e5-small-q4-mean+'query: '+'passage: '"
-"""Model, quantisation, pooling and prefixes: a change of any is another vector space."""
+SHIFT = "multilingual-shift/chinese_shift.npy"
+MODEL_ID = "multilingual-e5-small-q4-mean-shift1+'query: '+'passage: '"
+"""Model, quantisation, pooling, shift and prefixes: a change of any is another vector space."""
 DIM = 384
 MAX_BATCH = 16
 MAX_BATCH_TOKENS = 1024
 """Tokens of a batch, including padding."""
 
 _SPACES = re.compile(" +")
+_HAN = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]")
 
 
 class MultilingualEmbedder:
     """Embeds texts in about a hundred languages, 384 dimensions; a `TextEmbedder`.
 
-    Questions find passages in other languages, too. The model is loaded by the first call that
-    needs it. Thread-safe.
+    Questions find passages in other languages, too. The model sets texts in Chinese apart from
+    those in English whatever they say, so Chinese ones are moved by the mean difference of the two
+    (training/thresholds/chinese_shift.py). The model is loaded by the first call that needs it.
+    Thread-safe.
 
     Args:
         threads: Threads of one call, at least 1; None uses the cores available, at most 4.
         data_dir: Folder of downloaded weights; None: the user's data folder.
-        weights: A file of the same form instead of the packaged one.
+        weights: A file of the same form instead of the packaged one; its vectors are not moved.
 
     Raises:
         ConfigError: `threads` is below 1.
@@ -68,7 +72,7 @@ class MultilingualEmbedder:
 
     @property
     def model_id(self) -> str:
-        """Model, quantisation, pooling and prefixes."""
+        """Model, quantisation, pooling, shift and prefixes."""
         return MODEL_ID
 
     @property
@@ -92,7 +96,7 @@ class MultilingualEmbedder:
             ModelError: The model cannot be loaded or failed.
             CancelledError: The running call was cancelled; the current batch ends first.
         """
-        return self._rows([PASSAGE_PREFIX + text for text in texts])
+        return self._rows(texts, PASSAGE_PREFIX)
 
     def embed_questions(self, texts: Sequence[str]) -> Embeddings:
         """Embed N questions as [N, 384].
@@ -101,25 +105,28 @@ class MultilingualEmbedder:
             ModelError: The model cannot be loaded or failed.
             CancelledError: The running call was cancelled; the current batch ends first.
         """
-        return self._rows([QUERY_PREFIX + text for text in texts])
+        return self._rows(texts, QUERY_PREFIX)
 
     def _model(self) -> _Loaded:
         with self._lock:
             if self._loaded is None:
                 path = self._weights or weight_path(WEIGHTS, data_dir=self._data_dir)
-                self._loaded = _Loaded(path, self._threads)
+                shift = None
+                if self._weights is None:
+                    shift = np.load(weight_path(SHIFT, data_dir=self._data_dir))
+                self._loaded = _Loaded(path, self._threads, shift)
             return self._loaded
 
-    def _rows(self, texts: Sequence[str]) -> Embeddings:
+    def _rows(self, texts: Sequence[str], prefix: str) -> Embeddings:
         if not texts:
             return np.zeros((0, self.dim), np.float32)
         model = self._model()
-        tokens = [model.tokenize(text) for text in texts]
+        tokens = [model.tokenize(prefix + text) for text in texts]
         rows = np.zeros((len(texts), model.packed.sizes.width), np.float32)
         for batch in _batches(tokens):
             check_cancelled()
             rows[batch] = model.embed([tokens[i] for i in batch])
-        return rows
+        return rows if model.shift is None else moved(rows, texts, model.shift)
 
 
 class _Loaded:
@@ -128,9 +135,11 @@ class _Loaded:
     Args:
         path: The packed weights.
         threads: Threads of one call.
+        shift: What vectors of Chinese texts are moved by.
     """
 
-    def __init__(self, path: Path, threads: int) -> None:
+    def __init__(self, path: Path, threads: int, shift: Embedding | None) -> None:
+        self.shift = shift
         self.packed = read_packed(path)
         self._tokenizer = _tokenizer(self.packed)
         self._session = open_session(
@@ -168,6 +177,19 @@ class _Loaded:
         norms = np.linalg.norm(means, axis=1, keepdims=True)
         rows: Embeddings = (means / np.maximum(norms, 1e-12)).astype(np.float32)
         return rows
+
+
+def moved(rows: Embeddings, texts: Sequence[str], shift: Embedding) -> Embeddings:
+    """Move each vector by a shift times the share of Chinese characters among the letters."""
+    shares = np.array([_chinese_share(text) for text in texts], np.float32)
+    sums = rows + shares[:, None] * shift
+    norms = np.linalg.norm(sums, axis=1, keepdims=True)
+    found: Embeddings = (sums / np.maximum(norms, 1e-12)).astype(np.float32)
+    return found
+
+
+def _chinese_share(text: str) -> float:
+    return len(_HAN.findall(text)) / max(1, sum(letter.isalpha() for letter in text))
 
 
 def _tokenizer(packed: PackedFile) -> tokenizers.Tokenizer:

@@ -34,6 +34,7 @@ __all__ = [
     "WeightSet",
     "WeightStatus",
     "describe",
+    "is_intact",
     "manifest",
     "weight_folder",
     "weight_path",
@@ -195,7 +196,7 @@ def describe(*, data_dir: Path | None = None) -> list[WeightStatus]:
                 if not (folder / file.name).is_file():
                     continue
                 path = folder / file.name
-                state = "verified" if _is_intact(path, file) else "altered"
+                state = "verified" if is_intact(path, file) else "altered"
                 if state == "verified":
                     break
             statuses.append(
@@ -241,7 +242,7 @@ def _cure(weights: WeightSet) -> str:
 
 def _verify(path: Path, file: WeightFile, weights: WeightSet) -> None:
     try:
-        if _is_intact(path, file):
+        if is_intact(path, file):
             return
         size = path.stat().st_size
     except FileNotFoundError as error:
@@ -258,7 +259,8 @@ def _verify(path: Path, file: WeightFile, weights: WeightSet) -> None:
     )
 
 
-def _is_intact(path: Path, file: WeightFile) -> bool:
+def is_intact(path: Path, file: WeightFile) -> bool:
+    """Return whether a file has the bytes that it should have; see the module's head."""
     stat = path.stat()
     if stat.st_size != file.size:
         return False
