@@ -30,6 +30,7 @@ from voicerag_core.stack.chosen import (
     spoken_language,
 )
 from voicerag_core.stack.late import LateVoice
+from voicerag_core.stack.readers import reader_of_languages
 from voicerag_core.stack.remote import chat_reader, chosen_chat, with_fallback
 
 if TYPE_CHECKING:
@@ -166,10 +167,9 @@ def _local_parts(settings: Settings, stack: ExitStack, given: GivenParts) -> Par
     recognizer = _recognizer(settings, stack)
     embedder, loads = _embedder(settings, stack, recognizer, given)
     transcriber, hearing = _transcriber(settings, stack, recognizer, given)
-    weights = settings.data_dir / "weights"
     reading: Loads
     if given.model is None:
-        writer, reading = _writer(settings, stack, weights, given.chat)
+        writer, reading = _writer(settings, stack, embedder, given.chat)
     else:
         reading = _warm("model", given.model)
     has_voice = settings.speak and not lacks_voice(settings)
@@ -236,7 +236,7 @@ def _glm_voice(settings: Settings) -> GLMVoice:
 
 
 def _writer(
-    settings: Settings, stack: ExitStack, weights: Path, given: ChatFunction | None
+    settings: Settings, stack: ExitStack, embedder: Embedder, given: ChatFunction | None
 ) -> tuple[AnswerWriter, Loads]:
     """Create what writes the answer: the reader, a chat model, or one that rewords the other.
 
@@ -250,14 +250,10 @@ def _writer(
     from voicerag_core.local.reading.answer_scorer import AnswerScorer
     from voicerag_core.local.reading.reader import Reader
 
-    scorer = AnswerScorer(threads=settings.threads, data_dir=weights)
+    scorer = AnswerScorer(threads=settings.threads, data_dir=settings.data_dir / "weights")
     english = Reader(scorer)
     loads: Loads = {"reader": scorer.warm}
-    reader: AnswerWriter = english
-    if settings.language != ENGLISH:
-        from voicerag_core.local.reading.by_language import ReaderByLanguage
-
-        reader = ReaderByLanguage({ENGLISH: english}, language=settings.language)
+    reader = reader_of_languages(settings, english, embedder)
     if chat is None:
         return reader, loads
     if settings.chat_rewords:

@@ -24,18 +24,18 @@ class TranscriptEmbedder:
     """
 
     def __init__(self, texts: TextEmbedder, language: str) -> None:
-        self._texts = texts
+        self.texts = texts
         self._language = language
 
     @property
     def model_id(self) -> str:
         """The id of the text model."""
-        return self._texts.model_id
+        return self.texts.model_id
 
     @property
     def dim(self) -> int:
         """Width of the vectors."""
-        return self._texts.dim
+        return self.texts.dim
 
     @property
     def needs_transcriber(self) -> bool:
@@ -62,13 +62,13 @@ class TranscriptEmbedder:
             MissingExtraError: An extra is not installed.
             CheckpointError: A weight file is absent, altered or of another form.
         """
-        warm = getattr(self._texts, "warm", None)
+        warm = getattr(self.texts, "warm", None)
         if warm is not None:
             warm()
 
     def embed_texts(self, texts: Sequence[str]) -> Embeddings:
         """Embed N texts of documents as [N, D]; see `embed_passages`."""
-        return self._texts.embed_passages(texts)
+        return self.texts.embed_passages(texts)
 
     def embed_passages(self, texts: Sequence[str]) -> Embeddings:
         """Embed N texts of documents as [N, D].
@@ -76,7 +76,7 @@ class TranscriptEmbedder:
         Raises:
             ModelError: The model cannot be loaded or failed.
         """
-        return self._texts.embed_passages(texts)
+        return self.texts.embed_passages(texts)
 
     def embed_questions(self, texts: Sequence[str]) -> Embeddings:
         """Embed N questions as [N, D].
@@ -84,7 +84,7 @@ class TranscriptEmbedder:
         Raises:
             ModelError: The model cannot be loaded or failed.
         """
-        return self._texts.embed_questions(texts)
+        return self.texts.embed_questions(texts)
 
     def embed_speech(self, clips: Sequence[Audio]) -> Embeddings:
         """Refuse clips: nothing here embeds sound.
