@@ -292,7 +292,7 @@ def test_threads_load_it_once(monkeypatch: pytest.MonkeyPatch) -> None:
     made = []
 
     class Slow:
-        def __init__(self, folder: Path, threads: int) -> None:
+        def __init__(self, folder: Path, threads: int, language: str) -> None:
             made.append(threads)
 
     monkeypatch.setattr(whisper_module, "_Model", Slow)

@@ -24,6 +24,7 @@ __all__ = [
     "chosen_text_embedder",
     "chosen_transcriber",
     "lacks_voice",
+    "no_voice",
     "spoken_language",
     "usual_prefixes",
 ]
@@ -130,6 +131,13 @@ def lacks_voice(settings: Settings) -> bool:
     return settings.voice == "local" and settings.language not in (ENGLISH, ANY)
 
 
+def no_voice(settings: Settings) -> tuple[str, str]:
+    """Return that there is no voice for the language of the settings, and what to do about it."""
+    language = f"{language_name(settings.language)} (VOICERAG_LANGUAGE={settings.language})"
+    cure = "set VOICERAG_VOICE to a Piper voice (.onnx), or to 'http' with VOICERAG_VOICE_URL"
+    return f"no package holds a voice for {language}", cure
+
+
 def spoken_language(settings: Settings) -> str | None:
     """Return the code of the only language that the voice of the settings speaks, or None."""
     return ENGLISH if settings.voice == "local" else None
@@ -153,11 +161,7 @@ def chosen_speaker(settings: Settings, stack: ExitStack) -> Speaker:
     from voicerag_core.local.speaking.speaker import PiperSpeaker
 
     if lacks_voice(settings):
-        raise ConfigError(
-            f"no package holds a voice for {language_name(settings.language)} "
-            f"(VOICERAG_LANGUAGE={settings.language}); set VOICERAG_VOICE to the .onnx file of a "
-            "Piper voice, or to 'http' with VOICERAG_VOICE_URL"
-        )
+        raise ConfigError("; ".join(no_voice(settings)))
     voice: Path | None = None
     language = ENGLISH
     if settings.voice != "local":

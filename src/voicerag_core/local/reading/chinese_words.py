@@ -14,6 +14,8 @@ _ASKING = re.compile(
     r"什么时候|何时|哪一?年|什么|哪里|哪儿|哪个|哪些|哪种|哪位|哪一个|哪|谁|多少|多久|多大|多长|多高|为什么"
     r"|为何|怎么样?|怎样|如何|几|吗|呢|是否"
 )
+_PARTICLES = frozenset("的了是在吗呢吧和与")
+"""Characters that stand between words; a pair with one of them is hardly a word."""
 _EMPTY = frozenset(
     "的了是在和与及或有为以被于由对从到中上下着过把向给让使就都也还而且但不这那些个什么谁哪里多少几怎样如何"
     "时吗呢吧啊之其"
@@ -59,7 +61,13 @@ def pairs(text: str) -> list[str]:
 def question_pairs(question: str) -> list[str]:
     """Return the pairs of a question that carry meaning, each once."""
     parts = (pair for part in _ASKING.split(question) for pair in pairs(part))
-    return list(dict.fromkeys(pair for pair in parts if not _EMPTY.issuperset(pair)))
+    return list(
+        dict.fromkeys(
+            pair
+            for pair in parts
+            if not _EMPTY.issuperset(pair) and not _PARTICLES.intersection(pair)
+        )
+    )
 
 
 def numbers(text: str) -> frozenset[str]:

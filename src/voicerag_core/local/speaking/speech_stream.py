@@ -156,9 +156,9 @@ class SpeechStream:
         ]
 
 
-def spoken_sentences(text: str) -> list[str]:
+def spoken_sentences(text: str, language: str = ENGLISH) -> list[str]:
     """Return all that is to be said of a text, sentence by sentence."""
-    stream = SpeechStream(sys.maxsize, sys.maxsize)
+    stream = SpeechStream(sys.maxsize, sys.maxsize, language)
     return stream.feed(text) + stream.rest()
 
 
