@@ -108,7 +108,7 @@ def test_the_demo_compares_both_routes(
     voicerag: Voicerag, small_sample: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stages: list[str] = []
-    for owner, name in ((WhisperTranscriber, "transcribe"), (PgVectorStore, "search")):
+    for owner, name in ((WhisperTranscriber, "transcribe_with"), (PgVectorStore, "search")):
         note_calls(monkeypatch, owner, name, stages)
     result = voicerag(
         "demo", "--sample", small_sample, "--collection", "routes", "--out", tmp_path / "a.wav",
@@ -117,7 +117,8 @@ def test_the_demo_compares_both_routes(
     assert result.returncode == 0, result.stderr
     routes = re.findall(r"^(e2e|asr) +\d+ ms to the passages; the best: \w+", result.stdout, re.M)
     assert routes == ["e2e", "asr"]
-    assert stages[:6] == ["search", "search", "transcribe", "search", "transcribe", "search"]
+    heard = "transcribe_with"
+    assert stages[:6] == ["search", "search", heard, "search", heard, "search"]
     assert re.search(rf"^answer .*{ANSWER}", result.stdout, re.M)
 
 

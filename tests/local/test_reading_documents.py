@@ -139,6 +139,61 @@ To install the app, run this command:
 """
 
 
+KITCHEN = """\
+# Staff kitchen
+
+## The kitchen closes at 19:30
+
+Please be out by then. The cleaners start at once.
+
+## Only the caretaker may open the fuse box
+
+Phone him on 4411. He comes within ten minutes.
+
+## Guests
+
+Guests may eat in the kitchen. Except on Fridays, when it is reserved for the board.
+
+## What may be bought
+
+Every team has a budget for the kitchen.
+
+- coffee
+- tea and sugar
+- fruit
+"""
+DAEMON = """\
+# Relay daemon
+
+## Settings
+
+A sample file looks like this:
+
+```yaml
+listen: 0.0.0.0:7000
+workers: 4
+log_level: info
+idle_timeout: 300
+tls_key: /etc/relay/key.pem
+retry_limit: 5
+spool_folder: /var/spool/relay
+```
+
+## Options
+
+Run relay with the options that you need.
+
+- `--quiet` prints errors only.
+- `--dry-run` shows what would be sent.
+
+## Upgrade
+
+- Stop the daemon.
+- Copy the spool folder.
+- Start the daemon again.
+"""
+
+
 @pytest.fixture(scope="module")
 def embedder() -> MiniLMEmbedder:
     return MiniLMEmbedder()
@@ -194,6 +249,15 @@ def found(embedder: MiniLMEmbedder, path: Path, question: str) -> list[Passage]:
         (("start.md", START), "What is step 3 of starting the pump?", ["start button"], []),
         (("load.txt", LOAD), "What is the max. load?", ["Max. load is 40 kg incl. packaging."], []),
         (("price.txt", PRICE), "What is the price?", ["5 euros excl. VAT."], []),
+        (("kitchen.md", KITCHEN), "When does the kitchen close?", ["19:30"], ["caretaker"]),
+        (("kitchen.md", KITCHEN), "Who may open the fuse box?", ["caretaker", "4411"], ["19:30"]),
+        (("kitchen.md", KITCHEN), "May guests eat in the kitchen on Fridays?", ["Except"], []),
+        (("kitchen.md", KITCHEN), "What may I buy for the kitchen?",
+         ["coffee", "tea and sugar", "fruit"], ["Fridays"]),
+        (("daemon.md", DAEMON), "How do I set the idle timeout?", ["idle_timeout: 300"], ["retry"]),
+        (("daemon.md", DAEMON), "How can I make it print only errors?", ["--quiet"], ["dry"]),
+        (("daemon.md", DAEMON), "How do I upgrade the daemon?",
+         ["Stop the", "Copy the", "Start the"], ["options"]),
         (("gym.md", GYM), "What does the fee include?", ["a locker", "two classes", "sauna"], []),
         (("gym.md", GYM), "How do I cancel the membership?",
          ["Print the form.", "Sign it.", "Send it to the office."], []),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import re
+from functools import cache
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
@@ -12,6 +14,18 @@ from hypothesis import strategies as st
 from voicerag_core.local.speaking.segments import spoken_line
 from voicerag_core.local.speaking.speech_stream import speech_segments
 from voicerag_core.local.speaking.spoken_form import spoken_form
+
+if TYPE_CHECKING:
+    from piper.phonemize_espeak import EspeakPhonemizer
+
+
+@cache
+def _phonemizer() -> EspeakPhonemizer:
+    """Return one for all tests: espeak-ng's library is not made to be started again and again."""
+    from piper.phonemize_espeak import EspeakPhonemizer
+
+    return EspeakPhonemizer()
+
 
 SAID = """
 It costs $500. = It costs 500 dollars.
@@ -268,9 +282,7 @@ phonemes_needed = pytest.mark.skipif(
     ],
 )
 def test_what_is_heard(text: str, heard: str, not_heard: str) -> None:
-    from piper.phonemize_espeak import EspeakPhonemizer
-
-    sounds = EspeakPhonemizer().phonemize("en-us", spoken_line(text))
+    sounds = _phonemizer().phonemize("en-us", spoken_line(text))
     plain = re.sub("[ˈˌː]", "", " ".join("".join(sentence) for sentence in sounds))
     assert re.search(heard, plain), plain
     assert not re.search(not_heard, plain), plain

@@ -11,7 +11,7 @@ import re
 from voicerag_core.local.reading.features import Candidate, content_words
 from voicerag_core.local.reading.questions import Asked
 
-__all__ = ["fits"]
+__all__ = ["fits", "instructs", "names_option"]
 
 _VERBS = (
     "add|apply|ask|attach|avoid|book|bring|build|call|cancel|change|check|choose|clean|click|close|"
@@ -35,6 +35,12 @@ _INSTRUCTS = re.compile(
     rf"|\bif you (?:set|pass|use|add|give)\b|, (?:{_VERBS}) (?:the|a|an|your|it|to|in|on|with)\b",
     re.IGNORECASE,
 )
+_NAMES_OPTION = re.compile(
+    r"(?:^|[\s(])--?[a-zA-Z][\w-]*|^\W*[a-z]\w*(?:[._][a-z]\w*)+\b(?!@)|^\W*[A-Z]+_[A-Z_]+\b"
+)
+"""Names an option, a setting or a variable, which is what to use."""
+
+_ENUMERATES = re.compile(r"[\w)],? [^,;:.]+[,;] [^,;:.]+,? (?:and|or|&) \w|(?:[,;] [^,;:.]+){3}")
 _SAYS_WHY = re.compile(
     r"\b(?:because|so that|since|in order to|to (?:avoid|prevent|ensure|protect|make sure|keep)"
     r"|otherwise|or else|due to|the reason|therefore|as (?:it|they|this|that) "
@@ -56,11 +62,28 @@ def fits(asked: Asked, sentence: Candidate) -> float:
         return float(_defines(asked.term, sentence))
     if asked.how_to:
         return float(
-            sentence.kind in ("code", "lead") or _INSTRUCTS.search(sentence.text) is not None
+            sentence.kind in ("code", "lead")
+            or instructs(sentence.text)
+            or names_option(sentence.text)
+        )
+    if asked.many:
+        return float(
+            sentence.kind in ("lead", "item", "row", "field")
+            or _ENUMERATES.search(sentence.text) is not None
         )
     if asked.reason:
         return float(_SAYS_WHY.search(sentence.text) is not None)
     return 0.0
+
+
+def instructs(text: str) -> bool:
+    """Return whether a sentence tells somebody to do something."""
+    return _INSTRUCTS.search(text) is not None
+
+
+def names_option(text: str) -> bool:
+    """Return whether a sentence names an option, a setting or a variable."""
+    return _NAMES_OPTION.search(text) is not None
 
 
 def _defines(term: str, sentence: Candidate) -> bool:

@@ -10,34 +10,128 @@ from voicerag_core.local.reading.features import content_words
 
 __all__ = ["Asked", "asked_for"]
 
+_ASKED_BY = r"(?:i|we|you|one|they|somebody|someone|people|anyone|anybody|(?:a|the|my|our) [\w-]+)"
 _HOW_TO = re.compile(
-    r"^how (do|can|could|should|would|must|may|to|does one|did)\b"
+    rf"^how (do|can|could|should|would|must|may|to|does one|did)\b|\bhow to\b"
+    rf"|\bhow (do|can|could|should|must|may|shall) {_ASKED_BY}\b"
+    r"|^how (is|are) .+ (?!need|allow|call|nam|bas|red|bed)"
+    r"(?:\w+ed|put|made|done|set|built|begun|sent|kept|paid|held|sold|given|taken|written)\b"
     r"|^where (do|can|should|must) (i|we|you)\b"
-    r"|\bwhat (do|should|must|can|shall) (i|we|you|one) (have to |need to )?do\b"
-    r"|\bwhat (do|must|should) (i|we|you) (have to |need to )?\w+"
-    r"|\b(what now|which steps|what steps|what are the steps|what is the procedure)\b"
+    rf"|\bwhat (should|must|can|shall|could|would) {_ASKED_BY} (have to |need to |best )?(do|try)\b"
+    r"|\bwhat (do|am|are|does) (i|we|you|one|they|people|the [\w-]+) "
+    r"(have to |need to |supposed to |meant to )(do|try)\b"
+    r"|\bwhat (do (i|we|you|one|people)|to) do\b"
+    r"|\bhow\W*$|\bsteps\W*$|^(\w+ ){0,2}steps (to|for|at|in|when|after|before)\b"
+    r"|\b(what now|now what|(which|what( are the)?|list the) steps"
+    r"|what( is|'s) the (procedure|(\w+ )?way to))\b"
 )
 _MANY = re.compile(
-    r"^(what|which) (are|were|do|does|is in|is included|belongs?)\b"
-    r"|^(list|name|enumerate)\b"
-    r"|\b(what|which) (all|kinds?|types?|sorts?|documents|steps|phases|countries|people)\b"
-    r"|^who (all )?(was|were|is|are) (at|in|on|among|present)\b"
-    r"|^(what|which) ((?!is|was|does|did|has|in|on|of|at|to|may|can|do)[\w-]+ ){0,2}"
-    r"(?!is |was |does |this |address|business|process|access|status|class|bus |plus )"
-    r"[a-z-]{2,}[^\Wsui]s\b"
+    r"^(list|name|enumerate)\b"
+    r"|\b(what|which) (all|kinds?|types?|sorts?|people|else)\b"
+    r"|^who (all )?(was|were|is|are) (at|in|on|among|present)\b(?! (charge|first|duty))"
+    r"|^what(?: is|'s| was|isn't| isn't) (?:(?!it |this |that )\w+ )?"
+    r"(in|to be|included|excluded|covered|needed|required|forbidden|prohibited"
+    r"|banned|allowed|permitted|checked)\b"
+    r"|^what (do|does|should|must|may|can|has) .*\b"
+    r"(includes?|contains?|covers?|offers?|consists?)\b"
+    r"|^what (are|were) (?!you |we |they |i |it )"
+    r"|^what (goes (in|into|with)|comes with|belongs|needs \w+ing|gets \w+ed)\b"
+    r"|^what (must|may|can|can't|should|won't|mustn't|will|has to|shouldn't) "
+    r"((not|never) )?(be|get|go)\b"
+    r"|^(?!who |whose |how |what |which |are |is |do |does |did |can |may )"
+    r"(?:[a-z]+ ){0,2}?(things|checks|documents|papers|tasks|duties|requirements|ingredients)\b"
 )
-_ONE = re.compile(r"^(what|which) (is|was|does)\b(?! in\b)")
-_DATE = re.compile(r"\b(when|until when|(what|which|what's the) (year|date|day|month|weekday))\b")
+_MAY = re.compile(
+    rf"^what (?:(?:should|must|may|can|could|shall|can't|mustn't) {_ASKED_BY}"
+    r"|(?:do|am|are|will|would|won't) (?:i|we|you|they)) "
+    r"(?:(?:not|never|all|allowed to|have to|need to|supposed to|going to|be allowed to) )*"
+    r"(?P<verb>[a-z]+)\b"
+)
+"""Asks for the things that somebody may, must or does with."""
+
+_OF_ONE = frozenset(
+    re.split(
+        r"\s",
+        "answer ask be call charge cost deserve do earn expect get give happen learn lose "
+        "mean owe pay press receive reply save say sound tell think try weigh",
+    )
+)
+"""Verbs whose object is hardly a list: a sum, a word, a meaning."""
+
+_THINGS = re.compile(
+    r"^(?:and |on |in |at |for |with |from |of |to |by )?(?P<ask>what|which) (?P<rest>(?!if ).+)"
+)
+_AUXILIARY = frozenset(
+    re.split(
+        r"\s",
+        "am are aren't can can't could did didn't do don't does doesn't had has have is "
+        "isn't may must need shall should was were will won't would",
+    )
+)
+_SINGULAR = frozenset(
+    re.split(
+        r"\s",
+        "access address analysis basis boss bus business campus canvas class gas glass gps "
+        "is it's loss news plus process progress series status stress this was what's",
+    )
+)
+_PLURAL = frozenset(re.split(r"\s", "children feet men people persons staff teeth those women"))
+_AFTER_VERB = frozenset(
+    re.split(
+        r"\s",
+        "a after all an and any as at away back before best by down during each everything "
+        "first for from her him his how i if in into it its last less like me more most my "
+        "next no nothing off on once one or our out over somebody someone something that "
+        "the their them there these they this those through to under until up us we when "
+        "where while with without you your",
+    )
+)
+"""Words before which a word in -s is a verb: "which key opens the gate"."""
+
+_VERBS = frozenset(
+    re.split(
+        r"\s",
+        "applies becomes breaks causes changes comes costs counts depends follows gets "
+        "gives goes happens helps keeps lies makes means needs replaces says sets shows "
+        "stands starts stops takes tells triggers works",
+    )
+)
+MOST_HEAD_WORDS = 6
+"""Words behind "which" in which its head noun ends."""
+
+_PREPOSITIONS = frozenset(
+    re.split(r"\s", "about at by for from in of on over to under with without")
+)
+
+_CLAUSE = re.compile(r"[.!?;:,]\s+|\s[-\u2013\u2014]\s|(?<=\w)[-\u2013\u2014]\s")
+_ASKS = re.compile(
+    r"(?:(?:and|so|but|then|ok|okay|well|please|hi|hello|hey|uh|um) )*"
+    r"(?P<asking>(?:(?:on|in|at|for|with|from|of|to|by|until) )?"
+    r"(?:what|which|who|whom|whose|how|where|when|why|list|name|explain|define)\b.*)"
+)
+_WHEN_ASKS = re.compile(
+    r"\b(?:until|till|by|from|since|and|or) when\b(?! \w+ing\b)(?=\W*$|\W+(?:"
+    + "|".join(sorted(_AUXILIARY))
+    + r")\b)|\bwhen(?:'s|'re|'ll)\b|\bwhen(?: exactly)?(?=\W*$| (?:"
+    + "|".join(sorted(_AUXILIARY - {"need"}))
+    + r")\b)|\b(?:tell me|know|find out|ask|wonder|say) when (?:the|a|an|it|he|she|they)\b"
+    r"|\b(?:what|which|what's the) (?:year|date|day|month|weekday)\b(?! (?:rate|pass|ticket|shift))"
+)
+"""The word asks; as a conjunction ("what do I do when it rains") no auxiliary verb follows it."""
+
 _DEFINES = re.compile(
     r"^(what|who) (is|are|was|were) (?:an? |the )?(?P<term>[\w-]+(?: [\w-]+)?)\W*$"
     r"|^what does (?P<named>.+?) (mean|stand for|refer to)\b|^(define|explain) (?P<asked>.+?)\W*$"
 )
 _GREETING = re.compile(
     r"\W*(?:(?:hello|hi|hey|good (?:morning|day|afternoon|evening)"
-    r"|thanks?(?: you)?(?: (?:so|very) much)?"
+    r"|thanks?(?: you)?(?: (?:(?:so|very) much|a lot))?"
     r"|bye|goodbye|ok(?:ay)?|great|nice|cheers|there|again|everybody|all)\W*)+\Z"
 )
-_REASON = re.compile(r"^why\b|\b(what is the reason|for what reason|how come)\b")
+_REASON = re.compile(
+    r"(?<!that's )(?<!that is )(?<!know )\bwhy\b"
+    r"|\b(what( is|'s|) (the reason|the point)|for what reason|how come|what for\W*$)\b"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +144,7 @@ class Asked:
         greeting: Nothing: it greets or thanks.
         date: When something is.
         reason: Why something is.
+        yes_no: Whether something is so.
         term: What is to be explained, in lower case; "" when nothing is.
         sides: The two things that are compared; () when nothing is.
         side_questions: What to ask of each of them.
@@ -61,6 +156,7 @@ class Asked:
     greeting: bool = False
     date: bool = False
     reason: bool = False
+    yes_no: bool = False
     term: str = ""
     sides: tuple[str, ...] = ()
     side_questions: tuple[str, ...] = ()
@@ -75,18 +171,73 @@ class Asked:
 def asked_for(question: str) -> Asked:
     """Tell what a question asks for."""
     plain = " ".join(question.lower().replace("\u2019", "'").split())
+    asking = _asking(plain)
     defines = _DEFINES.search(plain)
     term = next(filter(None, defines.groupdict().values()), "") if defines else ""
     sides, questions = compared(" ".join(question.split()))
     how_to = _HOW_TO.search(plain) is not None
     return Asked(
-        many=_MANY.search(plain) is not None and _ONE.search(plain) is None and not how_to,
+        many=not how_to and _asks_for_many(asking),
         how_to=how_to,
         greeting=_GREETING.match(plain) is not None,
-        date=_DATE.search(plain) is not None,
+        date=_WHEN_ASKS.search(plain) is not None,
         reason=_REASON.search(plain) is not None,
+        yes_no=_is_yes_no(plain),
         term=term,
         sides=sides,
         side_questions=questions,
         words=frozenset(content_words(question)),
     )
+
+
+def _is_yes_no(plain: str) -> bool:
+    """Whether the question or its last clause begins with an auxiliary verb."""
+    clauses = [clause for clause in _CLAUSE.split(plain) if clause.strip()]
+    return any(clause.split()[0] in _AUXILIARY for clause in (clauses[:1] + clauses[-1:]))
+
+
+def _asking(plain: str) -> str:
+    """Return the clause that asks, without the statement before it; all when none does."""
+    for clause in _CLAUSE.split(plain):
+        if asks := _ASKS.match(clause):
+            return asks["asking"].rstrip(" .?!")
+    return plain.rstrip(" .?!")
+
+
+def _asks_for_many(asking: str) -> bool:
+    """Whether a clause asks for several things, by its form and its head noun."""
+    if does := _MAY.search(asking):
+        return does["verb"] not in _OF_ONE
+    if _MANY.search(asking):
+        return True
+    things = _THINGS.search(asking)
+    return things is not None and _is_plural(things["ask"], things["rest"].split())
+
+
+def _is_plural(ask: str, words: list[str]) -> bool:
+    """Whether the head noun behind "what" or "which" is a plural."""
+    while words[1:2] in (["and"], ["or"]):
+        words = words[2:]
+    for number, word in enumerate(words[:MOST_HEAD_WORDS]):
+        if word in _AUXILIARY or word in _PREPOSITIONS:
+            if number == 0:
+                return False
+            if not _AUXILIARY.intersection(words[number:]):
+                break
+            return _ends_plural(words[number - 1]) and words[number - 1] not in _VERBS
+    for number, word in enumerate(words[:3]):
+        follows = words[number + 1] if number + 1 < len(words) else ""
+        if word in _PREPOSITIONS or (number == 0 and word in _VERBS):
+            return False
+        if not _ends_plural(word) or word in _VERBS:
+            continue
+        if number == 0:
+            return ask == "which" or follows not in _AFTER_VERB
+        return bool(follows) and follows not in _AFTER_VERB
+    return False
+
+
+def _ends_plural(word: str) -> bool:
+    """Whether a word has the form of a plural."""
+    plural = re.fullmatch(r"[\w-]{2,}[^\Wsui]s", word) is not None
+    return (plural and word not in _SINGULAR) or word in _PLURAL

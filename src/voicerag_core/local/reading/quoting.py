@@ -12,7 +12,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from voicerag_core.local.reading.features import DATE, Candidate, content_words
+from voicerag_core.local.reading.forms import instructs, names_option
 from voicerag_core.local.reading.questions import Asked
+from voicerag_core.local.reading.trimming import setting_span
 from voicerag_core.passages import PassageBlock, passage_blocks
 from voicerag_core.sentences import sentence_spans
 from voicerag_core.types import Citation, Passage
@@ -35,21 +37,43 @@ SHORT_ITEM = 25
 
 LEAST_SUBSECTIONS = 3
 
+MOSTLY = 0.75
+"""Share of a list's items that instruct, from which on they are steps."""
+
 _HEADINGS = ("heading", "question")
 _LISTED = ("item", "row", "field")
 _POINTS_BACK = re.compile(
     r"(?:(?:and|but|so|also|however|otherwise|then|instead|therefore|in that case),? )*"
     r"(?:(?:he|she|it|they|this|these|those|his|her|its|their|them|such|both|neither)\b"
     r"|(?:the )?(?:other|others|same|latter|former)\b|that (?:is|was|means|includes)\b"
+    r"|(?:the (?:only |one )?|an? |sole )?exceptions?\b|except(?:ed)?\b"
+    r"|(?:only|not|even) (?:to|if|when|in|with|on|at)\b"
     r"|the (?:team|group|process|form|company|rule|limit|amount|person|people|following day)\b)",
     re.IGNORECASE,
 )
+_EXCEPTS = re.compile(
+    r"(?:but|however|unless|except(?:ed)?|(?:the (?:only |one )?|an? )?exceptions?"
+    r"|(?:only|not) (?:to|if|when|in|with|on|at|for))\b",
+    re.IGNORECASE,
+)
+"""Opens a sentence that limits the one before, without which a yes or no is half the truth."""
+
 _SOME_THING = re.compile(
     r"(?:the|that|another|such an?) (?P<thing>[a-z]{3,}) (?:also |then |still |now |only )?"
     r"(?:is|are|was|were|has|have|had|can|may|must|will|does|did|applies|[a-z]{3,}(?:s|ed))\b",
     re.IGNORECASE,
 )
 """A thing that an earlier sentence told of, unless the question names it."""
+
+_STATES = re.compile(
+    r"\b(?:is|are|must|may|can|cannot|never|always|only|no|not|don't|needs?|costs?|opens?|closes?|ends?"
+    r"|starts?|begins?)\b|[a-z] \d",
+    re.IGNORECASE,
+)
+"""A heading with such a word says something itself: "Orders close at noon"."""
+
+LEAST_STATED = 3
+"""Words that carry meaning in a heading that says something, one of them not in the question."""
 
 _WORD = re.compile(r"[^\W\d_]{2,}")
 _HAN_WORDS = re.compile(r"[\u3400-\u9fff\uf900-\ufaff]{4}")
@@ -188,7 +212,20 @@ class Quoter:
         if self._asked.how_to and (steps := self._steps(sentence.passage, own_path)):
             return steps
         told = [i for i in below if blocks[i].kind not in (*_HEADINGS, "note")]
-        return self._told(sentence, told) if told else None
+        quote = self._told(sentence, told) if told else None
+        if quote is not None and self._states(sentence) and _part(sentence) not in quote.parts:
+            return Quote((_part(sentence), *quote.parts), 0)
+        return quote
+
+    def _states(self, heading: Candidate) -> bool:
+        """Whether a heading says something that the question does not."""
+        words = set(heading.words)
+        return (
+            heading.kind == "heading"
+            and len(words) >= LEAST_STATED
+            and not words <= self._asked.words
+            and _STATES.search(heading.text) is not None
+        )
 
     def _told(self, heading: Candidate, told: Sequence[int]) -> Quote | None:
         """Quote what a section begins with; code only where it has nothing else."""
@@ -253,7 +290,7 @@ class Quoter:
         blocks = self._blocks[passage]
         head = (_whole(passage, blocks[lead], "text"),)
         if lead + 1 < len(blocks) and blocks[lead + 1].kind == "code":
-            return Quote((*head, _whole(passage, blocks[lead + 1])))
+            return Quote((*head, self._line(passage, blocks[lead + 1])))
         return self._run(passage, lead + 1, before=head)
 
     def _run(self, passage: int, first: int, *, before: tuple[Part, ...]) -> Quote | None:
@@ -309,7 +346,9 @@ class Quoter:
         head: tuple[Part, ...] = ()
         if lead is not None and same_section and blocks[lead].kind == "lead":
             head = (_whole(sentence.passage, blocks[lead], "text"),)
-        is_told = bool(head) or self._is_ordered(sentence.passage, first)
+        is_told = (
+            bool(head) or self._is_ordered(sentence.passage, first) or self._instructs(sentence)
+        )
         if self._asked.many or (self._asked.how_to and is_told):
             whole = self._run(sentence.passage, first, before=head)
             if whole is not None and any(_covers(part, sentence) for part in whole.parts):
@@ -318,6 +357,17 @@ class Quoter:
         outer = self._outer(sentence.passage, sentence.block)
         before = (outer or head) if short else ()
         return Quote((*before, _part(sentence)), len(before))
+
+    def _instructs(self, sentence: Candidate) -> bool:
+        """Whether nearly all items of a list are instructions, hence steps; options are not."""
+        if names_option(sentence.text):
+            return False
+        own = [
+            instructs(one.text)
+            for one in self._sentences
+            if one.kind == "item" and one.passage == sentence.passage and one.path == sentence.path
+        ]
+        return len(own) >= LEAST_SUBSECTIONS and sum(own) >= MOSTLY * len(own)
 
     def _inner(self, passage: int, number: int) -> Quote | None:
         """Quote an item that announces a list in its list, or None for other items."""
@@ -374,7 +424,13 @@ class Quoter:
         text = self._passages[sentence.passage].text[blocks[lead].start : blocks[lead].end]
         start, end = sentence_spans(text)[-1]
         head = Part(sentence.passage, blocks[lead].start + start, blocks[lead].start + end)
-        return Quote((head, _whole(sentence.passage, blocks[lead + 1])))
+        return Quote((head, self._line(sentence.passage, blocks[lead + 1])))
+
+    def _line(self, passage: int, block: PassageBlock) -> Part:
+        """Return the line of a long sample configuration that the question names, or all of it."""
+        text = self._passages[passage].text[block.start : block.end]
+        start, end = setting_span(text, self._asked.words)
+        return Part(passage, block.start + start, block.start + end, "code")
 
     def _prose(self, chosen: int) -> Quote | None:
         """Quote a sentence of running text, with its neighbour where it needs one."""
@@ -401,6 +457,9 @@ class Quoter:
             quote = Quote((_part(before), _part(sentence)), 1)
         else:
             quote = Quote((_part(sentence),), 0)
+        limit = self._neighbour(chosen, 1) if self._asked.yes_no else None
+        if limit is not None and _EXCEPTS.match(limit.text):
+            return Quote((*quote.parts, _part(limit)), quote.chosen)
         if self._asked.how_to and (steps := self._steps(sentence.passage, sentence.path)):
             return Quote(quote.parts + steps.parts, quote.chosen)
         if self._asked.many and self._is_last(sentence):
@@ -429,7 +488,7 @@ class Quoter:
         head = (_part(sentence),)
         kind = blocks[follows].kind
         if kind == "code":
-            return Quote((*head, _whole(passage, blocks[follows])))
+            return Quote((*head, self._line(passage, blocks[follows])))
         if kind == "lead" and blocks[follows].path == sentence.path:
             listed = self._list(passage, follows)
             return None if listed is None else Quote(head + listed.parts)

@@ -1,15 +1,24 @@
-"""A long sentence is quoted without the clauses that do not answer."""
+"""Of a long sentence the clause that answers is quoted, of a long sample the line that does."""
 
 from __future__ import annotations
 
 import re
 
-__all__ = ["MOST_SENTENCE_CHARACTERS", "clause_spans"]
+from voicerag_core.local.reading.features import content_words
+
+__all__ = ["MOST_SENTENCE_CHARACTERS", "clause_spans", "setting_span"]
 
 MOST_SENTENCE_CHARACTERS = 250
 """Of a quoted sentence that stays whole."""
 
 LEAST_CLAUSE_CHARACTERS = 30
+
+LONG_CODE = 6
+"""Lines of code beyond which one that sets something is quoted by itself."""
+
+_COMMENT = ("#", "//")
+_SETS = re.compile(r"\s*(?:#|//)?\s*[-\"'\w.]+\s*(?:[:=]|\s\S)")
+_SHELL = re.compile(r"\s*(?:\$|>|#!|sudo\b|cd\b)")
 
 _BORDER = re.compile(
     r"(?:;|\s[\u2013\u2014]|\u2014|,\s+(?:and|but|so|while|whereas|yet)(?= (?:the|a|an|it|they|he"
@@ -41,3 +50,28 @@ def clause_spans(sentence: str) -> list[tuple[int, int]]:
         spans.append((start, border.start()))
         start = border.end()
     return [*spans, (start, len(sentence))]
+
+
+def setting_span(code: str, words: frozenset[str]) -> tuple[int, int]:
+    """Return the line of a long sample configuration that a question names.
+
+    Args:
+        code: The sample.
+        words: The question's words that carry meaning, stemmed.
+
+    Returns:
+        Start and end of the one line with most of the words, with the line that it comments;
+        all of the code when it is short, a script, or no line stands out.
+    """
+    lines = code.splitlines(keepends=True)
+    if len(lines) <= LONG_CODE or any(_SHELL.match(line) for line in lines):
+        return 0, len(code)
+    known = [len(words.intersection(content_words(line))) for line in lines]
+    best = known.index(max(known))
+    if not known[best] or known.count(known[best]) > 1 or not _SETS.match(lines[best]):
+        return 0, len(code)
+    last = best + 1
+    if lines[best].lstrip().startswith(_COMMENT) and last < len(lines):
+        last += 1
+    start = sum(map(len, lines[:best]))
+    return start, start + len("".join(lines[best:last]).rstrip())
