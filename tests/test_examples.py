@@ -55,6 +55,7 @@ def test_every_example_has_a_test_and_is_short() -> None:
         "03_llamaindex.py",
         "04_langchain.py",
         "05_mcp_client.py",
+        "06_agent_by_sound.py",
     ]
     assert all(len(path.read_text().splitlines()) < 90 for path in SCRIPTS)
 
@@ -63,6 +64,13 @@ def test_fakes(tmp_path: Path) -> None:
     shown = run("00_fakes.py", folder=tmp_path)
     assert "Swiss Alps" in shown
     assert "answer  Oxygen" in shown
+
+
+def test_an_agent_is_asked_by_sound(tmp_path: Path) -> None:
+    found, agent, graph = run("06_agent_by_sound.py", folder=tmp_path).splitlines()
+    assert found == "found   The Rhine rises in the Swiss Alps. (Where does the Rhine rise?)"
+    assert agent.startswith("agent   Where does the Rhine rise? -> It rises in the Swiss Alps. (")
+    assert graph == "graph   The Rhine rises in the Swiss Alps."
 
 
 def test_llamaindex(tmp_path: Path) -> None:

@@ -93,6 +93,7 @@ class Embedder(Protocol):
         ...
 
 
+@runtime_checkable
 class TextEmbedder(Protocol):
     """Embeds texts alone; `voicerag_core.HearingEmbedder` makes an `Embedder` of it.
 

@@ -48,7 +48,7 @@ class RemoteSettings:
         prefix: Of the variables, for messages: ``VOICERAG_CHAT``.
     """
 
-    url: str | None
+    url: str | None = field(repr=False)
     model: str
     key: str | None = field(repr=False)
     key_file: Path | None
@@ -233,7 +233,7 @@ class Settings(BaseSettings):
         "the checkpoint, at most 8192.",
     )
 
-    chat_url: str | None = Field(
+    chat_url: SecretStr | None = Field(
         default=None, description="Base of the API, such as http://127.0.0.1:11434/v1."
     )
     chat_model: str = Field(default="", description="Name of the model on that server.")
@@ -263,7 +263,7 @@ class Settings(BaseSettings):
         description="Let the reader answer, with a note, when the model fails or is too slow; "
         "otherwise the question fails.",
     )
-    transcriber_url: str | None = Field(
+    transcriber_url: SecretStr | None = Field(
         default=None, description="Base of the API, such as http://127.0.0.1:8000/v1."
     )
     transcriber_model: str = Field(default="", description="Name of the model on that server.")
@@ -278,7 +278,7 @@ class Settings(BaseSettings):
         default=None,
         description="Commit of a model on the hub; default: the newest when it is downloaded.",
     )
-    embedder_url: str | None = Field(
+    embedder_url: SecretStr | None = Field(
         default=None, description="Base of the API, such as http://127.0.0.1:11434/v1."
     )
     embedder_model: str = Field(default="", description="Name of the model on that server.")
@@ -312,7 +312,7 @@ class Settings(BaseSettings):
         default=None,
         description="Commit of a model on the hub; default: the newest when it is downloaded.",
     )
-    reranker_url: str | None = Field(
+    reranker_url: SecretStr | None = Field(
         default=None, description="Base of the API, such as http://127.0.0.1:8080."
     )
     reranker_model: str = Field(default="", description="Name of the model on that server.")
@@ -330,7 +330,7 @@ class Settings(BaseSettings):
         default=None,
         description="Commit of a model on the hub; default: the newest when it is downloaded.",
     )
-    voice_url: str | None = Field(
+    voice_url: SecretStr | None = Field(
         default=None, description="Base of the API, such as http://127.0.0.1:8880/v1."
     )
     voice_model: str = Field(default="", description="Name of the model on that server.")
@@ -383,9 +383,10 @@ class Settings(BaseSettings):
 
     def remote(self, part: Part) -> RemoteSettings:
         """The settings of the server of a part."""
+        url: SecretStr | None = getattr(self, f"{part}_url")
         key: SecretStr | None = getattr(self, f"{part}_key")
         return RemoteSettings(
-            url=getattr(self, f"{part}_url"),
+            url=None if url is None else url.get_secret_value(),
             model=getattr(self, f"{part}_model"),
             key=None if key is None else key.get_secret_value(),
             key_file=getattr(self, f"{part}_key_file"),

@@ -13,6 +13,8 @@ import pytest
 from langchain_core.embeddings import DeterministicFakeEmbedding
 from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
 from langchain_core.messages import AIMessage
+from langchain_core.runnables import RunnableLambda
+from langchain_core.vectorstores import InMemoryVectorStore
 
 from voicerag_core import Passage, load_settings, open_voicerag
 
@@ -62,13 +64,18 @@ def test_the_guide_runs(
         "tool_model": Chat(messages=iter([AIMessage("", tool_calls=[call]),
                                           AIMessage("An agent's answer.")])),
         "embeddings": DeterministicFakeEmbedding(size=16),
+        "vectorstore": InMemoryVectorStore.from_texts(
+            ["The only one."], DeterministicFakeEmbedding(size=16)
+        ),
+        "chain": RunnableLambda(lambda question: f"You asked: {question}"),
         "dsn": dsn,
     }  # fmt: skip
     for block in BLOCKS:
         exec(compile(block, "docs/langchain.md", "exec"), names)
     out = capsys.readouterr().out
     for expected in (
-        "A chain's answer.", "Pittsburgh Steelers", "An agent's answer.",
+        "A chain's answer.", "The only one.", "You asked: ", "Pittsburgh Steelers",
+        "An agent's answer.",
         "The committee does", "Super Bowl 50", "canteen",
     ):  # fmt: skip
         assert expected in out

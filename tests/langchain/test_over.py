@@ -16,7 +16,7 @@ from langchain_core.language_models.fake_chat_models import GenericFakeChatModel
 from langchain_core.messages import AIMessage, HumanMessage
 from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.retrievers import BaseRetriever
-from langchain_core.runnables import RunnableLambda, RunnableParallel
+from langchain_core.runnables import Runnable, RunnableLambda, RunnableParallel
 from langchain_core.vectorstores import InMemoryVectorStore
 from langchain_tests.integration_tests import RetrieversIntegrationTests
 from langgraph.graph import END, START, MessagesState, StateGraph
@@ -60,7 +60,9 @@ class AppEmbeddings(Embeddings):
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
         self.calls.append(("documents", len(texts)))
-        return self._words.embed_texts([text.lower().strip(".") for text in texts]).tolist()
+        rows = self._words.embed_texts([text.lower().strip(".") for text in texts])
+        vectors: list[list[float]] = rows.tolist()
+        return vectors
 
     def embed_query(self, text: str) -> list[float]:
         self.calls.append(("query", 1))
@@ -138,6 +140,7 @@ def test_a_pipeline_lends_its_ears_and_its_database_stays_asleep(
 ) -> None:
     monkeypatch.setenv("VOICERAG_DATA_DIR", str(tmp_path))
     with open_voicerag(transcriber=FakeTranscriber({spoken: WORDS})) as rag:
+        assert rag.ears is not None
         rag.ears.recognizer = ears_that_know({spoken: [WORDS]}).recognizer
         retriever = SpeechRetriever.over(store, hear=rag)
         assert retriever.invoke(spoken)[0].page_content == TEXTS[0]
@@ -159,9 +162,9 @@ def test_what_cannot_be_heard_or_is_no_retriever_is_told(
     with pytest.raises(ConfigError, match=r"SpeechRunnable\.over\(chain\)"):
         SpeechRetriever.over(RunnableLambda(str), hear=ears)  # type: ignore[arg-type]
     with pytest.raises(ValidationError, match=r"SpeechRetriever\.over\(retriever\)"):
-        SpeechRetriever(retriever=ByWords())
+        SpeechRetriever(retriever=ByWords())  # type: ignore[call-arg]
     with pytest.raises(ValidationError, match=r"SpeechRetriever\.over\(ByWords"):
-        SpeechRetriever(rag=ByWords())
+        SpeechRetriever(rag=ByWords())  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="hear takes the ears"):
         SpeechRetriever.over(store, hear="me")  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="strategy is for a voicerag pipeline"):
@@ -208,7 +211,7 @@ def test_the_question_reaches_the_prompt(
     store: InMemoryVectorStore, ears: Ears, spoken: Audio
 ) -> None:
     prompt = ChatPromptTemplate.from_template("{context}|{question}")
-    chain = RunnableParallel(
+    chain: Runnable[Any, Any] = RunnableParallel(
         context=SpeechRetriever.over(store, hear=ears) | (lambda found: found[0].page_content),
         question=SpeechToQuestion(hear=ears),
     )

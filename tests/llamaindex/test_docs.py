@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from llama_index.core import Document
+from llama_index.core import Document, VectorStoreIndex
 from llama_index.core.embeddings import MockEmbedding
 from llama_index.core.llms import MockLLM
 
@@ -36,13 +36,17 @@ def test_every_snippet_of_the_page_runs(
         names: dict[str, Any] = {
             "stack": stack, "play": played.append, "my_llm": MockLLM(), "dsn": dsn,
             "embed_model": MockEmbedding(embed_dim=64),
+            "index": VectorStoreIndex.from_documents(
+                [Document(text="The only one.")], embed_model=MockEmbedding(embed_dim=8)
+            ),
             "documents": [Document(text="A river ends in the sea.")],
         }  # fmt: skip
         for snippet in SNIPPETS:
             exec(compile(snippet, "docs/llamaindex.md", "exec"), names)
     printed = capsys.readouterr().out
-    assert len(SNIPPETS) == 9
+    assert len(SNIPPETS) == 10
     assert played
+    assert "The only one." in printed
     assert "private" in printed
     assert "A river ends in the sea." in printed
     assert f"{names['response']}" in printed

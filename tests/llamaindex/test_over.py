@@ -197,9 +197,11 @@ def test_a_bundle_for_stock_parts_touches_no_database(clip: Audio, tmp_path: Pat
         bundle = SpeechRetriever(rag).to_bundle(clip, words=False)
         assert bundle.query_str == ""
         assert transcriber.calls == 0
+        assert bundle.embedding is not None
         assert np.allclose(bundle.embedding, embedder.embed_speech([clip])[0])
         assert SpeechRetriever(rag).to_bundle(clip).query_str == QUESTION
         by_words = SpeechRetriever(rag, strategy="asr").to_bundle(clip, words=False)
+        assert by_words.embedding is not None
         assert np.allclose(by_words.embedding, embedder.embed_texts([QUESTION])[0])
     assert list(tmp_path.iterdir()) == []
 
@@ -224,7 +226,7 @@ def test_what_cannot_be_heard_or_is_nothing_of_the_kind_is_told(
 def test_models_of_an_app_are_parts_of_a_pipeline(clip: Audio, tmp_path: Path) -> None:
     embedder = LlamaIndexEmbedder(AppModel())
     assert (embedder.model_id, embedder.dim) == ("app-words", 64)
-    own = AppModel().get_query_embedding("bread")
+    own = np.array(AppModel().get_query_embedding("bread"))
     assert np.allclose(embedder.embed_questions(["bread"])[0], own / np.linalg.norm(own))
 
     class Told(MockLLM):

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from voicerag_core import CheckpointError, ConfigError
 from voicerag_core.cli.app import app
-from voicerag_core.local.weights.hub import RECORD, download_model, downloaded, look_up
+from voicerag_core.local.weights.hub import RECORD, download_model, downloaded, look_up, origin
 
 pytestmark = pytest.mark.enable_socket
 
@@ -110,6 +110,8 @@ def test_a_model_is_fetched_by_commit_and_kept(hub: Hub, tmp_path: Path) -> None
     assert here == {name: hub.files[name] for name in wanted}
     assert downloaded("owner/name", tmp_path) == folder
     assert downloaded("owner/name", tmp_path, revision=COMMIT[:12]) == folder
+    assert origin("owner/name", tmp_path) == "owner/name at 0123456789ab, licence mit"
+    assert origin("owner/other", tmp_path) == origin("/some/folder", tmp_path) == ""
     before = len(hub.asked)
     assert fetched(hub, tmp_path) == folder
     assert len(hub.asked) == before + 1, "only the description is fetched again"

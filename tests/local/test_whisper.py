@@ -377,3 +377,27 @@ def test_without_a_listener_nothing_is_expected(
     whisper: WhisperTranscriber, question: Audio
 ) -> None:
     assert whisper.transcribe_with(question, WORDS) == whisper.transcribe(question)
+
+
+SAMPLE = Path(__file__).parents[2] / "examples" / "sample" / "audio"
+
+
+@pytest.mark.parametrize(
+    ("file", "words"), [("dev-08", "what are associated with"), ("dev-11", "persian geologists")]
+)
+def test_what_the_listener_is_sure_of_stands_in(
+    whisper: WhisperTranscriber, file: str, words: str
+) -> None:
+    clip = read_audio(SAMPLE / f"{file}.flac")
+    with pytest.raises(AudioError, match="no speech was heard"):
+        whisper.transcribe(clip)
+    heard = WhisperTranscriber(listener=CTCRecognizer()).transcribe(clip)
+    assert words in heard.text
+    assert heard.confidence is not None
+    assert heard.confidence > 0.75
+
+
+@pytest.mark.parametrize("kind", ["white", "pink", "hum", "clicks", "tone"])
+def test_a_listener_hears_nothing_in_noise_either(kind: str) -> None:
+    with pytest.raises(AudioError, match="no speech was heard"):
+        WhisperTranscriber(listener=CTCRecognizer()).transcribe(_noise(kind, 4))

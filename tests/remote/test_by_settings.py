@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from mcp import Client
@@ -12,7 +13,14 @@ from typer.testing import CliRunner
 
 from tests.remote import wire as faults
 from tests.remote.wire import Wire
-from voicerag_core import ConfigError, Passage, load_settings, open_voicerag, read_audio
+from voicerag_core import (
+    ConfigError,
+    EmbeddingMismatchError,
+    Passage,
+    load_settings,
+    open_voicerag,
+    read_audio,
+)
 from voicerag_core.cli.app import app
 from voicerag_core.local.reading.fallback import NO_MODEL
 from voicerag_core.stack import open_parts
@@ -146,3 +154,158 @@ def test_nothing_is_sent_before_the_first_question(chat: Wire) -> None:
     with open_voicerag() as rag:
         rag.warm(models=False)
     assert chat.requests == []
+
+
+@pytest.fixture
+def everything(chat: Wire, monkeypatch: pytest.MonkeyPatch) -> Wire:
+    """Variables that put every part behind the test server."""
+    root = chat.url.removesuffix("/v1")
+    chat.transcript = "When does the bakery open?"
+    for part in ("EMBEDDER", "TRANSCRIBER", "RERANKER", "VOICE"):
+        monkeypatch.setenv(f"VOICERAG_{part}", "http")
+        monkeypatch.setenv(f"VOICERAG_{part}_URL", root if part == "RERANKER" else chat.url)
+        monkeypatch.setenv(f"VOICERAG_{part}_MODEL", "tiny")
+        monkeypatch.setenv(f"VOICERAG_{part}_KEY", "sk-hidden")
+    monkeypatch.setenv("VOICERAG_COLLECTION", f"all-{uuid4().hex[:8]}")
+    return chat
+
+
+def test_every_part_may_be_behind_a_url(everything: Wire) -> None:
+    clip = read_audio(SAMPLE / "audio" / "dev-01.flac")
+    with open_voicerag(load_settings(strategy="asr", limit=1)) as rag:
+        rag.index(PASSAGES)
+        answer = rag.ask(clip)
+    assert answer.transcript == everything.transcript
+    assert [hit.passage.id for hit in answer.hits] == ["bakery"]
+    assert answer.text == "It opens at seven. It shuts on Mondays."
+    assert answer.audio is not None
+    assert answer.audio.sample_rate == 24_000
+    assert "rerank" in answer.timings
+    assert {path.removeprefix("/v1") for path in everything.paths} == {
+        "/embeddings",
+        "/audio/transcriptions",
+        "/rerank",
+        "/chat/completions",
+        "/audio/speech",
+    }
+
+
+def test_questions_and_passages_have_prefixes_of_their_own(
+    everything: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VOICERAG_EMBEDDER_QUERY_PREFIX", "query: ")
+    monkeypatch.setenv("VOICERAG_EMBEDDER_PASSAGE_PREFIX", "passage: ")
+    clip = read_audio(SAMPLE / "audio" / "dev-01.flac")
+
+    def sent(begin: int) -> set[str]:
+        requests = [one for one in everything.requests[begin:] if one.path == "/v1/embeddings"]
+        texts = [text for one in requests for text in one.json["input"]]
+        return {text.split(" ")[0] for text in texts if not text.endswith("width")}
+
+    with open_voicerag(load_settings(speak=False)) as rag:
+        rag.index(PASSAGES)
+        assert sent(0) == {"passage:"}
+        for question, strategy in (("When?", "asr"), (clip, "e2e"), (clip, "hybrid")):
+            before = len(everything.requests)
+            rag.retrieve(question, strategy=strategy)  # type: ignore[arg-type]
+            assert sent(before) == {"query:"}
+
+
+def test_speech_is_searched_in_the_space_of_any_embedder(everything: Wire) -> None:
+    clip = read_audio(SAMPLE / "audio" / "dev-01.flac")
+    with open_voicerag(load_settings(strategy="e2e", speak=False)) as rag:
+        rag.index(PASSAGES)
+        before = len(everything.paths)
+        assert rag.retrieve(clip).hits
+        assert set(everything.paths[before:]) == {"/v1/embeddings"}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("EMBEDDER_PASSAGE_PREFIX", "passage: "),
+        ("EMBEDDER_QUERY_PREFIX", "query: "),
+        ("EMBEDDER_MODEL", "other"),
+        ("EMBEDDER_DIM", "8"),
+        ("EMBEDDER", "local"),
+    ],
+)
+def test_another_space_than_that_of_the_collection_is_refused(
+    everything: Wire, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    everything.models = ("tiny", "other")
+    with open_voicerag() as rag:
+        rag.index(PASSAGES)
+    monkeypatch.setenv(f"VOICERAG_{name}", value)
+    with open_voicerag() as rag, pytest.raises(EmbeddingMismatchError, match="was filled by"):
+        rag.retrieve("When does the bakery open?")
+
+
+def test_a_collection_can_be_moved_to_another_embedder(
+    everything: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with open_voicerag() as rag:
+        rag.index(PASSAGES)
+    runner = CliRunner()
+    result = runner.invoke(app, ["db", "reembed", "--to", "local"])
+    assert result.exit_code == 0, result.output
+    assert "2 passages have vectors of all-MiniLM" in result.output
+    monkeypatch.setenv("VOICERAG_EMBEDDER", "local")
+    with open_voicerag(load_settings(speak=False)) as rag:
+        assert rag.retrieve("When does the bakery open?").hits[0].passage.id == "bakery"
+    assert "nothing to do" in runner.invoke(app, ["db", "reembed", "--to", "local"]).output
+    wrong = runner.invoke(app, ["db", "reembed", "--to", "locale"])
+    assert wrong.exit_code == 1
+    assert "VOICERAG_EMBEDDER is" in wrong.output
+
+
+def test_the_doctor_says_where_each_part_is_and_calls_it(everything: Wire) -> None:
+    result = CliRunner().invoke(app, ["doctor", "--json"])
+    found = json.loads(result.stdout)["findings"]
+    for part in ("chat", "embedder", "transcriber", "reranker", "voice"):
+        texts = [one["text"] for one in found if one["area"] == part]
+        assert any("'tiny' on this machine, at http://127.0.0.1" in text for text in texts), part
+        assert any(text.startswith("one call") for text in texts), (part, texts)
+    assert "sk-hidden" not in result.stdout
+    everything.models = ("other",)
+    result = CliRunner().invoke(app, ["doctor", "--json"])
+    assert result.exit_code == 1
+    assert "correct VOICERAG_CHAT_MODEL" in result.stdout
+
+
+def test_the_doctor_says_what_leaves_the_machine(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("VOICERAG_DATA_DIR", str(tmp_path))
+    words = ["doctor", "--no-calls", "--json"]
+    quiet = CliRunner().invoke(app, words).stdout
+    assert "no text and no sound leaves this machine" in quiet
+    monkeypatch.setenv("VOICERAG_CHAT", "http")
+    monkeypatch.setenv("VOICERAG_CHAT_URL", "http://ada:hunter2@models.example.com/v1?key=hush")
+    monkeypatch.setenv("VOICERAG_CHAT_KEY", "sk-hidden")
+    monkeypatch.setenv("VOICERAG_EMBEDDER_URL", "http://127.0.0.1:9/v1")
+    loud = CliRunner().invoke(app, words).stdout
+    assert "it receives the question in words, earlier turns and the passages found" in loud
+    assert "travel without encryption" in loud
+    assert "VOICERAG_EMBEDDER_URL is set and not used" in loud
+    for secret in ("sk-hidden", "hunter2", "hush"):
+        assert secret not in loud
+
+
+def test_settings_show_no_secret() -> None:
+    settings = load_settings(
+        chat="http", chat_url="http://ada:hunter2@host/v1?key=hush", chat_key="sk-hidden"
+    )
+    shown = f"{settings!r} {settings} {settings.remote('chat')!r} {settings.model_dump_json()}"
+    for secret in ("sk-hidden", "hunter2", "hush"):
+        assert secret not in shown
+
+
+def test_models_are_listed_with_what_they_receive(everything: Wire) -> None:
+    result = CliRunner().invoke(app, ["models"])
+    assert result.exit_code == 0
+    for variable in ("CHAT", "TRANSCRIBER", "EMBEDDER", "RERANKER", "VOICE"):
+        assert f"VOICERAG_{variable}=http" in result.stdout
+    listed = json.loads(CliRunner().invoke(app, ["models", "--json"]).stdout)
+    assert {one["chosen"] for one in listed["parts"]} == {"http"}
+    assert everything.requests == []

@@ -116,7 +116,7 @@ def test_documents_are_indexed_with_it(run: Run, tmp_path: Path) -> None:
         app, ["--data-dir", str(tmp_path), "search", "--text", "x", "--embedder", "laser"]
     )
     assert other.exit_code == 1
-    assert "embedder" in other.output
+    assert "VOICERAG_EMBEDDER" in other.output
 
 
 def test_a_question_finds_the_minute_in_a_recording(run: Run, tmp_path: Path) -> None:

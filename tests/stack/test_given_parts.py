@@ -45,7 +45,8 @@ class TwoSided:
         self.calls.append(("questions", list(texts)))
         rows = self._words.embed_texts(texts)
         rows[:, 0] += 0.1
-        return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+        unit: Embeddings = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+        return unit
 
 
 @pytest.fixture

@@ -17,11 +17,12 @@ from voicerag_core import (
     ExistingTable,
     StoreError,
     StoreUnavailableError,
+    VoiceRAG,
 )
 from voicerag_core.filters import Eq
 from voicerag_core.store import inspect_table, list_vector_columns
 from voicerag_core.store.existing.probe import compare_vectors
-from voicerag_core.testing import FakeEmbedder
+from voicerag_core.testing import FakeEmbedder, FakeVoiceModel
 
 TEXTS = [
     "The Rhine rises in the Swiss Alps and ends in the sea.",
@@ -209,3 +210,25 @@ def test_rows_with_one_id_are_found_once_and_as_many_as_asked(
         assert [hit.passage.id for hit in hits] == ["same", "o1", "o2", "o3"]
         assert "node_id is not unique" in " ".join(inspect_table(table).warnings)
         assert table.search(np.array([0, 0], np.float32), limit=4) == ()
+
+
+def test_an_empty_table_is_told_instead_of_an_answer(connection: psycopg.Connection[Any]) -> None:
+    connection.execute("CREATE TABLE kb (id int PRIMARY KEY, text text, embedding vector(64))")
+    with ExistingTable(connection.info.dsn, "kb") as table:
+        rag = VoiceRAG(FakeEmbedder(64), table, FakeVoiceModel())
+        with pytest.raises(StoreError, match=r"public\.kb has no row with a text and a vector yet"):
+            rag.ask("Where does the Rhine rise?")
+        with pytest.raises(ConfigError, match="keeps passages but no documents"):
+            _ = rag.document_store
+
+
+def test_a_search_that_takes_too_long_ends(connection: psycopg.Connection[Any]) -> None:
+    connection.execute("CREATE TABLE kb (id int PRIMARY KEY, text text, embedding vector(2))")
+    connection.execute("INSERT INTO kb VALUES (1, 'Here.', '[1,0]')")
+    with ExistingTable(
+        connection.info.dsn, "kb", only="pg_sleep(id * 0.4) IS NOT NULL", statement_timeout=0.6
+    ) as table:
+        assert len(table.search(np.array([1, 0], np.float32), limit=1)) == 1
+        connection.execute("UPDATE kb SET id = 9")
+        with pytest.raises(StoreError, match=r"was stopped.*statement_timeout"):
+            table.search(np.array([1, 0], np.float32), limit=1)

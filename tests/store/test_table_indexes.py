@@ -120,7 +120,7 @@ def test_an_older_pgvector_is_searched_exactly_where_its_scan_would_fall_short(d
 def connection(server: str) -> Iterator[psycopg.Connection[object]]:
     with psycopg.connect(new_database(server), autocommit=True) as opened:
         opened.execute("CREATE EXTENSION vector")
-        yield opened  # type: ignore[misc]
+        yield opened
 
 
 def test_distances_that_order_otherwise_are_not_trusted(

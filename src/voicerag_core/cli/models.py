@@ -14,9 +14,9 @@ from voicerag_core.cli.command import GlobalOptions
 from voicerag_core.cli.output import show_json
 from voicerag_core.cli.question import JsonOutput
 from voicerag_core.errors import AudioError, VoiceRAGError
-from voicerag_core.settings import Part, Settings
 
 if TYPE_CHECKING:
+    from voicerag_core.settings import Part, Settings
     from voicerag_core.stack import Parts
 
 __all__ = ["calls", "chosen_parts", "models"]
@@ -133,7 +133,7 @@ def chosen_parts(settings: Settings) -> Iterator[Finding]:
                     f"use an https address in {given.prefix}_URL",
                 )  # fmt: skip
             continue
-        yield _here(settings, part, choice)
+        yield _here(settings, part)
         if given.url is not None:
             yield Finding(
                 part, "warn", f"{given.prefix}_URL is set and not used",
@@ -143,13 +143,24 @@ def chosen_parts(settings: Settings) -> Iterator[Finding]:
         yield Finding("privacy", "ok", "no text and no sound leaves this machine")
 
 
-def _here(settings: Settings, part: Part, choice: str) -> Finding:
+def _here(settings: Settings, part: Part) -> Finding:
     """Say that a part runs on this machine, or that there is no voice for the language."""
     from voicerag_core.stack.chosen import lacks_voice, no_voice
 
     if part == "voice" and lacks_voice(settings):
         return Finding(part, "warn", *no_voice(settings))
-    return Finding(part, "ok", f"{choice}, on this machine")
+    return Finding(part, "ok", f"{_named(settings, part)}, on this machine")
+
+
+def _named(settings: Settings, part: Part) -> str:
+    """Name the choice of a part with what it is, and where its files come from."""
+    choice = settings.choice(part)
+    for known in _CHOICES[part][0]:
+        if known.partition(":")[0] == choice:
+            return known
+    from voicerag_core.local.weights.hub import origin
+
+    return origin(choice, settings.data_dir / "weights") or choice
 
 
 def calls(settings: Settings) -> Iterator[Finding]:

@@ -17,6 +17,8 @@ from voicerag_core.remote.thoughts import without_thoughts
 __all__ = ["ChatEndpoint", "Message"]
 
 PATH = "/chat/completions"
+MOST_AT_ONCE = 16
+"""Answers that are written at the same time; others wait, and count as late in the end."""
 MOST_TIMEOUTS = 5
 """A whole answer may take this many times the timeout, waiting for its pieces."""
 
@@ -53,7 +55,7 @@ class ChatEndpoint(Closing):
         temperature: float | None = 0.0,
         seconds: float | None = None,
     ) -> None:
-        self._client = Client(endpoint)
+        self._client = Client(endpoint, most_at_once=MOST_AT_ONCE)
         self._temperature = temperature
         self._seconds = endpoint.timeout * MOST_TIMEOUTS if seconds is None else seconds
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from langchain_core.embeddings import Embeddings
@@ -78,7 +78,7 @@ class LangChainChat:
             )
         self.model = model
 
-    def __call__(self, messages: list[_Message]) -> Iterator[str]:
+    def __call__(self, messages: Sequence[_Message]) -> Iterator[str]:
         """Stream the reply to messages."""
         asked = [(message.role, message.content) for message in messages]
         for chunk in self.model.stream(asked):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from llama_index.core.base.embeddings.base import BaseEmbedding
@@ -80,7 +80,7 @@ class LlamaIndexChat:
             )
         self.llm = llm
 
-    def __call__(self, messages: list[_Message]) -> Iterator[str]:
+    def __call__(self, messages: Sequence[_Message]) -> Iterator[str]:
         """Stream the reply to messages."""
         asked = [
             ChatMessage(role=MessageRole(message.role), content=message.content)

@@ -29,6 +29,7 @@ from voicerag_core.errors import (
 )
 from voicerag_core.local.hearing.ctc_recognizer import CTCRecognizer
 from voicerag_core.local.hearing.log_mel import log_mel
+from voicerag_core.local.hearing.number_words import with_digits
 from voicerag_core.local.hearing.windows import FRAME_SAMPLES, WINDOW_SECONDS, windows_of
 from voicerag_core.local.hearing.word_spotter import Spotted
 from voicerag_core.local.threads import model_threads
@@ -81,6 +82,11 @@ SOUND_WEIGHT = 0.25
 """Of the listener's score of a text besides Whisper's own, where the text that expected words and
 the one that did not are compared: words that were not said do not fit the sound."""
 
+LEAST_LISTENED = 0.75
+"""Confidence of the listener at which its wording stands in for a clip that Whisper finds no words
+in: kitchen noise, hum and music reach 0.07, clear questions 0.86 and more."""
+LEAST_LISTENED_WORDS = 2
+
 _WORD = re.compile(r"\w+(?:-\w+)*")
 _NUMBER = re.compile(r"\d[\d.,]*\d")
 _REPETITION = re.compile(r"(.{2,40}?)\1{3,}")
@@ -132,12 +138,13 @@ class WhisperTranscriber:
         threads: Threads of one call, at least 1; None uses the cores available to this process, at
             most 4.
         data_dir: Folder of downloaded weights; None: the user's data folder.
+        listener: Finds the words of a collection in a clip, for `transcribe_with`; where Whisper
+            hears nothing and the listener is sure, its wording is the transcript.
         folder: A model of any size (model.bin, config.json, vocabulary and tokenizer.json, as
             faster-whisper and CTranslate2's converter write it); None: a packaged one.
         multilingual: Use the packaged Whisper base, of many languages, in place of tiny.en.
         language: Code of the language that is spoken, for a multilingual model; None detects it in
             each window.
-        listener: Finds the words of a collection in a clip, for `transcribe_with`.
 
     Raises:
         ConfigError: `threads` is below 1.
@@ -214,16 +221,29 @@ class WhisperTranscriber:
                     heard = other
         return self._transcription(audio, heard)
 
-    @staticmethod
-    def _transcription(audio: Audio, heard: Recognition) -> Transcription:
-        """Refuse what is not speech."""
+    def _transcription(self, audio: Audio, heard: Recognition) -> Transcription:
+        """Refuse what is not speech, to Whisper and to the listener."""
         if not heard.heard:
+            listened = self._listened(audio)
+            if listened is not None:
+                return listened
             raise AudioError(
                 f"no speech was heard in the clip of {audio.seconds:.1f} s (probability that "
                 f"nobody speaks {heard.no_speech_prob:.2f}, mean log-probability of the words "
                 f"{heard.avg_logprob:.2f}); check the microphone, or speak louder and closer"
             )
         return Transcription(heard.text, _confidence(heard), heard.language)
+
+    def _listened(self, audio: Audio) -> Transcription | None:
+        """Return what the listener heard, if it is sure of it."""
+        if self._listener is None:
+            return None
+        (heard,) = self._listener.hear([audio])
+        text = with_digits(heard.hypotheses[0].text)
+        confidence = math.exp(heard.token_log_prob)
+        if confidence < LEAST_LISTENED or len(text.split()) < LEAST_LISTENED_WORDS:
+            return None
+        return Transcription(text, confidence, LANGUAGE)
 
     def recognise(self, audio: Audio, words: Sequence[str] = ()) -> Recognition:
         """Transcribe a clip with confidence figures; noise is not rejected here.

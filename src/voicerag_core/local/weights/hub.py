@@ -16,7 +16,7 @@ from urllib.parse import quote
 from voicerag_core.errors import CheckpointError, ConfigError
 from voicerag_core.fetching import OnBytes, check_room, fetch_file
 
-__all__ = ["ADDRESS", "Published", "download_model", "downloaded", "look_up"]
+__all__ = ["ADDRESS", "Published", "download_model", "downloaded", "look_up", "origin"]
 
 ADDRESS = "https://huggingface.co"
 RECORD = "voicerag.json"
@@ -193,6 +193,17 @@ def downloaded(name: str, weights: Path, *, revision: str | None = None) -> Path
             f"run: voicerag download model {name}{wanted}"
         )
     return folder
+
+
+def origin(name: str, weights: Path) -> str:
+    """Return name, revision and licence of a model that was downloaded; "" if it was not."""
+    try:
+        record = _record(_folder(name, weights))
+    except ConfigError:
+        return ""
+    if not record:
+        return ""
+    return f"{name} at {record['revision'][:12]}, licence {record.get('licence', 'not stated')}"
 
 
 def _folder(name: str, weights: Path) -> Path:

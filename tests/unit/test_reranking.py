@@ -1,0 +1,77 @@
+"""A reranker sorts what was found by words, and nothing else changes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from voicerag_core import ModelError, Passage, VoiceRAG
+from voicerag_core.testing import FakeEmbedder, FakeVoiceModel, InMemoryStore
+
+PASSAGES = [Passage(f"p{n}", f"The tower number {n} is tall.", {"title": "T"}) for n in range(40)]
+
+
+class Reversing:
+    """Finds the passages with the highest numbers best."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, list[str]]] = []
+
+    def score(self, question: str, texts: Sequence[str]) -> NDArray[np.float32]:
+        self.asked.append((question, list(texts)))
+        return np.array([int(text.split()[4]) for text in texts], np.float32)
+
+
+class Failing:
+    def score(self, question: str, texts: Sequence[str]) -> NDArray[np.float32]:
+        raise ModelError("no memory")
+
+
+def pipeline(reranker: object, most: int = 10) -> VoiceRAG:
+    embedder = FakeEmbedder()
+    rag = VoiceRAG(
+        embedder,
+        InMemoryStore(embedder.dim),
+        FakeVoiceModel(),
+        reranker=reranker,  # type: ignore[arg-type]
+        reranked=most,
+    )
+    rag.index(PASSAGES)
+    return rag
+
+
+def ids(rag: VoiceRAG, question: str, **values: float) -> list[str]:
+    return [hit.passage.id for hit in rag.retrieve(question, limit=3, **values).hits]  # type: ignore[arg-type]
+
+
+def test_the_first_passages_are_sorted_anew() -> None:
+    reranker = Reversing()
+    found = pipeline(None).retrieve("How tall is tower 7?", limit=10).hits
+    best = sorted((hit.passage.id for hit in found), key=lambda name: -int(name[1:]))[:3]
+    rag = pipeline(reranker)
+    assert ids(rag, "How tall is tower 7?") == best
+    ((question, texts),) = reranker.asked
+    assert question == "How tall is tower 7?"
+    assert len(texts) == 10
+    kept = {hit.passage.id: (hit.score, hit.rank) for hit in found}
+    again = rag.retrieve("How tall is tower 7?", limit=3)
+    assert all(kept[hit.passage.id] == (hit.score, hit.rank) for hit in again.hits)
+    assert "rerank" in again.timings
+    assert len(again.more) == 0
+
+
+def test_a_vector_and_variety_are_not_sorted() -> None:
+    reranker = Reversing()
+    rag = pipeline(reranker)
+    vector = rag.embedder.embed_texts(["The tower number 7 is tall."])[0]
+    assert rag.retrieve(vector, limit=3).hits[0].passage.id == "p7"
+    ids(rag, "How tall is tower 7?", diversity=0.5)
+    assert reranker.asked == []
+
+
+def test_an_error_of_the_reranker_is_passed_on() -> None:
+    with pytest.raises(ModelError, match="no memory"):
+        ids(pipeline(Failing()), "How tall is tower 7?")
