@@ -63,11 +63,11 @@ def by_hand(known: Tensors, ids: list[int]) -> NDArray[np.float32]:
         weights /= weights.sum(axis=2, keepdims=True)
         mixed = np.einsum("hts,shd->thd", weights, value).reshape(len(ids), WIDTH)
         added = states + mixed @ known[f"{at}.ao.w"].T + known[f"{at}.ao.b"]
-        states = normalised(added, known, f"{at}.aln")
+        states = normalised(added.astype(np.float32), known, f"{at}.aln")
         inner = states @ known[f"{at}.fi.w"].T + known[f"{at}.fi.b"]
         inner *= 0.5 * (1 + np.vectorize(math.erf)(inner / math.sqrt(2)))
         added = states + inner @ known[f"{at}.fo.w"].T + known[f"{at}.fo.b"]
-        states = normalised(added, known, f"{at}.oln")
+        states = normalised(added.astype(np.float32), known, f"{at}.oln")
     mean = states.mean(axis=0)
     row: NDArray[np.float32] = mean / np.linalg.norm(mean)
     return row

@@ -17,7 +17,7 @@ from voicerag_core.local.weights.files import weight_folder, weight_path
 from voicerag_core.local.weights.joining import joined_folder
 from voicerag_core.stack.chosen import chosen_speaker, lacks_voice
 from voicerag_core.store import PgVectorStore
-from voicerag_core.testing import FakeTranscriber, InMemoryStore
+from voicerag_core.testing import FakeVoiceModel, InMemoryStore
 from voicerag_core.types import Transcription
 
 CLIP = Audio(np.zeros(16_000, np.float32) + 0.1, 16_000)
@@ -78,7 +78,7 @@ def test_a_spoken_question_is_answered_in_the_language_that_was_heard(
     tmp_path: Path, tiny: MultilingualEmbedder, heard: Transcription, said: str
 ) -> None:
     settings = load_settings(data_dir=tmp_path, language="auto", speak=False)
-    ears = FakeTranscriber(default=heard) if False else _Hears(heard)
+    ears = _Hears(heard)
     with open_voicerag(settings, embedder=tiny, store=InMemoryStore(64), transcriber=ears) as rag:
         rag.index([Passage("a", "面包用水做。")])
         answer = rag.ask(CLIP)
@@ -130,7 +130,8 @@ def test_halves_are_put_together_once_and_checked(
     import hashlib
 
     first, second = tmp_path / "one", tmp_path / "two"
-    first.mkdir(), second.mkdir()
+    first.mkdir()
+    second.mkdir()
     (first / "model.bin.part1").write_bytes(b"abc")
     (first / "config.json").write_text("{}")
     (second / "model.bin.part2").write_bytes(b"def")
@@ -181,3 +182,17 @@ def test_english_speech_is_heard_by_the_multilingual_recogniser(tmp_path: Path) 
     transcriber.close()
     assert heard.language == "en"
     assert "inequality" in heard.text
+
+
+@pytest.mark.parametrize("question", ["塔高", "a b"])
+def test_glm_finds_passages_in_chinese_and_english(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny: MultilingualEmbedder, question: str
+) -> None:
+    monkeypatch.setattr("voicerag_core.stack.parts._glm_voice", lambda _: FakeVoiceModel())
+    monkeypatch.setattr("voicerag_core.stack.parts.chosen_text_embedder", lambda *_: tiny)
+    settings = load_settings(data_dir=tmp_path, language="auto", stack="glm")
+    with open_voicerag(settings, store=InMemoryStore(64)) as rag:
+        rag.index([Passage("zh", "塔高 塔高"), Passage("en", "a b a b")])
+        answer = rag.ask(question)
+    assert answer.hits[0].passage.id == ("zh" if question == "塔高" else "en")
+    assert answer.text

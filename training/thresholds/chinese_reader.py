@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,7 +40,9 @@ PENALTY = 1e-3
 TESTED = 300
 DECLINED = (0.85, 0.9, 0.95)
 
-Figures = NDArray[np.float64]
+Figures: TypeAlias = NDArray[np.float64]
+Case: TypeAlias = tuple[Asked, tuple[list[Passage], list[Passage]]]
+"""A question with the passages found, and those found without its own."""
 
 
 class Remembering:
@@ -124,11 +126,11 @@ def fitted(rows: Figures, right: NDArray[np.bool_]) -> tuple[Figures, float]:
     return plain, float(weights[-1] - plain @ mean)
 
 
-def fit(asked: Sequence[Asked], near: Sequence[Any], embedder: Remembering) -> None:
+def fit(cases: Sequence[Case], embedder: Remembering) -> None:
     """Fit choice and decision on development questions, and print both."""
     tables, rights = [], []
     without = []
-    for one, (whole, others) in zip(asked, near, strict=True):
+    for one, (whole, others) in cases:
         seen = measure_chinese(one.question, whole, embedder)
         sentences = [seen.sentences[index] for index in seen.read]
         gold = [
@@ -160,16 +162,16 @@ def fit(asked: Sequence[Asked], near: Sequence[Any], embedder: Remembering) -> N
         print(f"declined {share}: probability {1 / (1 + np.exp(-np.quantile(odds, share))):.3f}")
 
 
-def measure(asked: Sequence[Asked], near: Sequence[Any], embedder: Remembering) -> None:
+def measure(cases: Sequence[Case], embedder: Remembering) -> None:
     """Print what the reader does with its constants."""
     reader = ChineseReader(embedder)
     right = answered = declined = 0
-    for one, (whole, others) in zip(asked, near, strict=True):
+    for one, (whole, others) in cases:
         reading = reader.read(one.question, whole)
         answered += reading.answered
         right += reading.answered and one.gold[0] in reading.text
         declined += not reader.read(one.question, others).answered
-    count = len(asked)
+    count = len(cases)
     print(
         f"{count} questions: {right / count:.3f} answered with the gold, {answered / count:.3f} "
         f"answered; {declined / count:.3f} declined without their paragraph"
@@ -185,15 +187,13 @@ def main() -> None:
     passages, asked = load_xquad(arguments.data / "xquad" / "xquad.zh.json")
     embedder = Remembering(arguments.kept)
     near = list(found([replace(one, metadata={}) for one in passages], asked, embedder))
-    halves = [
-        [(one, found_) for one, found_ in zip(asked, near, strict=True) if one.development is half]
-        for half in (True, False)
-    ]
-    fit(*zip(*halves[0], strict=True), embedder)
+    cases = list(zip(asked, near, strict=True))
+    development = [case for case in cases if case[0].development]
+    others = [case for case in cases if not case[0].development]
+    fit(development, embedder)
     print("in use", dict(zip(MEASURES, WEIGHTS.tolist(), strict=True)))
-    measure(*zip(*halves[0], strict=True), embedder)
-    measure(*zip(*halves[1][-TESTED:], strict=True), embedder)
-    measure(*zip(*halves[1], strict=True), embedder)
+    for measured in (development, others[-TESTED:], others):
+        measure(measured, embedder)
     embedder.keep()
 
 
