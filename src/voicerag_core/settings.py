@@ -367,6 +367,12 @@ class Settings(BaseSettings):
         return LOCAL_STRATEGY if self.language == ENGLISH else FOREIGN_STRATEGY
 
     @property
+    def multilingual(self) -> bool:
+        """Whether the packaged multilingual embedder is the selected one."""
+        foreign = self.language != ENGLISH
+        return self.embedder == "multilingual" or (self.embedder == "local" and foreign)
+
+    @property
     def collection_language(self) -> str | None:
         """The language that a collection must be in; None unless one was chosen."""
         chosen = "language" in self.model_fields_set and self.language != ANY

@@ -58,8 +58,7 @@ def chosen_text_embedder(settings: Settings, stack: ExitStack) -> TextEmbedder:
         ConfigError: The settings of the model are missing or contradict each other.
         CheckpointError: The folder holds no such model.
     """
-    foreign = settings.language != ENGLISH
-    if settings.embedder == "multilingual" or (settings.embedder == "local" and foreign):
+    if settings.multilingual:
         from voicerag_core.local.multilingual.embedder import MultilingualEmbedder
 
         return MultilingualEmbedder(settings.threads, data_dir=settings.data_dir / "weights")
