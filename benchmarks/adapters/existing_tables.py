@@ -20,7 +20,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.parse import quote
 
 import numpy as np
@@ -40,6 +40,8 @@ from voicerag_core import (
     PassageStore,
     PgVectorStore,
     Strategy,
+    Transcriber,
+    Transcription,
     VoiceRAG,
     load_settings,
     open_ears,
@@ -47,8 +49,11 @@ from voicerag_core import (
     read_audio,
 )
 from voicerag_core.filters import Eq
+from voicerag_core.local.hearing.ctc_recognizer import CTCRecognizer, Heard
+from voicerag_core.local.minilm import MiniLMEmbedder
 from voicerag_core.store import EmbeddedPostgres, migrate
 from voicerag_core.testing import FakeVoiceModel
+from voicerag_core.types import Vocabulary
 from voicerag_integrations.langchain import LangChainEmbedder
 
 LIMIT = 10
@@ -134,6 +139,52 @@ class E5Small:
         """Embed a question."""
         row: list[float] = np.asarray(self._model.query(text)).reshape(-1).tolist()
         return row
+
+
+class ListensOnce:
+    """A recogniser that listens to each clip once: it is asked through many tables.
+
+    Args:
+        own: The recogniser.
+    """
+
+    def __init__(self, own: CTCRecognizer) -> None:
+        self._own = own
+        self._known: dict[Audio, Heard] = {}
+
+    def hear(
+        self, clips: Sequence[Audio], *, most: int = 1, vocabulary: Vocabulary | None = None
+    ) -> list[Heard]:
+        """Return wordings of clips."""
+        del vocabulary  # an existing table has none
+        for clip in clips:
+            if clip not in self._known:
+                (self._known[clip],) = self._own.hear([clip], most=most)
+        return [self._known[clip] for clip in clips]
+
+
+class TranscribesOnce:
+    """A transcriber that transcribes each clip once.
+
+    Args:
+        own: The transcriber.
+    """
+
+    def __init__(self, own: Transcriber) -> None:
+        self._own = own
+        self._known: dict[Audio, Transcription | AudioError] = {}
+
+    def transcribe(self, audio: Audio) -> Transcription:
+        """Transcribe a clip."""
+        if audio not in self._known:
+            try:
+                self._known[audio] = self._own.transcribe(audio)
+            except AudioError as error:
+                self._known[audio] = error
+        heard = self._known[audio]
+        if isinstance(heard, AudioError):
+            raise heard
+        return heard
 
 
 @dataclass
@@ -289,16 +340,21 @@ def main() -> None:
     with (
         tempfile.TemporaryDirectory() as folder,
         EmbeddedPostgres(Path(folder) / "postgres") as server,
-        open_ears() as ears,
+        open_ears() as opened,
     ):
-        heard = _heard(ears, base)
+        assert opened.recognizer is not None
+        assert opened.transcriber is not None
+        ears = Ears(
+            cast("CTCRecognizer", ListensOnce(opened.recognizer)),
+            TranscribesOnce(opened.transcriber),
+        )
         for own in (MiniLMFloat32(), E5Small()):
             model = Remembering(own)
             dsn = _database(server.dsn, f"app_{len(report)}")
             hearing = HearingEmbedder(LangChainEmbedder(model), ears)
             report += [f"## {model.model_name}", ""]
             with_ours = server.dsn if isinstance(own, MiniLMFloat32) else None
-            report += _report(dsn, model, hearing, base, heard, server=with_ours)
+            report += _report(dsn, model, hearing, base, ears, server=with_ours)
     text = "\n".join(report) + "\n"
     print(text)
     if options.out is not None:
@@ -310,12 +366,13 @@ def _report(
     model: LangChainEmbeddings,
     hearing: HearingEmbedder,
     base: Base,
-    heard: list[str | None],
+    ears: Ears,
     *,
     server: str | None,
 ) -> list[str]:
     stored = np.array(model.embed_documents([one.text for one in base.passages]), np.float32)
     ids = [one.id for one in base.passages]
+    heard = _heard(ears, base)
 
     def exact(name: str, vectors: Sequence[np.ndarray | None]) -> Run:
         run = Run(name)
@@ -339,25 +396,27 @@ def _report(
     sound = list(hearing.embed_speech(base.clips))
     spoken = exact("spoken, our hypotheses in their own model (numpy)", sound)
     lines.append(spoken.row())
+    print(*lines, sep="\n", file=sys.stderr)
     for name, fill in PROGRAMS.items():
-        print(name, file=sys.stderr)
         options = fill(dsn, model, base)
         reader = _reader(dsn)
         with ExistingTable(reader, **options, embedder=hearing) as table:
             run = _asked(f"spoken, {name}, `e2e`", hearing, table, base)
             lines.append(run.row(spoken))
+            print(lines[-1], file=sys.stderr)
             plans.append(_plan(name, table, base))
         if server is not None and name == "plain table":
-            lines += _with_our_models(reader, options["table"], base, server)
+            lines += _with_our_models(reader, options["table"], base, server, ears)
     _cannot_write(_reader(dsn))
     return [*lines, "", *plans, ""]
 
 
-def _with_our_models(reader: str, table: str, base: Base, server: str) -> list[str]:
+def _with_our_models(reader: str, table: str, base: Base, server: str, ears: Ears) -> list[str]:
     """Ask the same table with our own int8 MiniLM, and the same passages indexed by us."""
     lines = []
     settings = load_settings(database_url=reader, speak=False)
-    with open_voicerag(settings, table=table) as rag:
+    ours = HearingEmbedder(MiniLMEmbedder(), ears)
+    with open_voicerag(settings, table=table, embedder=ours, transcriber=ears.transcriber) as rag:
         by_strategy = {}
         strategies: tuple[Strategy, ...] = ("e2e", "asr", "adaptive")
         for strategy in strategies:
@@ -366,16 +425,22 @@ def _with_our_models(reader: str, table: str, base: Base, server: str) -> list[s
                 name, rag.embedder, rag.store, base, strategy=strategy, rag=rag
             )
             lines.append(by_strategy[strategy].row())
+            print(lines[-1], file=sys.stderr)
         typed = Run("typed, plain table, our int8 model")
         for text, gold in zip(base.words, base.gold, strict=True):
             typed.add([hit.passage.id for hit in rag.retrieve(text, limit=LIMIT).hits], gold)
         lines.append(typed.row())
         own = _database(server, "ours")
         migrate(own)
-        with PgVectorStore.open(own, model_id=rag.embedder.model_id, dim=384) as store:
-            VoiceRAG(rag.embedder, store, FakeVoiceModel()).index(base.passages)
-            name = "spoken, indexed by us without sentences, `e2e`"
-            lines.append(_asked(name, rag.embedder, store, base).row(by_strategy["e2e"]))
+        bare = [Passage(one.id, one.text) for one in base.passages]
+        for kind, passages in (("text alone", bare), ("title and text", base.passages)):
+            with PgVectorStore.open(
+                own, collection=kind, model_id=rag.embedder.model_id, dim=384
+            ) as store:
+                VoiceRAG(rag.embedder, store, FakeVoiceModel()).index(passages)
+                name = f"spoken, indexed by us without sentences, {kind}, `e2e`"
+                lines.append(_asked(name, rag.embedder, store, base).row(by_strategy["e2e"]))
+                print(lines[-1], file=sys.stderr)
     return lines
 
 
@@ -401,16 +466,21 @@ def _plan(name: str, table: ExistingTable, base: Base) -> str:
     opened = table.opened()
     statement, values = opened.statements.plan(opened.order, 384)
     index = "none" if opened.order.index is None else opened.order.index.name
+    plans = []
     with psycopg.connect(table._database.dsn) as connection:
-        lines = [str(row[0]) for row in connection.execute(statement, values).fetchall()]
-    used = next((line.strip() for line in lines if "Scan" in line and "Subquery" not in line), "")
+        for allowed in ("on", "off"):
+            connection.execute(f"SET enable_seqscan = {allowed}".encode())
+            lines = [str(row[0]) for row in connection.execute(statement, values).fetchall()]
+            scans = [line for line in lines if "Scan" in line and "Subquery" not in line]
+            plans.append(scans[0].strip(" ->").split("  (")[0])
     title = base.passages[0].title
     wanted = sum(one.title == title for one in base.passages)
     question = np.full(384, 384**-0.5, np.float32)
     found = table.search(question, limit=LIMIT, where=Eq("title", title))
     right = all(hit.passage.title == title for hit in found)
     return (
-        f"- {name}: index `{index}`; plan: `{used.split('  (')[0]}`; filter by title: "
+        f"- {name}: index `{index}`; plan at these 240 rows: `{plans[0]}`; with sequential scans "
+        f"off: `{plans[1]}`; filter by title: "
         f"{len(found)} of {min(wanted, LIMIT)} rows, {'all' if right else 'not all'} right"
     )
 

@@ -95,8 +95,11 @@ class Ready:
         self.questions = questions
         self.dim = questions.shape[1]
 
-    def embed_texts(self, texts: Sequence[str]) -> Embeddings:
+    def embed_passages(self, texts: Sequence[str]) -> Embeddings:
         return self.questions[[int(text) for text in texts]]
+
+    def embed_questions(self, texts: Sequence[str]) -> Embeddings:
+        return self.embed_passages(texts)
 
     def embed_speech(self, clips: Sequence[Audio]) -> Embeddings:
         raise NotImplementedError

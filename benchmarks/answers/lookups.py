@@ -93,7 +93,7 @@ def _searched(
             found = []
             for one in asked:
                 limit = DEEP if one.set == "RGB" else READ
-                near = bare.search(embedder.embed_texts([one.question])[0], limit=READ)
+                near = bare.search(embedder.embed_passages([one.question])[0], limit=READ)
                 hits = rag.retrieve(one.question, limit=limit).hits
                 ids = [tuple(hit.passage.id for hit in own) for own in (near, hits)]
                 found.append(Lookup(*ids))

@@ -124,8 +124,8 @@ def measured(*, seconds: float, times: int, tiny: bool) -> dict[str, Any]:
                 "fairseq2": lambda: theirs.embed_speech([clip]),
             },
             "8 texts": {
-                "ours": lambda: ours.embed_texts(TEXTS),
-                "fairseq2": lambda: theirs.embed_texts(TEXTS),
+                "ours": lambda: ours.embed_passages(TEXTS),
+                "fairseq2": lambda: theirs.embed_passages(TEXTS),
             },
         }.items():
             figures[what] = alternate(sides, times)

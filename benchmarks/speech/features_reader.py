@@ -44,7 +44,7 @@ class FeaturesReader:
         kept = sorted(np.argsort(-(by_words @ PREVIEW_WEIGHTS), kind="stable")[:SHORTLIST].tolist())
         if not kept:
             return Reading("", (), 0.0, answered=False, closest=None)
-        rows = self._embedder.embed_texts([question, *(sentences[i].text for i in kept)])
+        rows = self._embedder.embed_passages([question, *(sentences[i].text for i in kept)])
         cosines = (rows[1:] @ rows[0]).astype(np.float64)
         scores = np.hstack((by_words[kept], by_cosine(cosines, sentences, kept))) @ WEIGHTS
         best = int(scores.argmax())

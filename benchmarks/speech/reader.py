@@ -60,7 +60,7 @@ def nearest(
 
     def measured(case: Case) -> Measured:
         texts = tuple(one.text for one in candidates(case.found))
-        rows = embedder.embed_texts([case.asked.question, *texts])
+        rows = embedder.embed_passages([case.asked.question, *texts])
         return Measured(case, texts, (rows[1:] @ rows[:1].T).astype(np.float64))
 
     return [(measured(present), measured(absent)) for present, absent in cases]

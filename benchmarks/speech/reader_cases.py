@@ -80,11 +80,15 @@ class RememberingEmbedder:
         self.model_id, self.dim = self._embedder.model_id, self._embedder.dim
         self._known: dict[str, Embedding] = {}
 
-    def embed_texts(self, texts: Sequence[str]) -> Embeddings:
+    def embed_passages(self, texts: Sequence[str]) -> Embeddings:
         """Embed texts, each of them once."""
         new = list(dict.fromkeys(text for text in texts if text not in self._known))
-        self._known.update(zip(new, self._embedder.embed_texts(new), strict=True))
+        self._known.update(zip(new, self._embedder.embed_passages(new), strict=True))
         return np.stack([self._known[text] for text in texts])
+
+    def embed_questions(self, texts: Sequence[str]) -> Embeddings:
+        """Embed questions."""
+        return self._embedder.embed_questions(texts)
 
     def embed_speech(self, clips: Sequence[Audio]) -> Embeddings:
         """Embed clips."""
@@ -132,9 +136,9 @@ def retrieve(
         for i, (text, title) in enumerate(zip(paragraphs, titles, strict=True))
     ]
     sentences, owners = embed_sentences(embedder, paragraphs)
-    vectors = np.concatenate((embedder.embed_texts(paragraphs), sentences))
+    vectors = np.concatenate((embedder.embed_passages(paragraphs), sentences))
     owners = np.concatenate((np.arange(len(paragraphs)), owners))
-    questions = embedder.embed_texts([one.question for one in asked])
+    questions = embedder.embed_passages([one.question for one in asked])
     scores = paragraph_scores(questions, vectors, owners, len(paragraphs))
     cases = []
     for one, row in zip(asked, scores, strict=True):

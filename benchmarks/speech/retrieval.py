@@ -125,10 +125,10 @@ def nearest_texts(rag: VoiceRAG, encoder: CTCRecognizer, clips: Sequence[Clip]) 
 
     def by_words(audio: Audio) -> tuple[Embedding, str]:
         words = transcriber.transcribe(audio).text
-        return rag.embedder.embed_texts([words])[0], words
+        return rag.embedder.embed_passages([words])[0], words
 
     said = list(dict.fromkeys(clip.item.text for clip in clips))
-    texts = rag.embedder.embed_texts(said)
+    texts = rag.embedder.embed_passages(said)
     guesses = [encoder.hear([clip.audio])[0].hypotheses[0].text for clip in clips]
     outcomes = []
     for number, (clip, guess) in enumerate(zip(clips, guesses, strict=True)):

@@ -67,7 +67,7 @@ def embed_sentences(
     """Embed every sentence: [M, D] and, for each, the index of its paragraph, [M]."""
     cut = [split_sentences(paragraph) for paragraph in paragraphs]
     owners = np.repeat(np.arange(len(cut)), [len(sentences) for sentences in cut])
-    return embedder.embed_texts([text for sentences in cut for text in sentences]), owners
+    return embedder.embed_passages([text for sentences in cut for text in sentences]), owners
 
 
 def paragraph_scores(
@@ -91,12 +91,12 @@ def recall(scores: NDArray[np.float32], right: NDArray[np.int64]) -> list[float]
 def measured(embedder: Embedder, path: Path) -> tuple[list[str], dict[str, list[float]]]:
     """Return a description of what was embedded, and recall by kind of vector."""
     paragraphs, _, asked = load_squad(path)
-    embedder.embed_texts(["loads the model"])
+    embedder.embed_passages(["loads the model"])
     started = time.perf_counter()
-    wholes = embedder.embed_texts(paragraphs)
+    wholes = embedder.embed_passages(paragraphs)
     sentences, owners = embed_sentences(embedder, paragraphs)
     indexed = time.perf_counter() - started
-    questions = embedder.embed_texts([one.question for one in asked])
+    questions = embedder.embed_passages([one.question for one in asked])
     right = np.array([one.paragraph for one in asked])
     every = np.arange(len(paragraphs))
     kinds = {

@@ -80,7 +80,7 @@ def ask(
         row = connection.execute(query, (f"{name}-bare",)).fetchone()
         assert row is not None
         for one in asked:
-            vector = embedder.embed_texts([one.question])[0]
+            vector = embedder.embed_passages([one.question])[0]
             near = [hit.passage.id for hit in plain.search(vector, limit=DEPTH)]
             values = {"text": one.question, "collection": row[0], "depth": DEPTH}
             by_words = [str(key) for (key,) in connection.execute(BY_WORDS, values)]

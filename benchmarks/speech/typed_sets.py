@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,12 +64,21 @@ class CachedEmbedder:
             with np.load(path) as kept:
                 self._known = dict(zip(kept["keys"].tolist(), kept["rows"], strict=True))
 
-    def embed_texts(self, texts: Sequence[str]) -> Embeddings:
-        """Embed texts, [N, D]."""
-        keys = [hashlib.sha256(f"{self.model_id}\0{text}".encode()).hexdigest() for text in texts]
+    def embed_passages(self, texts: Sequence[str]) -> Embeddings:
+        """Embed texts of documents, [N, D]."""
+        return self._rows(texts, self.model_id, self._embedder.embed_passages)
+
+    def embed_questions(self, texts: Sequence[str]) -> Embeddings:
+        """Embed questions, [N, D]."""
+        return self._rows(texts, f"{self.model_id}\0question", self._embedder.embed_questions)
+
+    def _rows(
+        self, texts: Sequence[str], side: str, embed: Callable[[Sequence[str]], Embeddings]
+    ) -> Embeddings:
+        keys = [hashlib.sha256(f"{side}\0{text}".encode()).hexdigest() for text in texts]
         fresh = {key: text for key, text in zip(keys, texts, strict=True) if key not in self._known}
         if fresh:
-            rows = self._embedder.embed_texts(list(fresh.values()))
+            rows = embed(list(fresh.values()))
             self._known |= dict(zip(fresh, rows, strict=True))
         return (
             np.stack([self._known[key] for key in keys]) if keys else np.zeros((0, self.dim), "f")

@@ -38,7 +38,7 @@ def made(embedder: Embedder, count: int) -> tuple[list[Passage], Embeddings]:
     """Make passages with words and vectors that are distributed like those of real ones."""
     rows = read_rows("passages.jsonl")
     sentences = [text for row in rows for text in split_sentences(row["text"])]
-    vectors = embedder.embed_texts(sentences)
+    vectors = embedder.embed_passages(sentences)
     random = np.random.default_rng(0)
     passages, means = [], []
     for number in range(count):
@@ -75,7 +75,7 @@ def filled(count: int) -> Iterator[tuple[PgVectorStore, list[tuple[str, Embeddin
         migrate(server.dsn)
         passages, vectors = made(rag.embedder, count)
         texts = [row["question"] for row in read_rows("questions.jsonl")]
-        questions = list(zip(texts, rag.embedder.embed_texts(texts), strict=True))
+        questions = list(zip(texts, rag.embedder.embed_passages(texts), strict=True))
         with PgVectorStore.open(
             server.dsn, model_id=rag.embedder.model_id, dim=rag.embedder.dim, pool_size=1
         ) as store:

@@ -46,63 +46,19 @@ __all__ = [
 ]
 
 
-class Embedder(Protocol):
-    """Embeds text and speech in one vector space.
+@runtime_checkable
+class TextEmbedder(Protocol):
+    """Embeds texts alone; `voicerag_core.HearingEmbedder` makes an `Embedder` of it.
 
     Rows are in the order of the input, float32, L2-normalised; empty input returns shape [0, D].
-    Beyond rounding, a row does not depend on the other inputs of the call. Thread-safe.
+    Beyond rounding, a row does not depend on the other inputs of the call. Thread-safe. Some models
+    put a prefix before a passage, and another one before a question: what they put belongs to
+    `model_id`, since the vectors depend on it.
     """
 
     @property
     def model_id(self) -> str:
         """Name of the vector space; stored with the vectors, and a mismatch is rejected."""
-        ...
-
-    @property
-    def dim(self) -> int:
-        """Width D of the vectors."""
-        ...
-
-    @property
-    def needs_transcriber(self) -> bool:
-        """True when `embed_speech` is a transcriber's single transcript, embedded as text.
-
-        The strategies ``e2e`` and ``adaptive`` then reject the embedder, since they promise to
-        search before anything is transcribed. False does not mean that no text is involved:
-        SONAR's speech encoder maps sound directly to a vector, while `HearingEmbedder` runs one
-        fast CTC pass whose beam search proposes up to eight hypotheses, and averages their vectors;
-        no autoregressive decoder runs and no single transcript is chosen.
-        """
-        ...
-
-    def embed_texts(self, texts: Sequence[str]) -> Embeddings:
-        """Embed N texts as [N, D].
-
-        Raises:
-            ModelError: The model cannot be loaded or failed.
-        """
-        ...
-
-    def embed_speech(self, clips: Sequence[Audio]) -> Embeddings:
-        """Embed N clips of speech at 16 kHz as [N, D].
-
-        Raises:
-            AudioError: A clip is not at 16 kHz, or holds no speech.
-            ModelError: The model cannot be loaded or failed.
-        """
-        ...
-
-
-@runtime_checkable
-class TextEmbedder(Protocol):
-    """Embeds texts alone; `voicerag_core.HearingEmbedder` makes an `Embedder` of it.
-
-    Rows are those of `Embedder`. Thread-safe.
-    """
-
-    @property
-    def model_id(self) -> str:
-        """Name of the vector space, with the prefixes that belong to it."""
         ...
 
     @property
@@ -122,6 +78,31 @@ class TextEmbedder(Protocol):
         """Embed N questions as [N, D], in the space of the documents.
 
         Raises:
+            ModelError: The model cannot be loaded or failed.
+        """
+        ...
+
+
+class Embedder(TextEmbedder, Protocol):
+    """Embeds text and speech in one vector space; its rows are those of `TextEmbedder`."""
+
+    @property
+    def needs_transcriber(self) -> bool:
+        """True when `embed_speech` is a transcriber's single transcript, embedded as text.
+
+        The strategies ``e2e`` and ``adaptive`` then reject the embedder, since they promise to
+        search before anything is transcribed. False does not mean that no text is involved:
+        SONAR's speech encoder maps sound directly to a vector, while `HearingEmbedder` runs one
+        fast CTC pass whose beam search proposes up to eight hypotheses, and averages their vectors;
+        no autoregressive decoder runs and no single transcript is chosen.
+        """
+        ...
+
+    def embed_speech(self, clips: Sequence[Audio]) -> Embeddings:
+        """Embed N clips of speech at 16 kHz as [N, D].
+
+        Raises:
+            AudioError: A clip is not at 16 kHz, or holds no speech.
             ModelError: The model cannot be loaded or failed.
         """
         ...

@@ -434,7 +434,7 @@ def embed_passages(
         vectors = [searched_text(passage), *(parts if len(parts) > 1 else [])]
         texts += vectors
         owners += [row] * len(vectors)
-    return embedder.embed_texts(texts), np.asarray(owners, np.int64)
+    return embedder.embed_passages(texts), np.asarray(owners, np.int64)
 
 
 def _with_cited(pieces: Iterator[Answer], more: Sequence[Hit]) -> Iterator[Answer]:

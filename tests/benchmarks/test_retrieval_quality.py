@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 class FirstWord(FakeEmbedder):
     """Every text lies where its first word does."""
 
-    def embed_texts(self, texts: Sequence[str]) -> Embeddings:
-        return super().embed_texts([text.split()[0] for text in texts])
+    def embed_passages(self, texts: Sequence[str]) -> Embeddings:
+        return super().embed_passages([text.split()[0] for text in texts])
 
 
 def test_a_paragraph_counts_by_its_nearest_vector_and_a_tie_counts_against() -> None:

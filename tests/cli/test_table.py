@@ -27,7 +27,7 @@ TEXTS = [
 def url(server: str) -> Iterator[str]:
     """A database with a table like Supabase's, and one that its vectors do not fit."""
     dsn = new_database(server)
-    rows = MiniLMEmbedder().embed_texts([text for text, _, _ in TEXTS])
+    rows = MiniLMEmbedder().embed_passages([text for text, _, _ in TEXTS])
     with psycopg.connect(dsn, autocommit=True) as connection:
         connection.execute("CREATE EXTENSION vector")
         for table, dim in (("documents", 384), ("turned", 384)):

@@ -23,9 +23,9 @@ class CountingEmbedder(FakeEmbedder):
         super().__init__(DIM)
         self.calls: list[int] = []
 
-    def embed_texts(self, texts: Sequence[str]) -> Embeddings:
+    def embed_passages(self, texts: Sequence[str]) -> Embeddings:
         self.calls.append(len(texts))
-        return super().embed_texts(texts)
+        return super().embed_passages(texts)
 
 
 @pytest.fixture

@@ -45,10 +45,10 @@ class SlowEmbedder(FakeEmbedder):
         self.loaded += 1
         self.clock.now += 60.0
 
-    def embed_texts(self, texts: Sequence[str]) -> Embeddings:
+    def embed_passages(self, texts: Sequence[str]) -> Embeddings:
         self.clock.now += SECONDS_EACH * len(texts)
         self.embedded += len(texts)
-        return super().embed_texts(texts)
+        return super().embed_passages(texts)
 
 
 @pytest.fixture

@@ -30,10 +30,10 @@ class SlowEmbedder(FakeEmbedder):
         self.gate = gate
         self.texts = 0
 
-    def embed_texts(self, texts: Sequence[str]) -> Embeddings:
+    def embed_passages(self, texts: Sequence[str]) -> Embeddings:
         self.texts += len(texts)
         self.gate.wait()
-        return super().embed_texts(texts)
+        return super().embed_passages(texts)
 
 
 class Watched:

@@ -156,7 +156,9 @@ def test_any_key_and_value_means_in_postgres_what_it_means_here(
     if not key.startswith("$"):
         node = read_filter({key: {operator: operand}})
     assert node is not None
-    everything = stored.store.search(stored.embedder.embed_texts(["x"])[0], limit=9, where=And(()))
+    everything = stored.store.search(
+        stored.embedder.embed_passages(["x"])[0], limit=9, where=And(())
+    )
     expected = {h.passage.id for h in everything if matches(node, h.passage.metadata)}
     found = SpeechRetriever(rag=stored, k=9).invoke("Rhine", filter=node)
     assert {document.id for document in found} == expected

@@ -60,13 +60,13 @@ class AppEmbeddings(Embeddings):
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
         self.calls.append(("documents", len(texts)))
-        rows = self._words.embed_texts([text.lower().strip(".") for text in texts])
+        rows = self._words.embed_passages([text.lower().strip(".") for text in texts])
         vectors: list[list[float]] = rows.tolist()
         return vectors
 
     def embed_query(self, text: str) -> list[float]:
         self.calls.append(("query", 1))
-        (row,) = self._words.embed_texts([text.lower()])
+        (row,) = self._words.embed_passages([text.lower()])
         row[0] += self._shift
         return [float(7 * value) for value in row]
 

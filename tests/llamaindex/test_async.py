@@ -50,9 +50,9 @@ class GatedEmbedder(FakeEmbedder):
         super().__init__(16)
         self.gate = Gate()
 
-    def embed_texts(self, texts: Sequence[str]) -> Embeddings:
+    def embed_passages(self, texts: Sequence[str]) -> Embeddings:
         self.gate.wait()
-        return super().embed_texts(texts)
+        return super().embed_passages(texts)
 
 
 class CountingStore(InMemoryStore):
@@ -94,7 +94,7 @@ class EndlessModel:
 
 def rag_of(model: Any, embedder: FakeEmbedder | None = None) -> tuple[VoiceRAG, CountingStore]:
     store = CountingStore(16)
-    store.add([Passage("a", "The river ends here.")], FakeEmbedder(16).embed_texts(["river"]))
+    store.add([Passage("a", "The river ends here.")], FakeEmbedder(16).embed_passages(["river"]))
     return VoiceRAG(embedder or FakeEmbedder(16), store, model), store
 
 
@@ -166,7 +166,7 @@ async def test_one_call_makes_one_hop(
 
     monkeypatch.setattr(asyncio, "to_thread", counted)
     vector_store = VoiceRAGVectorStore(rag.store)
-    vector = rag.embedder.embed_texts(["Rhine"])[0].tolist()
+    vector = rag.embedder.embed_passages(["Rhine"])[0].tolist()
     for call in (
         lambda: SpeechRetriever(rag).aretrieve(clip),
         lambda: SpeechRetriever(rag).ato_bundle(clip),

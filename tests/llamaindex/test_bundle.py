@@ -71,7 +71,7 @@ def test_nothing_is_transcribed_twice(rag: VoiceRAG, clip: Audio) -> None:
 
 
 def test_a_ready_vector_is_searched_as_it_is(rag: VoiceRAG) -> None:
-    vector = rag.embedder.embed_texts(["gas without colour"])[0] * 7
+    vector = rag.embedder.embed_passages(["gas without colour"])[0] * 7
     nodes = SpeechRetriever(rag).retrieve(QueryBundle("", embedding=vector.tolist()))
     assert nodes[0].node.node_id == "oxygen"
     assert 0 < (nodes[0].score or 0) <= 1

@@ -51,11 +51,11 @@ class AppModel(BaseEmbedding):
     model_name: str = "app-words"
 
     def _get_text_embedding(self, text: str) -> list[float]:
-        row: list[float] = FakeEmbedder(64).embed_texts([text.lower()])[0].tolist()
+        row: list[float] = FakeEmbedder(64).embed_passages([text.lower()])[0].tolist()
         return row
 
     def _get_query_embedding(self, query: str) -> list[float]:
-        row = FakeEmbedder(64).embed_texts([query.lower().strip("?")])[0]
+        row = FakeEmbedder(64).embed_passages([query.lower().strip("?")])[0]
         row[0] += 0.2
         return [float(7 * value) for value in row]
 
@@ -202,7 +202,7 @@ def test_a_bundle_for_stock_parts_touches_no_database(clip: Audio, tmp_path: Pat
         assert SpeechRetriever(rag).to_bundle(clip).query_str == QUESTION
         by_words = SpeechRetriever(rag, strategy="asr").to_bundle(clip, words=False)
         assert by_words.embedding is not None
-        assert np.allclose(by_words.embedding, embedder.embed_texts([QUESTION])[0])
+        assert np.allclose(by_words.embedding, embedder.embed_passages([QUESTION])[0])
     assert list(tmp_path.iterdir()) == []
 
 

@@ -43,14 +43,14 @@ class TestHearingEmbedder(EmbedderContract):
 
 def test_existing_indexes_stay_valid(embedder: HearingEmbedder, texts: MiniLMEmbedder) -> None:
     assert (embedder.model_id, embedder.dim) == (texts.model_id, texts.dim)
-    assert np.array_equal(embedder.embed_texts(TEXTS), texts.embed_texts(TEXTS))
+    assert np.array_equal(embedder.embed_passages(TEXTS), texts.embed_passages(TEXTS))
     assert not embedder.needs_transcriber
     assert isinstance(embedder, SelfAssessingEmbedder)
 
 
 def test_speech_lies_where_its_words_lie(embedder: HearingEmbedder) -> None:
     spoken = embedder.embed_speech([tones.spell(text) for text in TEXTS])
-    typed = embedder.embed_texts(TEXTS)
+    typed = embedder.embed_passages(TEXTS)
     similarity = spoken @ typed.T
     assert similarity.diagonal().min() > 0.9
     assert similarity[0, 1] < 0.5 > similarity[1, 0]
@@ -61,7 +61,7 @@ def test_one_hypothesis_is_its_text_and_digits_are_put_back(
 ) -> None:
     plain = HearingEmbedder(texts, tones.user_of(tmp_path, monkeypatch)(), hypotheses=1)
     spoken = plain.embed_speech([tones.spell("the year nineteen twenty eight")])
-    assert np.allclose(spoken, texts.embed_texts(["the year 1928"]), atol=1e-4)
+    assert np.allclose(spoken, texts.embed_passages(["the year 1928"]), atol=1e-4)
 
 
 def test_several_hypotheses_are_averaged_by_their_shares(
@@ -76,7 +76,7 @@ def test_several_hypotheses_are_averaged_by_their_shares(
     scores = np.array([one.log_prob for one in heard.hypotheses])
     shares = np.exp(scores - np.logaddexp.reduce(scores))
     assert shares.min() > 0.05, "each counts"
-    mean = shares @ texts.embed_texts([one.text for one in heard.hypotheses])
+    mean = shares @ texts.embed_passages([one.text for one in heard.hypotheses])
     rows, confidences = embedder.embed_speech_scored([mixed])
     assert np.allclose(rows[0], mean / np.linalg.norm(mean), atol=1e-4)
     assert confidences[0] == pytest.approx(
@@ -127,7 +127,7 @@ def test_without_speech_the_encoder_is_not_needed(
     monkeypatch.setattr(weights, "manifest", lambda: none_listed)
     embedder = HearingEmbedder(texts, CTCRecognizer(data_dir=tmp_path))
     embedder.warm()
-    assert embedder.embed_texts(["a"]).shape == (1, 384)
+    assert embedder.embed_passages(["a"]).shape == (1, 384)
     assert embedder.embed_speech([]).shape == (0, 384)
     with pytest.raises(CheckpointError, match="speech-encoder"):
         embedder.warm_speech()

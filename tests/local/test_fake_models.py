@@ -64,7 +64,7 @@ def test_a_known_clip_is_embedded_by_its_words(clip: Audio) -> None:
     embedder = FakeEmbedder(transcripts={clip: QUESTION})
     other = Audio(clip.samples * 0.5, 16_000)
     known, unknown = embedder.embed_speech([clip, other])
-    assert np.array_equal(known, embedder.embed_texts([QUESTION])[0])
+    assert np.array_equal(known, embedder.embed_passages([QUESTION])[0])
     assert abs(float(unknown @ known)) < 0.3
 
 

@@ -36,8 +36,8 @@ class TestMiniLM(EmbedderContract):
 
 def test_known_similarities(embedder: MiniLMEmbedder) -> None:
     # The pair of the model card: sentence-transformers gives 0.6660 for these two in fp32.
-    rows = embedder.embed_texts(["This is an example sentence", "Each sentence is converted"])
-    near = embedder.embed_texts(
+    rows = embedder.embed_passages(["This is an example sentence", "Each sentence is converted"])
+    near = embedder.embed_passages(
         ["How many people live in Berlin?", "Berlin has 3.5 million inhabitants.", "A bakery."]
     )
     assert 0.3 < float(rows[0] @ rows[1]) < 0.8
@@ -47,7 +47,7 @@ def test_known_similarities(embedder: MiniLMEmbedder) -> None:
 
 def test_the_first_256_tokens_count(embedder: MiniLMEmbedder) -> None:
     words = "river " * 254
-    at_limit, beyond, shorter = embedder.embed_texts(
+    at_limit, beyond, shorter = embedder.embed_passages(
         [words, words + "volcano " * 50, "river " * 100 + "volcano " * 50]
     )
     assert np.allclose(at_limit, beyond, atol=1e-6)
@@ -55,7 +55,7 @@ def test_the_first_256_tokens_count(embedder: MiniLMEmbedder) -> None:
 
 
 def test_tokens_beyond_128_are_read(embedder: MiniLMEmbedder) -> None:
-    plain, late = embedder.embed_texts(["river " * 200, "river " * 180 + "volcano " * 20])
+    plain, late = embedder.embed_passages(["river " * 200, "river " * 180 + "volcano " * 20])
     assert float(plain @ late) < 0.99
 
 
@@ -83,7 +83,7 @@ def test_a_call_that_is_called_off_ends_after_its_batch(
 
     monkeypatch.setattr(minilm._Loaded, "embed", noted)
     with call.active(), pytest.raises(CancelledError):
-        embedder.embed_texts(["river " * 250] * 20)
+        embedder.embed_passages(["river " * 250] * 20)
     assert len(batches) == 2
     assert sum(batches) < 20
 
@@ -91,7 +91,9 @@ def test_a_call_that_is_called_off_ends_after_its_batch(
 def test_speech_is_embedded_by_its_words(embedder: MiniLMEmbedder, clip: Audio) -> None:
     question = "Which player was criticized for not jumping into the pile to recover the ball?"
     spoken = embedder.embed_speech([clip])[0]
-    typed, other = embedder.embed_texts([question, "What limits the Rankine cycle's efficiency?"])
+    typed, other = embedder.embed_passages(
+        [question, "What limits the Rankine cycle's efficiency?"]
+    )
     assert float(spoken @ typed) > 0.8 > float(spoken @ other)
 
 
@@ -112,9 +114,9 @@ def test_nothing_is_loaded_before_it_is_needed(monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(minilm, "weight_path", refuse)
     idle = MiniLMEmbedder()
-    assert idle.embed_texts([]).shape == (0, 384)
+    assert idle.embed_passages([]).shape == (0, 384)
     with pytest.raises(CheckpointError, match="minilm-int8"):
-        idle.embed_texts(["now"])
+        idle.embed_passages(["now"])
 
 
 def test_a_file_that_is_no_model_is_refused(

@@ -195,12 +195,12 @@ def test_a_folder_with_minilm_is_minilm(tmp_path: Path) -> None:
     )
     settings = load_settings(embedder=str(folder), data_dir=tmp_path, speak=False)
     with open_parts(settings) as parts:
-        rows = parts.embedder.embed_texts(TEXTS)
+        rows = parts.embedder.embed_passages(TEXTS)
         assert parts.embedder.dim == 384
         assert parts.embedder.model_id.startswith("all-MiniLM-L6-v2@")
         clip = read_audio(SAMPLE / "audio" / "dev-01.flac")
         spoken = parts.embedder.embed_speech([clip])
-    expected = MiniLMEmbedder().embed_texts(TEXTS)
+    expected = MiniLMEmbedder().embed_passages(TEXTS)
     assert (rows * expected).sum(1).min() > 0.9999
     assert spoken.shape == (1, 384)
 

@@ -226,7 +226,7 @@ def desk(embedder: MiniLMEmbedder, reader: Reader, tmp_path: Path) -> Desk:
 def found(embedder: MiniLMEmbedder, path: Path, question: str) -> list[Passage]:
     """Return the passages of a file, nearest first."""
     passages = [p for document in read_file(path).documents for p in chunk_document(document)]
-    rows = embedder.embed_texts([question, *(passage.text for passage in passages)])
+    rows = embedder.embed_passages([question, *(passage.text for passage in passages)])
     return [passages[i] for i in np.argsort(-(rows[1:] @ rows[0]), kind="stable")]
 
 

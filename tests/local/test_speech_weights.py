@@ -74,7 +74,7 @@ def test_spoken_questions_are_nearest_their_own_words(
     embedder: HearingEmbedder, asked: list[tuple[str, Audio]]
 ) -> None:
     spoken = embedder.embed_speech([clip for _, clip in asked])
-    typed = embedder.embed_texts([text for text, _ in asked])
+    typed = embedder.embed_passages([text for text, _ in asked])
     nearest = (spoken @ typed.T).argmax(axis=1)
     assert (nearest == np.arange(len(asked))).mean() >= 0.8
 

@@ -23,9 +23,9 @@ from voicerag_mcp.server import build_server
 class SlowEmbedder(FakeEmbedder):
     calls = 0
 
-    def embed_texts(self, texts: Sequence[str]) -> Any:
+    def embed_passages(self, texts: Sequence[str]) -> Any:
         self.calls += 1
-        return super().embed_texts(texts)
+        return super().embed_passages(texts)
 
 
 class SlowTranscriber(FakeTranscriber):

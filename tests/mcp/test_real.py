@@ -118,14 +118,14 @@ async def test_reading_needs_no_right_to_write(postgres: EmbeddedPostgres) -> No
 def during_the_next_embedding(service: Service, act: Callable[[], None]) -> Iterator[None]:
     """Do something in the middle of a call: after it began, before it asks the database."""
     embedder = service.serving.tenants.parts.embedder
-    embed = embedder.embed_texts
+    embed = embedder.embed_passages
 
     def acting(texts: Sequence[str]) -> Any:
         act()
         return embed(texts)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(embedder, "embed_texts", acting)
+        patch.setattr(embedder, "embed_passages", acting)
         yield
 
 

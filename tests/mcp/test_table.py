@@ -27,7 +27,7 @@ ROWS = [
 @pytest.fixture(scope="module")
 def url(server: str) -> str:
     dsn = new_database(server)
-    vectors = MiniLMEmbedder().embed_texts([text for _, _, text in ROWS])
+    vectors = MiniLMEmbedder().embed_passages([text for _, _, text in ROWS])
     with psycopg.connect(dsn, autocommit=True) as connection:
         connection.execute("CREATE EXTENSION vector")
         connection.execute(

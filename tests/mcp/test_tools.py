@@ -226,7 +226,7 @@ async def test_progress_rises_even_while_a_stage_says_nothing(
     assert jobs.HEARTBEAT_SECONDS <= 2, "clients give up on a call that stays silent"
     monkeypatch.setattr(jobs, "HEARTBEAT_SECONDS", 0.1)
     engine = FakeModels()
-    embed = engine.embedder.embed_texts
+    embed = engine.embedder.embed_passages
     seen = [-1.0]
 
     def slowly(texts: list[str]) -> Any:
@@ -236,7 +236,7 @@ async def test_progress_rises_even_while_a_stage_says_nothing(
 
     (tmp_path / "a.txt").write_text("Tea grows in Assam.")
     service = opened(engine, allowed_paths=(str(tmp_path),))
-    engine.embedder.embed_texts = slowly
+    engine.embedder.embed_passages = slowly
 
     async def note(progress: float, total: float | None, message: str | None) -> None:
         seen.append(progress)

@@ -55,14 +55,14 @@ def test_no_words_come_between(embedder: SonarEmbedder) -> None:
 
 
 def test_no_input_gives_no_rows(embedder: SonarEmbedder) -> None:
-    assert embedder.embed_texts([]).shape == (0, recipe.WIDTH)
+    assert embedder.embed_passages([]).shape == (0, recipe.WIDTH)
     assert embedder.embed_speech([]).shape == (0, recipe.WIDTH)
 
 
 def test_rows_keep_their_order_and_padding_is_of_no_effect(embedder: SonarEmbedder) -> None:
     texts = [text * (1 + place % 7) for place, text in enumerate(recipe.strings(40, 3))]
-    together = embedder.embed_texts(texts)
-    alone = np.concatenate([embedder.embed_texts([text]) for text in texts])
+    together = embedder.embed_passages(texts)
+    alone = np.concatenate([embedder.embed_passages([text]) for text in texts])
     assert nearest(together, alone) < 2e-6
     assert nearest(together, alone[::-1]) > 0.01
     clips = [
@@ -136,7 +136,7 @@ def test_a_long_text_is_cut_with_a_warning_that_says_where(embedder: SonarEmbedd
     tokens = embedder._text.tokenizer.encode(text, "eng_Latn")
     assert len(tokens) > 2000
     with pytest.warns(UserWarning, match="text 1 has") as warned:
-        rows = embedder.embed_texts(["short", text])
+        rows = embedder.embed_passages(["short", text])
     said = str(warned[0].message)
     assert f"{len(tokens)} tokens" in said
     cut = int(said.partition("character ")[2].partition(" ")[0])
@@ -145,7 +145,7 @@ def test_a_long_text_is_cut_with_a_warning_that_says_where(embedder: SonarEmbedd
     assert kept[:-1] == tokens[:514]
     assert warned[0].filename == __file__
     with pytest.warns(UserWarning, match="was cut"):
-        again = embedder.embed_texts([text[: cut + 200]])
+        again = embedder.embed_passages([text[: cut + 200]])
     assert nearest(rows[1:], again) < 1e-6
 
 
@@ -153,11 +153,11 @@ def test_a_text_that_looks_like_a_path_is_never_read(
     embedder: SonarEmbedder, tmp_path: Path
 ) -> None:
     file = tmp_path / "question.txt"
-    before = embedder.embed_texts([str(file)])
+    before = embedder.embed_passages([str(file)])
     file.write_text("something else\n" * 10)
-    assert np.array_equal(embedder.embed_texts([str(file)]), before)
+    assert np.array_equal(embedder.embed_passages([str(file)]), before)
     with pytest.raises(ConfigError, match="list of texts"):
-        embedder.embed_texts(str(file))
+        embedder.embed_passages(str(file))
 
 
 @pytest.mark.parametrize("language", ["eng_Latin", "xx", "", "EN"])
@@ -181,9 +181,9 @@ def test_either_code_names_a_language(models: Path) -> None:
 
 
 def test_the_language_of_a_text_counts(embedder: SonarEmbedder) -> None:
-    english = embedder.embed_texts(["Gift"])
-    assert nearest(embedder.embed_texts(["Gift"], language="deu"), english) > 0.001
-    assert nearest(embedder.embed_texts(["Gift"], language="eng"), english) == 0
+    english = embedder.embed_passages(["Gift"])
+    assert nearest(embedder.embed_passages(["Gift"], language="deu"), english) > 0.001
+    assert nearest(embedder.embed_passages(["Gift"], language="eng"), english) == 0
 
 
 def test_a_wrong_pair_of_languages_is_refused(models: Path) -> None:
@@ -225,7 +225,7 @@ def test_licences_are_shown(embedder: SonarEmbedder, models: Path) -> None:
 
 def test_without_a_speech_encoder_speech_is_refused(models: Path, clip: Audio) -> None:
     typed = SonarEmbedder(models / "sonar_text_encoder.pt", device="cpu", heads=recipe.HEADS)
-    assert typed.embed_texts(["a"]).shape == (1, recipe.WIDTH)
+    assert typed.embed_passages(["a"]).shape == (1, recipe.WIDTH)
     with pytest.raises(ConfigError, match="without a speech encoder"):
         typed.embed_speech([clip])
 
@@ -250,7 +250,7 @@ def test_half_precision_is_near(
     )
     texts = ["Where does the river reach the sea?", "A"]
     longer = Audio(recipe.sound(8, 2.5), RATE)
-    assert 0 < nearest(half.embed_texts(texts), embedder.embed_texts(texts)) < allowed
+    assert 0 < nearest(half.embed_passages(texts), embedder.embed_passages(texts)) < allowed
     spoken = half.embed_speech([clip, longer])
     assert spoken.dtype == np.float32
     assert 0 < nearest(spoken, embedder.embed_speech([clip, longer])) < allowed
@@ -270,7 +270,7 @@ def test_a_model_that_gives_no_numbers_is_an_error(models: Path, tmp_path: Path)
         dtype="float16",
     )
     with pytest.raises(ModelError, match="not finite"):
-        broken.embed_texts(["a"])
+        broken.embed_passages(["a"])
 
 
 def test_widths_must_agree(models: Path, tmp_path: Path) -> None:
@@ -293,7 +293,7 @@ def test_widths_must_agree(models: Path, tmp_path: Path) -> None:
 def test_nothing_is_loaded_before_its_time(tmp_path: Path) -> None:
     absent = SonarEmbedder(tmp_path / "sonar_text_encoder.pt", device="cpu", heads=recipe.HEADS)
     with pytest.raises(CheckpointError, match="voicerag download sonar"):
-        absent.embed_texts(["a"])
+        absent.embed_passages(["a"])
     with pytest.raises(CheckpointError, match="there is no checkpoint at"):
         _ = absent.model_id
 
@@ -302,5 +302,5 @@ def test_the_library_stays_silent(
     embedder: SonarEmbedder, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
     with caplog.at_level(logging.DEBUG):
-        embedder.embed_texts(["a"])
+        embedder.embed_passages(["a"])
     assert capfd.readouterr() == ("", "")

@@ -51,7 +51,7 @@ def test_both_backends_give_the_golden_vectors(
     golden = VECTORS["text_eng_Latn"], VECTORS["speech_english"][: len(CLIPS)]
     expected = [rows / np.linalg.norm(rows, axis=1, keepdims=True) for rows in golden]
     for part in (backend, embedder):
-        assert np.abs(part.embed_texts(texts) - expected[0]).max() < 1e-5
+        assert np.abs(part.embed_passages(texts) - expected[0]).max() < 1e-5
         assert np.abs(part.embed_speech(CLIPS) - expected[1]).max() < 1e-5
     assert backend.model_id == embedder.model_id
 
@@ -71,9 +71,9 @@ def test_our_guards_stand_before_it(backend: Fairseq2SonarEmbedder, tmp_path: Pa
         backend.embed_speech([Audio(recipe.sound(1, 1.0), 44_100)])
     file = tmp_path / "question.txt"
     file.write_text("one\ntwo\n")
-    assert backend.embed_texts([str(file)]).shape == (1, recipe.WIDTH)
+    assert backend.embed_passages([str(file)]).shape == (1, recipe.WIDTH)
     with pytest.raises(ConfigError, match="list of texts"):
-        backend.embed_texts(str(file))
+        backend.embed_passages(str(file))
 
 
 def test_a_wrong_pair_of_languages_is_refused(models: Path) -> None:
@@ -90,7 +90,7 @@ def test_a_wrong_pair_of_languages_is_refused(models: Path) -> None:
 @pytest.mark.skipif(find_spec("fairseq2") is not None, reason="SONAR's package is here")
 def test_without_the_package_the_extra_is_named(backend: Fairseq2SonarEmbedder) -> None:
     with pytest.raises(MissingExtraError, match=r"voicerag-core\[fairseq2\]"):
-        backend.embed_texts(["a"])
+        backend.embed_passages(["a"])
 
 
 def test_making_one_imports_no_fairseq2(models: Path) -> None:

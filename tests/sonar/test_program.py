@@ -97,7 +97,7 @@ def test_adaptive_asks_for_a_transcript_only_when_unsure(
     assert unsure.transcription == transcriber.transcribe(clip)
     assert sure.embedding is not None
     assert unsure.embedding is not None
-    said = rag.embedder.embed_texts([unsure.transcription.text])[0]
+    said = rag.embedder.embed_passages([unsure.transcription.text])[0]
     share = SPEECH_SHARE
     mixed = share * sure.embedding + (1 - share) * said
     np.testing.assert_allclose(unsure.embedding, mixed / np.linalg.norm(mixed), atol=1e-5)

@@ -39,11 +39,11 @@ class TwoSided:
 
     def embed_passages(self, texts: Sequence[str]) -> Embeddings:
         self.calls.append(("passages", list(texts)))
-        return self._words.embed_texts(texts)
+        return self._words.embed_passages(texts)
 
     def embed_questions(self, texts: Sequence[str]) -> Embeddings:
         self.calls.append(("questions", list(texts)))
-        rows = self._words.embed_texts(texts)
+        rows = self._words.embed_passages(texts)
         rows[:, 0] += 0.1
         unit: Embeddings = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
         return unit

@@ -85,7 +85,7 @@ def test_the_collection_has_the_vectors_of_the_new_model(dsn: str, name: str) ->
     assert names(dsn, name) == {name}
     with opened(dsn, name, NEW, "new") as store:
         wanted = DOCUMENTS["file-3.txt"][2]
-        hit = store.search(NEW.embed_texts([wanted.text])[0], limit=1)[0]
+        hit = store.search(NEW.embed_passages([wanted.text])[0], limit=1)[0]
         assert hit.passage == wanted
         assert hit.score > 0.99
     with pytest.raises(EmbeddingMismatchError), opened(dsn, name, OLD, "old"):

@@ -46,7 +46,7 @@ def fill(connection: psycopg.Connection[Any], embedder: FakeEmbedder, head: str 
         f"CREATE TABLE kb (id int PRIMARY KEY, text text, lang text, "
         f"embedding vector({embedder.dim}))".encode()
     )
-    rows = embedder.embed_texts([head + text for text in TEXTS])
+    rows = embedder.embed_passages([head + text for text in TEXTS])
     for number, (text, vector) in enumerate(zip(TEXTS, rows, strict=True)):
         connection.execute(
             "INSERT INTO kb VALUES (%s, %s, 'en', %s::real[]::vector)",
@@ -60,11 +60,11 @@ def test_the_embedder_that_filled_it_passes_and_others_are_refused(
 ) -> None:
     own, other = FakeEmbedder(64), FakeEmbedder(64, model_id="other")
     turned = np.random.default_rng(0).permutation(64)
-    other.embed_texts = lambda texts: FakeEmbedder(64).embed_texts(texts)[:, turned]  # type: ignore[method-assign]
+    other.embed_passages = lambda texts: FakeEmbedder(64).embed_passages(texts)[:, turned]  # type: ignore[method-assign]
     dsn = fill(connection, own)
     with ExistingTable(dsn, "kb", embedder=own) as table:
         assert table.probe(own).verdict == "same"
-        assert table.search(own.embed_texts(TEXTS[:1])[0], limit=1)[0].passage.text == TEXTS[0]
+        assert table.search(own.embed_passages(TEXTS[:1])[0], limit=1)[0].passage.text == TEXTS[0]
         with pytest.raises(EmbeddingMismatchError, match="another model than other"):
             table.check_model(other)
         with pytest.raises(
@@ -75,7 +75,7 @@ def test_the_embedder_that_filled_it_passes_and_others_are_refused(
         ExistingTable(dsn, "kb", embedder=other) as table,
         pytest.raises(EmbeddingMismatchError, match="agree with its vectors by"),
     ):
-        table.search(other.embed_texts(["x"])[0], limit=1)
+        table.search(other.embed_passages(["x"])[0], limit=1)
     with (
         ExistingTable(dsn, "kb", embedder=FakeEmbedder(384)) as table,
         pytest.raises(EmbeddingMismatchError, match="384"),

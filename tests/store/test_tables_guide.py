@@ -26,7 +26,7 @@ def test_the_guide_runs(
 ) -> None:
     url = new_database(server)
     embeddings = DeterministicFakeEmbedding(size=16)
-    ours = MiniLMEmbedder().embed_texts(TEXTS).tolist()
+    ours = MiniLMEmbedder().embed_passages(TEXTS).tolist()
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("CREATE EXTENSION vector")
         connection.execute(

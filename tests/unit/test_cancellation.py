@@ -58,9 +58,9 @@ def test_no_search_follows_an_embedding_that_was_called_off() -> None:
     cancellation = Cancellation()
 
     class Slow(FakeEmbedder):
-        def embed_texts(self, texts: Sequence[str]) -> Embeddings:
+        def embed_passages(self, texts: Sequence[str]) -> Embeddings:
             cancellation.cancel()
-            return super().embed_texts(texts)
+            return super().embed_passages(texts)
 
     class Searched(InMemoryStore):
         searches = 0
@@ -78,7 +78,7 @@ def test_no_search_follows_an_embedding_that_was_called_off() -> None:
 def test_no_answer_follows_hits_that_nobody_waits_for() -> None:
     embedder = FakeEmbedder(8)
     store = InMemoryStore(8)
-    store.add([Passage("a", "The river ends here.")], embedder.embed_texts(["river"]))
+    store.add([Passage("a", "The river ends here.")], embedder.embed_passages(["river"]))
     rag = VoiceRAG(embedder, store, FakeVoiceModel())
     cancellation = Cancellation()
     with cancellation.active():

@@ -61,9 +61,9 @@ class CountingEmbedder(FakeEmbedder):
         self.texts: list[str] = []
         self.clips: list[Audio] = []
 
-    def embed_texts(self, texts: Sequence[str]) -> np.ndarray:
+    def embed_passages(self, texts: Sequence[str]) -> np.ndarray:
         self.texts += texts
-        return super().embed_texts(texts)
+        return super().embed_passages(texts)
 
     def embed_speech(self, clips: Sequence[Audio]) -> np.ndarray:
         self.clips += clips
@@ -132,7 +132,7 @@ class JudgingEmbedder(CountingEmbedder):
         self.clips += clips
         if not self.hears:
             raise AudioError("no speech was heard")
-        rows = FakeEmbedder.embed_texts(self, [self.hears] * len(clips))
+        rows = FakeEmbedder.embed_passages(self, [self.hears] * len(clips))
         return rows, np.full(len(clips), self.confidence, np.float32)
 
     def embed_speech(self, clips: Sequence[Audio]) -> np.ndarray:
@@ -192,7 +192,7 @@ def test_where_the_embedder_hears_nothing_the_transcript_is_searched(strategy: S
     found = parts.rag.retrieve(clip(), strategy=strategy)
     assert found.hits[0].passage.id == "fleming"
     assert found.transcription == Transcription(QUESTION)
-    vector = FakeEmbedder.embed_texts(parts.embedder, [QUESTION])[0]
+    vector = FakeEmbedder.embed_passages(parts.embedder, [QUESTION])[0]
     assert found.embedding is not None
     assert np.allclose(found.embedding, vector)
 
@@ -200,7 +200,7 @@ def test_where_the_embedder_hears_nothing_the_transcript_is_searched(strategy: S
 def test_hybrid_searches_by_the_mean_of_speech_and_transcript() -> None:
     parts = AdaptiveParts(JudgingEmbedder(0.0, hears="the rhine rises"))
     found = parts.rag.retrieve(clip(), strategy="hybrid").embedding
-    spoken, typed = FakeEmbedder.embed_texts(parts.embedder, ["the rhine rises", QUESTION])
+    spoken, typed = FakeEmbedder.embed_passages(parts.embedder, ["the rhine rises", QUESTION])
     mixed = SPEECH_SHARE * spoken + (1 - SPEECH_SHARE) * typed
     assert found is not None
     assert np.allclose(found, mixed / np.linalg.norm(mixed), atol=1e-6)
@@ -308,6 +308,36 @@ def test_a_typed_question_is_searched_by_vector_and_words_whatever_the_strategy(
     assert parts.transcriber.calls == 0
 
 
+class TwoSidedEmbedder(FakeEmbedder):
+    """Puts a prefix before passages and another one before questions, as E5 does."""
+
+    def embed_passages(self, texts: Sequence[str]) -> np.ndarray:
+        return super().embed_passages([f"passage: {text}" for text in texts])
+
+    def embed_questions(self, texts: Sequence[str]) -> np.ndarray:
+        return FakeEmbedder.embed_passages(self, [f"query: {text}" for text in texts])
+
+
+@pytest.mark.parametrize("question", [QUESTION, clip()])
+def test_words_of_a_question_are_embedded_as_a_question(question: Audio | str) -> None:
+    embedder = TwoSidedEmbedder(needs_transcriber=True)
+    rag = VoiceRAG(
+        embedder,
+        InMemoryStore(embedder.dim),
+        FakeVoiceModel(),
+        FakeTranscriber({clip(): QUESTION}),
+        strategy="asr",
+        sentence_vectors=False,
+    )
+    rag.index([Passage("a", QUESTION)])
+    vector = rag.retrieve(question).embedding
+    assert vector is not None
+    plain = FakeEmbedder()
+    asked, stored = plain.embed_passages([f"query: {QUESTION}", f"passage: {QUESTION}"])
+    assert np.allclose(vector, asked)
+    assert rag.retrieve(question).hits[0].score == pytest.approx(float(asked @ stored), abs=1e-5)
+
+
 @pytest.mark.parametrize("strategy", [one for one in STRATEGIES if one != "adaptive"])
 def test_a_strategy_with_words_searches_by_them(strategy: Strategy) -> None:
     parts = Parts(strategy=strategy)
@@ -329,7 +359,7 @@ def test_the_whole_passage_is_embedded_with_its_title_and_headings() -> None:
 
 def test_a_ready_vector_is_searched_as_it_is() -> None:
     parts = Parts()
-    vector = parts.embedder.embed_texts([QUESTION])[0]
+    vector = parts.embedder.embed_passages([QUESTION])[0]
     best = parts.rag.retrieve(vector).hits[0]
     assert (best.passage.id, best.matched_by) == ("fleming", ("vector",))
     with pytest.raises(ConfigError, match=r"shape \[256\]"):

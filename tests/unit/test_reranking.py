@@ -66,7 +66,7 @@ def test_the_first_passages_are_sorted_anew() -> None:
 def test_a_vector_and_variety_are_not_sorted() -> None:
     reranker = Reversing()
     rag = pipeline(reranker)
-    vector = rag.embedder.embed_texts(["The tower number 7 is tall."])[0]
+    vector = rag.embedder.embed_passages(["The tower number 7 is tall."])[0]
     assert rag.retrieve(vector, limit=3).hits[0].passage.id == "p7"
     ids(rag, "How tall is tower 7?", diversity=0.5)
     assert reranker.asked == []

@@ -100,7 +100,7 @@ def embed(texts: Sequence[str], kept: Path) -> np.ndarray:
     rows = np.zeros((len(texts), embedder.dim), np.float32)
     for at in range(0, len(order), 256):
         batch = order[at : at + 256]
-        rows[batch] = embedder.embed_texts([texts[i] for i in batch])
+        rows[batch] = embedder.embed_passages([texts[i] for i in batch])
     np.save(kept, rows.astype(np.float16))
     return rows
 

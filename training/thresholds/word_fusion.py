@@ -103,7 +103,7 @@ def compared(
         counts.append(table)
         rarity.append(np.log(1 + len(passages) / np.maximum((table > 0).sum(axis=1), 1)))
     vectors, owners = embed_passages(embedder, passages, sentences=True)
-    similar = embedder.embed_texts([one.question for one in chosen]) @ vectors.T
+    similar = embedder.embed_passages([one.question for one in chosen]) @ vectors.T
     starts = np.searchsorted(owners, np.arange(len(passages)))
     columns = {passage.id: column for column, passage in enumerate(passages)}
     return Base(

@@ -178,7 +178,7 @@ def _called(settings: Settings, parts: Parts) -> Iterator[Finding]:
     from voicerag_core.audio import SPEECH_RATE_HZ, resample
 
     def embed() -> str:
-        return f"width {parts.embedder.embed_texts([WORD]).shape[1]}, {parts.embedder.model_id}"
+        return f"width {parts.embedder.embed_passages([WORD]).shape[1]}, {parts.embedder.model_id}"
 
     yield _timed("embedder", embed)
     clips = []

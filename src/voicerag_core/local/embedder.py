@@ -92,10 +92,6 @@ class HearingEmbedder:
         """
         self._speech.warm()
 
-    def embed_texts(self, texts: Sequence[str]) -> Embeddings:
-        """Embed N texts of documents as [N, D]; see `embed_passages`."""
-        return self._texts.embed_passages(texts)
-
     def embed_passages(self, texts: Sequence[str]) -> Embeddings:
         """Embed N texts of documents as [N, D].
 

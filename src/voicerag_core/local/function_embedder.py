@@ -67,10 +67,6 @@ class FunctionEmbedder:
             known = self._dim
         return self._rows(["width"], self._documents).shape[1] if known is None else known
 
-    def embed_texts(self, texts: Sequence[str]) -> Embeddings:
-        """Embed N texts of documents as [N, D]; see `embed_passages`."""
-        return self.embed_passages(texts)
-
     def embed_passages(self, texts: Sequence[str]) -> Embeddings:
         """Embed N texts of documents as [N, D], L2-normalised.
 

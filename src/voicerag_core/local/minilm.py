@@ -86,7 +86,7 @@ class MiniLMEmbedder:
             if self._loaded is None:
                 self._loaded = _load(self._threads)
 
-    def embed_texts(self, texts: Sequence[str]) -> Embeddings:
+    def embed_passages(self, texts: Sequence[str]) -> Embeddings:
         """Embed N texts; texts longer than 256 tokens are truncated.
 
         Args:
@@ -110,13 +110,9 @@ class MiniLMEmbedder:
             rows[batch] = self._loaded.embed([tokens[i] for i in batch])
         return rows
 
-    def embed_passages(self, texts: Sequence[str]) -> Embeddings:
-        """Embed N texts of documents; see `embed_texts`."""
-        return self.embed_texts(texts)
-
     def embed_questions(self, texts: Sequence[str]) -> Embeddings:
-        """Embed N questions, which this model treats as any other text; see `embed_texts`."""
-        return self.embed_texts(texts)
+        """Embed N questions, which this model treats as any other text; see `embed_passages`."""
+        return self.embed_passages(texts)
 
     def embed_speech(self, clips: Sequence[Audio]) -> Embeddings:
         """Transcribe N clips at 16 kHz and embed the text, as [N, 384].
@@ -131,7 +127,7 @@ class MiniLMEmbedder:
                 "MiniLMEmbedder was made without a transcriber and cannot embed speech; "
                 "give it one: MiniLMEmbedder(WhisperTranscriber())"
             )
-        return self.embed_texts([self._transcriber.transcribe(clip).text for clip in clips])
+        return self.embed_passages([self._transcriber.transcribe(clip).text for clip in clips])
 
 
 def _batches_by_length(tokens: Sequence[Sequence[int]]) -> Iterator[list[int]]:

@@ -15,7 +15,6 @@ from voicerag_core.ports import (
     PassageStore,
     Reranker,
     SelfAssessingEmbedder,
-    TextEmbedder,
     Transcriber,
     VocabularyEmbedder,
     VocabularyTranscriber,
@@ -87,13 +86,7 @@ class Search:
     def embed_text(self, text: str) -> Embedding:
         """Make the vector of words."""
         with self._timed("embed"):
-            embedder: object = self.embedder
-            # The prefix of a question differs from that of a passage for some models.
-            if isinstance(embedder, TextEmbedder):
-                rows = embedder.embed_questions([text])
-            else:
-                rows = self.embedder.embed_texts([text])
-            row: Embedding = rows[0]
+            row: Embedding = self.embedder.embed_questions([text])[0]
             return row
 
     def embed_speech(self, audio: Audio) -> Embedding:

@@ -32,7 +32,7 @@ def passage_in_document(rag: VoiceRAG, passage_id: str) -> PassageInDocument:
     document = [passage]
     if passage.source:
         found = rag.store.search(
-            rag.embedder.embed_texts([passage.text])[0],
+            rag.embedder.embed_passages([passage.text])[0],
             limit=_MOST_NEIGHBOURS,
             where=Eq("source", passage.source),
         )

@@ -114,7 +114,7 @@ class SonarEmbedder:
                     f"{self._text.checkpoint} of width {self.dim}; they are not of one space"
                 )
 
-    def embed_texts(self, texts: Sequence[str], *, language: str | None = None) -> Embeddings:
+    def embed_passages(self, texts: Sequence[str], *, language: str | None = None) -> Embeddings:
         """Embed N texts; texts longer than 514 tokens are truncated, with a warning.
 
         Args:
@@ -129,6 +129,10 @@ class SonarEmbedder:
             ModelError: The model cannot be loaded or failed.
         """
         return unit_rows(self._text.vectors(texts, language or self.language))
+
+    def embed_questions(self, texts: Sequence[str], *, language: str | None = None) -> Embeddings:
+        """Embed N questions, which SONAR treats as any other text; see `embed_passages`."""
+        return self.embed_passages(texts, language=language)
 
     def embed_speech(self, clips: Sequence[Audio]) -> Embeddings:
         """Embed N clips of speech at 16 kHz, one vector each, as [N, D].

@@ -124,8 +124,8 @@ class Fairseq2SonarEmbedder:
             if self._speech_pipeline is None and self._speech_path is not None:
                 self._speech_pipeline = _loaded(self._speech_path, self._load_speech)
 
-    def embed_texts(self, texts: Sequence[str], *, language: str | None = None) -> Embeddings:
-        """Embed N texts as [N, D]; see `SonarEmbedder.embed_texts`.
+    def embed_passages(self, texts: Sequence[str], *, language: str | None = None) -> Embeddings:
+        """Embed N texts as [N, D]; see `SonarEmbedder.embed_passages`.
 
         Raises:
             ConfigError: The language is unknown.
@@ -141,6 +141,10 @@ class Fairseq2SonarEmbedder:
             warnings.filterwarnings("ignore", message=".*the length was truncated")
             found = self._text_pipeline.predict(clean, source_lang=code, batch_size=BATCH)
         return unit_rows(finite_rows(found.cpu().numpy(), "text"))
+
+    def embed_questions(self, texts: Sequence[str], *, language: str | None = None) -> Embeddings:
+        """Embed N questions, which SONAR treats as any other text; see `embed_passages`."""
+        return self.embed_passages(texts, language=language)
 
     def embed_speech(self, clips: Sequence[Audio]) -> Embeddings:
         """Embed N clips of speech at 16 kHz, one vector each, as [N, D].

@@ -64,9 +64,13 @@ class FakeEmbedder:
         self.needs_transcriber = needs_transcriber
         self._transcripts = dict(transcripts or {})
 
-    def embed_texts(self, texts: Sequence[str]) -> Embeddings:
+    def embed_passages(self, texts: Sequence[str]) -> Embeddings:
         """Embed N texts as [N, D]."""
         return self._stack([self._text_vector(text) for text in texts])
+
+    def embed_questions(self, texts: Sequence[str]) -> Embeddings:
+        """Embed N questions as [N, D], as any other text."""
+        return self.embed_passages(texts)
 
     def embed_speech(self, clips: Sequence[Audio]) -> Embeddings:
         """Embed N clips as [N, D], by their transcripts where known.
@@ -168,31 +172,34 @@ class EmbedderContract:
         assert embedder.needs_transcriber in (True, False)
 
     def test_nothing_gives_no_rows(self, embedder: Embedder) -> None:
-        for rows in (embedder.embed_texts([]), embedder.embed_speech([])):
+        nothing = embedder.embed_passages([]), embedder.embed_questions([])
+        for rows in (*nothing, embedder.embed_speech([])):
             assert rows.shape == (0, embedder.dim)
             assert rows.dtype == np.float32
 
     def test_text_rows_are_unit_vectors(self, embedder: Embedder) -> None:
-        _check_rows(embedder.embed_texts(self.TEXTS), len(self.TEXTS), embedder.dim)
+        for embed in (embedder.embed_passages, embedder.embed_questions):
+            _check_rows(embed(self.TEXTS), len(self.TEXTS), embedder.dim)
 
     def test_odd_texts_get_vectors_too(self, embedder: Embedder) -> None:
         odd = ["", " ", "?!", "\ud800", "漢字", "\0", "word " * 5000]
-        _check_rows(embedder.embed_texts(odd), len(odd), embedder.dim)
+        _check_rows(embedder.embed_passages(odd), len(odd), embedder.dim)
 
     def test_a_row_does_not_depend_on_the_others(self, embedder: Embedder) -> None:
-        together = embedder.embed_texts(self.TEXTS)
-        alone = np.concatenate([embedder.embed_texts([text]) for text in self.TEXTS])
+        together = embedder.embed_passages(self.TEXTS)
+        alone = np.concatenate([embedder.embed_passages([text]) for text in self.TEXTS])
         assert np.allclose(together, alone, atol=TOLERANCE)
 
     def test_rows_keep_the_order_of_many_texts(self, embedder: Embedder) -> None:
         texts = [f"{'long ' * (i * 7 % 40)} number {i}" for i in range(40)]
-        forward = embedder.embed_texts(texts)
-        assert np.allclose(forward[::-1], embedder.embed_texts(texts[::-1]), atol=TOLERANCE)
-        assert np.allclose(forward[17], embedder.embed_texts([texts[17]])[0], atol=TOLERANCE)
+        forward = embedder.embed_passages(texts)
+        assert np.allclose(forward[::-1], embedder.embed_passages(texts[::-1]), atol=TOLERANCE)
+        assert np.allclose(forward[17], embedder.embed_passages([texts[17]])[0], atol=TOLERANCE)
 
     def test_related_texts_are_nearer_than_others(self, embedder: Embedder) -> None:
-        river, question, bakery = embedder.embed_texts(self.TEXTS[:3])
-        assert river @ question > river @ bakery
+        river, _, bakery = embedder.embed_passages(self.TEXTS[:3])
+        (question,) = embedder.embed_questions(self.TEXTS[1:2])
+        assert river @ question > bakery @ question
 
     def test_speech_rows_are_unit_vectors(self, embedder: Embedder, clip: Audio) -> None:
         rows = embedder.embed_speech([clip, clip])
@@ -207,9 +214,9 @@ class EmbedderContract:
         raise AssertionError("a clip at 8 kHz was accepted")
 
     def test_threads_may_share_it(self, embedder: Embedder) -> None:
-        expected = embedder.embed_texts(self.TEXTS)
+        expected = embedder.embed_passages(self.TEXTS)
         with ThreadPoolExecutor(4) as pool:
-            for rows in pool.map(embedder.embed_texts, [self.TEXTS] * 8):
+            for rows in pool.map(embedder.embed_passages, [self.TEXTS] * 8):
                 assert np.allclose(rows, expected, atol=TOLERANCE)
 
 

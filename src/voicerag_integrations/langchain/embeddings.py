@@ -53,7 +53,8 @@ class VoiceRAGEmbeddings(Embeddings):
 
     def embed_query(self, text: str) -> list[float]:
         """Embed a typed question."""
-        vector: list[float] = self.embed_array([text])[0].tolist()
+        check_cancelled()
+        vector: list[float] = self.embedder.embed_questions([text])[0].tolist()
         return vector
 
     def embed_audio(self, clip: VoiceInput) -> list[float]:
@@ -78,8 +79,8 @@ class VoiceRAGEmbeddings(Embeddings):
         rows = []
         for start in range(0, len(texts), _BATCH):
             check_cancelled()
-            rows.append(self.embedder.embed_texts(texts[start : start + _BATCH]))
-        return np.concatenate(rows) if rows else self.embedder.embed_texts([])
+            rows.append(self.embedder.embed_passages(texts[start : start + _BATCH]))
+        return np.concatenate(rows) if rows else self.embedder.embed_passages([])
 
     async def aembed_documents(self, texts: list[str]) -> list[list[float]]:
         """Embed texts in a thread."""

@@ -134,7 +134,7 @@ class VoiceRAGEmbedding(BaseEmbedding):
 
     def _get_text_embeddings(self, texts: list[str]) -> list[list[float]]:
         check_cancelled()
-        rows: list[list[float]] = self.embedder.embed_texts(texts).tolist()
+        rows: list[list[float]] = self.embedder.embed_passages(texts).tolist()
         return rows
 
     def _get_text_embedding(self, text: str) -> list[float]:
@@ -145,7 +145,9 @@ class VoiceRAGEmbedding(BaseEmbedding):
             raise ConfigError(
                 "the question is empty; give words, or embed its sound with get_audio_embedding"
             )
-        return self._get_text_embedding(query)
+        check_cancelled()
+        vector: list[float] = self.embedder.embed_questions([query])[0].tolist()
+        return vector
 
     async def _aget_text_embeddings(self, texts: list[str]) -> list[list[float]]:
         return await run_in_thread(lambda: self._get_text_embeddings(texts))

@@ -153,7 +153,7 @@ class SpeechRetriever(BaseRetriever):
         if rag.transcriber is not None and (words or by_words):
             bundle.hear(rag.transcriber.transcribe(clip))
         if by_words:
-            vector = rag.embedder.embed_texts([bundle.query_str])[0]
+            vector = rag.embedder.embed_questions([bundle.query_str])[0]
         else:
             vector = rag.embedder.embed_speech([clip])[0]
         bundle.embedding = vector.tolist()
@@ -200,7 +200,7 @@ class SpeechRetriever(BaseRetriever):
         if isinstance(bundle, SpeechQueryBundle) and bundle.audio is not None:
             return self._clip(bundle)
         if bundle.custom_embedding_strs:
-            rows = self._rag.embedder.embed_texts(bundle.custom_embedding_strs)
+            rows = self._rag.embedder.embed_questions(bundle.custom_embedding_strs)
             return unit(np.mean(rows, axis=0))
         if not bundle.query_str.strip():
             raise ConfigError(

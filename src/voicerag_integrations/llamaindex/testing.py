@@ -179,7 +179,7 @@ class SpeechRetrieverContract:
             return QueryBundle(question)
         if kind == "audio":
             return SpeechQueryBundle(question, audio=to_wav_bytes(clip))
-        return QueryBundle(question, embedding=rag.embedder.embed_texts([question])[0].tolist())
+        return QueryBundle(question, embedding=rag.embedder.embed_questions([question])[0].tolist())
 
     def test_the_classes_are_what_llamaindex_looks_for(self) -> None:
         for kind, base in (

@@ -33,7 +33,7 @@ class EmbedsPassages(Protocol):
         """Width of the vectors."""
         ...
 
-    def embed_texts(self, texts: Sequence[str]) -> Embeddings:
+    def embed_passages(self, texts: Sequence[str]) -> Embeddings:
         """Embed N texts of documents as [N, D]."""
         ...
 
@@ -53,7 +53,7 @@ def compared(table: OpenedTable, embedder: EmbedsPassages) -> ModelMatch:
     stored = table.sample.vectors[rows, : embedder.dim]
     stored = stored / np.maximum(np.linalg.norm(stored, axis=1, keepdims=True), 1e-12)
     texts = [table.sample.texts[row] for row in rows]
-    return compare_vectors(embedder.embed_texts(texts), stored)
+    return compare_vectors(embedder.embed_passages(texts), stored)
 
 
 def fitting(table: OpenedTable, embedding: Embedding) -> Embedding:
