@@ -66,10 +66,6 @@ class TranscriptEmbedder:
         if warm is not None:
             warm()
 
-    def embed_texts(self, texts: Sequence[str]) -> Embeddings:
-        """Embed N texts of documents as [N, D]; see `embed_passages`."""
-        return self.texts.embed_passages(texts)
-
     def embed_passages(self, texts: Sequence[str]) -> Embeddings:
         """Embed N texts of documents as [N, D].
 
