@@ -154,7 +154,8 @@ _ABSOLUTE = re.compile(r"/|[A-Za-z]:/")
 _ENDING = re.compile(r"\.[A-Za-z][A-Za-z0-9]{0,6}$")
 _STATED_PLACE = re.compile(r"#((?:page|slide|sheet|row|line|t|attachment)=[^#]*)$")
 _MARKER = re.compile(r"\(?\w{1,4}[.)]\s+")
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+_URL = re.compile(r"(?i)(?!(?:javascript|vbscript|data):)[a-z][a-z0-9+.-]+://")
+"""Not those that a browser would run."""
 
 
 def _link(source: str) -> str:

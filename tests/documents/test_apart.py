@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import subprocess
 import sys
 import threading
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -228,3 +230,11 @@ def test_what_an_archive_unpacks_to_gives_it_time() -> None:
     assert unpacked_bytes((folder / "fleet.xlsx").read_bytes()) > 10_000
     assert unpacked_bytes((folder / "kestrel.pdf").read_bytes()) == 0
     assert unpacked_bytes(b"PK nothing") == 0
+
+
+def test_an_archive_with_a_long_list_of_parts_is_not_listed() -> None:
+    held = io.BytesIO()
+    with zipfile.ZipFile(held, "w") as archive:
+        for number in range(30_000):
+            archive.writestr(f"{number:05}-{'x' * 30}", b"1")
+    assert unpacked_bytes(held.getvalue()) == 0

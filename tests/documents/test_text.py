@@ -255,3 +255,14 @@ def test_words_of_files_and_conditions_in_rst(read: Read) -> None:
 def test_rst_that_docutils_gives_nothing_of_keeps_its_words(read: Read) -> None:
     text = "".join("  " * depth + "* item\n\n" for depth in range(500))
     assert only(read("a.rst", text)).text.count("item") == 500
+
+
+@pytest.mark.parametrize("letters", ["-a", ".a", "'a", "-.a"])
+def test_a_long_line_without_a_value_is_read_soon(read: Read, letters: str) -> None:
+    line = f"A{letters * 20_000}"
+    assert kinds(only(read("a.txt", f"{line}\n{line}"))) == [("text", f"{line}\n{line}")]
+
+
+def test_a_list_of_very_many_items_is_read_soon(read: Read) -> None:
+    text = "What is sold?\n\n" + "1. A tile\n\n" * 60_000
+    assert "A tile" in only(read("a.txt", text)).text

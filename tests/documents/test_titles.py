@@ -60,3 +60,8 @@ def test_titles_of_rows_and_of_files() -> None:
         "Fish & chips"
     )
     assert title("my_old_notes.txt", "The office opens at nine.") == "my_old_notes"
+
+
+@pytest.mark.parametrize("mark", ["*a ", "`", "`a", "[", "~~a", "{%", "<b>"])
+def test_a_title_of_many_open_marks_ends_soon(mark: str) -> None:
+    assert title("a.md", f"---\ntitle: '{mark * 30_000}'\n---\nThe office opens at nine.")

@@ -131,6 +131,16 @@ def test_sound_that_cannot_be_used_is_refused(use: tones.Use, clip: Audio) -> No
         use().hear([clip])
 
 
+def test_a_buffer_that_is_filled_anew_is_heard_anew(use: tones.Use) -> None:
+    encoder = use()
+    clips = [tones.spell(text).samples for text in TEXTS[:2]]
+    buffer = np.zeros(max(map(len, clips)), np.float32)
+    for text, samples in zip(TEXTS, clips, strict=False):
+        buffer[:] = np.pad(samples, (0, len(buffer) - len(samples)))
+        (heard,) = encoder.hear([Audio(buffer, 16_000)])
+        assert heard.hypotheses[0].text == text
+
+
 def test_threads_may_share_it(use: tones.Use) -> None:
     encoder = use()
     clips = [tones.spell(text) for text in TEXTS]
@@ -159,7 +169,7 @@ def test_a_call_that_is_called_off_ends_after_its_window(
 
     monkeypatch.setattr(ctc_recognizer._Network, "run", noted)
     with call.active(), pytest.raises(CancelledError):
-        use().hear([tones.spell("b") for _ in range(20)])
+        use().hear([tones.spell("b" * count) for count in range(1, 21)])
     assert len(windows) == 2
 
 

@@ -178,3 +178,8 @@ def test_one_item_too_many_and_numbered_steps_are_spoken() -> None:
     assert "more" not in " ".join(speech_segments("\n".join(items)))
     steps = [f"{number + 1}. Step {number}" for number in range(MOST_ITEMS + 5)]
     assert f"Step {MOST_ITEMS + 4}" in " ".join(speech_segments("\n".join(steps)))
+
+
+@pytest.mark.parametrize("filling", ["-" * 300 + " ", "--- " * 300, "\n" * 20_000])
+def test_long_rules_and_gaps_do_not_hold_up_the_speech(filling: str) -> None:
+    assert speech_segments(f"{filling}It opens at nine.")[-1].endswith("It opens at nine.")

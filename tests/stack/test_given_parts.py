@@ -129,3 +129,22 @@ with open_ears(load_settings(data_dir=sys.argv[1])):
 """
     output = subprocess.check_output([sys.executable, "-c", program, str(tmp_path)])
     assert json.loads(output) == [[], []]
+
+
+def test_typed_questions_and_transcripts_take_the_question_side(tmp_path: Path) -> None:
+    clip = Audio(np.sin(np.arange(16_000, dtype=np.float32) / 9), 16_000)
+    texts, store = TwoSided(), InMemoryStore(64)
+    settings = load_settings(data_dir=tmp_path, strategy="asr", speak=False)
+    with open_voicerag(
+        settings,
+        embedder=texts,
+        store=store,
+        transcriber=FakeTranscriber({clip: "bread"}),
+        model=FakeVoiceModel(),
+    ) as rag:
+        rag.index([Passage("b", "bread and rolls")])
+        assert [side for side, _ in texts.calls] == ["passages"] * len(texts.calls)
+        texts.calls.clear()
+        rag.retrieve("bread")
+        rag.retrieve(clip)
+    assert texts.calls == [("questions", ["bread"]), ("questions", ["bread"])]

@@ -134,9 +134,27 @@ def test_tenants_stay_apart(old: str) -> None:
         assert forced == (len(TABLES) + 1,)
         for role in ("voicerag_owner", "voicerag_writer", "voicerag_reader"):
             connection.execute("SELECT set_config('role', %s, false)", (role,))
-            for table in TABLES:
+            for table in (*TABLES, "vocabulary"):
                 seen = connection.execute(f"SELECT count(*) FROM voicerag.{table}".encode())
                 assert seen.fetchone() == (0,), (role, table)
+
+
+def test_from_version_2_the_words_of_every_tenant_are_counted(old: str) -> None:
+    with psycopg.connect(old) as connection:
+        connection.execute("SET LOCAL ROLE voicerag_owner")
+        schema = extension_schema(connection)
+        connection.execute(f"SET LOCAL search_path = voicerag, {schema}".encode())
+        connection.execute(script("0002_words.sql"))
+        connection.execute("INSERT INTO voicerag.migrations VALUES (2, '0002_words.sql')")
+    assert migrate(old) == [3]
+    with opened(old, "ada") as ada, opened(old, "bob") as bob:
+        known = {"ada": dict(ada.vocabulary().words), "bob": dict(bob.vocabulary().words)}
+        assert known["ada"]["Parents"] == 1
+        assert known["bob"]
+        assert "Parents" not in known["bob"]
+        ada.remove_documents(["leave.md"])
+        assert "Parents" not in dict(ada.vocabulary().words)
+        assert dict(bob.vocabulary().words) == known["bob"]
 
 
 def test_racing_migrations_apply_it_once(old: str) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
+from voicerag_core.errors import StoreError
 from voicerag_core.filters import And
 from voicerag_core.store import PgVectorStore, reset
 from voicerag_core.types import Passage
@@ -98,3 +99,11 @@ def test_a_dropped_collection_leaves_no_words(store: PgVectorStore, dsn: str, te
     reset(dsn, collection="words", tenant=tenant)
     with opened(dsn, tenant) as again:
         assert words(again) == {}
+
+
+def test_a_collection_that_is_deleted_meanwhile_is_said_to_be(
+    store: PgVectorStore, dsn: str, tenant: str
+) -> None:
+    reset(dsn, collection="words", tenant=tenant)
+    with pytest.raises(StoreError, match="was deleted; open the store again"):
+        store.vocabulary()

@@ -279,6 +279,7 @@ def test_a_citation_opens_at_its_own_block_not_where_its_passage_begins() -> Non
         ("C:/d/n.docx", "file:///C:/d/n.docx"),
         ("https://e.com/h", "https://e.com/h"),
         ("lease", ""),
+        ("javascript://e.com/%0Aalert(1)", ""),
     ],
 )
 def test_a_link_opens_files_pages_and_urls(source: str, link: str) -> None:

@@ -52,7 +52,6 @@ _MOST_LOST = 0.2
 _SAMPLE_BYTES = 200_000
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 _MAX_CONTROL = 0.01
-_WESTERN = re.compile(r"[A-Za-z\u00c0-\u00ff\u0152\u0153\u0160\u0161\u017d\u017e]")
 _WESTERN_MARKS = frozenset(
     "\u20ac\u2013\u2014\u2018\u2019\u201a\u201c\u201d\u201e\u2022\u2026\u2122"
     "\xa0\xa3\xa7\xa9\xab\xae\xb0\xb1\xb2\xb3\xb4\xb5\xb7\xbb\xbc\xbd\xbe\xbf\xd7"

@@ -38,8 +38,10 @@ def paired(elements: Iterable[Element]) -> list[Element]:
     position = 0
     while position < len(split):
         question = asked[position]
-        last = _end(split, asked, position + 1, several or _is_marked(split[position]))
-        if not question or last == position + 1:
+        last = position + 1
+        if question:
+            last = _end(split, asked, last, several or _is_marked(split[position]))
+        if last == position + 1:
             out.append(split[position])
             position += 1
             continue

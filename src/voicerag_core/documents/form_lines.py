@@ -10,8 +10,10 @@ from voicerag_core.documents.elements import Field
 
 __all__ = ["form_fields", "is_form_line"]
 
+# Each character can stand in one place only, so that no line takes more than linear time.
 _NAMED = re.compile(
-    r"([A-Z\u00c0-\u00de][^\W_]*(?:[ /.&'-]{1,2}[^\W_][\w.'-]*){0,4}(?: \([^()]{1,30}\))?)"
+    r"([A-Z\u00c0-\u00de][^\W_]*(?:[.'-]{1,2}[^\W_][\w.'-]*|[.'-](?=[ /&]))?"
+    r"(?:[ /&][ /.&'-]?[^\W_][\w.'-]*){0,4}(?: \([^()]{1,30}\))?)"
     r":[ \t]+(\S.*[^?\s]|[^?\s])\s*"
 )
 _PAIRS = frozenset({"q", "a", "question", "answer", "frage", "antwort"})

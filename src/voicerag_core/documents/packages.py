@@ -66,9 +66,22 @@ def opened(data: bytes, source: str, kind: str) -> zipfile.ZipFile:
     return archive
 
 
+_END_OF_ARCHIVE, _END_OF_LARGE_ARCHIVE = b"PK\x05\x06", b"PK\x06\x07"
+_LONGEST_END = 66_000
+"""Bytes from the end of an archive in which these stand."""
+_LONGEST_LIST = 2_000_000
+
+
 def unpacked_bytes(data: bytes) -> int:
-    """Return how many bytes an archive says that it unpacks to, 0 for what is none."""
+    """Return how many bytes an archive says that it unpacks to.
+
+    0 for what is none, and for one with a list of parts so long that reading it costs much memory.
+    """
     if not data.startswith(b"PK"):
+        return 0
+    end = data.rfind(_END_OF_ARCHIVE)
+    listed = int.from_bytes(data[end + 12 : end + 16], "little") if end >= 0 else 0
+    if listed > _LONGEST_LIST or _END_OF_LARGE_ARCHIVE in data[-_LONGEST_END:]:
         return 0
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:

@@ -18,13 +18,11 @@ _GAP = 0.25
 """A gap of that share of the size parts words."""
 
 _SAME_BASELINE = 0.15
-_RAISED_SIZE = 0.85
 _BOLD = re.compile(r"bold|black|heavy|semib|demib|^CMBX|^CMSSBX|-Bd|\bBd\b|,Bold", re.IGNORECASE)
 _MONO = re.compile(r"mono|courier|consol|typewriter|^cmtt|^menlo|code", re.IGNORECASE)
 _LOOSE = 1.17
 """Height of a character's box over its size, of most fonts."""
 
-_HYPHENS = frozenset("\x02\xad")
 _THIN = 3.0
 """A filled rectangle thinner than that is a rule."""
 

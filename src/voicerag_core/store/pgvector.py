@@ -262,7 +262,10 @@ class PgVectorStore(Closing):
     def vocabulary(self) -> Vocabulary:
         """Return the words of the collection; see `WordStore.vocabulary`."""
         statement = named("vocabulary_version", self._collection, {})
-        ((version,),) = self._database.read(statement, rows=scalar_row)
+        (versions,) = self._database.read(statement, rows=scalar_row)
+        if not versions:
+            raise StoreError(f"the collection {self._name!r} was deleted; open the store again")
+        (version,) = versions
         known = self._vocabulary
         if known is None or known[0] != version:
             rows = self._read("vocabulary", {"most": MOST_WORDS}, rows=args_row(WordRow))

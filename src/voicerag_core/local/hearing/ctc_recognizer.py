@@ -30,7 +30,7 @@ from voicerag_core.local.hearing.english_words import english_ranks
 from voicerag_core.local.hearing.hint_trie import HintTrie
 from voicerag_core.local.hearing.log_mel import log_mel
 from voicerag_core.local.hearing.subword_model import SubwordModel
-from voicerag_core.local.hearing.windows import FRAME_SAMPLES, windows_of
+from voicerag_core.local.hearing.windows import FRAME_SAMPLES, clip_digest, windows_of
 from voicerag_core.local.hearing.word_spotter import Spotted, WordSpotter, text_score
 from voicerag_core.local.onnx_session import open_session
 from voicerag_core.local.threads import model_threads
@@ -99,7 +99,7 @@ class CTCRecognizer:
         self._beams = beams
         self._lock = threading.Lock()
         self._network: _Network | None = None
-        self._recent: deque[tuple[Samples, NDArray[np.float32]]] = deque(maxlen=RECENT_CLIPS)
+        self._recent: deque[tuple[bytes, NDArray[np.float32]]] = deque(maxlen=RECENT_CLIPS)
         self._spotters: WeakKeyDictionary[Vocabulary, WordSpotter] = WeakKeyDictionary()
 
     def warm(self) -> None:
@@ -133,6 +133,7 @@ class CTCRecognizer:
         """
         heard = []
         for clip in clips:
+            check_cancelled()
             network = self._loaded()
             frames = self._frames_of(network, clip)
             words = self._spot(network, frames, vocabulary, MOST_HINTS)
@@ -188,11 +189,14 @@ class CTCRecognizer:
 
     def _frames_of(self, network: _Network, clip: Audio) -> NDArray[np.float32]:
         """Return the frames of a clip; those of the last clips are kept."""
-        for samples, frames in tuple(self._recent):
-            if samples is clip.samples:
-                return frames
+        key = clip_digest(_checked(clip).samples)
+        with self._lock:
+            for known, frames in self._recent:
+                if known == key:
+                    return frames
         (frames,) = _frames(network, [clip])
-        self._recent.append((clip.samples, frames))
+        with self._lock:
+            self._recent.append((key, frames))
         return frames
 
     def _spot(

@@ -14,15 +14,13 @@ from voicerag_core.mel import (
     DYNAMIC_RANGE,
     HOP_SAMPLES,
     POWER_FLOOR,
-    SAMPLE_RATE_HZ,
     WINDOW_SAMPLES,
     mel_filters,
 )
 from voicerag_core.types import Samples
 
-__all__ = ["FRAMES_PER_SECOND", "MELS", "log_mel"]
+__all__ = ["MELS", "log_mel"]
 
-FRAMES_PER_SECOND = SAMPLE_RATE_HZ // HOP_SAMPLES
 MELS = 80
 """Bands of most models; large-v3 and turbo have 128."""
 

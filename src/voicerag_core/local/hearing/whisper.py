@@ -30,7 +30,12 @@ from voicerag_core.errors import (
 from voicerag_core.local.hearing.ctc_recognizer import CTCRecognizer
 from voicerag_core.local.hearing.log_mel import log_mel
 from voicerag_core.local.hearing.number_words import with_digits
-from voicerag_core.local.hearing.windows import FRAME_SAMPLES, WINDOW_SECONDS, windows_of
+from voicerag_core.local.hearing.windows import (
+    FRAME_SAMPLES,
+    WINDOW_SECONDS,
+    clip_digest,
+    windows_of,
+)
 from voicerag_core.local.hearing.word_spotter import Spotted
 from voicerag_core.local.threads import model_threads
 from voicerag_core.local.weights.files import weight_folder
@@ -331,10 +336,10 @@ class _Model:
             )
         except Exception as error:  # both libraries raise bare exceptions of several kinds
             raise CheckpointError(f"Whisper cannot be loaded from {folder}: {error}") from error
+        self._encoded: tuple[bytes, ctranslate2.StorageView] | None = None
         # An English-only model is prompted with neither language nor task (decoding.py).
         self._multilingual: bool = self._network.is_multilingual
         self._language = language if self._multilingual else LANGUAGE
-        self._encoded: tuple[Samples, ctranslate2.StorageView] | None = None
         self._before: int = self._tokenizer.token_to_id("<|startofprev|>") or 0
         if self._language is not None:
             self._prompt(self._language)
@@ -365,13 +370,14 @@ class _Model:
 
     def _encode(self, samples: Samples) -> ctranslate2.StorageView:
         """Return the encoder's states of a window; those of the last one are kept."""
+        key = clip_digest(samples)
         known = self._encoded
-        if known is not None and known[0] is samples:
+        if known is not None and known[0] == key:
             return known[1]
         padding = padded_length(len(samples)) - len(samples)
         features = log_mel(np.pad(samples, (0, padding)), bands=self._network.n_mels)
         states = self._network.encode(self._array(np.ascontiguousarray(features[None])))
-        self._encoded = (samples, states)
+        self._encoded = (key, states)
         return states
 
     def _expected(self, words: Sequence[str]) -> list[int]:

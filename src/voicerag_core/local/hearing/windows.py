@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import numpy as np
 
 from voicerag_core.mel import SAMPLE_RATE_HZ
 from voicerag_core.types import Samples
 
-__all__ = ["FRAME_SAMPLES", "WINDOW_SECONDS", "windows_of"]
+__all__ = ["FRAME_SAMPLES", "WINDOW_SECONDS", "clip_digest", "windows_of"]
 
 FRAME_SAMPLES = 320
 """One encoder state: two hops of 10 ms."""
@@ -41,3 +43,8 @@ def windows_of(samples: Samples) -> list[Samples]:
         windows.append(samples[:cut])
         samples = samples[cut:]
     return [*windows, samples]
+
+
+def clip_digest(samples: Samples) -> bytes:
+    """Return a digest of a clip, to know it again: a caller may reuse the array for another."""
+    return hashlib.sha256(samples.tobytes()).digest()

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from dataclasses import replace
 
-from voicerag_core.errors import GenerationError
 from voicerag_core.local.reading.chat import ChatFunction, ChatMessage, replies
 from voicerag_core.local.reading.features import content_words
 from voicerag_core.local.reading.reader import Reader
@@ -75,8 +74,6 @@ class RewordingReader:
                 length += len(reply)
                 if length > longest:
                     return
-        except GenerationError:
-            raise
         finally:
             source.close()
 

@@ -76,6 +76,7 @@ _URL = re.compile(
 )
 _ITEM = re.compile(r"^\s*(?:[-*+\u2022\u2023\u25aa\u25cf\u25e6\u00b7]\s+|#{1,6}\s+|>(?![=\d])\s?)+")
 _BEFORE_DOT = re.compile(r"(?<=\w)\s+(?=[.,;!?](?:\s|$))")
+_EMPTY_LINES = re.compile(r"\n\s*\n")
 _HEADING_END = re.compile(r"\s+#+\s*$")
 
 
@@ -84,6 +85,7 @@ def without_marks(text: str) -> str:
     text = html.unescape(text) if "&" in text else text
     text = _COMPATIBLE.sub(lambda found: unicodedata.normalize("NFKC", found.group()), text)
     text = _INVISIBLE.sub("", unicodedata.normalize("NFC", text)).translate(_EQUIVALENTS)
+    text = _EMPTY_LINES.sub("\n\n", text)  # many of them would take the marks long
     for mark, instead in _MARKS:
         text = mark.sub(instead, text)
     text = _URL.sub(_host, text)

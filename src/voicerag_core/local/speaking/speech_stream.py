@@ -39,7 +39,6 @@ _FENCE = re.compile(r"^ {0,3}(`{3,}(?=[^`]*$)|~{3,})(.*)$")
 _BULLET = re.compile(r"\s*[-*+\u2022\u2023\u25aa\u25cf\u25e6\u00b7]\s")
 _NUMBERED = re.compile(r"\s*\(?(?:\d{1,3}|[a-zA-Z])[.)]\s")
 _ROW = re.compile(r"\s*\|")
-_RULE_OF_TABLE = re.compile(r"\s*\|?(?:\s*:?-{3,}:?\s*\|?)+\s*$")
 _HEADING = re.compile(r"\s*#{1,6}\s")
 _QUOTED = re.compile(r"\s*>\s")
 _BLOCK_START = (_BULLET, _NUMBERED, _ROW, _HEADING, _QUOTED)
@@ -113,7 +112,7 @@ class SpeechStream:
 
     def _listed(self, chunk: _Chunk) -> list[str]:
         """Return the lines of a chunk, unless too many items of its list came before it."""
-        if _RULE_OF_TABLE.match(chunk.text):
+        if _is_rule(chunk.text):
             return []
         if not chunk.opens:
             lines = self._lines(chunk.text)
@@ -172,6 +171,11 @@ def speech_segments(text: str) -> list[str]:
     """
     stream = SpeechStream()
     return stream.feed(text) + stream.rest()
+
+
+def _is_rule(text: str) -> bool:
+    """Whether a text is only the line below a table's header, or one between paragraphs."""
+    return "---" in text and not text.strip("-|: \t\n")
 
 
 def _is_item(chunk: _Chunk) -> bool:
