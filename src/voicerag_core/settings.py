@@ -14,6 +14,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from voicerag_core.audio import MAX_SECONDS
 from voicerag_core.chunking import CHUNK_OVERLAP, CHUNK_SIZE
 from voicerag_core.errors import ConfigError
+from voicerag_core.languages import ANY, ENGLISH
 from voicerag_core.types import Strategy
 
 __all__ = ["Part", "RemoteSettings", "Settings", "load_settings", "make_settings"]
@@ -24,6 +25,9 @@ LOCAL_STRATEGY: Final = "adaptive"
 """Default strategy of the local embedder."""
 SONAR_STRATEGY: Final = "e2e"
 """Default strategy of SONAR, whose vector space needs no transcript."""
+
+FOREIGN_STRATEGY: Final = "asr"
+"""Default strategy of languages that no speech encoder knows."""
 
 Part: TypeAlias = Literal["chat", "transcriber", "embedder", "reranker", "voice"]
 """A model that may be behind a URL; also the first word of its settings."""
@@ -74,14 +78,16 @@ class Settings(BaseSettings):
     embedder: str = Field(
         default="local",
         min_length=1,
-        description="Embedding model: 'local' (MiniLM and a speech encoder), 'sonar', 'http' (an "
+        description="Embedding model: 'local' (MiniLM and a speech encoder, for languages besides "
+        "English as 'multilingual'), 'multilingual' (multilingual-e5-small), 'sonar', 'http' (an "
         "OpenAI-compatible server), or a folder or hub name (OWNER/NAME) of an ONNX model in the "
         "form of sentence-transformers.",
     )
     transcriber: str | None = Field(
         default=None,
         min_length=1,
-        description="Speech recognition: 'local' (Whisper tiny.en), 'glm' (GLM-4-Voice, only with "
+        description="Speech recognition: 'local' (Whisper tiny.en, for languages besides English "
+        "Whisper base), 'glm' (GLM-4-Voice, only with "
         "its stack), 'sonar' (its text decoder), 'http' (an OpenAI-compatible server), or a folder "
         "or hub name (OWNER/NAME) of a Whisper model for CTranslate2; default: that of the stack.",
     )
@@ -94,14 +100,15 @@ class Settings(BaseSettings):
     voice: str = Field(
         default="local",
         min_length=1,
-        description="Voice of the stack 'local': 'local' (Piper's Joe), 'http' (an "
+        description="Voice of the stack 'local': 'local' (Piper's Joe, English), 'http' (an "
         "OpenAI-compatible server), or the .onnx file of a Piper voice.",
     )
     language: str = Field(
         default="en",
         pattern=r"^(auto|[a-z]{2,3})$",
-        description="Language of speech, such as `de`, for recognisers that know several; `auto` "
-        "detects it in each clip.",
+        description="Language of documents and questions, an ISO 639-1 code such as `zh` or `de`; "
+        "`auto` finds it out for each question. It sets embedder, recogniser, reader, the words of "
+        "new collections and what the program says itself.",
     )
     sonar_weights: Path | None = Field(
         default=None,
@@ -352,10 +359,24 @@ class Settings(BaseSettings):
 
     @property
     def question_strategy(self) -> Strategy:
-        """The given strategy, or the default of the embedder."""
+        """The given strategy, or the default of the embedder and the language."""
         if self.strategy is not None:
             return self.strategy
-        return SONAR_STRATEGY if self.embedder == "sonar" else LOCAL_STRATEGY
+        if self.embedder == "sonar":
+            return SONAR_STRATEGY
+        return LOCAL_STRATEGY if self.language == ENGLISH else FOREIGN_STRATEGY
+
+    @property
+    def multilingual(self) -> bool:
+        """Whether the packaged multilingual embedder is the selected one."""
+        foreign = self.language != ENGLISH
+        return self.embedder == "multilingual" or (self.embedder == "local" and foreign)
+
+    @property
+    def collection_language(self) -> str | None:
+        """The language that a collection must be in; None unless one was chosen."""
+        chosen = "language" in self.model_fields_set and self.language != ANY
+        return self.language if chosen else None
 
     @property
     def chosen_transcriber(self) -> str:

@@ -38,9 +38,11 @@ from voicerag_core.cli.question import (
     wav_name,
 )
 from voicerag_core.cli.sound import Player, Sink, open_player, wav_file
+from voicerag_core.errors import ConfigError
 from voicerag_core.types import Answer, Question, Retrieved
 
 if TYPE_CHECKING:
+    from voicerag_core.settings import Settings
     from voicerag_core.stack import OpenedVoiceRAG
 
 __all__ = ["ask", "load", "search", "show_answer", "timed"]
@@ -96,6 +98,7 @@ def ask(
     with ExitStack() as stack:
         sinks: list[Sink] = []
         player = None
+        speech = speech and not _told_that_no_voice(settings, wanted=speech, out=out)
         if speech and settings.speak and not json_output:
             player = stack.enter_context(open_player())
         if player is not None:
@@ -121,6 +124,23 @@ def ask(
             say("sound", f"{out} ({answer.audio.seconds:.1f} s)")
     if answer.asked_back:
         raise typer.Exit(EXIT_ASKED_BACK)
+
+
+def _told_that_no_voice(settings: Settings, *, wanted: bool, out: Path | None) -> bool:
+    """Return whether the language has no voice, and say so where speech is wanted.
+
+    Raises:
+        ConfigError: The speech was to be written to a file.
+    """
+    from voicerag_core.stack.chosen import lacks_voice, no_voice
+
+    if not lacks_voice(settings) or settings.stack != "local":
+        return False
+    if out is not None:
+        raise ConfigError("; ".join(no_voice(settings)))
+    if wanted and settings.speak:
+        typer.echo(f"text only: {'; '.join(no_voice(settings))}", err=True)
+    return True
 
 
 def search(

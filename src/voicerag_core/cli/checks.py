@@ -35,6 +35,7 @@ GOOD_FREE_BYTES = 1_000_000_000
 _OPTIONAL = {
     "documents": "to read PDF and HTML",
     "audio": "for microphone and playback",
+    "multilingual": "for languages besides English",
     "glm": "to answer with GLM-4-Voice",
     "sonar": "to search by SONAR's vectors",
 }

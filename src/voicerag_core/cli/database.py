@@ -195,10 +195,14 @@ def _extension_finding(found: DatabaseStatus) -> Finding:
 
 
 def _collection_finding(collection: CollectionInfo, settings: Settings) -> Finding:
-    from voicerag_core.local.minilm import DIM, MODEL_ID
+    if settings.multilingual:
+        from voicerag_core.local.multilingual.embedder import DIM, MODEL_ID
+    else:
+        from voicerag_core.local.minilm import DIM, MODEL_ID
 
     text = f"collection {_described(collection)}"
-    if settings.embedder != "local" or (collection.model_id, collection.dim) == (MODEL_ID, DIM):
+    packaged = settings.multilingual or settings.embedder == "local"
+    if not packaged or (collection.model_id, collection.dim) == (MODEL_ID, DIM):
         return Finding("database", "ok", text)
     return Finding(
         "database", "warn", f"{text}; the running stack embeds with {MODEL_ID}, width {DIM}",

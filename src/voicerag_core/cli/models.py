@@ -56,7 +56,7 @@ _CHOICES: Final[dict[Part, tuple[tuple[str, ...], str, tuple[str, ...]]]] = {
     ),
     "transcriber": (
         (
-            "local: Whisper tiny.en",
+            "local: Whisper tiny.en; for languages besides English, Whisper base",
             f"{_FOLDER}: Whisper for CTranslate2",
             "glm: GLM-4-Voice",
             "sonar",
@@ -67,7 +67,8 @@ _CHOICES: Final[dict[Part, tuple[tuple[str, ...], str, tuple[str, ...]]]] = {
     ),
     "embedder": (
         (
-            "local: MiniLM and a speech encoder",
+            "local: MiniLM and a speech encoder; for languages besides English, as multilingual",
+            "multilingual: multilingual-e5-small",
             f"{_FOLDER}: an ONNX encoder",
             "sonar",
             "http: /embeddings",
@@ -81,7 +82,7 @@ _CHOICES: Final[dict[Part, tuple[tuple[str, ...], str, tuple[str, ...]]]] = {
         ("cross-encoder/ms-marco-MiniLM-L6-v2", "BAAI/bge-reranker-v2-m3"),
     ),
     "voice": (
-        ("local: Piper's Joe", "the .onnx file of a Piper voice", "http: /audio/speech"),
+        ("local: Piper's Joe (English)", "the .onnx file of a Piper voice", "http: /audio/speech"),
         "the text of the answers",
         (),
     ),
@@ -132,7 +133,7 @@ def chosen_parts(settings: Settings) -> Iterator[Finding]:
                     f"use an https address in {given.prefix}_URL",
                 )  # fmt: skip
             continue
-        yield Finding(part, "ok", f"{_named(settings, part)}, on this machine")
+        yield _here(settings, part)
         if given.url is not None:
             yield Finding(
                 part, "warn", f"{given.prefix}_URL is set and not used",
@@ -140,6 +141,15 @@ def chosen_parts(settings: Settings) -> Iterator[Finding]:
             )  # fmt: skip
     if not leaving:
         yield Finding("privacy", "ok", "no text and no sound leaves this machine")
+
+
+def _here(settings: Settings, part: Part) -> Finding:
+    """Say that a part runs on this machine, or that there is no voice for the language."""
+    from voicerag_core.stack.chosen import lacks_voice, no_voice
+
+    if part == "voice" and lacks_voice(settings):
+        return Finding(part, "warn", *no_voice(settings))
+    return Finding(part, "ok", f"{_named(settings, part)}, on this machine")
 
 
 def _named(settings: Settings, part: Part) -> str:

@@ -17,6 +17,7 @@ from voicerag_core.cli.sound import Player, Sink, open_player, wav_file
 from voicerag_core.errors import AudioError, ConfigError, GenerationError
 
 if TYPE_CHECKING:
+    from voicerag_core.settings import Settings
     from voicerag_core.types import Audio
 
 __all__ = ["speak", "transcribe"]
@@ -25,8 +26,8 @@ MAX_SECONDS = 3600.0
 """Longest recording to transcribe, in seconds; questions are bounded by their setting."""
 
 _DOUBTFUL = (
-    "its words are little more than guessed; only English is understood, spoken clearly and close "
-    "to the microphone"
+    "its words are little more than guessed; speak clearly and close to the microphone, in the "
+    "language of VOICERAG_LANGUAGE (English unless it is set)"
 )
 
 
@@ -110,7 +111,7 @@ def speak(
                 "(`voicerag doctor` says what is missing)"
             )
         seconds = 0.0
-        for piece in _spoken(words, settings.data_dir / "weights"):
+        for piece in _spoken(words, settings):
             for sink in sinks:
                 sink.write(piece)
             seconds += piece.seconds
@@ -133,9 +134,15 @@ def _given_words(text: str) -> str:
     return words
 
 
-def _spoken(words: str, weights: Path) -> Iterator[Audio]:
+def _spoken(words: str, settings: Settings) -> Iterator[Audio]:
     from voicerag_core.local.speaking.speaker import PiperSpeaker
     from voicerag_core.local.speaking.speech_stream import spoken_sentences
+    from voicerag_core.stack.chosen import chosen_speaker
 
-    with PiperSpeaker(data_dir=weights) as speaker:
-        yield from speaker.stream(spoken_sentences(words))
+    sentences = spoken_sentences(words, settings.language)
+    with ExitStack() as stack:
+        speaker = chosen_speaker(settings, stack)
+        if isinstance(speaker, PiperSpeaker):
+            yield from speaker.stream(sentences)
+        else:
+            yield from map(speaker.speak, sentences)

@@ -13,8 +13,9 @@ from dataclasses import replace
 from typing import TypeAlias
 
 from voicerag_core.errors import ConfigError
-from voicerag_core.local.reading.language import is_english
-from voicerag_core.local.reading.reader import NOT_ANSWERED
+from voicerag_core.languages import ANY, ENGLISH
+from voicerag_core.local.reading.language import is_english, language_of
+from voicerag_core.local.replies import ENGLISH_REPLIES, replies_in
 from voicerag_core.local.speaking.speech_stream import SpeechStream
 from voicerag_core.ports import AnswerWriter, ReadsOn, Speaker, Transcriber
 from voicerag_core.types import Answer, Audio, Passage, Question, Sampling, Transcription, Turn
@@ -22,9 +23,9 @@ from voicerag_core.types import Answer, Audio, Passage, Question, Sampling, Tran
 __all__ = ["LEAST_CONFIDENCE", "LocalVoiceModel", "is_doubtful", "speak_answer"]
 
 NOT_ENGLISH = "I only understand questions in English, and this one does not seem to be."
-ASKED_BACK = 'I did not hear that well: did you mean "{words}"?'
+ASKED_BACK = ENGLISH_REPLIES.asked_back
 ONLY_ENGLISH = "I only understand English."
-NO_DOCUMENTS = "There are no documents that I could answer this question from."
+NO_DOCUMENTS = ENGLISH_REPLIES.no_documents
 LEAST_CONFIDENCE = math.exp(-0.85)
 """Confidence below which a transcription is rejected: the English recogniser hallucinates English
 words for speech in another language (benchmarks/results/language.md)."""
@@ -39,6 +40,9 @@ _ASKING = re.compile(
     re.IGNORECASE,
 )
 """How an English question begins."""
+
+_CODE = 2
+"""Letters of the codes of languages here; those of other recognisers say nothing."""
 
 MOST_AHEAD = 8
 """Spoken pieces that may wait for the consumer while a chat model continues to write."""
@@ -61,6 +65,8 @@ class LocalVoiceModel:
         speaker: Speaks the answer; None returns text only.
         transcriber: Transcribes a spoken question if its transcript is not known.
         english_only: Decline questions in other languages, which the `Reader` cannot answer.
+        language: Code of the questions' language, or "auto": it is found out for each question.
+        spoken: Code of the only language that the speaker speaks; None: all that are asked.
     """
 
     def __init__(
@@ -70,7 +76,11 @@ class LocalVoiceModel:
         transcriber: Transcriber | None = None,
         *,
         english_only: bool = True,
+        language: str = ENGLISH,
+        spoken: str | None = None,
     ) -> None:
+        self._language = language
+        self._spoken = spoken
         self._writer = writer
         self._speaker = speaker
         self._transcriber = transcriber
@@ -124,18 +134,32 @@ class LocalVoiceModel:
             if transcript is None:
                 spent = time.perf_counter() - started
                 yield Answer(transcript=words, timings={"transcribe": spent})
+        language = self._language_of(words, heard)
+        replies = replies_in(language)
+        back = replies.asked_back.format(words=words)
         if self._english_only and not is_english(words):
             pieces = _declined(NOT_ENGLISH)
         elif heard is not None and is_doubtful(heard):
-            pieces = _asked_back(f"{ASKED_BACK.format(words=words)} {ONLY_ENGLISH}")
+            pieces = _asked_back(f"{back} {ONLY_ENGLISH}" if self._english_only else back)
         elif not passages:
-            pieces = _declined(NO_DOCUMENTS)
+            pieces = _declined(replies.no_documents)
         else:
-            asked = words if heard is None else _as_question(words)
-            pieces = _worded(self._writer.answer(asked, passages, history=history))
+            asked = words if heard is None or language != ENGLISH else _as_question(words)
+            written = self._writer.answer(asked, passages, history=history)
+            pieces = _worded(written, replies.not_answered)
             if heard is not None and _is_unsure(heard):
-                pieces = _answered_or_asked_back(pieces, ASKED_BACK.format(words=words))
-        yield from _timed(_spoken(pieces, self._speaker), started)
+                pieces = _answered_or_asked_back(pieces, back)
+        speaker = self._speaker if self._spoken in (None, language) else None
+        yield from _timed(_spoken(pieces, speaker, language), started)
+
+    def _language_of(self, words: str, heard: Transcription | None) -> str:
+        """Return the language of a question: that of the settings, that heard, or that written."""
+        if self._language == ENGLISH:
+            return ENGLISH
+        detected = "" if heard is None else heard.language or ""
+        if self._language == ANY and len(detected) == _CODE:
+            return detected
+        return language_of(words, self._language)
 
     def _transcribed(self, question: Audio) -> Transcription:
         if self._transcriber is None:
@@ -185,7 +209,7 @@ def _declined(text: str) -> _Pieces:
     yield Answer(text, answered=False)
 
 
-def _worded(pieces: _Pieces) -> _Pieces:
+def _worded(pieces: _Pieces, not_answered: str) -> _Pieces:
     """Time the first text, and say that the documents do not answer if the writer did not."""
     started = time.perf_counter()
     said = False
@@ -198,15 +222,15 @@ def _worded(pieces: _Pieces) -> _Pieces:
             elif said or piece.answered:
                 yield piece
             else:
-                yield replace(piece, text=NOT_ANSWERED)
+                yield replace(piece, text=not_answered)
 
 
-def _spoken(pieces: _Pieces, speaker: Speaker | None) -> _Pieces:
+def _spoken(pieces: _Pieces, speaker: Speaker | None, language: str = ENGLISH) -> _Pieces:
     """Yield text at once, and the speech of each finished sentence when it is ready."""
     if speaker is None:
         yield from pieces
         return
-    stream = SpeechStream()
+    stream = SpeechStream(language=language)
     with closing(pieces), closing(_Speech(speaker)) as speech:
         for piece in pieces:
             yield piece

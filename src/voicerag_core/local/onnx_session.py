@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 __all__ = ["open_session"]
 
 
-def open_session(path: Path, what: str, *, threads: int) -> onnxruntime.InferenceSession:
-    """Open an ONNX file on the CPU.
+def open_session(network: Path | bytes, what: str, *, threads: int) -> onnxruntime.InferenceSession:
+    """Open an ONNX network on the CPU.
 
     Args:
-        path: The file.
+        network: The file, or its contents.
         what: Name of the network for messages, such as "the reader".
         threads: Threads of one call.
 
@@ -39,8 +39,10 @@ def open_session(path: Path, what: str, *, threads: int) -> onnxruntime.Inferenc
     options.enable_mem_pattern = False
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        given = network if isinstance(network, bytes) else str(network)
+        return onnxruntime.InferenceSession(given, options, providers=["CPUExecutionProvider"])
     except Exception as error:
+        origin = "" if isinstance(network, bytes) else f" from {network}"
         raise CheckpointError(
-            f"{what} cannot be loaded from {path}: {error}; reinstall the extra 'local'"
+            f"{what} cannot be loaded{origin}: {error}; reinstall the extra 'local'"
         ) from error

@@ -129,6 +129,12 @@ def _check_parts(search: Search, strategy: Strategy) -> None:
             "VoiceRAG has no transcriber; give it one or use strategy 'e2e'"
         )
     if needs.needs_speech_vectors and search.embedder.needs_transcriber:
+        why = getattr(search.embedder, "why_not_by_sound", None)
+        if why is not None:
+            raise ConfigError(
+                f"the strategy {strategy!r} searches by the sound of a question, and {why}; use "
+                "the strategy 'asr'"
+            )
         raise ConfigError(
             f"strategy {strategy!r} finds passages without a transcript, and the embedder "
             f"{search.embedder.model_id!r} makes one; use strategy 'asr' or an embedder "

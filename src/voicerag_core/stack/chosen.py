@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from voicerag_core.errors import CheckpointError, ConfigError
+from voicerag_core.languages import ANY, ENGLISH, language_name
 from voicerag_core.ports import Reranker, Speaker, TextEmbedder, Transcriber
 from voicerag_core.settings import Part, Settings
 from voicerag_core.stack.remote import HTTP, endpoint
@@ -22,6 +23,9 @@ __all__ = [
     "chosen_speaker",
     "chosen_text_embedder",
     "chosen_transcriber",
+    "lacks_voice",
+    "no_voice",
+    "spoken_language",
     "usual_prefixes",
 ]
 
@@ -54,6 +58,10 @@ def chosen_text_embedder(settings: Settings, stack: ExitStack) -> TextEmbedder:
         ConfigError: The settings of the model are missing or contradict each other.
         CheckpointError: The folder holds no such model.
     """
+    if settings.multilingual:
+        from voicerag_core.local.multilingual.embedder import MultilingualEmbedder
+
+        return MultilingualEmbedder(settings.threads, data_dir=settings.data_dir / "weights")
     if settings.embedder == "local":
         from voicerag_core.local.minilm import MiniLMEmbedder
 
@@ -75,7 +83,7 @@ def chosen_text_embedder(settings: Settings, stack: ExitStack) -> TextEmbedder:
         )
     from voicerag_core.local.onnx_embedder import OnnxEmbedder
 
-    folder = chosen_folder(settings, "embedder", ("local", "sonar", HTTP))
+    folder = chosen_folder(settings, "embedder", ("local", "multilingual", "sonar", HTTP))
     name = settings.embedder if _is_hub_name(settings.embedder) else folder.resolve().name
     return OnnxEmbedder(
         folder,
@@ -94,7 +102,7 @@ def chosen_transcriber(settings: Settings, stack: ExitStack) -> Transcriber:
         ConfigError: The settings of the model are missing or contradict each other.
         CheckpointError: The folder holds no such model.
     """
-    language = None if settings.language == "auto" else settings.language
+    language = None if settings.language == ANY else settings.language
     if settings.chosen_transcriber == HTTP:
         from voicerag_core.remote.transcriber import TranscriptionEndpoint
 
@@ -117,6 +125,23 @@ def chosen_transcriber(settings: Settings, stack: ExitStack) -> Transcriber:
     return whisper
 
 
+def lacks_voice(settings: Settings) -> bool:
+    """Return whether there is no voice for the language of the settings in a package."""
+    return settings.voice == "local" and settings.language not in (ENGLISH, ANY)
+
+
+def no_voice(settings: Settings) -> tuple[str, str]:
+    """Return that there is no voice for the language of the settings, and what to do about it."""
+    language = f"{language_name(settings.language)} (VOICERAG_LANGUAGE={settings.language})"
+    cure = "set VOICERAG_VOICE to a Piper voice (.onnx), or to 'http' with VOICERAG_VOICE_URL"
+    return f"no package holds a voice for {language}", cure
+
+
+def spoken_language(settings: Settings) -> str | None:
+    """Return the code of the only language that the voice of the settings speaks, or None."""
+    return ENGLISH if settings.voice == "local" else None
+
+
 def chosen_speaker(settings: Settings, stack: ExitStack) -> Speaker:
     """Create the voice of the local stack; `stack` closes it.
 
@@ -134,8 +159,12 @@ def chosen_speaker(settings: Settings, stack: ExitStack) -> Speaker:
         )
     from voicerag_core.local.speaking.speaker import PiperSpeaker
 
+    if lacks_voice(settings):
+        raise ConfigError("; ".join(no_voice(settings)))
     voice: Path | None = None
+    language = ENGLISH
     if settings.voice != "local":
+        language = settings.language
         voice = Path(settings.voice).expanduser()
         for path in (voice, Path(f"{voice}.json")):
             if not path.is_file():
@@ -143,7 +172,9 @@ def chosen_speaker(settings: Settings, stack: ExitStack) -> Speaker:
                     f"VOICERAG_VOICE is 'local', 'http' or the .onnx file of a Piper voice with "
                     f"its .onnx.json beside it; not found: {path}"
                 )
-    return stack.enter_context(PiperSpeaker(voice, data_dir=settings.data_dir / "weights"))
+    return stack.enter_context(
+        PiperSpeaker(voice, data_dir=settings.data_dir / "weights", language=language)
+    )
 
 
 def chosen_reranker(settings: Settings, stack: ExitStack) -> Reranker | None:

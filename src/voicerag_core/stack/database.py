@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from voicerag_core.errors import ConfigError
+from voicerag_core.languages import text_search_configuration
 from voicerag_core.ports import Embedder
 from voicerag_core.settings import Settings
 from voicerag_core.stack.late import LateStore
@@ -75,6 +76,7 @@ def open_store(
     """
     from voicerag_core.store import PgVectorStore
 
+    code = settings.collection_language
     with (
         open_database(settings) as dsn,
         PgVectorStore.open(
@@ -83,6 +85,7 @@ def open_store(
             tenant=settings.tenant,
             model_id=embedder.model_id,
             dim=embedder.dim,
+            language=None if code is None else text_search_configuration(code),
             read_only=read_only,
         ) as store,
     ):

@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, TypeAlias, cast
 
 from voicerag_core.errors import ConfigError
+from voicerag_core.languages import ANY, ENGLISH
 from voicerag_core.ports import (
     AnswerWriter,
     Embedder,
@@ -25,8 +26,11 @@ from voicerag_core.stack.chosen import (
     chosen_speaker,
     chosen_text_embedder,
     chosen_transcriber,
+    lacks_voice,
+    spoken_language,
 )
 from voicerag_core.stack.late import LateVoice
+from voicerag_core.stack.readers import reader_of_languages
 from voicerag_core.stack.remote import chat_reader, chosen_chat, with_fallback
 
 if TYPE_CHECKING:
@@ -163,19 +167,31 @@ def _local_parts(settings: Settings, stack: ExitStack, given: GivenParts) -> Par
     recognizer = _recognizer(settings, stack)
     embedder, loads = _embedder(settings, stack, recognizer, given)
     transcriber, hearing = _transcriber(settings, stack, recognizer, given)
-    weights = settings.data_dir / "weights"
     reading: Loads
     if given.model is None:
-        writer, reading = _writer(settings, stack, weights, given.chat)
+        writer, reading = _writer(settings, stack, embedder, given.chat)
     else:
         reading = _warm("model", given.model)
-    voice = chosen_speaker(settings, stack) if settings.speak else None
+    has_voice = settings.speak and not lacks_voice(settings)
+    voice = chosen_speaker(settings, stack) if has_voice else None
     speaking: Loads = {} if voice is None else {"speaker": voice.warm}
-    english_only = given.chat is None and settings.chat == "none"
+
+    def answering(speaker: Speaker | None) -> VoiceModel:
+        return given.model or LocalVoiceModel(
+            writer,
+            speaker,
+            transcriber,
+            english_only=(
+                given.chat is None and settings.chat == "none" and settings.language == ENGLISH
+            ),
+            language=settings.language,
+            spoken=spoken_language(settings),
+        )
+
     return Parts(
         embedder,
-        given.model or LocalVoiceModel(writer, voice, transcriber, english_only=english_only),
-        given.model or LocalVoiceModel(writer, None, transcriber, english_only=english_only),
+        answering(voice),
+        answering(None),
         transcriber,
         voice,
         {**loads, **hearing, **reading, **speaking},
@@ -220,7 +236,7 @@ def _glm_voice(settings: Settings) -> GLMVoice:
 
 
 def _writer(
-    settings: Settings, stack: ExitStack, weights: Path, given: ChatFunction | None
+    settings: Settings, stack: ExitStack, embedder: Embedder, given: ChatFunction | None
 ) -> tuple[AnswerWriter, Loads]:
     """Create what writes the answer: the reader, a chat model, or one that rewords the other.
 
@@ -234,15 +250,16 @@ def _writer(
     from voicerag_core.local.reading.answer_scorer import AnswerScorer
     from voicerag_core.local.reading.reader import Reader
 
-    scorer = AnswerScorer(threads=settings.threads, data_dir=weights)
-    reader = Reader(scorer)
+    scorer = AnswerScorer(threads=settings.threads, data_dir=settings.data_dir / "weights")
+    english = Reader(scorer)
     loads: Loads = {"reader": scorer.warm}
+    reader = reader_of_languages(settings, english, embedder)
     if chat is None:
         return reader, loads
     if settings.chat_rewords:
         from voicerag_core.local.reading.rewording import RewordingReader
 
-        return with_fallback(settings, RewordingReader(reader, chat), reader), loads
+        return with_fallback(settings, RewordingReader(english, chat), reader), loads
     # The reader that answers when a chat model fails is loaded by the first failure.
     return with_fallback(settings, chat_reader(settings, chat), reader), {}
 
@@ -284,8 +301,13 @@ def _transcriber(
         return chosen, _warm("transcriber", chosen)
     from voicerag_core.local.hearing.whisper import WhisperTranscriber
 
+    foreign = settings.language != ENGLISH
     whisper = WhisperTranscriber(
-        threads=settings.threads, data_dir=settings.data_dir / "weights", listener=recognizer
+        threads=settings.threads,
+        data_dir=settings.data_dir / "weights",
+        listener=None if foreign else recognizer,
+        multilingual=foreign,
+        language=None if settings.language == ANY else settings.language,
     )
     stack.callback(whisper.close)
     return whisper, {"transcriber": whisper.warm}
@@ -311,6 +333,16 @@ def _embedder(
             "LangChainEmbedder(embeddings) of voicerag_integrations.langchain, or "
             "LlamaIndexEmbedder(embed_model) of voicerag_integrations.llamaindex"
         )
+    if settings.language != ENGLISH:
+        from voicerag_core.local.multilingual.hearing import TranscriptEmbedder
+
+        by_words = TranscriptEmbedder(cast("TextEmbedder", texts), settings.language)
+        if settings.question_strategy in ("e2e", "adaptive"):
+            raise ConfigError(
+                f"the strategy {settings.question_strategy!r} searches by the sound of a question, "
+                f"and {by_words.why_not_by_sound}; use the strategy 'asr'"
+            )
+        return by_words, {"embedder": by_words.warm}
     local = HearingEmbedder(cast("TextEmbedder", texts), recognizer)
     return local, {"embedder": local.warm, "speech encoder": local.warm_speech}
 

@@ -88,7 +88,7 @@ def with_fallback(settings: Settings, writer: AnswerWriter, reader: AnswerWriter
     from voicerag_core.local.reading.fallback import FallbackWriter
 
     wanted = settings.chat != "none" and settings.chat_fallback
-    return FallbackWriter(writer, reader) if wanted else writer
+    return FallbackWriter(writer, reader, language=settings.language) if wanted else writer
 
 
 def _prompt(settings: Settings) -> str | None:

@@ -11,7 +11,7 @@ from psycopg.rows import args_row
 from voicerag_core.errors import EmbeddingMismatchError, StoreError
 from voicerag_core.store.connection import Connection, Database
 
-__all__ = ["Collection", "find_collection", "make_collection"]
+__all__ = ["Collection", "check_language", "find_collection", "make_collection"]
 
 _WIDEST = 16_000
 """Most elements of a halfvec. Source: pgvector 0.8.6, src/halfvec.h, ``HALFVEC_MAX_DIM``."""
@@ -122,4 +122,24 @@ def find_collection(database: Database, name: str, model_id: str, dim: int) -> C
         passages=row.passages,
         vectors=row.vectors,
         indexed=row.indexed,
+    )
+
+
+def check_language(opened: Collection, name: str, language: str | None) -> None:
+    """Refuse a collection whose words were cut for another language.
+
+    Args:
+        opened: The collection.
+        name: Its name.
+        language: Text search configuration that is wanted; None takes any.
+
+    Raises:
+        StoreError: It has another one.
+    """
+    if language is None or language == opened.language:
+        return
+    raise StoreError(
+        f"the words of the collection {name!r} are indexed as {opened.language!r}, and "
+        f"{language!r} is asked for; set VOICERAG_LANGUAGE to the language that it was made with, "
+        "choose another collection, or delete this one and index again (voicerag db reset)"
     )

@@ -16,7 +16,12 @@ from psycopg.rows import BaseRowFactory, args_row, scalar_row
 from voicerag_core.closing import Closing
 from voicerag_core.errors import EmbeddingMismatchError, StoreError
 from voicerag_core.filters import Filter
-from voicerag_core.store.collection import Collection, find_collection, make_collection
+from voicerag_core.store.collection import (
+    Collection,
+    check_language,
+    find_collection,
+    make_collection,
+)
 from voicerag_core.store.connection import Connection, Database
 from voicerag_core.store.errors import checked_dsn, redacted, translated
 from voicerag_core.store.filter_sql import compile_filter
@@ -45,6 +50,9 @@ INDEX_FROM: Final = 20_000
 
 MOST_WORDS: Final = 20_000
 """Of a collection's words that recognisers get to know; names first, then the commonest."""
+
+_USUAL_LANGUAGE: Final = "english"
+"""Text search configuration of a new collection."""
 
 _WIDER = 8
 """How many times more vectors a second look into the index takes."""
@@ -101,7 +109,7 @@ class PgVectorStore(Closing):
         tenant: str = "default",
         model_id: str,
         dim: int,
-        language: str = "english",
+        language: str | None = None,
         read_only: bool = False,
         auto_index: bool = True,
         pool_size: int = 4,
@@ -117,9 +125,10 @@ class PgVectorStore(Closing):
             tenant: Whose collection; the rows of other tenants are out of reach.
             model_id: Names the embedding model; written down with the collection.
             dim: Width of its vectors.
-            language: Postgres' text search configuration for the words of a new collection, such
-                as "english", "german" or "simple" (no stemming). Chinese and Japanese are indexed
-                by pairs of characters under each of them.
+            language: Postgres' text search configuration for the words of the collection, such as
+                "english", "german" or "simple" (no stemming). Chinese and Japanese are indexed by
+                pairs of characters under each of them. A collection keeps the one that it was made
+                with. None: that, or "english" for a new one.
             read_only: Take the role that can only read; the collection must exist.
             auto_index: Build the index as soon as a call to `add` or `replace_document` leaves
                 20,000 vectors. Pass False for a bulk load, and call `build_index` after it.
@@ -132,7 +141,8 @@ class PgVectorStore(Closing):
             SchemaError: The schema is missing, older or newer.
             EmbeddingMismatchError: The collection was filled by another model or width.
             StoreUnavailableError: The database cannot be reached.
-            StoreError: The collection is absent and the store read-only, or the login lacks rights.
+            StoreError: The collection is absent and the store read-only, its words are in another
+                language, or the login lacks rights.
         """
         place = redacted(checked_dsn(dsn))
         database = Database(
@@ -148,7 +158,13 @@ class PgVectorStore(Closing):
             with translated(dsn), database.connect() as connection:
                 check_schema(connection, place)
             if not read_only:
-                make_collection(database, collection, model_id=model_id, dim=dim, language=language)
+                make_collection(
+                    database,
+                    collection,
+                    model_id=model_id,
+                    dim=dim,
+                    language=language or _USUAL_LANGUAGE,
+                )
             opened = find_collection(database, collection, model_id, dim)
             if opened is None:
                 raise StoreError(
@@ -156,6 +172,7 @@ class PgVectorStore(Closing):
                     "something into it first (voicerag index PATHS...), or open it without "
                     "read_only"
                 )
+            check_language(opened, collection, language)
         except BaseException:
             database.close()
             raise

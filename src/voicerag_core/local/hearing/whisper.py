@@ -39,6 +39,7 @@ from voicerag_core.local.hearing.windows import (
 from voicerag_core.local.hearing.word_spotter import Spotted
 from voicerag_core.local.threads import model_threads
 from voicerag_core.local.weights.files import weight_folder
+from voicerag_core.local.weights.joining import joined_folder
 from voicerag_core.mel import SAMPLE_RATE_HZ
 from voicerag_core.types import Audio, Samples, Transcription, Vocabulary
 
@@ -145,7 +146,8 @@ class WhisperTranscriber:
         listener: Finds the words of a collection in a clip, for `transcribe_with`; where Whisper
             hears nothing and the listener is sure, its wording is the transcript.
         folder: A model of any size (model.bin, config.json, vocabulary and tokenizer.json, as
-            faster-whisper and CTranslate2's converter write it); None: the packaged tiny.en.
+            faster-whisper and CTranslate2's converter write it); None: a packaged one.
+        multilingual: Use the packaged Whisper base, of many languages, in place of tiny.en.
         language: Code of the language that is spoken, for a multilingual model; None detects it in
             each window.
 
@@ -161,7 +163,9 @@ class WhisperTranscriber:
         listener: CTCRecognizer | None = None,
         folder: Path | None = None,
         language: str | None = LANGUAGE,
+        multilingual: bool = False,
     ) -> None:
+        self._multilingual = multilingual
         self._listener = listener
         self._threads = model_threads(threads)
         self._data_dir = data_dir
@@ -288,12 +292,17 @@ class WhisperTranscriber:
             language=max(heard, key=lambda window: window.tokens).language,
         )
 
+    def _packaged(self) -> Path:
+        if self._multilingual:
+            return joined_folder(self._data_dir)
+        return weight_folder(WEIGHTS, data_dir=self._data_dir)
+
     def _loaded(self) -> _Model:
         with self._lock:
             if self._model is None:
                 # CTranslate2 4.8.5 takes 2 to 4 times longer once the thread that loaded a model
                 # has ended, so the model is loaded by a thread that lives as long as it does.
-                folder = self._folder or weight_folder(WEIGHTS, data_dir=self._data_dir)
+                folder = self._folder or self._packaged()
                 self._loader = self._loader or ThreadPoolExecutor(1, "voicerag-whisper")
                 self._model = self._loader.submit(
                     _Model, folder, self._threads, self._language

@@ -8,14 +8,16 @@ from contextlib import closing
 from dataclasses import replace
 
 from voicerag_core.errors import ModelError
-from voicerag_core.local.reading.reader import NOT_ANSWERED
+from voicerag_core.languages import ENGLISH
+from voicerag_core.local.reading.language import language_of
+from voicerag_core.local.replies import ENGLISH_REPLIES, Replies, replies_in
 from voicerag_core.ports import AnswerWriter
 from voicerag_core.types import Answer, Passage, Turn
 
 __all__ = ["BROKE_OFF", "NO_MODEL", "FallbackWriter"]
 
-NO_MODEL = "The chat model did not answer, so this is quoted from the documents."
-BROKE_OFF = "The chat model broke off here. Quoted from the documents:"
+NO_MODEL = ENGLISH_REPLIES.no_model
+BROKE_OFF = ENGLISH_REPLIES.broke_off
 
 _logger = logging.getLogger(__name__)
 
@@ -28,9 +30,13 @@ class FallbackWriter:
     Args:
         first: Usually a `ChatReader`.
         second: Usually a `Reader`.
+        language: Code of the questions' language, or "auto".
     """
 
-    def __init__(self, first: AnswerWriter, second: AnswerWriter) -> None:
+    def __init__(
+        self, first: AnswerWriter, second: AnswerWriter, *, language: str = ENGLISH
+    ) -> None:
+        self._language = language
         self._first = first
         self._second = second
 
@@ -53,11 +59,14 @@ class FallbackWriter:
                 _logger.warning("the chat model failed, and the reader answers instead: %s", error)
             else:
                 return
-        note = f" {BROKE_OFF} " if said else f"{NO_MODEL} "
-        yield from _noted(note, self._second.answer(question, passages, history=history))
+        replies = replies_in(language_of(question, self._language))
+        note = f" {replies.broke_off} " if said else f"{replies.no_model} "
+        yield from _noted(note, self._second.answer(question, passages, history=history), replies)
 
 
-def _noted(note: str, pieces: Generator[Answer, None, None]) -> Generator[Answer, None, None]:
+def _noted(
+    note: str, pieces: Generator[Answer, None, None], replies: Replies
+) -> Generator[Answer, None, None]:
     """Put a note before the first text, and word an answer that has none."""
     with closing(pieces):
         for piece in pieces:
@@ -65,7 +74,7 @@ def _noted(note: str, pieces: Generator[Answer, None, None]) -> Generator[Answer
             if not note or (not words and piece.answered):
                 yield piece
                 continue
-            yield replace(piece, text=note + (words or NOT_ANSWERED))
+            yield replace(piece, text=note + (words or replies.not_answered))
             note = ""
     if note:
-        yield Answer(note + NOT_ANSWERED, answered=False)
+        yield Answer(note + replies.not_answered, answered=False)

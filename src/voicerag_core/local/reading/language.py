@@ -1,4 +1,4 @@
-"""Detect whether a question is in English, the only language of the local stack."""
+"""Detect the language of a question."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ import unicodedata
 from typing import TYPE_CHECKING
 
 from voicerag_core.errors import MissingExtraError
+from voicerag_core.languages import ANY, ENGLISH
 from voicerag_core.local.weights.files import weight_path
 
 if TYPE_CHECKING:
     from py3langid.langid import LanguageIdentifier
 
-__all__ = ["english_probability", "is_english"]
+__all__ = ["english_probability", "is_english", "language_of"]
 
 LEAST_PROBABILITY = 0.2
 """Below this probability of English a text is rejected (benchmarks/speech/language_check.py)."""
@@ -36,6 +37,12 @@ CERTAIN_WORDS = 2
 LEAST_WORDS = 3
 """A shorter text in Latin script, perhaps a name, is accepted."""
 
+LEAST_HAN = 3
+"""Chinese characters that make a question Chinese; fewer may be a name in another language."""
+_HAN_LANGUAGES = ("zh", "ja")
+_HAN = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]")
+_KANA = re.compile(r"[\u3040-\u30ff]")
+
 _LATIN_RIVALS = (
     "cs", "da", "de", "en", "es", "fi", "fr", "hu", "id", "it", "nl", "pl", "pt", "ro", "sv",
     "tr", "vi",
@@ -51,6 +58,36 @@ _ENGLISH_WORDS = frozenset(_QUESTION_WORDS.split())
 # Not words of a language in another script either, though some Latin rivals have them.
 _MORE_ENGLISH_WORDS = _ENGLISH_WORDS | {"is", "was", "in", "on", "at", "as", "an", "it"}
 _WORD = re.compile(r"[^\W\d_]+")
+
+
+def language_of(text: str, usual: str = ANY) -> str:
+    """Return the code of a question's language.
+
+    The script decides first: Chinese characters, or kana for Japanese. A text in Latin letters is
+    in the usual language if that is written so, else in English or the likeliest of its rivals.
+
+    Args:
+        text: The question.
+        usual: Language of the questions, or "auto".
+
+    Raises:
+        MissingExtraError: The extra ``local`` is not installed.
+    """
+    if _KANA.search(text):
+        return "ja"
+    letters = sum(letter.isalpha() for letter in text)
+    han = len(_HAN.findall(text))
+    if usual in _HAN_LANGUAGES and han:
+        return usual
+    # "TiDB 支持哪些公有云？" has more Latin letters than Chinese ones.
+    if han >= LEAST_HAN or 2 * han > letters:
+        return "zh"
+    if usual not in (ANY, *_HAN_LANGUAGES):
+        return usual
+    if is_english(text):
+        return ENGLISH
+    latin = sum(map(_is_latin, text)) >= LEAST_LATIN * letters
+    return str(_identifier().rank(" ".join(_words(text)))[0][0]) if latin else ANY
 
 
 def is_english(text: str) -> bool:

@@ -76,6 +76,8 @@ LEAST_STATED = 3
 """Words that carry meaning in a heading that says something, one of them not in the question."""
 
 _WORD = re.compile(r"[^\W\d_]{2,}")
+_HAN_WORDS = re.compile(r"[\u3400-\u9fff\uf900-\ufaff]{4}")
+"""Chinese characters that make at least two words."""
 _PROMPT = re.compile(r"^(?:>>> |\.\.\. ?|\$ |PS> )", re.MULTILINE)
 _ORDER = re.compile(r"\(?(?:\d{1,3}|[a-z])[.)]\s")
 
@@ -435,15 +437,15 @@ class Quoter:
         sentence = self._sentences[chosen]
         stripped = sentence.text.rstrip()
         after = self._neighbour(chosen, 1)
-        if stripped.endswith("?"):
+        if stripped.endswith(("?", "？")):
             return None if after is None else Quote((_part(after),))
-        if stripped.endswith(":"):
+        if stripped.endswith((":", "：")):
             follows = sentence.block + 1
             blocks = self._blocks[sentence.passage]
             if follows < len(blocks) and blocks[follows].kind in (*_LISTED, "code"):
                 return self._list_behind(sentence)
             return None if after is None else Quote((_part(sentence), _part(after)), 0)
-        if len(_WORD.findall(stripped)) < LEAST_WORDS:
+        if len(_WORD.findall(stripped)) < LEAST_WORDS and not _HAN_WORDS.search(stripped):
             return None
         return self._sentence(chosen)
 
@@ -509,7 +511,7 @@ class Quoter:
         own, other = self._sentences[chosen], self._sentences[at]
         if other.passage != own.passage or other.path != own.path:
             return None
-        if other.kind not in ("text", "lead", "note") or other.text.rstrip().endswith("?"):
+        if other.kind not in ("text", "lead", "note") or other.text.rstrip().endswith(("?", "？")):
             return None
         return other
 

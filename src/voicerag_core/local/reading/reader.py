@@ -44,6 +44,7 @@ from voicerag_core.local.reading.rows import (
 )
 from voicerag_core.local.reading.several import by_two_hops, compared
 from voicerag_core.local.reading.trimming import clause_spans
+from voicerag_core.local.replies import ENGLISH_REPLIES
 from voicerag_core.types import Answer, Passage, Turn
 
 __all__ = [
@@ -57,7 +58,7 @@ __all__ = [
     "examine",
 ]
 
-NOT_ANSWERED = "The documents do not answer this question."
+NOT_ANSWERED = ENGLISH_REPLIES.not_answered
 WORTH_NAMING = 0.12
 """Minimum of the probability of an answer times the share of the question's words that the closest
 passage knows, at which its document is named."""
@@ -218,7 +219,7 @@ class Reader:
             return
         text = NOT_ANSWERED
         if reading.closest is not None and _is_close(question, reading.closest, reading.score):
-            text += f" The closest passage is from {reading.closest.title}."
+            text += f" {ENGLISH_REPLIES.closest.format(title=reading.closest.title)}"
         yield Answer(text, answered=False)
 
     def read(self, question: str, passages: Sequence[Passage]) -> Reading:

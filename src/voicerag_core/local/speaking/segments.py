@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import unicodedata
 
+from voicerag_core.languages import ENGLISH
 from voicerag_core.local.speaking.spoken_form import spoken_form
 
 __all__ = [
@@ -65,9 +66,9 @@ def speakable(text: str) -> str:
     return line if any(letter.isalnum() for letter in line) else ""
 
 
-def spoken_line(text: str) -> str:
+def spoken_line(text: str, language: str = ENGLISH) -> str:
     """Return the line that Piper is given for a text; "" when nothing in it is said."""
-    return speakable(spoken_form(text))
+    return speakable(spoken_form(text, language))
 
 
 def bounded(line: str) -> list[str]:
@@ -75,7 +76,9 @@ def bounded(line: str) -> list[str]:
     parts = []
     while len(line) > MAX_CHARACTERS:
         head = line[:MAX_CHARACTERS]
-        borders = [match.end() for match in re.finditer(r"[,;:](?= )", head)]
+        borders = [
+            match.end() for match in re.finditer(r"[,;:](?= )|[\uff0c\uff1b\uff1a\u3001]", head)
+        ]
         cut = max([end for end in borders if end > MAX_CHARACTERS // 2], default=0)
         cut = cut or max(head.rfind(" "), 0) or MAX_CHARACTERS
         parts.append(line[:cut].strip())

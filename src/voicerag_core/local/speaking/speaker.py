@@ -11,6 +11,7 @@ from pathlib import Path
 
 from voicerag_core.closing import Closing
 from voicerag_core.errors import GenerationError, ModelError
+from voicerag_core.languages import ENGLISH
 from voicerag_core.local.speaking.piper_process import PiperDiedError, PiperProcess, SpeechRequest
 from voicerag_core.local.speaking.segments import bounded, spoken_line
 from voicerag_core.local.weights.files import weight_path
@@ -26,7 +27,7 @@ START_SECONDS = 30.0
 
 
 class PiperSpeaker(Closing):
-    """Speaks English text, one sentence at a time, in the order asked.
+    """Speaks text in its voice's language, one sentence at a time, in the order asked.
 
     The process starts with the first sentence, or with `warm`, stays, and is started once more
     when it dies. It ends with `close`, with this object, with the program, and also when the
@@ -37,11 +38,18 @@ class PiperSpeaker(Closing):
         voice: A Piper voice (.onnx, with its .onnx.json beside it); None speaks as `JOE`.
         timeout: Longest wait for one sentence, in seconds; those queued before it are added.
         data_dir: Where downloaded weights are; None: the user's data folder.
+        language: Code of the voice's language; figures and dates are put into words in English.
     """
 
     def __init__(
-        self, voice: Path | None = None, *, timeout: float = 30.0, data_dir: Path | None = None
+        self,
+        voice: Path | None = None,
+        *,
+        timeout: float = 30.0,
+        data_dir: Path | None = None,
+        language: str = ENGLISH,
     ) -> None:
+        self.language = language
         self._voice = voice
         self._timeout = timeout
         self._data_dir = data_dir
@@ -97,7 +105,11 @@ class PiperSpeaker(Closing):
         """
         if isinstance(sentences, str):
             sentences = [sentences]
-        lines = (piece for sentence in sentences for piece in bounded(spoken_line(sentence)))
+        lines = (
+            piece
+            for sentence in sentences
+            for piece in bounded(spoken_line(sentence, self.language))
+        )
         ahead = 1 if isinstance(sentences, Sequence) else 0
         requests: collections.deque[SpeechRequest] = collections.deque()
         try:

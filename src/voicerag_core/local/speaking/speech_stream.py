@@ -12,6 +12,8 @@ import re
 import sys
 from dataclasses import dataclass
 
+from voicerag_core.languages import ENGLISH
+from voicerag_core.local.replies import replies_in
 from voicerag_core.local.speaking.marks import without_marks
 from voicerag_core.local.speaking.segments import (
     FIRST_WORDS,
@@ -65,9 +67,16 @@ class SpeechStream:
     Args:
         first_words: Most words of the first line, where a border allows.
         most_items: Items of a list that are spoken.
+        language: Code of the text's language.
     """
 
-    def __init__(self, first_words: int = FIRST_WORDS, most_items: int = MOST_ITEMS) -> None:
+    def __init__(
+        self,
+        first_words: int = FIRST_WORDS,
+        most_items: int = MOST_ITEMS,
+        language: str = ENGLISH,
+    ) -> None:
+        self._language = language
         self._most_items = most_items
         self._text = ""
         self._looked = 0
@@ -126,7 +135,7 @@ class SpeechStream:
         held = [lines for lines in self._held if lines]
         self._items, self._held, self._holds = 0, [], False
         if len(held) > 1:
-            return [f"And {len(held)} more."]
+            return [replies_in(self._language).more.format(count=len(held))]
         return held[0] if held else []
 
     def _lines(self, text: str) -> list[str]:
@@ -138,12 +147,17 @@ class SpeechStream:
                 pieces.append(" ".join(words[:length]))
                 words = words[length:]
                 self._limit = max(self._limit, GROWTH * length)
-        return [piece for part in pieces for piece in bounded(part) if spoken_line(piece)]
+        return [
+            piece
+            for part in pieces
+            for piece in bounded(part)
+            if spoken_line(piece, self._language)
+        ]
 
 
-def spoken_sentences(text: str) -> list[str]:
+def spoken_sentences(text: str, language: str = ENGLISH) -> list[str]:
     """Return all that is to be said of a text, sentence by sentence."""
-    stream = SpeechStream(sys.maxsize, sys.maxsize)
+    stream = SpeechStream(sys.maxsize, sys.maxsize, language)
     return stream.feed(text) + stream.rest()
 
 

@@ -4,11 +4,13 @@ Piper reads plain figures, ordinals and decimals by espeak-ng's own rules. Those
 so nothing is spelled out here and no library is needed for it (num2words and inflect do that alone,
 NeMo's normaliser brings a finite-state toolkit of hundreds of megabytes). What espeak-ng reads
 wrongly, such as money, dates, telephone numbers, units and Roman numerals, is put into a form that
-it reads rightly. English only.
+it reads rightly. That is done in English; the voices of other languages get the figures as they
+are written.
 """
 
 from __future__ import annotations
 
+from voicerag_core.languages import ENGLISH
 from voicerag_core.local.speaking.abbreviations import with_words_for_abbreviations
 from voicerag_core.local.speaking.amounts import with_spoken_amounts
 from voicerag_core.local.speaking.dates import with_spoken_dates, with_spoken_years
@@ -24,15 +26,18 @@ from voicerag_core.local.speaking.telephone import with_spoken_numbers
 __all__ = ["spoken_form"]
 
 
-def spoken_form(text: str) -> str:
+def spoken_form(text: str, language: str = ENGLISH) -> str:
     """Return a text in the form in which Piper is to be given it.
 
     "It costs $5." becomes "It costs 5 dollars."; "" when nothing is left to be said.
 
     Args:
         text: One or more sentences, perhaps in Markdown.
+        language: Code of its language.
     """
     spoken = without_marks(text)
+    if language != ENGLISH:
+        return " ".join(spoken.split())
     # A later step takes what the ones before it have left: a date is no telephone number.
     for step in (
         with_words_for_abbreviations,

