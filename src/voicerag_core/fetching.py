@@ -209,9 +209,9 @@ def _transfer(download: _Download, output: IO[bytes]) -> None:
     try:
         answer = urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS)  # noqa: S310
     except urllib.error.HTTPError as error:
+        error.close()  # it holds the connection until it is collected
         if error.code != HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
             raise
-        error.close()
         _check_complete(error.headers, have, known)
         download.report(have, have)
         return

@@ -17,6 +17,7 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
+from urllib.error import HTTPError
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
@@ -290,7 +291,12 @@ def _fetch_json(url: str) -> dict[str, Any]:
     if urlsplit(url).scheme not in ("https", "http"):
         raise ValueError(f"{url!r} is not a web address")
     request = Request(url, headers={"Accept": "application/json"})  # noqa: S310 - checked above
-    with urlopen(request, timeout=_FETCH_SECONDS) as response:  # noqa: S310
+    try:
+        response = urlopen(request, timeout=_FETCH_SECONDS)  # noqa: S310
+    except HTTPError as error:
+        error.close()  # it holds the connection until it is collected
+        raise
+    with response:
         found = json.loads(response.read(1_000_000))
     if not isinstance(found, dict):
         raise ValueError(f"{url} gave no JSON object")
