@@ -6,6 +6,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import numpy as np
+from numpy.typing import NDArray
+
 from voicerag_core.cancellation import check_cancelled
 from voicerag_core.errors import AudioError, ConfigError
 from voicerag_core.filters import Filter
@@ -21,7 +24,15 @@ from voicerag_core.ports import (
     WordStore,
 )
 from voicerag_core.retrieval.mmr import MMR_CANDIDATES, maximal_marginal_relevance
-from voicerag_core.types import Audio, Embedding, Hit, Retrieved, Transcription, Vocabulary
+from voicerag_core.types import (
+    Audio,
+    Embedding,
+    Embeddings,
+    Hit,
+    Retrieved,
+    Transcription,
+    Vocabulary,
+)
 
 __all__ = ["Search"]
 
@@ -78,9 +89,10 @@ class Search:
             )
         with self._timed("transcribe"):
             transcriber: object = self.transcriber
-            vocabulary = self._vocabulary()
-            if vocabulary is not None and isinstance(transcriber, VocabularyTranscriber):
-                return transcriber.transcribe_with(audio, vocabulary)
+            if isinstance(transcriber, VocabularyTranscriber):
+                vocabulary = self._vocabulary()
+                if vocabulary is not None:
+                    return transcriber.transcribe_with(audio, vocabulary)
             return self.transcriber.transcribe(audio)
 
     def embed_text(self, text: str) -> Embedding:
@@ -96,12 +108,8 @@ class Search:
             AudioError: The embedder heard no speech.
         """
         with self._timed("embed"):
-            embedder: object = self.embedder
-            vocabulary = self._vocabulary()
-            if vocabulary is not None and isinstance(embedder, VocabularyEmbedder):
-                rows, _ = embedder.embed_speech_with([audio], vocabulary)
-            else:
-                rows = self.embedder.embed_speech([audio])
+            expecting = self._expecting(audio)
+            rows = self.embedder.embed_speech([audio]) if expecting is None else expecting[0]
             row: Embedding = rows[0]
             return row
 
@@ -112,11 +120,10 @@ class Search:
         """
         with self._timed("embed"):
             embedder: object = self.embedder
-            vocabulary = self._vocabulary()
             try:
-                if vocabulary is not None and isinstance(embedder, VocabularyEmbedder):
-                    rows, confidences = embedder.embed_speech_with([audio], vocabulary)
-                    return rows[0], float(confidences[0])
+                expecting = self._expecting(audio)
+                if expecting is not None:
+                    return expecting[0][0], float(expecting[1][0])
                 if isinstance(embedder, SelfAssessingEmbedder):
                     rows, confidences = embedder.embed_speech_scored([audio])
                     return rows[0], float(confidences[0])
@@ -167,6 +174,14 @@ class Search:
             scores = self._reranker.score(words, [searched_text(hit.passage) for hit in first])
         order = sorted(range(len(first)), key=lambda place: -scores[place])
         return (*(first[place] for place in order), *rest)
+
+    def _expecting(self, audio: Audio) -> tuple[Embeddings, NDArray[np.float32]] | None:
+        """Embed a clip with the words of the store, if both the embedder and the store know how."""
+        embedder: object = self.embedder
+        if not isinstance(embedder, VocabularyEmbedder):
+            return None
+        vocabulary = self._vocabulary()
+        return None if vocabulary is None else embedder.embed_speech_with([audio], vocabulary)
 
     def _vocabulary(self) -> Vocabulary | None:
         """Return the words of the store, if it knows them."""
