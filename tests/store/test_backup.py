@@ -15,7 +15,7 @@ from tests.conftest import new_database
 from voicerag_core.errors import SchemaError, StoreError
 from voicerag_core.filters import Eq
 from voicerag_core.store import PgVectorStore, list_collections, migrate
-from voicerag_core.store.backup import backup, restore, verify
+from voicerag_core.store.backups import backup, restore, verify
 from voicerag_core.testing.stores import WIDTH
 from voicerag_core.types import Embedding, Hit, Passage
 

@@ -7,7 +7,23 @@ from voicerag_core.store.admin import (
     reset,
     status,
 )
+from voicerag_core.store.backups import (
+    BackupReport,
+    Difference,
+    RestoreReport,
+    VerifyReport,
+    backup,
+    restore,
+    verify,
+)
+from voicerag_core.store.documents import (
+    DocumentInfo,
+    known_collection,
+    list_documents,
+    open_collection,
+)
 from voicerag_core.store.embedded import EmbeddedPostgres
+from voicerag_core.store.errors import without_password
 from voicerag_core.store.existing import (
     ExistingTable,
     IndexOn,
@@ -19,25 +35,44 @@ from voicerag_core.store.existing import (
 )
 from voicerag_core.store.migrations import migrate
 from voicerag_core.store.pgvector import INDEX_FROM, IndexInfo, PgVectorStore
+from voicerag_core.store.rebuilding import reindex
 from voicerag_core.store.reembedding import reembed
+from voicerag_core.store.sizes import DatabaseStats, IndexStats, TableStats, database_stats
 
 __all__ = [
     "INDEX_FROM",
+    "BackupReport",
     "CollectionInfo",
+    "DatabaseStats",
     "DatabaseStatus",
+    "Difference",
+    "DocumentInfo",
     "EmbeddedPostgres",
     "ExistingTable",
     "IndexInfo",
     "IndexOn",
+    "IndexStats",
     "ModelMatch",
     "PgVectorStore",
+    "RestoreReport",
     "TableReport",
+    "TableStats",
     "VectorColumn",
+    "VerifyReport",
+    "backup",
+    "database_stats",
     "inspect_table",
+    "known_collection",
     "list_collections",
+    "list_documents",
     "list_vector_columns",
     "migrate",
+    "open_collection",
     "reembed",
+    "reindex",
     "reset",
+    "restore",
     "status",
+    "verify",
+    "without_password",
 ]

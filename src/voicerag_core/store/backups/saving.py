@@ -12,13 +12,13 @@ from psycopg.rows import scalar_row
 
 from voicerag_core.cancellation import check_cancelled
 from voicerag_core.errors import SchemaError
-from voicerag_core.store.backup.archive import (
+from voicerag_core.store.backups.archive import (
     ArchiveWriter,
     Manifest,
     Part,
     TableContent,
 )
-from voicerag_core.store.backup.content import (
+from voicerag_core.store.backups.content import (
     ALL_TENANTS_SINCE,
     Group,
     Table,

@@ -14,7 +14,7 @@ from psycopg.rows import args_row, scalar_row
 
 from voicerag_core.cancellation import check_cancelled
 from voicerag_core.errors import StoreError
-from voicerag_core.store.backup.archive import BLOCK, Part
+from voicerag_core.store.backups.archive import BLOCK, Part
 from voicerag_core.store.errors import checked_dsn, reason, redacted, translated
 from voicerag_core.store.pool import Connection
 from voicerag_core.store.rows import COPY_END, COPY_START

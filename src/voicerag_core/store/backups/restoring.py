@@ -14,14 +14,14 @@ from psycopg.rows import args_row, scalar_row
 
 from voicerag_core.cancellation import check_cancelled
 from voicerag_core.errors import SchemaError, StoreError
-from voicerag_core.store.backup.archive import (
+from voicerag_core.store.backups.archive import (
     ArchiveReader,
     Manifest,
     OnBytes,
     TableContent,
     open_archive,
 )
-from voicerag_core.store.backup.content import (
+from voicerag_core.store.backups.content import (
     Group,
     Table,
     become_owner,
@@ -126,6 +126,7 @@ def _restored(
             (name, value, value > 0),
         )
     _compare(connection, archive, tables)
+    connection.execute("RESET ROLE")
     migrated = apply_migrations(connection, place)
     become_owner(connection, dsn)
     return migrated, _build_indexes(connection, manifest, on_bytes)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from voicerag_core.cancellation import check_cancelled
 from voicerag_core.errors import SchemaError
-from voicerag_core.store.backup.archive import Manifest, OnBytes, Part, open_archive
-from voicerag_core.store.backup.content import (
+from voicerag_core.store.backups.archive import Manifest, OnBytes, Part, open_archive
+from voicerag_core.store.backups.content import (
     Group,
     become_owner,
     connected,
