@@ -15,6 +15,7 @@ from voicerag_core.cli import (
     demo,
     doctor,
     download,
+    exchange,
     index,
     listing,
     models,
@@ -120,6 +121,21 @@ command(
         "voicerag remove --whole-collection --collection faq",
     ),
 )(listing.remove)
+command(
+    app,
+    examples=(
+        "voicerag export faq.jsonl --collection faq",
+        "voicerag export - --no-vectors | gzip > texts.jsonl.gz",
+    ),
+)(exchange.export)
+command(
+    app, "import",
+    examples=(
+        "voicerag import faq.jsonl",
+        "voicerag import faq.jsonl --collection copy --embed",
+        "zcat texts.jsonl.gz | voicerag import - --embed",
+    ),
+)(exchange.import_)  # fmt: skip
 command(app, examples=("voicerag transcribe meeting.wav", "voicerag transcribe *.flac --json"))(
     speech.transcribe
 )

@@ -33,6 +33,7 @@ from voicerag_core.store.existing import (
     inspect_table,
     list_vector_columns,
 )
+from voicerag_core.store.exporting import ExportedPassage, export_passages
 from voicerag_core.store.migrations import migrate
 from voicerag_core.store.pgvector import INDEX_FROM, IndexInfo, PgVectorStore
 from voicerag_core.store.rebuilding import reindex
@@ -49,6 +50,7 @@ __all__ = [
     "DocumentInfo",
     "EmbeddedPostgres",
     "ExistingTable",
+    "ExportedPassage",
     "IndexInfo",
     "IndexOn",
     "IndexStats",
@@ -61,6 +63,7 @@ __all__ = [
     "VerifyReport",
     "backup",
     "database_stats",
+    "export_passages",
     "inspect_table",
     "known_collection",
     "list_collections",
