@@ -135,6 +135,11 @@ class Settings(BaseSettings):
         default=None,
         description="DSN of a Postgres with pgvector; default: an embedded server is started.",
     )
+    read_database_url: SecretStr | None = Field(
+        default=None,
+        description="DSN of a replica of that Postgres, for searches; what is written goes to "
+        "`VOICERAG_DATABASE_URL`.",
+    )
     data_dir: Path = Field(
         default_factory=lambda: platformdirs.user_data_path("voicerag", appauthor=False),
         description="Folder for the embedded database and downloaded weights.",

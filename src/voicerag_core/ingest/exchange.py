@@ -17,14 +17,14 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import BinaryIO, Protocol, TypeAlias
+from typing import Any, BinaryIO, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from voicerag_core.cancellation import check_cancelled
 from voicerag_core.errors import DocumentError, EmbeddingMismatchError
-from voicerag_core.ports import DocumentStore
+from voicerag_core.ports import DocumentStore, PassageStore
 from voicerag_core.types import Embeddings, JSONValue, Passage
 
 __all__ = [
@@ -86,9 +86,13 @@ class Exportable(Protocol):
         ...
 
     @property
-    def vectors(self) -> Embeddings | None:
+    def vectors(self) -> NDArray[np.floating[Any]] | None:
         """[M, D], or None when they are left out."""
         ...
+
+
+class _Store(PassageStore, DocumentStore, Protocol):
+    """Takes documents and passages without one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +177,7 @@ def read_header(file: BinaryIO) -> CollectionHeader:
 
 
 def import_collection(
-    store: DocumentStore,
+    store: _Store,
     file: BinaryIO,
     *,
     model_id: str,
@@ -253,7 +257,7 @@ def _refuse_other_model(header: CollectionHeader, model_id: str, dim: int) -> No
         )
 
 
-def _written(store: DocumentStore, group: _Group, dim: int, embed: EmbedTexts | None) -> int:
+def _written(store: _Store, group: _Group, dim: int, embed: EmbedTexts | None) -> int:
     """Write a document, or some passages; return how many passages changed."""
     if embed is not None:
         kept = {passage.id: passage for passage in store.get([p.id for p in group.passages])}

@@ -16,12 +16,6 @@ from voicerag_core.store.backups import (
     restore,
     verify,
 )
-from voicerag_core.store.documents import (
-    DocumentInfo,
-    known_collection,
-    list_documents,
-    open_collection,
-)
 from voicerag_core.store.embedded import EmbeddedPostgres
 from voicerag_core.store.errors import without_password
 from voicerag_core.store.existing import (
@@ -34,10 +28,17 @@ from voicerag_core.store.existing import (
     list_vector_columns,
 )
 from voicerag_core.store.exporting import ExportedPassage, export_passages
+from voicerag_core.store.listing import (
+    DocumentInfo,
+    known_collection,
+    list_documents,
+    open_collection,
+)
 from voicerag_core.store.migrations import migrate
 from voicerag_core.store.pgvector import INDEX_FROM, IndexInfo, PgVectorStore
 from voicerag_core.store.rebuilding import reindex
 from voicerag_core.store.reembedding import reembed
+from voicerag_core.store.replica import ReplicatedStore
 from voicerag_core.store.sizes import DatabaseStats, IndexStats, TableStats, database_stats
 
 __all__ = [
@@ -56,6 +57,7 @@ __all__ = [
     "IndexStats",
     "ModelMatch",
     "PgVectorStore",
+    "ReplicatedStore",
     "RestoreReport",
     "TableReport",
     "TableStats",

@@ -8,15 +8,16 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from psycopg import sql
 from psycopg.rows import args_row
 
 from voicerag_core.cancellation import check_cancelled
 from voicerag_core.store.admin import CollectionInfo
 from voicerag_core.store.backups.content import connected
-from voicerag_core.store.documents import known_collection
+from voicerag_core.store.listing import known_collection
 from voicerag_core.store.migrations import extension_schema
-from voicerag_core.types import Embeddings, JSONValue, Passage
+from voicerag_core.types import JSONValue, Passage
 
 __all__ = ["ExportedPassage", "export_passages"]
 
@@ -38,7 +39,7 @@ class ExportedPassage:
     source: str | None
     digest: str | None
     passage: Passage | None
-    vectors: Embeddings | None
+    vectors: NDArray[np.float16] | None
 
 
 class _Row(NamedTuple):
@@ -98,7 +99,7 @@ def _exported(row: _Row, dim: int, *, vectors: bool) -> ExportedPassage:
     found = None
     if vectors:
         found = np.frombuffer(row.vectors or b"", dtype=">f2").reshape(-1, dim).astype(np.float16)
-    return ExportedPassage(row.source, row.digest, Passage(row.id, row.text, row.metadata), found)  # type: ignore[arg-type] - float16 holds what is stored
+    return ExportedPassage(row.source, row.digest, Passage(row.id, row.text, row.metadata), found)
 
 
 _NONE = sql.SQL("NULL::bytea")

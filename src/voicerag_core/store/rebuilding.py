@@ -6,8 +6,8 @@ from psycopg import sql
 from psycopg.rows import scalar_row
 
 from voicerag_core.store.backups.content import connected
-from voicerag_core.store.documents import known_collection, open_collection
 from voicerag_core.store.errors import redacted
+from voicerag_core.store.listing import known_collection, open_collection
 from voicerag_core.store.migrations import check_schema
 
 __all__ = ["reindex"]

@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, BinaryIO
+from typing import IO, Any, BinaryIO
 
 from voicerag_core.errors import StoreError
 
@@ -46,7 +46,7 @@ _DIGITS = 64
 _MANIFEST = "manifest.json"
 _SPOILED = (
     zipfile.BadZipFile, zlib.error, EOFError, KeyError, LookupError, NotImplementedError,
-    RuntimeError, TypeError, ValueError, struct.error,
+    RuntimeError, TypeError, AttributeError, ValueError, struct.error,
 )  # fmt: skip
 """What reading an archive raises when its bytes are not those that were written."""
 
@@ -132,12 +132,7 @@ class ArchiveWriter:
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
         self._hashed = _Hashed(file)
-        self._zip = zipfile.ZipFile(
-            self._hashed,  # type: ignore[arg-type] - it has what ZipFile needs of a stream
-            "w",
-            zipfile.ZIP_DEFLATED,
-            compresslevel=_LEVEL,
-        )
+        self._zip = zipfile.ZipFile(self._hashed, "w", zipfile.ZIP_DEFLATED, compresslevel=_LEVEL)
 
     @contextmanager
     def table(self, name: str) -> Iterator[IO[bytes]]:
@@ -186,6 +181,9 @@ class _Hashed:
         """Flush."""
         if not self.abandoned:
             self._file.flush()
+
+    def close(self) -> None:
+        """Leave the file open: it is its owner's."""
 
     def hexdigest(self) -> str:
         """Return the checksum of what was hashed."""
@@ -282,26 +280,32 @@ def _check(path: Path, file: BinaryIO, on_bytes: OnBytes | None) -> None:
     file.seek(0)
 
 
-def _manifest(value: dict[str, object], path: Path) -> Manifest:
+def _manifest(value: dict[str, Any], path: Path) -> Manifest:
     """Read a manifest; what it lacks raises one of `_SPOILED`."""
-    form = value.pop("format")
+    form = value["format"]
     if form != FORMAT:
         raise StoreError(
             f"the backup {path} has form {form!r}, and this program reads form {FORMAT}; use the "
             "version of voicerag-core that wrote it, or a newer one"
         )
-    fields: dict[str, object] = dict(value)
     tables = []
-    for table in value["tables"]:  # type: ignore[attr-defined] - its form is checked by use
+    for table in value["tables"]:
         parts = tuple(Part(**part) for part in table["parts"])
         if any(part.table != table["name"] for part in parts):
             raise ValueError("a part of another table")
         tables.append(
             TableContent(table["name"], tuple(table["columns"]), tuple(table["types"]), parts)
         )
-    fields["tables"] = tuple(tables)
-    fields["indexed"] = tuple((tenant, int(number)) for tenant, number in value["indexed"])  # type: ignore[attr-defined]
-    return Manifest(**fields)  # type: ignore[arg-type] - as above
+    return Manifest(
+        schema=int(value["schema"]),
+        created=str(value["created"]),
+        program=str(value["program"]),
+        server=str(value["server"]),
+        extension=str(value["extension"]),
+        tables=tuple(tables),
+        sequences={str(name): int(last) for name, last in value["sequences"].items()},
+        indexed=tuple((str(tenant), int(number)) for tenant, number in value["indexed"]),
+    )
 
 
 @contextmanager

@@ -137,16 +137,16 @@ def groups_of(connection: Connection, tables: Sequence[Table], version: int) -> 
     tenants. Before, row-level security is lifted for the list of collections and put back at once;
     the lock that this takes is given back with it.
     """
+    collections = [table for table in tables if table.name == "collections"]
     if version < ALL_TENANTS_SINCE:
-        with connection.transaction() as inner:
+        found: list[Group] = []
+        with connection.transaction(force_rollback=True):
             connection.execute("ALTER TABLE voicerag.collections NO FORCE ROW LEVEL SECURITY")
-            found = _groups(connection, [one for one in tables if one.name == "collections"])
-            raise psycopg.Rollback(inner)
+            found += _groups(connection, collections)
         return found
     connection.execute("SELECT set_config('voicerag.all_tenants', 'on', true)")
-    found = _groups(
-        connection, [one for one in tables if not one.collection or one.name == "collections"]
-    )
+    others = [table for table in tables if table.collection is None]
+    found = _groups(connection, [*collections, *others])
     connection.execute("SELECT set_config('voicerag.all_tenants', 'off', true)")
     return found
 

@@ -241,13 +241,41 @@ def _compare(connection: Connection, archive: ArchiveReader, tables: dict[str, T
 
 
 def _build_indexes(connection: Connection, manifest: Manifest, on_bytes: OnBytes | None) -> int:
+    """Build the HNSW indexes that there were, and keep what the collections said of them."""
+    name = sql.Identifier("voicerag", "collections")
+    columns = connection.cursor(row_factory=scalar_row).execute(_SAID_OF_INDEXES).fetchall()
+    connection.execute(sql.SQL("ALTER TABLE {} NO FORCE ROW LEVEL SECURITY").format(name))
+    connection.execute(
+        sql.SQL("CREATE TEMPORARY TABLE voicerag_said ON COMMIT DROP AS SELECT * FROM {}").format(
+            name
+        )
+    )
+    wanted = sql.SQL(", index_kind" if "index_kind" in columns else "")
     built = 0
     for done, (tenant, collection) in enumerate(manifest.indexed, 1):
         check_cancelled()
         connection.execute("SELECT set_config('voicerag.tenant', %s, true)", (tenant,))
         cursor = connection.cursor(row_factory=scalar_row)
-        cursor.execute("SELECT voicerag.build_vector_index(%s)", (collection,))
+        cursor.execute(
+            sql.SQL("SELECT voicerag.build_vector_index(id{}) FROM {} WHERE id = {}").format(
+                wanted, name, sql.Literal(collection)
+            )
+        )
         built += bool(cursor.fetchone())
         if on_bytes is not None:
             on_bytes("indexes", done, len(manifest.indexed))
+    for column in columns:
+        connection.execute(
+            sql.SQL("UPDATE {name} c SET {column} = s.{column} FROM voicerag_said s "
+                    "WHERE s.id = c.id AND s.{column} IS DISTINCT FROM c.{column}").format(
+                        name=name, column=sql.Identifier(str(column))
+                    )
+        )  # fmt: skip
+    connection.execute(sql.SQL("ALTER TABLE {} FORCE ROW LEVEL SECURITY").format(name))
     return built
+
+
+_SAID_OF_INDEXES = (
+    "SELECT attname::text FROM pg_attribute WHERE attrelid = 'voicerag.collections'::regclass "
+    "AND attnum > 0 AND NOT attisdropped AND attidentity = '' AND attname NOT IN ('tenant', 'id')"
+)
