@@ -238,6 +238,19 @@ class Settings(BaseSettings):
         "the checkpoint, at most 8192.",
     )
 
+    telemetry: Literal["none", "otlp", "console"] = Field(
+        default="none",
+        description="Where spans and metrics of OpenTelemetry go: 'otlp' (a collector, set by the "
+        "`OTEL_*` variables), 'console' (standard error) or 'none'. They hold times and counts, "
+        "never texts or sound.",
+    )
+    log_format: Literal["text", "json"] = Field(
+        default="text", description="Form of the lines on standard error that report on the run."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="warning", description="Least level of what is logged."
+    )
+
     chat_url: SecretStr | None = Field(
         default=None, description="Base of the API, such as http://127.0.0.1:11434/v1."
     )

@@ -59,7 +59,9 @@ class CollectionSummary(Protocol):
 
 HOW_TO_INGEST: Final = "`voicerag index` on the server"
 
-StoreOpener: TypeAlias = "Callable[[Settings, bool], AbstractContextManager[PgVectorStore | ReplicatedStore | ExistingTable]]"
+_AnyStore: TypeAlias = "PgVectorStore | ReplicatedStore | ExistingTable"
+
+StoreOpener: TypeAlias = "Callable[[Settings, bool], AbstractContextManager[_AnyStore]]"
 """Opens the collection of the settings' tenant; True opens it read-only."""
 
 _Key: TypeAlias = tuple[str, str, bool]
