@@ -105,8 +105,8 @@ def rag() -> VoiceRAG:
 
 
 def clip() -> Audio:
-    tone = np.sin(np.arange(16_000) / 20).astype(np.float32) / 2
-    return Audio(tone, 16_000)
+    tone = np.sin(np.arange(16_000, dtype=np.float32) / 20) / 2
+    return Audio(tone.astype(np.float32), 16_000)
 
 
 def test_a_spoken_question_is_a_tree_of_its_stages(told: Told, rag: VoiceRAG) -> None:

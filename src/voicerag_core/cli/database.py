@@ -12,6 +12,7 @@ import typer
 from voicerag_core.cli.checks import Finding
 from voicerag_core.cli.command import GlobalOptions
 from voicerag_core.cli.output import say, show_json
+from voicerag_core.cli.plans import plans
 from voicerag_core.cli.progress import progress_bar
 from voicerag_core.cli.question import JsonOutput
 from voicerag_core.errors import StoreError
@@ -179,6 +180,7 @@ def findings(settings: Settings) -> Iterator[Finding]:
             yield Finding("database", "fail", f"schema {_schema(found)}", "voicerag db migrate")
         for collection in collections:
             yield _collection_finding(collection, settings)
+        yield from plans(dsn, settings.tenant, collections)
 
 
 def _extension_finding(found: DatabaseStatus) -> Finding:

@@ -104,7 +104,7 @@ class BatchEmbedding:
         Raises:
             ModelError: The model cannot be loaded or failed.
         """
-        about = {
+        about: dict[str, str | int] = {
             "gen_ai.operation.name": "embeddings",
             "gen_ai.request.model": self.embedder.model_id,
             "gen_ai.embeddings.dimension.count": self.embedder.dim,

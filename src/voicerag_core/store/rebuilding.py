@@ -61,6 +61,7 @@ def reindex(dsn: str, *, collection: str = "default", tenant: str = "default") -
             connection.execute(
                 sql.SQL("REINDEX INDEX CONCURRENTLY {}").format(sql.Identifier("voicerag", name))
             )
+            connection.execute("SELECT voicerag.refresh_statistics()")
         finally:
             if not connection.closed:
                 connection.execute("RESET ROLE")
