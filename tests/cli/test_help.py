@@ -15,7 +15,7 @@ COMMANDS = (
     ("doctor",), ("db", "status"), ("db", "migrate"), ("db", "reset"), ("download", "local"),
     ("download", "glm"), ("db", "backup"), ("db", "restore"), ("db", "verify"), ("db", "stats"),
     ("db", "reindex"), ("db", "url"), ("list",), ("remove",),
-    ("export",), ("import",),
+    ("export",), ("import",), ("watch",),
 )  # fmt: skip
 
 HEAVY = {

@@ -21,6 +21,7 @@ from voicerag_core.cli import (
     models,
     speech,
     table,
+    watch,
 )
 from voicerag_core.cli.command import (
     Collection,
@@ -105,6 +106,9 @@ command(
         "voicerag search --audio question.wav --embedder sonar --clips found",
     ),
 )(ask.search)
+command(app, examples=("voicerag watch ~/notes", "voicerag watch /srv/docs --settle 10"))(
+    watch.watch
+)
 command(
     app, "list",
     examples=(

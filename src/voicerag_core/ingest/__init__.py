@@ -42,6 +42,7 @@ from voicerag_core.ingest.plan import (
 )
 from voicerag_core.ingest.progress import FileProgress, FileReport, OnProgress
 from voicerag_core.ingest.read import CutDocument, read_source, read_sources
+from voicerag_core.ingest.watching import WatchEvent, watch_files
 from voicerag_core.ingest.write import write_document
 
 __all__ = [
@@ -67,6 +68,7 @@ __all__ = [
     "Source",
     "TextSource",
     "Vectors",
+    "WatchEvent",
     "embed_documents",
     "import_collection",
     "index_documents",
@@ -77,6 +79,7 @@ __all__ = [
     "read_source",
     "read_sources",
     "text_source",
+    "watch_files",
     "write_collection",
     "write_document",
 ]
