@@ -20,7 +20,6 @@ import sys
 import time
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias, TypeVar
 
 from voicerag_core.errors import ConfigError, MissingExtraError
@@ -222,6 +221,8 @@ def set_up_telemetry(exporter: Exporter, *, service: str) -> None:
         raise MissingExtraError("telemetry", "VOICERAG_TELEMETRY") from error
     if isinstance(trace.get_tracer_provider(), TracerProvider):
         return
+    from importlib.metadata import version
+
     spans, readings = _exporters(exporter)
     own = Resource({"service.name": service, "service.version": version("voicerag-core")})
     told = Resource.create()  # of the variables OTEL_*
@@ -296,7 +297,7 @@ def _instruments() -> _Instruments:
     provider = metrics.get_meter_provider()
     found = _known.get(id(provider))
     if found is None:
-        meter = provider.get_meter(_SCOPE, version("voicerag-core"))
+        meter = provider.get_meter(_SCOPE)
         found = _known[id(provider)] = (provider, _Instruments(meter))
     return found[1]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
@@ -16,6 +17,7 @@ from voicerag_core.errors import SchemaError, StoreError
 from voicerag_core.filters import Eq
 from voicerag_core.store import PgVectorStore, list_collections, migrate
 from voicerag_core.store.backups import backup, restore, verify
+from voicerag_core.store.embedded import server_programs
 from voicerag_core.testing.stores import WIDTH
 from voicerag_core.types import Embedding, Hit, Passage
 
@@ -165,7 +167,7 @@ def owner(server: str) -> Callable[[str], str]:
             f"GRANT CREATE ON DATABASE {database} TO {name}",
             "CREATE EXTENSION IF NOT EXISTS vector",
             *(f"GRANT voicerag_{role} TO {name}" for role in
-              ("owner", "writer", "reader", "search")))  # fmt: skip
+              ("owner", "writer", "reader")))  # fmt: skip
         return make_conninfo(dsn, user=name)
 
     return make
@@ -185,6 +187,31 @@ def test_an_owner_that_is_no_superuser_saves_and_restores_all_tenants(
     restore(restored, tmp_path / "owner.zip")
     assert all_rows(target) == all_rows(fresh)
     assert verify(tmp_path / "owner.zip", restored).differences == ()
+
+
+def test_pg_dump_as_that_owner_sees_all_tenants_as_the_page_says(
+    filled: str, fresh: str, tmp_path: Path, owner: Callable[[str], str]
+) -> None:
+    login = owner(fresh)
+    migrate(login)
+    fill(login)
+    command = [
+        str(server_programs() / "pg_dump"),
+        "--enable-row-security",
+        "--schema=voicerag",
+        login,
+    ]
+    options = "-c role=voicerag_owner -c voicerag.all_tenants=on"
+    page = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
+    assert f"PGOPTIONS='{options}'" in page
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=True, env={"PGOPTIONS": options}
+    )
+    for tenant in TENANTS:
+        assert done.stdout.count(f"Text 1 of {tenant}:") >= 1
+    assert len(all_rows(fresh)["passages"]) == done.stdout.count('{"n":') + len(TENANTS)
+    hidden = subprocess.run(command, capture_output=True, text=True, check=True, env={})
+    assert "Text 1 of" not in hidden.stdout
 
 
 @pytest.mark.parametrize("granted", [None, "voicerag_writer", "voicerag_reader"])
