@@ -364,7 +364,7 @@ class Settings(BaseSettings):
             return self.strategy
         if self.embedder == "sonar":
             return SONAR_STRATEGY
-        return LOCAL_STRATEGY if self.language == ENGLISH else FOREIGN_STRATEGY
+        return LOCAL_STRATEGY if self.language in (ENGLISH, ANY) else FOREIGN_STRATEGY
 
     @property
     def multilingual(self) -> bool:
