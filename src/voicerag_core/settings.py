@@ -178,7 +178,7 @@ class Settings(BaseSettings):
     strategy: Strategy | None = Field(
         default=None,
         description=f"How a spoken question is searched; default: {LOCAL_STRATEGY}, or "
-        f"{SONAR_STRATEGY} with SONAR.",
+        f"{SONAR_STRATEGY} with SONAR, {FOREIGN_STRATEGY} with another language than English.",
     )
     limit: int = Field(
         default=4, ge=1, le=1000, description="Number of passages to find for a question."
