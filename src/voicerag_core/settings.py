@@ -94,8 +94,9 @@ class Settings(BaseSettings):
     reranker: str = Field(
         default="none",
         min_length=1,
-        description="Model that sorts the passages found anew: 'none', 'http' (a /rerank "
-        "endpoint), or a folder or hub name (OWNER/NAME) of an ONNX cross-encoder.",
+        description="Model that sorts the passages found anew: 'none', 'local' (the reader's "
+        "network), 'http' (a /rerank endpoint), or a folder or hub name (OWNER/NAME) of an ONNX "
+        "cross-encoder.",
     )
     voice: str = Field(
         default="local",
