@@ -213,10 +213,12 @@ def import_collection(
         documents += line.source is not None and line.first
         passages += len(line.passages)
     file.seek(0)
+    known = {} if embed is None else dict(store.document_digests())
     done = changed = 0
     for group in _whole_documents(_groups(file)):
         check_cancelled()
-        changed += _written(store, group, dim, embed)
+        if embed is None or not _is_there(store, group, known):
+            changed += _written(store, group, dim, embed)
         done += len(group.passages)
         if on_passages is not None:
             on_passages(done, passages)
@@ -257,14 +259,17 @@ def _refuse_other_model(header: CollectionHeader, model_id: str, dim: int) -> No
         )
 
 
+def _is_there(store: _Store, group: _Group, known: Mapping[str, str]) -> bool:
+    """Return whether a document, or passages, are in the store as they are in the file."""
+    if group.source is not None and known.get(group.source) != group.digest:
+        return False
+    kept = {passage.id: passage for passage in store.get([p.id for p in group.passages])}
+    return all(kept.get(passage.id) == passage for passage in group.passages)
+
+
 def _written(store: _Store, group: _Group, dim: int, embed: EmbedTexts | None) -> int:
     """Write a document, or some passages; return how many passages changed."""
     if embed is not None:
-        kept = {passage.id: passage for passage in store.get([p.id for p in group.passages])}
-        if group.passages and all(kept.get(p.id) == p for p in group.passages):
-            digests = {} if group.source is None else store.document_digests()
-            if group.source is None or digests.get(group.source) == group.digest:
-                return 0
         vectors = [np.zeros((0, dim), np.float32)]
         owned = [np.zeros(0, np.int64)]
         for start in range(0, len(group.passages), BATCH):

@@ -15,6 +15,7 @@ from psycopg.rows import BaseRowFactory
 from voicerag_core.store.errors import translated
 from voicerag_core.store.migrations import extension_schema
 from voicerag_core.store.pool import Connection, Pool, Row
+from voicerag_core.store.retrying import given_way
 
 __all__ = ["Connection", "Database", "HalfVector", "Row", "Statement"]
 
@@ -163,7 +164,7 @@ class Database:
 
     def _checked_out(self, run: Callable[[Connection], _T], *, attempts: int) -> _T:
         with translated(self.dsn):
-            return self._pool.run(run, attempts=attempts)
+            return given_way(lambda: self._pool.run(run, attempts=attempts))
 
 
 def _ignore_notice(_: psycopg.errors.Diagnostic) -> None:

@@ -115,7 +115,7 @@ def _translate(error: Exception, place: str) -> StoreError:  # noqa: PLR0911 - o
                 f"the disk of {place} is full: {said}; nothing of this call was kept, free some "
                 "space and repeat it"
             )
-        case pg.LockNotAvailable() | pg.DeadlockDetected():
+        case pg.LockNotAvailable() | pg.DeadlockDetected() | pg.SerializationFailure():
             return StoreError(
                 f"another program holds rows of this collection on {place}: {said}; repeat the call"
             )
