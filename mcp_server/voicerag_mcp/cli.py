@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from voicerag_core import MissingExtraError, VoiceRAGError, load_settings
 from voicerag_core.logs import is_structured, set_up_logs
-from voicerag_core.telemetry import set_up_telemetry
+from voicerag_core.telemetry import flush_telemetry, set_up_telemetry
 
 if TYPE_CHECKING:
     from voicerag_core import Settings
@@ -133,6 +133,7 @@ def _run(transport: str, settings: Settings, server_settings: ServerSettings) ->
     from voicerag_mcp.server import build_server, open_service
 
     stack, closing = ExitStack(), threading.Lock()
+    stack.callback(flush_telemetry)
     try:
         service = stack.enter_context(open_service(settings, server_settings))
         server = build_server(service)

@@ -37,6 +37,7 @@ __all__ = [
     "begin",
     "count",
     "current_ids",
+    "flush_telemetry",
     "record",
     "set_up_telemetry",
     "stage",
@@ -48,6 +49,8 @@ Exporter: TypeAlias = Literal["none", "otlp", "console"]
 _T = TypeVar("_T")
 
 _SCOPE: Final = "voicerag"
+
+_FLUSH_MILLISECONDS: Final = 2000
 
 _SECONDS: Final = "s"
 _UNITS: Final = {
@@ -234,6 +237,18 @@ def set_up_telemetry(exporter: Exporter, *, service: str) -> None:
     metrics.set_meter_provider(
         MeterProvider(resource=resource, metric_readers=[PeriodicExportingMetricReader(readings)])
     )
+
+
+def flush_telemetry() -> None:
+    """Send what is still to be sent, in a few seconds or not at all; for a program that ends."""
+    if "opentelemetry.sdk.trace" not in sys.modules:
+        return
+    from opentelemetry import metrics, trace
+
+    for provider in (trace.get_tracer_provider(), metrics.get_meter_provider()):
+        flush = getattr(provider, "force_flush", None)
+        if flush is not None:
+            flush(_FLUSH_MILLISECONDS)
 
 
 def _exporters(exporter: Exporter) -> tuple[SpanExporter, MetricExporter]:

@@ -258,3 +258,24 @@ def test_a_stage_without_opentelemetry_does_nothing(monkeypatch: pytest.MonkeyPa
     assert telemetry.current_ids() is None
     with pytest.raises(ConfigError), telemetry.stage("voicerag.search"):
         raise ConfigError("x")
+
+
+def test_what_is_still_to_be_sent_is_sent_before_an_abrupt_end() -> None:
+    program = (
+        "import os, sys\n"
+        "from voicerag_core.telemetry import flush_telemetry, set_up_telemetry, stage\n"
+        "flush_telemetry()\n"
+        "set_up_telemetry('console', service='mine')\n"
+        "with stage('voicerag.search'):\n"
+        "    pass\n"
+        "flush_telemetry()\n"
+        "sys.stderr.flush()\n"
+        "os._exit(0)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert '"name": "voicerag.search"' in done.stderr
+    assert '"service.name": "mine"' in done.stderr
+    assert "voicerag.stage.duration" in done.stderr
+    assert done.stdout == ""
