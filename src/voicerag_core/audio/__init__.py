@@ -16,13 +16,14 @@ from voicerag_core.audio.checks import (
 )
 from voicerag_core.audio.reading import read_audio
 from voicerag_core.audio.resampling import resample
-from voicerag_core.audio.writing import to_wav_bytes, write_wav
+from voicerag_core.audio.writing import private_draft, to_wav_bytes, write_wav
 
 __all__ = [
     "MAX_SECONDS",
     "MIN_SECONDS",
     "SPEECH_RATE_HZ",
     "check_audio",
+    "private_draft",
     "read_audio",
     "resample",
     "to_wav_bytes",
