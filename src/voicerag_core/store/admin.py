@@ -7,10 +7,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import LiteralString, NamedTuple
 
-import psycopg
 from psycopg.rows import args_row, class_row, scalar_row
 
-from voicerag_core.store.connection import Connection
+from voicerag_core.store.connecting import SESSION, Connection, connect
 from voicerag_core.store.errors import checked_dsn, redacted, translated
 from voicerag_core.store.migrations import LATEST, check_schema, migrate, schema_version
 
@@ -80,11 +79,7 @@ def list_collections(dsn: str, *, tenant: str = "default") -> tuple[CollectionIn
     """
     with _connected(dsn) as connection, connection.transaction():
         check_schema(connection, redacted(dsn))
-        connection.execute(
-            "SELECT set_config('role', 'voicerag_reader', true), "
-            "set_config('voicerag.tenant', %s, true)",
-            (tenant,),
-        )
+        _act_as(connection, "voicerag_reader", tenant)
         cursor = connection.cursor(row_factory=class_row(CollectionInfo))
         cursor.execute(
             "SELECT name, model_id, dim, language, passages, vectors, (SELECT count(*) "
@@ -158,14 +153,10 @@ def reset(dsn: str, *, collection: str | None = None, tenant: str = "default") -
         SchemaError: A collection was named and the schema is missing, older or newer.
         StoreError: The login may not do it.
     """
-    with _connected(dsn) as connection, connection.transaction():
+    with _connected(dsn, write=True) as connection, connection.transaction():
         if collection is not None:
             check_schema(connection, redacted(dsn))
-            connection.execute(
-                "SELECT set_config('role', 'voicerag_writer', true), "
-                "set_config('voicerag.tenant', %s, true)",
-                (tenant,),
-            )
+            _act_as(connection, "voicerag_writer", tenant)
             return _number(
                 connection, "SELECT coalesce(voicerag.drop_collection(%s), 0)", collection
             )
@@ -177,6 +168,12 @@ def reset(dsn: str, *, collection: str | None = None, tenant: str = "default") -
             connection.execute("DROP SCHEMA voicerag CASCADE")
     migrate(dsn)
     return gone
+
+
+def _act_as(connection: Connection, role: str, tenant: str) -> None:
+    """Take a role and a tenant for the rest of the transaction."""
+    for name, value in {"role": role, "voicerag.tenant": tenant, **SESSION}.items():
+        connection.execute("SELECT set_config(%s, %s, true)", (name, value))
 
 
 def _count_everything(connection: Connection) -> int:
@@ -191,10 +188,10 @@ def _number(connection: Connection, query: LiteralString, *values: object) -> in
 
 
 @contextmanager
-def _connected(dsn: str) -> Iterator[Connection]:
+def _connected(dsn: str, *, write: bool = False) -> Iterator[Connection]:
     checked_dsn(dsn)
     with (
         translated(dsn),
-        psycopg.connect(dsn, autocommit=True, connect_timeout=_CONNECT_SECONDS) as connection,
+        connect(dsn, timeout=_CONNECT_SECONDS, write=write) as connection,
     ):
         yield connection
