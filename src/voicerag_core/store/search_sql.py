@@ -22,6 +22,7 @@ from voicerag_core.store.collection import Collection
 from voicerag_core.store.connection import HalfVector, Statement
 from voicerag_core.store.filter_sql import compile_filter
 from voicerag_core.store.rows import halfvec
+from voicerag_core.store.values import least_score, searched_words
 from voicerag_core.store.word_sql import word_parts
 from voicerag_core.types import Embedding, JSONValue
 
@@ -43,9 +44,6 @@ _MOST_EF_SEARCH = 1000
 _NO_OTHER_PLAN = {"enable_seqscan": "off", "enable_hashjoin": "off", "enable_sort": "off"}
 """Where a filter meets the index, the planner's guess at how many passages match is too rough to
 let it give the index up."""
-
-_QUESTION_CHARACTERS = 10_000
-
 
 @dataclass(frozen=True, slots=True)
 class Query:
@@ -121,7 +119,7 @@ def search_statement(collection: Collection, query: Query, fetch: int | None) ->
         fetch: How many vectors to take from the index; None compares all of them.
     """
     condition, values = compile_filter(query.where)
-    values |= {"limit": query.limit, "min_score": query.min_score}
+    values |= {"limit": query.limit, "min_score": least_score(query.min_score)}
     if query.embedding is not None:
         values["q"] = HalfVector(halfvec(query.embedding))
     parts: dict[str, sql.Composable] = {}
@@ -138,7 +136,7 @@ def search_statement(collection: Collection, query: Query, fetch: int | None) ->
         else:
             parts |= _indexed(query, names, fetch)
     if query.text is not None:
-        values["words"] = query.text[:_QUESTION_CHARACTERS].replace("\0", " ")
+        values["words"] = searched_words(query.text)
         values["language"] = collection.language
         values["passages"] = max(collection.passages, 1)
         parts |= word_parts(names, by_vector=query.embedding is not None)

@@ -46,6 +46,7 @@ WIDTH = 8
 
 _SATURATION = 0.6  # k1 of BM25
 _LENGTH_WEIGHT = 0.6  # b of BM25
+_ROUNDING = 1e-5
 _TOLERANCE = 0.004  # a store may keep float16
 
 
@@ -104,7 +105,7 @@ class InMemoryStore:
         entries = self._chosen(where)
         near = {}
         if embedding is not None:
-            near = {key: float((e.vectors @ embedding).max()) for key, e in entries.items()}
+            near = {key: _cosine((e.vectors @ embedding).max()) for key, e in entries.items()}
         shares = {} if text is None else _word_shares(text, entries)
         fused = {key: near.get(key, 0.0) + shares.get(key, 0.0) for key in near or shares}
         best = sorted(fused, key=lambda key: (-fused[key], key))
@@ -226,6 +227,11 @@ def _same(old: _Entry, new: _Entry) -> bool:
         and old.document == new.document
         and np.array_equal(old.vectors, new.vectors)
     )
+
+
+def _cosine(product: float) -> float:
+    """Return the cosine of two unit vectors, 1 for equal ones in spite of rounding."""
+    return 1.0 if product >= 1 - _ROUNDING else float(product)
 
 
 def _nearest(vectors: Embeddings, embedding: Embedding | None) -> Embedding:
@@ -372,6 +378,14 @@ class PassageStoreContract:
         store.add([_LAKE], _rows(_axis(0), _axis(4)), owners=owners)
         assert store.add([_LAKE], _rows(_axis(0))) == 1
         assert store.search(_axis(4), limit=1)[0].score < 0.1  # noqa: PLR2004
+
+    def test_a_bound_of_one_lets_equal_vectors_through(self, store: PassageStore) -> None:
+        rows = np.random.default_rng(3).standard_normal((20, WIDTH)).astype(np.float32)
+        rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+        store.add([Passage(str(place), "a text") for place in range(20)], rows)
+        for place, row in enumerate(rows):
+            (hit,) = store.search(row, limit=3, min_score=1.0)
+            assert (hit.passage.id, hit.score) == (str(place), 1.0)
 
     def test_vectors_of_another_width_are_refused(self, store: PassageStore) -> None:
         wide = np.ones((1, WIDTH + 1), np.float32)
