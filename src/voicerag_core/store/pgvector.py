@@ -221,6 +221,7 @@ class PgVectorStore(Closing):
         where: Filter | None = None,
         min_score: float | None = None,
         with_vectors: bool = False,
+        ids: Sequence[str] | None = None,
     ) -> tuple[Hit, ...]:
         """Find the best passages; see `PassageStore.search`.
 
@@ -230,7 +231,9 @@ class PgVectorStore(Closing):
                 without an embedding, or the database failed.
         """
         vector = None if embedding is None else as_vectors(embedding)
-        return self._search([Query(vector, text, limit, where, min_score, with_vectors)])[0]
+        keys = None if ids is None else tuple(known_keys(ids))
+        query = Query(vector, text, limit, where, min_score, with_vectors, keys)
+        return self._search([query])[0]
 
     def search_many(
         self, embeddings: Embeddings, *, limit: int, where: Filter | None = None

@@ -92,6 +92,7 @@ class InMemoryStore:
         where: Filter | None = None,
         min_score: float | None = None,
         with_vectors: bool = False,
+        ids: Sequence[str] | None = None,
     ) -> tuple[Hit, ...]:
         """Find the best passages; see `PassageStore.search`."""
         if limit < 1:
@@ -103,6 +104,8 @@ class InMemoryStore:
                 f"the store holds vectors of width {self.dim}, not {list(embedding.shape)}"
             )
         entries = self._chosen(where)
+        if ids is not None:
+            entries = {key: entries[key] for key in ids if key in entries}
         near = {}
         if embedding is not None:
             near = {key: _cosine((e.vectors @ embedding).max()) for key, e in entries.items()}
@@ -386,6 +389,18 @@ class PassageStoreContract:
         for place, row in enumerate(rows):
             (hit,) = store.search(row, limit=3, min_score=1.0)
             assert (hit.passage.id, hit.score) == (str(place), 1.0)
+
+    def test_a_search_finds_none_but_the_ids_asked_for(self, store: PassageStore) -> None:
+        _fill(store)
+        asked = ["tower", "river", "absent"]
+        for text in (None, "lake river"):
+            hits = store.search(_axis(0), text=text, limit=3, ids=asked)
+            assert set(_ids(hits)) == {"tower", "river"}
+        assert _ids(store.search(None, text="lake river", limit=3, ids=asked)) == ["river"]
+        assert _ids(store.search(_axis(0), limit=3, ids=asked, where=Eq("kind", "water"))) == [
+            "river"
+        ]
+        assert store.search(_axis(0), limit=3, ids=[]) == ()
 
     def test_vectors_of_another_width_are_refused(self, store: PassageStore) -> None:
         wide = np.ones((1, WIDTH + 1), np.float32)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from contextlib import closing, contextmanager
 from contextvars import ContextVar
-from typing import Any, Literal, TypeAlias, cast
+from typing import Annotated, Any, Literal, TypeAlias, cast
 
 from langchain_core.callbacks import (
     AsyncCallbackManagerForToolRun,
@@ -15,7 +15,7 @@ from langchain_core.documents import Document
 from langchain_core.messages import ToolMessage
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool, ToolException
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, BeforeValidator, Field
 
 from voicerag_core import (
     Answer,
@@ -40,19 +40,23 @@ ClipSource: TypeAlias = Callable[[str], VoiceInput]
 """Returns the sound of a clip by id; raises KeyError for an unknown id."""
 
 
+_Text: TypeAlias = Annotated[str, BeforeValidator(lambda given: "" if given is None else given)]
+"""A text for which models also give null when they leave it out."""
+
+
 class TypedQuestion(BaseModel):
     """A typed question."""
 
-    question: str = Field(description="The question, as a full sentence.")
+    question: _Text = Field(description="The question, as a full sentence.")
 
 
 class TypedOrSpokenQuestion(BaseModel):
     """A typed question, or the id of a recorded one."""
 
-    question: str = Field(
+    question: _Text = Field(
         default="", description="The question, as a full sentence; leave empty with clip_id."
     )
-    clip_id: str = Field(
+    clip_id: _Text = Field(
         default="", description="Id of a recorded question; the recording itself is searched."
     )
 

@@ -170,6 +170,7 @@ class ExistingTable(Closing):
         where: Filter | None = None,
         min_score: float | None = None,
         with_vectors: bool = False,
+        ids: Sequence[str] | None = None,
     ) -> tuple[Hit, ...]:
         """Find the best passages; see `PassageStore.search`.
 
@@ -179,9 +180,14 @@ class ExistingTable(Closing):
         Raises:
             EmbeddingMismatchError: The embedding is not of the width of the table's vectors.
             FilterError: The filter has no meaning.
-            StoreError: Neither embedding nor text was given, `limit` is below 1, or the database
-                failed.
+            StoreError: Neither embedding nor text was given, `limit` is below 1, `ids` were given,
+                or the database failed.
         """
+        if ids is not None:
+            raise StoreError(
+                "a table of another program is not searched by ids; give a condition on its "
+                "metadata, or take the passages themselves (get)"
+            )
         if limit < 1:
             raise StoreError(f"a search gives at least 1 passage; limit is {limit}")
         if embedding is None and (text is None or min_score is not None):
