@@ -9,7 +9,7 @@ from typing import LiteralString, NamedTuple
 
 from psycopg.rows import args_row, class_row, scalar_row
 
-from voicerag_core.store.connecting import SESSION, Connection, connect
+from voicerag_core.store.connecting import Connection, connect, transaction, unlimited
 from voicerag_core.store.errors import checked_dsn, redacted, translated
 from voicerag_core.store.migrations import LATEST, check_schema, migrate, schema_version
 
@@ -77,9 +77,9 @@ def list_collections(dsn: str, *, tenant: str = "default") -> tuple[CollectionIn
         SchemaError: The schema is missing, older or newer.
         StoreUnavailableError: The database cannot be reached.
     """
-    with _connected(dsn) as connection, connection.transaction():
+    with _connected(dsn) as connection, transaction(connection, {"voicerag.tenant": tenant}):
         check_schema(connection, redacted(dsn))
-        _act_as(connection, "voicerag_reader", tenant)
+        connection.execute("SET LOCAL ROLE voicerag_reader")
         cursor = connection.cursor(row_factory=class_row(CollectionInfo))
         cursor.execute(
             "SELECT name, model_id, dim, language, passages, vectors, (SELECT count(*) "
@@ -153,10 +153,13 @@ def reset(dsn: str, *, collection: str | None = None, tenant: str = "default") -
         SchemaError: A collection was named and the schema is missing, older or newer.
         StoreError: The login may not do it.
     """
-    with _connected(dsn, write=True) as connection, connection.transaction():
+    with (
+        _connected(dsn, write=True) as connection,
+        transaction(connection, {"voicerag.tenant": tenant, **unlimited(connection)}),
+    ):
         if collection is not None:
             check_schema(connection, redacted(dsn))
-            _act_as(connection, "voicerag_writer", tenant)
+            connection.execute("SET LOCAL ROLE voicerag_writer")
             return _number(
                 connection, "SELECT coalesce(voicerag.drop_collection(%s), 0)", collection
             )
@@ -168,12 +171,6 @@ def reset(dsn: str, *, collection: str | None = None, tenant: str = "default") -
             connection.execute("DROP SCHEMA voicerag CASCADE")
     migrate(dsn)
     return gone
-
-
-def _act_as(connection: Connection, role: str, tenant: str) -> None:
-    """Take a role and a tenant for the rest of the transaction."""
-    for name, value in {"role": role, "voicerag.tenant": tenant, **SESSION}.items():
-        connection.execute("SELECT set_config(%s, %s, true)", (name, value))
 
 
 def _count_everything(connection: Connection) -> int:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Final, TypeAlias
 
 import psycopg
@@ -18,6 +20,8 @@ __all__ = [
     "connection_options",
     "is_pooled",
     "set_defaults",
+    "transaction",
+    "unlimited",
 ]
 
 Row: TypeAlias = tuple[object, ...]
@@ -30,6 +34,9 @@ SESSION: Final = {
 }
 """Settings that the statements rely on and that a login or a database may have changed; they are
 set in each transaction."""
+
+_TRANSACTION_TIMEOUT_SINCE: Final = 170_000
+"""Version of the server that brought transaction_timeout."""
 
 # The driver reports each attempt that failed; callers get the error itself.
 logging.getLogger("psycopg").addHandler(logging.NullHandler())
@@ -82,6 +89,30 @@ def set_defaults(connection: Connection, *, write: bool) -> None:
     connection.isolation_level = IsolationLevel.READ_COMMITTED
     if write:
         connection.read_only = False
+
+
+def unlimited(connection: Connection) -> dict[str, str]:
+    """Return the settings under which a transaction takes as long as it needs."""
+    settings = {"statement_timeout": "0", "lock_timeout": "0"}
+    if connection.info.server_version >= _TRANSACTION_TIMEOUT_SINCE:
+        settings["transaction_timeout"] = "0"
+    return settings
+
+
+@contextmanager
+def transaction(connection: Connection, settings: Mapping[str, str]) -> Iterator[None]:
+    """Run a block in a transaction of a connection outside a pool, under settings of its own.
+
+    Args:
+        connection: Not in a transaction yet.
+        settings: Server settings besides `SESSION`.
+    """
+    chosen = {**settings, **SESSION}
+    calls = ", ".join(["set_config(%s, %s, true)"] * len(chosen))
+    values = [part for setting in chosen.items() for part in setting]
+    with connection.transaction():
+        connection.execute(f"SELECT {calls}".encode(), values)
+        yield
 
 
 def is_pooled(connection: Connection) -> bool:

@@ -20,9 +20,11 @@ from voicerag_core.store.connecting import (
     connect,
     is_pooled,
     set_defaults,
+    transaction,
+    unlimited,
 )
-from voicerag_core.store.errors import OutcomeUnknownError, connection_lost, translated
-from voicerag_core.store.migrations import extension_schema
+from voicerag_core.store.errors import OutcomeUnknownError, connection_lost, redacted, translated
+from voicerag_core.store.migrations import check_schema, extension_schema
 from voicerag_core.store.pool import Pool
 from voicerag_core.store.rights import refuse_missing_grants
 
@@ -32,9 +34,6 @@ Statement: TypeAlias = tuple[sql.Composed | sql.SQL, Mapping[str, object]]
 """A statement with its named parameters."""
 
 _T = TypeVar("_T")
-
-_TRANSACTION_TIMEOUT_SINCE = 170_000
-"""Version of the server that brought transaction_timeout."""
 
 _MAX_SCAN_TUPLES = 40_000
 """Vectors that an iterative scan visits at most before it gives up; twice pgvector's default."""
@@ -69,6 +68,10 @@ class Database:
             transactions; None finds out whether there is one.
         timeout: Seconds to wait for a connection.
         statement_timeout: Seconds that a read may take, and that a write waits for a lock.
+
+    Raises:
+        SchemaError: The schema is missing, older or newer.
+        StoreUnavailableError: The database cannot be reached.
     """
 
     def __init__(
@@ -86,12 +89,18 @@ class Database:
         self.tenant = tenant
         self._connect_timeout = timeout
         milliseconds = str(round(statement_timeout * 1000))
-        with translated(dsn), self.connect() as connection:
+        with (
+            translated(dsn),
+            self.connect() as connection,
+            transaction(connection, {"statement_timeout": milliseconds}),
+        ):
+            check_schema(connection, redacted(dsn))
             path = sql.SQL("voicerag, {}").format(sql.Identifier(extension_schema(connection)))
             schemas = path.as_string(connection)
             if prepare is None:
                 prepare = not is_pooled(connection)
-            limits_transactions = connection.info.server_version >= _TRANSACTION_TIMEOUT_SINCE
+            self._unlimited = unlimited(connection)
+            del self._unlimited["lock_timeout"]
         self._per_transaction = {
             "role": role,
             "search_path": schemas,
@@ -103,9 +112,6 @@ class Database:
             "statement_timeout": milliseconds,
             **SESSION,
         }
-        self._unlimited = {"statement_timeout": "0"}
-        if limits_transactions:
-            self._unlimited["transaction_timeout"] = "0"
         self._pool = Pool(dsn, size=pool_size, prepare=prepare, timeout=timeout, configure=_made)
 
     def connect(self) -> Connection:

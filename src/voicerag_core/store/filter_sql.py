@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from typing import assert_never
 
 from psycopg import sql
@@ -198,11 +199,25 @@ def _one_of(key: str, values: Sequence[Scalar], scope: _Scope) -> sql.Composable
 def _any_of(key: str, values: Sequence[Scalar], scope: _Scope) -> sql.Composable:
     if len(values) <= _INDEXED_VALUES:
         return _joined(" OR ", [_contains({key: [value]}, scope) for value in values], _FALSE)
+    # Keys of an object are found by bisection; as a subquery it is made once, not for every row.
     held = sql.SQL(
-        "EXISTS (SELECT FROM jsonb_array_elements({} -> {}) one "
-        "WHERE one IN (SELECT jsonb_array_elements({})))"
-    ).format(scope.entries, _bind(key, scope), _bind_json(list(values), scope))
+        "EXISTS (SELECT FROM jsonb_array_elements({} -> {}) one WHERE (SELECT {}) ? "
+        "CASE jsonb_typeof(one) WHEN 'string' THEN 's' || (one #>> '{{}}') "
+        "WHEN 'number' THEN 'n' || trim_scale((one #>> '{{}}')::numeric) ELSE one::text END)"
+    ).format(
+        scope.entries, _bind(key, scope), _bind_json({_name(one): True for one in values}, scope)
+    )
     return _of_type(key, "array", held, scope)
+
+
+def _name(value: Scalar) -> str:
+    """Return the same text for values that are equal in JSON, and for no others."""
+    if isinstance(value, str):
+        return f"s{value}"
+    if value is None or isinstance(value, bool):
+        return json.dumps(value)
+    number = Decimal(repr(value))
+    return f"n{number.normalize():f}" if number else "n0"
 
 
 def _merged(

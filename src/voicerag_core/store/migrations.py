@@ -10,7 +10,7 @@ from psycopg import sql
 from psycopg.rows import scalar_row
 
 from voicerag_core.errors import SchemaError, StoreError
-from voicerag_core.store.connecting import SESSION, Connection, connect
+from voicerag_core.store.connecting import Connection, connect, transaction, unlimited
 from voicerag_core.store.errors import MIGRATE, checked_dsn, reason, redacted, translated
 from voicerag_core.store.rights import give_roles_what_they_need, refuse_foreign_schema
 
@@ -24,8 +24,6 @@ _SCRIPTS = {
 
 LATEST = max(_SCRIPTS)
 """The schema version that this program works with."""
-
-_TRANSACTION_TIMEOUT_SINCE = 170_000
 
 _LOCK_KEY = 0x766F6963655F7261
 """Key of the advisory lock that lets one migration run at a time: "voice_ra" in ASCII."""
@@ -56,14 +54,9 @@ def migrate(dsn: str, *, timeout: float = 5.0) -> list[int]:
     with (
         translated(dsn),
         connect(dsn, timeout=timeout, write=True) as connection,
-        connection.transaction(),
+        transaction(connection, unlimited(connection)),
     ):
         connection.add_notice_handler(lambda _: None)
-        settings = {**SESSION, "statement_timeout": "0", "lock_timeout": "0"}
-        if connection.info.server_version >= _TRANSACTION_TIMEOUT_SINCE:
-            settings["transaction_timeout"] = "0"
-        for name, value in settings.items():
-            connection.execute("SELECT set_config(%s, %s, true)", (name, value))
         connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK_KEY,))
         _require_unicode(connection, place)
         refuse_foreign_schema(connection, place)

@@ -6,7 +6,7 @@ import logging
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final, TypeVar, cast
+from typing import Final, NoReturn, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,9 +23,8 @@ from voicerag_core.store.collection import (
     make_collection,
 )
 from voicerag_core.store.connection import Connection, Database
-from voicerag_core.store.errors import checked_dsn, redacted, translated
+from voicerag_core.store.errors import checked_dsn, redacted
 from voicerag_core.store.filter_sql import compile_filter
-from voicerag_core.store.migrations import check_schema
 from voicerag_core.store.rows import halfvec_array
 from voicerag_core.store.search_sql import (
     Query,
@@ -167,8 +166,6 @@ class PgVectorStore(Closing):
             statement_timeout=statement_timeout,
         )
         try:
-            with translated(dsn), database.connect() as connection:
-                check_schema(connection, place)
             if not read_only:
                 make_collection(
                     database,
@@ -496,6 +493,13 @@ class PgVectorStore(Closing):
         self, name: str, values: Mapping[str, object], *, rows: BaseRowFactory[_T]
     ) -> list[_T]:
         return self._database.read(named(name, self._collection, values), rows=rows)[0]
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse to be copied or pickled: connections belong to one process."""
+        raise StoreError(
+            f"the open store of the collection {self._name!r} cannot be copied or pickled; open "
+            "another one where it is needed (PgVectorStore.open)"
+        )
 
     def _renew_lock(self) -> None:
         self._index_lock = threading.Lock()
