@@ -82,12 +82,13 @@ def _one(node: Eq | Ne | Contains) -> None:
 
 def _several(node: In | NotIn | AnyOf | AllOf) -> None:
     """Check the values of a node, and keep them as a tuple of plain ones."""
-    if isinstance(node.values, str | bytes) or not isinstance(node.values, Iterable):
+    given: object = node.values
+    if isinstance(given, str | bytes) or not isinstance(given, Iterable):
         raise FilterError(
             f"the filter on {node.key!r} takes a tuple of values, not "
-            f"{type(node.values).__name__} {node.values!r}"
+            f"{type(given).__name__} {given!r}"
         )
-    object.__setattr__(node, "values", _checked(node.key, *node.values))
+    object.__setattr__(node, "values", _checked(node.key, *given))
 
 
 def _checked_text(key: str, text: str) -> None:

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -207,16 +208,12 @@ def test_many_threads_outlive_the_loss_of_all_connections(store: PgVectorStore, 
             assert {f"{number}-{turn}" for turn in range(10)} <= kept
 
 
-def test_a_write_whose_connection_goes_away_is_begun_again(
-    store: PgVectorStore, dsn: str
-) -> None:
+def test_a_write_whose_connection_goes_away_is_begun_again(store: PgVectorStore, dsn: str) -> None:
     store.add(passages(3), rows(3))
     with psycopg.connect(dsn) as holder:
         holder.execute("LOCK TABLE voicerag.vectors IN ACCESS EXCLUSIVE MODE")
         written: list[int] = []
-        writer = threading.Thread(
-            target=lambda: written.append(store.add(passages(10), rows(10)))
-        )
+        writer = threading.Thread(target=lambda: written.append(store.add(passages(10), rows(10))))
         writer.start()
         wait_for_lock(dsn)
         with psycopg.connect(dsn, autocommit=True) as killer:
@@ -347,6 +344,14 @@ def postmaster(server: EmbeddedPostgres) -> int:
     return int((server.data_dir / "pgdata" / "postmaster.pid").read_text().split()[0])
 
 
+def another(server: EmbeddedPostgres, pid: int) -> bool:
+    return postmaster(server) != pid
+
+
+def gone(pid: int) -> bool:
+    return not Path(f"/proc/{pid}").exists()
+
+
 def count_until(store: PgVectorStore, done: Callable[[], bool]) -> None:
     """A backend may answer until it sees that its parent is gone."""
 
@@ -374,9 +379,9 @@ def test_an_embedded_server_that_died_is_started_again(locked: EmbeddedPostgres)
         for call in calls:
             pid = postmaster(locked)
             os.kill(pid, signal.SIGKILL)
-            wait_until(lambda pid=pid: not Path(f"/proc/{pid}").exists())
+            wait_until(partial(gone, pid))
             call()
-            count_until(store, lambda pid=pid: postmaster(locked) != pid)
+            count_until(store, partial(another, locked, pid))
         assert store.add(passages(30), rows(30)) == 10
 
 
@@ -387,7 +392,11 @@ def test_a_server_of_somebody_else_that_died_is_said_so(tmp_path: Path) -> None:
         with PgVectorStore.open(dsn, model_id="test", dim=WIDTH, timeout=1) as store:
             store.add(passages(3), rows(3))
             server.close()
-            for call in (store.count, lambda: store.add(passages(1), rows(1))):
+            calls: list[Callable[[], object]] = [
+                store.count,
+                lambda: store.add(passages(1), rows(1)),
+            ]
+            for call in calls:
                 with pytest.raises(StoreUnavailableError, match="check that the server runs"):
                     call()
             server.start()

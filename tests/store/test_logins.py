@@ -1,4 +1,4 @@
-"""Whatever login, database and environment say: the same texts, rights and rows, or a clear word."""
+"""Whatever login, database and environment say: the same texts and rights, or a clear word."""
 
 from __future__ import annotations
 
@@ -154,7 +154,9 @@ def test_the_time_that_a_login_has_bounds_no_write(login: tuple[str, str], fresh
 
 @pytest.mark.parametrize(("schema", "usage"), [('Ext "x', False), ("ünï b", True)])
 def test_the_extension_may_have_a_schema_of_its_own(
-    fresh: str, schema: str, usage: bool  # noqa: FBT001
+    fresh: str,
+    schema: str,
+    usage: bool,
 ) -> None:
     name = sql.Identifier(schema)
     with psycopg.connect(fresh, autocommit=True) as connection:
@@ -176,12 +178,16 @@ def owner(server: str) -> Iterator[tuple[str, str]]:
     name = f"owner_{uuid4().hex[:8]}"
     database = psycopg.conninfo.conninfo_to_dict(dsn)["dbname"]
     run(
-        dsn, f"CREATE ROLE {name} LOGIN CREATEROLE", f"GRANT CREATE ON DATABASE {database} TO {name}"
+        dsn,
+        f"CREATE ROLE {name} LOGIN CREATEROLE",
+        f"GRANT CREATE ON DATABASE {database} TO {name}",
     )
     with psycopg.connect(dsn, autocommit=True) as connection:
         roles = [
             row[0]
-            for row in connection.execute("SELECT rolname FROM pg_roles WHERE rolname ~ '^voicerag'")
+            for row in connection.execute(
+                "SELECT rolname FROM pg_roles WHERE rolname ~ '^voicerag'"
+            )
         ]
     if roles:
         run(dsn, f"GRANT {', '.join(roles)} TO {name} WITH ADMIN OPTION")

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 import psycopg
 import pytest
+from psycopg.rows import scalar_row
 
 from tests.conftest import new_database
 from tests.store.pooling import pooler
@@ -21,6 +22,7 @@ from voicerag_core.store import (
     reset,
     status,
 )
+from voicerag_core.store.connecting import Connection
 from voicerag_core.testing import FakeEmbedder
 from voicerag_core.testing.stores import WIDTH
 from voicerag_core.types import Embeddings, Passage
@@ -149,7 +151,7 @@ def test_many_threads_and_tenants(direct: str) -> None:
                     store.add(mine, rows(5, seed=turn))
                     found = store.search(rows(1)[0], text=tenant, limit=10)
                     assert {hit.passage.text for hit in found} == {tenant}
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - looked at by the test
             errors.append(error)
 
     def other(dsn: str) -> None:
@@ -159,7 +161,7 @@ def test_many_threads_and_tenants(direct: str) -> None:
                     connection.execute("INSERT INTO ledger VALUES (1)")
                     (row,) = connection.execute("SELECT current_user::text").fetchall()
                     assert row == ("postgres",)
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - looked at by the test
             errors.append(error)
 
     with pooler(direct, connections=3) as dsn:
@@ -182,14 +184,13 @@ def test_many_threads_and_tenants(direct: str) -> None:
 
 
 def test_a_connection_of_its_own_is_prepared_on(direct: str) -> None:
+    def prepared(connection: Connection) -> int:
+        query = "SELECT count(*) FROM pg_prepared_statements"
+        return int(connection.cursor(row_factory=scalar_row).execute(query).fetchone() or 0)
+
     with PgVectorStore.open(
         direct, tenant="prepared", model_id="test", dim=WIDTH, pool_size=1
     ) as store:
         for _ in range(3):
             store.count()
-        prepared = store._database.write(
-            lambda connection: connection.execute(
-                "SELECT count(*) FROM pg_prepared_statements", prepare=False
-            ).fetchall()
-        )
-    assert prepared[0][0] > 0
+        assert store._database.write(prepared) > 0

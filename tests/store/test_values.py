@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from voicerag_core.errors import FilterError, StoreError, StoreUnavailableError
-from voicerag_core.filters import And, AnyOf, Eq, Exists, Filter, In, Ne, NotIn, Or, matches
+from voicerag_core.filters import And, AnyOf, Eq, Exists, Filter, In, Ne, NotIn, Or, Scalar, matches
 from voicerag_core.store import PgVectorStore, filter_sql, list_collections, reset
 from voicerag_core.testing.stores import WIDTH
 from voicerag_core.types import Answer, Audio, Hit, Passage, Retrieved, Vocabulary
@@ -70,9 +70,9 @@ def test_a_name_that_no_index_holds_is_refused(
     dsn: str, kind: str, name: object, told: str
 ) -> None:
     given: dict[str, Any] = {"tenant": "names", "model_id": "test", kind: name}
-    for read_only in (False, True):
+    for only in (False, True):
         said = refusal(
-            lambda: PgVectorStore.open(dsn, dim=WIDTH, read_only=read_only, **given)
+            lambda only=only: PgVectorStore.open(dsn, dim=WIDTH, read_only=only, **given)
         )
         assert told in said
         assert kind in said
@@ -119,7 +119,9 @@ def test_a_long_text_of_few_words_is_searched_to_its_end(store: PgVectorStore) -
     assert [hit.passage.id for hit in store.search(None, text="zebra", limit=2)] == ["long"]
 
 
-@pytest.mark.parametrize("words", ["\\u0000", "\\\\u0000", "C:\\u0000dir", "[\\u0000-\\u001f]", "\\x00"])
+@pytest.mark.parametrize(
+    "words", ["\\u0000", "\\\\u0000", "C:\\u0000dir", "[\\u0000-\\u001f]", "\\x00"]
+)
 def test_letters_that_spell_an_escape_are_letters(store: PgVectorStore, words: str) -> None:
     given = Passage(f"a{words}", f"x{words}", {words: words, "list": [words, {"deep": words}]})
     put(store, given)
@@ -184,26 +186,32 @@ def test_an_id_that_is_no_str_is_refused_by_every_method(store: PgVectorStore, k
 
 def test_lists_and_numbers_of_numpy_are_taken(store: PgVectorStore) -> None:
     given = [Passage("a", "x", {"n": 1, "s": ["p", "q"]}), Passage("b", "x", {"n": 2})]
+    given_values: list[Any] = [
+        np.array([1, 9]), np.int64(1), np.float32(2), np.float32(1), [1], np.array(["p"]), "abc"
+    ]  # fmt: skip
+    many, one, two, bound, listed, letter, text = given_values
     rows: Any = [[1.0, *[0.0] * 7], [0, 1, *[0] * 6], [0, 0, 1, *[0] * 5]]
     owners: Any = [0, 1, 1]
+    uneven: Any = [[1.0], [1.0, 2.0]]
     assert store.add(given, rows, owners=owners) == 2
-    assert store.add(tuple(given), np.array(rows, np.float64), owners=np.array(owners, np.int32)) == 0
-    assert [hit.passage.id for hit in store.search(rows[0], limit=np.int64(1))] == ["a"]  # type: ignore[arg-type]
+    assert (
+        store.add(tuple(given), np.array(rows, np.float64), owners=np.array(owners, np.int32)) == 0
+    )
+    assert [hit.passage.id for hit in store.search(rows[0], limit=one)] == ["a"]
     assert len(store.search_many(rows, limit=2)) == 3
     assert [one.id for one in store.get(np.array(["b", "a"]))] == ["b", "a"]  # type: ignore[arg-type]
     for condition in (
-        Eq("n", np.int64(1)), In("n", np.array([1, 9])), In("n", [1]), Ne("n", np.float32(2)),  # type: ignore[arg-type]
-        AnyOf("s", np.array(["p"])),  # type: ignore[arg-type]
-        And([Eq("n", np.int8(1))]),  # type: ignore[arg-type, list-item]
+        Eq("n", one), In("n", many), In("n", listed), Ne("n", two), AnyOf("s", letter),
+        And([Eq("n", one)]),  # type: ignore[arg-type]
     ):  # fmt: skip
         assert store.count(where=condition) == 1
         assert matches(condition, given[0].metadata)
         assert hash(condition) == hash(copy.deepcopy(condition))
-    assert store.search(rows[0], limit=3, min_score=np.float32(1), where=Eq("n", 1))  # type: ignore[arg-type]
-    assert "whole numbers" in refusal(lambda: store.add(given, rows, owners=np.array([0.0, 1, 1])))  # type: ignore[arg-type]
-    assert "one length" in refusal(lambda: store.add(given, [[1.0], [1.0, 2.0]]))  # type: ignore[arg-type]
+    assert store.search(rows[0], limit=3, min_score=bound, where=Eq("n", 1))
+    assert "whole numbers" in refusal(lambda: store.add(given, rows, owners=rows[0]))
+    assert "one length" in refusal(lambda: store.add(given, uneven))
     with pytest.raises(FilterError, match="takes a tuple of values, not str"):
-        In("n", "abc")  # type: ignore[arg-type]
+        In("n", text)
 
 
 def test_filters_with_thousands_of_values(
@@ -214,11 +222,12 @@ def test_filters_with_thousands_of_values(
     texts = tuple(map(str, many))
     other = Passage("odd", "x", {"odd": [1.0, True, None, "true", "2.50", 2.5, 1e20, {"a": 1}]})
     put(store, other)
-    for value, holds in ((1, True), (True, True), ("1", False), (None, True), (False, False),
-                         ("null", False), (2.50, True), (2.5e0, True), (10**20, True), (-1, False),
-                         ("2.50", True), ("2.5", False), ("{\"a\": 1}", False)):  # fmt: skip
-        condition = AnyOf("odd", (value, *[f"none {n}" for n in range(40)]))
-        assert store.count(where=condition) == holds == matches(condition, other.metadata)
+    held: list[Scalar] = [1, True, None, 2.50, 2.5e0, 10**20, "2.50", "true"]
+    absent: list[Scalar] = ["1", False, "null", -1, "2.5", '{"a": 1}', "s2.50", "n1"]
+    for value in held + absent:
+        one_of_many = AnyOf("odd", (value, *[f"none {n}" for n in range(40)]))
+        assert store.count(where=one_of_many) == (value in held and value is not False)
+        assert matches(one_of_many, other.metadata) == (value in held and value is not False)
     store.delete(["odd"])
     expected: list[tuple[Filter, int]] = [
         (In("n", many), 20),

@@ -376,7 +376,7 @@ def restart_embedded(dsn: str) -> bool:
 
     host = conninfo_to_dict(dsn).get("host")
     for owner in list(_OWNERS):
-        if host == str(owner._socket_dir):  # noqa: SLF001 - of this module
+        if host == str(owner._socket_dir):
             return owner.restart()
     return False
 

@@ -100,11 +100,6 @@ def translated(dsn: str) -> Iterator[None]:
 def _translate(error: Exception, place: str) -> StoreError:  # noqa: PLR0911 - one line a fault
     said = reason(error)
     match error:
-        case OutcomeUnknownError():
-            return StoreUnavailableError(
-                f"{place} went away while it committed: {said}; whether this call was kept is "
-                "unknown, repeat it: what is there already is not written again"
-            )
         case PoolClosed():
             return StoreError(f"the store on {place} was closed; open it again")
         case PoolTimeout() | TooManyRequests():
@@ -134,17 +129,31 @@ def _translate(error: Exception, place: str) -> StoreError:  # noqa: PLR0911 - o
                 f"the query on {place} was stopped: {said}; allow more time with "
                 "statement_timeout, or build the index with build_index()"
             )
-        case pg.ReadOnlySqlTransaction():
-            return _refused_writing(place, said)
-        case pg.FeatureNotSupported() if "recovery" in said:
-            return _refused_writing(place, said)
-        case psycopg.Error(sqlstate=str(code)) if code.startswith(_LIMIT_EXCEEDED):
-            return StoreError(
-                f"{place} cannot hold a value of this call: {said}; nothing of it was kept, split "
-                "the text or shorten the value"
-            )
-        case pg.OutOfMemory() | pg.TooManyConnections():
-            return StoreUnavailableError(f"{place} has no room: {said}; repeat the call later")
+    return _unusual(error, place, said)
+
+
+def _unusual(error: Exception, place: str, said: str) -> StoreError:
+    if isinstance(error, OutcomeUnknownError):
+        return StoreUnavailableError(
+            f"{place} went away while it committed: {said}; whether this call was kept is "
+            "unknown, repeat it: what is there already is not written again"
+        )
+    if isinstance(error, pg.OutOfMemory | pg.TooManyConnections):
+        return StoreUnavailableError(f"{place} has no room: {said}; repeat the call later")
+    if _only_reads(error):
+        return StoreError(
+            f"{place} only reads, as a replica does: {said}; write to the primary server, and open "
+            "this one with read_only"
+        )
+    if isinstance(error, psycopg.Error) and (error.sqlstate or "").startswith(_LIMIT_EXCEEDED):
+        return StoreError(
+            f"{place} cannot hold a value of this call: {said}; nothing of it was kept, split the "
+            "text or shorten the value"
+        )
+    return _unclassified(error, place, said)
+
+
+def _unclassified(error: Exception, place: str, said: str) -> StoreError:
     if connection_lost(error) or isinstance(error, psycopg.InterfaceError):
         if "authentication failed" in said:  # while connecting, libpq gives no code of the error
             return _refused_login(place, said)
@@ -154,10 +163,10 @@ def _translate(error: Exception, place: str) -> StoreError:  # noqa: PLR0911 - o
     return StoreError(f"{place} refused: {said}")
 
 
-def _refused_writing(place: str, said: str) -> StoreError:
-    return StoreError(
-        f"{place} only reads, as a replica does: {said}; write to the primary server, and open "
-        "this one with read_only"
+def _only_reads(error: Exception) -> bool:
+    """Tell whether the server refused to begin or do a write; a standby has a code for one only."""
+    return isinstance(error, pg.ReadOnlySqlTransaction) or (
+        isinstance(error, pg.FeatureNotSupported) and "recovery" in str(error)
     )
 
 

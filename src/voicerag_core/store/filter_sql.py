@@ -106,7 +106,7 @@ def compile_filter(
     if len(bound) > _MOST_BOUND:
         raise FilterError(
             f"the filter compares with {len(bound)} keys and values, and Postgres takes "
-            f"{_MOST_BOUND} in a statement; use In, NotIn, AnyOf or AllOf for many values of one key"
+            f"{_MOST_BOUND} in a statement; use In, NotIn, AnyOf or AllOf for many values of a key"
         )
     return condition, bound
 

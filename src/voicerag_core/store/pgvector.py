@@ -25,6 +25,7 @@ from voicerag_core.store.collection import (
 from voicerag_core.store.connection import Connection, Database
 from voicerag_core.store.errors import checked_dsn, redacted
 from voicerag_core.store.filter_sql import compile_filter
+from voicerag_core.store.forks import renewed_in_children
 from voicerag_core.store.rows import halfvec_array
 from voicerag_core.store.search_sql import (
     Query,
@@ -33,20 +34,19 @@ from voicerag_core.store.search_sql import (
     search_statement,
 )
 from voicerag_core.store.statements import DocumentRow, PassageRow, SizesRow, WordRow, named
-from voicerag_core.store.forks import renewed_in_children
-from voicerag_core.store.writing import (
-    Batch,
-    count_words,
-    forget_passages,
-    prepare_batch,
-    write_batch,
-)
 from voicerag_core.store.values import (
     SAME,
     as_vectors,
     checked_name,
     checked_source,
     known_keys,
+)
+from voicerag_core.store.writing import (
+    Batch,
+    count_words,
+    forget_passages,
+    prepare_batch,
+    write_batch,
 )
 from voicerag_core.types import Embedding, Embeddings, Hit, MatchedBy, Passage, Vocabulary
 

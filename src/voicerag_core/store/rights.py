@@ -6,7 +6,6 @@ import contextlib
 from typing import LiteralString
 
 from psycopg import errors as pg
-from psycopg import sql
 from psycopg.rows import scalar_row
 
 from voicerag_core.errors import SchemaError, StoreError
@@ -19,14 +18,15 @@ __all__ = ["give_roles_what_they_need", "refuse_foreign_schema", "refuse_missing
 _OUTSIDE: LiteralString = """
     WITH e AS (SELECT e.oid, n.nspname, n.oid AS schema FROM pg_extension e
                JOIN pg_namespace n ON n.oid = e.extnamespace WHERE e.extname = 'vector'),
-    r(role) AS (SELECT * FROM unnest(ARRAY['voicerag_owner', 'voicerag_writer', 'voicerag_reader']) w
-                WHERE EXISTS (SELECT FROM pg_roles WHERE rolname = w)),
+    r(role) AS (SELECT rolname FROM pg_roles
+                WHERE rolname IN ('voicerag_owner', 'voicerag_writer', 'voicerag_reader')),
     member AS (SELECT classid, objid FROM pg_depend, e
                WHERE deptype = 'e' AND refclassid = 'pg_extension'::regclass AND refobjid = e.oid)
     SELECT format('GRANT USAGE ON SCHEMA %I TO %s', nspname, string_agg(role, ', ' ORDER BY role))
     FROM e, r WHERE NOT has_schema_privilege(role, schema, 'USAGE') GROUP BY nspname
     UNION ALL
-    SELECT format('GRANT USAGE ON TYPE %s TO %s', t.oid::regtype, string_agg(role, ', ' ORDER BY role))
+    SELECT format('GRANT USAGE ON TYPE %s TO %s', t.oid::regtype,
+                  string_agg(role, ', ' ORDER BY role))
     FROM member m JOIN pg_type t ON t.oid = m.objid AND m.classid = 'pg_type'::regclass, r
     WHERE t.typelem = 0 AND NOT has_type_privilege(role, t.oid, 'USAGE') GROUP BY t.oid
     UNION ALL
@@ -55,7 +55,8 @@ _INSIDE: LiteralString = """
     UNION ALL
     SELECT format('GRANT SELECT ON voicerag.%I TO %s', relname, role)
     FROM r, pg_class c WHERE relnamespace = 'voicerag'::regnamespace
-    AND relname IN ('tenant_passages', 'migrations') AND NOT has_table_privilege(role, c.oid, 'SELECT')
+    AND relname IN ('tenant_passages', 'migrations')
+    AND NOT has_table_privilege(role, c.oid, 'SELECT')
 """
 
 _MEMBERSHIP: LiteralString = """
@@ -76,7 +77,7 @@ def give_roles_what_they_need(connection: Connection, place: str) -> None:
     """
     for grant in _rows(connection, _OUTSIDE):
         with contextlib.suppress(pg.InsufficientPrivilege), connection.transaction():
-            connection.execute(sql.SQL(grant))  # type: ignore[arg-type]  # quoted by the server
+            connection.execute(grant.encode())  # quoted by the server
     lacking = _rows(connection, _OUTSIDE)
     if lacking:
         raise SchemaError(
@@ -85,7 +86,9 @@ def give_roles_what_they_need(connection: Connection, place: str) -> None:
         )
 
 
-def refuse_missing_grants(connection: Connection, dsn: str, refusal: pg.InsufficientPrivilege) -> None:
+def refuse_missing_grants(
+    connection: Connection, dsn: str, refusal: pg.InsufficientPrivilege
+) -> None:
     """Say which grants are missing, after the database refused a statement; return if none is.
 
     Raises:

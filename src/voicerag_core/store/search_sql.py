@@ -45,6 +45,7 @@ _NO_OTHER_PLAN = {"enable_seqscan": "off", "enable_hashjoin": "off", "enable_sor
 """Where a filter meets the index, the planner's guess at how many passages match is too rough to
 let it give the index up."""
 
+
 @dataclass(frozen=True, slots=True)
 class Query:
     """One search.

@@ -1,4 +1,4 @@
-"""What callers give to the store, checked and brought into the one form that the rest works with."""
+"""What callers give to the store, checked and brought into one form."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 from uuid import UUID, uuid4
@@ -57,7 +58,7 @@ def plain_value(value: object) -> Any:  # noqa: ANN401
     Raises:
         ValueError: JSON has nothing like it.
     """
-    return to_jsonable_python(value, fallback=_from_numpy)
+    return to_jsonable_python(value, fallback=_of_no_json)
 
 
 def _plain_metadata(key: str, metadata: Mapping[str, Any]) -> dict[str, JSONValue]:
@@ -71,9 +72,11 @@ def _plain_metadata(key: str, metadata: Mapping[str, Any]) -> dict[str, JSONValu
     return plain
 
 
-def _from_numpy(value: object) -> object:
+def _of_no_json(value: object) -> object:
     if isinstance(value, np.generic | np.ndarray):
         return value.tolist()
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
     raise ValueError(f"a value of the type {type(value).__name__}")
 
 

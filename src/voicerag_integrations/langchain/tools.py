@@ -30,6 +30,7 @@ from voicerag_core import (
 from voicerag_core.aio import run_in_thread
 from voicerag_integrations.langchain.components import Dumpable
 from voicerag_integrations.langchain.documents import found_document
+from voicerag_integrations.langchain.messages import AnswerToolMessage
 from voicerag_integrations.langchain.questions import VoiceInput, read_question
 from voicerag_integrations.langchain.redaction import redacted
 from voicerag_integrations.langchain.searching import search_options
@@ -214,7 +215,8 @@ def _spoken() -> Generator[list[Answer], None, None]:
 
 def _with_sound(output: Any, answers: list[Answer]) -> Any:  # noqa: ANN401
     if answers and isinstance(output, ToolMessage):
-        return output.model_copy(update={"artifact": answers[-1]})
+        fields = {name: getattr(output, name) for name in type(output).model_fields}
+        return AnswerToolMessage(**{**fields, "artifact": answers[-1]})
     return output
 
 

@@ -242,7 +242,10 @@ class VoiceRAGVectorStore(Closing, VectorStore):
 
     def get_by_ids(self, ids: Sequence[str | int | UUID], /) -> list[Document]:
         """Return the existing documents with these ids, in the order of `ids`."""
-        return [passage_document(passage) for passage in self.store.get([passage_id(key) for key in ids])]
+        return [
+            passage_document(passage)
+            for passage in self.store.get([passage_id(key) for key in ids])
+        ]
 
     def similarity_search(
         self,

@@ -305,7 +305,9 @@ class ExistingTable(Closing):
 
     def _lexemes(self, table: OpenedTable, text: str) -> list[str]:
         ((found,),) = self._database.read(
-            table.statements.lexemes(searched_words(text)), rows=scalar_row, table=table.column.full_name
+            table.statements.lexemes(searched_words(text)),
+            rows=scalar_row,
+            table=table.column.full_name,
         )
         return list(found)
 
