@@ -136,6 +136,11 @@ class Settings(BaseSettings):
         default=None,
         description="DSN of a Postgres with pgvector; default: an embedded server is started.",
     )
+    database_pooler: bool | None = Field(
+        default=None,
+        description="Whether a pooler that shares connections between transactions, such as "
+        "PgBouncer, is before the database: nothing is prepared then; default: found out.",
+    )
     data_dir: Path = Field(
         default_factory=lambda: platformdirs.user_data_path("voicerag", appauthor=False),
         description="Folder for the embedded database and downloaded weights.",

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from importlib.resources import files
-from typing import LiteralString, TypeAlias
+from typing import LiteralString
 
-import psycopg
 from psycopg import errors as pg
 from psycopg import sql
 from psycopg.rows import scalar_row
 
 from voicerag_core.errors import SchemaError, StoreError
+from voicerag_core.store.connecting import Connection, connect, transaction, unlimited
 from voicerag_core.store.errors import MIGRATE, checked_dsn, reason, redacted, translated
+from voicerag_core.store.rights import give_roles_what_they_need, refuse_foreign_schema
 
 __all__ = ["LATEST", "check_schema", "extension_schema", "migrate", "schema_version"]
 
@@ -20,8 +21,6 @@ _SCRIPTS = {
     for entry in files("voicerag_core.store").joinpath("sql").iterdir()
     if entry.name[:4].isdigit() and entry.name.endswith(".sql")
 }
-
-_Connection: TypeAlias = psycopg.Connection[tuple[object, ...]]
 
 LATEST = max(_SCRIPTS)
 """The schema version that this program works with."""
@@ -54,19 +53,23 @@ def migrate(dsn: str, *, timeout: float = 5.0) -> list[int]:
     place = redacted(checked_dsn(dsn))
     with (
         translated(dsn),
-        psycopg.connect(dsn, connect_timeout=max(2, round(timeout))) as connection,
+        connect(dsn, timeout=timeout, write=True) as connection,
+        transaction(connection, unlimited(connection)),
     ):
         connection.add_notice_handler(lambda _: None)
         connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK_KEY,))
         _require_unicode(connection, place)
+        refuse_foreign_schema(connection, place)
         current = schema_version(connection)
         check_not_newer(current, place)
         pending = sorted(version for version in _SCRIPTS if version > current)
         if not pending:
+            give_roles_what_they_need(connection, place)
             return []
         _require_extension(connection, place)
         try:
             connection.execute(_script("bootstrap.sql"))
+            give_roles_what_they_need(connection, place)
             connection.execute("SET LOCAL ROLE voicerag_owner")
             connection.execute(
                 sql.SQL("SET LOCAL search_path = voicerag, {}, pg_catalog, pg_temp").format(
@@ -89,7 +92,7 @@ def migrate(dsn: str, *, timeout: float = 5.0) -> list[int]:
         return pending
 
 
-def schema_version(connection: _Connection) -> int:
+def schema_version(connection: Connection) -> int:
     """Return the version of the schema in a database, 0 when there is none."""
     if _value(connection, "SELECT to_regclass('voicerag.migrations')") is None:
         return 0
@@ -97,12 +100,13 @@ def schema_version(connection: _Connection) -> int:
     return int(str(latest or 0))
 
 
-def check_schema(connection: _Connection, place: str) -> None:
+def check_schema(connection: Connection, place: str) -> None:
     """Refuse a database whose schema is not the one that this program works with.
 
     Raises:
         SchemaError: It is absent, older or newer.
     """
+    refuse_foreign_schema(connection, place)
     try:
         current = schema_version(connection)
     except pg.InsufficientPrivilege as error:
@@ -133,7 +137,7 @@ def check_not_newer(current: int, place: str) -> None:
         )
 
 
-def extension_schema(connection: _Connection) -> str:
+def extension_schema(connection: Connection) -> str:
     """Name the schema that holds the vector types, or "public" when the extension is absent."""
     found = _value(
         connection,
@@ -143,7 +147,7 @@ def extension_schema(connection: _Connection) -> str:
     return "public" if found is None else str(found)
 
 
-def _require_unicode(connection: _Connection, place: str) -> None:
+def _require_unicode(connection: Connection, place: str) -> None:
     encoding = _value(connection, "SHOW server_encoding")
     if encoding != "UTF8":
         raise SchemaError(
@@ -152,10 +156,15 @@ def _require_unicode(connection: _Connection, place: str) -> None:
         )
 
 
-def _require_extension(connection: _Connection, place: str) -> None:
+def _require_extension(connection: Connection, place: str) -> None:
+    create = "CREATE EXTENSION IF NOT EXISTS vector"
     try:
-        with connection.transaction():
-            connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
+        try:
+            with connection.transaction():
+                connection.execute(create)
+        except pg.InvalidSchemaName:  # the login's search_path names none
+            with connection.transaction():
+                connection.execute(f"{create} SCHEMA public")
     except pg.InsufficientPrivilege as error:
         raise SchemaError(
             f"the login may not install pgvector on {place}: {reason(error)}; "
@@ -178,7 +187,7 @@ def _require_extension(connection: _Connection, place: str) -> None:
         )
 
 
-def _value(connection: _Connection, query: LiteralString) -> object:
+def _value(connection: Connection, query: LiteralString) -> object:
     """Return the only column of the only row, or None when there is no row."""
     return connection.cursor(row_factory=scalar_row).execute(query).fetchone()
 
