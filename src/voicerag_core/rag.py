@@ -17,6 +17,7 @@ from voicerag_core.cancellation import check_cancelled
 from voicerag_core.chunking import split_sentences
 from voicerag_core.errors import ConfigError, StoreError
 from voicerag_core.filters import Filter
+from voicerag_core.observation import answer_told, question_stage, reading_told
 from voicerag_core.passages import searched_text
 from voicerag_core.ports import (
     DocumentStore,
@@ -255,10 +256,15 @@ class VoiceRAG:
         checked = self._checked_question(question)
         shown = self.limit if limit is None else _checked_limit(limit)
         search = self._search(shown, where=where, min_score=min_score)
-        retrieved = _shown(find_passages(search, self._strategy(strategy), checked), shown)
-        yield from self._respond(
-            checked, retrieved, search, again=shown, sampling=sampling, history=history
-        )
+        chosen = self._strategy(strategy)
+
+        def pieces() -> Iterator[Answer]:
+            retrieved = _shown(find_passages(search, chosen, checked), shown)
+            yield from self._respond(
+                checked, retrieved, search, again=shown, sampling=sampling, history=history
+            )
+
+        yield from answer_told(pieces(), checked, chosen)
 
     def ask(
         self,
@@ -296,7 +302,11 @@ class VoiceRAG:
         """Search for a checked question."""
         shown = self.limit if limit is None else _checked_limit(limit)
         search = self._search(shown, where=where, min_score=min_score, diversity=diversity)
-        return _shown(find_passages(search, self._strategy(strategy), question), shown)
+        chosen = self._strategy(strategy)
+        with question_stage(question, chosen) as told:
+            found = _shown(find_passages(search, chosen, question), shown)
+            told.set(voicerag__hits=len(found.hits))
+            return found
 
     def _strategy(self, strategy: Strategy | None) -> Strategy:
         return self.strategy if strategy is None else _checked_strategy(strategy)
@@ -374,7 +384,7 @@ class VoiceRAG:
                 transcript=heard,
                 history=history,
             )
-            return _with_cited(pieces, found.more)
+            return _with_cited(reading_told(pieces), found.more)
 
         pieces = answered(retrieved)
         if again and heard is not None and retrieved.transcription is None:
