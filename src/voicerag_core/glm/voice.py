@@ -15,11 +15,17 @@ import torch
 
 from voicerag_core.errors import AudioError, CancelledError, ConfigError, GenerationError
 from voicerag_core.glm.decoder import SpeechDecoder
-from voicerag_core.glm.lm.interleave import Interleave, ReplyForm, TokenKind
+from voicerag_core.glm.lm.interleave import (
+    AUDIO_BLOCK,
+    TEXT_BLOCK,
+    Interleave,
+    ReplyForm,
+    TokenKind,
+)
 from voicerag_core.glm.lm.language_model import LanguageModel
 from voicerag_core.glm.lm.loading import Quantization
 from voicerag_core.glm.lm.torch_lm import TorchLM
-from voicerag_core.glm.memory import ReplyMemory
+from voicerag_core.glm.memory import TOKENS_PER_SECOND, ReplyMemory
 from voicerag_core.glm.ports import SpeechTokenDecoder, SpeechTokenEncoder
 from voicerag_core.glm.prompt import EarlierTurn, Prompt, PromptBuilder, UserInput
 from voicerag_core.glm.speech_tokenizer.tokenizer import SpeechTokenizer
@@ -176,7 +182,9 @@ class GLMVoice:
         knowledge, and `Answer.answered` is False. A reply is remembered by its ids, also one that
         is abandoned, so that the next prompt begins with those of this one and its reply.
 
-        `Answer.spoken` of a piece with audio holds the text that was written since the last one.
+        The text is ahead of the speech: `Answer.spoken` of a piece with audio gives half a text
+        token out for each speech token, as the reply's form has them, and the rest with the last
+        piece. That is approximate.
 
         Args:
             question: Spoken, or typed.
@@ -260,7 +268,7 @@ class GLMVoice:
     ) -> Generator[Answer, None, None]:
         """Yield text and audio; whatever ends the reply, its last text and audio are included."""
         words, grammar = TextStream(self._tokenizer), Interleave(self._form)
-        unspoken: list[str] = []
+        unspoken = _Unspoken()
         start = self._tokenizer.vocabulary.audio_start
         with ExitStack() as stack:
             sound = None
@@ -274,8 +282,7 @@ class GLMVoice:
                     break
                 reply.append(token)
                 if self._form.kind(token) is TokenKind.TEXT:
-                    unspoken.append(words.push(token))
-                    yield from clock.text(unspoken[-1])
+                    yield from clock.text(unspoken.add(words.push(token)))
                 elif sound is not None:
                     samples = sound.push((token - start,))
                     yield from self._heard_now(samples, unspoken, clock)
@@ -284,19 +291,20 @@ class GLMVoice:
             else:
                 _logger.info("the reply was cut at %d tokens", len(reply))
             tokens.close()
-            unspoken.append(words.flush())
-            yield from clock.text(unspoken[-1])
+            yield from clock.text(unspoken.add(words.flush()))
             if sound is not None:
-                yield from self._heard_now(sound.finish(), unspoken, clock)
+                yield from self._heard_now(sound.finish(), unspoken, clock, last=True)
 
-    def _heard_now(self, samples: Samples, unspoken: list[str], clock: _Clock) -> Iterator[Answer]:
-        """Yield sound, if there is any, with the words that were written since the last one."""
+    def _heard_now(
+        self, samples: Samples, unspoken: _Unspoken, clock: _Clock, *, last: bool = False
+    ) -> Iterator[Answer]:
+        """Yield sound with the words that it says, if there are any."""
         assert self._decoder is not None
-        if len(samples):
-            said = "".join(unspoken)
-            unspoken.clear()
-            audio = Audio(samples, self._decoder.sample_rate)
-            yield Answer(audio=audio, spoken=said, timings=clock.once("first_audio"))
+        audio = Audio(samples, self._decoder.sample_rate) if len(samples) else None
+        said = unspoken.said(0.0 if audio is None else audio.seconds, last=last)
+        if audio is not None or said:
+            timings = {} if audio is None else clock.once("first_audio")
+            yield Answer(audio=audio, spoken=said, timings=timings)
 
     def _heard(self, question: Question) -> UserInput:
         return question if isinstance(question, str) else self._encoder.encode([question])[0]
@@ -312,6 +320,35 @@ class GLMVoice:
             return known
         user = self._prompts.user_ids(self._heard(turn.question))
         return EarlierTurn(user, self._prompts.text_ids(turn.answer.text), _spoken(turn.question))
+
+
+class _Unspoken:
+    """The text that was written and is not spoken yet."""
+
+    def __init__(self) -> None:
+        self._tokens: list[str] = []
+        self._given = 0
+        self._seconds = 0.0
+
+    def add(self, text: str) -> str:
+        """Take the text of the next token, and return it."""
+        self._tokens.append(text)
+        return text
+
+    def said(self, seconds: float, *, last: bool) -> str:
+        """Return the words of the next seconds of speech.
+
+        Args:
+            seconds: How much speech it is.
+            last: Whether no more follows, so that it must have said everything.
+        """
+        self._seconds += seconds
+        # 13 text tokens come with 26 speech tokens.
+        due = int(self._seconds * TOKENS_PER_SECOND * TEXT_BLOCK / AUDIO_BLOCK + 1e-6)
+        end = len(self._tokens) if last else min(due, len(self._tokens))
+        said = "".join(self._tokens[self._given : end])
+        self._given = max(self._given, end)
+        return said
 
 
 class _Clock:
