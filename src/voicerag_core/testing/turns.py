@@ -40,7 +40,8 @@ class TurnDetectorContract:
     ) -> None:
         events = detector.push(np.concatenate([_between(clip, 1.0, 3.0)] * 2))
         _check_order(events)
-        assert [event.kind for event in events].count("stopped") == 2
+        stops = [event.kind for event in events].count("stopped")
+        assert stops == 2, f"{stops} stops"  # noqa: PLR2004
 
     def test_how_the_samples_are_cut_changes_nothing(
         self, detector: TurnDetector, clip: Audio
