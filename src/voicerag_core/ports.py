@@ -39,6 +39,7 @@ __all__ = [
     "ReadsWords",
     "RemembersReplies",
     "Reranker",
+    "SamplingWriter",
     "SelfAssessingEmbedder",
     "Speaker",
     "TextEmbedder",
@@ -401,6 +402,15 @@ class AnswerWriter(Protocol):
         Raises:
             ModelError: The model cannot be loaded or failed.
         """
+        ...
+
+
+@runtime_checkable
+class SamplingWriter(Protocol):
+    """What an `AnswerWriter` has besides that generates, and takes a sampling."""
+
+    def sampled(self, sampling: Sampling) -> AnswerWriter:
+        """Return the same writer with another sampling; what is the default of `Sampling` stays."""
         ...
 
 

@@ -8,6 +8,7 @@ import typer
 
 from voicerag_core.cli import (
     ask,
+    chat,
     convert,
     database,
     demo,
@@ -93,6 +94,14 @@ command(
         "arecord -f cd -d 5 | voicerag ask --audio - --json",
     ),
 )(ask.ask)
+command(
+    app,
+    examples=(
+        "voicerag chat",
+        'voicerag chat --instructions "Speak slowly, with long pauses."',
+        "voicerag chat --no-speech < questions.txt",
+    ),
+)(chat.chat)
 command(
     app,
     examples=(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from voicerag_core.errors import AudioError
@@ -70,11 +72,12 @@ class TurnDetectorContract:
         assert again[0].sample == first[0].sample
 
     def test_what_is_no_sound_is_refused(self, detector: TurnDetector) -> None:
-        for wrong in (
+        wrongs: tuple[Any, ...] = (
             np.zeros((2, 512), np.float32),
             np.zeros(512, np.int16),
             np.full(512, np.nan, np.float32),
-        ):
+        )
+        for wrong in wrongs:
             try:
                 detector.push(wrong)
             except AudioError:
