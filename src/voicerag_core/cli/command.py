@@ -139,6 +139,10 @@ class GlobalOptions:
         speak: bool | None = None,
         sentence_vectors: bool | None = None,
         table: str | None = None,
+        instructions: str | None = None,
+        temperature: float | None = None,
+        top_p: float | None = None,
+        max_new_tokens: int | None = None,
     ) -> Settings:
         """Build the settings from the command's values, the global options and the environment.
 
@@ -160,6 +164,10 @@ class GlobalOptions:
             speak=speak,
             sentence_vectors=sentence_vectors,
             table=table,
+            instructions=instructions,
+            temperature=temperature,
+            top_p=top_p,
+            max_new_tokens=max_new_tokens,
         )
         set_up_telemetry(settings.telemetry, service="voicerag")
         return settings
