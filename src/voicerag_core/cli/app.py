@@ -10,6 +10,7 @@ from voicerag_core.cli import (
     ask,
     backups,
     care,
+    chat,
     convert,
     database,
     demo,
@@ -98,6 +99,14 @@ command(
         "arecord -f cd -d 5 | voicerag ask --audio - --json",
     ),
 )(ask.ask)
+command(
+    app,
+    examples=(
+        "voicerag chat",
+        'voicerag chat --instructions "Speak slowly, with long pauses."',
+        "voicerag chat --no-speech < questions.txt",
+    ),
+)(chat.chat)
 command(
     app,
     examples=(

@@ -173,6 +173,7 @@ def answer_values(
         "answer": answer.text,
         "answered": answer.answered,
         "asked_back": answer.asked_back,
+        **({"notes": list(answer.notes)} if answer.notes else {}),
         "citations": citations,
         "hits": [hit_values(hit) for hit in answer.hits],
         "timings_ms": milliseconds(timings),

@@ -96,6 +96,7 @@ def open_store(
             dim=embedder.dim,
             language=None if code is None else text_search_configuration(code),
             read_only=read_only,
+            prepare=None if settings.database_pooler is None else not settings.database_pooler,
         ) as store,
     ):
         yield store

@@ -7,14 +7,14 @@ import hashlib
 from importlib.resources import files
 from typing import LiteralString
 
-import psycopg
 from psycopg import errors as pg
 from psycopg import sql
 from psycopg.rows import scalar_row
 
 from voicerag_core.errors import SchemaError, StoreError
+from voicerag_core.store.connecting import Connection, connect, transaction, unlimited
 from voicerag_core.store.errors import MIGRATE, checked_dsn, reason, redacted, translated
-from voicerag_core.store.pool import Connection
+from voicerag_core.store.rights import give_roles_what_they_need, refuse_foreign_schema
 
 __all__ = [
     "LATEST",
@@ -67,9 +67,8 @@ def migrate(dsn: str, *, timeout: float = 5.0) -> list[int]:
     place = redacted(checked_dsn(dsn))
     with (
         translated(dsn),
-        psycopg.connect(
-            dsn, connect_timeout=max(2, round(timeout)), prepare_threshold=None
-        ) as connection,
+        connect(dsn, timeout=timeout, write=True) as connection,
+        transaction(connection, unlimited(connection)),
     ):
         connection.add_notice_handler(lambda _: None)
         connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK_KEY,))
@@ -106,16 +105,19 @@ def apply_migrations(connection: Connection, place: str, *, until: int | None = 
         SchemaError: As for `migrate`.
     """
     _require_unicode(connection, place)
+    refuse_foreign_schema(connection, place)
     current = schema_version(connection)
     check_not_newer(current, place)
     _refuse_drift(connection, current, place)
     last = LATEST if until is None else until
     pending = sorted(version for version in _SCRIPTS if current < version <= last)
     if not pending:
+        give_roles_what_they_need(connection, place)
         return []
     _require_extension(connection, place)
     try:
         connection.execute(_script("bootstrap.sql"))
+        give_roles_what_they_need(connection, place)
         connection.execute("SET LOCAL ROLE voicerag_owner")
         connection.execute(
             sql.SQL("SET LOCAL search_path = voicerag, {}, pg_catalog, pg_temp").format(
@@ -154,6 +156,7 @@ def check_schema(connection: Connection, place: str) -> None:
     Raises:
         SchemaError: It is absent, older or newer.
     """
+    refuse_foreign_schema(connection, place)
     try:
         current = schema_version(connection)
     except pg.InsufficientPrivilege as error:
@@ -253,9 +256,14 @@ def _require_unicode(connection: Connection, place: str) -> None:
 
 
 def _require_extension(connection: Connection, place: str) -> None:
+    create = "CREATE EXTENSION IF NOT EXISTS vector"
     try:
-        with connection.transaction():
-            connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
+        try:
+            with connection.transaction():
+                connection.execute(create)
+        except pg.InvalidSchemaName:  # the login's search_path names none
+            with connection.transaction():
+                connection.execute(f"{create} SCHEMA public")
     except pg.InsufficientPrivilege as error:
         raise SchemaError(
             f"the login may not install pgvector on {place}: {reason(error)}; "
