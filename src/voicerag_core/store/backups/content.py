@@ -15,9 +15,9 @@ from psycopg.rows import args_row, scalar_row
 from voicerag_core.cancellation import check_cancelled
 from voicerag_core.errors import StoreError
 from voicerag_core.store.backups.archive import BLOCK, Part
+from voicerag_core.store.connecting import Connection, connect
 from voicerag_core.store.errors import checked_dsn, reason, redacted, translated
 from voicerag_core.store.migrations import schema_version
-from voicerag_core.store.pool import Connection
 from voicerag_core.store.rows import COPY_END, COPY_START
 
 __all__ = [
@@ -88,18 +88,7 @@ ORDER BY c.relname
 @contextmanager
 def connected(dsn: str) -> Iterator[Connection]:
     """Yield a connection whose statements may take as long as they do."""
-    checked_dsn(dsn)
-    with (
-        translated(dsn),
-        psycopg.connect(
-            dsn,
-            autocommit=True,
-            connect_timeout=_CONNECT_SECONDS,
-            prepare_threshold=None,  # behind a pooler, too
-            client_encoding="utf8",
-            application_name="voicerag",
-        ) as connection,
-    ):
+    with translated(checked_dsn(dsn)), connect(dsn, timeout=_CONNECT_SECONDS) as connection:
         connection.add_notice_handler(lambda _: None)
         yield connection
 

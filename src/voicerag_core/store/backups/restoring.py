@@ -30,6 +30,7 @@ from voicerag_core.store.backups.content import (
     tables_of,
     version_of_schema,
 )
+from voicerag_core.store.connecting import Connection
 from voicerag_core.store.errors import reason, redacted
 from voicerag_core.store.migrations import (
     LATEST,
@@ -37,7 +38,6 @@ from voicerag_core.store.migrations import (
     check_not_newer,
     take_migration_lock,
 )
-from voicerag_core.store.pool import Connection
 from voicerag_core.store.rows import COPY_END, COPY_START
 
 __all__ = ["RestoreReport", "restore"]

@@ -29,9 +29,9 @@ from voicerag_core.store.backups.content import (
     tables_of,
     version_of_schema,
 )
+from voicerag_core.store.connecting import Connection
 from voicerag_core.store.errors import MIGRATE, redacted
 from voicerag_core.store.migrations import check_not_newer
-from voicerag_core.store.pool import Connection
 from voicerag_core.store.whole_file import whole_file
 
 __all__ = ["BackupReport", "OnRows", "backup"]

@@ -18,8 +18,8 @@ from voicerag_core.store.backups.content import (
     tables_of,
     version_of_schema,
 )
+from voicerag_core.store.connecting import Connection
 from voicerag_core.store.errors import MIGRATE, redacted
-from voicerag_core.store.pool import Connection
 
 __all__ = ["Difference", "VerifyReport", "verify"]
 
