@@ -161,13 +161,15 @@ def main() -> None:
             Path(folder) / "postgres", seconds=given.minutes * 60, threads=given.threads,
             every=given.every,
         )  # fmt: skip
+    how = (
+        f"`python -m benchmarks.store.soak --minutes {given.minutes:g} --threads {given.threads} "
+        f"--every {given.every:g}`, {time.strftime('%Y-%m-%d')}, {os.cpu_count()} shared cores"
+    )
     table = "\n".join(
         [
             f"# {given.threads} writers and readers, {given.minutes:g} minutes, server killed",
             "",
-            f"`python -m benchmarks.store.soak --minutes {given.minutes:g} "
-            f"--threads {given.threads} --every {given.every:g}`, {time.strftime('%Y-%m-%d')}, "
-            f"{os.cpu_count()} shared cores",
+            how,
             "",
             "| | |",
             "|---|---|",

@@ -1,4 +1,4 @@
-"""A streaming replica of the embedded server: it serves searches, also while the primary is dead."""
+"""A streaming replica of the embedded server: it serves searches while the primary is dead."""
 
 from __future__ import annotations
 
