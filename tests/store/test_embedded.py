@@ -251,7 +251,7 @@ def test_another_major_version_is_refused(made: Path) -> None:
     before = version.read_text()
     version.write_text("17\n")
     try:
-        with pytest.raises(StoreError, match=r"made by Postgres 17.*pg_dump"):
+        with pytest.raises(StoreError, match=r"made by Postgres 17.*voicerag db backup"):
             EmbeddedPostgres(made).start()
     finally:
         version.write_text(before)

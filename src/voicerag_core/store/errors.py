@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import psycopg
 from psycopg import errors as pg
@@ -21,6 +22,7 @@ __all__ = [
     "reason",
     "redacted",
     "translated",
+    "without_password",
 ]
 
 MIGRATE = "run `voicerag db migrate`"
@@ -58,6 +60,21 @@ def redacted(dsn: str) -> str:
     """Name server, database and user, and nothing secret."""
     parts = conninfo_to_dict(dsn)
     return make_conninfo("", **{key: parts[key] for key in _SHOWN if parts.get(key)})
+
+
+def without_password(dsn: str) -> str:
+    """Return a connection string without its password, in the form in which it was given."""
+    parts = conninfo_to_dict(checked_dsn(dsn))
+    secret = parts.get("password")
+    if not secret:
+        return dsn
+    if "://" not in dsn:
+        return make_conninfo("", **{key: parts[key] for key in parts if key != "password"})
+    address = urlsplit(dsn)
+    user, _, host = address.netloc.rpartition("@")
+    query = [pair for pair in parse_qsl(address.query) if pair[0] != "password"]
+    netloc = f"{user.partition(':')[0]}@{host}" if user else host
+    return urlunsplit(address._replace(netloc=netloc, query=urlencode(query)))
 
 
 def reason(error: Exception) -> str:
@@ -120,7 +137,7 @@ def _translate(error: Exception, place: str) -> StoreError:  # noqa: PLR0911 - o
                 f"the disk of {place} is full: {said}; free some space and repeat the call, "
                 "what is there already is not written again"
             )
-        case pg.LockNotAvailable() | pg.DeadlockDetected():
+        case pg.LockNotAvailable() | pg.DeadlockDetected() | pg.SerializationFailure():
             return StoreError(
                 f"another program holds rows of this collection on {place}: {said}; repeat the call"
             )
