@@ -7,12 +7,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 
-import psycopg
 from psycopg import sql
 from psycopg.rows import class_row
 
 from voicerag_core.errors import StoreError
 from voicerag_core.store.admin import CollectionInfo, list_collections
+from voicerag_core.store.connecting import connect, transaction
 from voicerag_core.store.errors import checked_dsn, translated
 from voicerag_core.store.pgvector import PgVectorStore
 
@@ -66,18 +66,10 @@ def list_documents(
     known_collection(dsn, collection, tenant=tenant)
     with (
         translated(checked_dsn(dsn)),
-        psycopg.connect(
-            dsn,
-            connect_timeout=_CONNECT_SECONDS,
-            prepare_threshold=None,
-            client_encoding="utf8",
-        ) as connection,
+        connect(dsn, timeout=_CONNECT_SECONDS) as connection,
+        transaction(connection, {"voicerag.tenant": tenant}),
     ):
-        connection.execute(
-            "SELECT set_config('role', 'voicerag_reader', true), "
-            "set_config('voicerag.tenant', %s, true)",
-            (tenant,),
-        )
+        connection.execute("SET LOCAL ROLE voicerag_reader")
         cursor = connection.cursor(row_factory=class_row(DocumentInfo))
         cursor.execute(_DOCUMENTS, {"name": collection})
         return tuple(cursor)
