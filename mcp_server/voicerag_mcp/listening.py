@@ -234,6 +234,7 @@ def listener(app: ASGIApp, settings: ServerSettings) -> Listener:
             port=settings.port,
             http=Bounded,
             ws="none",
+            log_config=None,  # its lines take the form of all others
             log_level="error",
             access_log=False,
             server_header=False,
