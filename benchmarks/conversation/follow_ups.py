@@ -161,8 +161,10 @@ def report(rag: VoiceRAG, pairs: Sequence[Pair]) -> list[str]:
     lean = sum(follows_up(pair["question"]) for pair in pairs)
     false = sum(follows_up(question) for _, question, _ in other)
     lines = [
-        (f"Told to lean on the question before: {lean} of the {len(pairs)} follow-ups, {false} of "
-        f"the {len(other)} first questions."),
+        (
+            f"Told to lean on the one before: {lean} of the {len(pairs)} follow-ups, {false} of "
+            f"the {len(other)} first questions."
+        ),
         "",
         "## Found: right passage first, and among the first four",
         "",

@@ -59,7 +59,8 @@ _LEANING = re.compile(
 )
 _BARE = re.compile(
     rf"^(?:(?:since|until|till|by|from|for|in|at|with|to|of) )?{_WH}"
-    r"(?: (?:not|long|many|much|often|far|old|exactly|so|else|ones?|kind|year|day))?\W*$",
+    r"(?: (?:not|long|many|much|often|far|old|exactly|so|else|ones?|kind|year|day))?\W*$"
+    r"|^(?:when|where|why|how) (?:is|was|were|did) (?:that|it|this)(?: happen)?\W*$",
     re.IGNORECASE,
 )
 _EXPLETIVE = re.compile(
@@ -144,6 +145,8 @@ def in_full(question: str, before: Turn) -> tuple[str, ...]:
         return ()
     rest = _LEAD.sub("", _plain(question)).strip(" ,?")
     earlier = _plain(before.words).rstrip(" ?.")
+    if _BARE.match(rest):
+        return _unique(question, [f"{earlier}, and {rest[0].lower()}{rest[1:]}"])
     if _is_fragment(rest):
         return _unique(question, _substituted(rest, earlier) or [f"{earlier} {rest}"])
     then = _CIRCUMSTANCE.search(earlier) if rest.endswith(" then") else None
