@@ -49,7 +49,7 @@ def test_a_follow_up_finds_what_the_turn_before_spoke_of() -> None:
     assert ids(found) == ["rhine", ids(rag.retrieve(LEANING))[0]]
     assert [hit.rank for hit in found.hits] == [1, 2]
     assert rag.ask(LEANING, history=[BEFORE]).text.startswith("The Rhine")
-    chain = [BEFORE, Turn("Is it clean?", Answer("Yes."))]
+    chain = [Turn("What is the Rhine?", Answer("A river.")), Turn("Where does it rise?", Answer())]
     assert "rhine" in ids(rag.retrieve(LEANING, history=chain, limit=2))
 
 

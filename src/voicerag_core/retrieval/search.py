@@ -43,9 +43,8 @@ __all__ = ["Search"]
 LEANING, ASIDE, UNTOLD = 2.0, 0.5, 1.0
 """Weight of the ranking for the question together with the turn before it, beside 1 for the
 question alone: where it leans on that turn, where it seems to stand alone, and where its words are
-not known. The first two were chosen on the follow-ups with even numbers in
-benchmarks/conversation/follow_ups.jsonl; first questions behind another turn are found as without it
-(benchmarks/results/conversation.md)."""
+not known. The first two were chosen on the even follow-ups of benchmarks/conversation; first
+questions behind another turn are found as without it (benchmarks/results/conversation.md)."""
 
 DEEP = 20
 """Passages of either ranking, at least, that are fused."""
