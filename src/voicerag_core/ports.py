@@ -204,6 +204,7 @@ class PassageStore(Protocol):
         where: Filter | None = None,
         min_score: float | None = None,
         with_vectors: bool = False,
+        ids: Sequence[str] | None = None,
     ) -> tuple[Hit, ...]:
         """Find the best passages, each once, best first; `Hit` defines score and rank.
 
@@ -215,6 +216,7 @@ class PassageStore(Protocol):
             min_score: Minimum cosine similarity of the passage's nearest vector, however the
                 passage was found; requires an embedding.
             with_vectors: Return each hit with its nearest vector.
+            ids: Find none but these passages.
         """
         ...
 

@@ -136,6 +136,16 @@ class Settings(BaseSettings):
         default=None,
         description="DSN of a Postgres with pgvector; default: an embedded server is started.",
     )
+    read_database_url: SecretStr | None = Field(
+        default=None,
+        description="DSN of a replica of that Postgres, for searches; what is written goes to "
+        "`VOICERAG_DATABASE_URL`.",
+    )
+    database_pooler: bool | None = Field(
+        default=None,
+        description="Whether a pooler that shares connections between transactions, such as "
+        "PgBouncer, is before the database: nothing is prepared then; default: found out.",
+    )
     data_dir: Path = Field(
         default_factory=lambda: platformdirs.user_data_path("voicerag", appauthor=False),
         description="Folder for the embedded database and downloaded weights.",
@@ -259,6 +269,19 @@ class Settings(BaseSettings):
         ge=1024,
         description="Maximum tokens of a GLM-4-Voice prompt and its reply; default: the limit of "
         "the checkpoint, at most 8192.",
+    )
+
+    telemetry: Literal["none", "otlp", "console"] = Field(
+        default="none",
+        description="Where spans and metrics of OpenTelemetry go: 'otlp' (a collector, set by the "
+        "`OTEL_*` variables), 'console' (standard error) or 'none'. They hold times and counts, "
+        "never texts or sound.",
+    )
+    log_format: Literal["text", "json"] = Field(
+        default="text", description="Form of the lines on standard error that report on the run."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="warning", description="Least level of what is logged."
     )
 
     chat_url: SecretStr | None = Field(

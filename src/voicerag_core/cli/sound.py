@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import queue
 import select
 import sys
@@ -270,25 +269,22 @@ def wav_file(path: Path) -> Iterator[WavFile]:
     Raises:
         AudioError: The file cannot be written.
     """
-    draft = path.with_name(f".{path.name}.{os.getpid()}.part")
+    from voicerag_core.audio import private_draft
+
     try:
-        draft.touch()
-    except OSError as error:
-        raise AudioError(f"cannot write {path}: {error.strerror or error}") from error
-    file = WavFile(draft)
-    try:
-        try:
-            yield file
-        finally:
-            file.close()
-        if file.seconds:
-            draft.replace(path)
+        with private_draft(path) as draft:
+            file = WavFile(draft)
+            try:
+                yield file
+            finally:
+                file.close()
+                if not file.seconds and draft != path:
+                    draft.unlink(missing_ok=True)
     except (OSError, RuntimeError) as error:  # libsndfile's errors are RuntimeErrors
         if isinstance(error, BrokenPipeError):
             raise
-        raise AudioError(f"cannot write {path}: {error}") from error
-    finally:
-        draft.unlink(missing_ok=True)
+        said = (error.strerror if isinstance(error, OSError) else None) or error
+        raise AudioError(f"cannot write {path}: {said}") from error
 
 
 def devices() -> dict[str, str]:

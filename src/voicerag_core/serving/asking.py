@@ -300,7 +300,13 @@ class Asking:
                 "this server saves no files; take audio='link', or let whoever runs the server "
                 f"set {self._limits.prefix}OUTPUT_DIR"
             )
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(
+                f"the folder for spoken answers cannot be made: {error.strerror or error}; let "
+                f"whoever runs the server see to {self._limits.prefix}OUTPUT_DIR"
+            ) from error
         return folder
 
 
