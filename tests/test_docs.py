@@ -25,7 +25,13 @@ from voicerag_mcp.settings import ServerSettings
 
 README = ROOT / "README.md"
 DOCS = ROOT / "docs"
-RUN_HERE = ("docs/documents.md", "docs/postgres.md", "README.md", "docs/ask.md")
+RUN_HERE = (
+    "docs/documents.md",
+    "docs/postgres.md",
+    "README.md",
+    "docs/ask.md",
+    "docs/conversations.md",
+)
 RUN_ELSEWHERE = {
     "docs/components.md": "tests/test_docs.py",
     "docs/glm.md": "tests/glm/test_guide.py",
