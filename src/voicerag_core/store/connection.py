@@ -47,6 +47,9 @@ class Database:
     Every connection takes a role of the schema as soon as it is made. The tenant is set for each
     transaction alone, so nothing of it stays on a pooled connection.
 
+    ``keeps_sessions`` says whether a connection stays with one of the server, so that a lock of the
+    session is that of its process.
+
     Args:
         dsn: The database.
         tenant: Tenant to read and write as.
@@ -71,6 +74,7 @@ class Database:
     ) -> None:
         self.dsn = dsn
         self.tenant = tenant
+        self.keeps_sessions = prepare
         self._connect_timeout = timeout
         milliseconds = str(round(statement_timeout * 1000))
         with translated(dsn), self.connect() as connection:

@@ -1,0 +1,87 @@
+-- Large collections: a choice of index, how widely it is searched, and what building it cost. Runs
+-- as voicerag_owner with the schema of the extension on the search path.
+
+ALTER TABLE voicerag.collections
+    ADD COLUMN index_kind text NOT NULL DEFAULT 'halfvec' CHECK (index_kind IN ('halfvec', 'bit')),
+    ADD COLUMN index_version bigint NOT NULL DEFAULT 0,  -- grows with each build and each tuning
+    ADD COLUMN built_vectors bigint,        -- how many the last build took in
+    ADD COLUMN built_seconds real,          -- and how long
+    ADD COLUMN ef_search integer CHECK (ef_search BETWEEN 1 AND 1000),  -- chosen by tuning
+    ADD COLUMN recall_target real CHECK (recall_target > 0 AND recall_target <= 1),
+    ADD COLUMN recall real,                 -- measured with this ef_search
+    ADD COLUMN tuned_vectors bigint;        -- vectors when it was measured
+
+-- Which table holds the vectors of a collection: the whole one, or one of its partitions.
+CREATE FUNCTION voicerag.vectors_of(wanted integer) RETURNS regclass
+LANGUAGE plpgsql STABLE SET search_path FROM CURRENT AS $$
+DECLARE
+    whole CONSTANT regclass := 'voicerag.vectors';
+    parts CONSTANT integer := (SELECT count(*) FROM pg_inherits WHERE inhparent = whole);
+BEGIN
+    FOR part IN 0 .. parts - 1 LOOP
+        IF satisfies_hash_partition(whole, parts, part, wanted) THEN
+            RETURN format('voicerag.vectors_%s', part)::regclass;
+        END IF;
+    END LOOP;
+    RETURN whole;
+END
+$$;
+
+-- Builds the HNSW index of a collection: over the vectors, or over the signs of their elements.
+DROP FUNCTION voicerag.build_vector_index(integer);
+CREATE FUNCTION voicerag.build_vector_index(wanted integer, kind text) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+DECLARE
+    width integer;
+    here regclass;
+    operand text;
+    begun timestamptz;
+    patience CONSTANT text := current_setting('lock_timeout');
+BEGIN
+    SELECT dim INTO width FROM voicerag.collections
+        WHERE id = wanted AND tenant = current_setting('voicerag.tenant', true);
+    IF width IS NULL OR (kind = 'halfvec' AND width > 4000) THEN  -- the widest that HNSW takes
+        RETURN false;
+    END IF;
+    PERFORM set_config('lock_timeout', '0', true);  -- another build may take its time
+    PERFORM pg_advisory_xact_lock(wanted, 2);
+    PERFORM set_config('lock_timeout', patience, true);
+    IF to_regclass(format('voicerag.vectors_hnsw_%s', wanted)) IS NOT NULL THEN
+        RETURN false;
+    END IF;
+    operand := CASE kind
+        WHEN 'halfvec' THEN format('(embedding::halfvec(%s)) halfvec_ip_ops', width)
+        WHEN 'bit' THEN format(
+            '(binary_quantize(embedding::halfvec(%1$s))::bit(%1$s)) bit_hamming_ops', width)
+    END;
+    here := voicerag.vectors_of(wanted);
+    EXECUTE format('LOCK TABLE %s IN SHARE MODE', here);
+    begun := clock_timestamp();
+    EXECUTE format(
+        'CREATE INDEX vectors_hnsw_%s ON %s USING hnsw (%s) WHERE collection_id = %s',
+        wanted, here, operand, wanted);
+    UPDATE voicerag.collections SET
+        index_kind = kind, index_version = index_version + 1, built_vectors = vectors,
+        built_seconds = extract(epoch FROM clock_timestamp() - begun),
+        ef_search = NULL, recall = NULL, tuned_vectors = NULL
+        WHERE id = wanted;
+    RETURN true;
+END
+$$;
+
+CREATE FUNCTION voicerag.drop_vector_index(wanted integer) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+BEGIN
+    UPDATE voicerag.collections SET index_version = index_version + 1
+        WHERE id = wanted AND tenant = current_setting('voicerag.tenant', true);
+    IF NOT FOUND OR to_regclass(format('voicerag.vectors_hnsw_%s', wanted)) IS NULL THEN
+        RETURN false;
+    END IF;
+    EXECUTE format('DROP INDEX voicerag.vectors_hnsw_%s', wanted);
+    RETURN true;
+END
+$$;
+
+REVOKE ALL ON FUNCTION voicerag.build_vector_index, voicerag.drop_vector_index FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION voicerag.build_vector_index, voicerag.drop_vector_index
+    TO voicerag_writer;
