@@ -1,11 +1,11 @@
 """How does the store grow? Ingest, index build, memory, recall and latency at one size.
 
-    python -m benchmarks.store.scale --rows 200000 --dim 384 --out benchmarks/results/store_scale.json
+    python -m benchmarks.store.scale --rows 200000 --out benchmarks/results/store_scale.json
 
-Rows come from `benchmarks.store.clustered`, in batches, and are made before the clock runs. They are
-loaded with the default settings of the store, in a `bulk_load`, and then asked for by questions that
-are no stored rows. With ``--kind bit`` the same is done with the index over signs. Each run adds an
-entry to the file; ``--report`` writes the table of all.
+Rows come from `benchmarks.store.clustered`, in batches, and are made before the clock runs. They
+are loaded with the default settings of the store, in a `bulk_load`, and then asked for by questions
+that are no stored rows. With ``--kind bit`` the same is done with the index over signs. Each run
+adds an entry to the file; ``--report`` prints the table of all.
 """
 
 from __future__ import annotations
@@ -148,7 +148,10 @@ def measure(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
             }
             found |= sizes(server.dsn)
             questions = data.questions(given.questions)
-            for name, where, owner in (("", None, None), ("1 % filter ", Eq("owner", OWNER), OWNER)):
+            for name, where, owner in (
+                ("", None, None),
+                ("1 % filter ", Eq("owner", OWNER), OWNER),
+            ):
                 times, answers = timed(store, questions, where)
                 found[f"{name}ms"] = times
                 found[f"{name}recall@10"] = recall(answers, data.nearest(questions, LIMIT, owner))

@@ -7,7 +7,7 @@ embedder that needs no transcript: as windows of speech, found by their sound.
 
 `index_files` and `index_documents` run the four stages in this process. The stages are functions
 between picklable values, so that a distributed engine can run them: `plan_files` in the driver,
-`read_source`, `embed_documents` and `write_document` in its workers.
+`index_sources`, which is the other three, in its workers. `index_files` takes such an engine.
 """
 
 from voicerag_core.ingest.digests import Cutting, text_source
@@ -20,6 +20,7 @@ from voicerag_core.ingest.embed import (
     Vectors,
     embed_documents,
 )
+from voicerag_core.ingest.engine import Engine, Indexed, index_sources
 from voicerag_core.ingest.estimate import Estimate, OnEstimate
 from voicerag_core.ingest.indexing import index_documents, index_files
 from voicerag_core.ingest.plan import (
@@ -32,6 +33,7 @@ from voicerag_core.ingest.plan import (
 )
 from voicerag_core.ingest.progress import FileProgress, FileReport, OnProgress
 from voicerag_core.ingest.read import CutDocument, read_source, read_sources
+from voicerag_core.ingest.shards import Shard
 from voicerag_core.ingest.write import write_document
 
 __all__ = [
@@ -42,19 +44,23 @@ __all__ = [
     "Embed",
     "EmbeddedDocument",
     "EmbeddedPart",
+    "Engine",
     "Estimate",
     "FileProgress",
     "FileReport",
     "FileSource",
+    "Indexed",
     "OnEstimate",
     "OnProgress",
     "Plan",
+    "Shard",
     "Source",
     "TextSource",
     "Vectors",
     "embed_documents",
     "index_documents",
     "index_files",
+    "index_sources",
     "plan_documents",
     "plan_files",
     "read_source",

@@ -7,6 +7,7 @@ from voicerag_core.stack.database import (
     list_collections,
     open_database,
     open_store,
+    require_server,
 )
 from voicerag_core.stack.ears import ears_of
 from voicerag_core.stack.late import LateStore
@@ -28,5 +29,6 @@ __all__ = [
     "open_parts",
     "open_store",
     "open_voicerag",
+    "require_server",
     "sonar_folder",
 ]

@@ -23,6 +23,7 @@ __all__ = [
     "list_collections",
     "open_database",
     "open_store",
+    "require_server",
 ]
 
 
@@ -48,6 +49,33 @@ def embedded_folder(settings: Settings) -> Path:
     return settings.data_dir / "postgres"
 
 
+def require_server(settings: Settings, what: str) -> None:
+    """Refuse a database that only this machine reaches.
+
+    Args:
+        settings: Which database.
+        what: What needs it, the subject of the message.
+
+    Raises:
+        ConfigError: It is the embedded one, or one behind a socket of this machine.
+        StoreError: The connection string cannot be read.
+    """
+    how = "name a server by its address: VOICERAG_DATABASE_URL=postgresql://USER@HOST/DATABASE"
+    if settings.database_url is None:
+        raise ConfigError(
+            f"{what} needs a database that every machine reaches, and the embedded one listens on "
+            f"a socket of this machine alone; {how}, and run `voicerag db migrate` once"
+        )
+    from voicerag_core.store.errors import checked_dsn, other_machines_reach, redacted
+
+    dsn = checked_dsn(settings.database_url.get_secret_value())
+    if not other_machines_reach(dsn):
+        raise ConfigError(
+            f"{what} needs a database that every machine reaches, and {redacted(dsn) or 'this one'}"
+            f" is behind a socket of this machine; {how}"
+        )
+
+
 def list_collections(settings: Settings) -> tuple[CollectionInfo, ...]:
     """Return the collections of the settings' tenant, sorted by name.
 
@@ -63,7 +91,7 @@ def list_collections(settings: Settings) -> tuple[CollectionInfo, ...]:
 
 @contextmanager
 def open_store(
-    settings: Settings, embedder: Embedder, *, read_only: bool = False
+    settings: Settings, embedder: Embedder, *, read_only: bool = False, auto_index: bool = True
 ) -> Iterator[PgVectorStore]:
     """Open the collection of the settings' tenant for the vectors of an embedder.
 
@@ -73,6 +101,7 @@ def open_store(
         settings: Which database, tenant and collection.
         embedder: Its model and width must be those of the collection.
         read_only: Connect as a role that can only read; the collection must exist.
+        auto_index: Build the index when a load is over; False leaves it to another process.
     """
     from voicerag_core.store import PgVectorStore
 
@@ -87,9 +116,23 @@ def open_store(
             dim=embedder.dim,
             language=None if code is None else text_search_configuration(code),
             read_only=read_only,
+            auto_index=auto_index,
+            index_kind=settings.index,
+            index_memory=_index_memory(settings),
         ) as store,
     ):
         yield store
+
+
+def _index_memory(settings: Settings) -> int | None:
+    """Return how many bytes building an index may take on the server; None leaves it to that."""
+    if settings.index_memory is not None:
+        return settings.index_memory * 2**20
+    if settings.database_url is not None:
+        return None
+    from voicerag_core.store.embedded import index_memory
+
+    return index_memory()
 
 
 def existing_table(settings: Settings, embedder: Embedder | None) -> ExistingTable:

@@ -12,7 +12,15 @@ from psycopg_pool import PoolClosed, PoolTimeout, TooManyRequests
 
 from voicerag_core.errors import SchemaError, StoreError, StoreUnavailableError
 
-__all__ = ["MIGRATE", "checked_dsn", "connection_lost", "reason", "redacted", "translated"]
+__all__ = [
+    "MIGRATE",
+    "checked_dsn",
+    "connection_lost",
+    "other_machines_reach",
+    "reason",
+    "redacted",
+    "translated",
+]
 
 MIGRATE = "run `voicerag db migrate`"
 
@@ -40,6 +48,13 @@ def redacted(dsn: str) -> str:
     """Name server, database and user, and nothing secret."""
     parts = conninfo_to_dict(dsn)
     return make_conninfo("", **{key: parts[key] for key in _SHOWN if parts.get(key)})
+
+
+def other_machines_reach(dsn: str) -> bool:
+    """Tell whether a connection string names a server by a network address."""
+    parts = conninfo_to_dict(dsn)
+    hosts = str(parts.get("hostaddr") or parts.get("host") or "").split(",")
+    return all(host and not host.startswith(("/", "@")) for host in hosts)
 
 
 def reason(error: Exception) -> str:

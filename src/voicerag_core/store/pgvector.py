@@ -245,7 +245,8 @@ class PgVectorStore(Closing):
         A block that fails leaves the rows, and the index to the next load.
         """
         self._refuse_read_only()
-        number = self._collection.number
+        before = self._collection
+        number = before.number
         with ExitStack() as stack:
             mine = None
             if self._database.keeps_sessions:
@@ -253,7 +254,12 @@ class PgVectorStore(Closing):
                     mine = stack.enter_context(sharing(self._database, number))
             with self._load.hold():
                 yield
-            if not self._load.held and self._load.waiting:
+            if self._load.held:
+                return
+            self._refresh()  # others may have written in the name of this load
+            here = self._collection
+            missed = not here.indexed and here.vectors >= INDEX_FROM
+            if self._load.waiting or missed or here.vectors != before.vectors:
                 self._finish_load(mine)
 
     def add(

@@ -130,7 +130,7 @@ def _one_by_one(
     ask: Ask, queries: Sequence[Query], collection: Collection
 ) -> list[Sequence[SearchRow]]:
     """Compare with every vector, each question in a statement with a time limit of its own."""
-    answers = []
+    answers: list[Sequence[SearchRow]] = []
     for query in queries:
         check_cancelled()
         answers.extend(ask([query], collection, False))
