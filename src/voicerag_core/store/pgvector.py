@@ -45,7 +45,7 @@ from voicerag_core.store.search_sql import (
     search_statement,
 )
 from voicerag_core.store.statements import DocumentRow, PassageRow, WordRow, named
-from voicerag_core.store.tuning import RECALL_TARGET, Tuning, keep, sample, tuned
+from voicerag_core.store.tuning import RECALL_TARGET, Tuning, keep, questions_of, sample, tuned
 from voicerag_core.store.writing import (
     count_words,
     forget_passages,
@@ -442,9 +442,8 @@ class PgVectorStore(Closing):
     ) -> Tuning | None:
         """Measure how widely the index has to be searched, and let searches do so from now on.
 
-        Stored vectors are asked for their ten nearest passages besides their own, by the index and
-        exactly. Real questions may lie further from the passages than these do from each other:
-        choose the target accordingly.
+        Questions are made of stored vectors, each turned away from its place as far as its tenth
+        neighbour is, and asked for their ten nearest passages, by the index and exactly.
 
         Args:
             recall: Share of them that is to be found; None: as last time, or 0.97 at first.
@@ -471,12 +470,16 @@ class PgVectorStore(Closing):
         here = self._collection
         if not here.indexed:
             return None
+
+        def ask(
+            queries: Sequence[Query], collection: Collection, by_index: bool
+        ) -> Sequence[Sequence[SearchRow]]:
+            return self._ask(queries, use_index=by_index, collection=collection)
+
         tuning = tuned(
             here,
-            sample(self._database, here, questions),
-            lambda queries, collection, by_index: self._ask(
-                queries, use_index=by_index, collection=collection
-            ),
+            questions_of(sample(self._database, here, questions), ask, here),
+            ask,
             target=recall or here.recall_target or RECALL_TARGET,
             ef_search=ef_search,
         )

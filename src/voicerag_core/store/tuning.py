@@ -18,7 +18,7 @@ from voicerag_core.store.rows import halfvec_array
 from voicerag_core.store.search_sql import MOST_EF_SEARCH, Query, SearchRow
 from voicerag_core.types import Embedding
 
-__all__ = ["DEPTH", "RECALL_TARGET", "Ask", "Tuning", "keep", "sample", "tuned"]
+__all__ = ["DEPTH", "RECALL_TARGET", "Ask", "Tuning", "keep", "questions_of", "sample", "tuned"]
 
 RECALL_TARGET: Final = 0.97
 """Share of the ten nearest passages that a search by the index finds, on average."""
@@ -31,6 +31,9 @@ _COMPARED = 20_000_000
 """Vectors that are compared to know what is nearest; fewer questions of a larger collection."""
 
 _STEPS: Final = (40, 60, 80, 100, 130, 160, 200, 260, 320, 400, 500, 640, 800, MOST_EF_SEARCH)
+
+_NEIGHBOURS = 200
+"""Candidates of the searches that say how far the tenth neighbours are."""
 
 _SAME = 2e-4
 """Two scores of one vector differ by no more: by the index they are computed in float32 from
@@ -48,7 +51,7 @@ class Tuning:
         ef_search: How many candidates a scan of the index keeps from now on.
         recall: Share of the nearest passages found with it, on average over the questions.
         target: What was aimed at.
-        questions: How many stored vectors were asked for.
+        questions: How many were asked.
         measured: The recall of each value that was tried, in ascending order.
     """
 
@@ -65,7 +68,13 @@ class Tuning:
 
 
 def sample(database: Database, collection: Collection, most: int | None) -> list[Embedding]:
-    """Draw stored vectors by chance, the same ones of the same rows."""
+    """Draw stored vectors by chance, the same ones of the same rows; three times as many as asked.
+
+    Args:
+        database: Of the collection.
+        collection: Which one.
+        most: How many questions are to be made of them; None: as many as its size allows.
+    """
     count = most or max(_FEWEST_QUESTIONS, min(QUESTIONS, _COMPARED // max(1, collection.vectors)))
     n = sql.Literal(collection.number)
     (ends,) = database.read((_ENDS.format(n=n), {}), rows=scalar_row)
@@ -73,10 +82,38 @@ def sample(database: Database, collection: Collection, most: int | None) -> list
     if low is None:
         return []
     random = np.random.default_rng(collection.number)
-    wanted = [int(number) for number in random.integers(low, high, 2 * count, endpoint=True)]
+    wanted = [int(number) for number in random.integers(low, high, 4 * count, endpoint=True)]
     rows = database.read(*((_FROM.format(n=n), {"pid": pid}) for pid in wanted), rows=scalar_row)
     drawn = {bytes(found[0]): None for found in rows if found}
-    return [halfvec_array(data) for data in list(drawn)[:count]]
+    return [halfvec_array(data) for data in list(drawn)[: 3 * count]]
+
+
+def questions_of(vectors: Sequence[Embedding], ask: Ask, collection: Collection) -> list[Embedding]:
+    """Make questions of a third of the vectors, as far from them as their tenth neighbours are.
+
+    A stored vector itself is an easy question: the graph was built by searching for it. So each is
+    turned away from its place, by the difference of two others, which keeps to the directions that
+    the collection knows.
+    """
+    count = len(vectors) // 3
+    if not count:
+        return list(vectors)
+    queries = [Query(row, None, DEPTH + 1) for row in vectors[:count]]
+    near = ask(queries, replace(collection, ef_search=_NEIGHBOURS), True)
+    made = []
+    for number, rows in enumerate(near):
+        place = vectors[number]
+        way = vectors[count + 2 * number] - vectors[count + 2 * number + 1]
+        way = way - (way @ place) * place
+        length = float(np.linalg.norm(way))
+        scores = _scores(rows)
+        if length == 0 or not scores:
+            made.append(place)
+            continue
+        cosine = min(max(scores[-1], 0.0), 1.0)
+        turned = cosine * place + math.sqrt(1 - cosine**2) / length * way
+        made.append((turned / np.linalg.norm(turned)).astype(np.float32))
+    return made
 
 
 def tuned(
@@ -89,24 +126,25 @@ def tuned(
 ) -> Tuning:
     """Find the smallest number of candidates with which the target is reached.
 
-    A question is a stored vector; its own passage is left out on both sides. A value counts as
-    enough when the mean over the questions, less its standard error, is: else the sample would
-    decide.
+    A value counts as enough when the mean over the questions, less its standard error, is: else the
+    sample would decide.
 
     Args:
         collection: Its index is there.
-        questions: The sample.
+        questions: Made of stored vectors.
         ask: Searches.
         target: The recall aimed at.
         ef_search: Measure this value alone.
     """
-    queries = [Query(row, None, DEPTH + 1) for row in questions]
-    best = [_scores(rows) for rows in _one_by_one(ask, queries, collection)]
+    queries = [Query(row, None, DEPTH) for row in questions]
+    best = [_all_scores(rows) for rows in _one_by_one(ask, queries, collection)]
     measured: list[tuple[int, float]] = []
     for step in (ef_search,) if ef_search is not None else _STEPS:
         check_cancelled()
         answers = ask(queries, replace(collection, ef_search=step), True)
-        found = [_recall(_scores(rows), wanted) for rows, wanted in zip(answers, best, strict=True)]
+        found = [
+            _recall(_all_scores(rows), wanted) for rows, wanted in zip(answers, best, strict=True)
+        ]
         mean = float(np.mean(found)) if found else 1.0
         error = float(np.std(found)) / math.sqrt(max(1, len(found)))
         measured.append((step, mean))
@@ -139,7 +177,11 @@ def _one_by_one(
 
 def _scores(rows: Sequence[SearchRow]) -> list[float]:
     """Return the scores of the passages found besides the question's own, which comes first."""
-    return [row.score for row in rows if row.id is not None][1:]
+    return _all_scores(rows)[1:]
+
+
+def _all_scores(rows: Sequence[SearchRow]) -> list[float]:
+    return [row.score for row in rows if row.id is not None]
 
 
 def _recall(found: Sequence[float], wanted: Sequence[float]) -> float:
