@@ -16,6 +16,7 @@ from tests.waiting import wait_until
 from voicerag_core.errors import StoreError
 from voicerag_core.filters import Eq
 from voicerag_core.store import PgVectorStore, indexes, list_collections, loads, pgvector
+from voicerag_core.store.collection import IndexKind
 from voicerag_core.types import Embeddings
 
 DIM = 64
@@ -213,7 +214,7 @@ def rows() -> Embeddings:
 
 @pytest.mark.parametrize("kind", ["halfvec", "bit"])
 def test_tuning_reaches_the_recall_that_is_asked_for(
-    dsn: str, tenant: str, rows: Embeddings, kind: indexes.IndexKind
+    dsn: str, tenant: str, rows: Embeddings, kind: IndexKind
 ) -> None:
     questions = unit_vectors(60, 384, seed=5)
     with PgVectorStore.open(

@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from voicerag_core.errors import ConfigError
+from voicerag_core.errors import ConfigError, StoreError
 from voicerag_core.languages import text_search_configuration
 from voicerag_core.ports import Embedder
 from voicerag_core.settings import Settings
@@ -21,6 +21,7 @@ __all__ = [
     "existing_table",
     "late_store",
     "list_collections",
+    "open_collection_to_tune",
     "open_database",
     "open_store",
     "require_server",
@@ -122,6 +123,36 @@ def open_store(
         ) as store,
     ):
         yield store
+
+
+@contextmanager
+def open_collection_to_tune(settings: Settings) -> Iterator[PgVectorStore]:
+    """Open the collection of the settings whatever model filled it, to look after its index.
+
+    Raises:
+        StoreError: There is no such collection.
+    """
+    from voicerag_core.store import PgVectorStore
+    from voicerag_core.store import list_collections as listed
+
+    with open_database(settings) as dsn:
+        known = {one.name: one for one in listed(dsn, tenant=settings.tenant)}
+        if settings.collection not in known:
+            raise StoreError(
+                f"there is no collection {settings.collection!r} of tenant {settings.tenant!r}; "
+                f"there are: {', '.join(known) or 'none'}"
+            )
+        found = known[settings.collection]
+        with PgVectorStore.open(
+            dsn,
+            collection=found.name,
+            tenant=settings.tenant,
+            model_id=found.model_id,
+            dim=found.dim,
+            index_kind=settings.index,
+            index_memory=_index_memory(settings),
+        ) as store:
+            yield store
 
 
 def _index_memory(settings: Settings) -> int | None:

@@ -17,12 +17,15 @@ from voicerag_core.store.existing import (
     inspect_table,
     list_vector_columns,
 )
+from voicerag_core.store.indexes import INDEX_FROM
 from voicerag_core.store.migrations import migrate
-from voicerag_core.store.pgvector import INDEX_FROM, IndexInfo, PgVectorStore
+from voicerag_core.store.pgvector import IndexInfo, PgVectorStore
 from voicerag_core.store.reembedding import reembed
+from voicerag_core.store.tuning import RECALL_TARGET, Tuning
 
 __all__ = [
     "INDEX_FROM",
+    "RECALL_TARGET",
     "CollectionInfo",
     "DatabaseStatus",
     "EmbeddedPostgres",
@@ -32,6 +35,7 @@ __all__ = [
     "ModelMatch",
     "PgVectorStore",
     "TableReport",
+    "Tuning",
     "VectorColumn",
     "inspect_table",
     "list_collections",

@@ -28,7 +28,6 @@ END
 $$;
 
 -- Builds the HNSW index of a collection: over the vectors, or over the signs of their elements.
-DROP FUNCTION voicerag.build_vector_index(integer);
 CREATE FUNCTION voicerag.build_vector_index(wanted integer, kind text) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
 DECLARE
@@ -61,11 +60,23 @@ BEGIN
         'CREATE INDEX vectors_hnsw_%s ON %s USING hnsw (%s) WHERE collection_id = %s',
         wanted, here, operand, wanted);
     UPDATE voicerag.collections SET
-        index_kind = kind, index_version = index_version + 1, built_vectors = vectors,
+        index_version = index_version + 1, built_vectors = vectors,
         built_seconds = extract(epoch FROM clock_timestamp() - begun),
-        ef_search = NULL, recall = NULL, tuned_vectors = NULL
+        ef_search = CASE index_kind WHEN kind THEN ef_search END,  -- of a restored one it holds
+        recall = CASE index_kind WHEN kind THEN recall END,
+        tuned_vectors = CASE index_kind WHEN kind THEN tuned_vectors END,
+        index_kind = kind
         WHERE id = wanted;
     RETURN true;
+END
+$$;
+
+-- The same over what the collection's last index was over.
+CREATE OR REPLACE FUNCTION voicerag.build_vector_index(wanted integer) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
+BEGIN
+    RETURN voicerag.build_vector_index(wanted, index_kind) FROM voicerag.collections
+        WHERE id = wanted AND tenant = current_setting('voicerag.tenant', true);
 END
 $$;
 
@@ -82,6 +93,7 @@ BEGIN
 END
 $$;
 
-REVOKE ALL ON FUNCTION voicerag.build_vector_index, voicerag.drop_vector_index FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION voicerag.build_vector_index, voicerag.drop_vector_index
-    TO voicerag_writer;
+REVOKE ALL ON FUNCTION voicerag.build_vector_index(integer, text), voicerag.drop_vector_index
+    FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION
+    voicerag.build_vector_index(integer, text), voicerag.drop_vector_index TO voicerag_writer;
