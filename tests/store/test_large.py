@@ -17,7 +17,7 @@ from voicerag_core.errors import StoreError
 from voicerag_core.filters import Eq
 from voicerag_core.store import PgVectorStore, indexes, list_collections, loads, pgvector
 from voicerag_core.store.collection import IndexKind
-from voicerag_core.types import Embeddings
+from voicerag_core.types import Embeddings, Passage
 
 DIM = 64
 FEW = 100
@@ -359,3 +359,48 @@ def test_parallel_workers_without_shared_memory_leave_the_build_to_one_process(
 def test_what_cannot_be_tuned(opened: PgVectorStore, wanted: dict[str, float], told: str) -> None:
     with pytest.raises(StoreError, match=told):
         opened.tune(**wanted)  # type: ignore[arg-type]
+
+
+def words(dsn: str, tenant: str) -> list[tuple[object, ...]]:
+    with psycopg.connect(dsn) as connection:
+        return connection.execute(
+            "SELECT word, passages FROM voicerag.vocabulary WHERE tenant = %s ORDER BY word",
+            (tenant,),
+        ).fetchall()
+
+
+def test_the_words_of_a_first_load_are_those_of_any_other(
+    opened: PgVectorStore, dsn: str, tenant: str
+) -> None:
+    with opened.bulk_load():
+        load(opened, 0, 60)
+        assert words(dsn, tenant) == [], "counted once, at the end"
+        opened.delete(["p3"])
+        opened.add([Passage("p4", "quite another text")], unit_vectors(1, DIM))
+    with PgVectorStore.open(dsn, tenant=tenant + "b", model_id="test", dim=DIM) as plain:
+        load(plain, 0, 60)
+        plain.delete(["p3"])
+        plain.add([Passage("p4", "quite another text")], unit_vectors(1, DIM))
+    assert words(dsn, tenant) == words(dsn, tenant + "b")
+    with opened.bulk_load():
+        load(opened, 60, 70)
+        assert ("passage", 68) in words(dsn, tenant), "a second load counts as it goes"
+
+
+def test_words_that_a_killed_first_load_left_out_are_counted_by_the_next_write(
+    dsn: str, tenant: str
+) -> None:
+    def failed() -> None:
+        with (
+            PgVectorStore.open(dsn, tenant=tenant, model_id="test", dim=DIM) as store,
+            store.bulk_load(),
+        ):
+            load(store, 0, 20, step=20)
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        failed()
+    assert words(dsn, tenant) == []
+    with PgVectorStore.open(dsn, tenant=tenant, model_id="test", dim=DIM) as store:
+        store.add(texts(1, 20), unit_vectors(1, DIM))
+    assert ("passage", 21) in words(dsn, tenant)

@@ -176,6 +176,9 @@ def _cluster(
     settings: Settings, address: str, workers: int | None
 ) -> AbstractContextManager[Engine]:
     """Connect to a Ray cluster; the adapter is named here, since the core imports none."""
+    from voicerag_core.stack import require_server
+
+    require_server(settings, "indexing on several machines")
     try:
         adapter = importlib.import_module("voicerag_integrations.ray")
     except ModuleNotFoundError as error:

@@ -130,12 +130,19 @@ class Database:
 
         return self._checked_out(run, attempts=2)
 
-    def write(self, work: Callable[[Connection], _T]) -> _T:
-        """Run `work` in a transaction of its own; all of it happens, or nothing."""
+    def write(
+        self, work: Callable[[Connection], _T], *, settings: Mapping[str, str] | None = None
+    ) -> _T:
+        """Run `work` in a transaction of its own; all of it happens, or nothing.
+
+        Args:
+            work: Writes.
+            settings: Server settings of this transaction.
+        """
 
         def run(connection: Connection) -> _T:
             with connection.transaction():
-                connection.execute(*self._settings({"statement_timeout": "0"}))
+                connection.execute(*self._settings({"statement_timeout": "0", **(settings or {})}))
                 return work(connection)
 
         return self._checked_out(run, attempts=1)

@@ -35,6 +35,7 @@ class Load:
         self._threads: set[int] = set()
         self._timer: threading.Timer | None = None
         self._held = 0
+        self._first = False
         self.grown = 0.0
         """Seconds that went into an index that grew."""
         self.vectors = 0
@@ -78,9 +79,15 @@ class Load:
             self._stop()
 
     @contextmanager
-    def hold(self) -> Iterator[None]:
-        """Let the load last until the end of the block at least."""
+    def hold(self, *, first: bool) -> Iterator[None]:
+        """Let the load last until the end of the block at least.
+
+        Args:
+            first: The collection was empty; its words are then counted at the end, all at once.
+        """
         with self._lock:
+            if not self._held:
+                self._first = first
             self._held += 1
             self._stop()
         try:
@@ -88,6 +95,11 @@ class Load:
         finally:
             with self._lock:
                 self._held -= 1
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """Server settings of a write that belongs to this load."""
+        return {"voicerag.loading": "on"} if self._held and self._first else {}
 
     def _wind_up(self) -> None:
         self._stop()

@@ -252,7 +252,7 @@ class PgVectorStore(Closing):
             if self._database.keeps_sessions:
                 with translated(self._database.dsn):
                     mine = stack.enter_context(sharing(self._database, number))
-            with self._load.hold():
+            with self._load.hold(first=before.passages == 0):
                 yield
             if self._load.held:
                 return
@@ -275,7 +275,8 @@ class PgVectorStore(Closing):
             return 0
         start = time.perf_counter()
         changed = self._database.write(
-            lambda connection: write_batch(connection, self._collection, batch)
+            lambda connection: write_batch(connection, self._collection, batch),
+            settings=self._load.settings,
         )
         self._after_write(changed, time.perf_counter() - start)
         return changed
@@ -372,7 +373,10 @@ class PgVectorStore(Closing):
         batch = prepare_batch(passages, embeddings, self._collection.dim, owners)
         start = time.perf_counter()
         changed = self._database.write(
-            lambda connection: replace_document(connection, self._collection, source, digest, batch)
+            lambda connection: replace_document(
+                connection, self._collection, source, digest, batch
+            ),
+            settings=self._load.settings,
         )
         self._after_write(changed, time.perf_counter() - start)
         return changed
@@ -630,22 +634,25 @@ class PgVectorStore(Closing):
         """Bring up to date what serves searches; rows are kept whatever happens here."""
         self._load.over()
         try:
-            self._database.write(lambda connection: count_words(connection, self._collection))
-            self._refresh()
-            here = self._collection
-            if not self._auto_index or here.vectors < INDEX_FROM:
+            if not self._database.keeps_sessions:
+                self._bring_up_to_date()
                 return
-            if here.indexed:
-                if here.vectors >= 2 * here.tuned_vectors:
-                    self.tune()
-            elif not self._database.keeps_sessions:
-                self.build_index()
-            else:
-                with others_wait(self._database, here.number, mine) as alone:
-                    if alone:  # else the last one that loads builds it
-                        self.build_index()
+            with others_wait(self._database, self._collection.number, mine) as alone:
+                if alone:  # else the last one that loads does it
+                    self._bring_up_to_date()
         except (StoreError, psycopg.Error) as error:
             _logger.warning("the rows were added, but their index was not built: %s", error)
+
+    def _bring_up_to_date(self) -> None:
+        self._database.write(lambda connection: count_words(connection, self._collection))
+        self._refresh()
+        here = self._collection
+        if not self._auto_index or here.vectors < INDEX_FROM:
+            return
+        if not here.indexed:
+            self.build_index()
+        elif here.vectors >= 2 * here.tuned_vectors:
+            self.tune()
 
     def _refresh(self) -> None:
         """Read the collection's sizes again, and what index it has."""

@@ -129,6 +129,7 @@ _STATEMENTS: Final = {
     ),
     "lock_words": sql.SQL("SELECT pg_try_advisory_xact_lock({n}, 1)"),
     "count_words": sql.SQL("SELECT voicerag.count_words({n})"),
+    "count_vocabulary": sql.SQL("SELECT voicerag.count_vocabulary({n})"),
     "vocabulary_version": sql.SQL(
         "SELECT vocabulary_version FROM voicerag.collections WHERE id = {n}"
     ),

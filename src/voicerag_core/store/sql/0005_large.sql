@@ -4,6 +4,7 @@
 ALTER TABLE voicerag.collections
     ADD COLUMN index_kind text NOT NULL DEFAULT 'halfvec' CHECK (index_kind IN ('halfvec', 'bit')),
     ADD COLUMN index_version bigint NOT NULL DEFAULT 0,  -- grows with each build and each tuning
+    ADD COLUMN vocabulary_behind boolean NOT NULL DEFAULT false,  -- by the first load
     ADD COLUMN built_vectors bigint,        -- how many the last build took in
     ADD COLUMN built_seconds real,          -- and how long
     ADD COLUMN ef_search integer CHECK (ef_search BETWEEN 1 AND 1000),  -- chosen by tuning
@@ -97,3 +98,89 @@ REVOKE ALL ON FUNCTION voicerag.build_vector_index(integer, text), voicerag.drop
     FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION
     voicerag.build_vector_index(integer, text), voicerag.drop_vector_index TO voicerag_writer;
+
+-- The words of a passage as in 0002_words.sql, with less work for what most passages lack: metadata
+-- that is no title, and letters that need no pairs.
+CREATE OR REPLACE FUNCTION voicerag.passage_words(language regconfig, body text, metadata jsonb)
+RETURNS tsvector LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
+DECLARE
+    value text := body;
+BEGIN
+    IF jsonb_typeof(metadata -> 'lead') = 'string' THEN
+        value := (metadata ->> 'lead') || E'\n' || value;
+    END IF;
+    IF jsonb_typeof(metadata -> 'path') = 'array' THEN
+        value := coalesce(
+            (SELECT string_agg(heading, E'\n' ORDER BY place) || E'\n'
+             FROM jsonb_array_elements_text(metadata -> 'path') WITH ORDINALITY p(heading, place)),
+            '') || value;
+    END IF;
+    IF jsonb_typeof(metadata -> 'title') = 'string' THEN
+        value := (metadata ->> 'title') || E'\n' || value;
+    END IF;
+    IF octet_length(value) > length(value) THEN  -- not all of it is ASCII
+        value := voicerag.searchable(value);
+    END IF;
+    RETURN to_tsvector(language, value);
+END
+$$;
+
+-- As in 0003_vocabulary.sql, but for the first load of a collection, which says so: its words are
+-- counted once, after it.
+CREATE OR REPLACE FUNCTION voicerag.keep_vocabulary() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF TG_OP = 'INSERT' AND current_setting('voicerag.loading', true) = 'on' THEN
+        UPDATE voicerag.collections SET vocabulary_behind = true
+            WHERE id IN (SELECT collection_id FROM fresh) AND NOT vocabulary_behind;
+        RETURN NULL;
+    END IF;
+    IF TG_OP = 'INSERT' THEN
+        UPDATE voicerag.collections SET vocabulary_version = vocabulary_version + 1
+            WHERE id IN (SELECT collection_id FROM fresh);
+    ELSE
+        UPDATE voicerag.collections SET vocabulary_version = vocabulary_version + 1
+            WHERE id IN (SELECT collection_id FROM gone);
+        -- Words of which none is left go, by their key: two parts of one statement, since each of
+        -- them sees the rows as they were before it.
+        WITH lost AS MATERIALIZED (
+            SELECT tenant, collection_id, word, count(*) AS passages
+            FROM gone, voicerag.written_words(body, metadata) word GROUP BY 1, 2, 3
+        ), dropped AS (
+            DELETE FROM voicerag.vocabulary v USING lost o
+            WHERE (v.tenant, v.collection_id, v.word) = (o.tenant, o.collection_id, o.word)
+                AND v.passages <= o.passages
+        )
+        UPDATE voicerag.vocabulary v SET passages = v.passages - o.passages FROM lost o
+            WHERE (v.tenant, v.collection_id, v.word) = (o.tenant, o.collection_id, o.word)
+                AND v.passages > o.passages;
+    END IF;
+    IF TG_OP <> 'DELETE' THEN
+        INSERT INTO voicerag.vocabulary AS v
+            SELECT tenant, collection_id, word, count(*)
+            FROM fresh, voicerag.written_words(body, metadata) word GROUP BY 1, 2, 3
+            ON CONFLICT (tenant, collection_id, word)
+            DO UPDATE SET passages = v.passages + excluded.passages;
+    END IF;
+    RETURN NULL;
+END
+$$;
+
+-- Counts the words of a collection whose first load is over, from all its passages. Takes the row of
+-- the collection first, as the trigger does: a write that comes meanwhile waits, and adds its own.
+CREATE FUNCTION voicerag.count_vocabulary(wanted integer) RETURNS void
+LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+BEGIN
+    UPDATE voicerag.collections
+        SET vocabulary_behind = false, vocabulary_version = vocabulary_version + 1
+        WHERE id = wanted AND vocabulary_behind;
+    IF FOUND THEN
+        DELETE FROM voicerag.vocabulary WHERE collection_id = wanted;
+        INSERT INTO voicerag.vocabulary
+            SELECT tenant, collection_id, word, count(*)
+            FROM voicerag.tenant_passages, voicerag.written_words(body, metadata) word
+            WHERE collection_id = wanted GROUP BY 1, 2, 3;
+    END IF;
+END
+$$;
+REVOKE ALL ON FUNCTION voicerag.count_vocabulary FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION voicerag.count_vocabulary TO voicerag_writer;
