@@ -67,7 +67,7 @@ class ServerMemory:
         """Return it in bytes."""
         private, segments = 0, {}
         for pid in self._children.read_text(encoding="ascii").split():
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError, IndexError):
                 status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
                 private += 1024 * int(status.split("RssAnon:")[1].split()[0])
                 for line in Path(f"/proc/{pid}/maps").read_text(encoding="utf-8").splitlines():
