@@ -29,10 +29,9 @@ def server() -> Starlette:
     return http_app(service, build_server(service))
 
 
-@serve.deployment(num_replicas=1, ray_actor_options={"num_cpus": 0.5})
-@serve.ingress(server)
 class VoiceRAG:
     """Answers at /mcp; uploads of clips go to /clips."""
 
 
-app = VoiceRAG.bind()
+deployment = serve.deployment(num_replicas=1, ray_actor_options={"num_cpus": 0.5})
+app = deployment(serve.ingress(server)(VoiceRAG)).bind()

@@ -10,6 +10,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from pydantic import SecretStr
 
 from tests.conftest import new_database
 from tests.tcp import reached_by_tcp
@@ -33,20 +34,20 @@ def cluster() -> Iterator[Any]:
     import ray
     from ray.cluster_utils import Cluster
 
-    before = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = os.pathsep.join(
-        [str(ROOT / "src"), str(ROOT / "mcp_server"), str(ROOT), before or ""]
-    )
+    patch = pytest.MonkeyPatch()
+    path = [str(ROOT / "src"), str(ROOT / "mcp_server"), str(ROOT)]
+    patch.setenv("PYTHONPATH", os.pathsep.join([*path, os.environ.get("PYTHONPATH", "")]))
+    patch.setenv("RAY_raylet_start_wait_time_s", "300")  # on a busy machine all takes its time
+    patch.setenv("RAY_gcs_rpc_server_connect_timeout_s", "300")
+    patch.setenv("RAY_gcs_server_request_timeout_seconds", "300")
+    patch.setenv("RAY_health_check_initial_delay_ms", "60000")
     made = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
     made.add_node(num_cpus=1)
     made.wait_for_nodes()
     yield made
     ray.shutdown()
     made.shutdown()
-    if before is None:
-        del os.environ["PYTHONPATH"]
-    else:
-        os.environ["PYTHONPATH"] = before
+    patch.undo()
 
 
 @pytest.fixture
@@ -124,7 +125,7 @@ def test_it_comes_to_the_same_as_the_plain_command(
     report = indexed(settings, folder, cluster)
     with reached_by_tcp(new_database(server)) as dsn:
         migrate(dsn)
-        alone = settings.model_copy(update={"database_url": type(settings.database_url)(dsn)})
+        alone = settings.model_copy(update={"database_url": SecretStr(dsn)})
         with open_voicerag(alone) as rag:
             plain = index_files(rag, [folder], chunk_size=80)
         assert content(alone) == content(settings)
