@@ -94,8 +94,9 @@ class Settings(BaseSettings):
     reranker: str = Field(
         default="none",
         min_length=1,
-        description="Model that sorts the passages found anew: 'none', 'http' (a /rerank "
-        "endpoint), or a folder or hub name (OWNER/NAME) of an ONNX cross-encoder.",
+        description="Model that sorts the passages found anew: 'none', 'local' (the reader's "
+        "network), 'http' (a /rerank endpoint), or a folder or hub name (OWNER/NAME) of an ONNX "
+        "cross-encoder.",
     )
     voice: str = Field(
         default="local",
@@ -190,7 +191,7 @@ class Settings(BaseSettings):
     strategy: Strategy | None = Field(
         default=None,
         description=f"How a spoken question is searched; default: {LOCAL_STRATEGY}, or "
-        f"{SONAR_STRATEGY} with SONAR.",
+        f"{SONAR_STRATEGY} with SONAR, {FOREIGN_STRATEGY} with another language than English.",
     )
     limit: int = Field(
         default=4, ge=1, le=1000, description="Number of passages to find for a question."
@@ -376,7 +377,7 @@ class Settings(BaseSettings):
             return self.strategy
         if self.embedder == "sonar":
             return SONAR_STRATEGY
-        return LOCAL_STRATEGY if self.language == ENGLISH else FOREIGN_STRATEGY
+        return LOCAL_STRATEGY if self.language in (ENGLISH, ANY) else FOREIGN_STRATEGY
 
     @property
     def multilingual(self) -> bool:
