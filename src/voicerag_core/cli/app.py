@@ -125,6 +125,7 @@ command(
         "voicerag db reembed --to http --collection faq",
     ),
 )(database.reembed)
+command(_db, examples=("voicerag db partition --parts 16",))(database.partition)
 command(
     _db,
     examples=(

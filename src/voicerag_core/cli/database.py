@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from voicerag_core.settings import Settings
     from voicerag_core.store import CollectionInfo, DatabaseStatus
 
-__all__ = ["findings", "migrate", "reembed", "reset", "status", "tune"]
+__all__ = ["findings", "migrate", "partition", "reembed", "reset", "status", "tune"]
 
 _OLDEST_EXTENSION = (0, 8)
 
@@ -232,6 +232,31 @@ def tune(
         f"{done.recall:.3f} of the ten nearest passages ({done.questions} questions, aim "
         f"{done.target:g})"
     )
+
+
+def partition(
+    given: GlobalOptions,
+    *,
+    parts: Annotated[
+        int, typer.Option("--parts", metavar="N", help="How many partitions; 2 to 256.")
+    ] = 16,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
+) -> None:
+    """Spread the vectors of all collections over partitions, by a hash of the collection.
+
+    For databases of many large collections: while the index of one is built, writes to the others
+    go on. Searches stay as they are. Reads and writes wait until it is done, which takes as long as
+    copying the vectors and building every index; asks for confirmation.
+    """
+    from voicerag_core.stack import open_database
+    from voicerag_core.store import partition as spread
+
+    settings = given.settings()
+    if not yes:
+        typer.confirm("copy all vectors and build all indexes anew?", abort=True, err=True)
+    with open_database(settings) as dsn:
+        built = spread(dsn, parts)
+    typer.echo(f"the vectors are in {parts} partitions; indexes built: {built}")
 
 
 def findings(settings: Settings) -> Iterator[Finding]:

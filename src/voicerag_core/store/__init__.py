@@ -19,6 +19,7 @@ from voicerag_core.store.existing import (
 )
 from voicerag_core.store.indexes import INDEX_FROM
 from voicerag_core.store.migrations import migrate
+from voicerag_core.store.partitions import partition
 from voicerag_core.store.pgvector import IndexInfo, PgVectorStore
 from voicerag_core.store.reembedding import reembed
 from voicerag_core.store.tuning import RECALL_TARGET, Tuning
@@ -41,6 +42,7 @@ __all__ = [
     "list_collections",
     "list_vector_columns",
     "migrate",
+    "partition",
     "reembed",
     "reset",
     "status",
