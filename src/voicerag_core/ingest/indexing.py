@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from voicerag_core.chunking import CHUNK_OVERLAP, CHUNK_SIZE
-from voicerag_core.documents import find_files, source_of
+from voicerag_core.documents import OpenFile, find_files, open_regular, source_of
 from voicerag_core.errors import ConfigError, VoiceRAGError
 from voicerag_core.ingest.digests import Cutting
 from voicerag_core.ingest.embed import Batch, BatchEmbedding, Vectors, embed_documents
@@ -18,6 +18,7 @@ from voicerag_core.ingest.engine import Engine, Indexed
 from voicerag_core.ingest.estimate import Estimate, OnEstimate, Sample, estimated, is_large
 from voicerag_core.ingest.plan import Plan, Source, plan_documents, plan_files
 from voicerag_core.ingest.progress import FileReport, Meter, OnProgress
+from voicerag_core.ingest.pruning import withheld
 from voicerag_core.ingest.read import CutDocument, read_sources
 from voicerag_core.ingest.shards import Shard
 from voicerag_core.ingest.write import write_document
@@ -39,6 +40,8 @@ def index_files(
     recordings: bool = False,
     check: Callable[[Path], None] | None = None,
     prune: bool = True,
+    prune_all: bool = False,
+    open_file: OpenFile = open_regular,
     dry_run: bool = False,
     shard: Shard | None = None,
     engine: Engine | None = None,
@@ -63,7 +66,10 @@ def index_files(
             not only of spoken questions.
         check: Called with the path of each file before it is opened; a `DocumentError` that it
             raises is reported for the file.
-        prune: Remove files that were deleted from the given folders.
+        prune: Remove files that were deleted from the given folders. If more than half of a
+            folder's documents are gone, they are kept and a failure is reported.
+        prune_all: Remove them even then.
+        open_file: Opens a file for reading; a `DocumentError` that it raises is reported for it.
         dry_run: Read and split the files; write nothing.
         shard: Take only this share of the files, and of those that were deleted.
         engine: Reads, embeds and writes in other processes; this one plans and removes.
@@ -92,7 +98,10 @@ def index_files(
         mine = tuple(path for path in found.files if shard.has(source_of(path)))
         found = replace(found, files=mine)
         known = {source: digest for source, digest in known.items() if shard.has(source)}
-    plan = plan_files(found, known, cutting, check=check, on_progress=on_progress)
+    kept, withheld_errors = withheld(found, known) if prune and not prune_all else ((), [])
+    plan = plan_files(
+        found, known, cutting, check=check, open_file=open_file, on_progress=on_progress
+    )
     if on_estimate is not None and not dry_run and engine is None and is_large(plan):
         Meter("update", plan.differing, on_progress).begin("estimating")
         on_estimate(estimated(plan, cutting, BatchEmbedding(rag.embedder, cutting.sentences)))
@@ -100,11 +109,12 @@ def index_files(
         report = _by_engine(rag, plan, cutting, engine, on_progress)
     else:
         report = _update(rag, plan, cutting, on_progress, on_estimate, dry_run=dry_run)
-    deleted = found.vanished(plan.vanished) if prune else []
+    deleted = [one for one in found.vanished(plan.vanished) if one not in kept] if prune else []
     removed = store.remove_documents(deleted) if deleted and not dry_run else 0
     return replace(
         report,
         removed=len(deleted),
+        failures=(*report.failures, *withheld_errors),
         passages=report.passages + removed,
         passed_over=found.passed_over,
         notices=(*_said_of(plan), *report.notices),

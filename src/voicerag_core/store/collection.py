@@ -35,6 +35,7 @@ class Collection:
 
     Args:
         number: Its key.
+        tenant: Whose it is.
         dim: Width of its vectors.
         language: Text search configuration of its words.
         passages: How many it holds.
@@ -49,6 +50,7 @@ class Collection:
     """
 
     number: int
+    tenant: str
     dim: int
     language: str
     passages: int
@@ -106,11 +108,8 @@ def make_collection(
     """Make a collection of the database's tenant, unless there is one of this name.
 
     Raises:
-        StoreError: A name is empty, the width is out of range, or the server does not know the
-            language.
+        StoreError: The width is out of range, or the server does not know the language.
     """
-    if not name or not database.tenant or not model_id:
-        raise StoreError("collection, tenant and model_id are names; none of them may be empty")
     if not 1 <= dim <= _WIDEST:
         raise StoreError(f"a halfvec has 1 to {_WIDEST} elements; dim is {dim}")
     values = {
@@ -158,7 +157,9 @@ def find_collection(database: Database, name: str, model_id: str, dim: int) -> C
             f"{row.dim}, and this is {model_id!r} of width {dim}; use that model, choose another "
             "collection, or delete this one and index again"
         )
-    return looked_up(database, Collection(row.number, row.dim, row.language, 0, 0, False))
+    return looked_up(
+        database, Collection(row.number, database.tenant, row.dim, row.language, 0, 0, False)
+    )
 
 
 def looked_up(database: Database, collection: Collection) -> Collection | None:

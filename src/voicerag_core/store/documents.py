@@ -11,6 +11,7 @@ from voicerag_core.errors import StoreError
 from voicerag_core.store.collection import Collection
 from voicerag_core.store.connection import Connection
 from voicerag_core.store.statements import named
+from voicerag_core.store.values import known_keys
 from voicerag_core.store.writing import Batch, forget_passages, write_batch
 
 __all__ = ["remove_documents", "replace_document"]
@@ -45,7 +46,7 @@ def replace_document(
 
 def remove_documents(connection: Connection, collection: Collection, sources: Sequence[str]) -> int:
     """Delete documents with their passages, and return how many passages went."""
-    values: dict[str, object] = {"sources": list(sources)}
+    values: dict[str, object] = {"sources": known_keys(sources)}
     cursor = connection.cursor(row_factory=scalar_row)
     numbers = cursor.execute(*named("remove_documents", collection, values)).fetchall()
     chosen = sql.SQL(
