@@ -67,6 +67,7 @@ class ReplicatedStore(Closing):
         where: Filter | None = None,
         min_score: float | None = None,
         with_vectors: bool = False,
+        ids: Sequence[str] | None = None,
     ) -> tuple[Hit, ...]:
         """See `PassageStore.search`."""
         return self._read(
@@ -77,6 +78,7 @@ class ReplicatedStore(Closing):
                 where=where,
                 min_score=min_score,
                 with_vectors=with_vectors,
+                ids=ids,
             )
         )
 
