@@ -73,7 +73,11 @@ def ray_engine(
 def _indexed(
     settings: Settings, sources: Sequence[Source], cutting: Cutting, workers: int | None
 ) -> Iterator[Indexed]:
-    """Index the sources; a source comes twice when the first result was lost with its node."""
+    """Index the sources; a source comes twice when the first result was lost with its node.
+
+    Raises:
+        VoiceRAGError: A worker cannot go on, or the cluster gave up; what was written is kept.
+    """
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     batches = math.ceil(len(sources) / DOCUMENTS)
@@ -85,28 +89,20 @@ def _indexed(
         batch_size=DOCUMENTS,
         num_cpus=WORKER_CPUS,
         compute=ray.data.ActorPoolStrategy(size=count),
-        scheduling_strategy="SPREAD",
+        ray_remote_args_fn=lambda: {"scheduling_strategy": "SPREAD"},
     )
     try:
         for row in done.iter_rows():
-            yield pickle.loads(row["indexed"])  # noqa: S301 - made by our own worker
+            one: Indexed | VoiceRAGError = pickle.loads(row["indexed"])  # noqa: S301 - our worker's
+            if isinstance(one, VoiceRAGError):
+                raise one
+            yield one
     except RayError as error:
-        raise _cause(error) from error
+        raise VoiceRAGError(
+            f"the Ray cluster gave up: {error}; what was written is kept, run it again"
+        ) from error
 
 
 def _nodes() -> int:
     """Count the nodes that compute."""
     return max(1, sum(bool(one["Alive"] and one["Resources"].get("CPU")) for one in ray.nodes()))
-
-
-def _cause(error: BaseException) -> VoiceRAGError:
-    """Return the error of ours that a worker raised, or one that says what Ray does."""
-    seen: BaseException | None = error
-    while seen is not None:
-        for found in (seen, getattr(seen, "cause", None)):
-            if isinstance(found, VoiceRAGError):
-                return found
-        seen = seen.__cause__ or getattr(seen, "cause", None)
-    return VoiceRAGError(
-        f"the Ray cluster gave up: {error}; what was written is kept, run it again"
-    )
