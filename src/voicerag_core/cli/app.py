@@ -173,6 +173,15 @@ command(
         "voicerag db reembed --to http --collection faq",
     ),
 )(database.reembed)
+command(_db, examples=("voicerag db partition --parts 16",))(database.partition)
+command(
+    _db,
+    examples=(
+        "voicerag db tune",
+        "voicerag db tune --recall 0.99 --collection faq",
+        "voicerag db tune --index bit",
+    ),
+)(database.tune)
 command(_db, examples=("voicerag db reset --collection faq", "voicerag db reset --all --yes"))(
     database.reset
 )
