@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -30,7 +30,7 @@ from voicerag_core.serving.values import (
     Transcribed,
     Where,
 )
-from voicerag_core.types import Answer, Audio, Question
+from voicerag_core.types import Answer, Audio, Embeddings, Question
 
 __all__ = ["Asking", "metadata_filter"]
 
@@ -119,15 +119,31 @@ class Asking:
         )
         return Asked(answer, kept, self._collection(query), seconds)
 
-    def transcribe(self, job: Job, tenant: str, source: QuestionSource) -> Transcribed:
+    def transcribe(
+        self,
+        job: Job,
+        tenant: str,
+        source: QuestionSource,
+        *,
+        max_seconds: float | None = None,
+    ) -> Transcribed:
         """Transcribe a clip.
+
+        Args:
+            job: Receives the progress.
+            tenant: Tenant of the caller.
+            source: The sound.
+            max_seconds: Longest sound of `source.data`; None: that of a question.
 
         Raises:
             ConfigError: This server cannot transcribe, or not exactly one source was given.
             VoiceRAGError: The sound cannot be used, or something failed.
         """
         started = time.perf_counter()
-        sound = self.question(tenant, source)
+        if source.data is not None and max_seconds is not None:
+            sound: Question = read_audio(source.data, max_seconds=max_seconds)
+        else:
+            sound = self.question(tenant, source)
         if isinstance(sound, str):
             raise ConfigError("give sound in exactly one of clip, audio_path, audio_base64")
         job.report("transcribing")
@@ -135,7 +151,9 @@ class Asking:
         if transcriber is None:
             raise ConfigError("this server cannot transcribe")
         words = transcriber.transcribe(sound)
-        return Transcribed(words.text, sound.seconds, _since(started))
+        return Transcribed(
+            words.text, sound.seconds, _since(started), words.language, words.confidence
+        )
 
     def speak(self, job: Job, tenant: str, text: str, *, speech: SpeechPlace = "clip") -> Spoken:
         """Speak a text with the answering voice.
@@ -188,6 +206,16 @@ class Asking:
         with self._tenants.rag(job, tenant, collection) as rag:
             return passage_in_document(rag, passage_id)
 
+    def embed(self, job: Job, texts: Sequence[str], *, questions: bool = False) -> Embeddings:
+        """Embed N texts as [N, D], as passages or as questions.
+
+        Raises:
+            ModelError: The model failed.
+        """
+        job.report("embedding")
+        embedder = self._tenants.parts.embedder
+        return embedder.embed_questions(texts) if questions else embedder.embed_passages(texts)
+
     def keep_clip(self, job: Job, tenant: str, data: bytes) -> KeptClip:
         """Store an uploaded clip for later calls.
 
@@ -212,6 +240,10 @@ class Asking:
             "audio_path": source.audio_path,
             "audio_base64": source.audio_base64,
         }
+        if source.audio is not None:
+            return source.audio
+        if source.data is not None:
+            return self.decoded(source.data)
         used = [name for name, value in ways.items() if value is not None]
         if len(used) != 1:
             raise ConfigError(
@@ -244,6 +276,8 @@ class Asking:
                     limit=query.limit,
                     where=metadata_filter(query.where),
                     strategy=query.strategy,
+                    sampling=query.sampling,
+                    history=query.history,
                 )
             ) as pieces,
         ):

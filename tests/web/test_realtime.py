@@ -1,0 +1,115 @@
+"""Realtime over a WebSocket, by OpenAI's own client; every event is of its own types."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from openai import AsyncOpenAI
+from openai.types.realtime import RealtimeServerEvent
+from pydantic import TypeAdapter
+
+from tests.web.conftest import Running, silence, speech
+
+pytestmark = pytest.mark.enable_socket
+
+EVENTS: TypeAdapter[Any] = TypeAdapter(RealtimeServerEvent)
+
+
+@asynccontextmanager
+async def connected(server: Running, **update: object) -> AsyncIterator[Any]:
+    """Open a session by the SDK, after an update of it."""
+    client = AsyncOpenAI(api_key="none", base_url=f"{server.url}/v1")
+    async with client.realtime.connect(model="voicerag") as connection:
+        first = await connection.recv()
+        assert first.type == "session.created"
+        if update:
+            await connection.session.update(session={"type": "realtime", **update})  # type: ignore[typeddict-item]
+            await until(connection, "session.updated")
+        yield connection
+    await client.close()
+
+
+async def until(connection: Any, *kinds: str) -> list[Any]:
+    """Receive events up to one of these kinds; each is of the SDK's own types."""
+    seen = []
+    while True:
+        data = await connection.recv_bytes()
+        event = EVENTS.validate_json(data, strict=True)
+        seen.append(event)
+        if event.type in kinds:
+            return seen
+
+
+def kinds(events: list[Any]) -> list[str]:
+    return [event.type for event in events]
+
+
+async def say(connection: Any, data: bytes, step: int = 4800) -> None:
+    for at in range(0, len(data), step):
+        audio = base64.b64encode(data[at : at + step]).decode()
+        await connection.input_audio_buffer.append(audio=audio)
+
+
+def user(text: str) -> dict[str, Any]:
+    return {"type": "message", "role": "user", "content": [{"type": "input_text", "text": text}]}
+
+
+async def test_a_typed_question_is_answered_in_text(server: Running) -> None:
+    async with connected(server, output_modalities=["text"]) as connection:
+        await connection.conversation.item.create(item=user("Where does the Rhine rise?"))
+        await connection.response.create(response={"metadata": {"mine": "1"}})
+        events = await until(connection, "response.done")
+    assert kinds(events) == [
+        "conversation.item.added",
+        "conversation.item.done",
+        "response.created",
+        "response.output_item.added",
+        "conversation.item.added",
+        "response.content_part.added",
+        "response.output_text.delta",
+        "response.output_text.done",
+        "response.content_part.done",
+        "response.output_item.done",
+        "conversation.item.done",
+        "response.done",
+    ]
+    assert events[2].response.metadata == {"mine": "1"}
+    done = events[-1].response
+    assert done.status == "completed"
+    assert done.output[0].content[0].text == "The Rhine rises in the Swiss Alps."
+    assert done.metadata["mine"] == "1"
+    assert "rhine" in done.metadata["voicerag.sources"]
+    assert done.usage.total_tokens == 0
+
+
+async def test_a_spoken_question_is_heard_found_and_answered_in_speech(server: Running) -> None:
+    async with connected(server) as connection:
+        await say(connection, silence(0.5) + speech(1.0) + silence(1.0))
+        events = await until(connection, "response.done")
+    seen = kinds(events)
+    assert seen.index("input_audio_buffer.speech_started") == 0
+    assert seen.index("input_audio_buffer.speech_stopped") == 1
+    assert seen[2:6] == [
+        "input_audio_buffer.committed",
+        "conversation.item.added",
+        "conversation.item.done",
+        "response.created",
+    ]
+    heard = next(one for one in events if one.type.endswith("transcription.completed"))
+    assert heard.transcript == "where does the rhine rise"
+    assert heard.item_id == events[0].item_id == events[2].item_id
+    said = "".join(
+        one.delta for one in events if one.type == "response.output_audio_transcript.delta"
+    )
+    assert said == "The Rhine rises in the Swiss Alps."
+    sound = b"".join(
+        base64.b64decode(one.delta) for one in events if one.type == "response.output_audio.delta"
+    )
+    assert len(sound) == pytest.approx(7 * 0.05 * 48_000, abs=48)
+    assert len(sound) % 2 == 0
+    assert events[0].audio_start_ms == pytest.approx(200, abs=100)
+    assert events[1].audio_end_ms == pytest.approx(1500, abs=100)
