@@ -20,6 +20,7 @@ from voicerag_core.audio import (
 from voicerag_core.blocks import Block, Place
 from voicerag_core.cancellation import Cancellation, check_cancelled
 from voicerag_core.chunking import chunk_document, passage_id, sentence_spans, split_sentences
+from voicerag_core.conversation import Conversation, Speculation
 from voicerag_core.errors import (
     AudioError,
     BusyError,
@@ -56,11 +57,13 @@ from voicerag_core.ports import (
     Embedder,
     PassageStore,
     ReadsOn,
+    RemembersReplies,
     Reranker,
     SelfAssessingEmbedder,
     Speaker,
     TextEmbedder,
     Transcriber,
+    TurnDetector,
     VoiceModel,
 )
 from voicerag_core.rag import IndexProgress, VoiceRAG
@@ -82,6 +85,7 @@ from voicerag_core.types import (
     Strategy,
     Transcription,
     Turn,
+    TurnEvent,
 )
 
 if TYPE_CHECKING:
@@ -89,7 +93,7 @@ if TYPE_CHECKING:
     from voicerag_core.local.embedder import HearingEmbedder
     from voicerag_core.local.function_embedder import FunctionEmbedder
     from voicerag_core.local.hearing.ears import Ears, Wordings
-    from voicerag_core.local.model import speak_answer
+    from voicerag_core.local.speaking.answer_speech import speak_answer
     from voicerag_core.settings import Settings, load_settings
     from voicerag_core.stack import ears_of, open_ears, open_store, open_voicerag
     from voicerag_core.store import ExistingTable, PgVectorStore
@@ -111,7 +115,7 @@ _LAZY = {
     "open_ears": "voicerag_core.stack",
     "open_store": "voicerag_core.stack",
     "open_voicerag": "voicerag_core.stack",
-    "speak_answer": "voicerag_core.local.model",
+    "speak_answer": "voicerag_core.local.speaking.answer_speech",
 }
 
 __all__ = [
@@ -130,6 +134,7 @@ __all__ = [
     "Citation",
     "CitedPlace",
     "ConfigError",
+    "Conversation",
     "Document",
     "DocumentError",
     "DocumentStore",
@@ -162,6 +167,7 @@ __all__ = [
     "Place",
     "Question",
     "ReadsOn",
+    "RemembersReplies",
     "Reranker",
     "Retrieved",
     "Sampling",
@@ -169,6 +175,7 @@ __all__ = [
     "SelfAssessingEmbedder",
     "Settings",
     "Speaker",
+    "Speculation",
     "StoreError",
     "StoreUnavailableError",
     "Strategy",
@@ -176,6 +183,8 @@ __all__ = [
     "Transcriber",
     "Transcription",
     "Turn",
+    "TurnDetector",
+    "TurnEvent",
     "VoiceModel",
     "VoiceRAG",
     "VoiceRAGError",

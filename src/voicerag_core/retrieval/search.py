@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -31,6 +31,7 @@ from voicerag_core.types import (
     Hit,
     Retrieved,
     Transcription,
+    Turn,
     Vocabulary,
 )
 
@@ -50,6 +51,7 @@ class Search:
         diversity: 0..1; above 0 re-ranks for variety, 1 looks at variety alone.
         reranker: Sorts what was found anew; None leaves it as it is.
         reranked: Most hits that it sorts.
+        history: Earlier turns, oldest first.
     """
 
     def __init__(
@@ -64,7 +66,9 @@ class Search:
         diversity: float = 0.0,
         reranker: Reranker | None = None,
         reranked: int = 0,
+        history: Sequence[Turn] = (),
     ) -> None:
+        self.history = tuple(history)
         self._reranker = reranker
         self._reranked = reranked
         self.embedder = embedder

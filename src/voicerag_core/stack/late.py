@@ -132,11 +132,21 @@ class LateVoice:
         sampling: Sampling,
         transcript: Transcription | None = None,
         history: Sequence[Turn] = (),
+        instructions: str = "",
     ) -> Generator[Answer, None, None]:
         """See `VoiceModel.respond`."""
         yield from self.opened().respond(
-            question, passages, sampling=sampling, transcript=transcript, history=history
+            question,
+            passages,
+            sampling=sampling,
+            transcript=transcript,
+            history=history,
+            instructions=instructions,
         )
+
+    def cut(self, turn: Turn, heard: Turn, *, seconds: float) -> None:
+        """See `RemembersReplies.cut`."""
+        self.opened().cut(turn, heard, seconds=seconds)
 
     def transcribe(self, audio: Audio) -> Transcription:
         """See `Transcriber.transcribe`."""

@@ -37,11 +37,17 @@ class FallbackWriter:
         self, first: AnswerWriter, second: AnswerWriter, *, language: str = ENGLISH
     ) -> None:
         self._language = language
+        self.follows_instructions = bool(getattr(first, "follows_instructions", False))
         self._first = first
         self._second = second
 
     def answer(
-        self, question: str, passages: Sequence[Passage], *, history: Sequence[Turn] = ()
+        self,
+        question: str,
+        passages: Sequence[Passage],
+        *,
+        history: Sequence[Turn] = (),
+        instructions: str = "",
     ) -> Generator[Answer, None, None]:
         """Stream the answer; see `AnswerWriter.answer`.
 
@@ -49,7 +55,7 @@ class FallbackWriter:
             ModelError: Both writers failed.
         """
         said = False
-        pieces = self._first.answer(question, passages, history=history)
+        pieces = self._first.answer(question, passages, history=history, instructions=instructions)
         with closing(pieces):
             try:
                 for piece in pieces:
