@@ -32,6 +32,10 @@ class Metrics:
             "voicerag_stage_seconds", "Seconds from the end of a question", ["stage"],
             buckets=_SECONDS, registry=registry,
         )  # fmt: skip
+        self._speculations = Counter(
+            "voicerag_speculations", "Searches that began before a question was over", ["outcome"],
+            registry=registry,
+        )  # fmt: skip
         self._sessions = Gauge("voicerag_sessions", "Open Realtime sessions", registry=registry)
         self._jobs = Gauge(
             "voicerag_jobs", "Jobs that wait or run on the workers", registry=registry
@@ -52,6 +56,11 @@ class Metrics:
         """Count a Realtime event; `name` is one of a fixed set."""
         if self.enabled:
             self._events.labels(direction, name).inc()
+
+    def speculation(self, outcome: str) -> None:
+        """Count a search that began before a question was over: held, thrown away, or lost."""
+        if self.enabled:
+            self._speculations.labels(outcome).inc()
 
     def stage(self, name: str, seconds: float) -> None:
         """Record when a stage of a spoken turn was reached, in seconds from the end of speech."""

@@ -70,6 +70,7 @@ class Asking:
                 limit=query.limit,
                 where=metadata_filter(query.where),
                 strategy=query.strategy,
+                history=query.history,
             )
         return Found(
             found.hits,
@@ -278,6 +279,7 @@ class Asking:
                     strategy=query.strategy,
                     sampling=query.sampling,
                     history=query.history,
+                    instructions=query.instructions,
                 )
             ) as pieces,
         ):

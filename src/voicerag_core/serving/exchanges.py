@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import replace
+from contextlib import closing
 from threading import Lock
 
-from voicerag_core.serving.asking import Asking
+from voicerag_core.conversation import Conversation, Speculation
+from voicerag_core.rag import VoiceRAG
+from voicerag_core.serving.asking import metadata_filter
 from voicerag_core.serving.jobs import Job
+from voicerag_core.serving.tenants import Tenants
 from voicerag_core.serving.values import Query
 from voicerag_core.types import Answer, Question, Turn
 
@@ -15,48 +18,104 @@ __all__ = ["Exchange"]
 
 
 class Exchange:
-    """A question and its answer. Thread-safe; answered once.
+    """A question and its answer. Thread-safe; prepared at most once, answered once.
 
     Args:
-        asking: Answers.
+        tenants: Models and collections.
         tenant: Whose documents are asked.
-        query: The question and its history.
+        question: Spoken or typed.
+        query: Its history, and how it is searched and answered; its source is ignored.
         speak: Answer in speech as well.
     """
 
-    def __init__(self, asking: Asking, tenant: str, query: Query, *, speak: bool) -> None:
-        self._asking, self._tenant, self._query, self._speak = asking, tenant, query, speak
+    def __init__(
+        self, tenants: Tenants, tenant: str, question: Question, query: Query, *, speak: bool
+    ) -> None:
+        self._tenants, self._tenant = tenants, tenant
+        self._question, self._query, self._speak = question, query, speak
         self._lock = Lock()
-        self._question: Question = query.source.audio or query.source.text or ""
-        self._answer: Answer | None = None
+        self._conversation: Conversation | None = None
+        self._speculation: Speculation | None = None
+        self._answering = self._begun = False
         self._seconds = 0.0
-        self._heard: float | None = None
+
+    def prepare(self, job: Job) -> None:
+        """Search for the question, and transcribe it if needed, before it is known to be over.
+
+        Raises:
+            CancelledError: The job was stopped: the result is thrown away.
+            VoiceRAGError: What the search raised; answering raises it again.
+        """
+        with self._tenants.rag(
+            job, self._tenant, self._query.collection, speak=self._speak
+        ) as rag:
+            with self._lock:
+                if self._answering:
+                    return
+                speculation = self._speculation = self._talk(rag).speculate(self._question)
+            try:
+                speculation.result()
+            finally:
+                if job.stopped:
+                    speculation.cancel()
+
+    @property
+    def prepared(self) -> bool:
+        """Whether the search was over when the answer began."""
+        return self._speculation is not None and self._speculation.done
 
     def stream(self, job: Job) -> Generator[Answer, None, None]:
-        """Answer in pieces; see `Asking.stream`."""
-        for piece in self._asking.stream(job, self._tenant, self._query, speak=self._speak):
+        """Answer in pieces, the first with the hits; see `Conversation.stream`.
+
+        What `prepare` found or is about to find is used.
+
+        Raises:
+            VoiceRAGError: The question cannot be used, or a part failed.
+        """
+        job.report("searching")
+        with self._tenants.rag(
+            job, self._tenant, self._query.collection, speak=self._speak
+        ) as rag:
             with self._lock:
-                if self._heard is None:
-                    self._answer = (self._answer or Answer()) + replace(piece, audio=None)
-                    self._seconds += 0.0 if piece.audio is None else piece.audio.seconds
-            yield piece
+                self._answering = True
+                speculation = self._speculation
+                if speculation is not None and speculation.cancelled:
+                    speculation = None
+                talk = self._conversation = self._talk(rag)
+            asked = self._question if speculation is None else speculation
+            with closing(talk.stream(asked)) as pieces:
+                for piece in pieces:
+                    job.check()
+                    self._begun = True
+                    if piece.audio is not None:
+                        self._seconds += piece.audio.seconds
+                    yield piece
 
     @property
     def turn(self) -> Turn | None:
         """Both, the answer as far as it was heard; None before its first piece."""
-        with self._lock:
-            if self._answer is None:
-                return None
-            answer = self._answer
-            if self._heard is not None:
-                share = min(1.0, self._heard / self._seconds) if self._seconds else 0.0
-                words = answer.text.split()
-                answer = replace(answer, text=" ".join(words[: int(share * len(words))]))
-            asked = answer.transcript or self._question
-            return Turn(asked, answer)
+        talk = self._conversation
+        return talk.turns[-1] if talk is not None and self._begun else None
 
     def truncate(self, seconds: float) -> Turn | None:
-        """Keep of the answer only what was heard: its first seconds of speech."""
-        with self._lock:
-            self._heard = seconds if self._heard is None else min(seconds, self._heard)
-        return self.turn
+        """Keep of the answer only what was heard: its first seconds of speech.
+
+        Returns:
+            The turn as it is kept; None before the answer's first piece.
+        """
+        talk = self._conversation
+        if talk is None or not self._begun:
+            return None
+        return talk.truncate(min(max(0.0, seconds), self._seconds))
+
+    def _talk(self, rag: VoiceRAG) -> Conversation:
+        query = self._query
+        return Conversation(
+            rag,
+            history=query.history,
+            instructions=query.instructions,
+            sampling=query.sampling,
+            where=metadata_filter(query.where),
+            limit=query.limit,
+            strategy=query.strategy,
+        )

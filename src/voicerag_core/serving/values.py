@@ -59,6 +59,7 @@ class Query:
         strategy: How a spoken question is searched; None is the default.
         history: Earlier turns of the conversation, oldest first.
         sampling: For models that generate; None is their default.
+        instructions: The manner of answering; None is that of the settings.
     """
 
     source: QuestionSource
@@ -68,6 +69,7 @@ class Query:
     strategy: Strategy | None = None
     history: tuple[Turn, ...] = ()
     sampling: Sampling | None = None
+    instructions: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

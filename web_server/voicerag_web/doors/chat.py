@@ -33,6 +33,7 @@ from voicerag_web.streams import begun, events
 __all__ = ["chat_doors"]
 
 _MOST_MESSAGES: Final = 400
+_MOST_INSTRUCTIONS: Final = 8000
 _USAGE: Final = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
 
 class InputAudio(BaseModel):
@@ -262,6 +263,7 @@ def _checked(service: WebService, body: ChatRequest, tenant: str) -> _Asked:
         own.strategy,
         history=_turns(service, earlier, tenant),
         sampling=_sampling(body),
+        instructions=_instructions(earlier),
     )
     return _Asked(
         query, _spoken_as(body), service.model(collection), f"chatcmpl-{uuid4().hex}", tenant
@@ -345,6 +347,12 @@ def _turns(service: WebService, messages: list[Message], tenant: str) -> tuple[T
             turns.append(Turn(question, _past_answer(service, message, tenant)))
             question = None
     return tuple(turns)
+
+
+def _instructions(messages: list[Message]) -> str | None:
+    """Return what the messages of the system say: the manner of answering."""
+    said = [_words(message) for message in messages if message.role in {"system", "developer"}]
+    return "\n".join(filter(None, said))[:_MOST_INSTRUCTIONS] or None
 
 
 def _past_answer(service: WebService, message: Message, tenant: str) -> Answer:

@@ -95,7 +95,7 @@ class Hearing:
         self._kept = np.zeros(0, np.float32)
         self._first = self._origin = before
         self._turn: int | None = None
-        self._voiced_to = before
+        self._given = 0.0
 
     @property
     def total(self) -> int:
@@ -118,13 +118,15 @@ class Hearing:
         Raises:
             RequestError: Too much waits for a commit; the bytes are dropped.
         """
-        if self._detector is None and self.seconds >= MOST_SECONDS:
+        given = self._given + len(data) / 2 / self.rate
+        if self._detector is None and given > MOST_SECONDS:
             raise RequestError(
                 f"{MOST_SECONDS:g} s of sound wait for a commit, and no more is taken; send "
                 "input_audio_buffer.commit or input_audio_buffer.clear",
                 "audio",
                 "input_audio_buffer_full",
             )
+        self._given = given
         samples = self._reader.add(data)
         self._kept = np.concatenate((self._kept, samples))
         if self._detector is None:
@@ -132,7 +134,10 @@ class Hearing:
         changes = self._detector.push(samples, playing=playing)
         found = [heard for change in changes if (heard := self._follow(change)) is not None]
         if self._turn is not None and self.total - self._turn >= self._most:
-            found.append(self._stop(self.total))
+            found.append(self._stop(self._turn + self._most))
+            assert self._detector is not None
+            self._detector.reset()  # whoever speaks on begins a new turn
+            self._origin = self.total
         self._forget()
         return found
 
@@ -142,6 +147,8 @@ class Hearing:
         Raises:
             RequestError: It is empty.
         """
+        if self._detector is None:
+            self._kept = np.concatenate((self._kept, self._reader.end()))
         first = self._first if self._turn is None else max(self._turn, self._first)
         samples = self._kept[first - self._first :]
         if not len(samples) or (self._detector is not None and self._turn is None):
@@ -157,7 +164,7 @@ class Hearing:
     def clear(self) -> None:
         """Forget the sound in the buffer."""
         self._first, self._kept, self._turn = self.total, np.zeros(0, np.float32), None
-        self._origin = self._first
+        self._origin, self._given = self._first, 0.0
         self._reader = PcmReader(self.rate, SPEECH_RATE_HZ)
         if self._detector is not None:
             self._detector.reset()
@@ -172,22 +179,18 @@ class Hearing:
         if change.kind == "resumed":
             return Heard("resumed", _ms(at))
         if change.kind == "paused":
-            self._voiced_to = at
             return Heard("paused", _ms(at), self._said(at))
         return self._stop(at)
 
     def _stop(self, at: int) -> Heard:
         heard = Heard("stopped", _ms(at), self._said(at))
         self._turn = None
-        if at >= self.total:  # cut at its greatest length: the next one begins here
-            assert self._detector is not None
-            self._detector.reset()
-            self._origin = self.total
         return heard
 
     def _said(self, until: int) -> Audio:
         assert self._turn is not None
-        last = min(until + int(TAIL_SECONDS * SPEECH_RATE_HZ), self.total)
+        tail = int(TAIL_SECONDS * SPEECH_RATE_HZ)
+        last = min(until + tail, self.total, self._turn + self._most)
         samples = self._kept[self._turn - self._first : last - self._first]
         return Audio(samples.copy(), SPEECH_RATE_HZ)
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Literal, Protocol, TypeAlias
+from typing import Final, Literal, Protocol, TypeAlias
 
 from voicerag_core import Answer, Audio, Question, Turn
 from voicerag_web.errors import RequestError
 
 __all__ = ["Content", "Exchange", "Item", "Items"]
+
+MOST_TURNS: Final = 20
+"""Turns that are remembered as they were, with their sound; of older ones only the words are."""
 
 Role: TypeAlias = Literal["user", "assistant", "system"]
 Kind: TypeAlias = Literal["input_text", "input_audio", "output_text", "output_audio"]
@@ -53,7 +56,7 @@ class Content:
         return {"type": self.kind, "text": self.text}
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Item:
     """A message, or the output of a function.
 
@@ -158,6 +161,9 @@ class Items:
         self._items.insert(place, item)
         before = self._items[place - 1].id if place else None
         del self._items[: -self._most]
+        answers = [known for known in self._items if known.exchange is not None]
+        for old in answers[:-MOST_TURNS]:
+            old.exchange = None  # it holds the sound of its question; the words stay
         return before
 
     def remove(self, name: str) -> None:
@@ -167,6 +173,11 @@ class Items:
             RequestError: There is none of this id.
         """
         self._items.remove(self.get(name))
+
+    def discard(self, item: Item) -> None:
+        """Delete an item, if it is there."""
+        if item in self._items:
+            self._items.remove(item)
 
     def last_question(self) -> Item | None:
         """Return the last thing that the user said."""

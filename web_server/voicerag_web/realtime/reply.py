@@ -9,11 +9,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
+import numpy as np
+
 from voicerag_core import Answer
 from voicerag_core.serving import StreamResampler, pcm16
 from voicerag_web.realtime.events import USAGE, event
 from voicerag_web.realtime.items import Content, Item
-from voicerag_web.sources import sources_of
+from voicerag_web.sources import found_passages, sources_of
 
 __all__ = ["Emit", "Reply", "ReplyForm"]
 
@@ -68,6 +70,7 @@ class Reply:
         emit: Sends an event.
         conversation: Id of the conversation.
         began: When the question ended, in seconds.
+        measure: Takes a stage and the seconds from the end of the question.
     """
 
     def __init__(
@@ -79,6 +82,7 @@ class Reply:
         *,
         conversation: str,
         began: float,
+        measure: Callable[[str, float], None] = lambda _stage, _seconds: None,
     ) -> None:
         self.name = name
         self.item = item
@@ -87,9 +91,12 @@ class Reply:
         self.stages: dict[str, float] = {}
         self.first_sound: float | None = None
         self.active = True
+        self.previous: str | None = None
+        """Id of the item before it."""
         self._emit = emit
         self._conversation = conversation
         self._began = began
+        self._measure = measure
         self._part: Content | None = None
         self._resampler: StreamResampler | None = None
         self._rest = b""
@@ -136,8 +143,6 @@ class Reply:
             failure: Code and kind of the error that ended it.
         """
         if self._resampler is not None:
-            import numpy as np
-
             self._queue(pcm16(self._resampler.add(np.zeros(0, np.float32), last=True)))
             if self._rest:
                 self._pending.append(self._rest)
@@ -178,7 +183,9 @@ class Reply:
         return self.first_sound is not None and self.played_seconds(now) < self.sent_seconds
 
     def _reached(self, stage: str, now: float) -> None:
-        self.stages.setdefault(stage, max(0.0, now - self._began))
+        if stage not in self.stages:
+            self.stages[stage] = max(0.0, now - self._began)
+            self._measure(stage, self.stages[stage])
 
     def _wait(self, now: float) -> float:
         if self.first_sound is None or self.sent_seconds < AT_ONCE_SECONDS:
@@ -228,9 +235,6 @@ class Reply:
             self.item.content = [self._part]
         return self._part
 
-    previous: str | None = None
-    """Id of the item before it."""
-
     def _described_part(self) -> dict[str, object]:
         text = "" if self._part is None else self._part.text
         if self.form.speaks:
@@ -251,8 +255,6 @@ class Reply:
 
     def _send_sources(self) -> None:
         if self.form.sources:
-            from voicerag_web.sources import found_passages
-
             self._emit(
                 event(
                     "voicerag.sources",

@@ -41,7 +41,7 @@ from voicerag_web.realtime.hearing import MOST_SECONDS, Detector, Heard, Hearing
 from voicerag_web.realtime.items import Content, Exchange, Item, Items
 from voicerag_web.realtime.reply import Emit, Reply, ReplyForm
 
-__all__ = ["MOST_AUDIO_BYTES", "Asking", "Session", "SessionLimits", "Work"]
+__all__ = ["MOST_AUDIO_BYTES", "Inquiry", "Session", "SessionLimits", "Work"]
 
 MOST_AUDIO_BYTES: Final = 1 << 20
 """Decoded bytes of one `input_audio_buffer.append`."""
@@ -71,7 +71,7 @@ class SessionLimits:
 
 
 @dataclass(frozen=True, slots=True)
-class Asking:
+class Inquiry:
     """A question for the documents.
 
     Args:
@@ -98,7 +98,7 @@ class Asking:
 class Work(Protocol):
     """What takes time. Its results come back to the session by number."""
 
-    def answer(self, number: int, asked: Asking) -> Exchange:
+    def answer(self, number: int, asked: Inquiry) -> Exchange:
         """Answer a question: `Session.piece` and `Session.ended` follow."""
         ...
 
@@ -110,7 +110,7 @@ class Work(Protocol):
         """Transcribe a clip: `Session.transcribed` follows."""
         ...
 
-    def prepare(self, number: int, asked: Asking) -> None:
+    def prepare(self, number: int, asked: Inquiry) -> None:
         """Begin to search for a question that may not be over."""
         ...
 
@@ -161,6 +161,7 @@ class Session:
         clock: Returns seconds.
         detector: Makes a detector of turns.
         check_language: Refuses a language that is not heard.
+        measure: Takes a stage of an answer and the seconds from the end of the question.
         config: What it begins with.
         limits: Its limits.
         expires_at: When it is closed, in seconds since the epoch.
@@ -176,6 +177,7 @@ class Session:
         *,
         detector: Callable[[TurnDetection], Detector],
         check_language: Callable[[str | None], None] = lambda _: None,
+        measure: Callable[[str, float], None] = lambda _stage, _seconds: None,
         config: SessionConfig | None = None,
         limits: SessionLimits | None = None,
         expires_at: int = 0,
@@ -187,6 +189,7 @@ class Session:
         self._work, self._emit, self._clock = work, emit, clock
         self._make_detector = detector
         self._check_language = check_language
+        self._measure = measure
         self._expires_at = expires_at
         self._conversation = new_id("conv")
         self._hearing = self._listen(0)
@@ -412,6 +415,7 @@ class Session:
             self._wanted(item)
             return
         if self._running:
+            self._give_up_speculation(speech)
             self._waiting = item
             return
         self._respond(item, began=self._clock() - behind, prepared=speech.prepared)
@@ -669,6 +673,7 @@ class Session:
             self._emit,
             conversation=self._conversation,
             began=began,
+            measure=self._measure,
         )
         self._running[number] = _Running(reply, item)
         if kept:
@@ -700,10 +705,10 @@ class Session:
         history: tuple[Turn, ...],
         config: SessionConfig | None = None,
         prepared: int | None = None,
-    ) -> Asking:
+    ) -> Inquiry:
         config = config or self.config
         said = "\n".join([config.instructions, *self.items.instructions()]).strip()
-        return Asking(
+        return Inquiry(
             question,
             history,
             config.speaks,
@@ -749,6 +754,7 @@ class Session:
         running = self._running.pop(number)
         self._work.stop(number)
         running.reply.cancel(reason)
+        self._tidy(running)
         self._wordless(running)
 
     def _settle(self) -> None:
@@ -756,9 +762,20 @@ class Session:
         for number, running in list(self._running.items()):
             if not running.reply.active:
                 del self._running[number]
+                self._tidy(running)
         if self._waiting is not None and not self._running:
             item, self._waiting = self._waiting, None
             self._respond(item, began=self._clock())
+
+    def _tidy(self, running: _Running) -> None:
+        """Drop what no later turn needs: an answer without words, the sound of a known question."""
+        answer = running.reply.item
+        if not answer.content and running.reply.form.kept:
+            self.items.discard(answer)
+        if running.asked is not None and answer.content:
+            for part in running.asked.content:
+                if part.known:
+                    part.audio = None
 
     def _wordless(self, running: _Running) -> None:
         """Transcribe a question that was answered by its sound alone, if that was asked for."""

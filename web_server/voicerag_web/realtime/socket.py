@@ -23,7 +23,7 @@ from voicerag_web.realtime.config import SessionConfig, TurnDetection
 from voicerag_web.realtime.detector import LoudnessDetector
 from voicerag_web.realtime.events import error_event, new_id
 from voicerag_web.realtime.hearing import Detector
-from voicerag_web.realtime.session import Asking, Session, SessionLimits
+from voicerag_web.realtime.session import Inquiry, Session, SessionLimits
 from voicerag_web.service import WebService
 
 __all__ = ["realtime_doors"]
@@ -97,6 +97,8 @@ class RealtimeSocket:
         self._wake_writer = asyncio.Event()
         self._wake_ticker = asyncio.Event()
         self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._prepared: dict[int, Exchange] = {}
+        self._searching: dict[int, int] = {}
         self._too_slow = False
         config = SessionConfig()
         collection = service.collection(model)
@@ -110,6 +112,7 @@ class RealtimeSocket:
             self._emit,
             time.monotonic,
             detector=self._detector,
+            measure=service.metrics.stage,
             check_language=lambda code: check_language(
                 service, code, "session.audio.input.transcription.language"
             ),
@@ -216,13 +219,26 @@ class RealtimeSocket:
 
     # What the session asks for
 
-    def answer(self, number: int, asked: Asking) -> Exchange:
-        """Answer a question."""
-        exchange = Exchange(
-            self._service.serving.asking, self._tenant, _query(asked), speak=asked.speaks
-        )
-        self._start(number, self._answer(number, exchange))
+    def answer(self, number: int, asked: Inquiry) -> Exchange:
+        """Answer a question; what was found before it was over is used."""
+        exchange = self._prepared.pop(asked.prepared or 0, None)
+        if asked.prepared is not None:
+            self._searching[number] = asked.prepared
+            held = exchange is not None
+            self._service.metrics.speculation("held" if held else "lost")
+        if exchange is None:
+            exchange = self._exchange(asked)
+        self._start(number, self._pieces(number, exchange.stream))
         return exchange
+
+    def _exchange(self, asked: Inquiry) -> Exchange:
+        return Exchange(
+            self._service.tenants,
+            self._tenant,
+            asked.question,
+            _query(asked),
+            speak=asked.speaks,
+        )
 
     def say(self, number: int, text: str, *, speaks: bool) -> None:
         """Say a text."""
@@ -239,11 +255,17 @@ class RealtimeSocket:
         """Transcribe a clip."""
         self._start(number, self._transcribe(number, audio))
 
-    def prepare(self, number: int, asked: Asking) -> None:
+    def prepare(self, number: int, asked: Inquiry) -> None:
         """Begin to search for a question that may not be over."""
+        exchange = self._prepared[number] = self._exchange(asked)
+        self._start(number, self._prepare(exchange))
 
     def stop(self, number: int) -> None:
         """Give up what has this number."""
+        if self._prepared.pop(number, None) is not None:
+            self._service.metrics.speculation("thrown away")
+        if number in self._searching:
+            self.stop(self._searching.pop(number))
         task = self._tasks.pop(number, None)
         if task is not None:
             task.cancel()
@@ -255,6 +277,7 @@ class RealtimeSocket:
         def forget(done: asyncio.Task[None]) -> None:
             if self._tasks.get(number) is done:
                 del self._tasks[number]
+                self._searching.pop(number, None)
             if not done.cancelled() and done.exception() is not None:
                 _logger.error("a session's work failed", exc_info=done.exception())
                 failed = VoiceRAGError("the server failed; its log says why")
@@ -263,8 +286,9 @@ class RealtimeSocket:
 
         task.add_done_callback(forget)
 
-    async def _answer(self, number: int, exchange: Exchange) -> None:
-        await self._pieces(number, exchange.stream)
+    async def _prepare(self, exchange: Exchange) -> None:
+        with suppress(VoiceRAGError):  # the answer raises it again
+            await self._service.serving.workers.run(exchange.prepare)
 
     async def _pieces(self, number: int, work: Any) -> None:  # noqa: ANN401 - makes a generator
         problem: VoiceRAGError | None = None
@@ -292,20 +316,15 @@ class RealtimeSocket:
             self._session.transcribed(number, heard.text)
 
 
-def _query(asked: Asking) -> Query:
-    spoken = isinstance(asked.question, Audio)
-    source = (
-        QuestionSource(audio=asked.question)
-        if isinstance(asked.question, Audio)
-        else QuestionSource(text=asked.question)
-    )
+def _query(asked: Inquiry) -> Query:
     options = asked.options
     return Query(
-        source,
+        QuestionSource(),
         options.collection,
         options.limit,
         options.where,
-        options.strategy if spoken else None,
+        options.strategy,
         history=asked.history,
         sampling=asked.sampling,
+        instructions=asked.instructions or None,
     )
