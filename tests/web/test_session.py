@@ -166,7 +166,10 @@ def test_null_clears_turn_detection_and_transcription_and_nothing_else() -> None
     bench = Bench()
     bench.client(
         "session.update",
-        session={"audio": {"input": {"transcription": {"model": "whisper-1"}}}, "instructions": "x"},
+        session={
+            "audio": {"input": {"transcription": {"model": "whisper-1"}}},
+            "instructions": "x",
+        },
     )
     bench.client(
         "session.update",
@@ -336,9 +339,7 @@ def test_a_truncation_beyond_the_end_is_refused() -> None:
     bench.give(number, Answer(WORDS, audio=tone(1.0)))
     bench.session.ended(number)
     item = bench.last("response.output_item.added")["item"]["id"]
-    bench.client(
-        "conversation.item.truncate", item_id=item, content_index=0, audio_end_ms=5_000
-    )
+    bench.client("conversation.item.truncate", item_id=item, content_index=0, audio_end_ms=5_000)
     assert bench.error()["param"] == "audio_end_ms"
     bench.client("conversation.item.truncate", item_id=item, content_index=0, audio_end_ms=500)
     assert bench.kinds[-1] == "conversation.item.truncated"

@@ -36,6 +36,7 @@ _MOST_MESSAGES: Final = 400
 _MOST_INSTRUCTIONS: Final = 8000
 _USAGE: Final = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
 
+
 class InputAudio(BaseModel):
     """Sound in a message."""
 
@@ -233,7 +234,9 @@ async def _chunks(
                 yield chunk({"audio": {**named, "data": data}})
     if asked.speaks is not None:
         data = base64.b64encode(encoder.end()).decode()
-        yield chunk({"audio": {**named, "data": data, "expires_at": _expiry(service)}})
+        if data:
+            yield chunk({"audio": {**named, "data": data}})
+        yield chunk({"audio": {**named, "expires_at": _expiry(service)}})
     service.answers.keep(asked.tenant, asked.name, answer)
     yield chunk({"annotations": annotations(answer)}, "stop", voicerag=_own(answer))
     if usage:
@@ -286,16 +289,17 @@ def _spoken_as(body: ChatRequest) -> SoundFormat | None:
         return None
     form = (body.audio or OutputAudio()).format
     name = "pcm" if form == "pcm16" else form
-    if body.stream and name != "pcm":
-        raise RequestError("sound is streamed as pcm16 alone", "audio.format")
-    for known in SOUND_FORMATS:
-        if name == known:
-            return known
-    raise RequestError(
-        f"sound is not written as {form!r} here; choose pcm16 or one of {', '.join(SOUND_FORMATS)}",
-        "audio.format",
-        "unsupported_format",
-    )
+    known = next((one for one in SOUND_FORMATS if one == name), None)
+    if known is None:
+        raise RequestError(
+            f"sound is not written as {form!r} here; choose pcm16 or one of "
+            f"{', '.join(SOUND_FORMATS)}",
+            "audio.format",
+            "unsupported_format",
+        )
+    if body.stream and known != "pcm":
+        raise RequestError(f"sound is streamed as pcm16, not as {form!r}", "audio.format")
+    return known
 
 
 def _question(service: WebService, message: Message) -> QuestionSource:
@@ -304,9 +308,7 @@ def _question(service: WebService, message: Message) -> QuestionSource:
         if part.type == "input_audio" and part.input_audio is not None:
             return QuestionSource(data=_decoded(part.input_audio.data))
         if part.type not in {"text", "input_audio"}:
-            raise RequestError(
-                f"a question is text or input_audio, not {part.type!r}", "messages"
-            )
+            raise RequestError(f"a question is text or input_audio, not {part.type!r}", "messages")
     words = _words(message)
     most = service.settings.max_question_chars
     if len(words) > most:
