@@ -125,21 +125,22 @@ def _serve(given: argparse.Namespace) -> int:
 def _run(transport: str, settings: Settings, server_settings: ServerSettings) -> int:
     from voicerag_mcp.server import build_server, open_service
 
-    stack, closing = ExitStack(), threading.Lock()
+    stack, closing, code = ExitStack(), threading.Lock(), 0
     try:
         service = stack.enter_context(open_service(settings, server_settings))
         server = build_server(service)
         if transport == "http":
-            from voicerag_mcp.http import http_app, serve
+            from voicerag_mcp.http import http_app
+            from voicerag_mcp.listening import serve
 
-            asyncio.run(serve(http_app(service, server), server_settings))
+            code = asyncio.run(serve(http_app(service, server), server_settings))
         else:
             _close_on_signals(stack, closing)
             server.run("stdio")
     finally:
         with closing:
             stack.close()
-    return 0
+    return code
 
 
 def _close_on_signals(stack: ExitStack, closing: threading.Lock) -> None:

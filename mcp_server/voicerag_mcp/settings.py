@@ -88,6 +88,22 @@ class ServerSettings(BaseSettings):
     calls_per_minute: int = Field(
         default=1200, ge=1, description="Requests per client and minute (HTTP)."
     )
+    tenant_calls_per_minute: int = Field(
+        default=6000,
+        ge=1,
+        description="Requests per tenant and minute, over all of its tokens (HTTP).",
+    )
+    connections: int = Field(
+        default=1000,
+        ge=1,
+        description="Open connections; fewer if the process may open fewer files (HTTP).",
+    )
+    request_seconds: float = Field(
+        default=10,
+        gt=0,
+        description="Seconds in which a request's head, and the beginning of its body, must "
+        "have arrived (HTTP).",
+    )
 
     @field_validator("allowed_paths", mode="before")
     @classmethod
@@ -98,6 +114,11 @@ class ServerSettings(BaseSettings):
     @classmethod
     def _split_names(cls, value: object) -> object:
         return _parts(value, ",")
+
+    @field_validator("allowed_origins")
+    @classmethod
+    def _as_browsers_send(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(_origin(one) for one in value)
 
     @property
     def authenticates(self) -> bool:
@@ -190,6 +211,30 @@ def load_server_settings(**values: object) -> ServerSettings:
         ConfigError: A value is unknown or out of its range; the message names the setting.
     """
     return make_settings(ServerSettings, values, "an option")
+
+
+def _origin(given: str) -> str:
+    """Write an origin as browsers send it: lower case, no path, no default port."""
+    parts = urlsplit(given.lower())
+    port = parts.netloc.rpartition(":")[2] if ":" in parts.netloc.rpartition("]")[2] else ""
+    if (
+        parts.scheme not in ("http", "https")
+        or not parts.netloc
+        or "*" in parts.netloc.removesuffix(":*")
+        or "@" in parts.netloc
+        or parts.path not in ("", "/")
+        or parts.query
+        or parts.fragment
+        or not (port in ("", "*") or port.isdecimal())
+    ):
+        raise ValueError(
+            f"{given!r} is not the origin of a web page, such as https://app.example.com, "
+            "http://localhost:6274 or, for any port, http://localhost:*"
+        )
+    netloc = parts.netloc
+    if port == {"http": "80", "https": "443"}[parts.scheme]:
+        netloc = netloc.removesuffix(f":{port}")
+    return f"{parts.scheme}://{netloc}"
 
 
 def _parts(value: object, separator: str) -> object:
