@@ -16,7 +16,7 @@ from tests.serving.fakes import FakeModels, fake_tenants
 from tests.waiting import wait_until
 from tests.web.conftest import Running, Serve
 from voicerag_core import Audio, ModelError, read_audio
-from voicerag_core.testing import FakeSpeaker, FakeTranscriber
+from voicerag_core.testing import FakeTranscriber
 
 pytestmark = pytest.mark.enable_socket
 
@@ -211,8 +211,8 @@ def test_a_request_that_cannot_be_answered_is_told_why(
 def test_a_failure_of_a_model_is_an_error_of_the_server(serve: Serve) -> None:
     class Broken:
         def respond(self, *_: object, **__: object) -> Iterator[Any]:
+            yield from ()
             raise ModelError("out of memory")
-            yield
 
     with serve(FakeModels(model=Broken(), text_model=Broken())) as server:
         url = f"{server.url}/v1/chat/completions"
@@ -344,7 +344,6 @@ def test_a_server_without_a_voice_says_so(serve: Serve) -> None:
         assert answer.status_code == 400
         assert "VOICERAG_SPEAK" in answer.json()["error"]["message"]
         assert httpx.get(f"{server.url}/v1/audio/voices").json() == {"voices": []}
-    assert FakeSpeaker
 
 
 # Models, embeddings, search

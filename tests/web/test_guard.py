@@ -273,5 +273,5 @@ def test_a_page_gets_the_headers_that_keep_strangers_out(server: Running) -> Non
     ],
 )
 def test_a_server_is_not_exposed_without_tokens_and_names(given: dict[str, object]) -> None:
-    with pytest.raises(ConfigError, match="X_|choose one"):
+    with pytest.raises(ConfigError, match=r"X_|choose one"):
         Exposure(prefix="X_", **given).check()  # type: ignore[arg-type]

@@ -26,7 +26,7 @@ App: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 SUBPROTOCOL: Final = "realtime"
 """Subprotocol that OpenAI's clients in browsers offer."""
-TOKEN_SUBPROTOCOL: Final = "openai-insecure-api-key."
+TOKEN_SUBPROTOCOL: Final = "openai-insecure-api-key."  # noqa: S105 - a prefix
 """A page cannot set headers of a WebSocket, so its token comes as a subprotocol of this prefix."""
 
 _VISITOR: Final = "voicerag.visitor"
