@@ -165,7 +165,7 @@ def _upload_route(service: Service) -> Route:
             return JSONResponse({"error": error.detail}, status_code=error.status_code)
         try:
             clip = await serving.workers.run(
-                lambda job: serving.asking.keep_clip(job, tenant, data)
+                lambda job: serving.asking.keep_clip(job, tenant, data), tenant=tenant
             )
         except (BusyError, CancelledError) as error:
             return JSONResponse({"error": message_for_caller(error)}, 503, {"Retry-After": "5"})

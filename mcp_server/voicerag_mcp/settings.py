@@ -51,6 +51,9 @@ class ServerSettings(BaseSettings):
     clip_bytes: int = Field(
         default=64_000_000, ge=1000, description="Memory for clips per tenant, in bytes."
     )
+    clip_bytes_total: int = Field(
+        default=512_000_000, ge=1000, description="Memory for clips of all tenants, in bytes."
+    )
     workers: int = Field(default=4, ge=1, le=64, description="Calls processed concurrently.")
     max_waiting: int = Field(
         default=64, ge=0, description="Calls that may wait; further calls are asked to retry."
@@ -136,6 +139,7 @@ class ServerSettings(BaseSettings):
             max_text_chars=self.max_text_chars,
             clip_seconds=self.clip_minutes * 60,
             clip_bytes=self.clip_bytes,
+            clip_bytes_total=self.clip_bytes_total,
             workers=self.workers,
             max_waiting=self.max_waiting,
             open_stores=self.open_stores,
