@@ -63,7 +63,8 @@ def running(
 ) -> Iterator[Running]:
     """Serve in a thread."""
     with ExitStack() as stack:
-        chosen = tenants or fake_tenants(models)[0]
+        ingests = bool(settings.get("allow_ingest"))
+        chosen = tenants or fake_tenants(models, read_only=not ingests)[0]
         web_settings = load_web_settings(**settings)
         service = stack.enter_context(open_web_service(Settings(), web_settings, tenants=chosen))
         config = uvicorn.Config(

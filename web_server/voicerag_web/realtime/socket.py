@@ -289,12 +289,14 @@ class RealtimeSocket:
 
     async def _prepare(self, exchange: Exchange) -> None:
         with suppress(VoiceRAGError):  # the answer raises it again
-            await self._service.serving.workers.run(exchange.prepare)
+            await self._service.serving.workers.run(exchange.prepare, tenant=self._tenant)
 
     async def _pieces(self, number: int, work: Any) -> None:  # noqa: ANN401 - makes a generator
         problem: VoiceRAGError | None = None
         try:
-            async with aclosing(self._service.serving.workers.stream(work)) as pieces:
+            async with aclosing(
+                self._service.serving.workers.stream(work, tenant=self._tenant)
+            ) as pieces:
                 async for piece in pieces:
                     self._session.answers.piece(number, piece)
                     self._wake_ticker.set()
@@ -309,7 +311,8 @@ class RealtimeSocket:
             heard = await serving.workers.run(
                 lambda job: serving.asking.transcribe(
                     job, self._tenant, QuestionSource(audio=audio)
-                )
+                ),
+                tenant=self._tenant,
             )
         except VoiceRAGError as error:
             self._session.answers.transcribed(number, "", error)
