@@ -10,14 +10,13 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 
 import numpy as np
 import pytest
-import uvicorn
 
 from tests.serving.fakes import FakeModels, fake_tenants
 from tests.waiting import PATIENCE
 from voicerag_core import Audio, Settings, to_wav_bytes
 from voicerag_core.serving import Tenants
 from voicerag_web.app import web_app
-from voicerag_web.command import MOST_FRAME_BYTES
+from voicerag_web.command import listener
 from voicerag_web.service import WebService, open_web_service
 from voicerag_web.settings import load_web_settings
 
@@ -65,18 +64,9 @@ def running(
     with ExitStack() as stack:
         ingests = bool(settings.get("allow_ingest"))
         chosen = tenants or fake_tenants(models, read_only=not ingests)[0]
-        web_settings = load_web_settings(**settings)
+        web_settings = load_web_settings(**{"port": 0, **settings})
         service = stack.enter_context(open_web_service(Settings(), web_settings, tenants=chosen))
-        config = uvicorn.Config(
-            web_app(service),
-            host="127.0.0.1",
-            port=0,
-            log_level="error",
-            timeout_graceful_shutdown=1,
-            ws="websockets-sansio",
-            ws_max_size=MOST_FRAME_BYTES,
-        )
-        server = uvicorn.Server(config)
+        server = listener(web_app(service), web_settings)
         thread = threading.Thread(target=lambda: asyncio.run(server.serve()), daemon=True)
         thread.start()
         while not server.started:
