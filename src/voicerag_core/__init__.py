@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import voicerag_core.cli.ending  # noqa: F401 - first: signals that come during the imports below
+
+# isort: split
 from voicerag_core.audio import (
     MAX_SECONDS,
     SPEECH_RATE_HZ,
