@@ -14,6 +14,8 @@ import pytest
 from tests.serving.fakes import FakeModels, fake_tenants
 from tests.waiting import PATIENCE
 from voicerag_core import Audio, Settings, to_wav_bytes
+from voicerag_core.local.turns.activity import LoudnessActivity
+from voicerag_core.local.turns.detector import FrameTurnDetector
 from voicerag_core.serving import Tenants
 from voicerag_web.app import web_app
 from voicerag_web.command import listener
@@ -58,7 +60,11 @@ def wav() -> bytes:
 
 @contextmanager
 def running(
-    models: FakeModels | None = None, *, tenants: Tenants | None = None, **settings: object
+    models: FakeModels | None = None,
+    *,
+    tenants: Tenants | None = None,
+    by_loudness: bool = True,
+    **settings: object,
 ) -> Iterator[Running]:
     """Serve in a thread."""
     with ExitStack() as stack:
@@ -66,6 +72,8 @@ def running(
         chosen = tenants or fake_tenants(models, read_only=not ingests)[0]
         web_settings = load_web_settings(**{"port": 0, **settings})
         service = stack.enter_context(open_web_service(Settings(), web_settings, tenants=chosen))
+        if by_loudness:  # a tone is no speech
+            service.detector = lambda rules: FrameTurnDetector(LoudnessActivity(), rules)
         server = listener(web_app(service), web_settings)
         thread = threading.Thread(target=lambda: asyncio.run(server.serve()), daemon=True)
         thread.start()

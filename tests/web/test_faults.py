@@ -7,6 +7,7 @@ import base64
 import json
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -122,7 +123,7 @@ async def test_speech_interrupts_what_is_said(serve: Serve) -> None:
         async with connect(f"{server.ws}/v1/realtime") as socket:
             await ask(socket)
             await receive(socket, "response.output_audio.delta")
-            audio = base64.b64encode(silence(0.3) + speech(0.8)).decode()
+            audio = base64.b64encode(silence(1.6) + speech(0.8)).decode()
             await send(socket, "input_audio_buffer.append", audio=audio)
             await receive(socket, "input_audio_buffer.speech_started")
             done = await receive(socket, "response.done")
@@ -136,11 +137,10 @@ async def test_who_does_not_read_is_let_go(serve: Serve) -> None:
         text = "x" * 4000
         item = {"id": "it", "role": "user", "content": [{"type": "input_text", "text": text}]}
         await send(socket, "conversation.item.create", item=item)
-        with pytest.raises(ConnectionClosed):
+        with suppress(ConnectionClosed):
             for _ in range(20_000):
                 await send(socket, "conversation.item.retrieve", item_id="it")
-            await socket.wait_closed()
-            await socket.send("")
+        await asyncio.wait_for(socket.wait_closed(), PATIENCE)
         await asyncio.to_thread(wait_until, lambda: nothing_left(server))
         assert await answered(server) == ANSWER
 
@@ -169,7 +169,8 @@ async def test_sessions_beyond_the_limit_are_told_to_come_back(serve: Serve) -> 
 
 async def test_10000_malformed_events_are_answered_one_by_one(server: Running) -> None:
     rubbish = [
-        "", "null", "{", "[]", '"a"', '{"type": 1}', '{"type": "nope"}', '{"type": "session.update"}',
+        "", "null", "{", "[]", '"a"', '{"type": 1}', '{"type": "nope"}',
+        '{"type": "session.update"}',
         '{"type": "input_audio_buffer.append", "audio": 5}',
         '{"type": "response.create", "response": {"input": [1, {"type": "item_reference"}]}}',
         '{"type": "conversation.item.create", "item": {"content": [7]}}',
@@ -196,11 +197,10 @@ async def test_10000_malformed_events_are_answered_one_by_one(server: Running) -
 async def test_a_frame_that_is_too_large_closes_only_its_own_session(server: Running) -> None:
     async with connect(f"{server.ws}/v1/realtime") as socket:
         await receive(socket, "session.created")
-        with pytest.raises(ConnectionClosed) as caught:
+        with suppress(ConnectionClosed):
             await socket.send("x" * 5_000_000)
-            await receive(socket, "never")
-        assert caught.value.rcvd is not None
-        assert caught.value.rcvd.code == 1009
+        await asyncio.wait_for(socket.wait_closed(), PATIENCE)
+        assert socket.close_code == 1009
     assert await answered(server) == ANSWER
 
 

@@ -14,15 +14,13 @@ from typing import Any, Final
 from fastapi import APIRouter, WebSocket
 from starlette.websockets import WebSocketDisconnect, WebSocketState
 
-from voicerag_core import Answer, Audio, BusyError, VoiceRAGError
+from voicerag_core import Answer, Audio, BusyError, TurnDetector, VoiceRAGError
 from voicerag_core.serving import Job, Query, QuestionSource, visitor_of
 from voicerag_core.serving.exchanges import Exchange
 from voicerag_core.serving.guard import SUBPROTOCOL
 from voicerag_web.doors.audio import check_language
-from voicerag_web.realtime.config import SessionConfig, TurnDetection
-from voicerag_web.realtime.detector import LoudnessDetector
+from voicerag_web.realtime.config import SessionConfig, TurnDetection, turn_rules
 from voicerag_web.realtime.events import error_event, new_id
-from voicerag_web.realtime.hearing import Detector
 from voicerag_web.realtime.inquiry import Inquiry, SessionLimits
 from voicerag_web.realtime.session import Session
 from voicerag_web.service import WebService
@@ -215,8 +213,8 @@ class RealtimeSocket:
             self._unsent.append(data)
         self._wake_writer.set()
 
-    def _detector(self, detection: TurnDetection) -> Detector:
-        return LoudnessDetector(detection)
+    def _detector(self, detection: TurnDetection) -> TurnDetector:
+        return self._service.detector(turn_rules(detection))
 
     # What the session asks for
 
