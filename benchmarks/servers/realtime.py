@@ -257,7 +257,10 @@ async def memory(port: int, turns: int) -> list[tuple[int, float]]:
     clip = (wave * 32767).astype("<i2").tobytes()
     found = []
     command = [sys.executable, "-c", FAKES.format(port=port)]
-    async with served(command, port) as pid, connect(f"ws://127.0.0.1:{port}/v1/realtime") as socket:
+    async with (
+        served(command, port) as pid,
+        connect(f"ws://127.0.0.1:{port}/v1/realtime") as socket,
+    ):
         speaker = Speaker(socket)
         update = {"audio": {"input": {"turn_detection": None}}}
         await speaker._send("session.update", session=update)

@@ -50,7 +50,8 @@ async def test_a_session_of_the_agents_sdk_in_python(
     assert len(sound) > 16_000
     said = [item.content[0].transcript for item in history if item.role == "assistant"]
     asked = [item.content[0] for item in history if item.role == "user"]
-    assert said[0] == ANSWER
+    # the client may play it still when it is interrupted: what was not heard is gone
+    assert ANSWER.startswith((said[0] or "").rstrip())
     assert asked[1].transcript == "where does the rhine rise"
 
 
@@ -66,6 +67,7 @@ def _modules() -> Path | None:
 def test_a_session_of_the_agents_sdk_in_javascript(server: Running) -> None:
     node, modules = shutil.which("node"), _modules()
     if node is None or modules is None:
+        assert "CI" not in os.environ, f"the workflow installs node and {PACKAGE}"
         pytest.skip(f"npm's {PACKAGE} is not installed (npm install {PACKAGE})")
     done = subprocess.run(
         [node, SCRIPT, f"{server.ws}/v1/realtime?model=voicerag", modules.parent],
