@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import atexit
 import logging
 import os
 import signal
@@ -18,6 +19,8 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from voicerag_core import MissingExtraError, VoiceRAGError, load_settings
+from voicerag_core.logs import is_structured, set_up_logs
+from voicerag_core.telemetry import flush_telemetry, set_up_telemetry
 
 if TYPE_CHECKING:
     from voicerag_core import Settings
@@ -25,18 +28,17 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
-_CLOSE_SECONDS = 9.0
-"""Seconds for closing: `Workers.close` waits five, and stopping the database takes a moment."""
+_CLOSE_SECONDS = 5.0
+"""Seconds for closing in good order: `Workers.close` waits three of them."""
+
+_STOP_SECONDS = 2.0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code."""
     given = _parser().parse_args(arguments)
-    logging.basicConfig(
-        level=given.log_level.upper(),
-        stream=sys.stderr,
-        format="%(levelname)s %(name)s: %(message)s",
-    )
+    form = os.environ.get("VOICERAG_LOG_FORMAT", "text")
+    set_up_logs("json" if form == "json" else "text", given.log_level)
     try:
         if find_spec("mcp") is None:
             raise MissingExtraError("mcp", "the MCP server")
@@ -44,7 +46,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _token(given)
         return _serve(given)
     except VoiceRAGError as error:
-        sys.stderr.write(f"voicerag-mcp: {error}\n")
+        if is_structured():
+            logging.getLogger(__name__).error(
+                "%s", error, extra={"error_type": type(error).__name__}
+            )
+        else:
+            sys.stderr.write(f"voicerag-mcp: {error}\n")
         return 2
 
 
@@ -84,7 +91,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--log-level",
         choices=("debug", "info", "warning", "error"),
-        default=os.environ.get("VOICERAG_MCP_LOG_LEVEL", "warning").lower(),
+        default=os.environ.get(
+            "VOICERAG_MCP_LOG_LEVEL", os.environ.get("VOICERAG_LOG_LEVEL", "warning")
+        ).lower(),
     )
     commands = parser.add_subparsers(dest="command", metavar="")
     token = commands.add_parser("token", help="create a token and its entry for the token file")
@@ -117,6 +126,7 @@ def _serve(given: argparse.Namespace) -> int:
         allowed_paths=tuple(given.allow_path) if given.allow_path else None,
         token_file=given.token_file,
     )
+    set_up_telemetry(settings.telemetry, service="voicerag-mcp")
     if given.transport == "http":
         server_settings.check_exposure()
     else:  # the user who started the program is the caller
@@ -128,6 +138,7 @@ def _run(transport: str, settings: Settings, server_settings: ServerSettings) ->
     from voicerag_mcp.server import build_server, open_service
 
     stack, closing, code = ExitStack(), threading.Lock(), 0
+    stack.callback(flush_telemetry)
     try:
         service = stack.enter_context(open_service(settings, server_settings))
         server = build_server(service)
@@ -151,9 +162,10 @@ def _run(transport: str, settings: Settings, server_settings: ServerSettings) ->
 
 
 def _leave(code: int) -> None:
-    """End the process without waiting for its threads."""
-    sys.stdout.flush()
-    sys.stderr.flush()
+    """End the process without waiting for its threads; a database that still runs is stopped."""
+    stopping = threading.Thread(target=atexit._run_exitfuncs, daemon=True)
+    stopping.start()
+    stopping.join(_STOP_SECONDS)
     os._exit(code)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import TypeAlias
@@ -43,6 +44,8 @@ _MULTIPART_ROOM = 16_384
 """Bytes of a multipart body beyond the file in it."""
 
 _RETRY_MILLISECONDS = 100
+
+_logger = logging.getLogger(__name__)
 
 Endpoint: TypeAlias = Callable[[Request], Awaitable[Response]]
 
@@ -189,6 +192,13 @@ def _upload_route(service: Service) -> Route:
             data = await _uploaded(request, most)
         except HTTPException as error:
             return JSONResponse({"error": error.detail}, status_code=error.status_code)
+        except OSError as error:  # a form's file is spooled to disk
+            _logger.error("an upload cannot be kept: %s", error)
+            return JSONResponse(
+                {"error": "this server has no room for uploads at the moment; repeat this later"},
+                503,
+                {"Retry-After": "60"},
+            )
         try:
             clip = await serving.workers.run(
                 lambda job: serving.asking.keep_clip(job, tenant, data), tenant=tenant

@@ -69,6 +69,23 @@ Metadata: TypeAlias = Annotated[
     Field(description="Required metadata values of passages; a list means any of its values"),
 ]
 How: TypeAlias = Annotated[Strategy | None, Field(description="How a spoken question is searched")]
+Manner: TypeAlias = Annotated[
+    str | None,
+    Field(
+        description="Manner of speaking: emotion, tone, pace, dialect, role; what the voice cannot "
+        "do is said in notes",
+        max_length=8000,
+    ),
+]
+Temperature: TypeAlias = Annotated[
+    float | None, Field(description="Temperature of the model that answers", ge=0, le=2)
+]
+TopP: TypeAlias = Annotated[
+    float | None, Field(description="Share of the probability mass to draw from", gt=0, le=1)
+]
+MaxTokens: TypeAlias = Annotated[
+    int | None, Field(description="Most tokens of the answer", ge=1, le=100_000)
+]
 Output: TypeAlias = Annotated[
     AudioOutput,
     Field(
@@ -157,16 +174,26 @@ class ReadingTools:
         where: Metadata = None,
         strategy: How = None,
         audio: Output = "link",
+        instructions: Manner = None,
+        temperature: Temperature = None,
+        top_p: TopP = None,
+        max_tokens: MaxTokens = None,
     ) -> Annotated[CallToolResult, AskResult]:
         """Answer a question from the indexed documents, in text with sources and in speech.
 
         Pass the question in exactly one of text, clip, audio_path and audio_base64. If the
         documents do not answer it, the result says so; do not fill the gap from memory.
         """
-        query = Query(
-            QuestionSource(text, clip, audio_path, audio_base64), collection, limit, where, strategy
-        )
         service, place = self._service, _place(audio)
+        query = Query(
+            QuestionSource(text, clip, audio_path, audio_base64),
+            collection,
+            limit,
+            where,
+            strategy,
+            instructions,
+            service.serving.asking.sampling(temperature, top_p, max_tokens),
+        )
         with tool_errors():
             asked = await service.run(
                 ctx,
@@ -184,6 +211,7 @@ class ReadingTools:
             passages=found_passages(asked.answer.hits, other),
             collection=asked.collection,
             transcript=asked.answer.transcript,
+            notes=list(asked.answer.notes),
             audio=None if asked.speech is None else spoken_audio(asked.speech),
             seconds=round(asked.seconds, 4),
         )

@@ -245,6 +245,15 @@ class Conversation:
         with self._lock:
             return tuple(kept.turn for kept in self._kept)
 
+    def spoken_seconds(self, turn: int = -1) -> float:
+        """Return how much speech an answer has so far: the most that `truncate` takes.
+
+        Raises:
+            ConfigError: There is no such turn.
+        """
+        with self._lock:
+            return self._at(turn).seconds
+
     def add(self, turn: Turn) -> None:
         """Append a turn that was made elsewhere."""
         with self._lock:

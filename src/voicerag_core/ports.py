@@ -39,6 +39,7 @@ __all__ = [
     "ReadsWords",
     "RemembersReplies",
     "Reranker",
+    "SamplingWriter",
     "SelfAssessingEmbedder",
     "Speaker",
     "TextEmbedder",
@@ -203,6 +204,7 @@ class PassageStore(Protocol):
         where: Filter | None = None,
         min_score: float | None = None,
         with_vectors: bool = False,
+        ids: Sequence[str] | None = None,
     ) -> tuple[Hit, ...]:
         """Find the best passages, each once, best first; `Hit` defines score and rank.
 
@@ -214,6 +216,7 @@ class PassageStore(Protocol):
             min_score: Minimum cosine similarity of the passage's nearest vector, however the
                 passage was found; requires an embedding.
             with_vectors: Return each hit with its nearest vector.
+            ids: Find none but these passages.
         """
         ...
 
@@ -401,6 +404,15 @@ class AnswerWriter(Protocol):
         Raises:
             ModelError: The model cannot be loaded or failed.
         """
+        ...
+
+
+@runtime_checkable
+class SamplingWriter(Protocol):
+    """What an `AnswerWriter` has besides that generates, and takes a sampling."""
+
+    def sampled(self, sampling: Sampling) -> AnswerWriter:
+        """Return the same writer with another sampling; what is the default of `Sampling` stays."""
         ...
 
 

@@ -18,6 +18,7 @@ from voicerag_core.cancellation import check_cancelled
 from voicerag_core.chunking import split_sentences
 from voicerag_core.errors import ConfigError, StoreError
 from voicerag_core.filters import Filter
+from voicerag_core.observation import answer_told, question_stage, reading_told
 from voicerag_core.passages import searched_text
 from voicerag_core.ports import (
     DocumentStore,
@@ -225,7 +226,11 @@ class VoiceRAG:
         search = self._search(
             shown, where=where, min_score=min_score, diversity=diversity, history=history
         )
-        return _shown(find_passages(search, self._strategy(strategy), checked), shown)
+        chosen = self._strategy(strategy)
+        with question_stage(checked, chosen) as told:
+            found = _shown(find_passages(search, chosen, checked), shown)
+            told.set(voicerag__hits=len(found.hits))
+            return found
 
     def prepare(
         self,
@@ -333,10 +338,15 @@ class VoiceRAG:
         said = self._said_how(sampling, history, instructions)
         shown = self.limit if limit is None else _checked_limit(limit)
         search = self._search(shown, where=where, min_score=min_score, history=history)
-        retrieved = prepared
-        if retrieved is None:
-            retrieved = _shown(find_passages(search, self._strategy(strategy), checked), shown)
-        yield from self._respond(checked, retrieved, search, said, again=shown)
+        chosen = self._strategy(strategy)
+
+        def pieces() -> Iterator[Answer]:
+            retrieved = prepared
+            if retrieved is None:
+                retrieved = _shown(find_passages(search, chosen, checked), shown)
+            yield from self._respond(checked, retrieved, search, said, again=shown)
+
+        yield from answer_told(pieces(), checked, chosen)
 
     def ask(
         self,
@@ -461,7 +471,7 @@ class VoiceRAG:
                 transcript=heard,
                 history=manner.history,
             )
-            return _with_cited(pieces, found.more)
+            return _with_cited(reading_told(pieces), found.more)
 
         pieces = answered(retrieved)
         by_sound = retrieved.by_sound or retrieved.transcription is None

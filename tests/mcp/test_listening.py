@@ -16,13 +16,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.mcp.conftest import Open
 from tests.mcp.test_guard import _head, _sent
 from tests.mcp.test_http import is_up
 from tests.waiting import PATIENCE, wait_until
-from voicerag_core import ConfigError
+from voicerag_core import Audio, ConfigError
 from voicerag_mcp.http import http_app
 from voicerag_mcp.listening import Connection, listener, most_connections, serve
 from voicerag_mcp.server import build_server
@@ -221,3 +222,25 @@ def test_a_signal_ends_the_server_and_its_database(number: int, tmp_path: Path) 
     assert server.returncode == 128 + number
     assert "Traceback" not in said
     wait_until(lambda: not alive(postmaster), "Postgres still runs")
+
+
+def test_a_client_that_does_not_read_its_answer_is_left(
+    opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("voicerag_mcp.listening._STALLED_SECONDS", 0.3)
+    service = opened()
+    sound = Audio(np.full(16_000 * 600, 0.1, np.float32), 16_000)
+    clip = service.serving.clips.add("default", sound)
+    call = {"jsonrpc": "2.0", "id": 1, "method": "resources/read", "params": {"uri": clip.uri}}
+    body = json.dumps(call).encode()
+    with listening(service) as url, socket.socket() as slow:
+        slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        slow.settimeout(PATIENCE)
+        slow.connect(("127.0.0.1", int(url.rpartition(":")[2])))
+        slow.sendall(_head("/mcp", len(body), **JSON) + body)
+        server = service.serving
+        wait_until(lambda: server.workers.unfinished == 0)
+        time.sleep(1.5)  # the server waits for a fifth of it
+        assert is_up(url)
+        got = ended(slow)
+    assert len(got) < len(clip.wav), "it was cut off"

@@ -8,7 +8,15 @@ import numpy as np
 import pytest
 
 from tests.local.packed_weights import write_packed
-from voicerag_core import Audio, ConfigError, Passage, load_settings, open_voicerag
+from voicerag_core import (
+    Audio,
+    ConfigError,
+    HearingEmbedder,
+    Passage,
+    load_settings,
+    open_voicerag,
+    read_audio,
+)
 from voicerag_core.errors import CheckpointError, MissingExtraError, StoreError
 from voicerag_core.local.multilingual.embedder import WEIGHTS, MultilingualEmbedder
 from voicerag_core.local.multilingual.hearing import TranscriptEmbedder
@@ -39,7 +47,7 @@ def test_english_is_as_before(tmp_path: Path) -> None:
         assert rag.speaker is not None
 
 
-@pytest.mark.parametrize("language", ["zh", "de", "auto"])
+@pytest.mark.parametrize("language", ["zh", "de"])
 def test_another_language_is_searched_by_words(tmp_path: Path, language: str) -> None:
     settings = load_settings(data_dir=tmp_path, language=language)
     assert settings.question_strategy == "asr"
@@ -47,7 +55,33 @@ def test_another_language_is_searched_by_words(tmp_path: Path, language: str) ->
         assert rag.embedder.model_id.startswith("multilingual-e5-small")
         assert isinstance(rag.embedder, TranscriptEmbedder)
         assert rag.strategy == "asr"
-        assert (rag.speaker is None) == (language != "auto")
+        assert rag.speaker is None
+
+
+def test_with_any_language_each_question_decides(tmp_path: Path) -> None:
+    settings = load_settings(data_dir=tmp_path, language="auto")
+    assert settings.question_strategy == "adaptive"
+    with open_voicerag(settings, store=InMemoryStore(384)) as rag:
+        assert rag.embedder.model_id.startswith("multilingual-e5-small")
+        assert isinstance(rag.embedder, HearingEmbedder)
+        assert rag.strategy == "adaptive"
+        assert rag.speaker is not None
+
+
+@pytest.mark.parametrize("english", [True, False])
+def test_only_what_is_surely_english_is_searched_by_its_sound(
+    tmp_path: Path, tiny: MultilingualEmbedder, monkeypatch: pytest.MonkeyPatch, english: bool
+) -> None:
+    monkeypatch.setattr(tiny, "sure_gap", 0.0, raising=False)
+    clip = read_audio(Path(__file__).parents[2] / "examples/sample/audio/dev-04.flac")
+    if not english:  # backwards, speech is in no language
+        clip = Audio(np.ascontiguousarray(clip.samples[::-1]), clip.sample_rate)
+    settings = load_settings(data_dir=tmp_path, language="auto", speak=False)
+    ears = _Hears(Transcription("Wie hoch ist der Turm", 0.9, "de"))
+    with open_voicerag(settings, embedder=tiny, store=InMemoryStore(64), transcriber=ears) as rag:
+        rag.index([Passage("a", "Cauchy's inequality")])
+        found = rag.retrieve(clip)
+    assert (found.transcription is None) == english
 
 
 @pytest.mark.parametrize("strategy", ["e2e", "adaptive"])
@@ -63,8 +97,18 @@ def test_the_sound_of_another_language_is_refused_with_the_reason(
     asked = load_settings(data_dir=tmp_path, language="auto")
     with open_voicerag(asked, embedder=tiny, store=InMemoryStore(64)) as rag:
         rag.index([Passage("a", "塔高。")])
-        with pytest.raises(ConfigError, match="VOICERAG_LANGUAGE=auto"):
-            rag.retrieve(CLIP, strategy=strategy)  # type: ignore[arg-type]
+        if strategy == "e2e":
+            with pytest.raises(ConfigError, match=r"VOICERAG_LANGUAGE=auto.*'adaptive'"):
+                rag.retrieve(CLIP, strategy="e2e")
+
+
+def test_any_language_cannot_be_searched_by_sound_alone(tmp_path: Path) -> None:
+    settings = load_settings(data_dir=tmp_path, language="auto", strategy="e2e")
+    with (
+        pytest.raises(ConfigError, match=r"VOICERAG_LANGUAGE=auto.*'adaptive'"),
+        open_voicerag(settings, store=InMemoryStore(384)),
+    ):
+        pass
 
 
 @pytest.mark.parametrize(
@@ -168,7 +212,6 @@ def test_chinese_is_indexed_and_asked_from_wheels_alone(tmp_path: Path) -> None:
 
 
 def test_english_speech_is_heard_by_the_multilingual_recogniser(tmp_path: Path) -> None:
-    from voicerag_core import read_audio
     from voicerag_core.local.hearing.whisper import WhisperTranscriber
 
     try:

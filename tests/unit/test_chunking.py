@@ -52,6 +52,40 @@ def test_a_dot_inside_a_sentence_ends_none(sentence: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "sentence",
+    [
+        "Der Antrag, z. B. per E-Mail, gilt bis zum 3. Mai 2024.",
+        "Das Büro liegt im 2. Obergeschoss der Hauptstr. 5 bzw. im Anbau.",
+        "Die max. Höhe der Regale beträgt ca. 3 Meter.",
+        "Siehe Abs. 2 Nr. 4 der Satzung, vgl. S. 12.",
+        "Le Dr. Petit et M. Dupont habitent bd. Voltaire.",
+        "Le prix est d'env. 20 euros pour les membres, cf. art. 5 al. 2.",
+        "El Sr. López y el Dr. Pérez llegan en enero.",
+        "El núm. 4 cuesta aprox. 20 euros para los socios, p. ej. en la pág. 12.",
+    ],
+)
+def test_a_dot_inside_a_sentence_of_another_language_ends_none(sentence: str) -> None:
+    last = {"L": "Elle est partie avec le train.", "E": "El socio del club está en casa."}.get(
+        sentence[0], "Der Verein ist für die Kinder."
+    )
+    assert split_sentences(f"{sentence} {last}") == [sentence, last]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Der Zug fährt um 12. Die Gruppe wartet.",
+        "Das ist nicht Nr. Vier. Wir gehen.",
+        "« Il paie. » Elle part avec les autres.",
+        "¿Quién paga? El socio del club.",
+        "EN 342 and EN 343 are norms, EN 388 is of class 2. Gloves have one size.",
+    ],
+)
+def test_a_dot_that_ends_a_sentence_of_another_language_does(text: str) -> None:
+    assert len(split_sentences(text)) == 2
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "The answer is no. We go.",

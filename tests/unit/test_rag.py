@@ -165,6 +165,36 @@ def test_adaptive_does_without_a_transcript_when_it_is_sure() -> None:
     assert parts.transcriber.calls == 0, "the lead over the second is known even when one is asked"
 
 
+def test_an_embedder_says_itself_which_lead_is_sure() -> None:
+    class Crowded(JudgingEmbedder):
+        sure_gap = 2.0
+
+    parts = AdaptiveParts(Crowded(SURE_CONFIDENCE))
+    parts.rag.retrieve(clip())
+    assert parts.transcriber.calls == 1
+    Crowded.sure_gap = -2.0
+    parts.rag.retrieve(clip())
+    assert parts.transcriber.calls == 1
+
+
+@pytest.mark.parametrize(("language", "mixes"), [("en", True), (None, True), ("de", False)])
+@pytest.mark.parametrize("strategy", ["hybrid", "adaptive"])
+def test_the_sound_of_a_language_that_the_encoder_does_not_know_is_not_searched_by(
+    strategy: Strategy, language: str | None, mixes: bool
+) -> None:
+    class English(JudgingEmbedder):
+        speech_language = "en"
+
+    parts = AdaptiveParts(English(SURE_CONFIDENCE - 0.01, hears="the rhine rises"))
+    heard = Transcription(QUESTION, language=language)
+    parts.transcriber = FakeTranscriber({clip(): heard})
+    rag = VoiceRAG(parts.embedder, parts.store, FakeVoiceModel(), parts.transcriber)
+    words = parts.embedder.embed_questions([QUESTION])[0]
+    found = rag.retrieve(clip(), strategy=strategy)
+    assert found.embedding is not None
+    assert np.allclose(found.embedding, words) != mixes
+
+
 def test_adaptive_transcribes_once_when_the_embedder_is_unsure() -> None:
     parts = AdaptiveParts(JudgingEmbedder(SURE_CONFIDENCE - 0.01, hears="the rhine rises"))
     found = parts.rag.retrieve(clip())

@@ -8,7 +8,7 @@ from typing import Final, Literal, TypeAlias, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from voicerag_core.audio.resampling import QUALITY, resample
+from voicerag_core.audio.resampling import LiveResampler, resample
 from voicerag_core.errors import AudioError
 from voicerag_core.types import Audio, Samples
 
@@ -17,7 +17,6 @@ __all__ = [
     "PcmReader",
     "SoundEncoder",
     "SoundFormat",
-    "StreamResampler",
     "pcm16",
     "samples_of_pcm16",
 ]
@@ -52,32 +51,6 @@ def samples_of_pcm16(data: bytes) -> Samples:
     return np.frombuffer(data, "<i2").astype(np.float32) / np.float32(_FULL_SCALE)
 
 
-class StreamResampler:
-    """Converts the rate of one stream of mono sound, as if it were converted at once.
-
-    Args:
-        rate: Of what is given, in Hz.
-        sample_rate: Of what is wanted, in Hz.
-    """
-
-    def __init__(self, rate: int, sample_rate: int) -> None:
-        self.rate, self.sample_rate = rate, sample_rate
-        self._stream = None
-        if rate != sample_rate:
-            import soxr
-
-            self._stream = soxr.ResampleStream(
-                rate, sample_rate, 1, dtype="float32", quality=QUALITY
-            )
-
-    def add(self, samples: Samples, *, last: bool = False) -> NDArray[np.float32]:
-        """Return what is known of the converted stream after the next samples, shape [N]."""
-        if self._stream is None:
-            return samples
-        converted: NDArray[np.float32] = self._stream.resample_chunk(samples, last=last)
-        return converted
-
-
 class PcmReader:
     """Reads a stream of 16-bit PCM whose pieces may end in the middle of a sample.
 
@@ -88,19 +61,19 @@ class PcmReader:
 
     def __init__(self, rate: int, sample_rate: int) -> None:
         self._odd = b""
-        self._resampler = StreamResampler(rate, sample_rate)
+        self._resampler = LiveResampler(rate, sample_rate)
 
     def add(self, data: bytes) -> NDArray[np.float32]:
         """Return the samples of the next bytes, shape [N]; an odd byte waits for the next ones."""
         whole = self._odd + data
         even = len(whole) & ~1
         self._odd = whole[even:]
-        return self._resampler.add(samples_of_pcm16(whole[:even]))
+        return self._resampler.push(samples_of_pcm16(whole[:even]))
 
     def end(self) -> NDArray[np.float32]:
         """Return what the filter still holds; nothing can be added after it."""
         self._odd = b""
-        return self._resampler.add(np.zeros(0, np.float32), last=True)
+        return self._resampler.push(np.zeros(0, np.float32), last=True)
 
 
 class _Pipe(io.RawIOBase):
@@ -169,25 +142,21 @@ class SoundEncoder:
         self._form = form
         self._pipe = _Pipe()
         self._file: object = None
-        self._resampler: StreamResampler | None = None
+        self._resampler: LiveResampler | None = None
+        self._given = self._rate = 0
 
     def add(self, audio: Audio) -> bytes:
-        """Return the bytes that the next sound completes.
-
-        Raises:
-            AudioError: Its rate is not that of the sound before.
-        """
+        """Return the bytes that the next sound completes."""
         first = self._resampler is None
         if self._resampler is None:
-            rate = PCM_RATE_HZ if self._form in {"pcm", "opus"} else audio.sample_rate
-            self._resampler = StreamResampler(audio.sample_rate, rate)
-        if audio.sample_rate != self._resampler.rate:
-            audio = resample(audio, self._resampler.rate)
-        samples = self._resampler.add(audio.samples)
+            self._given = audio.sample_rate
+            self._rate = PCM_RATE_HZ if self._form in {"pcm", "opus"} else self._given
+            self._resampler = LiveResampler(self._given, self._rate)
+        samples = self._resampler.push(resample(audio, self._given).samples)
         if self._form == "pcm":
             return pcm16(samples)
         if self._form == "wav":
-            head = _wav_header(self._resampler.sample_rate) if first else b""
+            head = _wav_header(self._rate) if first else b""
             return head + pcm16(samples)
         return self._written(samples)
 
@@ -195,7 +164,7 @@ class SoundEncoder:
         """Return the last bytes."""
         if self._resampler is None:
             return b""
-        rest = self._resampler.add(np.zeros(0, np.float32), last=True)
+        rest = self._resampler.push(np.zeros(0, np.float32), last=True)
         if self._form in {"pcm", "wav"}:
             return pcm16(rest)
         data = self._written(rest)
@@ -206,10 +175,9 @@ class SoundEncoder:
         import soundfile
 
         if self._file is None:
-            assert self._resampler is not None
             name, subtype = _LIBSNDFILE[self._form]
             self._file = soundfile.SoundFile(
-                self._pipe, "w", self._resampler.sample_rate, 1, subtype, format=name
+                self._pipe, "w", self._rate, 1, subtype, format=name
             )
         if len(samples):
             self._file.write(np.clip(samples, -1, 1))  # type: ignore[attr-defined]

@@ -13,6 +13,7 @@ import typer
 
 from voicerag_core.cli.command import EXIT_FAULT, GlobalOptions
 from voicerag_core.cli.index_progress import IndexProgress, index_progress
+from voicerag_core.cli.output import report as tell
 from voicerag_core.cli.time_left import duration
 
 if TYPE_CHECKING:
@@ -133,13 +134,13 @@ def index(
                 on_estimate=_told(progress, yes=yes, dry_run=dry_run),
             )
         for failure in report.failures:
-            typer.echo(f"skipped: {failure}", err=True)
+            tell(f"skipped: {failure}", level="warning")
         for notice in report.notices[:_MOST_NOTICES]:
-            typer.echo(f"note: {notice}", err=True)
+            tell(f"note: {notice}", level="info")
         if len(report.notices) > _MOST_NOTICES:
-            typer.echo(f"note: and {len(report.notices) - _MOST_NOTICES} more", err=True)
+            tell(f"note: and {len(report.notices) - _MOST_NOTICES} more", level="info")
         for line in passed_over(report):
-            typer.echo(line, err=True)
+            tell(line, level="info")
         typer.echo(summary(report, time.perf_counter() - start, dry_run=dry_run))
     if report.failures:
         raise typer.Exit(EXIT_FAULT)

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voicerag_core.errors import AudioError, ConfigError
+from voicerag_core.languages import ANY, ENGLISH
 from voicerag_core.local.hearing.ctc_recognizer import CTCRecognizer, Heard
 from voicerag_core.local.hearing.ears import Ears
 from voicerag_core.local.hearing.number_words import with_digits
@@ -40,37 +41,65 @@ class HearingEmbedder:
         texts: Embeds texts: MiniLM in the local stack, or any model.
         ears: Propose hypotheses for clips: those of `open_ears`, or a recogniser.
         hypotheses: Maximum hypotheses per clip, at least 1.
+        language: Code of the language of spoken questions: "en", or "auto" where some of them are
+            in others; then a clip is searched by its sound only if that is surely English.
 
     Raises:
         ConfigError: The ears have no recogniser.
     """
 
+    speech_language = ENGLISH
+    """The language of the recogniser."""
+
     def __init__(
-        self, texts: TextEmbedder, ears: Ears | CTCRecognizer, *, hypotheses: int = HYPOTHESES
+        self,
+        texts: TextEmbedder,
+        ears: Ears | CTCRecognizer,
+        *,
+        hypotheses: int = HYPOTHESES,
+        language: str = ENGLISH,
     ) -> None:
         recognizer = ears.recognizer if isinstance(ears, Ears) else ears
         if recognizer is None:
             raise ConfigError(
                 "these ears only transcribe; HearingEmbedder needs those of open_ears()"
             )
-        self._texts = texts
+        self.texts = texts
         self._speech = recognizer
         self._hypotheses = hypotheses
+        self._language = language
 
     @property
     def model_id(self) -> str:
         """The id of the text model: all vectors are in its space."""
-        return self._texts.model_id
+        return self.texts.model_id
 
     @property
     def dim(self) -> int:
         """Width of the vectors."""
-        return self._texts.dim
+        return self.texts.dim
 
     @property
     def needs_transcriber(self) -> bool:
         """False: the hypotheses come from the CTC recogniser, and none of them is chosen."""
         return False
+
+    @property
+    def why_not_by_sound(self) -> str | None:
+        """Why spoken questions are not searched by their sound alone; None if they are."""
+        if self._language != ANY:
+            return None
+        return (
+            "the speech encoder knows English alone, while with VOICERAG_LANGUAGE=auto questions "
+            "may be in any language; use the strategy 'adaptive', which transcribes what is not "
+            "surely English"
+        )
+
+    @property
+    def sure_gap(self) -> float | None:
+        """Lead in cosine similarity that makes the best passage sure; None where it is as usual."""
+        gap: float | None = getattr(self.texts, "sure_gap", None)
+        return gap
 
     def warm(self) -> None:
         """Load now what texts need.
@@ -79,7 +108,7 @@ class HearingEmbedder:
             MissingExtraError: The extra ``local`` is not installed.
             CheckpointError: A weight file is absent, altered or of another form.
         """
-        warm = getattr(self._texts, "warm", None)
+        warm = getattr(self.texts, "warm", None)
         if warm is not None:
             warm()
 
@@ -98,7 +127,7 @@ class HearingEmbedder:
         Raises:
             ModelError: The model cannot be loaded or failed.
         """
-        return self._texts.embed_passages(texts)
+        return self.texts.embed_passages(texts)
 
     def embed_questions(self, texts: Sequence[str]) -> Embeddings:
         """Embed N questions as [N, D].
@@ -106,7 +135,7 @@ class HearingEmbedder:
         Raises:
             ModelError: The model cannot be loaded or failed.
         """
-        return self._texts.embed_questions(texts)
+        return self.texts.embed_questions(texts)
 
     def embed_speech(self, clips: Sequence[Audio]) -> Embeddings:
         """Embed N clips at 16 kHz as [N, D], L2-normalised.
@@ -166,7 +195,7 @@ class HearingEmbedder:
                 )
             texts += [with_digits(text) for text in words]
             shares.append(share)
-        rows = self._texts.embed_questions(texts)
+        rows = self.texts.embed_questions(texts)
         vectors = np.zeros((len(clips), self.dim), np.float32)
         confidences = np.zeros(len(clips), np.float32)
         at = 0

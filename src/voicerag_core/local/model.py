@@ -17,7 +17,14 @@ from voicerag_core.local.reading.language import is_english, language_of
 from voicerag_core.local.replies import ENGLISH_REPLIES, replies_in
 from voicerag_core.local.speaking.answer_speech import spoken_answer
 from voicerag_core.local.speaking.manner import PLAIN, Manner, manner_of
-from voicerag_core.ports import AnswerWriter, PacedSpeaker, ReadsOn, Speaker, Transcriber
+from voicerag_core.ports import (
+    AnswerWriter,
+    PacedSpeaker,
+    ReadsOn,
+    SamplingWriter,
+    Speaker,
+    Transcriber,
+)
 from voicerag_core.types import Answer, Audio, Passage, Question, Sampling, Transcription, Turn
 
 __all__ = ["LEAST_CONFIDENCE", "LocalVoiceModel", "is_doubtful"]
@@ -123,7 +130,6 @@ class LocalVoiceModel:
                 transcriber.
             ModelError: A part failed.
         """
-        del sampling
         started = time.perf_counter()
         heard: Transcription | None = None
         if isinstance(question, str):
@@ -145,7 +151,7 @@ class LocalVoiceModel:
             pieces = _declined(replies.no_documents)
         else:
             asked = words if heard is None or language != ENGLISH else _as_question(words)
-            write = self._writer.answer
+            write = _sampling_as(self._writer, sampling).answer
             if instructions:
                 write = partial(write, instructions=instructions)
             pieces = _worded(write(asked, passages, history=history), replies.not_answered)
@@ -193,6 +199,13 @@ class LocalVoiceModel:
                 "LocalVoiceModel(writer, speaker, WhisperTranscriber())"
             )
         return self._transcriber.transcribe(question)
+
+
+def _sampling_as(writer: AnswerWriter, sampling: Sampling) -> AnswerWriter:
+    """Return a writer that samples as asked, if it samples and something was asked."""
+    if replace(sampling, seed=None) == Sampling() or not isinstance(writer, SamplingWriter):
+        return writer
+    return writer.sampled(sampling)
 
 
 def _is_paced(speaker: object) -> bool:

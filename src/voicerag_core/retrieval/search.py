@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from voicerag_core import telemetry
 from voicerag_core.cancellation import check_cancelled
 from voicerag_core.errors import AudioError, ConfigError
 from voicerag_core.filters import Filter
@@ -169,8 +170,10 @@ class Search:
             embedding: The question's vector.
             least: Least hits to ask the store for, whatever the limit.
         """
-        with self._timed("search"):
-            return self._ask(embedding, None, least)
+        with self._timed("search") as told:
+            hits = self._ask(embedding, None, least)
+            told.set(voicerag__hits=len(hits))
+            return hits
 
     def retrieved(self, embedding: Embedding, candidates: tuple[Hit, ...]) -> Retrieved:
         """Finish a search without words by candidates that are known already."""
@@ -193,11 +196,12 @@ class Search:
         reranks = self._reranker is not None and words is not None
         least = self._reranked if reranks else 1
         context = self._context(embedding, words)
-        with self._timed("search"):
+        with self._timed("search") as told:
             found = self._ask(embedding, words, least if context is None else max(least, DEEP))
             if context is not None:
                 also = self._ask(context.embedding, context.words, max(least, DEEP))
                 found = fused(found, also, context.weight)
+            told.set(voicerag__hits=len(found))
         asked = words if context is None or context.weight < 1 else context.words
         hits = self._picked(embedding, self._sorted(asked, found))
         return Retrieved(hits, transcription, embedding, dict(self.timings))
@@ -259,10 +263,23 @@ class Search:
             embedding, candidates, limit=self._limit, diversity=self._diversity
         )
 
+    def _told(self, stage: str) -> telemetry.Attributes:
+        """Return what telemetry says of a stage, besides its time."""
+        if stage == "embed":
+            return {
+                "gen_ai.operation.name": "embeddings",
+                "gen_ai.request.model": self.embedder.model_id,
+                "gen_ai.embeddings.dimension.count": self.embedder.dim,
+            }
+        if stage == "search":
+            return {"db.operation.name": "search", "voicerag.limit": self._limit}
+        return {}
+
     @contextmanager
-    def _timed(self, stage: str) -> Iterator[None]:
+    def _timed(self, stage: str) -> Iterator[telemetry.Stage]:
         check_cancelled()
         start = time.perf_counter()
-        yield
+        with telemetry.stage(f"voicerag.{stage}", self._told(stage)) as told:
+            yield told
         spent = time.perf_counter() - start
         self.timings[stage] = self.timings.get(stage, 0.0) + spent

@@ -5,8 +5,9 @@ goes without words altogether: the local embedder's one fast CTC pass, with a be
 small n-gram model over subwords, proposes up to eight wordings, whose text vectors are averaged;
 no autoregressive decoder runs and no single transcript is chosen. ``asr`` searches by the
 transcript: by its vector and by its words, in one ranking. ``hybrid`` does so with the vector of
-speech and transcript together. ``adaptive`` is ``e2e``, and ``hybrid`` where that is unsure. Typed
-questions are searched by their vector and their words, whatever the strategy.
+speech and transcript together, if the speech encoder knows the language that was heard.
+``adaptive`` is ``e2e``, and ``hybrid`` where that is unsure. Typed questions are searched by their
+vector and their words, whatever the strategy.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from types import MappingProxyType
 from typing import TypeAlias
 
 from voicerag_core.errors import ConfigError
+from voicerag_core.ports import Embedder
 from voicerag_core.retrieval.fusion import mixed
 from voicerag_core.retrieval.search import Search
 from voicerag_core.types import (
@@ -41,8 +43,9 @@ __all__ = [
 SURE_CONFIDENCE = 0.85
 SURE_GAP = 0.05
 """Least confidence of the embedder, and least lead in cosine similarity of the best passage over
-the next, at which ``adaptive`` does without a transcript. Chosen by
-training/thresholds/adaptive.py on development questions."""
+the next, at which ``adaptive`` does without a transcript; an embedder whose vectors lie closer
+together has a ``sure_gap`` of its own. Chosen by training/thresholds/adaptive.py on development
+questions."""
 
 BySpeech: TypeAlias = Callable[[Search, Audio], Retrieved]
 
@@ -73,7 +76,7 @@ def adaptive(search: Search, audio: Audio) -> Retrieved:
     embedding, confidence = search.judge_speech(audio)
     if embedding is not None and confidence >= SURE_CONFIDENCE and not search.history:
         candidates = search.candidates(embedding, least=2)
-        if _lead(candidates) >= SURE_GAP:
+        if _lead(candidates) >= _sure_gap(search.embedder):
             return search.retrieved(embedding, candidates)
     return find_by_words(search, search.transcribe(audio), embedding)
 
@@ -131,13 +134,14 @@ def _check_parts(search: Search, strategy: Strategy) -> None:
             f"strategy {strategy!r} turns a spoken question into words, and this "
             "VoiceRAG has no transcriber; give it one or use strategy 'e2e'"
         )
-    if needs.needs_speech_vectors and search.embedder.needs_transcriber:
-        why = getattr(search.embedder, "why_not_by_sound", None)
-        if why is not None:
-            raise ConfigError(
-                f"the strategy {strategy!r} searches by the sound of a question, and {why}; use "
-                "the strategy 'asr'"
-            )
+    if not needs.needs_speech_vectors:
+        return
+    why = getattr(search.embedder, "why_not_by_sound", None)
+    if why is not None and (search.embedder.needs_transcriber or not needs.needs_transcriber):
+        raise ConfigError(
+            f"the strategy {strategy!r} searches by the sound of a question, and {why}"
+        )
+    if search.embedder.needs_transcriber:
         raise ConfigError(
             f"strategy {strategy!r} finds passages without a transcript, and the embedder "
             f"{search.embedder.model_id!r} makes one; use strategy 'asr' or an embedder "
@@ -149,9 +153,21 @@ def find_by_words(search: Search, heard: Transcription, speech: Embedding | None
     """Search by the words of a transcript and by one vector, that of transcript and speech."""
     # Words find names and numbers that no vector holds; vectors find what is said in other words.
     embedding = search.embed_text(heard.text)
-    if speech is not None:
+    if speech is not None and _understands(search.embedder, heard):
         embedding = mixed(speech, embedding)
     return search.find(embedding, words=heard.text, transcription=heard)
+
+
+def _understands(embedder: Embedder, heard: Transcription) -> bool:
+    """Return whether the embedder's speech encoder knows the language of a clip, or may know it."""
+    known = getattr(embedder, "speech_language", None)
+    return known is None or heard.language is None or heard.language == known
+
+
+def _sure_gap(embedder: Embedder) -> float:
+    """Return the lead that makes a passage sure: some models rank all passages closely together."""
+    gap: float | None = getattr(embedder, "sure_gap", None)
+    return SURE_GAP if gap is None else gap
 
 
 def _lead(hits: Sequence[Hit]) -> float:

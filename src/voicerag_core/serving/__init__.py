@@ -14,10 +14,10 @@ from __future__ import annotations
 
 from voicerag_core.audio import (
     SOUND_FORMATS,
+    LiveResampler,
     PcmReader,
     SoundEncoder,
     SoundFormat,
-    StreamResampler,
     pcm16,
     samples_of_pcm16,
 )
@@ -66,6 +66,7 @@ __all__ = [
     "KeptClip",
     "KeptSpeech",
     "Limits",
+    "LiveResampler",
     "PassageInDocument",
     "PcmReader",
     "Progress",
@@ -77,7 +78,6 @@ __all__ = [
     "SoundFormat",
     "SpeechPlace",
     "Spoken",
-    "StreamResampler",
     "TakenIn",
     "Tenants",
     "Tickets",

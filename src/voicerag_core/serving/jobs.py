@@ -23,7 +23,7 @@ HEARTBEAT_SECONDS = 2.0
 MOST_AHEAD: Final = 8
 """Items of a stream that may wait for their reader."""
 
-CLOSE_SECONDS: Final = 5.0
+CLOSE_SECONDS: Final = 3.0
 """Seconds for which closing waits for the stages that run."""
 
 _LOOK_SECONDS = 0.1

@@ -13,7 +13,7 @@ from voicerag_core.types import Answer, Audio, Passage, Question, Sampling, Tran
 
 if TYPE_CHECKING:
     from voicerag_core.glm.voice import GLMVoice
-    from voicerag_core.store import PgVectorStore
+    from voicerag_core.store import PgVectorStore, ReplicatedStore
 
 __all__ = ["LateStore", "LateVoice"]
 
@@ -73,10 +73,10 @@ class LateStore:
             opened.
     """
 
-    def __init__(self, opener: Callable[[], PgVectorStore]) -> None:
+    def __init__(self, opener: Callable[[], PgVectorStore | ReplicatedStore]) -> None:
         self._late = _Late(opener)
 
-    def opened(self) -> PgVectorStore:
+    def opened(self) -> PgVectorStore | ReplicatedStore:
         """Return the opened store.
 
         Raises:

@@ -57,6 +57,8 @@ class OpenedVoiceRAG(VoiceRAG):
             max_question_seconds=settings.max_question_seconds,
             reranker=parts.reranker,
             reranked=settings.reranker_passages,
+            instructions=settings.instructions,
+            sampling=settings.sampling,
         )
         self.speaker = parts.speaker
         self.text_model = parts.text_model

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -32,6 +32,7 @@ from voicerag_core.stack.chosen import (
 from voicerag_core.stack.late import LateVoice
 from voicerag_core.stack.readers import reader_of_languages
 from voicerag_core.stack.remote import chat_reader, chosen_chat, with_fallback
+from voicerag_core.types import Strategy
 
 if TYPE_CHECKING:
     from voicerag_core.glm.voice import GLMVoice
@@ -333,18 +334,25 @@ def _embedder(
             "LangChainEmbedder(embeddings) of voicerag_integrations.langchain, or "
             "LlamaIndexEmbedder(embed_model) of voicerag_integrations.llamaindex"
         )
-    if settings.language != ENGLISH:
+    if settings.language not in (ENGLISH, ANY):
         from voicerag_core.local.multilingual.hearing import TranscriptEmbedder
 
         by_words = TranscriptEmbedder(cast("TextEmbedder", texts), settings.language)
-        if settings.question_strategy in ("e2e", "adaptive"):
-            raise ConfigError(
-                f"the strategy {settings.question_strategy!r} searches by the sound of a question, "
-                f"and {by_words.why_not_by_sound}; use the strategy 'asr'"
-            )
+        _check_strategy(settings, ("e2e", "adaptive"), by_words.why_not_by_sound)
         return by_words, {"embedder": by_words.warm}
-    local = HearingEmbedder(cast("TextEmbedder", texts), recognizer)
+    local = HearingEmbedder(cast("TextEmbedder", texts), recognizer, language=settings.language)
+    if local.why_not_by_sound is not None:
+        _check_strategy(settings, ("e2e",), local.why_not_by_sound)
     return local, {"embedder": local.warm, "speech encoder": local.warm_speech}
+
+
+def _check_strategy(settings: Settings, refused: Sequence[Strategy], why: str) -> None:
+    """Refuse strategies that search by the sound of a question in the language of the settings."""
+    if settings.question_strategy in refused:
+        raise ConfigError(
+            f"the strategy {settings.question_strategy!r} searches by the sound of a question, and "
+            f"{why}"
+        )
 
 
 def _warm(part: Load, given: object) -> Loads:

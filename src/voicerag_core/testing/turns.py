@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from voicerag_core.errors import AudioError
@@ -40,7 +42,8 @@ class TurnDetectorContract:
     ) -> None:
         events = detector.push(np.concatenate([_between(clip, 1.0, 3.0)] * 2))
         _check_order(events)
-        assert [event.kind for event in events].count("stopped") == 2
+        stops = [event.kind for event in events].count("stopped")
+        assert stops == 2, f"{stops} stops"  # noqa: PLR2004
 
     def test_how_the_samples_are_cut_changes_nothing(
         self, detector: TurnDetector, clip: Audio
@@ -69,11 +72,12 @@ class TurnDetectorContract:
         assert again[0].sample == first[0].sample
 
     def test_what_is_no_sound_is_refused(self, detector: TurnDetector) -> None:
-        for wrong in (
+        wrongs: tuple[Any, ...] = (
             np.zeros((2, 512), np.float32),
             np.zeros(512, np.int16),
             np.full(512, np.nan, np.float32),
-        ):
+        )
+        for wrong in wrongs:
             try:
                 detector.push(wrong)
             except AudioError:

@@ -12,7 +12,7 @@ from typing import Final, Literal, TypeAlias
 import numpy as np
 
 from voicerag_core import Answer
-from voicerag_core.serving import StreamResampler, pcm16
+from voicerag_core.serving import LiveResampler, pcm16
 from voicerag_web.realtime.events import USAGE, event
 from voicerag_web.realtime.items import Content, Item
 from voicerag_web.sources import found_passages, sources_of
@@ -98,7 +98,7 @@ class Reply:
         self._began = began
         self._measure = measure
         self._part: Content | None = None
-        self._resampler: StreamResampler | None = None
+        self._resampler: LiveResampler | None = None
         self._rest = b""
         self._pending: deque[bytes] = deque()
         self._sent_bytes = 0
@@ -131,8 +131,8 @@ class Reply:
             self._reached("first_audio", now)
             self._begun()
             if self._resampler is None:
-                self._resampler = StreamResampler(piece.audio.sample_rate, self.form.rate)
-            self._queue(pcm16(self._resampler.add(piece.audio.samples)))
+                self._resampler = LiveResampler(piece.audio.sample_rate, self.form.rate)
+            self._queue(pcm16(self._resampler.push(piece.audio.samples)))
         self.tick(now)
 
     def end(self, now: float, failure: tuple[str, str] | None = None) -> None:
@@ -143,7 +143,7 @@ class Reply:
             failure: Code and kind of the error that ended it.
         """
         if self._resampler is not None:
-            self._queue(pcm16(self._resampler.add(np.zeros(0, np.float32), last=True)))
+            self._queue(pcm16(self._resampler.push(np.zeros(0, np.float32), last=True)))
             if self._rest:
                 self._pending.append(self._rest)
                 self._rest = b""

@@ -57,6 +57,10 @@ class MultilingualEmbedder:
         ConfigError: `threads` is below 1.
     """
 
+    sure_gap = 0.01
+    """Lead in cosine similarity that makes the best passage sure: the model sets all texts close
+    together (training/thresholds/adaptive.py; benchmarks/results/languages.md)."""
+
     def __init__(
         self,
         threads: int | None = None,

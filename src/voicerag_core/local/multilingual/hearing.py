@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from voicerag_core.errors import ConfigError
-from voicerag_core.languages import ANY, language_name
+from voicerag_core.languages import language_name
 from voicerag_core.ports import TextEmbedder
 from voicerag_core.types import Audio, Embeddings
 
@@ -20,7 +20,7 @@ class TranscriptEmbedder:
 
     Args:
         texts: Embeds texts.
-        language: Code of the language of spoken questions, or "auto".
+        language: Code of the language of spoken questions.
     """
 
     def __init__(self, texts: TextEmbedder, language: str) -> None:
@@ -45,14 +45,9 @@ class TranscriptEmbedder:
     @property
     def why_not_by_sound(self) -> str:
         """Why spoken questions are not searched by their sound."""
-        if self._language == ANY:
-            return (
-                "the speech encoder knows English alone, and VOICERAG_LANGUAGE=auto means that the "
-                "language of a spoken question is known once it is transcribed"
-            )
         return (
             f"the speech encoder knows English alone, and not {language_name(self._language)} "
-            f"(VOICERAG_LANGUAGE={self._language})"
+            f"(VOICERAG_LANGUAGE={self._language}); use the strategy 'asr'"
         )
 
     def warm(self) -> None:
@@ -89,5 +84,5 @@ class TranscriptEmbedder:
             ConfigError: There are clips.
         """
         if clips:
-            raise ConfigError(f"{self.why_not_by_sound}; use the strategy 'asr'")
+            raise ConfigError(self.why_not_by_sound)
         return self.embed_passages([])

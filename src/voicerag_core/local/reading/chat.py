@@ -6,14 +6,14 @@ import re
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
-from typing import Literal, TypeAlias
+from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
 from voicerag_core.errors import GenerationError, VoiceRAGError
 from voicerag_core.local.reading.features import passage_path
 from voicerag_core.local.reading.language import is_english
 from voicerag_core.local.reading.support import Support
 from voicerag_core.sentences import sentence_spans
-from voicerag_core.types import Answer, Citation, Passage, Turn
+from voicerag_core.types import Answer, Citation, Passage, Sampling, Turn
 
 __all__ = [
     "NO_ANSWER",
@@ -75,6 +75,15 @@ ChatFunction: TypeAlias = Callable[[list[ChatMessage]], Iterable[str] | str]
 """A function from messages to the reply, complete or streamed."""
 
 
+@runtime_checkable
+class _SamplingChat(Protocol):
+    """A chat function that takes a sampling."""
+
+    def sampled(self, sampling: Sampling) -> ChatFunction:
+        """Return the same model with another sampling."""
+        ...
+
+
 class ChatReader:
     """Lets a chat model answer from passages, and converts its source marks to citations.
 
@@ -89,6 +98,13 @@ class ChatReader:
     def __init__(self, chat: ChatFunction, *, instructions: str = INSTRUCTIONS) -> None:
         self._chat = chat
         self._instructions = instructions
+
+    def sampled(self, sampling: Sampling) -> ChatReader:
+        """Return the same reader with another sampling, if its model takes one."""
+        chat: object = self._chat
+        if not isinstance(chat, _SamplingChat):
+            return self
+        return ChatReader(chat.sampled(sampling), instructions=self._instructions)
 
     def answer(
         self,

@@ -11,8 +11,8 @@ from voicerag_core.errors import ModelError
 from voicerag_core.languages import ENGLISH
 from voicerag_core.local.reading.language import language_of
 from voicerag_core.local.replies import ENGLISH_REPLIES, Replies, replies_in
-from voicerag_core.ports import AnswerWriter
-from voicerag_core.types import Answer, Passage, Turn
+from voicerag_core.ports import AnswerWriter, SamplingWriter
+from voicerag_core.types import Answer, Passage, Sampling, Turn
 
 __all__ = ["BROKE_OFF", "NO_MODEL", "FallbackWriter"]
 
@@ -40,6 +40,12 @@ class FallbackWriter:
         self.follows_instructions = bool(getattr(first, "follows_instructions", False))
         self._first = first
         self._second = second
+
+    def sampled(self, sampling: Sampling) -> FallbackWriter:
+        """Return the same writers, the first with another sampling if it takes one."""
+        if not isinstance(self._first, SamplingWriter):
+            return self
+        return FallbackWriter(self._first.sampled(sampling), self._second, language=self._language)
 
     def answer(
         self,

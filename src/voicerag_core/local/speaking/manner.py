@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-__all__ = ["PLAIN", "Manner", "manner_of"]
+__all__ = ["FASTEST", "PLAIN", "SLOWEST", "Manner", "manner_of"]
 
 SLOWEST, FASTEST = 0.5, 2.0
 """Bounds of the pace; beyond them Piper's speech is no longer understood."""
