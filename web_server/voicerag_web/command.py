@@ -75,11 +75,12 @@ async def _announce(
     say(f"voicerag is served at {service.settings.public_url or f'http://{shown}:{port}'}")
     try:
         known = await service.serving.workers.run(
-            lambda _: {one.name: one.passages for one in service.tenants.collections(settings.tenant)}
+            lambda _: {
+                one.name: one.passages for one in service.tenants.collections(settings.tenant)
+            }
         )
     except VoiceRAGError as error:
         say(f"the database cannot be used yet: {error}")
         return
     if not known.get(settings.collection):
         say(service.how_to_fill(settings.collection))
-

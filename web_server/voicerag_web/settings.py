@@ -40,9 +40,7 @@ class WebSettings(BaseSettings):
         default=None,
         description="URL by which clients reach the server, such as https://kb.example.com.",
     )
-    token_file: Path | None = Field(
-        default=None, description="TOML file with the accepted tokens."
-    )
+    token_file: Path | None = Field(default=None, description="TOML file with the accepted tokens.")
     issuer: str | None = Field(
         default=None, description="OAuth issuer whose access tokens are accepted."
     )

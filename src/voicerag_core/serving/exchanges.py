@@ -46,9 +46,7 @@ class Exchange:
             CancelledError: The job was stopped: the result is thrown away.
             VoiceRAGError: What the search raised; answering raises it again.
         """
-        with self._tenants.rag(
-            job, self._tenant, self._query.collection, speak=self._speak
-        ) as rag:
+        with self._tenants.rag(job, self._tenant, self._query.collection, speak=self._speak) as rag:
             with self._lock:
                 if self._answering:
                     return
@@ -73,9 +71,7 @@ class Exchange:
             VoiceRAGError: The question cannot be used, or a part failed.
         """
         job.report("searching")
-        with self._tenants.rag(
-            job, self._tenant, self._query.collection, speak=self._speak
-        ) as rag:
+        with self._tenants.rag(job, self._tenant, self._query.collection, speak=self._speak) as rag:
             with self._lock:
                 self._answering = True
                 speculation = self._speculation

@@ -58,9 +58,9 @@ def audio_doors(service: WebService) -> APIRouter:
         request: Request,
         file: Annotated[UploadFile, File(description="Sound; its bytes tell the format")],
         *,
-        model: Annotated[str, Form()] = MODEL,  # noqa: ARG001 - clients send it
+        model: Annotated[str, Form()] = MODEL,
         language: Annotated[str | None, Form(max_length=35)] = None,
-        prompt: Annotated[str | None, Form(max_length=8000)] = None,  # noqa: ARG001
+        prompt: Annotated[str | None, Form(max_length=8000)] = None,
         response_format: Annotated[TranscriptFormat, Form()] = "json",
         stream: Annotated[bool, Form()] = False,
     ) -> Response:

@@ -36,6 +36,7 @@ _MOST_MESSAGES: Final = 400
 _MOST_INSTRUCTIONS: Final = 8000
 _USAGE: Final = {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
 
+
 class InputAudio(BaseModel):
     """Sound in a message."""
 
@@ -304,9 +305,7 @@ def _question(service: WebService, message: Message) -> QuestionSource:
         if part.type == "input_audio" and part.input_audio is not None:
             return QuestionSource(data=_decoded(part.input_audio.data))
         if part.type not in {"text", "input_audio"}:
-            raise RequestError(
-                f"a question is text or input_audio, not {part.type!r}", "messages"
-            )
+            raise RequestError(f"a question is text or input_audio, not {part.type!r}", "messages")
     words = _words(message)
     most = service.settings.max_question_chars
     if len(words) > most:

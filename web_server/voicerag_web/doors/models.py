@@ -39,9 +39,7 @@ def model_doors(service: WebService) -> APIRouter:
 
     async def names(tenant: str) -> list[str]:
         try:
-            known = await service.serving.workers.run(
-                lambda _: service.tenants.collections(tenant)
-            )
+            known = await service.serving.workers.run(lambda _: service.tenants.collections(tenant))
         except VoiceRAGError:
             known = ()  # the database is away; the names that need none stay
         embedder = service.tenants.parts.embedder.model_id

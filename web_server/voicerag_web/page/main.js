@@ -134,7 +134,7 @@ const handlers = {
   },
   "voicerag.sources"({ response_id: response, sources, passages }) {
     const turn = answering(response);
-    turn?.place(passages, sources, status.recordings ? recording : null);
+    turn?.place(passages, sources, recording);
     turn?.wait("Reading the passages…");
     if (!turn?.text) say("Reading…");
   },

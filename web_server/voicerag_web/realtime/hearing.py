@@ -13,7 +13,7 @@ from voicerag_core.serving import PcmReader
 from voicerag_web.errors import RequestError
 from voicerag_web.realtime.config import SessionConfig, padding_ms
 
-__all__ = ["MOST_SECONDS", "Detector", "Hearing", "Heard"]
+__all__ = ["MOST_SECONDS", "Detector", "Heard", "Hearing"]
 
 MOST_SECONDS: Final = 60.0
 """Sound that may wait for a commit."""

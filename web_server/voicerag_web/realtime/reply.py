@@ -296,9 +296,7 @@ class Reply:
         if self.form.timing:
             stages = {stage: round(seconds, 4) for stage, seconds in self.stages.items()}
             own = {stage: round(seconds, 4) for stage, seconds in self.answer.timings.items()}
-            self._emit(
-                event("voicerag.timing", response_id=self.name, stages=stages, within=own)
-            )
+            self._emit(event("voicerag.timing", response_id=self.name, stages=stages, within=own))
         self._emit(event("response.done", response=self._described(status, reason)))
 
     def _described(

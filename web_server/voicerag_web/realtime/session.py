@@ -11,10 +11,8 @@ import binascii
 import json
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final, Protocol
-
-import numpy as np
 
 from voicerag_core import (
     SPEECH_RATE_HZ,
@@ -405,9 +403,7 @@ class Session:
         self._speech = None
         behind = max(0, self._hearing.total - heard.ms * SPEECH_RATE_HZ // 1000) / SPEECH_RATE_HZ
         self._emit(
-            event(
-                "input_audio_buffer.speech_stopped", audio_end_ms=heard.ms, item_id=speech.item
-            )
+            event("input_audio_buffer.speech_stopped", audio_end_ms=heard.ms, item_id=speech.item)
         )
         item = self._committed(heard.audio, speech.item)
         detection = self.config.audio.input.turn_detection
@@ -435,18 +431,14 @@ class Session:
         self._last_voiced = self._clock()
         item = Item(name, "user", [Content("input_audio", audio=audio, known=False)])
         before = self.items.add(item)
-        self._emit(
-            event("input_audio_buffer.committed", previous_item_id=before, item_id=item.id)
-        )
+        self._emit(event("input_audio_buffer.committed", previous_item_id=before, item_id=item.id))
         self._announce(item, before)
         return item
 
     def _announce(self, item: Item, before: str | None) -> None:
         for name in ("added", "done"):
             self._emit(
-                event(
-                    f"conversation.item.{name}", previous_item_id=before, item=item.described()
-                )
+                event(f"conversation.item.{name}", previous_item_id=before, item=item.described())
             )
 
     def _wanted(self, item: Item) -> None:
