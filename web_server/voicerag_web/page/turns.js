@@ -124,7 +124,7 @@ export class Turn {
     const where = element("p", { class: "where" });
     const link = sources.find((source) => /^https?:/.test(source.link ?? ""))?.link ?? (/^https?:/.test(passage.source) ? passage.source : null);
     if (link) where.append(element("a", { href: link, target: "_blank", rel: "noopener noreferrer" }, "Open the source"));
-    else if (passage.source) where.append(element("span", {}, sources[0]?.source ?? passage.source));
+    else if (passage.source) where.append(place(sources[0]?.source ?? passage.source));
     where.append(element("span", {}, `found by ${passage.found_by.join(" and ") || "order"}`));
     const details = element("details", { class: `source${sources.length ? " cited" : ""}`, "data-id": passage.id }, head, marked(passage.text, sources), where);
     details.open = open || sources.length > 0;
@@ -156,6 +156,11 @@ export class Turn {
     });
     this.#times.replaceChildren(track, list);
   }
+}
+
+// A file is named by the end of its path; the whole of it shows under the pointer.
+function place(source) {
+  return element("span", { title: source }, source.split(/[\\/]/).at(-1) || source);
 }
 
 function clock(seconds) {
