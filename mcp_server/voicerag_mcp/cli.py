@@ -9,8 +9,8 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from importlib.metadata import version
 from importlib.util import find_spec
 from types import FrameType
@@ -24,11 +24,17 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
-_CLOSE_SECONDS = 5.0
+_CLOSE_SECONDS = 9.0
+"""Seconds for closing: `Workers.close` waits five, and stopping the database takes a moment."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code."""
+    with _interrupts(signal.SIG_DFL):  # until there is something to close
+        return _main(arguments)
+
+
+def _main(arguments: Sequence[str] | None) -> int:
     given = _parser().parse_args(arguments)
     logging.basicConfig(
         level=given.log_level.upper(),
@@ -44,6 +50,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except VoiceRAGError as error:
         sys.stderr.write(f"voicerag-mcp: {error}\n")
         return 2
+
+
+@contextmanager
+def _interrupts(handler: signal.Handlers) -> Iterator[None]:
+    """Let Ctrl-C end the process without a traceback, or do nothing, for a while."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -125,21 +144,46 @@ def _serve(given: argparse.Namespace) -> int:
 def _run(transport: str, settings: Settings, server_settings: ServerSettings) -> int:
     from voicerag_mcp.server import build_server, open_service
 
-    stack, closing = ExitStack(), threading.Lock()
+    stack, closing, code = ExitStack(), threading.Lock(), 0
     try:
         service = stack.enter_context(open_service(settings, server_settings))
         server = build_server(service)
         if transport == "http":
-            from voicerag_mcp.http import http_app, serve
+            from voicerag_mcp.http import http_app
+            from voicerag_mcp.listening import serve
 
-            asyncio.run(serve(http_app(service, server), server_settings))
+            app = http_app(service, server)
+            code = asyncio.run(serve(app, server_settings))
+            _close_in_peace(code)
         else:
             _close_on_signals(stack, closing)
             server.run("stdio")
     finally:
         with closing:
             stack.close()
-    return 0
+    if any(not one.daemon for one in threading.enumerate() if one is not threading.main_thread()):
+        _leave(code)  # a stage still runs, such as the loading of a model: nobody waits for it
+    return code
+
+
+def _leave(code: int) -> None:
+    """End the process without waiting for its threads."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def _close_in_peace(code: int) -> None:
+    """Let no further signal interrupt the closing, which is bounded."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _leave_late(code)
+
+
+def _leave_late(code: int) -> None:
+    late = threading.Timer(_CLOSE_SECONDS, _leave, [code])
+    late.daemon = True
+    late.start()
 
 
 def _close_on_signals(stack: ExitStack, closing: threading.Lock) -> None:
@@ -147,12 +191,10 @@ def _close_on_signals(stack: ExitStack, closing: threading.Lock) -> None:
 
     def close(number: int, _: FrameType | None) -> None:
         def end() -> None:
-            late = threading.Timer(_CLOSE_SECONDS, os._exit, [128 + number])
-            late.daemon = True
-            late.start()
+            _leave_late(128 + number)
             with closing:
                 stack.close()
-            os._exit(128 + number)
+            _leave(128 + number)
 
         threading.Thread(target=end, daemon=True).start()
 

@@ -1,66 +1,56 @@
-"""The server over HTTP: authentication, rate limits and uploads of clips."""
+"""The server over HTTP: authentication and uploads of clips, behind its guard."""
 
 from __future__ import annotations
 
-import asyncio
-import logging
-import time
-from collections import OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import TypeAlias
 from urllib.parse import urlsplit
 
-from mcp.server.auth.middleware.auth_context import AuthContextMiddleware
-from mcp.server.auth.middleware.bearer_auth import (
-    AuthenticatedUser,
-    BearerAuthBackend,
-    RequireAuthMiddleware,
-)
-from mcp.server.auth.provider import TokenVerifier
 from mcp.server.mcpserver import MCPServer
 from mcp.server.streamable_http import EventStore
-from mcp.server.transport_security import (
-    RequestBodyLimitMiddleware,
-    TransportSecurityMiddleware,
-    TransportSecuritySettings,
-)
-from pydantic import AnyHttpUrl
+from mcp.server.transport_security import TransportSecuritySettings
 from starlette.applications import Starlette
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.middleware.authentication import AuthenticationMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp
 
 from voicerag_core import BusyError, CancelledError, VoiceRAGError
-from voicerag_core.serving import WRITE, SignedTokens, TokenFile, message_for_caller
+from voicerag_core.serving import (
+    WRITE,
+    Caller,
+    CallRate,
+    Exposure,
+    Guard,
+    message_for_caller,
+)
+from voicerag_mcp.guard import EXPOSED, Health, Methods, TrailingSlashes, WholeBodies
+from voicerag_mcp.listening import serve
 from voicerag_mcp.service import Service
 from voicerag_mcp.settings import ServerSettings
-from voicerag_mcp.verifiers import GrantVerifier
+from voicerag_mcp.verifiers import SdkUser
 
-__all__ = ["http_app"]
+__all__ = ["guarded_app", "http_app", "serve"]
 
 PATH = "/mcp"
+CLIPS = "/clips"
 _WELL_KNOWN = "/.well-known/oauth-protected-resource"
 _MULTIPART_ROOM = 16_384
 """Bytes of a multipart body beyond the file in it."""
 
-_MOST_CLIENTS = 10_000
 _RETRY_MILLISECONDS = 100
 
 Endpoint: TypeAlias = Callable[[Request], Awaitable[Response]]
-
-_logger = logging.getLogger(__name__)
 
 
 def http_app(
     service: Service, server: MCPServer[None], *, event_store: EventStore | None = None
 ) -> Starlette:
-    """Create the ASGI application: ``/mcp``, ``/clips``, and the metadata of RFC 9728.
+    """Create the ASGI application: ``/mcp``, ``/clips``, ``/health``, and RFC 9728's metadata.
 
     Args:
         service: Stores the uploads; has the settings.
@@ -72,32 +62,34 @@ def http_app(
     """
     settings = service.settings
     settings.check_exposure()
-    security = TransportSecuritySettings(
-        allowed_hosts=settings.hosts(), allowed_origins=settings.origins()
-    )
-    inner = server.streamable_http_app(
-        streamable_http_path=PATH,
-        stateless_http=not settings.sessions,
-        event_store=event_store,
-        retry_interval=None if event_store is None else _RETRY_MILLISECONDS,
-        max_request_body_size=settings.max_body_bytes,
-        transport_security=security,
-    )
-    inner.router.routes.append(_upload_route(service))
-    verifier = _verifier(settings)
-    middleware = [Middleware(_HostCheck, security=security)]
+    exposure = settings.exposure
+    inner, app = guarded_app(service, server, event_store=event_store)
     routes: list[BaseRoute] = []
-    app: ASGIApp = inner
-    if verifier is not None:
-        backend = BearerAuthBackend(verifier)
+    challenge, open_paths = "Bearer", ()
+    if exposure.authenticates:
         resource = settings.public_url or f"http://{settings.host}:{settings.port}{PATH}"
         path = _WELL_KNOWN + urlsplit(resource).path.rstrip("/")
-        app = RequireAuthMiddleware(app, [], AnyHttpUrl(_metadata_url(resource)))
-        middleware.append(Middleware(AuthenticationMiddleware, backend=backend))
-        middleware.append(Middleware(AuthContextMiddleware))
         routes.append(Route(path, _metadata_endpoint(settings, resource), methods=["GET"]))
-    middleware.append(Middleware(_RateLimit, calls_per_minute=settings.calls_per_minute))
+        challenge = (
+            'Bearer error="invalid_token", error_description="Authentication required", '
+            f'resource_metadata="{_metadata_url(resource)}"'
+        )
+        open_paths = (path,)
     routes.append(Mount("/", app=app))
+    middleware = [
+        Middleware(TrailingSlashes),
+        Middleware(Health),
+        Middleware(
+            _guard,
+            exposure=exposure,
+            owner=Caller(service.serving.tenants.settings.tenant, may_write=True),
+            challenge=challenge,
+            open_paths=open_paths,
+            rate=CallRate(settings.calls_per_minute),
+            tenant_rate=CallRate(settings.tenant_calls_per_minute),
+            most_bytes=max(settings.max_body_bytes, settings.max_audio_bytes + _MULTIPART_ROOM),
+        ),
+    ]
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -107,16 +99,62 @@ def http_app(
     return Starlette(routes=routes, middleware=middleware, lifespan=lifespan)
 
 
-def _verifier(settings: ServerSettings) -> TokenVerifier | None:
-    if settings.token_file is not None:
-        return GrantVerifier(TokenFile(settings.token_file))
-    if settings.issuer is not None:
-        assert settings.public_url is not None
-        tokens = SignedTokens(
-            settings.issuer, settings.public_url, tenant_claim=settings.tenant_claim
-        )
-        return GrantVerifier(tokens, resource=settings.public_url)
-    return None
+def guarded_app(
+    service: Service, server: MCPServer[None], *, event_store: EventStore | None = None
+) -> tuple[Starlette, ASGIApp]:
+    """Create ``/mcp`` and ``/clips`` as they stand behind a `Guard`.
+
+    Returns:
+        The application of the SDK, whose lifespan the caller enters, and what serves requests.
+    """
+    settings = service.settings
+    inner = server.streamable_http_app(
+        streamable_http_path=PATH,
+        stateless_http=not settings.sessions,
+        event_store=event_store,
+        retry_interval=None if event_store is None else _RETRY_MILLISECONDS,
+        max_request_body_size=settings.max_body_bytes,
+        transport_security=TransportSecuritySettings(  # the `Guard` stands before it
+            enable_dns_rebinding_protection=False
+        ),
+    )
+    inner.router.routes.append(_upload_route(service))
+    # without sessions there is nothing to stream on GET, and nothing to end by DELETE
+    methods = ("GET", "POST", "DELETE") if settings.sessions else ("POST",)
+    app: ASGIApp = WholeBodies(
+        inner,
+        {PATH: settings.max_body_bytes, CLIPS: settings.max_audio_bytes + _MULTIPART_ROOM},
+    )
+    app = Methods(app, {PATH: methods, CLIPS: ("POST",)})
+    resource = settings.public_url if settings.issuer is not None else None
+    return inner, SdkUser(app, resource)
+
+
+def _guard(
+    app: ASGIApp,
+    *,
+    exposure: Exposure,
+    owner: Caller,
+    challenge: str,
+    open_paths: Sequence[str],
+    rate: CallRate,
+    tenant_rate: CallRate,
+    most_bytes: int,
+) -> ASGIApp:
+    return Guard(
+        app,
+        hosts=exposure.hosts(),
+        origins=exposure.origins(),
+        readable=exposure.allowed_origins,
+        exposed=EXPOSED,
+        owner=owner,
+        tokens=exposure.tokens(),
+        rate=rate,
+        tenant_rate=tenant_rate,
+        open_paths=open_paths,
+        most_bytes=most_bytes,
+        challenge=challenge,
+    )
 
 
 def _metadata_url(resource: str) -> str:
@@ -149,8 +187,11 @@ def _upload_route(service: Service) -> Route:
         tenant = service.caller.tenant
         try:
             data = await _uploaded(request, most)
+        except HTTPException as error:
+            return JSONResponse({"error": error.detail}, status_code=error.status_code)
+        try:
             clip = await serving.workers.run(
-                lambda job: serving.asking.keep_clip(job, tenant, data)
+                lambda job: serving.asking.keep_clip(job, tenant, data), tenant=tenant
             )
         except (BusyError, CancelledError) as error:
             return JSONResponse({"error": message_for_caller(error)}, 503, {"Retry-After": "5"})
@@ -166,25 +207,7 @@ def _upload_route(service: Service) -> Route:
             status_code=201,
         )
 
-    return Route(
-        "/clips",
-        RequestBodyLimitMiddleware(_endpoint(upload), most + _MULTIPART_ROOM),
-        methods=["POST"],
-    )
-
-
-def _endpoint(serve: Endpoint) -> ASGIApp:
-    """Create an ASGI application from a function of a request."""
-
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        request = Request(scope, receive, send)
-        try:
-            response = await serve(request)
-        except HTTPException as error:
-            response = JSONResponse({"error": error.detail}, status_code=error.status_code)
-        await response(scope, receive, send)
-
-    return app
+    return Route(CLIPS, upload, methods=["POST"])
 
 
 async def _uploaded(request: Request, most: int) -> bytes:
@@ -200,75 +223,3 @@ async def _uploaded(request: Request, most: int) -> bytes:
     raise HTTPException(
         415, "send multipart/form-data with one file, or the sound itself as audio/*"
     )
-
-
-class _HostCheck:
-    """Rejects requests for other hosts or origins (DNS rebinding)."""
-
-    def __init__(self, app: ASGIApp, security: TransportSecuritySettings) -> None:
-        self._app = app
-        self._check = TransportSecurityMiddleware(security)
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            refused = await self._check.validate_request(Request(scope))
-            if refused is not None:
-                await refused(scope, receive, send)
-                return
-        await self._app(scope, receive, send)
-
-
-class _RateLimit:
-    """Limits requests per minute and client, by token or else by address (token bucket)."""
-
-    def __init__(self, app: ASGIApp, calls_per_minute: int) -> None:
-        self._app = app
-        self._most = float(calls_per_minute)
-        self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and (wait := self._take(_client(scope))) > 0:
-            refused = JSONResponse(
-                {"error": "too many requests; slow down"}, 429, {"Retry-After": str(int(wait) + 1)}
-            )
-            await refused(scope, receive, send)
-            return
-        await self._app(scope, receive, send)
-
-    def _take(self, client: str) -> float:
-        """Take one request from a client's bucket; return the seconds to wait if it is empty."""
-        now = time.monotonic()
-        left, when = self._left.pop(client, (self._most, now))
-        left = min(self._most, left + (now - when) * self._most / 60)
-        wait = 0.0 if left >= 1 else (1 - left) * 60 / self._most
-        self._left[client] = (left - 1 if left >= 1 else left, now)
-        while len(self._left) > _MOST_CLIENTS:
-            self._left.popitem(last=False)
-        return wait
-
-
-def _client(scope: Scope) -> str:
-    user = scope.get("user")
-    if isinstance(user, AuthenticatedUser):
-        return f"{user.access_token.client_id} {user.access_token.subject}"
-    address = scope.get("client")
-    return str(address[0]) if address else ""
-
-
-async def serve(app: Starlette, settings: ServerSettings) -> None:
-    """Serve until a signal arrives; calls get a few seconds to finish."""
-    import uvicorn
-
-    config = uvicorn.Config(
-        app,
-        host=settings.host,
-        port=settings.port,
-        log_level="warning",
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        timeout_graceful_shutdown=3,
-    )
-    server = uvicorn.Server(config)
-    _logger.info("listening on http://%s:%d%s", settings.host, settings.port, PATH)
-    await asyncio.shield(server.serve())

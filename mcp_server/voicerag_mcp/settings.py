@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import os
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from voicerag_core import ConfigError
-from voicerag_core.serving import Limits
+from voicerag_core.serving import Exposure, Limits
+from voicerag_core.serving.exposure import web_origin
 from voicerag_core.settings import make_settings
 
-__all__ = ["ServerSettings", "is_loopback", "load_server_settings"]
+__all__ = ["ServerSettings", "load_server_settings"]
 
 
 _PREFIX = "VOICERAG_MCP_"
@@ -50,6 +48,9 @@ class ServerSettings(BaseSettings):
     clip_minutes: float = Field(default=60, gt=0, description="Minutes for which a clip is kept.")
     clip_bytes: int = Field(
         default=64_000_000, ge=1000, description="Memory for clips per tenant, in bytes."
+    )
+    clip_bytes_total: int = Field(
+        default=512_000_000, ge=1000, description="Memory for clips of all tenants, in bytes."
     )
     workers: int = Field(default=4, ge=1, le=64, description="Calls processed concurrently.")
     max_waiting: int = Field(
@@ -88,6 +89,22 @@ class ServerSettings(BaseSettings):
     calls_per_minute: int = Field(
         default=1200, ge=1, description="Requests per client and minute (HTTP)."
     )
+    tenant_calls_per_minute: int = Field(
+        default=6000,
+        ge=1,
+        description="Requests per tenant and minute, over all of its tokens (HTTP).",
+    )
+    connections: int = Field(
+        default=1000,
+        ge=1,
+        description="Open connections; fewer if the process may open fewer files (HTTP).",
+    )
+    request_seconds: float = Field(
+        default=10,
+        gt=0,
+        description="Seconds in which a request's head, and the beginning of its body, must "
+        "have arrived (HTTP).",
+    )
 
     @field_validator("allowed_paths", mode="before")
     @classmethod
@@ -98,6 +115,11 @@ class ServerSettings(BaseSettings):
     @classmethod
     def _split_names(cls, value: object) -> object:
         return _parts(value, ",")
+
+    @field_validator("allowed_origins")
+    @classmethod
+    def _as_browsers_send(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(web_origin(one) for one in value)
 
     @property
     def authenticates(self) -> bool:
@@ -115,36 +137,26 @@ class ServerSettings(BaseSettings):
             max_text_chars=self.max_text_chars,
             clip_seconds=self.clip_minutes * 60,
             clip_bytes=self.clip_bytes,
+            clip_bytes_total=self.clip_bytes_total,
             workers=self.workers,
             max_waiting=self.max_waiting,
             open_stores=self.open_stores,
             read_only=self.read_only,
         )
 
-    def hosts(self) -> list[str]:
-        """Return the accepted Host headers: the given ones, else those of the address.
-
-        Raises:
-            ConfigError: The address is reachable from outside, and no host was named.
-        """
-        if self.allowed_hosts:
-            return list(self.allowed_hosts)
-        if self.public_url:
-            host = urlsplit(self.public_url).netloc
-            return [host, *(_LOOPBACK_HOSTS if is_loopback(self.host) else ())]
-        if is_loopback(self.host):
-            return list(_LOOPBACK_HOSTS)
-        raise ConfigError(
-            f"the server would listen on {self.host}, which others can reach, without knowing its "
-            "own name; set VOICERAG_MCP_ALLOWED_HOSTS (kb.example.com) or VOICERAG_MCP_PUBLIC_URL"
+    @property
+    def exposure(self) -> Exposure:
+        """Who may reach the server over HTTP."""
+        return Exposure(
+            self.host,
+            _PREFIX,
+            self.allowed_hosts,
+            self.allowed_origins,
+            self.public_url,
+            self.token_file,
+            self.issuer,
+            self.tenant_claim,
         )
-
-    def origins(self) -> list[str]:
-        """Return the accepted web origins: the given ones, else those of this machine."""
-        if self.allowed_origins:
-            return list(self.allowed_origins)
-        names = ("127.0.0.1", "localhost", "[::1]") if is_loopback(self.host) else ()
-        return [f"http://{name}{port}" for name in names for port in ("", ":*")]
 
     def check_exposure(self) -> None:
         """Reject settings that would expose the server over HTTP without authentication.
@@ -152,33 +164,7 @@ class ServerSettings(BaseSettings):
         Raises:
             ConfigError: The settings would do that, or contradict each other.
         """
-        if self.token_file is not None and self.issuer is not None:
-            raise ConfigError("a token file and an issuer were given; choose one of them")
-        if self.issuer is not None and self.public_url is None:
-            raise ConfigError(
-                "an issuer was given without VOICERAG_MCP_PUBLIC_URL, the URL that its tokens "
-                "have to be issued for, such as https://kb.example.com/mcp"
-            )
-        if not is_loopback(self.host) and not self.authenticates:
-            raise ConfigError(
-                f"the server would listen on {self.host}, which others can reach, without asking "
-                "for a token; set VOICERAG_MCP_TOKEN_FILE or VOICERAG_MCP_ISSUER, or listen on "
-                "127.0.0.1"
-            )
-        self.hosts()
-
-
-_LOOPBACK_HOSTS = ("127.0.0.1", "127.0.0.1:*", "localhost", "localhost:*", "[::1]", "[::1]:*")
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether an address can be reached from this machine only."""
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
+        self.exposure.check()
 
 
 def load_server_settings(**values: object) -> ServerSettings:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from inspect import getdoc
 from typing import Annotated, TypeAlias
 
-from mcp.server.mcpserver import Context, MCPServer
+from mcp.server.mcpserver import Context
+from mcp.server.mcpserver.tools import Tool
 from mcp_types import CallToolResult, ToolAnnotations
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from voicerag_core import ConfigError, Strategy
 from voicerag_core.serving import Query, QuestionSource, SpeechPlace, Where
@@ -35,6 +36,14 @@ from voicerag_mcp.service import Service
 
 __all__ = ["ReadingTools"]
 
+
+def no_boolean(value: object) -> object:
+    """Refuse true and false where a number is expected."""
+    if isinstance(value, bool):
+        raise ValueError("a number is expected")
+    return value
+
+
 Text: TypeAlias = Annotated[str | None, Field(description="The question as text", max_length=4000)]
 ClipName: TypeAlias = Annotated[
     str | None, Field(description="Id or URI of an uploaded or spoken clip", max_length=200)
@@ -51,7 +60,9 @@ CollectionName: TypeAlias = Annotated[
     Field(description="Collection to ask; see voice_collections", min_length=1, max_length=200),
 ]
 Limit: TypeAlias = Annotated[
-    int | None, Field(description="Maximum number of passages", ge=1, le=50)
+    int | None,
+    Field(description="Maximum number of passages", ge=1, le=50),
+    BeforeValidator(no_boolean),
 ]
 Metadata: TypeAlias = Annotated[
     Where | None,
@@ -82,17 +93,21 @@ class ReadingTools:
     def __init__(self, service: Service) -> None:
         self._service = service
 
-    def register(self, server: MCPServer[None]) -> None:
-        """Add the tools to a server."""
-        for function, title, hints in (
-            (self.voice_search, "Search the documents", _READING),
-            (self.voice_ask, "Ask the documents", _SPEAKING),
-            (self.voice_transcribe, "Transcribe speech", _READING),
-            (self.voice_speak, "Speak a text", _SPEAKING),
-            (self.voice_collections, "List the collections", _READING),
-            (self.voice_status, "Show the server's state", _READING),
-        ):
-            server.add_tool(function, title=title, description=getdoc(function), annotations=hints)
+    def tools(self) -> list[Tool]:
+        """Return the tools."""
+        return [
+            Tool.from_function(
+                function, title=title, description=getdoc(function), annotations=hints
+            )
+            for function, title, hints in (
+                (self.voice_search, "Search the documents", _READING),
+                (self.voice_ask, "Ask the documents", _SPEAKING),
+                (self.voice_transcribe, "Transcribe speech", _READING),
+                (self.voice_speak, "Speak a text", _SPEAKING),
+                (self.voice_collections, "List the collections", _READING),
+                (self.voice_status, "Show the server's state", _READING),
+            )
+        ]
 
     async def voice_search(
         self,

@@ -5,7 +5,8 @@ from __future__ import annotations
 from inspect import getdoc
 from typing import Annotated
 
-from mcp.server.mcpserver import Context, MCPServer
+from mcp.server.mcpserver import Context
+from mcp.server.mcpserver.tools import Tool
 from mcp_types import CallToolResult, ToolAnnotations
 from pydantic import Field
 
@@ -29,19 +30,21 @@ class WritingTools:
     def __init__(self, service: Service) -> None:
         self._service = service
 
-    def register(self, server: MCPServer[None]) -> None:
-        """Add the tool to a server."""
-        server.add_tool(
-            self.voice_ingest,
-            title="Add documents",
-            description=getdoc(self.voice_ingest),
-            annotations=ToolAnnotations(
-                read_only_hint=False,
-                destructive_hint=True,
-                idempotent_hint=True,
-                open_world_hint=False,
-            ),
-        )
+    def tools(self) -> list[Tool]:
+        """Return the tool."""
+        return [
+            Tool.from_function(
+                self.voice_ingest,
+                title="Add documents",
+                description=getdoc(self.voice_ingest),
+                annotations=ToolAnnotations(
+                    read_only_hint=False,
+                    destructive_hint=True,
+                    idempotent_hint=True,
+                    open_world_hint=False,
+                ),
+            )
+        ]
 
     async def voice_ingest(
         self,

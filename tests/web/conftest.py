@@ -91,12 +91,12 @@ def running(
 
 
 @pytest.fixture
-def serve(socket_enabled: None) -> Serve:
-    del socket_enabled
+def serve() -> Serve:
     return running
 
 
-@pytest.fixture
-def server(serve: Serve) -> Iterator[Running]:
-    with serve() as started:
+@pytest.fixture(scope="module")
+def server() -> Iterator[Running]:
+    """A server on fakes, shared by the tests of a module."""
+    with running() as started:
         yield started

@@ -20,14 +20,14 @@ EVENTS: TypeAdapter[Any] = TypeAdapter(RealtimeServerEvent)
 
 
 @asynccontextmanager
-async def connected(server: Running, **update: object) -> AsyncIterator[Any]:
+async def connected(server: Running, **update: Any) -> AsyncIterator[Any]:
     """Open a session by the SDK, after an update of it."""
     client = AsyncOpenAI(api_key="none", base_url=f"{server.url}/v1")
     async with client.realtime.connect(model="voicerag") as connection:
         first = await connection.recv()
         assert first.type == "session.created"
         if update:
-            await connection.session.update(session={"type": "realtime", **update})  # type: ignore[typeddict-item]
+            await connection.session.update(session={"type": "realtime", **update})
             await until(connection, "session.updated")
         yield connection
     await client.close()

@@ -15,7 +15,8 @@ from openai.types.realtime import RealtimeServerEvent
 from pydantic import TypeAdapter
 
 from voicerag_core import Answer, Audio, AudioError, Hit, ModelError, Passage, Turn, VoiceRAGError
-from voicerag_web.realtime.session import Inquiry, Session
+from voicerag_web.realtime.inquiry import Inquiry
+from voicerag_web.realtime.session import Session
 
 EVENTS: TypeAdapter[Any] = TypeAdapter(RealtimeServerEvent)
 WORDS = "The Rhine rises in the Swiss Alps."
@@ -123,7 +124,7 @@ class Bench:
             before = exchange.turn.answer if exchange.turn else Answer()
             kept = Answer(piece.text, transcript=piece.transcript, hits=piece.hits)
             exchange.turn = Turn(exchange.inquiry.question, before + kept)
-            self.session.piece(number, piece)
+            self.session.answers.piece(number, piece)
 
     @property
     def kinds(self) -> list[str]:
@@ -166,7 +167,10 @@ def test_null_clears_turn_detection_and_transcription_and_nothing_else() -> None
     bench = Bench()
     bench.client(
         "session.update",
-        session={"audio": {"input": {"transcription": {"model": "whisper-1"}}}, "instructions": "x"},
+        session={
+            "audio": {"input": {"transcription": {"model": "whisper-1"}}},
+            "instructions": "x",
+        },
     )
     bench.client(
         "session.update",
@@ -268,7 +272,7 @@ def test_what_cannot_be_done_is_said_and_the_session_goes_on(message: str, code:
     EVENTS.validate_python(bench.sent[0], strict=True)
     number = bench.ask()
     bench.give(number, Answer(WORDS))
-    bench.session.ended(number)
+    bench.session.answers.ended(number)
     assert bench.last("response.done")["response"]["status"] == "completed"
 
 
@@ -326,7 +330,7 @@ def test_two_responses_at_once_are_refused_and_the_first_goes_on() -> None:
     bench.client("response.create")
     assert bench.error()["code"] == "conversation_already_has_active_response"
     bench.give(number, Answer(WORDS))
-    bench.session.ended(number)
+    bench.session.answers.ended(number)
     assert bench.last("response.done")["response"]["status"] == "completed"
 
 
@@ -334,11 +338,9 @@ def test_a_truncation_beyond_the_end_is_refused() -> None:
     bench = Bench()
     number = bench.ask()
     bench.give(number, Answer(WORDS, audio=tone(1.0)))
-    bench.session.ended(number)
+    bench.session.answers.ended(number)
     item = bench.last("response.output_item.added")["item"]["id"]
-    bench.client(
-        "conversation.item.truncate", item_id=item, content_index=0, audio_end_ms=5_000
-    )
+    bench.client("conversation.item.truncate", item_id=item, content_index=0, audio_end_ms=5_000)
     assert bench.error()["param"] == "audio_end_ms"
     bench.client("conversation.item.truncate", item_id=item, content_index=0, audio_end_ms=500)
     assert bench.kinds[-1] == "conversation.item.truncated"
@@ -364,7 +366,7 @@ def test_every_event_of_a_spoken_answer_names_its_response_and_comes_in_order() 
         Answer("The Rhine rises ", audio=tone(0.25)),
         Answer("in the Swiss Alps.", audio=tone(0.25)),
     )
-    bench.session.ended(number)
+    bench.session.answers.ended(number)
     seen = bench.kinds[2:]
     assert seen[:5] == [
         "response.created",
@@ -399,7 +401,7 @@ def test_own_events_and_binary_sound_come_only_when_asked_for() -> None:
     )
     number = bench.ask()
     bench.give(number, Answer(hits=(HIT,)), Answer(WORDS, audio=tone(0.3)))
-    bench.session.ended(number)
+    bench.session.answers.ended(number)
     assert bench.last("voicerag.sources")["passages"][0]["id"] == "p1"
     assert set(bench.last("voicerag.timing")["stages"]) == {"sources", "first_text", "first_audio"}
     assert sum(len(one) for one in bench.sent if isinstance(one, bytes)) == 14_400
@@ -411,7 +413,7 @@ def test_long_sound_is_sent_at_most_5_seconds_ahead_of_its_playing() -> None:
     bench.client("session.update", session={"voicerag": {"binary": True}})
     number = bench.ask()
     bench.give(number, Answer(WORDS, audio=tone(30.0)))
-    bench.session.ended(number)
+    bench.session.answers.ended(number)
 
     def sent() -> float:
         return sum(len(one) for one in bench.sent if isinstance(one, bytes)) / 48_000
@@ -440,8 +442,8 @@ def test_a_cancelled_answer_ends_with_all_its_events_and_late_pieces_are_dropped
     assert done["output"][0]["status"] == "incomplete"
     assert number in bench.stopped
     before = len(bench.sent)
-    bench.session.piece(number, Answer("rises", audio=tone(0.2)))
-    bench.session.ended(number)
+    bench.session.answers.piece(number, Answer("rises", audio=tone(0.2)))
+    bench.session.answers.ended(number)
     assert len(bench.sent) == before
 
 
@@ -451,7 +453,7 @@ def test_an_answer_outside_the_conversation_leaves_no_trace() -> None:
     bench.client("response.create", response={"conversation": "none", "input": [item]})
     number = max(bench.exchanges)
     bench.give(number, Answer(WORDS))
-    bench.session.ended(number)
+    bench.session.answers.ended(number)
     assert bench.exchanges[number].inquiry.question == "Aside?"
     assert len(bench.session.items) == 0
     assert "conversation.item.added" not in bench.kinds
@@ -462,7 +464,7 @@ def test_history_is_what_was_said_before_with_what_was_heard() -> None:
     bench = Bench()
     first = bench.ask()
     bench.give(first, Answer(WORDS, audio=tone(4.0)))
-    bench.session.ended(first)
+    bench.session.answers.ended(first)
     item = bench.last("response.output_item.added")["item"]["id"]
     bench.client("conversation.item.truncate", item_id=item, content_index=0, audio_end_ms=1500)
     second = bench.ask("And where does it end?")
@@ -492,12 +494,25 @@ def test_items_of_the_client_are_history_too() -> None:
 def test_a_failure_is_told_with_its_words() -> None:
     bench = Bench()
     number = bench.ask()
-    bench.session.ended(number, ModelError("the voice broke"))
+    bench.session.answers.ended(number, ModelError("the voice broke"))
     done = bench.last("response.done")["response"]
     assert done["status"] == "failed"
     assert done["status_details"]["error"]["code"] == "model_failed"
     assert bench.error()["message"] == "the voice broke"
-    assert not bench.session.busy
+    assert not bench.session.answers.busy
+
+
+def test_a_clip_can_be_a_message_too() -> None:
+    bench = Bench()
+    audio = base64.b64encode(bytes(48_000)).decode()
+    content = [{"type": "input_audio", "audio": audio}]
+    bench.client("conversation.item.create", item={"role": "user", "content": content})
+    shown = bench.last("conversation.item.added")["item"]["content"]
+    assert shown == [{"type": "input_audio", "transcript": None}]
+    bench.client("response.create")
+    question = bench.exchanges[max(bench.exchanges)].inquiry.question
+    assert isinstance(question, Audio)
+    assert (question.seconds, question.sample_rate) == (1.0, 16_000)
 
 
 # Turns of speech
@@ -543,7 +558,7 @@ def test_speech_interrupts_an_answer_and_what_was_played_stays() -> None:
     bench = Bench(*TURN)
     number = bench.ask()
     bench.give(number, Answer(WORDS, audio=tone(4.0)))
-    bench.session.ended(number)  # complete here, while the client still plays
+    bench.session.answers.ended(number)  # complete here, while the client still plays
     bench.now += 1.5
     bench.sound(0.6)
     assert bench.script.playing[-1]
@@ -562,7 +577,7 @@ def test_what_the_client_says_was_heard_goes_before_what_the_clock_says() -> Non
     bench = Bench(*TURN)
     number = bench.ask()
     bench.give(number, Answer(WORDS, audio=tone(4.0)))
-    bench.session.ended(number)
+    bench.session.answers.ended(number)
     bench.now += 1.5
     bench.sound(0.6)
     item = bench.last("response.output_item.added")["item"]["id"]
@@ -592,7 +607,7 @@ def test_without_interruption_the_turn_is_answered_after_the_answer() -> None:
     bench.give(number, Answer(WORDS, audio=tone(0.2)))
     bench.sound(2.0)
     assert len(bench.exchanges) == 1
-    bench.session.ended(number)
+    bench.session.answers.ended(number)
     assert len(bench.exchanges) == 2
 
 
@@ -606,7 +621,7 @@ def test_without_create_response_a_turn_is_only_transcribed_if_asked_for() -> No
         assert not bench.prepared
         assert len(bench.transcripts) == len(wanted)
         for number in bench.transcripts:
-            bench.session.transcribed(number, "hello")
+            bench.session.answers.transcribed(number, "hello")
             completed = bench.sent[-1]
             assert completed["type"].endswith("transcription.completed")
             assert completed["usage"]["type"] == "duration"
@@ -619,12 +634,12 @@ def test_a_clip_without_speech_fails_as_a_transcript_and_is_told_in_an_answer() 
     bench.client("input_audio_buffer.commit")
     bench.client("response.create")
     (number,) = bench.exchanges
-    bench.session.ended(number, AudioError("no speech was heard in the clip of 1.0 s"))
+    bench.session.answers.ended(number, AudioError("no speech was heard in the clip of 1.0 s"))
     failed = bench.last("conversation.item.input_audio_transcription.failed")
     assert failed["error"]["code"] == "no_speech"
     assert bench.said == {number: "I did not hear a question."}
-    bench.session.piece(number, Answer(bench.said[number], answered=False))
-    bench.session.ended(number)
+    bench.session.answers.piece(number, Answer(bench.said[number], answered=False))
+    bench.session.answers.ended(number)
     done = bench.last("response.done")["response"]
     assert done["status"] == "completed"
     assert done["output"][0]["content"][0]["transcript"] == "I did not hear a question."
@@ -646,7 +661,7 @@ def test_a_question_that_a_model_answers_by_its_sound_is_transcribed_if_asked_fo
     bench.sound(2.0)
     (number,) = bench.exchanges
     bench.give(number, Answer(WORDS))
-    bench.session.ended(number)
+    bench.session.answers.ended(number)
     assert len(bench.transcripts) == 1
 
 
@@ -655,7 +670,7 @@ def test_memory_does_not_grow_with_the_conversation() -> None:
     for turn in range(300):
         number = bench.ask(f"Question {turn}?")
         bench.give(number, Answer(WORDS))
-        bench.session.ended(number)
+        bench.session.answers.ended(number)
     assert len(bench.session.items) == 200
     assert sum(item.exchange is not None for item in bench.session.items) <= 21
     assert len(bench.session.items.turns()) == 100
@@ -698,7 +713,7 @@ def test_in_any_order_each_response_ends_once_and_every_event_is_of_the_sdks_typ
     for kind, fields in steps:
         _step(bench, kind, fields)
     for number in list(bench.exchanges):
-        bench.session.ended(number)
+        bench.session.answers.ended(number)
     bench.now += 100
     bench.session.tick()
     created = [one["response"]["id"] for one in bench.sent if one["type"] == "response.created"]
@@ -719,10 +734,10 @@ def _step(bench: Bench, kind: str, fields: dict[str, object]) -> None:
         case "piece" if newest:
             bench.give(newest, Answer("Some words. ", audio=tone(0.5)))
         case "end" if newest:
-            bench.session.ended(newest)
+            bench.session.answers.ended(newest)
         case "fail" if newest:
             error: VoiceRAGError = AudioError("nothing") if newest % 2 else ModelError("broken")
-            bench.session.ended(newest, error)
+            bench.session.answers.ended(newest, error)
         case "time":
             bench.now += 1.0
             bench.session.tick()

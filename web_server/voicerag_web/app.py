@@ -89,7 +89,7 @@ def web_app(service: WebService) -> Guard:
     return Guard(
         app,
         hosts=exposure.hosts(),
-        origins=exposure.allowed_origins,
+        readable=exposure.allowed_origins,
         owner=Caller(service.tenants.settings.tenant, may_write=True),
         tokens=exposure.tokens(),
         tickets=service.tickets,

@@ -9,6 +9,7 @@ from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from voicerag_core.serving import Exposure, Limits
+from voicerag_core.serving.exposure import web_origin
 from voicerag_core.settings import make_settings
 
 __all__ = ["WebSettings", "load_web_settings"]
@@ -101,6 +102,11 @@ class WebSettings(BaseSettings):
         if isinstance(value, str):
             return tuple(part.strip() for part in value.split(",") if part.strip())
         return value
+
+    @field_validator("allowed_origins")
+    @classmethod
+    def _as_browsers_send(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(web_origin(one) for one in value)
 
     @property
     def exposure(self) -> Exposure:

@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field, JsonValue
 
 from voicerag_core import Answer, Hit, cited_place
 
-__all__ = ["FoundPassage", "Source", "annotations", "found_passages", "sources_of"]
+__all__ = ["FoundPassage", "Source", "found_passages", "sources_of", "url_citations"]
 
 
 class FoundPassage(BaseModel):
@@ -52,7 +52,7 @@ def found_passages(hits: Sequence[Hit]) -> list[FoundPassage]:
             score=round(hit.score, 4),
             rank=hit.rank,
             found_by=list(hit.matched_by),
-            metadata=dict(hit.passage.metadata),  # type: ignore[arg-type] # JSON values all the same
+            metadata=dict(hit.passage.metadata),
         )
         for hit in hits
     ]
@@ -84,7 +84,7 @@ def sources_of(answer: Answer) -> list[Source]:
     return found
 
 
-def annotations(answer: Answer) -> list[dict[str, object]]:
+def url_citations(answer: Answer) -> list[dict[str, object]]:
     """Return the sources as annotations of a chat message, in OpenAI's form."""
     return [
         {

@@ -43,7 +43,8 @@ _LIBSNDFILE: Final[dict[str, tuple[str, str]]] = {
 def pcm16(samples: Samples) -> bytes:
     """Encode samples [T] as 16-bit little-endian PCM; what is beyond full scale is clipped."""
     scaled = np.clip(np.rint(samples * _FULL_SCALE), -_FULL_SCALE, _FULL_SCALE - 1)
-    return scaled.astype("<i2").tobytes()
+    data: bytes = scaled.astype("<i2").tobytes()
+    return data
 
 
 def samples_of_pcm16(data: bytes) -> Samples:

@@ -66,9 +66,12 @@ def hybrid(search: Search, audio: Audio) -> Retrieved:
 
 
 def adaptive(search: Search, audio: Audio) -> Retrieved:
-    """Search by the speech vector, and ask the transcriber too where that is not sure."""
+    """Search by the speech vector, and ask the transcriber too where that is not sure.
+
+    Behind an earlier turn it never is: only words show whether a question leans on it.
+    """
     embedding, confidence = search.judge_speech(audio)
-    if embedding is not None and confidence >= SURE_CONFIDENCE:
+    if embedding is not None and confidence >= SURE_CONFIDENCE and not search.history:
         candidates = search.candidates(embedding, least=2)
         if _lead(candidates) >= SURE_GAP:
             return search.retrieved(embedding, candidates)

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from voicerag_core.errors import ConfigError
 from voicerag_core.serving.auth import SignedTokens, TokenFile, TokenTable
 
-__all__ = ["Exposure", "is_loopback"]
+__all__ = ["Exposure", "is_loopback", "web_origin"]
 
 _LOOPBACK_NAMES: Final = ("127.0.0.1", "localhost", "[::1]")
 
@@ -24,6 +24,34 @@ def is_loopback(host: str) -> bool:
         return ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return False
+
+
+def web_origin(given: str) -> str:
+    """Write an origin as browsers send it: lower case, no path, no default port.
+
+    Raises:
+        ValueError: It is not the origin of a web page.
+    """
+    parts = urlsplit(given.lower())
+    port = parts.netloc.rpartition(":")[2] if ":" in parts.netloc.rpartition("]")[2] else ""
+    if (
+        parts.scheme not in {"http", "https"}
+        or not parts.netloc
+        or "*" in parts.netloc.removesuffix(":*")
+        or "@" in parts.netloc
+        or parts.path not in {"", "/"}
+        or parts.query
+        or parts.fragment
+        or not (port in {"", "*"} or port.isdecimal())
+    ):
+        raise ValueError(
+            f"{given!r} is not the origin of a web page, such as https://app.example.com, "
+            "http://localhost:6274 or, for any port, http://localhost:*"
+        )
+    netloc = parts.netloc
+    if port == {"http": "80", "https": "443"}[parts.scheme]:
+        netloc = netloc.removesuffix(f":{port}")
+    return f"{parts.scheme}://{netloc}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +101,13 @@ class Exposure:
             f"the server would listen on {self.host}, which others can reach, without knowing its "
             f"own name; set {self.prefix}ALLOWED_HOSTS (kb.example.com) or {self.prefix}PUBLIC_URL"
         )
+
+    def origins(self) -> list[str]:
+        """Return the accepted web origins: the given ones, else those of this machine."""
+        if self.allowed_origins:
+            return list(self.allowed_origins)
+        names = _LOOPBACK_NAMES if is_loopback(self.host) else ()
+        return [f"http://{name}{port}" for name in names for port in ("", ":*")]
 
     def tokens(self) -> TokenTable | None:
         """Return the table of accepted tokens; None if callers need none.

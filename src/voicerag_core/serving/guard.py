@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 from urllib.parse import urlsplit
 
-from voicerag_core.serving.auth import WRITE, Caller, TokenTable
+from voicerag_core.serving.auth import WRITE, Caller, Grant, TokenTable
 from voicerag_core.serving.rates import CallRate
 from voicerag_core.serving.tickets import TICKET_PREFIX, Tickets
 
@@ -26,7 +26,7 @@ App: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 SUBPROTOCOL: Final = "realtime"
 """Subprotocol that OpenAI's clients in browsers offer."""
-TOKEN_SUBPROTOCOL: Final = "openai-insecure-api-key."
+TOKEN_SUBPROTOCOL: Final = "openai-insecure-api-key."  # noqa: S105 - a prefix
 """A page cannot set headers of a WebSocket, so its token comes as a subprotocol of this prefix."""
 
 _VISITOR: Final = "voicerag.visitor"
@@ -45,12 +45,14 @@ class Visitor:
         client: Name that limits count by: the token's client and user, or the address.
         origin: Origin of the page that calls; "" if none was sent.
         named: Whether it came with a token of its own.
+        grant: What the token allows, if it came with one.
     """
 
     caller: Caller
     client: str
     origin: str = ""
     named: bool = False
+    grant: Grant | None = None
 
 
 def visitor_of(scope: Mapping[str, Any]) -> Visitor:
@@ -77,18 +79,23 @@ class Guard:
 
     A Host that is not listed is refused (DNS rebinding), and so is an Origin that is neither the
     server's own nor listed: browsers ask no permission before they open a WebSocket. Pages of
-    listed origins get the headers that let them read answers (CORS).
+    readable origins get the headers that let them read answers (CORS); no credentials of the
+    browser (cookies) are involved.
 
     Args:
         app: What it guards.
         hosts: Accepted Host headers; a port of ``*`` is any.
-        origins: Accepted origins besides the server's own.
+        origins: Accepted origins besides the server's own; a port of ``*`` is any.
+        readable: Origins whose pages may read answers, too; these are accepted.
+        exposed: Headers of answers that those pages may read.
         owner: Who calls, if no token is needed.
         tokens: Accepted tokens; None: no token is needed.
         tickets: Secrets that open one socket each.
         rate: Calls of each client.
+        tenant_rate: Calls of all tokens of a tenant together.
         open_paths: Paths that need no token.
         most_bytes: Largest body of a request.
+        challenge: What ``WWW-Authenticate`` says where a token is missing.
         error: Makes the body of a refusal from status, code and message.
     """
 
@@ -97,22 +104,30 @@ class Guard:
         app: App,
         *,
         hosts: Collection[str],
-        origins: Collection[str],
+        origins: Collection[str] = (),
+        readable: Collection[str] = (),
+        exposed: Collection[str] = ("Retry-After", "WWW-Authenticate"),
         owner: Caller,
         tokens: TokenTable | None = None,
         tickets: Tickets | None = None,
         rate: CallRate | None = None,
+        tenant_rate: CallRate | None = None,
         open_paths: Collection[str] = (),
         most_bytes: int = 12_000_000,
+        challenge: str = "Bearer",
         error: Callable[[int, str, str], Mapping[str, object]] | None = None,
     ) -> None:
         self._app = app
         self._hosts = tuple(host.lower() for host in hosts)
-        self._origins = tuple(origin.lower().rstrip("/") for origin in origins)
+        self._readable = tuple(origin.lower().rstrip("/") for origin in readable)
+        accepted = (origin.lower().rstrip("/") for origin in origins)
+        self._origins = (*self._readable, *accepted)
+        self._exposed = ", ".join(exposed).encode()
         self._owner = owner
         self._tokens = tokens
         self._tickets = tickets
-        self._rate = rate
+        self._rate, self._tenant_rate = rate, tenant_rate
+        self._challenge = ((b"www-authenticate", challenge.encode()),)
         self._open_paths = frozenset(open_paths)
         self._most_bytes = most_bytes
         self._error = error or (lambda _status, _code, message: {"error": message})
@@ -124,7 +139,7 @@ class Guard:
             return
         headers = _headers(scope)
         refusal = self._misdirected(headers)
-        if refusal is None and _is_preflight(scope, headers):
+        if refusal is None and self._is_preflight(scope, headers):
             await self._preflight(headers, send)
             return
         visitor: Visitor | None = None
@@ -144,7 +159,7 @@ class Guard:
         if not _listed(host, self._hosts):
             return _Refusal(421, "host_not_allowed", "this server does not answer for that host")
         origin = headers.get("origin")
-        if origin is None or self._is_own(origin, host) or self._is_listed(origin):
+        if not origin or self._is_own(origin, host) or _listed(_plain(origin), self._origins):
             return None
         return _Refusal(403, "origin_not_allowed", "pages of that origin may not use this server")
 
@@ -152,8 +167,16 @@ class Guard:
         parts = urlsplit(origin.lower())
         return parts.scheme in {"http", "https"} and parts.netloc == host
 
-    def _is_listed(self, origin: str) -> bool:
-        return _listed(origin.lower().rstrip("/"), self._origins)
+    def _may_read(self, origin: str | None) -> bool:
+        return origin is not None and _listed(_plain(origin), self._readable)
+
+    def _is_preflight(self, scope: Scope, headers: Mapping[str, str]) -> bool:
+        return (
+            scope["type"] == "http"
+            and scope["method"] == "OPTIONS"
+            and "access-control-request-method" in headers
+            and self._may_read(headers.get("origin"))
+        )
 
     async def _entering(
         self, scope: Scope, headers: Mapping[str, str]
@@ -165,14 +188,15 @@ class Guard:
         visitor = await self._visitor(scope, headers, client, origin)
         if self._rate is not None:
             wait = self._rate.take(client if visitor is None else visitor.client)
+            if wait == 0 and self._tenant_rate is not None and visitor is not None:
+                wait = self._tenant_rate.take(visitor.caller.tenant) if visitor.named else 0
             if wait > 0:
                 after = ((b"retry-after", str(int(wait) + 1).encode()),)
                 message = "too many requests; slow down"
                 return None, _Refusal(429, "rate_limit_exceeded", message, after)
         if visitor is None:
             message = "give a valid token: Authorization: Bearer TOKEN"
-            challenge = ((b"www-authenticate", b"Bearer"),)
-            return None, _Refusal(401, "invalid_api_key", message, challenge)
+            return None, _Refusal(401, "invalid_api_key", message, self._challenge)
         too_long = headers.get("content-length", "0")
         if too_long.isdecimal() and int(too_long) > self._most_bytes:
             return None, self._too_large()
@@ -193,7 +217,8 @@ class Guard:
             grant = await asyncio.to_thread(self._tokens.grant, given)
             if grant is not None:
                 caller = Caller(grant.tenant, WRITE in grant.scopes)
-                return Visitor(caller, f"{grant.client} {grant.subject}", origin, named=True)
+                name = f"{grant.client} {grant.subject}"
+                return Visitor(caller, name, origin, named=True, grant=grant)
         if scope["type"] == "http" and scope["path"] in self._open_paths:
             return Visitor(Caller("", may_write=False), client, origin)
         return None
@@ -234,7 +259,7 @@ class Guard:
     def _allowing(self, headers: Mapping[str, str], send: Send) -> Send:
         """Add to a response what lets a page of a listed origin read it."""
         origin = headers.get("origin")
-        if origin is None or not self._is_listed(origin):
+        if origin is None or not self._may_read(origin):
             return send
 
         async def sending(message: MutableMapping[str, Any]) -> None:
@@ -242,7 +267,7 @@ class Guard:
                 message["headers"] = [
                     *message.get("headers", ()),
                     (b"access-control-allow-origin", origin.encode()),
-                    (b"access-control-expose-headers", b"retry-after, x-request-id"),
+                    (b"access-control-expose-headers", self._exposed),
                     (b"vary", b"Origin"),
                 ]
             await send(message)
@@ -257,9 +282,10 @@ class Guard:
                 headers.get("access-control-request-headers", "").encode(),
             ),
             (b"access-control-max-age", _CORS_SECONDS.encode()),
+            (b"access-control-allow-private-network", b"true"),
         )
         await self._allowing(headers, send)(
-            {"type": "http.response.start", "status": 204, "headers": list(allowed)}
+            {"type": "http.response.start", "status": 200, "headers": list(allowed)}
         )
         await send({"type": "http.response.body", "body": b""})
 
@@ -287,13 +313,8 @@ def _headers(scope: Scope) -> dict[str, str]:
     }
 
 
-def _is_preflight(scope: Scope, headers: Mapping[str, str]) -> bool:
-    return (
-        scope["type"] == "http"
-        and scope["method"] == "OPTIONS"
-        and "origin" in headers
-        and "access-control-request-method" in headers
-    )
+def _plain(origin: str) -> str:
+    return origin.lower().rstrip("/")
 
 
 def _listed(value: str, patterns: Collection[str]) -> bool:

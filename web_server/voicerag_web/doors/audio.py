@@ -114,7 +114,7 @@ def check_language(service: WebService, language: str | None, param: str) -> Non
     """
     own = service.tenants.settings.language
     code = (language or "").partition("-")[0].lower()
-    if code and own != "auto" and code != own:
+    if code and own not in {"auto", code}:
         raise RequestError(
             f"this server hears {own!r}, not {language!r}; leave the language out, or let whoever "
             "runs it set VOICERAG_LANGUAGE",

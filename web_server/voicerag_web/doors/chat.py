@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Annotated, Final, Literal
 from uuid import uuid4
 
@@ -27,7 +28,7 @@ from voicerag_core.serving import (
 )
 from voicerag_web.errors import RequestError
 from voicerag_web.service import MODEL, WebService
-from voicerag_web.sources import annotations, found_passages, sources_of
+from voicerag_web.sources import found_passages, sources_of, url_citations
 from voicerag_web.streams import begun, events
 
 __all__ = ["chat_doors"]
@@ -185,7 +186,7 @@ def _message(service: WebService, asked: _Asked, answer: Answer) -> dict[str, ob
         "role": "assistant",
         "content": answer.text,
         "refusal": None,
-        "annotations": annotations(answer),
+        "annotations": url_citations(answer),
     }
     if asked.speaks is not None and answer.audio is not None:
         encoder = SoundEncoder(asked.speaks)
@@ -234,9 +235,11 @@ async def _chunks(
                 yield chunk({"audio": {**named, "data": data}})
     if asked.speaks is not None:
         data = base64.b64encode(encoder.end()).decode()
-        yield chunk({"audio": {**named, "data": data, "expires_at": _expiry(service)}})
+        if data:
+            yield chunk({"audio": {**named, "data": data}})
+        yield chunk({"audio": {**named, "expires_at": _expiry(service)}})
     service.answers.keep(asked.tenant, asked.name, answer)
-    yield chunk({"annotations": annotations(answer)}, "stop", voicerag=_own(answer))
+    yield chunk({"annotations": url_citations(answer)}, "stop", voicerag=_own(answer))
     if usage:
         yield json.dumps({**head, "choices": [], "usage": _USAGE})
     yield "[DONE]"
@@ -246,7 +249,7 @@ def _sentences(text: str) -> list[str]:
     """Cut a text before each sentence but the first; the pieces add up to it."""
     starts = [start for start, _ in sentence_spans(text)][1:]
     cuts = [0, *starts, len(text)]
-    return [text[a:b] for a, b in zip(cuts, cuts[1:], strict=False) if b > a]
+    return [text[a:b] for a, b in pairwise(cuts) if b > a]
 
 
 def _checked(service: WebService, body: ChatRequest, tenant: str) -> _Asked:
@@ -287,16 +290,17 @@ def _spoken_as(body: ChatRequest) -> SoundFormat | None:
         return None
     form = (body.audio or OutputAudio()).format
     name = "pcm" if form == "pcm16" else form
-    if body.stream and name != "pcm":
-        raise RequestError("sound is streamed as pcm16 alone", "audio.format")
-    for known in SOUND_FORMATS:
-        if name == known:
-            return known
-    raise RequestError(
-        f"sound is not written as {form!r} here; choose pcm16 or one of {', '.join(SOUND_FORMATS)}",
-        "audio.format",
-        "unsupported_format",
-    )
+    known = next((one for one in SOUND_FORMATS if one == name), None)
+    if known is None:
+        raise RequestError(
+            f"sound is not written as {form!r} here; choose pcm16 or one of "
+            f"{', '.join(SOUND_FORMATS)}",
+            "audio.format",
+            "unsupported_format",
+        )
+    if body.stream and known != "pcm":
+        raise RequestError(f"sound is streamed as pcm16, not as {form!r}", "audio.format")
+    return known
 
 
 def _question(service: WebService, message: Message) -> QuestionSource:

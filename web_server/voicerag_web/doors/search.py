@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Request
@@ -170,7 +171,7 @@ async def _json(request: Request) -> dict[str, object]:
     return value
 
 
-def _options(fields: dict[str, object]) -> SearchRequest:
+def _options(fields: Mapping[str, object]) -> SearchRequest:
     try:
         return SearchRequest.model_validate(fields)
     except ValidationError as error:

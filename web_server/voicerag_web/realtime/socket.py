@@ -23,7 +23,8 @@ from voicerag_web.realtime.config import SessionConfig, TurnDetection
 from voicerag_web.realtime.detector import LoudnessDetector
 from voicerag_web.realtime.events import error_event, new_id
 from voicerag_web.realtime.hearing import Detector
-from voicerag_web.realtime.session import Inquiry, Session, SessionLimits
+from voicerag_web.realtime.inquiry import Inquiry, SessionLimits
+from voicerag_web.realtime.session import Session
 from voicerag_web.service import WebService
 
 __all__ = ["realtime_doors"]
@@ -197,7 +198,7 @@ class RealtimeSocket:
             now = time.monotonic()
             if now >= self._ends:
                 raise TimeoutError("the session has reached its greatest length")
-            if now - self._last_event >= idle and not self._session.busy:
+            if now - self._last_event >= idle and not self._session.answers.busy:
                 raise TimeoutError("nothing happened for too long")
             await asyncio.sleep(min(1.0, self._ends - now))
 
@@ -281,7 +282,7 @@ class RealtimeSocket:
             if not done.cancelled() and done.exception() is not None:
                 _logger.error("a session's work failed", exc_info=done.exception())
                 failed = VoiceRAGError("the server failed; its log says why")
-                self._session.ended(number, failed)
+                self._session.answers.ended(number, failed)
                 self._wake_ticker.set()
 
         task.add_done_callback(forget)
@@ -295,11 +296,11 @@ class RealtimeSocket:
         try:
             async with aclosing(self._service.serving.workers.stream(work)) as pieces:
                 async for piece in pieces:
-                    self._session.piece(number, piece)
+                    self._session.answers.piece(number, piece)
                     self._wake_ticker.set()
         except VoiceRAGError as error:
             problem = error
-        self._session.ended(number, problem)
+        self._session.answers.ended(number, problem)
         self._wake_ticker.set()
 
     async def _transcribe(self, number: int, audio: Audio) -> None:
@@ -311,9 +312,9 @@ class RealtimeSocket:
                 )
             )
         except VoiceRAGError as error:
-            self._session.transcribed(number, "", error)
+            self._session.answers.transcribed(number, "", error)
         else:
-            self._session.transcribed(number, heard.text)
+            self._session.answers.transcribed(number, heard.text)
 
 
 def _query(asked: Inquiry) -> Query:
