@@ -9,8 +9,9 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.util import find_spec
 from types import FrameType
@@ -30,11 +31,6 @@ _CLOSE_SECONDS = 9.0
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code."""
-    with _interrupts(signal.SIG_DFL):  # until there is something to close
-        return _main(arguments)
-
-
-def _main(arguments: Sequence[str] | None) -> int:
     given = _parser().parse_args(arguments)
     logging.basicConfig(
         level=given.log_level.upper(),
@@ -50,19 +46,6 @@ def _main(arguments: Sequence[str] | None) -> int:
     except VoiceRAGError as error:
         sys.stderr.write(f"voicerag-mcp: {error}\n")
         return 2
-
-
-@contextmanager
-def _interrupts(handler: signal.Handlers) -> Iterator[None]:
-    """Let Ctrl-C end the process without a traceback, or do nothing, for a while."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -156,8 +139,9 @@ def _run(transport: str, settings: Settings, server_settings: ServerSettings) ->
             code = asyncio.run(serve(app, server_settings))
             _close_in_peace(code)
         else:
-            _close_on_signals(stack, closing)
+            ended = _close_on_signals(stack, closing)
             server.run("stdio")
+            code = ended.code
     finally:
         with closing:
             stack.close()
@@ -186,17 +170,28 @@ def _leave_late(code: int) -> None:
     late.start()
 
 
-def _close_on_signals(stack: ExitStack, closing: threading.Lock) -> None:
+@dataclass(slots=True)
+class _Ended:
+    """The exit code: that of the first signal, or 0 when the client has left."""
+
+    code: int = 0
+
+
+def _close_on_signals(stack: ExitStack, closing: threading.Lock) -> _Ended:
     """Exit on a signal even while a thread waits for the next line of standard input."""
+    ended = _Ended()
 
     def close(number: int, _: FrameType | None) -> None:
+        ended.code = ended.code or 128 + number
+
         def end() -> None:
-            _leave_late(128 + number)
+            _leave_late(ended.code)
             with closing:
                 stack.close()
-            _leave(128 + number)
+            _leave(ended.code)
 
         threading.Thread(target=end, daemon=True).start()
 
     signal.signal(signal.SIGTERM, close)
     signal.signal(signal.SIGINT, close)
+    return ended

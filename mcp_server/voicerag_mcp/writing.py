@@ -71,6 +71,13 @@ class WritingTools:
             ),
         ] = None,
         collection: CollectionName = None,
+        prune_all: Annotated[
+            bool,
+            Field(
+                description="Remove deleted files even if they are more than half of a folder's; "
+                "only when the user confirmed that they were deleted on purpose"
+            ),
+        ] = False,
     ) -> Annotated[CallToolResult, IngestResult]:
         """Ingest a text, or files of the server, into the knowledge base.
 
@@ -86,7 +93,9 @@ class WritingTools:
                     job, caller, text, source=source, title=title, collection=collection
                 )
             if paths is not None and text is None:
-                return ingesting.take_paths(job, caller, paths, collection=collection)
+                return ingesting.take_paths(
+                    job, caller, paths, collection=collection, prune_all=prune_all
+                )
             raise ConfigError("give either text or paths")
 
         with tool_errors():
@@ -104,5 +113,5 @@ class WritingTools:
             f"{value.sources} documents ingested, {value.unchanged} unchanged, {value.removed} "
             f"removed; {value.passages} passages written in {value.collection!r}."
         )
-        problems = [f"not usable: {failure}" for failure in value.failures]
+        problems = [f"not done: {failure}" for failure in value.failures]
         return result(value, "\n".join([counts, *problems]))

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import voicerag_core.cli.ending  # noqa: F401 - first: signals that come during the imports below
+
+# isort: split
 from voicerag_core.audio import (
     MAX_SECONDS,
     SPEECH_RATE_HZ,
@@ -94,6 +97,7 @@ if TYPE_CHECKING:
     from voicerag_core.local.function_embedder import FunctionEmbedder
     from voicerag_core.local.hearing.ears import Ears, Wordings
     from voicerag_core.local.speaking.answer_speech import speak_answer
+    from voicerag_core.local.turns.detector import TurnRules, open_turn_detector
     from voicerag_core.settings import Settings, load_settings
     from voicerag_core.stack import ears_of, open_ears, open_store, open_voicerag
     from voicerag_core.store import ExistingTable, PgVectorStore
@@ -106,6 +110,8 @@ _LAZY = {
     "FunctionEmbedder": "voicerag_core.local.function_embedder",
     "HearingEmbedder": "voicerag_core.local.embedder",
     "PgVectorStore": "voicerag_core.store",
+    "TurnRules": "voicerag_core.local.turns.detector",
+    "open_turn_detector": "voicerag_core.local.turns.detector",
     "Settings": "voicerag_core.settings",
     "ears_of": "voicerag_core.stack",
     "index_documents": "voicerag_core.ingest",
@@ -185,6 +191,7 @@ __all__ = [
     "Turn",
     "TurnDetector",
     "TurnEvent",
+    "TurnRules",
     "VoiceModel",
     "VoiceRAG",
     "VoiceRAGError",
@@ -200,6 +207,7 @@ __all__ = [
     "maximal_marginal_relevance",
     "open_ears",
     "open_store",
+    "open_turn_detector",
     "open_voicerag",
     "passage_blocks",
     "passage_id",

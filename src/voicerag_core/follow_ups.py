@@ -51,7 +51,8 @@ _THERE = re.compile(
     re.IGNORECASE,
 )
 _LEANING = re.compile(
-    r"\bthen\W*$|\binstead\W*$|\b(?:which|what|the other|another|the last|the first|this|that) ones?\b"
+    r"\bthen\W*$|\binstead\W*$"
+    r"|\b(?:which|what|the other|another|the last|the first|this|that) ones?\b"
     r"(?=\W*$| (?:is|are|was|were|do|does|did|can)\b)|^what else\b|\bthe (?:latter|former)\b"
     r"|\b(?:other|others)\W*$",
     re.IGNORECASE,

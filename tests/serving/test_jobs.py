@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import aclosing
 from typing import NoReturn
 
@@ -217,6 +217,10 @@ async def test_a_tenant_that_fills_the_threads_keeps_nobody_out() -> None:
     workers.close()
 
 
+def _noting(order: list[str], name: str) -> Callable[[Job], None]:
+    return lambda _: order.append(name)
+
+
 async def test_tenants_take_turns() -> None:
     workers, gate, order = Workers(1, 20), Gate(), list[str]()
 
@@ -226,8 +230,7 @@ async def test_tenants_take_turns() -> None:
     holders = [asyncio.create_task(workers.run(hold, tenant=name)) for name in "xy"]
     await reached(gate.entered.is_set)
     calls = [
-        asyncio.create_task(workers.run(lambda _, name=name: order.append(name), tenant=name))
-        for name in "aaaaabbc"
+        asyncio.create_task(workers.run(_noting(order, name), tenant=name)) for name in "aaaaabbc"
     ]
     await reached(lambda: workers.unfinished == 10)
     gate.open.set()

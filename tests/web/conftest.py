@@ -10,14 +10,15 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 
 import numpy as np
 import pytest
-import uvicorn
 
 from tests.serving.fakes import FakeModels, fake_tenants
 from tests.waiting import PATIENCE
 from voicerag_core import Audio, Settings, to_wav_bytes
+from voicerag_core.local.turns.activity import LoudnessActivity
+from voicerag_core.local.turns.detector import FrameTurnDetector
 from voicerag_core.serving import Tenants
 from voicerag_web.app import web_app
-from voicerag_web.command import MOST_FRAME_BYTES
+from voicerag_web.command import listener
 from voicerag_web.service import WebService, open_web_service
 from voicerag_web.settings import load_web_settings
 
@@ -59,31 +60,29 @@ def wav() -> bytes:
 
 @contextmanager
 def running(
-    models: FakeModels | None = None, *, tenants: Tenants | None = None, **settings: object
+    models: FakeModels | None = None,
+    *,
+    tenants: Tenants | None = None,
+    by_loudness: bool = True,
+    **settings: object,
 ) -> Iterator[Running]:
     """Serve in a thread."""
     with ExitStack() as stack:
-        chosen = tenants or fake_tenants(models)[0]
-        web_settings = load_web_settings(**settings)
+        ingests = bool(settings.get("allow_ingest"))
+        chosen = tenants or fake_tenants(models, read_only=not ingests)[0]
+        web_settings = load_web_settings(**{"port": 0, **settings})
         service = stack.enter_context(open_web_service(Settings(), web_settings, tenants=chosen))
-        config = uvicorn.Config(
-            web_app(service),
-            host="127.0.0.1",
-            port=0,
-            log_level="error",
-            timeout_graceful_shutdown=1,
-            ws="websockets-sansio",
-            ws_max_size=MOST_FRAME_BYTES,
-        )
-        server = uvicorn.Server(config)
+        if by_loudness:  # a tone is no speech
+            service.detector = lambda rules: FrameTurnDetector(LoudnessActivity(), rules)
+        server = listener(web_app(service), web_settings)
         thread = threading.Thread(target=lambda: asyncio.run(server.serve()), daemon=True)
         thread.start()
         while not server.started:
             assert thread.is_alive()
             time.sleep(0.01)
         try:
-            port = server.servers[0].sockets[0].getsockname()[1]
-            yield Running(f"http://127.0.0.1:{port}", service)
+            bound = server.servers[0].sockets[0].getsockname()[1]
+            yield Running(f"http://127.0.0.1:{bound}", service)
         finally:
             server.should_exit = True
             thread.join(PATIENCE)

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
-from fastapi import FastAPI, Request, Response
+from fastapi import FastAPI
 from fastapi.responses import FileResponse
+from starlette.datastructures import MutableHeaders
+from starlette.routing import Route
 from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from voicerag_core import VoiceRAGError
 from voicerag_core.serving import Caller, CallRate, Guard, Job
@@ -23,6 +26,7 @@ from voicerag_web.doors.search import search_doors
 from voicerag_web.doors.state import OPEN_PATHS, state_doors
 from voicerag_web.doors.uploads import upload_doors
 from voicerag_web.errors import add_error_handlers, error_body
+from voicerag_web.mounting import MCP_PATHS, mcp_app
 from voicerag_web.realtime.socket import realtime_doors
 from voicerag_web.service import WebService
 
@@ -55,14 +59,18 @@ def web_app(service: WebService) -> Guard:
     exposure = service.settings.exposure
     exposure.check()
 
+    mcp = mcp_app(service) if service.settings.mcp else None
+
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         warming = asyncio.create_task(_warm(service))
-        try:
+        async with AsyncExitStack() as stack:
+            stack.callback(service.serving.workers.stop_all)
+            stack.callback(warming.cancel)
+            if mcp is not None:
+                inner, _app = mcp
+                await stack.enter_async_context(inner.router.lifespan_context(inner))
             yield
-        finally:
-            warming.cancel()
-            service.serving.workers.stop_all()
 
     app = FastAPI(
         title="voicerag",
@@ -74,7 +82,6 @@ def web_app(service: WebService) -> Guard:
         redirect_slashes=False,
     )
     add_error_handlers(app)
-    _add_headers(app, service)
     for doors in (
         state_doors(service),
         model_doors(service),
@@ -86,8 +93,11 @@ def web_app(service: WebService) -> Guard:
     ):
         app.include_router(doors)
     _add_page(app)
+    if mcp is not None:
+        for path in MCP_PATHS:
+            app.router.routes.append(Route(path, _Served(mcp[1])))
     return Guard(
-        app,
+        _Headers(app, service),
         hosts=exposure.hosts(),
         readable=exposure.allowed_origins,
         owner=Caller(service.tenants.settings.tenant, may_write=True),
@@ -98,6 +108,16 @@ def web_app(service: WebService) -> Guard:
         most_bytes=service.settings.max_body_bytes,
         error=error_body,
     )
+
+
+class _Served:
+    """Serves every method of a path by an ASGI application."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._app(scope, receive, send)
 
 
 async def _warm(service: WebService) -> None:
@@ -117,17 +137,32 @@ async def _warm(service: WebService) -> None:
     service.ready = True
 
 
-def _add_headers(app: FastAPI, service: WebService) -> None:
-    @app.middleware("http")
-    async def _secured(
-        request: Request, call_next: Callable[[Request], Awaitable[Response]]
-    ) -> Response:
-        response = await call_next(request)
-        for name, value in _HEADERS.items():
-            response.headers.setdefault(name, value)
-        route = request.scope.get("route")
-        service.metrics.request(getattr(route, "path", "other"), response.status_code)
-        return response
+class _Headers:
+    """Adds the headers that keep strangers out, and counts what was answered.
+
+    Args:
+        app: The application.
+        service: Has the metrics.
+    """
+
+    def __init__(self, app: ASGIApp, service: WebService) -> None:
+        self._app, self._service = app, service
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        async def sending(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in _HEADERS.items():
+                    headers.setdefault(name, value)
+                route = getattr(scope.get("route"), "path", "other")
+                self._service.metrics.request(route, message["status"])
+            await send(message)
+
+        await self._app(scope, receive, sending)
 
 
 def _page_paths() -> list[str]:

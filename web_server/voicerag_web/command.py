@@ -5,17 +5,17 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+
+import uvicorn
 
 from voicerag_core import Settings, VoiceRAGError
+from voicerag_core.serving import Guard
+from voicerag_mcp.listening import STOPPING_SECONDS, Connection, Listener
 from voicerag_web.app import web_app
 from voicerag_web.service import WebService, open_web_service
 from voicerag_web.settings import WebSettings
 
-if TYPE_CHECKING:
-    import uvicorn
-
-__all__ = ["run", "serve"]
+__all__ = ["MOST_FRAME_BYTES", "listener", "run", "serve"]
 
 MOST_FRAME_BYTES = 1_572_864
 """Largest WebSocket message: 1 MiB of sound in base64, and its event."""
@@ -37,25 +37,34 @@ def run(settings: Settings, web_settings: WebSettings, say: Callable[[str], None
 
 async def serve(service: WebService, say: Callable[[str], None]) -> None:
     """Serve a service until a signal arrives; calls get a few seconds to finish."""
-    import uvicorn
-
-    config = uvicorn.Config(
-        web_app(service),
-        host=service.settings.host,
-        port=service.settings.port,
-        log_level="warning",
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        timeout_graceful_shutdown=3,
-        ws="websockets-sansio",
-        ws_max_size=MOST_FRAME_BYTES,
-        limit_concurrency=None,
-    )
-    server = uvicorn.Server(config)
+    server = listener(web_app(service), service.settings)
     serving = asyncio.create_task(server.serve())
     await _announce(server, service, serving, say)
     await asyncio.shield(serving)
+
+
+def listener(app: Guard, settings: WebSettings) -> Listener:
+    """Create the server of an application: it ends slow and surplus connections by itself."""
+
+    class Bounded(Connection):
+        most = settings.connections
+        request_seconds = settings.request_seconds
+
+    return Listener(
+        uvicorn.Config(
+            app,
+            host=settings.host,
+            port=settings.port,
+            http=Bounded,
+            ws="websockets-sansio",
+            ws_max_size=MOST_FRAME_BYTES,
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            timeout_graceful_shutdown=STOPPING_SECONDS,
+        )
+    )
 
 
 async def _announce(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from threading import Lock
@@ -11,7 +11,15 @@ from typing import Final
 
 from starlette.requests import HTTPConnection
 
-from voicerag_core import Answer, BusyError, NotFoundError, Settings
+from voicerag_core import (
+    Answer,
+    BusyError,
+    NotFoundError,
+    Settings,
+    TurnDetector,
+    TurnRules,
+    open_turn_detector,
+)
 from voicerag_core.serving import Serving, Tenants, Tickets, Visitor, open_serving, visitor_of
 from voicerag_web.metrics import Metrics
 from voicerag_web.settings import WebSettings
@@ -107,6 +115,11 @@ class WebService:
     Args:
         serving: The application.
         settings: Settings of the server.
+        tickets: Secrets that open a socket.
+        answers: The latest answers.
+        metrics: What is counted.
+        detector: Makes what finds turns in a stream of sound.
+        ready: Whether the models are loaded.
     """
 
     serving: Serving
@@ -114,6 +127,7 @@ class WebService:
     tickets: Tickets = field(default_factory=Tickets)
     answers: KeptAnswers = field(default_factory=KeptAnswers)
     metrics: Metrics = field(default_factory=Metrics)
+    detector: Callable[[TurnRules], TurnDetector] = open_turn_detector
     sessions: SessionCount = field(init=False)
     ready: bool = False
 

@@ -82,6 +82,17 @@ class WebSettings(BaseSettings):
     calls_per_minute: int = Field(
         default=1200, ge=1, description="Requests and new sessions per client and minute."
     )
+    connections: int = Field(
+        default=1000,
+        ge=1,
+        description="Open connections; fewer if the process may open fewer files.",
+    )
+    request_seconds: float = Field(
+        default=10,
+        gt=0,
+        description="Seconds in which a request's head, and the beginning of its body, must "
+        "have arrived.",
+    )
     sessions: int = Field(default=64, ge=1, description="Realtime sessions open at a time.")
     sessions_per_token: int = Field(
         default=4, ge=1, description="Realtime sessions that a token may have open at a time."

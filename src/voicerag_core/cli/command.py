@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from voicerag_core.cli.ending import end_at_signals, signalled
 from voicerag_core.errors import VoiceRAGError
 
 if TYPE_CHECKING:
@@ -47,7 +48,6 @@ EXIT_UNEXPECTED = 70
 EXIT_INTERRUPTED = 130
 EXIT_BROKEN_PIPE = 141
 """What a shell reports for a program ended by SIGPIPE."""
-EXIT_TERMINATED = 143
 
 _PANEL = "Global options"
 
@@ -211,8 +211,8 @@ def command(
 
 @contextmanager
 def exiting_well() -> Iterator[None]:
-    """Clean up on a termination signal, and end silently when the output pipe is closed."""
-    signal.signal(signal.SIGTERM, _terminate)
+    """Clean up on a signal, and end silently when the output pipe is closed."""
+    end_at_signals()
     try:
         yield
     except KeyboardInterrupt:
@@ -238,15 +238,24 @@ def _ending(*, verbose: bool) -> Iterator[None]:
     except KeyboardInterrupt:
         _quit("interrupted", EXIT_INTERRUPTED)
     except VoiceRAGError as error:
+        _end_if_signalled()
         if verbose:
             traceback.print_exc()
         _quit(f"error: {error}", EXIT_FAULT)
     except Exception as error:  # noqa: BLE001 - the last place where it can be put plainly
+        _end_if_signalled()
         if verbose:
             traceback.print_exc()
         said = f"{type(error).__name__}: {error}".strip(": ")
         hint = "" if verbose else " (--verbose shows where)"
         _quit(f"unexpected error: {said}{hint}", EXIT_UNEXPECTED)
+
+
+def _end_if_signalled() -> None:
+    """End as the signal asks: what an interrupted import or call raises is not the reason."""
+    if (number := signalled()) is not None:
+        words = "interrupted" if number == signal.SIGINT else "terminated"
+        _quit(words, 128 + number)
 
 
 def _quit(message: str, code: int) -> NoReturn:
@@ -259,10 +268,6 @@ def _hush() -> None:
     """Discard the output that is still to be flushed."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
-
-
-def _terminate(number: int, frame: object) -> NoReturn:
-    sys.exit(EXIT_TERMINATED)
 
 
 def _merged(before: object, values: dict[str, Any]) -> GlobalOptions:

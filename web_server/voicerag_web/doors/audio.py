@@ -78,6 +78,7 @@ def audio_doors(service: WebService) -> APIRouter:
                 QuestionSource(data=data),
                 max_seconds=service.settings.max_recording_seconds,
             ),
+            tenant=tenant,
             disconnected=request.is_disconnected,
         )
         if stream:
@@ -98,7 +99,11 @@ def audio_doors(service: WebService) -> APIRouter:
                 yield encoder.add(piece)
             yield encoder.end()
 
-        pieces = await begun(workers.stream(encoded, disconnected=request.is_disconnected))
+        pieces = await begun(
+            workers.stream(
+                encoded, disconnected=request.is_disconnected, tenant=service.tenant(request)
+            )
+        )
         if body.stream_format == "sse":
             return StreamingResponse(events(_speech_events(pieces)), media_type="text/event-stream")
         return StreamingResponse(pieces, media_type=_MEDIA[form])

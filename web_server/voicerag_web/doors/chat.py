@@ -135,6 +135,7 @@ def chat_doors(service: WebService) -> APIRouter:
                 job, asked.tenant, asked.query, speak=asked.speaks is not None
             ),
             disconnected=request.is_disconnected,
+            tenant=asked.tenant,
         )
         if body.stream:
             started = await begun(pieces)

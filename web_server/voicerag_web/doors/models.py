@@ -39,7 +39,9 @@ def model_doors(service: WebService) -> APIRouter:
 
     async def names(tenant: str) -> list[str]:
         try:
-            known = await service.serving.workers.run(lambda _: service.tenants.collections(tenant))
+            known = await service.serving.workers.run(
+                lambda _: service.tenants.collections(tenant), tenant=tenant
+            )
         except VoiceRAGError:
             known = ()  # the database is away; the names that need none stay
         embedder = service.tenants.parts.embedder.model_id
@@ -74,7 +76,7 @@ def model_doors(service: WebService) -> APIRouter:
         return {"models": [{"id": f"{MODEL}-tts"} for _ in service.voices()[:1]]}
 
     @doors.post("/v1/embeddings")
-    async def embed(body: EmbeddingRequest) -> dict[str, object]:
+    async def embed(body: EmbeddingRequest, request: Request) -> dict[str, object]:
         """Embed texts in the space of the passages."""
         texts = [body.input] if isinstance(body.input, str) else body.input
         dim = service.tenants.parts.embedder.dim
@@ -82,7 +84,8 @@ def model_doors(service: WebService) -> APIRouter:
         vectors = await service.serving.workers.run(
             lambda job: service.serving.asking.embed(
                 job, texts, questions=body.input_type == "query"
-            )
+            ),
+            tenant=service.tenant(request),
         )
         data = [
             {

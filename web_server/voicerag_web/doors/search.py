@@ -82,6 +82,7 @@ def search_doors(service: WebService) -> APIRouter:
         result = await serving.workers.run(
             lambda job: serving.asking.search(job, tenant, query),
             disconnected=request.is_disconnected,
+            tenant=tenant,
         )
         return SearchResponse(
             passages=found_passages(result.hits),
@@ -147,7 +148,8 @@ def search_doors(service: WebService) -> APIRouter:
                     source=body.source,
                     title=body.title,
                     collection=body.collection,
-                )
+                ),
+                tenant=caller.tenant,
             )
             return DocumentResponse(
                 collection=taken.collection,

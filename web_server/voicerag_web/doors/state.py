@@ -66,9 +66,13 @@ def state_doors(service: WebService) -> APIRouter:
         """Tell what the page needs to know: models, collections, limits, what the caller may do."""
         visitor = visitor_of(request.scope)
         tenant = visitor.caller.tenant
-        state = await serving.workers.run(lambda _: status_of(service.tenants, tenant))
+        state = await serving.workers.run(
+            lambda _: status_of(service.tenants, tenant), tenant=tenant
+        )
         try:
-            known = await serving.workers.run(lambda _: service.tenants.collections(tenant))
+            known = await serving.workers.run(
+                lambda _: service.tenants.collections(tenant), tenant=tenant
+            )
         except VoiceRAGError:
             known = ()
         return {

@@ -240,7 +240,8 @@ async function interrupt(why) {
 async function openMicrophone() {
   say("Asking for the microphone…");
   try {
-    await Promise.all([sound.wake(), player.prepare(), microphone.open()]);
+    await microphone.open();
+    await Promise.all([sound.wake(), player.prepare()]);
     notice("");
     find("talk").dataset.off = "false";
     return true;
@@ -428,7 +429,9 @@ async function begin() {
     say: notice,
     done: load,
   });
-  player.prepare().catch(() => notice("This browser cannot play the answers; they are shown as text."));
+  player.prepare().catch(() => {
+    if (window.isSecureContext) notice("This browser cannot play the answers; they are shown as text.");
+  });
   await load();
   connection.open();
 }

@@ -117,8 +117,8 @@ const REFUSALS = {
   OverconstrainedError: "This microphone cannot be used. Choose another one in the system's settings, or type.",
 };
 const INSECURE =
-  "Browsers open the microphone on secure pages alone. Open this page at http://localhost, through an SSH tunnel " +
-  "(ssh -L 8765:localhost:8765 SERVER), or over HTTPS behind a proxy. You can type meanwhile.";
+  "Browsers open the microphone, and play the answers, on secure pages alone. Open this page at http://localhost, through an SSH tunnel " +
+  "(ssh -L 8090:localhost:8090 SERVER), or over HTTPS behind a proxy. You can type meanwhile; answers are text here.";
 
 export class Microphone extends EventTarget {
   #stream = null;

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from voicerag_core import Sampling
+from voicerag_core import Sampling, TurnRules
 from voicerag_core.serving import Where
 from voicerag_web.errors import RequestError
 
@@ -16,7 +16,9 @@ __all__ = [
     "SessionConfig",
     "TurnDetection",
     "merged",
+    "padding_ms",
     "silence_ms",
+    "turn_rules",
 ]
 
 MOST_INSTRUCTIONS: Final = 8000
@@ -24,6 +26,10 @@ MOST_INSTRUCTIONS: Final = 8000
 
 _CLEARED: Final = frozenset({"turn_detection", "transcription", "noise_reduction"})
 """Fields that null clears; elsewhere null counts as not given."""
+
+_LEAST_THRESHOLD: Final = 0.01
+_PAUSE_SHARE: Final = 0.6
+"""Most of the silence of a stop that a pause may take."""
 
 _EAGERNESS_MS: Final = {"low": 900, "medium": 500, "auto": 500, "high": 300}
 """Silence that ends a turn for `semantic_vad`, which has no model of turns here."""
@@ -185,6 +191,19 @@ def silence_ms(detection: TurnDetection) -> int:
     if detection.type == "semantic_vad":
         return _EAGERNESS_MS[detection.eagerness or "auto"]
     return detection.silence_duration_ms or 500
+
+
+def turn_rules(detection: TurnDetection) -> TurnRules:
+    """Return the rules of the core's detector for what a client asks for."""
+    given = TurnRules()
+    stop = silence_ms(detection) / 1000
+    threshold = given.threshold if detection.threshold is None else detection.threshold
+    return TurnRules(
+        min(max(threshold, _LEAST_THRESHOLD), 1 - _LEAST_THRESHOLD),
+        given.start_seconds,
+        min(given.pause_seconds, stop * _PAUSE_SHARE),
+        stop,
+    )
 
 
 def padding_ms(detection: TurnDetection) -> int:

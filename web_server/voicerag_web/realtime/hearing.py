@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Literal, Protocol, TypeAlias
+from typing import Final, Literal
 
 import numpy as np
 
-from voicerag_core import SPEECH_RATE_HZ, Audio
+from voicerag_core import SPEECH_RATE_HZ, Audio, TurnDetector, TurnEvent
 from voicerag_core.serving import PcmReader
 from voicerag_web.errors import RequestError
 from voicerag_web.realtime.config import SessionConfig, padding_ms
 
-__all__ = ["MOST_SECONDS", "Detector", "Heard", "Hearing"]
+__all__ = ["MOST_SECONDS", "Heard", "Hearing"]
 
 MOST_SECONDS: Final = 60.0
 """Sound that may wait for a commit."""
@@ -21,36 +20,6 @@ TAIL_SECONDS: Final = 0.2
 """Silence after the last word that belongs to a question."""
 _SPARE_SECONDS: Final = 1.0
 """Sound before the padding that is kept: a start is known only a while after it."""
-
-Kind: TypeAlias = Literal["started", "paused", "resumed", "stopped"]
-
-
-class Change(Protocol):
-    """A change in who speaks, at a sample of 16 kHz."""
-
-    @property
-    def kind(self) -> Kind:
-        """What changed."""
-        ...
-
-    @property
-    def sample(self) -> int:
-        """Where."""
-        ...
-
-
-class Detector(Protocol):
-    """Finds turns in sound of 16 kHz."""
-
-    def push(
-        self, samples: np.ndarray[tuple[int], np.dtype[np.float32]], *, playing: bool = False
-    ) -> Sequence[Change]:
-        """Take the next samples and return what changed in them."""
-        ...
-
-    def reset(self) -> None:
-        """Forget what was heard; the next sample is number 0."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +32,7 @@ class Heard:
         audio: What was said so far, of ``paused`` and ``stopped``.
     """
 
-    kind: Kind
+    kind: Literal["started", "paused", "resumed", "stopped"]
     ms: int
     audio: Audio | None = None
 
@@ -81,7 +50,7 @@ class Hearing:
     def __init__(
         self,
         config: SessionConfig,
-        detector: Detector | None,
+        detector: TurnDetector | None,
         *,
         most_seconds: float,
         before: int = 0,
@@ -169,7 +138,7 @@ class Hearing:
         if self._detector is not None:
             self._detector.reset()
 
-    def _follow(self, change: Change) -> Heard | None:
+    def _follow(self, change: TurnEvent) -> Heard | None:
         at = self._origin + change.sample
         if change.kind == "started":
             self._turn = max(at - self._padding, self._first)

@@ -10,13 +10,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from voicerag_core import SPEECH_RATE_HZ, Audio, VoiceRAGError
+from voicerag_core import SPEECH_RATE_HZ, Audio, TurnDetector, VoiceRAGError
 from voicerag_core.serving import message_for_caller
 from voicerag_web.errors import RequestError, error_code
 from voicerag_web.realtime.answers import Answers
 from voicerag_web.realtime.config import SessionConfig, TurnDetection, merged
 from voicerag_web.realtime.events import error_event, event, new_id
-from voicerag_web.realtime.hearing import Detector, Heard, Hearing
+from voicerag_web.realtime.hearing import Heard, Hearing
 from voicerag_web.realtime.inquiry import SessionLimits, Work
 from voicerag_web.realtime.items import Content, Item, Items
 from voicerag_web.realtime.parsing import (
@@ -74,7 +74,7 @@ class Session:
         emit: Emit,
         clock: Callable[[], float],
         *,
-        detector: Callable[[TurnDetection], Detector],
+        detector: Callable[[TurnDetection], TurnDetector],
         check_language: Callable[[str | None], None] = lambda _: None,
         measure: Callable[[str, float], None] = lambda _stage, _seconds: None,
         config: SessionConfig | None = None,

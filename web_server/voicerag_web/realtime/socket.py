@@ -14,15 +14,13 @@ from typing import Any, Final
 from fastapi import APIRouter, WebSocket
 from starlette.websockets import WebSocketDisconnect, WebSocketState
 
-from voicerag_core import Answer, Audio, BusyError, VoiceRAGError
+from voicerag_core import Answer, Audio, BusyError, TurnDetector, VoiceRAGError
 from voicerag_core.serving import Job, Query, QuestionSource, visitor_of
 from voicerag_core.serving.exchanges import Exchange
 from voicerag_core.serving.guard import SUBPROTOCOL
 from voicerag_web.doors.audio import check_language
-from voicerag_web.realtime.config import SessionConfig, TurnDetection
-from voicerag_web.realtime.detector import LoudnessDetector
+from voicerag_web.realtime.config import SessionConfig, TurnDetection, turn_rules
 from voicerag_web.realtime.events import error_event, new_id
-from voicerag_web.realtime.hearing import Detector
 from voicerag_web.realtime.inquiry import Inquiry, SessionLimits
 from voicerag_web.realtime.session import Session
 from voicerag_web.service import WebService
@@ -215,8 +213,8 @@ class RealtimeSocket:
             self._unsent.append(data)
         self._wake_writer.set()
 
-    def _detector(self, detection: TurnDetection) -> Detector:
-        return LoudnessDetector(detection)
+    def _detector(self, detection: TurnDetection) -> TurnDetector:
+        return self._service.detector(turn_rules(detection))
 
     # What the session asks for
 
@@ -289,12 +287,14 @@ class RealtimeSocket:
 
     async def _prepare(self, exchange: Exchange) -> None:
         with suppress(VoiceRAGError):  # the answer raises it again
-            await self._service.serving.workers.run(exchange.prepare)
+            await self._service.serving.workers.run(exchange.prepare, tenant=self._tenant)
 
     async def _pieces(self, number: int, work: Any) -> None:  # noqa: ANN401 - makes a generator
         problem: VoiceRAGError | None = None
         try:
-            async with aclosing(self._service.serving.workers.stream(work)) as pieces:
+            async with aclosing(
+                self._service.serving.workers.stream(work, tenant=self._tenant)
+            ) as pieces:
                 async for piece in pieces:
                     self._session.answers.piece(number, piece)
                     self._wake_ticker.set()
@@ -309,7 +309,8 @@ class RealtimeSocket:
             heard = await serving.workers.run(
                 lambda job: serving.asking.transcribe(
                     job, self._tenant, QuestionSource(audio=audio)
-                )
+                ),
+                tenant=self._tenant,
             )
         except VoiceRAGError as error:
             self._session.answers.transcribed(number, "", error)
