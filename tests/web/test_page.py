@@ -15,7 +15,7 @@ import pytest
 
 from tests.serving.fakes import FakeModels, fake_tenants
 from tests.web.conftest import Running, running
-from voicerag_core import Audio, write_wav
+from voicerag_core import SPEECH_RATE_HZ, Audio, read_audio, resample, write_wav
 from voicerag_core.testing import FakeVoiceModel
 
 pytestmark = pytest.mark.enable_socket
@@ -27,13 +27,13 @@ MS = 90_000
 
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A word, a pause, a word: loud for 1.2 s of every 3.2 s."""
+    """A question, and a pause of two seconds, again and again."""
     rate = 48_000
-    times = np.arange(int(1.2 * rate)) / rate
-    word = 0.4 * np.sin(2 * np.pi * 180 * times) * (1 + np.sin(2 * np.pi * 4 * times)) / 2
-    sound = np.concatenate([np.zeros(rate // 2), word, np.zeros(int(1.5 * rate))])
+    asked = read_audio(Path(__file__).parents[2] / "examples/sample/audio/dev-04.flac").samples
+    spoken = resample(Audio(asked, SPEECH_RATE_HZ), rate).samples
+    sound = np.concatenate([np.zeros(rate // 2), spoken, np.zeros(2 * rate)])
     path = tmp_path_factory.mktemp("microphone") / "word.wav"
-    write_wav(path, Audio(np.tile(sound, 6).astype(np.float32), rate))
+    write_wav(path, Audio(np.tile(sound, 4).astype(np.float32), rate))
     return path
 
 
@@ -118,14 +118,18 @@ def opened(browser: Any, server: Running, path: str = "/", **options: Any) -> It
 
 
 class LongVoice(FakeVoiceModel):
-    """Speaks for six seconds."""
+    """Speaks slowly: with 4 s a word, longer than what the server sends ahead."""
+
+    def __init__(self, seconds: int) -> None:
+        super().__init__()
+        self._times = 20 * seconds
 
     def respond(self, *given: Any, **options: Any) -> Iterator[Any]:
         for piece in super().respond(*given, **options):
             if piece.audio is None:
                 yield piece
             else:
-                samples = np.tile(piece.audio.samples, 20)
+                samples = np.tile(piece.audio.samples, self._times)
                 yield type(piece)(audio=Audio(samples, piece.audio.sample_rate))
 
 
@@ -151,7 +155,7 @@ def test_a_spoken_question_is_heard_and_answered(browser: Any, server: Running) 
         page.page.wait_for_selector("#state[data-kind=live]", timeout=MS)
         page.page.wait_for_timeout(1500)
         page.page.mouse.up()
-        assert "Swiss Alps" in page.answered().inner_text()
+        assert page.answered().inner_text().startswith(("The Rhine", "Oxygen"))
         assert page.page.inner_text(".asked").strip() == "where does the rhine rise"
 
 
@@ -172,14 +176,17 @@ def test_the_space_bar_talks_and_a_short_press_is_explained(browser: Any, server
         page.page.wait_for_selector(".answer[data-status]", timeout=MS)
 
 
-def test_who_speaks_up_interrupts_and_only_what_was_heard_is_kept(browser: Any) -> None:
-    with running(FakeModels(model=LongVoice())) as server, opened(browser, server) as page:
+@pytest.mark.parametrize("seconds", [1, 4])
+def test_who_speaks_up_interrupts_and_only_what_was_heard_is_kept(
+    browser: Any, seconds: int
+) -> None:
+    with running(FakeModels(model=LongVoice(seconds))) as server, opened(browser, server) as page:
         page.connected()
         page.page.click("#hands-free")
         page.page.wait_for_selector("#talk[aria-pressed=true]", timeout=MS)
-        page.answered(status="cancelled")
+        page.page.wait_for_selector(".turn:first-child .flag", timeout=MS)
         page.page.click("#hands-free")
-        page.page.click("#stop")
+        page.page.evaluate("document.getElementById('stop').click()")
         for _ in range(MS // 100):
             sound = page.read("voicerag.player")
             if sound["played"] + sound["flushed"] == sound["received"] and not sound["active"]:
@@ -224,7 +231,7 @@ def test_a_server_that_goes_and_comes_back(browser: Any) -> None:
     with running(port=port) as _:
         page.connected()
         page.page.press("#question", "Enter")
-        assert "Swiss Alps" in page.answered(2).inner_text()  # the fake reads the first passage
+        assert "gas without colour" in page.answered(2).inner_text()
         page.context.close()
 
 

@@ -148,6 +148,7 @@ const handlers = {
     answering(response)?.time(stages);
   },
   "conversation.item.truncated"({ item_id: item }) {
+    turns.find((turn) => turn.answer === item)?.interrupt();
     connection.send("conversation.item.retrieve", { item_id: item });
   },
   "conversation.item.retrieved"({ item }) {

@@ -91,10 +91,13 @@ export class Turn {
         element("button", { class: "plain", type: "button", onclick: download }, "↓ Download"),
       );
     }
-    if (status === "cancelled") {
-      this.#tools.append(element("span", { class: "flag" }, "interrupted"));
-      this.wait("Interrupted before an answer.");
-    }
+    if (status === "cancelled") this.interrupt();
+  }
+
+  // Say that the answer was not heard to its end.
+  interrupt() {
+    this.wait("Interrupted before an answer.");
+    if (!this.#tools.querySelector(".flag")) this.#tools.append(element("span", { class: "flag" }, "interrupted"));
   }
 
   // Show the passages, cited ones first open, with what was cited marked.
