@@ -344,6 +344,8 @@ def test_a_truncation_beyond_the_end_is_refused() -> None:
     assert bench.error()["param"] == "audio_end_ms"
     bench.client("conversation.item.truncate", item_id=item, content_index=0, audio_end_ms=500)
     assert bench.kinds[-1] == "conversation.item.truncated"
+    bench.client("conversation.item.truncate", item_id=item, content_index=0, audio_end_ms=700)
+    assert bench.kinds[-1] == "conversation.item.truncated"  # clients repeat themselves
 
 
 def test_a_taken_id_is_refused() -> None:

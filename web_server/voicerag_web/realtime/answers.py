@@ -259,7 +259,6 @@ class Answers:
         if item.exchange is None or not item.content:
             return
         turn = item.exchange.truncate(seconds)
-        item.content[0].audio_ms = min(item.content[0].audio_ms, int(seconds * 1000))
         if turn is not None:
             item.content[0].text = turn.answer.text
 

@@ -116,7 +116,7 @@ class Hearing:
         Raises:
             RequestError: It is empty.
         """
-        if self._detector is None:
+        if self._detector is None and self._given > 0:
             self._kept = np.concatenate((self._kept, self._reader.end()))
         first = self._first if self._turn is None else max(self._turn, self._first)
         samples = self._kept[first - self._first :]
