@@ -81,8 +81,8 @@ def running(
             assert thread.is_alive()
             time.sleep(0.01)
         try:
-            port = server.servers[0].sockets[0].getsockname()[1]
-            yield Running(f"http://127.0.0.1:{port}", service)
+            bound = server.servers[0].sockets[0].getsockname()[1]
+            yield Running(f"http://127.0.0.1:{bound}", service)
         finally:
             server.should_exit = True
             thread.join(PATIENCE)

@@ -24,6 +24,7 @@ from voicerag_web.doors.chat import chat_doors
 from voicerag_web.doors.models import model_doors
 from voicerag_web.doors.search import search_doors
 from voicerag_web.doors.state import OPEN_PATHS, state_doors
+from voicerag_web.doors.uploads import upload_doors
 from voicerag_web.errors import add_error_handlers, error_body
 from voicerag_web.mounting import MCP_PATHS, mcp_app
 from voicerag_web.realtime.socket import realtime_doors
@@ -87,6 +88,7 @@ def web_app(service: WebService) -> Guard:
         chat_doors(service),
         audio_doors(service),
         search_doors(service),
+        upload_doors(service),
         realtime_doors(service),
     ):
         app.include_router(doors)

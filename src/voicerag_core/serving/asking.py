@@ -12,8 +12,9 @@ from pathlib import Path
 
 from voicerag_core.audio import read_audio
 from voicerag_core.chunking import split_sentences
-from voicerag_core.errors import AudioError, ConfigError
+from voicerag_core.errors import AudioError, ConfigError, NotFoundError
 from voicerag_core.filters import And, Eq, Filter, In
+from voicerag_core.ingest.digests import Cutting, file_digest, is_recording
 from voicerag_core.serving.clips import ClipStore, KeptClip, KeptSpeech, save_speech
 from voicerag_core.serving.jobs import Job
 from voicerag_core.serving.limits import Limits
@@ -207,6 +208,34 @@ class Asking:
         """
         with self._tenants.rag(job, tenant, collection) as rag:
             return passage_in_document(rag, passage_id)
+
+    def recording(
+        self, job: Job, tenant: str, passage_id: str, *, collection: str | None = None
+    ) -> Path:
+        """Return the file of the recording that a passage is a part of.
+
+        Only a file whose content is that which was indexed is handed out: a caller who names a
+        file as the source of a text does not get to read it.
+
+        Raises:
+            NotFoundError: There is no such passage, it is no part of a recording, or the recording
+                is gone or changed.
+            VoiceRAGError: Something failed.
+        """
+        with self._tenants.rag(job, tenant, collection) as rag:
+            found = rag.store.get([passage_id])
+            source = found[0].source if found else ""
+            known = rag.document_store.document_digests().get(source) if found else None
+        if not found:
+            raise NotFoundError(f"there is no passage {passage_id!r}")
+        path = Path(source)
+        if known is not None and is_recording(path) and path.is_file():
+            try:
+                if file_digest(path, Cutting()) == known:
+                    return path
+            except AudioError:
+                pass  # it went away meanwhile
+        raise NotFoundError(f"the passage {passage_id!r} is no part of a recording that is here")
 
     def embed(self, job: Job, texts: Sequence[str], *, questions: bool = False) -> Embeddings:
         """Embed N texts as [N, D], as passages or as questions.
