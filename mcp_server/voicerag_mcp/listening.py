@@ -170,7 +170,7 @@ class Listener(uvicorn.Server):
         calls = len(self.server_state.tasks)
         if calls:
             sys.stderr.write(
-                f"voicerag-mcp: stopping; {calls} running calls get {STOPPING_SECONDS} s "
+                f"stopping; {calls} running calls get {STOPPING_SECONDS} s "
                 "(again to stop at once)\n"
             )
 

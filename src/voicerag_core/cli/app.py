@@ -20,6 +20,7 @@ from voicerag_core.cli import (
     index,
     listing,
     models,
+    serve,
     speech,
     table,
     watch,
@@ -155,6 +156,14 @@ command(app, examples=("voicerag transcribe meeting.wav", "voicerag transcribe *
 command(
     app, examples=('voicerag speak "Good morning." --out hello.wav', "voicerag speak - < text")
 )(speech.speak)
+command(
+    app,
+    examples=(
+        "voicerag serve",
+        "voicerag serve --collection faq --port 8100",
+        "voicerag serve --host 0.0.0.0 --token-file tokens.toml",
+    ),
+)(serve.serve)
 command(app, examples=("voicerag convert ~/weights/glm ~/weights/converted",))(convert.convert)
 command(app, examples=("voicerag doctor", "voicerag doctor --no-calls --json"))(doctor.doctor)
 
