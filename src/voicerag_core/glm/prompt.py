@@ -33,6 +33,11 @@ ASSISTANT = "streaming_transcription\n"
 PASSAGES_INTRO = (
     "Answer the question from these numbered passages. Say so if they do not answer it."
 )
+FURTHER_INTRO = (
+    "Read these numbered passages and the question behind them. Do not answer it. Say in one "
+    "sentence what you still need to know to answer it, and name the people, places and things."
+)
+FURTHER_UNLESS = "If the passages answer it in full, say only: enough."
 TRANSCRIBE = "Transcribe this speech into text, word for word."
 
 UserInput = Sequence[int] | str
@@ -93,6 +98,7 @@ class PromptBuilder:
         *,
         history: Sequence[EarlierTurn] = (),
         limit: int,
+        intro: str = PASSAGES_INTRO,
     ) -> Prompt:
         """Make the prompt of a question.
 
@@ -103,6 +109,7 @@ class PromptBuilder:
             passages: Best first; numbered from 1 in the prompt.
             history: Earlier turns, oldest first.
             limit: Most ids.
+            intro: What is to be done with the passages.
 
         Raises:
             AudioError: The question is speech without a token, or with one out of range.
@@ -110,7 +117,7 @@ class PromptBuilder:
         """
         kept, turns = list(passages), list(history)
         while True:
-            user = self.user_ids(question, kept)
+            user = self.user_ids(question, kept, intro)
             ids = self._assembled(user, turns, spoken=not isinstance(question, str))
             if len(ids) <= limit:
                 return Prompt(ids, user, tuple(passages[len(kept) :]), len(history) - len(turns))
@@ -139,7 +146,12 @@ class PromptBuilder:
             )
         return Prompt(ids, user)
 
-    def user_ids(self, question: UserInput, passages: Sequence[Passage] = ()) -> tuple[int, ...]:
+    def user_ids(
+        self,
+        question: UserInput,
+        passages: Sequence[Passage] = (),
+        intro: str = PASSAGES_INTRO,
+    ) -> tuple[int, ...]:
         """Return the ids between the user's and the assistant's role token."""
         context = "\n"
         if passages:
@@ -147,7 +159,7 @@ class PromptBuilder:
                 f"[{number}] {passage.title}\n{passage.text}".replace("] \n", "]\n")
                 for number, passage in enumerate(passages, 1)
             )
-            context += f"{PASSAGES_INTRO}\n\n{sources}\n\nQuestion: "
+            context += f"{intro}\n\n{sources}\n\nQuestion: "
         if isinstance(question, str):
             return tuple(self._tokenizer.encode(context + question))
         return (*self._tokenizer.encode(context), *self._speech(question))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,8 @@ from voicerag_core.errors import AudioError, ConfigError
 from voicerag_core.filters import Filter
 from voicerag_core.passages import searched_text
 from voicerag_core.ports import (
+    AsksFurther,
+    CalibratedStore,
     Embedder,
     PassageStore,
     Reranker,
@@ -23,18 +26,24 @@ from voicerag_core.ports import (
     VocabularyTranscriber,
     WordStore,
 )
+from voicerag_core.retrieval.fusion import fused
 from voicerag_core.retrieval.mmr import MMR_CANDIDATES, maximal_marginal_relevance
 from voicerag_core.types import (
     Audio,
     Embedding,
     Embeddings,
     Hit,
+    Question,
     Retrieved,
+    Thresholds,
     Transcription,
     Vocabulary,
 )
 
 __all__ = ["Search"]
+
+SECOND_ROUND_WEIGHT = 1.0
+"""Of the second round's ranking, beside 1 for the first: both count alike."""
 
 
 class Search:
@@ -50,6 +59,8 @@ class Search:
         diversity: 0..1; above 0 re-ranks for variety, 1 looks at variety alone.
         reranker: Sorts what was found anew; None leaves it as it is.
         reranked: Most hits that it sorts.
+        model: Says what to search for in a second round; None: nothing does.
+        only_unsure: Let it do so only where the passages do not seem to answer.
     """
 
     def __init__(
@@ -64,7 +75,11 @@ class Search:
         diversity: float = 0.0,
         reranker: Reranker | None = None,
         reranked: int = 0,
+        model: AsksFurther | None = None,
+        only_unsure: bool = False,
     ) -> None:
+        self.model = model
+        self._only_unsure = only_unsure
         self._reranker = reranker
         self._reranked = reranked
         self.embedder = embedder
@@ -164,6 +179,38 @@ class Search:
             found = self._ask(embedding, words, self._reranked if reranks else 1)
         hits = self._picked(embedding, self._sorted(words, found))
         return Retrieved(hits, transcription, embedding, dict(self.timings))
+
+    def further_query(self, question: Question, found: Retrieved) -> str | None:
+        """Let the model say, in a sentence, what to search for next; None: nothing.
+
+        Raises:
+            ConfigError: There is no model that can.
+        """
+        if self.model is None:
+            raise ConfigError("this VoiceRAG has no model that says what it still needs to know")
+        with self._timed("further_query"):
+            return self.model.further_query(
+                question,
+                [hit.passage for hit in found.hits],
+                transcript=found.transcription,
+                only_unsure=self._only_unsure,
+            )
+
+    def joined(self, first: Retrieved, second: Retrieved) -> Retrieved:
+        """Fuse two rounds; what the second one found says so."""
+        again = {hit.passage.id for hit in second.hits}
+        hits = tuple(
+            replace(hit, matched_by=(*hit.matched_by, "second_round"))
+            if hit.passage.id in again
+            else hit
+            for hit in fused(first.hits, second.hits, SECOND_ROUND_WEIGHT)[: self._limit]
+        )
+        return replace(first, hits=hits, timings=dict(self.timings))
+
+    def thresholds(self) -> Thresholds:
+        """Return the thresholds that were chosen for the collection, if the store keeps any."""
+        store: object = self._store
+        return store.thresholds() if isinstance(store, CalibratedStore) else Thresholds()
 
     def _sorted(self, words: str | None, hits: tuple[Hit, ...]) -> tuple[Hit, ...]:
         """Sort hits by what the reranker says, if there is one and words to ask with."""
