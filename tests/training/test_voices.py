@@ -16,7 +16,7 @@ import numpy.typing as npt
 import pytest
 
 from training.speech_encoder import bundle_voices
-from training.speech_encoder.engines import ENGINES, Library, MissingVoiceError, SynthesisError
+from voicerag_core.evaluation.speech.engines import ENGINES, Library, MissingVoiceError, SynthesisError
 from training.speech_encoder.voices import (
     HELD_OUT_SPEAKERS,
     SAMPLE_RATE_HZ,

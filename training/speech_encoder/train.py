@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from training.speech_encoder.engines import MissingVoiceError, SynthesisError
+from voicerag_core.evaluation.speech.engines import MissingVoiceError, SynthesisError
 from training.speech_encoder.voices import Speaker, Utterance, training_voices
 
 RATE = 16_000
