@@ -107,7 +107,9 @@ def _question(
 def _passages(folder: Path, size: int, overlap: int) -> tuple[Passage, ...]:
     file = folder / "passages.jsonl"
     if file.is_file():
-        return tuple(_passage(one, number, file) for number, one in enumerate(read_json_lines(file), 1))
+        return tuple(
+            _passage(one, number, file) for number, one in enumerate(read_json_lines(file), 1)
+        )
     if not (folder / "documents").is_dir():
         return ()
     from voicerag_core.documents import read_file
@@ -154,7 +156,12 @@ def _seed_folder(folder: Path, name: str, language: str, size: int, overlap: int
 
 
 def load_beir(
-    folder: Path, *, name: str = "", language: str = "en", split: str = "test", clips: Path | None = None
+    folder: Path,
+    *,
+    name: str = "",
+    language: str = "en",
+    split: str = "test",
+    clips: Path | None = None,
 ) -> EvalSet:
     """Read a folder in the form of BEIR and MTEB, and SQuTR, which adds a clip for each query.
 
@@ -170,7 +177,9 @@ def load_beir(
         DocumentError: A file is missing or of another form.
     """
     corpus, queries = folder / "corpus.jsonl", folder / "queries.jsonl"
-    passages = tuple(_passage(one, number, corpus) for number, one in enumerate(read_json_lines(corpus), 1))
+    passages = tuple(
+        _passage(one, number, corpus) for number, one in enumerate(read_json_lines(corpus), 1)
+    )
     judged = _qrels(folder, split)
     questions, problems = [], []
     for number, one in enumerate(read_json_lines(queries), 1):
@@ -188,7 +197,11 @@ def load_beir(
 
 
 def _qrels(folder: Path, split: str) -> dict[str, tuple[str, ...]]:
-    tried = [folder / "qrels" / f"{split}.tsv", folder / "qrels.tsv", folder / "qrels" / f"{split}.jsonl"]
+    tried = [
+        folder / "qrels" / f"{split}.tsv",
+        folder / "qrels.tsv",
+        folder / "qrels" / f"{split}.jsonl",
+    ]
     file = next((one for one in tried if one.is_file()), None)
     if file is None:
         raise DocumentError(f"{folder} has no judgements: {', '.join(map(str, tried))}")

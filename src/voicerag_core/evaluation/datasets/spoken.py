@@ -35,11 +35,15 @@ def load_llama_questions(data: Path) -> EvalSet:
     passages, questions, problems = [], [], []
     for row in table:
         name = Path(row["Wav Filename"]).stem
-        sound = next((f for end in ("flac", "wav") if (f := folder / f"{name}.{end}").is_file()), None)
+        sound = next(
+            (f for end in ("flac", "wav") if (f := folder / f"{name}.{end}").is_file()), None
+        )
         if sound is None:
             problems.append(f"question {name}: its sound is missing")
         passages.append(Passage(name, row["Questions"]))
-        questions.append(EvalQuestion(name, row["Questions"], (row["Answer"],), (name,), sound=sound))
+        questions.append(
+            EvalQuestion(name, row["Questions"], (row["Answer"],), (name,), sound=sound)
+        )
     return EvalSet(
         "llama-questions", tuple(passages), tuple(questions), problems=tuple(problems),
         seen="nothing was chosen by it",
@@ -106,7 +110,9 @@ def _tydi(
     raw = one["document_plaintext"].encode("utf-8")
 
     def cut(span: Mapping[str, int]) -> str:
-        return raw[span["plaintext_start_byte"] : span["plaintext_end_byte"]].decode("utf-8", "replace")
+        return raw[span["plaintext_start_byte"] : span["plaintext_end_byte"]].decode(
+            "utf-8", "replace"
+        )
 
     title = str(one.get("document_title", ""))
     ids = [table.add(cut(span), title) for span in one["passage_answer_candidates"]]
@@ -154,7 +160,7 @@ def load_svq(folder: Path, *, locale: str = "en_us", environment: str = "clean")
             )  # fmt: skip
     except (KeyError, TypeError) as error:
         raise DocumentError(f"{folder} is not in SVQ's form: {error!r}") from error
-    language = locale.split("_")[0]
+    language = locale.split("_", maxsplit=1)[0]
     return EvalSet(
         f"svq-{locale}", passages, tuple(questions), language, language, tuple(problems),
         seen="nothing was chosen by it",

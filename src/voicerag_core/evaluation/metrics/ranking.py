@@ -62,5 +62,3 @@ def ranking_scores(
 def found_all(ranking: Sequence[str], right: Sequence[str], cut: int) -> float:
     """Return 1 if every right passage is among the first `cut`, as two hops need."""
     return float(bool(right) and set(right) <= set(ranking[:cut]))
-
-

@@ -141,7 +141,11 @@ def _row(group: Group, own: Sequence[Record]) -> Row:
 
 def _rate(own: Sequence[Record], wrong: str, units: str) -> float | None:
     return error_rate(
-        [Errors(round(one.measures[wrong]), round(one.measures[units])) for one in own if units in one.measures]
+        [
+            Errors(round(one.measures[wrong]), round(one.measures[units]))
+            for one in own
+            if units in one.measures
+        ]
     )
 
 
@@ -266,9 +270,13 @@ def differences(records: Sequence[Record], names: Sequence[str] = ("R@1", "R@10"
             for other in known[:number]:
                 cells, count = [], 0
                 for name in names:
-                    told = compared(by_strategy[one].get(name, {}), by_strategy[other].get(name, {}))
+                    told = compared(
+                        by_strategy[one].get(name, {}), by_strategy[other].get(name, {})
+                    )
                     count = max(count, 0 if told is None else told.questions)
-                    cells.append("" if told is None else f"{told.estimate.points()}, p {told.chance:.2f}")
+                    cells.append(
+                        "" if told is None else f"{told.estimate.points()}, p {told.chance:.2f}"
+                    )
                 if any(cells):
                     lines.append((*place, f"{one} - {other}", str(count), *cells))
     return Table(
@@ -299,7 +307,11 @@ def oracle(records: Sequence[Record]) -> list[Record]:
 def _controls(records: Sequence[Record]) -> Table:
     lines = []
     for (of, store, form, strategy), own in grouped(records).items():
-        if form not in ("typed", "clean") or store != "shared" or not any(one.sources for one in own):
+        if (
+            form not in ("typed", "clean")
+            or store != "shared"
+            or not any(one.sources for one in own)
+        ):
             continue
         if strategy not in ("text", "e2e", "asr"):
             continue
@@ -330,5 +342,3 @@ def _share(value: float | None) -> str:
 
 def _percent(value: float | None) -> str:
     return "" if value is None else f"{100 * value:.1f} %"
-
-

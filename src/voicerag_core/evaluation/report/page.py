@@ -103,7 +103,9 @@ def worst(records: Sequence[Record], most: int = WORST) -> list[Record]:
 def _about(about: Mapping[str, Any], config: RunConfig) -> str:
     told = ", ".join(f"{escape(str(key))}: {escape(str(value))}" for key, value in about.items())
     settings = ", ".join(
-        f"{name} = {escape(str(value))}" for name, value in config.values().items() if value is not None
+        f"{name} = {escape(str(value))}"
+        for name, value in config.values().items()
+        if value is not None
     )
     return f'<p class="note">{told}</p><details><summary>Settings of the run</summary>{settings}</details>'
 
@@ -134,7 +136,8 @@ def _problems(sets: Mapping[str, Mapping[str, Any]]) -> Iterable[str]:
 def _table(table: Table) -> str:
     head = "".join(f"<th>{escape(one)}</th>" for one in table.head)
     lines = "".join(
-        "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in line) + "</tr>" for line in table.lines
+        "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in line) + "</tr>"
+        for line in table.lines
     )
     note = f'<p class="note">{escape(table.note)}</p>' if table.note else ""
     return (

@@ -8,8 +8,13 @@ from typing import Any, Final, Literal, TypeAlias, get_args
 
 from voicerag_core.errors import ConfigError
 from voicerag_core.evaluation.datasets.loading import SETS, parsed
-from voicerag_core.evaluation.speech.degrading import CLEAN, NOISE_LEVELS, ROOM, TELEPHONE
-from voicerag_core.evaluation.speech.degrading import check_conditions
+from voicerag_core.evaluation.speech.degrading import (
+    CLEAN,
+    NOISE_LEVELS,
+    ROOM,
+    TELEPHONE,
+    check_conditions,
+)
 from voicerag_core.types import SecondRound, Strategy
 
 __all__ = ["FORMAT", "QUICK", "STORES", "TEXT", "RunConfig", "StoreMode"]

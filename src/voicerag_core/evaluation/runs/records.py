@@ -213,9 +213,9 @@ class RunFolder:
                 continue
             try:
                 values = json.loads(line.decode("utf-8", "surrogatepass"))
-                yield Record(**{
-                    name: _plain(name, value) for name, value in values.items() if name in names
-                })
+                yield Record(
+                    **{name: _plain(name, value) for name, value in values.items() if name in names}
+                )
             except (UnicodeDecodeError, json.JSONDecodeError, TypeError) as error:
                 if number == len(lines):  # it was being written when the run stopped
                     return

@@ -107,7 +107,9 @@ def run(
     )
     tell = on_progress or (lambda _: None)
     with ExitStack() as stack:
-        parts = stack.enter_context(open_parts(settings, **({} if given is None else {"given": given})))
+        parts = stack.enter_context(
+            open_parts(settings, **({} if given is None else {"given": given}))
+        )
         config = place.begin(config, _about(settings, parts))
         done = {record.key for record in place.records()}
         speech = Speech(config, settings)
@@ -117,7 +119,9 @@ def run(
             _note(place, found, plan[named])
         total = sum(map(len, plan.values()))
         count = len(done)
-        speech.make([task for tasks in plan.values() for task in tasks if task.key not in done], tell)
+        speech.make(
+            [task for tasks in plan.values() for task in tasks if task.key not in done], tell
+        )
         for named, found in sets.items():
             rest = [task for task in plan[named] if task.key not in done]
             for record in _asked(found, rest, config, settings, parts, speech):
@@ -238,9 +242,11 @@ def _asked(
         groups.setdefault(f"{found.digest}-{of}" if of else found.digest, []).append(task)
     for name, own in groups.items():
         first = own[0]
-        kept = list(found.passages) if first.store == "shared" else [
-            passages[one] for one in first.question.own
-        ]
+        kept = (
+            list(found.passages)
+            if first.store == "shared"
+            else [passages[one] for one in first.question.own]
+        )
         with _opened(f"{found.name}-{name}", kept, settings, shared, remembered) as rag:
             asker = Asker(rag, transcriber, limit=config.limit, read=config.read,
                           seed=config.seed, speak=config.speak)  # fmt: skip

@@ -61,14 +61,16 @@ class Degrader:
         samples = audio.samples
         if condition == TELEPHONE:
             return Audio(telephone(samples), audio.sample_rate)
-        chance = np.random.default_rng(int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big"))
+        chance = np.random.default_rng(
+            int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big")
+        )
         if condition == ROOM:
             room = self._recording(ROOMS[int(chance.integers(len(ROOMS)))])
             return Audio(in_room(samples, room), audio.sample_rate)
         if condition not in CONDITIONS:
             raise ConfigError(f"no condition {condition!r}; choose of {', '.join(CONDITIONS)}")
         noise = self._recording(UNTRAINED_NOISES[int(chance.integers(len(UNTRAINED_NOISES)))])
-        level = float(condition.split()[0])
+        level = float(condition.split(maxsplit=1)[0])
         return Audio(add_noise(samples, noise, level, chance), audio.sample_rate)
 
     def _recording(self, name: str) -> Samples:
@@ -77,7 +79,9 @@ class Degrader:
         if name not in self._read:
             file = self._data / "noise" / f"{name}.wav"
             if not file.is_file():
-                raise ConfigError(f"{file} is missing; --data is the folder that holds noise/{name}.wav")
+                raise ConfigError(
+                    f"{file} is missing; --data is the folder that holds noise/{name}.wav"
+                )
             self._read[name] = read_audio(file, max_seconds=600).samples
         return self._read[name]
 

@@ -160,8 +160,10 @@ def _voice(name: str, library: Library) -> Voice | None:
 def _said(speaker: Engine, voice: str, text: str) -> Audio:
     sound = speaker.speak(voice, text, 1.0, 1.0)
     samples = np.divide(sound.samples, 32_768, dtype=np.float32)
-    return resample(Audio(samples, sound.rate_hz), SPEECH_RATE_HZ) if len(samples) else Audio(
-        samples, SPEECH_RATE_HZ
+    return (
+        resample(Audio(samples, sound.rate_hz), SPEECH_RATE_HZ)
+        if len(samples)
+        else Audio(samples, SPEECH_RATE_HZ)
     )
 
 
@@ -169,9 +171,13 @@ def _is_installed(engine: str, voice: str, library: Library) -> bool:
     files: Mapping[str, Callable[[], bool]] = {
         "espeak": lambda: library.find("libespeak-ng.so.1") is not None,
         "flite": lambda: library.find(f"libflite_cmu_us_{voice}.so.1") is not None,
-        "rhvoice": lambda: library.find("libRHVoice.so.5") is not None
-        and (library.data("RHVoice", "/usr/share/RHVoice") / "voices" / voice).is_dir(),
-        "pico": lambda: (library.data("pico", "/usr/share/pico/lang") / f"{voice}_ta.bin").is_file(),
+        "rhvoice": lambda: (
+            library.find("libRHVoice.so.5") is not None
+            and (library.data("RHVoice", "/usr/share/RHVoice") / "voices" / voice).is_dir()
+        ),
+        "pico": lambda: (
+            library.data("pico", "/usr/share/pico/lang") / f"{voice}_ta.bin"
+        ).is_file(),
     }
     return files[engine]()
 
