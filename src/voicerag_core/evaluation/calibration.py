@@ -80,11 +80,10 @@ class Calibration:
     def lines(self) -> list[str]:
         """Return it as lines to read."""
         chosen = self.thresholds
+        asked = f"{self.answerable} answerable, {self.unanswerable} unanswerable questions"
         told = [
-            f"adaptive: confidence {chosen.confidence}, lead {chosen.gap} ({self.spoken} spoken "
-            "questions)",
-            f"declining: least probability {chosen.answered} ({self.answerable} answerable and "
-            f"{self.unanswerable} unanswerable questions)",
+            f"adaptive: confidence {chosen.confidence}, lead {chosen.gap} ({self.spoken} spoken)",
+            f"declining: least probability {chosen.answered} ({asked})",
         ]
         told += [f"{name}: {value:.3f}" for name, value in self.figures.items()]
         return [*told, *self.notes]

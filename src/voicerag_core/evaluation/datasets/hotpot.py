@@ -35,7 +35,8 @@ def load_hotpotqa(path: Path, *, name: str = "hotpotqa") -> EvalSet:
             questions.append(
                 EvalQuestion(
                     str(one.get("_id", one.get("id", number))), one["question"],
-                    (one["answer"],), needed, all_sources=True, own=tuple(dict.fromkeys(ids.values())),
+                    (one["answer"],), needed, all_sources=True,
+                    own=tuple(dict.fromkeys(ids.values())),
                     development=number % 2 == 1,
                 )
             )  # fmt: skip

@@ -67,6 +67,12 @@ def _nq_open(data: Path) -> EvalSet:
     return load_nq_open(data, _xquad("en")(data).passages)
 
 
+def _squtr(path: Path) -> EvalSet:
+    """Read ``FOLDER@CLIPS``."""
+    folder, _, clips = str(path).partition("@")
+    return load_beir(Path(folder), clips=Path(clips) if clips else None)
+
+
 def _hotpot_and_clips(path: Path) -> EvalSet:
     """Read ``QUESTIONS.json@CLIPS``."""
     file, _, clips = str(path).partition("@")
@@ -133,9 +139,7 @@ SETS: Mapping[str, SetSource] = MappingProxyType(
         ),
         "simple": SetSource(load_simple, needs_path=True, about="a folder of your own questions"),
         "beir": SetSource(load_beir, needs_path=True, about="corpus, queries and qrels"),
-        "squtr": SetSource(
-            lambda path: _squtr(path), needs_path=True, about="BEIR with clips: FOLDER@CLIPS"
-        ),
+        "squtr": SetSource(_squtr, needs_path=True, about="BEIR with clips: FOLDER@CLIPS"),
         "hotpotqa-file": SetSource(
             _hotpot_and_clips, needs_path=True, about="the full file: FILE.json, or FILE.json@CLIPS"
         ),
@@ -185,8 +189,3 @@ def load_set(named: str, data: Path | None = None) -> EvalSet:
     if path is None and data is None:
         raise ConfigError(f"the set {name!r} is read from a folder of data; give --data FOLDER")
     return checked(SETS[name].load(path or data))  # type: ignore[arg-type]
-
-
-def _squtr(path: Path) -> EvalSet:
-    folder, _, clips = str(path).partition("@")
-    return load_beir(Path(folder), clips=Path(clips) if clips else None)

@@ -86,8 +86,8 @@ class EvalSet:
     @property
     def digest(self) -> str:
         """Changes with every question and passage: names the collection that holds them."""
-        told = repr((self.name, [(p.id, p.text) for p in self.passages],
-                     [(q.id, q.text, q.answers, q.sources, q.own) for q in self.questions]))  # fmt: skip
+        asked = [(q.id, q.text, q.answers, q.sources, q.own) for q in self.questions]
+        told = repr((self.name, [(p.id, p.text) for p in self.passages], asked))
         return hashlib.sha256(told.encode("utf-8", "surrogatepass")).hexdigest()[:12]
 
 

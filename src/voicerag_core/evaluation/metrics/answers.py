@@ -35,7 +35,7 @@ __all__ = [
 _CLOSED = ("yes", "no", "noanswer")
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
 _HAN = re.compile(r"[\u3400-\u9fff\uf900-\ufaff]")
-_CHINESE_TOKEN = re.compile(r"[\u3400-\u9fff\uf900-\ufaff]|[^\W_]+")
+_CHINESE_TOKEN = re.compile(r"[\u3400-\u9fff\uf900-\ufaff]|[^\W_\u3400-\u9fff\uf900-\ufaff]+")
 
 
 @dataclass(frozen=True, slots=True)

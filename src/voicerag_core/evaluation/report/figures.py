@@ -250,7 +250,7 @@ def _stages(found: Sequence[Row]) -> Table:
     shown = [stage for stage in STAGES if any(stage in row.stages for row in found)]
     lines = [
         (*_told(row), *(
-            f"{_ms(row.stages[stage][0])} / {_ms(row.stages[stage][1])}" if stage in row.stages else ""
+            " / ".join(map(_ms, row.stages[stage])) if stage in row.stages else ""
             for stage in shown
         ))
         for row in found
@@ -283,7 +283,7 @@ def differences(records: Sequence[Record], names: Sequence[str] = ("R@1", "R@10"
         "Differences between strategies, percentage points",
         (*HEAD, *names),
         tuple(lines),
-        "Paired by question, with 95 % bootstrap intervals; p is two-sided, from the same resamples.",
+        "Paired by question, 95 % bootstrap intervals; p is two-sided, from the same resamples.",
     )
 
 

@@ -19,11 +19,12 @@ MOST_CLIP_BYTES = 600_000
 """Longer clips are named but not put into the page."""
 
 STYLE = """
-body{font:15px/1.45 system-ui,sans-serif;margin:2rem auto;max-width:76rem;padding:0 1rem;color:#1c1917}
+body{font:15px/1.45 system-ui,sans-serif;margin:2rem auto;max-width:76rem;padding:0 1rem}
 table{border-collapse:collapse;margin:.5rem 0 1rem;font-size:13px}th,td{border:1px solid #d6d3d1;
 padding:.2rem .5rem;text-align:left;vertical-align:top}th{background:#f5f5f4}.wide{overflow-x:auto}
-.warn{background:#fef3c7;border:1px solid #d97706;padding:.6rem 1rem}article{border:1px solid #d6d3d1;
-padding:.6rem 1rem;margin:.6rem 0}.note{color:#57534e}ol{margin:.2rem 0 .2rem 1.2rem;padding:0}
+.warn{background:#fef3c7;border:1px solid #d97706;padding:.6rem 1rem}
+article{border:1px solid #d6d3d1;padding:.6rem 1rem;margin:.6rem 0}
+.note{color:#57534e}ol{margin:.2rem 0 .2rem 1.2rem;padding:0}
 """
 COLOURS = ("#c2410c", "#1d4ed8", "#15803d", "#7e22ce", "#0e7490", "#a16207")
 
@@ -107,7 +108,8 @@ def _about(about: Mapping[str, Any], config: RunConfig) -> str:
         for name, value in config.values().items()
         if value is not None
     )
-    return f'<p class="note">{told}</p><details><summary>Settings of the run</summary>{settings}</details>'
+    summary = "<summary>Settings of the run</summary>"
+    return f'<p class="note">{told}</p><details>{summary}{settings}</details>'
 
 
 def _sets(sets: Mapping[str, Mapping[str, Any]]) -> Table:
@@ -159,16 +161,19 @@ def _bars(found: Sequence[Row], name: str, title: str) -> str:
         colour = COLOURS[strategies.index(row.group[3]) % len(COLOURS)]
         low, high = left + width * score.low, left + width * score.high
         parts.append(
-            f'<text x="{left - 8}" y="{y + 11}" text-anchor="end">{escape(" · ".join(row.group))}</text>'
+            f'<text x="{left - 8}" y="{y + 11}" text-anchor="end">'
+            f"{escape(' · '.join(row.group))}</text>"
             f'<rect x="{left}" y="{y}" width="{max(width * score.mean, 1):.1f}" height="14" '
-            f'fill="{colour}" opacity=".75"/><path d="M{low:.1f} {y + 7}H{high:.1f}" stroke="#000"/>'
+            f'fill="{colour}" opacity=".75"/>'
+            f'<path d="M{low:.1f} {y + 7}H{high:.1f}" stroke="#000"/>'
             f'<text x="{left + width + 8}" y="{y + 11}">{score.mean:.3f}</text>'
         )
     height = 40 + len(shown) * step
     return (
         f"<h2>{escape(title)}</h2>"
         f'<svg viewBox="0 0 {left + width + 60} {height}" width="100%" role="img" '
-        f'aria-label="{escape(title)}" font-size="11" font-family="sans-serif">{"".join(parts)}</svg>'
+        f'aria-label="{escape(title)}" font-size="11" font-family="sans-serif">'
+        f"{''.join(parts)}</svg>"
     )
 
 
@@ -183,7 +188,8 @@ def _case(one: Record) -> str:
     refused = f"<p>Not searched: {escape(one.refused)}</p>" if one.refused else ""
     return (
         f"<article><p>{escape(one.set)} · {escape(one.question)} · {escape(one.form)} · "
-        f"{escape(one.strategy)} · {escape(one.voice)}</p><p>Question: <b>{escape(one.text)}</b></p>"
+        f"{escape(one.strategy)} · {escape(one.voice)}</p>"
+        f"<p>Question: <b>{escape(one.text)}</b></p>"
         f"{sound}{heard}{refused}<p>Right: {escape(', '.join(one.sources)) or 'unknown'}; found: "
         f"{escape(', '.join(one.found[:5])) or 'nothing'}</p><ol>{passages}</ol>"
         f"<p>Gold: {escape(gold)}</p>{answer}</article>"

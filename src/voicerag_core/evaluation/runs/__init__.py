@@ -1,4 +1,4 @@
-"""Runs: what is asked, one record for each question and strategy, and going on where one stopped."""
+"""Runs: what is asked, a record for each question and strategy, and going on after a stop."""
 
 from voicerag_core.evaluation.runs.config import QUICK, RunConfig
 from voicerag_core.evaluation.runs.records import Record, RunFolder

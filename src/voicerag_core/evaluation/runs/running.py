@@ -124,7 +124,9 @@ def run(
         )
         for named, found in sets.items():
             rest = [task for task in plan[named] if task.key not in done]
-            for record in _asked(found, rest, config, settings, parts, speech):
+            for record in _asked(
+                found, rest, config=config, settings=settings, parts=parts, speech=speech
+            ):
                 place.add(record)
                 count += 1
                 tell(Progress("questions", found.name, count, total))
@@ -226,6 +228,7 @@ def _tasks(found: EvalSet, config: RunConfig, speech: Speech) -> Iterator[Task]:
 def _asked(
     found: EvalSet,
     tasks: Sequence[Task],
+    *,
     config: RunConfig,
     settings: Settings,
     parts: Parts,
@@ -305,7 +308,9 @@ def _note(place: RunFolder, found: EvalSet, tasks: Sequence[Task]) -> None:
             "language": found.language, "passage_language": found.passage_language,
             "asked": len({task.question.id for task in tasks}), "spoken": len(spoken),
             "has_answers": found.has_answers, "seen": found.seen,
-            "problems": [*found.problems, *(f"question {one}: no words and no sound" for one in silent)],
+            "problems": [
+                *found.problems, *(f"question {one}: no words and no sound" for one in silent)
+            ],
         },
     )  # fmt: skip
 

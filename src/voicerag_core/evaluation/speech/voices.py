@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import unicodedata
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -135,8 +135,8 @@ def installed_voices(language: str = ENGLISH, root: Path | None = None) -> list[
     found = [voice for name in wanted if (voice := _voice(name, library)) is not None]
     if not found:
         raise ConfigError(
-            f"no voice for {language!r} is installed; install espeak-ng (apt-get install espeak-ng), "
-            "or give questions with sound"
+            f"no voice for {language!r} is installed; install espeak-ng "
+            "(apt-get install espeak-ng), or give questions with sound"
         )
     return found[: len(ENGLISH_VOICES)]
 
@@ -168,18 +168,14 @@ def _said(speaker: Engine, voice: str, text: str) -> Audio:
 
 
 def _is_installed(engine: str, voice: str, library: Library) -> bool:
-    files: Mapping[str, Callable[[], bool]] = {
-        "espeak": lambda: library.find("libespeak-ng.so.1") is not None,
-        "flite": lambda: library.find(f"libflite_cmu_us_{voice}.so.1") is not None,
-        "rhvoice": lambda: (
-            library.find("libRHVoice.so.5") is not None
-            and (library.data("RHVoice", "/usr/share/RHVoice") / "voices" / voice).is_dir()
-        ),
-        "pico": lambda: (
-            library.data("pico", "/usr/share/pico/lang") / f"{voice}_ta.bin"
-        ).is_file(),
-    }
-    return files[engine]()
+    if engine == "espeak":
+        return library.find("libespeak-ng.so.1") is not None
+    if engine == "flite":
+        return library.find(f"libflite_cmu_us_{voice}.so.1") is not None
+    if engine == "rhvoice":
+        folder = library.data("RHVoice", "/usr/share/RHVoice") / "voices" / voice
+        return library.find("libRHVoice.so.5") is not None and folder.is_dir()
+    return (library.data("pico", "/usr/share/pico/lang") / f"{voice}_ta.bin").is_file()
 
 
 _LOADED: dict[tuple[str, Path | None], Engine] = {}
