@@ -39,6 +39,7 @@ PLANTED = [
     ("servers", "voicerag_mcp.resources", "voicerag_core.store"),
     ("core", "voicerag_core.testing.models", "voicerag_mcp.settings"),
     ("postgres", "voicerag_core.recordings", "psycopg"),
+    ("telemetry", "voicerag_core.rag", "opentelemetry"),
     ("local-runtimes", "voicerag_core.recordings", "onnxruntime"),
     ("local-runtimes", "voicerag_core.cancellation", "ctranslate2"),
     ("tokenizers", "voicerag_core.glm.prompt", "tokenizers"),

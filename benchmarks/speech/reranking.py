@@ -2,11 +2,11 @@
 
     python -m benchmarks.speech.reranking --data DATA --out FILE.md
 
-No cross-encoder comes in a package, so the network of the reader is made one: it reads a question
-with a passage, and the score of the passage is that of its best sentence. It has the size of the
-cross-encoders that people use for this (MiniLM, 22 million weights). Questions of the report part
-of HeySQuAD, HotpotQA and RGB, over one collection; each is asked without the reranker, and with it
-over the first 20 and 50 passages found by vector and words.
+`VOICERAG_RERANKER=local`: the network of the reader, which reads a question with a passage, so that
+the score of a passage is that of its best sentence. It has the size of the cross-encoders that
+people use for this (MiniLM, 22 million weights). Questions of the report part of HeySQuAD, HotpotQA
+and RGB, over one collection; each is asked without the reranker, and with it over the first 20 and
+50 passages found by vector and words.
 """
 
 from __future__ import annotations
@@ -19,36 +19,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from benchmarks.speech.retrieval_figures import estimate
 from benchmarks.speech.typed_sets import Asked, CachedEmbedder, load_mixed
-from voicerag_core import Passage, VoiceRAG, load_settings, open_voicerag
+from voicerag_core import VoiceRAG, load_settings, open_voicerag
 from voicerag_core.local.reading.answer_scorer import AnswerScorer
-from voicerag_core.local.reading.features import candidates
+from voicerag_core.local.reading.reranker import ReaderReranker
 from voicerag_core.store import EmbeddedPostgres, PgVectorStore, migrate
 from voicerag_core.testing import FakeVoiceModel
 
 FIRST = (0, 20, 50)
 """Passages that are sorted; 0 leaves them as they were found."""
-
-
-class ReaderAsReranker:
-    """A `Reranker`: the score of a text is that of its sentence that answers best."""
-
-    def __init__(self) -> None:
-        self._scorer = AnswerScorer()
-
-    def score(self, question: str, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Return for each of N texts how well it answers the question, [N]."""
-        return np.array([self._best(question, Passage("", text)) for text in texts], np.float32)
-
-    def _best(self, question: str, passage: Passage) -> float:
-        sentences = candidates([passage])
-        if not sentences:
-            return -np.inf
-        scores = self._scorer.score(question, [passage], sentences, np.zeros(len(sentences)))
-        return float(np.nanmax(scores[:, 0]))
 
 
 def main() -> None:
@@ -97,7 +78,7 @@ def report(
         "| set | n | sorted | R@1 | R@4 | seconds, p50 / p95 |",
         "|---|---|---|---|---|---|",
     ]
-    reranker = ReaderAsReranker()
+    reranker = ReaderReranker(AnswerScorer())
     reranker.score("Warm?", ["It is warm."])
     for name in dict.fromkeys(one.set for one in asked):
         own = [one for one in asked if one.set == name]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import atexit
 import logging
 import os
 import signal
@@ -11,12 +12,15 @@ import sys
 import threading
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from importlib.metadata import version
 from importlib.util import find_spec
 from types import FrameType
 from typing import TYPE_CHECKING
 
 from voicerag_core import MissingExtraError, VoiceRAGError, load_settings
+from voicerag_core.logs import is_structured, set_up_logs
+from voicerag_core.telemetry import flush_telemetry, set_up_telemetry
 
 if TYPE_CHECKING:
     from voicerag_core import Settings
@@ -25,16 +29,16 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 _CLOSE_SECONDS = 5.0
+"""Seconds for closing in good order: `Workers.close` waits three of them."""
+
+_STOP_SECONDS = 2.0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code."""
     given = _parser().parse_args(arguments)
-    logging.basicConfig(
-        level=given.log_level.upper(),
-        stream=sys.stderr,
-        format="%(levelname)s %(name)s: %(message)s",
-    )
+    form = os.environ.get("VOICERAG_LOG_FORMAT", "text")
+    set_up_logs("json" if form == "json" else "text", given.log_level)
     try:
         if find_spec("mcp") is None:
             raise MissingExtraError("mcp", "the MCP server")
@@ -42,7 +46,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _token(given)
         return _serve(given)
     except VoiceRAGError as error:
-        sys.stderr.write(f"voicerag-mcp: {error}\n")
+        if is_structured():
+            logging.getLogger(__name__).error(
+                "%s", error, extra={"error_type": type(error).__name__}
+            )
+        else:
+            sys.stderr.write(f"voicerag-mcp: {error}\n")
         return 2
 
 
@@ -82,7 +91,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--log-level",
         choices=("debug", "info", "warning", "error"),
-        default=os.environ.get("VOICERAG_MCP_LOG_LEVEL", "warning").lower(),
+        default=os.environ.get(
+            "VOICERAG_MCP_LOG_LEVEL", os.environ.get("VOICERAG_LOG_LEVEL", "warning")
+        ).lower(),
     )
     commands = parser.add_subparsers(dest="command", metavar="")
     token = commands.add_parser("token", help="create a token and its entry for the token file")
@@ -115,6 +126,7 @@ def _serve(given: argparse.Namespace) -> int:
         allowed_paths=tuple(given.allow_path) if given.allow_path else None,
         token_file=given.token_file,
     )
+    set_up_telemetry(settings.telemetry, service="voicerag-mcp")
     if given.transport == "http":
         server_settings.check_exposure()
     else:  # the user who started the program is the caller
@@ -125,36 +137,73 @@ def _serve(given: argparse.Namespace) -> int:
 def _run(transport: str, settings: Settings, server_settings: ServerSettings) -> int:
     from voicerag_mcp.server import build_server, open_service
 
-    stack, closing = ExitStack(), threading.Lock()
+    stack, closing, code = ExitStack(), threading.Lock(), 0
+    stack.callback(flush_telemetry)
     try:
         service = stack.enter_context(open_service(settings, server_settings))
         server = build_server(service)
         if transport == "http":
-            from voicerag_mcp.http import http_app, serve
+            from voicerag_mcp.http import http_app
+            from voicerag_mcp.listening import serve
 
-            asyncio.run(serve(http_app(service, server), server_settings))
+            app = http_app(service, server)
+            code = asyncio.run(serve(app, server_settings))
+            _close_in_peace(code)
         else:
-            _close_on_signals(stack, closing)
+            ended = _close_on_signals(stack, closing)
             server.run("stdio")
+            code = ended.code
     finally:
         with closing:
             stack.close()
-    return 0
+    if any(not one.daemon for one in threading.enumerate() if one is not threading.main_thread()):
+        _leave(code)  # a stage still runs, such as the loading of a model: nobody waits for it
+    return code
 
 
-def _close_on_signals(stack: ExitStack, closing: threading.Lock) -> None:
+def _leave(code: int) -> None:
+    """End the process without waiting for its threads; a database that still runs is stopped."""
+    stopping = threading.Thread(target=atexit._run_exitfuncs, daemon=True)
+    stopping.start()
+    stopping.join(_STOP_SECONDS)
+    os._exit(code)
+
+
+def _close_in_peace(code: int) -> None:
+    """Let no further signal interrupt the closing, which is bounded."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _leave_late(code)
+
+
+def _leave_late(code: int) -> None:
+    late = threading.Timer(_CLOSE_SECONDS, _leave, [code])
+    late.daemon = True
+    late.start()
+
+
+@dataclass(slots=True)
+class _Ended:
+    """The exit code: that of the first signal, or 0 when the client has left."""
+
+    code: int = 0
+
+
+def _close_on_signals(stack: ExitStack, closing: threading.Lock) -> _Ended:
     """Exit on a signal even while a thread waits for the next line of standard input."""
+    ended = _Ended()
 
     def close(number: int, _: FrameType | None) -> None:
+        ended.code = ended.code or 128 + number
+
         def end() -> None:
-            late = threading.Timer(_CLOSE_SECONDS, os._exit, [128 + number])
-            late.daemon = True
-            late.start()
+            _leave_late(ended.code)
             with closing:
                 stack.close()
-            os._exit(128 + number)
+            _leave(ended.code)
 
         threading.Thread(target=end, daemon=True).start()
 
     signal.signal(signal.SIGTERM, close)
     signal.signal(signal.SIGINT, close)
+    return ended

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from mcp.server.mcpserver.exceptions import ResourceError, ResourceNotFoundError, ToolError
 
-from voicerag_core import NotFoundError, VoiceRAGError
+from voicerag_core import ConfigError, NotFoundError, VoiceRAGError
 from voicerag_core.serving import message_for_caller
 
 __all__ = ["resource_errors", "tool_errors"]
@@ -31,12 +31,12 @@ def resource_errors() -> Iterator[None]:
     """Turn errors of the application into resource errors.
 
     Raises:
-        ResourceNotFoundError: The named resource does not exist.
+        ResourceNotFoundError: The named resource does not exist, or its name is not valid.
         ResourceError: The block raised another error of the application.
     """
     try:
         yield
-    except NotFoundError as error:
+    except (NotFoundError, ConfigError) as error:
         raise ResourceNotFoundError(message_for_caller(error)) from error
     except VoiceRAGError as error:
         raise ResourceError(message_for_caller(error)) from error

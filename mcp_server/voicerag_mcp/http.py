@@ -1,30 +1,19 @@
-"""The server over HTTP: authentication, rate limits and uploads of clips."""
+"""The server over HTTP: authentication and uploads of clips, behind its guard."""
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import time
-from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import TypeAlias
 from urllib.parse import urlsplit
 
 from mcp.server.auth.middleware.auth_context import AuthContextMiddleware
-from mcp.server.auth.middleware.bearer_auth import (
-    AuthenticatedUser,
-    BearerAuthBackend,
-    RequireAuthMiddleware,
-)
+from mcp.server.auth.middleware.bearer_auth import BearerAuthBackend, RequireAuthMiddleware
 from mcp.server.auth.provider import TokenVerifier
 from mcp.server.mcpserver import MCPServer
 from mcp.server.streamable_http import EventStore
-from mcp.server.transport_security import (
-    RequestBodyLimitMiddleware,
-    TransportSecurityMiddleware,
-    TransportSecuritySettings,
-)
+from mcp.server.transport_security import TransportSecuritySettings
 from pydantic import AnyHttpUrl
 from starlette.applications import Starlette
 from starlette.datastructures import UploadFile
@@ -34,33 +23,43 @@ from starlette.middleware.authentication import AuthenticationMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp
 
 from voicerag_core import BusyError, CancelledError, VoiceRAGError
 from voicerag_core.serving import WRITE, SignedTokens, TokenFile, message_for_caller
+from voicerag_mcp.guard import (
+    Health,
+    HostCheck,
+    Methods,
+    RateLimit,
+    TrailingSlashes,
+    WholeBodies,
+    cors,
+)
+from voicerag_mcp.listening import serve
 from voicerag_mcp.service import Service
 from voicerag_mcp.settings import ServerSettings
 from voicerag_mcp.verifiers import GrantVerifier
 
-__all__ = ["http_app"]
+__all__ = ["http_app", "serve"]
 
 PATH = "/mcp"
+CLIPS = "/clips"
 _WELL_KNOWN = "/.well-known/oauth-protected-resource"
 _MULTIPART_ROOM = 16_384
 """Bytes of a multipart body beyond the file in it."""
 
-_MOST_CLIENTS = 10_000
 _RETRY_MILLISECONDS = 100
 
-Endpoint: TypeAlias = Callable[[Request], Awaitable[Response]]
-
 _logger = logging.getLogger(__name__)
+
+Endpoint: TypeAlias = Callable[[Request], Awaitable[Response]]
 
 
 def http_app(
     service: Service, server: MCPServer[None], *, event_store: EventStore | None = None
 ) -> Starlette:
-    """Create the ASGI application: ``/mcp``, ``/clips``, and the metadata of RFC 9728.
+    """Create the ASGI application: ``/mcp``, ``/clips``, ``/health``, and RFC 9728's metadata.
 
     Args:
         service: Stores the uploads; has the settings.
@@ -72,22 +71,32 @@ def http_app(
     """
     settings = service.settings
     settings.check_exposure()
-    security = TransportSecuritySettings(
-        allowed_hosts=settings.hosts(), allowed_origins=settings.origins()
-    )
     inner = server.streamable_http_app(
         streamable_http_path=PATH,
         stateless_http=not settings.sessions,
         event_store=event_store,
         retry_interval=None if event_store is None else _RETRY_MILLISECONDS,
         max_request_body_size=settings.max_body_bytes,
-        transport_security=security,
+        transport_security=TransportSecuritySettings(  # `HostCheck` stands before it
+            enable_dns_rebinding_protection=False
+        ),
     )
     inner.router.routes.append(_upload_route(service))
     verifier = _verifier(settings)
-    middleware = [Middleware(_HostCheck, security=security)]
+    middleware = [
+        Middleware(TrailingSlashes),
+        Middleware(Health),
+        Middleware(HostCheck, hosts=settings.hosts(), origins=settings.origins()),
+        *cors(settings.allowed_origins),
+    ]
     routes: list[BaseRoute] = []
-    app: ASGIApp = inner
+    # without sessions there is nothing to stream on GET, and nothing to end by DELETE
+    methods = ("GET", "POST", "DELETE") if settings.sessions else ("POST",)
+    app: ASGIApp = WholeBodies(
+        inner,
+        {PATH: settings.max_body_bytes, CLIPS: settings.max_audio_bytes + _MULTIPART_ROOM},
+    )
+    app = Methods(app, {PATH: methods, CLIPS: ("POST",)})
     if verifier is not None:
         backend = BearerAuthBackend(verifier)
         resource = settings.public_url or f"http://{settings.host}:{settings.port}{PATH}"
@@ -96,7 +105,13 @@ def http_app(
         middleware.append(Middleware(AuthenticationMiddleware, backend=backend))
         middleware.append(Middleware(AuthContextMiddleware))
         routes.append(Route(path, _metadata_endpoint(settings, resource), methods=["GET"]))
-    middleware.append(Middleware(_RateLimit, calls_per_minute=settings.calls_per_minute))
+    middleware.append(
+        Middleware(
+            RateLimit,
+            calls_per_minute=settings.calls_per_minute,
+            tenant_calls_per_minute=settings.tenant_calls_per_minute,
+        )
+    )
     routes.append(Mount("/", app=app))
 
     @asynccontextmanager
@@ -149,8 +164,18 @@ def _upload_route(service: Service) -> Route:
         tenant = service.caller.tenant
         try:
             data = await _uploaded(request, most)
+        except HTTPException as error:
+            return JSONResponse({"error": error.detail}, status_code=error.status_code)
+        except OSError as error:  # a form's file is spooled to disk
+            _logger.error("an upload cannot be kept: %s", error)
+            return JSONResponse(
+                {"error": "this server has no room for uploads at the moment; repeat this later"},
+                503,
+                {"Retry-After": "60"},
+            )
+        try:
             clip = await serving.workers.run(
-                lambda job: serving.asking.keep_clip(job, tenant, data)
+                lambda job: serving.asking.keep_clip(job, tenant, data), tenant=tenant
             )
         except (BusyError, CancelledError) as error:
             return JSONResponse({"error": message_for_caller(error)}, 503, {"Retry-After": "5"})
@@ -166,25 +191,7 @@ def _upload_route(service: Service) -> Route:
             status_code=201,
         )
 
-    return Route(
-        "/clips",
-        RequestBodyLimitMiddleware(_endpoint(upload), most + _MULTIPART_ROOM),
-        methods=["POST"],
-    )
-
-
-def _endpoint(serve: Endpoint) -> ASGIApp:
-    """Create an ASGI application from a function of a request."""
-
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        request = Request(scope, receive, send)
-        try:
-            response = await serve(request)
-        except HTTPException as error:
-            response = JSONResponse({"error": error.detail}, status_code=error.status_code)
-        await response(scope, receive, send)
-
-    return app
+    return Route(CLIPS, upload, methods=["POST"])
 
 
 async def _uploaded(request: Request, most: int) -> bytes:
@@ -200,75 +207,3 @@ async def _uploaded(request: Request, most: int) -> bytes:
     raise HTTPException(
         415, "send multipart/form-data with one file, or the sound itself as audio/*"
     )
-
-
-class _HostCheck:
-    """Rejects requests for other hosts or origins (DNS rebinding)."""
-
-    def __init__(self, app: ASGIApp, security: TransportSecuritySettings) -> None:
-        self._app = app
-        self._check = TransportSecurityMiddleware(security)
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            refused = await self._check.validate_request(Request(scope))
-            if refused is not None:
-                await refused(scope, receive, send)
-                return
-        await self._app(scope, receive, send)
-
-
-class _RateLimit:
-    """Limits requests per minute and client, by token or else by address (token bucket)."""
-
-    def __init__(self, app: ASGIApp, calls_per_minute: int) -> None:
-        self._app = app
-        self._most = float(calls_per_minute)
-        self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and (wait := self._take(_client(scope))) > 0:
-            refused = JSONResponse(
-                {"error": "too many requests; slow down"}, 429, {"Retry-After": str(int(wait) + 1)}
-            )
-            await refused(scope, receive, send)
-            return
-        await self._app(scope, receive, send)
-
-    def _take(self, client: str) -> float:
-        """Take one request from a client's bucket; return the seconds to wait if it is empty."""
-        now = time.monotonic()
-        left, when = self._left.pop(client, (self._most, now))
-        left = min(self._most, left + (now - when) * self._most / 60)
-        wait = 0.0 if left >= 1 else (1 - left) * 60 / self._most
-        self._left[client] = (left - 1 if left >= 1 else left, now)
-        while len(self._left) > _MOST_CLIENTS:
-            self._left.popitem(last=False)
-        return wait
-
-
-def _client(scope: Scope) -> str:
-    user = scope.get("user")
-    if isinstance(user, AuthenticatedUser):
-        return f"{user.access_token.client_id} {user.access_token.subject}"
-    address = scope.get("client")
-    return str(address[0]) if address else ""
-
-
-async def serve(app: Starlette, settings: ServerSettings) -> None:
-    """Serve until a signal arrives; calls get a few seconds to finish."""
-    import uvicorn
-
-    config = uvicorn.Config(
-        app,
-        host=settings.host,
-        port=settings.port,
-        log_level="warning",
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        timeout_graceful_shutdown=3,
-    )
-    server = uvicorn.Server(config)
-    _logger.info("listening on http://%s:%d%s", settings.host, settings.port, PATH)
-    await asyncio.shield(server.serve())

@@ -102,7 +102,9 @@ class Resources:
         uri = ref.uri if isinstance(ref, ResourceTemplateReference) else None
         if argument.name == "collection":
             try:
-                known = await serving.workers.run(lambda _: serving.tenants.collections(tenant))
+                known = await serving.workers.run(
+                    lambda _: serving.tenants.collections(tenant), tenant=tenant
+                )
             except VoiceRAGError:
                 known = ()
             names = [one.name for one in known]

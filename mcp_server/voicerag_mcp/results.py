@@ -112,6 +112,9 @@ class AskResult(BaseModel):
     passages: list[FoundPassage] = Field(description="The passages that the answer is based on")
     collection: str
     transcript: str | None = None
+    notes: list[str] = Field(
+        default_factory=list, description="What of the instructions could not be followed"
+    )
     audio: SpokenAudio | None = None
     seconds: float
 
@@ -250,6 +253,8 @@ def answer_text(value: AskResult) -> str:
             f"[{number}] {' > '.join([one.title, *one.path[-2:]])} ({one.uri}): “{one.quote}”"
             for number, one in enumerate(value.sources, 1)
         ]
+    if value.notes:
+        lines += ["", *value.notes]
     if value.audio is not None:
         lines += ["", where_spoken(value.audio)]
     return "\n".join(lines)

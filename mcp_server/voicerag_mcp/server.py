@@ -10,6 +10,7 @@ from mcp.server.mcpserver import MCPServer
 
 from voicerag_core import Settings
 from voicerag_core.serving import Tenants, open_serving
+from voicerag_mcp.arguments import CheckingServer
 from voicerag_mcp.resources import Resources
 from voicerag_mcp.service import Service
 from voicerag_mcp.settings import ServerSettings
@@ -63,16 +64,19 @@ def build_server(service: Service) -> MCPServer[None]:
         finally:
             service.serving.workers.stop_all()
 
-    server: MCPServer[None] = MCPServer(
-        "voicerag",
-        title="voicerag: ask your documents by voice",
-        version=version("voicerag-core"),
-        instructions=INSTRUCTIONS,
-        lifespan=lifespan,
-        log_level="WARNING",
-    )
-    ReadingTools(service).register(server)
+    tools = ReadingTools(service).tools()
     if not service.serving.tenants.read_only:
-        WritingTools(service).register(server)
+        tools += WritingTools(service).tools()
+    server = CheckingServer(
+        "voicerag",
+        tools,
+        {
+            "title": "voicerag: ask your documents by voice",
+            "version": version("voicerag-core"),
+            "instructions": INSTRUCTIONS,
+            "lifespan": lifespan,
+            "log_level": "WARNING",
+        },
+    )
     Resources(service).register(server)
     return server

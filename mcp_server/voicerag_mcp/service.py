@@ -62,8 +62,9 @@ class Service:
         """Run a call's work on a thread for as long as its caller waits."""
         request = ctx.request_context.request
         disconnected = request.is_disconnected if isinstance(request, Request) else None
+        caller = self.caller
         return await self.serving.workers.run(
-            partial(work, self.caller), ctx.report_progress, disconnected
+            partial(work, caller), ctx.report_progress, disconnected, tenant=caller.tenant
         )
 
     def other_collection(self, collection: str) -> str | None:

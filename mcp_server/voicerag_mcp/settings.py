@@ -51,6 +51,9 @@ class ServerSettings(BaseSettings):
     clip_bytes: int = Field(
         default=64_000_000, ge=1000, description="Memory for clips per tenant, in bytes."
     )
+    clip_bytes_total: int = Field(
+        default=512_000_000, ge=1000, description="Memory for clips of all tenants, in bytes."
+    )
     workers: int = Field(default=4, ge=1, le=64, description="Calls processed concurrently.")
     max_waiting: int = Field(
         default=64, ge=0, description="Calls that may wait; further calls are asked to retry."
@@ -88,6 +91,22 @@ class ServerSettings(BaseSettings):
     calls_per_minute: int = Field(
         default=1200, ge=1, description="Requests per client and minute (HTTP)."
     )
+    tenant_calls_per_minute: int = Field(
+        default=6000,
+        ge=1,
+        description="Requests per tenant and minute, over all of its tokens (HTTP).",
+    )
+    connections: int = Field(
+        default=1000,
+        ge=1,
+        description="Open connections; fewer if the process may open fewer files (HTTP).",
+    )
+    request_seconds: float = Field(
+        default=10,
+        gt=0,
+        description="Seconds in which a request's head, and the beginning of its body, must "
+        "have arrived (HTTP).",
+    )
 
     @field_validator("allowed_paths", mode="before")
     @classmethod
@@ -98,6 +117,11 @@ class ServerSettings(BaseSettings):
     @classmethod
     def _split_names(cls, value: object) -> object:
         return _parts(value, ",")
+
+    @field_validator("allowed_origins")
+    @classmethod
+    def _as_browsers_send(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(_origin(one) for one in value)
 
     @property
     def authenticates(self) -> bool:
@@ -115,6 +139,7 @@ class ServerSettings(BaseSettings):
             max_text_chars=self.max_text_chars,
             clip_seconds=self.clip_minutes * 60,
             clip_bytes=self.clip_bytes,
+            clip_bytes_total=self.clip_bytes_total,
             workers=self.workers,
             max_waiting=self.max_waiting,
             open_stores=self.open_stores,
@@ -190,6 +215,30 @@ def load_server_settings(**values: object) -> ServerSettings:
         ConfigError: A value is unknown or out of its range; the message names the setting.
     """
     return make_settings(ServerSettings, values, "an option")
+
+
+def _origin(given: str) -> str:
+    """Write an origin as browsers send it: lower case, no path, no default port."""
+    parts = urlsplit(given.lower())
+    port = parts.netloc.rpartition(":")[2] if ":" in parts.netloc.rpartition("]")[2] else ""
+    if (
+        parts.scheme not in ("http", "https")
+        or not parts.netloc
+        or "*" in parts.netloc.removesuffix(":*")
+        or "@" in parts.netloc
+        or parts.path not in ("", "/")
+        or parts.query
+        or parts.fragment
+        or not (port in ("", "*") or port.isdecimal())
+    ):
+        raise ValueError(
+            f"{given!r} is not the origin of a web page, such as https://app.example.com, "
+            "http://localhost:6274 or, for any port, http://localhost:*"
+        )
+    netloc = parts.netloc
+    if port == {"http": "80", "https": "443"}[parts.scheme]:
+        netloc = netloc.removesuffix(f":{port}")
+    return f"{parts.scheme}://{netloc}"
 
 
 def _parts(value: object, separator: str) -> object:

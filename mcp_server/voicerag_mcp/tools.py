@@ -5,9 +5,10 @@ from __future__ import annotations
 from inspect import getdoc
 from typing import Annotated, TypeAlias
 
-from mcp.server.mcpserver import Context, MCPServer
+from mcp.server.mcpserver import Context
+from mcp.server.mcpserver.tools import Tool
 from mcp_types import CallToolResult, ToolAnnotations
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from voicerag_core import ConfigError, Strategy
 from voicerag_core.serving import Query, QuestionSource, SpeechPlace, Where
@@ -35,6 +36,14 @@ from voicerag_mcp.service import Service
 
 __all__ = ["ReadingTools"]
 
+
+def no_boolean(value: object) -> object:
+    """Refuse true and false where a number is expected."""
+    if isinstance(value, bool):
+        raise ValueError("a number is expected")
+    return value
+
+
 Text: TypeAlias = Annotated[str | None, Field(description="The question as text", max_length=4000)]
 ClipName: TypeAlias = Annotated[
     str | None, Field(description="Id or URI of an uploaded or spoken clip", max_length=200)
@@ -51,13 +60,32 @@ CollectionName: TypeAlias = Annotated[
     Field(description="Collection to ask; see voice_collections", min_length=1, max_length=200),
 ]
 Limit: TypeAlias = Annotated[
-    int | None, Field(description="Maximum number of passages", ge=1, le=50)
+    int | None,
+    Field(description="Maximum number of passages", ge=1, le=50),
+    BeforeValidator(no_boolean),
 ]
 Metadata: TypeAlias = Annotated[
     Where | None,
     Field(description="Required metadata values of passages; a list means any of its values"),
 ]
 How: TypeAlias = Annotated[Strategy | None, Field(description="How a spoken question is searched")]
+Manner: TypeAlias = Annotated[
+    str | None,
+    Field(
+        description="Manner of speaking: emotion, tone, pace, dialect, role; what the voice cannot "
+        "do is said in notes",
+        max_length=8000,
+    ),
+]
+Temperature: TypeAlias = Annotated[
+    float | None, Field(description="Temperature of the model that answers", ge=0, le=2)
+]
+TopP: TypeAlias = Annotated[
+    float | None, Field(description="Share of the probability mass to draw from", gt=0, le=1)
+]
+MaxTokens: TypeAlias = Annotated[
+    int | None, Field(description="Most tokens of the answer", ge=1, le=100_000)
+]
 Output: TypeAlias = Annotated[
     AudioOutput,
     Field(
@@ -82,17 +110,21 @@ class ReadingTools:
     def __init__(self, service: Service) -> None:
         self._service = service
 
-    def register(self, server: MCPServer[None]) -> None:
-        """Add the tools to a server."""
-        for function, title, hints in (
-            (self.voice_search, "Search the documents", _READING),
-            (self.voice_ask, "Ask the documents", _SPEAKING),
-            (self.voice_transcribe, "Transcribe speech", _READING),
-            (self.voice_speak, "Speak a text", _SPEAKING),
-            (self.voice_collections, "List the collections", _READING),
-            (self.voice_status, "Show the server's state", _READING),
-        ):
-            server.add_tool(function, title=title, description=getdoc(function), annotations=hints)
+    def tools(self) -> list[Tool]:
+        """Return the tools."""
+        return [
+            Tool.from_function(
+                function, title=title, description=getdoc(function), annotations=hints
+            )
+            for function, title, hints in (
+                (self.voice_search, "Search the documents", _READING),
+                (self.voice_ask, "Ask the documents", _SPEAKING),
+                (self.voice_transcribe, "Transcribe speech", _READING),
+                (self.voice_speak, "Speak a text", _SPEAKING),
+                (self.voice_collections, "List the collections", _READING),
+                (self.voice_status, "Show the server's state", _READING),
+            )
+        ]
 
     async def voice_search(
         self,
@@ -142,16 +174,26 @@ class ReadingTools:
         where: Metadata = None,
         strategy: How = None,
         audio: Output = "link",
+        instructions: Manner = None,
+        temperature: Temperature = None,
+        top_p: TopP = None,
+        max_tokens: MaxTokens = None,
     ) -> Annotated[CallToolResult, AskResult]:
         """Answer a question from the indexed documents, in text with sources and in speech.
 
         Pass the question in exactly one of text, clip, audio_path and audio_base64. If the
         documents do not answer it, the result says so; do not fill the gap from memory.
         """
-        query = Query(
-            QuestionSource(text, clip, audio_path, audio_base64), collection, limit, where, strategy
-        )
         service, place = self._service, _place(audio)
+        query = Query(
+            QuestionSource(text, clip, audio_path, audio_base64),
+            collection,
+            limit,
+            where,
+            strategy,
+            instructions,
+            service.serving.asking.sampling(temperature, top_p, max_tokens),
+        )
         with tool_errors():
             asked = await service.run(
                 ctx,
@@ -169,6 +211,7 @@ class ReadingTools:
             passages=found_passages(asked.answer.hits, other),
             collection=asked.collection,
             transcript=asked.answer.transcript,
+            notes=list(asked.answer.notes),
             audio=None if asked.speech is None else spoken_audio(asked.speech),
             seconds=round(asked.seconds, 4),
         )

@@ -5,7 +5,8 @@ from __future__ import annotations
 from inspect import getdoc
 from typing import Annotated
 
-from mcp.server.mcpserver import Context, MCPServer
+from mcp.server.mcpserver import Context
+from mcp.server.mcpserver.tools import Tool
 from mcp_types import CallToolResult, ToolAnnotations
 from pydantic import Field
 
@@ -29,19 +30,21 @@ class WritingTools:
     def __init__(self, service: Service) -> None:
         self._service = service
 
-    def register(self, server: MCPServer[None]) -> None:
-        """Add the tool to a server."""
-        server.add_tool(
-            self.voice_ingest,
-            title="Add documents",
-            description=getdoc(self.voice_ingest),
-            annotations=ToolAnnotations(
-                read_only_hint=False,
-                destructive_hint=True,
-                idempotent_hint=True,
-                open_world_hint=False,
-            ),
-        )
+    def tools(self) -> list[Tool]:
+        """Return the tool."""
+        return [
+            Tool.from_function(
+                self.voice_ingest,
+                title="Add documents",
+                description=getdoc(self.voice_ingest),
+                annotations=ToolAnnotations(
+                    read_only_hint=False,
+                    destructive_hint=True,
+                    idempotent_hint=True,
+                    open_world_hint=False,
+                ),
+            )
+        ]
 
     async def voice_ingest(
         self,
@@ -68,6 +71,13 @@ class WritingTools:
             ),
         ] = None,
         collection: CollectionName = None,
+        prune_all: Annotated[
+            bool,
+            Field(
+                description="Remove deleted files even if they are more than half of a folder's; "
+                "only when the user confirmed that they were deleted on purpose"
+            ),
+        ] = False,
     ) -> Annotated[CallToolResult, IngestResult]:
         """Ingest a text, or files of the server, into the knowledge base.
 
@@ -83,7 +93,9 @@ class WritingTools:
                     job, caller, text, source=source, title=title, collection=collection
                 )
             if paths is not None and text is None:
-                return ingesting.take_paths(job, caller, paths, collection=collection)
+                return ingesting.take_paths(
+                    job, caller, paths, collection=collection, prune_all=prune_all
+                )
             raise ConfigError("give either text or paths")
 
         with tool_errors():
@@ -101,5 +113,5 @@ class WritingTools:
             f"{value.sources} documents ingested, {value.unchanged} unchanged, {value.removed} "
             f"removed; {value.passages} passages written in {value.collection!r}."
         )
-        problems = [f"not usable: {failure}" for failure in value.failures]
+        problems = [f"not done: {failure}" for failure in value.failures]
         return result(value, "\n".join([counts, *problems]))

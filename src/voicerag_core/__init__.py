@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import voicerag_core.cli.ending  # noqa: F401 - first: signals that come during the imports below
+
+# isort: split
 from voicerag_core.audio import (
     MAX_SECONDS,
     SPEECH_RATE_HZ,
@@ -20,6 +23,7 @@ from voicerag_core.audio import (
 from voicerag_core.blocks import Block, Place
 from voicerag_core.cancellation import Cancellation, check_cancelled
 from voicerag_core.chunking import chunk_document, passage_id, sentence_spans, split_sentences
+from voicerag_core.conversation import Conversation, Speculation
 from voicerag_core.errors import (
     AudioError,
     BusyError,
@@ -58,12 +62,14 @@ from voicerag_core.ports import (
     Embedder,
     PassageStore,
     ReadsOn,
+    RemembersReplies,
     Reranker,
     SelfAssessingEmbedder,
     SelfAssessingModel,
     Speaker,
     TextEmbedder,
     Transcriber,
+    TurnDetector,
     VoiceModel,
 )
 from voicerag_core.rag import IndexProgress, VoiceRAG
@@ -87,6 +93,7 @@ from voicerag_core.types import (
     Thresholds,
     Transcription,
     Turn,
+    TurnEvent,
 )
 
 if TYPE_CHECKING:
@@ -94,7 +101,8 @@ if TYPE_CHECKING:
     from voicerag_core.local.embedder import HearingEmbedder
     from voicerag_core.local.function_embedder import FunctionEmbedder
     from voicerag_core.local.hearing.ears import Ears, Wordings
-    from voicerag_core.local.model import speak_answer
+    from voicerag_core.local.speaking.answer_speech import speak_answer
+    from voicerag_core.local.turns.detector import TurnRules, open_turn_detector
     from voicerag_core.settings import Settings, load_settings
     from voicerag_core.stack import ears_of, open_ears, open_store, open_voicerag
     from voicerag_core.store import ExistingTable, PgVectorStore
@@ -107,6 +115,8 @@ _LAZY = {
     "FunctionEmbedder": "voicerag_core.local.function_embedder",
     "HearingEmbedder": "voicerag_core.local.embedder",
     "PgVectorStore": "voicerag_core.store",
+    "TurnRules": "voicerag_core.local.turns.detector",
+    "open_turn_detector": "voicerag_core.local.turns.detector",
     "Settings": "voicerag_core.settings",
     "ears_of": "voicerag_core.stack",
     "index_documents": "voicerag_core.ingest",
@@ -116,7 +126,7 @@ _LAZY = {
     "open_ears": "voicerag_core.stack",
     "open_store": "voicerag_core.stack",
     "open_voicerag": "voicerag_core.stack",
-    "speak_answer": "voicerag_core.local.model",
+    "speak_answer": "voicerag_core.local.speaking.answer_speech",
 }
 
 __all__ = [
@@ -137,6 +147,7 @@ __all__ = [
     "Citation",
     "CitedPlace",
     "ConfigError",
+    "Conversation",
     "Document",
     "DocumentError",
     "DocumentStore",
@@ -169,6 +180,7 @@ __all__ = [
     "Place",
     "Question",
     "ReadsOn",
+    "RemembersReplies",
     "Reranker",
     "Retrieved",
     "Sampling",
@@ -178,6 +190,7 @@ __all__ = [
     "SelfAssessingModel",
     "Settings",
     "Speaker",
+    "Speculation",
     "StoreError",
     "StoreUnavailableError",
     "Strategy",
@@ -186,6 +199,9 @@ __all__ = [
     "Transcriber",
     "Transcription",
     "Turn",
+    "TurnDetector",
+    "TurnEvent",
+    "TurnRules",
     "VoiceModel",
     "VoiceRAG",
     "VoiceRAGError",
@@ -201,6 +217,7 @@ __all__ = [
     "maximal_marginal_relevance",
     "open_ears",
     "open_store",
+    "open_turn_detector",
     "open_voicerag",
     "passage_blocks",
     "passage_id",

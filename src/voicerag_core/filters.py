@@ -14,10 +14,12 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import TypeAlias, assert_never
+
+import numpy as np
 
 from voicerag_core.errors import FilterError
 from voicerag_core.types import JSONValue
@@ -46,26 +48,47 @@ __all__ = [
 ]
 
 Scalar: TypeAlias = str | int | float | bool | None
-"""A value that a filter compares with."""
+"""A value that a filter compares with; one of numpy is taken for the plain value that it holds."""
 
 
-def _checked(key: str, *values: object) -> None:
-    """Reject keys and values that JSON in Postgres cannot hold."""
+def _checked(key: str, *values: object) -> tuple[Scalar, ...]:
+    """Return values as plain ones; refuse keys and values that JSON in Postgres cannot hold."""
     if not isinstance(key, str) or not key:
         raise FilterError(f"a filter names a metadata key as a non-empty str, not {key!r}")
     _checked_text(key, key)
-    for value in values:
-        if value is not None and not isinstance(value, str | int | float | bool):
-            raise FilterError(
-                f"the filter on {key!r} compares with str, int, float, bool or None, "
-                f"not {type(value).__name__} {value!r}"
-            )
-        if isinstance(value, str):
-            _checked_text(key, value)
-        if isinstance(value, float) and not math.isfinite(value):
-            raise FilterError(
-                f"the filter on {key!r} compares with {value}, which JSON cannot hold"
-            )
+    return tuple(_scalar(key, value) for value in values)
+
+
+def _scalar(key: str, value: object) -> Scalar:
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is not None and not isinstance(value, str | int | float | bool):
+        raise FilterError(
+            f"the filter on {key!r} compares with str, int, float, bool or None, "
+            f"not {type(value).__name__} {value!r}"
+        )
+    if isinstance(value, str):
+        _checked_text(key, value)
+    if isinstance(value, float) and not math.isfinite(value):
+        raise FilterError(f"the filter on {key!r} compares with {value}, which JSON cannot hold")
+    return value
+
+
+def _one(node: Eq | Ne | Contains) -> None:
+    """Check the value of a node, and keep it as a plain one."""
+    (value,) = _checked(node.key, node.value)
+    object.__setattr__(node, "value", value)
+
+
+def _several(node: In | NotIn | AnyOf | AllOf) -> None:
+    """Check the values of a node, and keep them as a tuple of plain ones."""
+    given: object = node.values
+    if isinstance(given, str | bytes) or not isinstance(given, Iterable):
+        raise FilterError(
+            f"the filter on {node.key!r} takes a tuple of values, not "
+            f"{type(given).__name__} {given!r}"
+        )
+    object.__setattr__(node, "values", _checked(node.key, *given))
 
 
 def _checked_text(key: str, text: str) -> None:
@@ -77,10 +100,14 @@ def _checked_text(key: str, text: str) -> None:
         raise FilterError(f"the filter on {key!r} holds half a character: {error}") from error
 
 
-def _checked_order(key: str, value: object) -> None:
-    _checked(key, value)
+def _ordered(node: Lt | Le | Gt | Ge) -> None:
+    """Check the value of a node that compares by order, and keep it as a plain one."""
+    (value,) = _checked(node.key, node.value)
     if value is None or isinstance(value, bool):
-        raise FilterError(f"the filter on {key!r} orders by a number or a string, not by {value!r}")
+        raise FilterError(
+            f"the filter on {node.key!r} orders by a number or a string, not by {value!r}"
+        )
+    object.__setattr__(node, "value", value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +118,7 @@ class Eq:
     value: Scalar
 
     def __post_init__(self) -> None:
-        _checked(self.key, self.value)
+        _one(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +129,7 @@ class Ne:
     value: Scalar
 
     def __post_init__(self) -> None:
-        _checked(self.key, self.value)
+        _one(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +140,7 @@ class Lt:
     value: str | int | float
 
     def __post_init__(self) -> None:
-        _checked_order(self.key, self.value)
+        _ordered(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +151,7 @@ class Le:
     value: str | int | float
 
     def __post_init__(self) -> None:
-        _checked_order(self.key, self.value)
+        _ordered(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +162,7 @@ class Gt:
     value: str | int | float
 
     def __post_init__(self) -> None:
-        _checked_order(self.key, self.value)
+        _ordered(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +173,7 @@ class Ge:
     value: str | int | float
 
     def __post_init__(self) -> None:
-        _checked_order(self.key, self.value)
+        _ordered(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +184,7 @@ class In:
     values: tuple[Scalar, ...]
 
     def __post_init__(self) -> None:
-        _checked(self.key, *self.values)
+        _several(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +195,7 @@ class NotIn:
     values: tuple[Scalar, ...]
 
     def __post_init__(self) -> None:
-        _checked(self.key, *self.values)
+        _several(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +226,7 @@ class Contains:
     value: Scalar
 
     def __post_init__(self) -> None:
-        _checked(self.key, self.value)
+        _one(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +237,7 @@ class AnyOf:
     values: tuple[Scalar, ...]
 
     def __post_init__(self) -> None:
-        _checked(self.key, *self.values)
+        _several(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,7 +248,7 @@ class AllOf:
     values: tuple[Scalar, ...]
 
     def __post_init__(self) -> None:
-        _checked(self.key, *self.values)
+        _several(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,12 +279,18 @@ class And:
 
     parts: tuple[Filter, ...]
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "parts", tuple(self.parts))
+
 
 @dataclass(frozen=True, slots=True)
 class Or:
     """At least one part is true; false without parts."""
 
     parts: tuple[Filter, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "parts", tuple(self.parts))
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,10 +21,12 @@ from voicerag_core.types import (
     Hit,
     Passage,
     Question,
+    Samples,
     Sampling,
     Thresholds,
     Transcription,
     Turn,
+    TurnEvent,
     Vocabulary,
 )
 
@@ -34,15 +36,19 @@ __all__ = [
     "CalibratedStore",
     "DocumentStore",
     "Embedder",
+    "PacedSpeaker",
     "PassageStore",
     "ReadsOn",
     "ReadsWords",
+    "RemembersReplies",
     "Reranker",
+    "SamplingWriter",
     "SelfAssessingEmbedder",
     "SelfAssessingModel",
     "Speaker",
     "TextEmbedder",
     "Transcriber",
+    "TurnDetector",
     "VocabularyEmbedder",
     "VocabularyTranscriber",
     "VoiceModel",
@@ -202,6 +208,7 @@ class PassageStore(Protocol):
         where: Filter | None = None,
         min_score: float | None = None,
         with_vectors: bool = False,
+        ids: Sequence[str] | None = None,
     ) -> tuple[Hit, ...]:
         """Find the best passages, each once, best first; `Hit` defines score and rank.
 
@@ -213,6 +220,7 @@ class PassageStore(Protocol):
             min_score: Minimum cosine similarity of the passage's nearest vector, however the
                 passage was found; requires an embedding.
             with_vectors: Return each hit with its nearest vector.
+            ids: Find none but these passages.
         """
         ...
 
@@ -298,6 +306,7 @@ class VoiceModel(Protocol):
         sampling: Sampling,
         transcript: Transcription | None = None,
         history: Sequence[Turn] = (),
+        instructions: str = "",
     ) -> Iterator[Answer]:
         """Stream the pieces of an answer; they carry no hits.
 
@@ -313,6 +322,10 @@ class VoiceModel(Protocol):
             transcript: The transcription of the spoken question, if already known, so that nothing
                 is transcribed twice.
             history: Earlier turns, oldest first.
+            instructions: The manner of speaking: emotion, tone, pace, dialect, role. They add to
+                the rules for passages and never take their place; what a model cannot do it says
+                in `Answer.notes`. `VoiceRAG` passes the argument only when there are some, so a
+                model without manners may do without it.
 
         Raises:
             ModelError: The model cannot be loaded or failed.
@@ -345,6 +358,26 @@ class ReadsWords(Protocol):
     @property
     def reads_words(self) -> bool:
         """Whether a spoken question has to be transcribed before it is answered."""
+        ...
+
+
+@runtime_checkable
+class RemembersReplies(Protocol):
+    """What a `VoiceModel` has besides that keeps its replies in a form of its own.
+
+    `Conversation` tells it how much of a reply was heard, so that it goes on from there.
+    """
+
+    def cut(self, turn: Turn, heard: Turn, *, seconds: float) -> None:
+        """Remember only what was heard of a reply, for later calls with `heard` in their history.
+
+        A turn that is not remembered is left alone.
+
+        Args:
+            turn: As it was generated.
+            heard: The same turn, its answer cut to the words that were heard.
+            seconds: How much of its speech was played.
+        """
         ...
 
 
@@ -408,7 +441,12 @@ class AnswerWriter(Protocol):
     """Answers in text, by quoting or paraphrasing passages. Thread-safe."""
 
     def answer(
-        self, question: str, passages: Sequence[Passage], *, history: Sequence[Turn] = ()
+        self,
+        question: str,
+        passages: Sequence[Passage],
+        *,
+        history: Sequence[Turn] = (),
+        instructions: str = "",
     ) -> Generator[Answer, None, None]:
         """Stream the pieces of a written answer; they carry no hits and no sound.
 
@@ -420,10 +458,21 @@ class AnswerWriter(Protocol):
             question: As text.
             passages: Best first, at least one.
             history: Earlier turns, oldest first.
+            instructions: The manner of writing; passed only when there is one. A writer that
+                quotes ignores it.
 
         Raises:
             ModelError: The model cannot be loaded or failed.
         """
+        ...
+
+
+@runtime_checkable
+class SamplingWriter(Protocol):
+    """What an `AnswerWriter` has besides that generates, and takes a sampling."""
+
+    def sampled(self, sampling: Sampling) -> AnswerWriter:
+        """Return the same writer with another sampling; what is the default of `Sampling` stays."""
         ...
 
 
@@ -463,4 +512,51 @@ class Speaker(Protocol):
 
     def close(self) -> None:
         """Drop the current text and speak nothing more; a second call does nothing."""
+        ...
+
+
+@runtime_checkable
+class PacedSpeaker(Protocol):
+    """What a `Speaker` has besides that can speak faster and slower."""
+
+    def speak_at(self, text: str, *, pace: float) -> Audio:
+        """Synthesize a text as `Speaker.speak` does.
+
+        Args:
+            text: Ideally one sentence.
+            pace: Speed as a multiple of the voice's own, 0.5 to 2; 2 is twice as fast.
+        """
+        ...
+
+
+class TurnDetector(Protocol):
+    """Tells from sound when somebody starts to speak, pauses, and is done. For one thread.
+
+    It has no clock: time is counted in the samples that it is given.
+    """
+
+    @property
+    def sample_rate(self) -> int:
+        """Rate of the samples that it takes, in Hz."""
+        ...
+
+    def push(self, samples: Samples, *, playing: bool = False) -> tuple[TurnEvent, ...]:
+        """Take the next samples, of any number, and return what changed in them, in order.
+
+        The events of a turn are ``started``, then any number of ``paused`` and ``resumed`` in
+        turn, then ``stopped``, always after a ``paused``. How the samples are cut into calls
+        changes nothing.
+
+        Args:
+            samples: Shape [T], what the microphone took next.
+            playing: Whether a loudspeaker may be playing near the microphone: a start then takes
+                more, so that the program does not interrupt itself.
+
+        Raises:
+            AudioError: The samples are not of shape [T], float32 and finite.
+        """
+        ...
+
+    def reset(self) -> None:
+        """Forget what was heard; the next sample is number 0."""
         ...

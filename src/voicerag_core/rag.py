@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import overload
 
 import numpy as np
@@ -17,6 +18,7 @@ from voicerag_core.cancellation import check_cancelled
 from voicerag_core.chunking import split_sentences
 from voicerag_core.errors import ConfigError, StoreError
 from voicerag_core.filters import Filter
+from voicerag_core.observation import answer_told, question_stage, reading_told
 from voicerag_core.passages import searched_text
 from voicerag_core.ports import (
     AsksFurther,
@@ -47,12 +49,23 @@ from voicerag_core.types import (
     Turn,
 )
 
-__all__ = ["IndexProgress", "VoiceRAG", "embed_passages"]
+__all__ = ["IndexProgress", "VoiceRAG", "checked_instructions", "embed_passages"]
 
 RERANKED = 20
 """Passages that a reranker sorts for a question."""
+MAX_INSTRUCTIONS = 8000
+"""Most characters of instructions."""
 INDEX_BATCH = 32
 """Passages embedded and written together by `VoiceRAG.index`."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Manner:
+    """What a model is told besides question and passages: sampling, history, instructions."""
+
+    sampling: Sampling
+    history: Sequence[Turn]
+    instructions: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,9 +103,12 @@ class VoiceRAG:
         reranked: Passages that it sorts for a question.
         second_round: When the strategy ``two_round`` searches again: always, or only where the
             model finds that the passages do not answer.
+        instructions: The manner of answering unless a call says otherwise; "" has none.
+        sampling: How a generating model samples unless a call says otherwise.
 
     Raises:
-        ConfigError: The strategy is unknown, or the limit is below 1.
+        ConfigError: The strategy is unknown, the limit is below 1, or the instructions are too
+            long.
     """
 
     def __init__(
@@ -109,6 +125,8 @@ class VoiceRAG:
         reranker: Reranker | None = None,
         reranked: int = RERANKED,
         second_round: SecondRound = "always",
+        instructions: str = "",
+        sampling: Sampling | None = None,
     ) -> None:
         self.embedder = embedder
         self.store = store
@@ -121,6 +139,8 @@ class VoiceRAG:
         self.reranker = reranker
         self.reranked = reranked
         self.second_round = second_round
+        self.instructions = checked_instructions(instructions)
+        self.sampling = sampling or Sampling()
 
     def index(
         self,
@@ -188,8 +208,12 @@ class VoiceRAG:
         min_score: float | None = None,
         strategy: Strategy | None = None,
         diversity: float = 0.0,
+        history: Sequence[Turn] = (),
     ) -> Retrieved:
         """Find the passages for a spoken or typed question, or for a vector.
+
+        A question that goes on from an earlier one ("and when was he born?") is searched together
+        with that one, too.
 
         Args:
             question: Audio of any rate, text, or a vector [D].
@@ -198,20 +222,52 @@ class VoiceRAG:
             min_score: Minimum cosine similarity of a hit.
             strategy: How a spoken question is searched.
             diversity: 0..1; above 0 re-ranks by maximal marginal relevance.
+            history: Earlier turns, oldest first.
 
         Raises:
             AudioError: The clip cannot be used, or contains no speech.
             ConfigError: The question is empty, or the strategy does not fit the parts.
             StoreError: The store failed.
         """
-        return self._retrieve(
-            self._checked_question(question),
-            limit=limit,
-            where=where,
-            min_score=min_score,
-            strategy=strategy,
-            diversity=diversity,
+        checked = self.checked(question)
+        shown = self.limit if limit is None else _checked_limit(limit)
+        search = self._search(
+            shown, where=where, min_score=min_score, diversity=diversity, history=history
         )
+        chosen = self._strategy(strategy)
+        with question_stage(checked, chosen) as told:
+            found = _shown(find_passages(search, chosen, checked), shown)
+            told.set(voicerag__hits=len(found.hits))
+            return found
+
+    def prepare(
+        self,
+        question: Question,
+        *,
+        limit: int | None = None,
+        where: Filter | None = None,
+        min_score: float | None = None,
+        strategy: Strategy | None = None,
+        history: Sequence[Turn] = (),
+    ) -> Retrieved:
+        """Do all that comes before the answer: search, and transcribe if the model reads words.
+
+        `stream` goes on from the result. It can be thrown away, when the question was not over yet.
+
+        Raises:
+            AudioError: The clip cannot be used, or contains no speech.
+            ConfigError: The question is empty, or the strategy does not fit the parts.
+            StoreError: The store failed.
+        """
+        checked = self.checked(question)
+        shown = self.limit if limit is None else _checked_limit(limit)
+        search = self._search(shown, where=where, min_score=min_score, history=history)
+        found = _shown(find_passages(search, self._strategy(strategy), checked), shown)
+        if found.transcription is None and isinstance(checked, Audio) and self._needs_words():
+            check_cancelled()
+            heard = search.transcribe(checked)
+            found = replace(found, transcription=heard, by_sound=True, timings=dict(search.timings))
+        return found
 
     def respond(
         self,
@@ -220,6 +276,7 @@ class VoiceRAG:
         *,
         sampling: Sampling | None = None,
         history: Sequence[Turn] = (),
+        instructions: str | None = None,
     ) -> Iterator[Answer]:
         """Stream the answer: first a piece with the hits, then text and speech as generated.
 
@@ -227,13 +284,24 @@ class VoiceRAG:
         search needed it; otherwise the model may transcribe it and put the transcript into a piece
         before its first text. Closing the iterator stops the stages below it.
 
+        Args:
+            question: Spoken or typed.
+            retrieved: What `retrieve` found for it.
+            sampling: For models that generate; None takes that of the pipeline.
+            history: Earlier turns, oldest first.
+            instructions: The manner of answering: emotion, tone, pace, dialect, role. They add to
+                the rules for passages and never take their place. None takes those of the
+                pipeline, "" has none.
+
         Raises:
+            ConfigError: The instructions are too long.
             StoreError: Nothing was found because nothing has been indexed.
             ModelError: The model failed.
         """
-        checked = self._checked_question(question)
-        search = self._search(self.limit, where=None, min_score=None)
-        yield from self._respond(checked, retrieved, search, sampling=sampling, history=history)
+        checked = self.checked(question)
+        search = self._search(self.limit, where=None, min_score=None, history=history)
+        said = self._said_how(sampling, history, instructions)
+        yield from self._respond(checked, retrieved, search, said)
 
     def stream(
         self,
@@ -245,6 +313,8 @@ class VoiceRAG:
         strategy: Strategy | None = None,
         sampling: Sampling | None = None,
         history: Sequence[Turn] = (),
+        instructions: str | None = None,
+        prepared: Retrieved | None = None,
     ) -> Iterator[Answer]:
         """Retrieve and respond in one call: the pieces of `ask`, the first with the hits.
 
@@ -254,19 +324,37 @@ class VoiceRAG:
         brings the hits that are new and the time, ``search_again``. Closing the iterator stops the
         stages below it.
 
+        Args:
+            question: Spoken or typed.
+            limit: As in `retrieve`, and so are the next three and `history`.
+            where: Metadata filter.
+            min_score: Minimum cosine similarity of a hit.
+            strategy: How a spoken question is searched.
+            sampling: As in `respond`, and so are `instructions`.
+            history: Earlier turns, oldest first.
+            instructions: The manner of answering.
+            prepared: What `prepare` found for this question with the same arguments; None searches.
+
         Raises:
             AudioError: The clip cannot be used, or contains no speech.
-            ConfigError: The question is empty, or the strategy does not fit the parts.
+            ConfigError: The question is empty, the instructions are too long, or the strategy does
+                not fit the parts.
             StoreError: The store failed, or nothing has been indexed.
             ModelError: The model failed.
         """
-        checked = self._checked_question(question)
+        checked = self.checked(question)
+        said = self._said_how(sampling, history, instructions)
         shown = self.limit if limit is None else _checked_limit(limit)
-        search = self._search(shown, where=where, min_score=min_score)
-        retrieved = _shown(find_passages(search, self._strategy(strategy), checked), shown)
-        yield from self._respond(
-            checked, retrieved, search, again=shown, sampling=sampling, history=history
-        )
+        search = self._search(shown, where=where, min_score=min_score, history=history)
+        chosen = self._strategy(strategy)
+
+        def pieces() -> Iterator[Answer]:
+            retrieved = prepared
+            if retrieved is None:
+                retrieved = _shown(find_passages(search, chosen, checked), shown)
+            yield from self._respond(checked, retrieved, search, said, again=shown)
+
+        yield from answer_told(pieces(), checked, chosen)
 
     def ask(
         self,
@@ -278,8 +366,12 @@ class VoiceRAG:
         strategy: Strategy | None = None,
         sampling: Sampling | None = None,
         history: Sequence[Turn] = (),
+        instructions: str | None = None,
     ) -> Answer:
-        """Answer a question: the sum of ``respond(question, retrieve(question))``."""
+        """Answer a question: the sum of `stream`, with the same arguments.
+
+        That is the sum of ``respond(question, retrieve(question))`` but for the second search.
+        """
         pieces = self.stream(
             question,
             limit=limit,
@@ -288,23 +380,25 @@ class VoiceRAG:
             strategy=strategy,
             sampling=sampling,
             history=history,
+            instructions=instructions,
         )
         return sum(pieces, Answer())
 
-    def _retrieve(
-        self,
-        question: Question | Embedding,
-        *,
-        limit: int | None,
-        where: Filter | None,
-        min_score: float | None,
-        strategy: Strategy | None,
-        diversity: float = 0.0,
-    ) -> Retrieved:
-        """Search for a checked question."""
-        shown = self.limit if limit is None else _checked_limit(limit)
-        search = self._search(shown, where=where, min_score=min_score, diversity=diversity)
-        return _shown(find_passages(search, self._strategy(strategy), question), shown)
+    def _said_how(
+        self, sampling: Sampling | None, history: Sequence[Turn], instructions: str | None
+    ) -> _Manner:
+        """Return what the model is told besides question and passages."""
+        return _Manner(
+            sampling or self.sampling,
+            # A model knows an earlier question by its sound, which is that of its own rate.
+            [
+                replace(turn, question=resample(turn.question, SPEECH_RATE_HZ))
+                if isinstance(turn.question, Audio)
+                else turn
+                for turn in history
+            ],
+            self.instructions if instructions is None else checked_instructions(instructions),
+        )
 
     def _strategy(self, strategy: Strategy | None) -> Strategy:
         return self.strategy if strategy is None else _checked_strategy(strategy)
@@ -316,6 +410,7 @@ class VoiceRAG:
         where: Filter | None,
         min_score: float | None,
         diversity: float = 0.0,
+        history: Sequence[Turn] = (),
     ) -> Search:
         """Make a search for as many hits as are shown, and more if the model reads on."""
         most = self.model.most_passages if isinstance(self.model, ReadsOn) else 0
@@ -331,6 +426,7 @@ class VoiceRAG:
             reranked=self.reranked,
             model=self.model if isinstance(self.model, AsksFurther) else None,
             only_unsure=self.second_round == "unsure",
+            history=history,
         )
 
     def _respond(
@@ -338,10 +434,9 @@ class VoiceRAG:
         question: Question,
         retrieved: Retrieved,
         search: Search,
+        manner: _Manner,
         *,
         again: int = 0,
-        sampling: Sampling | None,
-        history: Sequence[Turn],
     ) -> Iterator[Answer]:
         """Answer a checked question.
 
@@ -349,9 +444,8 @@ class VoiceRAG:
             question: Checked.
             retrieved: What was found.
             search: Transcribes the question, and searches again.
+            manner: What the model is told besides.
             again: Hits to show of a second search; 0 makes none.
-            sampling: For models that generate.
-            history: Earlier turns.
         """
         start = time.perf_counter()
         if not retrieved.hits and self.store.count() == 0:
@@ -379,17 +473,21 @@ class VoiceRAG:
         model = self._calibrated_model()
 
         def answered(found: Retrieved) -> Iterator[Answer]:
-            pieces = model.respond(
+            respond = model.respond
+            if manner.instructions:
+                respond = partial(respond, instructions=manner.instructions)
+            pieces = respond(
                 question,
                 [hit.passage for hit in (*found.hits, *found.more)],
-                sampling=sampling or Sampling(),
+                sampling=manner.sampling,
                 transcript=heard,
-                history=history,
+                history=manner.history,
             )
-            return _with_cited(pieces, found.more)
+            return _with_cited(reading_told(pieces), found.more)
 
         pieces = answered(retrieved)
-        if again and heard is not None and retrieved.transcription is None:
+        by_sound = retrieved.by_sound or retrieved.transcription is None
+        if again and heard is not None and by_sound:
 
             def second_look() -> Retrieved:
                 return _shown(find_by_words(search, heard, None), again)
@@ -415,13 +513,18 @@ class VoiceRAG:
         return wants and self.transcriber is not None
 
     @overload
-    def _checked_question(self, question: Audio) -> Audio: ...
+    def checked(self, question: Audio) -> Audio: ...
     @overload
-    def _checked_question(self, question: Question) -> Question: ...
+    def checked(self, question: Question) -> Question: ...
     @overload
-    def _checked_question(self, question: Embedding) -> Embedding: ...
-    def _checked_question(self, question: Question | Embedding) -> Question | Embedding:
-        """Reject an invalid question; resample speech to the rate of the models."""
+    def checked(self, question: Embedding) -> Embedding: ...
+    def checked(self, question: Question | Embedding) -> Question | Embedding:
+        """Return a question as the parts take it: speech at their rate.
+
+        Raises:
+            AudioError: The clip cannot be used.
+            ConfigError: The question is empty, or the vector is not of the embedder's space.
+        """
         if isinstance(question, Audio):
             audio = check_audio(
                 question, max_seconds=self.max_question_seconds, name="the question"
@@ -522,6 +625,20 @@ def _checked_strategy(strategy: Strategy) -> Strategy:
     if strategy not in STRATEGIES:
         raise ConfigError(f"unknown strategy {strategy!r}; choose of {', '.join(STRATEGIES)}")
     return strategy
+
+
+def checked_instructions(instructions: str) -> str:
+    """Return instructions without white space around them.
+
+    Raises:
+        ConfigError: There are more than `MAX_INSTRUCTIONS` characters.
+    """
+    if len(instructions) > MAX_INSTRUCTIONS:
+        raise ConfigError(
+            f"the instructions have {len(instructions)} characters, and {MAX_INSTRUCTIONS} are "
+            "taken; say how to speak, and leave what to say to the documents"
+        )
+    return instructions.strip()
 
 
 def _checked_limit(limit: int) -> int:

@@ -15,7 +15,7 @@ from voicerag_core.audio import MAX_SECONDS
 from voicerag_core.chunking import CHUNK_OVERLAP, CHUNK_SIZE
 from voicerag_core.errors import ConfigError
 from voicerag_core.languages import ANY, ENGLISH
-from voicerag_core.types import SecondRound, Strategy
+from voicerag_core.types import Sampling, SecondRound, Strategy
 
 __all__ = ["Part", "RemoteSettings", "Settings", "load_settings", "make_settings"]
 
@@ -94,8 +94,9 @@ class Settings(BaseSettings):
     reranker: str = Field(
         default="none",
         min_length=1,
-        description="Model that sorts the passages found anew: 'none', 'http' (a /rerank "
-        "endpoint), or a folder or hub name (OWNER/NAME) of an ONNX cross-encoder.",
+        description="Model that sorts the passages found anew: 'none', 'local' (the reader's "
+        "network), 'http' (a /rerank endpoint), or a folder or hub name (OWNER/NAME) of an ONNX "
+        "cross-encoder.",
     )
     voice: str = Field(
         default="local",
@@ -134,6 +135,16 @@ class Settings(BaseSettings):
     database_url: SecretStr | None = Field(
         default=None,
         description="DSN of a Postgres with pgvector; default: an embedded server is started.",
+    )
+    read_database_url: SecretStr | None = Field(
+        default=None,
+        description="DSN of a replica of that Postgres, for searches; what is written goes to "
+        "`VOICERAG_DATABASE_URL`.",
+    )
+    database_pooler: bool | None = Field(
+        default=None,
+        description="Whether a pooler that shares connections between transactions, such as "
+        "PgBouncer, is before the database: nothing is prepared then; default: found out.",
     )
     data_dir: Path = Field(
         default_factory=lambda: platformdirs.user_data_path("voicerag", appauthor=False),
@@ -204,6 +215,33 @@ class Settings(BaseSettings):
         default=None, ge=1, description="CPU threads per model; default: one per core, at most 4."
     )
     speak: bool = Field(default=True, description="Answer in speech as well as text.")
+    instructions: str = Field(
+        default="",
+        max_length=8000,
+        description="Manner of speaking: emotion, tone, pace, dialect, role, in words. GLM-4-Voice "
+        "and chat models follow all of it, the local voice pace and pauses.",
+    )
+    temperature: float | None = Field(
+        default=None,
+        ge=0,
+        le=2,
+        description="Temperature of the model that answers; default: 0.2 for GLM-4-Voice, "
+        "`VOICERAG_CHAT_TEMPERATURE` for a chat model.",
+    )
+    top_p: float | None = Field(
+        default=None,
+        gt=0,
+        le=1,
+        description="Share of the probability mass that it draws from; default: 0.8 for "
+        "GLM-4-Voice, the server's for a chat model.",
+    )
+    max_new_tokens: int | None = Field(
+        default=None,
+        ge=1,
+        le=100_000,
+        description="Most tokens of one answer, of GLM-4-Voice text and speech together; default: "
+        "2000 for GLM-4-Voice, the server's for a chat model.",
+    )
     chat_rewords: bool = Field(
         default=False,
         description="Let a chat model only reword what the reader quotes; for small models. Where "
@@ -236,6 +274,19 @@ class Settings(BaseSettings):
         ge=1024,
         description="Maximum tokens of a GLM-4-Voice prompt and its reply; default: the limit of "
         "the checkpoint, at most 8192.",
+    )
+
+    telemetry: Literal["none", "otlp", "console"] = Field(
+        default="none",
+        description="Where spans and metrics of OpenTelemetry go: 'otlp' (a collector, set by the "
+        "`OTEL_*` variables), 'console' (standard error) or 'none'. They hold times and counts, "
+        "never texts or sound.",
+    )
+    log_format: Literal["text", "json"] = Field(
+        default="text", description="Form of the lines on standard error that report on the run."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="warning", description="Least level of what is logged."
     )
 
     chat_url: SecretStr | None = Field(
@@ -356,6 +407,16 @@ class Settings(BaseSettings):
         description="Sample rate in Hz of a server that sends raw PCM; default: ask for WAV, which "
         "says it.",
     )
+
+    @property
+    def sampling(self) -> Sampling:
+        """How a generating model samples."""
+        given = {
+            "temperature": self.temperature,
+            "top_p": self.top_p,
+            "max_new_tokens": self.max_new_tokens,
+        }
+        return Sampling(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
 
     @property
     def table_collection(self) -> str | None:

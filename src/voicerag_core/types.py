@@ -32,6 +32,8 @@ __all__ = [
     "Thresholds",
     "Transcription",
     "Turn",
+    "TurnEvent",
+    "TurnEventKind",
     "Vocabulary",
 ]
 
@@ -246,6 +248,8 @@ class Retrieved:
         timings: Seconds by stage.
         more: The next best hits, best first, for a model that reads on where the hits leave it
             unsure; an answer that rests on one of them brings it along in its hits.
+        by_sound: True when a spoken question was searched by its sound alone, though its words are
+            known by now: where the documents seem not to answer, a search by them may.
     """
 
     hits: tuple[Hit, ...]
@@ -253,6 +257,7 @@ class Retrieved:
     embedding: Embedding | None = field(default=None, compare=False, repr=False)
     timings: Mapping[str, float] = field(default_factory=dict, hash=False)
     more: tuple[Hit, ...] = field(default=(), repr=False)
+    by_sound: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,13 +280,19 @@ class Answer:
     """A whole answer, or a piece of one; pieces add up to the whole.
 
     ``+`` is associative and ``Answer()`` is neutral, so ``sum(pieces, Answer())`` is the answer.
-    Text and audio are concatenated, hits and citations appended without duplicates, `answered` is
+    Text, audio and spoken words are concatenated, hits, citations and notes appended without
+    duplicates, `answered` is
     True only if it is in both, `asked_back` if it is in one, the first transcript is kept, and the
     longer timing of each stage.
 
     Args:
         text: The text, or the next part of it.
         audio: Speech, or the next part of it; a text piece may precede its sound.
+        spoken: The words that `audio` says, as they are written, without marks of layout; in the
+            order of the sound, which may leave parts of the text out. Of the local voice they are
+            those of this very piece. GLM-4-Voice writes ahead of its speech, so there they are
+            the words written since its last piece of speech: approximate within a piece, complete
+            over the answer.
         hits: The passages that the answer is based on; in the first streamed piece.
         citations: The spans that support it.
         answered: False when the documents do not answer the question.
@@ -290,6 +301,7 @@ class Answer:
         transcript: The transcript of a spoken question, if one was made while answering; None if
             nothing transcribed it or the question was typed.
         timings: Seconds by stage.
+        notes: What of the instructions could not be followed, one sentence each.
     """
 
     text: str = ""
@@ -300,6 +312,8 @@ class Answer:
     asked_back: bool = False
     transcript: str | None = None
     timings: Mapping[str, float] = field(default_factory=dict, hash=False)
+    spoken: str = ""
+    notes: tuple[str, ...] = ()
 
     def __add__(self, other: Answer) -> Answer:
         """Append the next piece.
@@ -326,15 +340,48 @@ class Answer:
             asked_back=self.asked_back or other.asked_back,
             transcript=other.transcript if self.transcript is None else self.transcript,
             timings=timings,
+            spoken=self.spoken + other.spoken,
+            notes=self.notes + tuple(note for note in other.notes if note not in self.notes),
         )
 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """An earlier question of the conversation with its answer."""
+    """An earlier question of the conversation with its answer.
+
+    Args:
+        question: As it was asked; the words of a spoken one are `Answer.transcript`, if known.
+        answer: As much of it as was heard.
+    """
 
     question: Question
     answer: Answer
+
+    @property
+    def words(self) -> str:
+        """The question in words; "" when it was spoken and nothing transcribed it."""
+        if isinstance(self.question, str):
+            return self.question
+        return self.answer.transcript or ""
+
+
+TurnEventKind: TypeAlias = Literal["started", "paused", "resumed", "stopped"]
+"""What a `TurnDetector` tells of somebody who speaks."""
+
+
+@dataclass(frozen=True, slots=True)
+class TurnEvent:
+    """A change in who speaks.
+
+    Args:
+        kind: ``started``: somebody began to speak; ``paused``: they fell silent, perhaps for a
+            breath; ``resumed``: they went on before the stop; ``stopped``: they are done.
+        sample: Where, in samples of the detector's rate since it was made or reset: the first one
+            of speech for ``started`` and ``resumed``, one past the last one for the others.
+    """
+
+    kind: TurnEventKind
+    sample: int
 
 
 @dataclass(frozen=True, slots=True)

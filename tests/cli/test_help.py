@@ -13,7 +13,9 @@ import pytest
 COMMANDS = (
     ("demo",), ("index",), ("ask",), ("search",), ("transcribe",), ("speak",), ("convert",),
     ("doctor",), ("db", "status"), ("db", "migrate"), ("db", "reset"), ("download", "local"),
-    ("download", "glm"),
+    ("download", "glm"), ("db", "backup"), ("db", "restore"), ("db", "verify"), ("db", "stats"),
+    ("db", "reindex"), ("db", "url"), ("list",), ("remove",),
+    ("export",), ("import",), ("watch",),
 )  # fmt: skip
 
 HEAVY = {

@@ -271,3 +271,20 @@ def test_a_page_of_nested_menus_and_few_words_keeps_its_words(read: Read) -> Non
     assert kinds(only(read("a.html", page))) == [
         ("heading", "Loom"), ("text", "It needs a card."),
     ]  # fmt: skip
+
+
+def test_the_title_of_a_box_goes_and_the_same_word_as_a_value_stays(read: Read) -> None:
+    page = (
+        "<p>Note:</p><p>Do it twice.</p><ul><li>Info</li><li>Tips</li><li>Others</li></ul>"
+        "<table><tr><th>Key</th><th>Values</th><th>Default</th></tr>"
+        "<tr><td>level</td><td>error or info</td><td>info</td></tr>"
+        "<tr><td>Notes</td><td>lists, notes</td><td>notes</td></tr></table>"
+    )
+    assert only(read("a.html", page)).text.split("\n\n") == [
+        "Do it twice.",
+        "Info",
+        "Tips",
+        "Others",
+        "Key: level; Values: error or info; Default: info",
+        "Key: Notes; Values: lists, notes; Default: notes",
+    ]

@@ -103,6 +103,13 @@ def test_absent_weights_name_the_extra_and_the_other_way(tmp_path: Path, downloa
     assert "voicerag download local" in status.cure
 
 
+def test_a_folder_in_place_of_a_file_is_told(tmp_path: Path, downloaded: Path) -> None:
+    (downloaded / "model.bin").unlink()
+    (downloaded / "model.bin").mkdir()
+    with pytest.raises(CheckpointError, match=r"model\.bin is a folder .*; remove it"):
+        weights.weight_path("small/model.bin", data_dir=tmp_path / "data")
+
+
 def test_one_missing_file_of_a_set_is_told(tmp_path: Path, downloaded: Path) -> None:
     (downloaded / "vocabulary.txt").unlink()
     with pytest.raises(CheckpointError, match=r"vocabulary\.txt is missing; 5 bytes"):

@@ -470,7 +470,8 @@ def add_everything(server: MCPServer[Any]) -> None:
 def main(port: int | None, *, sessions: bool, bare: bool) -> None:
     """Serve on a port of this machine until killed, or on standard input and output."""
     from tests.mcp.fakes import fake_service
-    from voicerag_mcp.http import http_app, serve
+    from voicerag_mcp.http import http_app
+    from voicerag_mcp.listening import serve
     from voicerag_mcp.server import build_server
     from voicerag_mcp.settings import load_server_settings
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import gc
 import json
 import os
@@ -260,6 +261,19 @@ def test_clips_are_uploaded(opened: Open, serve: Serve, wav: bytes) -> None:
         assert (
             http.post(f"{url}/clips", content=b"--x\r\nbroken", headers=broken).status_code == 400
         )
+        assert is_up(url)
+
+
+def test_an_upload_that_finds_no_room_is_told(
+    opened: Open, serve: Serve, wav: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def full(*_: object) -> bytes:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("starlette.datastructures.UploadFile.read", full)
+    with serve(opened()) as url, httpx2.Client(timeout=PATIENCE) as http:
+        refused = http.post(f"{url}/clips", files={"a": wav})
+        assert (refused.status_code, refused.headers["retry-after"]) == (503, "60")
         assert is_up(url)
 
 

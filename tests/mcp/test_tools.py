@@ -13,6 +13,7 @@ import pytest
 from mcp import Client
 from mcp.shared.exceptions import MCPError
 from mcp_types import (
+    INVALID_PARAMS,
     BlobResourceContents,
     CallToolResult,
     PromptReference,
@@ -279,6 +280,28 @@ async def test_unknown_resources_are_told(service: Service) -> None:
         "voicerag://clip/{id}",
         "voicerag://source/{id}{?collection}",
     ]
+
+
+@pytest.mark.parametrize(
+    ("uri", "told"),
+    [
+        ("voicerag://clip/none", "no clip"),
+        ("voicerag://source/none", "no passage"),
+        ("voicerag://source/%00", "NUL"),
+        ("voicerag://source/a?collection=none", "no collection 'none'"),
+        ("voicerag://source/a?collection=%00", "Unknown resource"),
+        (f"voicerag://source/{'x' * 3000}", "no passage"),
+        ("voicerag://nothing/a", "Unknown resource"),
+    ],
+)
+async def test_a_resource_that_is_not_there_is_the_callers_mistake(
+    service: Service, uri: str, told: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with Client(build_server(service)) as client:
+        with pytest.raises(MCPError, match=told) as refused:
+            await client.read_resource(uri)
+    assert refused.value.error.code == INVALID_PARAMS
+    assert "Traceback" not in caplog.text
 
 
 async def test_ids_and_names_are_completed(service: Service) -> None:

@@ -64,3 +64,31 @@ def test_speech_is_saved_under_a_new_name_each_time(tmp_path: Path) -> None:
     assert first.path.name.startswith("answer-")
     assert first.path.stat().st_size == first.size
     assert read_audio(first.path).seconds == first.seconds == 1
+
+
+def test_the_memory_for_all_tenants_is_bounded() -> None:
+    clips = ClipStore(60, 100_000, most_of_all=300_000)
+    small = clips.add("small", sound(1))
+    for number in range(40):
+        clips.add(f"tenant-{number % 10}", sound(1))
+        clips.add("greedy", sound(1))
+    names = ["small", "greedy", *(f"tenant-{number}" for number in range(10))]
+    kept = [clip for name in names for clip in clips.ids(name)]
+    assert len(kept) * 32_544 <= 300_000
+    assert len(clips.ids("greedy")) <= 2
+    assert small.id not in kept or clips.get("small", small.id) is small
+
+
+def test_a_tenant_alone_cannot_take_what_others_keep() -> None:
+    clips = ClipStore(60, 100_000, most_of_all=150_000)
+    other = clips.add("other", sound(1))
+    for _ in range(50):
+        clips.add("greedy", sound(1))
+    assert clips.get("other", other.id) is other
+
+
+def test_many_short_clips_are_bounded_too() -> None:
+    clips = ClipStore(60, 100_000)
+    made = [clips.add("a", sound(0.025)) for _ in range(500)]
+    assert 50 < len(clips.ids("a")) < 100
+    assert clips.ids("a")[0] == made[-1].id

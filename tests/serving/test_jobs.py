@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import aclosing
 from typing import NoReturn
 
@@ -200,3 +200,113 @@ async def test_closing_stops_a_stream_that_nobody_reads(workers: Workers) -> Non
     with pytest.raises(CancelledError):
         async for _ in stream:
             pass
+
+
+async def test_a_tenant_that_fills_the_threads_keeps_nobody_out() -> None:
+    workers, gate = Workers(2, 20), Gate()
+
+    def hold(_: Job) -> None:
+        gate.wait()
+
+    greedy = [asyncio.create_task(workers.run(hold, tenant="greedy")) for _ in range(20)]
+    await reached(lambda: workers.unfinished == 20)
+    assert await workers.run(lambda _: "answered", tenant="other") == "answered"
+    assert await workers.run(lambda _: "answered", tenant="third") == "answered"
+    gate.open.set()
+    await asyncio.gather(*greedy)
+    workers.close()
+
+
+def _noting(order: list[str], name: str) -> Callable[[Job], None]:
+    return lambda _: order.append(name)
+
+
+async def test_tenants_take_turns() -> None:
+    workers, gate, order = Workers(1, 20), Gate(), list[str]()
+
+    def hold(_: Job) -> None:
+        gate.wait()
+
+    holders = [asyncio.create_task(workers.run(hold, tenant=name)) for name in "xy"]
+    await reached(gate.entered.is_set)
+    calls = [
+        asyncio.create_task(workers.run(_noting(order, name), tenant=name)) for name in "aaaaabbc"
+    ]
+    await reached(lambda: workers.unfinished == 10)
+    gate.open.set()
+    await asyncio.gather(*holders, *calls)
+    workers.close()
+    assert sorted(order) == sorted("aaaaabbc")
+    assert set(order[:3]) == set("abc"), "the first of each before the second of any"
+    assert order[5:] == ["a"] * 3
+
+
+async def test_a_full_queue_makes_room_for_who_has_less_in_it() -> None:
+    workers, gate = Workers(1, 4), Gate()
+
+    def hold(_: Job) -> None:
+        gate.wait()
+
+    greedy = [asyncio.create_task(workers.run(hold, tenant="greedy")) for _ in range(5)]
+    await reached(lambda: workers.unfinished == 5)
+    with pytest.raises(BusyError):
+        await workers.run(hold, tenant="greedy")
+    others = [asyncio.create_task(workers.run(hold, tenant="other")) for _ in range(3)]
+    with pytest.raises(BusyError, match="repeat the call"):
+        await greedy[4]
+    with pytest.raises(BusyError):
+        await greedy[3]
+    with pytest.raises(BusyError):
+        await workers.run(hold, tenant="other")
+    gate.open.set()
+    await asyncio.gather(*greedy[:3], *others)
+    workers.close()
+
+
+async def test_a_caller_that_leaves_gives_up_its_place_at_once() -> None:
+    workers, gate = Workers(1, 1), Gate()
+
+    def hold(_: Job) -> None:
+        gate.wait()
+
+    first = asyncio.create_task(workers.run(hold))
+    await reached(gate.entered.is_set)
+    for _ in range(5):
+        waiting = asyncio.create_task(workers.run(hold))
+        await reached(lambda: workers.unfinished == 2)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        assert workers.unfinished == 1
+    gate.open.set()
+    await first
+    workers.close()
+
+
+async def test_closing_does_not_wait_for_a_stage_without_an_end() -> None:
+    workers, gate = Workers(1, 2), Gate()
+
+    def hold(_: Job) -> None:
+        gate.wait()
+
+    running = asyncio.create_task(workers.run(hold))
+    await reached(gate.entered.is_set)
+    waiting = asyncio.create_task(workers.run(hold))
+    await reached(lambda: workers.unfinished == 2)
+    assert await asyncio.to_thread(workers.close, 0.05) is False
+    with pytest.raises(CancelledError):
+        await waiting
+    with pytest.raises(CancelledError, match="stopping"):
+        await workers.run(hold)
+    gate.open.set()
+    await running
+    assert workers.close() is True
+
+
+async def test_an_error_of_the_interpreter_reaches_the_caller(workers: Workers) -> None:
+    def full(_: Job) -> NoReturn:
+        raise MemoryError
+
+    with pytest.raises(MemoryError):
+        await workers.run(full)
+    assert await workers.run(lambda _: 1) == 1

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -123,6 +125,69 @@ def test_links_in_an_ingested_folder_do_not_lead_out(folders: tuple[Path, Path])
     assert taken.sources == 1
     assert "leads out" in taken.failures[0]
     assert not [hit for hit in found.hits if "swordfish" in hit.passage.text]
+
+
+def test_a_swap_between_the_check_and_the_opening_leads_nowhere(
+    folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inside, outside = folders
+    (outside / "sub").mkdir()
+    for folder in (outside, outside / "sub"):
+        (folder / "deep.txt").write_text("The password is swordfish.")
+    (inside / "sub" / "below").mkdir()
+    real = AllowedPaths.inside
+
+    def swapped(path: Path, target: Path, directory: bool) -> Callable[..., Path | None]:
+        def judged(self: AllowedPaths, given: Path) -> Path | None:
+            found = real(self, given)
+            if found is not None and not path.is_symlink():
+                if path.is_dir():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink(missing_ok=True)
+                path.symlink_to(target, directory)
+            return found
+
+        return judged
+
+    for path, target, directory in (
+        (inside / "deep.txt", outside / "deep.txt", False),
+        (inside / "sub", outside / "sub", True),
+        (inside / "sub", outside, True),
+        (inside / "deep.txt", outside, True),
+    ):
+        given = path / "deep.txt" if path.name == "sub" else path
+        shutil.rmtree(inside)
+        given.parent.mkdir(parents=True)
+        given.write_text("Open words.")
+        allowed = AllowedPaths.of([inside])
+        with allowed.open(given) as file:
+            assert file.read() == b"Open words."
+        monkeypatch.setattr(AllowedPaths, "inside", swapped(path, target, directory))
+        with pytest.raises(DocumentError, match=r"became a link|leads out"):
+            allowed.open(given)
+        with pytest.raises((DocumentError, AudioError)):
+            allowed.read(str(given), 1000)
+        monkeypatch.setattr(AllowedPaths, "inside", real)
+
+
+def test_links_that_stay_inside_are_followed(folders: tuple[Path, Path]) -> None:
+    inside, _ = folders
+    (inside / "lead").symlink_to(inside / "sub", target_is_directory=True)
+    (inside / "sub" / "tea.txt").write_text("Tea grows in Assam.")
+    (inside / "tea.txt").symlink_to(inside / "lead" / "tea.txt")
+    allowed = AllowedPaths.of([inside])
+    for given in ("tea.txt", "lead/tea.txt"):
+        with allowed.open(inside / given) as file:
+            assert file.read() == b"Tea grows in Assam."
+
+
+@pytest.mark.parametrize("given", ["x" * 300, "a/" * 3000, "\0", "", ".", "sub/" + "y" * 256])
+def test_odd_names_are_refused_in_words(folders: tuple[Path, Path], given: str) -> None:
+    allowed = AllowedPaths.of([folders[0]])
+    for attempt in (lambda: allowed.find(given + "/none"), lambda: allowed.read(given, 10)):
+        with pytest.raises((DocumentError, AudioError)):
+            attempt()
 
 
 def test_messages_name_the_variable_of_the_server(tmp_path: Path) -> None:

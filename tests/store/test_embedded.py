@@ -251,10 +251,38 @@ def test_another_major_version_is_refused(made: Path) -> None:
     before = version.read_text()
     version.write_text("17\n")
     try:
-        with pytest.raises(StoreError, match=r"made by Postgres 17.*pg_dump"):
+        with pytest.raises(StoreError, match=r"made by Postgres 17.*voicerag db backup"):
             EmbeddedPostgres(made).start()
     finally:
         version.write_text(before)
+
+
+@pytest.mark.parametrize("version", ["", "abc", "18\n17"])
+def test_a_damaged_version_is_said_so(made: Path, version: str) -> None:
+    file = made / "pgdata" / "PG_VERSION"
+    before = file.read_text()
+    file.write_text(version)
+    try:
+        with pytest.raises(StoreError, match=r"is damaged.*backup"):
+            EmbeddedPostgres(made).start()
+    finally:
+        file.write_text(before)
+
+
+def test_an_empty_file_of_a_dead_server_is_in_nobodys_way(made: Path) -> None:
+    pid_file = made / "pgdata" / "postmaster.pid"
+    pid_file.touch()
+    owned = (made / "pgdata").stat()
+    os.chown(pid_file, owned.st_uid, owned.st_gid)
+    with EmbeddedPostgres(made) as server:
+        ask(server.dsn, "SELECT answer FROM kept")
+    assert not pid_file.exists()
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "a/" * 3000])
+def test_a_path_that_no_file_system_takes_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(StoreError, match="cannot hold a database"):
+        EmbeddedPostgres(tmp_path / name).start()
 
 
 def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:

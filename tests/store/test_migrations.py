@@ -50,7 +50,7 @@ def test_a_newer_schema_is_refused(fresh: str) -> None:
 
 def test_an_older_schema_asks_for_the_migration(fresh: str) -> None:
     migrate(fresh)
-    run(fresh, "UPDATE voicerag.migrations SET version = version - 1")
+    run(fresh, f"DELETE FROM voicerag.migrations WHERE version = {LATEST}")
     with pytest.raises(SchemaError, match="voicerag db migrate"):
         PgVectorStore.open(fresh, model_id="test", dim=WIDTH)
 

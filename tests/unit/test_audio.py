@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import os
+import resource
+import stat
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,7 @@ from hypothesis import strategies as st
 
 from voicerag_core import Audio, AudioError, check_audio, read_audio, resample
 from voicerag_core.audio import to_wav_bytes, write_wav
+from voicerag_core.cli.sound import wav_file
 
 
 def tone(seconds: float = 1.0, rate: int = 16_000, hz: float = 440.0) -> np.ndarray:
@@ -159,6 +162,48 @@ def test_a_wav_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(AudioError, match="cannot write"):
         write_wav(target, Audio(tone(), 16_000))
     assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+
+def test_a_written_wav_is_for_its_owner_alone(tmp_path: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        new, old = tmp_path / "new.wav", tmp_path / "old.wav"
+        old.touch(0o640)
+        for path, mode in ((new, 0o600), (old, 0o640)):
+            write_wav(path, Audio(tone(), 16_000))
+            assert stat.S_IMODE(path.stat().st_mode) == mode
+        write_wav(tmp_path / ("x" * 250 + ".wav"), Audio(tone(), 16_000))
+        with pytest.raises(AudioError, match="cannot write"):
+            write_wav(tmp_path / ("x" * 252 + ".wav"), Audio(tone(), 16_000))
+    finally:
+        os.umask(before)
+
+
+def test_a_device_is_written_to_and_not_replaced(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reading = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    write_wav(pipe, Audio(tone(), 16_000))
+    assert os.read(reading, 4) == b"RIFF"
+    os.close(reading)
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+
+
+def test_a_disk_that_is_full_leaves_nothing_half_written(tmp_path: Path) -> None:
+    target = tmp_path / "answer.wav"
+    write_wav(target, Audio(tone(), 16_000))
+    kept = target.read_bytes()
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    try:
+        with pytest.raises(AudioError, match="cannot write"):
+            write_wav(target, Audio(tone(), 16_000))
+        with pytest.raises(AudioError, match="cannot write"), wav_file(target) as file:
+            file.write(Audio(np.tile(tone(), 10), 16_000))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert [path.name for path in tmp_path.iterdir()] == ["answer.wav"]
+    assert target.read_bytes() == kept
 
 
 def test_clipping_does_not_wrap_around() -> None:

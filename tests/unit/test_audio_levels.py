@@ -203,3 +203,42 @@ def test_any_bytes_are_sound_or_an_audio_error(start: bytes, rest: bytes) -> Non
     assert audio.sample_rate == 16_000
     assert np.isfinite(audio.samples).all()
     assert np.abs(audio.samples).max() <= 1.01
+
+
+def flac_that_says(rate: int, *, channels: int, seconds: int) -> bytes:
+    """A FLAC file of near silence at 48 kHz whose header announces another rate."""
+    buffer = io.BytesIO()
+    with soundfile.SoundFile(buffer, "w", 48_000, channels, format="FLAC") as file:
+        block = np.zeros((48_000, channels), np.float32)
+        block[:100] = 0.5
+        for _ in range(seconds):
+            file.write(block)
+    data = bytearray(buffer.getvalue())
+    fields = int.from_bytes(data[18:26], "big")
+    data[18:26] = (fields & ((1 << 44) - 1) | rate << 44).to_bytes(8, "big")
+    return bytes(data)
+
+
+@pytest.mark.parametrize(("channels", "seconds"), [(8, 70), (2, 260), (4, 130)])
+def test_a_false_rate_does_not_hide_how_much_there_is(
+    channels: int, seconds: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bomb = flac_that_says(655_350, channels=channels, seconds=seconds)
+    decoded: list[int] = []
+    real = soundfile.SoundFile.read
+    monkeypatch.setattr(
+        soundfile.SoundFile,
+        "read",
+        lambda self, *args, **named: (decoded.append(1), real(self, *args, **named))[1],
+    )
+    with pytest.raises(AudioError, match="too much sound"):
+        read_audio(bomb)
+    assert not decoded, "its header tells it"
+
+
+@pytest.mark.parametrize(("rate", "channels"), [(192_000, 2), (96_000, 8), (48_000, 16)])
+def test_what_studios_record_is_read(rate: int, channels: int) -> None:
+    data = np.tile(np.sin(np.arange(rate, dtype=np.float32) / 9)[:, None] * 0.3, channels)
+    buffer = io.BytesIO()
+    soundfile.write(buffer, data, rate, format="WAV")
+    assert read_audio(buffer.getvalue(), max_seconds=1).seconds == 1

@@ -15,14 +15,16 @@ from voicerag_core.audio.checks import (
     check_audio,
 )
 from voicerag_core.audio.reading import read_audio
-from voicerag_core.audio.resampling import resample
-from voicerag_core.audio.writing import to_wav_bytes, write_wav
+from voicerag_core.audio.resampling import LiveResampler, resample
+from voicerag_core.audio.writing import private_draft, to_wav_bytes, write_wav
 
 __all__ = [
     "MAX_SECONDS",
     "MIN_SECONDS",
     "SPEECH_RATE_HZ",
+    "LiveResampler",
     "check_audio",
+    "private_draft",
     "read_audio",
     "resample",
     "to_wav_bytes",

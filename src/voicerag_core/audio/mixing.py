@@ -9,19 +9,25 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from voicerag_core.audio.checks import check_form, check_length, check_levels, check_measures
+from voicerag_core.audio.checks import (
+    check_form,
+    check_length,
+    check_levels,
+    check_measures,
+)
 from voicerag_core.audio.resampling import BlockResampler
 from voicerag_core.cancellation import check_cancelled
 from voicerag_core.errors import AudioError
 from voicerag_core.types import Audio
 
-__all__ = ["BLOCK_VALUES", "Decoded", "Decoder", "read_mono"]
+__all__ = ["BLOCK_VALUES", "Decoded", "Decoder", "check_amount", "read_mono"]
 
 BLOCK_VALUES = 1 << 18
 """Samples of all channels in one block: 1 MiB of float32."""
 
-MAX_VALUES_PER_SECOND = 64 * 48_000
-"""Most samples of all channels that are decoded per second of the limit: 64 channels at 48 kHz."""
+MAX_VALUES_PER_SECOND = 16 * 48_000
+"""Most samples of all channels that are decoded per second of the limit: 16 channels at 48 kHz, 4
+at 192 kHz. Sound that has more a second may last less, in proportion."""
 
 CANCELLED_SHARE = 0.25
 """The mean of channels that have nothing in common has the sum of their powers over the square of
@@ -69,6 +75,15 @@ def read_mono(decoder: Decoder, name: str, max_seconds: float, sample_rate: int)
     return single.audio(name, max_seconds)
 
 
+def check_amount(frames: int, channels: int, rate: int, max_seconds: float, name: str) -> None:
+    """Refuse more samples than sound of `max_seconds` has; a false rate makes a file seem short."""
+    if frames * channels > MAX_VALUES_PER_SECOND * max_seconds:
+        raise AudioError(
+            f"{name} holds too much sound: {channels} channels at {rate} Hz for "
+            f"{frames / rate:.1f} s; give it as one channel at 16000 Hz"
+        )
+
+
 class _Mixture:
     """One channel made of a decoded file, and what is known of the levels.
 
@@ -96,11 +111,7 @@ class _Mixture:
             check_cancelled()
             self._frames += len(block)
             check_length(self._frames / rate, max_seconds, name)
-            if self._frames * channels > MAX_VALUES_PER_SECOND * max_seconds:
-                raise AudioError(
-                    f"{name} holds too much sound: {channels} channels at {rate} Hz for "
-                    f"{self._frames / rate:.1f} s; give it as one channel at 16000 Hz"
-                )
+            check_amount(self._frames, channels, rate, max_seconds, name)
             check_levels(float(np.abs(block).max(initial=0.0)), name)
             self._add(block)
 

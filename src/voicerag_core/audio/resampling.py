@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from voicerag_core.errors import AudioError
 from voicerag_core.types import Audio
 
-__all__ = ["BlockResampler", "resample"]
+__all__ = ["BlockResampler", "LiveResampler", "resample"]
 
 QUALITY = "HQ"
 
@@ -53,3 +53,33 @@ class BlockResampler:
             self._kept.append(self._stream.resample_chunk(np.zeros(0, np.float32), last=True))
         kept, self._kept = self._kept, []
         return np.concatenate(kept) if kept else np.zeros(0, np.float32)
+
+
+class LiveResampler:
+    """Converts mono sound as it comes; what is given out adds up to the whole, without joints.
+
+    Args:
+        rate: Of what is given, in Hz.
+        sample_rate: Of what is wanted, in Hz.
+    """
+
+    def __init__(self, rate: int, sample_rate: int) -> None:
+        self._stream = None
+        if rate != sample_rate:
+            import soxr
+
+            self._stream = soxr.ResampleStream(
+                rate, sample_rate, 1, dtype="float32", quality=QUALITY
+            )
+
+    def push(self, block: NDArray[np.float32], *, last: bool = False) -> NDArray[np.float32]:
+        """Take the next samples, shape [N]; return those that are converted by now.
+
+        Args:
+            block: At the rate that is given.
+            last: Whether no more follow.
+        """
+        if self._stream is None:
+            return block
+        converted: NDArray[np.float32] = self._stream.resample_chunk(block, last=last)
+        return converted

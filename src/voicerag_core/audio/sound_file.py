@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voicerag_core.audio.checks import check_form, check_length
-from voicerag_core.audio.mixing import BLOCK_VALUES, Decoded
+from voicerag_core.audio.mixing import BLOCK_VALUES, Decoded, check_amount
 from voicerag_core.audio.streams import forgiving
 from voicerag_core.errors import AudioError
 
@@ -72,6 +72,7 @@ class SoundFileDecoder:
             samples = file.frames if self._samples is None else self._samples
             if samples < UNKNOWN_FRAMES:
                 check_length(samples / rate, self._max_seconds, self._name)
+                check_amount(samples, file.channels, rate, self._max_seconds, self._name)
             yield Decoded(rate, file.channels, self._blocks(file))
 
     def _blocks(self, file: soundfile.SoundFile) -> Iterator[NDArray[np.float32]]:

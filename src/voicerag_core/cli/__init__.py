@@ -10,9 +10,8 @@ __all__ = ["main"]
 
 def main() -> None:
     """Run the command line with the arguments of this process, and exit."""
+    from voicerag_core.cli.app import app
     from voicerag_core.cli.command import exiting_well
 
     with exiting_well():
-        from voicerag_core.cli.app import app
-
         app(prog_name="voicerag")

@@ -8,16 +8,22 @@ import typer
 
 from voicerag_core.cli import (
     ask,
+    backups,
+    care,
+    chat,
     convert,
     database,
     demo,
     doctor,
     download,
     evaluation,
+    exchange,
     index,
+    listing,
     models,
     speech,
     table,
+    watch,
 )
 from voicerag_core.cli.command import (
     Collection,
@@ -97,11 +103,53 @@ command(
 command(
     app,
     examples=(
+        "voicerag chat",
+        'voicerag chat --instructions "Speak slowly, with long pauses."',
+        "voicerag chat --no-speech < questions.txt",
+    ),
+)(chat.chat)
+command(
+    app,
+    examples=(
         'voicerag search "notice period" --limit 10',
         "voicerag search --audio question.wav --where title=Handbook --json",
         "voicerag search --audio question.wav --embedder sonar --clips found",
     ),
 )(ask.search)
+command(app, examples=("voicerag watch ~/notes", "voicerag watch /srv/docs --settle 10"))(
+    watch.watch
+)
+command(
+    app, "list",
+    examples=(
+        "voicerag list",
+        "voicerag list --documents --collection faq",
+        "voicerag list --match '*.pdf' --json",
+    ),
+)(listing.list_content)  # fmt: skip
+command(
+    app,
+    examples=(
+        "voicerag remove ~/notes/old.md",
+        "voicerag remove ~/notes/drafts '*.tmp.md' --yes",
+        "voicerag remove --whole-collection --collection faq",
+    ),
+)(listing.remove)
+command(
+    app,
+    examples=(
+        "voicerag export faq.jsonl --collection faq",
+        "voicerag export - --no-vectors | gzip > texts.jsonl.gz",
+    ),
+)(exchange.export)
+command(
+    app, "import",
+    examples=(
+        "voicerag import faq.jsonl",
+        "voicerag import faq.jsonl --collection copy --embed",
+        "zcat texts.jsonl.gz | voicerag import - --embed",
+    ),
+)(exchange.import_)  # fmt: skip
 command(app, examples=("voicerag transcribe meeting.wav", "voicerag transcribe *.flac --json"))(
     speech.transcribe
 )
@@ -129,6 +177,20 @@ command(
 command(_db, examples=("voicerag db reset --collection faq", "voicerag db reset --all --yes"))(
     database.reset
 )
+
+command(_db, examples=("voicerag db backup kb.zip", "voicerag db backup /mnt/kb.zip --force"))(
+    backups.backup
+)
+command(
+    _db,
+    examples=("voicerag db restore kb.zip --database-url postgresql://me@db.example.com/new",),
+)(backups.restore)
+command(_db, examples=("voicerag db verify kb.zip", "voicerag db verify kb.zip --file-only"))(
+    backups.verify
+)
+command(_db, examples=("voicerag db stats", "voicerag db stats --json"))(care.stats)
+command(_db, examples=("voicerag db reindex", "voicerag db reindex --collection faq"))(care.reindex)
+command(_db, examples=("voicerag db url", "voicerag db url --keep"))(care.url)
 
 _table = typer.Typer(
     help="Look at tables that other programs fill, before you ask them.", no_args_is_help=True

@@ -24,12 +24,16 @@ from voicerag_core.cli.output import (
 )
 from voicerag_core.cli.question import (
     AudioFile,
+    Instructions,
     JsonOutput,
     Limit,
+    MaxTokens,
     MinScore,
     StrategyName,
     Table,
+    Temperature,
     Text,
+    TopP,
     Where,
     Words,
     given_question,
@@ -76,6 +80,10 @@ def ask(
     min_score: MinScore = None,
     where: Where = None,
     table: Table = None,
+    instructions: Instructions = None,
+    temperature: Temperature = None,
+    top_p: TopP = None,
+    max_tokens: MaxTokens = None,
     json_output: JsonOutput = False,
 ) -> None:
     """Answer a spoken or typed question from the indexed documents, with sources.
@@ -91,7 +99,15 @@ def ask(
                 "--out needs speech (--no-speech was given)", param_hint="--out"
             )
     condition = metadata_filter(where)
-    settings = given.settings(strategy=strategy, limit=limit, table=table)
+    settings = given.settings(
+        strategy=strategy,
+        limit=limit,
+        table=table,
+        instructions=instructions,
+        temperature=temperature,
+        top_p=top_p,
+        max_new_tokens=max_tokens,
+    )
     question = given_question(words, audio, text, max_seconds=settings.max_question_seconds)
     from voicerag_core.stack import open_voicerag
 
@@ -253,6 +269,8 @@ def show_answer(pieces: Iterator[Answer], sinks: list[Sink], *, stream: bool = T
     for sink in sinks:
         if isinstance(sink, Player):
             sink.finish()
+    for note in answer.notes:
+        typer.echo(note, err=True)
     if answer.hits:
         typer.echo()
         show_hits(answer.hits, answer.citations)

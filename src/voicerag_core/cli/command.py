@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from voicerag_core.cli.ending import end_at_signals, signalled
+from voicerag_core.cli.output import report, set_up_reports
 from voicerag_core.errors import VoiceRAGError
 
 if TYPE_CHECKING:
@@ -47,7 +49,6 @@ EXIT_UNEXPECTED = 70
 EXIT_INTERRUPTED = 130
 EXIT_BROKEN_PIPE = 141
 """What a shell reports for a program ended by SIGPIPE."""
-EXIT_TERMINATED = 143
 
 _PANEL = "Global options"
 
@@ -138,6 +139,10 @@ class GlobalOptions:
         speak: bool | None = None,
         sentence_vectors: bool | None = None,
         table: str | None = None,
+        instructions: str | None = None,
+        temperature: float | None = None,
+        top_p: float | None = None,
+        max_new_tokens: int | None = None,
     ) -> Settings:
         """Build the settings from the command's values, the global options and the environment.
 
@@ -145,8 +150,9 @@ class GlobalOptions:
             ConfigError: A value is unknown or out of its range.
         """
         from voicerag_core.settings import load_settings
+        from voicerag_core.telemetry import set_up_telemetry
 
-        return load_settings(
+        settings = load_settings(
             database_url=self.database_url,
             data_dir=self.data_dir,
             collection=self.collection if collection is None else collection,
@@ -158,7 +164,13 @@ class GlobalOptions:
             speak=speak,
             sentence_vectors=sentence_vectors,
             table=table,
+            instructions=instructions,
+            temperature=temperature,
+            top_p=top_p,
+            max_new_tokens=max_new_tokens,
         )
+        set_up_telemetry(settings.telemetry, service="voicerag")
+        return settings
 
 
 _GLOBAL_OPTIONS: dict[str, Any] = {
@@ -191,6 +203,7 @@ def command(
         def run(ctx: typer.Context, **values: Any) -> None:  # noqa: ANN401 - any option
             given = _merged(ctx.obj, {key: values.pop(key) for key in _GLOBAL_OPTIONS})
             with _ending(verbose=given.verbose):
+                set_up_reports()
                 function(given, **values)
                 sys.stdout.flush()
 
@@ -211,8 +224,8 @@ def command(
 
 @contextmanager
 def exiting_well() -> Iterator[None]:
-    """Clean up on a termination signal, and end silently when the output pipe is closed."""
-    signal.signal(signal.SIGTERM, _terminate)
+    """Clean up on a signal, and end silently when the output pipe is closed."""
+    end_at_signals()
     try:
         yield
     except KeyboardInterrupt:
@@ -238,20 +251,29 @@ def _ending(*, verbose: bool) -> Iterator[None]:
     except KeyboardInterrupt:
         _quit("interrupted", EXIT_INTERRUPTED)
     except VoiceRAGError as error:
+        _end_if_signalled()
         if verbose:
             traceback.print_exc()
-        _quit(f"error: {error}", EXIT_FAULT)
+        _quit(f"error: {error}", EXIT_FAULT, error)
     except Exception as error:  # noqa: BLE001 - the last place where it can be put plainly
+        _end_if_signalled()
         if verbose:
             traceback.print_exc()
         said = f"{type(error).__name__}: {error}".strip(": ")
         hint = "" if verbose else " (--verbose shows where)"
-        _quit(f"unexpected error: {said}{hint}", EXIT_UNEXPECTED)
+        _quit(f"unexpected error: {said}{hint}", EXIT_UNEXPECTED, error)
 
 
-def _quit(message: str, code: int) -> NoReturn:
+def _end_if_signalled() -> None:
+    """End as the signal asks: what an interrupted import or call raises is not the reason."""
+    if (number := signalled()) is not None:
+        words = "interrupted" if number == signal.SIGINT else "terminated"
+        _quit(words, 128 + number)
+
+
+def _quit(message: str, code: int, error: Exception | None = None) -> NoReturn:
     with suppress(BrokenPipeError):
-        typer.echo(message, err=True)
+        report(message, level="error", error=error)
     raise typer.Exit(code) from None
 
 
@@ -259,10 +281,6 @@ def _hush() -> None:
     """Discard the output that is still to be flushed."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
-
-
-def _terminate(number: int, frame: object) -> NoReturn:
-    sys.exit(EXIT_TERMINATED)
 
 
 def _merged(before: object, values: dict[str, Any]) -> GlobalOptions:

@@ -12,6 +12,7 @@ import typer
 from voicerag_core.cli.checks import Finding
 from voicerag_core.cli.command import GlobalOptions
 from voicerag_core.cli.output import say, show_json
+from voicerag_core.cli.plans import plans
 from voicerag_core.cli.progress import progress_bar
 from voicerag_core.cli.question import JsonOutput
 from voicerag_core.errors import StoreError
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from voicerag_core.settings import Settings
     from voicerag_core.store import CollectionInfo, DatabaseStatus
 
-__all__ = ["findings", "migrate", "reembed", "reset", "status"]
+__all__ = ["described", "findings", "migrate", "none_yet", "reached", "reembed", "reset", "status"]
 
 _OLDEST_EXTENSION = (0, 8)
 
@@ -28,12 +29,12 @@ _OLDEST_EXTENSION = (0, 8)
 def status(given: GlobalOptions, *, json_output: JsonOutput = False) -> None:
     """Print the server, its schema version and the content of its collections."""
     settings = given.settings()
-    with _reached(settings) as dsn:
+    with reached(settings) as dsn:
         if dsn is None:
             if json_output:
                 show_json({"database": None, "collections": []})
             else:
-                typer.echo(_none_yet(settings))
+                typer.echo(none_yet(settings))
             return
         found, collections = _looked_at(dsn, settings.tenant)
         if json_output:
@@ -46,7 +47,7 @@ def status(given: GlobalOptions, *, json_output: JsonOutput = False) -> None:
         say("size", f"{found.size / 1e6:.1f} MB, voicerag's tables {found.tables / 1e6:.1f} MB")
         say("tenant", settings.tenant)
         for collection in collections:
-            say("", _described(collection))
+            say("", described(collection))
         if not collections and found.schema_version == found.schema_expected:
             say("", "no collections")
 
@@ -88,9 +89,9 @@ def reset(
     from voicerag_core.store import reset as delete
 
     settings = given.settings()
-    with _reached(settings) as dsn:
+    with reached(settings) as dsn:
         if dsn is None:
-            typer.echo(f"nothing to delete: {_none_yet(settings)}")
+            typer.echo(f"nothing to delete: {none_yet(settings)}")
             return
         if everything:
             what = (
@@ -160,12 +161,12 @@ def reembed(
 
 def findings(settings: Settings) -> Iterator[Finding]:
     """Check server, extension, schema and collections without changing them."""
-    with _reached(settings) as dsn:
+    with reached(settings) as dsn:
         if dsn is None:
             from voicerag_core.store.embedded import server_programs
 
             server_programs()
-            yield Finding("database", "ok", _none_yet(settings))
+            yield Finding("database", "ok", none_yet(settings))
             return
         found, collections = _looked_at(dsn, settings.tenant)
         yield Finding("database", "ok", f"Postgres {found.server_version} ({found.place})")
@@ -179,6 +180,7 @@ def findings(settings: Settings) -> Iterator[Finding]:
             yield Finding("database", "fail", f"schema {_schema(found)}", "voicerag db migrate")
         for collection in collections:
             yield _collection_finding(collection, settings)
+        yield from plans(dsn, settings.tenant, collections)
 
 
 def _extension_finding(found: DatabaseStatus) -> Finding:
@@ -200,7 +202,7 @@ def _collection_finding(collection: CollectionInfo, settings: Settings) -> Findi
     else:
         from voicerag_core.local.minilm import DIM, MODEL_ID
 
-    text = f"collection {_described(collection)}"
+    text = f"collection {described(collection)}"
     packaged = settings.multilingual or settings.embedder == "local"
     if not packaged or (collection.model_id, collection.dim) == (MODEL_ID, DIM):
         return Finding("database", "ok", text)
@@ -211,7 +213,7 @@ def _collection_finding(collection: CollectionInfo, settings: Settings) -> Findi
 
 
 @contextmanager
-def _reached(settings: Settings) -> Iterator[str | None]:
+def reached(settings: Settings) -> Iterator[str | None]:
     """Yield the DSN of the database; None if the embedded one does not exist yet."""
     if settings.database_url is not None:
         yield settings.database_url.get_secret_value()
@@ -235,7 +237,8 @@ def _looked_at(dsn: str, tenant: str) -> tuple[DatabaseStatus, tuple[CollectionI
     return found, list_collections(dsn, tenant=tenant) if current else ()
 
 
-def _none_yet(settings: Settings) -> str:
+def none_yet(settings: Settings) -> str:
+    """Say that the embedded database was not made yet."""
     return f"no database yet in {settings.data_dir}; the first `voicerag index` makes it"
 
 
@@ -259,7 +262,8 @@ def _extension(found: DatabaseStatus) -> str:
     return "not on the server"
 
 
-def _described(collection: CollectionInfo) -> str:
+def described(collection: CollectionInfo) -> str:
+    """Say in one line what a collection is and holds."""
     how = "HNSW index" if collection.indexed else "no index: all are compared, exactly"
     return (
         f"{collection.name}: {collection.documents} documents, {collection.passages} passages, "

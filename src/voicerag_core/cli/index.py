@@ -13,6 +13,7 @@ import typer
 
 from voicerag_core.cli.command import EXIT_FAULT, GlobalOptions
 from voicerag_core.cli.index_progress import IndexProgress, index_progress
+from voicerag_core.cli.output import report as tell
 from voicerag_core.cli.time_left import duration
 
 if TYPE_CHECKING:
@@ -39,6 +40,13 @@ def index(
             "--prune/--no-prune", help="Remove deleted files of the given folders from the index."
         ),
     ] = True,
+    prune_all: Annotated[
+        bool,
+        typer.Option(
+            "--prune-all",
+            help="Remove them even if they are more than half of a folder's documents.",
+        ),
+    ] = False,
     chunk_size: Annotated[
         int | None,
         typer.Option(
@@ -98,9 +106,10 @@ def index(
     Reads txt, md, rst, html, pdf, docx, pptx, xlsx, odt, epub, eml, msg, ipynb, srt, vtt, jsonl,
     csv and tsv; with --embedder sonar also recordings (wav, flac, ogg, opus, mp3, aiff), as timed
     windows of speech. Unchanged files are skipped, each changed file is replaced in one
-    transaction, and deleted files are removed. Unreadable files are reported and skipped (exit
-    code 1). Safe to interrupt: the next run resumes. A run of more than half an hour is announced,
-    from a timed sample of the files, and on a terminal asked about.
+    transaction, and deleted files are removed, unless more than half of a folder's documents are
+    gone, as when it is not mounted (exit code 1; --prune-all removes them). Unreadable files are
+    reported and skipped (exit code 1). Safe to interrupt: the next run resumes. A run of more than
+    half an hour is announced, from a timed sample of the files, and on a terminal asked about.
     """
     settings = given.settings(sentence_vectors=sentences)
     start = time.perf_counter()
@@ -119,18 +128,19 @@ def index(
                 encoding=encoding,
                 recordings=settings.embedder == "sonar",
                 prune=prune,
+                prune_all=prune_all,
                 dry_run=dry_run,
                 on_progress=progress.update,
                 on_estimate=_told(progress, yes=yes, dry_run=dry_run),
             )
         for failure in report.failures:
-            typer.echo(f"skipped: {failure}", err=True)
+            tell(f"skipped: {failure}", level="warning")
         for notice in report.notices[:_MOST_NOTICES]:
-            typer.echo(f"note: {notice}", err=True)
+            tell(f"note: {notice}", level="info")
         if len(report.notices) > _MOST_NOTICES:
-            typer.echo(f"note: and {len(report.notices) - _MOST_NOTICES} more", err=True)
+            tell(f"note: and {len(report.notices) - _MOST_NOTICES} more", level="info")
         for line in passed_over(report):
-            typer.echo(line, err=True)
+            tell(line, level="info")
         typer.echo(summary(report, time.perf_counter() - start, dry_run=dry_run))
     if report.failures:
         raise typer.Exit(EXIT_FAULT)

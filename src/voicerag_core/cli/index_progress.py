@@ -257,7 +257,7 @@ def index_progress() -> Iterator[IndexProgress]:
     shown = IndexProgress(display)
     try:
         yield shown
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit):
         shown.stop()
         typer.echo(shown.left_off(), err=True)
         raise

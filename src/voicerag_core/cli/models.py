@@ -77,7 +77,12 @@ _CHOICES: Final[dict[Part, tuple[tuple[str, ...], str, tuple[str, ...]]]] = {
         ("intfloat/multilingual-e5-small", "BAAI/bge-small-en-v1.5"),
     ),
     "reranker": (
-        ("none", f"{_FOLDER}: an ONNX cross-encoder", "http: /rerank"),
+        (
+            "none",
+            "local: the reader's network (English)",
+            f"{_FOLDER}: an ONNX cross-encoder",
+            "http: /rerank",
+        ),
         "the question in words and the passages found",
         ("cross-encoder/ms-marco-MiniLM-L6-v2", "BAAI/bge-reranker-v2-m3"),
     ),

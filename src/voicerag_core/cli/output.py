@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import logging
+import os
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import typer
 
@@ -19,7 +22,9 @@ __all__ = [
     "answer_values",
     "hit_values",
     "milliseconds",
+    "report",
     "say",
+    "set_up_reports",
     "show_hits",
     "show_json",
     "show_timings",
@@ -35,6 +40,37 @@ STAGES = (
 )  # fmt: skip
 """The timings that are shown: loading and indexing, the stages, and, measured from the end of the
 question, the first words, the first sound and the complete answer."""
+
+
+def set_up_reports() -> None:
+    """Give what is reported on standard error the form of ``VOICERAG_LOG_FORMAT``.
+
+    Read here already, so that a fault of another setting is reported in it, too.
+    """
+    form = os.environ.get("VOICERAG_LOG_FORMAT", "")
+    level = os.environ.get("VOICERAG_LOG_LEVEL", "") or "warning"
+    if (form and form != "json") or (not form and level == "warning"):
+        return  # as ever; a wrong value is refused with the settings
+    if level not in ("debug", "info", "warning", "error"):
+        return
+    from voicerag_core.logs import set_up_logs
+
+    set_up_logs("json" if form else "text", level)
+
+
+def report(
+    message: str, *, level: Literal["info", "warning", "error"], error: Exception | None = None
+) -> None:
+    """Say on standard error what is not a result: as it is, or as a structured line."""
+    if "voicerag_core.logs" in sys.modules:
+        from voicerag_core.logs import is_structured
+
+        if is_structured():
+            number = logging.getLevelNamesMapping()[level.upper()]
+            kind = {} if error is None else {"error_type": type(error).__name__}
+            logging.getLogger("voicerag").log(number, "%s", message, extra=kind)
+            return
+    typer.echo(message, err=True)
 
 
 def stderr() -> Console:
@@ -137,6 +173,7 @@ def answer_values(
         "answer": answer.text,
         "answered": answer.answered,
         "asked_back": answer.asked_back,
+        **({"notes": list(answer.notes)} if answer.notes else {}),
         "citations": citations,
         "hits": [hit_values(hit) for hit in answer.hits],
         "timings_ms": milliseconds(timings),

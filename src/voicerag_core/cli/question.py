@@ -15,12 +15,16 @@ from voicerag_core.types import Question
 
 __all__ = [
     "AudioFile",
+    "Instructions",
     "JsonOutput",
     "Limit",
+    "MaxTokens",
     "MinScore",
     "StrategyName",
     "Table",
+    "Temperature",
     "Text",
+    "TopP",
     "Where",
     "Words",
     "given_question",
@@ -99,6 +103,44 @@ Where = Annotated[
         metavar="KEY=VALUE",
         show_default=False,
         help="Only passages with this metadata; may be repeated.",
+    ),
+]
+Instructions = Annotated[
+    str | None,
+    typer.Option(
+        "--instructions",
+        metavar="TEXT",
+        show_default=False,
+        help="Manner of speaking: emotion, tone, pace, dialect, role. (VOICERAG_INSTRUCTIONS)",
+    ),
+]
+Temperature = Annotated[
+    float | None,
+    typer.Option(
+        "--temperature",
+        min=0,
+        max=2,
+        show_default=False,
+        help="Of the model that answers. (VOICERAG_TEMPERATURE)",
+    ),
+]
+TopP = Annotated[
+    float | None,
+    typer.Option(
+        "--top-p",
+        max=1,
+        show_default=False,
+        help="Share of the probability mass to draw from, above 0. (VOICERAG_TOP_P)",
+    ),
+]
+MaxTokens = Annotated[
+    int | None,
+    typer.Option(
+        "--max-tokens",
+        min=1,
+        max=100_000,
+        show_default=False,
+        help="Most tokens of an answer. (VOICERAG_MAX_NEW_TOKENS)",
     ),
 ]
 JsonOutput = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]

@@ -2,45 +2,42 @@
 
 from __future__ import annotations
 
-import os
 import queue
 import select
 import sys
 import threading
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from voicerag_core.audio import SPEECH_RATE_HZ, LiveResampler
 from voicerag_core.errors import AudioError, MissingExtraError
+from voicerag_core.local.turns.detector import TurnRules, open_turn_detector
 from voicerag_core.types import Audio, Samples
 
 if TYPE_CHECKING:
     import soundfile
 
 __all__ = [
-    "EndOfSpeech",
     "Player",
     "Sink",
     "WavFile",
     "devices",
     "find_microphone",
+    "microphone",
     "open_player",
     "record",
     "wav_file",
 ]
 
 BLOCK_SECONDS = 0.05
-QUIET_SECONDS = 1.2
+STOP_SECONDS = 0.8
 """Silence that ends a question after speech, in seconds."""
-LEAST_RMS = 0.004
-"""-48 dBFS; nothing below it counts as speech, however quiet the room."""
-ABOVE_ROOM = 3.0
-"""Speech is this many times louder (10 dB) than the quietest moment so far."""
+PADDING = int(0.3 * SPEECH_RATE_HZ)
+"""Samples before the first speech that belong to a question."""
 
 
 class Sink(Protocol):
@@ -49,32 +46,6 @@ class Sink(Protocol):
     def write(self, audio: Audio) -> None:
         """Take the next chunk."""
         ...
-
-
-@dataclass(slots=True)
-class EndOfSpeech:
-    """Detects from the loudness of the blocks when a question has ended.
-
-    Args:
-        room: Root mean square of the quietest block so far.
-        spoken: Whether speech was detected.
-        quiet: Seconds of silence since the last speech.
-    """
-
-    room: float = field(default=1.0, init=False)
-    spoken: bool = field(default=False, init=False)
-    quiet: float = field(default=0.0, init=False)
-
-    def hears(self, block: Samples, seconds: float) -> bool:
-        """Process the next block, shape [T]; True if the question has ended."""
-        level = float(np.sqrt(np.mean(np.square(block)))) if len(block) else 0.0
-        self.room = min(self.room, max(level, LEAST_RMS / ABOVE_ROOM))
-        if level > max(LEAST_RMS, ABOVE_ROOM * self.room):
-            self.spoken = True
-            self.quiet = 0.0
-        else:
-            self.quiet += seconds
-        return self.spoken and self.quiet >= QUIET_SECONDS
 
 
 def find_microphone() -> int:
@@ -91,8 +62,9 @@ def find_microphone() -> int:
         raise _no_microphone(error) from error
 
 
-def record(max_seconds: float) -> Audio:
-    """Record a question from the microphone, until silence follows speech or Enter is pressed.
+@contextmanager
+def microphone() -> Iterator[Iterator[Samples]]:
+    """Yield the sound of the microphone at 16 kHz, block by block, for as long as it is open.
 
     Raises:
         MissingExtraError: The extra ``audio`` is not installed.
@@ -111,21 +83,72 @@ def record(max_seconds: float) -> Audio:
         )
     except (sounddevice.PortAudioError, ValueError) as error:
         raise _no_microphone(error) from error
-    taken: list[Samples] = []
-    listening = EndOfSpeech()
-    deadline = time.monotonic() + max_seconds
-    with stream:
-        while time.monotonic() < deadline and not _enter_pressed():
+
+    def converted() -> Iterator[Samples]:
+        resampler = LiveResampler(rate, SPEECH_RATE_HZ)
+        while True:
             try:
-                taken.append(blocks.get(timeout=1.0))
+                yield resampler.push(blocks.get(timeout=1.0))
             except queue.Empty as error:
                 raise AudioError(
                     "the microphone delivers no sound; check that no other program holds it"
                 ) from error
-            if listening.hears(taken[-1], BLOCK_SECONDS):
+
+    with stream:
+        yield converted()
+
+
+def record(
+    max_seconds: float,
+    *,
+    paused: Callable[[Audio], object] = lambda _: None,
+    resumed: Callable[[], object] = lambda: None,
+) -> Audio:
+    """Record a question from the microphone, until silence follows speech or Enter is pressed.
+
+    Args:
+        max_seconds: Longest question, and longest wait for its first word.
+        paused: Called at each pause with all that was said so far; what it starts can be used if
+            nothing more is said.
+        resumed: Called when the question goes on after a pause.
+
+    Returns:
+        The question at 16 kHz, with some of the silence around it.
+
+    Raises:
+        MissingExtraError: The extra ``audio`` is not installed.
+        AudioError: There is no microphone, it cannot be used, or nobody spoke.
+    """
+    detector = open_turn_detector(TurnRules(stop_seconds=STOP_SECONDS))
+    taken: list[Samples] = []
+    begin: int | None = None
+    samples = 0
+
+    def so_far() -> Audio:
+        sound = np.concatenate(taken)[begin or 0 :]
+        return Audio(sound[: int(max_seconds * SPEECH_RATE_HZ)], SPEECH_RATE_HZ)
+
+    with microphone() as blocks:
+        for block in blocks:
+            taken.append(block)
+            samples += len(block)
+            for event in detector.push(block):
+                if event.kind == "started":
+                    begin = max(0, event.sample - PADDING)
+                elif event.kind == "paused":
+                    paused(so_far())
+                elif event.kind == "resumed":
+                    resumed()
+                else:
+                    return so_far()
+            if samples - (begin or 0) >= max_seconds * SPEECH_RATE_HZ or _enter_pressed():
                 break
-    samples = np.concatenate(taken) if taken else np.zeros(0, np.float32)
-    return Audio(samples[: int(max_seconds * rate)], rate)
+    if begin is None:
+        raise AudioError(
+            f"no speech was heard within {samples / SPEECH_RATE_HZ:.0f} s; speak close to the "
+            "microphone, or type the question"
+        )
+    return so_far()
 
 
 class Player:
@@ -140,6 +163,7 @@ class Player:
         self._pieces: queue.SimpleQueue[Audio | None] = queue.SimpleQueue()
         self._stopped = threading.Event()
         self._error: Exception | None = None
+        self.played_seconds = 0.0
         self._thread = threading.Thread(target=self._play, name="player", daemon=True)
         self._thread.start()
 
@@ -177,7 +201,9 @@ class Player:
                 for start in range(0, len(piece.samples), step):
                     if self._stopped.is_set():
                         return
-                    stream.write(piece.samples[start : start + step, None])
+                    block = piece.samples[start : start + step, None]
+                    stream.write(block)
+                    self.played_seconds += len(block) / piece.sample_rate
         except Exception as error:  # noqa: BLE001 - raised again by finish
             self._error = error
         finally:
@@ -243,25 +269,22 @@ def wav_file(path: Path) -> Iterator[WavFile]:
     Raises:
         AudioError: The file cannot be written.
     """
-    draft = path.with_name(f".{path.name}.{os.getpid()}.part")
+    from voicerag_core.audio import private_draft
+
     try:
-        draft.touch()
-    except OSError as error:
-        raise AudioError(f"cannot write {path}: {error.strerror or error}") from error
-    file = WavFile(draft)
-    try:
-        try:
-            yield file
-        finally:
-            file.close()
-        if file.seconds:
-            draft.replace(path)
+        with private_draft(path) as draft:
+            file = WavFile(draft)
+            try:
+                yield file
+            finally:
+                file.close()
+                if not file.seconds and draft != path:
+                    draft.unlink(missing_ok=True)
     except (OSError, RuntimeError) as error:  # libsndfile's errors are RuntimeErrors
         if isinstance(error, BrokenPipeError):
             raise
-        raise AudioError(f"cannot write {path}: {error}") from error
-    finally:
-        draft.unlink(missing_ok=True)
+        said = (error.strerror if isinstance(error, OSError) else None) or error
+        raise AudioError(f"cannot write {path}: {said}") from error
 
 
 def devices() -> dict[str, str]:

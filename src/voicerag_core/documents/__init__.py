@@ -16,7 +16,15 @@ from voicerag_core.documents.finding import (
     find_files,
     source_of,
 )
-from voicerag_core.documents.reading import MAX_BYTES, FileContent, file_digest, read_file
+from voicerag_core.documents.reading import (
+    MAX_BYTES,
+    FileContent,
+    OpenFile,
+    as_regular,
+    file_digest,
+    open_regular,
+    read_file,
+)
 
 __all__ = [
     "MAX_BYTES",
@@ -24,8 +32,11 @@ __all__ = [
     "SUFFIXES",
     "FileContent",
     "FoundFiles",
+    "OpenFile",
+    "as_regular",
     "file_digest",
     "find_files",
+    "open_regular",
     "read_file",
     "source_of",
 ]

@@ -87,6 +87,7 @@ class HTMLWalk:
         self.is_book = is_book
         self._tabs: dict[int, str] = {}
         self._signs: set[int] = set()
+        self._sign = ""
         self.written = written
         self.names: dict[str, int] = {}
         self.place: Place | None = None
@@ -104,12 +105,20 @@ class HTMLWalk:
         """Return the elements of some nodes by themselves."""
         outer, self.elements = self.elements, []
         outer_words, self._words = self._words, []
+        self._sign = ""
         for node in nodes:
             self._node(node)
         self._flush()
+        self._keep_lone_sign()
         self.elements, outer = outer, self.elements
         self._words = outer_words
         return outer
+
+    def _keep_lone_sign(self) -> None:
+        """Take "Info" for the title of a box where more follows, and alone for what is said."""
+        if self._sign and not self.elements:
+            self.elements.append(Paragraph(self._sign, self.place))
+        self._sign = ""
 
     def _flow(self, node: Node) -> None:
         if self._depth > _MAX_DEPTH:
@@ -168,7 +177,9 @@ class HTMLWalk:
             lines = text.split("\n")
             if self.written and len(lines) > 1 and (fields := form_fields(lines, self.place)):
                 self.elements += fields
-            elif text and text.lower().rstrip(":") not in _SIGNS:
+            elif text.lower().rstrip(":") in _SIGNS:
+                self._sign = text
+            elif text:
                 self.elements.append(Paragraph(text, self.place))
 
     # --- inline ------------------------------------------------------------------------------
@@ -280,7 +291,7 @@ class HTMLWalk:
         self._flow(node)
         text = "".join(self._words).strip()
         if text.lower().rstrip(":") in _SIGNS:
-            self._words = []
+            self._words, self._sign = [], text
         elif bold and text and len(text) <= _LONGEST_BOLD and _ENDS_OPEN.search(text):
             self._words = []
             self.elements.append(Heading(text, level, self.place))
@@ -312,6 +323,7 @@ class HTMLWalk:
     def _item(self, node: Node, depth: int, marker: str) -> None:
         """Take up an item: its words, then what lies in it."""
         outer, self.elements = self.elements, []
+        self._sign = ""
         self._depth += 1
         if self._depth <= _MAX_DEPTH:
             for child in node.iter(include_text=True):
@@ -323,6 +335,7 @@ class HTMLWalk:
             self._words.append(_SPACE.sub(" ", node.text(separator=" ")))
         self._depth -= 1
         self._flush()
+        self._keep_lone_sign()
         inner, self.elements = self.elements, outer
         texts: list[str] = []
         while inner and isinstance(inner[0], Paragraph | Heading):

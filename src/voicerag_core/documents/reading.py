@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO, TypeAlias
 
 from voicerag_core.documents.apart import parse_apart
 from voicerag_core.documents.decoding import check_encoding
@@ -17,12 +18,20 @@ from voicerag_core.documents.tables import TEXT_COLUMN
 from voicerag_core.errors import DocumentError
 from voicerag_core.types import Document
 
-__all__ = ["MAX_BYTES", "FileContent", "file_digest", "read_file"]
+__all__ = [
+    "MAX_BYTES",
+    "FileContent",
+    "OpenFile",
+    "as_regular",
+    "file_digest",
+    "open_regular",
+    "read_file",
+]
 
 MAX_BYTES = 200_000_000
 """Default largest file. A file is held in memory as a whole while it is read."""
 
-READER_VERSION = 3
+READER_VERSION = 4
 """Raised when the readers come to give other texts for the same bytes; part of every digest."""
 
 READ_BY = ".r"
@@ -55,12 +64,42 @@ class FileContent:
     notices: tuple[str, ...] = ()
 
 
+OpenFile: TypeAlias = Callable[[Path], BinaryIO]
+"""Opens a file for reading; raises `DocumentError` or `OSError` if it may or can not be read."""
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """Open a regular file; a pipe, a device or a socket is refused before it could block.
+
+    Raises:
+        DocumentError: It is not a regular file.
+        OSError: It cannot be opened.
+    """
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    return as_regular(handle, path)
+
+
+def as_regular(handle: int, path: Path) -> BinaryIO:
+    """Return an open descriptor as a file; it is closed if it is not a regular one.
+
+    Raises:
+        DocumentError: It is not a regular file.
+    """
+    mode = os.fstat(handle).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(handle)
+        kind = "a folder" if stat.S_ISDIR(mode) else "not a regular file"
+        raise DocumentError(f"{path} is {kind}; a file is read here")
+    return os.fdopen(handle, "rb")
+
+
 def read_file(
     path: str | os.PathLike[str],
     *,
     text_column: str | None = None,
     encoding: str | None = None,
     max_bytes: int = MAX_BYTES,
+    open_file: OpenFile = open_regular,
 ) -> FileContent:
     """Read a file as text, by the ending of its name.
 
@@ -75,6 +114,7 @@ def read_file(
         encoding: Encoding of files that are text; a byte order mark comes before it. By default
             it is what the file states, UTF-8, or detected.
         max_bytes: Largest file to accept.
+        open_file: Opens the file for reading.
 
     Raises:
         ConfigError: There is no such encoding.
@@ -88,7 +128,7 @@ def read_file(
     source = _checked_source(given)
     check_installed(suffix, source)
     digest = _new_digest(suffix, text_column, encoding)
-    data = b"".join(_chunks(given, max_bytes))
+    data = b"".join(_chunks(given, max_bytes, open_file))
     digest.update(data)
     apart = FORMATS[suffix].apart
     read = parse if apart is None or len(data) < apart else parse_apart
@@ -102,6 +142,7 @@ def file_digest(
     text_column: str | None = None,
     encoding: str | None = None,
     max_bytes: int = MAX_BYTES,
+    open_file: OpenFile = open_regular,
 ) -> str:
     """Return the digest that `read_file` with the same arguments would give, without reading text.
 
@@ -114,7 +155,7 @@ def file_digest(
     """
     given = Path(path)
     digest = _new_digest(check_known(given), text_column, encoding)
-    for chunk in _chunks(given, max_bytes):
+    for chunk in _chunks(given, max_bytes, open_file):
         digest.update(chunk)
     return _stated(digest)
 
@@ -137,14 +178,10 @@ def _new_digest(suffix: str, text_column: str | None, encoding: str | None) -> h
     return hashlib.sha256(f"{READER_VERSION}\0{suffix}\0{column}\0{known}".encode())
 
 
-def _chunks(path: Path, max_bytes: int) -> Iterator[bytes]:
+def _chunks(path: Path, max_bytes: int, open_file: OpenFile) -> Iterator[bytes]:
     try:
-        mode = path.stat().st_mode
-        if not stat.S_ISREG(mode):
-            kind = "a folder" if stat.S_ISDIR(mode) else "not a regular file"
-            raise DocumentError(f"{path} is {kind}; a file is read here")
         size = 0
-        with path.open("rb") as file:
+        with open_file(path) as file:
             while chunk := file.read(_CHUNK_BYTES):
                 size += len(chunk)
                 if size > max_bytes:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from voicerag_core.errors import AudioError, GenerationError
+from voicerag_core.errors import AudioError, ConfigError, GenerationError
 from voicerag_core.glm.text_tokenizer import TextTokenizer
 from voicerag_core.types import Passage
 
@@ -38,6 +38,12 @@ FURTHER_INTRO = (
     "sentence what you still need to know to answer it, and name the people, places and things."
 )
 FURTHER_UNLESS = "If the passages answer it in full, say only: enough."
+MANNER = "Speak in this manner. It changes how you say things, and never what you may say: "
+"""What stands before the caller's instructions, behind the system prompt."""
+
+INSTRUCTIONS_SHARE = 3
+"""Instructions take at most one part in this many of the prompt."""
+
 TRANSCRIBE = "Transcribe this speech into text, word for word."
 
 UserInput = Sequence[int] | str
@@ -99,9 +105,11 @@ class PromptBuilder:
         history: Sequence[EarlierTurn] = (),
         limit: int,
         intro: str = PASSAGES_INTRO,
+        instructions: str = "",
     ) -> Prompt:
         """Make the prompt of a question.
 
+        The rules for passages stand with them in the user's part, whatever the instructions say.
         What does not fit is left out: passages from the last on, then turns from the first on.
 
         Args:
@@ -110,15 +118,19 @@ class PromptBuilder:
             history: Earlier turns, oldest first.
             limit: Most ids.
             intro: What is to be done with the passages.
+            instructions: The manner of speaking, in words.
 
         Raises:
             AudioError: The question is speech without a token, or with one out of range.
+            ConfigError: The instructions take more than a third of the limit.
             GenerationError: The question alone is longer than the limit.
         """
         kept, turns = list(passages), list(history)
+        manner = self._manner(instructions, limit)
         while True:
             user = self.user_ids(question, kept, intro)
-            ids = self._assembled(user, turns, spoken=not isinstance(question, str))
+            spoken = not isinstance(question, str)
+            ids = self._assembled(user, turns, spoken=spoken, manner=manner)
             if len(ids) <= limit:
                 return Prompt(ids, user, tuple(passages[len(kept) :]), len(history) - len(turns))
             if kept:
@@ -184,12 +196,28 @@ class PromptBuilder:
         begin, end = self._audio
         return (begin, *(vocabulary.audio_start + token for token in tokens), end)
 
+    def _manner(self, instructions: str, limit: int) -> tuple[int, ...]:
+        if not instructions:
+            return ()
+        ids = tuple(self._tokenizer.encode(f"\n{MANNER}{instructions}"))
+        if len(ids) > limit // INSTRUCTIONS_SHARE:
+            raise ConfigError(
+                f"the instructions take {len(ids)} tokens and {limit // INSTRUCTIONS_SHARE} are "
+                "left for them besides passages and reply; say how to speak in fewer words"
+            )
+        return ids
+
     def _assembled(
-        self, user: tuple[int, ...], turns: Sequence[EarlierTurn], *, spoken: bool
+        self,
+        user: tuple[int, ...],
+        turns: Sequence[EarlierTurn],
+        *,
+        spoken: bool,
+        manner: tuple[int, ...] = (),
     ) -> tuple[int, ...]:
         first_spoken = turns[0].spoken if turns else spoken
         system = SPEECH_SYSTEM if first_spoken else TEXT_SYSTEM
-        ids = [*self._prefix, *self._tokenizer.encode(f"\n{system}")]
+        ids = [*self._prefix, *self._tokenizer.encode(f"\n{system}"), *manner]
         for turn in turns:
             ids += (self._user, *turn.user, self._assistant, *self._lead_in, *turn.reply)
         ids += (self._user, *user, self._assistant, *self._lead_in)

@@ -5,9 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 import re
-import threading
 import time
-from collections import OrderedDict
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import replace
@@ -16,12 +14,19 @@ from typing import Literal
 
 import torch
 
-from voicerag_core.errors import AudioError, ConfigError, GenerationError
+from voicerag_core.errors import AudioError, CancelledError, ConfigError, GenerationError
 from voicerag_core.glm.decoder import SpeechDecoder
-from voicerag_core.glm.lm.interleave import Interleave, ReplyForm, TokenKind
+from voicerag_core.glm.lm.interleave import (
+    AUDIO_BLOCK,
+    TEXT_BLOCK,
+    Interleave,
+    ReplyForm,
+    TokenKind,
+)
 from voicerag_core.glm.lm.language_model import LanguageModel
 from voicerag_core.glm.lm.loading import Quantization
 from voicerag_core.glm.lm.torch_lm import TorchLM
+from voicerag_core.glm.memory import TOKENS_PER_SECOND, ReplyMemory
 from voicerag_core.glm.ports import SpeechTokenDecoder, SpeechTokenEncoder
 from voicerag_core.glm.prompt import (
     FURTHER_INTRO,
@@ -50,8 +55,6 @@ __all__ = ["GLMVoice"]
 
 _logger = logging.getLogger(__name__)
 
-REMEMBERED_TURNS = 32
-"""Turns whose ids are kept, so that a conversation continues from exactly the ids it had."""
 LONGEST_REPLY_SHARE = 4
 """The prompt leaves up to one part in this many of the context to the reply."""
 TRANSCRIPTION = Sampling(temperature=0.0, top_p=1.0, max_new_tokens=1500)
@@ -95,8 +98,7 @@ class GLMVoice:
         self._encoder, self._decoder = encoder, decoder
         self._form = ReplyForm(tokenizer, lm.table_size, english_only=english_only)
         self._prompts = PromptBuilder(tokenizer)
-        self._turns: OrderedDict[tuple[Question, str], EarlierTurn] = OrderedDict()
-        self._lock = threading.Lock()
+        self._memory = ReplyMemory(tokenizer, self._form)
 
     @classmethod
     def load(
@@ -183,12 +185,18 @@ class GLMVoice:
         sampling: Sampling,
         transcript: Transcription | None = None,
         history: Sequence[Turn] = (),
+        instructions: str = "",
     ) -> Generator[Answer, None, None]:
         """Stream the answer: text and audio as they are generated.
 
         Timings, in seconds from the first step: ``encode`` (the question as tokens),
         ``first_text`` and ``first_audio``. Without passages the model answers from its own
-        knowledge, and `Answer.answered` is False.
+        knowledge, and `Answer.answered` is False. A reply is remembered by its ids, also one that
+        is abandoned, so that the next prompt begins with those of this one and its reply.
+
+        The text is ahead of the speech: `Answer.spoken` of a piece with audio gives half a text
+        token out for each speech token, as the reply's form has them, and the rest with the last
+        piece. That is approximate.
 
         Args:
             question: Spoken, or typed.
@@ -197,9 +205,12 @@ class GLMVoice:
             sampling: How tokens are sampled.
             transcript: Not used: the model takes the audio of the question.
             history: Earlier turns, oldest first.
+            instructions: Emotion, tone, pace, dialect, role; behind the system prompt, as ids.
+                When they change, the next prompt shares no more than the system prompt.
 
         Raises:
             AudioError: The question's audio holds no speech token.
+            ConfigError: The instructions take more than their part of the prompt.
             GenerationError: The question does not fit, or the reply cannot be used.
             ModelError: The device has too little memory.
         """
@@ -209,19 +220,35 @@ class GLMVoice:
         clock.note("encode")
         earlier = [self._earlier(turn) for turn in history]
         prompt = self._prompts.build(
-            heard, passages, history=earlier, limit=self._prompt_limit(sampling)
+            heard,
+            passages,
+            history=earlier,
+            limit=self._prompt_limit(sampling),
+            instructions=instructions,
         )
         _say_what_was_dropped(prompt)
         reply: list[int] = []
         said: list[str] = []
-        with closing(self._pieces(prompt, sampling, reply, clock)) as pieces:
-            for piece in pieces:
-                said.append(piece.text)
-                yield piece if passages else replace(piece, answered=False)
-        text = "".join(said)
-        if not text:
+
+        def remember() -> None:
+            turn = EarlierTurn(prompt.user, tuple(reply), _spoken(question))
+            self._memory.keep(question, "".join(said), turn)
+
+        try:
+            with closing(self._pieces(prompt, sampling, reply, clock)) as pieces:
+                for piece in pieces:
+                    said.append(piece.text)
+                    yield piece if passages else replace(piece, answered=False)
+        except (GeneratorExit, CancelledError):
+            remember()
+            raise
+        if not any(said):
             raise GenerationError("the model ended its reply without a word; ask again")
-        self._remember(question, text, EarlierTurn(prompt.user, tuple(reply), _spoken(question)))
+        remember()
+
+    def cut(self, turn: Turn, heard: Turn, *, seconds: float) -> None:
+        """Remember of a reply only what was heard; see `RemembersReplies.cut`."""
+        self._memory.cut(turn, heard, seconds)
 
     def transcribe(self, audio: Audio) -> Transcription:
         """Return the transcript of a clip.
@@ -293,6 +320,7 @@ class GLMVoice:
     ) -> Generator[Answer, None, None]:
         """Yield text and audio; whatever ends the reply, its last text and audio are included."""
         words, grammar = TextStream(self._tokenizer), Interleave(self._form)
+        unspoken = _Unspoken()
         start = self._tokenizer.vocabulary.audio_start
         with ExitStack() as stack:
             sound = None
@@ -306,24 +334,29 @@ class GLMVoice:
                     break
                 reply.append(token)
                 if self._form.kind(token) is TokenKind.TEXT:
-                    yield from clock.text(words.push(token))
+                    yield from clock.text(unspoken.add(words.push(token)))
                 elif sound is not None:
-                    yield from self._heard_now(sound.push((token - start,)), clock)
+                    samples = sound.push((token - start,))
+                    yield from self._heard_now(samples, unspoken, clock)
                 elif grammar.text_done:
                     break
             else:
                 _logger.info("the reply was cut at %d tokens", len(reply))
             tokens.close()
-            yield from clock.text(words.flush())
+            yield from clock.text(unspoken.add(words.flush()))
             if sound is not None:
-                yield from self._heard_now(sound.finish(), clock)
+                yield from self._heard_now(sound.finish(), unspoken, clock, last=True)
 
-    def _heard_now(self, samples: Samples, clock: _Clock) -> Iterator[Answer]:
+    def _heard_now(
+        self, samples: Samples, unspoken: _Unspoken, clock: _Clock, *, last: bool = False
+    ) -> Iterator[Answer]:
+        """Yield sound with the words that it says, if there are any."""
         assert self._decoder is not None
-        if len(samples):
-            yield Answer(
-                audio=Audio(samples, self._decoder.sample_rate), timings=clock.once("first_audio")
-            )
+        audio = Audio(samples, self._decoder.sample_rate) if len(samples) else None
+        said = unspoken.said(0.0 if audio is None else audio.seconds, last=last)
+        if audio is not None or said:
+            timings = {} if audio is None else clock.once("first_audio")
+            yield Answer(audio=audio, spoken=said, timings=timings)
 
     def _heard(self, question: Question) -> UserInput:
         return question if isinstance(question, str) else self._encoder.encode([question])[0]
@@ -334,18 +367,40 @@ class GLMVoice:
 
     def _earlier(self, turn: Turn) -> EarlierTurn:
         """Return the ids of a turn: the ones it had, or else its text encoded again."""
-        with self._lock:
-            known = self._turns.get((turn.question, turn.answer.text))
+        known = self._memory.find(turn)
         if known is not None:
             return known
         user = self._prompts.user_ids(self._heard(turn.question))
         return EarlierTurn(user, self._prompts.text_ids(turn.answer.text), _spoken(turn.question))
 
-    def _remember(self, question: Question, text: str, turn: EarlierTurn) -> None:
-        with self._lock:
-            self._turns[question, text] = turn
-            while len(self._turns) > REMEMBERED_TURNS:
-                self._turns.popitem(last=False)
+
+class _Unspoken:
+    """The text that was written and is not spoken yet."""
+
+    def __init__(self) -> None:
+        self._tokens: list[str] = []
+        self._given = 0
+        self._seconds = 0.0
+
+    def add(self, text: str) -> str:
+        """Take the text of the next token, and return it."""
+        self._tokens.append(text)
+        return text
+
+    def said(self, seconds: float, *, last: bool) -> str:
+        """Return the words of the next seconds of speech.
+
+        Args:
+            seconds: How much speech it is.
+            last: Whether no more follows, so that it must have said everything.
+        """
+        self._seconds += seconds
+        # 13 text tokens come with 26 speech tokens.
+        due = int(self._seconds * TOKENS_PER_SECOND * TEXT_BLOCK / AUDIO_BLOCK + 1e-6)
+        end = len(self._tokens) if last else min(due, len(self._tokens))
+        said = "".join(self._tokens[self._given : end])
+        self._given = max(self._given, end)
+        return said
 
 
 class _Clock:

@@ -21,6 +21,16 @@ from voicerag_core.ingest.embed import (
     embed_documents,
 )
 from voicerag_core.ingest.estimate import Estimate, OnEstimate
+from voicerag_core.ingest.exchange import (
+    CollectionHeader,
+    EmbedTexts,
+    Exportable,
+    ImportReport,
+    OnPassages,
+    import_collection,
+    read_header,
+    write_collection,
+)
 from voicerag_core.ingest.indexing import index_documents, index_files
 from voicerag_core.ingest.plan import (
     FileSource,
@@ -32,33 +42,44 @@ from voicerag_core.ingest.plan import (
 )
 from voicerag_core.ingest.progress import FileProgress, FileReport, OnProgress
 from voicerag_core.ingest.read import CutDocument, read_source, read_sources
+from voicerag_core.ingest.watching import WatchEvent, watch_files
 from voicerag_core.ingest.write import write_document
 
 __all__ = [
     "Batch",
     "BatchEmbedding",
+    "CollectionHeader",
     "CutDocument",
     "Cutting",
     "Embed",
+    "EmbedTexts",
     "EmbeddedDocument",
     "EmbeddedPart",
     "Estimate",
+    "Exportable",
     "FileProgress",
     "FileReport",
     "FileSource",
+    "ImportReport",
     "OnEstimate",
+    "OnPassages",
     "OnProgress",
     "Plan",
     "Source",
     "TextSource",
     "Vectors",
+    "WatchEvent",
     "embed_documents",
+    "import_collection",
     "index_documents",
     "index_files",
     "plan_documents",
     "plan_files",
+    "read_header",
     "read_source",
     "read_sources",
     "text_source",
+    "watch_files",
+    "write_collection",
     "write_document",
 ]

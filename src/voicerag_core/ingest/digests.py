@@ -15,7 +15,7 @@ from pathlib import Path
 
 from voicerag_core import documents as readers
 from voicerag_core.chunking import CHUNK_OVERLAP, CHUNK_SIZE
-from voicerag_core.documents import RECORDING_SUFFIXES
+from voicerag_core.documents import RECORDING_SUFFIXES, OpenFile, open_regular
 from voicerag_core.documents.reading import READ_BY
 from voicerag_core.errors import AudioError, DocumentError
 from voicerag_core.recordings import RECORDING_VERSION
@@ -67,7 +67,9 @@ def is_read_anew(known: str, digest: str) -> bool:
     return bool(version) and known.partition(READ_BY)[2] != version
 
 
-def file_digest(path: str | os.PathLike[str], cutting: Cutting) -> str:
+def file_digest(
+    path: str | os.PathLike[str], cutting: Cutting, open_file: OpenFile = open_regular
+) -> str:
     """Return the digest of a file, a text or a recording.
 
     Raises:
@@ -75,8 +77,10 @@ def file_digest(path: str | os.PathLike[str], cutting: Cutting) -> str:
         DocumentError: The file cannot be read, is too large or of an unknown kind.
     """
     if is_recording(path):
-        return _recording_digest(path)
-    content = readers.file_digest(path, text_column=cutting.text_column, encoding=cutting.encoding)
+        return _recording_digest(path, open_file)
+    content = readers.file_digest(
+        path, text_column=cutting.text_column, encoding=cutting.encoding, open_file=open_file
+    )
     return cut_digest(content, cutting)
 
 
@@ -102,10 +106,10 @@ def is_recording(path: str | os.PathLike[str]) -> bool:
     return Path(path).suffix.lower() in RECORDING_SUFFIXES
 
 
-def _recording_digest(path: str | os.PathLike[str]) -> str:
+def _recording_digest(path: str | os.PathLike[str], open_file: OpenFile) -> str:
     try:
-        with Path(path).open("rb") as file:
-            content = hashlib.file_digest(file, "sha256").hexdigest()
+        with open_file(Path(path)) as file:
+            content = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type] # typeshed's name
     except OSError as error:
         raise AudioError(f"{path} cannot be read: {error.strerror or error}") from error
     return hashlib.sha256(f"recording {RECORDING_VERSION} {content}".encode()).hexdigest()

@@ -16,6 +16,7 @@ from typing import NamedTuple, Protocol, TypeAlias, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from voicerag_core import telemetry
 from voicerag_core.errors import AudioError
 from voicerag_core.ingest.read import CutDocument
 from voicerag_core.ports import Embedder
@@ -103,6 +104,17 @@ class BatchEmbedding:
         Raises:
             ModelError: The model cannot be loaded or failed.
         """
+        about: dict[str, str | int] = {
+            "gen_ai.operation.name": "embeddings",
+            "gen_ai.request.model": self.embedder.model_id,
+            "gen_ai.embeddings.dimension.count": self.embedder.dim,
+        }
+        with telemetry.stage("voicerag.embed", about) as told:
+            vectors = self._vectors(batch)
+            told.set(voicerag__vectors=len(vectors.owners))
+            return vectors
+
+    def _vectors(self, batch: Batch) -> Vectors:
         if not batch.clips:
             return Vectors(*embed_passages(self.embedder, batch.passages, sentences=self.sentences))
         try:

@@ -9,13 +9,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from voicerag_core.chunking import CHUNK_OVERLAP, CHUNK_SIZE
-from voicerag_core.documents import find_files
+from voicerag_core.documents import OpenFile, find_files, open_regular
 from voicerag_core.errors import ConfigError, VoiceRAGError
 from voicerag_core.ingest.digests import Cutting
 from voicerag_core.ingest.embed import Batch, BatchEmbedding, Vectors, embed_documents
 from voicerag_core.ingest.estimate import Estimate, OnEstimate, Sample, estimated, is_large
 from voicerag_core.ingest.plan import Plan, Source, plan_documents, plan_files
 from voicerag_core.ingest.progress import FileReport, Meter, OnProgress
+from voicerag_core.ingest.pruning import withheld
 from voicerag_core.ingest.read import CutDocument, read_sources
 from voicerag_core.ingest.write import write_document
 from voicerag_core.rag import VoiceRAG
@@ -35,6 +36,8 @@ def index_files(
     recordings: bool = False,
     check: Callable[[Path], None] | None = None,
     prune: bool = True,
+    prune_all: bool = False,
+    open_file: OpenFile = open_regular,
     dry_run: bool = False,
     on_progress: OnProgress | None = None,
     on_estimate: OnEstimate | None = None,
@@ -57,7 +60,10 @@ def index_files(
             not only of spoken questions.
         check: Called with the path of each file before it is opened; a `DocumentError` that it
             raises is reported for the file.
-        prune: Remove files that were deleted from the given folders.
+        prune: Remove files that were deleted from the given folders. If more than half of a
+            folder's documents are gone, they are kept and a failure is reported.
+        prune_all: Remove them even then.
+        open_file: Opens a file for reading; a `DocumentError` that it raises is reported for it.
         dry_run: Read and split the files; write nothing.
         on_progress: Called when an activity begins, and after every file compared, every batch
             embedded and every file written.
@@ -80,16 +86,20 @@ def index_files(
     Meter("compare", (), on_progress).begin("opening")
     found = find_files(paths, recordings=recordings)
     known = store.document_digests()
-    plan = plan_files(found, known, cutting, check=check, on_progress=on_progress)
+    kept, withheld_errors = withheld(found, known) if prune and not prune_all else ((), [])
+    plan = plan_files(
+        found, known, cutting, check=check, open_file=open_file, on_progress=on_progress
+    )
     if on_estimate is not None and not dry_run and is_large(plan):
         Meter("update", plan.differing, on_progress).begin("estimating")
         on_estimate(estimated(plan, cutting, BatchEmbedding(rag.embedder, cutting.sentences)))
     report = _update(rag, plan, cutting, on_progress, on_estimate, dry_run=dry_run)
-    deleted = found.vanished(plan.vanished) if prune else []
+    deleted = [one for one in found.vanished(plan.vanished) if one not in kept] if prune else []
     removed = store.remove_documents(deleted) if deleted and not dry_run else 0
     return replace(
         report,
         removed=len(deleted),
+        failures=(*report.failures, *withheld_errors),
         passages=report.passages + removed,
         passed_over=found.passed_over,
         notices=(*_said_of(plan), *report.notices),

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
 
-from voicerag_core.documents import FoundFiles, source_of
+from voicerag_core.documents import FoundFiles, OpenFile, open_regular, source_of
 from voicerag_core.errors import AudioError, DocumentError, VoiceRAGError
 from voicerag_core.ingest.digests import Cutting, documents_digest, file_digest, is_read_anew
 from voicerag_core.ingest.progress import Meter, OnProgress
@@ -24,11 +24,13 @@ class FileSource:
         source: Its key in the store.
         path: Path of the file.
         size: Bytes.
+        open_file: Opens it for reading.
     """
 
     source: str
     path: Path
     size: int
+    open_file: OpenFile = open_regular
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,7 @@ def plan_files(
     cutting: Cutting,
     *,
     check: Callable[[Path], None] | None = None,
+    open_file: OpenFile = open_regular,
     on_progress: OnProgress | None = None,
 ) -> Plan:
     """Compare files with the store.
@@ -87,9 +90,10 @@ def plan_files(
         known: Digests of the store by source.
         cutting: How files are split; part of the digest.
         check: Raises `DocumentError` for a file that may not be read.
+        open_file: Opens a file for reading.
         on_progress: Called after each file.
     """
-    sources = [FileSource(source_of(path), path, _size(path)) for path in found.files]
+    sources = [FileSource(source_of(path), path, _size(path), open_file) for path in found.files]
     plan = _compared(sources, known, cutting, check, on_progress)
     return replace(
         plan,
@@ -157,7 +161,7 @@ def _digest(source: Source, cutting: Cutting, check: Callable[[Path], None] | No
         return documents_digest(source.documents, cutting)
     if check is not None:
         check(source.path)
-    return file_digest(source.path, cutting)
+    return file_digest(source.path, cutting, source.open_file)
 
 
 def _size(path: Path) -> int:

@@ -76,10 +76,17 @@ def read_source(source: Source, cutting: Cutting) -> CutDocument:
     if isinstance(source, TextSource):
         return _cut(source, documents_digest(source.documents, cutting), source.documents, cutting)
     if is_recording(source.path):
-        digest = file_digest(source.path, cutting)  # first: what changes later differs from it
+        digest = file_digest(
+            source.path, cutting, source.open_file
+        )  # first: what changes later differs from it
         passages, clips = read_recording(source.path)
         return CutDocument(source.source, digest, tuple(passages), tuple(clips), source.size)
-    content = read_file(source.path, text_column=cutting.text_column, encoding=cutting.encoding)
+    content = read_file(
+        source.path,
+        text_column=cutting.text_column,
+        encoding=cutting.encoding,
+        open_file=source.open_file,
+    )
     cut = _cut(source, cut_digest(content.digest, cutting), content.documents, cutting)
     return replace(cut, notices=content.notices)
 
@@ -97,7 +104,7 @@ def read_beginning(source: FileSource, cutting: Cutting, size: int) -> CutDocume
     if suffix not in _LINES:
         return None
     try:
-        with source.path.open("rb") as file:
+        with source.open_file(source.path) as file:
             data = file.read(size)
     except OSError as error:
         raise DocumentError(f"{source.path} cannot be read: {error.strerror or error}") from error

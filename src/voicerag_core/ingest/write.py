@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from voicerag_core import telemetry
 from voicerag_core.ingest.embed import EmbeddedDocument
 from voicerag_core.ports import DocumentStore
 
@@ -19,10 +20,14 @@ def write_document(store: DocumentStore, document: EmbeddedDocument) -> int:
     Raises:
         StoreError: The database failed.
     """
-    return store.replace_document(
-        document.source,
-        document.digest,
-        document.passages,
-        document.embeddings,
-        owners=document.owners,
-    )
+    with telemetry.stage("voicerag.write", {"db.operation.name": "replace_document"}):
+        changed = store.replace_document(
+            document.source,
+            document.digest,
+            document.passages,
+            document.embeddings,
+            owners=document.owners,
+        )
+    telemetry.count("voicerag.index.documents", 1)
+    telemetry.count("voicerag.index.passages", len(document.passages))
+    return changed

@@ -6,11 +6,10 @@ import copy
 import math
 import re
 import time
-from collections import deque
-from collections.abc import Generator, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from typing import TypeAlias
 
 from voicerag_core.errors import ConfigError
@@ -18,11 +17,19 @@ from voicerag_core.languages import ANY, ENGLISH
 from voicerag_core.local.reading.further import further_query
 from voicerag_core.local.reading.language import is_english, language_of
 from voicerag_core.local.replies import ENGLISH_REPLIES, replies_in
-from voicerag_core.local.speaking.speech_stream import SpeechStream
-from voicerag_core.ports import AnswerWriter, ReadsOn, Speaker, Transcriber
+from voicerag_core.local.speaking.answer_speech import spoken_answer
+from voicerag_core.local.speaking.manner import PLAIN, Manner, manner_of
+from voicerag_core.ports import (
+    AnswerWriter,
+    PacedSpeaker,
+    ReadsOn,
+    SamplingWriter,
+    Speaker,
+    Transcriber,
+)
 from voicerag_core.types import Answer, Audio, Passage, Question, Sampling, Transcription, Turn
 
-__all__ = ["LEAST_CONFIDENCE", "LocalVoiceModel", "is_doubtful", "speak_answer"]
+__all__ = ["LEAST_CONFIDENCE", "LocalVoiceModel", "is_doubtful"]
 
 NOT_ENGLISH = "I only understand questions in English, and this one does not seem to be."
 ASKED_BACK = ENGLISH_REPLIES.asked_back
@@ -45,10 +52,6 @@ _ASKING = re.compile(
 
 _CODE = 2
 """Letters of the codes of languages here; those of other recognisers say nothing."""
-
-MOST_AHEAD = 8
-"""Spoken pieces that may wait for the consumer while a chat model continues to write."""
-
 
 _Pieces: TypeAlias = Generator[Answer, None, None]
 
@@ -106,6 +109,7 @@ class LocalVoiceModel:
         sampling: Sampling,
         transcript: Transcription | None = None,
         history: Sequence[Turn] = (),
+        instructions: str = "",
     ) -> Iterator[Answer]:
         """Stream the answer: text with citations first, then speech.
 
@@ -115,9 +119,12 @@ class LocalVoiceModel:
         Args:
             question: Spoken at 16 kHz, or typed.
             passages: Best first; may be empty.
-            sampling: Ignored: readers do not sample, and chat functions have their own settings.
+            sampling: Passed on to a chat model that takes it, unless it is the default; readers do
+                not sample.
             transcript: The transcription of the spoken question, when known.
-            history: Earlier turns, oldest first; only a chat model sees them.
+            history: Earlier turns, oldest first.
+            instructions: The manner of speaking. The voice follows pace and pauses, a chat model
+                the rest in its words; what nothing follows is named in `Answer.notes`.
 
         Raises:
             AudioError: The spoken question cannot be used, or contains no speech.
@@ -125,7 +132,6 @@ class LocalVoiceModel:
                 transcriber.
             ModelError: A part failed.
         """
-        del sampling
         started = time.perf_counter()
         heard: Transcription | None = None
         if isinstance(question, str):
@@ -147,12 +153,37 @@ class LocalVoiceModel:
             pieces = _declined(replies.no_documents)
         else:
             asked = words if heard is None or language != ENGLISH else _as_question(words)
-            written = self._writer.answer(asked, passages, history=history)
-            pieces = _worded(written, replies.not_answered)
+            write = _sampling_as(self._writer, sampling).answer
+            if instructions:
+                write = partial(write, instructions=instructions)
+            pieces = _worded(write(asked, passages, history=history), replies.not_answered)
             if heard is not None and _is_unsure(heard):
                 pieces = _answered_or_asked_back(pieces, back)
         speaker = self._speaker if self._spoken in (None, language) else None
-        yield from _timed(_spoken(pieces, speaker, language), started)
+        manner, others = manner_of(instructions) if instructions else (PLAIN, ())
+        if notes := self._not_followed(speaker, manner, others):
+            yield Answer(notes=notes)
+        yield from _timed(spoken_answer(pieces, speaker, language, manner), started)
+
+    def _not_followed(
+        self, speaker: Speaker | None, manner: Manner, others: tuple[str, ...]
+    ) -> tuple[str, ...]:
+        """Say what of the instructions neither voice nor writer follows."""
+        notes = []
+        if speaker is not None and manner.pace != PLAIN.pace and not _is_paced(speaker):
+            notes.append("This voice cannot change its pace.")
+        listed = ", ".join(f'"{one}"' for one in others)
+        words_follow = bool(getattr(self._writer, "follows_instructions", False))
+        if listed and speaker is not None and words_follow:
+            notes.append(f"The words follow the instructions, but the voice cannot: {listed}.")
+        elif listed and speaker is not None:
+            notes.append(
+                "The voice follows pace and pauses alone, and quotes keep their own words; not "
+                f"followed: {listed}."
+            )
+        elif listed and not words_follow:
+            notes.append(f"Quotes keep their own words; not followed: {listed}.")
+        return tuple(notes)
 
     def further_query(
         self,
@@ -213,6 +244,17 @@ class LocalVoiceModel:
         return self._transcriber.transcribe(question)
 
 
+def _sampling_as(writer: AnswerWriter, sampling: Sampling) -> AnswerWriter:
+    """Return a writer that samples as asked, if it samples and something was asked."""
+    if replace(sampling, seed=None) == Sampling() or not isinstance(writer, SamplingWriter):
+        return writer
+    return writer.sampled(sampling)
+
+
+def _is_paced(speaker: object) -> bool:
+    return isinstance(speaker, PacedSpeaker)
+
+
 def is_doubtful(heard: Transcription) -> bool:
     """Return whether the transcript of a clip is too uncertain."""
     return heard.confidence is not None and heard.confidence < LEAST_CONFIDENCE
@@ -268,53 +310,6 @@ def _worded(pieces: _Pieces, not_answered: str) -> _Pieces:
                 yield replace(piece, text=not_answered)
 
 
-def _spoken(pieces: _Pieces, speaker: Speaker | None, language: str = ENGLISH) -> _Pieces:
-    """Yield text at once, and the speech of each finished sentence when it is ready."""
-    if speaker is None:
-        yield from pieces
-        return
-    stream = SpeechStream(language=language)
-    with closing(pieces), closing(_Speech(speaker)) as speech:
-        for piece in pieces:
-            yield piece
-            speech.say(stream.feed(piece.text))
-            yield from speech.ready()
-        speech.say(stream.rest())
-        yield from speech.rest()
-
-
-class _Speech:
-    """Speaks in a separate thread while the text is still being written.
-
-    Args:
-        speaker: Speaks one segment after another.
-    """
-
-    def __init__(self, speaker: Speaker) -> None:
-        self._speaker = speaker
-        self._thread = ThreadPoolExecutor(1, "voicerag-speech")
-        self._spoken: deque[Future[Audio]] = deque()
-
-    def say(self, pieces: Iterable[str]) -> None:
-        """Queue pieces of the text."""
-        for piece in pieces:
-            self._spoken.append(self._thread.submit(self._speaker.speak, piece))
-
-    def ready(self) -> Iterator[Answer]:
-        """Yield the speech that is ready; wait only if too much is queued."""
-        while self._spoken and (len(self._spoken) > MOST_AHEAD or self._spoken[0].done()):
-            yield Answer(audio=self._spoken.popleft().result())
-
-    def rest(self) -> Iterator[Answer]:
-        """Yield the remaining speech, waiting for it."""
-        while self._spoken:
-            yield Answer(audio=self._spoken.popleft().result())
-
-    def close(self) -> None:
-        """Speak nothing more; the current segment ends by itself and is dropped."""
-        self._thread.shutdown(wait=False, cancel_futures=True)
-
-
 def _timed(pieces: _Pieces, started: float) -> _Pieces:
     """Record on the first piece of speech when it arrived."""
     heard = False
@@ -326,18 +321,3 @@ def _timed(pieces: _Pieces, started: float) -> _Pieces:
                 yield replace(piece, timings={**piece.timings, "first_audio": spent})
             else:
                 yield piece
-
-
-def speak_answer(pieces: _Pieces, speaker: Speaker | None) -> _Pieces:
-    """Yield the pieces of an answer at once, and the speech of each finished sentence.
-
-    Closing the generator stops the pieces and the speech.
-
-    Args:
-        pieces: Text, as it is written.
-        speaker: None yields the pieces alone.
-
-    Raises:
-        ModelError: The voice failed.
-    """
-    yield from _spoken(pieces, speaker)

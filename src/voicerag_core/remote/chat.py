@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import time
 from collections.abc import Generator, Sequence
@@ -13,6 +14,7 @@ from voicerag_core.remote.client import Client
 from voicerag_core.remote.endpoint import Endpoint
 from voicerag_core.remote.lines import TooLongError, lines_of
 from voicerag_core.remote.thoughts import without_thoughts
+from voicerag_core.types import Sampling
 
 __all__ = ["ChatEndpoint", "Message"]
 
@@ -57,7 +59,21 @@ class ChatEndpoint(Closing):
     ) -> None:
         self._client = Client(endpoint, most_at_once=MOST_AT_ONCE)
         self._temperature = temperature
+        self._top_p: float | None = None
+        self._max_tokens: int | None = None
         self._seconds = endpoint.timeout * MOST_TIMEOUTS if seconds is None else seconds
+
+    def sampled(self, sampling: Sampling) -> ChatEndpoint:
+        """Return the same model with another sampling; what is the default of `Sampling` stays."""
+        usual = Sampling()
+        made = copy.copy(self)
+        if sampling.temperature != usual.temperature:
+            made._temperature = sampling.temperature
+        if sampling.top_p != usual.top_p:
+            made._top_p = sampling.top_p
+        if sampling.max_new_tokens != usual.max_new_tokens:
+            made._max_tokens = sampling.max_new_tokens
+        return made
 
     def __call__(self, messages: Sequence[Message]) -> Generator[str, None, None]:
         """Stream the reply's text; closing the generator closes the connection.
@@ -73,6 +89,10 @@ class ChatEndpoint(Closing):
             body["model"] = self._client.endpoint.model
         if self._temperature is not None:
             body["temperature"] = self._temperature
+        if self._top_p is not None:
+            body["top_p"] = self._top_p
+        if self._max_tokens is not None:
+            body["max_tokens"] = self._max_tokens
         pieces = self._within_time(self._pieces(body))
         with closing(pieces):
             yield from without_thoughts(pieces)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from voicerag_core import telemetry
 from voicerag_core.cancellation import check_cancelled
 from voicerag_core.errors import AudioError, ConfigError
 from voicerag_core.filters import Filter
+from voicerag_core.follow_ups import follows_up, turn_before
 from voicerag_core.passages import searched_text
 from voicerag_core.ports import (
     AsksFurther,
@@ -26,7 +28,7 @@ from voicerag_core.ports import (
     VocabularyTranscriber,
     WordStore,
 )
-from voicerag_core.retrieval.fusion import fused
+from voicerag_core.retrieval.fusion import fused, mixed
 from voicerag_core.retrieval.mmr import MMR_CANDIDATES, maximal_marginal_relevance
 from voicerag_core.types import (
     Audio,
@@ -37,6 +39,7 @@ from voicerag_core.types import (
     Retrieved,
     Thresholds,
     Transcription,
+    Turn,
     Vocabulary,
 )
 
@@ -44,6 +47,29 @@ __all__ = ["Search"]
 
 SECOND_ROUND_WEIGHT = 1.0
 """Of the second round's ranking, beside 1 for the first: both count alike."""
+LEANING, ASIDE = 2.0, 0.5
+"""Weight of the ranking for the question together with the turn before it, beside 1 for the
+question alone: where it leans on that turn, and where it seems to stand alone. Chosen on the
+follow-ups with even numbers in benchmarks/conversation/follow_ups.jsonl; first questions behind
+another turn are found as without it (benchmarks/results/conversation.md)."""
+
+DEEP = 20
+"""Passages of either ranking, at least, that are fused."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Context:
+    """A second search, for the question together with the turn before it.
+
+    Args:
+        embedding: Its vector.
+        words: Its words; None searches by the vector alone.
+        weight: Its weight beside the search for the question alone.
+    """
+
+    embedding: Embedding
+    words: str | None
+    weight: float
 
 
 class Search:
@@ -61,6 +87,7 @@ class Search:
         reranked: Most hits that it sorts.
         model: Says what to search for in a second round; None: nothing does.
         only_unsure: Let it do so only where the passages do not seem to answer.
+        history: Earlier turns, oldest first.
     """
 
     def __init__(
@@ -77,9 +104,11 @@ class Search:
         reranked: int = 0,
         model: AsksFurther | None = None,
         only_unsure: bool = False,
+        history: Sequence[Turn] = (),
     ) -> None:
         self.model = model
         self._only_unsure = only_unsure
+        self.history = tuple(history)
         self._reranker = reranker
         self._reranked = reranked
         self.embedder = embedder
@@ -153,8 +182,10 @@ class Search:
             embedding: The question's vector.
             least: Least hits to ask the store for, whatever the limit.
         """
-        with self._timed("search"):
-            return self._ask(embedding, None, least)
+        with self._timed("search") as told:
+            hits = self._ask(embedding, None, least)
+            told.set(voicerag__hits=len(hits))
+            return hits
 
     def retrieved(self, embedding: Embedding, candidates: tuple[Hit, ...]) -> Retrieved:
         """Finish a search without words by candidates that are known already."""
@@ -174,10 +205,17 @@ class Search:
             words: Search by these words, too, in the same ranking.
             transcription: How the question was heard, if it was.
         """
-        with self._timed("search"):
-            reranks = self._reranker is not None and words is not None
-            found = self._ask(embedding, words, self._reranked if reranks else 1)
-        hits = self._picked(embedding, self._sorted(words, found))
+        reranks = self._reranker is not None and words is not None
+        least = self._reranked if reranks else 1
+        context = self._context(embedding, words)
+        with self._timed("search") as told:
+            found = self._ask(embedding, words, least if context is None else max(least, DEEP))
+            if context is not None:
+                also = self._ask(context.embedding, context.words, max(least, DEEP))
+                found = fused(found, also, context.weight)
+            told.set(voicerag__hits=len(found))
+        asked = words if context is None or context.weight < 1 else context.words
+        hits = self._picked(embedding, self._sorted(asked, found))
         return Retrieved(hits, transcription, embedding, dict(self.timings))
 
     def further_query(self, question: Question, found: Retrieved) -> str | None:
@@ -211,6 +249,22 @@ class Search:
         """Return the thresholds that were chosen for the collection, if the store keeps any."""
         store: object = self._store
         return store.thresholds() if isinstance(store, CalibratedStore) else Thresholds()
+
+    def _context(self, embedding: Embedding, words: str | None) -> _Context | None:
+        """Return the search for the question together with the turn before it, or None."""
+        if not self.history:
+            return None
+        before = turn_before(self.history)
+        if before is None:
+            last = self.history[-1].question
+            if not isinstance(last, Audio):
+                return None
+            return _Context(mixed(embedding, self.embed_speech(last)), None, ASIDE)
+        if words is None:
+            return _Context(mixed(embedding, self.embed_text(before.words)), None, ASIDE)
+        together = f"{before.words} {words}"
+        weight = LEANING if follows_up(words) else ASIDE
+        return _Context(self.embed_text(together), together, weight)
 
     def _sorted(self, words: str | None, hits: tuple[Hit, ...]) -> tuple[Hit, ...]:
         """Sort hits by what the reranker says, if there is one and words to ask with."""
@@ -253,10 +307,23 @@ class Search:
             embedding, candidates, limit=self._limit, diversity=self._diversity
         )
 
+    def _told(self, stage: str) -> telemetry.Attributes:
+        """Return what telemetry says of a stage, besides its time."""
+        if stage == "embed":
+            return {
+                "gen_ai.operation.name": "embeddings",
+                "gen_ai.request.model": self.embedder.model_id,
+                "gen_ai.embeddings.dimension.count": self.embedder.dim,
+            }
+        if stage == "search":
+            return {"db.operation.name": "search", "voicerag.limit": self._limit}
+        return {}
+
     @contextmanager
-    def _timed(self, stage: str) -> Iterator[None]:
+    def _timed(self, stage: str) -> Iterator[telemetry.Stage]:
         check_cancelled()
         start = time.perf_counter()
-        yield
+        with telemetry.stage(f"voicerag.{stage}", self._told(stage)) as told:
+            yield told
         spent = time.perf_counter() - start
         self.timings[stage] = self.timings.get(stage, 0.0) + spent

@@ -72,11 +72,14 @@ def hybrid(search: Search, audio: Audio) -> Retrieved:
 
 
 def adaptive(search: Search, audio: Audio) -> Retrieved:
-    """Search by the speech vector, and ask the transcriber too where that is not sure."""
+    """Search by the speech vector, and ask the transcriber too where that is not sure.
+
+    Behind an earlier turn it never is: only words show whether a question leans on it.
+    """
     embedding, confidence = search.judge_speech(audio)
     chosen = search.thresholds()
     least = SURE_CONFIDENCE if chosen.confidence is None else chosen.confidence
-    if embedding is not None and confidence >= least:
+    if embedding is not None and confidence >= least and not search.history:
         candidates = search.candidates(embedding, least=2)
         if _lead(candidates) >= _sure_gap(search.embedder, chosen.gap):
             return search.retrieved(embedding, candidates)

@@ -7,6 +7,7 @@ import binascii
 import time
 from collections.abc import Generator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 from voicerag_core.audio import read_audio
@@ -30,7 +31,7 @@ from voicerag_core.serving.values import (
     Transcribed,
     Where,
 )
-from voicerag_core.types import Answer, Audio, Question
+from voicerag_core.types import Answer, Audio, Question, Sampling
 
 __all__ = ["Asking", "metadata_filter"]
 
@@ -197,6 +198,26 @@ class Asking:
         job.check()
         return self._clips.add(tenant, self.decoded(data))
 
+    def sampling(
+        self, temperature: float | None, top_p: float | None, max_new_tokens: int | None
+    ) -> Sampling | None:
+        """Return the server's sampling with what a call says otherwise; None: nothing.
+
+        Args:
+            temperature: 0 always takes the most likely token.
+            top_p: Above 0 and at most 1.
+            max_new_tokens: At least 1.
+        """
+        if temperature is None and top_p is None and max_new_tokens is None:
+            return None
+        usual = self._tenants.settings.sampling
+        return replace(
+            usual,
+            temperature=usual.temperature if temperature is None else temperature,
+            top_p=usual.top_p if top_p is None else top_p,
+            max_new_tokens=usual.max_new_tokens if max_new_tokens is None else max_new_tokens,
+        )
+
     def question(self, tenant: str, source: QuestionSource) -> Question:
         """Return the question of a call: its text, or checked sound.
 
@@ -244,6 +265,8 @@ class Asking:
                     limit=query.limit,
                     where=metadata_filter(query.where),
                     strategy=query.strategy,
+                    instructions=query.instructions,
+                    sampling=query.sampling,
                 )
             ) as pieces,
         ):
@@ -277,7 +300,13 @@ class Asking:
                 "this server saves no files; take audio='link', or let whoever runs the server "
                 f"set {self._limits.prefix}OUTPUT_DIR"
             )
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(
+                f"the folder for spoken answers cannot be made: {error.strerror or error}; let "
+                f"whoever runs the server see to {self._limits.prefix}OUTPUT_DIR"
+            ) from error
         return folder
 
 

@@ -15,11 +15,12 @@ import threading
 import time
 import tomllib
 from dataclasses import dataclass
+from http.client import HTTPMessage
 from pathlib import Path
-from typing import Any, Protocol
+from typing import IO, Any, Protocol
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
-from urllib.request import Request, urlopen
+from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -197,13 +198,12 @@ class SignedTokens:
     """
 
     def __init__(self, issuer: str, resource: str, *, tenant_claim: str = "tenant") -> None:
-        parts = urlsplit(issuer)
-        local = parts.hostname in ("127.0.0.1", "localhost", "::1")
-        if parts.scheme != "https" and not (parts.scheme == "http" and local):
+        if not _is_private(issuer, plain_here=True):
             raise ConfigError(f"an issuer is an https URL, not {issuer!r}")
         self._issuer = issuer
         self._resource = resource
         self._tenant_claim = tenant_claim
+        self._plain_here = urlsplit(issuer).scheme == "http"
         self._lock = threading.Lock()
         self._keys: dict[str | None, Any] = {}
         self._fetched = float("-inf")
@@ -244,22 +244,27 @@ class SignedTokens:
         )
 
     def _key(self, kid: str | None) -> Any:  # noqa: ANN401 - PyJWT's key
-        """Return the key of an id; the issuer is asked again for unknown ones, but not often."""
-        with self._lock:
-            if kid not in self._keys and time.monotonic() - self._fetched > _RETRY_SECONDS:
-                self._fetched = time.monotonic()
-                try:
-                    self._keys = self._fetch_keys()
-                except (OSError, ValueError, KeyError, TypeError) as error:
-                    _logger.error("the keys of %s cannot be fetched: %s", self._issuer, error)
-            if kid is None and len(self._keys) == 1:
-                return next(iter(self._keys.values()))
-            return self._keys.get(kid)
+        """Return the key of an id; the issuer is asked again for unknown ones, but not often.
+
+        Tokens of known keys never wait for the issuer.
+        """
+        if kid not in self._keys:
+            with self._lock:
+                if kid not in self._keys and time.monotonic() - self._fetched > _RETRY_SECONDS:
+                    self._fetched = time.monotonic()
+                    try:
+                        self._keys = self._fetch_keys()
+                    except (OSError, ValueError, KeyError, TypeError) as error:
+                        _logger.error("the keys of %s cannot be fetched: %s", self._issuer, error)
+        keys = self._keys
+        if kid is None and len(keys) == 1:
+            return next(iter(keys.values()))
+        return keys.get(kid)
 
     def _fetch_keys(self) -> dict[str | None, Any]:
         import jwt
 
-        found = _fetch_json(self._metadata()["jwks_uri"])
+        found = self._fetch_json(self._metadata()["jwks_uri"])
         keys: dict[str | None, Any] = {}
         for key in found["keys"]:
             try:
@@ -277,7 +282,7 @@ class SignedTokens:
             f"{root}{path}/.well-known/{_DISCOVERY[1]}",
         ):
             try:
-                found = _fetch_json(url)
+                found = self._fetch_json(url)
             except (OSError, ValueError) as error:
                 problem = error
                 continue
@@ -286,21 +291,56 @@ class SignedTokens:
             problem = ValueError(f"{url} speaks of the issuer {found.get('issuer')!r}")
         raise problem
 
+    def _fetch_json(self, url: str) -> dict[str, Any]:
+        _check_private(url, plain_here=self._plain_here)
+        opener = build_opener(_PrivateRedirects(plain_here=self._plain_here))
+        request = Request(url, headers={"Accept": "application/json"})  # noqa: S310 - checked above
+        try:
+            response = opener.open(request, timeout=_FETCH_SECONDS)
+        except HTTPError as error:
+            error.close()  # it holds the connection until it is collected
+            raise
+        with response:
+            found = json.loads(response.read(1_000_000))
+        if not isinstance(found, dict):
+            raise ValueError(f"{url} gave no JSON object")
+        return found
 
-def _fetch_json(url: str) -> dict[str, Any]:
-    if urlsplit(url).scheme not in ("https", "http"):
-        raise ValueError(f"{url!r} is not a web address")
-    request = Request(url, headers={"Accept": "application/json"})  # noqa: S310 - checked above
-    try:
-        response = urlopen(request, timeout=_FETCH_SECONDS)  # noqa: S310
-    except HTTPError as error:
-        error.close()  # it holds the connection until it is collected
-        raise
-    with response:
-        found = json.loads(response.read(1_000_000))
-    if not isinstance(found, dict):
-        raise ValueError(f"{url} gave no JSON object")
-    return found
+
+def _is_private(url: str, *, plain_here: bool) -> bool:
+    """Return whether what a URL gives cannot be changed on its way: https, or on this machine."""
+    parts = urlsplit(url)
+    if parts.scheme == "https":
+        return parts.hostname is not None
+    local = parts.hostname in ("127.0.0.1", "localhost", "::1")
+    return plain_here and parts.scheme == "http" and local
+
+
+class _PrivateRedirects(HTTPRedirectHandler):
+    """Follows only redirects to addresses that are as private as the first one."""
+
+    def __init__(self, *, plain_here: bool) -> None:
+        self._plain_here = plain_here
+
+    def redirect_request(  # noqa: PLR0917 - urllib's signature
+        self,
+        req: Request,
+        fp: IO[bytes],
+        code: int,
+        msg: str,
+        headers: HTTPMessage,
+        newurl: str,
+    ) -> Request | None:
+        _check_private(newurl, plain_here=self._plain_here)
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def _check_private(url: object, *, plain_here: bool) -> None:
+    if not isinstance(url, str) or not _is_private(url, plain_here=plain_here):
+        raise ValueError(
+            f"{url!r} is not an https URL; signing keys are taken over https alone, for whoever "
+            "changes them on their way could sign any token"
+        )
 
 
 def new_entry(name: str, tenant: str, *, write: bool) -> tuple[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import threading
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,9 @@ from voicerag_core.types import Audio
 __all__ = ["ClipStore", "KeptClip", "KeptSpeech", "clip_uri", "save_speech"]
 
 _URI = "voicerag://clip/"
+_CLIP_BYTES = 500
+"""Memory of a kept clip beyond its sound; it bounds the number of short ones."""
+
 _MOST_REMEMBERED = 4096
 """Number of expired ids that are remembered, to distinguish them from unknown ones."""
 
@@ -79,11 +82,13 @@ def clip_uri(clip_id: str) -> str:
 class ClipStore:
     """Stores clips in memory, visible only to their tenant. Thread-safe.
 
-    Clips are removed when they expire, and the oldest also when the tenant's share is full.
+    Clips are removed when they expire, and the oldest also when the tenant's share is full. When
+    the memory for all is full, the tenant that holds most gives up its oldest.
 
     Args:
         lifetime: Seconds that a clip is kept.
         most_bytes: Bytes kept for each tenant.
+        most_of_all: Bytes kept for all tenants together; None: no bound.
         prefix: Prefix of the variables that set the server's limits; messages name them.
         clock: Returns seconds.
     """
@@ -93,15 +98,18 @@ class ClipStore:
         lifetime: float,
         most_bytes: int,
         *,
+        most_of_all: int | None = None,
         prefix: str = "VOICERAG_",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.lifetime = lifetime
         self._prefix = prefix
-        self._most_bytes = most_bytes
+        self._most_bytes = most_bytes if most_of_all is None else min(most_bytes, most_of_all)
+        self._most_of_all = most_of_all
         self._clock = clock
         self._lock = threading.Lock()
         self._clips: dict[str, OrderedDict[str, KeptClip]] = {}
+        self._bytes: Counter[str] = Counter()
         self._gone: OrderedDict[tuple[str, str], None] = OrderedDict()
 
     def add(self, tenant: str, audio: Audio) -> KeptClip:
@@ -120,13 +128,17 @@ class ClipStore:
         clip = KeptClip(secrets.token_urlsafe(16), wav, audio.seconds, now + self.lifetime)
         with self._lock:
             self._drop_expired(now)
-            mine = self._clips.setdefault(tenant, OrderedDict())
-            size = sum(len(kept.wav) for kept in mine.values())
-            while size + len(wav) > self._most_bytes:
-                oldest, kept = mine.popitem(last=False)
-                self._remember(tenant, oldest)
-                size -= len(kept.wav)
-            mine[clip.id] = clip
+            size = len(wav) + _CLIP_BYTES
+            while self._bytes[tenant] + size > self._most_bytes:
+                if not self._clips.get(tenant):
+                    break  # a clip of the whole share is kept, alone
+                self._drop_oldest(tenant)
+            while self._most_of_all is not None and self._bytes.total() + size > self._most_of_all:
+                if not self._clips:
+                    break
+                self._drop_oldest(max(self._clips, key=lambda one: self._bytes[one]))
+            self._clips.setdefault(tenant, OrderedDict())[clip.id] = clip
+            self._bytes[tenant] += size
         return clip
 
     def get(self, tenant: str, name: str) -> KeptClip:
@@ -161,10 +173,15 @@ class ClipStore:
     def _drop_expired(self, now: float) -> None:
         for tenant, clips in list(self._clips.items()):
             while clips and next(iter(clips.values())).expires <= now:
-                expired, _ = clips.popitem(last=False)
-                self._remember(tenant, expired)
-            if not clips:
-                del self._clips[tenant]
+                self._drop_oldest(tenant)
+
+    def _drop_oldest(self, tenant: str) -> None:
+        clips = self._clips[tenant]
+        oldest, clip = clips.popitem(last=False)
+        self._bytes[tenant] -= len(clip.wav) + _CLIP_BYTES
+        self._remember(tenant, oldest)
+        if not clips:
+            del self._clips[tenant], self._bytes[tenant]
 
     def _remember(self, tenant: str, key: str) -> None:
         self._gone[tenant, key] = None

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
-from voicerag_core.errors import ConfigError, DocumentError
+from voicerag_core.errors import ConfigError
 from voicerag_core.ingest import (
     FileProgress,
     FileReport,
@@ -85,7 +84,13 @@ class Ingesting:
         return self._taken(report, collection, started)
 
     def take_paths(
-        self, job: Job, caller: Caller, paths: Sequence[str], *, collection: str | None = None
+        self,
+        job: Job,
+        caller: Caller,
+        paths: Sequence[str],
+        *,
+        collection: str | None = None,
+        prune_all: bool = False,
     ) -> TakenIn:
         """Synchronize a collection with files and folders of the server.
 
@@ -94,6 +99,7 @@ class Ingesting:
             caller: Who makes the call.
             paths: Paths in allowed folders.
             collection: Created if absent; None is the default one.
+            prune_all: Remove deleted documents even if they are more than half of a folder's.
 
         Raises:
             ForbiddenError: The caller may not write, or the server is read-only.
@@ -103,7 +109,9 @@ class Ingesting:
         caller.check_may_write()
         started = time.perf_counter()
         with self._tenants.rag(job, caller.tenant, collection, write=True) as rag:
-            report = ingest_paths(rag, paths, self._paths, self._tenants.settings, job)
+            report = ingest_paths(
+                rag, paths, self._paths, self._tenants.settings, job, prune_all=prune_all
+            )
         return self._taken(report, collection, started)
 
     def _taken(self, report: FileReport, collection: str | None, started: float) -> TakenIn:
@@ -136,25 +144,29 @@ def _ingest_text(rag: VoiceRAG, document: Document, settings: Settings, job: Job
 
 
 def ingest_paths(
-    rag: VoiceRAG, paths: Sequence[str], allowed: AllowedPaths, settings: Settings, job: Job
+    rag: VoiceRAG,
+    paths: Sequence[str],
+    allowed: AllowedPaths,
+    settings: Settings,
+    job: Job,
+    *,
+    prune_all: bool = False,
 ) -> FileReport:
     """Synchronize the store of a `VoiceRAG` with allowed files and folders.
+
+    Every file is opened by `AllowedPaths.open`.
 
     Raises:
         DocumentError: A path may not be read.
         VoiceRAGError: A part failed.
     """
-
-    def check(file: Path) -> None:
-        if allowed.inside(file) is None:
-            raise DocumentError(f"{file} leads out of the folders that this server may read")
-
     return index_files(
         rag,
         [allowed.find(path) for path in paths],
         chunk_size=settings.chunk_size,
         chunk_overlap=settings.chunk_overlap,
-        check=check,
+        prune_all=prune_all,
+        open_file=allowed.open,
         on_progress=lambda state: _tell(job, state),
     )
 

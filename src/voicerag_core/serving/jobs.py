@@ -1,26 +1,30 @@
-"""Blocking work on a fixed number of threads, with progress; it stops when its caller leaves."""
+"""Blocking work on threads that tenants share, with progress; it stops when its caller leaves."""
 
 from __future__ import annotations
 
 import asyncio
 import threading
 import time
+from collections import Counter, OrderedDict, deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
-from typing import Final, Protocol, TypeVar, cast
+from typing import Any, Final, Protocol, TypeVar, cast
 
 from voicerag_core.cancellation import Cancellation
 from voicerag_core.errors import BusyError, CancelledError
 
-__all__ = ["HEARTBEAT_SECONDS", "MOST_AHEAD", "Job", "Progress", "Workers"]
+__all__ = ["CLOSE_SECONDS", "HEARTBEAT_SECONDS", "MOST_AHEAD", "Job", "Progress", "Workers"]
 
 HEARTBEAT_SECONDS = 2.0
 """Maximum seconds between progress messages; clients give up on silent calls."""
 
 MOST_AHEAD: Final = 8
 """Items of a stream that may wait for their reader."""
+
+CLOSE_SECONDS: Final = 3.0
+"""Seconds for which closing waits for the stages that run."""
 
 _LOOK_SECONDS = 0.1
 _SMALLEST_STEP = 1e-3
@@ -84,34 +88,55 @@ class Job:
         return self.cancellation.cancelled
 
 
+@dataclass(slots=True, eq=False)
+class _Call:
+    """A job that waits or runs, and where its result goes."""
+
+    work: Callable[[Job], Any]
+    tenant: str
+    job: Job = field(default_factory=Job)
+    future: Future[Any] = field(default_factory=Future)
+
+
 class Workers:
-    """A fixed number of threads with a bounded queue.
+    """A fixed number of threads with a bounded queue, both shared fairly by the tenants.
+
+    The next call to run is that of the tenant with the fewest running calls. One thread more is
+    kept for tenants that have none running, so that nobody waits for another tenant's long calls
+    alone. When the queue is full, the newest waiting call of the tenant with the most waiting ones
+    is told that the server is busy.
 
     A cancelled caller is released at once: a waiting job is never started, a running one is asked
     to stop, ends at its next `Job.check`, and its result is dropped.
 
     Args:
-        threads: Concurrent jobs.
+        threads: Concurrent jobs; one more when a tenant would otherwise have none.
         most_waiting: Jobs that may wait for a thread; more are rejected.
     """
 
     def __init__(self, threads: int, most_waiting: int) -> None:
-        self._pool = ThreadPoolExecutor(threads, "voicerag-job")
-        self._most = threads + most_waiting
-        self._jobs: set[Job] = set()
+        self._pool = ThreadPoolExecutor(threads + 1, "voicerag-job")
+        self._threads = threads
+        self._most_waiting = most_waiting
+        self._waiting: OrderedDict[str, deque[_Call]] = OrderedDict()
+        self._running: set[_Call] = set()
         self._lock = threading.Lock()
+        self._ended = threading.Condition(self._lock)
+        self._closed = False
 
     @property
     def unfinished(self) -> int:
-        """Jobs that wait or run, including those whose callers have left."""
+        """Jobs that wait or run, including running ones whose callers have left."""
         with self._lock:
-            return len(self._jobs)
+            return len(self._running) + self._count_waiting()
 
     async def run(
         self,
         work: Callable[[Job], _T],
         progress: Progress | None = None,
         disconnected: Callable[[], Awaitable[bool]] | None = None,
+        *,
+        tenant: str = "",
     ) -> _T:
         """Run work on a thread and return its result; report progress at least every two seconds.
 
@@ -120,25 +145,19 @@ class Workers:
             progress: Receives the progress.
             disconnected: Returns whether the caller has disconnected without cancelling; then
                 the job is stopped.
+            tenant: Whose share of the threads and of the queue the job takes.
 
         Raises:
             BusyError: Too many jobs wait already.
         """
-        job = Job()
-        with self._lock:
-            if len(self._jobs) >= self._most:
-                raise BusyError(
-                    f"the server is busy: {len(self._jobs)} calls run or wait; repeat the call "
-                    "in a few seconds"
-                )
-            self._jobs.add(job)
-        future = self._pool.submit(self._do, work, job)
-        future.add_done_callback(lambda _: self._forget(job))
-        beat = asyncio.create_task(_beat(job, progress, disconnected))
+        call = _Call(work, tenant)
+        self._submit(call)
+        beat = asyncio.create_task(_beat(call.job, progress, disconnected))
         try:
-            return await asyncio.wrap_future(future)
+            return cast("_T", await asyncio.wrap_future(call.future))
         finally:
-            job.stop()
+            call.job.stop()
+            self._withdraw(call)
             beat.add_done_callback(_look_at)
             beat.cancel()
 
@@ -147,6 +166,8 @@ class Workers:
         work: Callable[[Job], Generator[_T, None, None]],
         progress: Progress | None = None,
         disconnected: Callable[[], Awaitable[bool]] | None = None,
+        *,
+        tenant: str = "",
     ) -> AsyncGenerator[_T, None]:
         """Iterate a generator on a thread, at most `MOST_AHEAD` items ahead of the reader.
 
@@ -158,6 +179,7 @@ class Workers:
             progress: Receives the progress.
             disconnected: Returns whether the caller has disconnected without cancelling; then
                 the job is stopped.
+            tenant: Whose share of the threads and of the queue the job takes.
 
         Raises:
             BusyError: Too many jobs wait already.
@@ -174,7 +196,7 @@ class Workers:
                         job.check()
                     job.check()
 
-        end = asyncio.create_task(self.run(pump, progress, disconnected))
+        end = asyncio.create_task(self.run(pump, progress, disconnected, tenant=tenant))
         end.add_done_callback(lambda _: pieces.put_nowait(_END))
         end.add_done_callback(_look_at)
         try:
@@ -186,26 +208,109 @@ class Workers:
             end.cancel()
 
     def stop_all(self) -> None:
-        """Ask every job to stop."""
+        """Ask every job to stop; those that wait never start."""
         with self._lock:
-            jobs = list(self._jobs)
-        for job in jobs:
-            job.stop()
+            running = list(self._running)
+            waiting = [call for calls in self._waiting.values() for call in calls]
+            self._waiting.clear()
+        for call in [*running, *waiting]:
+            call.job.stop()
+        for call in waiting:
+            _fail(call, CancelledError("the call was stopped"))
 
-    def close(self) -> None:
-        """Stop every job and wait for its current stage to end."""
+    def close(self, seconds: float = CLOSE_SECONDS) -> bool:
+        """Stop every job and wait for the running stages to end; return whether all have.
+
+        Args:
+            seconds: How long to wait. A stage that takes longer, such as the loading of a model,
+                ends by itself, and its result is dropped.
+        """
+        with self._lock:
+            self._closed = True
         self.stop_all()
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        with self._ended:
+            ended = self._ended.wait_for(lambda: not self._running, seconds)
+        self._pool.shutdown(wait=ended, cancel_futures=True)
+        return ended
 
-    @staticmethod
-    def _do(work: Callable[[Job], _T], job: Job) -> _T:
-        job.check()
-        with job.cancellation.active():
-            return work(job)
-
-    def _forget(self, job: Job) -> None:
+    def _submit(self, call: _Call) -> None:
         with self._lock:
-            self._jobs.discard(job)
+            if self._closed:
+                raise CancelledError("the server is stopping")
+            self._waiting.setdefault(call.tenant, deque()).append(call)
+            self._start()
+            unlucky = None
+            if self._count_waiting() > self._most_waiting:
+                most = max(len(calls) for calls in self._waiting.values())
+                mine = self._waiting.get(call.tenant, ())
+                unlucky = (
+                    call
+                    if len(mine) == most
+                    else next(calls for calls in self._waiting.values() if len(calls) == most)[-1]
+                )
+                self._drop(unlucky)
+            busy = BusyError(
+                f"the server is busy: {len(self._running) + self._count_waiting()} calls run or "
+                "wait; repeat the call in a few seconds"
+            )
+        if unlucky is call:
+            raise busy
+        if unlucky is not None:
+            _fail(unlucky, busy)
+
+    def _start(self) -> None:
+        """Start the calls for which there is a thread; the lock is held."""
+        while self._waiting:
+            busy = Counter(call.tenant for call in self._running)
+            tenant = min(self._waiting, key=lambda one: busy[one])
+            room = self._threads + (busy[tenant] == 0)
+            if len(self._running) >= room:
+                return
+            call = self._waiting[tenant][0]
+            self._drop(call)
+            if tenant in self._waiting:
+                self._waiting.move_to_end(tenant)
+            self._running.add(call)
+            self._pool.submit(self._do, call)
+
+    def _do(self, call: _Call) -> None:
+        try:
+            if not call.future.set_running_or_notify_cancel():
+                return
+            try:
+                call.job.check()
+                with call.job.cancellation.active():
+                    result = call.work(call.job)
+            except BaseException as error:  # noqa: BLE001 - it is the caller's
+                call.future.set_exception(error)
+            else:
+                call.future.set_result(result)
+        finally:
+            with self._ended:
+                self._running.discard(call)
+                if not self._closed:
+                    self._start()
+                self._ended.notify_all()
+
+    def _withdraw(self, call: _Call) -> None:
+        """Give up the place of a call that waits, if it still does."""
+        with self._lock:
+            self._drop(call)
+
+    def _drop(self, call: _Call) -> None:
+        calls = self._waiting.get(call.tenant)
+        if calls is not None and call in calls:
+            calls.remove(call)
+            if not calls:
+                del self._waiting[call.tenant]
+
+    def _count_waiting(self) -> int:
+        return sum(map(len, self._waiting.values()))
+
+
+def _fail(call: _Call, error: Exception) -> None:
+    if call.future.set_running_or_notify_cancel():
+        call.future.set_exception(error)
 
 
 async def _beat(

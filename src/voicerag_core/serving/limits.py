@@ -21,6 +21,7 @@ class Limits:
         max_text_chars: Longest text to ingest in one call.
         clip_seconds: Seconds that a clip is kept.
         clip_bytes: Memory for clips per tenant, in bytes.
+        clip_bytes_total: Memory for the clips of all tenants, in bytes.
         workers: Calls processed concurrently.
         max_waiting: Calls that may wait for a worker.
         open_stores: Collections of all tenants kept open at a time.
@@ -35,6 +36,7 @@ class Limits:
     max_text_chars: int = 500_000
     clip_seconds: float = 3600
     clip_bytes: int = 64_000_000
+    clip_bytes_total: int = 512_000_000
     workers: int = 4
     max_waiting: int = 64
     open_stores: int = 8

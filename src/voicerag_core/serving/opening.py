@@ -66,14 +66,19 @@ def open_serving(
             tenants = stack.enter_context(
                 open_tenants(
                     settings,
-                    most_open=limits.open_stores,
+                    most_open=max(limits.open_stores, limits.workers + 1),  # a call each
                     read_only=limits.read_only,
                     how_to_ingest=how_to_ingest,
                 )
             )
         workers = Workers(limits.workers, limits.max_waiting)
         stack.callback(workers.close)
-        clips = ClipStore(limits.clip_seconds, limits.clip_bytes, prefix=limits.prefix)
+        clips = ClipStore(
+            limits.clip_seconds,
+            limits.clip_bytes,
+            most_of_all=limits.clip_bytes_total,
+            prefix=limits.prefix,
+        )
         yield Serving(
             tenants,
             Asking(tenants, clips, paths, limits),

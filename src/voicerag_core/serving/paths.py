@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
-import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
+from voicerag_core.documents import as_regular
 from voicerag_core.errors import AudioError, ConfigError, DocumentError
 
 __all__ = ["AllowedPaths"]
@@ -55,7 +57,7 @@ class AllowedPaths:
             )
         for folder in self.folders:
             found = self.inside(folder / given)
-            if found is not None and found.exists():
+            if found is not None and _is_there(found):
                 return found
         raise DocumentError(
             f"{given[:200]!r} is not in a folder that this server may read "
@@ -70,10 +72,31 @@ class AllowedPaths:
             return None
         return found if any(found.is_relative_to(folder) for folder in self.folders) else None
 
-    def read(self, given: str, most_bytes: int) -> bytes:
-        """Return the bytes of a regular file.
+    def open(self, path: Path) -> BinaryIO:
+        """Open a regular file of the folders without following a link on the way.
 
-        The opened file is checked again, so that a link swapped in meanwhile is noticed.
+        The path is resolved and judged, and then opened folder by folder below the allowed one, so
+        that neither a file nor a folder that is swapped for a link meanwhile leads out.
+
+        Raises:
+            DocumentError: It leads outside the folders, cannot be opened, or is no regular file.
+        """
+        found = self.inside(path)
+        folder = next((one for one in self.folders if found and found.is_relative_to(one)), None)
+        if found is None or folder is None:
+            raise DocumentError(f"{path} leads out of the folders that this server may read")
+        try:
+            handle = _opened_below(folder, found.relative_to(folder).parts)
+        except OSError as error:
+            if error.errno in (errno.ELOOP, errno.ENOTDIR):
+                raise DocumentError(
+                    f"{path} became a link while it was opened; this server follows none"
+                ) from error
+            raise DocumentError(f"{path} cannot be read: {error.strerror or error}") from error
+        return as_regular(handle, path)
+
+    def read(self, given: str, most_bytes: int) -> bytes:
+        """Return the bytes of a regular file; it is opened as by `open`.
 
         Raises:
             DocumentError: The path leads outside the folders, or does not exist.
@@ -81,22 +104,37 @@ class AllowedPaths:
         """
         path = self.find(given)
         try:
-            handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
-        except OSError as e:
-            raise AudioError(f"{given!r} cannot be read: {e.strerror}") from e
-        try:
-            opened = Path(f"/proc/self/fd/{handle}")
-            if opened.exists() and self.inside(opened) is None:
-                raise DocumentError(f"{given!r} is not in a folder that this server may read")
-            if not stat.S_ISREG(os.fstat(handle).st_mode):
+            if not path.is_file():
                 raise AudioError(f"{given!r} is not a file")
-            with os.fdopen(handle, "rb", closefd=False) as file:
+            with self.open(path) as file:
                 data = file.read(most_bytes + 1)
-        finally:
-            os.close(handle)
+        except OSError as error:
+            raise AudioError(f"{given!r} cannot be read: {error.strerror or error}") from error
         if len(data) > most_bytes:
             raise AudioError(
                 f"{given!r} has more than {most_bytes} bytes; give a shorter clip "
                 f"({self.prefix}MAX_AUDIO_BYTES sets the limit)"
             )
         return data
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # such as a name that is too long
+        return False
+
+
+def _opened_below(folder: Path, parts: Sequence[str]) -> int:
+    """Open what lies below a folder, following no link."""
+    search = os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC | getattr(os, "O_PATH", os.O_RDONLY)
+    here = os.open(folder, search)
+    try:
+        for part in parts[:-1]:
+            below = os.open(part, search, dir_fd=here)
+            os.close(here)
+            here = below
+        flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
+        return os.open(parts[-1] if parts else ".", flags, dir_fd=here)
+    finally:
+        os.close(here)

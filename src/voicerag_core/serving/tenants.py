@@ -26,7 +26,7 @@ from voicerag_core.stack import (
 )
 
 if TYPE_CHECKING:
-    from voicerag_core.store import ExistingTable, PgVectorStore
+    from voicerag_core.store import ExistingTable, PgVectorStore, ReplicatedStore
 
 __all__ = [
     "HOW_TO_INGEST",
@@ -59,9 +59,9 @@ class CollectionSummary(Protocol):
 
 HOW_TO_INGEST: Final = "`voicerag index` on the server"
 
-StoreOpener: TypeAlias = (
-    "Callable[[Settings, bool], AbstractContextManager[PgVectorStore | ExistingTable]]"
-)
+_AnyStore: TypeAlias = "PgVectorStore | ReplicatedStore | ExistingTable"
+
+StoreOpener: TypeAlias = "Callable[[Settings, bool], AbstractContextManager[_AnyStore]]"
 """Opens the collection of the settings' tenant; True opens it read-only."""
 
 _Key: TypeAlias = tuple[str, str, bool]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from voicerag_core.serving.clips import KeptSpeech
-from voicerag_core.types import Answer, Hit, Passage, Strategy
+from voicerag_core.types import Answer, Hit, Passage, Sampling, Strategy
 
 __all__ = [
     "Asked",
@@ -46,6 +46,8 @@ class Query:
         limit: Maximum number of passages; None is the default.
         where: Required metadata values; a list means any of its values.
         strategy: How a spoken question is searched; None is the default.
+        instructions: The manner of answering; None is the default.
+        sampling: For models that generate; None is the default.
     """
 
     source: QuestionSource
@@ -53,6 +55,8 @@ class Query:
     limit: int | None = None
     where: Where | None = None
     strategy: Strategy | None = None
+    instructions: str | None = None
+    sampling: Sampling | None = None
 
 
 @dataclass(frozen=True, slots=True)

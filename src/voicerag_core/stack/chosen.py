@@ -190,10 +190,15 @@ def chosen_reranker(settings: Settings, stack: ExitStack) -> Reranker | None:
         from voicerag_core.remote.reranker import RerankEndpoint
 
         return stack.enter_context(RerankEndpoint(endpoint(settings, "reranker")))
+    if settings.reranker == "local":
+        from voicerag_core.local.reading.answer_scorer import AnswerScorer
+        from voicerag_core.local.reading.reranker import ReaderReranker
+
+        return ReaderReranker(AnswerScorer(settings.threads, settings.data_dir / "weights"))
     from voicerag_core.local.cross_encoder import CrossEncoder
 
     return CrossEncoder(
-        chosen_folder(settings, "reranker", ("none", HTTP)), threads=settings.threads
+        chosen_folder(settings, "reranker", ("none", "local", HTTP)), threads=settings.threads
     )
 
 

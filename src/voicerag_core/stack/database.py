@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
-from voicerag_core.errors import ConfigError
+from voicerag_core.errors import ConfigError, StoreUnavailableError
 from voicerag_core.languages import text_search_configuration
 from voicerag_core.ports import Embedder
 from voicerag_core.settings import Settings
 from voicerag_core.stack.late import LateStore
 
 if TYPE_CHECKING:
-    from voicerag_core.store import CollectionInfo, ExistingTable, PgVectorStore
+    from voicerag_core.store import CollectionInfo, ExistingTable, PgVectorStore, ReplicatedStore
 
 __all__ = [
     "embedded_folder",
@@ -57,6 +57,9 @@ def list_collections(settings: Settings) -> tuple[CollectionInfo, ...]:
     """
     from voicerag_core.store import list_collections as listed
 
+    if settings.read_database_url is not None:
+        with suppress(StoreUnavailableError):  # the primary is asked instead
+            return listed(settings.read_database_url.get_secret_value(), tenant=settings.tenant)
     with open_database(settings) as dsn:
         return listed(dsn, tenant=settings.tenant)
 
@@ -64,8 +67,10 @@ def list_collections(settings: Settings) -> tuple[CollectionInfo, ...]:
 @contextmanager
 def open_store(
     settings: Settings, embedder: Embedder, *, read_only: bool = False
-) -> Iterator[PgVectorStore]:
+) -> Iterator[PgVectorStore | ReplicatedStore]:
     """Open the collection of the settings' tenant for the vectors of an embedder.
+
+    With a database to read from in the settings, searches go there, and writes to the primary.
 
     A program that serves several tenants or collections can share one set of models this way.
 
@@ -76,6 +81,10 @@ def open_store(
     """
     from voicerag_core.store import PgVectorStore
 
+    if settings.read_database_url is not None:
+        with _replicated(settings, embedder, read_only=read_only) as replicated:
+            yield replicated
+        return
     code = settings.collection_language
     with (
         open_database(settings) as dsn,
@@ -87,9 +96,38 @@ def open_store(
             dim=embedder.dim,
             language=None if code is None else text_search_configuration(code),
             read_only=read_only,
+            prepare=None if settings.database_pooler is None else not settings.database_pooler,
         ) as store,
     ):
         yield store
+
+
+@contextmanager
+def _replicated(
+    settings: Settings, embedder: Embedder, *, read_only: bool
+) -> Iterator[ReplicatedStore]:
+    """Yield a store that searches on the replica and writes on the primary."""
+    from voicerag_core.store import ReplicatedStore
+
+    if settings.database_url is None:
+        raise ConfigError(
+            "VOICERAG_READ_DATABASE_URL names a replica, and no primary server is named; set "
+            "VOICERAG_DATABASE_URL, too"
+        )
+    primary = settings.model_copy(update={"read_database_url": None})
+    replica = primary.model_copy(update={"database_url": settings.read_database_url})
+    with ExitStack() as opened:
+
+        def opener(chosen: Settings, *, read_only: bool) -> Callable[[], PgVectorStore]:
+            def enter() -> PgVectorStore:
+                store = opened.enter_context(open_store(chosen, embedder, read_only=read_only))
+                return cast("PgVectorStore", store)
+
+            return enter
+
+        yield opened.enter_context(
+            ReplicatedStore(opener(replica, read_only=True), opener(primary, read_only=read_only))
+        )
 
 
 def existing_table(settings: Settings, embedder: Embedder | None) -> ExistingTable:

@@ -13,7 +13,7 @@ from voicerag_core.types import Answer, Audio, Passage, Question, Sampling, Tran
 
 if TYPE_CHECKING:
     from voicerag_core.glm.voice import GLMVoice
-    from voicerag_core.store import PgVectorStore
+    from voicerag_core.store import PgVectorStore, ReplicatedStore
 
 __all__ = ["LateStore", "LateVoice"]
 
@@ -73,10 +73,10 @@ class LateStore:
             opened.
     """
 
-    def __init__(self, opener: Callable[[], PgVectorStore]) -> None:
+    def __init__(self, opener: Callable[[], PgVectorStore | ReplicatedStore]) -> None:
         self._late = _Late(opener)
 
-    def opened(self) -> PgVectorStore:
+    def opened(self) -> PgVectorStore | ReplicatedStore:
         """Return the opened store.
 
         Raises:
@@ -134,10 +134,16 @@ class LateVoice:
         sampling: Sampling,
         transcript: Transcription | None = None,
         history: Sequence[Turn] = (),
+        instructions: str = "",
     ) -> Generator[Answer, None, None]:
         """See `VoiceModel.respond`."""
         yield from self.opened().respond(
-            question, passages, sampling=sampling, transcript=transcript, history=history
+            question,
+            passages,
+            sampling=sampling,
+            transcript=transcript,
+            history=history,
+            instructions=instructions,
         )
 
     def further_query(
@@ -152,6 +158,10 @@ class LateVoice:
         return self.opened().further_query(
             question, passages, transcript=transcript, only_unsure=only_unsure
         )
+
+    def cut(self, turn: Turn, heard: Turn, *, seconds: float) -> None:
+        """See `RemembersReplies.cut`."""
+        self.opened().cut(turn, heard, seconds=seconds)
 
     def transcribe(self, audio: Audio) -> Transcription:
         """See `Transcriber.transcribe`."""

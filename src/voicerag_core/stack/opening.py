@@ -58,6 +58,8 @@ class OpenedVoiceRAG(VoiceRAG):
             reranker=parts.reranker,
             reranked=settings.reranker_passages,
             second_round=settings.second_round,
+            instructions=settings.instructions,
+            sampling=settings.sampling,
         )
         self.speaker = parts.speaker
         self.text_model = parts.text_model

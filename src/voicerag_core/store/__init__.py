@@ -7,7 +7,17 @@ from voicerag_core.store.admin import (
     reset,
     status,
 )
+from voicerag_core.store.backups import (
+    BackupReport,
+    Difference,
+    RestoreReport,
+    VerifyReport,
+    backup,
+    restore,
+    verify,
+)
 from voicerag_core.store.embedded import EmbeddedPostgres
+from voicerag_core.store.errors import without_password
 from voicerag_core.store.existing import (
     ExistingTable,
     IndexOn,
@@ -17,27 +27,57 @@ from voicerag_core.store.existing import (
     inspect_table,
     list_vector_columns,
 )
+from voicerag_core.store.exporting import ExportedPassage, export_passages
+from voicerag_core.store.listing import (
+    DocumentInfo,
+    known_collection,
+    list_documents,
+    open_collection,
+)
 from voicerag_core.store.migrations import migrate
 from voicerag_core.store.pgvector import INDEX_FROM, IndexInfo, PgVectorStore
+from voicerag_core.store.rebuilding import reindex
 from voicerag_core.store.reembedding import reembed
+from voicerag_core.store.replica import ReplicatedStore
+from voicerag_core.store.sizes import DatabaseStats, IndexStats, TableStats, database_stats
 
 __all__ = [
     "INDEX_FROM",
+    "BackupReport",
     "CollectionInfo",
+    "DatabaseStats",
     "DatabaseStatus",
+    "Difference",
+    "DocumentInfo",
     "EmbeddedPostgres",
     "ExistingTable",
+    "ExportedPassage",
     "IndexInfo",
     "IndexOn",
+    "IndexStats",
     "ModelMatch",
     "PgVectorStore",
+    "ReplicatedStore",
+    "RestoreReport",
     "TableReport",
+    "TableStats",
     "VectorColumn",
+    "VerifyReport",
+    "backup",
+    "database_stats",
+    "export_passages",
     "inspect_table",
+    "known_collection",
     "list_collections",
+    "list_documents",
     "list_vector_columns",
     "migrate",
+    "open_collection",
     "reembed",
+    "reindex",
     "reset",
+    "restore",
     "status",
+    "verify",
+    "without_password",
 ]

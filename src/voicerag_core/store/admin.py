@@ -7,10 +7,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import LiteralString, NamedTuple
 
-import psycopg
 from psycopg.rows import args_row, class_row, scalar_row
 
-from voicerag_core.store.connection import Connection
+from voicerag_core.store.connecting import Connection, connect, transaction, unlimited
 from voicerag_core.store.errors import checked_dsn, redacted, translated
 from voicerag_core.store.migrations import LATEST, check_schema, migrate, schema_version
 
@@ -78,13 +77,9 @@ def list_collections(dsn: str, *, tenant: str = "default") -> tuple[CollectionIn
         SchemaError: The schema is missing, older or newer.
         StoreUnavailableError: The database cannot be reached.
     """
-    with _connected(dsn) as connection, connection.transaction():
+    with _connected(dsn) as connection, transaction(connection, {"voicerag.tenant": tenant}):
         check_schema(connection, redacted(dsn))
-        connection.execute(
-            "SELECT set_config('role', 'voicerag_reader', true), "
-            "set_config('voicerag.tenant', %s, true)",
-            (tenant,),
-        )
+        connection.execute("SET LOCAL ROLE voicerag_reader")
         cursor = connection.cursor(row_factory=class_row(CollectionInfo))
         cursor.execute(
             "SELECT name, model_id, dim, language, passages, vectors, (SELECT count(*) "
@@ -158,14 +153,13 @@ def reset(dsn: str, *, collection: str | None = None, tenant: str = "default") -
         SchemaError: A collection was named and the schema is missing, older or newer.
         StoreError: The login may not do it.
     """
-    with _connected(dsn) as connection, connection.transaction():
+    with (
+        _connected(dsn, write=True) as connection,
+        transaction(connection, {"voicerag.tenant": tenant, **unlimited(connection)}),
+    ):
         if collection is not None:
             check_schema(connection, redacted(dsn))
-            connection.execute(
-                "SELECT set_config('role', 'voicerag_writer', true), "
-                "set_config('voicerag.tenant', %s, true)",
-                (tenant,),
-            )
+            connection.execute("SET LOCAL ROLE voicerag_writer")
             return _number(
                 connection, "SELECT coalesce(voicerag.drop_collection(%s), 0)", collection
             )
@@ -191,10 +185,10 @@ def _number(connection: Connection, query: LiteralString, *values: object) -> in
 
 
 @contextmanager
-def _connected(dsn: str) -> Iterator[Connection]:
+def _connected(dsn: str, *, write: bool = False) -> Iterator[Connection]:
     checked_dsn(dsn)
     with (
         translated(dsn),
-        psycopg.connect(dsn, autocommit=True, connect_timeout=_CONNECT_SECONDS) as connection,
+        connect(dsn, timeout=_CONNECT_SECONDS, write=write) as connection,
     ):
         yield connection

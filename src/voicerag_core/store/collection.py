@@ -23,6 +23,7 @@ class Collection:
 
     Args:
         number: Its key.
+        tenant: Whose it is.
         dim: Width of its vectors.
         language: Text search configuration of its words.
         passages: How many it holds.
@@ -31,6 +32,7 @@ class Collection:
     """
 
     number: int
+    tenant: str
     dim: int
     language: str
     passages: int
@@ -63,11 +65,8 @@ def make_collection(
     """Make a collection of the database's tenant, unless there is one of this name.
 
     Raises:
-        StoreError: A name is empty, the width is out of range, or the server does not know the
-            language.
+        StoreError: The width is out of range, or the server does not know the language.
     """
-    if not name or not database.tenant or not model_id:
-        raise StoreError("collection, tenant and model_id are names; none of them may be empty")
     if not 1 <= dim <= _WIDEST:
         raise StoreError(f"a halfvec has 1 to {_WIDEST} elements; dim is {dim}")
     values = {
@@ -117,6 +116,7 @@ def find_collection(database: Database, name: str, model_id: str, dim: int) -> C
         )
     return Collection(
         number=row.number,
+        tenant=database.tenant,
         dim=row.dim,
         language=row.language,
         passages=row.passages,

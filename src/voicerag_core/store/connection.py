@@ -7,14 +7,27 @@ from dataclasses import dataclass
 from typing import LiteralString, TypeAlias, TypeVar
 
 import psycopg
+from psycopg import errors as pg
 from psycopg import pq, sql
 from psycopg.abc import Buffer
 from psycopg.adapt import Dumper
 from psycopg.rows import BaseRowFactory
 
-from voicerag_core.store.errors import translated
-from voicerag_core.store.migrations import extension_schema
-from voicerag_core.store.pool import Connection, Pool, Row
+from voicerag_core.store.connecting import (
+    SESSION,
+    Connection,
+    Row,
+    connect,
+    is_pooled,
+    set_defaults,
+    transaction,
+    unlimited,
+)
+from voicerag_core.store.errors import OutcomeUnknownError, connection_lost, redacted, translated
+from voicerag_core.store.migrations import check_schema, extension_schema
+from voicerag_core.store.pool import Pool
+from voicerag_core.store.retrying import given_way
+from voicerag_core.store.rights import refuse_missing_grants
 
 __all__ = ["Connection", "Database", "HalfVector", "Row", "Statement"]
 
@@ -44,8 +57,8 @@ class _HalfVectorDumper(Dumper):
 class Database:
     """A pool of connections to one database, for one tenant.
 
-    Every connection takes a role of the schema as soon as it is made. The tenant is set for each
-    transaction alone, so nothing of it stays on a pooled connection.
+    Role, tenant and settings are set for each transaction alone: nothing of them stays on a
+    connection, which a pooler may give to another program.
 
     Args:
         dsn: The database.
@@ -53,9 +66,13 @@ class Database:
         role: Role of the schema that all statements run as.
         pool_size: Most connections.
         prepare: Prepare statements. False is for a pooler that shares server connections between
-            transactions: then role and settings are set for each transaction too.
+            transactions; None finds out whether there is one.
         timeout: Seconds to wait for a connection.
         statement_timeout: Seconds that a read may take, and that a write waits for a lock.
+
+    Raises:
+        SchemaError: The schema is missing, older or newer.
+        StoreUnavailableError: The database cannot be reached.
     """
 
     def __init__(
@@ -65,7 +82,7 @@ class Database:
         tenant: str,
         role: LiteralString,
         pool_size: int,
-        prepare: bool,
+        prepare: bool | None,
         timeout: float,
         statement_timeout: float,
     ) -> None:
@@ -73,30 +90,34 @@ class Database:
         self.tenant = tenant
         self._connect_timeout = timeout
         milliseconds = str(round(statement_timeout * 1000))
-        with translated(dsn), self.connect() as connection:
-            schemas = f'voicerag, "{extension_schema(connection)}"'
-        self._session = {
+        with (
+            translated(dsn),
+            self.connect() as connection,
+            transaction(connection, {"statement_timeout": milliseconds}),
+        ):
+            check_schema(connection, redacted(dsn))
+            path = sql.SQL("voicerag, {}").format(sql.Identifier(extension_schema(connection)))
+            schemas = path.as_string(connection)
+            if prepare is None:
+                prepare = not is_pooled(connection)
+            self._unlimited = unlimited(connection)
+            del self._unlimited["lock_timeout"]
+        self._per_transaction = {
             "role": role,
             "search_path": schemas,
-            "application_name": "voicerag",
+            "voicerag.tenant": tenant,
             "hnsw.iterative_scan": "relaxed_order",
             "hnsw.max_scan_tuples": str(_MAX_SCAN_TUPLES),
             "jit": "off",
             "lock_timeout": milliseconds,
             "statement_timeout": milliseconds,
+            **SESSION,
         }
-        self._per_transaction = {"voicerag.tenant": tenant}
-        if not prepare:
-            self._per_transaction |= self._session
-        self._pool = Pool(
-            dsn, size=pool_size, prepare=prepare, timeout=timeout, configure=self._configure
-        )
+        self._pool = Pool(dsn, size=pool_size, prepare=prepare, timeout=timeout, configure=_made)
 
     def connect(self) -> Connection:
         """Open a connection outside the pool, as the login; its errors say why it failed."""
-        return psycopg.connect(
-            self.dsn, autocommit=True, connect_timeout=max(2, round(self._connect_timeout))
-        )
+        return connect(self.dsn, timeout=self._connect_timeout)
 
     def read(
         self,
@@ -124,17 +145,28 @@ class Database:
                 ]
             return [cursor.fetchall() for cursor in cursors]
 
-        return self._checked_out(run, attempts=2)
+        return self._checked_out(run)
 
     def write(self, work: Callable[[Connection], _T]) -> _T:
-        """Run `work` in a transaction of its own; all of it happens, or nothing."""
+        """Run `work` in a transaction of its own; all of it happens, or nothing.
+
+        It is run once more if the connection is lost before it is committed.
+        """
 
         def run(connection: Connection) -> _T:
-            with connection.transaction():
-                connection.execute(*self._settings({"statement_timeout": "0"}))
-                return work(connection)
+            committing = False
+            try:
+                with connection.transaction():
+                    connection.execute(*self._settings(self._unlimited))
+                    done = work(connection)
+                    committing = True
+            except psycopg.OperationalError as error:
+                if committing and connection_lost(error):
+                    raise OutcomeUnknownError(str(error)) from error
+                raise
+            return done
 
-        return self._checked_out(run, attempts=1)
+        return self._checked_out(run)
 
     def close(self) -> None:
         """Cancel what runs on the server, and close every connection."""
@@ -152,18 +184,21 @@ class Database:
         values = {f"v{index}": value for index, value in enumerate(chosen.values())}
         return sql.SQL("SELECT {}").format(sql.SQL(", ").join(calls)), values
 
-    def _configure(self, connection: Connection) -> None:
-        connection.adapters.register_dumper(HalfVector, _HalfVectorDumper)
-        connection.add_notice_handler(_ignore_notice)
-        calls = sql.SQL(", ").join(
-            sql.SQL("set_config({}, {}, false)").format(name, value)
-            for name, value in self._session.items()
-        )
-        connection.execute(sql.SQL("SELECT {}").format(calls), prepare=False)
-
-    def _checked_out(self, run: Callable[[Connection], _T], *, attempts: int) -> _T:
+    def _checked_out(self, run: Callable[[Connection], _T]) -> _T:
         with translated(self.dsn):
-            return self._pool.run(run, attempts=attempts)
+            try:
+                return given_way(lambda: self._pool.run(run))
+            except pg.InsufficientPrivilege as error:
+                with self.connect() as connection:
+                    refuse_missing_grants(connection, self.dsn, error)
+                raise
+
+
+def _made(connection: Connection) -> None:
+    """Prepare a new connection; nothing is sent, so that nothing stays on a pooler's."""
+    connection.adapters.register_dumper(HalfVector, _HalfVectorDumper)
+    connection.add_notice_handler(_ignore_notice)
+    set_defaults(connection, write=True)
 
 
 def _ignore_notice(_: psycopg.errors.Diagnostic) -> None:

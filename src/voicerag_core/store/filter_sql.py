@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from typing import assert_never
 
 from psycopg import sql
@@ -42,6 +43,9 @@ _TRUE = sql.SQL("true")
 _FALSE = sql.SQL("false")
 _INDEXED_VALUES = 32
 """Up to so many values of `In` are looked up one by one in the index; more are compared by row."""
+
+_MOST_BOUND = 60_000
+"""Parameters of a filter. The protocol counts them in 16 bits; a search adds some of its own."""
 
 _LOWER = sql.SQL("voicerag.lower_case({})")
 _OPERATORS = {Lt: sql.SQL("<"), Le: sql.SQL("<="), Gt: sql.SQL(">"), Ge: sql.SQL(">=")}
@@ -89,23 +93,32 @@ def compile_filter(
         column: Where the metadata is; the own column `metadata` (jsonb) unless given.
 
     Raises:
-        FilterError: The tree is nested too deeply, or a number has too many digits.
+        FilterError: The tree is nested too deeply or compares with too many values, or a number
+            has too many digits.
     """
     if node is None:
         return _TRUE, {}
     bound: dict[str, object] = {}
     try:
-        return _condition(node, _Scope(column, bound)), bound
+        condition = _condition(node, _Scope(column, bound))
     except RecursionError as error:
         raise FilterError("the filter is nested too deeply; flatten its parts") from error
+    if len(bound) > _MOST_BOUND:
+        raise FilterError(
+            f"the filter compares with {len(bound)} keys and values, and Postgres takes "
+            f"{_MOST_BOUND} in a statement; use In, NotIn, AnyOf or AllOf for many values of a key"
+        )
+    return condition, bound
 
 
 def _condition(node: Filter, scope: _Scope) -> sql.Composable:  # noqa: C901, PLR0911, PLR0912
     match node:
         case And(parts):
-            return _joined(" AND ", [_condition(part, scope) for part in parts], _TRUE)
+            merged = _merged(parts, Ne, NotIn)
+            return _joined(" AND ", [_condition(part, scope) for part in merged], _TRUE)
         case Or(parts):
-            return _joined(" OR ", [_condition(part, scope) for part in parts], _FALSE)
+            merged = _merged(parts, Eq, In)
+            return _joined(" OR ", [_condition(part, scope) for part in merged], _FALSE)
         case Not(part):
             return _negated(_condition(part, replace(scope, negated=True)))
         case Eq(key, value):
@@ -125,7 +138,7 @@ def _condition(node: Filter, scope: _Scope) -> sql.Composable:  # noqa: C901, PL
         case Contains(key, value):
             return _contains({key: [value]}, scope)
         case AnyOf(key, values):
-            return _joined(" OR ", [_contains({key: [value]}, scope) for value in values], _FALSE)
+            return _any_of(key, values, scope)
         case AllOf(key, values):
             if values:
                 return _contains({key: list(values)}, scope)
@@ -181,6 +194,46 @@ def _one_of(key: str, values: Sequence[Scalar], scope: _Scope) -> sql.Composable
     return sql.SQL("coalesce({} -> {} IN (SELECT jsonb_array_elements({})), false)").format(
         scope.entries, _bind(key, scope), _bind_json(list(values), scope)
     )
+
+
+def _any_of(key: str, values: Sequence[Scalar], scope: _Scope) -> sql.Composable:
+    if len(values) <= _INDEXED_VALUES:
+        return _joined(" OR ", [_contains({key: [value]}, scope) for value in values], _FALSE)
+    # Keys of an object are found by bisection; as a subquery it is made once, not for every row.
+    held = sql.SQL(
+        "EXISTS (SELECT FROM jsonb_array_elements({} -> {}) one WHERE (SELECT {}) ? "
+        "CASE jsonb_typeof(one) WHEN 'string' THEN 's' || (one #>> '{{}}') "
+        "WHEN 'number' THEN 'n' || trim_scale((one #>> '{{}}')::numeric) ELSE one::text END)"
+    ).format(
+        scope.entries, _bind(key, scope), _bind_json({_name(one): True for one in values}, scope)
+    )
+    return _of_type(key, "array", held, scope)
+
+
+def _name(value: Scalar) -> str:
+    """Return the same text for values that are equal in JSON, and for no others."""
+    if isinstance(value, str):
+        return f"s{value}"
+    if value is None or isinstance(value, bool):
+        return json.dumps(value)
+    number = Decimal(repr(value))
+    return f"n{number.normalize():f}" if number else "n0"
+
+
+def _merged(
+    parts: Sequence[Filter], single: type[Eq] | type[Ne], several: type[In] | type[NotIn]
+) -> Sequence[Filter]:
+    """Make one comparison of many with single values of the same key."""
+    if len(parts) <= _INDEXED_VALUES:
+        return parts
+    values: dict[str, list[Scalar]] = {}
+    others: list[Filter] = []
+    for part in parts:
+        if isinstance(part, single):
+            values.setdefault(part.key, []).append(part.value)
+        else:
+            others.append(part)
+    return [*(several(key, tuple(held)) for key, held in values.items()), *others]
 
 
 def _text(key: str, scope: _Scope) -> sql.Composable:

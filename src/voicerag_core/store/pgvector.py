@@ -6,7 +6,7 @@ import logging
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final, TypeVar, cast
+from typing import Final, NoReturn, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,9 +23,9 @@ from voicerag_core.store.collection import (
     make_collection,
 )
 from voicerag_core.store.connection import Connection, Database
-from voicerag_core.store.errors import checked_dsn, redacted, translated
+from voicerag_core.store.errors import checked_dsn, redacted
 from voicerag_core.store.filter_sql import compile_filter
-from voicerag_core.store.migrations import check_schema
+from voicerag_core.store.forks import renewed_in_children
 from voicerag_core.store.rows import halfvec_array
 from voicerag_core.store.search_sql import (
     Query,
@@ -35,6 +35,13 @@ from voicerag_core.store.search_sql import (
 )
 from voicerag_core.store.statements import DocumentRow, PassageRow, SizesRow, WordRow, named
 from voicerag_core.store.thresholds import KeptThresholds
+from voicerag_core.store.values import (
+    SAME,
+    as_vectors,
+    checked_name,
+    checked_source,
+    known_keys,
+)
 from voicerag_core.store.writing import (
     Batch,
     count_words,
@@ -107,6 +114,7 @@ class PgVectorStore(Closing):
         self._read_only = read_only
         self._auto_index = auto_index
         self._index_lock = threading.Lock()
+        renewed_in_children(self, PgVectorStore._renew_lock)
         self._vocabulary: tuple[int, Vocabulary] | None = None
         self._thresholds = KeptThresholds(database, collection.number)
 
@@ -123,7 +131,7 @@ class PgVectorStore(Closing):
         read_only: bool = False,
         auto_index: bool = True,
         pool_size: int = 4,
-        prepare: bool = True,
+        prepare: bool | None = None,
         timeout: float = 5.0,
         statement_timeout: float = 30.0,
     ) -> PgVectorStore:
@@ -143,7 +151,8 @@ class PgVectorStore(Closing):
             auto_index: Build the index as soon as a call to `add` or `replace_document` leaves
                 20,000 vectors. Pass False for a bulk load, and call `build_index` after it.
             pool_size: Most connections at a time.
-            prepare: False behind a pooler in transaction mode, such as PgBouncer.
+            prepare: Prepare statements on the server. None: unless a pooler, such as PgBouncer, is
+                found to be between; False: never.
             timeout: Seconds to wait for a connection.
             statement_timeout: Seconds that a search may take, or a write may wait for a lock.
 
@@ -155,6 +164,8 @@ class PgVectorStore(Closing):
                 language, or the login lacks rights.
         """
         place = redacted(checked_dsn(dsn))
+        for kind, given in (("collection", collection), ("tenant", tenant), ("model_id", model_id)):
+            checked_name(kind, given)
         database = Database(
             dsn,
             tenant=tenant,
@@ -165,8 +176,6 @@ class PgVectorStore(Closing):
             statement_timeout=statement_timeout,
         )
         try:
-            with translated(dsn), database.connect() as connection:
-                check_schema(connection, place)
             if not read_only:
                 make_collection(
                     database,
@@ -200,7 +209,8 @@ class PgVectorStore(Closing):
         owners: NDArray[np.int64] | None = None,
     ) -> int:
         """Insert or replace passages by id; see `PassageStore.add`."""
-        batch = prepare_batch(passages, embeddings, self._collection.dim, owners)
+        self._refuse_read_only()
+        batch = prepare_batch(passages, embeddings, self._collection, owners)
         if not batch.places:
             return 0
         changed = self._database.write(
@@ -218,6 +228,7 @@ class PgVectorStore(Closing):
         where: Filter | None = None,
         min_score: float | None = None,
         with_vectors: bool = False,
+        ids: Sequence[str] | None = None,
     ) -> tuple[Hit, ...]:
         """Find the best passages; see `PassageStore.search`.
 
@@ -226,12 +237,16 @@ class PgVectorStore(Closing):
             StoreError: Neither embedding nor text was given, `limit` is below 1, `min_score` came
                 without an embedding, or the database failed.
         """
-        return self._search([Query(embedding, text, limit, where, min_score, with_vectors)])[0]
+        vector = None if embedding is None else as_vectors(embedding)
+        keys = None if ids is None else tuple(known_keys(ids))
+        query = Query(vector, text, limit, where, min_score, with_vectors, keys)
+        return self._search([query])[0]
 
     def search_many(
         self, embeddings: Embeddings, *, limit: int, where: Filter | None = None
     ) -> list[tuple[Hit, ...]]:
         """Search for each of N rows in one round trip; see `PassageStore.search_many`."""
+        embeddings = as_vectors(embeddings)
         if embeddings.ndim != 2:  # noqa: PLR2004 - [N, D]
             raise StoreError(
                 f"embeddings have shape [N, {self._collection.dim}], not {list(embeddings.shape)}"
@@ -240,18 +255,19 @@ class PgVectorStore(Closing):
 
     def get(self, ids: Sequence[str]) -> list[Passage]:
         """Return the passages of these ids that exist, in the order asked."""
-        rows = self._read("get", {"ids": list(ids)}, rows=args_row(PassageRow))
+        rows = self._read("get", {"ids": known_keys(ids)}, rows=args_row(PassageRow))
         found = {row.id: Passage(row.id, row.text, row.metadata) for row in rows}
         return [found[key] for key in ids if key in found]
 
     def delete(self, ids: Sequence[str] | None = None, *, where: Filter | None = None) -> int:
         """Delete the passages that match ids and filter, and return how many went."""
+        self._refuse_read_only()
         if ids is None and where is None:
             raise StoreError(
                 "delete needs ids or a filter; delete(where=And(())) deletes every passage"
             )
         condition, values = compile_filter(where)
-        values["ids"] = None if ids is None else list(ids)
+        values["ids"] = None if ids is None else known_keys(ids)
         chosen = sql.SQL(
             "SELECT pid FROM voicerag.tenant_passages WHERE collection_id = {n} AND {filter} "
             "AND (%(ids)s::text[] IS NULL OR id = ANY(%(ids)s::text[]))"
@@ -310,7 +326,9 @@ class PgVectorStore(Closing):
         owners: NDArray[np.int64] | None = None,
     ) -> int:
         """Make these the only passages of a document; see `DocumentStore.replace_document`."""
-        batch = prepare_batch(passages, embeddings, self._collection.dim, owners)
+        self._refuse_read_only()
+        checked_source(source)
+        batch = prepare_batch(passages, embeddings, self._collection, owners)
         changed = self._database.write(
             lambda connection: self._replace(connection, source, digest, batch)
         )
@@ -319,6 +337,7 @@ class PgVectorStore(Closing):
 
     def remove_documents(self, sources: Sequence[str]) -> int:
         """Delete documents with their passages, and return how many passages went."""
+        self._refuse_read_only()
         return self._database.write(lambda connection: self._remove(connection, sources))
 
     def build_index(self) -> bool:
@@ -391,7 +410,7 @@ class PgVectorStore(Closing):
         )
 
     def _remove(self, connection: Connection, sources: Sequence[str]) -> int:
-        values: dict[str, object] = {"sources": list(sources)}
+        values: dict[str, object] = {"sources": known_keys(sources)}
         cursor = connection.cursor(row_factory=scalar_row)
         numbers = cursor.execute(*named("remove_documents", self._collection, values)).fetchall()
         chosen = sql.SQL(
@@ -497,6 +516,16 @@ class PgVectorStore(Closing):
     ) -> list[_T]:
         return self._database.read(named(name, self._collection, values), rows=rows)[0]
 
+    def __reduce__(self) -> NoReturn:
+        """Refuse to be copied or pickled: connections belong to one process."""
+        raise StoreError(
+            f"the open store of the collection {self._name!r} cannot be copied or pickled; open "
+            "another one where it is needed (PgVectorStore.open)"
+        )
+
+    def _renew_lock(self) -> None:
+        self._index_lock = threading.Lock()
+
     def _refuse_read_only(self) -> None:
         if self._read_only:
             raise StoreError("this store was opened with read_only; open it without to change it")
@@ -506,7 +535,7 @@ def _hits(rows: Sequence[SearchRow]) -> tuple[Hit, ...]:
     return tuple(
         Hit(
             Passage(row.id, row.text, row.metadata),
-            min(1.0, row.score),
+            1.0 if row.score >= SAME else row.score,
             rank,
             tuple(sorted(cast("list[MatchedBy]", row.matched_by))),
             None if row.vector is None else halfvec_array(row.vector),

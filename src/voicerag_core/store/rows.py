@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voicerag_core.errors import EmbeddingMismatchError, StoreError
+from voicerag_core.store.values import KEY_BYTES, holds_nul
 from voicerag_core.types import Embedding, Embeddings, Passage
 
 __all__ = [
@@ -29,6 +30,9 @@ __all__ = [
 
 COPY_START = b"PGCOPY\n\xff\r\n\0" + struct.pack(">ii", 0, 0)
 COPY_END = struct.pack(">h", -1)
+
+_SHOWN = 80
+"""Characters of an id in messages."""
 
 _HALF_MAX = float(np.finfo(np.float16).max)
 
@@ -81,7 +85,7 @@ def checked_embeddings(
 
 def passage_rows(
     passages: Sequence[Passage], places: Sequence[int], halves: NDArray[np.float16],
-    starts: NDArray[np.int64],
+    starts: NDArray[np.int64], tenant: str,
 ) -> bytes:  # fmt: skip
     """Make the rows (place int4, id, body, metadata jsonb, hash bytea).
 
@@ -90,6 +94,7 @@ def passage_rows(
         places: Which of them to write.
         halves: Vectors ordered by owner, [M, D] big-endian float16.
         starts: [N + 1]; the vectors of passage i are rows ``starts[i]`` to ``starts[i + 1]``.
+        tenant: Whose they become; its name takes room in the index of the ids.
 
     Raises:
         StoreError: A passage holds what Postgres cannot.
@@ -97,21 +102,7 @@ def passage_rows(
     parts = [COPY_START]
     for place in places:
         passage = passages[place]
-        try:
-            key = passage.id.encode()
-            body = passage.text.encode()
-            metadata = json.dumps(
-                dict(passage.metadata), allow_nan=False, ensure_ascii=False, sort_keys=True
-            ).encode()
-        except (TypeError, ValueError, RecursionError) as error:
-            raise StoreError(
-                f"passage {passage.id!r} cannot be stored: {error}; its text must be valid Unicode "
-                "and its metadata JSON without NaN or infinity"
-            ) from error
-        if b"\0" in key or b"\0" in body or b"\\u0000" in metadata:
-            raise StoreError(
-                f"passage {passage.id!r} holds a NUL character, which Postgres refuses; remove it"
-            )
+        key, body, metadata = _encoded(passage, KEY_BYTES - len(tenant.encode()))
         digest = hashlib.sha256()
         for part in (body, metadata, halves[starts[place] : starts[place + 1]].tobytes()):
             digest.update(struct.pack(">q", len(part)))
@@ -128,6 +119,43 @@ def passage_rows(
         )
     parts.append(COPY_END)
     return b"".join(parts)
+
+
+def _encoded(passage: Passage, most: int) -> tuple[bytes, bytes, bytes]:
+    """Return id, text and metadata of a passage as bytes.
+
+    Args:
+        passage: The passage.
+        most: Most bytes of its id.
+
+    Raises:
+        StoreError: Postgres cannot hold it.
+    """
+    name = f"passage {passage.id if not isinstance(passage.id, str) else passage.id[:_SHOWN]!r}"
+    if not isinstance(passage.id, str) or not isinstance(passage.text, str):
+        raise StoreError(
+            f"{name} cannot be stored: its id is {type(passage.id).__name__} and its text "
+            f"{type(passage.text).__name__}, and both are str"
+        )
+    try:
+        key = passage.id.encode()
+        body = passage.text.encode()
+        metadata = json.dumps(
+            dict(passage.metadata), allow_nan=False, ensure_ascii=False, sort_keys=True
+        ).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise StoreError(
+            f"{name} cannot be stored: {error}; its text must be valid Unicode and its metadata "
+            "JSON without NaN or infinity"
+        ) from error
+    if b"\0" in key or b"\0" in body or holds_nul(metadata):
+        raise StoreError(f"{name} holds a NUL character, which Postgres refuses; remove it")
+    if len(key) > most:
+        raise StoreError(
+            f"{name} has an id of {len(key)} bytes, and at most {most} fit into an index; shorten "
+            "it, such as to a hash, and keep the long one in the metadata"
+        )
+    return key, body, metadata
 
 
 def vector_rows(

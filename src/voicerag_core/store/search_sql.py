@@ -22,6 +22,7 @@ from voicerag_core.store.collection import Collection
 from voicerag_core.store.connection import HalfVector, Statement
 from voicerag_core.store.filter_sql import compile_filter
 from voicerag_core.store.rows import halfvec
+from voicerag_core.store.values import least_score, searched_words
 from voicerag_core.store.word_sql import word_parts
 from voicerag_core.types import Embedding, JSONValue
 
@@ -44,8 +45,6 @@ _NO_OTHER_PLAN = {"enable_seqscan": "off", "enable_hashjoin": "off", "enable_sor
 """Where a filter meets the index, the planner's guess at how many passages match is too rough to
 let it give the index up."""
 
-_QUESTION_CHARACTERS = 10_000
-
 
 @dataclass(frozen=True, slots=True)
 class Query:
@@ -58,6 +57,7 @@ class Query:
         where: Metadata filter.
         min_score: Least cosine similarity.
         with_vectors: Give the nearest vector too.
+        ids: Find none but these passages.
     """
 
     embedding: Embedding | None
@@ -66,6 +66,12 @@ class Query:
     where: Filter | None = None
     min_score: float | None = None
     with_vectors: bool = False
+    ids: tuple[str, ...] | None = None
+
+    @property
+    def filtered(self) -> bool:
+        """Whether not every passage may be found."""
+        return self.where is not None or self.ids is not None
 
     @property
     def depth(self) -> int:
@@ -106,7 +112,7 @@ def search_settings(query: Query, fetch: int | None) -> dict[str, str]:
     if fetch is None:
         return {}
     candidates = min(max(EF_SEARCH, 2 * fetch), _MOST_EF_SEARCH)
-    planner = {} if query.where is None else _NO_OTHER_PLAN
+    planner = _NO_OTHER_PLAN if query.filtered else {}
     return {"hnsw.ef_search": str(candidates), **planner}
 
 
@@ -121,7 +127,10 @@ def search_statement(collection: Collection, query: Query, fetch: int | None) ->
         fetch: How many vectors to take from the index; None compares all of them.
     """
     condition, values = compile_filter(query.where)
-    values |= {"limit": query.limit, "min_score": query.min_score}
+    if query.ids is not None:
+        condition = sql.SQL("({} AND id = ANY(%(ids)s::text[]))").format(condition)
+        values["ids"] = list(query.ids)
+    values |= {"limit": query.limit, "min_score": least_score(query.min_score)}
     if query.embedding is not None:
         values["q"] = HalfVector(halfvec(query.embedding))
     parts: dict[str, sql.Composable] = {}
@@ -138,7 +147,7 @@ def search_statement(collection: Collection, query: Query, fetch: int | None) ->
         else:
             parts |= _indexed(query, names, fetch)
     if query.text is not None:
-        values["words"] = query.text[:_QUESTION_CHARACTERS].replace("\0", " ")
+        values["words"] = searched_words(query.text)
         values["language"] = collection.language
         values["passages"] = max(collection.passages, 1)
         parts |= word_parts(names, by_vector=query.embedding is not None)
@@ -162,7 +171,7 @@ _QUERY_VECTOR = sql.SQL("%(q)s::halfvec")
 def _exact(query: Query, names: dict[str, sql.Composable]) -> dict[str, sql.Composable]:
     parts: dict[str, sql.Composable] = {"complete": sql.SQL("SELECT true AS yes")}
     join: sql.Composable = sql.SQL("")
-    if query.where is not None:
+    if query.filtered:
         parts["chosen"] = sql.SQL("SELECT pid FROM {passage}").format(**names)
         join = sql.SQL("JOIN chosen c ON c.pid = v.passage")
     parts["nearest"] = sql.SQL(
@@ -185,7 +194,7 @@ def _indexed(
         "SELECT passage, min(distance) AS distance FROM ({rows}) r "
         "GROUP BY passage ORDER BY distance, passage LIMIT {depth}"
     )
-    if query.where is None:
+    if not query.filtered:
         rows = sql.SQL(
             "SELECT v.passage, {distance} AS distance FROM voicerag.vectors v "
             "WHERE v.collection_id = {n} ORDER BY {distance} LIMIT {fetch}"

@@ -82,7 +82,7 @@ _STATEMENTS: Final = {
     ),
     "new_passages": sql.SQL(
         "CREATE TEMPORARY TABLE new_passages (place integer, id text, body text, "
-        "metadata jsonb, hash bytea) ON COMMIT DROP"
+        "metadata jsonb, hash bytea, searched integer) ON COMMIT DROP"
     ),
     "new_vectors": sql.SQL(
         "CREATE TEMPORARY TABLE new_vectors (place integer, ordinal integer, embedding halfvec) "
@@ -94,8 +94,20 @@ _STATEMENTS: Final = {
     "changed": sql.SQL(
         "CREATE TEMPORARY TABLE changed (pid bigint, place integer, fresh boolean) ON COMMIT DROP"
     ),
-    "copy_passages": sql.SQL("COPY pg_temp.new_passages FROM STDIN (FORMAT binary)"),
+    "copy_passages": sql.SQL(
+        "COPY pg_temp.new_passages (place, id, body, metadata, hash) FROM STDIN (FORMAT binary)"
+    ),
     "copy_vectors": sql.SQL("COPY pg_temp.new_vectors FROM STDIN (FORMAT binary)"),
+    # What of a long text is indexed is found out by trying; `searched` says how far, or nothing.
+    "try_words": sql.SQL(
+        "SELECT voicerag.passage_words(%(language)s::text::regconfig, "
+        "left(body, %(searched)s::integer), metadata) IS NULL "
+        "FROM pg_temp.new_passages WHERE place = %(place)s"
+    ),
+    "search_less": sql.SQL(
+        "UPDATE pg_temp.new_passages SET searched = %(searched)s::integer "
+        "WHERE place = %(place)s"
+    ),
     # Unchanged rows are left out first, so that they cost neither a write nor a tsvector; the
     # order by id keeps two writers from waiting for each other.
     "upsert_passages": sql.SQL(
@@ -103,8 +115,8 @@ _STATEMENTS: Final = {
         "INSERT INTO voicerag.passages AS p "
         "(tenant, collection_id, document_id, hash, id, body, metadata, words) "
         "SELECT current_setting('voicerag.tenant'), {n}, %(document)s::bigint, s.hash, s.id, "
-        "s.body, s.metadata, voicerag.passage_words(%(language)s::text::regconfig, s.body, "
-        "s.metadata) "
+        "s.body, s.metadata, voicerag.passage_words(%(language)s::text::regconfig, "
+        "CASE WHEN s.searched IS NULL THEN s.body ELSE left(s.body, s.searched) END, s.metadata) "
         "FROM pg_temp.new_passages s WHERE NOT EXISTS (SELECT FROM voicerag.passages o "
         "WHERE o.collection_id = {n} AND o.id = s.id AND o.hash = s.hash "
         "AND (%(document)s::bigint IS NULL OR o.document_id = %(document)s::bigint)) "

@@ -21,6 +21,7 @@ from voicerag_core.testing.stores import (
     InMemoryStore,
     PassageStoreContract,
 )
+from voicerag_core.testing.turns import TurnDetectorContract
 
 __all__ = [
     "DocumentStoreContract",
@@ -33,5 +34,6 @@ __all__ = [
     "PassageStoreContract",
     "SpeakerContract",
     "TranscriberContract",
+    "TurnDetectorContract",
     "VoiceModelContract",
 ]

@@ -127,9 +127,10 @@ class FakeVoiceModel:
         sampling: Sampling,
         transcript: Transcription | None = None,
         history: Sequence[Turn] = (),
+        instructions: str = "",
     ) -> Iterator[Answer]:
         """Stream the sentence with its citation, then one tone of 50 ms per word."""
-        del question, sampling, transcript, history
+        del question, sampling, transcript, history, instructions
         answer = self._read(passages)
         yield answer
         if self._speaks:

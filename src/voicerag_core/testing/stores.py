@@ -46,6 +46,7 @@ WIDTH = 8
 
 _SATURATION = 0.6  # k1 of BM25
 _LENGTH_WEIGHT = 0.6  # b of BM25
+_ROUNDING = 1e-5
 _TOLERANCE = 0.004  # a store may keep float16
 
 
@@ -91,6 +92,7 @@ class InMemoryStore:
         where: Filter | None = None,
         min_score: float | None = None,
         with_vectors: bool = False,
+        ids: Sequence[str] | None = None,
     ) -> tuple[Hit, ...]:
         """Find the best passages; see `PassageStore.search`."""
         if limit < 1:
@@ -102,9 +104,11 @@ class InMemoryStore:
                 f"the store holds vectors of width {self.dim}, not {list(embedding.shape)}"
             )
         entries = self._chosen(where)
+        if ids is not None:
+            entries = {key: entries[key] for key in ids if key in entries}
         near = {}
         if embedding is not None:
-            near = {key: float((e.vectors @ embedding).max()) for key, e in entries.items()}
+            near = {key: _cosine((e.vectors @ embedding).max()) for key, e in entries.items()}
         shares = {} if text is None else _word_shares(text, entries)
         fused = {key: near.get(key, 0.0) + shares.get(key, 0.0) for key in near or shares}
         best = sorted(fused, key=lambda key: (-fused[key], key))
@@ -226,6 +230,11 @@ def _same(old: _Entry, new: _Entry) -> bool:
         and old.document == new.document
         and np.array_equal(old.vectors, new.vectors)
     )
+
+
+def _cosine(product: float) -> float:
+    """Return the cosine of two unit vectors, 1 for equal ones in spite of rounding."""
+    return 1.0 if product >= 1 - _ROUNDING else float(product)
 
 
 def _nearest(vectors: Embeddings, embedding: Embedding | None) -> Embedding:
@@ -372,6 +381,26 @@ class PassageStoreContract:
         store.add([_LAKE], _rows(_axis(0), _axis(4)), owners=owners)
         assert store.add([_LAKE], _rows(_axis(0))) == 1
         assert store.search(_axis(4), limit=1)[0].score < 0.1  # noqa: PLR2004
+
+    def test_a_bound_of_one_lets_equal_vectors_through(self, store: PassageStore) -> None:
+        rows = np.random.default_rng(3).standard_normal((20, WIDTH)).astype(np.float32)
+        rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+        store.add([Passage(str(place), "a text") for place in range(20)], rows)
+        for place, row in enumerate(rows):
+            (hit,) = store.search(row, limit=3, min_score=1.0)
+            assert (hit.passage.id, hit.score) == (str(place), 1.0)
+
+    def test_a_search_finds_none_but_the_ids_asked_for(self, store: PassageStore) -> None:
+        _fill(store)
+        asked = ["tower", "river", "absent"]
+        for text in (None, "lake river"):
+            hits = store.search(_axis(0), text=text, limit=3, ids=asked)
+            assert set(_ids(hits)) == {"tower", "river"}
+        assert _ids(store.search(None, text="lake river", limit=3, ids=asked)) == ["river"]
+        assert _ids(store.search(_axis(0), limit=3, ids=asked, where=Eq("kind", "water"))) == [
+            "river"
+        ]
+        assert store.search(_axis(0), limit=3, ids=[]) == ()
 
     def test_vectors_of_another_width_are_refused(self, store: PassageStore) -> None:
         wide = np.ones((1, WIDTH + 1), np.float32)

@@ -8,15 +8,16 @@ import math
 import operator
 import re
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any, Final
 
 import numpy as np
-from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
+from langchain_core.load.serializable import SerializedConstructor, SerializedNotImplemented
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, ToolMessage
 
 from voicerag_core import Answer, Audio, AudioError, read_audio, to_wav_bytes
 
-__all__ = ["MessageStream", "answer_message", "block_audio", "message_audio"]
+__all__ = ["AnswerToolMessage", "MessageStream", "answer_message", "block_audio", "message_audio"]
 
 _TEXT, _AUDIO = 0, 1
 """Index by which LangChain joins the blocks of chunks."""
@@ -26,6 +27,27 @@ _BASE64_GROUP: Final = 3
 
 _FULL_SCALE: Final = 32768.0
 _PCM: Final = "audio/pcm"
+
+
+class AnswerToolMessage(ToolMessage):
+    """The message of a tool whose artifact is an `Answer`, with its sound.
+
+    ``dumps`` writes a plain `ToolMessage`, whose artifact is the answer as a dict without sound, so
+    that ``loads`` reads a history back.
+    """
+
+    @classmethod
+    def lc_id(cls) -> list[str]:
+        """Return the id of `ToolMessage`."""
+        return ToolMessage.lc_id()
+
+    def to_json(self) -> SerializedConstructor | SerializedNotImplemented:
+        """Return what ``dumps`` writes."""
+        written = super().to_json()
+        if written["type"] == "constructor" and isinstance(self.artifact, Answer):
+            hits = tuple(replace(hit, embedding=None) for hit in self.artifact.hits)
+            written["kwargs"]["artifact"] = asdict(replace(self.artifact, audio=None, hits=hits))
+        return written
 
 
 def answer_message(answer: Answer, *, message_id: str | None = None) -> AIMessage:

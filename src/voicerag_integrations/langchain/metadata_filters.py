@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from datetime import date, time
+from decimal import Decimal
 from typing import Any, Final, TypeAlias, get_args
+from uuid import UUID
 
 from voicerag_core import filters as f
 from voicerag_core.errors import FilterError
 from voicerag_core.filters import Filter
+from voicerag_integrations.langchain.documents import plain_value
 
 __all__ = ["MetadataFilter", "read_filter"]
 
@@ -65,11 +69,20 @@ def _entry(key: object, value: object, depth: int) -> Filter:
                 f"the filter on {key!r} compares with a list; write "
                 f"{{{key!r}: {{'$in': [...]}}}} for one of them"
             )
-        return f.Eq(key, value)  # type: ignore[arg-type]  # Eq checks its value
+        return f.Eq(key, _plain(value))
     if not value:
         raise FilterError(f"the filter on {key!r} names no operator: {{{key!r}: {{}}}}")
     parts = tuple(_comparison(key, name, operand) for name, operand in value.items())
     return parts[0] if len(parts) == 1 else f.And(parts)
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401
+    """Return a value as the metadata keeps it: a date, UUID or Decimal as text."""
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_plain(one) for one in value]
+    if isinstance(value, date | time | UUID | Decimal):
+        return plain_value(value)
+    return value
 
 
 def _comparison(key: str, operator: object, value: Any) -> Filter:  # noqa: ANN401
@@ -78,7 +91,7 @@ def _comparison(key: str, operator: object, value: Any) -> Filter:  # noqa: ANN4
             f"unknown operator {operator!r} in the filter on {key!r}; choose of "
             f"{' '.join(_OPERATORS)}"
         )
-    return _OPERATORS[operator](key, value)
+    return _OPERATORS[operator](key, _plain(value))
 
 
 def _listed(name: str, value: object) -> tuple[Any, ...]:

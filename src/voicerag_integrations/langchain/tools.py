@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from contextlib import closing, contextmanager
 from contextvars import ContextVar
-from typing import Any, Literal, TypeAlias, cast
+from typing import Annotated, Any, Literal, TypeAlias, cast
 
 from langchain_core.callbacks import (
     AsyncCallbackManagerForToolRun,
@@ -15,7 +15,7 @@ from langchain_core.documents import Document
 from langchain_core.messages import ToolMessage
 from langchain_core.runnables import RunnableConfig
 from langchain_core.tools import BaseTool, ToolException
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, BeforeValidator, Field
 
 from voicerag_core import (
     Answer,
@@ -30,6 +30,7 @@ from voicerag_core import (
 from voicerag_core.aio import run_in_thread
 from voicerag_integrations.langchain.components import Dumpable
 from voicerag_integrations.langchain.documents import found_document
+from voicerag_integrations.langchain.messages import AnswerToolMessage
 from voicerag_integrations.langchain.questions import VoiceInput, read_question
 from voicerag_integrations.langchain.redaction import redacted
 from voicerag_integrations.langchain.searching import search_options
@@ -40,19 +41,23 @@ ClipSource: TypeAlias = Callable[[str], VoiceInput]
 """Returns the sound of a clip by id; raises KeyError for an unknown id."""
 
 
+_Text: TypeAlias = Annotated[str, BeforeValidator(lambda given: "" if given is None else given)]
+"""A text for which models also give null when they leave it out."""
+
+
 class TypedQuestion(BaseModel):
     """A typed question."""
 
-    question: str = Field(description="The question, as a full sentence.")
+    question: _Text = Field(description="The question, as a full sentence.")
 
 
 class TypedOrSpokenQuestion(BaseModel):
     """A typed question, or the id of a recorded one."""
 
-    question: str = Field(
+    question: _Text = Field(
         default="", description="The question, as a full sentence; leave empty with clip_id."
     )
-    clip_id: str = Field(
+    clip_id: _Text = Field(
         default="", description="Id of a recorded question; the recording itself is searched."
     )
 
@@ -210,7 +215,8 @@ def _spoken() -> Generator[list[Answer], None, None]:
 
 def _with_sound(output: Any, answers: list[Answer]) -> Any:  # noqa: ANN401
     if answers and isinstance(output, ToolMessage):
-        return output.model_copy(update={"artifact": answers[-1]})
+        fields = {name: getattr(output, name) for name in type(output).model_fields}
+        return AnswerToolMessage(**{**fields, "artifact": answers[-1]})
     return output
 
 

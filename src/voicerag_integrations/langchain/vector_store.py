@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final
-from uuid import uuid4
+from uuid import UUID
 
 import numpy as np
 from langchain_core.documents import Document
@@ -27,7 +27,11 @@ from voicerag_core import (
 from voicerag_core import Embeddings as Vectors
 from voicerag_core.aio import run_in_thread
 from voicerag_core.closing import Closing
-from voicerag_integrations.langchain.documents import passage_document
+from voicerag_integrations.langchain.documents import (
+    passage_document,
+    passage_id,
+    passages_of,
+)
 from voicerag_integrations.langchain.embeddings import VoiceRAGEmbeddings
 from voicerag_integrations.langchain.metadata_filters import MetadataFilter, read_filter
 
@@ -81,7 +85,7 @@ class VoiceRAGVectorStore(Closing, VectorStore):
         embedding: Embeddings,
         metadatas: list[dict[str, Any]] | None = None,
         *,
-        ids: Sequence[str | None] | None = None,
+        ids: Sequence[str | int | UUID | None] | None = None,
         store: PassageStore | None = None,
         dsn: str | None = None,
         collection: str = "default",
@@ -94,8 +98,8 @@ class VoiceRAGVectorStore(Closing, VectorStore):
         Args:
             texts: The texts to store.
             embedding: Computes the vectors.
-            metadatas: JSON values for each text.
-            ids: Id of each text; None generates one.
+            metadatas: JSON values for each text; dates, UUIDs and Decimals are kept as text.
+            ids: Id of each text, numbers and UUIDs as text; None generates one.
             store: An open store.
             dsn: Database to open instead; its schema must exist (``voicerag db migrate``).
             collection: Collection to open there, created if absent.
@@ -150,7 +154,7 @@ class VoiceRAGVectorStore(Closing, VectorStore):
         texts: Iterable[str],
         metadatas: list[dict[str, Any]] | None = None,
         *,
-        ids: Sequence[str | None] | None = None,
+        ids: Sequence[str | int | UUID | None] | None = None,
         batch_size: int | None = None,
         **kwargs: Any,  # noqa: ANN401
     ) -> list[str]:
@@ -158,8 +162,8 @@ class VoiceRAGVectorStore(Closing, VectorStore):
 
         Args:
             texts: The texts to store.
-            metadatas: JSON values for each text.
-            ids: Id of each text; None generates one.
+            metadatas: JSON values for each text; dates, UUIDs and Decimals are kept as text.
+            ids: Id of each text, numbers and UUIDs as text; None generates one.
             batch_size: Texts per transaction.
             kwargs: Rejected; none are supported.
 
@@ -172,7 +176,7 @@ class VoiceRAGVectorStore(Closing, VectorStore):
             StoreError: The store failed, or cannot store a value.
         """
         _refuse(kwargs)
-        passages = _passages(list(texts), metadatas, ids)
+        passages = passages_of(list(texts), metadatas, ids)
         for batch in _batches(passages, batch_size):
             vectors = self._embedded([passage.text for passage in batch])
             check_cancelled()
@@ -185,17 +189,17 @@ class VoiceRAGVectorStore(Closing, VectorStore):
         embeddings: Sequence[Sequence[float]] | Vectors,
         metadatas: list[dict[str, Any]] | None = None,
         *,
-        ids: Sequence[str | None] | None = None,
+        ids: Sequence[str | int | UUID | None] | None = None,
     ) -> list[str]:
         """Store texts with precomputed vectors, in one transaction; see `add_texts`.
 
         Args:
             texts: N of them.
             embeddings: [N, D], of any norm; they are normalised.
-            metadatas: JSON values for each text.
-            ids: Id of each text; None generates one.
+            metadatas: JSON values for each text; dates, UUIDs and Decimals are kept as text.
+            ids: Id of each text, numbers and UUIDs as text; None generates one.
         """
-        passages = _passages(list(texts), metadatas, ids)
+        passages = passages_of(list(texts), metadatas, ids)
         if len(passages) != len(embeddings):
             raise ConfigError(f"{len(passages)} texts came with {len(embeddings)} embeddings")
         if passages:
@@ -206,7 +210,7 @@ class VoiceRAGVectorStore(Closing, VectorStore):
         self,
         documents: list[Document],
         *,
-        ids: Sequence[str | None] | None = None,
+        ids: Sequence[str | int | UUID | None] | None = None,
         batch_size: int | None = None,
         **kwargs: Any,  # noqa: ANN401
     ) -> list[str]:
@@ -221,7 +225,7 @@ class VoiceRAGVectorStore(Closing, VectorStore):
 
     def delete(
         self,
-        ids: list[str] | None = None,
+        ids: Sequence[str | int | UUID] | None = None,
         *,
         filter: MetadataFilter | None = None,  # noqa: A002 - named by LangChain
         **kwargs: Any,  # noqa: ANN401
@@ -232,12 +236,16 @@ class VoiceRAGVectorStore(Closing, VectorStore):
             StoreError: Neither was given; omitting both never deletes anything.
         """
         _refuse(kwargs)
-        self.store.delete(ids, where=read_filter(filter))
+        keys = None if ids is None else [passage_id(key) for key in ids]
+        self.store.delete(keys, where=read_filter(filter))
         return True
 
-    def get_by_ids(self, ids: Sequence[str], /) -> list[Document]:
+    def get_by_ids(self, ids: Sequence[str | int | UUID], /) -> list[Document]:
         """Return the existing documents with these ids, in the order of `ids`."""
-        return [passage_document(passage) for passage in self.store.get(ids)]
+        return [
+            passage_document(passage)
+            for passage in self.store.get([passage_id(key) for key in ids])
+        ]
 
     def similarity_search(
         self,
@@ -323,7 +331,7 @@ class VoiceRAGVectorStore(Closing, VectorStore):
         texts: Iterable[str],
         metadatas: list[dict[str, Any]] | None = None,
         *,
-        ids: Sequence[str | None] | None = None,
+        ids: Sequence[str | int | UUID | None] | None = None,
         batch_size: int | None = None,
         **kwargs: Any,  # noqa: ANN401
     ) -> list[str]:
@@ -333,7 +341,7 @@ class VoiceRAGVectorStore(Closing, VectorStore):
             return await run_in_thread(
                 self.add_texts, texts, metadatas, ids=ids, batch_size=batch_size
             )
-        passages = _passages(list(texts), metadatas, ids)
+        passages = passages_of(list(texts), metadatas, ids)
         for batch in _batches(passages, batch_size):
             rows = await self._embedding.aembed_documents([passage.text for passage in batch])
             await run_in_thread(self.store.add, batch, _normalised(rows))
@@ -343,7 +351,7 @@ class VoiceRAGVectorStore(Closing, VectorStore):
         self,
         documents: list[Document],
         *,
-        ids: Sequence[str | None] | None = None,
+        ids: Sequence[str | int | UUID | None] | None = None,
         batch_size: int | None = None,
         **kwargs: Any,  # noqa: ANN401
     ) -> list[str]:
@@ -358,7 +366,7 @@ class VoiceRAGVectorStore(Closing, VectorStore):
 
     async def adelete(
         self,
-        ids: list[str] | None = None,
+        ids: Sequence[str | int | UUID] | None = None,
         *,
         filter: MetadataFilter | None = None,  # noqa: A002 - named by LangChain
         **kwargs: Any,  # noqa: ANN401
@@ -367,7 +375,7 @@ class VoiceRAGVectorStore(Closing, VectorStore):
         _refuse(kwargs)
         return await run_in_thread(self.delete, ids, filter=filter)
 
-    async def aget_by_ids(self, ids: Sequence[str], /) -> list[Document]:
+    async def aget_by_ids(self, ids: Sequence[str | int | UUID], /) -> list[Document]:
         """Return documents by id, off the event loop."""
         return await run_in_thread(self.get_by_ids, ids)
 
@@ -469,6 +477,8 @@ class VoiceRAGVectorStore(Closing, VectorStore):
         self, question: str | Embedding, k: int, given: MetadataFilter | None
     ) -> tuple[Hit, ...]:
         where = read_filter(given)
+        if k == 0:
+            return ()
         return self.store.search(self._vector(question), limit=k, where=where)
 
     def _varied(
@@ -480,6 +490,8 @@ class VoiceRAGVectorStore(Closing, VectorStore):
         given: MetadataFilter | None,
     ) -> list[Document]:
         where = read_filter(given)
+        if k == 0:
+            return []
         vector = self._vector(question)
         hits = self.store.search(vector, limit=max(k, fetch_k), where=where, with_vectors=True)
         return _documents(
@@ -489,22 +501,6 @@ class VoiceRAGVectorStore(Closing, VectorStore):
 
 def _documents(hits: Sequence[Hit]) -> list[Document]:
     return [passage_document(hit.passage) for hit in hits]
-
-
-def _passages(
-    texts: Sequence[str],
-    metadatas: Sequence[dict[str, Any]] | None,
-    ids: Sequence[str | None] | None,
-) -> list[Passage]:
-    for name, given in (("metadatas", metadatas), ("ids", ids)):
-        if given is not None and len(given) != len(texts):
-            raise ConfigError(f"{len(texts)} texts came with {len(given)} {name}")
-    return [
-        Passage(
-            (ids[row] if ids else None) or str(uuid4()), text, metadatas[row] if metadatas else {}
-        )
-        for row, text in enumerate(texts)
-    ]
 
 
 def _batches(passages: list[Passage], size: int | None) -> Iterator[list[Passage]]:

@@ -105,6 +105,12 @@ def passage_of_node(node: BaseNode) -> Passage:
             f"node {node.node_id!r} carries sound as bytes, and LlamaIndex writes those nowhere; "
             "keep the sound in a file or an object store and give its url (see audio_node)"
         )
+    if any(isinstance(value, np.generic | np.ndarray) for value in node.metadata.values()):
+        plain = {
+            key: value.tolist() if isinstance(value, np.generic | np.ndarray) else value
+            for key, value in node.metadata.items()
+        }
+        node = node.model_copy(update={"metadata": plain})
     if type(node) is TextNode and _is_plain(node):
         return Passage(node.id_, node.text, dict(node.metadata))
     try:

@@ -47,11 +47,11 @@ def speech_query_tool(
         description: Description for the agent's model.
     """
 
-    def speech_query(question: str = "", clip_id: str | None = None) -> RESPONSE_TYPE:
+    def speech_query(question: str | None = "", clip_id: str | None = None) -> RESPONSE_TYPE:
         response = query_engine.query(_bundle(clips, question, clip_id))
         return response.get_response() if isinstance(response, StreamingResponse) else response
 
-    async def aspeech_query(question: str = "", clip_id: str | None = None) -> RESPONSE_TYPE:
+    async def aspeech_query(question: str | None = "", clip_id: str | None = None) -> RESPONSE_TYPE:
         response = await query_engine.aquery(_bundle(clips, question, clip_id))
         if isinstance(response, AsyncStreamingResponse):
             return await response.get_response()
@@ -62,7 +62,8 @@ def speech_query_tool(
     )
 
 
-def _bundle(clips: Clips | None, question: str, clip_id: str | None) -> QueryBundle:
+def _bundle(clips: Clips | None, question: str | None, clip_id: str | None) -> QueryBundle:
+    question = question or ""
     if not clip_id:
         return QueryBundle(question)
     if clips is None:

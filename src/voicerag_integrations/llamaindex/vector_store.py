@@ -7,7 +7,7 @@ from typing import Any, Final, cast
 
 import numpy as np
 from llama_index.core.bridge.pydantic import PrivateAttr
-from llama_index.core.schema import BaseNode
+from llama_index.core.schema import BaseNode, ImageNode, IndexNode
 from llama_index.core.vector_stores.types import (
     BasePydanticVectorStore,
     MetadataFilters,
@@ -220,8 +220,9 @@ class VoiceRAGVectorStore(BasePydanticVectorStore):
         """Search in one of the modes default, mmr, hybrid, semantic_hybrid, sparse, text_search.
 
         The hybrid modes add the cosine similarity and the text score with equal weights: `alpha`
-        may be None or 0.5, 0 for text only, or 1 for the vector only. `node_ids` do not restrict a
-        search: an index passes those of the few nodes that it keeps itself.
+        may be None or 0.5, 0 for text only, or 1 for the vector only. Only nodes of `node_ids` are
+        found, unless those are image and index nodes alone: an index keeps such nodes itself and
+        passes their ids with every query.
 
         Raises:
             ConfigError: A mode or weight is not supported, or a part of the query is missing.
@@ -250,13 +251,26 @@ def _hits(
     limit = query.similarity_top_k
     if text is not None and vector is not None and query.hybrid_top_k is not None:
         limit = query.hybrid_top_k
-    if limit < 1:
+    if limit == 0:
         return ()
+    ids = _asked_for(store, query.node_ids)
     if query.mode is not VectorStoreQueryMode.MMR or vector is None:
-        return store.search(vector, text=text, limit=limit, where=where)
-    candidates = store.search(vector, limit=limit * _MMR_CANDIDATES, where=where, with_vectors=True)
+        return store.search(vector, text=text, limit=limit, where=where, ids=ids)
+    candidates = store.search(
+        vector, limit=limit * _MMR_CANDIDATES, where=where, ids=ids, with_vectors=True
+    )
     relevance = _MMR_THRESHOLD if mmr_threshold is None else mmr_threshold
     return maximal_marginal_relevance(vector, candidates, limit=limit, diversity=1 - relevance)
+
+
+def _asked_for(store: PassageStore, node_ids: Sequence[str] | None) -> list[str] | None:
+    """Return the ids that a search is restricted to, or None for all."""
+    if node_ids is None or len(node_ids) == 0:  # an index that keeps no node passes no id
+        return None
+    found = store.get(list(node_ids))
+    if found and all(isinstance(stored_node(one), ImageNode | IndexNode) for one in found):
+        return None
+    return list(node_ids)
 
 
 def _sought(query: VectorStoreQuery) -> tuple[Embedding | None, str | None]:
@@ -280,7 +294,8 @@ def _sought(query: VectorStoreQuery) -> tuple[Embedding | None, str | None]:
             f"the mode {query.mode.value!r} searches by a vector; give query_embedding, or ask "
             "through an index or a retriever that has an embedding model"
         )
-    vector = unit(query.query_embedding) if by_vector and query.query_embedding else None
+    given = query.query_embedding if by_vector else None
+    vector = None if given is None else unit(given)
     return vector, query.query_str if by_words else None
 
 

@@ -33,7 +33,12 @@ class ReaderByLanguage:
         return max(reading, default=0)
 
     def answer(
-        self, question: str, passages: Sequence[Passage], *, history: Sequence[Turn] = ()
+        self,
+        question: str,
+        passages: Sequence[Passage],
+        *,
+        history: Sequence[Turn] = (),
+        instructions: str = "",
     ) -> Generator[Answer, None, None]:
         """Stream the answer; see `AnswerWriter.answer`.
 
@@ -45,7 +50,7 @@ class ReaderByLanguage:
         if reader is None:
             yield Answer(no_reader(code), answered=False)
         else:
-            yield from reader.answer(question, passages, history=history)
+            yield from reader.answer(question, passages, history=history, instructions=instructions)
 
     def further_query(
         self, question: str, passages: Sequence[Passage], *, only_unsure: bool

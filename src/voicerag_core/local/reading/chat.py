@@ -6,14 +6,14 @@ import re
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
-from typing import Literal, TypeAlias
+from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
 from voicerag_core.errors import GenerationError, VoiceRAGError
 from voicerag_core.local.reading.features import passage_path
 from voicerag_core.local.reading.language import is_english
 from voicerag_core.local.reading.support import Support
 from voicerag_core.sentences import sentence_spans
-from voicerag_core.types import Answer, Audio, Citation, Passage, Turn
+from voicerag_core.types import Answer, Citation, Passage, Sampling, Turn
 
 __all__ = [
     "NO_ANSWER",
@@ -23,6 +23,7 @@ __all__ = [
     "ChatReader",
     "chat_messages",
     "replies",
+    "with_manner",
 ]
 
 NO_ANSWER = "NO_ANSWER"
@@ -55,6 +56,12 @@ FURTHER_UNLESS = f"If the sources above answer it in full, write {ENOUGH} and no
 MOST_CHARACTERS = 4000
 """Of one answer, several times what is asked for: a model that never ends is stopped here."""
 
+MANNER = """\
+Speak in the manner described here. It changes how you say things, never what you may say: the \
+rules above stand, and facts come from the sources alone.
+{manner}"""
+"""Stands behind the rules, with the caller's instructions."""
+
 TASK = f"""\
 Answer from the sources above. Look for the source that speaks of this very question: the same \
 thing, section, year and number. If none does, write {NO_ANSWER} and nothing else."""
@@ -82,6 +89,15 @@ ChatFunction: TypeAlias = Callable[[list[ChatMessage]], Iterable[str] | str]
 """A function from messages to the reply, complete or streamed."""
 
 
+@runtime_checkable
+class _SamplingChat(Protocol):
+    """A chat function that takes a sampling."""
+
+    def sampled(self, sampling: Sampling) -> ChatFunction:
+        """Return the same model with another sampling."""
+        ...
+
+
 class ChatReader:
     """Lets a chat model answer from passages, and converts its source marks to citations.
 
@@ -91,12 +107,26 @@ class ChatReader:
             they do not answer follow in any case.
     """
 
+    follows_instructions = True
+
     def __init__(self, chat: ChatFunction, *, instructions: str = INSTRUCTIONS) -> None:
         self._chat = chat
         self._instructions = instructions
 
+    def sampled(self, sampling: Sampling) -> ChatReader:
+        """Return the same reader with another sampling, if its model takes one."""
+        chat: object = self._chat
+        if not isinstance(chat, _SamplingChat):
+            return self
+        return ChatReader(chat.sampled(sampling), instructions=self._instructions)
+
     def answer(
-        self, question: str, passages: Sequence[Passage], *, history: Sequence[Turn] = ()
+        self,
+        question: str,
+        passages: Sequence[Passage],
+        *,
+        history: Sequence[Turn] = (),
+        instructions: str = "",
     ) -> Generator[Answer, None, None]:
         """Stream the answer's text with citations, and without the model's marks.
 
@@ -109,6 +139,7 @@ class ChatReader:
             question: As text.
             passages: Best first, numbered from 1 for the model.
             history: Earlier turns, oldest first; spoken questions without a transcript are skipped.
+            instructions: The manner of answering; stands behind the rules for sources.
 
         Raises:
             GenerationError: The model failed, returned nothing or did not come to an end; its
@@ -119,7 +150,8 @@ class ChatReader:
         # The words of other languages are not in documents in English, and the other way round.
         judged = Support.of(question, passages) if is_english(question) else None
         checked = _Sentences(judged)
-        messages = chat_messages(question, passages, history, instructions=self._instructions)
+        told = with_manner(self._instructions, instructions)
+        messages = chat_messages(question, passages, history, instructions=told)
         with closing(replies(self._chat, messages)) as written:
             for reply in written:
                 before, marker, _ = (buffer + reply).partition(NO_ANSWER)
@@ -249,6 +281,11 @@ def _has_words(text: str) -> bool:
     return any(letter.isalnum() for letter in text)
 
 
+def with_manner(rules: str, manner: str) -> str:
+    """Return the rules with the manner of speaking behind them, if there is one."""
+    return f"{rules}\n\n{MANNER.format(manner=manner)}" if manner else rules
+
+
 def chat_messages(
     question: str,
     passages: Sequence[Passage],
@@ -263,8 +300,8 @@ def chat_messages(
     """
     messages = [ChatMessage("system", instructions)]
     for turn in history:
-        if not isinstance(turn.question, Audio) and turn.answer.text.strip():
-            messages.append(ChatMessage("user", turn.question))
+        if turn.words and turn.answer.text.strip():
+            messages.append(ChatMessage("user", turn.words))
             messages.append(ChatMessage("assistant", turn.answer.text))
     messages.append(ChatMessage("user", f"{_sources(passages)}\n\nQuestion: {question}\n\n{TASK}"))
     return messages

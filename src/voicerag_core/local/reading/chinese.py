@@ -139,7 +139,12 @@ class ChineseReader:
         self._least_probability = least_probability
 
     def answer(
-        self, question: str, passages: Sequence[Passage], *, history: Sequence[Turn] = ()
+        self,
+        question: str,
+        passages: Sequence[Passage],
+        *,
+        history: Sequence[Turn] = (),
+        instructions: str = "",
     ) -> Generator[Answer, None, None]:
         """Quote the answer in one piece, or report that the passages do not answer.
 
@@ -147,11 +152,12 @@ class ChineseReader:
             question: In Chinese.
             passages: Best first.
             history: Ignored: the quote does not depend on earlier turns.
+            instructions: Ignored: a quote has its own manner.
 
         Raises:
             ModelError: The embedder failed.
         """
-        del history
+        del history, instructions
         reading = self.read(question, passages)
         if reading.answered:
             yield Answer(reading.text, citations=reading.citations)

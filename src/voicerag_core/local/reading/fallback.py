@@ -12,8 +12,8 @@ from voicerag_core.languages import ENGLISH
 from voicerag_core.local.reading.further import further_query
 from voicerag_core.local.reading.language import language_of
 from voicerag_core.local.replies import ENGLISH_REPLIES, Replies, replies_in
-from voicerag_core.ports import AnswerWriter
-from voicerag_core.types import Answer, Passage, Turn
+from voicerag_core.ports import AnswerWriter, SamplingWriter
+from voicerag_core.types import Answer, Passage, Sampling, Turn
 
 __all__ = ["BROKE_OFF", "NO_MODEL", "FallbackWriter"]
 
@@ -38,11 +38,23 @@ class FallbackWriter:
         self, first: AnswerWriter, second: AnswerWriter, *, language: str = ENGLISH
     ) -> None:
         self._language = language
+        self.follows_instructions = bool(getattr(first, "follows_instructions", False))
         self._first = first
         self._second = second
 
+    def sampled(self, sampling: Sampling) -> FallbackWriter:
+        """Return the same writers, the first with another sampling if it takes one."""
+        if not isinstance(self._first, SamplingWriter):
+            return self
+        return FallbackWriter(self._first.sampled(sampling), self._second, language=self._language)
+
     def answer(
-        self, question: str, passages: Sequence[Passage], *, history: Sequence[Turn] = ()
+        self,
+        question: str,
+        passages: Sequence[Passage],
+        *,
+        history: Sequence[Turn] = (),
+        instructions: str = "",
     ) -> Generator[Answer, None, None]:
         """Stream the answer; see `AnswerWriter.answer`.
 
@@ -50,7 +62,7 @@ class FallbackWriter:
             ModelError: Both writers failed.
         """
         said = False
-        pieces = self._first.answer(question, passages, history=history)
+        pieces = self._first.answer(question, passages, history=history, instructions=instructions)
         with closing(pieces):
             try:
                 for piece in pieces:

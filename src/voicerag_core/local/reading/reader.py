@@ -10,6 +10,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from voicerag_core.follow_ups import in_full, turn_before
 from voicerag_core.local.reading.agreement import AGREEMENT, agreement
 from voicerag_core.local.reading.answer_scorer import SCORES
 from voicerag_core.local.reading.dates import says_more_exactly
@@ -200,20 +201,27 @@ class Reader:
         self._least_probability = least_probability
 
     def answer(
-        self, question: str, passages: Sequence[Passage], *, history: Sequence[Turn] = ()
+        self,
+        question: str,
+        passages: Sequence[Passage],
+        *,
+        history: Sequence[Turn] = (),
+        instructions: str = "",
     ) -> Generator[Answer, None, None]:
         """Quote the answer in one piece, or report that the passages do not answer.
 
         Args:
             question: As text.
             passages: Best first.
-            history: Ignored: the quote does not depend on earlier turns.
+            history: Earlier turns, oldest first: a question that leans on the last of them is read
+                in full.
+            instructions: Ignored: a quote has its own manner.
 
         Raises:
             ModelError: The scorer failed.
         """
-        del history
-        reading = self.read(question, passages)
+        del instructions
+        reading = self._read_in_context(question, passages, history)
         if reading.answered:
             yield Answer(reading.text, citations=reading.citations)
             return
@@ -221,6 +229,15 @@ class Reader:
         if reading.closest is not None and _is_close(question, reading.closest, reading.score):
             text += f" {ENGLISH_REPLIES.closest.format(title=reading.closest.title)}"
         yield Answer(text, answered=False)
+
+    def _read_in_context(
+        self, question: str, passages: Sequence[Passage], history: Sequence[Turn]
+    ) -> Reading:
+        """Read for every wording of a follow-up in full, and return the likeliest reading."""
+        before = turn_before(history)
+        full = () if before is None else in_full(question, before)
+        readings = [self.read(one, passages) for one in full or (question,)]
+        return max(readings, key=lambda reading: (reading.answered, reading.score))
 
     def read(self, question: str, passages: Sequence[Passage]) -> Reading:
         """Read the answer out of the first four passages, or of ten when those leave it unsure.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from dataclasses import replace
 
-from voicerag_core.local.reading.chat import ChatFunction, ChatMessage, replies
+from voicerag_core.local.reading.chat import ChatFunction, ChatMessage, replies, with_manner
 from voicerag_core.local.reading.features import content_words
 from voicerag_core.local.reading.reader import Reader
 from voicerag_core.local.reading.support import Support
@@ -38,20 +38,28 @@ class RewordingReader:
         chat: The model.
     """
 
+    follows_instructions = True
+
     def __init__(self, reader: Reader, chat: ChatFunction) -> None:
         self.reader = reader
         self._chat = chat
         self.most_passages = reader.most_passages
 
     def answer(
-        self, question: str, passages: Sequence[Passage], *, history: Sequence[Turn] = ()
+        self,
+        question: str,
+        passages: Sequence[Passage],
+        *,
+        history: Sequence[Turn] = (),
+        instructions: str = "",
     ) -> Generator[Answer, None, None]:
         """Give the answer in one piece, or report that the passages do not answer.
 
         Args:
             question: As text.
             passages: Best first.
-            history: Ignored, as by the reader.
+            history: Earlier turns, for the reader.
+            instructions: The manner that the chat model rewords in.
 
         Raises:
             ModelError: The reader failed.
@@ -61,7 +69,7 @@ class RewordingReader:
             if not piece.answered or not piece.text.strip() or "\n" in piece.text:
                 yield piece
                 continue
-            said = " ".join("".join(self._asked(question, piece.text)).split())
+            said = " ".join("".join(self._asked(question, piece.text, instructions)).split())
             yield replace(piece, text=said) if keeps(question, piece.text, said) else piece
 
     def further_query(
@@ -78,10 +86,10 @@ class RewordingReader:
         """Return the same with a reader that declines below another probability."""
         return RewordingReader(self.reader.declining_below(probability), self._chat)
 
-    def _asked(self, question: str, quote: str) -> Generator[str, None, None]:
+    def _asked(self, question: str, quote: str, instructions: str) -> Generator[str, None, None]:
         longest = LONGEST * (len(quote) + len(question)) + SHORT
         length = 0
-        source = replies(self._chat, rewording_messages(question, quote))
+        source = replies(self._chat, rewording_messages(question, quote, instructions))
         try:
             for reply in source:
                 yield reply
@@ -92,10 +100,13 @@ class RewordingReader:
             source.close()
 
 
-def rewording_messages(question: str, quote: str) -> list[ChatMessage]:
-    """Build the messages: a short instruction, then the quote and the question."""
+def rewording_messages(question: str, quote: str, instructions: str = "") -> list[ChatMessage]:
+    """Build the messages: a short instruction and the manner, then the quote and the question."""
     asked = f"Facts: {quote}\n\nQuestion: {question}\n\nAnswer with the facts only:"
-    return [ChatMessage("system", INSTRUCTIONS), ChatMessage("user", asked)]
+    return [
+        ChatMessage("system", with_manner(INSTRUCTIONS, instructions)),
+        ChatMessage("user", asked),
+    ]
 
 
 def keeps(question: str, quote: str, said: str) -> bool:

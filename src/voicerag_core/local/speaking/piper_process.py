@@ -13,6 +13,7 @@ from __future__ import annotations
 import collections
 import contextlib
 import importlib.util
+import json
 import os
 import re
 import shutil
@@ -72,9 +73,10 @@ class PiperProcess:
 
     Args:
         voice: The voice's .onnx file.
+        pace: Speed as a multiple of the voice's own.
     """
 
-    def __init__(self, voice: Path) -> None:
+    def __init__(self, voice: Path, *, pace: float = 1.0) -> None:
         if importlib.util.find_spec("piper") is None:
             raise MissingExtraError("local", "speech output (piper-tts)")
         if not voice.is_file() or not Path(f"{voice}.json").is_file():
@@ -84,6 +86,9 @@ class PiperProcess:
         _remove_orphans()
         self._folder, self._owned = _private_folder()
         command = [sys.executable, "-X", "utf8", "-m", "piper", "-m", str(voice.resolve())]
+        if pace != 1.0:
+            command += ["--length-scale", f"{_length_scale(voice) / pace:.3f}"]
+        self.pace = pace
         try:
             self._process = subprocess.Popen(  # noqa: S603 - a fixed command, no shell
                 [*command, "--output-dir", str(self._folder)],
@@ -116,6 +121,17 @@ class PiperProcess:
     def alive(self) -> bool:
         """Whether sentences are still answered."""
         return not self._ended
+
+    @property
+    def waiting(self) -> int:
+        """How many sentences are in work."""
+        return len(self._pending)
+
+    @property
+    def abandoned(self) -> bool:
+        """Whether nobody waits any more for a sentence that is in work."""
+        with self._lock:
+            return any(request.sound.cancelled() for request in self._pending)
 
     def submit(self, line: str) -> SpeechRequest:
         """Hand over a sentence; its sound, or the reason for none, arrives in the request."""
@@ -191,6 +207,15 @@ class PiperProcess:
     def _remove_folder(self) -> None:
         shutil.rmtree(self._folder, ignore_errors=True)
         self._owned.close()
+
+
+def _length_scale(voice: Path) -> float:
+    """Return how long a voice makes its phonemes, as a multiple of those it was trained with."""
+    try:
+        settings = json.loads(Path(f"{voice}.json").read_text("utf-8"))
+        return float(settings["inference"]["length_scale"])
+    except (ValueError, KeyError, TypeError):
+        return 1.0
 
 
 def _stream(pipe: IO[str] | None) -> IO[str]:

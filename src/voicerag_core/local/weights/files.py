@@ -244,7 +244,12 @@ def _verify(path: Path, file: WeightFile, weights: WeightSet) -> None:
     try:
         if is_intact(path, file):
             return
-        size = path.stat().st_size
+        if not path.is_file():
+            raise CheckpointError(
+                f"weight file {path} is a folder or a device in place of a file; remove it. To get "
+                f"the file: {_cure(weights)}"
+            )
+        size, found = path.stat().st_size, sha256_of(path)
     except FileNotFoundError as error:
         raise CheckpointError(
             f"weight file {path} is missing; {file.size} bytes with SHA-256 {file.sha256} "
@@ -254,7 +259,7 @@ def _verify(path: Path, file: WeightFile, weights: WeightSet) -> None:
         raise CheckpointError(f"weight file {path} cannot be read: {error}") from error
     raise CheckpointError(
         f"weight file {path} is not the one that voicerag was tested with: expected {file.size} "
-        f"bytes with SHA-256 {file.sha256}, found {size} bytes with SHA-256 {sha256_of(path)}. "
+        f"bytes with SHA-256 {file.sha256}, found {size} bytes with SHA-256 {found}. "
         f"To replace it: {_cure(weights)}"
     )
 

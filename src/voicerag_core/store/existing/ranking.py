@@ -14,6 +14,7 @@ import numpy as np
 
 from voicerag_core.store.existing.layouts import Layout
 from voicerag_core.store.existing.table_sql import FoundRow
+from voicerag_core.store.values import SAME
 from voicerag_core.types import Embedding, Hit, JSONValue, MatchedBy, Passage
 
 __all__ = ["Found", "ranked", "valid_ids"]
@@ -64,7 +65,7 @@ def ranked(found: Found, layout: Layout, *, width: int | None) -> list[Hit]:
     return [
         Hit(
             passage_of(rows[key], layout),
-            shares.get(key, 0.0) if rows[key].score is None else min(1.0, rows[key].score or 0.0),
+            shares.get(key, 0.0) if rows[key].score is None else _cosine(rows[key].score or 0.0),
             rank,
             _ways(vector=key in near, words=key in shares),
             _vector(rows[key], width),
@@ -95,7 +96,7 @@ def valid_ids(ids: Sequence[str], kind: str) -> list[str]:
     if kind in _BITS:
         most = 2 ** _BITS[kind]
         return [key for key in ids if _INTEGER.fullmatch(key) and -most <= int(key) < most]
-    return [key for key in ids if "\0" not in key]
+    return list(ids)
 
 
 def _shares(lexemes: Sequence[str], rows: Mapping[str, FoundRow]) -> dict[str, float]:
@@ -119,6 +120,10 @@ def _shares(lexemes: Sequence[str], rows: Mapping[str, FoundRow]) -> dict[str, f
 def _ways(*, vector: bool, words: bool) -> tuple[MatchedBy, ...]:
     ways: list[tuple[MatchedBy, bool]] = [("vector", vector), ("words", words)]
     return tuple(way for way, found in ways if found)
+
+
+def _cosine(score: float) -> float:
+    return 1.0 if score >= SAME else score
 
 
 def _vector(row: FoundRow, width: int | None) -> Embedding | None:

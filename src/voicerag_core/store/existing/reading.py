@@ -43,7 +43,8 @@ class TableDatabase(Closing):
         self._settings = {
             "statement_timeout": str(round(statement_timeout * 1000)),
             "jit": "off",
-            "application_name": "voicerag",
+            "standard_conforming_strings": "on",
+            "extra_float_digits": "1",
         }
         self._pool = Pool(
             dsn, size=pool_size, prepare=False, timeout=timeout, configure=lambda _: None
@@ -84,7 +85,7 @@ class TableDatabase(Closing):
                 return [cursor.fetchall() for cursor in cursors]
 
         with translated(self.dsn), _explained(self.place, table):
-            return self._pool.run(run, attempts=2)
+            return self._pool.run(run)
 
     def close(self) -> None:
         """Cancel what runs on the server, and close every connection."""

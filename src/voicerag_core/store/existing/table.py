@@ -29,6 +29,7 @@ from voicerag_core.store.existing.probe import ModelMatch, refuse_other
 from voicerag_core.store.existing.ranking import Found, ranked, valid_ids
 from voicerag_core.store.existing.reading import TableDatabase
 from voicerag_core.store.existing.table_sql import MOST_BY_WORDS, FoundRow, TableQuery
+from voicerag_core.store.values import as_vectors, known_keys, least_score, searched_words
 from voicerag_core.types import Embedding, Embeddings, Hit, Passage
 
 __all__ = ["ExistingTable"]
@@ -41,7 +42,6 @@ FUSION_DEPTH = 10
 """Nearest rows that count as found by their vector where words take part, at least."""
 MOST_REPEATED = 64
 """How many times more rows are taken where many have one id."""
-_QUESTION_CHARACTERS = 10_000
 
 _logger = logging.getLogger(__name__)
 
@@ -170,6 +170,7 @@ class ExistingTable(Closing):
         where: Filter | None = None,
         min_score: float | None = None,
         with_vectors: bool = False,
+        ids: Sequence[str] | None = None,
     ) -> tuple[Hit, ...]:
         """Find the best passages; see `PassageStore.search`.
 
@@ -179,16 +180,21 @@ class ExistingTable(Closing):
         Raises:
             EmbeddingMismatchError: The embedding is not of the width of the table's vectors.
             FilterError: The filter has no meaning.
-            StoreError: Neither embedding nor text was given, `limit` is below 1, or the database
-                failed.
+            StoreError: Neither embedding nor text was given, `limit` is below 1, `ids` were given,
+                or the database failed.
         """
+        if ids is not None:
+            raise StoreError(
+                "a table of another program is not searched by ids; give a condition on its "
+                "metadata, or take the passages themselves (get)"
+            )
         if limit < 1:
             raise StoreError(f"a search gives at least 1 passage; limit is {limit}")
         if embedding is None and (text is None or min_score is not None):
             raise StoreError("a search needs an embedding or a text, and min_score an embedding")
         table = self.opened()
         if embedding is not None:
-            embedding = fitting(table, embedding)
+            embedding = fitting(table, as_vectors(embedding))
         lexemes = None if text is None else self._lexemes(table, text)
         query = TableQuery(embedding, lexemes, where, with_vectors)
         least = max(2 * limit, FUSION_DEPTH)
@@ -201,14 +207,16 @@ class ExistingTable(Closing):
             by_words = self._read(table, table.statements.by_words(query, MOST_BY_WORDS))
         found = Found(nearest, by_words, lexemes, by_vector=least)
         hits = ranked(found, table.layout, width=table.sample.content or None)
-        if min_score is not None:
-            hits = [hit for hit in hits if hit.score >= min_score]
+        bound = least_score(min_score)
+        if bound is not None:
+            hits = [hit for hit in hits if hit.score >= bound]
         return tuple(hits[:limit])
 
     def search_many(
         self, embeddings: Embeddings, *, limit: int, where: Filter | None = None
     ) -> list[tuple[Hit, ...]]:
         """Search for each of N rows; see `PassageStore.search_many`."""
+        embeddings = as_vectors(embeddings)
         if embeddings.ndim != 2:  # noqa: PLR2004 - [N, D]
             raise StoreError(f"embeddings have shape [N, D], not {list(embeddings.shape)}")
         return [self.search(row, limit=limit, where=where) for row in embeddings]
@@ -216,7 +224,7 @@ class ExistingTable(Closing):
     def get(self, ids: Sequence[str]) -> list[Passage]:
         """Return the passages of these ids that exist, in the order asked."""
         table = self.opened()
-        wanted = valid_ids(ids, table.layout.id_type)
+        wanted = valid_ids(known_keys(ids), table.layout.id_type)
         rows = self._read(table, table.statements.get(wanted)) if wanted else []
         hits = ranked(Found(rows, [], None, by_vector=0), table.layout, width=None)
         found = {hit.passage.id: hit.passage for hit in hits}
@@ -296,9 +304,10 @@ class ExistingTable(Closing):
         return sorted(found, key=lambda row: (-(row.score or 0.0), row.id))
 
     def _lexemes(self, table: OpenedTable, text: str) -> list[str]:
-        words = text[:_QUESTION_CHARACTERS].replace("\0", " ")
         ((found,),) = self._database.read(
-            table.statements.lexemes(words), rows=scalar_row, table=table.column.full_name
+            table.statements.lexemes(searched_words(text)),
+            rows=scalar_row,
+            table=table.column.full_name,
         )
         return list(found)
 

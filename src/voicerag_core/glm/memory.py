@@ -1,0 +1,115 @@
+"""The ids of earlier turns, so that a conversation goes on from exactly the ids it had.
+
+A reply may have been interrupted: then a history holds less text than was generated. What was
+generated is still the beginning of the next prompt, as far as it was heard, and so are the passages
+of its question; only then does the language model find its keys and values again.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass, replace
+
+from voicerag_core.glm.lm.interleave import ReplyForm, TokenKind
+from voicerag_core.glm.prompt import EarlierTurn
+from voicerag_core.glm.text_tokenizer import TextStream, TextTokenizer
+from voicerag_core.types import Question, Turn
+
+__all__ = ["TOKENS_PER_SECOND", "ReplyMemory"]
+
+TOKENS_PER_SECOND = 12.5
+"""Speech tokens of a second. Source: arXiv 2412.02612, section 3.1."""
+
+REMEMBERED_TURNS = 32
+
+
+@dataclass(frozen=True, slots=True)
+class _Reply:
+    """A reply as it was generated, or as much of it as was heard."""
+
+    text: str
+    turn: EarlierTurn
+
+
+class ReplyMemory:
+    """Remembers the ids of the latest turns by their question and the text of their reply.
+
+    Thread-safe.
+
+    Args:
+        tokenizer: Of the model.
+        form: Tells speech from text.
+    """
+
+    def __init__(self, tokenizer: TextTokenizer, form: ReplyForm) -> None:
+        self._tokenizer, self._form = tokenizer, form
+        self._replies: OrderedDict[tuple[Question, str], _Reply] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def keep(self, question: Question, text: str, turn: EarlierTurn) -> None:
+        """Remember a turn, complete or not.
+
+        Args:
+            question: As it was asked.
+            text: The text of the reply so far.
+            turn: Its ids.
+        """
+        with self._lock:
+            self._replies[question, text] = _Reply(text, turn)
+            self._replies.move_to_end((question, text))
+            while len(self._replies) > REMEMBERED_TURNS:
+                self._replies.popitem(last=False)
+
+    def find(self, turn: Turn) -> EarlierTurn | None:
+        """Return the ids of a turn, those of a longer reply cut to its text, or None."""
+        reply = self._known(turn)
+        if reply is None or reply.text == turn.answer.text:
+            return None if reply is None else reply.turn
+        return replace(reply.turn, reply=self._until_text(reply, turn.answer.text))
+
+    def cut(self, turn: Turn, heard: Turn, seconds: float) -> None:
+        """Remember of a reply the ids up to the last speech token that was heard.
+
+        Args:
+            turn: As it is remembered.
+            heard: As the history will hold it.
+            seconds: How much of its speech was heard.
+        """
+        reply = self._known(turn)
+        if reply is not None:
+            ids = self._until_speech(reply.turn.reply, int(seconds * TOKENS_PER_SECOND))
+            self.keep(turn.question, heard.answer.text, replace(reply.turn, reply=ids))
+
+    def _known(self, turn: Turn) -> _Reply | None:
+        """Return the reply that a turn holds, or else the newest one that begins with its text."""
+        with self._lock:
+            exact = self._replies.get((turn.question, turn.answer.text))
+            if exact is not None:
+                return exact
+            for (question, text), reply in reversed(self._replies.items()):
+                if text.startswith(turn.answer.text) and question == turn.question:
+                    return reply
+        return None
+
+    def _until_speech(self, ids: tuple[int, ...], tokens: int) -> tuple[int, ...]:
+        """Return the ids up to the last of some speech tokens."""
+        end = heard = 0
+        for place, token in enumerate(ids, 1):
+            if heard == tokens:
+                break
+            if self._form.kind(token) is TokenKind.AUDIO:
+                heard += 1
+                end = place
+        return ids[:end]
+
+    def _until_text(self, reply: _Reply, text: str) -> tuple[int, ...]:
+        """Return the ids until a text is written, with the speech that follows it at once."""
+        stream = TextStream(self._tokenizer)
+        written = ""
+        for place, token in enumerate(reply.turn.reply):
+            if self._form.kind(token) is TokenKind.TEXT:
+                if len(written) >= len(text):
+                    return reply.turn.reply[:place]
+                written += stream.push(token)
+        return reply.turn.reply

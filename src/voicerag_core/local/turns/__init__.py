@@ -1,0 +1,1 @@
+"""Who speaks: voice activity frame by frame, and the rules that make turns of it."""
