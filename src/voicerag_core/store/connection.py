@@ -61,6 +61,9 @@ class Database:
     Behind a pooler, which gives connections to other programs, they are set for each transaction
     too, so that nothing stays on a connection.
 
+    ``keeps_sessions`` says whether a connection stays with one of the server, so that a lock of the
+    session is that of its process.
+
     Args:
         dsn: The database.
         tenant: Tenant to read and write as.
@@ -101,6 +104,7 @@ class Database:
             schemas = path.as_string(connection)
             if prepare is None:
                 prepare = not is_pooled(connection)
+            self.keeps_sessions = prepare
             self._unlimited = unlimited(connection)
             del self._unlimited["lock_timeout"]
         self._session = {
@@ -152,17 +156,23 @@ class Database:
 
         return self._checked_out(run)
 
-    def write(self, work: Callable[[Connection], _T]) -> _T:
+    def write(
+        self, work: Callable[[Connection], _T], *, settings: Mapping[str, str] | None = None
+    ) -> _T:
         """Run `work` in a transaction of its own; all of it happens, or nothing.
 
         It is run once more if the connection is lost before it is committed.
+
+        Args:
+            work: Writes.
+            settings: Server settings of this transaction.
         """
 
         def run(connection: Connection) -> _T:
             committing = False
             try:
                 with connection.transaction():
-                    connection.execute(*self._settings(self._unlimited))
+                    connection.execute(*self._settings({**self._unlimited, **(settings or {})}))
                     done = work(connection)
                     committing = True
             except psycopg.OperationalError as error:

@@ -18,8 +18,6 @@ from voicerag_core.store.pgvector import PgVectorStore
 
 __all__ = ["DocumentInfo", "known_collection", "list_documents", "open_collection"]
 
-_CONNECT_SECONDS = 5
-
 
 @dataclass(frozen=True, slots=True)
 class DocumentInfo:
@@ -66,10 +64,9 @@ def list_documents(
     known_collection(dsn, collection, tenant=tenant)
     with (
         translated(checked_dsn(dsn)),
-        connect(dsn, timeout=_CONNECT_SECONDS) as connection,
-        transaction(connection, {"voicerag.tenant": tenant}),
+        connect(dsn) as connection,
+        transaction(connection, {"role": "voicerag_reader", "voicerag.tenant": tenant}),
     ):
-        connection.execute("SET LOCAL ROLE voicerag_reader")
         cursor = connection.cursor(row_factory=class_row(DocumentInfo))
         cursor.execute(_DOCUMENTS, {"name": collection})
         return tuple(cursor)
