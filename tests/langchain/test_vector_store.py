@@ -233,7 +233,7 @@ async def test_what_is_unknown_is_refused(vectors: VoiceRAGVectorStore) -> None:
         VoiceRAGVectorStore(vectors.store)
     with pytest.raises(StoreError, match="at least 1"):
         vectors.similarity_search("x", k=-1)
-    with pytest.raises(StoreError, match="not JSON serializable"):
+    with pytest.raises(StoreError, match="JSON cannot"):
         vectors.add_texts(["a"], [{"when": object()}])
     assert vectors.add_texts([]) == []
 
