@@ -64,7 +64,8 @@ class Pair:
         return make_conninfo("", host=hosts, user="postgres", dbname="postgres")
 
     def kill_primary(self) -> None:
-        embedded._OWNERS.discard(self.primary)  # as one of another machine: nobody restarts it
+        """Kill it as a server on another machine, which this process does not start again."""
+        embedded._OWNERS.discard(self.primary)
         pid = int((self.primary._cluster / "postmaster.pid").read_text().split()[0])
         os.kill(pid, signal.SIGQUIT)
         wait_until(lambda: not self.primary._answers())
