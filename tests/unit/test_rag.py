@@ -488,6 +488,7 @@ class RecordingModel(FakeVoiceModel):
         sampling: Sampling,
         transcript: Transcription | None = None,
         history: Sequence[Turn] = (),
+        instructions: str = "",
     ) -> Iterator[Answer]:
         self.given = {"passages": passages, "transcript": transcript, "history": history}
         self.given["sampling"] = sampling
@@ -613,6 +614,7 @@ class ReadingOnModel(FakeVoiceModel):
         sampling: Sampling,
         transcript: Transcription | None = None,
         history: Sequence[Turn] = (),
+        instructions: str = "",
     ) -> Iterator[Answer]:
         self.read = [passage.id for passage in passages]
         yield Answer("So it is.", citations=(Citation(passages[-1].id, 0, 5),))
@@ -679,6 +681,7 @@ class WordsModel(FakeVoiceModel):
         sampling: Sampling,
         transcript: Transcription | None = None,
         history: Sequence[Turn] = (),
+        instructions: str = "",
     ) -> Generator[Answer, None, None]:
         self.given.append([passage.id for passage in passages])
         self.heard.append(None if transcript is None else transcript.text)
