@@ -268,6 +268,39 @@ class Reader:
             return by_two_hops(question, hop, passages[:MOST_PASSAGES], self._read_plainly)
         return self._read_plainly(question, passages)
 
+    def further_query(
+        self, question: str, passages: Sequence[Passage], *, only_unsure: bool
+    ) -> str | None:
+        """Return the question joined to the sentence that is closest to an answer.
+
+        Args:
+            question: As text.
+            passages: Best first.
+            only_unsure: Return None where the passages answer.
+
+        Raises:
+            ModelError: The scorer failed.
+        """
+        if only_unsure and self.read(question, passages).answered:
+            return None
+        seen = examine(question, passages[:FIRST_PASSAGES], self._scorer)
+        if not seen.kept:
+            return None
+        best = seen.kept[int((seen.table @ WEIGHTS).argmax())]
+        return f"{question} {seen.sentences[best].text}"
+
+    def answer_probability(self, question: str, passages: Sequence[Passage]) -> float:
+        """Return the probability that passages answer a question, 0 where nothing can be quoted.
+
+        Raises:
+            ModelError: The scorer failed.
+        """
+        return self.read(question, passages).score
+
+    def declining_below(self, probability: float) -> Reader:
+        """Return a reader with another least probability, and the same scorer."""
+        return Reader(self._scorer, least_probability=probability)
+
     def _read_plainly(self, question: str, passages: Sequence[Passage]) -> Reading:
         """Read the answer to a question about one thing that it names."""
         found, seen = self._best(question, asked_for(question), passages)

@@ -76,6 +76,20 @@ class RewordingReader:
             said = " ".join("".join(self._asked(question, piece.text, instructions)).split())
             yield replace(piece, text=said) if keeps(question, piece.text, said) else piece
 
+    def further_query(
+        self, question: str, passages: Sequence[Passage], *, only_unsure: bool
+    ) -> str | None:
+        """Return what the reader would search for next; see `Reader.further_query`."""
+        return self.reader.further_query(question, passages, only_unsure=only_unsure)
+
+    def answer_probability(self, question: str, passages: Sequence[Passage]) -> float:
+        """Return the reader's probability that passages answer a question."""
+        return self.reader.answer_probability(question, passages)
+
+    def declining_below(self, probability: float) -> RewordingReader:
+        """Return the same with a reader that declines below another probability."""
+        return RewordingReader(self.reader.declining_below(probability), self._chat)
+
     def _asked(self, question: str, quote: str, instructions: str) -> Generator[str, None, None]:
         longest = LONGEST * (len(quote) + len(question)) + SHORT
         length = 0
