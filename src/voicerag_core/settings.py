@@ -15,7 +15,7 @@ from voicerag_core.audio import MAX_SECONDS
 from voicerag_core.chunking import CHUNK_OVERLAP, CHUNK_SIZE
 from voicerag_core.errors import ConfigError
 from voicerag_core.languages import ANY, ENGLISH
-from voicerag_core.types import Sampling, Strategy
+from voicerag_core.types import Sampling, SecondRound, Strategy
 
 __all__ = ["Part", "RemoteSettings", "Settings", "load_settings", "make_settings"]
 
@@ -202,6 +202,11 @@ class Settings(BaseSettings):
         default=None,
         description=f"How a spoken question is searched; default: {LOCAL_STRATEGY}, or "
         f"{SONAR_STRATEGY} with SONAR, {FOREIGN_STRATEGY} with another language than English.",
+    )
+    second_round: SecondRound = Field(
+        default="always",
+        description="When the strategy `two_round` searches again: `always`, or where the model is "
+        "`unsure` that the passages answer.",
     )
     limit: int = Field(
         default=4, ge=1, le=1000, description="Number of passages to find for a question."

@@ -8,7 +8,13 @@ from collections.abc import Callable, Generator, Sequence
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar
 
 from voicerag_core.errors import StoreError
-from voicerag_core.ports import BulkStore, DocumentStore, PassageStore, WordStore
+from voicerag_core.ports import (
+    BulkStore,
+    CalibratedStore,
+    DocumentStore,
+    PassageStore,
+    WordStore,
+)
 from voicerag_core.types import Answer, Audio, Passage, Question, Sampling, Transcription, Turn
 
 if TYPE_CHECKING:
@@ -103,6 +109,8 @@ class LateStore:
     remove_documents = _passed_on(DocumentStore.remove_documents)
     vocabulary = _passed_on(WordStore.vocabulary)
     bulk_load = _passed_on(BulkStore.bulk_load)
+    thresholds = _passed_on(CalibratedStore.thresholds)
+    set_thresholds = _passed_on(CalibratedStore.set_thresholds)
 
 
 class LateVoice:
@@ -143,6 +151,19 @@ class LateVoice:
             transcript=transcript,
             history=history,
             instructions=instructions,
+        )
+
+    def further_query(
+        self,
+        question: Question,
+        passages: Sequence[Passage],
+        *,
+        transcript: Transcription | None = None,
+        only_unsure: bool = False,
+    ) -> str | None:
+        """See `AsksFurther.further_query`."""
+        return self.opened().further_query(
+            question, passages, transcript=transcript, only_unsure=only_unsure
         )
 
     def cut(self, turn: Turn, heard: Turn, *, seconds: float) -> None:

@@ -57,8 +57,9 @@ class _HalfVectorDumper(Dumper):
 class Database:
     """A pool of connections to one database, for one tenant.
 
-    Role, tenant and settings are set for each transaction alone: nothing of them stays on a
-    connection, which a pooler may give to another program.
+    Role and tenant are set for each transaction alone, the other settings for each connection.
+    Behind a pooler, which gives connections to other programs, they are set for each transaction
+    too, so that nothing stays on a connection.
 
     ``keeps_sessions`` says whether a connection stays with one of the server, so that a lock of the
     session is that of its process.
@@ -106,10 +107,8 @@ class Database:
             self.keeps_sessions = prepare
             self._unlimited = unlimited(connection)
             del self._unlimited["lock_timeout"]
-        self._per_transaction = {
-            "role": role,
+        self._session = {
             "search_path": schemas,
-            "voicerag.tenant": tenant,
             "hnsw.iterative_scan": "relaxed_order",
             "hnsw.max_scan_tuples": str(_MAX_SCAN_TUPLES),
             "jit": "off",
@@ -117,7 +116,13 @@ class Database:
             "statement_timeout": milliseconds,
             **SESSION,
         }
-        self._pool = Pool(dsn, size=pool_size, prepare=prepare, timeout=timeout, configure=_made)
+        self._own = prepare
+        self._per_transaction = {"role": role, "voicerag.tenant": tenant}
+        if not self._own:
+            self._per_transaction |= self._session
+        self._pool = Pool(
+            dsn, size=pool_size, prepare=prepare, timeout=timeout, configure=self._configure
+        )
 
     def connect(self) -> Connection:
         """Open a connection outside the pool, as the login; its errors say why it failed."""
@@ -194,6 +199,16 @@ class Database:
         values = {f"v{index}": value for index, value in enumerate(chosen.values())}
         return sql.SQL("SELECT {}").format(sql.SQL(", ").join(calls)), values
 
+    def _configure(self, connection: Connection) -> None:
+        """Prepare a new connection; nothing is sent on one that is shared with other programs."""
+        connection.adapters.register_dumper(HalfVector, _HalfVectorDumper)
+        connection.add_notice_handler(_ignore_notice)
+        set_defaults(connection, write=True)
+        if self._own:
+            calls = ", ".join(["set_config(%s, %s, false)"] * len(self._session))
+            values = [part for setting in self._session.items() for part in setting]
+            connection.execute(f"SELECT {calls}".encode(), values, prepare=False)
+
     def _checked_out(self, run: Callable[[Connection], _T]) -> _T:
         with translated(self.dsn):
             try:
@@ -202,13 +217,6 @@ class Database:
                 with self.connect() as connection:
                     refuse_missing_grants(connection, self.dsn, error)
                 raise
-
-
-def _made(connection: Connection) -> None:
-    """Prepare a new connection; nothing is sent, so that nothing stays on a pooler's."""
-    connection.adapters.register_dumper(HalfVector, _HalfVectorDumper)
-    connection.add_notice_handler(_ignore_notice)
-    set_defaults(connection, write=True)
 
 
 def _ignore_notice(_: psycopg.errors.Diagnostic) -> None:

@@ -373,11 +373,12 @@ _OWNERS: weakref.WeakSet[EmbeddedPostgres] = weakref.WeakSet()
 """Those of this process that hold a share."""
 
 
-def restart_embedded(dsn: str) -> bool:
+def restart_embedded(dsn: str) -> bool | None:
     """Start the embedded server of a DSN again if this process owns it and it died.
 
     Returns:
-        Whether it had died.
+        Whether it had died; None if it is no server of this process. Of several threads that find
+        it dead, one starts it, and the others find it running.
 
     Raises:
         StoreUnavailableError: It does not start.
@@ -388,7 +389,7 @@ def restart_embedded(dsn: str) -> bool:
     for owner in list(_OWNERS):
         if host == str(owner._socket_dir):
             return owner.restart()
-    return False
+    return None
 
 
 def _service_account(cluster: Path) -> _Account:

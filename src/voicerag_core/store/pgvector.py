@@ -45,6 +45,7 @@ from voicerag_core.store.search_sql import (
     search_statement,
 )
 from voicerag_core.store.statements import DocumentRow, PassageRow, WordRow, named
+from voicerag_core.store.thresholds import KeptThresholds
 from voicerag_core.store.tuning import RECALL_TARGET, Tuning, keep, questions_of, sample, tuned
 from voicerag_core.store.values import (
     SAME,
@@ -59,7 +60,15 @@ from voicerag_core.store.writing import (
     prepare_batch,
     write_batch,
 )
-from voicerag_core.types import Embedding, Embeddings, Hit, MatchedBy, Passage, Vocabulary
+from voicerag_core.types import (
+    Embedding,
+    Embeddings,
+    Hit,
+    MatchedBy,
+    Passage,
+    Thresholds,
+    Vocabulary,
+)
 
 __all__ = ["INDEX_FROM", "IndexInfo", "PgVectorStore"]
 
@@ -129,6 +138,7 @@ class PgVectorStore(Closing):
         self._index_lock = threading.Lock()
         renewed_in_children(self, PgVectorStore._renew_lock)
         self._vocabulary: tuple[int, Vocabulary] | None = None
+        self._thresholds = KeptThresholds(database, collection.number)
 
     @classmethod
     def open(
@@ -370,6 +380,18 @@ class PgVectorStore(Closing):
             known = (int(version), Vocabulary(tuple((row.word, row.passages) for row in rows)))
             self._vocabulary = known
         return known[1]
+
+    def thresholds(self) -> Thresholds:
+        """Return the thresholds of the collection; see `CalibratedStore.thresholds`."""
+        return self._thresholds.read()
+
+    def set_thresholds(self, thresholds: Thresholds) -> None:
+        """Keep thresholds with the collection; a program that runs notices within 30 s.
+
+        Raises:
+            StoreError: The store is read-only.
+        """
+        self._thresholds.write(thresholds)
 
     def document_digests(self) -> Mapping[str, str]:
         """Return the digest of every document, by source."""
