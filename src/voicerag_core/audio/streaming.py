@@ -176,9 +176,7 @@ class SoundEncoder:
 
         if self._file is None:
             name, subtype = _LIBSNDFILE[self._form]
-            self._file = soundfile.SoundFile(
-                self._pipe, "w", self._rate, 1, subtype, format=name
-            )
+            self._file = soundfile.SoundFile(self._pipe, "w", self._rate, 1, subtype, format=name)
         if len(samples):
             self._file.write(np.clip(samples, -1, 1))  # type: ignore[attr-defined]
         return self._pipe.take()
