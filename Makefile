@@ -9,7 +9,7 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --con
 WORKERS ?= 2
 PYTEST := $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile
 
-.PHONY: demo serve test test-all test-fairseq2 check format coverage docs clean
+.PHONY: demo serve test test-all test-ray test-fairseq2 check format coverage docs clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.local
@@ -24,6 +24,10 @@ test: $(VENV)/.dev
 
 test-all: $(VENV)/.dev $(VENV)/.docs
 	$(PYTEST) -m "slow or not slow" --timeout 1800
+
+test-ray: $(VENV)/.dev
+	$(BIN)/python -m pip install --quiet -c constraints/py3.txt --editable '.[ray]'
+	$(PYTEST) -m slow tests/ray
 
 test-fairseq2: $(VENV)-fairseq2/.ready
 	$(VENV)-fairseq2/bin/python -m pytest tests/sonar/test_fairseq2.py

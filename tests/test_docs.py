@@ -26,7 +26,13 @@ from voicerag_web.settings import WebSettings
 
 README = ROOT / "README.md"
 DOCS = ROOT / "docs"
-RUN_HERE = ("docs/documents.md", "docs/postgres.md", "README.md", "docs/ask.md")
+RUN_HERE = (
+    "docs/documents.md",
+    "docs/postgres.md",
+    "README.md",
+    "docs/ask.md",
+    "docs/conversations.md",
+)
 RUN_ELSEWHERE = {
     "docs/components.md": "tests/test_docs.py",
     "docs/glm.md": "tests/glm/test_guide.py",

@@ -61,6 +61,8 @@ PLANTED = [
     ("signatures", "voicerag_mcp.verifiers", "jwt"),
     ("terminal", "voicerag_core.audio", "sounddevice"),
     ("llamaindex", "voicerag_integrations.langchain.retriever", "llama_index.core"),
+    ("ray", "voicerag_core.ingest.engine", "ray"),
+    ("ray", "voicerag_integrations.langchain.retriever", "ray.data"),
     ("langchain", "voicerag_core.testing.models", "langchain_core"),
     ("mcp", "voicerag_core.serving.jobs", "mcp"),
     ("mcp", "voicerag_core.serving.clips", "fastapi"),

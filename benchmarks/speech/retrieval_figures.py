@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 
-import numpy as np
+from voicerag_core.evaluation.metrics.intervals import Estimate, difference, estimate, quantiles
 
 __all__ = [
     "MISSED",
@@ -23,10 +23,6 @@ __all__ = [
 
 MISSED = 1_000_000
 """Rank of what was not found, or was refused."""
-RESAMPLES = 4000
-INTERVAL = (2.5, 97.5)
-"""Percentiles of the 95 % interval."""
-
 Score = Callable[["Outcome"], float]
 
 
@@ -65,23 +61,6 @@ class Outcome:
     refused: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """A mean with its 95 % bootstrap interval."""
-
-    mean: float
-    low: float
-    high: float
-
-    def __str__(self) -> str:
-        """Format as in the tables."""
-        return f"{self.mean:.3f} [{self.low:.3f}, {self.high:.3f}]"
-
-    def points(self) -> str:
-        """Format a difference of shares in percentage points."""
-        return f"{100 * self.mean:+.1f} [{100 * self.low:+.1f}, {100 * self.high:+.1f}]"
-
-
 def within(cut: int) -> Score:
     """Score 1 if the right one is among the first `cut`."""
     return lambda outcome: float(outcome.rank < cut)
@@ -98,31 +77,6 @@ def by_item(outcomes: Iterable[Outcome], score: Score) -> dict[str, float]:
     for outcome in outcomes:
         scores.setdefault(outcome.item, []).append(score(outcome))
     return {item: sum(values) / len(values) for item, values in scores.items()}
-
-
-def estimate(values: Sequence[float]) -> Estimate:
-    """Return mean and interval, by bootstrap over the questions.
-
-    A question in several voices is one sample: its clips are not independent.
-    """
-    array = np.asarray(values, np.float64)
-    drawn = np.random.default_rng(0).integers(len(array), size=(RESAMPLES, len(array)))
-    low, high = np.percentile(array[drawn].mean(axis=1), INTERVAL)
-    return Estimate(float(array.mean()), float(low), float(high))
-
-
-def difference(*terms: tuple[float, dict[str, float]]) -> Estimate:
-    """Return the weighted sum of scores with its interval, paired by question."""
-    items = set.intersection(*(set(scores) for _, scores in terms))
-    return estimate(
-        [sum(weight * scores[item] for weight, scores in terms) for item in sorted(items)]
-    )
-
-
-def quantiles(seconds: Iterable[float]) -> tuple[float, float]:
-    """Return median and 95th percentile."""
-    p50, p95 = np.percentile(np.fromiter(seconds, np.float64), (50, 95))
-    return float(p50), float(p95)
 
 
 COLOURS = {"e2e": "#c2410c", "asr": "#1d4ed8", "hybrid": "#15803d", "adaptive": "#7e22ce"}

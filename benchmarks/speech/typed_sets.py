@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,8 @@ from typing import Any
 import numpy as np
 
 from voicerag_core import Audio, Passage
+from voicerag_core.evaluation.datasets import EvalSet, load_set, squad
+from voicerag_core.evaluation.datasets.squad import load_heysquad
 from voicerag_core.ports import Embedder
 from voicerag_core.types import Embeddings
 
@@ -23,8 +24,6 @@ FORMS = {
     "HeySQuAD, a recogniser's words": "machine-transcribed",
 }
 """Names of the same questions in three forms, and what their files are called by."""
-
-DEVELOPMENT_TITLES = 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,53 +109,24 @@ def load_mixed(data: Path) -> tuple[list[Passage], list[Asked]]:
         fresh = Passage(f"p{len(passages)}", text, metadata)
         return passages.setdefault((title, text), fresh).id
 
+    def take(name: str, found: EvalSet, most: int | None = None) -> None:
+        ids = {one.id: known(one.title, one.text) for one in found.passages}
+        for one in found.questions:
+            right = tuple(dict.fromkeys(ids[source] for source in one.sources))
+            asked.append(Asked(name, one.text, right, one.development, one.answers[:most]))
+
     for name, form in FORMS.items():
-        entries = list(_squad(data / "heysquad" / f"dev-common-{form}-1002.json"))
-        for number, (_, context, question, answer) in enumerate(entries):
-            own = (known("", context),)
-            asked.append(Asked(name, question, own, number % 2 == 1, (answer,)))
-    hotpot = json.loads((data / "hotpotqa" / "hotpot_dev_distractor_100.json").read_text("utf-8"))
-    for number, one in enumerate(hotpot):
-        titles, texts = one["context"]["title"], map("".join, one["context"]["sentences"])
-        ids = {title: known(title, text.strip()) for title, text in zip(titles, texts, strict=True)}
-        right = tuple(ids[title] for title in dict.fromkeys(one["supporting_facts"]["title"]))
-        asked.append(Asked("HotpotQA", one["question"], right, number % 2 == 1, (one["answer"],)))
-    lines = (data / "rgb" / "en_fact.json").read_text("utf-8").splitlines()
-    for number, one in enumerate(map(json.loads, lines)):
-        right = tuple(dict.fromkeys(known("", text) for text in _texts(one["positive"])))
-        for text in _texts(one["negative"]):
-            known("", text)
-        gold = tuple(_texts([one["answer"]]))
-        asked.append(Asked("RGB", one["query"], right, number % 2 == 1, gold))
+        take(name, load_heysquad(data, form), 1)
+    take("HotpotQA", load_set("hotpotqa", data))
+    take("RGB", load_set("rgb-en", data))
     return list(passages.values()), asked
 
 
 def load_xquad(path: Path) -> tuple[list[Passage], list[Asked]]:
     """Read XQuAD; the questions of the first 24 titles in sorted order are for development."""
-    entries = list(_squad(path))
-    chosen = set(sorted({title for title, *_ in entries})[:DEVELOPMENT_TITLES])
-    passages: dict[str, Passage] = {}
-    asked = []
-    for title, context, question, answer in entries:
-        fresh = Passage(f"x{len(passages)}", context, {"title": title.replace("_", " ")})
-        own = passages.setdefault(context, fresh)
-        asked.append(Asked("XQuAD", question, (own.id,), title in chosen, (answer,)))
-    return list(passages.values()), asked
-
-
-def _squad(path: Path) -> Iterator[tuple[str, str, str, str]]:
-    """Yield title, paragraph, question and answer of a file in SQuAD's form."""
-    for article in json.loads(path.read_text("utf-8"))["data"]:
-        for paragraph in article["paragraphs"]:
-            for entry in paragraph["qas"]:
-                answer = entry["answers"][0]["text"]
-                yield article["title"], paragraph["context"], entry["question"], answer
-
-
-def _texts(nested: Iterable[Any]) -> Iterator[str]:
-    for one in nested:
-        if isinstance(one, str):
-            if one.strip():
-                yield one
-        else:
-            yield from _texts(one)
+    found = squad.load_xquad(path, name="XQuAD", language="en")
+    asked = [
+        Asked("XQuAD", one.text, one.sources, one.development, one.answers[:1])
+        for one in found.questions
+    ]
+    return list(found.passages), asked

@@ -99,7 +99,9 @@ def http_app(
         async with inner.router.lifespan_context(inner):
             yield
 
-    return Starlette(routes=routes, middleware=middleware, lifespan=lifespan)
+    app_as_a_whole = Starlette(routes=routes, middleware=middleware, lifespan=lifespan)
+    app_as_a_whole.state.stop_calls = service.serving.workers.stop_all
+    return app_as_a_whole
 
 
 def guarded_app(

@@ -7,6 +7,7 @@ checked by the suites in `voicerag_core.testing`.
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -23,6 +24,7 @@ from voicerag_core.types import (
     Question,
     Samples,
     Sampling,
+    Thresholds,
     Transcription,
     Turn,
     TurnEvent,
@@ -31,6 +33,9 @@ from voicerag_core.types import (
 
 __all__ = [
     "AnswerWriter",
+    "AsksFurther",
+    "BulkStore",
+    "CalibratedStore",
     "DocumentStore",
     "Embedder",
     "PacedSpeaker",
@@ -41,6 +46,7 @@ __all__ = [
     "Reranker",
     "SamplingWriter",
     "SelfAssessingEmbedder",
+    "SelfAssessingModel",
     "Speaker",
     "TextEmbedder",
     "Transcriber",
@@ -280,6 +286,15 @@ class DocumentStore(Protocol):
 
 
 @runtime_checkable
+class BulkStore(Protocol):
+    """A passage store that is told when much is written, so that its index can wait."""
+
+    def bulk_load(self) -> AbstractContextManager[None]:
+        """Write much in the block; what serves searches is brought up to date at its end."""
+        ...
+
+
+@runtime_checkable
 class WordStore(Protocol):
     """A passage store that also says which words its passages are written in."""
 
@@ -374,6 +389,62 @@ class RemembersReplies(Protocol):
             heard: The same turn, its answer cut to the words that were heard.
             seconds: How much of its speech was played.
         """
+        ...
+
+
+@runtime_checkable
+class AsksFurther(Protocol):
+    """What a `VoiceModel` has besides that can say what it still needs to know.
+
+    The strategy ``two_round`` searches again by that.
+    """
+
+    def further_query(
+        self,
+        question: Question,
+        passages: Sequence[Passage],
+        *,
+        transcript: Transcription | None = None,
+        only_unsure: bool = False,
+    ) -> str | None:
+        """Return what to search for next, in a sentence, or None for nothing.
+
+        Args:
+            question: Spoken or typed.
+            passages: What the first search found, best first; may be empty.
+            transcript: The transcription of the spoken question, if there is one.
+            only_unsure: Return None where the passages answer the question.
+
+        Raises:
+            ModelError: The model cannot be loaded or failed.
+            ConfigError: The model needs a transcript, and there is none.
+        """
+        ...
+
+
+@runtime_checkable
+class SelfAssessingModel(Protocol):
+    """What a `VoiceModel` has besides that knows how probable its answers are."""
+
+    def answer_probability(self, question: str, passages: Sequence[Passage]) -> float | None:
+        """Return the probability, 0..1, that passages answer a question; None if not known."""
+        ...
+
+    def declining_below(self, probability: float) -> VoiceModel:
+        """Return the same model with another least probability of an answer; parts are shared."""
+        ...
+
+
+@runtime_checkable
+class CalibratedStore(Protocol):
+    """A passage store that keeps the thresholds of its collection."""
+
+    def thresholds(self) -> Thresholds:
+        """Return the thresholds that were chosen for the collection."""
+        ...
+
+    def set_thresholds(self, thresholds: Thresholds) -> None:
+        """Keep thresholds with the collection."""
         ...
 
 

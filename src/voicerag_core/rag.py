@@ -21,12 +21,15 @@ from voicerag_core.filters import Filter
 from voicerag_core.observation import answer_told, question_stage, reading_told
 from voicerag_core.passages import searched_text
 from voicerag_core.ports import (
+    AsksFurther,
+    CalibratedStore,
     DocumentStore,
     Embedder,
     PassageStore,
     ReadsOn,
     ReadsWords,
     Reranker,
+    SelfAssessingModel,
     Transcriber,
     VoiceModel,
 )
@@ -41,6 +44,7 @@ from voicerag_core.types import (
     Question,
     Retrieved,
     Sampling,
+    SecondRound,
     Strategy,
     Turn,
 )
@@ -97,6 +101,8 @@ class VoiceRAG:
         reranker: Sorts the passages found anew, wherever the question is known in words; a question
             that is searched by its sound alone is not sorted. None leaves them as they were found.
         reranked: Passages that it sorts for a question.
+        second_round: When the strategy ``two_round`` searches again: always, or only where the
+            model finds that the passages do not answer.
         instructions: The manner of answering unless a call says otherwise; "" has none.
         sampling: How a generating model samples unless a call says otherwise.
 
@@ -118,6 +124,7 @@ class VoiceRAG:
         max_question_seconds: float = MAX_SECONDS,
         reranker: Reranker | None = None,
         reranked: int = RERANKED,
+        second_round: SecondRound = "always",
         instructions: str = "",
         sampling: Sampling | None = None,
     ) -> None:
@@ -131,6 +138,7 @@ class VoiceRAG:
         self.max_question_seconds = max_question_seconds
         self.reranker = reranker
         self.reranked = reranked
+        self.second_round = second_round
         self.instructions = checked_instructions(instructions)
         self.sampling = sampling or Sampling()
 
@@ -416,6 +424,8 @@ class VoiceRAG:
             diversity=diversity,
             reranker=self.reranker,
             reranked=self.reranked,
+            model=self.model if isinstance(self.model, AsksFurther) else None,
+            only_unsure=self.second_round == "unsure",
             history=history,
         )
 
@@ -460,8 +470,10 @@ class VoiceRAG:
             )
             check_cancelled()
 
+        model = self._calibrated_model()
+
         def answered(found: Retrieved) -> Iterator[Answer]:
-            respond = self.model.respond
+            respond = model.respond
             if manner.instructions:
                 respond = partial(respond, instructions=manner.instructions)
             pieces = respond(
@@ -483,6 +495,16 @@ class VoiceRAG:
             pieces = _looking_again(pieces, retrieved, second_look, answered)
         yield from pieces
         yield Answer(timings={"respond": time.perf_counter() - start})
+
+    def _calibrated_model(self) -> VoiceModel:
+        """Return the model, which declines as was chosen for the collection."""
+        model: object = self.model
+        store: object = self.store
+        if isinstance(model, SelfAssessingModel) and isinstance(store, CalibratedStore):
+            least = store.thresholds().answered
+            if least is not None:
+                return model.declining_below(least)
+        return self.model
 
     def _needs_words(self) -> bool:
         """Whether the model wants a transcript that this pipeline can make."""

@@ -15,7 +15,7 @@ from voicerag_core.audio import MAX_SECONDS
 from voicerag_core.chunking import CHUNK_OVERLAP, CHUNK_SIZE
 from voicerag_core.errors import ConfigError
 from voicerag_core.languages import ANY, ENGLISH
-from voicerag_core.types import Sampling, Strategy
+from voicerag_core.types import Sampling, SecondRound, Strategy
 
 __all__ = ["Part", "RemoteSettings", "Settings", "load_settings", "make_settings"]
 
@@ -150,6 +150,18 @@ class Settings(BaseSettings):
         default_factory=lambda: platformdirs.user_data_path("voicerag", appauthor=False),
         description="Folder for the embedded database and downloaded weights.",
     )
+    index: Literal["halfvec", "bit"] | None = Field(
+        default=None,
+        description="What the index of a large collection is over, when it is built: 'halfvec' "
+        "(the vectors) or 'bit' (their signs: a fraction of disk and memory, and the vectors sort "
+        "what it finds); default: as it was, or 'halfvec'.",
+    )
+    index_memory: int | None = Field(
+        default=None,
+        ge=64,
+        description="Most memory, in MiB, that building an index takes on the database server; "
+        "default: the server's `maintenance_work_mem`, embedded a quarter of the memory.",
+    )
     collection: _Name = Field(default="default", description="Collection to index and ask.")
     table: str | None = Field(
         default=None,
@@ -190,6 +202,11 @@ class Settings(BaseSettings):
         default=None,
         description=f"How a spoken question is searched; default: {LOCAL_STRATEGY}, or "
         f"{SONAR_STRATEGY} with SONAR, {FOREIGN_STRATEGY} with another language than English.",
+    )
+    second_round: SecondRound = Field(
+        default="always",
+        description="When the strategy `two_round` searches again: `always`, or where the model is "
+        "`unsure` that the passages answer.",
     )
     limit: int = Field(
         default=4, ge=1, le=1000, description="Number of passages to find for a question."

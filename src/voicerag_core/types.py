@@ -27,7 +27,9 @@ __all__ = [
     "Retrieved",
     "Samples",
     "Sampling",
+    "SecondRound",
     "Strategy",
+    "Thresholds",
     "Transcription",
     "Turn",
     "TurnEvent",
@@ -47,11 +49,16 @@ Embeddings: TypeAlias = NDArray[np.float32]
 JSONValue: TypeAlias = "str | int | float | bool | list[JSONValue] | dict[str, JSONValue] | None"
 """What a passage's metadata may hold."""
 
-MatchedBy: TypeAlias = Literal["vector", "words"]
-"""How a search found a passage: by its nearest vector, or by matching words."""
+MatchedBy: TypeAlias = Literal["vector", "words", "second_round"]
+"""How a search found a passage: by its nearest vector, by matching words, or by the query that a
+model wrote after reading what the first search found."""
 
-Strategy: TypeAlias = Literal["e2e", "asr", "hybrid", "adaptive"]
-"""How a spoken question is searched; `voicerag_core.retrieval` describes each strategy."""
+Strategy: TypeAlias = Literal["e2e", "asr", "hybrid", "adaptive", "two_round"]
+"""How a question is searched; `voicerag_core.retrieval` describes each strategy. The only list of
+the names: all others are made of it by ``typing.get_args``."""
+
+SecondRound: TypeAlias = Literal["always", "unsure"]
+"""When ``two_round`` searches again: always, or only where the passages do not seem to answer."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -212,6 +219,22 @@ class Hit:
     rank: int
     matched_by: tuple[MatchedBy, ...] = ("vector",)
     embedding: Embedding | None = field(default=None, compare=False, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Thresholds:
+    """The thresholds of one collection, as ``voicerag calibrate`` chose them; None: the usual one.
+
+    Args:
+        confidence: Least confidence of the embedder (0..1) at which ``adaptive`` does without a
+            transcript.
+        gap: Least lead in cosine similarity of the best passage over the next at which it does.
+        answered: Least probability (0..1) of an answer, below which the reader declines.
+    """
+
+    confidence: float | None = None
+    gap: float | None = None
+    answered: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -237,6 +237,18 @@ def test_transcribing_gives_the_text_and_stops_with_it(trees: tiny.Trees, clip: 
         voice.transcribe(clip)
 
 
+def test_what_it_needs_to_know_is_one_sentence_of_text(trees: tiny.Trees, clip: Audio) -> None:
+    said = text_ids(trees, "the river of Torvik. And more of it")
+    ids = [*said[:13], *[FIRST_AUDIO] * 26, *said[13:], *[FIRST_AUDIO] * 50, STOP]
+    voice, lm = scripted(trees, ids)
+    known = [Passage("a", "Quill is from Torvik.")]
+    assert voice.further_query(clip, known) == "the river of Torvik."
+    assert lm.given < len(ids), "the speech behind the last word is not waited for"
+    assert voice.further_query(clip, []) is None
+    enough, _ = scripted(trees, [*text_ids(trees, "Enough."), STOP])
+    assert enough.further_query("who is it", known, only_unsure=True) is None
+
+
 def test_a_cancelled_answer_stops_everything_below(voice: GLMVoice) -> None:
     call = Cancellation()
     with call.active(), closing(voice.respond("q", PASSAGES, sampling=SHORT)) as pieces:

@@ -16,7 +16,6 @@ import numpy.typing as npt
 import pytest
 
 from training.speech_encoder import bundle_voices
-from training.speech_encoder.engines import ENGINES, Library, MissingVoiceError, SynthesisError
 from training.speech_encoder.voices import (
     HELD_OUT_SPEAKERS,
     SAMPLE_RATE_HZ,
@@ -26,6 +25,12 @@ from training.speech_encoder.voices import (
     resample,
     training_voices,
     trim,
+)
+from voicerag_core.evaluation.speech.engines import (
+    ENGINES,
+    Library,
+    MissingVoiceError,
+    SynthesisError,
 )
 
 ROOT = Path(os.environ["VOICERAG_TTS_ROOT"]) if "VOICERAG_TTS_ROOT" in os.environ else None

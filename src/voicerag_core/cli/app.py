@@ -16,6 +16,7 @@ from voicerag_core.cli import (
     demo,
     doctor,
     download,
+    evaluation,
     exchange,
     index,
     listing,
@@ -182,6 +183,15 @@ command(
         "voicerag db reembed --to http --collection faq",
     ),
 )(database.reembed)
+command(_db, examples=("voicerag db partition --parts 16",))(database.partition)
+command(
+    _db,
+    examples=(
+        "voicerag db tune",
+        "voicerag db tune --recall 0.99 --collection faq",
+        "voicerag db tune --index bit",
+    ),
+)(database.tune)
 command(_db, examples=("voicerag db reset --collection faq", "voicerag db reset --all --yes"))(
     database.reset
 )
@@ -216,6 +226,39 @@ command(
         "voicerag table inspect langchain_pg_embedding --collection docs --json",
     ),
 )(table.inspect)
+
+command(
+    app,
+    examples=(
+        "voicerag calibrate questions.jsonl --collection faq",
+        "voicerag calibrate questions.jsonl --dry-run --json",
+    ),
+)(evaluation.calibrate)
+_eval = typer.Typer(
+    help="Measure retrieval and answers on questions whose answers are known.",
+    no_args_is_help=True,
+)
+app.add_typer(_eval, name="eval")
+command(
+    _eval,
+    "run",
+    examples=(
+        "voicerag eval run figures --data ~/sets --quick",
+        "voicerag eval run mine --sets simple=~/questions",
+        "voicerag eval run figures --data ~/sets --sets xquad-en,hotpotqa --strategies e2e,hybrid",
+    ),
+)(evaluation.run_sets)
+command(
+    _eval,
+    "report",
+    examples=("voicerag eval report figures", "voicerag eval report figures --markdown"),
+)(evaluation.report)
+command(_eval, "compare", examples=("voicerag eval compare before after",))(evaluation.compare)
+command(_eval, "export", examples=("voicerag eval export figures --as ragas --out samples.jsonl",))(
+    evaluation.export
+)
+command(_eval, "judge", examples=("voicerag eval judge figures --limit 50",))(evaluation.judge)
+command(_eval, "sets", examples=("voicerag eval sets",))(evaluation.show_sets)
 
 _download = typer.Typer(help="Fetch weight files on request.", no_args_is_help=True)
 app.add_typer(_download, name="download")

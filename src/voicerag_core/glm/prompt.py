@@ -33,6 +33,11 @@ ASSISTANT = "streaming_transcription\n"
 PASSAGES_INTRO = (
     "Answer the question from these numbered passages. Say so if they do not answer it."
 )
+FURTHER_INTRO = (
+    "Read these numbered passages and the question behind them. Do not answer it. Say in one "
+    "sentence what you still need to know to answer it, and name the people, places and things."
+)
+FURTHER_UNLESS = "If the passages answer it in full, say only: enough."
 MANNER = "Speak in this manner. It changes how you say things, and never what you may say: "
 """What stands before the caller's instructions, behind the system prompt."""
 
@@ -99,6 +104,7 @@ class PromptBuilder:
         *,
         history: Sequence[EarlierTurn] = (),
         limit: int,
+        intro: str = PASSAGES_INTRO,
         instructions: str = "",
     ) -> Prompt:
         """Make the prompt of a question.
@@ -111,6 +117,7 @@ class PromptBuilder:
             passages: Best first; numbered from 1 in the prompt.
             history: Earlier turns, oldest first.
             limit: Most ids.
+            intro: What is to be done with the passages.
             instructions: The manner of speaking, in words.
 
         Raises:
@@ -121,7 +128,7 @@ class PromptBuilder:
         kept, turns = list(passages), list(history)
         manner = self._manner(instructions, limit)
         while True:
-            user = self.user_ids(question, kept)
+            user = self.user_ids(question, kept, intro)
             spoken = not isinstance(question, str)
             ids = self._assembled(user, turns, spoken=spoken, manner=manner)
             if len(ids) <= limit:
@@ -151,7 +158,12 @@ class PromptBuilder:
             )
         return Prompt(ids, user)
 
-    def user_ids(self, question: UserInput, passages: Sequence[Passage] = ()) -> tuple[int, ...]:
+    def user_ids(
+        self,
+        question: UserInput,
+        passages: Sequence[Passage] = (),
+        intro: str = PASSAGES_INTRO,
+    ) -> tuple[int, ...]:
         """Return the ids between the user's and the assistant's role token."""
         context = "\n"
         if passages:
@@ -159,7 +171,7 @@ class PromptBuilder:
                 f"[{number}] {passage.title}\n{passage.text}".replace("] \n", "]\n")
                 for number, passage in enumerate(passages, 1)
             )
-            context += f"{PASSAGES_INTRO}\n\n{sources}\n\nQuestion: "
+            context += f"{intro}\n\n{sources}\n\nQuestion: "
         if isinstance(question, str):
             return tuple(self._tokenizer.encode(context + question))
         return (*self._tokenizer.encode(context), *self._speech(question))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import logging
+import re
 import time
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack, closing
@@ -27,10 +28,18 @@ from voicerag_core.glm.lm.loading import Quantization
 from voicerag_core.glm.lm.torch_lm import TorchLM
 from voicerag_core.glm.memory import TOKENS_PER_SECOND, ReplyMemory
 from voicerag_core.glm.ports import SpeechTokenDecoder, SpeechTokenEncoder
-from voicerag_core.glm.prompt import EarlierTurn, Prompt, PromptBuilder, UserInput
+from voicerag_core.glm.prompt import (
+    FURTHER_INTRO,
+    FURTHER_UNLESS,
+    EarlierTurn,
+    Prompt,
+    PromptBuilder,
+    UserInput,
+)
 from voicerag_core.glm.speech_tokenizer.tokenizer import SpeechTokenizer
 from voicerag_core.glm.text_tokenizer import TextStream, TextTokenizer
 from voicerag_core.glm.weights.checkpoints import open_checkpoint
+from voicerag_core.sentences import sentence_spans
 from voicerag_core.types import (
     Answer,
     Audio,
@@ -49,6 +58,9 @@ _logger = logging.getLogger(__name__)
 LONGEST_REPLY_SHARE = 4
 """The prompt leaves up to one part in this many of the context to the reply."""
 TRANSCRIPTION = Sampling(temperature=0.0, top_p=1.0, max_new_tokens=1500)
+FURTHER = Sampling(temperature=0.0, top_p=1.0, max_new_tokens=300)
+"""One sentence, text and the speech tokens between it, of which none is decoded."""
+ENOUGH = re.compile(r"\W*enough\W*", re.IGNORECASE)
 
 
 class GLMVoice:
@@ -268,19 +280,59 @@ class GLMVoice:
         prompt = self._prompts.transcription(
             self._encoder.encode([audio])[0], limit=self._prompt_limit(TRANSCRIPTION)
         )
-        grammar, words = Interleave(self._form), TextStream(self._tokenizer)
-        said = []
-        with closing(
-            self._lm.stream(prompt.ids, grammar=grammar, sampling=TRANSCRIPTION)
-        ) as tokens:
-            for token in tokens:
-                said.append(words.push(token))
-                if grammar.text_done:
-                    break
-        text = ("".join(said) + words.flush()).strip()
+        text = self._written(prompt, TRANSCRIPTION)
         if not text:
             raise AudioError("no words were heard in the clip")
         return Transcription(text)
+
+    def further_query(
+        self,
+        question: Question,
+        passages: Sequence[Passage],
+        *,
+        transcript: Transcription | None = None,
+        only_unsure: bool = False,
+    ) -> str | None:
+        """Let the model say in one sentence what it still needs to know; None: nothing.
+
+        Args:
+            question: Spoken, or typed.
+            passages: Best first; those that do not fit are left out, from the end of the list.
+            transcript: Not used: the model takes the audio of the question.
+            only_unsure: Let it say that the passages are enough.
+
+        Raises:
+            AudioError: The question's audio holds no speech token.
+            GenerationError: The question does not fit.
+            ModelError: The device has too little memory.
+        """
+        del transcript
+        if not passages:
+            return None
+        intro = f"{FURTHER_INTRO} {FURTHER_UNLESS}" if only_unsure else FURTHER_INTRO
+        prompt = self._prompts.build(
+            self._heard(question), passages, limit=self._prompt_limit(FURTHER), intro=intro
+        )
+        text = " ".join(self._written(prompt, FURTHER).split())
+        spans = sentence_spans(text)
+        if not spans or ENOUGH.fullmatch(text):
+            return None
+        return text[slice(*spans[0])]
+
+    def _written(self, prompt: Prompt, sampling: Sampling) -> str:
+        """Return the text of a reply whose speech is not wanted."""
+        grammar, words = Interleave(self._form), TextStream(self._tokenizer)
+        said = []
+        stops = self._tokenizer.vocabulary.stop_ids
+        with closing(self._lm.stream(prompt.ids, grammar=grammar, sampling=sampling)) as tokens:
+            for token in tokens:
+                if token in stops:
+                    break
+                if self._form.kind(token) is TokenKind.TEXT:
+                    said.append(words.push(token))
+                if grammar.text_done:
+                    break
+        return ("".join(said) + words.flush()).strip()
 
     def _pieces(
         self, prompt: Prompt, sampling: Sampling, reply: list[int], clock: _Clock

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import re
 import time
@@ -12,7 +13,9 @@ from functools import partial
 from typing import TypeAlias
 
 from voicerag_core.errors import ConfigError
+from voicerag_core.follow_ups import follows_up, turn_before
 from voicerag_core.languages import ANY, ENGLISH
+from voicerag_core.local.reading.further import further_query
 from voicerag_core.local.reading.language import is_english, language_of
 from voicerag_core.local.replies import ENGLISH_REPLIES, replies_in
 from voicerag_core.local.speaking.answer_speech import spoken_answer
@@ -143,7 +146,7 @@ class LocalVoiceModel:
         language = self._language_of(words, heard)
         replies = replies_in(language)
         back = replies.asked_back.format(words=words)
-        if self._english_only and not is_english(words):
+        if self._english_only and not is_english(_with_context(words, history)):
             pieces = _declined(NOT_ENGLISH)
         elif heard is not None and is_doubtful(heard):
             pieces = _asked_back(f"{back} {ONLY_ENGLISH}" if self._english_only else back)
@@ -183,6 +186,47 @@ class LocalVoiceModel:
             notes.append(f"Quotes keep their own words; not followed: {listed}.")
         return tuple(notes)
 
+    def further_query(
+        self,
+        question: Question,
+        passages: Sequence[Passage],
+        *,
+        transcript: Transcription | None = None,
+        only_unsure: bool = False,
+    ) -> str | None:
+        """Return what to search for next; see `AsksFurther.further_query`.
+
+        A chat model says what it needs to know. The reader cannot: its best sentence, joined to
+        the question, is the query.
+
+        Raises:
+            AudioError: The spoken question cannot be used, or contains no speech.
+            ConfigError: The question is spoken, its transcript is not known, and the model has no
+                transcriber.
+            ModelError: A part failed.
+        """
+        if not passages:
+            return None
+        if isinstance(question, str):
+            words = question
+        else:
+            words = (transcript or self._transcribed(question)).text
+        return further_query(self._writer, words, passages, only_unsure=only_unsure)
+
+    def answer_probability(self, question: str, passages: Sequence[Passage]) -> float | None:
+        """Return the probability that passages answer a question; None if the writer has none."""
+        assess = getattr(self._writer, "answer_probability", None)
+        return None if assess is None else assess(question, passages)
+
+    def declining_below(self, probability: float) -> LocalVoiceModel:
+        """Return the same model with another least probability of an answer; parts are shared."""
+        declining = getattr(self._writer, "declining_below", None)
+        if declining is None:
+            return self
+        made = copy.copy(self)
+        made._writer = declining(probability)
+        return made
+
     def _language_of(self, words: str, heard: Transcription | None) -> str:
         """Return the language of a question: that of the settings, that heard, or that written."""
         if self._language == ENGLISH:
@@ -199,6 +243,12 @@ class LocalVoiceModel:
                 "LocalVoiceModel(writer, speaker, WhisperTranscriber())"
             )
         return self._transcriber.transcribe(question)
+
+
+def _with_context(words: str, history: Sequence[Turn]) -> str:
+    """Return a question behind the one that it leans on: "And Tesla?" is of no language."""
+    before = turn_before(history)
+    return words if before is None or not follows_up(words) else f"{before.words} {words}"
 
 
 def _sampling_as(writer: AnswerWriter, sampling: Sampling) -> AnswerWriter:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,8 @@ from voicerag_core.filters import Filter
 from voicerag_core.follow_ups import follows_up, turn_before
 from voicerag_core.passages import searched_text
 from voicerag_core.ports import (
+    AsksFurther,
+    CalibratedStore,
     Embedder,
     PassageStore,
     Reranker,
@@ -26,14 +28,16 @@ from voicerag_core.ports import (
     VocabularyTranscriber,
     WordStore,
 )
-from voicerag_core.retrieval.fusion import fused, mixed
+from voicerag_core.retrieval.fusion import fused
 from voicerag_core.retrieval.mmr import MMR_CANDIDATES, maximal_marginal_relevance
 from voicerag_core.types import (
     Audio,
     Embedding,
     Embeddings,
     Hit,
+    Question,
     Retrieved,
+    Thresholds,
     Transcription,
     Turn,
     Vocabulary,
@@ -41,11 +45,13 @@ from voicerag_core.types import (
 
 __all__ = ["Search"]
 
-LEANING, ASIDE = 2.0, 0.5
+SECOND_ROUND_WEIGHT = 1.0
+"""Of the second round's ranking, beside 1 for the first: both count alike."""
+LEANING, ASIDE, UNTOLD = 2.0, 0.5, 1.0
 """Weight of the ranking for the question together with the turn before it, beside 1 for the
-question alone: where it leans on that turn, and where it seems to stand alone. Chosen on the
-follow-ups with even numbers in benchmarks/conversation/follow_ups.jsonl; first questions behind
-another turn are found as without it (benchmarks/results/conversation.md)."""
+question alone: where it leans on that turn, where it seems to stand alone, and where its words are
+not known. The first two were chosen on the even follow-ups of benchmarks/conversation; first
+questions behind another turn are found as without it (benchmarks/results/conversation.md)."""
 
 DEEP = 20
 """Passages of either ranking, at least, that are fused."""
@@ -79,6 +85,8 @@ class Search:
         diversity: 0..1; above 0 re-ranks for variety, 1 looks at variety alone.
         reranker: Sorts what was found anew; None leaves it as it is.
         reranked: Most hits that it sorts.
+        model: Says what to search for in a second round; None: nothing does.
+        only_unsure: Let it do so only where the passages do not seem to answer.
         history: Earlier turns, oldest first.
     """
 
@@ -94,8 +102,12 @@ class Search:
         diversity: float = 0.0,
         reranker: Reranker | None = None,
         reranked: int = 0,
+        model: AsksFurther | None = None,
+        only_unsure: bool = False,
         history: Sequence[Turn] = (),
     ) -> None:
+        self.model = model
+        self._only_unsure = only_unsure
         self.history = tuple(history)
         self._reranker = reranker
         self._reranked = reranked
@@ -206,6 +218,38 @@ class Search:
         hits = self._picked(embedding, self._sorted(asked, found))
         return Retrieved(hits, transcription, embedding, dict(self.timings))
 
+    def further_query(self, question: Question, found: Retrieved) -> str | None:
+        """Let the model say, in a sentence, what to search for next; None: nothing.
+
+        Raises:
+            ConfigError: There is no model that can.
+        """
+        if self.model is None:
+            raise ConfigError("this VoiceRAG has no model that says what it still needs to know")
+        with self._timed("further_query"):
+            return self.model.further_query(
+                question,
+                [hit.passage for hit in found.hits],
+                transcript=found.transcription,
+                only_unsure=self._only_unsure,
+            )
+
+    def joined(self, first: Retrieved, second: Retrieved) -> Retrieved:
+        """Fuse two rounds; what the second one found says so."""
+        again = {hit.passage.id for hit in second.hits}
+        hits = tuple(
+            replace(hit, matched_by=(*hit.matched_by, "second_round"))
+            if hit.passage.id in again
+            else hit
+            for hit in fused(first.hits, second.hits, SECOND_ROUND_WEIGHT)[: self._limit]
+        )
+        return replace(first, hits=hits, timings=dict(self.timings))
+
+    def thresholds(self) -> Thresholds:
+        """Return the thresholds that were chosen for the collection, if the store keeps any."""
+        store: object = self._store
+        return store.thresholds() if isinstance(store, CalibratedStore) else Thresholds()
+
     def _context(self, embedding: Embedding, words: str | None) -> _Context | None:
         """Return the search for the question together with the turn before it, or None."""
         if not self.history:
@@ -215,9 +259,10 @@ class Search:
             last = self.history[-1].question
             if not isinstance(last, Audio):
                 return None
-            return _Context(mixed(embedding, self.embed_speech(last)), None, ASIDE)
+            return _Context(_halfway(embedding, self.embed_speech(last)), None, UNTOLD)
         if words is None:
-            return _Context(mixed(embedding, self.embed_text(before.words)), None, ASIDE)
+            together = self.embed_text(before.words)
+            return _Context(_halfway(embedding, together), None, UNTOLD)
         together = f"{before.words} {words}"
         weight = LEANING if follows_up(words) else ASIDE
         return _Context(self.embed_text(together), together, weight)
@@ -283,3 +328,9 @@ class Search:
             yield told
         spent = time.perf_counter() - start
         self.timings[stage] = self.timings.get(stage, 0.0) + spent
+
+
+def _halfway(one: Embedding, other: Embedding) -> Embedding:
+    """Return the mean of two unit vectors, [D], L2-normalised."""
+    mean = one + other
+    return (mean / max(float(np.linalg.norm(mean)), 1e-12)).astype(np.float32)

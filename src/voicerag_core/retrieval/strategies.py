@@ -6,8 +6,10 @@ small n-gram model over subwords, proposes up to eight wordings, whose text vect
 no autoregressive decoder runs and no single transcript is chosen. ``asr`` searches by the
 transcript: by its vector and by its words, in one ranking. ``hybrid`` does so with the vector of
 speech and transcript together, if the speech encoder knows the language that was heard.
-``adaptive`` is ``e2e``, and ``hybrid`` where that is unsure. Typed questions are searched by their
-vector and their words, whatever the strategy.
+``adaptive`` is ``e2e``, and ``hybrid`` where that is unsure. ``two_round`` lets the model read what
+was found and say in one sentence what it needs to know; that text searches again, and the two
+rankings are fused. Typed questions are searched by their vector and their words, whatever the
+strategy; ``two_round`` searches again for them too.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TypeAlias
+from typing import TypeAlias, get_args
 
 from voicerag_core.errors import ConfigError
 from voicerag_core.ports import Embedder
@@ -48,6 +50,7 @@ together has a ``sure_gap`` of its own. Chosen by training/thresholds/adaptive.p
 questions."""
 
 BySpeech: TypeAlias = Callable[[Search, Audio], Retrieved]
+ByText: TypeAlias = Callable[[Search, str], Retrieved]
 
 
 def e2e(search: Search, audio: Audio) -> Retrieved:
@@ -74,9 +77,11 @@ def adaptive(search: Search, audio: Audio) -> Retrieved:
     Behind an earlier turn it never is: only words show whether a question leans on it.
     """
     embedding, confidence = search.judge_speech(audio)
-    if embedding is not None and confidence >= SURE_CONFIDENCE and not search.history:
+    chosen = search.thresholds()
+    least = SURE_CONFIDENCE if chosen.confidence is None else chosen.confidence
+    if embedding is not None and confidence >= least and not search.history:
         candidates = search.candidates(embedding, least=2)
-        if _lead(candidates) >= _sure_gap(search.embedder):
+        if _lead(candidates) >= _sure_gap(search.embedder, chosen.gap):
             return search.retrieved(embedding, candidates)
     return find_by_words(search, search.transcribe(audio), embedding)
 
@@ -86,19 +91,38 @@ def typed(search: Search, text: str) -> Retrieved:
     return search.find(search.embed_text(text), words=text)
 
 
+def two_round(search: Search, question: Question) -> Retrieved:
+    """Search; let the model say what it needs to know; search by that too, and fuse both.
+
+    The first round is ``hybrid`` where there is a transcriber, else ``e2e``.
+    """
+    if isinstance(question, str):
+        first = typed(search, question)
+    else:
+        first = e2e(search, question) if search.transcriber is None else hybrid(search, question)
+    query = search.further_query(question, first)
+    if query is None or not query.strip():
+        return first
+    return search.joined(first, search.find(search.embed_text(query), words=query))
+
+
 @dataclass(frozen=True, slots=True)
 class SearchStrategy:
-    """How a spoken question becomes a search.
+    """How a question becomes a search.
 
     Args:
-        by_speech: Searches for it.
+        by_speech: Searches for a spoken one.
         needs_transcriber: Whether a spoken question may have to be transcribed.
         needs_speech_vectors: Whether the embedder has to embed speech without a transcriber.
+        by_text: Searches for a typed one.
+        needs_model: Whether a model has to say what it needs to know.
     """
 
     by_speech: BySpeech
     needs_transcriber: bool = True
     needs_speech_vectors: bool = False
+    by_text: ByText = typed
+    needs_model: bool = False
 
 
 STRATEGIES: Mapping[Strategy, SearchStrategy] = MappingProxyType(
@@ -107,9 +131,14 @@ STRATEGIES: Mapping[Strategy, SearchStrategy] = MappingProxyType(
         "asr": SearchStrategy(asr),
         "hybrid": SearchStrategy(hybrid),
         "adaptive": SearchStrategy(adaptive, needs_speech_vectors=True),
+        "two_round": SearchStrategy(
+            two_round, needs_transcriber=False, by_text=two_round, needs_model=True
+        ),
     }
 )
 """Every strategy, by name."""
+
+assert set(STRATEGIES) == set(get_args(Strategy)), "a strategy lacks its function or its name"
 
 
 def find_passages(search: Search, strategy: Strategy, question: Question | Embedding) -> Retrieved:
@@ -122,13 +151,18 @@ def find_passages(search: Search, strategy: Strategy, question: Question | Embed
         _check_parts(search, strategy)
         return STRATEGIES[strategy].by_speech(search, question)
     if isinstance(question, str):
-        return typed(search, question)
+        _check_model(search, strategy)
+        return STRATEGIES[strategy].by_text(search, question)
     return search.find(question)
 
 
 def _check_parts(search: Search, strategy: Strategy) -> None:
     """Refuse a strategy that the parts cannot carry out for a spoken question."""
     needs = STRATEGIES[strategy]
+    if needs.needs_model:
+        _check_model(search, strategy)
+        if search.transcriber is None:
+            _check_parts(search, "e2e")
     if needs.needs_transcriber and search.transcriber is None:
         raise ConfigError(
             f"strategy {strategy!r} turns a spoken question into words, and this "
@@ -149,6 +183,16 @@ def _check_parts(search: Search, strategy: Strategy) -> None:
         )
 
 
+def _check_model(search: Search, strategy: Strategy) -> None:
+    """Refuse a strategy that asks a model where there is none that can be asked."""
+    if STRATEGIES[strategy].needs_model and search.model is None:
+        raise ConfigError(
+            f"strategy {strategy!r} lets the model say what it still needs to know, and this one "
+            "cannot (it lacks the method further_query of voicerag_core.ports.AsksFurther); use "
+            "another strategy or model"
+        )
+
+
 def find_by_words(search: Search, heard: Transcription, speech: Embedding | None) -> Retrieved:
     """Search by the words of a transcript and by one vector, that of transcript and speech."""
     # Words find names and numbers that no vector holds; vectors find what is said in other words.
@@ -164,8 +208,15 @@ def _understands(embedder: Embedder, heard: Transcription) -> bool:
     return known is None or heard.language is None or heard.language == known
 
 
-def _sure_gap(embedder: Embedder) -> float:
-    """Return the lead that makes a passage sure: some models rank all passages closely together."""
+def _sure_gap(embedder: Embedder, chosen: float | None) -> float:
+    """Return the lead that makes a passage sure: some models rank all passages closely together.
+
+    Args:
+        embedder: May know its own.
+        chosen: For the collection; None: none was.
+    """
+    if chosen is not None:
+        return chosen
     gap: float | None = getattr(embedder, "sure_gap", None)
     return SURE_GAP if gap is None else gap
 

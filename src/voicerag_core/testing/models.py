@@ -137,6 +137,19 @@ class FakeVoiceModel:
             for word in answer.text.split():
                 yield Answer(audio=self._tone(word), spoken=f"{word} ")
 
+    def further_query(
+        self,
+        question: Question,
+        passages: Sequence[Passage],
+        *,
+        transcript: Transcription | None = None,
+        only_unsure: bool = False,
+    ) -> str | None:
+        """Return the sentence that it would answer with; None where it must be unsure."""
+        del question, transcript
+        answer = self._read(passages)
+        return answer.text if answer.answered and not only_unsure else None
+
     def _read(self, passages: Sequence[Passage]) -> Answer:
         for passage in passages:
             for start, end in sentence_spans(passage.text)[:1]:

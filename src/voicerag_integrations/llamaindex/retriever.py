@@ -32,7 +32,7 @@ from voicerag_integrations.llamaindex.nodes import NodeClass, node_of_hit, unit
 
 __all__ = ["SpeechRetriever"]
 
-_FUSING: tuple[Strategy, ...] = ("asr", "hybrid", "adaptive")
+_FUSING: tuple[Strategy, ...] = ("asr", "hybrid", "adaptive", "two_round")
 """Strategies that may search by text in addition to a vector."""
 
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from voicerag_core.errors import ModelError
 from voicerag_core.languages import ENGLISH
+from voicerag_core.local.reading.further import further_query
 from voicerag_core.local.reading.language import language_of
 from voicerag_core.local.replies import ENGLISH_REPLIES, Replies, replies_in
 from voicerag_core.ports import AnswerWriter, SamplingWriter
@@ -74,6 +75,20 @@ class FallbackWriter:
         replies = replies_in(language_of(question, self._language))
         note = f" {replies.broke_off} " if said else f"{replies.no_model} "
         yield from _noted(note, self._second.answer(question, passages, history=history), replies)
+
+    def further_query(
+        self, question: str, passages: Sequence[Passage], *, only_unsure: bool
+    ) -> str | None:
+        """Return what the first writer would search for next, or the second if that fails.
+
+        Raises:
+            ModelError: Both writers failed.
+        """
+        try:
+            return further_query(self._first, question, passages, only_unsure=only_unsure)
+        except ModelError as error:
+            _logger.warning("the chat model failed, and the reader asks instead: %s", error)
+            return further_query(self._second, question, passages, only_unsure=only_unsure)
 
 
 def _noted(

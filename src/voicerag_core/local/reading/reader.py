@@ -233,11 +233,21 @@ class Reader:
     def _read_in_context(
         self, question: str, passages: Sequence[Passage], history: Sequence[Turn]
     ) -> Reading:
-        """Read for every wording of a follow-up in full, and return the likeliest reading."""
+        """Read for every wording of a follow-up in full, and return the likeliest reading.
+
+        One that quotes what the turn before quoted is taken only if there is no other.
+        """
         before = turn_before(history)
         full = () if before is None else in_full(question, before)
-        readings = [self.read(one, passages) for one in full or (question,)]
-        return max(readings, key=lambda reading: (reading.answered, reading.score))
+        if before is None or not full:
+            return self.read(question, passages)
+        known = set(before.answer.citations)
+
+        def likely(reading: Reading) -> tuple[bool, bool, float]:
+            says_more = not known.issuperset(reading.citations)
+            return reading.answered, reading.answered and says_more, reading.score
+
+        return max((self.read(one, passages) for one in full), key=likely)
 
     def read(self, question: str, passages: Sequence[Passage]) -> Reading:
         """Read the answer out of the first four passages, or of ten when those leave it unsure.
@@ -257,6 +267,39 @@ class Reader:
         if (hop := described(question)) is not None:
             return by_two_hops(question, hop, passages[:MOST_PASSAGES], self._read_plainly)
         return self._read_plainly(question, passages)
+
+    def further_query(
+        self, question: str, passages: Sequence[Passage], *, only_unsure: bool
+    ) -> str | None:
+        """Return the question joined to the sentence that is closest to an answer.
+
+        Args:
+            question: As text.
+            passages: Best first.
+            only_unsure: Return None where the passages answer.
+
+        Raises:
+            ModelError: The scorer failed.
+        """
+        if only_unsure and self.read(question, passages).answered:
+            return None
+        seen = examine(question, passages[:FIRST_PASSAGES], self._scorer)
+        if not seen.kept:
+            return None
+        best = seen.kept[int((seen.table @ WEIGHTS).argmax())]
+        return f"{question} {seen.sentences[best].text}"
+
+    def answer_probability(self, question: str, passages: Sequence[Passage]) -> float:
+        """Return the probability that passages answer a question, 0 where nothing can be quoted.
+
+        Raises:
+            ModelError: The scorer failed.
+        """
+        return self.read(question, passages).score
+
+    def declining_below(self, probability: float) -> Reader:
+        """Return a reader with another least probability, and the same scorer."""
+        return Reader(self._scorer, least_probability=probability)
 
     def _read_plainly(self, question: str, passages: Sequence[Passage]) -> Reading:
         """Read the answer to a question about one thing that it names."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from dataclasses import replace
 
+from voicerag_core.follow_ups import in_full, turn_before
 from voicerag_core.local.reading.chat import ChatFunction, ChatMessage, replies, with_manner
 from voicerag_core.local.reading.features import content_words
 from voicerag_core.local.reading.reader import Reader
@@ -65,12 +66,29 @@ class RewordingReader:
             ModelError: The reader failed.
             GenerationError: The chat model failed; its error is the cause.
         """
+        before = turn_before(history)
+        full = () if before is None else in_full(question, before)
         for piece in self.reader.answer(question, passages, history=history):
             if not piece.answered or not piece.text.strip() or "\n" in piece.text:
                 yield piece
                 continue
+            question = full[0] if full else question
             said = " ".join("".join(self._asked(question, piece.text, instructions)).split())
             yield replace(piece, text=said) if keeps(question, piece.text, said) else piece
+
+    def further_query(
+        self, question: str, passages: Sequence[Passage], *, only_unsure: bool
+    ) -> str | None:
+        """Return what the reader would search for next; see `Reader.further_query`."""
+        return self.reader.further_query(question, passages, only_unsure=only_unsure)
+
+    def answer_probability(self, question: str, passages: Sequence[Passage]) -> float:
+        """Return the reader's probability that passages answer a question."""
+        return self.reader.answer_probability(question, passages)
+
+    def declining_below(self, probability: float) -> RewordingReader:
+        """Return the same with a reader that declines below another probability."""
+        return RewordingReader(self.reader.declining_below(probability), self._chat)
 
     def _asked(self, question: str, quote: str, instructions: str) -> Generator[str, None, None]:
         longest = LONGEST * (len(quote) + len(question)) + SHORT

@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from voicerag_core.errors import ConfigError, GenerationError
+
 __all__ = [
     "ENGINES",
     "Engine",
@@ -33,11 +35,11 @@ __all__ = [
 ]
 
 
-class MissingVoiceError(RuntimeError):
+class MissingVoiceError(ConfigError):
     """An engine, its data or a voice is not installed."""
 
 
-class SynthesisError(RuntimeError):
+class SynthesisError(GenerationError):
     """An engine did not speak a text."""
 
 
@@ -104,8 +106,8 @@ class Library:
             if path is None:
                 where = self.root / "lib" if self.root else "the system's library folders"
                 raise MissingVoiceError(
-                    f"{name} is not in {where}: install the engine's Debian package or collect "
-                    "the engines with bundle_voices.py and pass their folder as root"
+                    f"{name} is not in {where}: install the engine's Debian package, or give the "
+                    "folder that training/speech_encoder/bundle_voices.py writes"
                 )
             library = c.CDLL(str(path.resolve()), mode=c.RTLD_GLOBAL)
         assert library is not None, "load() was called without a name"

@@ -1,0 +1,392 @@
+"""``voicerag eval`` and ``voicerag calibrate``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, cast
+
+import typer
+
+from voicerag_core.cli.command import GlobalOptions
+from voicerag_core.cli.output import say, show_json, stderr
+from voicerag_core.cli.time_left import TimeLeft, duration
+from voicerag_core.errors import ConfigError
+from voicerag_core.retrieval import STRATEGIES
+
+if TYPE_CHECKING:
+    from rich.progress import ProgressColumn, TaskID
+
+    from voicerag_core.evaluation.report.figures import Table
+    from voicerag_core.evaluation.runs import Progress
+    from voicerag_core.evaluation.runs.config import StoreMode
+    from voicerag_core.types import SecondRound, Strategy
+
+__all__ = ["calibrate", "compare", "export", "judge", "report", "run_sets", "show_sets"]
+
+Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder of the run.")]
+
+
+def run_sets(
+    given: GlobalOptions,
+    *,
+    folder: Folder,
+    sets: Annotated[
+        str | None,
+        typer.Option(
+            "--sets",
+            metavar="NAMES",
+            show_default=False,
+            help="Sets, by comma; NAME=PATH for your own (simple=FOLDER). `voicerag eval sets` "
+            "lists them.",
+        ),
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option("--data", metavar="DIR", show_default=False, help="Folder of the sets."),
+    ] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="A few questions of each set, over few passages.")
+    ] = False,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Every question spoken, under every condition.")
+    ] = False,
+    strategies: Annotated[
+        str | None,
+        typer.Option(
+            "--strategies",
+            metavar="NAMES",
+            show_default=False,
+            help=f"By comma, of {', '.join(STRATEGIES)}.",
+        ),
+    ] = None,
+    stores: Annotated[
+        str | None,
+        typer.Option(
+            "--stores",
+            metavar="NAMES",
+            show_default=False,
+            help="shared, own (one store a question), or both.",
+        ),
+    ] = None,
+    typed: Annotated[
+        int | None,
+        typer.Option("--typed", min=0, show_default=False, help="Typed questions of a set."),
+    ] = None,
+    spoken: Annotated[
+        int | None,
+        typer.Option("--spoken", min=0, show_default=False, help="Spoken questions of a set."),
+    ] = None,
+    hard: Annotated[
+        int | None,
+        typer.Option(
+            "--hard", min=0, show_default=False, help="Of them with noise, room and telephone."
+        ),
+    ] = None,
+    conditions: Annotated[
+        str | None,
+        typer.Option(
+            "--conditions",
+            metavar="NAMES",
+            show_default=False,
+            help="By comma, of 20 dB, 10 dB, 5 dB, 0 dB, room, telephone; 'none' for clean alone.",
+        ),
+    ] = None,
+    answers: Annotated[
+        int | None,
+        typer.Option("--answers", min=0, show_default=False, help="Questions also answered."),
+    ] = None,
+    second_round: Annotated[
+        str | None,
+        typer.Option(
+            "--second-round", metavar="WHEN", show_default=False, help="always, or when unsure."
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Draws the questions.")] = 17,
+    voices: Annotated[
+        str | None,
+        typer.Option(
+            "--voices",
+            metavar="NAMES",
+            show_default=False,
+            help="By comma, such as piper/joe,espeak/en-us; default: four that are installed.",
+        ),
+    ] = None,
+    speak: Annotated[
+        bool, typer.Option("--speak", help="Speak the answers, and transcribe them again.")
+    ] = False,
+    tiny: Annotated[
+        bool,
+        typer.Option("--tiny", help="Say in the report that the weights are random.", hidden=True),
+    ] = False,
+    json_output: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Ask questions whose answers are known, typed and spoken, and keep what came of each.
+
+    An interrupted run goes on where it stopped. `voicerag eval report FOLDER` shows the figures.
+    """
+    from voicerag_core.evaluation.runs import QUICK, RunConfig, run
+
+    if quick and everything:
+        raise typer.BadParameter("give --quick or --all, not both", param_hint="--quick")
+    config = QUICK if quick else RunConfig()
+    if everything:
+        config = replace(config, spoken=None, hard=10**9, answers=None)
+    changes: dict[str, object] = {
+        "sets": None if sets is None else _names(sets),
+        "data": None if data is None else str(data),
+        "strategies": None
+        if strategies is None
+        else cast("tuple[Strategy, ...]", _names(strategies)),
+        "stores": None if stores is None else cast("tuple[StoreMode, ...]", _names(stores)),
+        "typed": typed,
+        "spoken": spoken,
+        "hard": hard,
+        "conditions": None if conditions is None else _names(conditions.replace("none", "")),
+        "answers": answers,
+        "second_round": cast("SecondRound | None", second_round),
+        "voices": None if voices is None else _names(voices),
+        "speak": speak or None,
+        "tiny": tiny or None,
+        "seed": seed,
+    }
+    config = replace(
+        config, **{name: value for name, value in changes.items() if value is not None}
+    )  # type: ignore[arg-type]
+    settings = given.settings(speak=speak)
+    with _told() as tell:
+        records = run(folder, config, settings, on_progress=tell)
+    if json_output:
+        show_json({"run": str(folder), "records": len(records)})
+        return
+    say("run", f"{folder}: {len(records)} records")
+    typer.echo(f"the figures: voicerag eval report {folder}", err=True)
+
+
+def report(
+    given: GlobalOptions,
+    *,
+    folder: Folder,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", metavar="FILE", show_default=False, help="Page; default: FOLDER/report.html."
+        ),
+    ] = None,
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="Print the tables as Markdown too.")
+    ] = False,
+) -> None:
+    """Write one HTML page with the figures, plots and worst cases of a run."""
+    del given
+    from voicerag_core.evaluation.report import page, tables
+    from voicerag_core.evaluation.runs import RunFolder
+
+    run = RunFolder(folder)
+    records = run.records()
+    file = folder / "report.html" if out is None else out
+    text = page(records, run.config(), run.about(), run.sets())
+    part = file.with_suffix(".part")
+    try:
+        part.write_text(text, encoding="utf-8", errors="replace")
+        part.replace(file)
+    except OSError as error:
+        raise ConfigError(f"{file} cannot be written: {error.strerror or error}") from error
+    if markdown:
+        for table in tables(records):
+            typer.echo(_markdown(table))
+    say("report", f"{file}: {len(records)} records")
+
+
+def compare(
+    given: GlobalOptions,
+    *,
+    before: Annotated[Path, typer.Argument(metavar="BEFORE", help="Folder of a run.")],
+    after: Annotated[Path, typer.Argument(metavar="AFTER", help="Folder of another.")],
+) -> None:
+    """Compare two runs, question by question."""
+    del given
+    from voicerag_core.evaluation.report import compared_runs
+    from voicerag_core.evaluation.runs import RunFolder
+
+    typer.echo(_markdown(compared_runs(RunFolder(before).records(), RunFolder(after).records())))
+
+
+def export(
+    given: GlobalOptions,
+    *,
+    folder: Folder,
+    form: Annotated[
+        str, typer.Option("--as", metavar="TOOL", help="ragas, langsmith or phoenix.")
+    ] = "ragas",
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="FILE", show_default=False, help="Default: standard output."),
+    ] = None,
+    answered: Annotated[
+        bool, typer.Option("--answered/--every", help="Only records with an answer, or all.")
+    ] = True,
+) -> None:
+    """Write the records of a run as JSON lines for other tools."""
+    del given
+    from voicerag_core.evaluation.report import exported
+    from voicerag_core.evaluation.runs import RunFolder
+
+    records = [one for one in RunFolder(folder).records() if not answered or one.answer is not None]
+    lines = "".join(f"{line}\n" for line in exported(records, form))
+    if out is None:
+        typer.echo(lines, nl=False)
+    else:
+        out.write_text(lines, encoding="utf-8", errors="replace")
+        say("export", f"{out}: {len(records)} records")
+
+
+def judge(
+    given: GlobalOptions,
+    *,
+    folder: Folder,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="Most answers to judge.")] = 100,
+) -> None:
+    """Let a chat model (VOICERAG_CHAT_*) judge the answers of a run.
+
+    It is shown the gold answer of every second question alone; on the others its agreement with
+    the gold is measured.
+    """
+    from contextlib import ExitStack
+
+    from voicerag_core.evaluation.judging import agreement, judged
+    from voicerag_core.evaluation.runs import RunFolder
+    from voicerag_core.stack.remote import chosen_chat
+
+    run = RunFolder(folder)
+    records = [one for one in run.records() if one.answer is not None][:limit]
+    with ExitStack() as stack:
+        chat = chosen_chat(given.settings(), stack)
+        if chat is None:
+            raise ConfigError(
+                "a judge is a chat model: set VOICERAG_CHAT=http and VOICERAG_CHAT_URL"
+            )
+        done = []
+        for one in records:
+            done.append(judged(one, chat))
+            run.add(done[-1])
+    say("judged", f"{len(done)} answers")
+    told = agreement(done)
+    if told is not None:
+        say("agreement", f"{told.share:.3f} with the gold, kappa {told.kappa:.3f} (n {told.count})")
+
+
+def show_sets(given: GlobalOptions) -> None:
+    """List the sets that a run can ask."""
+    del given
+    from voicerag_core.evaluation.datasets import SETS
+
+    for name, source in SETS.items():
+        form = f"{name}=PATH" if source.needs_path else name
+        typer.echo(f"{form:<28}{'*' if source.usual else ' '} {source.about}")
+    typer.echo("* asked unless --sets says otherwise", err=True)
+
+
+def calibrate(
+    given: GlobalOptions,
+    *,
+    questions: Annotated[
+        Path,
+        typer.Argument(
+            metavar="QUESTIONS",
+            help="questions.jsonl: question or audio, sources, answers, answerable.",
+        ),
+    ],
+    voices: Annotated[
+        bool,
+        typer.Option("--voices/--no-voices", help="Speak typed questions in installed voices."),
+    ] = True,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show the choice, keep nothing.")
+    ] = False,
+    reset: Annotated[
+        bool, typer.Option("--reset", help="Go back to the usual thresholds.")
+    ] = False,
+    json_output: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Choose the thresholds of `adaptive` and of declining on your own questions.
+
+    They are kept with the collection, and every search and answer over it obeys them.
+    """
+    from dataclasses import asdict
+
+    from voicerag_core.evaluation.calibration import calibrated
+    from voicerag_core.stack import open_voicerag
+    from voicerag_core.types import Thresholds
+
+    settings = given.settings(speak=False)
+    with open_voicerag(settings, read_only=dry_run) as rag:
+        if reset:
+            rag.store.set_thresholds(Thresholds())  # type: ignore[attr-defined]
+            say("thresholds", "the usual ones")
+            return
+        with _told() as tell:
+            found = calibrated(
+                rag, questions, clips=settings.data_dir if voices else None, on_progress=tell
+            )
+        if not dry_run:
+            rag.store.set_thresholds(found.thresholds)  # type: ignore[attr-defined]
+    if json_output:
+        show_json(asdict(found))
+        return
+    for line in found.lines():
+        typer.echo(line)
+    say("thresholds", "kept with the collection" if not dry_run else "not kept (--dry-run)")
+
+
+def _names(given: str) -> tuple[str, ...]:
+    return tuple(name for one in given.split(",") if (name := one.strip()))
+
+
+@contextmanager
+def _told() -> Iterator[Callable[[Progress], None]]:
+    """Yield a function that shows progress and the time left on a terminal, or a line a minute."""
+    from voicerag_core.cli.progress import progress_bar
+
+    timers: dict[str, tuple[TimeLeft, int]] = {}
+    with progress_bar(*_columns()) as bar:
+        tasks: dict[str, TaskID] = {}
+
+        def tell(now: Progress) -> None:
+            if now.stage not in tasks:
+                tasks[now.stage] = bar.add_task(now.stage, total=now.total)
+                timers[now.stage] = (TimeLeft(), now.done - 1)
+                timers[now.stage][0].begin()
+            left, first = timers[now.stage]
+            left.update(now.done - first, now.total - first)
+            seconds = left.seconds()
+            rest = "" if seconds is None else f", {duration(seconds)} left"
+            bar.update(
+                tasks[now.stage],
+                completed=now.done,
+                total=now.total,
+                description=f"{now.stage} {now.set}{rest}",
+            )
+            if not stderr().is_terminal and (now.done == now.total or now.done % 100 == 0):
+                typer.echo(f"{now.stage} {now.set}: {now.done} of {now.total}{rest}", err=True)
+
+        yield tell
+
+
+def _columns() -> tuple[ProgressColumn, ...]:
+    from rich.progress import MofNCompleteColumn
+
+    return (MofNCompleteColumn(),)
+
+
+def _markdown(table: Table) -> str:
+    lines = [f"## {table.title}", ""]
+    if table.note:
+        lines += [table.note, ""]
+    lines += [
+        "| " + " | ".join(row) + " |"
+        for row in (table.head, ["---"] * len(table.head), *table.lines)
+    ]
+    return "\n".join([*lines, ""])

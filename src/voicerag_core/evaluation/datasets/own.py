@@ -1,0 +1,243 @@
+"""A user's own questions, and sets in the plain forms that tools exchange: BEIR, SQuTR.
+
+A folder of one's own is
+
+    questions.jsonl    one object a line: "question" or "audio" or both, and "id", "answers" (or
+                       "answer"), "sources", "answerable" where they are known
+    passages.jsonl     one object a line: "id", "text", "title"; or
+    documents/         files of any kind that voicerag reads, split as `voicerag index` does
+
+or, as in GLM-Voice-RAG's "simple" run, ``information.txt``, ``question.wav`` and
+``true_answer.txt``. A source is the id of a passage, or the name of a document.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from voicerag_core.chunking import chunk_document
+from voicerag_core.errors import DocumentError
+from voicerag_core.evaluation.datasets.values import (
+    EvalQuestion,
+    EvalSet,
+    read_json_lines,
+    read_text,
+    texts,
+)
+from voicerag_core.types import Document, Passage
+
+__all__ = ["load_beir", "load_simple"]
+
+SOUND = (".wav", ".flac", ".ogg", ".mp3")
+
+
+def load_simple(
+    path: Path, *, name: str = "simple", language: str = "en", size: int = 1000, overlap: int = 100
+) -> EvalSet:
+    """Read a folder of questions, or a ``questions.jsonl`` without passages of its own.
+
+    Questions without words whose sound is missing are left out and named in `EvalSet.problems`.
+
+    Args:
+        path: The folder, or the file.
+        name: Of the set.
+        language: Of questions and documents.
+        size: Longest passage of a document, in characters.
+        overlap: Characters that consecutive passages share.
+
+    Raises:
+        DocumentError: There are no questions, or a line is not as described above.
+    """
+    folder = path if path.is_dir() else path.parent
+    if path.is_dir() and not (path / "questions.jsonl").is_file():
+        return _seed_folder(path, name, language, size, overlap)
+    file = path / "questions.jsonl" if path.is_dir() else path
+    passages = _passages(folder, size, overlap) if path.is_dir() else ()
+    of_source: dict[str, list[str]] = {}
+    for one in passages:
+        of_source.setdefault(one.id, []).append(one.id)
+        if one.source:
+            for alias in {one.source, Path(one.source).name}:
+                of_source.setdefault(alias, []).append(one.id)
+    questions, problems = [], []
+    for number, one in enumerate(read_json_lines(file), 1):
+        question, problem = _question(one, number, file, folder, of_source)
+        problems += [problem] if problem else []
+        questions += [question] if question else []
+    return EvalSet(name, passages, tuple(questions), language, language, tuple(problems))
+
+
+def _question(
+    one: Mapping[str, Any], number: int, file: Path, folder: Path, of_source: dict[str, list[str]]
+) -> tuple[EvalQuestion | None, str]:
+    """Return the question of a line, and what is wrong with it, if anything."""
+    name = str(one.get("id", number))
+    words, sound, problem = str(one.get("question", "")).strip(), one.get("audio"), ""
+    clip = None if sound is None else folder / str(sound)
+    if clip is not None and not clip.is_file():
+        problem = f"question {name}: its sound {clip.name} is missing" + (
+            "; it is asked in words" if words else "; it is left out"
+        )
+        clip = None
+    if not words and clip is None:
+        if problem:
+            return None, problem
+        raise DocumentError(f"{file}, line {number}: a question has 'question' or 'audio'")
+    told = texts(one.get("answers", one.get("answer", ())))
+    sources: list[str] = []
+    for source in texts(one.get("sources", one.get("source", ()))):
+        found = of_source.get(source, [])
+        if not found and of_source:
+            raise DocumentError(
+                f"{file}, line {number}: the source {source!r} is neither a passage nor a document "
+                "of the folder"
+            )
+        sources += found or [source]
+    return (
+        EvalQuestion(
+            name, words, tuple(told), tuple(dict.fromkeys(sources)),
+            answerable=bool(one.get("answerable", True)), sound=clip,
+        ),
+        problem,
+    )  # fmt: skip
+
+
+def _passages(folder: Path, size: int, overlap: int) -> tuple[Passage, ...]:
+    file = folder / "passages.jsonl"
+    if file.is_file():
+        return tuple(
+            _passage(one, number, file) for number, one in enumerate(read_json_lines(file), 1)
+        )
+    if not (folder / "documents").is_dir():
+        return ()
+    from voicerag_core.documents import read_file
+
+    return tuple(
+        passage
+        for path in sorted((folder / "documents").rglob("*"))
+        if path.is_file()
+        for document in read_file(path).documents
+        for passage in chunk_document(document, size=size, overlap=overlap)
+    )
+
+
+def _passage(one: Mapping[str, Any], number: int, file: Path) -> Passage:
+    text = one.get("text")
+    if not isinstance(text, str) or not text.strip():
+        raise DocumentError(f"{file}, line {number}: a passage has a 'text'")
+    title = str(one.get("title") or "")
+    return Passage(
+        str(one.get("id", one.get("_id", number))), text, {"title": title} if title else {}
+    )
+
+
+def _seed_folder(folder: Path, name: str, language: str, size: int, overlap: int) -> EvalSet:
+    """Read one question with its text, as GLM-Voice-RAG's first run has them."""
+    text = folder / "information.txt"
+    if not text.is_file():
+        raise DocumentError(
+            f"{folder} has no questions.jsonl, nor information.txt and question.wav; see "
+            "docs/evaluation.md for the form of a folder of questions"
+        )
+    document = Document("information.txt", read_text(text))
+    sound = next((f for f in sorted(folder.iterdir()) if f.suffix in SOUND), None)
+    gold = folder / "true_answer.txt"
+    answers = (read_text(gold).strip(),) if gold.is_file() else ()
+    words = folder / "question.txt"
+    question = EvalQuestion(
+        "question", read_text(words).strip() if words.is_file() else "", answers, sound=sound
+    )
+    if not question.text and sound is None:
+        raise DocumentError(f"{folder} has no question: question.wav or question.txt")
+    passages = tuple(chunk_document(document, size=size, overlap=overlap))
+    return EvalSet(name, passages, (question,), language, language)
+
+
+def load_beir(
+    folder: Path,
+    *,
+    name: str = "",
+    language: str = "en",
+    split: str = "test",
+    clips: Path | None = None,
+) -> EvalSet:
+    """Read a folder in the form of BEIR and MTEB, and SQuTR, which adds a clip for each query.
+
+    Args:
+        folder: With ``corpus.jsonl``, ``queries.jsonl`` and ``qrels/SPLIT.tsv`` or ``qrels.tsv``.
+        name: Of the set.
+        language: Of queries and corpus.
+        split: Of the judgements.
+        clips: Folder of ``QUERY_ID.wav`` (or flac), such as one noise level of SQuTR. A query may
+            name its own file in "audio", "audio_path" or "wav".
+
+    Raises:
+        DocumentError: A file is missing or of another form.
+    """
+    corpus, queries = folder / "corpus.jsonl", folder / "queries.jsonl"
+    passages = tuple(
+        _passage(one, number, corpus) for number, one in enumerate(read_json_lines(corpus), 1)
+    )
+    judged = _qrels(folder, split)
+    questions, problems = [], []
+    for number, one in enumerate(read_json_lines(queries), 1):
+        identity = str(one.get("_id", one.get("id", number)))
+        if identity not in judged:
+            continue
+        sound, problem = _clip(one, identity, folder, clips)
+        problems += [problem] if problem else []
+        words = str(one.get("text", one.get("query", ""))).strip()
+        if words or sound:
+            questions.append(EvalQuestion(identity, words, (), judged[identity], sound=sound))
+    return EvalSet(
+        name or folder.name, passages, tuple(questions), language, language, tuple(problems)
+    )
+
+
+def _qrels(folder: Path, split: str) -> dict[str, tuple[str, ...]]:
+    tried = [
+        folder / "qrels" / f"{split}.tsv",
+        folder / "qrels.tsv",
+        folder / "qrels" / f"{split}.jsonl",
+    ]
+    file = next((one for one in tried if one.is_file()), None)
+    if file is None:
+        raise DocumentError(f"{folder} has no judgements: {', '.join(map(str, tried))}")
+    judged: dict[str, list[str]] = {}
+    for row in _judgements(file):
+        try:
+            query, passage, score = row
+            if float(score) > 0:
+                judged.setdefault(query, []).append(passage)
+        except ValueError as error:
+            raise DocumentError(f"{file}: not query, passage and score: {row!r}") from error
+    return {query: tuple(dict.fromkeys(ids)) for query, ids in judged.items()}
+
+
+def _judgements(file: Path) -> Sequence[tuple[str, ...]]:
+    if file.suffix == ".jsonl":
+        keys = (("query-id", "qid"), ("corpus-id", "docid"), ("score", "score"))
+        return [
+            tuple(str(one.get(first, one.get(other, ""))) for first, other in keys)
+            for one in read_json_lines(file)
+        ]
+    rows = [tuple(line.split("\t")) for line in read_text(file).splitlines() if line.strip()]
+    if rows and not rows[0][-1].lstrip("-").replace(".", "").isdigit():
+        rows = rows[1:]  # a head
+    # The form of TREC has a second column that says nothing.
+    return [(row[0], row[2], row[3]) if len(row) == 4 else row for row in rows]  # noqa: PLR2004
+
+
+def _clip(
+    one: Mapping[str, Any], identity: str, folder: Path, clips: Path | None
+) -> tuple[Path | None, str]:
+    given = next((one[key] for key in ("audio", "audio_path", "wav") if one.get(key)), None)
+    tried = [folder / str(given)] if given else []
+    if clips is not None:
+        tried += [clips / f"{identity}{suffix}" for suffix in SOUND]
+    found = next((path for path in tried if path.is_file()), None)
+    if found is None and tried:
+        return None, f"query {identity}: its sound is missing"
+    return found, ""

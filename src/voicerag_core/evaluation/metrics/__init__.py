@@ -1,0 +1,1 @@
+"""What is measured: rankings, answers, recognition, and how sure the figures are."""
