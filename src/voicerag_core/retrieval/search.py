@@ -261,8 +261,8 @@ class Search:
                 return None
             return _Context(_halfway(embedding, self.embed_speech(last)), None, UNTOLD)
         if words is None:
-            together = self.embed_text(before.words)
-            return _Context(_halfway(embedding, together), None, UNTOLD)
+            earlier = self.embed_text(before.words)
+            return _Context(_halfway(embedding, earlier), None, UNTOLD)
         together = f"{before.words} {words}"
         weight = LEANING if follows_up(words) else ASIDE
         return _Context(self.embed_text(together), together, weight)

@@ -17,7 +17,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 from pydantic import BaseModel, Field
 
-from voicerag_core import Answer, NotFoundError, Sampling, Turn, sentence_spans
+from voicerag_core import Answer, NotFoundError, Sampling, Strategy, Turn, sentence_spans
 from voicerag_core.serving import (
     SOUND_FORMATS,
     Query,
@@ -87,7 +87,7 @@ class OwnOptions(BaseModel):
     collection: str | None = Field(default=None, min_length=1, max_length=200)
     limit: int | None = Field(default=None, ge=1, le=50)
     where: Where | None = None
-    strategy: Literal["e2e", "asr", "hybrid", "adaptive"] | None = None
+    strategy: Strategy | None = None
 
 
 class ChatRequest(BaseModel):

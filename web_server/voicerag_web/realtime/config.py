@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from voicerag_core import TurnRules
+from voicerag_core import Strategy, TurnRules
 from voicerag_core.serving import Where
 from voicerag_web.errors import RequestError
 
@@ -103,7 +103,7 @@ class OwnConfig(_Part):
     collection: str | None = Field(default=None, min_length=1, max_length=200)
     limit: int | None = Field(default=None, ge=1, le=50)
     where: Where | None = None
-    strategy: Literal["e2e", "asr", "hybrid", "adaptive"] | None = None
+    strategy: Strategy | None = None
     temperature: float | None = Field(default=None, ge=0, le=2)
     top_p: float | None = Field(default=None, gt=0, le=1)
     sources: bool = Field(default=False, description="Send `voicerag.sources` events")
