@@ -1,7 +1,7 @@
 # make demo   set up and answer a spoken question aloud        make test      set up and run every test but the slow ones
 # make check  format, lint, types, import contracts, tests     make test-all  the slow ones too
 # make coverage  the tests, and which branches they ran        make test WORKERS=0  in one process
-# make docs   build the documentation into site/
+# make docs   build the documentation into site/             make serve     the sample base in the browser
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
@@ -9,17 +9,25 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --con
 WORKERS ?= 2
 PYTEST := $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile
 
-.PHONY: demo test test-all test-fairseq2 check format coverage docs clean
+.PHONY: demo serve test test-all test-ray test-fairseq2 check format coverage docs clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.local
 	@$(BIN)/voicerag demo --out answer.wav
+
+serve: $(VENV)/.serve
+	@$(BIN)/voicerag demo --no-speech >&2
+	@$(BIN)/voicerag --collection sample serve
 
 test: $(VENV)/.dev
 	$(PYTEST)
 
 test-all: $(VENV)/.dev $(VENV)/.docs
 	$(PYTEST) -m "slow or not slow" --timeout 1800
+
+test-ray: $(VENV)/.dev
+	$(BIN)/python -m pip install --quiet -c constraints/py3.txt --editable '.[ray]'
+	$(PYTEST) -m slow tests/ray
 
 test-fairseq2: $(VENV)-fairseq2/.ready
 	$(VENV)-fairseq2/bin/python -m pytest tests/sonar/test_fairseq2.py
@@ -73,6 +81,11 @@ $(VENV)/.local: $(VENV)/.python pyproject.toml constraints/py3.txt
 	@$(PIP) --editable '.[local,documents]'
 	@touch $@
 
+$(VENV)/.serve: $(VENV)/.local pyproject.toml constraints/py3.txt
+	@echo "installing the web server"
+	@$(PIP) --editable '.[serve,telemetry]'
+	@touch $@
+
 $(VENV)/.dev: $(VENV)/.local pyproject.toml constraints/py3.txt
 	@echo "installing the tools of the tests"
 	@$(PIP) --editable '.[all,dev]'
@@ -80,5 +93,5 @@ $(VENV)/.dev: $(VENV)/.local pyproject.toml constraints/py3.txt
 
 $(VENV)/.docs: $(VENV)/.python pyproject.toml constraints/py3.txt
 	@echo "installing what builds the documentation"
-	@$(PIP) --editable '.[mcp,docs]'
+	@$(PIP) --editable '.[mcp,serve,docs]'
 	@touch $@

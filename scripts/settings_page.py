@@ -12,6 +12,7 @@ from pydantic_settings import BaseSettings
 
 from voicerag_core.settings import Settings
 from voicerag_mcp.settings import ServerSettings
+from voicerag_web.settings import WebSettings
 
 PAGE: Final = Path(__file__).parents[1] / "docs" / "settings.md"
 
@@ -30,6 +31,12 @@ MCP_HEAD: Final = """\
 ## MCP server
 
 These configure `voicerag-mcp`, in addition to the settings above; see [MCP](mcp.md).
+"""
+
+WEB_HEAD: Final = """\
+## Web server
+
+These configure `voicerag serve`, in addition to the settings above; see [serve](serve.md).
 """
 
 SECTIONS: Final = {
@@ -63,6 +70,7 @@ def page() -> str:
         chosen = [name for name in names if name.startswith(prefix)]
         parts += [f"## {title}\n", f"{sentence}\n", table(Settings, chosen)]
     parts += [MCP_HEAD, table(ServerSettings, ServerSettings.model_fields)]
+    parts += [WEB_HEAD, table(WebSettings, WebSettings.model_fields)]
     return "\n".join(parts)
 
 

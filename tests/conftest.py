@@ -51,7 +51,14 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The DSN of an embedded server, whose login is a superuser."""
+    """The DSN of an embedded server, whose login is a superuser.
+
+    ``VOICERAG_TEST_SERVER`` names another one, to run the tests of the store on its version; the
+    tests make databases and roles on it.
+    """
+    if given := os.environ.get("VOICERAG_TEST_SERVER"):
+        yield given
+        return
     folder: Path = tmp_path_factory.mktemp("server") / "postgres"
     with EmbeddedPostgres(folder) as postgres:
         with psycopg.connect(postgres.dsn, autocommit=True) as connection:

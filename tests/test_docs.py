@@ -22,10 +22,17 @@ from tests.pages import PAGES, ROOT, anchors, commands, links, name_of, snippets
 from voicerag_core import ingest, ports, serving, stack, testing
 from voicerag_core.settings import Settings
 from voicerag_mcp.settings import ServerSettings
+from voicerag_web.settings import WebSettings
 
 README = ROOT / "README.md"
 DOCS = ROOT / "docs"
-RUN_HERE = ("docs/documents.md", "docs/postgres.md", "README.md", "docs/ask.md")
+RUN_HERE = (
+    "docs/documents.md",
+    "docs/postgres.md",
+    "README.md",
+    "docs/ask.md",
+    "docs/conversations.md",
+)
 RUN_ELSEWHERE = {
     "docs/components.md": "tests/test_docs.py",
     "docs/glm.md": "tests/glm/test_guide.py",
@@ -53,6 +60,7 @@ def test_the_settings_page_is_that_of_the_code() -> None:
     described = {
         **{name.upper(): field for name, field in Settings.model_fields.items()},
         **{f"MCP_{name.upper()}": field for name, field in ServerSettings.model_fields.items()},
+        **{f"SERVE_{name.upper()}": field for name, field in WebSettings.model_fields.items()},
     }
     assert len(rows) == len(described)
     for name, cell in rows:
@@ -227,7 +235,7 @@ def test_the_python_of_the_page_on_components_runs(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(find_spec("zensical") is None, reason="the extra docs is not installed")
 def test_the_site_builds_without_a_warning_and_loads_nothing_from_elsewhere(tmp_path: Path) -> None:
-    for name in ("docs", "src", "mcp_server"):
+    for name in ("docs", "src", "mcp_server", "web_server"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("*.onnx"))
     shutil.copy(ROOT / "zensical.toml", tmp_path)
     done = subprocess.run(

@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import venv
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.web.conftest import running
 from voicerag_core.store import EmbeddedPostgres
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
-SCRIPTS = sorted(EXAMPLES.glob("0*.py"))
+SCRIPTS = sorted(EXAMPLES.glob("[01]*.py"))
 PASSAGE = "Super_Bowl_50-5"
 """Answers the question that 01_ask_a_question.py asks."""
 
@@ -56,6 +58,10 @@ def test_every_example_has_a_test_and_is_short() -> None:
         "04_langchain.py",
         "05_mcp_client.py",
         "06_agent_by_sound.py",
+        "07_openai_client.py",
+        "08_langchain_client.py",
+        "09_llamaindex_client.py",
+        "10_pipecat_client.py",
     ]
     assert all(len(path.read_text().splitlines()) < 90 for path in SCRIPTS)
 
@@ -71,6 +77,57 @@ def test_an_agent_is_asked_by_sound(tmp_path: Path) -> None:
     assert found == "found   The Rhine rises in the Swiss Alps. (Where does the Rhine rise?)"
     assert agent.startswith("agent   Where does the Rhine rise? -> It rises in the Swiss Alps. (")
     assert graph == "graph   The Rhine rises in the Swiss Alps."
+
+
+@pytest.mark.enable_socket
+def test_clients_of_the_web_server(tmp_path: Path) -> None:
+    with running() as server:
+        shown = run("07_openai_client.py", server.url, folder=tmp_path)
+        assert "answer   The Rhine rises in the Swiss Alps." in shown
+        assert "source   rhine" in shown
+        assert "said     The Rhine rises in the Swiss Alps." in shown
+        assert "sound    0.35 s" in shown
+        shown = run("08_langchain_client.py", server.url, folder=tmp_path)
+    assert shown.splitlines() == [
+        "answer   The Rhine rises in the Swiss Alps.",
+        "streamed The Rhine rises in the Swiss Alps.",
+        "next     Oxygen is a gas without colour.",
+    ]
+
+
+@pytest.mark.slow
+@pytest.mark.enable_socket
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize(
+    ("script", "package"),
+    [
+        ("09_llamaindex_client.py", "llama-index-llms-openai-like==0.8.1"),
+        ("10_pipecat_client.py", "pipecat-ai[openai,websocket]==1.14.0"),
+    ],
+)
+def test_clients_in_environments_of_their_own(script: str, package: str, tmp_path: Path) -> None:
+    python = own_environment(tmp_path / "env", package)
+    with running() as server:
+        done = subprocess.run(
+            [python, EXAMPLES / script, server.url],
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=tmp_path,
+        )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "The Rhine rises in the Swiss Alps." in done.stdout
+
+
+def own_environment(folder: Path, package: str) -> Path:
+    """Make an environment with a package; return its Python."""
+    venv.create(folder, with_pip=True)
+    python = folder / "bin" / "python"
+    words = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", package]
+    done = subprocess.run([python, *words], capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"{package} cannot be installed: {done.stderr[-200:]}")
+    return python
 
 
 def test_llamaindex(tmp_path: Path) -> None:

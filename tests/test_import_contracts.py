@@ -16,6 +16,7 @@ PACKAGES = {
     "voicerag_core": "src",
     "voicerag_integrations": "src",
     "voicerag_mcp": "mcp_server",
+    "voicerag_web": "web_server",
 }
 CONTRACTS: dict[str, str] = {
     contract["id"]: contract["name"]
@@ -37,7 +38,12 @@ PLANTED = [
     ),
     ("servers", "voicerag_mcp.resources", "voicerag_core.glm.weights.hub"),
     ("servers", "voicerag_mcp.resources", "voicerag_core.store"),
+    ("servers", "voicerag_mcp.resources", "voicerag_web.sources"),
+    ("web", "voicerag_web.sources", "voicerag_core.store"),
+    ("web", "voicerag_web.sources", "voicerag_mcp.results"),
     ("core", "voicerag_core.testing.models", "voicerag_mcp.settings"),
+    ("core", "voicerag_core.testing.models", "voicerag_web.settings"),
+    ("prometheus", "voicerag_core.serving.jobs", "prometheus_client"),
     ("postgres", "voicerag_core.recordings", "psycopg"),
     ("telemetry", "voicerag_core.rag", "opentelemetry"),
     ("local-runtimes", "voicerag_core.recordings", "onnxruntime"),
@@ -55,6 +61,8 @@ PLANTED = [
     ("signatures", "voicerag_mcp.verifiers", "jwt"),
     ("terminal", "voicerag_core.audio", "sounddevice"),
     ("llamaindex", "voicerag_integrations.langchain.retriever", "llama_index.core"),
+    ("ray", "voicerag_core.ingest.engine", "ray"),
+    ("ray", "voicerag_integrations.langchain.retriever", "ray.data"),
     ("langchain", "voicerag_core.testing.models", "langchain_core"),
     ("mcp", "voicerag_core.serving.jobs", "mcp"),
     ("mcp", "voicerag_core.serving.clips", "fastapi"),

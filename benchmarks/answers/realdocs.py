@@ -29,7 +29,8 @@ Row = dict[str, Any]
 
 VERDICTS = ("right", "right_marred", "wrong", "declined", "error")
 ELSEWHERE = "followup"
-"""Kind of question that needs the one before it."""
+"""Kind of question that needs the one before it; the scorer asks that first, and hands its answer
+over as history."""
 
 
 def number(row: Row) -> int:
@@ -69,6 +70,7 @@ def tables(rows: Sequence[Row]) -> list[str]:
         ("English, no follow-ups", alone),
         ("of these even", [row for row in alone if is_even(row)]),
         ("of these odd", [row for row in alone if not is_even(row)]),
+        ("follow-ups", [row for row in answerable if row["kind"] == ELSEWHERE]),
     ]
     heads = ["questions", "right", "marred", "wrong", "declined", "error", "R@1", "R@4"]
     lines = chart.table(heads, [answerable_row(name, own) for name, own in groups])

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 __all__ = ["main"]
 
-_CLOSE_SECONDS = 5.0
-"""Seconds for closing in good order: `Workers.close` waits three of them."""
+_CLOSE_SECONDS = 4.0
+"""Seconds for closing in good order: `Workers.close` waits two of them."""
 
 _STOP_SECONDS = 2.0
 

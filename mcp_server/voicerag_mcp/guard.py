@@ -1,39 +1,25 @@
-"""What stands before the application over HTTP: paths, liveness, hosts and origins, methods, rates.
+"""What stands around the shared `Guard` over HTTP: paths, liveness, methods, whole bodies.
 
-Each class is one ASGI middleware. Their order, outermost first: `TrailingSlashes`, `Health`,
-`HostCheck`, `cors`, the tokens, `RateLimit`, `Methods`, `WholeBodies`.
+Each class is one ASGI middleware. Their order, outermost first: `TrailingSlashes`, `Health`, the
+`Guard` of `voicerag_core.serving` (host, origin, token, rate), `Methods`, `WholeBodies`.
 """
 
 from __future__ import annotations
 
-import re
-import time
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
 from starlette.datastructures import Headers
-from starlette.middleware import Middleware
-from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from voicerag_mcp.verifiers import TENANT
 
-__all__ = [
-    "Health",
-    "HostCheck",
-    "Methods",
-    "RateLimit",
-    "TrailingSlashes",
-    "WholeBodies",
-    "any_of",
-    "cors",
-]
+__all__ = ["EXPOSED", "Health", "Methods", "TrailingSlashes", "WholeBodies"]
 
-_MOST_CLIENTS = 10_000
-_PREFLIGHT_SECONDS = 600
-_EXPOSED = ("Mcp-Session-Id", "Mcp-Protocol-Version", "WWW-Authenticate", "Retry-After")
+EXPOSED = ("Mcp-Session-Id", "Mcp-Protocol-Version", "WWW-Authenticate", "Retry-After")
+"""Headers of answers that pages of other origins may read."""
 
 
 class TrailingSlashes:
@@ -74,72 +60,6 @@ class Health:
         else:
             response = _not_allowed(("GET", "HEAD"))
         await response(scope, receive, send)
-
-
-class HostCheck:
-    """Rejects requests for other hosts or from foreign origins (DNS rebinding).
-
-    Args:
-        app: The application.
-        hosts: Accepted Host headers, or patterns that end in ``:*`` for any port.
-        origins: Accepted origins of web pages, or such patterns; a request without is accepted.
-    """
-
-    def __init__(self, app: ASGIApp, hosts: Sequence[str], origins: Sequence[str]) -> None:
-        self._app = app
-        self._hosts = re.compile(any_of(hosts), re.IGNORECASE)
-        self._origins = re.compile(any_of(origins))
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request."""
-        if scope["type"] == "http" and (refused := self.refusal(Headers(scope=scope))) is not None:
-            code, why = refused
-            await JSONResponse({"error": why}, code)(scope, receive, send)
-            return
-        await self._app(scope, receive, send)
-
-    def refusal(self, headers: Mapping[str, str]) -> tuple[int, str] | None:
-        """Return the status and the reason for which a request is refused, or None."""
-        if not self._hosts.fullmatch(headers.get("host", "")):
-            return 421, "this server does not go by that host name"
-        origin = headers.get("origin")
-        if origin and not self._origins.fullmatch(origin):
-            return 403, "pages of this origin may not call this server"
-        return None
-
-
-def cors(origins: Sequence[str]) -> list[Middleware]:
-    """Return what lets web pages of these origins call the server and read its answers.
-
-    Only origins that were named are let in; those of this machine, whose requests are accepted
-    without being named, are not: their pages could read the documents of a server without tokens.
-    No credentials of the browser (cookies) are involved; a page passes its token as a header.
-
-    Args:
-        origins: Origins, or patterns that end in ``:*`` for any port.
-    """
-    if not origins:
-        return []
-    return [
-        Middleware(
-            CORSMiddleware,
-            allow_origin_regex=any_of(origins),
-            allow_methods=("GET", "POST", "DELETE"),
-            allow_headers=("*",),
-            expose_headers=_EXPOSED,
-            allow_private_network=True,
-            max_age=_PREFLIGHT_SECONDS,
-        )
-    ]
-
-
-def any_of(names: Sequence[str]) -> str:
-    """Return a regular expression that matches these hosts or origins; ``:*`` is any port."""
-    each = (
-        re.escape(name[:-2]) + r":\d{1,5}" if name.endswith(":*") else re.escape(name)
-        for name in names
-    )
-    return "|".join(each) or r"(?!)"
 
 
 class Methods:
@@ -235,67 +155,6 @@ class WholeBodies:
 
 class _ClientLeftError(Exception):
     """The client left before its body was whole."""
-
-
-class RateLimit:
-    """Limits requests per minute (token buckets): of a client, and of all clients of a tenant.
-
-    A client is its token, and without a token its address.
-
-    Args:
-        app: The application.
-        calls_per_minute: Of each client.
-        tenant_calls_per_minute: Of all tokens of a tenant together.
-    """
-
-    def __init__(
-        self, app: ASGIApp, calls_per_minute: int, tenant_calls_per_minute: int | None = None
-    ) -> None:
-        self._app = app
-        self._clients = _Buckets(calls_per_minute)
-        self._tenants = (
-            None if tenant_calls_per_minute is None else _Buckets(tenant_calls_per_minute)
-        )
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request."""
-        if scope["type"] == "http" and (wait := self._wait(scope)) > 0:
-            refused = JSONResponse(
-                {"error": "too many requests; slow down"}, 429, {"Retry-After": str(int(wait) + 1)}
-            )
-            await refused(scope, receive, send)
-            return
-        await self._app(scope, receive, send)
-
-    def _wait(self, scope: Scope) -> float:
-        """Take one request; return the seconds to wait if there is none left."""
-        user = scope.get("user")
-        if not isinstance(user, AuthenticatedUser):
-            return self._clients.take(_sharer(scope))
-        token = user.access_token
-        wait = self._clients.take(f"{token.client_id} {token.subject}")
-        if wait > 0 or self._tenants is None:
-            return wait
-        return self._tenants.take(_sharer(scope))
-
-
-class _Buckets:
-    """A token bucket for each name; those that were used least recently are forgotten."""
-
-    def __init__(self, per_minute: int) -> None:
-        self._most = float(per_minute)
-        self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()
-
-    def take(self, name: str) -> float:
-        """Take one from a bucket; return the seconds to wait if it is empty."""
-        now = time.monotonic()
-        left, when = self._left.pop(name, (self._most, now))
-        left = min(self._most, left + (now - when) * self._most / 60)
-        wait = 0.0 if left >= 1 else (1 - left) * 60 / self._most
-        self._left[name] = (left - 1 if left >= 1 else left, now)
-        while len(self._left) > _MOST_CLIENTS:
-            self._left.popitem(last=False)
-        return wait
 
 
 def _sharer(scope: Scope) -> str:

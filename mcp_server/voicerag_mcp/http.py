@@ -3,45 +3,39 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import TypeAlias
 from urllib.parse import urlsplit
 
-from mcp.server.auth.middleware.auth_context import AuthContextMiddleware
-from mcp.server.auth.middleware.bearer_auth import BearerAuthBackend, RequireAuthMiddleware
-from mcp.server.auth.provider import TokenVerifier
 from mcp.server.mcpserver import MCPServer
 from mcp.server.streamable_http import EventStore
 from mcp.server.transport_security import TransportSecuritySettings
-from pydantic import AnyHttpUrl
 from starlette.applications import Starlette
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.middleware.authentication import AuthenticationMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import ASGIApp
 
 from voicerag_core import BusyError, CancelledError, VoiceRAGError
-from voicerag_core.serving import WRITE, SignedTokens, TokenFile, message_for_caller
-from voicerag_mcp.guard import (
-    Health,
-    HostCheck,
-    Methods,
-    RateLimit,
-    TrailingSlashes,
-    WholeBodies,
-    cors,
+from voicerag_core.serving import (
+    WRITE,
+    Caller,
+    CallRate,
+    Exposure,
+    Guard,
+    message_for_caller,
 )
+from voicerag_mcp.guard import EXPOSED, Health, Methods, TrailingSlashes, WholeBodies
 from voicerag_mcp.listening import serve
 from voicerag_mcp.service import Service
 from voicerag_mcp.settings import ServerSettings
-from voicerag_mcp.verifiers import GrantVerifier
+from voicerag_mcp.verifiers import SdkUser
 
-__all__ = ["http_app", "serve"]
+__all__ = ["guarded_app", "http_app", "serve"]
 
 PATH = "/mcp"
 CLIPS = "/clips"
@@ -71,25 +65,65 @@ def http_app(
     """
     settings = service.settings
     settings.check_exposure()
+    exposure = settings.exposure
+    inner, app = guarded_app(service, server, event_store=event_store)
+    routes: list[BaseRoute] = []
+    challenge, open_paths = "Bearer", ()
+    if exposure.authenticates:
+        resource = settings.public_url or f"http://{settings.host}:{settings.port}{PATH}"
+        path = _WELL_KNOWN + urlsplit(resource).path.rstrip("/")
+        routes.append(Route(path, _metadata_endpoint(settings, resource), methods=["GET"]))
+        challenge = (
+            'Bearer error="invalid_token", error_description="Authentication required", '
+            f'resource_metadata="{_metadata_url(resource)}"'
+        )
+        open_paths = (path,)
+    routes.append(Mount("/", app=app))
+    middleware = [
+        Middleware(TrailingSlashes),
+        Middleware(Health),
+        Middleware(
+            _guard,
+            exposure=exposure,
+            owner=Caller(service.serving.tenants.settings.tenant, may_write=True),
+            challenge=challenge,
+            open_paths=open_paths,
+            rate=CallRate(settings.calls_per_minute),
+            tenant_rate=CallRate(settings.tenant_calls_per_minute),
+            most_bytes=max(settings.max_body_bytes, settings.max_audio_bytes + _MULTIPART_ROOM),
+        ),
+    ]
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        async with inner.router.lifespan_context(inner):
+            yield
+
+    app_as_a_whole = Starlette(routes=routes, middleware=middleware, lifespan=lifespan)
+    app_as_a_whole.state.stop_calls = service.serving.workers.stop_all
+    return app_as_a_whole
+
+
+def guarded_app(
+    service: Service, server: MCPServer[None], *, event_store: EventStore | None = None
+) -> tuple[Starlette, ASGIApp]:
+    """Create ``/mcp`` and ``/clips`` as they stand behind a `Guard`.
+
+    Returns:
+        The application of the SDK, whose lifespan the caller enters, and what serves requests.
+    """
+    settings = service.settings
     inner = server.streamable_http_app(
         streamable_http_path=PATH,
         stateless_http=not settings.sessions,
         event_store=event_store,
         retry_interval=None if event_store is None else _RETRY_MILLISECONDS,
         max_request_body_size=settings.max_body_bytes,
-        transport_security=TransportSecuritySettings(  # `HostCheck` stands before it
+        transport_security=TransportSecuritySettings(  # the `Guard` stands before it
             enable_dns_rebinding_protection=False
         ),
     )
     inner.router.routes.append(_upload_route(service))
-    verifier = _verifier(settings)
-    middleware = [
-        Middleware(TrailingSlashes),
-        Middleware(Health),
-        Middleware(HostCheck, hosts=settings.hosts(), origins=settings.origins()),
-        *cors(settings.allowed_origins),
-    ]
-    routes: list[BaseRoute] = []
     # without sessions there is nothing to stream on GET, and nothing to end by DELETE
     methods = ("GET", "POST", "DELETE") if settings.sessions else ("POST",)
     app: ASGIApp = WholeBodies(
@@ -97,41 +131,35 @@ def http_app(
         {PATH: settings.max_body_bytes, CLIPS: settings.max_audio_bytes + _MULTIPART_ROOM},
     )
     app = Methods(app, {PATH: methods, CLIPS: ("POST",)})
-    if verifier is not None:
-        backend = BearerAuthBackend(verifier)
-        resource = settings.public_url or f"http://{settings.host}:{settings.port}{PATH}"
-        path = _WELL_KNOWN + urlsplit(resource).path.rstrip("/")
-        app = RequireAuthMiddleware(app, [], AnyHttpUrl(_metadata_url(resource)))
-        middleware.append(Middleware(AuthenticationMiddleware, backend=backend))
-        middleware.append(Middleware(AuthContextMiddleware))
-        routes.append(Route(path, _metadata_endpoint(settings, resource), methods=["GET"]))
-    middleware.append(
-        Middleware(
-            RateLimit,
-            calls_per_minute=settings.calls_per_minute,
-            tenant_calls_per_minute=settings.tenant_calls_per_minute,
-        )
+    resource = settings.public_url if settings.issuer is not None else None
+    return inner, SdkUser(app, resource)
+
+
+def _guard(
+    app: ASGIApp,
+    *,
+    exposure: Exposure,
+    owner: Caller,
+    challenge: str,
+    open_paths: Sequence[str],
+    rate: CallRate,
+    tenant_rate: CallRate,
+    most_bytes: int,
+) -> ASGIApp:
+    return Guard(
+        app,
+        hosts=exposure.hosts(),
+        origins=exposure.origins(),
+        readable=exposure.allowed_origins,
+        exposed=EXPOSED,
+        owner=owner,
+        tokens=exposure.tokens(),
+        rate=rate,
+        tenant_rate=tenant_rate,
+        open_paths=open_paths,
+        most_bytes=most_bytes,
+        challenge=challenge,
     )
-    routes.append(Mount("/", app=app))
-
-    @asynccontextmanager
-    async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        async with inner.router.lifespan_context(inner):
-            yield
-
-    return Starlette(routes=routes, middleware=middleware, lifespan=lifespan)
-
-
-def _verifier(settings: ServerSettings) -> TokenVerifier | None:
-    if settings.token_file is not None:
-        return GrantVerifier(TokenFile(settings.token_file))
-    if settings.issuer is not None:
-        assert settings.public_url is not None
-        tokens = SignedTokens(
-            settings.issuer, settings.public_url, tenant_claim=settings.tenant_claim
-        )
-        return GrantVerifier(tokens, resource=settings.public_url)
-    return None
 
 
 def _metadata_url(resource: str) -> str:

@@ -10,7 +10,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import Any, Final
 
 import h11
@@ -23,8 +23,10 @@ from voicerag_mcp.settings import ServerSettings
 
 __all__ = ["STOPPING_SECONDS", "Connection", "Listener", "listener", "serve"]
 
-STOPPING_SECONDS: Final = 3
-"""Seconds that running calls get to finish after a signal."""
+STOPPING_SECONDS: Final = 2
+"""Seconds that running calls get to finish after a signal; then their callers are told."""
+
+_TELLING_SECONDS: Final = 1
 
 _SLOWEST_BYTES: Final = 8_000
 """Bytes per second at which a body must arrive, on average, after its first seconds."""
@@ -138,10 +140,12 @@ class Listener(uvicorn.Server):
     """An HTTP server that leaves the process alive when a signal ends it.
 
     The first SIGTERM or SIGINT stops it after the running calls, or after `STOPPING_SECONDS`; the
-    second at once. `signal_number` is that of the first, or None.
+    second at once. `signal_number` is that of the first, or None. `stop_calls` releases the callers
+    of what still runs.
     """
 
     signal_number: int | None = None
+    stop_calls: Callable[[], None] | None = None
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
@@ -161,10 +165,12 @@ class Listener(uvicorn.Server):
             return
         self.signal_number = number
         self.should_exit = True
+        if self.stop_calls is not None:
+            asyncio.get_running_loop().call_later(STOPPING_SECONDS, self.stop_calls)
         calls = len(self.server_state.tasks)
         if calls:
             sys.stderr.write(
-                f"voicerag-mcp: stopping; {calls} running calls get {STOPPING_SECONDS} s "
+                f"stopping; {calls} running calls get {STOPPING_SECONDS} s "
                 "(again to stop at once)\n"
             )
 
@@ -208,6 +214,12 @@ class _Exceptions:
             _logger.error("a connection cannot be accepted: %s", context["exception"])
 
 
+def _is_worth_saying(record: logging.LogRecord) -> bool:
+    """Leave out that a stream was cut off when the server stopped: it was meant to be."""
+    error = record.exc_info[1] if record.exc_info else None
+    return not isinstance(error, asyncio.CancelledError) and "graceful shutdown" not in record.msg
+
+
 def listener(app: ASGIApp, settings: ServerSettings) -> Listener:
     """Create the HTTP server of an application."""
 
@@ -222,13 +234,14 @@ def listener(app: ASGIApp, settings: ServerSettings) -> Listener:
             port=settings.port,
             http=Bounded,
             ws="none",
+            log_config=None,  # its lines take the form of all others
             log_level="error",
             access_log=False,
             server_header=False,
             proxy_headers=False,
             backlog=_ACCEPTED_AT_ONCE,
             timeout_keep_alive=_IDLE_SECONDS,
-            timeout_graceful_shutdown=STOPPING_SECONDS,
+            timeout_graceful_shutdown=STOPPING_SECONDS + _TELLING_SECONDS,
         )
     )
 
@@ -240,6 +253,8 @@ async def serve(app: ASGIApp, settings: ServerSettings) -> int:
         ConfigError: The address cannot be listened on.
     """
     server = listener(app, settings)
+    server.stop_calls = getattr(getattr(app, "state", None), "stop_calls", None)
+    logging.getLogger("uvicorn.error").addFilter(_is_worth_saying)
     _logger.info("listening on http://%s:%d", settings.host, settings.port)
     await asyncio.shield(server.serve())
     return 0 if server.signal_number is None else 128 + server.signal_number

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import os
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from voicerag_core import ConfigError
-from voicerag_core.serving import Limits
+from voicerag_core.serving import Exposure, Limits
+from voicerag_core.serving.exposure import web_origin
 from voicerag_core.settings import make_settings
 
-__all__ = ["ServerSettings", "is_loopback", "load_server_settings"]
+__all__ = ["ServerSettings", "load_server_settings"]
 
 
 _PREFIX = "VOICERAG_MCP_"
@@ -121,7 +119,7 @@ class ServerSettings(BaseSettings):
     @field_validator("allowed_origins")
     @classmethod
     def _as_browsers_send(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(_origin(one) for one in value)
+        return tuple(web_origin(one) for one in value)
 
     @property
     def authenticates(self) -> bool:
@@ -146,30 +144,19 @@ class ServerSettings(BaseSettings):
             read_only=self.read_only,
         )
 
-    def hosts(self) -> list[str]:
-        """Return the accepted Host headers: the given ones, else those of the address.
-
-        Raises:
-            ConfigError: The address is reachable from outside, and no host was named.
-        """
-        if self.allowed_hosts:
-            return list(self.allowed_hosts)
-        if self.public_url:
-            host = urlsplit(self.public_url).netloc
-            return [host, *(_LOOPBACK_HOSTS if is_loopback(self.host) else ())]
-        if is_loopback(self.host):
-            return list(_LOOPBACK_HOSTS)
-        raise ConfigError(
-            f"the server would listen on {self.host}, which others can reach, without knowing its "
-            "own name; set VOICERAG_MCP_ALLOWED_HOSTS (kb.example.com) or VOICERAG_MCP_PUBLIC_URL"
+    @property
+    def exposure(self) -> Exposure:
+        """Who may reach the server over HTTP."""
+        return Exposure(
+            self.host,
+            _PREFIX,
+            self.allowed_hosts,
+            self.allowed_origins,
+            self.public_url,
+            self.token_file,
+            self.issuer,
+            self.tenant_claim,
         )
-
-    def origins(self) -> list[str]:
-        """Return the accepted web origins: the given ones, else those of this machine."""
-        if self.allowed_origins:
-            return list(self.allowed_origins)
-        names = ("127.0.0.1", "localhost", "[::1]") if is_loopback(self.host) else ()
-        return [f"http://{name}{port}" for name in names for port in ("", ":*")]
 
     def check_exposure(self) -> None:
         """Reject settings that would expose the server over HTTP without authentication.
@@ -177,33 +164,7 @@ class ServerSettings(BaseSettings):
         Raises:
             ConfigError: The settings would do that, or contradict each other.
         """
-        if self.token_file is not None and self.issuer is not None:
-            raise ConfigError("a token file and an issuer were given; choose one of them")
-        if self.issuer is not None and self.public_url is None:
-            raise ConfigError(
-                "an issuer was given without VOICERAG_MCP_PUBLIC_URL, the URL that its tokens "
-                "have to be issued for, such as https://kb.example.com/mcp"
-            )
-        if not is_loopback(self.host) and not self.authenticates:
-            raise ConfigError(
-                f"the server would listen on {self.host}, which others can reach, without asking "
-                "for a token; set VOICERAG_MCP_TOKEN_FILE or VOICERAG_MCP_ISSUER, or listen on "
-                "127.0.0.1"
-            )
-        self.hosts()
-
-
-_LOOPBACK_HOSTS = ("127.0.0.1", "127.0.0.1:*", "localhost", "localhost:*", "[::1]", "[::1]:*")
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether an address can be reached from this machine only."""
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
+        self.exposure.check()
 
 
 def load_server_settings(**values: object) -> ServerSettings:
@@ -215,30 +176,6 @@ def load_server_settings(**values: object) -> ServerSettings:
         ConfigError: A value is unknown or out of its range; the message names the setting.
     """
     return make_settings(ServerSettings, values, "an option")
-
-
-def _origin(given: str) -> str:
-    """Write an origin as browsers send it: lower case, no path, no default port."""
-    parts = urlsplit(given.lower())
-    port = parts.netloc.rpartition(":")[2] if ":" in parts.netloc.rpartition("]")[2] else ""
-    if (
-        parts.scheme not in ("http", "https")
-        or not parts.netloc
-        or "*" in parts.netloc.removesuffix(":*")
-        or "@" in parts.netloc
-        or parts.path not in ("", "/")
-        or parts.query
-        or parts.fragment
-        or not (port in ("", "*") or port.isdecimal())
-    ):
-        raise ValueError(
-            f"{given!r} is not the origin of a web page, such as https://app.example.com, "
-            "http://localhost:6274 or, for any port, http://localhost:*"
-        )
-    netloc = parts.netloc
-    if port == {"http": "80", "https": "443"}[parts.scheme]:
-        netloc = netloc.removesuffix(f":{port}")
-    return f"{parts.scheme}://{netloc}"
 
 
 def _parts(value: object, separator: str) -> object:

@@ -16,7 +16,7 @@ from voicerag_core.types import Turn
 
 __all__ = ["follows_up", "in_full", "turn_before"]
 
-MOST_READINGS = 4
+MOST_READINGS = 3
 """Wordings of a follow-up in full that are worth trying."""
 
 MOST_TURNS = 6
@@ -59,7 +59,8 @@ _LEANING = re.compile(
 )
 _BARE = re.compile(
     rf"^(?:(?:since|until|till|by|from|for|in|at|with|to|of) )?{_WH}"
-    r"(?: (?:not|long|many|much|often|far|old|exactly|so|else|ones?|kind|year|day))?\W*$",
+    r"(?: (?:not|long|many|much|often|far|old|exactly|so|else|ones?|kind|year|day))?\W*$"
+    r"|^(?:when|where|why|how) (?:is|was|were|did) (?:that|it|this)(?: happen)?\W*$",
     re.IGNORECASE,
 )
 _EXPLETIVE = re.compile(
@@ -144,14 +145,17 @@ def in_full(question: str, before: Turn) -> tuple[str, ...]:
         return ()
     rest = _LEAD.sub("", _plain(question)).strip(" ,?")
     earlier = _plain(before.words).rstrip(" ?.")
+    if _BARE.match(rest):
+        return _unique(question, [f"{earlier}, and {rest[0].lower()}{rest[1:]}"])
     if _is_fragment(rest):
-        return _unique(question, [*_substituted(rest, earlier), f"{earlier} {rest}?"])
+        return _unique(question, _substituted(rest, earlier) or [f"{earlier} {rest}"])
     then = _CIRCUMSTANCE.search(earlier) if rest.endswith(" then") else None
     if then is not None:
         rest = f"{rest.removesuffix(' then')} {then[0]}"
-        return _unique(question, [rest, f"{earlier}, {rest}?"])
+        return _unique(question, [rest])
     full = [_resolved(rest, subject) for subject in _subjects(rest, earlier, before)]
-    return _unique(question, [*full, f"{earlier}, {rest}?"])
+    # Both questions at once are answered by what answered the first.
+    return _unique(question, full or [f"{earlier}, {rest}"])
 
 
 def _plain(text: str) -> str:

@@ -7,6 +7,7 @@ checked by the suites in `voicerag_core.testing`.
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -33,6 +34,7 @@ from voicerag_core.types import (
 __all__ = [
     "AnswerWriter",
     "AsksFurther",
+    "BulkStore",
     "CalibratedStore",
     "DocumentStore",
     "Embedder",
@@ -280,6 +282,15 @@ class DocumentStore(Protocol):
 
     def remove_documents(self, sources: Sequence[str]) -> int:
         """Delete documents with their passages, and return how many passages were deleted."""
+        ...
+
+
+@runtime_checkable
+class BulkStore(Protocol):
+    """A passage store that is told when much is written, so that its index can wait."""
+
+    def bulk_load(self) -> AbstractContextManager[None]:
+        """Write much in the block; what serves searches is brought up to date at its end."""
         ...
 
 

@@ -150,6 +150,18 @@ class Settings(BaseSettings):
         default_factory=lambda: platformdirs.user_data_path("voicerag", appauthor=False),
         description="Folder for the embedded database and downloaded weights.",
     )
+    index: Literal["halfvec", "bit"] | None = Field(
+        default=None,
+        description="What the index of a large collection is over, when it is built: 'halfvec' "
+        "(the vectors) or 'bit' (their signs: a fraction of disk and memory, and the vectors sort "
+        "what it finds); default: as it was, or 'halfvec'.",
+    )
+    index_memory: int | None = Field(
+        default=None,
+        ge=64,
+        description="Most memory, in MiB, that building an index takes on the database server; "
+        "default: the server's `maintenance_work_mem`, embedded a quarter of the memory.",
+    )
     collection: _Name = Field(default="default", description="Collection to index and ask.")
     table: str | None = Field(
         default=None,

@@ -6,6 +6,7 @@ import base64
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -242,3 +243,39 @@ def test_a_passage_comes_with_its_document(serving: Serving) -> None:
     assert {one.source for one in found.document} == {"rhine.txt"}
     with pytest.raises(NotFoundError, match="there is no passage 'none'"):
         serving.asking.passage(Job(), "default", "none")
+
+
+class ToldModel(FakeVoiceModel):
+    """Notes how it was told to speak."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: list[tuple[str, Sampling]] = []
+
+    def respond(
+        self,
+        question: Question,
+        passages: Sequence[Passage],
+        *,
+        sampling: Sampling,
+        instructions: str = "",
+        **_: Any,
+    ) -> Iterator[Answer]:
+        self.told.append((instructions, sampling))
+        yield Answer("Slowly.", notes=("It cannot sing.",))
+
+
+def test_manner_and_sampling_of_a_call_reach_the_model() -> None:
+    model = ToldModel()
+    with fake_serving(FakeModels(model=model)) as serving:
+        asking = serving.asking
+        assert asking.sampling(None, None, None) is None
+        sampling = asking.sampling(0.9, None, 77)
+        assert sampling == Sampling(temperature=0.9, max_new_tokens=77)
+        query = replace(TYPED, instructions="sing", sampling=sampling)
+        assert asking.ask(Job(), "default", query).answer.notes == ("It cannot sing.",)
+        asking.ask(Job(), "default", TYPED)
+        long = replace(TYPED, instructions="x" * 8001)
+        with pytest.raises(ConfigError, match="8001 characters"):
+            asking.ask(Job(), "default", long)
+    assert model.told == [("sing", sampling), ("", Sampling())]

@@ -20,6 +20,7 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
+from benchmarks.store.soak import soaked
 from tests.waiting import PATIENCE, wait_until
 from voicerag_core.errors import StoreError, StoreUnavailableError
 from voicerag_core.store import EmbeddedPostgres, PgVectorStore, list_collections, migrate
@@ -496,3 +497,12 @@ def test_a_full_disk_loses_nothing(locked: EmbeddedPostgres, tiny_disk: Path) ->
             connection.execute("DROP SCHEMA voicerag CASCADE")
             connection.execute("DROP TABLESPACE tiny")
         migrate(locked.dsn)
+
+
+@pytest.mark.slow
+def test_a_soak_under_kills_loses_nothing(tmp_path: Path) -> None:
+    soak, missing = soaked(tmp_path / "postgres", seconds=30, threads=12, every=5)
+    assert soak.kills > 0
+    assert soak.searches > 0
+    assert len(soak.acknowledged) > 0
+    assert missing == 0

@@ -56,6 +56,9 @@ def test_an_older_schema_asks_for_the_migration(fresh: str) -> None:
 
 
 def test_a_server_without_pgvector_is_refused(fresh: str) -> None:
+    with psycopg.connect(fresh) as connection:
+        if connection.info.server_version < 180_000:
+            pytest.skip("the server has one place for extensions")
     run(fresh, "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET extension_control_path = %L', "
         "current_database(), '/nowhere'); END $$")  # fmt: skip
     with pytest.raises(SchemaError, match=r"no pgvector.*install pgvector 0\.8"):

@@ -64,6 +64,8 @@ def test_the_planner_uses_the_index(large: PgVectorStore) -> None:
 
 def test_vectors_stay_inside_their_rows(large: PgVectorStore, dsn: str) -> None:
     with psycopg.connect(dsn) as connection:
+        if connection.info.server_version < 170_000:
+            pytest.skip("the server does not tell where a value is")
         moved_out = connection.execute(
             "SELECT count(*) FROM voicerag.vectors WHERE tenant = 'large' "
             "AND pg_column_toast_chunk_id(embedding) IS NOT NULL"

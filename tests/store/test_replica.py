@@ -20,7 +20,7 @@ from tests.waiting import wait_until
 from voicerag_core.errors import ConfigError, StoreError, StoreUnavailableError
 from voicerag_core.settings import load_settings
 from voicerag_core.stack import list_collections, open_store
-from voicerag_core.store import EmbeddedPostgres, PgVectorStore, migrate
+from voicerag_core.store import EmbeddedPostgres, PgVectorStore, embedded, migrate
 from voicerag_core.store.embedded import server_programs
 from voicerag_core.testing import FakeEmbedder
 from voicerag_core.types import Embedding, Passage
@@ -64,6 +64,8 @@ class Pair:
         return make_conninfo("", host=hosts, user="postgres", dbname="postgres")
 
     def kill_primary(self) -> None:
+        """Kill it as a server on another machine, which this process does not start again."""
+        embedded._OWNERS.discard(self.primary)
         pid = int((self.primary._cluster / "postmaster.pid").read_text().split()[0])
         os.kill(pid, signal.SIGQUIT)
         wait_until(lambda: not self.primary._answers())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import psycopg
 import pytest
@@ -125,10 +127,13 @@ def test_a_read_only_store_refuses_to_write(filled: PgVectorStore, dsn: str, ten
         dsn, tenant=tenant, model_id="test", dim=WIDTH, read_only=True
     ) as reader:
         assert len(reader.search(ONE[0], limit=5)) == 2
-        with pytest.raises(StoreError, match="may not"):
+        with pytest.raises(StoreError, match="read_only"):
             reader.add([Passage("9", "new", {})], ONE)
-        with pytest.raises(StoreError, match="may not"):
+        with pytest.raises(StoreError, match="read_only"):
             reader.delete(["0"])
+        for statement in ("DELETE FROM voicerag.passages", "DROP TABLE voicerag.vectors"):
+            with pytest.raises(StoreError, match="may not"):  # its role could not, either
+                reader._database.write(partial(psycopg.Connection.execute, query=statement))
         with pytest.raises(StoreError, match="read_only"):
             reader.build_index()
     assert filled.count() == 2

@@ -226,11 +226,12 @@ def test_a_false_rate_does_not_hide_how_much_there_is(
     bomb = flac_that_says(655_350, channels=channels, seconds=seconds)
     decoded: list[int] = []
     real = soundfile.SoundFile.read
-    monkeypatch.setattr(
-        soundfile.SoundFile,
-        "read",
-        lambda self, *args, **named: (decoded.append(1), real(self, *args, **named))[1],
-    )
+
+    def counted(self: soundfile.SoundFile, *args: object, **named: object) -> object:
+        decoded.append(1)
+        return real(self, *args, **named)
+
+    monkeypatch.setattr(soundfile.SoundFile, "read", counted)
     with pytest.raises(AudioError, match="too much sound"):
         read_audio(bomb)
     assert not decoded, "its header tells it"

@@ -16,17 +16,31 @@ from voicerag_core.audio.checks import (
 )
 from voicerag_core.audio.reading import read_audio
 from voicerag_core.audio.resampling import LiveResampler, resample
+from voicerag_core.audio.streaming import (
+    SOUND_FORMATS,
+    PcmReader,
+    SoundEncoder,
+    SoundFormat,
+    pcm16,
+    samples_of_pcm16,
+)
 from voicerag_core.audio.writing import private_draft, to_wav_bytes, write_wav
 
 __all__ = [
     "MAX_SECONDS",
     "MIN_SECONDS",
+    "SOUND_FORMATS",
     "SPEECH_RATE_HZ",
     "LiveResampler",
+    "PcmReader",
+    "SoundEncoder",
+    "SoundFormat",
     "check_audio",
+    "pcm16",
     "private_draft",
     "read_audio",
     "resample",
+    "samples_of_pcm16",
     "to_wav_bytes",
     "write_wav",
 ]

@@ -21,6 +21,7 @@ from voicerag_core.cli import (
     index,
     listing,
     models,
+    serve,
     speech,
     table,
     watch,
@@ -156,6 +157,14 @@ command(app, examples=("voicerag transcribe meeting.wav", "voicerag transcribe *
 command(
     app, examples=('voicerag speak "Good morning." --out hello.wav', "voicerag speak - < text")
 )(speech.speak)
+command(
+    app,
+    examples=(
+        "voicerag serve",
+        "voicerag serve --collection faq --port 8100",
+        "voicerag serve --host 0.0.0.0 --token-file tokens.toml",
+    ),
+)(serve.serve)
 command(app, examples=("voicerag convert ~/weights/glm ~/weights/converted",))(convert.convert)
 command(app, examples=("voicerag doctor", "voicerag doctor --no-calls --json"))(doctor.doctor)
 
@@ -174,6 +183,15 @@ command(
         "voicerag db reembed --to http --collection faq",
     ),
 )(database.reembed)
+command(_db, examples=("voicerag db partition --parts 16",))(database.partition)
+command(
+    _db,
+    examples=(
+        "voicerag db tune",
+        "voicerag db tune --recall 0.99 --collection faq",
+        "voicerag db tune --index bit",
+    ),
+)(database.tune)
 command(_db, examples=("voicerag db reset --collection faq", "voicerag db reset --all --yes"))(
     database.reset
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -21,9 +22,27 @@ if TYPE_CHECKING:
     from voicerag_core.settings import Settings
     from voicerag_core.store import CollectionInfo, DatabaseStatus
 
-__all__ = ["described", "findings", "migrate", "none_yet", "reached", "reembed", "reset", "status"]
+__all__ = [
+    "described",
+    "findings",
+    "migrate",
+    "none_yet",
+    "partition",
+    "reached",
+    "reembed",
+    "reset",
+    "status",
+    "tune",
+]
 
 _OLDEST_EXTENSION = (0, 8)
+
+
+class IndexKind(StrEnum):
+    """What an index is over."""
+
+    HALFVEC = "halfvec"
+    BIT = "bit"
 
 
 def status(given: GlobalOptions, *, json_output: JsonOutput = False) -> None:
@@ -159,6 +178,99 @@ def reembed(
         typer.echo(f"nothing to do: {settings.collection} has vectors of {model}")
 
 
+def tune(
+    given: GlobalOptions,
+    *,
+    recall: Annotated[
+        float | None,
+        typer.Option(
+            "--recall",
+            metavar="SHARE",
+            show_default=False,
+            help="Share of the ten nearest passages to find; default: as last time, or 0.97.",
+        ),
+    ] = None,
+    ef_search: Annotated[
+        int | None,
+        typer.Option(
+            "--ef-search",
+            metavar="N",
+            show_default=False,
+            help="Keep this number of candidates instead of finding one, and measure its recall.",
+        ),
+    ] = None,
+    questions: Annotated[
+        int | None,
+        typer.Option("--questions", metavar="N", show_default=False, help="How many to ask."),
+    ] = None,
+    over: Annotated[
+        IndexKind | None,
+        typer.Option(
+            "--index",
+            show_default=False,
+            help="Build the index anew first: over the vectors, or over their signs (bit).",
+        ),
+    ] = None,
+    json_output: JsonOutput = False,
+) -> None:
+    """Measure how widely the index of a collection is to be searched, and keep it.
+
+    The collection is that of --collection, or "default". Its stored vectors serve as questions,
+    which are asked by the index and by comparing all; searches then keep as few candidates as give
+    the recall. The same happens whenever an index is built.
+    """
+    from voicerag_core.stack import open_collection_to_tune
+
+    settings = given.settings()
+    with open_collection_to_tune(settings) as store:
+        if over is not None:
+            store.build_index(kind=over.value, anew=True, tune=False)
+        done = store.tune(recall, ef_search=ef_search, questions=questions)
+    if json_output:
+        show_json(
+            {"collection": settings.collection, "tuned": None if done is None else asdict(done)}
+        )
+        return
+    if done is None:
+        typer.echo(
+            f"{settings.collection} has no index: all its vectors are compared, and every search "
+            "is exact; --index builds one"
+        )
+        return
+    for candidates, share in done.measured:
+        say("", f"{candidates:>5,} candidates: recall {share:.3f}")
+    typer.echo(
+        f"{settings.collection}: searches keep {done.ef_search} candidates, which find "
+        f"{done.recall:.3f} of the ten nearest passages ({done.questions} questions, aim "
+        f"{done.target:g})"
+    )
+
+
+def partition(
+    given: GlobalOptions,
+    *,
+    parts: Annotated[
+        int, typer.Option("--parts", metavar="N", help="How many partitions; 2 to 256.")
+    ] = 16,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
+) -> None:
+    """Spread the vectors of all collections over partitions, by a hash of the collection.
+
+    For databases of many large collections: while the index of one is built, writes to the others
+    go on. Searches stay as they are. Reads and writes wait until it is done, which takes as long as
+    copying the vectors and building every index; asks for confirmation.
+    """
+    from voicerag_core.stack import open_database
+    from voicerag_core.store import partition as spread
+
+    settings = given.settings()
+    if not yes:
+        typer.confirm("copy all vectors and build all indexes anew?", abort=True, err=True)
+    with open_database(settings) as dsn:
+        built = spread(dsn, parts)
+    typer.echo(f"the vectors are in {parts} partitions; indexes built: {built}")
+
+
 def findings(settings: Settings) -> Iterator[Finding]:
     """Check server, extension, schema and collections without changing them."""
     with reached(settings) as dsn:
@@ -264,7 +376,11 @@ def _extension(found: DatabaseStatus) -> str:
 
 def described(collection: CollectionInfo) -> str:
     """Say in one line what a collection is and holds."""
-    how = "HNSW index" if collection.indexed else "no index: all are compared, exactly"
+    how = "no index: all are compared, exactly"
+    if collection.indexed:
+        how = "HNSW index" + (" over signs" if collection.index_kind == "bit" else "")
+        if collection.recall is not None:
+            how += f", {collection.ef_search} candidates, recall {collection.recall:.3f}"
     return (
         f"{collection.name}: {collection.documents} documents, {collection.passages} passages, "
         f"{collection.vectors} vectors of {collection.model_id} ({collection.dim} wide), {how}"

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,9 +16,11 @@ from voicerag_core.cli.command import EXIT_FAULT, GlobalOptions
 from voicerag_core.cli.index_progress import IndexProgress, index_progress
 from voicerag_core.cli.output import report as tell
 from voicerag_core.cli.time_left import duration
+from voicerag_core.errors import MissingExtraError
 
 if TYPE_CHECKING:
-    from voicerag_core.ingest import Estimate, FileReport
+    from voicerag_core.ingest import Engine, Estimate, FileReport
+    from voicerag_core.settings import Settings
 
 __all__ = ["index", "summary"]
 
@@ -100,6 +103,33 @@ def index(
     yes: Annotated[
         bool, typer.Option("--yes", "-y", help="Do not ask before a run that takes long.")
     ] = False,
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            "--shard",
+            metavar="I/N",
+            show_default=False,
+            help="Index the I-th of N shares of the files; N such runs beside each other do all.",
+        ),
+    ] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            "--ray",
+            metavar="ADDRESS",
+            show_default=False,
+            help="Index on a Ray cluster: 'auto', its address, or 'local' for this machine.",
+        ),
+    ] = None,
+    ray_workers: Annotated[
+        int | None,
+        typer.Option(
+            "--ray-workers",
+            min=1,
+            show_default=False,
+            help="Workers on the cluster, each with its own models; default: one per node.",
+        ),
+    ] = None,
 ) -> None:
     """Update the index from files and folders.
 
@@ -115,9 +145,13 @@ def index(
     start = time.perf_counter()
     with ExitStack() as stack:
         with index_progress() as progress:
-            from voicerag_core.ingest import index_files
+            from voicerag_core.ingest import Shard, index_files
             from voicerag_core.stack import open_voicerag
 
+            share = None if shard is None else Shard.parsed(shard)
+            engine = None
+            if ray is not None:
+                engine = stack.enter_context(_cluster(settings, ray, ray_workers))
             rag = stack.enter_context(open_voicerag(settings))
             report = index_files(
                 rag,
@@ -130,6 +164,8 @@ def index(
                 prune=prune,
                 prune_all=prune_all,
                 dry_run=dry_run,
+                shard=share,
+                engine=engine,
                 on_progress=progress.update,
                 on_estimate=_told(progress, yes=yes, dry_run=dry_run),
             )
@@ -144,6 +180,25 @@ def index(
         typer.echo(summary(report, time.perf_counter() - start, dry_run=dry_run))
     if report.failures:
         raise typer.Exit(EXIT_FAULT)
+
+
+def _cluster(
+    settings: Settings, address: str, workers: int | None
+) -> AbstractContextManager[Engine]:
+    """Connect to a Ray cluster; the adapter is named here, since the core imports none."""
+    from voicerag_core.stack import require_server
+
+    require_server(settings, "indexing on several machines")
+    try:
+        adapter = importlib.import_module("voicerag_integrations.ray")
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] != "ray":
+            raise
+        raise MissingExtraError("ray", "indexing on a Ray cluster (--ray)") from error
+    opened: AbstractContextManager[Engine] = adapter.ray_engine(
+        settings, address=address, workers=workers
+    )
+    return opened
 
 
 def _told(progress: IndexProgress, *, yes: bool, dry_run: bool) -> Callable[[Estimate], None]:

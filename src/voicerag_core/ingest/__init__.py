@@ -7,7 +7,7 @@ embedder that needs no transcript: as windows of speech, found by their sound.
 
 `index_files` and `index_documents` run the four stages in this process. The stages are functions
 between picklable values, so that a distributed engine can run them: `plan_files` in the driver,
-`read_source`, `embed_documents` and `write_document` in its workers.
+`index_sources`, which is the other three, in its workers. `index_files` takes such an engine.
 """
 
 from voicerag_core.ingest.digests import Cutting, text_source
@@ -20,6 +20,7 @@ from voicerag_core.ingest.embed import (
     Vectors,
     embed_documents,
 )
+from voicerag_core.ingest.engine import Engine, Indexed, index_sources
 from voicerag_core.ingest.estimate import Estimate, OnEstimate
 from voicerag_core.ingest.exchange import (
     CollectionHeader,
@@ -42,6 +43,7 @@ from voicerag_core.ingest.plan import (
 )
 from voicerag_core.ingest.progress import FileProgress, FileReport, OnProgress
 from voicerag_core.ingest.read import CutDocument, read_source, read_sources
+from voicerag_core.ingest.shards import Shard
 from voicerag_core.ingest.watching import WatchEvent, watch_files
 from voicerag_core.ingest.write import write_document
 
@@ -55,16 +57,19 @@ __all__ = [
     "EmbedTexts",
     "EmbeddedDocument",
     "EmbeddedPart",
+    "Engine",
     "Estimate",
     "Exportable",
     "FileProgress",
     "FileReport",
     "FileSource",
     "ImportReport",
+    "Indexed",
     "OnEstimate",
     "OnPassages",
     "OnProgress",
     "Plan",
+    "Shard",
     "Source",
     "TextSource",
     "Vectors",
@@ -73,6 +78,7 @@ __all__ = [
     "import_collection",
     "index_documents",
     "index_files",
+    "index_sources",
     "plan_documents",
     "plan_files",
     "read_header",

@@ -5,20 +5,24 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
 from voicerag_core.chunking import CHUNK_OVERLAP, CHUNK_SIZE
-from voicerag_core.documents import OpenFile, find_files, open_regular
+from voicerag_core.documents import OpenFile, find_files, open_regular, source_of
 from voicerag_core.errors import ConfigError, VoiceRAGError
 from voicerag_core.ingest.digests import Cutting
 from voicerag_core.ingest.embed import Batch, BatchEmbedding, Vectors, embed_documents
+from voicerag_core.ingest.engine import Engine, Indexed
 from voicerag_core.ingest.estimate import Estimate, OnEstimate, Sample, estimated, is_large
 from voicerag_core.ingest.plan import Plan, Source, plan_documents, plan_files
 from voicerag_core.ingest.progress import FileReport, Meter, OnProgress
 from voicerag_core.ingest.pruning import withheld
 from voicerag_core.ingest.read import CutDocument, read_sources
+from voicerag_core.ingest.shards import Shard
 from voicerag_core.ingest.write import write_document
+from voicerag_core.ports import BulkStore
 from voicerag_core.rag import VoiceRAG
 from voicerag_core.types import Document
 
@@ -39,6 +43,8 @@ def index_files(
     prune_all: bool = False,
     open_file: OpenFile = open_regular,
     dry_run: bool = False,
+    shard: Shard | None = None,
+    engine: Engine | None = None,
     on_progress: OnProgress | None = None,
     on_estimate: OnEstimate | None = None,
 ) -> FileReport:
@@ -65,6 +71,8 @@ def index_files(
         prune_all: Remove them even then.
         open_file: Opens a file for reading; a `DocumentError` that it raises is reported for it.
         dry_run: Read and split the files; write nothing.
+        shard: Take only this share of the files, and of those that were deleted.
+        engine: Reads, embeds and writes in other processes; this one plans and removes.
         on_progress: Called when an activity begins, and after every file compared, every batch
             embedded and every file written.
         on_estimate: Called before a run that has much to do, with an estimate from a timed sample
@@ -86,14 +94,21 @@ def index_files(
     Meter("compare", (), on_progress).begin("opening")
     found = find_files(paths, recordings=recordings)
     known = store.document_digests()
+    if shard is not None:
+        mine = tuple(path for path in found.files if shard.has(source_of(path)))
+        found = replace(found, files=mine)
+        known = {source: digest for source, digest in known.items() if shard.has(source)}
     kept, withheld_errors = withheld(found, known) if prune and not prune_all else ((), [])
     plan = plan_files(
         found, known, cutting, check=check, open_file=open_file, on_progress=on_progress
     )
-    if on_estimate is not None and not dry_run and is_large(plan):
+    if on_estimate is not None and not dry_run and engine is None and is_large(plan):
         Meter("update", plan.differing, on_progress).begin("estimating")
         on_estimate(estimated(plan, cutting, BatchEmbedding(rag.embedder, cutting.sentences)))
-    report = _update(rag, plan, cutting, on_progress, on_estimate, dry_run=dry_run)
+    if engine is not None and not dry_run:
+        report = _by_engine(rag, plan, cutting, engine, on_progress)
+    else:
+        report = _update(rag, plan, cutting, on_progress, on_estimate, dry_run=dry_run)
     deleted = [one for one in found.vanished(plan.vanished) if one not in kept] if prune else []
     removed = store.remove_documents(deleted) if deleted and not dry_run else 0
     return replace(
@@ -175,7 +190,7 @@ def _update(
     if dry_run:
         passages = _tried(documents, embed, meter, on_estimate)
     else:
-        passages = _stored(rag, documents, embed, meter)
+        passages = _stored(rag, documents, embed, meter) if plan.differing else 0
     read = {source.source for source in plan.differing} - failed.keys()
     return FileReport(
         new=len(read - plan.known),
@@ -188,6 +203,42 @@ def _update(
         vectors=meter.vectors,
         notices=tuple(notices),
     )
+
+
+def _by_engine(
+    rag: VoiceRAG, plan: Plan, cutting: Cutting, engine: Engine, on_progress: OnProgress | None
+) -> FileReport:
+    """Let an engine do the sources of a plan."""
+    meter = Meter("update", plan.differing, on_progress)
+    done: dict[str, Indexed] = {}
+    if plan.differing:
+        meter.begin("loading")
+        with _loading(rag):
+            for one in engine(plan.differing, cutting):
+                if one.source in done:
+                    continue  # an engine may do a source again whose result was lost
+                done[one.source] = one
+                meter.begin("writing")
+                meter.add(files=1, size=one.size, passages=one.passages, vectors=one.vectors)
+    read = {one.source for one in done.values() if one.failure is None}
+    failed = [one.failure for one in done.values() if one.failure is not None]
+    return FileReport(
+        new=len(read - plan.known),
+        changed=len(read & plan.known),
+        unchanged=plan.unchanged,
+        removed=0,
+        skipped=plan.skipped,
+        failures=(*plan.failures, *failed),
+        passages=sum(one.changed for one in done.values()),
+        vectors=meter.vectors,
+        notices=tuple(f"{one.source}: {note}" for one in done.values() for note in one.notices),
+    )
+
+
+def _loading(rag: VoiceRAG) -> AbstractContextManager[None]:
+    """Tell the store that much is written, if it wants to know."""
+    store: object = rag.store
+    return store.bulk_load() if isinstance(store, BulkStore) else nullcontext()
 
 
 def _stored(
@@ -206,16 +257,17 @@ def _stored(
         return embed(batch)
 
     passages = 0
-    for part in embed_documents(documents, announced):
-        if part.document is not None:
-            meter.begin("writing")
-            passages += write_document(rag.document_store, part.document)
-        meter.add(
-            files=int(part.document is not None),
-            size=part.size,
-            passages=part.passages,
-            vectors=part.vectors,
-        )
+    with _loading(rag):
+        for part in embed_documents(documents, announced):
+            if part.document is not None:
+                meter.begin("writing")
+                passages += write_document(rag.document_store, part.document)
+            meter.add(
+                files=int(part.document is not None),
+                size=part.size,
+                passages=part.passages,
+                vectors=part.vectors,
+            )
     return passages
 
 

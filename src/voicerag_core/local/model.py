@@ -13,6 +13,7 @@ from functools import partial
 from typing import TypeAlias
 
 from voicerag_core.errors import ConfigError
+from voicerag_core.follow_ups import follows_up, turn_before
 from voicerag_core.languages import ANY, ENGLISH
 from voicerag_core.local.reading.further import further_query
 from voicerag_core.local.reading.language import is_english, language_of
@@ -145,7 +146,7 @@ class LocalVoiceModel:
         language = self._language_of(words, heard)
         replies = replies_in(language)
         back = replies.asked_back.format(words=words)
-        if self._english_only and not is_english(words):
+        if self._english_only and not is_english(_with_context(words, history)):
             pieces = _declined(NOT_ENGLISH)
         elif heard is not None and is_doubtful(heard):
             pieces = _asked_back(f"{back} {ONLY_ENGLISH}" if self._english_only else back)
@@ -242,6 +243,12 @@ class LocalVoiceModel:
                 "LocalVoiceModel(writer, speaker, WhisperTranscriber())"
             )
         return self._transcriber.transcribe(question)
+
+
+def _with_context(words: str, history: Sequence[Turn]) -> str:
+    """Return a question behind the one that it leans on: "And Tesla?" is of no language."""
+    before = turn_before(history)
+    return words if before is None or not follows_up(words) else f"{before.words} {words}"
 
 
 def _sampling_as(writer: AnswerWriter, sampling: Sampling) -> AnswerWriter:

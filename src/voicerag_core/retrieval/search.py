@@ -28,7 +28,7 @@ from voicerag_core.ports import (
     VocabularyTranscriber,
     WordStore,
 )
-from voicerag_core.retrieval.fusion import fused, mixed
+from voicerag_core.retrieval.fusion import fused
 from voicerag_core.retrieval.mmr import MMR_CANDIDATES, maximal_marginal_relevance
 from voicerag_core.types import (
     Audio,
@@ -47,11 +47,11 @@ __all__ = ["Search"]
 
 SECOND_ROUND_WEIGHT = 1.0
 """Of the second round's ranking, beside 1 for the first: both count alike."""
-LEANING, ASIDE = 2.0, 0.5
+LEANING, ASIDE, UNTOLD = 2.0, 0.5, 1.0
 """Weight of the ranking for the question together with the turn before it, beside 1 for the
-question alone: where it leans on that turn, and where it seems to stand alone. Chosen on the
-follow-ups with even numbers in benchmarks/conversation/follow_ups.jsonl; first questions behind
-another turn are found as without it (benchmarks/results/conversation.md)."""
+question alone: where it leans on that turn, where it seems to stand alone, and where its words are
+not known. The first two were chosen on the even follow-ups of benchmarks/conversation; first
+questions behind another turn are found as without it (benchmarks/results/conversation.md)."""
 
 DEEP = 20
 """Passages of either ranking, at least, that are fused."""
@@ -259,9 +259,10 @@ class Search:
             last = self.history[-1].question
             if not isinstance(last, Audio):
                 return None
-            return _Context(mixed(embedding, self.embed_speech(last)), None, ASIDE)
+            return _Context(_halfway(embedding, self.embed_speech(last)), None, UNTOLD)
         if words is None:
-            return _Context(mixed(embedding, self.embed_text(before.words)), None, ASIDE)
+            earlier = self.embed_text(before.words)
+            return _Context(_halfway(embedding, earlier), None, UNTOLD)
         together = f"{before.words} {words}"
         weight = LEANING if follows_up(words) else ASIDE
         return _Context(self.embed_text(together), together, weight)
@@ -327,3 +328,9 @@ class Search:
             yield told
         spent = time.perf_counter() - start
         self.timings[stage] = self.timings.get(stage, 0.0) + spent
+
+
+def _halfway(one: Embedding, other: Embedding) -> Embedding:
+    """Return the mean of two unit vectors, [D], L2-normalised."""
+    mean = one + other
+    return (mean / max(float(np.linalg.norm(mean)), 1e-12)).astype(np.float32)

@@ -12,16 +12,29 @@ response::
 
 from __future__ import annotations
 
+from voicerag_core.audio import (
+    SOUND_FORMATS,
+    LiveResampler,
+    PcmReader,
+    SoundEncoder,
+    SoundFormat,
+    pcm16,
+    samples_of_pcm16,
+)
 from voicerag_core.serving.asking import Asking
 from voicerag_core.serving.auth import WRITE, Caller, Grant, SignedTokens, TokenFile, TokenTable
 from voicerag_core.serving.clips import ClipStore, KeptClip, KeptSpeech
+from voicerag_core.serving.exposure import Exposure, is_loopback
+from voicerag_core.serving.guard import Guard, Visitor, visitor_of
 from voicerag_core.serving.ingesting import Ingesting
 from voicerag_core.serving.jobs import Job, Progress, Workers
 from voicerag_core.serving.limits import Limits
 from voicerag_core.serving.messages import message_for_caller
 from voicerag_core.serving.opening import Serving, open_serving
 from voicerag_core.serving.paths import AllowedPaths
+from voicerag_core.serving.rates import CallRate
 from voicerag_core.serving.tenants import Tenants, open_tenants
+from voicerag_core.serving.tickets import Tickets
 from voicerag_core.serving.values import (
     Asked,
     Found,
@@ -36,35 +49,49 @@ from voicerag_core.serving.values import (
 )
 
 __all__ = [
+    "SOUND_FORMATS",
     "WRITE",
     "AllowedPaths",
     "Asked",
     "Asking",
+    "CallRate",
     "Caller",
     "ClipStore",
+    "Exposure",
     "Found",
     "Grant",
+    "Guard",
     "Ingesting",
     "Job",
     "KeptClip",
     "KeptSpeech",
     "Limits",
+    "LiveResampler",
     "PassageInDocument",
+    "PcmReader",
     "Progress",
     "Query",
     "QuestionSource",
     "Serving",
     "SignedTokens",
+    "SoundEncoder",
+    "SoundFormat",
     "SpeechPlace",
     "Spoken",
     "TakenIn",
     "Tenants",
+    "Tickets",
     "TokenFile",
     "TokenTable",
     "Transcribed",
+    "Visitor",
     "Where",
     "Workers",
+    "is_loopback",
     "message_for_caller",
     "open_serving",
     "open_tenants",
+    "pcm16",
+    "samples_of_pcm16",
+    "visitor_of",
 ]

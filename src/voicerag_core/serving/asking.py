@@ -5,15 +5,16 @@ from __future__ import annotations
 import base64
 import binascii
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 from voicerag_core.audio import read_audio
 from voicerag_core.chunking import split_sentences
-from voicerag_core.errors import AudioError, ConfigError
+from voicerag_core.errors import AudioError, ConfigError, NotFoundError
 from voicerag_core.filters import And, Eq, Filter, In
+from voicerag_core.ingest.digests import Cutting, file_digest, is_recording
 from voicerag_core.serving.clips import ClipStore, KeptClip, KeptSpeech, save_speech
 from voicerag_core.serving.jobs import Job
 from voicerag_core.serving.limits import Limits
@@ -31,7 +32,7 @@ from voicerag_core.serving.values import (
     Transcribed,
     Where,
 )
-from voicerag_core.types import Answer, Audio, Question, Sampling
+from voicerag_core.types import Answer, Audio, Embeddings, Question, Sampling
 
 __all__ = ["Asking", "metadata_filter"]
 
@@ -71,6 +72,7 @@ class Asking:
                 limit=query.limit,
                 where=metadata_filter(query.where),
                 strategy=query.strategy,
+                history=query.history,
             )
         return Found(
             found.hits,
@@ -120,15 +122,31 @@ class Asking:
         )
         return Asked(answer, kept, self._collection(query), seconds)
 
-    def transcribe(self, job: Job, tenant: str, source: QuestionSource) -> Transcribed:
+    def transcribe(
+        self,
+        job: Job,
+        tenant: str,
+        source: QuestionSource,
+        *,
+        max_seconds: float | None = None,
+    ) -> Transcribed:
         """Transcribe a clip.
+
+        Args:
+            job: Receives the progress.
+            tenant: Tenant of the caller.
+            source: The sound.
+            max_seconds: Longest sound of `source.data`; None: that of a question.
 
         Raises:
             ConfigError: This server cannot transcribe, or not exactly one source was given.
             VoiceRAGError: The sound cannot be used, or something failed.
         """
         started = time.perf_counter()
-        sound = self.question(tenant, source)
+        if source.data is not None and max_seconds is not None:
+            sound: Question = read_audio(source.data, max_seconds=max_seconds)
+        else:
+            sound = self.question(tenant, source)
         if isinstance(sound, str):
             raise ConfigError("give sound in exactly one of clip, audio_path, audio_base64")
         job.report("transcribing")
@@ -136,7 +154,9 @@ class Asking:
         if transcriber is None:
             raise ConfigError("this server cannot transcribe")
         words = transcriber.transcribe(sound)
-        return Transcribed(words.text, sound.seconds, _since(started))
+        return Transcribed(
+            words.text, sound.seconds, _since(started), words.language, words.confidence
+        )
 
     def speak(self, job: Job, tenant: str, text: str, *, speech: SpeechPlace = "clip") -> Spoken:
         """Speak a text with the answering voice.
@@ -189,6 +209,44 @@ class Asking:
         with self._tenants.rag(job, tenant, collection) as rag:
             return passage_in_document(rag, passage_id)
 
+    def recording(
+        self, job: Job, tenant: str, passage_id: str, *, collection: str | None = None
+    ) -> Path:
+        """Return the file of the recording that a passage is a part of.
+
+        Only a file whose content is that which was indexed is handed out: a caller who names a
+        file as the source of a text does not get to read it.
+
+        Raises:
+            NotFoundError: There is no such passage, it is no part of a recording, or the recording
+                is gone or changed.
+            VoiceRAGError: Something failed.
+        """
+        with self._tenants.rag(job, tenant, collection) as rag:
+            found = rag.store.get([passage_id])
+            source = found[0].source if found else ""
+            known = rag.document_store.document_digests().get(source) if found else None
+        if not found:
+            raise NotFoundError(f"there is no passage {passage_id!r}")
+        path = Path(source)
+        if known is not None and is_recording(path) and path.is_file():
+            try:
+                if file_digest(path, Cutting()) == known:
+                    return path
+            except AudioError:
+                pass  # it went away meanwhile
+        raise NotFoundError(f"the passage {passage_id!r} is no part of a recording that is here")
+
+    def embed(self, job: Job, texts: Sequence[str], *, questions: bool = False) -> Embeddings:
+        """Embed N texts as [N, D], as passages or as questions.
+
+        Raises:
+            ModelError: The model failed.
+        """
+        job.report("embedding")
+        embedder = self._tenants.parts.embedder
+        return embedder.embed_questions(texts) if questions else embedder.embed_passages(texts)
+
     def keep_clip(self, job: Job, tenant: str, data: bytes) -> KeptClip:
         """Store an uploaded clip for later calls.
 
@@ -233,6 +291,10 @@ class Asking:
             "audio_path": source.audio_path,
             "audio_base64": source.audio_base64,
         }
+        if source.audio is not None:
+            return source.audio
+        if source.data is not None:
+            return self.decoded(source.data)
         used = [name for name, value in ways.items() if value is not None]
         if len(used) != 1:
             raise ConfigError(
@@ -265,8 +327,9 @@ class Asking:
                     limit=query.limit,
                     where=metadata_filter(query.where),
                     strategy=query.strategy,
-                    instructions=query.instructions,
                     sampling=query.sampling,
+                    history=query.history,
+                    instructions=query.instructions,
                 )
             ) as pieces,
         ):

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
 
-from voicerag_core.errors import ConfigError
+from voicerag_core.documents import read_file
+from voicerag_core.errors import ConfigError, DocumentError
 from voicerag_core.ingest import (
     FileProgress,
     FileReport,
@@ -26,6 +30,7 @@ from voicerag_core.types import Document
 __all__ = ["Ingesting", "ingest_paths"]
 
 _MOST_FAILURES = 20
+_MOST_NAME_BYTES = 200
 
 
 class Ingesting:
@@ -80,7 +85,34 @@ class Ingesting:
             raise ConfigError("the text holds a NUL character, which no database keeps; remove it")
         document = Document(source or text_source(text), text, title)
         with self._tenants.rag(job, caller.tenant, collection, write=True) as rag:
-            report = _ingest_text(rag, document, self._tenants.settings, job)
+            report = _ingest_documents(rag, [document], self._tenants.settings, job)
+        return self._taken(report, collection, started)
+
+    def take_file(
+        self, job: Job, caller: Caller, name: str, data: bytes, *, collection: str | None = None
+    ) -> TakenIn:
+        """Ingest the text of an uploaded file; one of the same name is replaced.
+
+        Args:
+            job: Receives the progress.
+            caller: Who makes the call.
+            name: Name of the file; its ending tells the kind, folders before it are left out.
+            data: Its bytes.
+            collection: Created if absent; None is the default one.
+
+        Raises:
+            ForbiddenError: The caller may not write, or the server is read-only.
+            DocumentError: The file is of an unknown kind, or cannot be read as text.
+            VoiceRAGError: A part failed.
+        """
+        caller.check_may_write()
+        started = time.perf_counter()
+        job.report("reading")
+        documents = _uploaded(name, data)
+        if not documents:
+            raise DocumentError(f"{name} holds no text; give a file with text in it")
+        with self._tenants.rag(job, caller.tenant, collection, write=True) as rag:
+            report = _ingest_documents(rag, documents, self._tenants.settings, job)
         return self._taken(report, collection, started)
 
     def take_paths(
@@ -129,11 +161,34 @@ class Ingesting:
         )
 
 
-def _ingest_text(rag: VoiceRAG, document: Document, settings: Settings, job: Job) -> FileReport:
+def _uploaded(name: str, data: bytes) -> list[Document]:
+    """Read the bytes of a file as files are read; its source is its name."""
+    plain = PurePosixPath(name.replace("\\", "/")).name
+    if not plain.isprintable() or len(plain.encode(errors="replace")) > _MOST_NAME_BYTES:
+        raise DocumentError(
+            f"a file cannot be called {plain[:40]!r}…: give it a name of at most "
+            f"{_MOST_NAME_BYTES} bytes without control characters"
+        )
+    with tempfile.TemporaryDirectory(prefix="voicerag-upload-") as folder:
+        path = Path(folder, plain)
+        path.write_bytes(data)
+        try:
+            content = read_file(path)
+        except DocumentError as error:
+            raise DocumentError(str(error).replace(str(path), plain)) from error
+        return [
+            replace(document, source=document.source.replace(content.source, plain, 1))
+            for document in content.documents
+        ]
+
+
+def _ingest_documents(
+    rag: VoiceRAG, documents: Sequence[Document], settings: Settings, job: Job
+) -> FileReport:
     job.report("looking")
     report = index_documents(
         rag,
-        [document],
+        documents,
         chunk_size=settings.chunk_size,
         chunk_overlap=settings.chunk_overlap,
         on_progress=lambda _: job.report("embedding"),

@@ -7,8 +7,8 @@ import threading
 import time
 from collections import Counter, OrderedDict, deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
+from concurrent.futures import Future, InvalidStateError, ThreadPoolExecutor
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol, TypeVar, cast
 
@@ -23,7 +23,7 @@ HEARTBEAT_SECONDS = 2.0
 MOST_AHEAD: Final = 8
 """Items of a stream that may wait for their reader."""
 
-CLOSE_SECONDS: Final = 3.0
+CLOSE_SECONDS: Final = 2.0
 """Seconds for which closing waits for the stages that run."""
 
 _LOOK_SECONDS = 0.1
@@ -208,14 +208,13 @@ class Workers:
             end.cancel()
 
     def stop_all(self) -> None:
-        """Ask every job to stop; those that wait never start."""
+        """Ask every job to stop, and release every caller at once; those that wait never start."""
         with self._lock:
             running = list(self._running)
             waiting = [call for calls in self._waiting.values() for call in calls]
             self._waiting.clear()
         for call in [*running, *waiting]:
             call.job.stop()
-        for call in waiting:
             _fail(call, CancelledError("the call was stopped"))
 
     def close(self, seconds: float = CLOSE_SECONDS) -> bool:
@@ -275,16 +274,17 @@ class Workers:
 
     def _do(self, call: _Call) -> None:
         try:
-            if not call.future.set_running_or_notify_cancel():
+            if call.future.cancelled():
                 return
             try:
                 call.job.check()
                 with call.job.cancellation.active():
                     result = call.work(call.job)
             except BaseException as error:  # noqa: BLE001 - it is the caller's
-                call.future.set_exception(error)
+                _fail(call, error)
             else:
-                call.future.set_result(result)
+                with suppress(InvalidStateError):  # the caller was released before
+                    call.future.set_result(result)
         finally:
             with self._ended:
                 self._running.discard(call)
@@ -308,8 +308,8 @@ class Workers:
         return sum(map(len, self._waiting.values()))
 
 
-def _fail(call: _Call, error: Exception) -> None:
-    if call.future.set_running_or_notify_cancel():
+def _fail(call: _Call, error: BaseException) -> None:
+    with suppress(InvalidStateError):  # the caller was released before
         call.future.set_exception(error)
 
 

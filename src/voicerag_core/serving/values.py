@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from voicerag_core.serving.clips import KeptSpeech
-from voicerag_core.types import Answer, Hit, Passage, Sampling, Strategy
+from voicerag_core.types import Answer, Audio, Hit, Passage, Sampling, Strategy, Turn
 
 __all__ = [
     "Asked",
@@ -28,12 +28,23 @@ Where: TypeAlias = Mapping[str, str | int | float | bool | list[str | int | floa
 
 @dataclass(frozen=True, slots=True)
 class QuestionSource:
-    """The ways to pass a question; exactly one is used."""
+    """The ways to pass a question; exactly one is used.
+
+    Args:
+        text: As words.
+        clip: Id or URI of a clip that is kept.
+        audio_path: A file in an allowed folder.
+        audio_base64: Bytes of a sound file, in base64.
+        data: Bytes of a sound file.
+        audio: Sound that was read already, as a stream.
+    """
 
     text: str | None = None
     clip: str | None = None
     audio_path: str | None = None
     audio_base64: str | None = None
+    data: bytes | None = None
+    audio: Audio | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +57,9 @@ class Query:
         limit: Maximum number of passages; None is the default.
         where: Required metadata values; a list means any of its values.
         strategy: How a spoken question is searched; None is the default.
-        instructions: The manner of answering; None is the default.
-        sampling: For models that generate; None is the default.
+        history: Earlier turns of the conversation, oldest first.
+        sampling: For models that generate; None is their default.
+        instructions: The manner of answering; None is that of the settings.
     """
 
     source: QuestionSource
@@ -55,8 +67,9 @@ class Query:
     limit: int | None = None
     where: Where | None = None
     strategy: Strategy | None = None
-    instructions: str | None = None
+    history: tuple[Turn, ...] = ()
     sampling: Sampling | None = None
+    instructions: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,11 +114,15 @@ class Transcribed:
         text: The transcript.
         audio_seconds: Length of the clip.
         seconds: Duration of the call.
+        language: Code of the language, if the recogniser tells it.
+        confidence: 0..1, if the recogniser tells it.
     """
 
     text: str
     audio_seconds: float
     seconds: float
+    language: str | None = None
+    confidence: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,10 @@ from voicerag_core.stack.database import (
     existing_table,
     late_store,
     list_collections,
+    open_collection_to_tune,
     open_database,
     open_store,
+    require_server,
 )
 from voicerag_core.stack.ears import ears_of
 from voicerag_core.stack.late import LateStore
@@ -23,10 +25,12 @@ __all__ = [
     "existing_table",
     "late_store",
     "list_collections",
+    "open_collection_to_tune",
     "open_database",
     "open_ears",
     "open_parts",
     "open_store",
     "open_voicerag",
+    "require_server",
     "sonar_folder",
 ]

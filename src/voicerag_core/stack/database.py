@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from voicerag_core.errors import ConfigError, StoreUnavailableError
+from voicerag_core.errors import ConfigError, StoreError, StoreUnavailableError
 from voicerag_core.languages import text_search_configuration
 from voicerag_core.ports import Embedder
 from voicerag_core.settings import Settings
@@ -21,8 +21,10 @@ __all__ = [
     "existing_table",
     "late_store",
     "list_collections",
+    "open_collection_to_tune",
     "open_database",
     "open_store",
+    "require_server",
 ]
 
 
@@ -48,6 +50,33 @@ def embedded_folder(settings: Settings) -> Path:
     return settings.data_dir / "postgres"
 
 
+def require_server(settings: Settings, what: str) -> None:
+    """Refuse a database that only this machine reaches.
+
+    Args:
+        settings: Which database.
+        what: What needs it, the subject of the message.
+
+    Raises:
+        ConfigError: It is the embedded one, or one behind a socket of this machine.
+        StoreError: The connection string cannot be read.
+    """
+    how = "name a server by its address: VOICERAG_DATABASE_URL=postgresql://USER@HOST/DATABASE"
+    if settings.database_url is None:
+        raise ConfigError(
+            f"{what} needs a database that every machine reaches, and the embedded one listens on "
+            f"a socket of this machine alone; {how}, and run `voicerag db migrate` once"
+        )
+    from voicerag_core.store.errors import checked_dsn, other_machines_reach, redacted
+
+    dsn = checked_dsn(settings.database_url.get_secret_value())
+    if not other_machines_reach(dsn):
+        raise ConfigError(
+            f"{what} needs a database that every machine reaches, and {redacted(dsn) or 'this one'}"
+            f" is behind a socket of this machine; {how}"
+        )
+
+
 def list_collections(settings: Settings) -> tuple[CollectionInfo, ...]:
     """Return the collections of the settings' tenant, sorted by name.
 
@@ -66,7 +95,7 @@ def list_collections(settings: Settings) -> tuple[CollectionInfo, ...]:
 
 @contextmanager
 def open_store(
-    settings: Settings, embedder: Embedder, *, read_only: bool = False
+    settings: Settings, embedder: Embedder, *, read_only: bool = False, auto_index: bool = True
 ) -> Iterator[PgVectorStore | ReplicatedStore]:
     """Open the collection of the settings' tenant for the vectors of an embedder.
 
@@ -78,11 +107,14 @@ def open_store(
         settings: Which database, tenant and collection.
         embedder: Its model and width must be those of the collection.
         read_only: Connect as a role that can only read; the collection must exist.
+        auto_index: Build the index when a load is over; False leaves it to another process.
     """
     from voicerag_core.store import PgVectorStore
 
     if settings.read_database_url is not None:
-        with _replicated(settings, embedder, read_only=read_only) as replicated:
+        with _replicated(
+            settings, embedder, read_only=read_only, auto_index=auto_index
+        ) as replicated:
             yield replicated
         return
     code = settings.collection_language
@@ -96,6 +128,9 @@ def open_store(
             dim=embedder.dim,
             language=None if code is None else text_search_configuration(code),
             read_only=read_only,
+            auto_index=auto_index,
+            index_kind=settings.index,
+            index_memory=_index_memory(settings),
             prepare=None if settings.database_pooler is None else not settings.database_pooler,
         ) as store,
     ):
@@ -103,8 +138,50 @@ def open_store(
 
 
 @contextmanager
+def open_collection_to_tune(settings: Settings) -> Iterator[PgVectorStore]:
+    """Open the collection of the settings whatever model filled it, to look after its index.
+
+    Raises:
+        StoreError: There is no such collection.
+    """
+    from voicerag_core.store import PgVectorStore
+    from voicerag_core.store import list_collections as listed
+
+    with open_database(settings) as dsn:
+        known = {one.name: one for one in listed(dsn, tenant=settings.tenant)}
+        if settings.collection not in known:
+            raise StoreError(
+                f"there is no collection {settings.collection!r} of tenant {settings.tenant!r}; "
+                f"there are: {', '.join(known) or 'none'}"
+            )
+        found = known[settings.collection]
+        with PgVectorStore.open(
+            dsn,
+            collection=found.name,
+            tenant=settings.tenant,
+            model_id=found.model_id,
+            dim=found.dim,
+            index_kind=settings.index,
+            index_memory=_index_memory(settings),
+            prepare=None if settings.database_pooler is None else not settings.database_pooler,
+        ) as store:
+            yield store
+
+
+def _index_memory(settings: Settings) -> int | None:
+    """Return how many bytes building an index may take on the server; None leaves it to that."""
+    if settings.index_memory is not None:
+        return settings.index_memory * 2**20
+    if settings.database_url is not None:
+        return None
+    from voicerag_core.store.embedded import index_memory
+
+    return index_memory()
+
+
+@contextmanager
 def _replicated(
-    settings: Settings, embedder: Embedder, *, read_only: bool
+    settings: Settings, embedder: Embedder, *, read_only: bool, auto_index: bool
 ) -> Iterator[ReplicatedStore]:
     """Yield a store that searches on the replica and writes on the primary."""
     from voicerag_core.store import ReplicatedStore
@@ -120,7 +197,9 @@ def _replicated(
 
         def opener(chosen: Settings, *, read_only: bool) -> Callable[[], PgVectorStore]:
             def enter() -> PgVectorStore:
-                store = opened.enter_context(open_store(chosen, embedder, read_only=read_only))
+                store = opened.enter_context(
+                    open_store(chosen, embedder, read_only=read_only, auto_index=auto_index)
+                )
                 return cast("PgVectorStore", store)
 
             return enter

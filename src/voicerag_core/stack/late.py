@@ -8,7 +8,13 @@ from collections.abc import Callable, Generator, Sequence
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar
 
 from voicerag_core.errors import StoreError
-from voicerag_core.ports import CalibratedStore, DocumentStore, PassageStore, WordStore
+from voicerag_core.ports import (
+    BulkStore,
+    CalibratedStore,
+    DocumentStore,
+    PassageStore,
+    WordStore,
+)
 from voicerag_core.types import Answer, Audio, Passage, Question, Sampling, Transcription, Turn
 
 if TYPE_CHECKING:
@@ -102,6 +108,7 @@ class LateStore:
     replace_document = _passed_on(DocumentStore.replace_document)
     remove_documents = _passed_on(DocumentStore.remove_documents)
     vocabulary = _passed_on(WordStore.vocabulary)
+    bulk_load = _passed_on(BulkStore.bulk_load)
     thresholds = _passed_on(CalibratedStore.thresholds)
     set_thresholds = _passed_on(CalibratedStore.set_thresholds)
 

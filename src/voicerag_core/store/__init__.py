@@ -28,6 +28,7 @@ from voicerag_core.store.existing import (
     list_vector_columns,
 )
 from voicerag_core.store.exporting import ExportedPassage, export_passages
+from voicerag_core.store.indexes import INDEX_FROM
 from voicerag_core.store.listing import (
     DocumentInfo,
     known_collection,
@@ -35,14 +36,17 @@ from voicerag_core.store.listing import (
     open_collection,
 )
 from voicerag_core.store.migrations import migrate
-from voicerag_core.store.pgvector import INDEX_FROM, IndexInfo, PgVectorStore
+from voicerag_core.store.partitions import partition
+from voicerag_core.store.pgvector import IndexInfo, PgVectorStore
 from voicerag_core.store.rebuilding import reindex
 from voicerag_core.store.reembedding import reembed
 from voicerag_core.store.replica import ReplicatedStore
 from voicerag_core.store.sizes import DatabaseStats, IndexStats, TableStats, database_stats
+from voicerag_core.store.tuning import RECALL_TARGET, Tuning
 
 __all__ = [
     "INDEX_FROM",
+    "RECALL_TARGET",
     "BackupReport",
     "CollectionInfo",
     "DatabaseStats",
@@ -61,6 +65,7 @@ __all__ = [
     "RestoreReport",
     "TableReport",
     "TableStats",
+    "Tuning",
     "VectorColumn",
     "VerifyReport",
     "backup",
@@ -73,6 +78,7 @@ __all__ = [
     "list_vector_columns",
     "migrate",
     "open_collection",
+    "partition",
     "reembed",
     "reindex",
     "reset",

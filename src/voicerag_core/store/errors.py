@@ -19,6 +19,7 @@ __all__ = [
     "checked_dsn",
     "connection_lost",
     "is_starting",
+    "other_machines_reach",
     "reason",
     "redacted",
     "translated",
@@ -60,6 +61,13 @@ def redacted(dsn: str) -> str:
     """Name server, database and user, and nothing secret."""
     parts = conninfo_to_dict(dsn)
     return make_conninfo("", **{key: parts[key] for key in _SHOWN if parts.get(key)})
+
+
+def other_machines_reach(dsn: str) -> bool:
+    """Tell whether a connection string names a server by a network address."""
+    parts = conninfo_to_dict(dsn)
+    hosts = str(parts.get("hostaddr") or parts.get("host") or "").split(",")
+    return all(host and not host.startswith(("/", "@")) for host in hosts)
 
 
 def without_password(dsn: str) -> str:

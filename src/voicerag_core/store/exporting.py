@@ -77,7 +77,7 @@ def export_passages(
         connection.execute(
             "SELECT set_config('role', 'voicerag_reader', true), "
             "set_config('voicerag.tenant', %s, true), set_config('search_path', %s, true), "
-            "set_config('statement_timeout', '0', true)",
+            "set_config('statement_timeout', '0', true), set_config('row_security', 'on', true)",
             (tenant, path),
         )
 

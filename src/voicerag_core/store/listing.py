@@ -7,18 +7,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 
-import psycopg
 from psycopg import sql
 from psycopg.rows import class_row
 
 from voicerag_core.errors import StoreError
 from voicerag_core.store.admin import CollectionInfo, list_collections
+from voicerag_core.store.connecting import connect, transaction
 from voicerag_core.store.errors import checked_dsn, translated
 from voicerag_core.store.pgvector import PgVectorStore
 
 __all__ = ["DocumentInfo", "known_collection", "list_documents", "open_collection"]
-
-_CONNECT_SECONDS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,18 +64,9 @@ def list_documents(
     known_collection(dsn, collection, tenant=tenant)
     with (
         translated(checked_dsn(dsn)),
-        psycopg.connect(
-            dsn,
-            connect_timeout=_CONNECT_SECONDS,
-            prepare_threshold=None,
-            client_encoding="utf8",
-        ) as connection,
+        connect(dsn) as connection,
+        transaction(connection, {"role": "voicerag_reader", "voicerag.tenant": tenant}),
     ):
-        connection.execute(
-            "SELECT set_config('role', 'voicerag_reader', true), "
-            "set_config('voicerag.tenant', %s, true)",
-            (tenant,),
-        )
         cursor = connection.cursor(row_factory=class_row(DocumentInfo))
         cursor.execute(_DOCUMENTS, {"name": collection})
         return tuple(cursor)

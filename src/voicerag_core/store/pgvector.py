@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from types import TracebackType
 from typing import Final, NoReturn, TypeVar, cast
 
 import numpy as np
+import psycopg
 from numpy.typing import NDArray
 from psycopg import sql
 from psycopg.rows import BaseRowFactory, args_row, scalar_row
@@ -16,25 +20,33 @@ from psycopg.rows import BaseRowFactory, args_row, scalar_row
 from voicerag_core.closing import Closing
 from voicerag_core.errors import EmbeddingMismatchError, StoreError
 from voicerag_core.filters import Filter
+from voicerag_core.store import indexes
 from voicerag_core.store.collection import (
     Collection,
+    IndexKind,
     check_language,
     find_collection,
+    looked_up,
     make_collection,
 )
 from voicerag_core.store.connection import Connection, Database
-from voicerag_core.store.errors import checked_dsn, redacted
+from voicerag_core.store.documents import remove_documents, replace_document
+from voicerag_core.store.errors import checked_dsn, redacted, translated
 from voicerag_core.store.filter_sql import compile_filter
 from voicerag_core.store.forks import renewed_in_children
+from voicerag_core.store.indexes import INDEX_FROM
+from voicerag_core.store.loads import Load, others_wait, sharing
 from voicerag_core.store.rows import halfvec_array
 from voicerag_core.store.search_sql import (
+    MOST_EF_SEARCH,
     Query,
     SearchRow,
     search_settings,
     search_statement,
 )
-from voicerag_core.store.statements import DocumentRow, PassageRow, SizesRow, WordRow, named
+from voicerag_core.store.statements import DocumentRow, PassageRow, WordRow, named
 from voicerag_core.store.thresholds import KeptThresholds
+from voicerag_core.store.tuning import RECALL_TARGET, Tuning, keep, questions_of, sample, tuned
 from voicerag_core.store.values import (
     SAME,
     as_vectors,
@@ -43,7 +55,6 @@ from voicerag_core.store.values import (
     known_keys,
 )
 from voicerag_core.store.writing import (
-    Batch,
     count_words,
     forget_passages,
     prepare_batch,
@@ -61,9 +72,6 @@ from voicerag_core.types import (
 
 __all__ = ["INDEX_FROM", "IndexInfo", "PgVectorStore"]
 
-INDEX_FROM: Final = 20_000
-"""Vectors from which a collection gets an HNSW index; below, comparing all is fast and exact."""
-
 MOST_WORDS: Final = 20_000
 """Of a collection's words that recognisers get to know; names first, then the commonest."""
 
@@ -72,6 +80,13 @@ _USUAL_LANGUAGE: Final = "english"
 
 _WIDER = 8
 """How many times more vectors a second look into the index takes."""
+
+_GROWN_SECONDS = 5.0
+"""An index that grew for less is kept in any case."""
+
+_BUILD_SHARE = 0.2
+"""Of the time in which an index grows by a vector, what building it of all takes for each; until
+the first build has been measured."""
 
 _T = TypeVar("_T")
 
@@ -88,6 +103,8 @@ class IndexInfo:
         passages: How many the collection holds.
         vectors: How many vectors those own.
         plan: The planner's own words.
+        kind: What the index is over: "halfvec", the vectors, or "bit", their signs.
+        ef_search: How many candidates a search keeps; None before the index was tuned.
     """
 
     index: str | None
@@ -95,6 +112,8 @@ class IndexInfo:
     passages: int
     vectors: int
     plan: str
+    kind: IndexKind = "halfvec"
+    ef_search: int | None = None
 
 
 class PgVectorStore(Closing):
@@ -106,13 +125,16 @@ class PgVectorStore(Closing):
 
     def __init__(
         self, database: Database, collection: Collection, *, name: str, read_only: bool,
-        auto_index: bool,
+        auto_index: bool, index_kind: IndexKind | None = None, index_memory: int | None = None,
     ) -> None:  # fmt: skip
         self._database = database
         self._collection = collection
         self._name = name
         self._read_only = read_only
         self._auto_index = auto_index
+        self._index_kind = index_kind
+        self._index_memory = index_memory
+        self._load = Load(self._finish_load)
         self._index_lock = threading.Lock()
         renewed_in_children(self, PgVectorStore._renew_lock)
         self._vocabulary: tuple[int, Vocabulary] | None = None
@@ -134,6 +156,8 @@ class PgVectorStore(Closing):
         prepare: bool | None = None,
         timeout: float = 5.0,
         statement_timeout: float = 30.0,
+        index_kind: IndexKind | None = None,
+        index_memory: int | None = None,
     ) -> PgVectorStore:
         """Open a collection, and make it when there is none.
 
@@ -148,13 +172,18 @@ class PgVectorStore(Closing):
                 pairs of characters under each of them. A collection keeps the one that it was made
                 with. None: that, or "english" for a new one.
             read_only: Take the role that can only read; the collection must exist.
-            auto_index: Build the index as soon as a call to `add` or `replace_document` leaves
-                20,000 vectors. Pass False for a bulk load, and call `build_index` after it.
+            auto_index: Build the index when a load is over that leaves 20,000 vectors; see
+                `bulk_load`. Pass False to call `build_index` yourself.
             pool_size: Most connections at a time.
             prepare: Prepare statements on the server. None: unless a pooler, such as PgBouncer, is
                 found to be between; False: never.
             timeout: Seconds to wait for a connection.
             statement_timeout: Seconds that a search may take, or a write may wait for a lock.
+            index_kind: What an index is over that this store builds: "halfvec", the vectors, or
+                "bit", the signs of their elements, which takes a fraction of memory and disk; the
+                vectors then sort more candidates. None: that of the last index, or "halfvec".
+            index_memory: Most bytes that building an index may take on the server; None: the
+                server's ``maintenance_work_mem``.
 
         Raises:
             SchemaError: The schema is missing, older or newer.
@@ -195,11 +224,62 @@ class PgVectorStore(Closing):
         except BaseException:
             database.close()
             raise
-        return cls(database, opened, name=collection, read_only=read_only, auto_index=auto_index)
+        return cls(
+            database,
+            opened,
+            name=collection,
+            read_only=read_only,
+            auto_index=auto_index,
+            index_kind=index_kind,
+            index_memory=index_memory,
+        )
 
     def close(self) -> None:
         """Cancel what runs on the server and close every connection; a second call does nothing."""
+        self._load.close()
         self._database.close()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close; if the block ended well, build the index first that was put off."""
+        try:
+            if kind is None and self._load.waiting:
+                self._finish_load()
+        finally:
+            self.close()
+
+    @contextmanager
+    def bulk_load(self) -> Iterator[None]:
+        """Write much in the block; what serves searches is brought up to date once, at its end.
+
+        Without it, a load is over when the thread that wrote searches, when no write came for five
+        seconds, or when the ``with`` block of the store ends. An index that is there grows, until
+        that has cost as much as building it anew would; if nobody searches by it, it is then
+        dropped, and built at the end. Of several processes that load one collection, the last one
+        builds, unless they reach the server through a pooler (``prepare=False``): then each tries.
+        A block that fails leaves the rows, and the index to the next load.
+        """
+        self._refuse_read_only()
+        before = self._collection
+        number = before.number
+        with ExitStack() as stack:
+            mine = None
+            if self._database.keeps_sessions:
+                with translated(self._database.dsn):
+                    mine = stack.enter_context(sharing(self._database, number))
+            with self._load.hold(first=before.passages == 0):
+                yield
+            if self._load.held:
+                return
+            self._refresh()  # others may have written in the name of this load
+            here = self._collection
+            missed = not here.indexed and here.vectors >= INDEX_FROM
+            if self._load.waiting or missed or here.vectors != before.vectors:
+                self._finish_load(mine)
 
     def add(
         self,
@@ -213,10 +293,12 @@ class PgVectorStore(Closing):
         batch = prepare_batch(passages, embeddings, self._collection, owners)
         if not batch.places:
             return 0
+        start = time.perf_counter()
         changed = self._database.write(
-            lambda connection: write_batch(connection, self._collection, batch)
+            lambda connection: write_batch(connection, self._collection, batch),
+            settings=self._load.settings,
         )
-        self._after_write(changed)
+        self._after_write(changed, time.perf_counter() - start)
         return changed
 
     def search(
@@ -329,52 +411,147 @@ class PgVectorStore(Closing):
         self._refuse_read_only()
         checked_source(source)
         batch = prepare_batch(passages, embeddings, self._collection, owners)
+        start = time.perf_counter()
         changed = self._database.write(
-            lambda connection: self._replace(connection, source, digest, batch)
+            lambda connection: replace_document(
+                connection, self._collection, source, digest, batch
+            ),
+            settings=self._load.settings,
         )
-        self._after_write(changed)
+        self._after_write(changed, time.perf_counter() - start)
         return changed
 
     def remove_documents(self, sources: Sequence[str]) -> int:
         """Delete documents with their passages, and return how many passages went."""
         self._refuse_read_only()
-        return self._database.write(lambda connection: self._remove(connection, sources))
+        return self._database.write(
+            lambda connection: remove_documents(connection, self._collection, sources)
+        )
 
-    def build_index(self) -> bool:
+    def build_index(
+        self,
+        *,
+        kind: IndexKind | None = None,
+        anew: bool = False,
+        memory: int | None = None,
+        workers: int | None = None,
+        tune: bool = True,
+    ) -> bool:
         """Build the HNSW index of the collection, whatever its size; searches go on meanwhile.
 
-        Writes to any collection of the database wait until it is done.
+        Then how widely it has to be searched is measured; see `tune`. Writes to any collection of
+        the database wait until it is built, or to those of one partition.
+
+        Args:
+            kind: What it is over, "halfvec" or "bit"; None: as the store was opened.
+            anew: Drop the index that is there; until the new one is built, searches compare all.
+            memory: Most bytes to take on the server; None: as the store was opened.
+            workers: Processes that help the server's own; None: as the server is set up.
+            tune: Measure afterwards.
 
         Returns:
-            False when the collection has its index already, or is wider than HNSW takes (4,000).
+            False when the collection has its index already, or is wider than HNSW takes (4,000;
+            64,000 for "bit").
+
+        Raises:
+            StoreError: The database failed, or the store is read-only.
         """
         self._refuse_read_only()
-        number = self._collection.number
-
-        def build(connection: Connection) -> bool:
-            cursor = connection.cursor(row_factory=scalar_row)
-            cursor.execute("SELECT voicerag.build_vector_index(%s)", (number,), prepare=False)
-            return bool(cursor.fetchone())
-
+        chosen = kind or self._index_kind or self._collection.index_kind
         with self._index_lock:
-            built = self._database.write(build)
+            self._refresh()
+            if anew and indexes.drop(self._database, self._collection):
+                self._refresh()
+            built = indexes.build(
+                self._database,
+                self._collection,
+                kind=chosen,
+                memory=self._index_memory if memory is None else memory,
+                workers=workers,
+            )
             self._database.write(
                 lambda connection: connection.execute("SELECT voicerag.refresh_statistics()")
             )
+            self._load.over()
         self._refresh()
+        if built and tune and self._collection.vectors:
+            self.tune()
         return built
+
+    def tune(
+        self,
+        recall: float | None = None,
+        *,
+        ef_search: int | None = None,
+        questions: int | None = None,
+    ) -> Tuning | None:
+        """Measure how widely the index has to be searched, and let searches do so from now on.
+
+        Questions are made of stored vectors, each turned away from its place as far as its tenth
+        neighbour is, and asked for their ten nearest passages, by the index and exactly.
+
+        Args:
+            recall: Share of them that is to be found; None: as last time, or 0.97 at first.
+            ef_search: Take this number of candidates, and measure what recall it gives.
+            questions: How many to ask; None: 100, and fewer of more than 200,000 vectors.
+
+        Returns:
+            What was measured and kept, or None when there is no index.
+
+        Raises:
+            StoreError: A value is out of range, the database failed, or the store is read-only.
+        """
+        self._refuse_read_only()
+        if recall is not None and not 0 < recall <= 1:
+            raise StoreError(f"a recall is above 0 and at most 1, such as 0.97, not {recall}")
+        if ef_search is not None and not 1 <= ef_search <= MOST_EF_SEARCH:
+            raise StoreError(
+                f"ef_search is 1 to {MOST_EF_SEARCH:,} candidates, not {ef_search}; "
+                "leave it out to have it measured"
+            )
+        if questions is not None and questions < 1:
+            raise StoreError(f"at least 1 question is asked, not {questions}")
+        self._refresh()
+        here = self._collection
+        if not here.indexed:
+            return None
+
+        def ask(
+            queries: Sequence[Query], collection: Collection, by_index: bool
+        ) -> Sequence[Sequence[SearchRow]]:
+            return self._ask(queries, use_index=by_index, collection=collection)
+
+        tuning = tuned(
+            here,
+            questions_of(sample(self._database, here, questions), ask, here),
+            ask,
+            target=recall or here.recall_target or RECALL_TARGET,
+            ef_search=ef_search,
+        )
+        keep(self._database, here, tuning)
+        if not tuning.reached and ef_search is None:
+            _logger.warning(
+                "the index finds %.3f of the nearest passages with %d candidates, less than %.3f; "
+                "build the index over the vectors (VOICERAG_INDEX=halfvec), or aim lower",
+                tuning.recall,
+                tuning.ef_search,
+                tuning.target,
+            )
+        self._refresh()
+        return tuning
 
     def index_info(self) -> IndexInfo:
         """Say how a search of this collection runs, by asking the planner."""
+        self._finish_own_load()
         self._refresh()
         unit = np.full(self._collection.dim, self._collection.dim**-0.5, dtype=np.float32)
         query = Query(unit, None, 4)
-        fetch = self._fetch(query)
+        fetch = _fetch(self._collection, query)
         statement, values = search_statement(self._collection, query, fetch)
         (lines,) = self._database.read(
             (sql.SQL("EXPLAIN {}").format(statement), values),
             rows=scalar_row,
-            settings=search_settings(query, fetch),
+            settings=search_settings(self._collection, query, fetch),
         )
         plan = "\n".join(map(str, lines))
         name = f"vectors_hnsw_{self._collection.number}"
@@ -384,46 +561,16 @@ class PgVectorStore(Closing):
             passages=self._collection.passages,
             vectors=self._collection.vectors,
             plan=plan,
+            kind=self._collection.index_kind,
+            ef_search=self._collection.ef_search,
         )
-
-    def _replace(self, connection: Connection, source: str, digest: str, batch: Batch) -> int:
-        cursor = connection.cursor(row_factory=scalar_row)
-        cursor.execute(
-            *named("claim_document", self._collection, {"source": source, "digest": digest})
-        )
-        number = cursor.fetchone()
-        if number is None:  # there already: lock it, so that two replacements follow each other
-            cursor.execute(*named("lock_document", self._collection, {"source": source}))
-            number = cursor.fetchone()
-        if number is None:
-            raise StoreError(f"the document {source!r} was removed meanwhile; repeat the call")
-        connection.execute(
-            *named("set_digest", self._collection, {"document": number, "digest": digest})
-        )
-        changed = write_batch(connection, self._collection, batch, document=number)
-        gone = sql.SQL(
-            "SELECT pid FROM voicerag.passages WHERE collection_id = {} "
-            "AND document_id = %(document)s AND NOT id = ANY(%(kept)s::text[])"
-        ).format(sql.Literal(self._collection.number))
-        return changed + forget_passages(
-            connection, self._collection, (gone, {"document": number, "kept": batch.ids})
-        )
-
-    def _remove(self, connection: Connection, sources: Sequence[str]) -> int:
-        values: dict[str, object] = {"sources": known_keys(sources)}
-        cursor = connection.cursor(row_factory=scalar_row)
-        numbers = cursor.execute(*named("remove_documents", self._collection, values)).fetchall()
-        chosen = sql.SQL(
-            "SELECT pid FROM voicerag.passages WHERE collection_id = {} "
-            "AND document_id = ANY(%(documents)s::bigint[])"
-        ).format(sql.Literal(self._collection.number))
-        return forget_passages(connection, self._collection, (chosen, {"documents": numbers}))
 
     def _search(self, queries: Sequence[Query]) -> list[tuple[Hit, ...]]:
         for query in queries:
             self._check(query)
         if not queries:
             return []
+        self._finish_own_load()
         answers = self._ask(queries, use_index=True)
         short = [i for i, rows in enumerate(answers) if self._short(queries[i], rows)]
         # The index gives vectors, and passages are asked for: where a few passages own many of the
@@ -458,28 +605,26 @@ class PgVectorStore(Closing):
             )
 
     def _ask(
-        self, queries: Sequence[Query], *, use_index: bool, wider: int = 1
+        self,
+        queries: Sequence[Query],
+        *,
+        use_index: bool,
+        wider: int = 1,
+        collection: Collection | None = None,
     ) -> list[list[SearchRow]]:
-        fetches = [self._fetch(query, wider) if use_index else None for query in queries]
+        here = collection or self._collection
+        fetches = [_fetch(here, query, wider) if use_index else None for query in queries]
         answers = self._database.read(
             *(
-                search_statement(self._collection, query, fetch)
+                search_statement(here, query, fetch)
                 for query, fetch in zip(queries, fetches, strict=True)
             ),
             rows=args_row(SearchRow),
-            settings=search_settings(queries[0], fetches[0]),
+            settings=search_settings(here, queries[0], fetches[0]),
         )
-        if answers[0][0].vectors != self._collection.vectors:
-            self._refresh()  # another process wrote, or built the index
+        if answers[0][0].state != self._collection.state:
+            self._refresh()  # another process wrote, or changed the index
         return answers
-
-    def _fetch(self, query: Query, wider: int = 1) -> int | None:
-        """Say how many vectors to take from the index, or None for an exact scan."""
-        here = self._collection
-        if not here.indexed or query.embedding is None:
-            return None
-        each = -(-here.vectors // max(here.passages, 1))
-        return query.depth * (1 if each == 1 else 2 * each) * wider
 
     def _short(self, query: Query, rows: Sequence[SearchRow]) -> bool:
         """Tell whether the index gave too few passages because few owned many of the vectors."""
@@ -489,27 +634,73 @@ class PgVectorStore(Closing):
             and rows[0].nearest < min(query.depth, self._collection.passages)
         )
 
-    def _after_write(self, changed: int) -> None:
+    def _after_write(self, changed: int, seconds: float) -> None:
         if not changed:
             return
+        before = self._collection.vectors
+        self._load.wrote()
+        if not self._load.held:
+            self._database.write(lambda connection: count_words(connection, self._collection))
+        self._refresh()
+        if self._auto_index and self._collection.indexed:
+            self._weigh_growth(seconds, max(0, self._collection.vectors - before))
+
+    def _weigh_growth(self, seconds: float, vectors: int) -> None:
+        """Drop an index that costs more to grow than to build, if nobody searches by it.
+
+        How much is still to come is not known. Growing it until that has cost as much as building
+        it anew would is never worse than twice the better of the two.
+        """
+        load, here = self._load, self._collection
+        load.grown += seconds
+        load.vectors += vectors
+        if load.scans is None:
+            load.scans = indexes.scans(self._database, here)
+        rate = here.build_rate or _BUILD_SHARE * load.grown / max(1, load.vectors)
+        if load.grown < max(_GROWN_SECONDS, rate * here.vectors):
+            return
+        if indexes.scans(self._database, here) > load.scans:
+            load.scans, load.grown, load.vectors = None, 0.0, 0  # it serves; ask again later
+            return
+        _logger.info("the index is dropped, and built when the load is over")
+        indexes.drop(self._database, here)
+        self._refresh()
+
+    def _finish_own_load(self) -> None:
+        """Build the index that was put off, if it was this thread that wrote."""
+        if self._load.is_mine():
+            self._finish_load()
+
+    def _finish_load(self, mine: Connection | None = None) -> None:
+        """Bring up to date what serves searches; rows are kept whatever happens here."""
+        self._load.over()
+        try:
+            if not self._database.keeps_sessions:
+                self._bring_up_to_date()
+                return
+            with others_wait(self._database, self._collection.number, mine) as alone:
+                if alone:  # else the last one that loads does it
+                    self._bring_up_to_date()
+        except (StoreError, psycopg.Error) as error:
+            _logger.warning("the rows were added, but their index was not built: %s", error)
+
+    def _bring_up_to_date(self) -> None:
         self._database.write(lambda connection: count_words(connection, self._collection))
         self._refresh()
         here = self._collection
-        if self._auto_index and not here.indexed and here.vectors >= INDEX_FROM:
-            try:
-                self.build_index()
-            except StoreError as error:
-                _logger.warning("the rows were added, but their index was not built: %s", error)
+        if not self._auto_index or here.vectors < INDEX_FROM:
+            return
+        if not here.indexed:
+            self.build_index()
+        elif here.vectors >= 2 * here.tuned_vectors:
+            self.tune()
 
     def _refresh(self) -> None:
-        """Read the collection's sizes again, and whether it has its index."""
-        rows = self._read("sizes", {}, rows=args_row(SizesRow))
-        if not rows:
+        """Read the collection's sizes again, and what index it has."""
+        now = looked_up(self._database, self._collection)
+        if now is None:
             raise StoreError(f"the collection {self._name!r} was deleted; open the store again")
-        (now,) = rows
-        self._collection = replace(
-            self._collection, passages=now.passages, vectors=now.vectors, indexed=now.indexed
-        )
+        self._collection = now
 
     def _read(
         self, name: str, values: Mapping[str, object], *, rows: BaseRowFactory[_T]
@@ -525,10 +716,19 @@ class PgVectorStore(Closing):
 
     def _renew_lock(self) -> None:
         self._index_lock = threading.Lock()
+        self._load = Load(self._finish_load)
 
     def _refuse_read_only(self) -> None:
         if self._read_only:
             raise StoreError("this store was opened with read_only; open it without to change it")
+
+
+def _fetch(collection: Collection, query: Query, wider: int = 1) -> int | None:
+    """Say how many vectors to take from the index, or None for an exact scan."""
+    if not collection.indexed or query.embedding is None:
+        return None
+    each = -(-collection.vectors // max(collection.passages, 1))
+    return query.depth * (1 if each == 1 else 2 * each) * wider
 
 
 def _hits(rows: Sequence[SearchRow]) -> tuple[Hit, ...]:

@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import TypeVar
 
 import numpy as np
@@ -138,6 +139,10 @@ class ReplicatedStore(Closing):
     def remove_documents(self, sources: Sequence[str]) -> int:
         """See `DocumentStore.remove_documents`."""
         return self._primary.store().remove_documents(sources)
+
+    def bulk_load(self) -> AbstractContextManager[None]:
+        """See `PgVectorStore.bulk_load`."""
+        return self._primary.store().bulk_load()
 
     def build_index(self) -> bool:
         """See `PgVectorStore.build_index`."""

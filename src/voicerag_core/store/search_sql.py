@@ -13,12 +13,12 @@ Each is put together from named parts (common table expressions):
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import LiteralString, NamedTuple
 
 from psycopg import sql
 
 from voicerag_core.filters import Filter
-from voicerag_core.store.collection import Collection
+from voicerag_core.store.collection import STATE, Collection
 from voicerag_core.store.connection import HalfVector, Statement
 from voicerag_core.store.filter_sql import compile_filter
 from voicerag_core.store.rows import halfvec
@@ -26,7 +26,15 @@ from voicerag_core.store.values import least_score, searched_words
 from voicerag_core.store.word_sql import word_parts
 from voicerag_core.types import Embedding, JSONValue
 
-__all__ = ["Query", "SearchRow", "search_settings", "search_statement"]
+__all__ = [
+    "EF_SEARCH",
+    "MOST_EF_SEARCH",
+    "Query",
+    "SearchRow",
+    "candidates",
+    "search_settings",
+    "search_statement",
+]
 
 FUSION_DEPTH = 10
 """Passages that each source contributes to a ranking by both, at least, and twice as many as asked
@@ -36,10 +44,11 @@ EXACT_PASSAGES = 2000
 """Up to so many passages that pass a filter are compared one by one even where there is an index,
 which takes a few milliseconds and is exact."""
 
-EF_SEARCH = 40
-"""Candidates that an index scan keeps at least. Source: pgvector 0.8.6, README, "HNSW"."""
+EF_SEARCH = {"halfvec": 80, "bit": 400}
+"""Candidates that a scan of an index keeps before it was tuned."""
 
-_MOST_EF_SEARCH = 1000
+MOST_EF_SEARCH = 1000
+"""Source: pgvector 0.8.6, src/hnsw.h, ``HNSW_MAX_EF_SEARCH``."""
 
 _NO_OTHER_PLAN = {"enable_seqscan": "off", "enable_hashjoin": "off", "enable_sort": "off"}
 """Where a filter meets the index, the planner's guess at how many passages match is too rough to
@@ -93,7 +102,7 @@ class SearchRow(NamedTuple):
         vector: The nearest vector in binary form, if it was asked for.
         nearest: How many passages the search by vector found.
         complete: Whether those came from an exact scan.
-        vectors: Size of the collection now, or None when it is gone.
+        state: That of the `Collection` now, or None when it is gone.
     """
 
     id: str | None
@@ -104,16 +113,21 @@ class SearchRow(NamedTuple):
     vector: bytes | None
     nearest: int
     complete: bool
-    vectors: int | None
+    state: str | None
 
 
-def search_settings(query: Query, fetch: int | None) -> dict[str, str]:
+def candidates(collection: Collection, fetch: int) -> int:
+    """Say how many candidates a scan of the index keeps that gives `fetch` vectors."""
+    tuned = collection.ef_search or EF_SEARCH[collection.index_kind]
+    return min(max(tuned, 2 * fetch), MOST_EF_SEARCH)
+
+
+def search_settings(collection: Collection, query: Query, fetch: int | None) -> dict[str, str]:
     """Return the server settings that a search runs under; `fetch` is that of its statement."""
     if fetch is None:
         return {}
-    candidates = min(max(EF_SEARCH, 2 * fetch), _MOST_EF_SEARCH)
     planner = _NO_OTHER_PLAN if query.filtered else {}
-    return {"hnsw.ef_search": str(candidates), **planner}
+    return {"hnsw.ef_search": str(candidates(collection, fetch)), **planner}
 
 
 def search_statement(collection: Collection, query: Query, fetch: int | None) -> Statement:
@@ -145,7 +159,7 @@ def search_statement(collection: Collection, query: Query, fetch: int | None) ->
         if fetch is None:
             parts |= _exact(query, names)
         else:
-            parts |= _indexed(query, names, fetch)
+            parts |= _indexed(collection, query, names, fetch)
     if query.text is not None:
         values["words"] = searched_words(query.text)
         values["language"] = collection.language
@@ -167,6 +181,12 @@ _PASSAGES = sql.SQL("voicerag.tenant_passages WHERE collection_id = {n} AND {fil
 
 _QUERY_VECTOR = sql.SQL("%(q)s::halfvec")
 
+_ORDERS: dict[str, LiteralString] = {
+    "halfvec": "v.embedding::halfvec({d}) <#> %(q)s::halfvec({d})",
+    "bit": "binary_quantize(v.embedding::halfvec({d}))::bit({d}) "
+    "<~> binary_quantize(%(q)s::halfvec({d}))::bit({d})",
+}
+
 
 def _exact(query: Query, names: dict[str, sql.Composable]) -> dict[str, sql.Composable]:
     parts: dict[str, sql.Composable] = {"complete": sql.SQL("SELECT true AS yes")}
@@ -182,23 +202,26 @@ def _exact(query: Query, names: dict[str, sql.Composable]) -> dict[str, sql.Comp
 
 
 def _indexed(
-    query: Query, names: dict[str, sql.Composable], fetch: int
+    collection: Collection, query: Query, names: dict[str, sql.Composable], fetch: int
 ) -> dict[str, sql.Composable]:
     """Scan the index; where there is a filter, only if it lets many passages through."""
     # The index is over this very expression: without the cast to a fixed width, which the column
     # lacks because collections differ, the planner does not recognise it.
-    distance = sql.SQL("v.embedding::halfvec({d}) <#> %(q)s::halfvec({d})").format(**names)
+    order = sql.SQL(_ORDERS[collection.index_kind]).format(**names)
+    if collection.index_kind == "bit":  # signs are a hint: the vectors decide among more of them
+        fetch = max(fetch, candidates(collection, fetch))
     # A scan gives vectors, and a passage may own several: the nearest one counts. ORDER BY and
     # LIMIT stand inside {rows}, because only there does the index serve them.
     best = sql.SQL(
-        "SELECT passage, min(distance) AS distance FROM ({rows}) r "
+        "SELECT passage, min(embedding <#> {q}) AS distance FROM ({rows}) r "
         "GROUP BY passage ORDER BY distance, passage LIMIT {depth}"
     )
+    names = {**names, "q": _QUERY_VECTOR, "order": order, "fetch": sql.Literal(fetch)}
     if not query.filtered:
         rows = sql.SQL(
-            "SELECT v.passage, {distance} AS distance FROM voicerag.vectors v "
-            "WHERE v.collection_id = {n} ORDER BY {distance} LIMIT {fetch}"
-        ).format(distance=distance, fetch=sql.Literal(fetch), **names)
+            "SELECT v.passage, v.embedding FROM voicerag.vectors v "
+            "WHERE v.collection_id = {n} ORDER BY {order} LIMIT {fetch}"
+        ).format(**names)
         return {
             "complete": sql.SQL("SELECT false AS yes"),
             "nearest": best.format(rows=rows, **names),
@@ -207,14 +230,14 @@ def _indexed(
     # and skips the other half. Behind a filter that few passages pass, a scan visits much of the
     # index before it has enough of them; comparing those few is fast and exact.
     rows = sql.SQL(
-        "SELECT v.passage, v.embedding <#> {q} AS distance "
+        "SELECT v.passage, v.embedding "
         "FROM chosen c JOIN voicerag.vectors v ON v.passage = c.pid "
         "WHERE v.collection_id = {n} AND (SELECT yes FROM complete) "
-        "UNION ALL (SELECT v.passage, {distance} AS distance FROM voicerag.vectors v "
+        "UNION ALL (SELECT v.passage, v.embedding FROM voicerag.vectors v "
         "JOIN voicerag.tenant_passages p ON p.pid = v.passage AND p.collection_id = {n} "
         "WHERE v.collection_id = {n} AND NOT (SELECT yes FROM complete) AND {filter} "
-        "ORDER BY {distance} LIMIT {fetch})"
-    ).format(q=_QUERY_VECTOR, distance=distance, fetch=sql.Literal(fetch), **names)
+        "ORDER BY {order} LIMIT {fetch})"
+    ).format(**names)
     return {
         # One more than may be compared tells "few" from "many" without counting them all.
         "chosen": sql.SQL("SELECT pid FROM {passage} LIMIT {most}").format(
@@ -277,9 +300,9 @@ def _answer(query: Query, names: dict[str, sql.Composable]) -> sql.Composable:
         )
     return sql.SQL(
         "SELECT h.id, h.body, h.metadata, h.score, h.matched_by, {vector}, s.nearest, s.complete, "
-        "(SELECT vectors FROM voicerag.collections WHERE id = {n}) "
+        "(SELECT {revision} FROM voicerag.collections WHERE id = {n}) "
         "FROM ({state}) s LEFT JOIN LATERAL ("
         "SELECT p.id, p.body, p.metadata, f.fused, f.score, f.matched_by, f.passage FROM found f "
         "JOIN voicerag.tenant_passages p ON p.pid = f.passage AND p.collection_id = {n} "
         "ORDER BY f.fused DESC, p.id LIMIT %(limit)s) h ON true ORDER BY h.fused DESC, h.id"
-    ).format(vector=vector, state=state, **names)
+    ).format(vector=vector, state=state, revision=STATE, **names)

@@ -11,15 +11,7 @@ from voicerag_core.store.collection import Collection
 from voicerag_core.store.connection import Statement
 from voicerag_core.types import JSONValue
 
-__all__ = ["CountedRow", "DocumentRow", "PassageRow", "SizesRow", "WordRow", "named"]
-
-
-class SizesRow(NamedTuple):
-    """A row of ``sizes``."""
-
-    passages: int
-    vectors: int
-    indexed: bool
+__all__ = ["CountedRow", "DocumentRow", "PassageRow", "WordRow", "named"]
 
 
 class PassageRow(NamedTuple):
@@ -52,10 +44,6 @@ class CountedRow(NamedTuple):
 
 
 _STATEMENTS: Final = {
-    "sizes": sql.SQL(
-        "SELECT passages, vectors, to_regclass('voicerag.vectors_hnsw_{n}') IS NOT NULL "
-        "FROM voicerag.collections WHERE id = {n}"
-    ),
     "get": sql.SQL(
         "SELECT id, body, metadata FROM voicerag.tenant_passages "
         "WHERE collection_id = {n} AND id = ANY(%(ids)s::text[])"
@@ -153,6 +141,7 @@ _STATEMENTS: Final = {
     ),
     "lock_words": sql.SQL("SELECT pg_try_advisory_xact_lock({n}, 1)"),
     "count_words": sql.SQL("SELECT voicerag.count_words({n})"),
+    "count_vocabulary": sql.SQL("SELECT voicerag.count_vocabulary({n})"),
     "vocabulary_version": sql.SQL(
         "SELECT vocabulary_version FROM voicerag.collections WHERE id = {n}"
     ),

@@ -175,7 +175,8 @@ def forget_passages(connection: Connection, collection: Collection, chosen: Stat
 
 
 def count_words(connection: Connection, collection: Collection) -> None:
-    """Write down which words are common, if the collection has grown since the last time."""
+    """Count words that a first load put off; and the common ones, if the collection has grown."""
+    _run(connection, "count_vocabulary", collection)
     cursor = connection.cursor(row_factory=args_row(CountedRow))
     row = cursor.execute(*named("counted", collection, {}), prepare=False).fetchone()
     if row is None or row.passages <= _GROWTH * row.counted_at:

@@ -135,7 +135,7 @@ class FakeVoiceModel:
         yield answer
         if self._speaks:
             for word in answer.text.split():
-                yield Answer(audio=self._tone(word))
+                yield Answer(audio=self._tone(word), spoken=f"{word} ")
 
     def further_query(
         self,

@@ -233,11 +233,21 @@ class Reader:
     def _read_in_context(
         self, question: str, passages: Sequence[Passage], history: Sequence[Turn]
     ) -> Reading:
-        """Read for every wording of a follow-up in full, and return the likeliest reading."""
+        """Read for every wording of a follow-up in full, and return the likeliest reading.
+
+        One that quotes what the turn before quoted is taken only if there is no other.
+        """
         before = turn_before(history)
         full = () if before is None else in_full(question, before)
-        readings = [self.read(one, passages) for one in full or (question,)]
-        return max(readings, key=lambda reading: (reading.answered, reading.score))
+        if before is None or not full:
+            return self.read(question, passages)
+        known = set(before.answer.citations)
+
+        def likely(reading: Reading) -> tuple[bool, bool, float]:
+            says_more = not known.issuperset(reading.citations)
+            return reading.answered, reading.answered and says_more, reading.score
+
+        return max((self.read(one, passages) for one in full), key=likely)
 
     def read(self, question: str, passages: Sequence[Passage]) -> Reading:
         """Read the answer out of the first four passages, or of ten when those leave it unsure.

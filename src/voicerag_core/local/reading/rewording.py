@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from dataclasses import replace
 
+from voicerag_core.follow_ups import in_full, turn_before
 from voicerag_core.local.reading.chat import ChatFunction, ChatMessage, replies, with_manner
 from voicerag_core.local.reading.features import content_words
 from voicerag_core.local.reading.reader import Reader
@@ -65,10 +66,13 @@ class RewordingReader:
             ModelError: The reader failed.
             GenerationError: The chat model failed; its error is the cause.
         """
+        before = turn_before(history)
+        full = () if before is None else in_full(question, before)
         for piece in self.reader.answer(question, passages, history=history):
             if not piece.answered or not piece.text.strip() or "\n" in piece.text:
                 yield piece
                 continue
+            question = full[0] if full else question
             said = " ".join("".join(self._asked(question, piece.text, instructions)).split())
             yield replace(piece, text=said) if keeps(question, piece.text, said) else piece
 

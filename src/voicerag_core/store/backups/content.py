@@ -15,13 +15,14 @@ from psycopg.rows import args_row, scalar_row
 from voicerag_core.cancellation import check_cancelled
 from voicerag_core.errors import StoreError
 from voicerag_core.store.backups.archive import BLOCK, Part
+from voicerag_core.store.connecting import Connection, connect
 from voicerag_core.store.errors import checked_dsn, reason, redacted, translated
-from voicerag_core.store.pool import Connection
+from voicerag_core.store.migrations import schema_version
 from voicerag_core.store.rows import COPY_END, COPY_START
 
 __all__ = [
     "ALL_TENANTS_SINCE", "Group", "Table", "become_owner", "connected", "copy_part", "groups_of",
-    "tables_of",
+    "tables_of", "version_of_schema",
 ]  # fmt: skip
 
 ALL_TENANTS_SINCE = 4
@@ -29,6 +30,8 @@ ALL_TENANTS_SINCE = 4
 
 _CONNECT_SECONDS = 5
 _LOCK_SECONDS = 5
+
+_TRANSACTION_TIMEOUT_SINCE = 170_000
 
 
 class Table(NamedTuple):
@@ -85,18 +88,7 @@ ORDER BY c.relname
 @contextmanager
 def connected(dsn: str) -> Iterator[Connection]:
     """Yield a connection whose statements may take as long as they do."""
-    checked_dsn(dsn)
-    with (
-        translated(dsn),
-        psycopg.connect(
-            dsn,
-            autocommit=True,
-            connect_timeout=_CONNECT_SECONDS,
-            prepare_threshold=None,  # behind a pooler, too
-            client_encoding="utf8",
-            application_name="voicerag",
-        ) as connection,
-    ):
+    with translated(checked_dsn(dsn)), connect(dsn, timeout=_CONNECT_SECONDS) as connection:
         connection.add_notice_handler(lambda _: None)
         yield connection
 
@@ -111,17 +103,36 @@ def become_owner(connection: Connection, dsn: str) -> None:
         "statement_timeout": "0",
         "idle_in_transaction_session_timeout": "0",
         "lock_timeout": f"{_LOCK_SECONDS}s",
+        "row_security": "on",
     }
+    if connection.info.server_version >= _TRANSACTION_TIMEOUT_SINCE:
+        settings["transaction_timeout"] = "0"
     for name, value in settings.items():
         connection.execute("SELECT set_config(%s, %s, true)", (name, value))
     try:
         connection.execute("SET LOCAL ROLE voicerag_owner")
     except (pg.InsufficientPrivilege, pg.InvalidParameterValue, pg.UndefinedObject) as error:
-        raise StoreError(
-            f"the login may not act for all tenants on {redacted(dsn)}: {reason(error)}; use the "
-            "login that ran `voicerag db migrate` or a superuser, or let an administrator run "
-            "`GRANT voicerag_owner TO login`"
-        ) from error
+        raise _not_owner(dsn, error) from error
+
+
+def version_of_schema(connection: Connection, dsn: str) -> int:
+    """Return the version of the schema, 0 when there is none.
+
+    Raises:
+        StoreError: The login may not even look.
+    """
+    try:
+        return schema_version(connection)
+    except pg.InsufficientPrivilege as error:
+        raise _not_owner(dsn, error) from error
+
+
+def _not_owner(dsn: str, error: psycopg.Error) -> StoreError:
+    return StoreError(
+        f"the login may not act for all tenants on {redacted(dsn)}: {reason(error)}; use the "
+        "login that ran `voicerag db migrate` or a superuser, or let an administrator run "
+        "`GRANT voicerag_owner TO login`"
+    )
 
 
 def tables_of(connection: Connection) -> list[Table]:

@@ -28,16 +28,16 @@ from voicerag_core.store.backups.content import (
     connected,
     copy_part,
     tables_of,
+    version_of_schema,
 )
+from voicerag_core.store.connecting import Connection
 from voicerag_core.store.errors import reason, redacted
 from voicerag_core.store.migrations import (
     LATEST,
     apply_migrations,
     check_not_newer,
-    schema_version,
     take_migration_lock,
 )
-from voicerag_core.store.pool import Connection
 from voicerag_core.store.rows import COPY_END, COPY_START
 
 __all__ = ["RestoreReport", "restore"]
@@ -105,8 +105,9 @@ def _restored(
 ) -> tuple[list[int], int]:
     """Restore within the caller's transaction; return later migrations and how many indexes."""
     manifest = archive.manifest
+    connection.execute("SET TRANSACTION READ WRITE")  # whatever the login's default is
     take_migration_lock(connection, place)
-    current = schema_version(connection)
+    current = version_of_schema(connection, dsn)
     check_not_newer(current, place)
     if current:
         become_owner(connection, dsn)

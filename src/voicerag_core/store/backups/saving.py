@@ -27,10 +27,11 @@ from voicerag_core.store.backups.content import (
     copy_part,
     groups_of,
     tables_of,
+    version_of_schema,
 )
+from voicerag_core.store.connecting import Connection
 from voicerag_core.store.errors import MIGRATE, redacted
-from voicerag_core.store.migrations import check_not_newer, schema_version
-from voicerag_core.store.pool import Connection
+from voicerag_core.store.migrations import check_not_newer
 from voicerag_core.store.whole_file import whole_file
 
 __all__ = ["BackupReport", "OnRows", "backup"]
@@ -107,7 +108,7 @@ def _written(
     """Write the rows of one snapshot, and return what they are."""
     connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
     place = redacted(dsn)
-    schema = schema_version(connection)
+    schema = version_of_schema(connection, dsn)
     check_not_newer(schema, place)
     if not schema:
         raise SchemaError(f"{place} has no voicerag schema to back up; {MIGRATE} to make it")

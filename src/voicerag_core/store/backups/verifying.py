@@ -16,10 +16,10 @@ from voicerag_core.store.backups.content import (
     copy_part,
     groups_of,
     tables_of,
+    version_of_schema,
 )
+from voicerag_core.store.connecting import Connection
 from voicerag_core.store.errors import MIGRATE, redacted
-from voicerag_core.store.migrations import schema_version
-from voicerag_core.store.pool import Connection
 
 __all__ = ["Difference", "VerifyReport", "verify"]
 
@@ -108,7 +108,7 @@ def verify(path: Path, dsn: str | None = None, *, on_bytes: OnBytes | None = Non
 
 def _parts(connection: Connection, dsn: str, manifest: Manifest) -> Iterator[Part]:
     """Yield the parts that the database has of the tables of a backup."""
-    version = schema_version(connection)
+    version = version_of_schema(connection, dsn)
     if not version:
         raise SchemaError(f"{redacted(dsn)} has no voicerag schema to compare with; {MIGRATE}")
     become_owner(connection, dsn)

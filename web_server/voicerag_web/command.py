@@ -1,0 +1,95 @@
+"""What ``voicerag serve`` does."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+import uvicorn
+
+from voicerag_core import Settings, VoiceRAGError
+from voicerag_core.serving import Guard
+from voicerag_mcp.listening import STOPPING_SECONDS, Connection, Listener
+from voicerag_web.app import web_app
+from voicerag_web.service import WebService, open_web_service
+from voicerag_web.settings import WebSettings
+
+__all__ = ["MOST_FRAME_BYTES", "listener", "run", "serve"]
+
+MOST_FRAME_BYTES = 1_572_864
+"""Largest WebSocket message: 1 MiB of sound in base64, and its event."""
+
+_logger = logging.getLogger(__name__)
+
+
+def run(settings: Settings, web_settings: WebSettings, say: Callable[[str], None]) -> None:
+    """Serve until a signal arrives.
+
+    Args:
+        settings: Settings of models and database.
+        web_settings: Settings of the server.
+        say: Shows a line to the user.
+    """
+    with open_web_service(settings, web_settings) as service:
+        asyncio.run(serve(service, say))
+
+
+async def serve(service: WebService, say: Callable[[str], None]) -> None:
+    """Serve a service until a signal arrives; calls get a few seconds to finish."""
+    server = listener(web_app(service), service.settings)
+    serving = asyncio.create_task(server.serve())
+    await _announce(server, service, serving, say)
+    await asyncio.shield(serving)
+
+
+def listener(app: Guard, settings: WebSettings) -> Listener:
+    """Create the server of an application: it ends slow and surplus connections by itself."""
+
+    class Bounded(Connection):
+        most = settings.connections
+        request_seconds = settings.request_seconds
+
+    return Listener(
+        uvicorn.Config(
+            app,
+            host=settings.host,
+            port=settings.port,
+            http=Bounded,
+            ws="websockets-sansio",
+            ws_max_size=MOST_FRAME_BYTES,
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            timeout_graceful_shutdown=STOPPING_SECONDS,
+        )
+    )
+
+
+async def _announce(
+    server: uvicorn.Server,
+    service: WebService,
+    serving: asyncio.Task[None],
+    say: Callable[[str], None],
+) -> None:
+    """Print the address once somebody can connect, and how to fill an empty collection."""
+    while not server.started and not serving.done():
+        await asyncio.sleep(0.02)
+    if not server.started:
+        return
+    host, port = server.servers[0].sockets[0].getsockname()[:2]
+    shown = "localhost" if host in {"127.0.0.1", "::1"} else host
+    settings = service.tenants.settings
+    say(f"voicerag is served at {service.settings.public_url or f'http://{shown}:{port}'}")
+    try:
+        known = await service.serving.workers.run(
+            lambda _: {
+                one.name: one.passages for one in service.tenants.collections(settings.tenant)
+            }
+        )
+    except VoiceRAGError as error:
+        say(f"the database cannot be used yet: {error}")
+        return
+    if not known.get(settings.collection):
+        say(service.how_to_fill(settings.collection))

@@ -1,0 +1,1 @@
+"""The Realtime protocol over a WebSocket: a spoken conversation with the documents."""
