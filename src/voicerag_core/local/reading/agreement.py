@@ -70,14 +70,16 @@ def agreement(
         passage = passages[sentence.passage]
         if sentence.passage not in around:
             around[sentence.passage] = missing_names(question, said_around(passage))
-        context = _context(passage, sentences, index)
+        above, before = _context(passage, sentences, index)
+        context = f"{above} {before}"
         said = said_in(f"{context} {sentence.text}")
         table[row] = (
             around[sentence.passage],
             missing_names(question, said),
             misses_figure(wanted, said),
-            keys.contradicted(sentence.text, context, sentence.kind)
+            keys.contradicted(sentence, above, before)
             or keys.namesakes.other_named(sentence.text, context)
+            or keys.namesakes.parted(sentence.text)
             or keys.namesakes.other_part(sentence.text, f"{context} \n {passage.text}"),
             unsaid_relation(question, f"{context} {sentence.text}"),
             sentence.kind not in _LEADS_ON and keys.lacks_kind(sentence.text),
@@ -90,13 +92,15 @@ def agreement(
     return table
 
 
-def _context(passage: Passage, sentences: Sequence[Candidate], index: int) -> str:
+def _context(
+    passage: Passage, sentences: Sequence[Candidate], index: int
+) -> tuple[str, str]:
     """Return the title and headings of a sentence, and the sentence before it."""
     own = sentences[index]
     before = sentences[index - 1] if index and not own.first else None
     near = before.text if before is not None and before.passage == own.passage else ""
     lead = str(passage.metadata.get("lead") or "")
-    return " ".join((passage.title, *own.path, lead, near))
+    return " ".join((passage.title, *own.path, lead)), near
 
 
 _LEADS_ON = ("heading", "question", "lead", "code")
@@ -252,11 +256,19 @@ class _Keys:
             namesakes=Namesakes.of(question),
         )
 
-    def contradicted(self, text: str, context: str, kind: str = "text") -> bool:
-        """Whether a sentence in its context speaks of another one than the question does."""
+    def contradicted(self, sentence: Candidate, above: str, before: str) -> bool:
+        """Whether a sentence speaks of another one than the question does.
+
+        Args:
+            sentence: It.
+            above: The title and the headings.
+            before: The sentence before it; "" for none.
+        """
+        text = sentence.text
+        numbered_otherwise = conflicts(self.numbers, f"{above} {before} \n {text}")
         return (
-            self._other_year(text, context)
-            or (conflicts(self.numbers, f"{context} \n {text}") and not self._in_row(text, kind))
+            self._other_year(text, above, before)
+            or (numbered_otherwise and not self._in_row(text, sentence.kind))
             or self._other_side(text)
             or (self.left is not None and self.left.search(text) is not None)
             or self._other_unit(text)
@@ -267,11 +279,14 @@ class _Keys:
         said = set(re.findall(r"\d+", text))
         return kind in ("row", "field") and all(said & own for own in self.numbers.values())
 
-    def _other_year(self, text: str, context: str) -> bool:
+    def _other_year(self, text: str, above: str, before: str) -> bool:
         """Whether years are said, and none of them is a year that is asked about."""
         if not self.years:
             return False
         asked = [int(year) for year in self.years]
+        # The year of an event is its own sentence's, whatever the one before it tells of.
+        own = self.event and _YEAR.search(text) is not None
+        context = above if own else f"{above} {before}"
         if set(map(int, _YEAR.findall(context))).intersection(asked):
             return False
         said = text if _YEAR.search(text) else context
@@ -311,9 +326,10 @@ class _Keys:
             return not any(
                 set(_words(match[0])).isdisjoint(self.words | _NO_PERSON)
                 for match in _CAPITALISED.finditer(text)
-            ) and not _ROLE.search(text)
+            ) and (self.event or not _ROLE.search(text))
         if self.kind == "date":
-            return not any(match[0].lower() not in self.words for match in _WHEN.finditer(text))
+            told = _RELATIVE.sub(" ", text)
+            return not any(match[0].lower() not in self.words for match in _WHEN.finditer(told))
         if self.kind == "number":
             return not any(match[0].lower() not in self.words for match in _QUANTITY.finditer(text))
         if self.kind == "place":
@@ -359,6 +375,11 @@ _WHEN = re.compile(
     r"|\d[\d,]* ?(?:bp|bce|ce))\b",
     re.IGNORECASE,
 )
+_RELATIVE = re.compile(
+    r"\b(?:last|this|next) (?:year|month|week|summer|winter|spring|autumn|fall)\b", re.IGNORECASE
+)
+"""Names a time only to those who know when it was written."""
+
 _QUANTITY = re.compile(
     r"(?<!\d)(?![12]\d{3}\b(?!,\d))\d[\w.,]*|\b(?:zero|no|none|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve"
     r"|dozens?|hundreds?|thousands?|millions?|billions?|half|third|quarter|once|twice|single|both"

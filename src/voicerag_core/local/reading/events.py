@@ -27,8 +27,8 @@ _EVENTS = tuple(
         ),
         (
             r"acquired|bought|purchased|took over",
-            r"acqui\w+|buy\w*|bought|purchas\w+|take\w*|took|own\w*|deal\w*|paid|pays?|sold|sell\w*"
-            r"|sale|merge\w*|from",
+            r"acqui\w+|buy\w*|bought|purchas\w+|take-?over\w*|took over|own(?:s|ed|er\w*)|deal\w*"
+            r"|paid|pays?|sold|sells?|sale|merge\w*|absorbed",
         ),
         (
             r"founded|founders?|established",
@@ -41,13 +41,30 @@ _EVENTS = tuple(
             r"direct\w*|helm\w*|film-?mak\w*|auteur|head\w*|led|leads?|run|runs|manag\w+",
         ),
         (
+            r"runners?-up",
+            r"runners?-up|second|los\w+|final\w*|defeat\w*|beat\w*|silver|fell short",
+        ),
+        (
+            r"(?:is|was|are) the (?:new |current |former )?(?:ceo|chief executive)",
+            r"ceo|chief exec\w*|president|head\w*|leads?|led|leader\w*|runs?|boss|director|chair\w*"
+            r"|founder\w*|officers?|in charge",
+        ),
+        (
+            r"(?:is|was|are) the director of",
+            r"direct\w*|helm\w*|film-?mak\w*|head\w*|led|leads?|manag\w+|runs?|in charge",
+        ),
+        (
+            r"starring|starred|stars as|lead (?:actor|actress|role)|role of",
+            r"star\w*|play\w*|portray\w*|roles?|cast\w*|actor|actress|as|voice[sd]?|lead\w*",
+        ),
+        (
             r"married",
             r"marri\w+|marry\w*|wed|wedding|wife|husband|spouse|bride|groom|partner",
         ),
         (
             r"released|(?:release|premiere|launch) date|premiered?|launched",
-            r"releas\w*|launch\w*|debut\w*|premi[eè]r\w*|publi\w+|out|arriv\w+|announc\w+|available"
-            r"|hits?|date[ds]?|issu\w+|versions?|ship\w*|dropp\w+|air(?:s|ed)|open(?:s|ed)|introduc\w+"
+            r"releas\w*|launch\w*|debut\w*|premi[eè]r\w*|publi\w+|out|arriv\w+|available|hits?"
+            r"|date[ds]?|issu\w+|versions?|ship\w*|dropp\w+|air(?:s|ed)|open(?:s|ed)|introduc\w+"
             r"|appear\w*|since|came|comes?|sale|followed|stream\w*|screen\w*|unveil\w*|present\w*",
         ),
         (
@@ -63,10 +80,10 @@ _OPEN = re.compile(r"\b(?:who|whom|whose|what|which|when|where|how (?:many|much)
 _EVENT = _words(
     r"won|winners?|awarded|acquired|bought|purchased|founded|established|released|premiered?|hosted"
     r"|married|born|died|elected|appointed|opened|launched|happened|occurred|took place|take place"
-    r"|signed|published|held|revenue"
+    r"|signed|published|held|revenue|runners?-up"
 )
 _HOPES = _words(
-    r"contenders?|candidates?|nominees?|nominated|favou?rites?|hop(?:es?|ed|ing) to|tipped"
+    r"contenders?|candidates?|nominees?|nominated|favou?rites?|favou?red|hop(?:es?|ed|ing) to|tipped"
     r"|(?:a )?shot at|bid(?:ding)? (?:for|to)|could (?:win|become|take)|may (?:win|become)"
     r"|might (?:win|become)|vote|predict\w*|aims? to|aiming to|looking to|qualif\w+|runners?-up"
     r"|eliminated|knocked out|lost to"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 from voicerag_core.local.reading.features import content_words
 from voicerag_core.local.reading.near_misses import QUESTION_WORDS
@@ -46,11 +47,13 @@ class Namesakes:
 
     Args:
         heads: The noun of each name ("award"), and the words that tell it from others.
+        pairs: Neighbouring words of its names, in small letters ("best actor").
         parts: Things that are named with a number, as `numbered` has them.
     """
 
     heads: tuple[tuple[str, frozenset[str]], ...]
     parts: tuple[tuple[str, frozenset[str]], ...]
+    pairs: tuple[tuple[str, str], ...]
 
     @classmethod
     def of(cls, question: str) -> Namesakes:
@@ -62,7 +65,22 @@ class Namesakes:
             for thing in content_words(match["thing"]):
                 if thing in by_number and thing not in _MONTHS:
                     parts.append((thing, by_number[thing]))
-        return cls(tuple(heads), tuple(parts))
+        pairs = [
+            pair
+            for match in _PHRASE.finditer(question)
+            for pair in pairwise(match[0].lower().split())
+            if not QUESTION_WORDS.intersection(pair)
+        ]
+        return cls(tuple(heads), tuple(parts), tuple(pairs))
+
+    def parted(self, text: str) -> bool:
+        """Whether a sentence has a word between two of a name: "best supporting actor"."""
+        said = text.lower()
+        return any(
+            re.search(rf"\b{re.escape(a)} [a-z]{{4,}} {re.escape(b)}\b", said) is not None
+            and f"{a} {b}" not in said
+            for a, b in self.pairs
+        )
 
     def other_named(self, text: str, context: str) -> bool:
         """Whether a sentence names another thing of a kind, and not the one that is asked about."""
