@@ -86,9 +86,7 @@ def deepened(table: dict[str, np.ndarray], layers: int) -> dict[str, np.ndarray]
     return deeper
 
 
-def _silent(
-    part: str, values: np.ndarray, table: dict[str, np.ndarray], layer: str
-) -> np.ndarray:
+def _silent(part: str, values: np.ndarray, table: dict[str, np.ndarray], layer: str) -> np.ndarray:
     """Return a tensor of a copied layer that adds nothing."""
     if part.startswith(("mixed.", "narrow.")):
         return np.zeros_like(values)

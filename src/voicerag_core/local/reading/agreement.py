@@ -92,9 +92,7 @@ def agreement(
     return table
 
 
-def _context(
-    passage: Passage, sentences: Sequence[Candidate], index: int
-) -> tuple[str, str]:
+def _context(passage: Passage, sentences: Sequence[Candidate], index: int) -> tuple[str, str]:
     """Return the title and headings of a sentence, and the sentence before it."""
     own = sentences[index]
     before = sentences[index - 1] if index and not own.first else None
@@ -366,12 +364,13 @@ _ROLE = re.compile(
 _WHEN = re.compile(
     r"\b(?:[12]\d{3}s?|\d+(?:st|nd|rd|th)|\d{1,2}[./:-]\d[\d./:-]*|\d{1,2} ?(?:am|pm|bc|ad)|january"
     r"|february|march|april|may|june|july|august|september|october|november|december|jan|feb|mar"
-    r"|apr|jun|jul|aug|sept?|oct|nov|dec|(?:mon|tues|wednes|thurs|fri|satur|sun)days?|(?:mon|tue|wed|thu|fri|sat|sun)"
+    r"|apr|jun|jul|aug|sept?|oct|nov|dec|(?:mon|tues|wednes|thurs|fri|satur|sun)days?"
+    r"|mon|tue|wed|thu|fri|sat|sun"
     r"|\w+ centur(?:y|ies)|spring|summer|autumn|winter|morning|noon|afternoon|evening|night"
     r"|midnight|daily|weekly|monthly|quarterly|yearly|annually|before|after|during|until|within"
     r"|once|every|each|as soon as|if|while|end of|beginning of|early|late|immediately|always|never"
-    r"|by the|antiquity|war|easter|christmas|holidays?|when(?:ever)?|(?:second|minute|hour|day|week|month"
-    r"|year|decade)s?"
+    r"|by the|antiquity|war|easter|christmas|holidays?|when(?:ever)?|(?:second|minute|hour|day|week"
+    r"|month|year|decade)s?"
     r"|\d[\d,]* ?(?:bp|bce|ce))\b",
     re.IGNORECASE,
 )
@@ -381,8 +380,8 @@ _RELATIVE = re.compile(
 """Names a time only to those who know when it was written."""
 
 _QUANTITY = re.compile(
-    r"(?<!\d)(?![12]\d{3}\b(?!,\d))\d[\w.,]*|\b(?:zero|no|none|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve"
-    r"|dozens?|hundreds?|thousands?|millions?|billions?|half|third|quarter|once|twice|single|both"
+    r"(?<!\d)(?![12]\d{3}\b(?!,\d))\d[\w.,]*|\b(?:zero|no|none|one|two|three|four|five|six|seven|eight|nine"
+    r"|ten|eleven|twelve|dozens?|hundreds?|thousands?|millions?|billions?|half|third|quarter|once|twice|single|both"
     r"|unlimited|several|few|many|entire|whole|until|till|forever|permanent(?:ly)?|indefinite(?:ly)?"
     r"|as long as|dail?y|weekly|monthly|years?|hours?|days?|weeks?|months?|free|percent|full|zero"
     r"|same|double)\b",
@@ -390,8 +389,8 @@ _QUANTITY = re.compile(
 )
 _OF_QUANTITY = re.compile(
     r"^(?:what|how much)(?:'s| is| was| were| are)? (?:the |my |our |your |its |a |an )?"
-    r"(?:[\w'\u2019.&-]+ ){0,4}?(?:revenue|turnover|population|price|cost|fee|salary|wage|height|weight"
-    r"|length|width|distance|temperature|capacity|budget|profit|percentage|speed|voltage|diameter)"
+    r"(?:[\w'\u2019.&-]+ ){0,4}?(?:revenue|turnover|population|price|cost|fee|salary|wage|height"
+    r"|weight|length|width|distance|temperature|capacity|budget|profit|percentage|speed|voltage|diameter)"
     r"s?\b(?! (?:list|policy|range|class|group|code|band|scale|sensor|unit|limit|tag|plan|type))"
 )
 _LOCATED = re.compile(

@@ -15,76 +15,67 @@ def _words(said: str) -> re.Pattern[str]:
     return re.compile(rf"\b(?:{said})\b", re.IGNORECASE)
 
 
+def _alternatives(words: str) -> re.Pattern[str]:
+    return _words("|".join(words.split()).replace("_", " "))
+
+
 _EVENTS = tuple(
-    (_words(asked), _words(said))
-    for asked, said in (
-        (
-            r"won(?!['\u2019]t)|winners?|champions?",
-            r"w[io]n\w*|victor\w*|champion\w*|beat\w*|defeat\w*|triumph\w*|claim\w*|clinch\w*"
-            r"|crown\w*|titles?|prevail\w*|took|takes?|lift\w*|golds?|medal\w*|troph\w+|prizes?"
-            r"|award\w*|recipients?|laureates?|first(?: place)?|secur\w+|seal\w*|succe\w+|overc\w+"
-            r"|rout\w*|edged|conquer\w*|celebrat\w*|elected|goes to|went to|given to",
-        ),
-        (
-            r"acquired|bought|purchased|took over",
-            r"acqui\w+|buy\w*|bought|purchas\w+|take-?over\w*|took over|own(?:s|ed|er\w*)|deal\w*"
-            r"|paid|pays?|sold|sells?|sale|merge\w*|absorbed",
-        ),
-        (
-            r"founded|founders?|established",
-            r"(?:co-?)?found\w*|establish\w*|start\w*|creat\w+|set up|began|begun|launch\w*"
-            r"|form(?:ed|ation)|origin\w*|since|built|opened|incorporat\w+|inaugurat\w+|organi[sz]ed"
-            r"|charter\w*|introduc\w+|based on|first|brain\w*|father|mother|granted",
-        ),
-        (
-            r"directed|directs",
-            r"direct\w*|helm\w*|film-?mak\w*|auteur|head\w*|led|leads?|run|runs|manag\w+",
-        ),
-        (
-            r"runners?-up",
-            r"runners?-up|second|los\w+|final\w*|defeat\w*|beat\w*|silver|fell short",
-        ),
-        (
-            r"(?:is|was|are) the (?:new |current |former )?(?:ceo|chief executive)",
-            r"ceo|chief exec\w*|president|head\w*|leads?|led|leader\w*|runs?|boss|director|chair\w*"
-            r"|founder\w*|officers?|in charge",
-        ),
-        (
-            r"(?:is|was|are) the director of",
-            r"direct\w*|helm\w*|film-?mak\w*|head\w*|led|leads?|manag\w+|runs?|in charge",
-        ),
-        (
-            r"starring|starred|stars as|lead (?:actor|actress|role)|role of",
-            r"star\w*|play\w*|portray\w*|roles?|cast\w*|actor|actress|as|voice[sd]?|lead\w*",
-        ),
-        (
-            r"married",
-            r"marri\w+|marry\w*|wed|wedding|wife|husband|spouse|bride|groom|partner",
-        ),
-        (
-            r"released|(?:release|premiere|launch) date|premiered?|launched",
-            r"releas\w*|launch\w*|debut\w*|premi[eè]r\w*|publi\w+|out|arriv\w+|available|hits?"
-            r"|date[ds]?|issu\w+|versions?|ship\w*|dropp\w+|air(?:s|ed)|open(?:s|ed)|introduc\w+"
-            r"|appear\w*|since|came|comes?|sale|followed|stream\w*|screen\w*|unveil\w*|present\w*",
-        ),
-        (
-            r"revenues?|turnover",
-            r"revenues?|turnover|sales|sold|earn\w*|income|profit\w*|made|makes?|generat\w+|worth"
-            r"|gross\w*|takings",
-        ),
+    tuple(map(_alternatives, re.sub(r"\n +", " ", line).split("=>")))
+    for line in re.split(
+        r"\n(?! )",
+        r"""
+won(?!['\u2019]t) winners? champions? =>
+  w[io]n\w* victor\w* champion\w* beat\w* defeat\w* triumph\w* claim\w* clinch\w* crown\w*
+  titles?
+  prevail\w* took takes? lift\w* golds? medal\w* troph\w+ prizes? award\w* recipients?
+  laureates? first secur\w+ seal\w* succe\w+ overc\w+ rout\w* edged conquer\w* celebrat\w*
+  elected goes_to
+  went_to given_to
+acquired bought purchased took_over =>
+  acqui\w+ buy\w* bought purchas\w+ take-?over\w* took_over own(?:s|ed|er\w*) deal\w* paid pays?
+  sold sells? sale merge\w* absorbed
+founded founders? established =>
+  (?:co-?)?found\w* establish\w* start\w* creat\w+ set_up began begun launch\w* formed formation
+  origin\w* since built opened incorporat\w+ inaugurat\w+ organi[sz]ed charter\w* introduc\w+
+  based_on first brain\w* father mother granted
+directed directs =>
+  direct\w* helm\w* film-?mak\w* auteur head\w* led leads? run runs manag\w+
+(?:is|was|are)_the_director_of =>
+  direct\w* helm\w* film-?mak\w* head\w* led leads? manag\w+ runs? in_charge
+runners?-up =>
+  runners?-up second los\w+ final\w* defeat\w* beat\w* silver fell_short
+(?:is|was|are)_the_(?:new_|current_|former_)?(?:ceo|chief_executive) =>
+  ceo chief_exec\w* president head\w* leads? led leader\w* runs? boss director chair\w*
+  founder\w*
+  officers? in_charge
+starring starred stars_as lead_(?:actor|actress|role) role_of =>
+  star\w* play\w* portray\w* roles? cast\w* actor actress as voice[sd]? lead\w*
+married =>
+  marri\w+ marry\w* wed wedding wife husband spouse bride groom partner
+released (?:release|premiere|launch)_date premiered? launched =>
+  releas\w* launch\w* debut\w* premi[e\u00e8]r\w* publi\w+ out arriv\w+ available hits?
+  date[ds]?
+  issu\w+ versions? ship\w* dropp\w+ airs aired opens opened introduc\w+ appear\w* since came
+  comes? sale followed stream\w* screen\w* unveil\w* present\w*
+revenues? turnover =>
+  revenues? turnover sales sold earn\w* income profit\w* made makes? generat\w+ worth gross\w*
+  takings""".strip(),
     )
 )
 """What asks for an event, and what may tell of it."""
 
-_OPEN = re.compile(r"\b(?:who|whom|whose|what|which|when|where|how (?:many|much))\b|^(?:[^ ?]+ ){1,4}[^ ?]+\Z", re.I)
+_OPEN = re.compile(
+    r"\b(?:who|whom|whose|what|which|when|where|how (?:many|much))\b|^(?:[^ ?]+ ){1,4}[^ ?]+\Z",
+    re.I,
+)
 _EVENT = _words(
     r"won|winners?|awarded|acquired|bought|purchased|founded|established|released|premiered?|hosted"
     r"|married|born|died|elected|appointed|opened|launched|happened|occurred|took place|take place"
     r"|signed|published|held|revenue|runners?-up"
 )
 _HOPES = _words(
-    r"contenders?|candidates?|nominees?|nominated|favou?rites?|favou?red|hop(?:es?|ed|ing) to|tipped"
-    r"|(?:a )?shot at|bid(?:ding)? (?:for|to)|could (?:win|become|take)|may (?:win|become)"
+    r"contenders?|candidates?|nominees?|nominated|favou?rites?|favou?red|hop(?:es?|ed|ing) to"
+    r"|tipped|(?:a )?shot at|bid(?:ding)? (?:for|to)|could (?:win|become|take)|may (?:win|become)"
     r"|might (?:win|become)|vote|predict\w*|aims? to|aiming to|looking to|qualif\w+|runners?-up"
     r"|eliminated|knocked out|lost to"
 )

@@ -20,9 +20,13 @@ __all__ = ["Namesakes"]
 _CAP = r"[A-Z\u00c0-\u00de][\w\u2019'&-]*"
 _PHRASE = re.compile(rf"{_CAP}(?: {_CAP})*")
 _KINDS = frozenset(
-    "award awards prize medal cup trophy plan office branch campus edition series festival college "
-    "school university hospital station street road bridge museum department team division model "
-    "act treaty league championship".split(" ")
+    re.split(
+        r"\s",
+        "award awards prize medal cup trophy plan office branch campus edition series festival "
+        "college school university hospital station street road bridge museum department team "
+        "division "
+        "model act treaty league championship",
+    )
 )
 """Nouns that a name may stand in front of, in small letters, too."""
 
@@ -33,9 +37,12 @@ _NUMBERED = re.compile(
     r"|November|December)\b)"
 )
 _MONTHS = frozenset(
-    "january february march april may june july august september october november december jan feb "
-    "mar apr jun jul aug sep sept oct nov dec monday tuesday wednesday thursday friday saturday "
-    "sunday".split(" ")
+    re.split(
+        r"\s",
+        "january february march april may june july august september october november december jan "
+        "feb mar apr jun jul aug sep sept oct nov dec monday tuesday wednesday thursday friday "
+        "saturday sunday",
+    )
 )
 LEAST_HEAD = 3
 """Letters of a noun that a name may stand in front of."""
@@ -60,11 +67,10 @@ class Namesakes:
         """Return the names of a question."""
         heads = [(head, own) for head, own in _named(question) if own]
         by_number = numbered(question)
-        parts = []
+        parts: list[tuple[str, frozenset[str]]] = []
         for match in _NUMBERED.finditer(question):
-            for thing in content_words(match["thing"]):
-                if thing in by_number and thing not in _MONTHS:
-                    parts.append((thing, by_number[thing]))
+            things = [one for one in content_words(match["thing"]) if one in by_number]
+            parts += [(one, by_number[one]) for one in things if one not in _MONTHS]
         pairs = [
             pair
             for match in _PHRASE.finditer(question)

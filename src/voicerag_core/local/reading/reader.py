@@ -95,8 +95,8 @@ EVIDENCE = (
     *AGREEMENT,  # what speaks against the sentence
 )
 FORM, TELLING, KEYED, SECTION = 0, 1, 2, 3
-EVIDENCE_WEIGHTS = np.array([0.746, 0, 2.559, 1.331, -1.958, -0.384, 0, 0, -1.092, -2.276, -1.5])
-ANSWERED_EVIDENCE_WEIGHTS = np.array([0.3, 0, 0, 0.217, -0.3, 0, -0.634, -3, -0.388, -2.412, -2.5])
+EVIDENCE_WEIGHTS = np.array([0.746, 0, 2.559, 1.331, -1.958, -0.384, 0, 0, -1.092, -2.276, -2])
+ANSWERED_EVIDENCE_WEIGHTS = np.array([0.3, 0, 0, 0.217, -0.3, 0, -0.634, -4, -0.388, -2.9, -3.5])
 """The same for what the question's form, a table's rows and the names and numbers say besides."""
 
 LEAST_PROBABILITY = 0.43
