@@ -220,9 +220,12 @@ STEPPED = Table([["Order from EUR", "Discount"], ["100", "3 %"], ["500", "5 %"]]
         ("Which discount do I get for 450 euro?", STEPPED, ["from EUR: 100"]),
         ("Which discount do I get for 800 euro?", STEPPED, ["from EUR: 500"]),
         ("Who has a fee of 80?", GRADES, ["Ben"]),
+        ("Who is the cheapest trainer?", GRADES, ["Ben"]),
+        ("Which trainer is the most expensive?", GRADES, ["Ada"]),
+        ("Who is the heaviest trainer?", GRADES, []),
     ],
 )
-def test_rows_are_picked_by_figures(question: str, table: Table, rows: list[str]) -> None:
+def test_rows_are_picked_by_figures_and_extremes(question: str, table: Table, rows: list[str]) -> None:
     passage = passage_of(table)
     sentences = candidates([passage])
     (near,) = tables(question, [passage], sentences)

@@ -232,6 +232,8 @@ class Reader:
         Raises:
             ModelError: The scorer failed.
         """
+        # A recogniser ends a question as it ends a statement.
+        question = question.strip().rstrip(".,; ")
         asked = asked_for(question)
         if asked.greeting:
             return Reading("", (), 0.0, answered=False, closest=None)
