@@ -34,10 +34,6 @@ FILLERS = (
     "",
 )
 LETTERS = "aeiourstlnmpbdkc"
-FORGOTTEN = 0.2
-LEAST_FORGOTTEN = 4
-"""Chance of a word to be left out, and the letters that it has at least."""
-LEAST_KEPT = 3
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -56,8 +52,6 @@ class Drawing:
         cut: Share of the passages that are also shown without what answers.
         changed: Share of the questions that are also asked about something else.
         cropped: Share of the passages of documents of which only a part is shown.
-        forgotten: Share of the questions of which some words are left out, so that a match of words
-            is not all that counts.
         path: Whether the headings above a window are shown.
         marks: Whether the kinds of blocks are marked.
     """
@@ -67,7 +61,6 @@ class Drawing:
     cut: float = 0.4
     changed: float = 0.3
     cropped: float = 0.35
-    forgotten: float = 0.0
     path: bool = True
     marks: bool = True
 
@@ -193,20 +186,6 @@ class Examples:
             said = said.rstrip("?. ") + chance.choice(("", "?", " ?", "??"))
         return self._with_typo(said) if chance.random() < 0.12 else said
 
-    def _forgotten(self, text: str) -> str:
-        """Return a question without some of its longer words; figures and names stay."""
-        words = text.split()
-        kept = [
-            word
-            for number, word in enumerate(words)
-            if number == 0
-            or len(word) < LEAST_FORGOTTEN
-            or not word.strip("?.,!").isalpha()
-            or not word.islower()
-            or self._chance.random() >= FORGOTTEN
-        ]
-        return " ".join(kept) if len(kept) >= LEAST_KEPT else text
-
     def _with_typo(self, said: str) -> str:
         places = [
             i for i, letter in enumerate(said[:-1]) if letter.isalpha() and said[i + 1].isalpha()
@@ -223,12 +202,9 @@ class Examples:
 
     def draw(self, question: dict[str, Any]) -> list[Pair]:
         """Return the pairs of a question."""
-        chance = self._chance
-        text = self.words(question)
-        if question["own"] and chance.random() < self._drawing.forgotten:
-            text = self._forgotten(text)
-        head = self._head(text)
+        head = self._head(self.words(question))
         pairs: list[Pair] = []
+        chance = self._chance
         if question["own"]:
             passage, right, exact = chance.choice(question["own"])
             own = self._own(head, question, passage, right, exact)

@@ -21,6 +21,7 @@ from safetensors.numpy import load_file
 
 WIDTH = 384
 HEADS = 12
+LAYERS = 6
 OUTPUTS = 3
 EPSILON = 1e-12
 LARGEST = 63
@@ -107,8 +108,7 @@ def build(weights: dict[str, np.ndarray]) -> onnx.ModelProto:
     graph = Graph(weights)
     one = graph.add("Unsqueeze", ["embedded", graph.hold("zero", np.array([0], np.int64))], "row")
     states = graph.norm("norm", one)
-    depth = 1 + max(int(name.split(".")[1]) for name in weights if name.startswith("layers."))
-    for number in range(depth):
+    for number in range(LAYERS):
         states = graph.layer(number, states)
     head = [states, graph.hold("head.weight", graph.weight("head.weight").T)]
     product = graph.add("MatMul", head, "head.product")

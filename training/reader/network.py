@@ -55,16 +55,13 @@ class ReaderNetwork(nn.Module):
     Args:
         base: The packaged MiniLM, as read by prepare.py.
         dropout: Dropout of the layers and the embeddings.
-        layers: How many; those beyond MiniLM's six start from chance, see `starts.deepened`.
     """
 
     words: Tensor
     positions: Tensor
     kinds: Tensor
 
-    def __init__(
-        self, base: Mapping[str, np.ndarray], dropout: float = 0.1, layers: int = LAYERS
-    ) -> None:
+    def __init__(self, base: Mapping[str, np.ndarray], dropout: float = 0.1) -> None:
         super().__init__()
         whole = {
             name: torch.from_numpy(base[f"{name}.q"].astype(np.float32) * base[f"{name}.scale"])
@@ -75,7 +72,7 @@ class ReaderNetwork(nn.Module):
         kinds = torch.from_numpy(base["embeddings.token_type_embeddings.weight"].copy())
         self.register_buffer("kinds", kinds, persistent=False)
         self.norm = nn.LayerNorm(WIDTH, EPSILON)
-        self.layers = nn.ModuleList(Layer(dropout) for _ in range(layers))
+        self.layers = nn.ModuleList(Layer(dropout) for _ in range(LAYERS))
         self.head = nn.Linear(WIDTH, OUTPUTS)
         self.dropout = nn.Dropout(dropout)
         self._start_from(base)
@@ -90,7 +87,7 @@ class ReaderNetwork(nn.Module):
         with torch.no_grad():
             self.norm.weight.copy_(torch.from_numpy(base["embeddings.LayerNorm.weight"]))
             self.norm.bias.copy_(torch.from_numpy(base["embeddings.LayerNorm.bias"]))
-            for number, layer in enumerate(self.layers[:LAYERS]):
+            for number, layer in enumerate(self.layers):
                 for name, place in own.items():
                     stem = f"encoder.layer.{number}.{place}"
                     part = getattr(layer, name)

@@ -5,15 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import onnx
+import onnx.numpy_helper
 
-__all__ = ["deepened", "packaged_weights", "reader_weights"]
+__all__ = ["packaged_weights", "reader_weights"]
 
 
 def packaged_weights(path: Path) -> dict[str, np.ndarray]:
     """Read the packaged MiniLM: int8 rows with a scale each, [out, in] like torch's layers."""
-    import onnx
-    import onnx.numpy_helper
-
     graph = onnx.load(path).graph
     held = {one.name: onnx.numpy_helper.to_array(one) for one in graph.initializer}
     table = {}
@@ -35,9 +34,6 @@ def packaged_weights(path: Path) -> dict[str, np.ndarray]:
 
 def reader_weights(path: Path) -> dict[str, np.ndarray]:
     """Read an exported reader as the tensors of ReaderNetwork."""
-    import onnx
-    import onnx.numpy_helper
-
     graph = onnx.load(path).graph
     held = {one.name: onnx.numpy_helper.to_array(one) for one in graph.initializer}
     table: dict[str, np.ndarray] = {"head.weight": held["head.weight"].T}
@@ -55,45 +51,3 @@ def reader_weights(path: Path) -> dict[str, np.ndarray]:
         elif end in ("weight", "bias") and name not in table:
             table[name] = values
     return {name: values.astype(np.float32) for name, values in table.items()}
-
-
-def deepened(table: dict[str, np.ndarray], layers: int) -> dict[str, np.ndarray]:
-    """Return a network with each layer followed by copies of it, until there are so many.
-
-    A copy changes nothing at first: what it adds is multiplied by 0, and its norms give back what
-    they are given, since the output of a layer has nearly the same mean and spread at every token.
-
-    Args:
-        table: Tensors of ReaderNetwork.
-        layers: A multiple of the number of layers in the table.
-
-    Raises:
-        ValueError: It is none.
-    """
-    held = 1 + max(int(name.split(".")[1]) for name in table if name.startswith("layers."))
-    times, rest = divmod(layers, held)
-    if rest or not times:
-        raise ValueError(f"expected a multiple of {held} layers, got {layers}")
-    deeper = {name: values for name, values in table.items() if not name.startswith("layers.")}
-    for name, values in table.items():
-        if not name.startswith("layers."):
-            continue
-        _, number, part = name.split(".", 2)
-        for copy in range(times):
-            deeper[f"layers.{int(number) * times + copy}.{part}"] = (
-                values if copy == 0 else _silent(part, values, table, f"layers.{number}")
-            )
-    return deeper
-
-
-def _silent(part: str, values: np.ndarray, table: dict[str, np.ndarray], layer: str) -> np.ndarray:
-    """Return a tensor of a copied layer that adds nothing."""
-    if part.startswith(("mixed.", "narrow.")):
-        return np.zeros_like(values)
-    if "norm." not in part:
-        return values
-    gain, shift = table[f"{layer}.second_norm.weight"], table[f"{layer}.second_norm.bias"]
-    # The variance of gain * n + shift over the width, for n of mean 0 and variance 1.
-    if part.endswith("weight"):
-        return np.full_like(values, np.sqrt((gain**2).mean() + shift.var()))
-    return np.full_like(values, shift.mean())

@@ -39,7 +39,7 @@ from training.reader.examples import (
     read_json,
     stack,
 )
-from training.reader.network import LAYERS, ReaderNetwork
+from training.reader.network import ReaderNetwork
 
 RATE = 1.5e-4
 WARM_UP = 0.05
@@ -173,12 +173,12 @@ class Validation:
 
 
 def save(network: ReaderNetwork, out: Path) -> None:
-    """Write the trained tensors in half precision, three layers a file."""
-    parts: dict[int, dict[str, Tensor]] = {}
+    """Write the trained tensors in half precision, in two files."""
+    halves: dict[int, dict[str, Tensor]] = {0: {}, 1: {}}
     for name, values in network.state_dict().items():
-        number = int(name.split(".")[1]) // 3 if name.startswith("layers.") else 0
-        parts.setdefault(number, {})[name] = values.detach().half().cpu().contiguous()
-    for number, tensors in parts.items():
+        late = name.startswith("layers.") and int(name.split(".")[1]) >= 3
+        halves[int(late)][name] = values.detach().half().cpu().contiguous()
+    for number, tensors in halves.items():
         save_file(tensors, out / f"reader-{number}.safetensors")
 
 
@@ -195,9 +195,6 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--mix", default=MIX, help="share of each group of questions")
     parser.add_argument("--changed", type=float, default=0.3, help="share of changed questions")
     parser.add_argument("--from-reader", type=Path, help="an exported reader to start from")
-    parser.add_argument("--layers", type=int, default=LAYERS, help="6, or a multiple of it")
-    parser.add_argument("--forgotten", type=float, default=0.0,
-                        help="share of the questions of which words are left out")  # fmt: skip
     parser.add_argument("--no-path", action="store_true", help="show no headings above a window")
     parser.add_argument("--no-marks", action="store_true", help="mark no kinds of blocks")
     parser.add_argument("--workers", type=int, default=4, help="processes that prepare batches")
@@ -218,27 +215,17 @@ def main() -> None:
     tokenizer.no_truncation()
     mix = {name: float(share) for name, share in (p.split("=") for p in options.mix.split(","))}
     drawing = Drawing(mix, changed=options.changed, path=not options.no_path,
-                      marks=not options.no_marks, forgotten=options.forgotten)  # fmt: skip
+                      marks=not options.no_marks)  # fmt: skip
     examples = Examples(tokenizer, options.prepared, drawing, random.Random(options.seed))
     validation = Validation(tokenizer, options.prepared, drawing, options.validate)
     with np.load(options.prepared / "base.npz") as base:
-        network = ReaderNetwork(dict(base), options.dropout, options.layers)
+        network = ReaderNetwork(dict(base), options.dropout)
     if options.from_reader:
-        held = start_of(options.from_reader, options.layers)
+        from training.reader.starts import reader_weights
+
+        held = reader_weights(options.from_reader)
         network.load_state_dict({name: torch.tensor(values) for name, values in held.items()})
     Run(network, validation, options).train(examples)
-
-
-def start_of(path: Path, layers: int) -> dict[str, np.ndarray]:
-    """Return the tensors of a reader, .onnx or .npz, with as many layers as are wanted."""
-    from training.reader.starts import deepened, reader_weights
-
-    if path.suffix == ".npz":
-        with np.load(path) as held:
-            tensors = dict(held)
-    else:
-        tensors = reader_weights(path)
-    return deepened(tensors, layers)
 
 
 class Run:
