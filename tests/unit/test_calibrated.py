@@ -21,7 +21,12 @@ class SureReader:
         self.sure, self.least = sure, least
 
     def answer(
-        self, question: str, passages: Sequence[Passage], *, history: Sequence[object] = ()
+        self,
+        question: str,
+        passages: Sequence[Passage],
+        *,
+        history: Sequence[object] = (),
+        instructions: str = "",
     ) -> Generator[Answer, None, None]:
         yield Answer("In Torvik.") if self.sure >= self.least else Answer("No.", answered=False)
 
