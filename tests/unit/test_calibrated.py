@@ -63,6 +63,6 @@ def test_the_threshold_reaches_the_reader(wrapped: bool) -> None:
 
 
 def test_a_writer_without_probabilities_is_left_alone() -> None:
-    model = LocalVoiceModel(Plain())  # type: ignore[arg-type]
+    model = LocalVoiceModel(Plain())
     assert model.answer_probability("where is it", PASSAGES) is None
     assert model.declining_below(0.99) is model
