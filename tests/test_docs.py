@@ -154,7 +154,7 @@ def test_every_command_of_a_page_exists(page: Path) -> None:
         assert f"\n{target}:" in makefile, target
     for words in commands(page):
         if words[0] == "voicerag":
-            group = words[1:3] if words[1] in {"db", "download", "table"} else words[1:2]
+            group = words[1:3] if words[1] in {"db", "download", "eval", "table"} else words[1:2]
             offered = usage("voicerag_core.cli", *group)
         elif words[0] == "voicerag-mcp":
             offered = usage("voicerag_mcp", *(["token"] if "token" in words else []))

@@ -111,7 +111,15 @@ def test_a_comparison_is_paired() -> None:
         compared_runs(before, [record("q", "hybrid")])
 
 
-@pytest.mark.parametrize("tool", EXPORTS)
+def test_bare_records_hold_no_texts_and_give_the_same_figures() -> None:
+    records = [record("q1", heard="who"), record("q2", found=("b",))]
+    lines = list(exported(records, "bare"))
+    assert not any("Ada" in line or "who" in line for line in lines)
+    kept = [Record(**json.loads(line)) for line in lines]
+    assert [table.lines for table in tables(kept)] == [table.lines for table in tables(records)]
+
+
+@pytest.mark.parametrize("tool", [one for one in EXPORTS if one != "bare"])
 def test_exports_are_json_lines(tool: str) -> None:
     (line,) = exported([record("q1")], tool)
     assert "Ada wrote it." in line
@@ -121,7 +129,7 @@ def test_exports_are_json_lines(tool: str) -> None:
 def test_ragas_gets_its_columns_and_others_are_refused() -> None:
     (line,) = exported([record("q1")], "ragas")
     assert set(json.loads(line)) == {"user_input", "retrieved_contexts", "response", "reference"}
-    with pytest.raises(ConfigError, match="ragas, langsmith, phoenix"):
+    with pytest.raises(ConfigError, match="ragas, langsmith, phoenix, bare"):
         list(exported([], "excel"))
 
 

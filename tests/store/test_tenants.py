@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import psycopg
 import pytest
@@ -131,7 +133,7 @@ def test_a_read_only_store_refuses_to_write(filled: PgVectorStore, dsn: str, ten
             reader.delete(["0"])
         for statement in ("DELETE FROM voicerag.passages", "DROP TABLE voicerag.vectors"):
             with pytest.raises(StoreError, match="may not"):  # its role could not, either
-                reader._database.write(lambda connection, one=statement: connection.execute(one))
+                reader._database.write(partial(psycopg.Connection.execute, query=statement))
         with pytest.raises(StoreError, match="read_only"):
             reader.build_index()
     assert filled.count() == 2

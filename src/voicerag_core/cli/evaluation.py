@@ -219,7 +219,8 @@ def export(
     *,
     folder: Folder,
     form: Annotated[
-        str, typer.Option("--as", metavar="TOOL", help="ragas, langsmith or phoenix.")
+        str,
+        typer.Option("--as", metavar="TOOL", help="ragas, langsmith, phoenix or bare."),
     ] = "ragas",
     out: Annotated[
         Path | None,

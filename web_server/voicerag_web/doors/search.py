@@ -10,6 +10,7 @@ from fastapi import APIRouter, Query, Request
 from pydantic import BaseModel, Field, ValidationError
 from starlette.datastructures import UploadFile
 
+from voicerag_core import Strategy
 from voicerag_core.serving import Query as Question
 from voicerag_core.serving import QuestionSource, Where, visitor_of
 from voicerag_web.errors import RequestError
@@ -17,8 +18,6 @@ from voicerag_web.service import WebService
 from voicerag_web.sources import FoundPassage, found_passages
 
 __all__ = ["search_doors"]
-
-_Strategy = Literal["e2e", "asr", "hybrid", "adaptive"]
 
 
 class SearchRequest(BaseModel):
@@ -31,7 +30,7 @@ class SearchRequest(BaseModel):
     where: Where | None = Field(
         default=None, description="Required metadata values; a list means any of its values"
     )
-    strategy: _Strategy | None = None
+    strategy: Strategy | None = None
 
 
 class SearchResponse(BaseModel):
@@ -98,7 +97,7 @@ def search_doors(service: WebService) -> APIRouter:
         *,
         collection: Annotated[str | None, Query(min_length=1, max_length=200)] = None,
         limit: Annotated[int | None, Query(ge=1, le=50)] = None,
-        strategy: _Strategy | None = None,
+        strategy: Strategy | None = None,
     ) -> SearchResponse:
         """Find the passages for a typed question."""
         asked = SearchRequest(query=q, collection=collection, limit=limit, strategy=strategy)

@@ -8,6 +8,7 @@ const STRATEGIES = {
   e2e: "by sound alone",
   hybrid: "by sound and words",
   asr: "by words",
+  two_round: "twice: the model asks again",
 };
 
 export class Choices extends EventTarget {

@@ -53,9 +53,9 @@ def load_hotpotqa(path: Path, *, name: str = "hotpotqa") -> EvalSet:
 
 def _paragraphs(context: Any) -> Sequence[tuple[str, str]]:  # noqa: ANN401 - two forms
     if isinstance(context, Mapping):
-        pairs = zip(context["title"], context["sentences"], strict=True)
+        pairs = list(zip(context["title"], context["sentences"], strict=True))
     else:
-        pairs = ((title, sentences) for title, sentences in context)
+        pairs = [(title, sentences) for title, sentences in context]
     return [(title, "".join(sentences).strip()) for title, sentences in pairs]
 
 

@@ -107,7 +107,7 @@ def _tydi(
     one: Mapping[str, Any], identity: str, sound: Path | None, table: PassageTable
 ) -> EvalQuestion:
     """Cut an article into its passages; offsets are bytes of UTF-8."""
-    raw = one["document_plaintext"].encode("utf-8")
+    raw = str(one["document_plaintext"]).encode("utf-8")
 
     def cut(span: Mapping[str, int]) -> str:
         return raw[span["plaintext_start_byte"] : span["plaintext_end_byte"]].decode(

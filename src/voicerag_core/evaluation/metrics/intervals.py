@@ -82,7 +82,7 @@ def _paired(*terms: tuple[float, Mapping[str, float]]) -> list[float]:
     return [sum(weight * scores[item] for weight, scores in terms) for item in sorted(items)]
 
 
-def _means(values: np.ndarray[tuple[int], np.dtype[np.float64]]) -> np.ndarray:  # type: ignore[type-arg]
+def _means(values: np.ndarray[tuple[int], np.dtype[np.float64]]) -> np.ndarray:
     drawn = np.random.default_rng(0).integers(len(values), size=(RESAMPLES, len(values)))
-    means: np.ndarray = values[drawn].mean(axis=1)  # type: ignore[type-arg]
+    means: np.ndarray = values[drawn].mean(axis=1)
     return means

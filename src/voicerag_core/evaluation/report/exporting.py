@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from types import MappingProxyType
 from typing import Any
 
@@ -48,6 +49,19 @@ def _phoenix(one: Record) -> dict[str, Any]:
     }
 
 
+def _bare(one: Record) -> dict[str, Any]:
+    """Return a record without texts and paths: figures can be made of it, and nothing read."""
+    values = asdict(one)
+    for name in ("text", "answers", "shown", "heard", "clip", "matched", "scores"):
+        del values[name]
+    values["answer"] = None if one.answer is None else ""
+    values["refused"] = "refused" if one.refused else ""
+    values["seconds"] = round(one.seconds, 4)
+    values["timings"] = {stage: round(spent, 4) for stage, spent in one.timings.items()}
+    values["measures"] = {name: round(value, 4) for name, value in one.measures.items()}
+    return values
+
+
 def _about(one: Record) -> dict[str, Any]:
     return {
         "set": one.set, "question": one.question, "asked": one.form, "strategy": one.strategy,
@@ -57,7 +71,7 @@ def _about(one: Record) -> dict[str, Any]:
 
 
 EXPORTS: Mapping[str, Callable[[Record], dict[str, Any]]] = MappingProxyType(
-    {"ragas": _ragas, "langsmith": _langsmith, "phoenix": _phoenix}
+    {"ragas": _ragas, "langsmith": _langsmith, "phoenix": _phoenix, "bare": _bare}
 )
 """Forms, by the tool that reads them."""
 

@@ -73,6 +73,7 @@ def run(
     settings: Settings,
     *,
     given: GivenParts | None = None,
+    loaded: Mapping[str, EvalSet] | None = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> list[Record]:
     """Ask everything that has not been asked yet; safe to interrupt, and to call again.
@@ -83,6 +84,7 @@ def run(
         settings: The models, and the database: by default one in the data folder. Passages of sets
             are in collections of a tenant of their own, ``evaluation``.
         given: Parts instead of those of the settings.
+        loaded: Sets that were read already, by the names in the config.
         on_progress: Called after each clip and record.
 
     Returns:
@@ -96,7 +98,11 @@ def run(
     config = config.checked()
     place = RunFolder(folder)
     data = None if config.data is None else Path(config.data)
-    sets = {named: _reduced(load_set(named, data), config) for named in config.sets}
+    ready = loaded or {}
+    sets = {
+        named: _reduced(ready[named] if named in ready else load_set(named, data), config)
+        for named in config.sets
+    }
     settings = settings.model_copy(
         update={
             "tenant": "evaluation",

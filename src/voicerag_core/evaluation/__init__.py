@@ -1,0 +1,1 @@
+"""Questions with known answers: sets, runs, metrics, reports, and thresholds chosen by them."""

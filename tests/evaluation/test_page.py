@@ -1,0 +1,33 @@
+"""The figures of the documentation are those of the saved runs."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from scripts import evaluation_page
+from voicerag_core.evaluation.datasets import SETS
+from voicerag_core.evaluation.runs import RunFolder
+
+
+def test_the_figures_of_the_page_are_those_of_the_saved_runs() -> None:
+    page = evaluation_page.PAGE.read_text("utf-8")
+    assert evaluation_page.written(page) == page, "run: python scripts/evaluation_page.py"
+    assert len(re.findall("<!-- end -->", page)) >= 3
+
+
+def test_saved_runs_hold_no_texts_and_no_paths() -> None:
+    for folder in evaluation_page.RUNS.iterdir():
+        if folder.is_dir():
+            assert RunFolder(folder).records()
+            for file in folder.iterdir():
+                text = file.read_text("utf-8")
+                assert not re.search(r'"/\w+/', text), file
+    assert isinstance(evaluation_page.RUNS, Path)
+
+
+def test_the_page_says_of_every_set_what_saw_it() -> None:
+    page = evaluation_page.PAGE.read_text("utf-8")
+    told = page[page.index("## What training has seen") :]
+    for name in SETS:
+        assert f"`{name}`" in told, name
