@@ -1,7 +1,7 @@
 """Ask a running `voicerag serve` with OpenAI's client: python 07_openai_client.py [URL] [CLIP].
 
-Over REST the question is typed or the given clip; over Realtime it is typed, and the spoken answer is
-written to answer.wav.
+Over REST the question is typed or the given clip; over Realtime it is typed, and the spoken answer
+is written to answer.wav.
 """
 
 from __future__ import annotations

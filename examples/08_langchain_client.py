@@ -1,6 +1,6 @@
 """Ask a running `voicerag serve` with LangChain's class for OpenAI: python 08_langchain_client.py.
 
-It needs langchain-openai. The server is a chat model to LangChain, so it fits wherever one is taken.
+It needs langchain-openai. The server is a chat model to LangChain: it fits wherever one is taken.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Ask a running `voicerag serve` with LlamaIndex's class for OpenAI: python 09_llamaindex_client.py.
+"""Ask `voicerag serve` with LlamaIndex's class for OpenAI: python 09_llamaindex_client.py [URL].
 
 It needs llama-index-llms-openai-like, in an environment of its own: its openai is older than 3.
 """

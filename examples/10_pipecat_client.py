@@ -1,7 +1,7 @@
 """A pipecat pipeline that asks a running `voicerag serve`: python 10_pipecat_client.py [URL].
 
-It needs pipecat-ai[openai,websocket]. The question is typed here; with a transport of pipecat's in the
-pipeline the microphone takes its place.
+It needs pipecat-ai[openai,websocket]. The question is typed here; with a transport of pipecat's in
+the pipeline the microphone takes its place.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from pipecat.services.openai.realtime.llm import OpenAIRealtimeLLMService
 QUESTION = "Where does the Rhine rise?"
 
 
-class Listener(FrameProcessor):
+class Listener(FrameProcessor):  # type: ignore[misc, unused-ignore] # not in this environment
     """Notes what the service says, and ends the pipeline after its answer."""
 
     def __init__(self) -> None:
@@ -37,6 +37,7 @@ class Listener(FrameProcessor):
         self.ended = asyncio.Event()
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
+        """Take a frame."""
         await super().process_frame(frame, direction)
         if isinstance(frame, TTSTextFrame):
             self.words.append(frame.text)

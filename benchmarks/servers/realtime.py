@@ -306,8 +306,7 @@ async def measured(given: argparse.Namespace) -> list[str]:
         broken = await interruptions(given.port, clips[: given.interruptions], clips[0])
     lines = ["One session:", "", *table(alone), ""]
     lines += [
-        f"Speculations: {outcome['held']:.0f} held, {outcome['thrown away']:.0f} thrown away "
-        f"because the speaker went on, {outcome['lost']:.0f} lost.",
+        f"Speculations: {outcome['held']:.0f} held, {outcome['thrown away']:.0f} thrown away.",
         "",
         "8 open sessions of which 2 speak at the same time:", "", *table(shared), "",
         "An answer that is interrupted, from `speech_started` at the client:", "",

@@ -68,7 +68,8 @@ def http_app(
     exposure = settings.exposure
     inner, app = guarded_app(service, server, event_store=event_store)
     routes: list[BaseRoute] = []
-    challenge, open_paths = "Bearer", ()
+    challenge = "Bearer"
+    open_paths: tuple[str, ...] = ()
     if exposure.authenticates:
         resource = settings.public_url or f"http://{settings.host}:{settings.port}{PATH}"
         path = _WELL_KNOWN + urlsplit(resource).path.rstrip("/")

@@ -191,8 +191,8 @@ class ReadingTools:
             limit,
             where,
             strategy,
-            instructions,
-            service.serving.asking.sampling(temperature, top_p, max_tokens),
+            instructions=instructions,
+            sampling=service.serving.asking.sampling(temperature, top_p, max_tokens),
         )
         with tool_errors():
             asked = await service.run(

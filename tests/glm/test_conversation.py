@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
+from typing import Self
 
 import numpy as np
 import pytest
@@ -63,16 +64,16 @@ class Ticking:
 
     def warm(self) -> None: ...
 
-    def open_stream(self) -> Ticking:
+    def open_stream(self) -> Self:
         return self
 
-    def __enter__(self) -> Ticking:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None: ...
 
-    def push(self, tokens: Sequence[int]) -> Samples:
-        return np.full(len(tokens) * SAMPLES_PER_TOKEN, 0.1, np.float32)
+    def push(self, tokens: Iterable[int]) -> Samples:
+        return np.full(len(list(tokens)) * SAMPLES_PER_TOKEN, 0.1, np.float32)
 
     def finish(self) -> Samples:
         return np.zeros(0, np.float32)

@@ -134,6 +134,7 @@ def test_history_and_options_reach_the_pipeline(rag: VoiceRAG) -> None:
         def respond(
             self, question: Question, passages: Sequence[Passage], *, sampling: Sampling,
             transcript: Transcription | None = None, history: Sequence[Turn] = (),
+            instructions: str = "",
         ) -> Iterator[Answer]:  # fmt: skip
             yield Answer(f"{len(passages)} passages, {[turn.question for turn in history]}")
 

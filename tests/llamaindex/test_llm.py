@@ -60,6 +60,7 @@ class Listening(FakeVoiceModel):
     def respond(
         self, question: Question, passages: Sequence[Passage], *, sampling: Sampling,
         transcript: Transcription | None = None, history: Sequence[Turn] = (),
+        instructions: str = "",
     ) -> Iterator[Answer]:  # fmt: skip
         self.question, self.passages, self.history = question, passages, history
         return super().respond(question, passages, sampling=sampling, history=history)

@@ -121,8 +121,8 @@ def test_the_network_is_fed_the_packaged_embeddings() -> None:
 
 def test_scores_are_those_of_the_trained_network(scorer: AnswerScorer) -> None:
     """Beside float32 in torch; 8-bit layers may move a log odds by about half."""
-    trained = [[-9.8, -9.4], [1.5, 1.13], [-10.36, -9.67]]
-    table = scored(scorer, "Who was the architect of the tower?", TOWER)[1]
+    trained = [[-7.11, -5.79], [5.12, 5.22], [-8.73, -7.4]]
+    table = scored(scorer, "When was the tower built?", TOWER)[1]
     np.testing.assert_allclose(table, trained, atol=0.8)
 
 

@@ -71,7 +71,12 @@ class Paced(FakeSpeaker):
 
 class Quoting:
     def answer(
-        self, question: str, passages: Sequence[Passage], *, history: Sequence[Turn] = ()
+        self,
+        question: str,
+        passages: Sequence[Passage],
+        *,
+        history: Sequence[Turn] = (),
+        instructions: str = "",
     ) -> Generator[Answer, None, None]:
         yield Answer("The tower is 48 metres tall. It is old.")
 
@@ -81,26 +86,14 @@ def answered(model: LocalVoiceModel, instructions: str) -> Answer:
         "How tall is the tower?",
         [PASSAGE],
         sampling=Sampling(),
-        **({"instructions": instructions} if instructions else {}),  # type: ignore[arg-type]
+        instructions=instructions,
     )
     return sum(pieces, Answer())
 
 
-class TakingManner(Quoting):
-    def answer(  # type: ignore[override]
-        self,
-        question: str,
-        passages: Sequence[Passage],
-        *,
-        history: Sequence[Turn] = (),
-        instructions: str = "",
-    ) -> Generator[Answer, None, None]:
-        yield from super().answer(question, passages, history=history)
-
-
 def test_the_voice_follows_pace_and_pauses_and_says_what_it_cannot() -> None:
     speaker = Paced()
-    answer = answered(LocalVoiceModel(TakingManner(), speaker), "fast, pauses of 1 s, be sad")
+    answer = answered(LocalVoiceModel(Quoting(), speaker), "fast, pauses of 1 s, be sad")
     assert speaker.paces == [1.2, 1.2]
     assert answer.audio is not None
     usual = answered(LocalVoiceModel(Quoting(), FakeSpeaker()), "").audio
@@ -112,10 +105,10 @@ def test_the_voice_follows_pace_and_pauses_and_says_what_it_cannot() -> None:
 
 
 def test_a_voice_of_one_pace_says_so() -> None:
-    answer = answered(LocalVoiceModel(TakingManner(), FakeSpeaker()), "slowly")
+    answer = answered(LocalVoiceModel(Quoting(), FakeSpeaker()), "slowly")
     assert answer.notes == ("This voice cannot change its pace.",)
-    assert answered(LocalVoiceModel(TakingManner(), Paced()), "slowly").notes == ()
-    silent = answered(LocalVoiceModel(TakingManner()), "slowly, be sad")
+    assert answered(LocalVoiceModel(Quoting(), Paced()), "slowly").notes == ()
+    silent = answered(LocalVoiceModel(Quoting()), "slowly, be sad")
     assert silent.notes == ('Quotes keep their own words; not followed: "be sad".',)
 
 

@@ -188,7 +188,12 @@ def test_what_was_heard_is_read_as_it_would_be_typed(clip: Audio, heard: str, re
 
     class Writer:
         def answer(
-            self, question: str, passages: Sequence[Passage], *, history: Sequence[Turn] = ()
+            self,
+            question: str,
+            passages: Sequence[Passage],
+            *,
+            history: Sequence[Turn] = (),
+            instructions: str = "",
         ) -> Generator[Answer, None, None]:
             asked.append(question)
             yield Answer("It is.")

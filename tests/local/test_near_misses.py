@@ -42,6 +42,14 @@ def against(column: str, question: str, text: str, title: str = "") -> float:
         ("How many kilometres is the trail?", "The trail takes 5 hours."),
         ("What is the minimum order?", "The maximum order is ten boxes."),
         ("When was version 2.4 released?", "Version 2.5 was released in June."),
+        ("Who got the Holm Prize?", "Ola Moe got the Young Reader Prize."),
+        ("Who manages the Berlin Office?", "Ola Moe manages the Oslo Office."),
+        ("What does the Pro plan cost?", "The Basic plan costs 9 euros."),
+        ("Who won Best Actor?", "Ola Moe won best supporting actor."),
+        ("When was Harbour Lights 2 released?", "Harbour Lights was released on 2 May."),
+        ("Who won the regatta in 2019?", "Moe won it, the youngest since 2018."),
+        ("Who won the regatta in 2019?", "As of 2020, Ida Holm has won most often."),
+        ("Who won the regatta in 2019?", "In 2019 it rained. Ida Holm won in 2021."),
     ],
 )
 def test_another_year_number_side_or_unit_contradicts(question: str, text: str) -> None:
@@ -60,6 +68,13 @@ def test_another_year_number_side_or_unit_contradicts(question: str, text: str) 
         ("When does season 3 of Fjord start?", "The third season of Fjord starts in May."),
         ("When was version 2.4 released?", "Version 2.4.1 was released in June."),
         ("How many hours is the trail?", "The trail takes 300 minutes."),
+        (
+            "Who got the Holm Prize?",
+            "The Holm Prize went to Ola Moe, who has the Fjord Prize, too.",
+        ),
+        ("Who won Best Actor?", "Best Actor went to Ola Moe, best supporting actor to Ida Holm."),
+        ("When was Harbour Lights 2 released?", "Harbour Lights 2 was released on 3 May."),
+        ("How much is a permit for full-time staff a month?", "It is 9 a week or 31 a month."),
     ],
 )
 def test_what_is_said_in_other_words_does_not_contradict(question: str, text: str) -> None:
@@ -324,3 +339,40 @@ def test_a_thing_that_the_question_names_needs_no_sentence_before(reader: Reader
     assert (
         reader.read("What does the device weigh?", [passage]).text == "The device weighs 900 grams."
     )
+
+
+@pytest.mark.parametrize(
+    ("question", "text", "unsaid"),
+    [
+        ("Who won the regatta?", "Ida Holm and Ola Moe sailed in the regatta.", 1),
+        ("Who won the regatta?", "Ida Holm is a favourite to win the regatta.", 1),
+        ("Who won the regatta?", "The regatta ended with a victory of Ida Holm.", 0),
+        ("Who acquired Fjord Ltd?", "Fjord Ltd was founded by two sailors.", 1),
+        ("Who acquired Fjord Ltd?", "Holm AG bought Fjord Ltd.", 0),
+        ("When was the game released?", "The game was announced on 3 May.", 1),
+        ("When was the game released?", "The game was originally released on 3 May.", 1),
+        ("When was the game originally released?", "Originally released on 3 May.", 0),
+        ("When was the game released?", "The game came out on 3 May.", 0),
+        ("What was the revenue of Fjord?", "Fjord delivered 200 boats.", 1),
+        ("What was the revenue of Fjord?", "Fjord earned 2 million.", 0),
+        ("Why won't the pump start?", "The plug is loose.", 0),
+        ("Did Ida Holm win the regatta?", "Ida Holm came second.", 0),
+    ],
+)
+def test_an_event_is_told_as_a_fact(question: str, text: str, unsaid: float) -> None:
+    assert against("unsaid", question, text) == unsaid
+
+
+@pytest.mark.parametrize(
+    ("question", "text", "lacks"),
+    [
+        ("What is the price of the boat?", "The boat is blue.", 1),
+        ("What is the price of the boat?", "The boat is free.", 0),
+        ("What is the price list for?", "It is for dealers.", 0),
+        ("Where is the office?", "The office is large.", 1),
+        ("Where is the office?", "The office is behind the church.", 0),
+        ("When was the game released?", "The game was released last year.", 1),
+    ],
+)
+def test_a_sum_has_a_figure_and_a_place_is_told(question: str, text: str, lacks: float) -> None:
+    assert against("unkind", question, text) == lacks

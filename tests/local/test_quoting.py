@@ -89,6 +89,14 @@ def quoted(question: str, passage: Passage, chosen: str) -> str | None:
          Paragraph("It is 5 euros.")], "The shop", "It is 5 euros."),
         ("How do I set the retry limit?", [Paragraph("A sample:"), Code(SAMPLE)], "A sample",
          "A sample:\n\nretry_limit: 5"),
+        ("How do I ask for leave?", [Paragraph("See the page on leave for more information.")],
+         "See the", None),
+        ("Where is leave explained?", [Paragraph("See the page on leave for more information.")],
+         "See the", "See the page on leave for more information."),
+        ("donor leave", [Paragraph("Sheets:"), Item("Donor Leave")], "Donor", None),
+        ("Which leave is there?", [Item("Donor Leave"), Item("Sick Leave")], "Donor",
+         "Donor Leave"),
+        ("donor leave", [Item("Donor leave: three days.")], "Donor", "Donor leave: three days."),
         ("How do I set the idle time?", [Paragraph("A sample:"), Code(SAMPLE)], "A sample",
          "A sample:\n\n# time until an idle client goes\nclient_end: 300"),
         ("What does a sample look like?", [Paragraph("A sample:"), Code(SAMPLE)], "A sample",
@@ -220,9 +228,14 @@ STEPPED = Table([["Order from EUR", "Discount"], ["100", "3 %"], ["500", "5 %"]]
         ("Which discount do I get for 450 euro?", STEPPED, ["from EUR: 100"]),
         ("Which discount do I get for 800 euro?", STEPPED, ["from EUR: 500"]),
         ("Who has a fee of 80?", GRADES, ["Ben"]),
+        ("Who is the cheapest trainer?", GRADES, ["Ben"]),
+        ("Which trainer is the most expensive?", GRADES, ["Ada"]),
+        ("Who is the heaviest trainer?", GRADES, []),
     ],
 )
-def test_rows_are_picked_by_figures(question: str, table: Table, rows: list[str]) -> None:
+def test_rows_are_picked_by_figures_and_extremes(
+    question: str, table: Table, rows: list[str]
+) -> None:
     passage = passage_of(table)
     sentences = candidates([passage])
     (near,) = tables(question, [passage], sentences)

@@ -255,6 +255,7 @@ def found(embedder: MiniLMEmbedder, path: Path, question: str) -> list[Passage]:
         (("kitchen.md", KITCHEN), "What may I buy for the kitchen?",
          ["coffee", "tea and sugar", "fruit"], ["Fridays"]),
         (("daemon.md", DAEMON), "What is the idle timeout?", ["idle_timeout: 300"], ["retry"]),
+        (("daemon.md", DAEMON), "How do I set the idle timeout?", ["idle_timeout: 300"], ["retry"]),
         (("daemon.md", DAEMON), "How can I make it print only errors?", ["--quiet"], ["dry"]),
         (("daemon.md", DAEMON), "How do I upgrade the daemon?",
          ["Stop the", "Copy the", "Start the"], ["options"]),

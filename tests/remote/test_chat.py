@@ -29,7 +29,12 @@ class Quoting:
     """A writer that quotes the first passage where a question asks how tall, else declines."""
 
     def answer(
-        self, question: str, passages: Sequence[Passage], *, history: Sequence[Turn] = ()
+        self,
+        question: str,
+        passages: Sequence[Passage],
+        *,
+        history: Sequence[Turn] = (),
+        instructions: str = "",
     ) -> Generator[Answer, None, None]:
         if "tall" in question:
             yield Answer(passages[0].text)

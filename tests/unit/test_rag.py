@@ -489,6 +489,7 @@ class RecordingModel(FakeVoiceModel):
         sampling: Sampling,
         transcript: Transcription | None = None,
         history: Sequence[Turn] = (),
+        instructions: str = "",
     ) -> Iterator[Answer]:
         self.given = {"passages": passages, "transcript": transcript, "history": history}
         self.given["sampling"] = sampling
@@ -614,6 +615,7 @@ class ReadingOnModel(FakeVoiceModel):
         sampling: Sampling,
         transcript: Transcription | None = None,
         history: Sequence[Turn] = (),
+        instructions: str = "",
     ) -> Iterator[Answer]:
         self.read = [passage.id for passage in passages]
         yield Answer("So it is.", citations=(Citation(passages[-1].id, 0, 5),))
@@ -680,6 +682,7 @@ class WordsModel(FakeVoiceModel):
         sampling: Sampling,
         transcript: Transcription | None = None,
         history: Sequence[Turn] = (),
+        instructions: str = "",
     ) -> Generator[Answer, None, None]:
         self.given.append([passage.id for passage in passages])
         self.heard.append(None if transcript is None else transcript.text)

@@ -19,6 +19,7 @@ from voicerag_core import (
     SecondRound,
     Strategy,
     Transcription,
+    Turn,
     VoiceRAG,
 )
 from voicerag_core.errors import GenerationError
@@ -155,7 +156,12 @@ class Writer:
         self.text = text
 
     def answer(
-        self, question: str, passages: Sequence[Passage], *, history: Sequence[object] = ()
+        self,
+        question: str,
+        passages: Sequence[Passage],
+        *,
+        history: Sequence[Turn] = (),
+        instructions: str = "",
     ) -> Generator[Answer, None, None]:
         yield Answer(self.text, answered=bool(self.text))
 
@@ -198,4 +204,4 @@ def test_where_a_chat_model_fails_the_other_writer_asks() -> None:
 
 
 def test_without_passages_nothing_is_asked() -> None:
-    assert LocalVoiceModel(Writer("x")).further_query(QUESTION, []) is None  # type: ignore[arg-type]
+    assert LocalVoiceModel(Writer("x")).further_query(QUESTION, []) is None

@@ -119,7 +119,8 @@ async def refused(url: str, **how: object) -> int:
 async def test_a_page_from_elsewhere_cannot_open_a_session(server: Running, path: str) -> None:
     for origin in ("http://evil.test", "http://127.0.0.1:1", "null"):
         assert await refused(server.ws + path, origin=Origin(origin)) == 403
-    assert await refused(server.ws + path, additional_headers={"Host": "evil.test"}) == 421
+    port = int(server.url.rpartition(":")[2])
+    assert await refused(f"ws://evil.test{path}", host="127.0.0.1", port=port) == 421
     async with connect(server.ws + path, origin=Origin(server.url)) as socket:
         assert json.loads(await socket.recv())["type"] == "session.created"
 

@@ -14,14 +14,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from training.reader.documents import Asked, read_sources
+import numpy as np
+from numpy.typing import NDArray
+
+from training.reader.documents import Asked, cut, read_sources
 from training.reader.prepare import is_kept_back
 from voicerag_core import index_files, load_settings, open_voicerag
+from voicerag_core.local.minilm import MiniLMEmbedder
+from voicerag_core.local.reading.features import content_words
+from voicerag_core.passages import searched_text
 from voicerag_core.types import Passage
 
 __all__ = ["Shown", "folder_questions", "own_questions"]
 
 HITS = 10
+WORDS_SHARE = 0.3
+"""Weight of the words beside the cosine."""
 MOST_CHARACTERS = 700
 MOST_CHARACTERS_LONG = 1500
 LEAST_FOUND = 0.6
@@ -50,17 +58,38 @@ class Shown:
     right: Callable[[str], bool] | None
 
 
-def own_questions(documents: Path, data_dir: Path) -> Iterator[Shown]:
-    """Yield the questions on the documents that are kept back, searched among all documents."""
-    sources = [source for source in read_sources(documents) if is_kept_back(source.name)]
-    asked = [
-        (f"{source.name} {i}", one) for source in sources for i, one in enumerate(source.asked)
-    ]
-    texts = sorted(documents.rglob("*.md"))  # beside them are the questions, with the answers
-    found = _searched(texts, data_dir, "own_documents", [one.text for _, one in asked])
-    for (name, one), passages in zip(asked, found, strict=True):
-        right = _judge_of(one) if one.answers else None
-        yield Shown(name, one.text, one.kind, passages, right)
+def own_questions(documents: Path) -> Iterator[Shown]:
+    """Yield the questions on the documents that are kept back, each with passages of its document.
+
+    Few name their firm, so that another document may answer them as well. The passages are ranked
+    by their vectors and by the words that they share with the question.
+    """
+    embedder = MiniLMEmbedder()
+    for source in read_sources(documents):
+        if not is_kept_back(source.name):
+            continue
+        passages = cut(source).passages
+        texts = [searched_text(passage) for passage in passages]
+        questions = [one.text for one in source.asked]
+        scores = embedder.embed_questions(questions) @ embedder.embed_passages(texts).T
+        ranked = np.argsort(-(scores + WORDS_SHARE * _shared(questions, texts)), kind="stable")
+        for number, (one, row) in enumerate(zip(source.asked, ranked.tolist(), strict=True)):
+            right = _judge_of(one) if one.answers else None
+            shown = tuple(passages[i] for i in row[:HITS])
+            yield Shown(f"{source.name} {number}", one.text, one.kind, shown, right)
+
+
+def _shared(questions: Sequence[str], texts: Sequence[str]) -> NDArray[np.float64]:
+    """Return [Q, P], the rare words of a question in a text; 1 for that of a question's best."""
+    sets = [set(content_words(text)) for text in texts]
+    rows = []
+    for question in questions:
+        row = np.zeros(len(texts))
+        for word in set(content_words(question)):
+            having = np.array([word in words for words in sets])
+            row += having * np.log((len(sets) + 1) / (having.sum() + 0.5))
+        rows.append(row / (row.max() or 1.0))
+    return np.array(rows)
 
 
 def folder_questions(

@@ -18,8 +18,9 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from voicerag_core import VoiceRAGError
-from voicerag_core.serving import Caller, CallRate, Guard, Job
+from voicerag_core.serving import Caller, CallRate, Guard, Job, is_loopback
 from voicerag_web.doors.audio import audio_doors
+from voicerag_web.doors.bare import bare_doors
 from voicerag_web.doors.chat import chat_doors
 from voicerag_web.doors.models import model_doors
 from voicerag_web.doors.search import search_doors
@@ -92,6 +93,8 @@ def web_app(service: WebService) -> Guard:
         realtime_doors(service),
     ):
         app.include_router(doors)
+    if service.tenants.settings.stack == "glm" and is_loopback(service.settings.host):
+        app.include_router(bare_doors(service))
     _add_page(app)
     if mcp is not None:
         for path in MCP_PATHS:

@@ -1,1 +1,1 @@
-"""Sets of questions, their sound, runs, scores and reports; thresholds of a collection."""
+"""Questions with known answers: sets, runs, metrics, reports, and thresholds chosen by them."""

@@ -11,6 +11,7 @@ import base64
 import binascii
 import codecs
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,6 +53,9 @@ SPECIAL_TOKENS = (
 )
 """The ids after the ranks, in order. Source: tokenizer_config.json of zai-org/glm-4-voice-9b,
 `added_tokens_decoder`; so is the first speech id of the released model."""
+
+_SPECIAL = re.compile(r"(<\|[a-z_0-9]+\|>)")
+_SPEECH = re.compile(r"<\|audio_(\d{1,6})\|>")
 
 FIRST_AUDIO_ID = 152353
 AUDIO_IDS = 16384
@@ -139,6 +143,24 @@ class TextTokenizer:
         Lone surrogates are encoded as question marks.
         """
         ids: list[int] = self._tokenizer.encode(clean_text(text), add_special_tokens=False).ids
+        return ids
+
+    def encode_prompt(self, prompt: str) -> list[int]:
+        """Return the ids of a whole prompt in which names of special tokens are those tokens.
+
+        This is what upstream's tokenizer does with every text. It is for prompts that a program
+        assembles, never for what users and documents say.
+        """
+        specials = self.vocabulary.specials
+        ids = [specials["[gMASK]"], specials["<sop>"]]
+        for part in _SPECIAL.split(prompt):
+            speech = _SPEECH.fullmatch(part)
+            if part in specials:
+                ids.append(specials[part])
+            elif speech is not None and int(speech[1]) < self.vocabulary.audio_size:
+                ids.append(self.vocabulary.audio_start + int(speech[1]))
+            elif part:
+                ids += self.encode(part)
         return ids
 
     def decode(self, ids: Iterable[int]) -> str:

@@ -246,6 +246,25 @@ class GLMVoice:
             raise GenerationError("the model ended its reply without a word; ask again")
         remember()
 
+    def tokens(self, prompt: str, *, sampling: Sampling) -> Generator[int, None, None]:
+        """Continue a whole prompt in GLM-4-Voice's own form; yield the ids of the reply.
+
+        Names of special tokens in the prompt are those tokens, so it is for programs that speak to
+        the bare model, as its web demo does. The id that ends the reply is yielded, too. Closing
+        the generator stops the model.
+
+        Raises:
+            GenerationError: The prompt leaves no room.
+            ModelError: The device has too little memory.
+        """
+        ids = self._tokenizer.encode_prompt(prompt)
+        yield from self._lm.stream(ids, grammar=Interleave(self._form), sampling=sampling)
+
+    @property
+    def end_token(self) -> int:
+        """The id with which a reply ends."""
+        return self._tokenizer.vocabulary.specials["<|user|>"]
+
     def cut(self, turn: Turn, heard: Turn, *, seconds: float) -> None:
         """Remember of a reply only what was heard; see `RemembersReplies.cut`."""
         self._memory.cut(turn, heard, seconds)

@@ -9,15 +9,17 @@ from collections.abc import Generator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 from voicerag_core.audio import read_audio
 from voicerag_core.chunking import split_sentences
-from voicerag_core.errors import AudioError, ConfigError, NotFoundError
+from voicerag_core.errors import AudioError, ConfigError, ModelError, NotFoundError
 from voicerag_core.filters import And, Eq, Filter, In
 from voicerag_core.ingest.digests import Cutting, file_digest, is_recording
 from voicerag_core.serving.clips import ClipStore, KeptClip, KeptSpeech, save_speech
 from voicerag_core.serving.jobs import Job
 from voicerag_core.serving.limits import Limits
+from voicerag_core.serving.messages import message_for_caller
 from voicerag_core.serving.passages import passage_in_document
 from voicerag_core.serving.paths import AllowedPaths
 from voicerag_core.serving.tenants import Tenants
@@ -35,6 +37,16 @@ from voicerag_core.serving.values import (
 from voicerag_core.types import Answer, Audio, Embeddings, Question, Sampling
 
 __all__ = ["Asking", "metadata_filter"]
+
+
+@runtime_checkable
+class _BareModel(Protocol):
+    """A model whose language model can be asked without documents."""
+
+    @property
+    def end_token(self) -> int: ...
+
+    def tokens(self, prompt: str, *, sampling: Sampling) -> Generator[int, None, None]: ...
 
 
 class Asking:
@@ -236,6 +248,28 @@ class Asking:
             except AudioError:
                 pass  # it went away meanwhile
         raise NotFoundError(f"the passage {passage_id!r} is no part of a recording that is here")
+
+    def tokens(
+        self, job: Job, prompt: str, sampling: Sampling
+    ) -> Generator[tuple[int, str], None, None]:
+        """Continue a prompt of the bare language model; yield its ids, and what went wrong.
+
+        An error comes as a last pair: the id that ends a reply, and the words; so a reader that
+        knows ids alone ends well.
+
+        Raises:
+            ConfigError: The answering model is not GLM-4-Voice.
+        """
+        model: object = self._tenants.parts.model
+        if not isinstance(model, _BareModel):
+            raise ConfigError("only the stack 'glm' continues prompts; set VOICERAG_STACK=glm")
+        job.report("generating")
+        try:
+            for token in model.tokens(prompt, sampling=sampling):
+                job.check()
+                yield token, ""
+        except ModelError as error:
+            yield model.end_token, message_for_caller(error)
 
     def embed(self, job: Job, texts: Sequence[str], *, questions: bool = False) -> Embeddings:
         """Embed N texts as [N, D], as passages or as questions.

@@ -133,6 +133,15 @@ class LateVoice:
         """Load it now."""
         self.opened().warm()
 
+    def tokens(self, prompt: str, *, sampling: Sampling) -> Generator[int, None, None]:
+        """See `GLMVoice.tokens`."""
+        yield from self.opened().tokens(prompt, sampling=sampling)
+
+    @property
+    def end_token(self) -> int:
+        """See `GLMVoice.end_token`."""
+        return self.opened().end_token
+
     def respond(
         self,
         question: Question,

@@ -8,7 +8,7 @@ import json
 import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Annotated, Final, Literal
 from uuid import uuid4
@@ -267,7 +267,7 @@ def _checked(service: WebService, body: ChatRequest, tenant: str) -> _Asked:
         own.where,
         own.strategy,
         history=_turns(service, earlier, tenant),
-        sampling=_sampling(body),
+        sampling=_sampling(service, body),
         instructions=_instructions(earlier),
     )
     return _Asked(
@@ -275,14 +275,12 @@ def _checked(service: WebService, body: ChatRequest, tenant: str) -> _Asked:
     )
 
 
-def _sampling(body: ChatRequest) -> Sampling:
-    given = Sampling()
-    return Sampling(
-        given.temperature if body.temperature is None else body.temperature,
-        given.top_p if body.top_p is None else body.top_p,
-        body.max_completion_tokens or body.max_tokens or given.max_new_tokens,
-        body.seed,
-    )
+def _sampling(service: WebService, body: ChatRequest) -> Sampling | None:
+    most = body.max_completion_tokens or body.max_tokens
+    chosen = service.serving.asking.sampling(body.temperature, body.top_p, most)
+    if body.seed is None:
+        return chosen
+    return replace(chosen or service.tenants.settings.sampling, seed=body.seed)
 
 
 def _spoken_as(body: ChatRequest) -> SoundFormat | None:

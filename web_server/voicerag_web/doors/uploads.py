@@ -35,7 +35,9 @@ def upload_doors(service: WebService) -> APIRouter:
             job.report("reading")
             return pcm16(resample(serving.asking.decoded(data), rate).samples)
 
-        content = await serving.workers.run(read, disconnected=request.is_disconnected)
+        content = await serving.workers.run(
+            read, disconnected=request.is_disconnected, tenant=service.tenant(request)
+        )
         return Response(content, media_type="audio/pcm")
 
     @doors.get("/v1/recordings")
@@ -48,7 +50,8 @@ def upload_doors(service: WebService) -> APIRouter:
         """Return the recording that a passage is a part of, if it is as it was when indexed."""
         tenant = service.tenant(request)
         path = await serving.workers.run(
-            lambda job: serving.asking.recording(job, tenant, passage, collection=collection)
+            lambda job: serving.asking.recording(job, tenant, passage, collection=collection),
+            tenant=tenant,
         )
         return FileResponse(path)
 
@@ -70,7 +73,8 @@ def upload_doors(service: WebService) -> APIRouter:
             taken = await serving.workers.run(
                 lambda job: serving.ingesting.take_file(
                     job, caller, name, data, collection=collection
-                )
+                ),
+                tenant=caller.tenant,
             )
             return DocumentResponse(
                 collection=taken.collection,

@@ -169,7 +169,7 @@ class Answers:
             history,
             config.speaks,
             said[:MOST_INSTRUCTIONS],
-            config.voicerag.sampling(config.most_tokens),
+            config.most_tokens,
             config.voicerag,
             config.audio.input.transcription is not None,
             prepared,

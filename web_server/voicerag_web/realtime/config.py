@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from voicerag_core import Sampling, Strategy, TurnRules
+from voicerag_core import Strategy, TurnRules
 from voicerag_core.serving import Where
 from voicerag_web.errors import RequestError
 
@@ -110,15 +110,6 @@ class OwnConfig(_Part):
     timing: bool = Field(default=False, description="Send `voicerag.timing` events")
     candidates: bool = Field(default=False, description="Send `voicerag.candidates` events")
     binary: bool = Field(default=False, description="Send sound as binary frames")
-
-    def sampling(self, most: int | None) -> Sampling:
-        """Return how a generating model samples."""
-        given = Sampling()
-        return Sampling(
-            given.temperature if self.temperature is None else self.temperature,
-            given.top_p if self.top_p is None else self.top_p,
-            given.max_new_tokens if most is None else min(most, given.max_new_tokens),
-        )
 
 
 class SessionConfig(_Part):

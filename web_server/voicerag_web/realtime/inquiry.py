@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from voicerag_core import Audio, Question, Sampling, Turn
+from voicerag_core import Audio, Question, Turn
 from voicerag_web.realtime.config import OwnConfig
 from voicerag_web.realtime.items import Exchange
 
@@ -36,7 +36,7 @@ class Inquiry:
         history: Earlier turns, oldest first.
         speaks: Answer in speech.
         instructions: The manner of answering.
-        sampling: For models that generate.
+        most_tokens: Most tokens of the answer; None is the server's.
         options: How passages are searched.
         transcribe: Make a transcript whether the answer needs it or not.
         prepared: Number of a search that began before the question was over.
@@ -46,7 +46,7 @@ class Inquiry:
     history: tuple[Turn, ...]
     speaks: bool
     instructions: str
-    sampling: Sampling
+    most_tokens: int | None
     options: OwnConfig
     transcribe: bool = False
     prepared: int | None = None

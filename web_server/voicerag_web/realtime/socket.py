@@ -235,8 +235,23 @@ class RealtimeSocket:
             self._service.tenants,
             self._tenant,
             asked.question,
-            _query(asked),
+            self._query(asked),
             speak=asked.speaks,
+        )
+
+    def _query(self, asked: Inquiry) -> Query:
+        options = asked.options
+        return Query(
+            QuestionSource(),
+            options.collection,
+            options.limit,
+            options.where,
+            options.strategy,
+            history=asked.history,
+            sampling=self._service.serving.asking.sampling(
+                options.temperature, options.top_p, asked.most_tokens
+            ),
+            instructions=asked.instructions or None,
         )
 
     def say(self, number: int, text: str, *, speaks: bool) -> None:
@@ -316,17 +331,3 @@ class RealtimeSocket:
             self._session.answers.transcribed(number, "", error)
         else:
             self._session.answers.transcribed(number, heard.text)
-
-
-def _query(asked: Inquiry) -> Query:
-    options = asked.options
-    return Query(
-        QuestionSource(),
-        options.collection,
-        options.limit,
-        options.where,
-        options.strategy,
-        history=asked.history,
-        sampling=asked.sampling,
-        instructions=asked.instructions or None,
-    )

@@ -16,7 +16,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from voicerag_core.local.reading.events import asks_for_event, superseded, unsaid_event
 from voicerag_core.local.reading.features import Candidate
+from voicerag_core.local.reading.namesakes import Namesakes
 from voicerag_core.local.reading.near_misses import (
     figures,
     misses_figure,
@@ -37,6 +39,7 @@ AGREEMENT = (
     "contradicts",  # 1 another year, number, side, office holder or unit stands in its place
     "unrelated",  # share of the question's verbs and nouns of relation that these do not say
     "unkind",  # 1 nothing in the sentence can be the kind of thing that is asked for
+    "unsaid",  # 1 the event that is asked about is not told, or only planned or hoped for
 )
 """Columns of `agreement`, in order; 0 of all of them: nothing speaks against the sentence."""
 
@@ -56,7 +59,7 @@ def agreement(
         kept: Indices of those that are measured.
 
     Returns:
-        Shape [K, 6], columns as in `AGREEMENT`.
+        Shape [K, 7], columns as in `AGREEMENT`.
     """
     wanted = figures(question)
     keys = _Keys.of(question)
@@ -67,33 +70,50 @@ def agreement(
         passage = passages[sentence.passage]
         if sentence.passage not in around:
             around[sentence.passage] = missing_names(question, said_around(passage))
-        context = _context(passage, sentences, index)
+        above, before = _context(passage, sentences, index)
+        context = f"{above} {before}"
         said = said_in(f"{context} {sentence.text}")
         table[row] = (
             around[sentence.passage],
             missing_names(question, said),
             misses_figure(wanted, said),
-            keys.contradicted(sentence.text, context),
+            keys.contradicted(sentence, above, before)
+            or keys.namesakes.other_named(sentence.text, context)
+            or keys.namesakes.parted(sentence.text)
+            or keys.namesakes.other_part(sentence.text, f"{context} \n {passage.text}"),
             unsaid_relation(question, f"{context} {sentence.text}"),
             sentence.kind not in _LEADS_ON and keys.lacks_kind(sentence.text),
+            sentence.kind in _TOLD
+            and (
+                unsaid_event(question, f"{context} {sentence.text}")
+                or superseded(question, sentence.text)
+            ),
         )
     return table
 
 
-def _context(passage: Passage, sentences: Sequence[Candidate], index: int) -> str:
+def _context(passage: Passage, sentences: Sequence[Candidate], index: int) -> tuple[str, str]:
     """Return the title and headings of a sentence, and the sentence before it."""
     own = sentences[index]
     before = sentences[index - 1] if index and not own.first else None
     near = before.text if before is not None and before.passage == own.passage else ""
     lead = str(passage.metadata.get("lead") or "")
-    return " ".join((passage.title, *own.path, lead, near))
+    return " ".join((passage.title, *own.path, lead)), near
 
 
 _LEADS_ON = ("heading", "question", "lead", "code")
 """Kinds of blocks that are not quoted alone."""
 
+_TOLD = ("text", "note", "item")
+"""Kinds of blocks that say what they tell of in words; rows and headings need no verb."""
+
 _YEAR = re.compile(r"(?<![\w.,-])(?:1[0-9]|20)\d\d(?![\w%]|[.,]\d)")
 _FROM_THEN = re.compile(r"\b(?:since|after|from)\W+(?:\w+\W+){0,2}\Z", re.IGNORECASE)
+_SUPERLATIVE = re.compile(
+    r"\b(?:first|only|last|most|[a-z]{3,}est|best|worst|record|any\w*|never)\b", re.IGNORECASE
+)
+"""In front of "since 2018" it says nothing of how long a state lasts: "the youngest since 2018"."""
+
 _UP_TO_THEN = re.compile(r"\b(?:until|till|before|by|as of|prior to)\W+(?:\w+\W+){0,2}\Z", re.I)
 _SPAN = re.compile(
     r"\b((?:1[0-9]|20)\d\d)\s?(?:-|\u2013|\u2014|to|until|and|through)\s?((?:1[0-9]|20)?\d\d)\b"
@@ -188,9 +208,11 @@ class _Keys:
         numbers: Its numbered things, see `voicerag_core.local.reading.numbered`.
         sides: Of `_SIDES`, what it names and what would contradict that.
         left: What a sentence says of one who no longer holds the office that is asked for.
-        rate: What it counts by, such as "month".
+        rates: What it counts by, such as "month".
         units: The units that an answer may have, or empty.
-        kind: "person", "date" or "number", or "".
+        kind: "person", "date", "number" or "place", or "".
+        event: Whether it asks about something that happened at one time.
+        namesakes: What others of its kind may be mistaken for.
     """
 
     words: frozenset[str]
@@ -199,9 +221,11 @@ class _Keys:
     numbers: dict[str, frozenset[str]]
     sides: tuple[tuple[frozenset[str], frozenset[str]], ...]
     left: re.Pattern[str] | None
-    rate: str
+    rates: frozenset[str]
     units: frozenset[str]
     kind: str
+    event: bool
+    namesakes: Namesakes
 
     @classmethod
     def of(cls, question: str) -> _Keys:
@@ -223,26 +247,44 @@ class _Keys:
             numbers=numbered(question),
             sides=tuple(sides),
             left=_left(question),
-            rate=_rate(question) if open_ended else "",
+            rates=_rates(question) if open_ended else frozenset(),
             units=next((units for units in _UNITS if unit in units), frozenset()),
             kind=_kind(question),
+            event=asks_for_event(question),
+            namesakes=Namesakes.of(question),
         )
 
-    def contradicted(self, text: str, context: str) -> bool:
-        """Whether a sentence in its context speaks of another one than the question does."""
+    def contradicted(self, sentence: Candidate, above: str, before: str) -> bool:
+        """Whether a sentence speaks of another one than the question does.
+
+        Args:
+            sentence: It.
+            above: The title and the headings.
+            before: The sentence before it; "" for none.
+        """
+        text = sentence.text
+        numbered_otherwise = conflicts(self.numbers, f"{above} {before} \n {text}")
         return (
-            self._other_year(text, context)
-            or conflicts(self.numbers, f"{context} \n {text}")
+            self._other_year(text, above, before)
+            or (numbered_otherwise and not self._in_row(text, sentence.kind))
             or self._other_side(text)
             or (self.left is not None and self.left.search(text) is not None)
             or self._other_unit(text)
         )
 
-    def _other_year(self, text: str, context: str) -> bool:
+    def _in_row(self, text: str, kind: str) -> bool:
+        """Whether a row, which tells several things apart, has all numbers that are asked for."""
+        said = set(re.findall(r"\d+", text))
+        return kind in ("row", "field") and all(said & own for own in self.numbers.values())
+
+    def _other_year(self, text: str, above: str, before: str) -> bool:
         """Whether years are said, and none of them is a year that is asked about."""
         if not self.years:
             return False
         asked = [int(year) for year in self.years]
+        # The year of an event is its own sentence's, whatever the one before it tells of.
+        own = self.event and _YEAR.search(text) is not None
+        context = above if own else f"{above} {before}"
         if set(map(int, _YEAR.findall(context))).intersection(asked):
             return False
         said = text if _YEAR.search(text) else context
@@ -255,10 +297,12 @@ class _Keys:
     def _covers(self, said: str, match: re.Match[str], asked: Sequence[int]) -> bool:
         """Whether a year is one that is asked about, or a state lasts from or up to it."""
         year = int(match[0])
-        if _FROM_THEN.search(said, 0, match.start()):
+        if from_then := _FROM_THEN.search(said, 0, match.start()):
+            if self.event and _SUPERLATIVE.search(said, 0, from_then.start()):
+                return False
             return any(year < a or (year == a and self.lasts) for a in asked)
         if _UP_TO_THEN.search(said, 0, match.start()):
-            return any(year >= a for a in asked)
+            return not self.event and any(year >= a for a in asked)
         return year in asked
 
     def _other_side(self, text: str) -> bool:
@@ -266,7 +310,7 @@ class _Keys:
         return any(said & others and not said & own for own, others in self.sides)
 
     def _other_unit(self, text: str) -> bool:
-        if self.rate and (said := _rate(text)) and said != self.rate:
+        if self.rates and (said := _rates(text)) and said.isdisjoint(self.rates):
             return True
         if not self.units:
             return False
@@ -280,11 +324,17 @@ class _Keys:
             return not any(
                 set(_words(match[0])).isdisjoint(self.words | _NO_PERSON)
                 for match in _CAPITALISED.finditer(text)
-            ) and not _ROLE.search(text)
+            ) and (self.event or not _ROLE.search(text))
         if self.kind == "date":
-            return not any(match[0].lower() not in self.words for match in _WHEN.finditer(text))
+            told = _RELATIVE.sub(" ", text)
+            return not any(match[0].lower() not in self.words for match in _WHEN.finditer(told))
         if self.kind == "number":
             return not any(match[0].lower() not in self.words for match in _QUANTITY.finditer(text))
+        if self.kind == "place":
+            return not _PLACED.search(text) and not any(
+                set(_words(match[0])).isdisjoint(self.words | _NO_PERSON)
+                for match in _CAPITALISED.finditer(text)
+            )
         return False
 
 
@@ -314,19 +364,42 @@ _ROLE = re.compile(
 _WHEN = re.compile(
     r"\b(?:[12]\d{3}s?|\d+(?:st|nd|rd|th)|\d{1,2}[./:-]\d[\d./:-]*|\d{1,2} ?(?:am|pm|bc|ad)|january"
     r"|february|march|april|may|june|july|august|september|october|november|december|jan|feb|mar"
-    r"|apr|jun|jul|aug|sept?|oct|nov|dec|monday|tuesday|wednesday|thursday|friday|saturday|sunday"
+    r"|apr|jun|jul|aug|sept?|oct|nov|dec|(?:mon|tues|wednes|thurs|fri|satur|sun)days?"
+    r"|mon|tue|wed|thu|fri|sat|sun"
     r"|\w+ centur(?:y|ies)|spring|summer|autumn|winter|morning|noon|afternoon|evening|night"
     r"|midnight|daily|weekly|monthly|quarterly|yearly|annually|before|after|during|until|within"
     r"|once|every|each|as soon as|if|while|end of|beginning of|early|late|immediately|always|never"
-    r"|by the|antiquity|war|easter|christmas|holidays?|(?:hour|day|week|month|year|decade)s?"
+    r"|by the|antiquity|war|easter|christmas|holidays?|when(?:ever)?|(?:second|minute|hour|day|week"
+    r"|month|year|decade)s?"
     r"|\d[\d,]* ?(?:bp|bce|ce))\b",
     re.IGNORECASE,
 )
+_RELATIVE = re.compile(
+    r"\b(?:last|this|next) (?:year|month|week|summer|winter|spring|autumn|fall)\b", re.IGNORECASE
+)
+"""Names a time only to those who know when it was written."""
+
 _QUANTITY = re.compile(
-    r"(?<!\d)(?![12]\d{3}\b(?!,\d))\d[\w.,]*|\b(?:zero|no|none|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve"
-    r"|dozens?|hundreds?|thousands?|millions?|billions?|half|third|quarter|once|twice|single|both"
+    r"(?<!\d)(?![12]\d{3}\b(?!,\d))\d[\w.,]*|\b(?:zero|no|none|one|two|three|four|five|six|seven|eight|nine"
+    r"|ten|eleven|twelve|dozens?|hundreds?|thousands?|millions?|billions?|half|third|quarter|once|twice|single|both"
     r"|unlimited|several|few|many|entire|whole|until|till|forever|permanent(?:ly)?|indefinite(?:ly)?"
-    r"|as long as|dail?y|weekly|monthly|years?|hours?|days?|weeks?|months?)\b",
+    r"|as long as|dail?y|weekly|monthly|years?|hours?|days?|weeks?|months?|free|percent|full|zero"
+    r"|same|double)\b",
+    re.IGNORECASE,
+)
+_OF_QUANTITY = re.compile(
+    r"^(?:what|how much)(?:'s| is| was| were| are)? (?:the |my |our |your |its |a |an )?"
+    r"(?:[\w'\u2019.&-]+ ){0,4}?(?:revenue|turnover|population|price|cost|fee|salary|wage|height"
+    r"|weight|length|width|distance|temperature|capacity|budget|profit|percentage|speed|voltage|diameter)"
+    r"s?\b(?! (?:list|policy|range|class|group|code|band|scale|sensor|unit|limit|tag|plan|type))"
+)
+_LOCATED = re.compile(
+    r"^where (?:is|are|was|were|did|does|do|can)\b|\blocation\W*\Z|^what (?:is|was) the location\b"
+)
+_PLACED = re.compile(
+    r"\b(?:in|at|on|near|to|from|behind|under|above|below|beside|by|into|through|outside|inside|next"
+    r"|between|along|via|across|opposite|where|here|there|room|floor|door|desk|box|shelf|online)\b"
+    r"|[/@]|\w\.\w",
     re.IGNORECASE,
 )
 
@@ -346,9 +419,9 @@ def _kind(question: str) -> str:
         return "date"
     if re.search(
         r"^(?:(?:about|for|in|within) )?how (?:many|much|long|far|tall|high|old)\b", plain
-    ):
+    ) or _OF_QUANTITY.search(plain):
         return "number"
-    return ""
+    return "place" if _LOCATED.search(plain) else ""
 
 
 def _left(question: str) -> re.Pattern[str] | None:
@@ -365,12 +438,9 @@ def _span(match: re.Match[str]) -> tuple[int, int]:
     return first, last if last > 99 else first // 100 * 100 + last  # noqa: PLR2004
 
 
-def _rate(text: str) -> str:
-    match = _RATE.search(text)
-    if match is None:
-        return ""
-    found = next(filter(None, match.groups()), "").lower()
-    return {"dai": "day", "a": "year", "an": "year"}.get(found, found)
+def _rates(text: str) -> frozenset[str]:
+    found = [next(filter(None, m.groups()), "").lower() for m in _RATE.finditer(text)]
+    return frozenset({"dai": "day", "a": "year", "an": "year"}.get(one, one) for one in found)
 
 
 def _words(text: str) -> list[str]:

@@ -17,6 +17,7 @@ from voicerag_core.local.reading.features import content_words, passage_path
 from voicerag_core.types import Passage
 
 __all__ = [
+    "QUESTION_WORDS",
     "figures",
     "misses_figure",
     "missing_names",
@@ -100,7 +101,7 @@ _MEASURED = re.compile(
     re.IGNORECASE,
 )
 _NAME = re.compile(r"(?<![\w'])[A-Z][\w'\u2019-]*(?:\.[\w]+)*")
-_QUESTION_WORDS = frozenset(
+QUESTION_WORDS = frozenset(
     [
         "what",
         "which",
@@ -314,7 +315,7 @@ def _names(question: str) -> list[str]:
         plain = word.lower().replace("\u2019", "'").removesuffix("'s")
         is_first = number == 0 and match.start() == 0
         if (
-            plain in _QUESTION_WORDS
+            plain in QUESTION_WORDS
             or any(map(str.isdigit, plain))
             or (is_first and word[1:].islower())
         ):

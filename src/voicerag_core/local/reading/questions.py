@@ -126,7 +126,12 @@ _DEFINES = re.compile(
 _GREETING = re.compile(
     r"\W*(?:(?:hello|hi|hey|good (?:morning|day|afternoon|evening)"
     r"|thanks?(?: you)?(?: (?:(?:so|very) much|a lot))?"
-    r"|bye|goodbye|ok(?:ay)?|great|nice|cheers|there|again|everybody|all)\W*)+\Z"
+    r"|(?:what can|can) you (?:do|help)(?: (?:for |with )?me)?|(?:who|what|how) are you(?: today)?"
+    r"|what(?: is|'s) your name|tell me a joke|bye|goodbye|ok(?:ay)?|great|nice|cheers"
+    r"|there|again|everybody|all)\W*)+\Z"
+)
+_WH = re.compile(
+    r"\b(?:who|whom|whose|what|which|when|where|why|how|list|name|tell|explain|define)\b"
 )
 _REASON = re.compile(
     r"(?<!that's )(?<!that is )(?<!know )\bwhy\b"
@@ -145,6 +150,7 @@ class Asked:
         date: When something is.
         reason: Why something is.
         yes_no: Whether something is so.
+        topic: Nothing is asked, something is only named: "bone marrow leave".
         term: What is to be explained, in lower case; "" when nothing is.
         sides: The two things that are compared; () when nothing is.
         side_questions: What to ask of each of them.
@@ -157,6 +163,7 @@ class Asked:
     date: bool = False
     reason: bool = False
     yes_no: bool = False
+    topic: bool = False
     term: str = ""
     sides: tuple[str, ...] = ()
     side_questions: tuple[str, ...] = ()
@@ -183,6 +190,7 @@ def asked_for(question: str) -> Asked:
         date=_WHEN_ASKS.search(plain) is not None,
         reason=_REASON.search(plain) is not None,
         yes_no=_is_yes_no(plain),
+        topic=_WH.search(plain) is None and not _is_yes_no(plain),
         term=term,
         sides=sides,
         side_questions=questions,

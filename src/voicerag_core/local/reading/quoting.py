@@ -75,6 +75,14 @@ _STATES = re.compile(
 LEAST_STATED = 3
 """Words that carry meaning in a heading that says something, one of them not in the question."""
 
+_POINTS_ELSEWHERE = re.compile(
+    r"(?:please |you can |also )*(?:see|refer to|visit|consult|check(?: out)?|read|look at)\b.*"
+    r"\b(?:pages?|sections?|chapters?|articles?|appendix|documentation|manual|guides?|handbook"
+    r"|for (?:more|further|details|additional)|below|above)\b",
+    re.IGNORECASE,
+)
+"""Says where something is told, and not what."""
+
 _WORD = re.compile(r"[^\W\d_]{2,}")
 _HAN_WORDS = re.compile(r"[\u3400-\u9fff\uf900-\ufaff]{4}")
 """Chinese characters that make at least two words."""
@@ -151,6 +159,8 @@ class Quoter:
 
     def quote(self, chosen: int) -> Quote | None:
         """Return what a sentence leads to, or None when that is nothing that answers."""
+        if self._says_nothing(self._sentences[chosen]):
+            return None
         quote = self._led_to(chosen)
         if quote is None or not self._asked.date or DATE.search(quote.text(self._passages)):
             return quote
@@ -158,6 +168,16 @@ class Quoter:
         if dated is None:
             return quote
         return Quote((dated, *quote.parts), quote.chosen + 1 if quote.chosen >= 0 else -1)
+
+    def _says_nothing(self, sentence: Candidate) -> bool:
+        """Whether a sentence only points elsewhere, or only names what the question names."""
+        if sentence.kind not in ("text", "note", "item"):
+            return False
+        if self._asked.how_to and _POINTS_ELSEWHERE.match(sentence.text.strip()):
+            return "where" not in self._asked.words
+        news = set(sentence.words) - self._asked.words
+        names = sentence.text.rstrip()[-1:].isalnum() and not re.search(r"\d", sentence.text)
+        return self._asked.topic and names and len(news) <= 1
 
     def _dated_heading(self, sentence: Candidate) -> Part | None:
         """Return the nearest heading above a sentence that holds a date, if it is at hand."""

@@ -119,7 +119,7 @@ def matching_rows(
 def keyed_rows(
     question: str, wanted: Sequence[str], rows: Sequence[TableRow], sentences: Sequence[Candidate]
 ) -> set[int]:
-    """Return the rows that a code, a figure or an amount of the question picks out of a table.
+    """Return the rows that a code, a figure, an amount or an extreme picks out of a table.
 
     Args:
         question: In words.
@@ -135,7 +135,7 @@ def keyed_rows(
     }
     if 0 < len(with_figures) < len(texts):
         return with_figures
-    return _rows_by_amount(question, texts)
+    return _rows_by_amount(question, texts) or _rows_by_extreme(question, texts)
 
 
 def named_rows(
@@ -195,6 +195,49 @@ def _rows_by_amount(question: str, texts: Mapping[int, str]) -> set[int]:
             return {row for row, value in values.items() if value == max(below)}
         if _UP_TO.search(name) and (above := [v for v in values.values() if v >= amount]):
             return {row for row, value in values.items() if value == min(above)}
+    return set()
+
+
+_PRICE = r"price|cost|fee|rent|rate|tariff|\beur\b|\busd\b|\bgbp\b|[$\u20ac\u00a3]"
+_LENGTH = r"time|duration|length|warranty|guarantee|weeks|days|months|years|minutes|hours|range"
+_EXTREMES = tuple(
+    (re.compile(rf"\b(?:{words})\b", re.IGNORECASE), re.compile(column, re.IGNORECASE), largest)
+    for words, column, largest in (
+        ("cheapest|least expensive|lowest (?:price|cost|fee|rent)", _PRICE, False),
+        (
+            "dearest|most expensive|highest (?:price|cost|fee|rent)|costs (?:the )?most",
+            _PRICE,
+            True,
+        ),
+        ("lightest", r"weight|\bkg\b|\bg\b", False),
+        ("heaviest", r"weight|\bkg\b|\bg\b", True),
+        ("shortest|quickest", _LENGTH, False),
+        ("longest", _LENGTH, True),
+        ("oldest", r"year|founded|since|age", False),
+        ("newest|youngest", r"year|founded|since", True),
+        ("quietest", r"noise|\bdb\b", False),
+        ("loudest", r"noise|\bdb\b", True),
+        ("strongest|most powerful", r"power|watts?|\bk?w\b|\bhp\b|load", True),
+    )
+)
+LEAST_COMPARED = 2
+
+
+def _rows_by_extreme(question: str, texts: Mapping[int, str]) -> set[int]:
+    """Return the rows with the least or the largest figure where one is asked for ("cheapest")."""
+    for asked, heading, largest in _EXTREMES:
+        if not asked.search(question):
+            continue
+        columns: dict[str, dict[int, float]] = {}
+        for row, text in texts.items():
+            for name, value in map(_named, _CELL.split(text)):
+                number = re.match(r"\D{0,4}(\d[\d,]*(?:\.\d+)?)", value)
+                if number is not None and heading.search(f"{name} {value}"):
+                    columns.setdefault(name, {})[row] = float(number[1].replace(",", ""))
+        wide = [values for values in columns.values() if len(values) >= LEAST_COMPARED]
+        if len(wide) == 1:
+            extreme = (max if largest else min)(wide[0].values())
+            return {row for row, value in wide[0].items() if value == extreme}
     return set()
 
 
