@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from voicerag_core import SecondRound
 from voicerag_core.evaluation.datasets.hotpot import load_hotpotqa
 from voicerag_core.evaluation.original_runs import add_options, run_original
 
@@ -19,7 +20,7 @@ def main() -> None:
         help="search again always, or where the passages do not answer",
     )
     given = parser.parse_args()
-    again = "always" if given.mode == "double" else "unsure"
+    again: SecondRound = "always" if given.mode == "double" else "unsure"
     found = load_hotpotqa(given.data_path)
     for table in run_original(found, given, strategy="two_round", second_round=again):
         print(table.title)

@@ -64,6 +64,7 @@ PLANTED = [
     ("ray", "voicerag_core.ingest.engine", "ray"),
     ("ray", "voicerag_integrations.langchain.retriever", "ray.data"),
     ("langchain", "voicerag_core.testing.models", "langchain_core"),
+    ("metrics", "voicerag_core.evaluation.runs", "jiwer"),
     ("mcp", "voicerag_core.serving.jobs", "mcp"),
     ("mcp", "voicerag_core.serving.clips", "fastapi"),
     ("piper", "voicerag_core.local.speaking.speaker", "piper"),

@@ -217,7 +217,9 @@ class _Exceptions:
 def _is_worth_saying(record: logging.LogRecord) -> bool:
     """Leave out that a stream was cut off when the server stopped: it was meant to be."""
     error = record.exc_info[1] if record.exc_info else None
-    return not isinstance(error, asyncio.CancelledError) and "graceful shutdown" not in record.msg
+    return not isinstance(error, asyncio.CancelledError) and "graceful shutdown" not in str(
+        record.msg
+    )
 
 
 def listener(app: ASGIApp, settings: ServerSettings) -> Listener:

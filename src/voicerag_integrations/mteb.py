@@ -55,7 +55,9 @@ class SpeechEncoder:
         hf_split: str = "",
         hf_subset: str = "",
         prompt_type: object = None,
-        **_: object,
+        batch_size: int | None = None,
+        show_progress_bar: bool = False,
+        num_proc: int | None = None,
     ) -> NDArray[np.float32]:
         """Return the vectors of all batches, [N, D].
 
@@ -66,11 +68,14 @@ class SpeechEncoder:
             hf_split: Ignored.
             hf_subset: Ignored.
             prompt_type: "query" (or mteb's value of it) embeds as questions, else as passages.
+            batch_size: Ignored: the batches are made already.
+            show_progress_bar: Ignored.
+            num_proc: Ignored.
 
         Raises:
             ConfigError: A batch has neither.
         """
-        del task_metadata, hf_split, hf_subset
+        del task_metadata, hf_split, hf_subset, batch_size, show_progress_bar, num_proc
         asks = str(getattr(prompt_type, "value", prompt_type)) == "query"
         rows: list[NDArray[np.float32]] = []
         for batch in inputs:

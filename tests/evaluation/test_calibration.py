@@ -47,7 +47,7 @@ def rag(tmp_path: Path) -> VoiceRAG:
         sure[clip] = 0.9 if number % 2 else 0.4
     embedder = JudgingEmbedder(transcripts=said)
     embedder.sure = sure
-    model = LocalVoiceModel(Reader(0.5), english_only=False)  # type: ignore[arg-type]
+    model = LocalVoiceModel(Reader(0.5), english_only=False)
     rag = VoiceRAG(
         embedder, InMemoryStore(embedder.dim), model, FakeTranscriber(heard), strategy="adaptive"
     )

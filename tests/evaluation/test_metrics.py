@@ -139,7 +139,8 @@ def test_rankings_are_scored_as_worked_out_by_hand() -> None:
 def test_a_long_ranking_keeps_its_order() -> None:
     names = [f"p{n}" for n in range(30)]
     scores = ranking_scores({"q": names}, {"q": ["p9"]})["q"]
-    assert (scores["R@10"], scores["R@8"], scores["MRR"]) == (1.0, 0.0, pytest.approx(0.1))
+    assert (scores["R@10"], scores["R@8"]) == (1.0, 0.0)
+    assert scores["MRR"] == pytest.approx(0.1)
     assert ranking_scores({"q": names}, {"q": ["p10"]})["q"]["R@10"] == 0.0
 
 

@@ -54,7 +54,7 @@ def tree(tmp_path: Path, dsn: str, monkeypatch: pytest.MonkeyPatch) -> Path:
     )  # fmt: skip
 
     @contextmanager
-    def parts(settings: Settings) -> Iterator[Parts]:
+    def parts(settings: Settings, **_: object) -> Iterator[Parts]:
         with real_parts(settings, given=given) as opened:
             yield replace(opened, text_model=given.model)  # type: ignore[arg-type]
 

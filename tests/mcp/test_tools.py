@@ -169,7 +169,7 @@ async def test_a_spoken_question_comes_in_three_ways(
         ({"audio_path": "/etc/passwd"}, "VOICERAG_MCP_ALLOWED_PATHS"),
         ({"text": "a", "collection": "other"}, "no collection 'other'; there are: default"),
         ({"text": "a", "limit": 51}, "less than or equal to 50"),
-        ({"text": "a", "strategy": "guess"}, "'e2e', 'asr', 'hybrid' or 'adaptive'"),
+        ({"text": "a", "strategy": "guess"}, "'adaptive' or 'two_round'"),
         ({"text": "a", "where": {"": 1}}, "metadata key"),
     ],
 )

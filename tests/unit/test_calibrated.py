@@ -21,7 +21,12 @@ class SureReader:
         self.sure, self.least = sure, least
 
     def answer(
-        self, question: str, passages: Sequence[Passage], *, history: Sequence[object] = ()
+        self,
+        question: str,
+        passages: Sequence[Passage],
+        *,
+        history: Sequence[object] = (),
+        instructions: str = "",
     ) -> Generator[Answer, None, None]:
         yield Answer("In Torvik.") if self.sure >= self.least else Answer("No.", answered=False)
 
@@ -58,6 +63,6 @@ def test_the_threshold_reaches_the_reader(wrapped: bool) -> None:
 
 
 def test_a_writer_without_probabilities_is_left_alone() -> None:
-    model = LocalVoiceModel(Plain())  # type: ignore[arg-type]
+    model = LocalVoiceModel(Plain())
     assert model.answer_probability("where is it", PASSAGES) is None
     assert model.declining_below(0.99) is model

@@ -19,6 +19,7 @@ from voicerag_core import (
     SecondRound,
     Strategy,
     Transcription,
+    Turn,
     VoiceRAG,
 )
 from voicerag_core.errors import GenerationError
@@ -155,7 +156,12 @@ class Writer:
         self.text = text
 
     def answer(
-        self, question: str, passages: Sequence[Passage], *, history: Sequence[object] = ()
+        self,
+        question: str,
+        passages: Sequence[Passage],
+        *,
+        history: Sequence[Turn] = (),
+        instructions: str = "",
     ) -> Generator[Answer, None, None]:
         yield Answer(self.text, answered=bool(self.text))
 
@@ -191,11 +197,11 @@ def test_where_a_chat_model_fails_the_other_writer_asks() -> None:
     def broken(messages: list[ChatMessage]) -> str:
         raise RuntimeError("no connection")
 
-    writer = FallbackWriter(ChatReader(broken), Writer("It is Torvik."))
+    writer = FallbackWriter(ChatReader(broken), Writer("It is Torvik."))  # type: ignore[arg-type]
     assert asked(writer) == f"{QUESTION} It is Torvik."
     with pytest.raises(GenerationError):
         asked(ChatReader(broken))
 
 
 def test_without_passages_nothing_is_asked() -> None:
-    assert LocalVoiceModel(Writer("x")).further_query(QUESTION, []) is None  # type: ignore[arg-type]
+    assert LocalVoiceModel(Writer("x")).further_query(QUESTION, []) is None

@@ -6,7 +6,7 @@ import base64
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from openai import AsyncOpenAI
@@ -33,7 +33,7 @@ async def connected(server: Running, **update: Any) -> AsyncIterator[Any]:
         first = await connection.recv()
         assert first.type == "session.created"
         if update:
-            await connection.session.update(session={"type": "realtime", **update})
+            await connection.session.update(session=cast("Any", {"type": "realtime", **update}))
             await until(connection, "session.updated")
         yield connection
     await client.close()
@@ -60,7 +60,7 @@ async def say(connection: Any, data: bytes, step: int = 4800) -> None:
         await connection.input_audio_buffer.append(audio=audio)
 
 
-def user(text: str) -> dict[str, Any]:
+def user(text: str) -> Any:
     return {"type": "message", "role": "user", "content": [{"type": "input_text", "text": text}]}
 
 

@@ -14,7 +14,17 @@ from hypothesis import strategies as st
 from openai.types.realtime import RealtimeServerEvent
 from pydantic import TypeAdapter
 
-from voicerag_core import Answer, Audio, AudioError, Hit, ModelError, Passage, Turn, VoiceRAGError
+from voicerag_core import (
+    Answer,
+    Audio,
+    AudioError,
+    Hit,
+    ModelError,
+    Passage,
+    Turn,
+    TurnEvent,
+    VoiceRAGError,
+)
 from voicerag_web.realtime.inquiry import Inquiry
 from voicerag_web.realtime.session import Session
 
@@ -39,26 +49,21 @@ class FakeExchange:
         return self.turn
 
 
-@dataclass(frozen=True)
-class Change:
-    kind: Any
-    sample: int
-
-
 @dataclass
 class Script:
     """A detector that tells what it was told, at the samples it was told."""
 
-    changes: list[tuple[str, int]]
+    changes: list[tuple[Any, int]]
     at: int = 0
+    sample_rate: int = 16_000
     playing: list[bool] = field(default_factory=list)
 
-    def push(self, samples: Any, *, playing: bool = False) -> list[Change]:
+    def push(self, samples: Any, *, playing: bool = False) -> tuple[TurnEvent, ...]:
         self.at += len(samples)
         self.playing.append(playing)
         due = [one for one in self.changes if one[1] <= self.at]
         self.changes = [one for one in self.changes if one[1] > self.at]
-        return [Change(kind, sample) for kind, sample in due]
+        return tuple(TurnEvent(kind, sample) for kind, sample in due)
 
     def reset(self) -> None:
         self.at = 0

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -134,7 +134,7 @@ def run_sets(
     config = QUICK if quick else RunConfig()
     if everything:
         config = replace(config, spoken=None, hard=10**9, answers=None)
-    changes: dict[str, object] = {
+    changes: dict[str, Any] = {
         "sets": None if sets is None else _names(sets),
         "data": None if data is None else str(data),
         "strategies": None
@@ -152,9 +152,8 @@ def run_sets(
         "tiny": tiny or None,
         "seed": seed,
     }
-    config = replace(
-        config, **{name: value for name, value in changes.items() if value is not None}
-    )  # type: ignore[arg-type]
+    given_values = {name: value for name, value in changes.items() if value is not None}
+    config = replace(config, **given_values)
     settings = given.settings(speak=speak)
     with _told() as tell:
         records = run(folder, config, settings, on_progress=tell)

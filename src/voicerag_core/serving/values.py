@@ -57,9 +57,9 @@ class Query:
         limit: Maximum number of passages; None is the default.
         where: Required metadata values; a list means any of its values.
         strategy: How a spoken question is searched; None is the default.
+        instructions: The manner of answering; None is the default.
+        sampling: For models that generate; None is the default.
         history: Earlier turns of the conversation, oldest first.
-        sampling: For models that generate; None is their default.
-        instructions: The manner of answering; None is that of the settings.
     """
 
     source: QuestionSource
@@ -67,9 +67,9 @@ class Query:
     limit: int | None = None
     where: Where | None = None
     strategy: Strategy | None = None
-    history: tuple[Turn, ...] = ()
-    sampling: Sampling | None = None
     instructions: str | None = None
+    sampling: Sampling | None = None
+    history: tuple[Turn, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,8 +3,8 @@
 A collection lies in one partition as a whole, with an index of its own as before, and every
 statement names it, so that the planner looks at that partition alone. What changes is what a
 collection shares with others: while an index is built, only the writes to its partition wait, and
-vacuuming one does not read the others. What a search finds and how long it takes stays the same:
-benchmarks/results/store_scale.md.
+vacuuming one does not read the others. What a search finds stays the same, since the graph does.
+Splitting one collection over partitions is left out: a search would have to scan a graph in each.
 """
 
 from __future__ import annotations

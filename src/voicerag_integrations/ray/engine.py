@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import pickle
+import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, cast
@@ -23,6 +24,8 @@ __all__ = ["ray_engine"]
 DOCUMENTS = 16
 """Documents of a batch: enough to fill the embedder's batches, few enough to share them out evenly
 and to lose little with a machine."""
+
+_REACH_SECONDS = 10
 
 WORKER_CPUS = 0.5
 """CPUs that a worker reserves. Less than a whole one, so that on a node with one CPU room is left
@@ -49,6 +52,7 @@ def ray_engine(
         ConfigError: Only this machine reaches the database, or there is no cluster.
     """
     require_server(settings, "indexing on several machines")
+    _reach(address)
     mine = not ray.is_initialized()
     if mine:
         try:
@@ -59,15 +63,34 @@ def ray_engine(
                 logging_level="ERROR",
             )
         except (ConnectionError, ValueError, RuntimeError) as error:
-            raise ConfigError(
-                f"there is no Ray cluster at {address!r}: {error}; give the address that `ray "
-                "start --head` prints, 'auto' on one of its nodes, or 'local'"
-            ) from error
+            raise _no_cluster(address, error) from error
     try:
         yield lambda sources, cutting: _indexed(settings, sources, cutting, workers)
     finally:
         if mine:
             ray.shutdown()
+
+
+def _reach(address: str) -> None:
+    """Refuse an address where nobody listens at once; Ray itself would try for minutes.
+
+    Raises:
+        ConfigError: It is none, or nobody does.
+    """
+    if address in {"auto", "local"}:
+        return
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=_REACH_SECONDS).close()
+    except (OSError, ValueError) as error:
+        raise _no_cluster(address, error) from error
+
+
+def _no_cluster(address: str, error: Exception) -> ConfigError:
+    return ConfigError(
+        f"there is no Ray cluster at {address!r}: {error}; give the address that `ray start "
+        "--head` prints, 'auto' on one of its nodes, or 'local'"
+    )
 
 
 def _indexed(

@@ -63,6 +63,10 @@ def _xquad(language: str) -> Load:
     )
 
 
+def _heysquad(form: str) -> Load:
+    return lambda data: load_heysquad(data, form)
+
+
 def _nq_open(data: Path) -> EvalSet:
     return load_nq_open(data, _xquad("en")(data).passages)
 
@@ -96,9 +100,7 @@ SETS: Mapping[str, SetSource] = MappingProxyType(
             about="two paragraphs of ten are needed",
         ),
         **{
-            f"heysquad-{form}": SetSource(
-                lambda data, form=form: load_heysquad(data, form), usual=True, about=about
-            )
+            f"heysquad-{form}": SetSource(_heysquad(form), usual=True, about=about)
             for form, about in (
                 ("original", "SQuAD questions as written"),
                 ("human-transcribed", "as people said them"),

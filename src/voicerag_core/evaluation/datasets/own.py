@@ -62,8 +62,8 @@ def load_simple(
             for alias in {one.source, Path(one.source).name}:
                 of_source.setdefault(alias, []).append(one.id)
     questions, problems = [], []
-    for number, one in enumerate(read_json_lines(file), 1):
-        question, problem = _question(one, number, file, folder, of_source)
+    for number, row in enumerate(read_json_lines(file), 1):
+        question, problem = _question(row, number, file, folder, of_source)
         problems += [problem] if problem else []
         questions += [question] if question else []
     return EvalSet(name, passages, tuple(questions), language, language, tuple(problems))

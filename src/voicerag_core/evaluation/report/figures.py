@@ -258,8 +258,10 @@ def _stages(found: Sequence[Row]) -> Table:
     return Table("Stages, p50 / p95 in ms", (*HEAD, *shown), tuple(lines))
 
 
-def differences(records: Sequence[Record], names: Sequence[str] = ("R@1", "R@10")) -> Table:
+def differences(records: Sequence[Record]) -> Table:
     """Return how strategies differ, paired by question, within every set, store and form."""
+    hops = any(one.all_sources for one in records)
+    names = ("R@1", "R@10", *(("all@4", "all@8") if hops else ()))
     found: dict[tuple[str, str, str], dict[str, dict[str, dict[str, float]]]] = {}
     for (of, store, form, strategy), own in grouped(records).items():
         found.setdefault((of, store, form), {})[strategy] = question_scores(own)

@@ -124,7 +124,8 @@ class Asker:
         kept = replace(found, hits=found.hits[: self._read],
                        more=(*found.hits[self._read :], *found.more))  # fmt: skip
         begun = time.perf_counter()
-        pieces, first = [], {}
+        pieces: list[Answer] = []
+        first: dict[str, float] = {}
         try:
             for piece in self._rag.respond(question, kept, sampling=self._sampling):
                 now = time.perf_counter() - begun

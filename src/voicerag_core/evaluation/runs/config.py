@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias, get_args
 
@@ -109,7 +109,7 @@ class RunConfig:
                 raise ConfigError(f"{name} is a number from 0 on, not {number}")
         if not 1 <= self.read <= self.limit:
             raise ConfigError(f"an answer reads 1 to {self.limit} hits, not {self.read}")
-        return RunConfig(**{**self.values(), "sets": sets})
+        return replace(self, sets=sets)
 
     def values(self) -> dict[str, Any]:
         """Return the fields by name."""
@@ -130,7 +130,7 @@ class RunConfig:
         unknown = sorted(set(values) - names)
         if unknown:
             raise ConfigError(f"unknown settings of a run: {', '.join(unknown)}")
-        plain = {
+        plain: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value
             for name, value in values.items()
         }

@@ -113,9 +113,7 @@ def run(
     )
     tell = on_progress or (lambda _: None)
     with ExitStack() as stack:
-        parts = stack.enter_context(
-            open_parts(settings, **({} if given is None else {"given": given}))
-        )
+        parts = stack.enter_context(open_parts(settings, given=given or GivenParts()))
         config = place.begin(config, _about(settings, parts))
         done = {record.key for record in place.records()}
         speech = Speech(config, settings)
@@ -244,7 +242,7 @@ def _asked(
     passages = {one.id: one for one in found.passages}
     remembered = RememberedTexts(parts.embedder)
     transcriber = None if parts.transcriber is None else SharedTranscriber(parts.transcriber)
-    shared = replace(parts, transcriber=transcriber)  # type: ignore[arg-type]
+    shared = replace(parts, transcriber=transcriber)
     groups: dict[str, list[Task]] = {}
     for task in tasks:
         of = "" if task.store == "shared" else task.question.id
