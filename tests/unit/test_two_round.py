@@ -197,7 +197,7 @@ def test_where_a_chat_model_fails_the_other_writer_asks() -> None:
     def broken(messages: list[ChatMessage]) -> str:
         raise RuntimeError("no connection")
 
-    writer = FallbackWriter(ChatReader(broken), Writer("It is Torvik."))  # type: ignore[arg-type]
+    writer = FallbackWriter(ChatReader(broken), Writer("It is Torvik."))
     assert asked(writer) == f"{QUESTION} It is Torvik."
     with pytest.raises(GenerationError):
         asked(ChatReader(broken))

@@ -561,6 +561,25 @@ def test_a_turn_that_goes_on_after_a_pause_throws_the_search_away() -> None:
     assert len([one for one in bench.kinds if one.endswith("speech_started")]) == 1
 
 
+def test_what_a_pause_found_is_told_to_whoever_asks_for_it() -> None:
+    hits = [Hit(Passage("a", "The Rhine rises.", {"title": "Rhine"}), 0.9, 1, ("vector",))]
+    for wanted in (True, False):
+        bench = Bench(("started", 4_000), ("paused", 8_000), ("resumed", 12_000))
+        bench.client("session.update", session={"voicerag": {"candidates": wanted}})
+        bench.sound(0.6)
+        (number,) = bench.prepared
+        bench.session.found(number + 1, hits)  # of an earlier pause
+        bench.session.found(number, [])
+        assert "voicerag.candidates" not in bench.kinds
+        bench.session.found(number, hits)
+        assert ("voicerag.candidates" in bench.kinds) == wanted
+        if wanted:
+            assert bench.sent[-1]["passages"][0]["title"] == "Rhine"
+        bench.sound(0.4)
+        bench.session.found(number, hits)  # whoever spoke goes on
+        assert bench.kinds.count("voicerag.candidates") == wanted
+
+
 def test_speech_interrupts_an_answer_and_what_was_played_stays() -> None:
     bench = Bench(*TURN)
     number = bench.ask()

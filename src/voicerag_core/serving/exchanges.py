@@ -12,7 +12,7 @@ from voicerag_core.serving.asking import metadata_filter
 from voicerag_core.serving.jobs import Job
 from voicerag_core.serving.tenants import Tenants
 from voicerag_core.serving.values import Query
-from voicerag_core.types import Answer, Question, Turn
+from voicerag_core.types import Answer, Hit, Question, Turn
 
 __all__ = ["Exchange"]
 
@@ -39,8 +39,11 @@ class Exchange:
         self._answering = self._begun = False
         self._seconds = 0.0
 
-    def prepare(self, job: Job) -> None:
+    def prepare(self, job: Job) -> tuple[Hit, ...]:
         """Search for the question, and transcribe it if needed, before it is known to be over.
+
+        Returns:
+            What was found so far; nothing when the answer began meanwhile.
 
         Raises:
             CancelledError: The job was stopped: the result is thrown away.
@@ -49,10 +52,10 @@ class Exchange:
         with self._tenants.rag(job, self._tenant, self._query.collection, speak=self._speak) as rag:
             with self._lock:
                 if self._answering:
-                    return
+                    return ()
                 speculation = self._speculation = self._talk(rag).speculate(self._question)
             try:
-                speculation.result()
+                return speculation.result().hits
             finally:
                 if job.stopped:
                     speculation.cancel()

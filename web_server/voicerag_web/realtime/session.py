@@ -6,11 +6,11 @@ hands the pieces of answers back.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from voicerag_core import SPEECH_RATE_HZ, Audio, TurnDetector, VoiceRAGError
+from voicerag_core import SPEECH_RATE_HZ, Audio, Hit, TurnDetector, VoiceRAGError
 from voicerag_core.serving import message_for_caller
 from voicerag_web.errors import RequestError, error_code
 from voicerag_web.realtime.answers import Answers
@@ -29,6 +29,7 @@ from voicerag_web.realtime.parsing import (
     sound_bytes,
 )
 from voicerag_web.realtime.reply import Emit
+from voicerag_web.sources import found_passages
 
 __all__ = ["MOST_AUDIO_BYTES", "Session"]
 
@@ -223,6 +224,19 @@ class Session:
         self._work.prepare(
             speech.prepared, self.answers.inquiry(audio, self.items.turns(), self.config)
         )
+
+    def found(self, number: int, hits: Sequence[Hit]) -> None:
+        """Tell what the search that began at a pause has found, while the turn goes on."""
+        speech = self._speech
+        wanted = self.config.voicerag.candidates
+        if wanted and hits and speech is not None and speech.prepared == number:
+            self._emit(
+                event(
+                    "voicerag.candidates",
+                    item_id=speech.item,
+                    passages=[one.model_dump() for one in found_passages(hits)],
+                )
+            )
 
     def _give_up_speculation(self, speech: _Speech) -> None:
         if speech.prepared is not None:

@@ -272,7 +272,7 @@ class RealtimeSocket:
     def prepare(self, number: int, asked: Inquiry) -> None:
         """Begin to search for a question that may not be over."""
         exchange = self._prepared[number] = self._exchange(asked)
-        self._start(number, self._prepare(exchange))
+        self._start(number, self._prepare(number, exchange))
 
     def stop(self, number: int) -> None:
         """Give up what has this number."""
@@ -300,9 +300,11 @@ class RealtimeSocket:
 
         task.add_done_callback(forget)
 
-    async def _prepare(self, exchange: Exchange) -> None:
+    async def _prepare(self, number: int, exchange: Exchange) -> None:
         with suppress(VoiceRAGError):  # the answer raises it again
-            await self._service.serving.workers.run(exchange.prepare, tenant=self._tenant)
+            workers = self._service.serving.workers
+            hits = await workers.run(exchange.prepare, tenant=self._tenant)
+            self._session.found(number, hits)
 
     async def _pieces(self, number: int, work: Any) -> None:  # noqa: ANN401 - makes a generator
         problem: VoiceRAGError | None = None
