@@ -190,9 +190,9 @@ def report(
         "",
         *chart.paragraph(
             f"HeySQuAD, HotpotQA and RGB in one collection of {len(passages):,} passages, typed, "
-            f"no chat model, ten passages at hand. No weight and no threshold is computed from these "
-            "sets, but rules that decline were written with RGB's failures at hand: its figures "
-            "flatter. Shares with Wilson's interval of 95 %; that of points is a paired bootstrap."
+            "no chat model, ten passages at hand. No weight and no threshold is computed from "
+            "these sets, but rules that decline were written with RGB's failures at hand: its "
+            "figures flatter. Shares with Wilson's interval of 95 %; that of points is a paired bootstrap."
         ),
         "## Found",
         "",
