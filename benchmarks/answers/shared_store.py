@@ -192,7 +192,8 @@ def report(
             f"HeySQuAD, HotpotQA and RGB in one collection of {len(passages):,} passages, typed, "
             "no chat model, ten passages at hand. No weight and no threshold is computed from "
             "these sets, but rules that decline were written with RGB's failures at hand: its "
-            "figures flatter. Shares with Wilson's interval of 95 %; that of points is a paired bootstrap."
+            "figures flatter. Shares with Wilson's interval of 95 %; that of points is a paired "
+            "bootstrap."
         ),
         "## Found",
         "",

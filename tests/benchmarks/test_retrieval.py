@@ -26,12 +26,11 @@ from benchmarks.speech.retrieval_report import report, shown_arguments
 from benchmarks.speech.spoken_sets import (
     NOISE_LEVELS,
     Voice,
-    add_noise,
     report_questions,
     speak,
     spoiled,
-    telephone,
 )
+from voicerag_core.evaluation.speech.degrading import add_noise, telephone
 from voicerag_core.types import Audio
 
 if TYPE_CHECKING:

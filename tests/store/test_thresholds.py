@@ -39,7 +39,7 @@ def test_a_search_and_a_reader_obey_them(dsn: str, tenant: str) -> None:
     with PgVectorStore.open(
         dsn, tenant=tenant, collection="rag", model_id=embedder.model_id, dim=embedder.dim
     ) as store:
-        model = LocalVoiceModel(SureReader(0.6))  # type: ignore[arg-type]
+        model = LocalVoiceModel(SureReader(0.6))
         rag = VoiceRAG(embedder, store, model, transcriber, strategy="adaptive")
         rag.index([Passage("a", "The bakery is in Torvik."), Passage("b", "It rains.")])
         assert rag.retrieve(clip).transcription is None, "the lead of the best passage is enough"
