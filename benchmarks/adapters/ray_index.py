@@ -19,7 +19,6 @@ from pathlib import Path
 
 import psycopg
 from psycopg.conninfo import make_conninfo
-from ray.cluster_utils import Cluster
 
 from benchmarks import chart
 from benchmarks.sample import read_rows
@@ -27,7 +26,6 @@ from tests.tcp import reached_by_tcp
 from voicerag_core import load_settings, open_voicerag
 from voicerag_core.ingest import index_files
 from voicerag_core.store import EmbeddedPostgres, migrate
-from voicerag_integrations.ray import ray_engine
 
 
 def indexed(dsn: str, folder: Path, address: str, workers: int) -> tuple[int, float]:
@@ -41,6 +39,8 @@ def indexed(dsn: str, folder: Path, address: str, workers: int) -> tuple[int, fl
     with ExitStack() as opened:
         engine = None
         if workers:
+            from voicerag_integrations.ray import ray_engine
+
             engine = opened.enter_context(ray_engine(settings, address=address, workers=workers))
         rag = opened.enter_context(open_voicerag(settings))
         start = time.perf_counter()
@@ -62,6 +62,8 @@ def main() -> None:
         for copy in range(given.copies):
             for number, row in enumerate(read_rows("passages.jsonl")):
                 (files / f"{copy}-{number}.txt").write_text(f"{row['text']}\n\nCopy {copy}.")
+        from ray.cluster_utils import Cluster
+
         cluster = Cluster(
             initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False}
         )

@@ -26,7 +26,9 @@ class Echo:
     def __init__(self, word: str) -> None:
         self.word = word
 
-    def answer(self, question: str, passages: object, *, history: object = ()) -> object:
+    def answer(
+        self, question: str, passages: object, *, history: object = (), instructions: str = ""
+    ) -> object:
         yield Answer(self.word)
 
 

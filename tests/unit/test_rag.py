@@ -183,7 +183,7 @@ def test_the_sound_of_a_language_that_the_encoder_does_not_know_is_not_searched_
     strategy: Strategy, language: str | None, mixes: bool
 ) -> None:
     class English(JudgingEmbedder):
-        speech_language = "en"
+        ears_language = "en"
 
     parts = AdaptiveParts(English(SURE_CONFIDENCE - 0.01, hears="the rhine rises"))
     heard = Transcription(QUESTION, language=language)

@@ -48,7 +48,7 @@ class HearingEmbedder:
         ConfigError: The ears have no recogniser.
     """
 
-    speech_language = ENGLISH
+    ears_language = ENGLISH
     """The language of the recogniser."""
 
     def __init__(

@@ -204,7 +204,7 @@ def find_by_words(search: Search, heard: Transcription, speech: Embedding | None
 
 def _understands(embedder: Embedder, heard: Transcription) -> bool:
     """Return whether the embedder's speech encoder knows the language of a clip, or may know it."""
-    known = getattr(embedder, "speech_language", None)
+    known = getattr(embedder, "ears_language", None)
     return known is None or heard.language is None or heard.language == known
 
 
