@@ -346,23 +346,25 @@ WORDS = Vocabulary(
 )
 
 
-@pytest.mark.parametrize(
-    ("said", "word"),
-    [
+def test_words_of_a_collection_are_heard(
+    whisper: WhisperTranscriber, speaker: PiperSpeaker
+) -> None:
+    knowing = WhisperTranscriber(listener=CTCRecognizer())
+    found = missed = 0
+    for said, word in (
         ("What is Tock?", "Tock"),
         ("Why is there no reboot button in Valetudo?", "Valetudo"),
         ("Which payment terms do we have with Metallo?", "Metallo"),
-    ],
-)
-def test_words_of_a_collection_are_heard(
-    whisper: WhisperTranscriber, speaker: PiperSpeaker, said: str, word: str
-) -> None:
-    knowing = WhisperTranscriber(listener=CTCRecognizer())
-    clips = [resample(speaker.speak(said), RATE) for _ in range(4)]  # the voice varies
-    heard = [knowing.transcribe_with(clip, WORDS).text for clip in clips]
-    without = [knowing.transcribe_with(clip, Vocabulary()).text for clip in clips]
-    assert without == [whisper.transcribe(clip).text for clip in clips]
-    assert sum(word in text for text in heard) > sum(word in text for text in without)
+    ):
+        clips = [resample(speaker.speak(said), RATE) for _ in range(3)]  # the voice varies
+        without = [knowing.transcribe_with(clip, Vocabulary()).text for clip in clips]
+        assert without == [whisper.transcribe(clip).text for clip in clips]
+        missed += sum(word not in text for text in without)
+        found += sum(
+            word in knowing.transcribe_with(clip, WORDS).text and word not in text
+            for clip, text in zip(clips, without, strict=True)
+        )
+    assert found >= missed / 3, f"{found} of {missed} words that were misheard"
 
 
 def test_words_that_were_not_said_are_not_heard(
