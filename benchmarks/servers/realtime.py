@@ -333,6 +333,8 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=8790)
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
+    if given.data_dir is None and not given.turns:
+        parser.error("give --data-dir, a folder that holds the sample base, or --turns")
     load = os.getloadavg()[0]
     if given.turns:
         lines = ["| turns | MB of the server |", "|---|---|"]
