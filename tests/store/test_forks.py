@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from tests.waiting import PATIENCE
 from voicerag_core.store import PgVectorStore
@@ -21,16 +22,17 @@ FIVE = [Passage(f"p{i}", "text") for i in range(5)]
 
 DAEMON = """
 import os, sys, time
+os.register_at_fork(after_in_child=lambda: time.sleep(float(sys.argv[2])))
 from voicerag_core.store import EmbeddedPostgres, PgVectorStore, migrate
 server = EmbeddedPostgres(sys.argv[1]).start()
 migrate(server.dsn)
 store = PgVectorStore.open(server.dsn, model_id="m", dim=4)
 store.count()
+parent = os.getpid()
 if os.fork():
     store.close()
     server.close()
     os._exit(0)
-parent = os.getppid()
 while os.getppid() == parent:
     time.sleep(0.05)
 print("passages", store.count(), flush=True)
@@ -117,9 +119,10 @@ def test_a_child_closes_nothing_of_its_parent(store: PgVectorStore) -> None:
     assert store.count() == 5
 
 
-def test_a_child_outlives_the_parent_that_started_the_server(tmp_path: Path) -> None:
+@pytest.mark.parametrize("late", [0.0, 3.0], ids=["at once", "after the parent stopped it"])
+def test_a_child_outlives_the_parent_that_started_the_server(tmp_path: Path, late: float) -> None:
     done = subprocess.run(
-        [sys.executable, "-c", DAEMON, str(tmp_path / "postgres")],
+        [sys.executable, "-c", DAEMON, str(tmp_path / "postgres"), str(late)],
         capture_output=True, text=True, check=False, timeout=PATIENCE,
     )  # fmt: skip
     assert (done.returncode, done.stdout) == (0, "passages 0\n"), done.stderr

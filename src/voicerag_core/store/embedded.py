@@ -140,7 +140,6 @@ class EmbeddedPostgres(Closing):
         self._log = self.data_dir / "server.log"
         self._share: IO[bytes] | None = None
         self._share_pid = 0
-        self._of_parent: IO[bytes] | None = None
         self._socket_dir = self.data_dir
         self._account: _Account | None = None
         renewed_in_children(self, EmbeddedPostgres._share_with_parent)
@@ -230,13 +229,19 @@ class EmbeddedPostgres(Closing):
             return False
 
     def _share_with_parent(self) -> None:
-        """In a forked child: hold a share of its own, so that its parent may end before it."""
+        """In a forked child: hold a share of its own, so that its parent may end before it.
+
+        The inherited descriptor is closed first: the kernel counts it as the parent's lock, which
+        would outlive the parent here. If the parent is just stopping the server, this waits until
+        it has; the next call then starts it again.
+        """
         if self._share is None:
             return
         with contextlib.suppress(OSError):
             own = (self.data_dir / "owners").open("ab")
-            fcntl.flock(own, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            self._of_parent, self._share, self._share_pid = self._share, own, os.getpid()
+            self._share.close()
+            self._share, self._share_pid = own, os.getpid()
+            fcntl.flock(own, fcntl.LOCK_SH)
 
     @contextlib.contextmanager
     def _exclusive(self) -> Iterator[None]:

@@ -22,7 +22,7 @@ def renewed_in_children(owner: _T, renew: Callable[[_T], None]) -> None:
 
     Args:
         owner: Hashable by identity.
-        renew: Must neither block nor start a thread.
+        renew: Starts no thread.
     """
     _RENEW[owner] = renew
 
