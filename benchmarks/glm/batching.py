@@ -39,7 +39,6 @@ from benchmarks.glm.lm import (
 from voicerag_core.glm.lm.batched_lm import BatchedLM
 from voicerag_core.glm.lm.cuda_graphs import seconds_as_graph
 from voicerag_core.glm.lm.forward import KeyValueCache
-from voicerag_core.glm.lm.graph_runner import GraphRunner
 from voicerag_core.glm.lm.interleave import Interleave, ReplyForm
 from voicerag_core.glm.lm.sampler import sample, sample_top
 from voicerag_core.glm.lm.torch_lm import TorchLM
@@ -216,6 +215,7 @@ def mixed(lm: BatchedLM, speed: float) -> dict[str, Any]:
         runner._positions[1:-1] = CONTEXT - 10
         runner._numbers.zero_()
         blocks = runner._blocks[length]
+        runner._ends.zero_()
         blocks[0], blocks[2] = 0, 64
         blocks[1] = 64 * torch.arange(blocks.shape[1], device=lm.device)
         found[f"{length}_tokens_ms"] = round(1000 * replayed(graph, 5), 2)
@@ -267,9 +267,7 @@ def callers(
     gaps = np.concatenate([np.diff(one) for one in times])
     context = 950 + tokens / 2
     weights = read_bytes(lm)  # type: ignore[arg-type]
-    bound = count / (
-        (weights + count * KeyValueCache.row_bytes(lm.model, int(context))) / speed
-    )
+    bound = count / ((weights + count * KeyValueCache.row_bytes(lm.model, int(context))) / speed)
     return {
         "tokens_per_s": round(float(steady)),
         "share_of_bound": round(float(steady / bound), 3),
