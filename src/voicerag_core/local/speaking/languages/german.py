@@ -60,28 +60,10 @@ _ROMAN_PART = re.compile(
     rf"Schicht|Modul|Tabelle) (?=[IVXL])({ROMAN})(?![\w-])"
 )
 _ROMAN_ALONE = re.compile(rf"(?<![\w.-])(?=[IVX]{{3}})({ROMAN})(?![\w-])")
-_BEFORE_YEAR = [
-    "Jahr",
-    "Jahre",
-    "Jahren",
-    "Jahres",
-    "seit",
-    "Seit",
-    "bis",
-    "Anfang",
-    "Ende",
-    "Mitte",
-    "von",
-    "Von",
-    "um",
-    "vor",
-    "nach",
-    "ab",
-    "Sommer",
-    "Winter",
-    "Herbst",
-    "und",
-]
+_BEFORE_YEAR = (
+    "Jahr", "Jahre", "Jahren", "Jahres", "seit", "Seit", "bis", "Anfang", "Ende", "Mitte", "von",
+    "Von", "um", "vor", "nach", "ab", "Sommer", "Winter", "Herbst", "und",
+)  # fmt: skip
 _AS_YEAR = re.compile(
     rf"(?<![\w.,-])(?:{'|'.join(f'(?<={word} )' for word in _BEFORE_YEAR)}|(?<=\()|^)"
     r"(1[1-9])(\d\d)(er|ern)?(?![\w%\u20ac]|[.,:]\d| (?!Jahre)[A-Z])"
