@@ -56,4 +56,5 @@ def serve(
         mcp=mcp or None,
         token_file=token_file,
     )
-    server.run(settings, web_settings, typer.echo)
+    code = server.run(settings, web_settings, typer.echo)
+    raise typer.Exit(code)
