@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 
 import uvicorn
 
-from voicerag_core import Settings, VoiceRAGError
+from voicerag_core import ConfigError, MissingExtraError, Settings, VoiceRAGError
 from voicerag_core.ending import close_in_peace
 from voicerag_core.serving import Guard
 from voicerag_mcp.listening import ENDING_SECONDS, Connection, Listener
@@ -46,9 +47,36 @@ async def serve(service: WebService, say: Callable[[str], None]) -> int:
     """
     server = listener(web_app(service), service.settings)
     stop = service.serving.workers.stop_all
-    serving = asyncio.create_task(server.serve_until_signal(stop))
-    await _announce(server, service, serving, say)
-    return await serving
+    async with _wyoming(service, say):
+        serving = asyncio.create_task(server.serve_until_signal(stop))
+        await _announce(server, service, serving, say)
+        return await serving
+
+
+@asynccontextmanager
+async def _wyoming(service: WebService, say: Callable[[str], None]) -> AsyncIterator[None]:
+    """Serve Wyoming beside it, if the settings want it."""
+    port = service.settings.wyoming
+    if port is None:
+        yield
+        return
+    try:
+        from voicerag_web.wyoming import WyomingDoor
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("wyoming", "Wyoming") from error
+    door = WyomingDoor(service)
+    try:
+        server = await door.open()
+    except OSError as error:
+        raise ConfigError(f"Wyoming cannot listen on port {port}: {error.strerror}") from error
+    try:
+        bound = server.sockets[0].getsockname()[1]
+        reach = "every address" if service.settings.wyoming_open else "this machine"
+        say(f"Wyoming is served on port {bound} of {reach}")
+        yield
+    finally:
+        server.close()
+        await door.close()
 
 
 def listener(app: Guard, settings: WebSettings) -> Listener:
