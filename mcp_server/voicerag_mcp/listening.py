@@ -18,7 +18,7 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from voicerag_core import ConfigError
+from voicerag_core import CancelledError, ConfigError
 from voicerag_mcp.settings import ServerSettings
 
 __all__ = ["ENDING_SECONDS", "STOPPING_SECONDS", "Connection", "Listener", "listener", "serve"]
@@ -231,9 +231,11 @@ class _Exceptions:
 def _is_worth_saying(record: logging.LogRecord) -> bool:
     """Leave out that a stream was cut off when the server stopped: it was meant to be."""
     error = record.exc_info[1] if record.exc_info else None
-    return not isinstance(error, asyncio.CancelledError) and "graceful shutdown" not in str(
-        record.msg
-    )
+    while error is not None:
+        if isinstance(error, asyncio.CancelledError | CancelledError):
+            return False
+        error = error.__cause__ or error.__context__
+    return "graceful shutdown" not in str(record.msg)
 
 
 def listener(app: ASGIApp, settings: ServerSettings) -> Listener:

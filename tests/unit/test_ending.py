@@ -199,3 +199,25 @@ def test_a_closing_that_hangs_is_ended_and_no_signal_disturbs_it() -> None:
         """
     )
     assert (ended.returncode, ended.stdout) == (143, "goes on\n")
+
+
+def test_a_model_at_work_does_not_abort_the_process() -> None:
+    pytest.importorskip("onnxruntime")
+    ended = run(
+        """
+        from voicerag_core.local.minilm import MiniLMEmbedder
+
+        model, working = MiniLMEmbedder(), threading.Event()
+
+        def work():
+            while True:
+                model.embed_questions(["Where does the Rhine rise?"])
+                working.set()
+
+        with exiting_well():
+            threading.Thread(target=work, daemon=True).start()
+            working.wait()
+            sys.exit(0)
+        """
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")
