@@ -23,6 +23,7 @@ from voicerag_core.glm.lm.forward import (
 from voicerag_core.glm.lm.fused_forward import has_triton
 from voicerag_core.glm.lm.interleave import AllowedTokens, Grammar
 from voicerag_core.glm.lm.loading import Quantization, lm_memory, load_model
+from voicerag_core.glm.lm.requests import check_prompt
 from voicerag_core.glm.lm.sampler import NOT_FINITE, checked_sampling, sample, uniform_noise
 from voicerag_core.glm.lm.steps import DecodingStep, EagerStep, GraphStep, TokenMasks
 from voicerag_core.glm.weights.configs import CONTEXT_TOKENS
@@ -281,18 +282,7 @@ class TorchLM:
 
     def _check(self, prompt: Sequence[int], sampling: Sampling) -> None:
         checked_sampling(sampling)
-        if not prompt:
-            raise GenerationError("the prompt holds no token")
-        if len(prompt) >= self._max_context:
-            raise GenerationError(
-                f"the prompt has {len(prompt)} tokens and the model takes {self._max_context} with "
-                "the reply; give fewer passages or turns, or a shorter question"
-            )
-        if min(prompt) < 0 or max(prompt) >= self.table_size:
-            raise GenerationError(
-                f"the prompt holds id {max(prompt) if min(prompt) >= 0 else min(prompt)}; ids are "
-                f"0 to {self.table_size - 1}"
-            )
+        check_prompt(prompt, max_context=self._max_context, table_size=self.table_size)
 
     @contextmanager
     def _memory(self) -> Iterator[None]:
