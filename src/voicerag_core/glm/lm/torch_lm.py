@@ -22,9 +22,9 @@ from voicerag_core.glm.lm.forward import (
 )
 from voicerag_core.glm.lm.fused_forward import has_triton
 from voicerag_core.glm.lm.interleave import AllowedTokens, Grammar
+from voicerag_core.glm.lm.language_model import check_request
 from voicerag_core.glm.lm.loading import Quantization, lm_memory, load_model
-from voicerag_core.glm.lm.requests import check_prompt
-from voicerag_core.glm.lm.sampler import NOT_FINITE, checked_sampling, sample, uniform_noise
+from voicerag_core.glm.lm.sampler import NOT_FINITE, sample, uniform_noise
 from voicerag_core.glm.lm.steps import DecodingStep, EagerStep, GraphStep, TokenMasks
 from voicerag_core.glm.weights.configs import CONTEXT_TOKENS
 from voicerag_core.types import Sampling
@@ -145,7 +145,7 @@ class TorchLM:
         self, prompt: Sequence[int], *, grammar: Grammar, sampling: Sampling
     ) -> Generator[int, None, None]:
         """See `LanguageModel.stream`."""
-        self._check(prompt, sampling)
+        check_request(self, prompt, sampling)
         with self._lock.acquire() as ticket:
             yield from self._reply(list(prompt), grammar, sampling, ticket)
 
@@ -156,7 +156,7 @@ class TorchLM:
         if not prompts:
             return []
         for prompt in prompts:
-            self._check(prompt, sampling)
+            check_request(self, prompt, sampling)
         with self._lock.acquire(), self._memory(), torch.inference_mode():
             return self._batch(prompts, grammars, sampling)
 
@@ -279,10 +279,6 @@ class TorchLM:
                 break
             ids, first = sampled[:, None].clamp(min=0), filled
         return replies
-
-    def _check(self, prompt: Sequence[int], sampling: Sampling) -> None:
-        checked_sampling(sampling)
-        check_prompt(prompt, max_context=self._max_context, table_size=self.table_size)
 
     @contextmanager
     def _memory(self) -> Iterator[None]:

@@ -13,8 +13,7 @@ from typing import Any
 from voicerag_core.closing import Closing
 from voicerag_core.errors import ConfigError
 from voicerag_core.glm.lm.interleave import AllowedTokens, Grammar, TokenKind
-from voicerag_core.glm.lm.requests import check_prompt
-from voicerag_core.glm.lm.sampler import checked_sampling
+from voicerag_core.glm.lm.language_model import check_request
 from voicerag_core.glm.lm.server.completions import streamed
 from voicerag_core.glm.lm.server.fitting import FORM, Fitting, fitting_of
 from voicerag_core.glm.text_tokenizer import TextTokenizer
@@ -135,8 +134,7 @@ class ServerLM(Closing):
             GenerationError: The prompt leaves no room, or an id is not allowed.
             EndpointError: The server refused, failed, was late or broke off.
         """
-        checked_sampling(sampling)
-        check_prompt(prompt, max_context=self._max_context, table_size=self._table_size)
+        check_request(self, prompt, sampling)
         room = min(sampling.max_new_tokens, self._max_context - len(prompt))
         body = {
             **self._common,
