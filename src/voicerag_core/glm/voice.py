@@ -38,7 +38,7 @@ from voicerag_core.glm.prompt import (
 )
 from voicerag_core.glm.speech_tokenizer.tokenizer import SpeechTokenizer
 from voicerag_core.glm.text_tokenizer import TextStream, TextTokenizer
-from voicerag_core.glm.weights.checkpoints import open_checkpoint
+from voicerag_core.glm.weights.checkpoints import find_lm, open_checkpoint
 from voicerag_core.sentences import sentence_spans
 from voicerag_core.types import (
     Answer,
@@ -113,6 +113,7 @@ class GLMVoice:
         max_context: int | None = None,
         rows: int | None = None,
         check_finite: bool = False,
+        lm: LanguageModel | None = None,
     ) -> GLMVoice:
         """Load the three networks below a folder, as released or converted.
 
@@ -130,20 +131,23 @@ class GLMVoice:
             rows: Most replies at a time, each with a cache of `max_context` tokens; None takes as
                 many as fit into the free memory, 64 at most on a GPU and 4 on a CPU.
             check_finite: Refuse weights that are NaN or infinite; loading takes longer.
+            lm: A language model that runs elsewhere, such as a `ServerLM`; of the folder's, only
+                the tokenizer is read then.
 
         Raises:
             CheckpointError: A tree is missing or damaged.
             ModelError: The device has too little memory.
             MissingExtraError: The extra ``glm`` is not installed.
         """
-        found = open_checkpoint(folder)
+        found = open_checkpoint(folder) if lm is None else open_checkpoint(folder, without=["lm"])
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
-        lm = found.part("lm").folder
+        lm_folder = found.part("lm").folder if lm is None else find_lm(folder)[0]
         encoder_dtype = torch.float32 if device == "cpu" else torch.bfloat16
         return cls(
-            BatchedLM.load(
-                lm,
+            lm
+            or BatchedLM.load(
+                lm_folder,
                 device=device,
                 dtype=None if dtype is None else getattr(torch, dtype),
                 quantization=quantization,
@@ -151,7 +155,7 @@ class GLMVoice:
                 rows=rows,
                 check_finite=check_finite,
             ),
-            TextTokenizer.load(lm),
+            TextTokenizer.load(lm_folder),
             SpeechTokenizer.load(
                 found.part("speech_tokenizer").folder,
                 device=device,

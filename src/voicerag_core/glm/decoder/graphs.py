@@ -50,9 +50,7 @@ class FlowGraphs:
         self._exact: dict[tuple[int, int], _Batch] = {}
         self._padded: dict[tuple[int, int], _Batch] = {}
 
-    def record(
-        self, windows: Iterable[tuple[int, int]], padded: Iterable[tuple[int, int]]
-    ) -> None:
+    def record(self, windows: Iterable[tuple[int, int]], padded: Iterable[tuple[int, int]]) -> None:
         """Record graphs.
 
         Args:

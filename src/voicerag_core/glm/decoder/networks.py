@@ -150,9 +150,7 @@ class DecoderNetworks:
         """
         with self.exclusive():
             self.flow_graphs = FlowGraphs(self.flow, record)
-            self.flow_graphs.record(
-                self.shapes.windows, batches(self.shapes.flow, FLOW_FRAMES)
-            )
+            self.flow_graphs.record(self.shapes.windows, batches(self.shapes.flow, FLOW_FRAMES))
             for rows, frames in reversed(batches(self.shapes.vocoder, VOCODER_FRAMES)):
                 batch = self._vocoder_batch(rows, frames)
                 self._vocoders[rows, frames] = batch, record(batch.run)
