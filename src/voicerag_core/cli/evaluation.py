@@ -133,7 +133,7 @@ def run_sets(
         raise typer.BadParameter("give --quick or --all, not both", param_hint="--quick")
     config = QUICK if quick else RunConfig()
     if everything:
-        config = replace(config, spoken=None, hard=10**9, answers=None)
+        config = replace(config, spoken=None, hard=10**9, answers=None, whole=True)
     changes: dict[str, Any] = {
         "sets": None if sets is None else _names(sets),
         "data": None if data is None else str(data),

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from voicerag_core.errors import DocumentError
 from voicerag_core.types import Passage
@@ -68,6 +68,9 @@ class EvalSet:
         passage_language: Code of the passages' language.
         problems: What could not be used, one sentence each; shown with the figures.
         seen: What training, thresholds and earlier development saw of it.
+        forms: In which its questions are asked unless everything is: a set that repeats another's
+            questions over other passages is not asked with noise again ("clean"), and words that
+            were heard from speech are not spoken ("typed").
     """
 
     name: str
@@ -77,6 +80,7 @@ class EvalSet:
     passage_language: str = "en"
     problems: tuple[str, ...] = ()
     seen: str = ""
+    forms: Literal["all", "clean", "typed"] = "all"
 
     @property
     def has_answers(self) -> bool:
@@ -147,12 +151,15 @@ def checked(found: EvalSet) -> EvalSet:
 
 
 def drawn(found: EvalSet, limit: int | None, seed: int) -> EvalSet:
-    """Keep at most so many questions, the same ones on every machine; all passages stay."""
+    """Keep at most so many questions, the same ones on every machine; all passages stay.
+
+    Those that no training, threshold or earlier development saw come first.
+    """
     if limit is None or len(found.questions) <= limit:
         return found
 
-    def place(one: EvalQuestion) -> bytes:
-        return hashlib.sha256(f"{seed}:{one.id}".encode()).digest()
+    def place(one: EvalQuestion) -> tuple[bool, bytes]:
+        return one.development, hashlib.sha256(f"{seed}:{one.id}".encode()).digest()
 
     chosen = {one.id for one in sorted(found.questions, key=place)[:limit]}
     return replace(found, questions=tuple(q for q in found.questions if q.id in chosen))

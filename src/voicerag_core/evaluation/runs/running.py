@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import platform
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,17 @@ from voicerag_core.evaluation.datasets.values import EvalQuestion, EvalSet, cut,
 from voicerag_core.evaluation.runs.asking import Asker
 from voicerag_core.evaluation.runs.config import TEXT, RunConfig, StoreMode, clip_folder
 from voicerag_core.evaluation.runs.records import Key, Record, RunFolder
-from voicerag_core.evaluation.runs.shared import RememberedTexts, SharedTranscriber
+from voicerag_core.evaluation.runs.shared import (
+    RememberedTexts,
+    shared_embedder,
+    shared_transcriber,
+)
 from voicerag_core.evaluation.speech.degrading import CLEAN, Degrader
 from voicerag_core.evaluation.speech.voices import Clips, installed_voices, voice_of
 from voicerag_core.rag import embed_passages
 from voicerag_core.settings import Settings
 from voicerag_core.stack import GivenParts, OpenedVoiceRAG, Parts, open_parts, open_store
-from voicerag_core.types import Audio, Passage, Question
+from voicerag_core.types import Audio, Passage, Question, Strategy
 
 __all__ = ["Progress", "run"]
 
@@ -203,11 +208,14 @@ class Speech:
 
 def _tasks(found: EvalSet, config: RunConfig, speech: Speech) -> Iterator[Task]:
     """List what is asked of a set: every store, then every question, then every way of it."""
-    typed = {one.id for one in drawn(found, config.typed, config.seed).questions if one.text}
-    spoken = {one.id for one in drawn(found, config.spoken, config.seed).questions}
-    hard = {one.id for one in drawn(found, config.hard, config.seed).questions}
-    answered = {one.id for one in drawn(found, config.answers, config.seed).questions}
-    reads = bool(found.has_answers or any(not one.answerable for one in found.questions))
+    typed, spoken, hard, answered = (
+        {one.id for one in drawn(found, most, config.seed).questions}
+        for most in (config.typed, config.spoken, config.hard, config.answers)
+    )
+    if not config.whole and found.forms != "all":
+        hard = set()
+        spoken = spoken if found.forms == "clean" else set()
+    reads = found.has_answers or any(not one.answerable for one in found.questions)
     stores: list[StoreMode] = ["shared"] if "shared" in config.stores else []
     if "own" in config.stores and any(one.own for one in found.questions):
         stores.append("own")
@@ -216,17 +224,27 @@ def _tasks(found: EvalSet, config: RunConfig, speech: Speech) -> Iterator[Task]:
             if store == "own" and not one.own:
                 continue
             answer = reads and one.id in answered and bool(found.passages)
-            if one.id in typed:
+            if not one.answerable and not (answer or config.whole):
+                continue  # there is nothing to find, and nothing to refuse
+            if one.id in typed and one.text:
                 yield Task(found.name, store, one, TYPED, TEXT, "", answer)
                 if config.two_round and one.all_sources:
                     yield Task(found.name, store, one, TYPED, "two_round", "", False)
-            if one.id not in spoken or not (one.text or one.sound):
-                continue
-            voice = speech.voice(found.language, one)
-            for form in config.all_conditions if one.id in hard and store == "shared" else (CLEAN,):
-                for strategy in config.strategies:
-                    first = strategy == config.strategies[-1] and form == CLEAN
-                    yield Task(found.name, store, one, form, strategy, voice, answer and first)
+            if one.id in spoken and (one.text or one.sound):
+                voice = speech.voice(found.language, one)
+                for form, strategy in _ways(one, store, config, hard=one.id in hard):
+                    last = strategy == config.strategies[-1] and form == CLEAN
+                    yield Task(found.name, store, one, form, strategy, voice, answer and last)
+
+
+def _ways(
+    one: EvalQuestion, store: StoreMode, config: RunConfig, *, hard: bool
+) -> Iterable[tuple[str, Strategy]]:
+    """Return the conditions and strategies of a spoken question."""
+    if not one.answerable and not config.whole:
+        return [(CLEAN, config.strategies[-1])]
+    forms = config.all_conditions if hard and store == "shared" else (CLEAN,)
+    return product(forms, config.strategies)
 
 
 def _asked(
@@ -241,8 +259,12 @@ def _asked(
     """Make the records of a set."""
     passages = {one.id: one for one in found.passages}
     remembered = RememberedTexts(parts.embedder)
-    transcriber = None if parts.transcriber is None else SharedTranscriber(parts.transcriber)
-    shared = replace(parts, transcriber=transcriber)
+    transcriber = parts.transcriber
+    shared = replace(
+        parts,
+        embedder=shared_embedder(parts.embedder),
+        transcriber=None if transcriber is None else shared_transcriber(transcriber),
+    )
     groups: dict[str, list[Task]] = {}
     for task in tasks:
         of = "" if task.store == "shared" else task.question.id
@@ -255,8 +277,8 @@ def _asked(
             else [passages[one] for one in first.question.own]
         )
         with _opened(f"{found.name}-{name}", kept, settings, shared, remembered) as rag:
-            asker = Asker(rag, transcriber, limit=config.limit, read=config.read,
-                          seed=config.seed, speak=config.speak)  # fmt: skip
+            asker = Asker(rag, limit=config.limit, read=config.read, seed=config.seed,
+                          speak=config.speak)  # fmt: skip
             if name == next(iter(groups)):  # loading is no part of a question's time
                 rag.warm(hearing=any(task.form != TYPED for task in tasks), speech=config.speak)
             for task in own:
