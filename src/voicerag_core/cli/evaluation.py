@@ -19,7 +19,7 @@ from voicerag_core.retrieval import STRATEGIES
 if TYPE_CHECKING:
     from rich.progress import ProgressColumn, TaskID
 
-    from voicerag_core.evaluation.report.figures import Table
+    from voicerag_core.evaluation.report.tables import Table
     from voicerag_core.evaluation.runs import Progress
     from voicerag_core.evaluation.runs.config import StoreMode
     from voicerag_core.types import SecondRound, Strategy
@@ -177,6 +177,12 @@ def report(
     markdown: Annotated[
         bool, typer.Option("--markdown", help="Print the tables as Markdown too.")
     ] = False,
+    seen: Annotated[
+        bool,
+        typer.Option(
+            "--seen", help="Count questions, too, that training, thresholds or development saw."
+        ),
+    ] = False,
 ) -> None:
     """Write one HTML page with the figures, plots and worst cases of a run."""
     del given
@@ -186,7 +192,7 @@ def report(
     run = RunFolder(folder)
     records = run.records()
     file = folder / "report.html" if out is None else out
-    text = page(records, run.config(), run.about(), run.sets())
+    text = page(records, run.config(), run.about(), run.sets(), seen=seen)
     part = file.with_suffix(".part")
     try:
         part.write_text(text, encoding="utf-8", errors="replace")
@@ -194,7 +200,7 @@ def report(
     except OSError as error:
         raise ConfigError(f"{file} cannot be written: {error.strerror or error}") from error
     if markdown:
-        for table in tables(records):
+        for table in tables(records, seen=seen):
             typer.echo(_markdown(table))
     say("report", f"{file}: {len(records)} records")
 

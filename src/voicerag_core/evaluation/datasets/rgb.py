@@ -68,7 +68,7 @@ def load_rgb(
             EvalQuestion(
                 str(one.get("id", number)), asked, told, tuple(dict.fromkeys(right)),
                 answerable=not refused, own=tuple(sorted(own, key=_mixed)),
-                development=number % 2 == 1,
+                development=language == "en" and number % 2 == 1,
                 fake_answers=tuple(texts(one.get("fakeanswer"))) * (case == "counterfactual"),
             )
         )  # fmt: skip
