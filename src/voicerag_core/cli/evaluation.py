@@ -127,7 +127,7 @@ def run_sets(
 
     An interrupted run goes on where it stopped. `voicerag eval report FOLDER` shows the figures.
     """
-    from voicerag_core.evaluation.runs import QUICK, RunConfig, run
+    from voicerag_core.evaluation.runs import QUICK, RunConfig, RunFolder, run
 
     if quick and everything:
         raise typer.BadParameter("give --quick or --all, not both", param_hint="--quick")
@@ -161,6 +161,9 @@ def run_sets(
         show_json({"run": str(folder), "records": len(records)})
         return
     say("run", f"{folder}: {len(records)} records")
+    for name, told in RunFolder(folder).sets().items():
+        if told["problems"]:
+            say("problems", f"{name}: {len(told['problems'])}, listed in the report")
     typer.echo(f"the figures: voicerag eval report {folder}", err=True)
 
 

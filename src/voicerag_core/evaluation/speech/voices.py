@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack
@@ -102,7 +103,7 @@ class Clips:
         if not loudest:
             raise GenerationError(f"the voice {voice!r} said nothing for {words!r}")
         file.parent.mkdir(parents=True, exist_ok=True)
-        part = file.with_suffix(".part")
+        part = file.with_suffix(f".{os.getpid()}.part")  # two runs may speak the same text
         write_wav(part, Audio(audio.samples * np.float32(PEAK / loudest), audio.sample_rate))
         part.replace(file)  # an interrupted run leaves no incomplete clip
         return file
