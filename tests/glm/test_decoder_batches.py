@@ -347,6 +347,8 @@ def test_prepared_lengths_cover_every_reply(schedule: Schedule) -> None:
     shapes = Shapes.of(schedule, frames, block=10, overlap=34, reach=15)
     for lengths in (shapes.flow, shapes.vocoder):
         assert all(b - a <= 176 for a, b in zip(lengths, lengths[1:], strict=False))
+    if schedule == Schedule():
+        assert len(shapes.windows) == 6
     for first, stop in schedule.windows(10, 300):
         assert (stop - first, frames(stop) - frames(first)) in shapes.windows
         assert shapes.flow_length(frames(stop) - frames(first)) in shapes.flow
