@@ -16,6 +16,7 @@ import torch
 
 from voicerag_core.errors import AudioError, CancelledError, ConfigError, GenerationError
 from voicerag_core.glm.decoder import SpeechDecoder
+from voicerag_core.glm.lm.batched_lm import BatchedLM
 from voicerag_core.glm.lm.interleave import (
     AUDIO_BLOCK,
     TEXT_BLOCK,
@@ -25,7 +26,6 @@ from voicerag_core.glm.lm.interleave import (
 )
 from voicerag_core.glm.lm.language_model import LanguageModel
 from voicerag_core.glm.lm.loading import Quantization
-from voicerag_core.glm.lm.torch_lm import TorchLM
 from voicerag_core.glm.memory import TOKENS_PER_SECOND, ReplyMemory
 from voicerag_core.glm.ports import SpeechTokenDecoder, SpeechTokenEncoder
 from voicerag_core.glm.prompt import (
@@ -66,8 +66,8 @@ ENOUGH = re.compile(r"\W*enough\W*", re.IGNORECASE)
 class GLMVoice:
     """Answers spoken and typed questions, and transcribes. Safe to share between threads.
 
-    A device serves one reply at a time, first come, first served. A reply that is neither read to
-    its end nor closed keeps the device.
+    The language model that `load` takes writes many replies at a time; when all its places are
+    taken, a reply waits its turn, first come, first served.
 
     Args:
         lm: The language model.
@@ -111,6 +111,7 @@ class GLMVoice:
         speak: bool = True,
         english_only: bool = False,
         max_context: int | None = None,
+        rows: int | None = None,
         check_finite: bool = False,
         lm: LanguageModel | None = None,
     ) -> GLMVoice:
@@ -127,6 +128,8 @@ class GLMVoice:
             english_only: Mask text tokens in Chinese, Japanese or Korean script.
             max_context: Most tokens of prompt and reply; None takes what the checkpoint says, 8192
                 at most. The cache takes 41 kB per token at the released size, in bfloat16.
+            rows: Most replies at a time, each with a cache of `max_context` tokens; None takes as
+                many as fit into the free memory, 64 at most on a GPU and 4 on a CPU.
             check_finite: Refuse weights that are NaN or infinite; loading takes longer.
             lm: A language model that runs elsewhere, such as a `ServerLM`; of the folder's, only
                 the tokenizer is read then.
@@ -143,12 +146,13 @@ class GLMVoice:
         encoder_dtype = torch.float32 if device == "cpu" else torch.bfloat16
         return cls(
             lm
-            or TorchLM.load(
+            or BatchedLM.load(
                 lm_folder,
                 device=device,
                 dtype=None if dtype is None else getattr(torch, dtype),
                 quantization=quantization,
                 max_context=max_context,
+                rows=rows,
                 check_finite=check_finite,
             ),
             TextTokenizer.load(lm_folder),

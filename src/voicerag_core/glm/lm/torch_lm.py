@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from voicerag_core.cancellation import check_cancelled
-from voicerag_core.errors import GenerationError, ModelError
+from voicerag_core.errors import ModelError
 from voicerag_core.glm.device_memory import nbytes
 from voicerag_core.glm.lm.fair_lock import FairLock, Ticket
 from voicerag_core.glm.lm.forward import (
@@ -24,7 +24,7 @@ from voicerag_core.glm.lm.fused_forward import has_triton
 from voicerag_core.glm.lm.interleave import AllowedTokens, Grammar
 from voicerag_core.glm.lm.language_model import check_request
 from voicerag_core.glm.lm.loading import Quantization, lm_memory, load_model
-from voicerag_core.glm.lm.sampler import NOT_FINITE, sample, uniform_noise
+from voicerag_core.glm.lm.sampler import finite, sample, uniform_noise
 from voicerag_core.glm.lm.steps import DecodingStep, EagerStep, GraphStep, TokenMasks
 from voicerag_core.glm.weights.configs import CONTEXT_TOKENS
 from voicerag_core.types import Sampling
@@ -191,7 +191,7 @@ class TorchLM:
             ticket.touch()
             with self._memory(), torch.inference_mode():
                 self._cached.append(token)
-                token = _finite(self._step(token, len(self._cached) - 1, number, grammar.allowed()))
+                token = finite(self._step(token, len(self._cached) - 1, number, grammar.allowed()))
 
     def _first(
         self, prompt: list[int], allowed: AllowedTokens, noise: torch.Tensor, sampling: Sampling
@@ -209,7 +209,7 @@ class TorchLM:
                 torch.tensor(sampling.temperature, device=self.device),
                 torch.tensor(sampling.top_p, device=self.device),
             )
-            return _finite(int(sampled))
+            return finite(int(sampled))
 
     def _prefill(self, tokens: list[int], start: int, *, last_only: bool = False) -> torch.Tensor:
         """Run prompt tokens from a slot on, in chunks; return their hidden states."""
@@ -273,7 +273,7 @@ class TorchLM:
             sampled = sample(self.model.lm_head(hidden[:, -1]), allowed, noise[number], *scales)
             for row, token in enumerate(sampled.tolist()):
                 if running[row]:
-                    replies[row].append(_finite(token))
+                    replies[row].append(finite(token))
                     running[row] = grammars[row].push(token).value != "stop"
             if not any(running):
                 break
@@ -289,15 +289,6 @@ class TorchLM:
         except ModelError:
             self._cached.clear()
             raise
-
-
-def _finite(token: int) -> int:
-    if token == NOT_FINITE:
-        raise GenerationError(
-            "the model's scores are not numbers: its weights are damaged (load them with "
-            "check_finite=True to find the tensor), or float16 overflowed where bfloat16 was needed"
-        )
-    return token
 
 
 def _common_prefix(one: Sequence[int], other: Sequence[int]) -> int:
