@@ -152,6 +152,7 @@ def batched(
     """Run the parts that share the engine of the present code."""
     device = torch.device(options.device)
     begun = time.perf_counter()
+    until = begun + options.seconds
     engine = engine_on(device, options, scale, tokenizer)
     made = time.perf_counter() - begun
     begun = time.perf_counter()
@@ -166,8 +167,8 @@ def batched(
     }
     runs: dict[str, Callable[[], dict[str, Any]]] = {
         "one": lambda: one_caller(engine, scale),
-        "burst16": lambda: burst(engine, scale, scale.some, 0.1, options.runs),
-        "burst64": lambda: burst(engine, scale, scale.many, 1.0, options.runs),
+        "burst16": lambda: burst(engine, scale, (scale.some, 0.1, options.runs), until),
+        "burst64": lambda: burst(engine, scale, (scale.many, 1.0, options.runs), until),
         "lm": lambda: lm_alone(engine, scale, tokenizer, per_second),
         "soak": lambda: soak(engine, scale, options.soak_seconds, tokenizer),
         "replicas": lambda: replicas(engine, options, scale, tokenizer),
@@ -312,12 +313,23 @@ def stream_speed(engine: Engine, scale: Scale) -> float:
     return round((len(times) - 1 - skipped) / (times[-1] - times[skipped]), 1)
 
 
-def burst(engine: Engine, scale: Scale, count: int, within: float, runs: int) -> dict[str, Any]:
-    """Let some callers come at about the same time, several times."""
-    if getattr(engine.lm, "capacity", 1) == 1:
-        runs = 1
-    every, replies = [], []
+def burst(
+    engine: Engine, scale: Scale, bursts: tuple[int, float, int], until: float
+) -> dict[str, Any]:
+    """Let some callers come at about the same time, several times.
+
+    Args:
+        engine: Under test.
+        scale: How much is asked for.
+        bursts: How many callers come, within how many seconds, and how many times.
+        until: No run starts after this time, but for the first.
+    """
+    count, within, runs = bursts
+    every: list[dict[str, Any]] = []
+    replies: list[Reply] = []
     for run in range(runs):
+        if every and time.perf_counter() > until:
+            break
         calls = calls_within(count, within, 100 + run, reply_seconds=scale.reply)
         answered, seconds = run_calls(engine, calls)
         replies += answered

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 
 from tests.serving.fakes import FakeModels, fake_serving
 from tests.waiting import Gate, reached
 from voicerag_core import BusyError
-from voicerag_core.serving import Limits, Workers
+from voicerag_core.serving import Job, Limits, Workers
 from voicerag_core.serving.status import Load, load_of
 from voicerag_core.testing import FakeVoiceModel
 
@@ -30,11 +31,15 @@ def gates() -> Iterator[list[Gate]]:
         gate.open.set()
 
 
+def enter(gate: Gate, _: Job) -> None:
+    gate.wait()
+
+
 async def test_the_workers_follow_what_they_are_told(gates: list[Gate]) -> None:
     room = [1]
     workers = Workers(lambda: room[0], 8)
     gates += [Gate() for _ in range(4)]
-    calls = [asyncio.create_task(workers.run(lambda _, gate=gate: gate.wait())) for gate in gates]
+    calls = [asyncio.create_task(workers.run(partial(enter, gate))) for gate in gates]
     await reached(gates[0].entered.is_set)
     assert (workers.threads, workers.running, workers.waiting) == (1, 1, 3)
     room[0] = 3
@@ -50,7 +55,7 @@ async def test_the_workers_follow_what_they_are_told(gates: list[Gate]) -> None:
 async def test_who_finds_no_place_hears_when_to_come_back(gates: list[Gate]) -> None:
     workers = Workers(1, 2)
     gates.append(Gate())
-    calls = [asyncio.create_task(workers.run(lambda _: gates[0].wait())) for _ in range(3)]
+    calls = [asyncio.create_task(workers.run(partial(enter, gates[0]))) for _ in range(3)]
     await reached(lambda: workers.unfinished == 3)
     with pytest.raises(BusyError, match="3 calls run or wait; repeat the call in about") as caught:
         await workers.run(lambda _: None)
