@@ -94,7 +94,7 @@ class Scale:
     usual: int = 10
 
 
-DRY = Scale(1536, 1.0, 2, 1.0, 1, 3, 2, 8, 2, 0.5, 1)
+DRY = Scale(1536, 1.0, 2, 1.0, 1, 3, 2, 8, 2, 2.0, 1)
 
 
 def main() -> None:
@@ -447,6 +447,7 @@ def transformers_batching(options: argparse.Namespace, scale: Scale) -> dict[str
     config = TINY if options.tiny else LMConfig()
     dtype = torch.float32 if device.type == "cpu" else torch.bfloat16
     model = random_lm(config, device, dtype).eval()
+    model.model.rotary_emb = type(model.model.rotary_emb)(model.config).to(device)
     model.set_attn_implementation("sdpa")
     model.generation_config = GenerationConfig(
         max_new_tokens=scale.ids // 2, do_sample=False, eos_token_id=-1, pad_token_id=0
@@ -509,7 +510,7 @@ def mixed_calls(scale: Scale, seconds: float) -> list[Call]:
             Call(
                 20_000 + number,
                 at,
-                question_seconds=float(draw.uniform(0.5, scale.longest / 3)),
+                question_seconds=float(draw.uniform(0.5, max(1.0, scale.longest / 3))),
                 passages=int(draw.integers(0, scale.most_passages + 1)),
                 reply_seconds=reply,
                 leaves_after=float(draw.uniform(0.05, 4.0)) if leaves else None,
