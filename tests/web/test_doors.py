@@ -449,13 +449,17 @@ def test_health_readiness_and_metrics(serve: Serve) -> None:
 
 def _check_state(server: Running) -> None:
 
-    assert httpx.get(f"{server.url}/health").json() == {"status": "ok"}
+    health = httpx.get(f"{server.url}/health").json()
+    assert health["status"] == "ok"
+    assert health["load"]["workers"] == 4
     wait_until(lambda: server.service.ready)
     assert httpx.get(f"{server.url}/ready").status_code == 200
     httpx.get(f"{server.url}/v1/search", params={"q": "x"})
     text = httpx.get(f"{server.url}/metrics").text
     assert 'voicerag_requests_total{door="/v1/search",status="200"} 1.0' in text
     assert "voicerag_jobs 0.0" in text
+    assert "voicerag_jobs_waiting 0.0" in text
+    assert 'voicerag_model_answers{state="capacity"} 1.0' in text
     server.service.ready = False
     assert httpx.get(f"{server.url}/ready").status_code == 503
 

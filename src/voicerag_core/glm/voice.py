@@ -25,7 +25,7 @@ from voicerag_core.glm.lm.interleave import (
     ReplyForm,
     TokenKind,
 )
-from voicerag_core.glm.lm.language_model import LanguageModel
+from voicerag_core.glm.lm.language_model import BatchingModel, LanguageModel
 from voicerag_core.glm.lm.loading import Quantization
 from voicerag_core.glm.memory import TOKENS_PER_SECOND, ReplyMemory
 from voicerag_core.glm.ports import SpeechTokenDecoder, SpeechTokenEncoder
@@ -188,6 +188,30 @@ class GLMVoice:
         self._encoder.warm()
         if self._decoder is not None:
             self._decoder.warm()
+
+    @property
+    def capacity(self) -> int:
+        """Most answers at a time: those of the language model, one unless it states more."""
+        return self._lm.capacity if isinstance(self._lm, BatchingModel) else 1
+
+    @property
+    def running(self) -> int:
+        """Answers that are being written, as far as the language model says."""
+        return self._lm.running if isinstance(self._lm, BatchingModel) else 0
+
+    @property
+    def waiting(self) -> int:
+        """Questions that wait for their turn, as far as the language model says."""
+        return self._lm.waiting if isinstance(self._lm, BatchingModel) else 0
+
+    @property
+    def out_of_service(self) -> tuple[str, ...]:
+        """Nothing; see `ServesMany`."""
+        return ()
+
+    def remembers(self, turn: Turn) -> bool:
+        """Return whether the ids of a turn are remembered."""
+        return self._memory.find(turn) is not None
 
     def respond(
         self,
