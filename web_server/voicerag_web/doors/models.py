@@ -117,8 +117,8 @@ def _texts(given: str | list[str] | list[int] | list[list[int]]) -> list[str]:
     texts = [one for one in given if isinstance(one, str)]
     if len(texts) != len(given):
         raise RequestError(
-            "input is a text or a list of texts; the numbers of another model's tokens mean nothing "
-            "here (LangChain's OpenAIEmbeddings sends texts with check_embedding_ctx_length=False)",
+            "input is a text or a list of texts; the numbers of another model's tokens mean "
+            "nothing here (LangChain's OpenAIEmbeddings: check_embedding_ctx_length=False)",
             "input",
             "tokens_not_supported",
         )
