@@ -323,10 +323,11 @@ class VoiceRAG:
     ) -> Iterator[Answer]:
         """Retrieve and respond in one call: the pieces of `ask`, the first with the hits.
 
-        The question is checked and resampled once. Where a spoken question was searched without its
-        transcript and the model finds no answer in the hits, the transcript, which the model needs
-        anyway, is searched for, once, and the model answers from what that finds: a piece then
-        brings the hits that are new and the time, ``search_again``. Closing the iterator stops the
+        The question is checked and resampled once. Where the model reads words and finds no answer
+        to a spoken question in hits that were found by its sound, its transcript alone is searched
+        for; after that up to four other wordings that the recogniser proposes, of which an answer
+        has to be surer. A piece then brings the hits that are new and the time of these searches,
+        ``search_again``. `Answer.transcript` stays the transcript. Closing the iterator stops the
         stages below it.
 
         Args:
