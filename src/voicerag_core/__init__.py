@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import voicerag_core.cli.ending  # noqa: F401 - first: signals that come during the imports below
+import voicerag_core.ending  # noqa: F401 - first: signals that come during the imports below
 
 # isort: split
 from voicerag_core.audio import (

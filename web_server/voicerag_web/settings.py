@@ -30,6 +30,17 @@ class WebSettings(BaseSettings):
         default=False, description="Let callers who may write add documents to the collection."
     )
     mcp: bool = Field(default=False, description="Offer the MCP server at /mcp as well.")
+    wyoming: int | None = Field(
+        default=None,
+        ge=0,
+        le=65535,
+        description="Port to offer Wyoming, Home Assistant's protocol, on; extra `wyoming`.",
+    )
+    wyoming_open: bool = Field(
+        default=False,
+        description="Offer Wyoming to other machines too. It has no authentication: whoever "
+        "reaches the port reads the documents.",
+    )
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(), description="Accepted Host headers, separated by ','."
     )

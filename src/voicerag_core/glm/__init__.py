@@ -11,6 +11,7 @@ from voicerag_core.lazy import Needs, lazy_names
 
 if TYPE_CHECKING:
     from voicerag_core.glm.decoder import SpeechDecoder
+    from voicerag_core.glm.lm.batched_lm import BatchedLM
     from voicerag_core.glm.lm.torch_lm import TorchLM
     from voicerag_core.glm.speech_tokenizer.tokenizer import SpeechTokenizer
     from voicerag_core.glm.voice import GLMVoice
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from voicerag_core.glm.weights.hub import download_checkpoint
 
 _LAZY = {
+    "BatchedLM": ".lm.batched_lm",
     "Checkpoint": ".weights.checkpoints",
     "DecoderConfig": ".weights.configs",
     "FlowConfig": ".weights.configs",
@@ -58,6 +60,7 @@ _NEEDS = Needs(
 )
 
 __all__ = [
+    "BatchedLM",
     "Checkpoint",
     "DecoderConfig",
     "FlowConfig",

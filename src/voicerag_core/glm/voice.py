@@ -16,6 +16,7 @@ import torch
 
 from voicerag_core.errors import AudioError, CancelledError, ConfigError, GenerationError
 from voicerag_core.glm.decoder import SpeechDecoder
+from voicerag_core.glm.lm.batched_lm import BatchedLM
 from voicerag_core.glm.lm.interleave import (
     AUDIO_BLOCK,
     TEXT_BLOCK,
@@ -25,7 +26,6 @@ from voicerag_core.glm.lm.interleave import (
 )
 from voicerag_core.glm.lm.language_model import LanguageModel
 from voicerag_core.glm.lm.loading import Quantization
-from voicerag_core.glm.lm.torch_lm import TorchLM
 from voicerag_core.glm.memory import TOKENS_PER_SECOND, ReplyMemory
 from voicerag_core.glm.ports import SpeechTokenDecoder, SpeechTokenEncoder
 from voicerag_core.glm.prompt import (
@@ -38,7 +38,7 @@ from voicerag_core.glm.prompt import (
 )
 from voicerag_core.glm.speech_tokenizer.tokenizer import SpeechTokenizer
 from voicerag_core.glm.text_tokenizer import TextStream, TextTokenizer
-from voicerag_core.glm.weights.checkpoints import open_checkpoint
+from voicerag_core.glm.weights.checkpoints import find_lm, open_checkpoint
 from voicerag_core.sentences import sentence_spans
 from voicerag_core.types import (
     Answer,
@@ -66,8 +66,8 @@ ENOUGH = re.compile(r"\W*enough\W*", re.IGNORECASE)
 class GLMVoice:
     """Answers spoken and typed questions, and transcribes. Safe to share between threads.
 
-    A device serves one reply at a time, first come, first served. A reply that is neither read to
-    its end nor closed keeps the device.
+    The language model that `load` takes writes many replies at a time; when all its places are
+    taken, a reply waits its turn, first come, first served.
 
     Args:
         lm: The language model.
@@ -111,7 +111,9 @@ class GLMVoice:
         speak: bool = True,
         english_only: bool = False,
         max_context: int | None = None,
+        rows: int | None = None,
         check_finite: bool = False,
+        lm: LanguageModel | None = None,
     ) -> GLMVoice:
         """Load the three networks below a folder, as released or converted.
 
@@ -126,28 +128,34 @@ class GLMVoice:
             english_only: Mask text tokens in Chinese, Japanese or Korean script.
             max_context: Most tokens of prompt and reply; None takes what the checkpoint says, 8192
                 at most. The cache takes 41 kB per token at the released size, in bfloat16.
+            rows: Most replies at a time, each with a cache of `max_context` tokens; None takes as
+                many as fit into the free memory, 64 at most on a GPU and 4 on a CPU.
             check_finite: Refuse weights that are NaN or infinite; loading takes longer.
+            lm: A language model that runs elsewhere, such as a `ServerLM`; of the folder's, only
+                the tokenizer is read then.
 
         Raises:
             CheckpointError: A tree is missing or damaged.
             ModelError: The device has too little memory.
             MissingExtraError: The extra ``glm`` is not installed.
         """
-        found = open_checkpoint(folder)
+        found = open_checkpoint(folder) if lm is None else open_checkpoint(folder, without=["lm"])
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
-        lm = found.part("lm").folder
+        lm_folder = found.part("lm").folder if lm is None else find_lm(folder)[0]
         encoder_dtype = torch.float32 if device == "cpu" else torch.bfloat16
         return cls(
-            TorchLM.load(
-                lm,
+            lm
+            or BatchedLM.load(
+                lm_folder,
                 device=device,
                 dtype=None if dtype is None else getattr(torch, dtype),
                 quantization=quantization,
                 max_context=max_context,
+                rows=rows,
                 check_finite=check_finite,
             ),
-            TextTokenizer.load(lm),
+            TextTokenizer.load(lm_folder),
             SpeechTokenizer.load(
                 found.part("speech_tokenizer").folder,
                 device=device,

@@ -12,7 +12,7 @@ from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol, TypeVar, cast
 
-from voicerag_core.cancellation import Cancellation
+from voicerag_core.cancellation import Cancellation, interruptible
 from voicerag_core.errors import BusyError, CancelledError
 
 __all__ = ["CLOSE_SECONDS", "HEARTBEAT_SECONDS", "MOST_AHEAD", "Job", "Progress", "Workers"]
@@ -192,8 +192,9 @@ class Workers:
             with closing(work(job)) as running:
                 for piece in running:
                     loop.call_soon_threadsafe(pieces.put_nowait, piece)
-                    while not room.acquire(timeout=_LOOK_SECONDS):
-                        job.check()
+                    if not room.acquire(blocking=False):
+                        with interruptible(room.release):
+                            room.acquire()
                     job.check()
 
         end = asyncio.create_task(self.run(pump, progress, disconnected, tenant=tenant))

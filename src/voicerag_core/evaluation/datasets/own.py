@@ -22,9 +22,11 @@ from voicerag_core.errors import DocumentError
 from voicerag_core.evaluation.datasets.values import (
     EvalQuestion,
     EvalSet,
+    lines_of,
     read_json_lines,
     read_text,
     texts,
+    there,
 )
 from voicerag_core.types import Document, Passage
 
@@ -51,7 +53,7 @@ def load_simple(
         DocumentError: There are no questions, or a line is not as described above.
     """
     folder = path if path.is_dir() else path.parent
-    if path.is_dir() and not (path / "questions.jsonl").is_file():
+    if path.is_dir() and not there(path / "questions.jsonl"):
         return _seed_folder(path, name, language, size, overlap)
     file = path / "questions.jsonl" if path.is_dir() else path
     passages = _passages(folder, size, overlap) if path.is_dir() else ()
@@ -73,9 +75,14 @@ def _question(
     one: Mapping[str, Any], number: int, file: Path, folder: Path, of_source: dict[str, list[str]]
 ) -> tuple[EvalQuestion | None, str]:
     """Return the question of a line, and what is wrong with it, if anything."""
-    name = str(one.get("id", number))
-    words, sound, problem = str(one.get("question", "")).strip(), one.get("audio"), ""
-    clip = None if sound is None else folder / str(sound)
+    name = str(number if one.get("id") is None else one["id"])
+    words, sound, problem = str(one.get("question") or "").strip(), one.get("audio"), ""
+    answerable = one.get("answerable", True)
+    if not isinstance(answerable, bool):
+        raise DocumentError(
+            f"{file}, line {number}: 'answerable' is true or false, not {answerable!r}"
+        )
+    clip = folder / str(sound) if sound else None
     if clip is not None and not clip.is_file():
         problem = f"question {name}: its sound {clip.name} is missing" + (
             "; it is asked in words" if words else "; it is left out"
@@ -98,7 +105,7 @@ def _question(
     return (
         EvalQuestion(
             name, words, tuple(told), tuple(dict.fromkeys(sources)),
-            answerable=bool(one.get("answerable", True)), sound=clip,
+            answerable=answerable, sound=clip,
         ),
         problem,
     )  # fmt: skip
@@ -106,7 +113,7 @@ def _question(
 
 def _passages(folder: Path, size: int, overlap: int) -> tuple[Passage, ...]:
     file = folder / "passages.jsonl"
-    if file.is_file():
+    if there(file):
         return tuple(
             _passage(one, number, file) for number, one in enumerate(read_json_lines(file), 1)
         )
@@ -202,7 +209,7 @@ def _qrels(folder: Path, split: str) -> dict[str, tuple[str, ...]]:
         folder / "qrels.tsv",
         folder / "qrels" / f"{split}.jsonl",
     ]
-    file = next((one for one in tried if one.is_file()), None)
+    file = next((one for one in tried if there(one)), None)
     if file is None:
         raise DocumentError(f"{folder} has no judgements: {', '.join(map(str, tried))}")
     judged: dict[str, list[str]] = {}
@@ -223,7 +230,7 @@ def _judgements(file: Path) -> Sequence[tuple[str, ...]]:
             tuple(str(one.get(first, one.get(other, ""))) for first, other in keys)
             for one in read_json_lines(file)
         ]
-    rows = [tuple(line.split("\t")) for line in read_text(file).splitlines() if line.strip()]
+    rows = [tuple(line.split("\t")) for _, line in lines_of(file)]
     if rows and not rows[0][-1].lstrip("-").replace(".", "").isdigit():
         rows = rows[1:]  # a head
     # The form of TREC has a second column that says nothing.

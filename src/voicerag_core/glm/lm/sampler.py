@@ -10,13 +10,30 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from voicerag_core.errors import ConfigError
+from voicerag_core.errors import ConfigError, GenerationError
 from voicerag_core.types import Sampling
 
-__all__ = ["NOT_FINITE", "checked_sampling", "sample", "uniform_noise"]
+__all__ = ["NOT_FINITE", "UNDECIDED", "checked_sampling", "finite", "sample", "uniform_noise"]
 
 NOT_FINITE = -1
 """Returned by `sample` instead of an id when the scores are not numbers."""
+
+UNDECIDED = -2
+"""Returned by `sample_top` where only `sample` can decide."""
+
+
+def finite(token: int) -> int:
+    """Return a sampled id.
+
+    Raises:
+        GenerationError: It is `NOT_FINITE`.
+    """
+    if token == NOT_FINITE:
+        raise GenerationError(
+            "the model's scores are not numbers: its weights are damaged (load them with "
+            "check_finite=True to find the tensor), or float16 overflowed where bfloat16 was needed"
+        )
+    return token
 
 
 def checked_sampling(sampling: Sampling) -> Sampling:
@@ -66,8 +83,8 @@ def sample(
         logits: [B, V], any float.
         allowed: [B, V] or [V] bool.
         noise: [B] float32 in 0..1, uniform.
-        temperature: Scalar tensor; 0 takes the likeliest id.
-        top_p: Scalar tensor in 0..1.
+        temperature: Scalar tensor or [B]; 0 takes the likeliest id.
+        top_p: Scalar tensor or [B], in 0..1.
 
     Returns:
         [B] int64; `NOT_FINITE` where a score was not a number.
@@ -78,6 +95,7 @@ def sample(
     scores = logits.float()
     broken = ~torch.isfinite(scores).all(dim=-1)
     scores = scores.masked_fill(~allowed, -torch.inf)
+    temperature, top_p = temperature.reshape(-1, 1), top_p.reshape(-1, 1)
     greedy = temperature <= 0
     masses = torch.softmax(scores / torch.where(greedy, 1.0, temperature), dim=-1)
     masses, order = masses.sort(dim=-1, descending=True, stable=True)
