@@ -387,6 +387,11 @@ def test_an_event_is_told_as_a_fact(question: str, text: str, unsaid: float) -> 
         ("What is the price list for?", "It is for dealers.", 0),
         ("Where is the office?", "The office is large.", 1),
         ("Where is the office?", "The office is behind the church.", 0),
+        ("Where is the Oslo office?", "Your first day takes place in the Oslo office.", 1),
+        ("Where is the Oslo office?", "Send it to the Oslo office in Quay Street.", 0),
+        ("Where is the Oslo office?", "You find it in Quay Street.", 0),
+        ("Where are the spare keys?", "The box with the spare keys hangs in the hall.", 0),
+        ("Where are the forms kept?", "The forms are kept in the archive.", 0),
         ("When was the game released?", "The game was released last year.", 1),
     ],
 )
