@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import threading
 import time
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -133,7 +134,9 @@ def one_stream(
     }
 
 
-def on_device(lm: BatchedLM, part: Any, speed: float) -> dict[str, Any]:
+def on_device(
+    lm: BatchedLM, part: Callable[[BatchedLM, float], dict[str, Any]], speed: float
+) -> dict[str, Any]:
     """Run a part in the thread that owns the device."""
     found: dict[str, Any] = {}
     lm._scheduler.call(lambda: found.update(part(lm, speed)))
@@ -141,7 +144,7 @@ def on_device(lm: BatchedLM, part: Any, speed: float) -> dict[str, Any]:
     return found
 
 
-def replayed(graph: Any, runs: int) -> float:
+def replayed(graph: torch.cuda.CUDAGraph, runs: int) -> float:
     """Return the seconds of a replay."""
     graph.replay()
     ends = [torch.cuda.Event(enable_timing=True) for _ in range(2)]  # type: ignore[no-untyped-call]

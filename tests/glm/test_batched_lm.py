@@ -278,7 +278,7 @@ def test_a_prefix_that_another_row_holds_is_copied_and_not_computed(
     alone: TorchLM, form: ReplyForm, counted: Steps
 ) -> None:
     system = prompt(20)
-    asked = [system + [n, n + 1, n + 2] for n in range(40, 43)]
+    asked = [[*system, n, n + 1, n + 2] for n in range(40, 43)]
     expected = [reply(alone, form, ids) for ids in asked]
     with batched(rows=3) as lm:
         first = reply(lm, form, asked[0])
@@ -516,16 +516,15 @@ def test_a_model_and_its_thread_go_with_the_last_reference(form: ReplyForm) -> N
     assert cache() is None
 
 
-@pytest.mark.parametrize(
-    ("callers", "rounds"), [(8, 6), pytest.param(24, 40, marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize("crowd", [(8, 6), pytest.param((24, 40), marks=pytest.mark.slow)])
 @pytest.mark.parametrize("ahead", [False, True])
 def test_many_callers_who_come_and_go_each_get_their_own_reply(
     alone: TorchLM, form: ReplyForm, monkeypatch: pytest.MonkeyPatch,
-    ahead: bool, callers: int, rounds: int,
+    ahead: bool, crowd: tuple[int, int],
 ) -> None:  # fmt: skip
+    callers, rounds = crowd
     asked = [
-        (prompt(3 + 4 * n) + [n], replace(SAMPLED, seed=n, max_new_tokens=5 + 3 * n))
+        ([*prompt(3 + 4 * n), n], replace(SAMPLED, seed=n, max_new_tokens=5 + 3 * n))
         for n in range(8)
     ]
     expected = [reply(alone, form, ids, one) for ids, one in asked]
