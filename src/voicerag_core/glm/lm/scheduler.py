@@ -103,10 +103,11 @@ class Scheduler(Closing):
         with self._changed:
             if len(self._waiting) >= self._max_waiting + self._free_rows():
                 seconds = self._expected_wait()
+                seconds = self._expected_wait()
                 raise BusyError(
                     f"the language model writes {len(self._running)} replies and "
                     f"{len(self._waiting)} wait; come back in about {seconds} s",
-                    seconds,
+                    retry_after=seconds,
                 )
             reply.reader = threading.get_ident()
             self._waiting.append(reply)
