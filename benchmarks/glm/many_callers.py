@@ -441,7 +441,7 @@ def sequential(
 
 def transformers_batching(options: argparse.Namespace, scale: Scale) -> dict[str, Any]:
     """Time transformers' continuous batching on the same prompts, language model alone."""
-    from transformers import GenerationConfig
+    from transformers import ContinuousBatchingConfig, GenerationConfig
 
     device = torch.device(options.device)
     config = TINY if options.tiny else LMConfig()
@@ -452,6 +452,10 @@ def transformers_batching(options: argparse.Namespace, scale: Scale) -> dict[str
     model.generation_config = GenerationConfig(
         max_new_tokens=scale.ids // 2, do_sample=False, eos_token_id=-1, pad_token_id=0
     )
+    room = scale.many * (PROMPT + scale.ids)  # its own guess on a CPU is most of the memory
+    batching = ContinuousBatchingConfig(
+        block_size=32, num_blocks=-(-room // 32) + scale.many, max_batch_tokens=2048
+    )
     found = {}
     for count in (scale.some, scale.many):
         prompts = [
@@ -460,7 +464,9 @@ def transformers_batching(options: argparse.Namespace, scale: Scale) -> dict[str
         ]
         begun = time.perf_counter()
         replies = model.generate_batch(
-            inputs=prompts, generation_config=model.generation_config, progress_bar=False
+            inputs=prompts,
+            generation_config=model.generation_config,
+            continuous_batching_config=batching,
         )
         took = time.perf_counter() - begun
         ids = sum(len(one.generated_tokens) for one in replies.values())

@@ -370,6 +370,19 @@ def test_embeddings_are_those_of_the_passages_in_both_encodings(client: OpenAI) 
         client.embeddings.create(model="x", input="a", dimensions=7)
     with pytest.raises(BadRequestError, match="empty"):
         client.embeddings.create(model="x", input=["a", " "])
+    for tokens in ([1, 2], [[1, 2], [3]]):
+        with pytest.raises(BadRequestError, match="list of texts"):
+            client.embeddings.create(model="x", input=tokens)
+    with pytest.raises(BadRequestError, match="not 0"):
+        client.embeddings.create(model="x", input=[])
+
+
+def test_a_body_that_is_no_json_is_said_so(server: Running) -> None:
+    headers = {"Content-Type": "application/json"}
+    answer = httpx.post(f"{server.url}/v1/chat/completions", content=b"{", headers=headers)
+    assert answer.status_code == 400
+    assert answer.json()["error"]["code"] == "invalid_json"
+    assert answer.json()["error"]["message"].startswith("the body is not JSON")
 
 
 def test_passages_are_found_for_every_kind_of_question(server: Running, wav: bytes) -> None:

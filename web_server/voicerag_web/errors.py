@@ -120,6 +120,9 @@ def add_error_handlers(app: FastAPI) -> None:
     async def _unfit(_: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, RequestValidationError)
         first = error.errors()[0]
+        if first["type"] == "json_invalid":
+            message = f"the body is not JSON: {first.get('ctx', {}).get('error', first['msg'])}"
+            return JSONResponse(error_body(400, "invalid_json", message), 400)
         place = ".".join(str(part) for part in first["loc"] if part != "body") or None
         message = f"{place or 'the body'}: {first['msg']}"
         return JSONResponse(error_body(400, "invalid_value", message, place), 400)

@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import torch
 
 from voicerag_core.errors import AudioError, CancelledError, ConfigError, GenerationError
@@ -61,6 +62,8 @@ TRANSCRIPTION = Sampling(temperature=0.0, top_p=1.0, max_new_tokens=1500)
 FURTHER = Sampling(temperature=0.0, top_p=1.0, max_new_tokens=300)
 """One sentence, text and the speech tokens between it, of which none is decoded."""
 ENOUGH = re.compile(r"\W*enough\W*", re.IGNORECASE)
+
+NO_SOUND: Samples = np.zeros(0, np.float32)
 
 
 class GLMVoice:
@@ -182,6 +185,7 @@ class GLMVoice:
     def warm(self) -> None:
         """Prepare now what the first reply would otherwise wait for."""
         self._lm.warm((self._form.text, self._form.audio_or_stop))
+        self._encoder.warm()
         if self._decoder is not None:
             self._decoder.warm()
 
@@ -384,19 +388,22 @@ class GLMVoice:
                 if token in self._tokenizer.vocabulary.stop_ids:
                     break
                 reply.append(token)
-                if self._form.kind(token) is TokenKind.TEXT:
+                text = self._form.kind(token) is TokenKind.TEXT
+                if text:
                     yield from clock.text(unspoken.add(words.push(token)))
-                elif sound is not None:
-                    samples = sound.push((token - start,))
+                if sound is not None:
+                    samples = sound.feed(() if text else (token - start,))
                     yield from self._heard_now(samples, unspoken, clock)
-                elif grammar.text_done:
+                elif not text and grammar.text_done:
                     break
             else:
                 _logger.info("the reply was cut at %d tokens", len(reply))
             tokens.close()
             yield from clock.text(unspoken.add(words.flush()))
             if sound is not None:
-                yield from self._heard_now(sound.finish(), unspoken, clock, last=True)
+                for samples in sound.rest():
+                    yield from self._heard_now(samples, unspoken, clock)
+                yield from self._heard_now(NO_SOUND, unspoken, clock, last=True)
 
     def _heard_now(
         self, samples: Samples, unspoken: _Unspoken, clock: _Clock, *, last: bool = False
