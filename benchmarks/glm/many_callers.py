@@ -452,10 +452,8 @@ def transformers_batching(options: argparse.Namespace, scale: Scale) -> dict[str
     model.generation_config = GenerationConfig(
         max_new_tokens=scale.ids // 2, do_sample=False, eos_token_id=-1, pad_token_id=0
     )
-    room = scale.many * (PROMPT + scale.ids)  # its own guess on a CPU is most of the memory
-    batching = ContinuousBatchingConfig(
-        block_size=32, num_blocks=-(-room // 32) + scale.many, max_batch_tokens=2048
-    )
+    # On a GPU it finds out by itself how much fits; on a CPU it would take most of the memory.
+    batching = ContinuousBatchingConfig(num_blocks=256) if device.type == "cpu" else None
     found = {}
     for count in (scale.some, scale.many):
         prompts = [
