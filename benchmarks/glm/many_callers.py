@@ -34,7 +34,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -569,8 +569,10 @@ def replicas(
     from voicerag_core.glm.replicas import ReplicatedGLMVoice
 
     place = options.other_device or ("cpu" if options.device == "cpu" else "cuda:1")
-    second = engine_on(torch.device(place), options, scale, tokenizer)
-    second.voice.warm()
+    where = torch.device(place)
+    with torch.cuda.device(where) if where.type == "cuda" else nullcontext():
+        second = engine_on(where, options, scale, tokenizer)
+        second.voice.warm()
     both = Engine(
         "two replicas",
         ReplicatedGLMVoice([engine.voice, second.voice], names=[options.device, place]),
