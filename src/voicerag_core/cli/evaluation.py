@@ -19,7 +19,7 @@ from voicerag_core.retrieval import STRATEGIES
 if TYPE_CHECKING:
     from rich.progress import ProgressColumn, TaskID
 
-    from voicerag_core.evaluation.report.figures import Table
+    from voicerag_core.evaluation.report.tables import Table
     from voicerag_core.evaluation.runs import Progress
     from voicerag_core.evaluation.runs.config import StoreMode
     from voicerag_core.types import SecondRound, Strategy
@@ -127,13 +127,13 @@ def run_sets(
 
     An interrupted run goes on where it stopped. `voicerag eval report FOLDER` shows the figures.
     """
-    from voicerag_core.evaluation.runs import QUICK, RunConfig, run
+    from voicerag_core.evaluation.runs import QUICK, RunConfig, RunFolder, run
 
     if quick and everything:
         raise typer.BadParameter("give --quick or --all, not both", param_hint="--quick")
     config = QUICK if quick else RunConfig()
     if everything:
-        config = replace(config, spoken=None, hard=10**9, answers=None)
+        config = replace(config, spoken=None, hard=10**9, answers=None, whole=True)
     changes: dict[str, Any] = {
         "sets": None if sets is None else _names(sets),
         "data": None if data is None else str(data),
@@ -161,6 +161,9 @@ def run_sets(
         show_json({"run": str(folder), "records": len(records)})
         return
     say("run", f"{folder}: {len(records)} records")
+    for name, told in RunFolder(folder).sets().items():
+        if told["problems"]:
+            say("problems", f"{name}: {len(told['problems'])}, listed in the report")
     typer.echo(f"the figures: voicerag eval report {folder}", err=True)
 
 
@@ -177,6 +180,12 @@ def report(
     markdown: Annotated[
         bool, typer.Option("--markdown", help="Print the tables as Markdown too.")
     ] = False,
+    seen: Annotated[
+        bool,
+        typer.Option(
+            "--seen", help="Count questions, too, that training, thresholds or development saw."
+        ),
+    ] = False,
 ) -> None:
     """Write one HTML page with the figures, plots and worst cases of a run."""
     del given
@@ -186,7 +195,7 @@ def report(
     run = RunFolder(folder)
     records = run.records()
     file = folder / "report.html" if out is None else out
-    text = page(records, run.config(), run.about(), run.sets())
+    text = page(records, run.config(), run.about(), run.sets(), seen=seen)
     part = file.with_suffix(".part")
     try:
         part.write_text(text, encoding="utf-8", errors="replace")
@@ -194,7 +203,7 @@ def report(
     except OSError as error:
         raise ConfigError(f"{file} cannot be written: {error.strerror or error}") from error
     if markdown:
-        for table in tables(records):
+        for table in tables(records, seen=seen):
             typer.echo(_markdown(table))
     say("report", f"{file}: {len(records)} records")
 

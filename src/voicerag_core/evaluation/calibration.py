@@ -18,7 +18,7 @@ from voicerag_core.evaluation.datasets.own import load_simple
 from voicerag_core.evaluation.datasets.values import EvalQuestion
 from voicerag_core.evaluation.metrics.answers import best, contained
 from voicerag_core.evaluation.runs.config import clip_folder
-from voicerag_core.evaluation.runs.running import Progress
+from voicerag_core.evaluation.runs.tasks import Progress
 from voicerag_core.evaluation.speech.voices import Clips, installed_voices, voice_of
 from voicerag_core.ports import SelfAssessingModel
 from voicerag_core.rag import VoiceRAG

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import importlib.util
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
@@ -9,7 +11,7 @@ import torch
 
 from voicerag_core.errors import ModelError
 
-__all__ = ["nbytes", "telling_what_is_needed"]
+__all__ = ["has_triton", "is_out_of_memory", "nbytes", "telling_what_is_needed"]
 
 CPU_ALLOCATOR = "DefaultCPUAllocator"
 """Named in the RuntimeError that torch raises when the host has no memory left."""
@@ -30,16 +32,27 @@ def telling_what_is_needed(device: torch.device, needed: str, choose: str) -> It
     try:
         yield
     except RuntimeError as e:
-        if not isinstance(e, torch.OutOfMemoryError) and CPU_ALLOCATOR not in str(e):
+        if not is_out_of_memory(e):
             raise
         raise ModelError(
             f"{device} has too little memory: {needed}; {_free(device)}choose {choose}"
         ) from e
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether torch could not allocate."""
+    return isinstance(error, torch.OutOfMemoryError) or CPU_ALLOCATOR in str(error)
+
+
 def nbytes(tensors: Iterable[torch.Tensor]) -> int:
     """Return the bytes of tensors, those without storage left out."""
     return sum(tensor.nbytes for tensor in tensors if not tensor.is_meta)
+
+
+@functools.cache
+def has_triton() -> bool:
+    """Return whether Triton is installed; it comes with torch for GPUs."""
+    return importlib.util.find_spec("triton") is not None
 
 
 def _free(device: torch.device) -> str:

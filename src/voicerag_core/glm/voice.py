@@ -12,10 +12,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import torch
 
 from voicerag_core.errors import AudioError, CancelledError, ConfigError, GenerationError
 from voicerag_core.glm.decoder import SpeechDecoder
+from voicerag_core.glm.lm.batched_lm import BatchedLM
 from voicerag_core.glm.lm.interleave import (
     AUDIO_BLOCK,
     TEXT_BLOCK,
@@ -23,9 +25,8 @@ from voicerag_core.glm.lm.interleave import (
     ReplyForm,
     TokenKind,
 )
-from voicerag_core.glm.lm.language_model import LanguageModel
+from voicerag_core.glm.lm.language_model import BatchingModel, LanguageModel
 from voicerag_core.glm.lm.loading import Quantization
-from voicerag_core.glm.lm.torch_lm import TorchLM
 from voicerag_core.glm.memory import TOKENS_PER_SECOND, ReplyMemory
 from voicerag_core.glm.ports import SpeechTokenDecoder, SpeechTokenEncoder
 from voicerag_core.glm.prompt import (
@@ -38,7 +39,7 @@ from voicerag_core.glm.prompt import (
 )
 from voicerag_core.glm.speech_tokenizer.tokenizer import SpeechTokenizer
 from voicerag_core.glm.text_tokenizer import TextStream, TextTokenizer
-from voicerag_core.glm.weights.checkpoints import open_checkpoint
+from voicerag_core.glm.weights.checkpoints import find_lm, open_checkpoint
 from voicerag_core.sentences import sentence_spans
 from voicerag_core.types import (
     Answer,
@@ -62,12 +63,14 @@ FURTHER = Sampling(temperature=0.0, top_p=1.0, max_new_tokens=300)
 """One sentence, text and the speech tokens between it, of which none is decoded."""
 ENOUGH = re.compile(r"\W*enough\W*", re.IGNORECASE)
 
+NO_SOUND: Samples = np.zeros(0, np.float32)
+
 
 class GLMVoice:
     """Answers spoken and typed questions, and transcribes. Safe to share between threads.
 
-    A device serves one reply at a time, first come, first served. A reply that is neither read to
-    its end nor closed keeps the device.
+    The language model that `load` takes writes many replies at a time; when all its places are
+    taken, a reply waits its turn, first come, first served.
 
     Args:
         lm: The language model.
@@ -111,7 +114,9 @@ class GLMVoice:
         speak: bool = True,
         english_only: bool = False,
         max_context: int | None = None,
+        rows: int | None = None,
         check_finite: bool = False,
+        lm: LanguageModel | None = None,
     ) -> GLMVoice:
         """Load the three networks below a folder, as released or converted.
 
@@ -126,28 +131,34 @@ class GLMVoice:
             english_only: Mask text tokens in Chinese, Japanese or Korean script.
             max_context: Most tokens of prompt and reply; None takes what the checkpoint says, 8192
                 at most. The cache takes 41 kB per token at the released size, in bfloat16.
+            rows: Most replies at a time, each with a cache of `max_context` tokens; None takes as
+                many as fit into the free memory, 64 at most on a GPU and 4 on a CPU.
             check_finite: Refuse weights that are NaN or infinite; loading takes longer.
+            lm: A language model that runs elsewhere, such as a `ServerLM`; of the folder's, only
+                the tokenizer is read then.
 
         Raises:
             CheckpointError: A tree is missing or damaged.
             ModelError: The device has too little memory.
             MissingExtraError: The extra ``glm`` is not installed.
         """
-        found = open_checkpoint(folder)
+        found = open_checkpoint(folder) if lm is None else open_checkpoint(folder, without=["lm"])
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
-        lm = found.part("lm").folder
+        lm_folder = found.part("lm").folder if lm is None else find_lm(folder)[0]
         encoder_dtype = torch.float32 if device == "cpu" else torch.bfloat16
         return cls(
-            TorchLM.load(
-                lm,
+            lm
+            or BatchedLM.load(
+                lm_folder,
                 device=device,
                 dtype=None if dtype is None else getattr(torch, dtype),
                 quantization=quantization,
                 max_context=max_context,
+                rows=rows,
                 check_finite=check_finite,
             ),
-            TextTokenizer.load(lm),
+            TextTokenizer.load(lm_folder),
             SpeechTokenizer.load(
                 found.part("speech_tokenizer").folder,
                 device=device,
@@ -174,8 +185,33 @@ class GLMVoice:
     def warm(self) -> None:
         """Prepare now what the first reply would otherwise wait for."""
         self._lm.warm((self._form.text, self._form.audio_or_stop))
+        self._encoder.warm()
         if self._decoder is not None:
             self._decoder.warm()
+
+    @property
+    def capacity(self) -> int:
+        """Most answers at a time: those of the language model, one unless it states more."""
+        return self._lm.capacity if isinstance(self._lm, BatchingModel) else 1
+
+    @property
+    def running(self) -> int:
+        """Answers that are being written, as far as the language model says."""
+        return self._lm.running if isinstance(self._lm, BatchingModel) else 0
+
+    @property
+    def waiting(self) -> int:
+        """Questions that wait for their turn, as far as the language model says."""
+        return self._lm.waiting if isinstance(self._lm, BatchingModel) else 0
+
+    @property
+    def out_of_service(self) -> tuple[str, ...]:
+        """Nothing; see `ServesMany`."""
+        return ()
+
+    def remembers(self, turn: Turn) -> bool:
+        """Return whether the ids of a turn are remembered."""
+        return self._memory.find(turn) is not None
 
     def respond(
         self,
@@ -352,19 +388,22 @@ class GLMVoice:
                 if token in self._tokenizer.vocabulary.stop_ids:
                     break
                 reply.append(token)
-                if self._form.kind(token) is TokenKind.TEXT:
+                text = self._form.kind(token) is TokenKind.TEXT
+                if text:
                     yield from clock.text(unspoken.add(words.push(token)))
-                elif sound is not None:
-                    samples = sound.push((token - start,))
+                if sound is not None:
+                    samples = sound.feed(() if text else (token - start,))
                     yield from self._heard_now(samples, unspoken, clock)
-                elif grammar.text_done:
+                elif not text and grammar.text_done:
                     break
             else:
                 _logger.info("the reply was cut at %d tokens", len(reply))
             tokens.close()
             yield from clock.text(unspoken.add(words.flush()))
             if sound is not None:
-                yield from self._heard_now(sound.finish(), unspoken, clock, last=True)
+                for samples in sound.rest():
+                    yield from self._heard_now(samples, unspoken, clock)
+                yield from self._heard_now(NO_SOUND, unspoken, clock, last=True)
 
     def _heard_now(
         self, samples: Samples, unspoken: _Unspoken, clock: _Clock, *, last: bool = False

@@ -14,7 +14,7 @@ from voicerag_core.glm.decoder.encoder import TokenEncoder
 from voicerag_core.glm.decoder.unet import UNet, fused_attention, group_norm
 from voicerag_core.glm.weights.configs import FlowConfig
 
-__all__ = ["STEPS", "Flow", "Sampler", "load_flow"]
+__all__ = ["STEPS", "Flow", "Sampler", "load_flow", "sources"]
 
 STEPS = 10
 """Euler steps. Source: cosyvoice/flow/flow.py of THUDM/GLM-4-Voice @ eb00ce9, `n_timesteps`."""
@@ -71,6 +71,11 @@ class Flow(nn.Module):
         samples, divisor = self._rates
         return int(tokens * samples // divisor)
 
+    def tokens(self, frames: int) -> int:
+        """Return the most tokens of a window that has so many mel frames."""
+        samples, divisor = self._rates
+        return int((frames + 1) * divisor / samples)
+
     def prepare(self) -> None:
         """Compute what depends only on the weights; call it after they were loaded."""
         times, self._sizes = _euler(self.device)
@@ -107,31 +112,42 @@ class Flow(nn.Module):
         valid = _lengths_mask(token_counts, rows, tokens.shape[1], tokens.device)
         mask = _lengths_mask(frame_counts, rows, frames, tokens.device)
         mask = None if mask is None else mask[:, None]
-        encoded = self.encoder_proj(self.encoder(self.input_embedding(tokens), valid))
-        tokens_of = token_counts or [tokens.shape[1]] * rows
-        frames_of = frame_counts or [frames] * rows
-        mean = self.length_regulator(encoded, tokens_of, frames_of, frames, mask)
-        context = self._context(mean, known, known_counts)
+        source = sources(
+            token_counts or [tokens.shape[1]] * rows, frame_counts or [frames] * rows, frames
+        )
+        shown = noise.new_zeros(rows, self.config.mels, frames)
+        if known is not None:
+            shown[:, :, : known.shape[-1]] = known
+            counted = _lengths_mask(known_counts, rows, frames, noise.device)
+            if counted is not None:
+                shown = shown * counted[:, None]
+        context = self.condition(tokens, source.to(tokens.device), shown, valid, mask)
         return (sampler or self.integrate)(noise, context, mask)
 
-    def _context(
-        self, mean: Tensor, known: Tensor | None, known_counts: Sequence[int] | None
+    def condition(
+        self,
+        tokens: Tensor,
+        source: Tensor,
+        known: Tensor,
+        valid: Tensor | None = None,
+        mask: Tensor | None = None,
     ) -> Tensor:
         """Stack the conditioning and its absence, for classifier-free guidance.
+
+        Args:
+            tokens: Shape [B, N], int64.
+            source: Shape [B, T], int64: of `sources`.
+            known: Shape [B, mels, T], float32: mel that is known; zero where none is.
+            valid: Shape [B, N], bool, False where `tokens` is padded; None: nowhere.
+            mask: Shape [B, 1, T], bool, False at padded frames; None: nowhere.
 
         Returns:
             Shape [2 * B, 3 * mels, T]: tokens, speaker, known mel; zeros in the second half.
         """
-        rows, mels, frames = mean.shape
-        front = mean.new_zeros(rows, mels, frames)
-        if known is not None:
-            front[:, :, : known.shape[-1]] = known
-            if known_counts is not None:
-                shown = _lengths_mask(known_counts, rows, frames, mean.device)
-                assert shown is not None
-                front = front * shown[:, None]
-        speaker = self.spk_embed_affine_layer.bias[None, :, None].expand(rows, -1, frames)
-        guided = torch.cat((mean, speaker, front), dim=1)
+        encoded = self.encoder_proj(self.encoder(self.input_embedding(tokens), valid))
+        mean = self.length_regulator(encoded, source, mask)
+        speaker = self.spk_embed_affine_layer.bias[None, :, None].expand_as(mean)
+        guided = torch.cat((mean, speaker, known), dim=1)
         return torch.cat((guided, torch.zeros_like(guided)))
 
     @torch.inference_mode()
@@ -154,20 +170,42 @@ class Flow(nn.Module):
         Raises:
             CancelledError: Between two steps, when the running call was cancelled.
         """
+        context = context.to(self.unet.final_proj.weight.dtype)
+        both = None if mask is None else torch.cat((mask, mask))
+        x = noise
+        for size, shifts in zip(*self.steps(), strict=True):
+            between()
+            x = self.step(x, context, both, size, shifts)
+        return x if mask is None else x.masked_fill(~mask, 0.0)
+
+    def steps(self) -> tuple[tuple[float, ...], tuple[tuple[Tensor, ...], ...]]:
+        """Return the size of each Euler step, and what the U-Net adds at its time."""
         if self._shifts is None:
             self.prepare()
         assert self._shifts is not None
-        unet = self.unet
-        dtype = unet.final_proj.weight.dtype
-        context = context.to(dtype)
-        both = None if mask is None else torch.cat((mask, mask))
-        x, strength = noise, self.config.guidance
-        for size, shifts in zip(self._sizes, self._shifts, strict=True):
-            between()
-            given = torch.cat((torch.cat((x, x)).to(dtype), context), dim=1)
-            guided, plain = unet(given, shifts, both).float().chunk(2)
-            x = x + size * ((1.0 + strength) * guided - strength * plain)
-        return x if mask is None else x.masked_fill(~mask, 0.0)
+        return self._sizes, self._shifts
+
+    def step(
+        self,
+        x: Tensor,
+        context: Tensor,
+        both: Tensor | None,
+        size: float | Tensor,
+        shifts: Sequence[Tensor],
+    ) -> Tensor:
+        """Take one step with guidance, in one batch of both directions.
+
+        Args:
+            x: Shape [B, mels, T], float32.
+            context: Shape [2 * B, 3 * mels, T], of the U-Net's dtype.
+            both: Shape [2 * B, 1, T], bool, False at padded frames; None: nowhere.
+            size: Of the step.
+            shifts: Of `UNet.time_shifts`, for one time.
+        """
+        given = torch.cat((torch.cat((x, x)).to(context.dtype), context), dim=1)
+        guided, plain = self.unet(given, shifts, both).float().chunk(2)
+        strength = self.config.guidance
+        return x + size * ((1.0 + strength) * guided - strength * plain)
 
 
 def load_flow(
@@ -224,21 +262,8 @@ class _Regulator(nn.Module):
         layers.append(nn.Conv1d(config.mels, config.mels, 1))
         self.model = nn.Sequential(*layers)
 
-    def forward(
-        self,
-        encoded: Tensor,
-        token_counts: Sequence[int],
-        frame_counts: Sequence[int],
-        frames: int,
-        mask: Tensor | None,
-    ) -> Tensor:
-        """Stretch shape [B, N, mels] to [B, mels, frames]; zero at padded frames."""
-        source = torch.stack(
-            [
-                _nearest(tokens, made, frames)
-                for tokens, made in zip(token_counts, frame_counts, strict=True)
-            ]
-        ).to(encoded.device)
+    def forward(self, encoded: Tensor, source: Tensor, mask: Tensor | None) -> Tensor:
+        """Stretch shape [B, N, mels] to [B, mels, T]; zero at padded frames."""
         x = encoded.gather(1, source[:, :, None].expand(-1, -1, encoded.shape[-1]))
         x = x.transpose(1, 2)
         for layer in self.model:
@@ -247,6 +272,12 @@ class _Regulator(nn.Module):
             else:
                 x = layer(x if mask is None else x.masked_fill(~mask, 0.0))
         return x if mask is None else x.masked_fill(~mask, 0.0)
+
+
+def sources(token_counts: Sequence[int], frame_counts: Sequence[int], frames: int) -> Tensor:
+    """Return the token behind each frame of each row, shape [B, frames], int64, on the host."""
+    rows = zip(token_counts, frame_counts, strict=True)
+    return torch.stack([_nearest(tokens, made, frames) for tokens, made in rows])
 
 
 def _nearest(tokens: int, made: int, frames: int) -> Tensor:

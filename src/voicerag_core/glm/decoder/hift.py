@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - torch's own abbreviation
 
 from voicerag_core.errors import CheckpointError
+from voicerag_core.glm.device_memory import has_triton
 from voicerag_core.glm.weights.configs import HiFTConfig
 
 __all__ = ["PITCH_REACH", "HiFT", "load_hift"]
@@ -92,55 +93,72 @@ class HiFT(nn.Module):
         hz: Tensor = self.f0_predictor(mel)
         return hz
 
-    def exact_pitch(self, mel: Tensor) -> Tensor:
+    def exact_pitch(self, mel: Tensor, mask: Tensor | None = None) -> Tensor:
         """Predict it in float64, so that a phase summed over it does not depend on the pieces.
 
         Rounding to float32 differs with the length of the input, and a sum of it drifts.
+
+        Args:
+            mel: Shape [B, mels, T].
+            mask: Shape [B, 1, T], bool, False beyond the end of a row; None: nowhere.
         """
         if self._exact_predictor is None:
             self._exact_predictor = (copy.deepcopy(self.f0_predictor).double(),)
-        hz: Tensor = self._exact_predictor[0](mel.double())
+        hz: Tensor = self._exact_predictor[0](mel.double(), mask)
         return hz
 
     def excitation(self, sines: Tensor) -> Tensor:
         """Merge the harmonics, shape [B, harmonics + 1, L] -> [B, 1, L]."""
         return torch.tanh(self.m_source["l_linear"](sines.transpose(1, 2))).transpose(1, 2)
 
-    def forward(self, mel: Tensor, source: Tensor) -> Tensor:
+    def forward(self, mel: Tensor, source: Tensor, frames: Tensor | None = None) -> Tensor:
         """Make sound.
 
         Args:
             mel: Shape [B, mels, T], float32.
             source: Shape [B, 1, T * hop_samples], float32.
+            frames: Shape [B], int64: where each row ends, with zero mel behind; None: at T.
 
         Returns:
-            Shape [B, T * hop_samples], float32.
+            Shape [B, T * hop_samples], float32; beyond the end of a row it has no meaning.
         """
         config = self.config
-        spectrum = torch.stft(
-            source[:, 0],
-            config.istft_size,
-            config.istft_hop,
-            window=self.window,
-            return_complex=True,
-        )
-        lines = torch.cat((spectrum.real, spectrum.imag), dim=1)
-        x = self.conv_pre(mel)
+        lines = self._spectrum(source[:, 0], frames)
+        ends = frames
+        x = _ended(self.conv_pre(mel), ends)
         each = len(config.resblock_kernels)
         for i, up in enumerate(self.ups):
             x = up(F.leaky_relu(x, config.slope))
-            if i == len(self.ups) - 1:
+            last = i == len(self.ups) - 1
+            if last:
                 x = F.pad(x, (1, 0), mode="reflect")
-            x = x + self.source_resblocks[i](self.source_downs[i](lines))
+            ends = None if ends is None else ends * config.upsample_rates[i] + last
+            x = _ended(x, ends)
+            side = _ended(self.source_downs[i](lines), ends)
+            x = x + self.source_resblocks[i](side, ends)
             blocks = self.resblocks[i * each : (i + 1) * each]
-            x = functools.reduce(torch.add, [block(x) for block in blocks]) / each
+            x = functools.reduce(torch.add, [block(x, ends) for block in blocks]) / each
         x = self.conv_post(F.leaky_relu(x))
         half = config.istft_size // 2 + 1
         magnitude = x[:, :half].exp().clamp(max=LOUDEST)
-        samples = self._inverse(torch.polar(magnitude, x[:, half:].sin()))
+        samples = self._inverse(torch.polar(magnitude, x[:, half:].sin()), ends)
         return samples.clamp(-config.limit, config.limit)
 
-    def _inverse(self, lines: Tensor) -> Tensor:
+    def _spectrum(self, wave: Tensor, frames: Tensor | None) -> Tensor:
+        """Transform shape [B, L] to [B, istft_size + 2, L / hop + 1]; zero beyond the end."""
+        size, hop = self.config.istft_size, self.config.istft_hop
+        if frames is not None:  # mirror each row at its own end
+            place = torch.arange(wave.shape[-1] + size // 2, device=wave.device)
+            end = (frames * self.hop_samples)[:, None]
+            place = torch.where(place < end, place, 2 * (end - 1) - place)
+            wave = F.pad(wave.gather(1, place.clamp(min=0)), (size // 2, 0), mode="reflect")
+        spectrum = torch.stft(
+            wave, size, hop, window=self.window, center=frames is None, return_complex=True
+        )
+        lines = torch.cat((spectrum.real, spectrum.imag), dim=1)
+        return _ended(lines, None if frames is None else frames * (self.hop_samples // hop) + 1)
+
+    def _inverse(self, lines: Tensor, ends: Tensor | None) -> Tensor:
         """Overlap-add the inverse transforms, shape [B, F, C] -> [B, (C - 1) * hop].
 
         `torch.istft` checks its window on the host, which would stall a GPU at every call.
@@ -149,11 +167,27 @@ class HiFT(nn.Module):
         columns = lines.shape[-1]
         pieces = torch.fft.irfft(lines, n=size, dim=1) * self.window[:, None]
         weights = self.window.square()[:, None].expand(-1, columns)[None]
+        if ends is not None:
+            pieces = _ended(pieces, ends)
+            weights = _ended(weights.expand(len(lines), -1, -1), ends)
         length = (columns - 1) * hop + size
         added = F.fold(pieces, (1, length), (1, size), stride=(1, hop))[:, 0, 0]
         envelope = F.fold(weights, (1, length), (1, size), stride=(1, hop))[:, 0, 0]
         inside = slice(size // 2, length - size // 2)
         return added[:, inside] / envelope[:, inside]
+
+
+def _ended(x: Tensor, ends: Tensor | None) -> Tensor:
+    """Put zeros beyond the end of each row, as the edge of a convolution has them.
+
+    Args:
+        x: Shape [B, C, T].
+        ends: Shape [B], int64; None: at T.
+    """
+    if ends is None:
+        return x
+    place = torch.arange(x.shape[-1], device=x.device)
+    return x.masked_fill((place >= ends[:, None])[:, None], 0.0)
 
 
 def load_hift(
@@ -195,11 +229,14 @@ class _Residual(nn.Module):
         self.activations1 = nn.ModuleList(_Snake(channels) for _ in dilations)
         self.activations2 = nn.ModuleList(_Snake(channels) for _ in dilations)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, ends: Tensor | None) -> Tensor:
+        """Add to shape [B, C, T]; see `_ended`."""
+        fused = ends is not None
         for first, second, before, between in zip(
             self.convs1, self.convs2, self.activations1, self.activations2, strict=True
         ):
-            x = x + second(between(first(before(x))))
+            inner = _ended(first(before(x, fused)), ends)
+            x = x + _ended(second(between(inner, fused)), ends)
         return x
 
 
@@ -211,7 +248,11 @@ class _Snake(nn.Module):
         super().__init__()
         self.alpha = nn.Parameter(torch.ones(channels))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, fused: bool) -> Tensor:
+        if fused and x.is_cuda and has_triton():
+            from voicerag_core.glm.decoder.kernels import snake
+
+            return snake(x, self.alpha, SNAKE_EPS)
         alpha = self.alpha[:, None]
         return x + (1.0 / (alpha + SNAKE_EPS)) * torch.sin(x * alpha).square()
 
@@ -227,8 +268,13 @@ class _PitchPredictor(nn.Module):
         self.condnet = nn.Sequential(*layers)
         self.classifier = nn.Linear(channels, 1)
 
-    def forward(self, mel: Tensor) -> Tensor:
-        hz: Tensor = self.classifier(self.condnet(mel).transpose(1, 2))
+    def forward(self, mel: Tensor, mask: Tensor | None = None) -> Tensor:
+        x = mel
+        for layer in self.condnet:
+            x = layer(x)
+            if mask is not None and isinstance(layer, nn.ELU):
+                x = x.masked_fill(~mask, 0.0)
+        hz: Tensor = self.classifier(x.transpose(1, 2))
         return hz.squeeze(-1).abs()
 
 

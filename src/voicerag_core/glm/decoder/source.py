@@ -34,15 +34,15 @@ class NoiseTable:
         self, values: int, frames: int, *, seed: int, device: torch.device | str = "cpu"
     ) -> None:
         generator = torch.Generator().manual_seed(seed)
-        self._values = torch.randn(frames, values, generator=generator).to(device)
+        self.values = torch.randn(frames, values, generator=generator).to(device)
 
     def rows(self, start: int, stop: int) -> Tensor:
         """Return frames start to stop, shape [stop - start, values], float32."""
-        length = len(self._values)
+        length = len(self.values)
         at = start % length
         if at + stop - start <= length:
-            return self._values[at : at + stop - start]
-        return self._values[torch.arange(start, stop, device=self._values.device) % length]
+            return self.values[at : at + stop - start]
+        return self.values[torch.arange(start, stop, device=self.values.device) % length]
 
 
 def draw_offsets(config: HiFTConfig, generator: torch.Generator) -> Tensor:
@@ -67,29 +67,29 @@ def harmonics(
     The phase is summed in float64 over frames, in each of which the pitch is constant.
 
     Args:
-        hz: Pitch, shape [T], float64.
-        phase: Shape [harmonics + 1], float64, cycles run through so far, 0..1.
+        hz: Pitch, shape [..., T], float64; where it is 0 the phase stands still.
+        phase: Shape [..., harmonics + 1], float64, cycles run through so far, 0..1.
         offsets: Of `draw_offsets`.
-        noise: Standard normal, shape [T, harmonics + 1, S], float32, S samples per frame.
+        noise: Standard normal, shape [..., T, harmonics + 1, S], float32, S samples per frame.
         config: Amplitudes.
         sample_rate: Hz.
 
     Returns:
-        Shape [harmonics + 1, T * S], float32, and the phase after it.
+        Shape [..., harmonics + 1, T * S], float32, and the phase after it.
     """
-    frames, tones, samples = noise.shape
+    frames, tones, samples = noise.shape[-3:]
     multiples = torch.arange(1, tones + 1, device=hz.device, dtype=torch.float64)
-    cycles = hz[:, None] * multiples / sample_rate
+    cycles = hz[..., None] * multiples / sample_rate
     whole = cycles * samples
-    ends = phase + whole.cumsum(0)
+    ends = phase[..., None, :] + whole.cumsum(-2)
     within = torch.arange(1, samples + 1, device=hz.device, dtype=torch.float64)
     turns = (ends - whole)[..., None] + cycles[..., None] * within
     angle = ((turns % 1.0) * (2 * math.pi)).float() + offsets[:, None]
-    voiced = (hz > config.voiced_hz).float()[:, None, None]
+    voiced = (hz > config.voiced_hz).float()[..., None, None]
     waves = config.sine_amplitude * angle.sin() * voiced
     made = waves + noise_level(voiced, config) * noise
-    last = ends[-1] % 1.0 if frames else phase
-    return made.transpose(0, 1).reshape(tones, frames * samples), last
+    last = ends[..., -1, :] % 1.0 if frames else phase
+    return made.transpose(-3, -2).flatten(-2), last
 
 
 def noise_level(voiced: Tensor, config: HiFTConfig) -> Tensor:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from voicerag_core.cancellation import check_cancelled
 from voicerag_core.closing import Closing
 from voicerag_core.errors import GenerationError
+from voicerag_core.glm.decoder.blocks import Block, Decoded
 from voicerag_core.glm.decoder.networks import DecoderNetworks
-from voicerag_core.glm.decoder.schedule import Schedule, checked_tokens, cross_fade
+from voicerag_core.glm.decoder.schedule import Schedule, checked_tokens
+from voicerag_core.glm.decoder.service import DecodingService, Task
 from voicerag_core.glm.decoder.vocoder import VocoderStream
 from voicerag_core.types import Samples
 
@@ -23,23 +25,31 @@ class DecoderStream(Closing):
     """Decodes one reply; made by `SpeechDecoder.open_stream`. For one thread at a time.
 
     The sound depends only on the tokens and the schedule, not on how the tokens are split over
-    calls. Every token becomes sound: n tokens give `SpeechDecoder.samples` (n) samples. Memory is
-    bounded.
+    calls; decoded together with blocks of other replies, its mel may differ by rounding, see
+    `SpeechDecoder`. Every token becomes sound: n tokens give `SpeechDecoder.samples` (n) samples.
+    Memory is bounded.
 
     Args:
         networks: Shared.
+        service: Shared.
         schedule: How the reply is cut.
     """
 
-    def __init__(self, networks: DecoderNetworks, schedule: Schedule) -> None:
+    def __init__(
+        self, networks: DecoderNetworks, service: DecodingService, schedule: Schedule
+    ) -> None:
         schedule.check(networks.config.flow.block_tokens)
         self._networks = networks
+        self._service = service
         self._schedule = schedule
         self._vocoder: VocoderStream | None = networks.vocoder_stream()
         self._tokens: list[int] = []  # from `_first` on
         self._first = 0
         self._decoded = 0  # tokens whose mel was made
+        self._stop = 0  # tokens whose mel is made, when the block in work is done
         self._blocks = 0
+        self._task: Task | None = None
+        self._played: float | None = None  # when the sound given so far ends, if played at once
         mels = networks.config.flow.mels
         empty = torch.zeros(1, mels, 0, device=networks.device)
         self._past = empty  # final mel of the history, before the frames in `_held`
@@ -52,12 +62,14 @@ class DecoderStream(Closing):
 
     def close(self) -> None:
         """Stop and release the state; nothing more can be decoded. May be called again."""
-        self._vocoder = None
+        if self._task is not None:
+            self._service.drop(self._task)
+        self._task = self._vocoder = None
         self._tokens.clear()
-        self._past = self._held = self._past[:, :, :0].clone()
+        self._past = self._held = torch.zeros(1, self._networks.config.flow.mels, 0)
 
     def push(self, tokens: Iterable[int]) -> Samples:
-        """Take more speech tokens and return the sound that has become final.
+        """Take more speech tokens; decode what they complete, and return what became final.
 
         Args:
             tokens: 0 up to the size of the vocabulary.
@@ -69,12 +81,66 @@ class DecoderStream(Closing):
             GenerationError: A token is out of range, or the stream is closed.
             CancelledError: The running call was cancelled; the stream is closed.
         """
-        self._open()
-        self._tokens += checked_tokens(tokens, self._networks.config.flow.vocab_size)
+        self._accept(tokens)
         made: list[Samples] = []
-        while len(self._tokens) - (self._decoded - self._first) >= self._next_block:
-            made.append(self._decode(self._decoded + self._next_block, last=False))
-        return np.concatenate(made) if made else np.zeros(0, np.float32)
+        while self._task is not None or self._complete:
+            made.append(self._next(last=False))
+        return _joined(made)
+
+    def feed(self, tokens: Iterable[int]) -> Samples:
+        """Take more speech tokens, and return what has become final without waiting for it.
+
+        Only the first block is waited for, if no other reply is being decoded: its sound is wanted
+        at once. Call it with no tokens to ask for sound.
+
+        Args:
+            tokens: As of `push`.
+
+        Returns:
+            As of `push`.
+
+        Raises:
+            GenerationError: A token is out of range, or the stream is closed.
+            CancelledError: The running call was cancelled; the stream is closed.
+            ModelError: The device has too little memory; the stream is closed.
+        """
+        self._accept(tokens)
+        made: list[Samples] = []
+        try:
+            check_cancelled()
+            if self._task is not None and self._task.done.is_set():
+                made.append(self._take(self._task.result()))
+            while self._task is None and self._complete:
+                block = self._block(last=False)
+                decoded = None if self._blocks else self._service.alone(block)
+                if decoded is None:
+                    self._task = self._service.submit(block, self._deadline())
+                else:
+                    made.append(self._take(decoded))
+        except BaseException:
+            self.close()
+            raise
+        return _joined(made)
+
+    def rest(self) -> Iterator[Samples]:
+        """Yield the rest of the sound as it becomes final, and close.
+
+        Raises:
+            GenerationError: The stream is closed.
+            CancelledError: The running call was cancelled; the stream is closed.
+            ModelError: The device has too little memory; the stream is closed.
+        """
+        self._open()
+        try:
+            while self._task is not None or self._complete:
+                piece = self._next(last=False)
+                if piece.size:
+                    yield piece
+            piece = self._next(last=True)
+        finally:
+            self.close()
+        if piece.size:
+            yield piece
 
     def finish(self) -> Samples:
         """Return the rest of the sound and close; empty when there were no tokens.
@@ -82,60 +148,83 @@ class DecoderStream(Closing):
         Raises:
             GenerationError: The stream is closed.
             CancelledError: The running call was cancelled; the stream is closed.
+            ModelError: The device has too little memory; the stream is closed.
         """
-        self._open()
-        try:
-            return self._decode(self._first + len(self._tokens), last=True)
-        finally:
-            self.close()
+        return _joined(list(self.rest()))
 
     @property
-    def _next_block(self) -> int:
-        return self._schedule.block(self._blocks)
+    def _complete(self) -> bool:
+        """Whether the next block has its tokens."""
+        waiting = len(self._tokens) - (self._decoded - self._first)
+        return waiting >= self._schedule.block(self._blocks)
 
     def _open(self) -> VocoderStream:
         if self._vocoder is None:
             raise GenerationError("this stream is closed; open one for each reply")
         return self._vocoder
 
-    def _decode(self, stop: int, *, last: bool) -> Samples:
-        """Decode tokens up to `stop` and return what became final."""
-        vocoder = self._open()
+    def _accept(self, tokens: Iterable[int]) -> None:
+        self._open()
+        self._tokens += checked_tokens(tokens, self._networks.config.flow.vocab_size)
+
+    def _next(self, *, last: bool) -> Samples:
+        """Wait for the next block."""
         try:
             check_cancelled()
-            with self._networks.exclusive():
-                mel = self._held if stop == self._decoded else self._faded(stop)
-                keep = 0 if last else min(self._networks.overlap_frames, mel.shape[-1])
-                cut = mel.shape[-1] - keep
-                final, self._held = mel[:, :, :cut], mel[:, :, cut:]
-                sound = vocoder.push(final, last=last).cpu().numpy()
+            if self._task is not None:
+                return self._take(self._service.wait(self._task))
+            block = self._block(last=last)
+            decoded = self._service.alone(block)
+            if decoded is None:
+                self._task = self._service.submit(block, self._deadline())
+                decoded = self._service.wait(self._task)
+            return self._take(decoded)
         except BaseException:
             self.close()
             raise
+
+    def _block(self, *, last: bool) -> Block:
+        stop = self._first + len(self._tokens)
+        if not last:
+            stop = self._decoded + self._schedule.block(self._blocks)
+        self._stop = stop
+        frames = self._networks.flow.frames
+        return Block(
+            tokens=tuple(self._tokens[: stop - self._first]),
+            first=self._first,
+            fresh=stop - self._decoded,
+            past=self._past,
+            held=self._held,
+            vocoder=self._open(),
+            last=last,
+            forget=frames(self._kept_from(stop)) - frames(self._first),
+        )
+
+    def _take(self, decoded: Decoded) -> Samples:
+        """Continue from a decoded block, and return its sound."""
+        self._task = None
         self._blocks += 1
-        self._decoded = stop
-        self._past = torch.cat((self._past, final), dim=-1)
-        self._forget()
-        return sound
+        self._decoded = self._stop
+        first = self._kept_from(self._stop)
+        self._tokens = self._tokens[first - self._first :]
+        self._first = first
+        self._past, self._held = decoded.past, decoded.held
+        self._vocoder = decoded.vocoder
+        if decoded.sound.size:
+            begun = time.monotonic() if self._played is None else self._played
+            self._played = begun + len(decoded.sound) / self._networks.config.sample_rate
+        return decoded.sound
 
-    def _faded(self, stop: int) -> Tensor:
-        """Make the mel of a block and fade the held frames into it; shape [1, mels, T]."""
-        flow = self._networks.flow
-        window = torch.tensor([self._tokens[: stop - self._first]], device=self._networks.device)
-        begin = flow.frames(self._first)
-        noise = self._networks.flow_noise(begin, flow.frames(stop))
-        mel = flow.mel(window, noise, known=self._past, sampler=self._networks.sampler)
-        made = mel[:, :, self._past.shape[-1] :]
-        overlap = self._held.shape[-1]
-        return torch.cat((cross_fade(self._held, made[:, :, :overlap]), made[:, :, overlap:]), -1)
-
-    def _forget(self) -> None:
-        """Drop tokens and mel before the history of the next block."""
+    def _kept_from(self, decoded: int) -> int:
+        """Return the first token that the next block needs, when so many are decoded."""
         block = self._networks.config.flow.block_tokens
-        first = max(0, self._decoded - self._schedule.history_tokens) // block * block
-        if first > self._first:
-            flow = self._networks.flow
-            frames = flow.frames(first) - flow.frames(self._first)
-            self._tokens = self._tokens[first - self._first :]
-            self._past = self._past[:, :, frames:].clone()
-            self._first = first
+        needed = max(0, decoded - self._schedule.history_tokens) // block * block
+        return max(self._first, needed)
+
+    def _deadline(self) -> float:
+        """Return when the next sound is wanted."""
+        return time.monotonic() if self._played is None else self._played
+
+
+def _joined(pieces: list[Samples]) -> Samples:
+    return np.concatenate(pieces) if pieces else np.zeros(0, np.float32)

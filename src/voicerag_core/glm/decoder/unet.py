@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - torch's own abbreviation
 
+from voicerag_core.glm.device_memory import has_triton
 from voicerag_core.glm.weights.configs import FlowConfig
 
 __all__ = ["UNet", "fused_attention", "group_norm"]
@@ -239,8 +240,12 @@ class _ConvNorm(nn.Module):
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
         convolution, norm = self.block
         assert isinstance(norm, nn.GroupNorm)
-        out = F.mish(group_norm(convolution(_masked(x, mask)), norm, mask))
-        return _masked(out, mask)
+        out: Tensor = convolution(_masked(x, mask))
+        if mask is not None and out.is_cuda and has_triton():
+            from voicerag_core.glm.decoder.kernels import norm_mish
+
+            return norm_mish(out, norm, mask)
+        return _masked(F.mish(group_norm(out, norm, mask)), mask)
 
 
 class _Residual(nn.Module):

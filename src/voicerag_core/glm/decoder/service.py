@@ -1,0 +1,190 @@
+"""Blocks of many replies, decoded together on one device in the order of their need."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from voicerag_core.cancellation import check_cancelled
+from voicerag_core.glm.decoder.blocks import Block, Decoded, decode, flow_length
+from voicerag_core.glm.decoder.networks import DecoderNetworks
+from voicerag_core.glm.decoder.shapes import FLOW_FRAMES, batch_size, largest_batch
+
+__all__ = ["DecodingService", "Task"]
+
+_logger = logging.getLogger(__name__)
+
+POLL_SECONDS = 0.05
+"""How often a waiting thread checks whether its call was cancelled."""
+LINGER_SECONDS = 10.0
+"""How long the service's thread waits for work before it ends."""
+SHORT = 2
+"""A block this many times shorter than those being decoded may come between two of their steps."""
+
+
+@dataclass(slots=True, eq=False)
+class Task:
+    """A block that waits, is being decoded, or is done.
+
+    Args:
+        block: What to decode.
+        length: Its padded mel frames.
+        deadline: When its sound is wanted, by `time.monotonic`.
+    """
+
+    block: Block
+    length: int
+    deadline: float
+    done: threading.Event = field(default_factory=threading.Event)
+    dropped: bool = False
+    decoded: Decoded | None = None
+    error: BaseException | None = None
+
+    def result(self) -> Decoded:
+        """Return what became of it.
+
+        Raises:
+            ModelError: The device had too little memory.
+        """
+        if self.error is not None:
+            raise self.error
+        assert self.decoded is not None
+        return self.decoded
+
+
+class DecodingService:
+    """Decodes the blocks of all replies of a decoder; shared between threads.
+
+    A block that nothing competes with is decoded in its caller's thread. Otherwise it waits for
+    the service's own thread, which takes the block whose sound is wanted first, and with it others
+    of its padded length. Between two steps of a long batch it decodes a short one that is wanted
+    sooner. The thread ends when there was nothing to do for a while. On a GPU everything runs on
+    a stream of its own.
+
+    Args:
+        networks: Shared.
+    """
+
+    def __init__(self, networks: DecoderNetworks) -> None:
+        self._networks = networks
+        self._changed = threading.Condition()
+        self._waiting: list[Task] = []
+        self._working = False
+
+    def alone(self, block: Block) -> Decoded | None:
+        """Decode a block in this thread, if no other is being decoded or waits; else return None.
+
+        Raises:
+            CancelledError: The running call was cancelled.
+            ModelError: The device has too little memory.
+        """
+        with self._networks.exclusive(wait=False) as free:
+            return decode(self._networks, [block])[0] if free and not self._waiting else None
+
+    def submit(self, block: Block, deadline: float) -> Task:
+        """Let a block be decoded by the service's thread.
+
+        Args:
+            block: What to decode.
+            deadline: When its sound is wanted, by `time.monotonic`.
+        """
+        task = Task(block, flow_length(self._networks, block), deadline)
+        with self._changed:
+            self._waiting.append(task)
+            if self._working:
+                self._changed.notify_all()
+            else:
+                self._working = True
+                threading.Thread(target=self._work, name="voicerag-decoder", daemon=True).start()
+        return task
+
+    def drop(self, task: Task) -> None:
+        """Forget a block; if it is being decoded, its sound is dropped."""
+        with self._changed:
+            task.dropped = True
+            if task in self._waiting:
+                self._waiting.remove(task)
+
+    def wait(self, task: Task) -> Decoded:
+        """Wait until a block is decoded.
+
+        Raises:
+            CancelledError: The running call was cancelled; the block is dropped.
+            ModelError: The device has too little memory.
+        """
+        try:
+            while not task.done.wait(POLL_SECONDS):
+                check_cancelled()
+            check_cancelled()
+        except BaseException:
+            self.drop(task)
+            raise
+        return task.result()
+
+    def _work(self) -> None:
+        while True:
+            with self._changed:
+                if not self._waiting and not self._changed.wait(LINGER_SECONDS):
+                    if self._waiting:
+                        continue
+                    self._working = False
+                    return
+                tasks = self._taken()
+            if tasks:
+                with self._networks.exclusive():
+                    self._finish(tasks)
+
+    def _taken(self, during: Sequence[Task] = ()) -> list[Task]:
+        """Take the most urgent block and others that fit into its batch; the lock is held.
+
+        Args:
+            during: What is being decoded; then only short blocks that are wanted sooner are taken.
+        """
+        if not self._waiting:
+            return []
+        urgent = sorted(self._waiting, key=lambda task: task.deadline)
+        length = urgent[0].length
+        if during and (
+            length * SHORT > during[0].length
+            or urgent[0].deadline > min(task.deadline for task in during)
+        ):
+            return []
+        tasks = [task for task in urgent if task.length == length]
+        tasks = tasks[: batch_size(len(tasks), largest_batch(length, FLOW_FRAMES))]
+        for task in tasks:
+            self._waiting.remove(task)
+        return tasks
+
+    def _finish(self, tasks: Sequence[Task]) -> None:
+        """Decode blocks, in smaller batches when that fails; each ends with its own error."""
+        tasks = [task for task in tasks if not task.dropped]
+        if not tasks:
+            return
+
+        def between() -> None:
+            with self._changed:
+                urgent = self._taken(tasks)
+            self._finish(urgent)
+
+        blocks = [task.block for task in tasks]
+        try:
+            with self._networks.memory():
+                made = decode(self._networks, blocks, between=between)
+        except Exception as error:  # noqa: BLE001 - given to the reply that it belongs to
+            failed = error
+        else:
+            for task, decoded in zip(tasks, made, strict=True):
+                task.decoded = decoded
+                task.done.set()
+            return
+        if len(tasks) == 1:
+            tasks[0].error = failed
+            tasks[0].done.set()
+            return
+        _logger.warning("%d blocks are decoded in two batches after: %s", len(tasks), failed)
+        del failed  # its traceback holds what takes the memory
+        half = (len(tasks) + 1) // 2
+        self._finish(tasks[:half])
+        self._finish(tasks[half:])
