@@ -1,7 +1,7 @@
 """LiveKit's Realtime model asks a running `voicerag serve`: python 11_livekit_client.py [URL].
 
-It needs livekit-agents and livekit-plugins-openai. In an agent, hand the model to `AgentSession`; here
-it is used by itself, without a room.
+It needs livekit-plugins-openai. In an agent, hand the model to `AgentSession`; here it is used by
+itself, without a room.
 """
 
 from __future__ import annotations

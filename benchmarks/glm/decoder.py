@@ -36,6 +36,7 @@ from benchmarks.glm.decoder_report import UPSTREAM, report
 from benchmarks.glm.upstream_decoder import stream_upstream, upstream_decoder
 from tests.glm.tiny_decoder import DECODER, write_voiced_decoder
 from voicerag_core.glm.decoder import Schedule, SpeechDecoder
+from voicerag_core.glm.decoder.graphs import Window
 from voicerag_core.glm.weights.checkpoints import DecoderWeights, load_decoder
 from voicerag_core.glm.weights.configs import DecoderConfig
 
@@ -227,11 +228,13 @@ def checks(
     frames = decoder.networks.flow.frames(window.shape[1])
     generator = torch.Generator(device=device).manual_seed(42)
     noise = torch.randn(1, config.flow.mels, frames, device=device, generator=generator)
+    whole = Window(speech(12, config), noise, noise[:, :, :0])
+    padded = decoder.networks.shapes.flow_length(frames)
     with torch.inference_mode():
         flow_ms = timed(
-            lambda: decoder.networks.flow.mel(window, noise, sampler=decoder.networks.sampler)
+            lambda: decoder.networks.flow_graphs.mel([whole], 1, padded)
         )
-        mel = decoder.networks.flow.mel(window, noise, sampler=decoder.networks.sampler)
+        (mel,) = decoder.networks.flow_graphs.mel([whole], 1, padded)
         hift_ms = timed(lambda: decoder.networks.vocoder_stream().push(mel, last=True))
         eager = decoder.networks.flow.mel(window, noise)
     found = [

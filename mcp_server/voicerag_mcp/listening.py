@@ -272,6 +272,4 @@ async def serve(app: ASGIApp, settings: ServerSettings) -> int:
     """
     server = listener(app, settings)
     _logger.info("listening on http://%s:%d", settings.host, settings.port)
-    return await server.serve_until_signal(
-        getattr(getattr(app, "state", None), "stop_calls", None)
-    )
+    return await server.serve_until_signal(getattr(getattr(app, "state", None), "stop_calls", None))

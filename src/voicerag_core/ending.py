@@ -7,8 +7,8 @@ import delays is not waited for longer than `PATIENCE_SECONDS`: then the embedde
 stopped, which drops the transaction in work as a whole, and the program ends.
 
 A server that a signal has ended closes what is open by itself: `close_in_peace` bounds that.
-Whatever ends a process, it ends by `leave_threads`: a thread that is still in a native call when the
-interpreter is taken down is ended in the middle of that call, which aborts the process.
+Whatever ends a process, it ends by `leave_threads`: a thread that is still in a native call when
+the interpreter is taken down is ended in the middle of that call, which aborts the process.
 """
 
 from __future__ import annotations

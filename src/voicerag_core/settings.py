@@ -265,8 +265,9 @@ class Settings(BaseSettings):
     )
     glm_device: str = Field(
         default="auto",
-        pattern=r"^(auto|cpu|cuda(:\d+)?)$",
-        description="Device for GLM-4-Voice: auto (a GPU if any), cpu, cuda or cuda:1.",
+        pattern=r"^(auto|(cpu|cuda(:\d+)?)(,(cpu|cuda(:\d+)?))*)$",
+        description="Device for GLM-4-Voice: auto (a GPU if any), cpu, cuda or cuda:1; several, as "
+        "in `cuda:0,cuda:1`, get a replica each.",
     )
     glm_dtype: Literal["bfloat16", "float32"] | None = Field(
         default=None,

@@ -72,11 +72,11 @@ class Ticking:
 
     def __exit__(self, *_: object) -> None: ...
 
-    def push(self, tokens: Iterable[int]) -> Samples:
+    def feed(self, tokens: Iterable[int]) -> Samples:
         return np.full(len(list(tokens)) * SAMPLES_PER_TOKEN, 0.1, np.float32)
 
-    def finish(self) -> Samples:
-        return np.zeros(0, np.float32)
+    def rest(self) -> Iterator[Samples]:
+        yield from ()
 
 
 class Noting:

@@ -16,10 +16,10 @@ from torch.nn import functional as F  # noqa: N812 - torch's own abbreviation
 from tests.glm.demo import frames_float32
 from tests.glm.tiny_decoder import DECODER, speech, write_voiced_decoder
 from voicerag_core.errors import CheckpointError
-from voicerag_core.glm.decoder import Schedule, SpeechDecoder
+from voicerag_core.glm.decoder import SpeechDecoder
 from voicerag_core.glm.decoder.encoder import block_causal_mask
 from voicerag_core.glm.decoder.flow import Flow, _nearest
-from voicerag_core.glm.decoder.graphs import BUCKET_FRAMES, GraphSampler
+from voicerag_core.glm.decoder.graphs import FlowGraphs, Window
 from voicerag_core.glm.decoder.source import NoiseTable, draw_offsets
 from voicerag_core.glm.weights.checkpoints import load_decoder
 from voicerag_core.glm.weights.conversion import convert_checkpoint
@@ -89,44 +89,31 @@ def test_guidance_pushes_away_from_the_unguided_flow(decoder: SpeechDecoder) -> 
     assert (x - noise).abs().max() > 0.1
 
 
-def eager(run: Callable[[], Tensor]) -> tuple[Callable[[], None], Tensor]:
-    """Stands for a CUDA graph where there is no CUDA: runs again into the same tensor."""
-    made = run().clone()
-
-    def replay() -> None:
-        made.copy_(run())
-
-    return replay, made
+def eager(run: Callable[[], None]) -> Callable[[], None]:
+    """Stands for a CUDA graph where there is no CUDA: runs once, and again."""
+    run()
+    return run
 
 
-def given(flow: Flow, frames: int) -> tuple[Tensor, Tensor]:
-    generator = torch.Generator().manual_seed(frames)
-    mels = flow.config.mels
-    return (
-        torch.randn(1, mels, frames, generator=generator),
-        torch.randn(2, 3 * mels, frames, generator=generator),
-    )
+def window(flow: Flow, tokens: int) -> Window:
+    generator = torch.Generator().manual_seed(tokens)
+    noise = torch.randn(1, flow.config.mels, flow.frames(tokens), generator=generator)
+    return Window(speech(tokens), noise, noise[:, :, : tokens // 2].neg())
 
 
 def test_a_recorded_flow_is_the_flow(decoder: SpeechDecoder) -> None:
-    graphs = GraphSampler(decoder.networks.flow, record=eager)
-    with torch.inference_mode():
-        graphs.record([137])
-        for frames in (137, 40, 128, 1, 250, 300, 137):  # nothing of an earlier call may matter
-            noise, context = given(decoder.networks.flow, frames)
-            plain = decoder.networks.flow.integrate(noise, context)
-            torch.testing.assert_close(graphs(noise, context), plain, rtol=0, atol=1e-5)
-    assert set(graphs._exact) == {137}
-    assert set(graphs._buckets) == {BUCKET_FRAMES, 2 * BUCKET_FRAMES}
-
-
-def test_every_window_of_an_endless_reply_is_recorded(decoder: SpeechDecoder) -> None:
-    schedule = Schedule()
-    lengths = decoder._window_frames()
-    for first, stop in schedule.windows(10, 500):
-        assert decoder.networks.flow.frames(stop) - decoder.networks.flow.frames(first) in lengths
-    assert len(lengths) == 6
-    assert next(iter(schedule.windows(10, 1))) == (0, 10)
+    flow = decoder.networks.flow
+    graphs = FlowGraphs(flow, eager)
+    graphs.record([(20, 137)], [(1, 144)])
+    for tokens in (20, 6, 20, 1, 30):  # nothing of an earlier call may matter
+        one = window(flow, tokens)
+        plain = flow.mel(torch.tensor([one.tokens]), one.noise, known=one.known)
+        (made,) = graphs.mel([one], 1, 144 if tokens <= 20 else 216)
+        if tokens == 20:
+            assert torch.equal(made, plain)
+        torch.testing.assert_close(made, plain, rtol=0, atol=2e-5)
+    assert set(graphs._exact) == {(20, 137)}
+    assert set(graphs._padded) == {(1, 144)}
 
 
 def test_noise_belongs_to_frames_not_to_calls() -> None:

@@ -271,11 +271,11 @@ class CountedStream:
     def __exit__(self, *_: object) -> None:
         type(self).closed += 1
 
-    def push(self, tokens: Sequence[int]) -> Samples:
+    def feed(self, tokens: Sequence[int]) -> Samples:
         return np.zeros(len(tokens), np.float32)
 
-    def finish(self) -> Samples:
-        return np.zeros(0, np.float32)
+    def rest(self) -> Iterator[Samples]:
+        yield from ()
 
 
 class CountedDecoder:

@@ -188,9 +188,7 @@ async def test_a_client_that_leaves_frees_its_worker(serve: Serve) -> None:
             writer.write(json.dumps(event).encode() + b"\n")
             await asyncio.to_thread(model.begun.wait, PATIENCE)
             writer.close()
-            await asyncio.to_thread(
-                wait_until, lambda: nothing_left(server) and not model.running
-            )
+            await asyncio.to_thread(wait_until, lambda: nothing_left(server) and not model.running)
 
 
 async def test_others_cannot_reach_it_unless_it_is_opened(server: Running) -> None:

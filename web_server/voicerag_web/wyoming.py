@@ -284,8 +284,7 @@ class _Sound:
         ):
             raise RequestError(
                 "sound is PCM of 16 bits, one channel, 8000 to 96000 Hz; not "
-                f"{8 * width if isinstance(width, int) else width} bits, {self._channels} channels, "
-                f"{self._rate} Hz"
+                f"{width!r} bytes, {self._channels!r} channels, {self._rate!r} Hz"
             )
         self._reader = PcmReader(self._rate, SPEECH_RATE_HZ)
         self._pieces: list[NDArray[np.float32]] = []

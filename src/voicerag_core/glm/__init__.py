@@ -12,7 +12,9 @@ from voicerag_core.lazy import Needs, lazy_names
 if TYPE_CHECKING:
     from voicerag_core.glm.decoder import SpeechDecoder
     from voicerag_core.glm.lm.batched_lm import BatchedLM
+    from voicerag_core.glm.lm.server.server_lm import ServerLM
     from voicerag_core.glm.lm.torch_lm import TorchLM
+    from voicerag_core.glm.replicas import ReplicatedGLMVoice
     from voicerag_core.glm.speech_tokenizer.tokenizer import SpeechTokenizer
     from voicerag_core.glm.voice import GLMVoice
     from voicerag_core.glm.weights.checkpoints import (
@@ -43,6 +45,8 @@ _LAZY = {
     "LMConfig": ".weights.configs",
     "TorchLM": ".lm.torch_lm",
     "Part": ".weights.checkpoints",
+    "ReplicatedGLMVoice": ".replicas",
+    "ServerLM": ".lm.server.server_lm",
     "SpeechDecoder": ".decoder",
     "SpeechTokenizer": ".speech_tokenizer.tokenizer",
     "SpeechTokenizerConfig": ".weights.configs",
@@ -68,6 +72,8 @@ __all__ = [
     "HiFTConfig",
     "LMConfig",
     "Part",
+    "ReplicatedGLMVoice",
+    "ServerLM",
     "SpeechDecoder",
     "SpeechTokenizer",
     "SpeechTokenizerConfig",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -13,6 +13,10 @@ __all__ = ["SpeechStream", "SpeechTokenDecoder", "SpeechTokenEncoder"]
 
 class SpeechTokenEncoder(Protocol):
     """Turns clips into speech tokens."""
+
+    def warm(self) -> None:
+        """Prepare now what the first clip would prepare; may do nothing."""
+        ...
 
     def encode(self, clips: Sequence[Audio]) -> list[list[int]]:
         """Return the tokens of each clip."""
@@ -31,12 +35,12 @@ class SpeechStream(Protocol):
         trace: TracebackType | None,
     ) -> None: ...
 
-    def push(self, tokens: Iterable[int]) -> Samples:
-        """Take tokens; return the samples that are final by now."""
+    def feed(self, tokens: Iterable[int]) -> Samples:
+        """Take tokens, or none; return the samples that are final by now, and wait for no more."""
         ...
 
-    def finish(self) -> Samples:
-        """Return the remaining samples."""
+    def rest(self) -> Iterator[Samples]:
+        """Yield the remaining samples, as they become final."""
         ...
 
 

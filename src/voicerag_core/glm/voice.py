@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import torch
 
 from voicerag_core.errors import AudioError, CancelledError, ConfigError, GenerationError
@@ -24,7 +25,7 @@ from voicerag_core.glm.lm.interleave import (
     ReplyForm,
     TokenKind,
 )
-from voicerag_core.glm.lm.language_model import LanguageModel
+from voicerag_core.glm.lm.language_model import BatchingModel, LanguageModel
 from voicerag_core.glm.lm.loading import Quantization
 from voicerag_core.glm.memory import TOKENS_PER_SECOND, ReplyMemory
 from voicerag_core.glm.ports import SpeechTokenDecoder, SpeechTokenEncoder
@@ -61,6 +62,8 @@ TRANSCRIPTION = Sampling(temperature=0.0, top_p=1.0, max_new_tokens=1500)
 FURTHER = Sampling(temperature=0.0, top_p=1.0, max_new_tokens=300)
 """One sentence, text and the speech tokens between it, of which none is decoded."""
 ENOUGH = re.compile(r"\W*enough\W*", re.IGNORECASE)
+
+NO_SOUND: Samples = np.zeros(0, np.float32)
 
 
 class GLMVoice:
@@ -182,8 +185,33 @@ class GLMVoice:
     def warm(self) -> None:
         """Prepare now what the first reply would otherwise wait for."""
         self._lm.warm((self._form.text, self._form.audio_or_stop))
+        self._encoder.warm()
         if self._decoder is not None:
             self._decoder.warm()
+
+    @property
+    def capacity(self) -> int:
+        """Most answers at a time: those of the language model, one unless it states more."""
+        return self._lm.capacity if isinstance(self._lm, BatchingModel) else 1
+
+    @property
+    def running(self) -> int:
+        """Answers that are being written, as far as the language model says."""
+        return self._lm.running if isinstance(self._lm, BatchingModel) else 0
+
+    @property
+    def waiting(self) -> int:
+        """Questions that wait for their turn, as far as the language model says."""
+        return self._lm.waiting if isinstance(self._lm, BatchingModel) else 0
+
+    @property
+    def out_of_service(self) -> tuple[str, ...]:
+        """Nothing; see `ServesMany`."""
+        return ()
+
+    def remembers(self, turn: Turn) -> bool:
+        """Return whether the ids of a turn are remembered."""
+        return self._memory.find(turn) is not None
 
     def respond(
         self,
@@ -360,19 +388,22 @@ class GLMVoice:
                 if token in self._tokenizer.vocabulary.stop_ids:
                     break
                 reply.append(token)
-                if self._form.kind(token) is TokenKind.TEXT:
+                text = self._form.kind(token) is TokenKind.TEXT
+                if text:
                     yield from clock.text(unspoken.add(words.push(token)))
-                elif sound is not None:
-                    samples = sound.push((token - start,))
+                if sound is not None:
+                    samples = sound.feed(() if text else (token - start,))
                     yield from self._heard_now(samples, unspoken, clock)
-                elif grammar.text_done:
+                elif not text and grammar.text_done:
                     break
             else:
                 _logger.info("the reply was cut at %d tokens", len(reply))
             tokens.close()
             yield from clock.text(unspoken.add(words.flush()))
             if sound is not None:
-                yield from self._heard_now(sound.finish(), unspoken, clock, last=True)
+                for samples in sound.rest():
+                    yield from self._heard_now(samples, unspoken, clock)
+                yield from self._heard_now(NO_SOUND, unspoken, clock, last=True)
 
     def _heard_now(
         self, samples: Samples, unspoken: _Unspoken, clock: _Clock, *, last: bool = False

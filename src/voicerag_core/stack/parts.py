@@ -35,6 +35,7 @@ from voicerag_core.stack.remote import chat_reader, chosen_chat, endpoint, with_
 from voicerag_core.types import Strategy
 
 if TYPE_CHECKING:
+    from voicerag_core.glm.replicas import ReplicatedGLMVoice
     from voicerag_core.glm.voice import GLMVoice
     from voicerag_core.local.hearing.ctc_recognizer import CTCRecognizer
     from voicerag_core.local.hearing.ears import Ears
@@ -223,7 +224,9 @@ def _glm_parts(settings: Settings, stack: ExitStack, given: GivenParts) -> Parts
     )
 
 
-def _glm_voice(settings: Settings, served: Endpoint | None, stack: ExitStack) -> GLMVoice:
+def _glm_voice(
+    settings: Settings, served: Endpoint | None, stack: ExitStack
+) -> GLMVoice | ReplicatedGLMVoice:
     """Load GLM-4-Voice according to the settings; `stack` closes what it opens.
 
     Args:
@@ -231,7 +234,7 @@ def _glm_voice(settings: Settings, served: Endpoint | None, stack: ExitStack) ->
         served: Where its language model is, if a server runs it.
         stack: Of the parts.
     """
-    from voicerag_core.glm import GLMVoice
+    from voicerag_core.glm import GLMVoice, ReplicatedGLMVoice
     from voicerag_core.glm.lm.server.server_lm import connected_lm
 
     folder = settings.glm_dir or settings.data_dir / "weights" / "glm"
@@ -245,16 +248,22 @@ def _glm_voice(settings: Settings, served: Endpoint | None, stack: ExitStack) ->
                 english_only=settings.glm_english_only,
             )
         )
-    return GLMVoice.load(
-        folder,
-        lm=lm,
-        device=settings.glm_device,
-        dtype=settings.glm_dtype,
-        quantization=settings.glm_quantization,
-        speak=settings.speak,
-        english_only=settings.glm_english_only,
-        max_context=settings.glm_max_context,
-    )
+
+    devices = settings.glm_device.split(",")
+    voices = [
+        GLMVoice.load(
+            folder,
+            lm=lm,
+            device=device,
+            dtype=settings.glm_dtype,
+            quantization=settings.glm_quantization,
+            speak=settings.speak,
+            english_only=settings.glm_english_only,
+            max_context=settings.glm_max_context,
+        )
+        for device in devices
+    ]
+    return voices[0] if len(voices) == 1 else ReplicatedGLMVoice(voices, devices)
 
 
 def _writer(

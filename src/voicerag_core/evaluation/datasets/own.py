@@ -184,11 +184,19 @@ def load_beir(
         DocumentError: A file is missing or of another form.
     """
     corpus, queries = folder / "corpus.jsonl", folder / "queries.jsonl"
+    rows = list(read_json_lines(corpus))
     passages = tuple(
-        _passage(one, number, corpus) for number, one in enumerate(read_json_lines(corpus), 1)
+        _passage(one if one.get("text") else {**one, "text": one.get("title")}, number, corpus)
+        for number, one in enumerate(rows, 1)
+        if one.get("text") or one.get("title")
     )
+    problems = [f"{len(rows) - len(passages)} passages have no text"] * (len(passages) < len(rows))
+    known = {one.id for one in passages}
     judged = _qrels(folder, split)
-    questions, problems = [], []
+    lost = {name for ids in judged.values() for name in ids} - known
+    problems += [f"the judged passage {name} is not in the corpus" for name in sorted(lost)]
+    judged = {query: tuple(one for one in ids if one in known) for query, ids in judged.items()}
+    questions: list[EvalQuestion] = []
     for number, one in enumerate(read_json_lines(queries), 1):
         identity = str(one.get("_id", one.get("id", number)))
         if identity not in judged:
@@ -198,6 +206,10 @@ def load_beir(
         words = str(one.get("text", one.get("query", ""))).strip()
         if words or sound:
             questions.append(EvalQuestion(identity, words, (), judged[identity], sound=sound))
+    unasked = sorted(set(judged) - {one.id for one in questions})
+    problems += [
+        f"the judged query {query} is not among the queries, or has no words" for query in unasked
+    ]
     return EvalSet(
         name or folder.name, passages, tuple(questions), language, language, tuple(problems)
     )
@@ -209,6 +221,8 @@ def _qrels(folder: Path, split: str) -> dict[str, tuple[str, ...]]:
         folder / "qrels.tsv",
         folder / "qrels" / f"{split}.jsonl",
     ]
+    others = sorted((folder / "qrels").glob("*.tsv*"))
+    tried += others if len(others) == 1 else []
     file = next((one for one in tried if there(one)), None)
     if file is None:
         raise DocumentError(f"{folder} has no judgements: {', '.join(map(str, tried))}")

@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from voicerag_core.glm.decoder.graphs import record_cuda
 from voicerag_core.glm.decoder.networks import DecoderNetworks
 from voicerag_core.glm.decoder.schedule import Schedule
 from voicerag_core.glm.decoder.service import DecodingService
 from voicerag_core.glm.decoder.stream import DecoderStream
+from voicerag_core.glm.recording import record_cuda
 from voicerag_core.glm.weights.checkpoints import load_decoder
 from voicerag_core.glm.weights.configs import DecoderConfig
 from voicerag_core.types import Audio, Samples

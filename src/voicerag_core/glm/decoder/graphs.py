@@ -1,4 +1,4 @@
-"""Work on tensors that stay in place, recorded as CUDA graphs: thousands of small kernels at once."""
+"""The flow in batches of prepared shapes, as CUDA graphs: a thousand small kernels at once."""
 
 from __future__ import annotations
 
@@ -10,14 +10,11 @@ from torch import Tensor
 
 from voicerag_core.cancellation import check_cancelled
 from voicerag_core.glm.decoder.flow import STEPS, Flow, sources
+from voicerag_core.glm.recording import Recorder
 
-__all__ = ["FlowGraphs", "Recorder", "Window", "record_cuda"]
+__all__ = ["FlowGraphs", "Window"]
 
 TOKENS_ALIGNED = 8
-
-Recorder = Callable[[Callable[[], None]], Callable[[], None]]
-"""Records what a function does to tensors that stay in place, and returns what replays it."""
-
 
 @dataclass(frozen=True, slots=True)
 class Window:
@@ -181,22 +178,3 @@ class _Batch:
         both = None if mask is None else torch.cat((mask, mask))
         self._x.copy_(self._flow.step(self._x, self._context, both, size, shifts))
         self._index += 1
-
-
-def record_cuda(device: torch.device) -> Recorder:
-    """Make a recorder of CUDA graphs that share their memory, so one may be replayed at a time."""
-    pool = torch.cuda.graph_pool_handle()
-
-    def record(run: Callable[[], None]) -> Callable[[], None]:
-        with torch.cuda.device(device):
-            side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-            side.wait_stream(torch.cuda.current_stream())
-            with torch.cuda.stream(side):
-                run()  # libraries choose and load their kernels outside the graph
-            torch.cuda.current_stream().wait_stream(side)
-            graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
-                run()
-        return graph.replay
-
-    return record

@@ -11,13 +11,14 @@ import torch
 from torch import Tensor
 
 from voicerag_core.glm.decoder.flow import Flow, Sampler, load_flow
-from voicerag_core.glm.decoder.graphs import FlowGraphs, Recorder
+from voicerag_core.glm.decoder.graphs import FlowGraphs
 from voicerag_core.glm.decoder.hift import HiFT, load_hift
 from voicerag_core.glm.decoder.schedule import Schedule, overlap_frames
 from voicerag_core.glm.decoder.shapes import FLOW_FRAMES, VOCODER_FRAMES, Shapes, batches
 from voicerag_core.glm.decoder.source import NoiseTable, draw_offsets
 from voicerag_core.glm.decoder.vocoder import NOISE_FRAMES, VocoderBatch, VocoderStream
 from voicerag_core.glm.device_memory import nbytes, telling_what_is_needed
+from voicerag_core.glm.recording import Recorder
 from voicerag_core.glm.weights.configs import DecoderConfig
 
 __all__ = ["DecoderNetworks"]

@@ -18,10 +18,12 @@ from voicerag_core.errors import ConfigError
 from voicerag_core.glm.device_memory import nbytes
 from voicerag_core.glm.lm.eager_runner import EagerRunner
 from voicerag_core.glm.lm.forward import KeyValueCache, RotaryTable, embedding_table
+from voicerag_core.glm.lm.fused_forward import has_triton
+from voicerag_core.glm.lm.graph_runner import GraphRunner
 from voicerag_core.glm.lm.interleave import AllowedTokens, Grammar, TokenKind
 from voicerag_core.glm.lm.language_model import check_request
 from voicerag_core.glm.lm.loading import Quantization, lm_memory, load_model
-from voicerag_core.glm.lm.rows import Event, Reply
+from voicerag_core.glm.lm.rows import Event, Reply, Runner
 from voicerag_core.glm.lm.sampler import uniform_noise
 from voicerag_core.glm.lm.scheduler import Scheduler
 from voicerag_core.glm.weights.configs import CONTEXT_TOKENS
@@ -88,7 +90,15 @@ class BatchedLM(Closing):
         with memory(), torch.inference_mode():
             self._rows = rows or fitting_rows(model, max_context)
             self._cache = KeyValueCache.allocate(model, max_context, self._rows)
-            runner = EagerRunner(model, self._cache, RotaryTable.of(model, max_context))
+            rotary = RotaryTable.of(model, max_context)
+            runner: Runner = (
+                GraphRunner(model, self._cache, rotary, part_tokens)
+                if self.device.type == "cuda" and has_triton()
+                else EagerRunner(model, self._cache, rotary)
+            )
+            if self.device.type == "cuda":
+                torch.cuda.synchronize(self.device)
+        self._runner = runner
         self._scheduler = Scheduler(
             runner, self._rows, part_tokens=part_tokens, max_waiting=max_waiting, memory=memory
         )
@@ -149,7 +159,8 @@ class BatchedLM(Closing):
         return self._scheduler.waiting
 
     def warm(self, masks: Sequence[AllowedTokens]) -> None:
-        """See `LanguageModel.warm`; nothing on the CPU."""
+        """Capture now the graphs that replies need; nothing on the CPU."""
+        self._scheduler.call(lambda: self._runner.warm(masks))
 
     def close(self) -> None:
         """End all replies and the thread."""

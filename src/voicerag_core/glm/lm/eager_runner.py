@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
 import torch
 
 from voicerag_core.glm.lm.forward import KeyValueCache, RotaryTable, Run, forward_runs
+from voicerag_core.glm.lm.interleave import AllowedTokens
 from voicerag_core.glm.lm.rows import Batch, Reply
 from voicerag_core.glm.lm.sampler import sample
 from voicerag_core.glm.lm.steps import TokenMasks
@@ -27,11 +30,19 @@ class EagerRunner:
     """
 
     ahead = 0
+    block = 1
 
     def __init__(self, model: GlmForCausalLM, cache: KeyValueCache, rotary: RotaryTable) -> None:
         self._model, self._cache, self._rotary = model, cache, rotary
         self._device = cache.keys.device
         self._masks = TokenMasks(self._device)
+
+    def working(self) -> AbstractContextManager[None]:
+        """See `Runner.working`."""
+        return nullcontext()
+
+    def warm(self, masks: Sequence[AllowedTokens]) -> None:
+        """See `Runner.warm`: nothing."""
 
     def seat(self, reply: Reply) -> None:
         """See `Runner.seat`."""

@@ -177,9 +177,8 @@ def forward_runs(
         layer: int, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor
     ) -> torch.Tensor:
         found = []
-        parts = zip(
-            runs, spans, *(torch.split(side, counts, dim=2) for side in (query, key, value))
-        )
+        sides = (torch.split(side, counts, dim=2) for side in (query, key, value))
+        parts = zip(runs, spans, *sides, strict=True)
         for run, span, one_query, one_key, one_value in parts:
             row, filled = slice(run.row, run.row + 1), run.start + len(span)
             keys, values = (side[layer, row, :, :filled] for side in (cache.keys, cache.values))

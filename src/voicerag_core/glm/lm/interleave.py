@@ -76,6 +76,14 @@ class GrammarTable:
     following: NDArray[np.int64]
     kinds: NDArray[np.int64]
 
+    def same(self, other: GrammarTable) -> bool:
+        """Return whether another table says the same."""
+        return (
+            self.allowed == other.allowed
+            and self.kinds is other.kinds
+            and np.array_equal(self.following, other.following)
+        )
+
 
 class ReplyForm:
     """The token masks of a vocabulary, made once and shared by all replies.

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from voicerag_core.errors import GenerationError
 from voicerag_core.glm.lm.interleave import AllowedTokens, Grammar
 from voicerag_core.glm.lm.sampler import checked_sampling
 from voicerag_core.types import Sampling
 
-__all__ = ["LanguageModel", "check_request"]
+__all__ = ["BatchingModel", "LanguageModel", "check_request"]
 
 
 class LanguageModel(Protocol):
@@ -71,6 +71,26 @@ class LanguageModel(Protocol):
         self, prompts: Sequence[Sequence[int]], *, grammars: Sequence[Grammar], sampling: Sampling
     ) -> list[list[int]]:
         """Return the whole replies to a batch of prompts, one grammar each."""
+        ...
+
+
+@runtime_checkable
+class BatchingModel(Protocol):
+    """What a `LanguageModel` has besides that writes several replies at a time."""
+
+    @property
+    def capacity(self) -> int:
+        """Most replies at a time."""
+        ...
+
+    @property
+    def running(self) -> int:
+        """Replies that are being written now."""
+        ...
+
+    @property
+    def waiting(self) -> int:
+        """Replies that wait for their turn."""
         ...
 
 

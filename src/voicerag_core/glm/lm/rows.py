@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from queue import SimpleQueue
 from typing import NamedTuple, Protocol
@@ -14,10 +15,24 @@ import torch
 from voicerag_core.glm.lm.interleave import AllowedTokens, Grammar, GrammarTable, Interleave
 from voicerag_core.types import Sampling
 
-__all__ = ["Batch", "Event", "Launched", "Part", "Reply", "Row", "Runner", "common_prefix"]
+__all__ = [
+    "AUDIO",
+    "STOP",
+    "TEXT",
+    "Batch",
+    "Event",
+    "Launched",
+    "Part",
+    "Reply",
+    "Row",
+    "Runner",
+    "common_prefix",
+]
 
-STOP = 2
-"""Number of a stop among the kinds of `GrammarTable`."""
+TEXT, AUDIO, STOP = range(3)
+"""Numbers of the kinds of `GrammarTable`."""
+SORTED_TOP_P = 0.999
+"""From here on the likeliest ids alone cannot decide what is drawn."""
 
 
 @dataclass(slots=True, eq=False)
@@ -75,7 +90,8 @@ class Reply:
         self.row: Row | None = None
         self.flying = 0
         """Steps that were launched and whose ids are not known yet."""
-        self.cancelled = self.ended = self.by_sort = False
+        self.cancelled = self.ended = False
+        self.by_sort = sampling.temperature > 0 and sampling.top_p >= SORTED_TOP_P
         self.reader = 0
         self.admitted = 0.0
 
@@ -181,6 +197,19 @@ class Runner(Protocol):
     @property
     def ahead(self) -> int:
         """Steps that may be launched before the ids of an earlier one are known."""
+        ...
+
+    @property
+    def block(self) -> int:
+        """Parts of texts take room in multiples of this."""
+        ...
+
+    def working(self) -> AbstractContextManager[None]:
+        """Make ready for the thread that runs the steps."""
+        ...
+
+    def warm(self, masks: Sequence[AllowedTokens]) -> None:
+        """Prepare all that steps with these masks need."""
         ...
 
     def seat(self, reply: Reply) -> None:

@@ -62,7 +62,8 @@ class Scheduler(Closing):
         memory: Callable[[], AbstractContextManager[None]],
     ) -> None:
         self._runner, self._memory = runner, memory
-        self._part_tokens, self._max_waiting = part_tokens, max_waiting
+        self._part_tokens = max(1, part_tokens // runner.block) * runner.block
+        self._max_waiting = max_waiting
         self._rows = [Row(index) for index in range(rows)]
         self._seconds: float | None = None
         self._start_afresh()
@@ -101,9 +102,11 @@ class Scheduler(Closing):
             self._start_afresh()
         with self._changed:
             if len(self._waiting) >= self._max_waiting + self._free_rows():
+                seconds = self._expected_wait()
                 raise BusyError(
                     f"the language model writes {len(self._running)} replies and "
-                    f"{len(self._waiting)} wait; come back in about {self._expected_wait()} s"
+                    f"{len(self._waiting)} wait; come back in about {seconds} s",
+                    seconds,
                 )
             reply.reader = threading.get_ident()
             self._waiting.append(reply)
@@ -188,7 +191,7 @@ class Scheduler(Closing):
     def _work(self) -> None:
         """Run steps until closed; the thread's main function."""
         try:
-            with torch.inference_mode():
+            with torch.inference_mode(), self._runner.working():
                 while self._turn():
                     pass
             self._end_all(GenerationError("the language model was closed"))
@@ -247,15 +250,14 @@ class Scheduler(Closing):
             return None
         parts, room = [], self._part_tokens
         for reply in self._running:
-            if reply.reading and not reply.flying and reply.allowed is not None and room > 0:
-                assert reply.row is not None
+            if reply.reading and not reply.flying and reply.allowed is not None and room:
                 parts.append(_part(reply, room))
-                room -= parts[-1].stop - parts[-1].start
-        while self._waiting and room > 0 and not self._held_back and self._free_rows():
+                room -= self._room_of(parts[-1])
+        while self._waiting and room and not self._held_back and self._free_rows():
             reply = self._waiting.popleft()
             self._admit(reply)
             parts.append(_part(reply, room))
-            room -= parts[-1].stop - parts[-1].start
+            room -= self._room_of(parts[-1])
         begun = {part.reply for part in parts}
         replies = [
             reply
@@ -266,6 +268,10 @@ class Scheduler(Closing):
             and (reply.table is not None or not reply.flying)
         ]  # fmt: skip
         return Batch(parts, replies) if parts or replies else None
+
+    def _room_of(self, part: Part) -> int:
+        block = self._runner.block
+        return -(-(part.stop - part.start) // block) * block
 
     def _admit(self, reply: Reply) -> None:
         """Give a reply a row, with as much of its text as some row holds."""

@@ -6,6 +6,7 @@ constants and filters are those of `voicerag_core.mel`.
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 
 from voicerag_core.mel import (
@@ -17,7 +18,57 @@ from voicerag_core.mel import (
 )
 from voicerag_core.types import Samples
 
-__all__ = ["log_mel"]
+__all__ = ["levels", "log_mel", "mirrored"]
+
+
+def mirrored(samples: Samples, *, multiple: int, reflect: bool = True) -> Samples:
+    """Return a piece of sound with what the windows at its ends see beyond it.
+
+    Args:
+        samples: Shape [T], float32, 16 kHz, T at least 1.
+        multiple: Samples to a multiple of which the piece is filled with zeros.
+        reflect: What the last windows see beyond that: the end mirrored, or more zeros.
+
+    Returns:
+        Shape [L + 400], L the multiple.
+    """
+    half = WINDOW_SAMPLES // 2
+    wave = np.pad(samples, (0, -len(samples) % multiple))
+    if reflect:
+        return np.pad(wave, half, mode="reflect")
+    return np.pad(np.pad(wave, (half, 0), mode="reflect"), (0, half))
+
+
+def levels(
+    waves: torch.Tensor,
+    filters: torch.Tensor,
+    window: torch.Tensor,
+    frames: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """Compute the features of pieces of sound.
+
+    Args:
+        waves: Shape [N, T * 160 + 400], float32, rows of `mirrored`, with anything behind.
+        filters: Of `mel_filters`.
+        window: Hann's, shape [400].
+        frames: Shape [N], int64: frames of each piece; None: T.
+
+    Returns:
+        Shape [N, bands, T], float32, a frame per 10 ms, about -1..1.5; the floor depends on
+        the loudest value of the piece. Zero beyond its frames.
+    """
+    spectrum = torch.stft(
+        waves, WINDOW_SAMPLES, HOP_SAMPLES, window=window, center=False, return_complex=True
+    )
+    power = spectrum[..., :-1].abs() ** 2
+    made = (filters @ power).clamp(min=POWER_FLOOR).log10()
+    if frames is None:
+        loudest = made.amax(dim=(1, 2), keepdim=True)
+        return (torch.maximum(made, loudest - DYNAMIC_RANGE) + 4.0) / 4.0
+    beyond = (torch.arange(made.shape[-1], device=made.device) >= frames[:, None])[:, None]
+    loudest = made.masked_fill(beyond, -torch.inf).amax(dim=(1, 2), keepdim=True)
+    made = (torch.maximum(made, loudest - DYNAMIC_RANGE) + 4.0) / 4.0
+    return made.masked_fill(beyond, 0.0)
 
 
 def log_mel(
@@ -38,24 +89,8 @@ def log_mel(
         device: Where they are computed and stay.
 
     Returns:
-        Shape [bands, frames], float32, a frame per 10 ms, about -1..1.5; the floor depends on
-        the loudest value of the piece.
+        Shape [bands, frames]; see `levels`.
     """
-    wave = torch.tensor(samples, device=device)
-    filled = -len(samples) % multiple
-    half = WINDOW_SAMPLES // 2
-    wave = torch.nn.functional.pad(wave, (0, filled if reflect else filled + HOP_SAMPLES * 2))
-    wave = torch.nn.functional.pad(wave[None], (half, half), mode="reflect")[0]
-    spectrum = torch.stft(
-        wave,
-        WINDOW_SAMPLES,
-        HOP_SAMPLES,
-        window=torch.hann_window(WINDOW_SAMPLES, device=wave.device),
-        center=False,
-        return_complex=True,
-    )
-    power = spectrum[:, : (len(samples) + filled) // HOP_SAMPLES].abs() ** 2
+    wave = torch.from_numpy(mirrored(samples, multiple=multiple, reflect=reflect)).to(device)
     filters = torch.from_numpy(mel_filters(bands)).to(device)
-    levels = (filters @ power).clamp(min=POWER_FLOOR).log10()
-    levels = torch.maximum(levels, levels.max() - DYNAMIC_RANGE)
-    return (levels + 4.0) / 4.0
+    return levels(wave[None], filters, torch.hann_window(WINDOW_SAMPLES, device=device))[0]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
+import threading
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,12 @@ import torch
 from voicerag_core.audio import resample
 from voicerag_core.errors import AudioError, ConfigError
 from voicerag_core.glm.device_memory import nbytes, telling_what_is_needed
+from voicerag_core.glm.recording import Recorder, record_cuda
+from voicerag_core.glm.speech_tokenizer.batches import (
+    Piece,
+    PreparedBatches,
+    length_of,
+)
 from voicerag_core.glm.speech_tokenizer.log_mel import log_mel
 from voicerag_core.glm.speech_tokenizer.whisper_vq import WhisperVQ
 from voicerag_core.glm.weights.checkpoints import load_speech_tokenizer
@@ -67,6 +75,10 @@ class SpeechTokenizer:
             network = WhisperVQ(config)
         network.load_state_dict(state, strict=True, assign=True)
         self._network = network
+        self._prepared: PreparedBatches | None = None
+        self._stream: torch.cuda.Stream | None = None
+        self._waiting: list[_Request] = []
+        self._turn = threading.Lock()
         with self._memory("a larger GPU, or device 'cpu'"):
             network.to(self.device, dtype).requires_grad_(requires_grad=False).eval()
             network.codebook.weight = torch.nn.Parameter(
@@ -98,8 +110,41 @@ class SpeechTokenizer:
         config, state = load_speech_tokenizer(folder, check_finite=check_finite)
         return cls(config, state, device=device, dtype=dtype)
 
+    def warm(self) -> None:
+        """On a CUDA device, record graphs of all lengths up to 30 s in batches; takes seconds.
+
+        Afterwards no clip meets a shape that was not prepared.
+
+        Raises:
+            ModelError: The device has too little memory.
+        """
+        if self.device.type == "cuda":
+            self._stream = torch.cuda.Stream(self.device, priority=-1)  # type: ignore[no-untyped-call]
+            self._stream.wait_stream(torch.cuda.current_stream(self.device))
+            with torch.cuda.stream(self._stream):
+                self.prepare(record_cuda(self.device))
+
+    def prepare(self, record: Recorder) -> None:
+        """Prepare all lengths up to 30 s in batches.
+
+        Args:
+            record: Makes graphs of them.
+
+        Raises:
+            ModelError: The device has too little memory.
+        """
+        with self._turn, self._memory("a larger GPU, or device 'cpu'", pieces=BATCH):
+            self._prepared = PreparedBatches(
+                self._network,
+                record,
+                token_samples=self._token_samples,
+                frame_samples=HOP_SAMPLES * STRIDE,
+            )
+
     def encode(self, clips: Sequence[Audio], *, batch_size: int = BATCH) -> list[list[int]]:
         """Return the tokens of each clip: one per started 80 ms, in pieces of 30 s.
+
+        Calls of several threads at the same time share batches; calls with few pieces go first.
 
         Args:
             clips: Of any length and rate; one without samples has no tokens.
@@ -113,21 +158,76 @@ class SpeechTokenizer:
             ModelError: The device has too little memory.
         """
         pieces = [
-            (number, start, samples[start : start + PIECE])
+            _Waiting(number, Piece(part, reflect=not (start and len(part) < PIECE)))
             for number, samples in enumerate(map(self._samples, clips))
             for start in range(0, len(samples), PIECE)
+            for part in [samples[start : start + PIECE]]
         ]
-        found: dict[tuple[int, int], list[int]] = {}
-        by_length = sorted(pieces, key=lambda piece: len(piece[2]))
-        for start in range(0, len(by_length), batch_size):
-            batch = by_length[start : start + batch_size]
-            with self._memory(f"a batch_size below {batch_size}", pieces=len(batch)):
-                ids = self._encode([(samples, at > 0) for _, at, samples in batch])
-            found |= {(number, at): one for (number, at, _), one in zip(batch, ids, strict=True)}
+        request = _Request(pieces, batch_size)
+        self._waiting.append(request)
+        try:
+            while not request.done:
+                with self._turn:
+                    if not request.done:
+                        self._encode_batch()
+        finally:
+            self._waiting.remove(request)
+        if request.error is not None:
+            raise request.error
         tokens: list[list[int]] = [[] for _ in clips]
-        for number, at, _ in pieces:
-            tokens[number] += found[number, at]
+        for piece in pieces:
+            tokens[piece.clip] += piece.ids or ()
         return tokens
+
+    def _encode_batch(self) -> None:
+        """Encode the pieces that go first, of all calls that wait."""
+        requests = [one for one in tuple(self._waiting) if not one.done]
+        requests.sort(key=lambda one: len(one.left))
+        first = min(requests[0].left, key=lambda piece: len(piece.piece.samples))
+        length = self._length(first)
+        largest = min(one.batch_size for one in requests)
+        if self._prepared is not None:
+            largest = min(largest, self._prepared.largest(length))
+        taken = [
+            (request, piece)
+            for request in requests
+            for piece in sorted(request.left, key=lambda one: len(one.piece.samples))
+            if self._length(piece) == length
+        ][:largest]
+        try:
+            self._fill([piece for _, piece in taken], requests[0].batch_size)
+        except Exception as error:  # noqa: BLE001 - given to the call that it belongs to
+            if all(request is requests[0] for request, _ in taken):
+                requests[0].error = error
+                return
+        else:
+            return
+        for request in dict.fromkeys(request for request, _ in taken):
+            try:
+                self._fill([piece for one, piece in taken if one is request], request.batch_size)
+            except Exception as error:  # noqa: BLE001 - given to the call that it belongs to
+                request.error = error
+
+    def _fill(self, waiting: list[_Waiting], batch_size: int) -> None:
+        """Find the tokens of pieces of one length."""
+        with self._memory(f"a batch_size below {batch_size}", pieces=len(waiting)):
+            pieces = [one.piece for one in waiting]
+            if self._prepared is None:
+                ids = self._encode(pieces)
+            else:
+                with self._on_stream():
+                    ids = self._prepared.encode(pieces, self._length(waiting[0]))
+        for one, row in zip(waiting, ids, strict=True):
+            one.ids = row[: self._tokens(one)]
+
+    def _tokens(self, waiting: _Waiting) -> int:
+        return -(-len(waiting.piece.samples) // self._token_samples)
+
+    def _length(self, waiting: _Waiting) -> int:
+        return length_of(self._tokens(waiting))
+
+    def _on_stream(self) -> AbstractContextManager[object]:
+        return nullcontext() if self._stream is None else torch.cuda.stream(self._stream)
 
     def _memory(self, choose: str, *, pieces: int = 0) -> AbstractContextManager[None]:
         room = f" plus room for {pieces} pieces of up to 30 s" if pieces else ""
@@ -149,34 +249,56 @@ class SpeechTokenizer:
         return samples
 
     @torch.inference_mode()
-    def _encode(self, pieces: list[tuple[Samples, bool]]) -> list[list[int]]:
-        """Encode pieces together; the flag says that a piece is not the first of its clip.
+    def _encode(self, pieces: list[Piece]) -> list[list[int]]:
+        """Encode pieces together, padded to the longest.
 
         The reference fills a later piece with zeros up to the length of the first, so that its
         last windows see zeros, and not the end mirrored.
         """
         features = [
             log_mel(
-                samples,
+                piece.samples,
                 bands=self.config.mels,
                 multiple=self._token_samples,
-                reflect=not (later and len(samples) < PIECE),
+                reflect=piece.reflect,
                 device=self.device,
             )
-            for samples, later in pieces
+            for piece in pieces
         ]
         longest = max(one.shape[1] for one in features)
         batch = torch.zeros(len(pieces), self.config.mels, longest, device=self.device)
         for row, one in zip(batch, features, strict=True):
             row[:, : one.shape[1]] = one
-        lengths = [-(-len(samples) // (HOP_SAMPLES * STRIDE)) for samples, _ in pieces]
-        ids = self._network(
+        lengths = [-(-len(piece.samples) // (HOP_SAMPLES * STRIDE)) for piece in pieces]
+        ids: list[list[int]] = self._network(
             batch.to(self.dtype), torch.tensor(lengths, device=self.device)
         ).tolist()
-        return list(self._kept(ids, pieces))
+        return ids
 
-    def _kept(
-        self, ids: list[list[int]], pieces: list[tuple[Samples, bool]]
-    ) -> Iterator[list[int]]:
-        for row, (samples, _) in zip(ids, pieces, strict=True):
-            yield row[: -(-len(samples) // self._token_samples)]
+
+@dataclass(slots=True, eq=False)
+class _Waiting:
+    """A piece of a clip, and its tokens once they are found."""
+
+    clip: int
+    piece: Piece
+    ids: list[int] | None = None
+
+
+@dataclass(slots=True, eq=False)
+class _Request:
+    """One call of `SpeechTokenizer.encode`."""
+
+    pieces: list[_Waiting]
+    batch_size: int
+    error: BaseException | None = None
+
+    @property
+    def left(self) -> list[_Waiting]:
+        """Pieces without tokens."""
+        return [piece for piece in self.pieces if piece.ids is None]
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing is left to do."""
+        return self.error is not None or not self.left

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+import threading
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
 from contextvars import copy_context
 from itertools import islice
 from pathlib import Path
@@ -57,6 +58,7 @@ class ServerLM(Closing):
         form: str,
     ) -> None:
         self._client, self._fitting = client, fitting
+        self._asked, self._lock = 0, threading.Lock()
         self._table_size, self._max_context = table_size, max_context
         self._common: dict[str, Any] = {"model": fitting.model, "stop_token_ids": list(stop_ids)}
         if fitting.masks_tokens:
@@ -122,6 +124,21 @@ class ServerLM(Closing):
         """Rows of the output table."""
         return self._table_size
 
+    @property
+    def capacity(self) -> int:
+        """Most replies at a time that are asked of the server."""
+        return MOST_AT_ONCE
+
+    @property
+    def running(self) -> int:
+        """Replies that the server was asked for."""
+        return min(self._asked, MOST_AT_ONCE)
+
+    @property
+    def waiting(self) -> int:
+        """Replies that it will be asked for when others have ended."""
+        return max(0, self._asked - MOST_AT_ONCE)
+
     def warm(self, masks: Sequence[AllowedTokens]) -> None:
         """Do nothing: `connect` has already asked the server for ids."""
 
@@ -145,7 +162,7 @@ class ServerLM(Closing):
         }
         if sampling.seed is not None:
             body["seed"] = sampling.seed
-        with closing(streamed(self._client, body, self._table_size)) as pieces:
+        with self._counted(), closing(streamed(self._client, body, self._table_size)) as pieces:
             for token in islice((token for piece in pieces for token in piece.ids), room):
                 kind = grammar.push(token)
                 yield token
@@ -169,6 +186,16 @@ class ServerLM(Closing):
                 for prompt, grammar in zip(prompts, grammars, strict=True)
             ]
             return [reply.result() for reply in replies]
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        with self._lock:
+            self._asked += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._asked -= 1
 
     def close(self) -> None:
         """Close the connections; replies that are being read end with an error."""

@@ -1,0 +1,31 @@
+"""Work on tensors that stay in place, recorded as CUDA graphs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+__all__ = ["Recorder", "record_cuda"]
+
+Recorder = Callable[[Callable[[], None]], Callable[[], None]]
+"""Records what a function does to tensors that stay in place, and returns what replays it."""
+
+
+def record_cuda(device: torch.device) -> Recorder:
+    """Make a recorder of CUDA graphs that share their memory, so one may be replayed at a time."""
+    pool = torch.cuda.graph_pool_handle()
+
+    def record(run: Callable[[], None]) -> Callable[[], None]:
+        with torch.cuda.device(device):
+            side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+            side.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(side):
+                run()  # libraries choose and load their kernels outside the graph
+            torch.cuda.current_stream().wait_stream(side)
+            graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
+                run()
+        return graph.replay
+
+    return record
