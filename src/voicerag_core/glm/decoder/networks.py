@@ -25,9 +25,9 @@ __all__ = ["DecoderNetworks"]
 
 FLOW_NOISE_FRAMES = 4096
 """Frames before the noise of the flow repeats; longer than any window of a usual schedule."""
-WORKING_BYTES = 1_400_000_000
-"""Most memory besides the weights, CUDA graphs included, with the usual schedule: 1.8 GiB in all
-were measured on an H100 (benchmarks/results/glm_decoder.md)."""
+WORKING_BYTES = 5_300_000_000
+"""Most memory besides the weights, CUDA graphs included, with the usual schedule: 5.3 GiB in all
+were held on an H200 (benchmarks/results/glm_decoder_batching.md)."""
 
 
 class DecoderNetworks:
@@ -151,9 +151,7 @@ class DecoderNetworks:
         """
         with self.exclusive():
             self.flow_graphs = FlowGraphs(self.flow, record)
-            self.flow_graphs.record(
-                self.shapes.windows, batches(self.shapes.flow, FLOW_FRAMES)
-            )
+            self.flow_graphs.record(self.shapes.windows, batches(self.shapes.flow, FLOW_FRAMES))
             for rows, frames in reversed(batches(self.shapes.vocoder, VOCODER_FRAMES)):
                 batch = self._vocoder_batch(rows, frames)
                 self._vocoders[rows, frames] = batch, record(batch.run)

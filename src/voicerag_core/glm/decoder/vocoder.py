@@ -31,9 +31,7 @@ class VocoderStream:
         offsets: Phases at which the overtones start, of `draw_offsets`.
     """
 
-    def __init__(
-        self, hift: HiFT, *, sample_rate: int, noise: NoiseTable, offsets: Tensor
-    ) -> None:
+    def __init__(self, hift: HiFT, *, sample_rate: int, noise: NoiseTable, offsets: Tensor) -> None:
         self._hift = hift
         self._rate = sample_rate
         self._noise = noise
