@@ -62,6 +62,7 @@ def test_every_example_has_a_test_and_is_short() -> None:
         "08_langchain_client.py",
         "09_llamaindex_client.py",
         "10_pipecat_client.py",
+        "11_livekit_client.py",
     ]
     assert all(len(path.read_text().splitlines()) < 90 for path in SCRIPTS)
 
@@ -103,6 +104,7 @@ def test_clients_of_the_web_server(tmp_path: Path) -> None:
     [
         ("09_llamaindex_client.py", "llama-index-llms-openai-like==0.8.1"),
         ("10_pipecat_client.py", "pipecat-ai[openai,websocket]==1.14.0"),
+        ("11_livekit_client.py", "livekit-plugins-openai==1.8.9"),
     ],
 )
 def test_clients_in_environments_of_their_own(script: str, package: str, tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import atexit
 import logging
 import os
 import signal
@@ -19,6 +18,7 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from voicerag_core import MissingExtraError, VoiceRAGError, load_settings
+from voicerag_core.ending import close_in_peace, leave, leave_late, leave_threads
 from voicerag_core.logs import is_structured, set_up_logs
 from voicerag_core.telemetry import flush_telemetry, set_up_telemetry
 
@@ -27,11 +27,6 @@ if TYPE_CHECKING:
     from voicerag_mcp.settings import ServerSettings
 
 __all__ = ["main"]
-
-_CLOSE_SECONDS = 4.0
-"""Seconds for closing in good order: `Workers.close` waits two of them."""
-
-_STOP_SECONDS = 2.0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -148,7 +143,7 @@ def _run(transport: str, settings: Settings, server_settings: ServerSettings) ->
 
             app = http_app(service, server)
             code = asyncio.run(serve(app, server_settings))
-            _close_in_peace(code)
+            close_in_peace(code)
         else:
             ended = _close_on_signals(stack, closing)
             server.run("stdio")
@@ -156,30 +151,8 @@ def _run(transport: str, settings: Settings, server_settings: ServerSettings) ->
     finally:
         with closing:
             stack.close()
-    if any(not one.daemon for one in threading.enumerate() if one is not threading.main_thread()):
-        _leave(code)  # a stage still runs, such as the loading of a model: nobody waits for it
+    leave_threads(code)  # a stage still runs, such as the loading of a model: nobody waits for it
     return code
-
-
-def _leave(code: int) -> None:
-    """End the process without waiting for its threads; a database that still runs is stopped."""
-    stopping = threading.Thread(target=atexit._run_exitfuncs, daemon=True)
-    stopping.start()
-    stopping.join(_STOP_SECONDS)
-    os._exit(code)
-
-
-def _close_in_peace(code: int) -> None:
-    """Let no further signal interrupt the closing, which is bounded."""
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _leave_late(code)
-
-
-def _leave_late(code: int) -> None:
-    late = threading.Timer(_CLOSE_SECONDS, _leave, [code])
-    late.daemon = True
-    late.start()
 
 
 @dataclass(slots=True)
@@ -197,10 +170,10 @@ def _close_on_signals(stack: ExitStack, closing: threading.Lock) -> _Ended:
         ended.code = ended.code or 128 + number
 
         def end() -> None:
-            _leave_late(ended.code)
+            leave_late(ended.code)
             with closing:
                 stack.close()
-            _leave(ended.code)
+            leave(ended.code)
 
         threading.Thread(target=end, daemon=True).start()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import TypeAlias
@@ -207,7 +208,9 @@ def _upload_route(service: Service) -> Route:
                 lambda job: serving.asking.keep_clip(job, tenant, data), tenant=tenant
             )
         except (BusyError, CancelledError) as error:
-            return JSONResponse({"error": message_for_caller(error)}, 503, {"Retry-After": "5"})
+            seconds = error.retry_after if isinstance(error, BusyError) else None
+            again = {"Retry-After": f"{math.ceil(seconds or 5)}"}
+            return JSONResponse({"error": message_for_caller(error)}, 503, again)
         except VoiceRAGError as error:
             return JSONResponse({"error": str(error)}, status_code=400)
         return JSONResponse(

@@ -18,15 +18,16 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from voicerag_core import ConfigError
+from voicerag_core import CancelledError, ConfigError
 from voicerag_mcp.settings import ServerSettings
 
-__all__ = ["STOPPING_SECONDS", "Connection", "Listener", "listener", "serve"]
+__all__ = ["ENDING_SECONDS", "STOPPING_SECONDS", "Connection", "Listener", "listener", "serve"]
 
 STOPPING_SECONDS: Final = 2
 """Seconds that running calls get to finish after a signal; then their callers are told."""
 
-_TELLING_SECONDS: Final = 1
+ENDING_SECONDS: Final = STOPPING_SECONDS + 1
+"""Seconds after which a call that is still not answered is cut off."""
 
 _SLOWEST_BYTES: Final = 8_000
 """Bytes per second at which a body must arrive, on average, after its first seconds."""
@@ -140,8 +141,7 @@ class Listener(uvicorn.Server):
     """An HTTP server that leaves the process alive when a signal ends it.
 
     The first SIGTERM or SIGINT stops it after the running calls, or after `STOPPING_SECONDS`; the
-    second at once. `signal_number` is that of the first, or None. `stop_calls` releases the callers
-    of what still runs.
+    second at once. `signal_number` is that of the first, or None.
     """
 
     signal_number: int | None = None
@@ -158,6 +158,20 @@ class Listener(uvicorn.Server):
             yield
             return
         yield  # the handlers stay until the loop is closed: what follows is not interrupted
+
+    async def serve_until_signal(self, stop_calls: Callable[[], None] | None = None) -> int:
+        """Serve until a signal arrives; return the exit code: 128 and the signal's number, or 0.
+
+        Args:
+            stop_calls: Releases the callers of what still runs.
+
+        Raises:
+            ConfigError: The address cannot be listened on.
+        """
+        self.stop_calls = stop_calls
+        logging.getLogger("uvicorn.error").addFilter(_is_worth_saying)
+        await asyncio.shield(self.serve())
+        return 0 if self.signal_number is None else 128 + self.signal_number
 
     def _stop(self, number: int) -> None:
         if self.should_exit:
@@ -217,9 +231,11 @@ class _Exceptions:
 def _is_worth_saying(record: logging.LogRecord) -> bool:
     """Leave out that a stream was cut off when the server stopped: it was meant to be."""
     error = record.exc_info[1] if record.exc_info else None
-    return not isinstance(error, asyncio.CancelledError) and "graceful shutdown" not in str(
-        record.msg
-    )
+    while error is not None:
+        if isinstance(error, asyncio.CancelledError | CancelledError):
+            return False
+        error = error.__cause__ or error.__context__
+    return "graceful shutdown" not in str(record.msg)
 
 
 def listener(app: ASGIApp, settings: ServerSettings) -> Listener:
@@ -243,7 +259,7 @@ def listener(app: ASGIApp, settings: ServerSettings) -> Listener:
             proxy_headers=False,
             backlog=_ACCEPTED_AT_ONCE,
             timeout_keep_alive=_IDLE_SECONDS,
-            timeout_graceful_shutdown=STOPPING_SECONDS + _TELLING_SECONDS,
+            timeout_graceful_shutdown=ENDING_SECONDS,
         )
     )
 
@@ -255,8 +271,5 @@ async def serve(app: ASGIApp, settings: ServerSettings) -> int:
         ConfigError: The address cannot be listened on.
     """
     server = listener(app, settings)
-    server.stop_calls = getattr(getattr(app, "state", None), "stop_calls", None)
-    logging.getLogger("uvicorn.error").addFilter(_is_worth_saying)
     _logger.info("listening on http://%s:%d", settings.host, settings.port)
-    await asyncio.shield(server.serve())
-    return 0 if server.signal_number is None else 128 + server.signal_number
+    return await server.serve_until_signal(getattr(getattr(app, "state", None), "stop_calls", None))

@@ -177,6 +177,13 @@ class StatusResult(BaseModel):
     max_question_seconds: float
     max_audio_bytes: int
     clip_minutes: float
+    workers: int = Field(description="Calls that may run at this moment")
+    running: int = Field(description="Calls that run")
+    waiting: int = Field(description="Calls that wait for a worker")
+    model_capacity: int = Field(description="Answers that the model writes at a time")
+    model_running: int
+    model_waiting: int
+    out_of_service: tuple[str, ...] = Field(description="Parts of the model that failed")
 
 
 def result(value: BaseModel, text: str, *, links: Sequence[ContentBlock] = ()) -> CallToolResult:

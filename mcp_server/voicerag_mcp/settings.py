@@ -52,7 +52,13 @@ class ServerSettings(BaseSettings):
     clip_bytes_total: int = Field(
         default=512_000_000, ge=1000, description="Memory for clips of all tenants, in bytes."
     )
-    workers: int = Field(default=4, ge=1, le=64, description="Calls processed concurrently.")
+    workers: int | None = Field(
+        default=None,
+        ge=1,
+        le=512,
+        description="Calls processed concurrently; default: 4, and the number of answers that the "
+        "model writes at a time, if it writes several.",
+    )
     max_waiting: int = Field(
         default=64, ge=0, description="Calls that may wait; further calls are asked to retry."
     )

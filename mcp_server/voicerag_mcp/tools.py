@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from inspect import getdoc
 from typing import Annotated, TypeAlias
 
@@ -12,7 +13,7 @@ from pydantic import BeforeValidator, Field
 
 from voicerag_core import ConfigError, Strategy
 from voicerag_core.serving import Query, QuestionSource, SpeechPlace, Where
-from voicerag_core.serving.status import status_of
+from voicerag_core.serving.status import load_of, status_of
 from voicerag_mcp.errors import tool_errors
 from voicerag_mcp.results import (
     AskResult,
@@ -313,6 +314,7 @@ class ReadingTools:
             max_question_seconds=state.max_question_seconds,
             max_audio_bytes=settings.max_audio_bytes,
             clip_minutes=settings.clip_minutes,
+            **asdict(load_of(self._service.serving.workers, tenants.parts.model)),
         )
         text = "\n".join(f"{name}: {shown}" for name, shown in value.model_dump().items())
         return result(value, text)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import voicerag_core.cli.ending  # noqa: F401 - first: signals that come during the imports below
+import voicerag_core.ending  # noqa: F401 - first: signals that come during the imports below
 
 # isort: split
 from voicerag_core.audio import (
@@ -66,6 +66,7 @@ from voicerag_core.ports import (
     Reranker,
     SelfAssessingEmbedder,
     SelfAssessingModel,
+    ServesMany,
     Speaker,
     TextEmbedder,
     Transcriber,
@@ -188,6 +189,7 @@ __all__ = [
     "SecondRound",
     "SelfAssessingEmbedder",
     "SelfAssessingModel",
+    "ServesMany",
     "Settings",
     "Speaker",
     "Speculation",

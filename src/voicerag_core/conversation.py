@@ -146,7 +146,7 @@ class Speculation(Closing):
             finally:
                 self._done.set()
 
-        threading.Thread(target=work, name="voicerag-speculation", daemon=True).start()
+        threading.Thread(target=work, name="voicerag-speculation").start()
 
     @property
     def done(self) -> bool:

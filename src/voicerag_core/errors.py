@@ -90,7 +90,20 @@ class CancelledError(VoiceRAGError):
 
 
 class BusyError(VoiceRAGError):
-    """Too many calls run at once; the same call may succeed a little later."""
+    """Too many calls run at once; the same call may succeed a little later.
+
+    Args:
+        message: What is busy, and what to do.
+        retry_after: Seconds after which there is probably room, if that can be estimated.
+    """
+
+    def __init__(self, message: str, retry_after: float | None = None) -> None:
+        super().__init__(message, retry_after)
+        self.retry_after = retry_after
+
+    def __str__(self) -> str:
+        """Return the message."""
+        return str(self.args[0])
 
 
 class ForbiddenError(VoiceRAGError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import Final
 
-__all__ = ["ANY", "ENGLISH", "language_name", "text_search_configuration"]
+__all__ = ["ANY", "ENGLISH", "LANGUAGES", "language_name", "text_search_configuration"]
 
 ENGLISH: Final = "en"
 ANY: Final = "auto"
@@ -21,6 +21,9 @@ _NAMES: Final = MappingProxyType(
         "zh": "Chinese",
     }
 )  # fmt: skip
+
+LANGUAGES: Final = tuple(_NAMES)
+"""Codes of the languages that are known here by name."""
 
 _STEMMED: Final = frozenset(
     {

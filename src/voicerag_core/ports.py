@@ -47,6 +47,7 @@ __all__ = [
     "SamplingWriter",
     "SelfAssessingEmbedder",
     "SelfAssessingModel",
+    "ServesMany",
     "Speaker",
     "TextEmbedder",
     "Transcriber",
@@ -369,6 +370,34 @@ class ReadsWords(Protocol):
     @property
     def reads_words(self) -> bool:
         """Whether a spoken question has to be transcribed before it is answered."""
+        ...
+
+
+@runtime_checkable
+class ServesMany(Protocol):
+    """A `VoiceModel` that answers several questions at a time, and says how many.
+
+    Servers run as many calls at a time as it can answer, unless they are told otherwise.
+    """
+
+    @property
+    def capacity(self) -> int:
+        """Most answers at a time; it may be known only once the model is loaded, 1 before."""
+        ...
+
+    @property
+    def running(self) -> int:
+        """Answers that are being written."""
+        ...
+
+    @property
+    def waiting(self) -> int:
+        """Questions that wait for their turn."""
+        ...
+
+    @property
+    def out_of_service(self) -> tuple[str, ...]:
+        """Parts that failed and are not used any more, such as devices, and how they failed."""
         ...
 
 

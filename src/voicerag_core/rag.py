@@ -46,11 +46,16 @@ from voicerag_core.types import (
     Sampling,
     SecondRound,
     Strategy,
+    Transcription,
     Turn,
 )
 
 __all__ = ["IndexProgress", "VoiceRAG", "checked_instructions", "embed_passages"]
 
+OTHER_WORDINGS = 4
+SURE_ANSWER = 0.6
+"""Wordings besides the transcript that are searched for where that leads to no answer, and the
+least probability of an answer to one of them: chosen on even-numbered questions on documents."""
 RERANKED = 20
 """Passages that a reranker sorts for a question."""
 MAX_INSTRUCTIONS = 8000
@@ -318,10 +323,11 @@ class VoiceRAG:
     ) -> Iterator[Answer]:
         """Retrieve and respond in one call: the pieces of `ask`, the first with the hits.
 
-        The question is checked and resampled once. Where a spoken question was searched without its
-        transcript and the model finds no answer in the hits, the transcript, which the model needs
-        anyway, is searched for, once, and the model answers from what that finds: a piece then
-        brings the hits that are new and the time, ``search_again``. Closing the iterator stops the
+        The question is checked and resampled once. Where the model reads words and finds no answer
+        to a spoken question in hits that were found by its sound, its transcript alone is searched
+        for; after that up to four other wordings that the recogniser proposes, of which an answer
+        has to be surer. A piece then brings the hits that are new and the time of these searches,
+        ``search_again``. `Answer.transcript` stays the transcript. Closing the iterator stops the
         stages below it.
 
         Args:
@@ -472,7 +478,9 @@ class VoiceRAG:
 
         model = self._calibrated_model()
 
-        def answered(found: Retrieved) -> Iterator[Answer]:
+        def answered(
+            found: Retrieved, model: VoiceModel, heard: Transcription | None
+        ) -> Iterator[Answer]:
             respond = model.respond
             if manner.instructions:
                 respond = partial(respond, instructions=manner.instructions)
@@ -485,26 +493,32 @@ class VoiceRAG:
             )
             return _with_cited(reading_told(pieces), found.more)
 
-        pieces = answered(retrieved)
-        by_sound = retrieved.by_sound or retrieved.transcription is None
-        if again and heard is not None and by_sound:
-
-            def second_look() -> Retrieved:
-                return _shown(find_by_words(search, heard, None), again)
-
-            pieces = _looking_again(pieces, retrieved, second_look, answered)
+        pieces = answered(retrieved, model, heard)
+        if again and heard is not None and isinstance(question, Audio) and self._needs_words():
+            by_words = retrieved.by_sound or retrieved.transcription is None
+            surer = self._calibrated_model(SURE_ANSWER)
+            pieces = _looking_again(
+                pieces,
+                retrieved,
+                list(_looks(heard, search, again, by_words=by_words)),
+                lambda found, look: answered(found, surer if look.other else model, look.heard),
+            )
         yield from pieces
         yield Answer(timings={"respond": time.perf_counter() - start})
 
-    def _calibrated_model(self) -> VoiceModel:
-        """Return the model, which declines as was chosen for the collection."""
+    def _calibrated_model(self, at_least: float = 0.0) -> VoiceModel:
+        """Return the model, which declines as was chosen for the collection.
+
+        Args:
+            at_least: Least probability of an answer, if that is more; 0 leaves it as it is.
+        """
         model: object = self.model
         store: object = self.store
-        if isinstance(model, SelfAssessingModel) and isinstance(store, CalibratedStore):
-            least = store.thresholds().answered
-            if least is not None:
-                return model.declining_below(least)
-        return self.model
+        if not isinstance(model, SelfAssessingModel):
+            return self.model
+        chosen = store.thresholds().answered if isinstance(store, CalibratedStore) else None
+        least = max(chosen or 0.0, at_least)
+        return model.declining_below(least) if least else self.model
 
     def _needs_words(self) -> bool:
         """Whether the model wants a transcript that this pipeline can make."""
@@ -574,40 +588,99 @@ def _with_cited(pieces: Iterator[Answer], more: Sequence[Hit]) -> Iterator[Answe
         _close(pieces)
 
 
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """A further search for a spoken question.
+
+    Args:
+        heard: The wording that it is for.
+        other: Whether that is not the transcript but another wording.
+        find: Searches.
+    """
+
+    heard: Transcription
+    other: bool
+    find: Callable[[], Retrieved]
+
+
+def _looks(heard: Transcription, search: Search, most: int, *, by_words: bool) -> Iterator[_Look]:
+    """Yield the searches that are left for a spoken question that nothing answers.
+
+    Args:
+        heard: Its transcript.
+        search: Searches.
+        most: Hits to show.
+        by_words: Whether the transcript alone is one of them.
+    """
+    others = [replace(heard, text=text) for text in heard.others[:OTHER_WORDINGS]]
+    for wording in (heard, *others) if by_words else others:
+
+        def find(wording: Transcription = wording) -> Retrieved:
+            return _shown(find_by_words(search, wording, None), most)
+
+        yield _Look(wording, wording is not heard, find)
+
+
 def _looking_again(
     pieces: Iterator[Answer],
     before: Retrieved,
-    second_look: Callable[[], Retrieved],
-    answered: Callable[[Retrieved], Iterator[Answer]],
+    looks: Sequence[_Look],
+    answered: Callable[[Retrieved, _Look], Iterator[Answer]],
 ) -> Iterator[Answer]:
-    """Pass an answer on, or where the documents seem to hold none, that from a second search."""
-    held: list[Answer] = []
+    """Pass an answer on, or where the documents seem to hold none, that from a further search.
+
+    Where none answers, what was said last for the transcript stays.
+
+    Args:
+        pieces: Of the answer from what was found first.
+        before: That.
+        looks: Done one by one, until one brings an answer.
+        answered: Answers from what a search found.
+    """
     with ExitStack() as open_pieces:
         open_pieces.callback(_close, pieces)
-        for piece in pieces:
-            held.append(piece)
-            if piece.text or piece.audio is not None or not piece.answered:
+        held = _until_decided(pieces)
+        if not looks or all(piece.answered for piece in held):
+            yield from held
+            yield from pieces
+            return
+        spent, found = 0.0, before
+        for look in looks:
+            start = time.perf_counter()
+            other = look.find()
+            spent += time.perf_counter() - start
+            check_cancelled()
+            if not look.other and _order(other) == _order(before):
+                continue  # the model has read these passages in this order
+            again = answered(other, look)
+            open_pieces.callback(_close, again)
+            said = _until_decided(again)
+            does = all(piece.answered for piece in said)
+            if does or not look.other:
+                pieces, held, found = again, said, other
+            if does:
                 break
-        if all(piece.answered for piece in held):
-            yield from held
-            yield from pieces
-            return
-        start = time.perf_counter()
-        found = second_look()
-        timings = {"search_again": time.perf_counter() - start}
-        known = {hit.passage.id for hit in (*before.hits, *before.more)}
-        if not {hit.passage.id for hit in (*found.hits, *found.more)} - known:
-            # The same passages: the model has read them all.
-            yield Answer(timings=timings)
-            yield from held
-            yield from pieces
-            return
-    shown = {hit.passage.id for hit in before.hits}
-    yield Answer(
-        hits=tuple(hit for hit in found.hits if hit.passage.id not in shown), timings=timings
-    )
-    check_cancelled()
-    yield from answered(found)
+        shown = {hit.passage.id for hit in before.hits}
+        yield Answer(
+            hits=tuple(hit for hit in found.hits if hit.passage.id not in shown),
+            timings={"search_again": spent},
+        )
+        yield from held
+        yield from pieces
+
+
+def _until_decided(pieces: Iterator[Answer]) -> list[Answer]:
+    """Return the first pieces, up to the one that shows whether there is an answer."""
+    held: list[Answer] = []
+    for piece in pieces:
+        held.append(piece)
+        if piece.text or piece.audio is not None or not piece.answered:
+            break
+    return held
+
+
+def _order(found: Retrieved) -> list[str]:
+    return [hit.passage.id for hit in (*found.hits, *found.more)]
 
 
 def _shown(found: Retrieved, most: int) -> Retrieved:

@@ -120,13 +120,17 @@ _FIGURE = re.compile(r"[\"'(\[\u201c]*[\d\u20ac$\u00a3#\u00a7]")
 _ENDS_SURELY = re.compile(r"[!?\u3002\uff01\uff1f][\"'\u201d\u2019)\]]*$|[.][\"'\u201d\u2019)\]]+$")
 
 
-def sentence_spans(text: str) -> list[tuple[int, int]]:
+def sentence_spans(text: str, language: str | None = None) -> list[tuple[int, int]]:
     """Find the sentences of a text, whatever its language.
 
     A line break inside a paragraph does not end a sentence, an empty line does. Sentences are
-    found with sentencex, in the language of the text's most frequent words; a dot behind an
+    found with sentencex, by default in the language of the text's frequent words; a dot behind an
     abbreviation that a sentence goes on behind ("approx.", "bzw."), in a German ordinal
     ("3. Mai"), or inside a name or a number ("requests.Timeout", "2.32.5"), ends none.
+
+    Args:
+        text: The text.
+        language: Code of its language, for a text that may be too short to tell it by its words.
 
     Returns:
         Start and end of each sentence in characters, without surrounding white space, in order.
@@ -134,7 +138,7 @@ def sentence_spans(text: str) -> list[tuple[int, int]]:
     import sentencex
 
     spans: list[tuple[int, int]] = []
-    language = _language_of(text)
+    language = language or _language_of(text)
     borders = [0, *(border.end() for border in _EMPTY_LINE.finditer(text)), len(text)]
     for block_start, block_end in itertools.pairwise(borders):
         flat = _SPACE.sub(" ", text[block_start:block_end])
@@ -159,9 +163,9 @@ def sentence_spans(text: str) -> list[tuple[int, int]]:
     return spans
 
 
-def split_sentences(text: str) -> list[str]:
-    """Return the sentences of a text, each on one line."""
-    return [_SPACE.sub(" ", text[start:end]) for start, end in sentence_spans(text)]
+def split_sentences(text: str, language: str | None = None) -> list[str]:
+    """Return the sentences of a text, as `sentence_spans` finds them, each on one line."""
+    return [_SPACE.sub(" ", text[start:end]) for start, end in sentence_spans(text, language)]
 
 
 def _language_of(text: str) -> str:

@@ -29,7 +29,7 @@ SONAR_STRATEGY: Final = "e2e"
 FOREIGN_STRATEGY: Final = "asr"
 """Default strategy of languages that no speech encoder knows."""
 
-Part: TypeAlias = Literal["chat", "transcriber", "embedder", "reranker", "voice"]
+Part: TypeAlias = Literal["chat", "transcriber", "embedder", "reranker", "voice", "glm_server"]
 """A model that may be behind a URL; also the first word of its settings."""
 
 _Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00]+$")]
@@ -265,8 +265,9 @@ class Settings(BaseSettings):
     )
     glm_device: str = Field(
         default="auto",
-        pattern=r"^(auto|cpu|cuda(:\d+)?)$",
-        description="Device for GLM-4-Voice: auto (a GPU if any), cpu, cuda or cuda:1.",
+        pattern=r"^(auto|(cpu|cuda(:\d+)?)(,(cpu|cuda(:\d+)?))*)$",
+        description="Device for GLM-4-Voice: auto (a GPU if any), cpu, cuda or cuda:1; several, as "
+        "in `cuda:0,cuda:1`, get a replica each.",
     )
     glm_dtype: Literal["bfloat16", "float32"] | None = Field(
         default=None,
@@ -286,6 +287,31 @@ class Settings(BaseSettings):
         ge=1024,
         description="Maximum tokens of a GLM-4-Voice prompt and its reply; default: the limit of "
         "the checkpoint, at most 8192.",
+    )
+
+    glm_lm: Literal["local", "vllm"] = Field(
+        default="local",
+        description="Where GLM-4-Voice's language model runs: 'local' (on `VOICERAG_GLM_DEVICE`) "
+        "or 'vllm' (a vLLM server, named by the following).",
+    )
+    glm_server_url: SecretStr | None = Field(
+        default=None,
+        description="Base of the vLLM server's API, such as http://127.0.0.1:8000/v1.",
+    )
+    glm_server_model: str = Field(
+        default="",
+        description="Name of the model on that server; default: the one that it has.",
+    )
+    glm_server_key: SecretStr | None = Field(default=None, description="API key, if it needs one.")
+    glm_server_key_file: Path | None = Field(
+        default=None, description="File that holds the key, instead of `VOICERAG_GLM_SERVER_KEY`."
+    )
+    glm_server_timeout: float = Field(
+        default=60.0,
+        gt=0,
+        le=3600,
+        description="Longest wait in seconds for the first token, a full server's queue included, "
+        "and for each next one.",
     )
 
     telemetry: Literal["none", "otlp", "console"] = Field(
@@ -463,6 +489,8 @@ class Settings(BaseSettings):
 
     def choice(self, part: Part) -> str:
         """The value that selects a part."""
+        if part == "glm_server":
+            return self.glm_lm
         return self.chosen_transcriber if part == "transcriber" else str(getattr(self, part))
 
     def remote(self, part: Part) -> RemoteSettings:

@@ -134,11 +134,13 @@ class Transcription:
         confidence: 0..1, where 1 is certain: the geometric mean of the token probabilities. None if
             the recogniser does not return any.
         language: Language code of the recogniser ("en", "eng_Latn"); None if not known.
+        others: Other wordings that fit the sound nearly as well, likeliest first.
     """
 
     text: str
     confidence: float | None = None
     language: str | None = None
+    others: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
@@ -248,8 +250,9 @@ class Retrieved:
         timings: Seconds by stage.
         more: The next best hits, best first, for a model that reads on where the hits leave it
             unsure; an answer that rests on one of them brings it along in its hits.
-        by_sound: True when a spoken question was searched by its sound alone, though its words are
-            known by now: where the documents seem not to answer, a search by them may.
+        by_sound: True when a spoken question was searched by its sound, alone or beside its words,
+            which are known by now: where the documents seem not to answer, a search by words alone
+            may.
     """
 
     hits: tuple[Hit, ...]

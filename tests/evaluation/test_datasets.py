@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 
@@ -175,6 +176,9 @@ def test_svq_takes_one_locale_and_environment(tmp_path: Path) -> None:
     found = load_set(f"svq={tmp_path}")
     assert [one.id for one in found.questions] == ["u1"]
     assert found.questions[0].sound is not None
+    assert [one.id for one in load_set(f"svq={tmp_path}@fi_fi").questions] == ["u2"]
+    with pytest.raises(DocumentError, match="its locales are en_us, fi_fi"):
+        load_set(f"svq={tmp_path}@de_de")
 
 
 @pytest.mark.parametrize("layout", ["tsv", "trec", "flat"])
@@ -203,6 +207,28 @@ def test_beir_and_squtr(tmp_path: Path, layout: str) -> None:
     assert load_set(f"squtr={tmp_path}@{empty}").problems == ("query q1: its sound is missing",)
 
 
+def test_what_a_corpus_lacks_is_listed(tmp_path: Path) -> None:
+    rows = [{"_id": 1, "text": "One\u2028line\x85."}, {"_id": 2, "title": "T", "text": ""},
+            {"_id": 3, "text": ""}]  # fmt: skip
+    text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    (tmp_path / "corpus.jsonl.gz").write_bytes(gzip.compress(text.encode()))
+    write_lines(tmp_path / "queries.jsonl", [{"_id": "q1", "text": "who"}])
+    (tmp_path / "qrels").mkdir()
+    judged = "query-id\tcorpus-id\tscore\r\nq1\t1\t1\r\nq1\t77\t1\r\nq9\t1\t1\r\n"
+    (tmp_path / "qrels" / "dev.tsv").write_bytes(judged.encode())
+    found = load_set(f"beir={tmp_path}")
+    assert [one.text for one in found.passages] == ["One\u2028line\x85.", "T"]
+    assert [(one.id, one.sources) for one in found.questions] == [("q1", ("1",))]
+    assert found.problems == (
+        "1 passages have no text",
+        "the judged passage 77 is not in the corpus",
+        "the judged query q9 is not among the queries, or has no words",
+    )
+    (tmp_path / "corpus.jsonl.gz").write_bytes(gzip.compress(text.encode())[:-9])
+    with pytest.raises(DocumentError, match="damaged gzip"):
+        load_set(f"beir={tmp_path}")
+
+
 def test_a_folder_of_ones_own(tmp_path: Path) -> None:
     found = load_set(f"simple={write_own(tmp_path / 'own')}")
     assert [one.sources for one in found.questions] == [("fleming",), ("rhine",), ("oxygen",), ("bakery",)]  # fmt: skip  # noqa: E501
@@ -212,11 +238,12 @@ def test_a_folder_of_ones_own(tmp_path: Path) -> None:
     (documents / "documents" / "hours.txt").write_text("The bakery opens at six.")
     write_lines(
         documents / "questions.jsonl",
-        [{"question": "When?", "answer": "six", "source": "hours.txt"},
+        [{"id": None, "question": "When?", "answer": [6, "six"], "source": "hours.txt"},
          {"question": "Who?", "answerable": False}],
     )  # fmt: skip
     found = load_set(f"simple={documents}")
     assert found.questions[0].sources == (found.passages[0].id,)
+    assert (found.questions[0].id, found.questions[0].answers) == ("1", ("6", "six"))
     assert not found.questions[1].answerable
 
 
@@ -247,6 +274,8 @@ def test_missing_sound_is_counted_and_listed(tmp_path: Path) -> None:
         (b'{"question": "a"', "line 1: not JSON"),
         (b"[1]\n", "an object is expected"),
         (b'{"answers": ["x"]}\n', "'question' or 'audio'"),
+        (b'{"question": null, "audio": null}\n', "'question' or 'audio'"),
+        (b'{"question": "a", "answerable": "false"}\n', "true or false, not 'false'"),
         (b'{"question": "a", "sources": ["nowhere"]}\n', "'nowhere' is neither"),
         (b"", "no questions"),
     ],

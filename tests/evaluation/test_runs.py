@@ -3,17 +3,31 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import asdict, replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.evaluation.conftest import QUESTIONS, write_lines
-from voicerag_core import ConfigError
-from voicerag_core.evaluation.report.figures import oracle, question_scores, rows, shuffled
+from voicerag_core import Audio, AudioError, ConfigError
+from voicerag_core.evaluation.datasets import EvalQuestion, EvalSet, load_set
+from voicerag_core.evaluation.datasets.values import drawn
+from voicerag_core.evaluation.report import tables
+from voicerag_core.evaluation.report.figures import (
+    counted,
+    oracle,
+    question_scores,
+    rows,
+    shuffled,
+)
 from voicerag_core.evaluation.runs import Progress, Record, RunConfig, RunFolder, run
+from voicerag_core.evaluation.runs.shared import Shared
 from voicerag_core.settings import Settings
 from voicerag_core.stack import GivenParts
+from voicerag_core.testing import FakeTranscriber
+from voicerag_core.types import Transcription
 
 
 def untimed(records: list[Record]) -> list[dict[str, object]]:
@@ -42,7 +56,6 @@ def test_every_way_of_asking_has_a_record(
     heard = by_key["q4", "clean", "asr"]
     assert heard.heard == "when does the factory open"
     assert (heard.measures["wrong"], heard.measures["units"]) == (3, 7)
-    assert heard.timings["transcribe"] == by_key["q4", "clean", "hybrid"].timings["transcribe"]
     assert Path(heard.clip).name == "q4.wav"
 
 
@@ -50,8 +63,89 @@ def test_one_transcript_a_clip_is_shared(
     tmp_path: Path, config: RunConfig, settings: Settings, given: GivenParts
 ) -> None:
     config = replace(config, conditions=(), answers=0)
-    run(tmp_path / "run", config, settings, given=given)
-    assert given.transcriber.calls == len(QUESTIONS)  # type: ignore[union-attr]
+    ears = given.transcriber
+    assert isinstance(ears, FakeTranscriber)
+
+    class Slow:
+        def transcribe(self, audio: Audio) -> Transcription:
+            time.sleep(0.02)
+            return ears.transcribe(audio)
+
+    slow = replace(given, transcriber=Slow())
+    records = run(tmp_path / "run", config, settings, given=slow)
+    assert ears.calls == len(QUESTIONS)
+    timed = [one.timings["transcribe"] for one in records if "transcribe" in one.timings]
+    assert len(timed) > len(QUESTIONS)
+    assert min(timed) >= 0.02, "what strategies share counts for each"
+
+
+def test_a_shared_part_is_asked_once_and_says_what_it_saved() -> None:
+    class Ears:
+        dim, asked = 3, 0
+
+        def embed_speech(self, clips: list[Audio]) -> int:
+            self.asked += 1
+            if len(clips[0].samples) == 1:
+                raise AudioError("no speech was heard")
+            return len(clips[0].samples)
+
+        def expect(self) -> str:
+            return "ready"
+
+    ears = Ears()
+    shared = Shared(ears, ("embed_speech", "embed_speech_scored"), ("expect",))
+    long, short = (Audio(np.zeros(size, np.float32), 16_000) for size in (9, 1))
+    told = []
+    for clip in (long, long, short, short, long):
+        shared.saved = 0.0
+        try:
+            result = shared.embed_speech([clip])
+        except AudioError as error:
+            result = str(error)
+        told.append((result, shared.saved > 0))
+    unheard = "no speech was heard"
+    assert told == [(9, False), (9, True), (unheard, False), (unheard, True), (9, False)]
+    assert ears.asked == 3
+    assert (shared.dim, shared.expect()) == (3, "ready")
+    assert not hasattr(shared, "embed_speech_scored")
+
+
+def test_seen_questions_are_drawn_last_and_not_counted() -> None:
+    questions = tuple(EvalQuestion(str(n), "why?", development=n % 2 == 1) for n in range(20))
+    chosen = drawn(EvalSet("s", (), questions), 12, 17).questions
+    assert sum(not one.development for one in chosen) == 10
+    records = [
+        Record(name, "shared", str(n), "typed", "text", sources=("p",), found=found,
+               development=n % 2 == 1 or name == "old")
+        for name in ("mixed", "old") for n, found in enumerate((("p",), ("x",)))
+    ]  # fmt: skip
+    assert [(one.set, one.question) for one in counted(records)] == [
+        ("mixed", "0"), ("old", "0"), ("old", "1"),
+    ]  # fmt: skip
+    by_set = {line[0]: line[4:6] for line in tables(records)[0].lines}
+    assert by_set["mixed"][0] == "1"
+    assert tables(records, seen=True)[0].lines[0][4] == "2"
+
+
+def test_only_what_says_something_is_asked(
+    tmp_path: Path, own: Path, settings: Settings, given: GivenParts
+) -> None:
+    rows = [json.loads(line) for line in (own / "questions.jsonl").read_text().splitlines()]
+    write_lines(own / "questions.jsonl", [*rows, {"id": "no", "question": "who did discover the gas oxygen", "answerable": False, "audio": "q3.wav"}])  # fmt: skip  # noqa: E501
+    config = RunConfig(sets=(f"simple={own}",), hard=10, conditions=("telephone",))
+    records = run(tmp_path / "run", config, settings, given=given)
+    ways = {(one.form, one.strategy) for one in records if one.question == "no"}
+    assert ways == {("typed", "text"), ("clean", "adaptive")}, "it can be refused, and not found"
+    assert all(one.answer is not None for one in records if one.question == "no")
+    heard = load_set(f"simple={own}")
+    for forms, asked in (("clean", {"typed", "clean"}), ("typed", {"typed"})):
+        told = run(tmp_path / forms, config, settings, given=given,
+                   loaded={config.sets[0]: replace(heard, forms=forms)})  # fmt: skip
+        assert {one.form for one in told} == asked
+    whole = replace(config, whole=True)
+    told = run(tmp_path / "whole", whole, settings, given=given,
+               loaded={config.sets[0]: replace(heard, forms="typed")})  # fmt: skip
+    assert {one.form for one in told if one.question == "no"} == {"typed", "clean", "telephone"}
 
 
 def test_an_interrupted_run_goes_on_and_ends_alike(
@@ -98,6 +192,10 @@ def test_another_config_or_version_or_folder_is_refused(
     with pytest.raises(ConfigError, match=r"other settings \(read\)"):
         run(tmp_path / "run", replace(config, read=2), settings, given=given)
     told = json.loads((tmp_path / "run" / "config.json").read_text())
+    other = {**told, "about": {**told["about"], "embedder": "another"}}
+    (tmp_path / "run" / "config.json").write_text(json.dumps(other))
+    with pytest.raises(ConfigError, match="embedder is 'another'"):
+        run(tmp_path / "run", config, settings, given=given)
     told["format"] = 99
     (tmp_path / "run" / "config.json").write_text(json.dumps(told))
     with pytest.raises(ConfigError, match="another version"):

@@ -15,7 +15,9 @@ from voicerag_core.evaluation.speech.degrading import CONDITIONS, Degrader, in_r
 from voicerag_core.evaluation.speech.voices import (
     Clips,
     Voice,
+    check_voices,
     installed_voices,
+    named_voices,
     speakable,
     trimmed,
     voice_of,
@@ -138,3 +140,15 @@ def test_without_recordings_noise_is_refused_and_the_telephone_is_not() -> None:
     assert Degrader(None).apply(tone(), "telephone", "q") != tone()
     with pytest.raises(ConfigError, match="no condition"):
         Degrader(None).apply(tone(), "loud", "q")
+
+
+def test_voices_are_named_and_their_language_is_known() -> None:
+    names = ("piper/joe", "espeak/cmn", "rhvoice/clb", "espeak/en-gb", "espeak/de")
+    named = {code: [one.name for one in named_voices(code, names)] for code in ("en", "zh", "de")}
+    assert named["en"] == ["piper/joe", "rhvoice/clb", "espeak/en-gb"]
+    assert named["zh"] == ["espeak/cmn"]
+    assert named["de"] == ["espeak/de"]
+    with pytest.raises(ConfigError, match="speaks 'fr'"):
+        named_voices("fr", names)
+    with pytest.raises(ConfigError, match="no voice 'piper/amy'"):
+        check_voices(("piper/joe", "piper/amy"))

@@ -64,6 +64,8 @@ def test_another_year_number_side_or_unit_contradicts(question: str, text: str) 
         ("Who led the firm in 2015?", "Ida Holm led the firm from 2010 to 2018."),
         ("Who led the firm in 2015?", "In 2015 the firm grew. Ida Holm led it then, as in 2014."),
         ("Are lunch breaks paid?", "Lunch breaks are unpaid."),
+        ("What were sales in Q3?", "Third-quarter sales were 5 million."),
+        ("When was the Definite Edition sold?", "The Definitive Edition was sold in May."),
         ("Who is the treasurer of the club?", "Ida Holm, a former sailor, is the treasurer."),
         ("When does season 3 of Fjord start?", "The third season of Fjord starts in May."),
         ("When was version 2.4 released?", "Version 2.4.1 was released in June."),
@@ -334,6 +336,14 @@ def test_a_thing_told_of_before_brings_the_sentence_before(
     )
 
 
+def test_a_bare_reply_stands_in_front_of_what_explains_it(reader: Reader) -> None:
+    text = "No. Only people over 16 may enter the halls."
+    passage = Passage("x", text)
+    assert reader.read("Can I bring my children into the halls?", [passage]).text == text
+    why = reader.read("Who may enter the halls?", [passage]).text
+    assert why == "Only people over 16 may enter the halls."
+
+
 def test_a_thing_that_the_question_names_needs_no_sentence_before(reader: Reader) -> None:
     passage = Passage("x", "The Moss 2 is a lamp. The device weighs 900 grams.")
     assert (
@@ -352,6 +362,12 @@ def test_a_thing_that_the_question_names_needs_no_sentence_before(reader: Reader
         ("When was the game released?", "The game was announced on 3 May.", 1),
         ("When was the game released?", "The game was originally released on 3 May.", 1),
         ("When was the game originally released?", "Originally released on 3 May.", 0),
+        ("When was the game released?", "The original release date was 3 May.", 1),
+        (
+            "When was the game released?",
+            "It has the original music of the game of 3 May, out now.",
+            0,
+        ),
         ("When was the game released?", "The game came out on 3 May.", 0),
         ("What was the revenue of Fjord?", "Fjord delivered 200 boats.", 1),
         ("What was the revenue of Fjord?", "Fjord earned 2 million.", 0),
@@ -371,6 +387,11 @@ def test_an_event_is_told_as_a_fact(question: str, text: str, unsaid: float) -> 
         ("What is the price list for?", "It is for dealers.", 0),
         ("Where is the office?", "The office is large.", 1),
         ("Where is the office?", "The office is behind the church.", 0),
+        ("Where is the Oslo office?", "Your first day takes place in the Oslo office.", 1),
+        ("Where is the Oslo office?", "Send it to the Oslo office in Quay Street.", 0),
+        ("Where is the Oslo office?", "You find it in Quay Street.", 0),
+        ("Where are the spare keys?", "The box with the spare keys hangs in the hall.", 0),
+        ("Where are the forms kept?", "The forms are kept in the archive.", 0),
         ("When was the game released?", "The game was released last year.", 1),
     ],
 )

@@ -217,6 +217,10 @@ GRADES = Table(
     [["Trainer", "Grade", "Fee EUR"], ["Ada", "A", "900"], ["Ben", "B", "80"], ["Cleo", "A", "95"]],
     header=1,
 )
+LOADS = Table(
+    [["Name", "Max. load", "Seats"], ["Bus", "3,500 kg", "40"], ["Press", "4,500 kg", "1"]],
+    header=1,
+)
 STEPPED = Table([["Order from EUR", "Discount"], ["100", "3 %"], ["500", "5 %"]], header=1)
 
 
@@ -231,6 +235,9 @@ STEPPED = Table([["Order from EUR", "Discount"], ["100", "3 %"], ["500", "5 %"]]
         ("Who is the cheapest trainer?", GRADES, ["Ben"]),
         ("Which trainer is the most expensive?", GRADES, ["Ada"]),
         ("Who is the heaviest trainer?", GRADES, []),
+        ("Which trainer has the lowest fee?", GRADES, ["Ben"]),
+        ("Which machine may carry the most?", LOADS, ["Press"]),
+        ("Which machine has the most seats?", LOADS, ["Bus"]),
     ],
 )
 def test_rows_are_picked_by_figures_and_extremes(

@@ -192,6 +192,81 @@ Run relay with the options that you need.
 - Copy the spool folder.
 - Start the daemon again.
 """
+WORKSHOP = """\
+# Workshop handbook
+
+## Machines
+
+| Machine | Hall | Max. load | Inspected |
+|---|---|---|---|
+| Lathe Orion | 2 | 900 kg | 2023-04-11 |
+| Mill Vega | 3 | 1,200 kg | 2022-11-30 |
+| Press Altair | 2 | 4,500 kg | 2024-01-15 |
+
+## Opening hours
+
+### Summer
+
+The workshop is open from 6 am to 9 pm.
+
+### Winter
+
+The workshop is open from 8 am to 5 pm.
+
+## Fire drill 2023
+
+The fire drill took place on 4 May. 212 people left the building in six minutes.
+
+## Fire drill 2024
+
+The fire drill took place on 17 June. 240 people left the building in five minutes.
+
+## How do I book a machine?
+
+1. Open the calendar.
+2. Choose a free hour.
+3. Write your badge number into the note.
+
+Bookings of more than four hours need the consent of Rita Vance.
+
+## Other rules
+
+Other visitors must wear a yellow vest. Eating is forbidden in the halls.
+
+## Can I bring my children?
+
+No. Only people over 16 may enter the halls.
+
+## Is parking free?
+
+It costs 2 euros a day, except for night shifts.
+"""
+TRAVEL = """\
+# Travel policy
+
+## Europe
+
+Hotel costs are paid up to 140 euros a night. Trains are booked in second class.
+
+## Overseas
+
+Hotel costs are paid up to 210 euros a night.
+Flights of more than six hours may be booked in premium economy.
+
+## Claims
+
+Receipts must be handed in within 30 days.
+Claims without receipts are rejected, unless the amount is under 15 euros.
+
+A travel request is sent to the team lead before the trip.
+A travel claim is sent to the finance office after it.
+
+What you need for a claim:
+
+- the receipts
+- the signed form
+- the number of the request
+"""
 
 
 @pytest.fixture(scope="module")
@@ -266,6 +341,20 @@ def found(embedder: MiniLMEmbedder, path: Path, question: str) -> list[Passage]:
         (("gym.md", GYM), "How do I install the app?", ["gymctl install --latest"], []),
         (("gym.md", GYM), "When was 4.2.0 released?", ["2024-03-01"], []),
         (("gym.md", GYM), "Is there a car park?", ["behind the house"], ["?"]),
+        (("workshop.md", WORKSHOP), "In which hall is the Press Altair?", ["Altair; Hall: 2"],
+         ["Vega"]),
+        (("workshop.md", WORKSHOP), "Which machines are in hall 2?", ["Orion", "Altair"], ["Vega"]),
+        (("workshop.md", WORKSHOP), "Which machine can carry the most?", ["Altair"], ["Orion"]),
+        (("workshop.md", WORKSHOP), "When does the workshop close in winter?", ["5 pm"], ["9 pm"]),
+        (("workshop.md", WORKSHOP), "How many people left the building in the fire drill 2023?",
+         ["212"], ["240"]),
+        (("workshop.md", WORKSHOP), "Can I bring my children?", ["No. Only", "16"], ["?"]),
+        (("workshop.md", WORKSHOP), "Do I have to pay for parking?", ["2 euros"], ["?"]),
+        (("travel.md", TRAVEL), "How much may a hotel cost overseas?", ["210"], ["140"]),
+        (("travel.md", TRAVEL), "Are claims without receipts accepted?", ["unless"], []),
+        (("travel.md", TRAVEL),
+         "What is the difference between a travel request and a travel claim?",
+         ["team lead", "finance office"], []),
     ],
 )  # fmt: skip
 def test_what_answers_is_quoted(
@@ -283,6 +372,8 @@ def test_what_answers_is_quoted(
         (("plans.md", PLANS), "What did the Pro plan cost in 2019?"),
         (("gym.md", GYM), "When was version 5.0 of the app released?"),
         (("gym.md", GYM), "Who won the world cup?"),
+        (("workshop.md", WORKSHOP), "When was the fire drill in 2022?"),
+        (("travel.md", TRAVEL), "How much may a hotel cost in Asia in 2019?"),
         (("gym.md", GYM), "hello"),
         (("gym.md", GYM), "Thanks!"),
     ],

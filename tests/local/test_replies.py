@@ -99,8 +99,7 @@ def test_without_a_reader_the_answer_says_what_to_set() -> None:
     assert piece.text.endswith("Setzen Sie VOICERAG_CHAT.")
 
 
-def test_only_english_figures_are_put_into_words() -> None:
-    text = "Das kostet **$5** am 3.4.2025."
-    assert spoken_form(text, "de") == "Das kostet $5 am 3.4.2025."
+def test_figures_are_put_into_the_words_of_their_language() -> None:
+    assert spoken_form("Das kostet **$5** am 3.4.2025.", "de").startswith("Das kostet 5 Dollar")
     assert spoken_form("It costs $5.") == "It costs 5 dollars."
     assert spoken_sentences("塔高330米。1889年建成。", "zh") == ["塔高330米。", "1889年建成。"]

@@ -112,7 +112,7 @@ FAULTS = [
     (faults.hanging, "gave nothing for"),
     (faults.pinging, "gave nothing for"),
     (faults.silent, "gave nothing for"),
-    (faults.html, "broke off"),
+    (faults.html, "sent no events: .<html"),
     (faults.huge, "a line of more than"),
     (faults.refusing(500, {"error": {"message": "no memory"}}), "HTTP 500 .no memory"),
 ]

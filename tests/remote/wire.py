@@ -96,7 +96,7 @@ class Handler(BaseHTTPRequestHandler):
             wire.most_at_once = max(wire.most_at_once, wire.running)
             fault = wire.always or (wire.faults.pop(0) if wire.faults else None)
         try:
-            (fault or Handler.answer)(self)
+            (fault or type(self).answer)(self)
         except (BrokenPipeError, ConnectionResetError):
             wire.gone.set()
             self.close_connection = True
@@ -262,13 +262,13 @@ def overlaps(query: str, texts: Sequence[str]) -> list[float]:
 
 
 @contextmanager
-def serving() -> Iterator[Wire]:
-    """Run the server for a block."""
-    handler = type("BoundHandler", (Handler,), {})
+def serving(kind: type[Handler] = Handler) -> Iterator[Wire]:
+    """Run the server for a block; `kind` says what it answers."""
+    handler: type[Handler] = type("BoundHandler", (kind,), {})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.daemon_threads = True
     wire = Wire(f"http://127.0.0.1:{server.server_address[1]}/v1")
-    handler.wire = wire  # type: ignore[attr-defined]
+    handler.wire = wire
     thread = threading.Thread(target=lambda: server.serve_forever(0.02), daemon=True)
     thread.start()
     try:

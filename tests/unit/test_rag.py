@@ -726,13 +726,48 @@ def test_where_nothing_answers_the_transcript_is_searched_once() -> None:
     assert "Nothing" not in texts
 
 
-@pytest.mark.parametrize("strategy", ["asr", "hybrid"])
-def test_what_was_searched_by_its_words_is_not_searched_again(strategy: Strategy) -> None:
+def test_what_was_searched_by_its_words_is_not_searched_again() -> None:
     model = WordsModel("oxygen")
-    answer = misheard(strategy, model).rag.ask(clip())
+    answer = misheard("asr", model).rag.ask(clip())
     assert not answer.answered
     assert len(model.given) == 1
     assert "search_again" not in answer.timings
+
+
+def test_what_was_searched_by_sound_and_words_is_searched_by_words_alone() -> None:
+    model = WordsModel("fleming")
+    answer = misheard("hybrid", model).rag.ask(clip())
+    assert (answer.text, answer.answered) == ("Here. More.", True)
+    assert model.given == [["rhine"], ["fleming"]]
+
+
+@pytest.mark.parametrize("strategy", ["e2e", "asr"])
+def test_another_wording_is_searched_where_the_transcript_leads_to_nothing(
+    strategy: Strategy,
+) -> None:
+    model = WordsModel("oxygen")
+    parts = misheard(strategy, model)
+    others = ("Where is the Nile?", "What is the heart of oxygen?", "Who found penicillin?")
+    heard = Transcription(QUESTION, 0.9, "en", others)
+    parts.rag.transcriber = FakeTranscriber({clip(): heard})
+    answer = parts.rag.ask(clip())
+    assert (answer.text, answer.answered) == ("Here. More.", True)
+    assert model.heard[-1] == others[1], "the others after it are not tried"
+    assert model.closed == len(model.given)
+    assert answer.transcript == QUESTION
+
+
+def test_a_wording_that_leads_to_nothing_either_changes_nothing() -> None:
+    model = WordsModel("nothing")
+    parts = misheard("asr", model)
+    heard = Transcription(
+        QUESTION, 0.9, "en", ("Where is the Nile?", "Who?", "What?", "Why?", "How?")
+    )
+    parts.rag.transcriber = FakeTranscriber({clip(): heard})
+    answer = parts.rag.ask(clip())
+    assert (answer.text, answer.answered) == ("Nothing. More.", False)
+    assert model.heard == [QUESTION, *heard.others[:4]], "four at most"
+    assert [hit.passage.id for hit in answer.hits] == model.given[0]
 
 
 def test_an_answer_is_not_searched_again() -> None:

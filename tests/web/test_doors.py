@@ -370,6 +370,19 @@ def test_embeddings_are_those_of_the_passages_in_both_encodings(client: OpenAI) 
         client.embeddings.create(model="x", input="a", dimensions=7)
     with pytest.raises(BadRequestError, match="empty"):
         client.embeddings.create(model="x", input=["a", " "])
+    for tokens in ([1, 2], [[1, 2], [3]]):
+        with pytest.raises(BadRequestError, match="list of texts"):
+            client.embeddings.create(model="x", input=tokens)
+    with pytest.raises(BadRequestError, match="not 0"):
+        client.embeddings.create(model="x", input=[])
+
+
+def test_a_body_that_is_no_json_is_said_so(server: Running) -> None:
+    headers = {"Content-Type": "application/json"}
+    answer = httpx.post(f"{server.url}/v1/chat/completions", content=b"{", headers=headers)
+    assert answer.status_code == 400
+    assert answer.json()["error"]["code"] == "invalid_json"
+    assert answer.json()["error"]["message"].startswith("the body is not JSON")
 
 
 def test_passages_are_found_for_every_kind_of_question(server: Running, wav: bytes) -> None:
@@ -449,13 +462,17 @@ def test_health_readiness_and_metrics(serve: Serve) -> None:
 
 def _check_state(server: Running) -> None:
 
-    assert httpx.get(f"{server.url}/health").json() == {"status": "ok"}
+    health = httpx.get(f"{server.url}/health").json()
+    assert health["status"] == "ok"
+    assert health["load"]["workers"] == 4
     wait_until(lambda: server.service.ready)
     assert httpx.get(f"{server.url}/ready").status_code == 200
     httpx.get(f"{server.url}/v1/search", params={"q": "x"})
     text = httpx.get(f"{server.url}/metrics").text
     assert 'voicerag_requests_total{door="/v1/search",status="200"} 1.0' in text
     assert "voicerag_jobs 0.0" in text
+    assert "voicerag_jobs_waiting 0.0" in text
+    assert 'voicerag_model_answers{state="capacity"} 1.0' in text
     server.service.ready = False
     assert httpx.get(f"{server.url}/ready").status_code == 503
 

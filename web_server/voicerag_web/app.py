@@ -17,7 +17,7 @@ from starlette.routing import Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from voicerag_core import VoiceRAGError
+from voicerag_core import StoreUnavailableError, VoiceRAGError
 from voicerag_core.serving import Caller, CallRate, Guard, Job, is_loopback
 from voicerag_web.doors.audio import audio_doors
 from voicerag_web.doors.bare import bare_doors
@@ -47,6 +47,9 @@ _HEADERS: Final = {
     "X-Frame-Options": "DENY",
     "Cross-Origin-Opener-Policy": "same-origin",
 }
+
+_AGAIN_SECONDS: Final = 5.0
+"""Seconds after which a database that was not there is tried again."""
 
 _logger = logging.getLogger(__name__)
 
@@ -132,11 +135,16 @@ async def _warm(service: WebService) -> None:
                 job.check()
                 part()
 
-        try:
-            await service.serving.workers.run(load)
-        except VoiceRAGError as error:
-            _logger.error("the models cannot be loaded: %s", error)
-            return
+        while True:
+            try:
+                await service.serving.workers.run(load)
+                break
+            except StoreUnavailableError as error:
+                _logger.warning("the database is not there yet: %s", error)
+                await asyncio.sleep(_AGAIN_SECONDS)
+            except VoiceRAGError as error:
+                _logger.error("the models cannot be loaded: %s", error)
+                return
     service.ready = True
 
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 
 import uvicorn
 
-from voicerag_core import Settings, VoiceRAGError
+from voicerag_core import ConfigError, MissingExtraError, Settings, VoiceRAGError
+from voicerag_core.ending import close_in_peace
 from voicerag_core.serving import Guard
-from voicerag_mcp.listening import STOPPING_SECONDS, Connection, Listener
+from voicerag_mcp.listening import ENDING_SECONDS, Connection, Listener
 from voicerag_web.app import web_app
 from voicerag_web.service import WebService, open_web_service
 from voicerag_web.settings import WebSettings
@@ -23,8 +25,8 @@ MOST_FRAME_BYTES = 1_572_864
 _logger = logging.getLogger(__name__)
 
 
-def run(settings: Settings, web_settings: WebSettings, say: Callable[[str], None]) -> None:
-    """Serve until a signal arrives.
+def run(settings: Settings, web_settings: WebSettings, say: Callable[[str], None]) -> int:
+    """Serve until a signal arrives; return the exit code: 128 and the signal's number.
 
     Args:
         settings: Settings of models and database.
@@ -32,15 +34,49 @@ def run(settings: Settings, web_settings: WebSettings, say: Callable[[str], None
         say: Shows a line to the user.
     """
     with open_web_service(settings, web_settings) as service:
-        asyncio.run(serve(service, say))
+        code = asyncio.run(serve(service, say))
+        close_in_peace(code)
+    return code
 
 
-async def serve(service: WebService, say: Callable[[str], None]) -> None:
-    """Serve a service until a signal arrives; calls get a few seconds to finish."""
+async def serve(service: WebService, say: Callable[[str], None]) -> int:
+    """Serve a service until a signal arrives; calls get a few seconds to finish.
+
+    Returns:
+        The exit code: 128 and the signal's number, or 0.
+    """
     server = listener(web_app(service), service.settings)
-    serving = asyncio.create_task(server.serve())
-    await _announce(server, service, serving, say)
-    await asyncio.shield(serving)
+    stop = service.serving.workers.stop_all
+    async with _wyoming(service, say):
+        serving = asyncio.create_task(server.serve_until_signal(stop))
+        await _announce(server, service, serving, say)
+        return await serving
+
+
+@asynccontextmanager
+async def _wyoming(service: WebService, say: Callable[[str], None]) -> AsyncIterator[None]:
+    """Serve Wyoming beside it, if the settings want it."""
+    port = service.settings.wyoming
+    if port is None:
+        yield
+        return
+    try:
+        from voicerag_web.wyoming import WyomingDoor
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("wyoming", "Wyoming") from error
+    door = WyomingDoor(service)
+    try:
+        server = await door.open()
+    except OSError as error:
+        raise ConfigError(f"Wyoming cannot listen on port {port}: {error.strerror}") from error
+    try:
+        bound = server.sockets[0].getsockname()[1]
+        reach = "every address" if service.settings.wyoming_open else "this machine"
+        say(f"Wyoming is served on port {bound} of {reach}")
+        yield
+    finally:
+        server.close()
+        await door.close()
 
 
 def listener(app: Guard, settings: WebSettings) -> Listener:
@@ -62,7 +98,7 @@ def listener(app: Guard, settings: WebSettings) -> Listener:
             access_log=False,
             server_header=False,
             proxy_headers=False,
-            timeout_graceful_shutdown=STOPPING_SECONDS,
+            timeout_graceful_shutdown=ENDING_SECONDS,
         )
     )
 
@@ -70,7 +106,7 @@ def listener(app: Guard, settings: WebSettings) -> Listener:
 async def _announce(
     server: uvicorn.Server,
     service: WebService,
-    serving: asyncio.Task[None],
+    serving: asyncio.Task[int],
     say: Callable[[str], None],
 ) -> None:
     """Print the address once somebody can connect, and how to fill an empty collection."""

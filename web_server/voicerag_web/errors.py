@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Mapping
 from typing import Final
 
@@ -96,9 +97,15 @@ def response_of(error: VoiceRAGError) -> JSONResponse:
     """Return the response to an error of the application."""
     status = error_status(error)
     param = error.param if isinstance(error, RequestError) else None
-    headers = {"Retry-After": _RETRY_SECONDS} if status == 503 else None  # noqa: PLR2004
+    headers = {"Retry-After": _retry_seconds(error)} if status == 503 else None  # noqa: PLR2004
     body = error_body(status, error_code(error), message_for_caller(error), param)
     return JSONResponse(body, status, headers)
+
+
+def _retry_seconds(error: VoiceRAGError) -> str:
+    """Return the seconds after which a call may succeed."""
+    known = error.retry_after if isinstance(error, BusyError) else None
+    return _RETRY_SECONDS if known is None else str(max(1, math.ceil(known)))
 
 
 def add_error_handlers(app: FastAPI) -> None:
@@ -113,6 +120,9 @@ def add_error_handlers(app: FastAPI) -> None:
     async def _unfit(_: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, RequestValidationError)
         first = error.errors()[0]
+        if first["type"] == "json_invalid":
+            message = f"the body is not JSON: {first.get('ctx', {}).get('error', first['msg'])}"
+            return JSONResponse(error_body(400, "invalid_json", message), 400)
         place = ".".join(str(part) for part in first["loc"] if part != "body") or None
         message = f"{place or 'the body'}: {first['msg']}"
         return JSONResponse(error_body(400, "invalid_value", message, place), 400)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from importlib.util import find_spec
 from typing import Any, Final
 
+from voicerag_core.serving.status import Load
+
 __all__ = ["Metrics"]
 
 _SECONDS: Final = (0.05, 0.1, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0)
@@ -41,6 +43,16 @@ class Metrics:
             "voicerag_jobs", "Jobs that wait or run on the workers", registry=registry
         )
         self._workers = Gauge("voicerag_workers", "Threads of the workers", registry=registry)
+        self._waiting = Gauge(
+            "voicerag_jobs_waiting", "Jobs that wait for a worker", registry=registry
+        )
+        self._answers = Gauge(
+            "voicerag_model_answers", "Answers of the model: its capacity, written now, waiting",
+            ["state"], registry=registry,
+        )  # fmt: skip
+        self._broken = Gauge(
+            "voicerag_model_out_of_service", "Parts of the model that failed", registry=registry
+        )
 
     @property
     def enabled(self) -> bool:
@@ -67,11 +79,16 @@ class Metrics:
         if self.enabled:
             self._stages.labels(name).observe(seconds)
 
-    def page(self, *, sessions: int, jobs: int, workers: int) -> bytes:
+    def page(self, *, sessions: int, load: Load) -> bytes:
         """Return the text for Prometheus with the load of this moment."""
         from prometheus_client import generate_latest
 
         self._sessions.set(sessions)
-        self._jobs.set(jobs)
-        self._workers.set(workers)
+        self._jobs.set(load.running + load.waiting)
+        self._workers.set(load.workers)
+        self._waiting.set(load.waiting)
+        self._answers.labels("capacity").set(load.model_capacity)
+        self._answers.labels("running").set(load.model_running)
+        self._answers.labels("waiting").set(load.model_waiting)
+        self._broken.set(len(load.out_of_service))
         return bytes(generate_latest(self._registry))

@@ -30,6 +30,17 @@ class WebSettings(BaseSettings):
         default=False, description="Let callers who may write add documents to the collection."
     )
     mcp: bool = Field(default=False, description="Offer the MCP server at /mcp as well.")
+    wyoming: int | None = Field(
+        default=None,
+        ge=0,
+        le=65535,
+        description="Port to offer Wyoming, Home Assistant's protocol, on; extra `wyoming`.",
+    )
+    wyoming_open: bool = Field(
+        default=False,
+        description="Offer Wyoming to other machines too. It has no authentication: whoever "
+        "reaches the port reads the documents.",
+    )
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(), description="Accepted Host headers, separated by ','."
     )
@@ -72,7 +83,13 @@ class WebSettings(BaseSettings):
     clip_bytes: int = Field(
         default=64_000_000, ge=1000, description="Memory for clips per tenant, in bytes."
     )
-    workers: int = Field(default=4, ge=1, le=64, description="Calls processed concurrently.")
+    workers: int | None = Field(
+        default=None,
+        ge=1,
+        le=512,
+        description="Calls processed concurrently; default: 4, and the number of answers that the "
+        "model writes at a time, if it writes several.",
+    )
     max_waiting: int = Field(
         default=64, ge=0, description="Calls that may wait; further calls are asked to retry."
     )

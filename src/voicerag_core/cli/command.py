@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from voicerag_core.cli.ending import end_at_signals, signalled
 from voicerag_core.cli.output import report, set_up_reports
+from voicerag_core.ending import end_at_signals, leave_threads, signalled
 from voicerag_core.errors import VoiceRAGError
 
 if TYPE_CHECKING:
@@ -224,8 +224,19 @@ def command(
 
 @contextmanager
 def exiting_well() -> Iterator[None]:
-    """Clean up on a signal, and end silently when the output pipe is closed."""
+    """Clean up on a signal, end silently when the output pipe is closed, and wait for no thread."""
     end_at_signals()
+    try:
+        with _flushed():
+            yield
+    except SystemExit as ended:
+        if ended.code is None or isinstance(ended.code, int):
+            leave_threads(ended.code or 0)
+        raise
+
+
+@contextmanager
+def _flushed() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:

@@ -33,6 +33,22 @@ def serve(
     mcp: Annotated[
         bool, typer.Option("--mcp", help="Offer the MCP server at /mcp as well.")
     ] = False,
+    wyoming: Annotated[
+        int | None,
+        typer.Option(
+            "--wyoming",
+            metavar="PORT",
+            show_default=False,
+            help="Offer Home Assistant's protocol on this port of this machine.",
+        ),
+    ] = None,
+    wyoming_open: Annotated[
+        bool,
+        typer.Option(
+            "--wyoming-open",
+            help="Offer it to other machines too; whoever reaches it reads the documents.",
+        ),
+    ] = False,
     token_file: Annotated[
         Path | None,
         typer.Option(
@@ -54,6 +70,9 @@ def serve(
         port=port,
         allow_ingest=allow_ingest or None,
         mcp=mcp or None,
+        wyoming=wyoming,
+        wyoming_open=wyoming_open or None,
         token_file=token_file,
     )
-    server.run(settings, web_settings, typer.echo)
+    code = server.run(settings, web_settings, typer.echo)
+    raise typer.Exit(code)

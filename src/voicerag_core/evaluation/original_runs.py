@@ -19,7 +19,7 @@ from voicerag_core.errors import ConfigError, VoiceRAGError
 from voicerag_core.evaluation.datasets.spoken import with_clips
 from voicerag_core.evaluation.datasets.values import EvalQuestion, EvalSet, checked, drawn
 from voicerag_core.evaluation.metrics.answers import best, contained, exact_match, f1
-from voicerag_core.evaluation.report.figures import Table, tables
+from voicerag_core.evaluation.report.tables import Table, tables
 from voicerag_core.evaluation.runs import Record, RunConfig, RunFolder, run
 from voicerag_core.settings import Settings, load_settings
 from voicerag_core.stack import open_parts
@@ -90,7 +90,7 @@ def run_original(
     own = any(one.own for one in found.questions)
     settings = load_settings(data_dir=options.data_dir, stack=options.stack, speak=False)
     if options.rag == "none" and strategy is None:
-        yield from tables(list(_without_passages(found, options, settings)))
+        yield from tables(list(_without_passages(found, options, settings)), seen=True)
         return
     typed = options.rag == "oracle"
     sound: Strategy = strategy or ("asr" if options.rag == "asr" else "e2e")
@@ -100,7 +100,8 @@ def run_original(
         answers=None, two_round=False, second_round=second_round,
         limit=max(options.k, 1), read=max(options.k, 1),
     )  # fmt: skip
-    yield from tables(run(options.out, config, settings, loaded={"simple=given": found}))
+    records = run(options.out, config, settings, loaded={"simple=given": found})
+    yield from tables(records, seen=True)
 
 
 def chunked(found: EvalSet, size: int, overlap: int) -> EvalSet:

@@ -11,7 +11,10 @@ from voicerag_core.lazy import Needs, lazy_names
 
 if TYPE_CHECKING:
     from voicerag_core.glm.decoder import SpeechDecoder
+    from voicerag_core.glm.lm.batched_lm import BatchedLM
+    from voicerag_core.glm.lm.server.server_lm import ServerLM
     from voicerag_core.glm.lm.torch_lm import TorchLM
+    from voicerag_core.glm.replicas import ReplicatedGLMVoice
     from voicerag_core.glm.speech_tokenizer.tokenizer import SpeechTokenizer
     from voicerag_core.glm.voice import GLMVoice
     from voicerag_core.glm.weights.checkpoints import (
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
     from voicerag_core.glm.weights.hub import download_checkpoint
 
 _LAZY = {
+    "BatchedLM": ".lm.batched_lm",
     "Checkpoint": ".weights.checkpoints",
     "DecoderConfig": ".weights.configs",
     "FlowConfig": ".weights.configs",
@@ -41,6 +45,8 @@ _LAZY = {
     "LMConfig": ".weights.configs",
     "TorchLM": ".lm.torch_lm",
     "Part": ".weights.checkpoints",
+    "ReplicatedGLMVoice": ".replicas",
+    "ServerLM": ".lm.server.server_lm",
     "SpeechDecoder": ".decoder",
     "SpeechTokenizer": ".speech_tokenizer.tokenizer",
     "SpeechTokenizerConfig": ".weights.configs",
@@ -58,6 +64,7 @@ _NEEDS = Needs(
 )
 
 __all__ = [
+    "BatchedLM",
     "Checkpoint",
     "DecoderConfig",
     "FlowConfig",
@@ -65,6 +72,8 @@ __all__ = [
     "HiFTConfig",
     "LMConfig",
     "Part",
+    "ReplicatedGLMVoice",
+    "ServerLM",
     "SpeechDecoder",
     "SpeechTokenizer",
     "SpeechTokenizerConfig",

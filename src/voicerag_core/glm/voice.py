@@ -17,6 +17,8 @@ import torch
 
 from voicerag_core.errors import AudioError, CancelledError, ConfigError, GenerationError
 from voicerag_core.glm.decoder import SpeechDecoder
+from voicerag_core.glm.device_memory import current_device
+from voicerag_core.glm.lm.batched_lm import BatchedLM
 from voicerag_core.glm.lm.interleave import (
     AUDIO_BLOCK,
     TEXT_BLOCK,
@@ -24,9 +26,8 @@ from voicerag_core.glm.lm.interleave import (
     ReplyForm,
     TokenKind,
 )
-from voicerag_core.glm.lm.language_model import LanguageModel
+from voicerag_core.glm.lm.language_model import BatchingModel, LanguageModel
 from voicerag_core.glm.lm.loading import Quantization
-from voicerag_core.glm.lm.torch_lm import TorchLM
 from voicerag_core.glm.memory import TOKENS_PER_SECOND, ReplyMemory
 from voicerag_core.glm.ports import SpeechTokenDecoder, SpeechTokenEncoder
 from voicerag_core.glm.prompt import (
@@ -39,7 +40,7 @@ from voicerag_core.glm.prompt import (
 )
 from voicerag_core.glm.speech_tokenizer.tokenizer import SpeechTokenizer
 from voicerag_core.glm.text_tokenizer import TextStream, TextTokenizer
-from voicerag_core.glm.weights.checkpoints import open_checkpoint
+from voicerag_core.glm.weights.checkpoints import find_lm, open_checkpoint
 from voicerag_core.sentences import sentence_spans
 from voicerag_core.types import (
     Answer,
@@ -69,8 +70,8 @@ NO_SOUND: Samples = np.zeros(0, np.float32)
 class GLMVoice:
     """Answers spoken and typed questions, and transcribes. Safe to share between threads.
 
-    A device serves one reply at a time, first come, first served. A reply that is neither read to
-    its end nor closed keeps the device.
+    The language model that `load` takes writes many replies at a time; when all its places are
+    taken, a reply waits its turn, first come, first served.
 
     Args:
         lm: The language model.
@@ -114,7 +115,9 @@ class GLMVoice:
         speak: bool = True,
         english_only: bool = False,
         max_context: int | None = None,
+        rows: int | None = None,
         check_finite: bool = False,
+        lm: LanguageModel | None = None,
     ) -> GLMVoice:
         """Load the three networks below a folder, as released or converted.
 
@@ -129,44 +132,51 @@ class GLMVoice:
             english_only: Mask text tokens in Chinese, Japanese or Korean script.
             max_context: Most tokens of prompt and reply; None takes what the checkpoint says, 8192
                 at most. The cache takes 41 kB per token at the released size, in bfloat16.
+            rows: Most replies at a time, each with a cache of `max_context` tokens; None takes as
+                many as fit into the free memory, 64 at most on a GPU and 4 on a CPU.
             check_finite: Refuse weights that are NaN or infinite; loading takes longer.
+            lm: A language model that runs elsewhere, such as a `ServerLM`; of the folder's, only
+                the tokenizer is read then.
 
         Raises:
             CheckpointError: A tree is missing or damaged.
             ModelError: The device has too little memory.
             MissingExtraError: The extra ``glm`` is not installed.
         """
-        found = open_checkpoint(folder)
+        found = open_checkpoint(folder) if lm is None else open_checkpoint(folder, without=["lm"])
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
-        lm = found.part("lm").folder
+        lm_folder = found.part("lm").folder if lm is None else find_lm(folder)[0]
         encoder_dtype = torch.float32 if device == "cpu" else torch.bfloat16
-        return cls(
-            TorchLM.load(
-                lm,
-                device=device,
-                dtype=None if dtype is None else getattr(torch, dtype),
-                quantization=quantization,
-                max_context=max_context,
-                check_finite=check_finite,
-            ),
-            TextTokenizer.load(lm),
-            SpeechTokenizer.load(
-                found.part("speech_tokenizer").folder,
-                device=device,
-                dtype=encoder_dtype,
-                check_finite=check_finite,
-            ),
-            SpeechDecoder.load(
-                found.part("decoder").folder,
-                device=device,
-                dtype=unet_dtype(device, dtype),
-                check_finite=check_finite,
+        with current_device(device):
+            return cls(
+                lm
+                or BatchedLM.load(
+                    lm_folder,
+                    device=device,
+                    dtype=None if dtype is None else getattr(torch, dtype),
+                    quantization=quantization,
+                    max_context=max_context,
+                    rows=rows,
+                    check_finite=check_finite,
+                ),
+                TextTokenizer.load(lm_folder),
+                SpeechTokenizer.load(
+                    found.part("speech_tokenizer").folder,
+                    device=device,
+                    dtype=encoder_dtype,
+                    check_finite=check_finite,
+                ),
+                SpeechDecoder.load(
+                    found.part("decoder").folder,
+                    device=device,
+                    dtype=unet_dtype(device, dtype),
+                    check_finite=check_finite,
+                )
+                if speak
+                else None,
+                english_only=english_only,
             )
-            if speak
-            else None,
-            english_only=english_only,
-        )
 
     def silent(self) -> GLMVoice:
         """Return the same model without its decoder; the weights are shared."""
@@ -180,6 +190,30 @@ class GLMVoice:
         self._encoder.warm()
         if self._decoder is not None:
             self._decoder.warm()
+
+    @property
+    def capacity(self) -> int:
+        """Most answers at a time: those of the language model, one unless it states more."""
+        return self._lm.capacity if isinstance(self._lm, BatchingModel) else 1
+
+    @property
+    def running(self) -> int:
+        """Answers that are being written, as far as the language model says."""
+        return self._lm.running if isinstance(self._lm, BatchingModel) else 0
+
+    @property
+    def waiting(self) -> int:
+        """Questions that wait for their turn, as far as the language model says."""
+        return self._lm.waiting if isinstance(self._lm, BatchingModel) else 0
+
+    @property
+    def out_of_service(self) -> tuple[str, ...]:
+        """Nothing; see `ServesMany`."""
+        return ()
+
+    def remembers(self, turn: Turn) -> bool:
+        """Return whether the ids of a turn are remembered."""
+        return self._memory.find(turn) is not None
 
     def respond(
         self,

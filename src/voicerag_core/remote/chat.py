@@ -21,6 +21,8 @@ __all__ = ["ChatEndpoint", "Message"]
 PATH = "/chat/completions"
 MOST_AT_ONCE = 16
 """Answers that are written at the same time; others wait, and count as late in the end."""
+_FIELDS = frozenset({"", "data", "event", "id", "retry"})
+"""What a line of an event stream begins with, before its colon."""
 MOST_TIMEOUTS = 5
 """A whole answer may take this many times the timeout, waiting for its pieces."""
 
@@ -135,7 +137,7 @@ class ChatEndpoint(Closing):
         """Yield the text of each event, and "" for what has none."""
         refusal = self._client.refusal
         plain: list[str] = []
-        ended = False
+        strange, ended = "", False
         lines = lines_of(self._client.stream(PATH, body))
         with closing(lines):
             try:
@@ -144,6 +146,8 @@ class ChatEndpoint(Closing):
                     if name != "data":
                         if line.startswith("{") or plain:
                             plain.append(line)
+                        elif name not in _FIELDS:
+                            strange = strange or line
                         yield ""
                         continue
                     if data.strip() == "[DONE]":
@@ -157,6 +161,8 @@ class ChatEndpoint(Closing):
         if plain and not ended:  # a server that knows no streams answers at once
             text, ended = self._event("\n".join(plain))
             yield text
+        if strange and not ended:
+            raise refusal.unusable(PATH, "sent no events", strange[:300])
         if not ended:
             raise refusal.broken(PATH, ConnectionError("the stream stopped before its end"))
 

@@ -15,7 +15,7 @@ strategy; ``two_round`` searches again for them too.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TypeAlias, get_args
 
@@ -197,9 +197,11 @@ def find_by_words(search: Search, heard: Transcription, speech: Embedding | None
     """Search by the words of a transcript and by one vector, that of transcript and speech."""
     # Words find names and numbers that no vector holds; vectors find what is said in other words.
     embedding = search.embed_text(heard.text)
-    if speech is not None and _understands(search.embedder, heard):
+    by_sound = speech is not None and _understands(search.embedder, heard)
+    if speech is not None and by_sound:
         embedding = mixed(speech, embedding)
-    return search.find(embedding, words=heard.text, transcription=heard)
+    found = search.find(embedding, words=heard.text, transcription=heard)
+    return replace(found, by_sound=by_sound)
 
 
 def _understands(embedder: Embedder, heard: Transcription) -> bool:

@@ -21,6 +21,7 @@ from voicerag_core.audio import (
     pcm16,
     samples_of_pcm16,
 )
+from voicerag_core.languages import LANGUAGES
 from voicerag_core.serving.asking import Asking
 from voicerag_core.serving.auth import WRITE, Caller, Grant, SignedTokens, TokenFile, TokenTable
 from voicerag_core.serving.clips import ClipStore, KeptClip, KeptSpeech
@@ -49,6 +50,7 @@ from voicerag_core.serving.values import (
 )
 
 __all__ = [
+    "LANGUAGES",
     "SOUND_FORMATS",
     "WRITE",
     "AllowedPaths",

@@ -430,7 +430,7 @@ def _from_base64(text: str, most_bytes: int) -> bytes:
         return base64.b64decode("".join(body.split()), validate=True)
     except (binascii.Error, ValueError) as error:
         raise AudioError(
-            f"audio_base64 is not base64 ({error}); give the bytes of a wav, flac, ogg or mp3 "
+            f"the sound is not base64 ({error}); give the bytes of a wav, flac, ogg or mp3 "
             "file in the standard alphabet"
         ) from error
 

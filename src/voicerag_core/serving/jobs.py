@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
 import time
 from collections import Counter, OrderedDict, deque
@@ -23,10 +24,20 @@ HEARTBEAT_SECONDS = 2.0
 MOST_AHEAD: Final = 8
 """Items of a stream that may wait for their reader."""
 
+MOST_THREADS: Final = 512
+"""Jobs that run at the same time at most."""
+
+SECONDS_OF_A_JOB: Final = 5.0
+"""How long a job takes, as long as none has ended."""
+
+NEWEST_WEIGHT: Final = 0.2
+"""How much the newest job counts in the average of what they take."""
+
 CLOSE_SECONDS: Final = 2.0
 """Seconds for which closing waits for the stages that run."""
 
 _LOOK_SECONDS = 0.1
+_ROOM_SECONDS = 0.02
 _SMALLEST_STEP = 1e-3
 
 _END: Final = object()
@@ -110,19 +121,40 @@ class Workers:
     to stop, ends at its next `Job.check`, and its result is dropped.
 
     Args:
-        threads: Concurrent jobs; one more when a tenant would otherwise have none.
+        threads: Concurrent jobs, or what says how many at this moment; one more when a tenant
+            would otherwise have none.
         most_waiting: Jobs that may wait for a thread; more are rejected.
     """
 
-    def __init__(self, threads: int, most_waiting: int) -> None:
-        self._pool = ThreadPoolExecutor(threads + 1, "voicerag-job")
-        self._threads = threads
+    def __init__(self, threads: int | Callable[[], int], most_waiting: int) -> None:
+        self._threads = threads if callable(threads) else lambda: threads
+        # Threads are started as they are needed.
+        most = MOST_THREADS if callable(threads) else threads
+        self._pool = ThreadPoolExecutor(most + 1, "voicerag-job")
         self._most_waiting = most_waiting
         self._waiting: OrderedDict[str, deque[_Call]] = OrderedDict()
         self._running: set[_Call] = set()
         self._lock = threading.Lock()
         self._ended = threading.Condition(self._lock)
         self._closed = False
+        self._seconds: float | None = None
+
+    @property
+    def threads(self) -> int:
+        """Jobs that may run at this moment."""
+        return min(MOST_THREADS, self._threads())
+
+    @property
+    def running(self) -> int:
+        """Jobs that run, including those whose callers have left."""
+        with self._lock:
+            return len(self._running)
+
+    @property
+    def waiting(self) -> int:
+        """Jobs that wait for a thread."""
+        with self._lock:
+            return self._count_waiting()
 
     @property
     def unfinished(self) -> int:
@@ -192,7 +224,7 @@ class Workers:
             with closing(work(job)) as running:
                 for piece in running:
                     loop.call_soon_threadsafe(pieces.put_nowait, piece)
-                    while not room.acquire(timeout=_LOOK_SECONDS):
+                    while not room.acquire(timeout=_ROOM_SECONDS):
                         job.check()
                     job.check()
 
@@ -248,21 +280,29 @@ class Workers:
                     else next(calls for calls in self._waiting.values() if len(calls) == most)[-1]
                 )
                 self._drop(unlucky)
+            seconds = self._expected_wait()
             busy = BusyError(
                 f"the server is busy: {len(self._running) + self._count_waiting()} calls run or "
-                "wait; repeat the call in a few seconds"
+                f"wait; repeat the call in about {seconds} s",
+                seconds,
             )
         if unlucky is call:
             raise busy
         if unlucky is not None:
             _fail(unlucky, busy)
 
+    def _expected_wait(self) -> int:
+        """Return the seconds until the queue has moved up by one; the lock is held."""
+        seconds = SECONDS_OF_A_JOB if self._seconds is None else self._seconds
+        return max(1, math.ceil(seconds * (self._count_waiting() + 1) / self.threads))
+
     def _start(self) -> None:
         """Start the calls for which there is a thread; the lock is held."""
+        threads = self.threads
         while self._waiting:
             busy = Counter(call.tenant for call in self._running)
             tenant = min(self._waiting, key=lambda one: busy[one])
-            room = self._threads + (busy[tenant] == 0)
+            room = threads + (busy[tenant] == 0)
             if len(self._running) >= room:
                 return
             call = self._waiting[tenant][0]
@@ -273,6 +313,7 @@ class Workers:
             self._pool.submit(self._do, call)
 
     def _do(self, call: _Call) -> None:
+        begun = time.monotonic()
         try:
             if call.future.cancelled():
                 return
@@ -288,6 +329,9 @@ class Workers:
         finally:
             with self._ended:
                 self._running.discard(call)
+                seconds = time.monotonic() - begun
+                known = seconds if self._seconds is None else self._seconds
+                self._seconds = known + NEWEST_WEIGHT * (seconds - known)
                 if not self._closed:
                     self._start()
                 self._ended.notify_all()

@@ -22,7 +22,8 @@ class Limits:
         clip_seconds: Seconds that a clip is kept.
         clip_bytes: Memory for clips per tenant, in bytes.
         clip_bytes_total: Memory for the clips of all tenants, in bytes.
-        workers: Calls processed concurrently.
+        workers: Calls processed concurrently; None: as many as the model answers at a time, and
+            some more for calls that it does not answer.
         max_waiting: Calls that may wait for a worker.
         open_stores: Collections of all tenants kept open at a time.
         read_only: Whether writing is disabled.
@@ -37,7 +38,7 @@ class Limits:
     clip_seconds: float = 3600
     clip_bytes: int = 64_000_000
     clip_bytes_total: int = 512_000_000
-    workers: int = 4
+    workers: int | None = None
     max_waiting: int = 64
     open_stores: int = 8
     read_only: bool = False

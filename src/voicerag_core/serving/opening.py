@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from typing import Final
 
+from voicerag_core.ports import ServesMany
 from voicerag_core.serving.asking import Asking
 from voicerag_core.serving.clips import ClipStore
 from voicerag_core.serving.ingesting import Ingesting
@@ -16,6 +18,9 @@ from voicerag_core.serving.tenants import HOW_TO_INGEST, Tenants, open_tenants
 from voicerag_core.settings import Settings
 
 __all__ = ["Serving", "open_serving"]
+
+USUAL_WORKERS: Final = 4
+"""Calls processed concurrently, where a model that answers many does not add its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +71,13 @@ def open_serving(
             tenants = stack.enter_context(
                 open_tenants(
                     settings,
-                    most_open=max(limits.open_stores, limits.workers + 1),  # a call each
+                    most_open=lambda: max(limits.open_stores, threads() + 1),  # a call each
                     read_only=limits.read_only,
                     how_to_ingest=how_to_ingest,
                 )
             )
-        workers = Workers(limits.workers, limits.max_waiting)
+        threads = _threads(limits, tenants)
+        workers = Workers(threads, limits.max_waiting)
         stack.callback(workers.close)
         clips = ClipStore(
             limits.clip_seconds,
@@ -88,3 +94,13 @@ def open_serving(
             workers,
             limits,
         )
+
+
+def _threads(limits: Limits, tenants: Tenants) -> Callable[[], int]:
+    """Return what says how many calls may run: more, once a model that answers many is loaded."""
+    model: object = tenants.parts.model
+    if limits.workers is None and isinstance(model, ServesMany):
+        many: ServesMany = model
+        return lambda: USUAL_WORKERS if many.capacity == 1 else many.capacity + USUAL_WORKERS
+    fixed = USUAL_WORKERS if limits.workers is None else limits.workers
+    return lambda: fixed

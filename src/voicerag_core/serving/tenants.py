@@ -88,7 +88,7 @@ class Tenants:
         parts: Models, shared by all tenants.
         open_store: Opens a collection.
         list_collections: Lists the collections of the settings' tenant.
-        most_open: Maximum number of open stores.
+        most_open: Maximum number of open stores, or what says how many at this moment.
         read_only: Reject opening for writing.
         how_to_ingest: How to ingest documents, for the message that there are none.
     """
@@ -100,7 +100,7 @@ class Tenants:
         *,
         open_store: StoreOpener,
         list_collections: Callable[[Settings], Sequence[CollectionSummary]],
-        most_open: int = 8,
+        most_open: int | Callable[[], int] = 8,
         read_only: bool = False,
         how_to_ingest: str = HOW_TO_INGEST,
     ) -> None:
@@ -109,7 +109,7 @@ class Tenants:
         self.read_only = read_only
         self._open_store = open_store
         self._list_collections = list_collections
-        self._most_open = most_open
+        self._most_open = most_open if callable(most_open) else lambda: most_open
         self._how_to_ingest = how_to_ingest
         self._stores: OrderedDict[_Key, _Opened] = OrderedDict()
         self._lock = threading.Lock()
@@ -204,7 +204,7 @@ class Tenants:
         with self._lock:
             opened = self._stores.get(key)
             if opened is None:
-                if len(self._stores) >= self._most_open:
+                if len(self._stores) >= self._most_open():
                     idle = self._pop_idle()
                 opened = self._stores[key] = _Opened()
             self._stores.move_to_end(key)
@@ -218,7 +218,7 @@ class Tenants:
             if opened.users == 0:
                 return self._stores.pop(key)
         raise BusyError(
-            f"the server is busy: all of its {self._most_open} open collections are in use; "
+            f"the server is busy: all of its {self._most_open()} open collections are in use; "
             "repeat the call in a few seconds"
         )
 
@@ -232,7 +232,7 @@ class Tenants:
 def open_tenants(
     settings: Settings,
     *,
-    most_open: int = 8,
+    most_open: int | Callable[[], int] = 8,
     read_only: bool = False,
     how_to_ingest: str = HOW_TO_INGEST,
 ) -> Iterator[Tenants]:

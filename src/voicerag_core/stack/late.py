@@ -18,6 +18,7 @@ from voicerag_core.ports import (
 from voicerag_core.types import Answer, Audio, Passage, Question, Sampling, Transcription, Turn
 
 if TYPE_CHECKING:
+    from voicerag_core.glm.replicas import ReplicatedGLMVoice
     from voicerag_core.glm.voice import GLMVoice
     from voicerag_core.store import PgVectorStore, ReplicatedStore
 
@@ -48,6 +49,11 @@ class _Late(Generic[_T]):
             if self._part is None:
                 self._part = self._opener()
             return self._part
+
+    @property
+    def part(self) -> _T | None:
+        """The part if it is open; does not wait."""
+        return self._part
 
     def close(self) -> None:
         """Prevent later calls from opening or using the part; waits for an opening in progress."""
@@ -122,12 +128,36 @@ class LateVoice:
         opener: Loads it; called once, and again only if it raised.
     """
 
-    def __init__(self, opener: Callable[[], GLMVoice]) -> None:
+    def __init__(self, opener: Callable[[], GLMVoice | ReplicatedGLMVoice]) -> None:
         self._late = _Late(opener)
 
-    def opened(self) -> GLMVoice:
+    def opened(self) -> GLMVoice | ReplicatedGLMVoice:
         """Return the loaded voice."""
         return self._late.opened()
+
+    @property
+    def capacity(self) -> int:
+        """See `ServesMany.capacity`; 1 until it is loaded."""
+        voice = self._late.part
+        return 1 if voice is None else voice.capacity
+
+    @property
+    def running(self) -> int:
+        """See `ServesMany.running`."""
+        voice = self._late.part
+        return 0 if voice is None else voice.running
+
+    @property
+    def waiting(self) -> int:
+        """See `ServesMany.waiting`."""
+        voice = self._late.part
+        return 0 if voice is None else voice.waiting
+
+    @property
+    def out_of_service(self) -> tuple[str, ...]:
+        """See `ServesMany.out_of_service`."""
+        voice = self._late.part
+        return () if voice is None else voice.out_of_service
 
     def warm(self) -> None:
         """Load it now."""

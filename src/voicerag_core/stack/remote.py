@@ -24,6 +24,7 @@ NAMES: Final[dict[Part, str]] = {
     "embedder": "the embedding model",
     "reranker": "the reranker",
     "voice": "the voice",
+    "glm_server": "the language model",
 }
 MOST_PROMPT_CHARACTERS = 20_000
 
@@ -38,8 +39,9 @@ def endpoint(settings: Settings, part: Part) -> Endpoint:
 
     given = settings.remote(part)
     if given.url is None:
+        chosen = "VOICERAG_GLM_LM=vllm" if part == "glm_server" else f"{given.prefix}={HTTP}"
         raise ConfigError(
-            f"{given.prefix}={HTTP} needs {given.prefix}_URL, the address of the server, such as "
+            f"{chosen} needs {given.prefix}_URL, the address of the server, such as "
             "http://127.0.0.1:8000/v1"
         )
     return Endpoint(

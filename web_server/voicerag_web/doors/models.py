@@ -23,7 +23,7 @@ _MOST_CHARS = 100_000
 class EmbeddingRequest(BaseModel):
     """Body of ``POST /v1/embeddings``."""
 
-    input: str | list[str]
+    input: str | list[str] | list[int] | list[list[int]]
     model: str = ""
     encoding_format: Literal["float", "base64"] = "float"
     dimensions: int | None = None
@@ -78,7 +78,7 @@ def model_doors(service: WebService) -> APIRouter:
     @doors.post("/v1/embeddings")
     async def embed(body: EmbeddingRequest, request: Request) -> dict[str, object]:
         """Embed texts in the space of the passages."""
-        texts = [body.input] if isinstance(body.input, str) else body.input
+        texts = _texts(body.input)
         dim = service.tenants.parts.embedder.dim
         _check_texts(texts, body.dimensions, dim)
         vectors = await service.serving.workers.run(
@@ -109,6 +109,20 @@ def model_doors(service: WebService) -> APIRouter:
 
 def _model(name: str) -> dict[str, object]:
     return {"id": name, "object": "model", "created": 0, "owned_by": MODEL}
+
+
+def _texts(given: str | list[str] | list[int] | list[list[int]]) -> list[str]:
+    if isinstance(given, str):
+        return [given]
+    texts = [one for one in given if isinstance(one, str)]
+    if len(texts) != len(given):
+        raise RequestError(
+            "input is a text or a list of texts; the numbers of another model's tokens mean "
+            "nothing here (LangChain's OpenAIEmbeddings: check_embedding_ctx_length=False)",
+            "input",
+            "tokens_not_supported",
+        )
+    return texts
 
 
 def _check_texts(texts: Sequence[str], dimensions: int | None, dim: int) -> None:

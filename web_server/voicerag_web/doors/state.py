@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, Field
 
 from voicerag_core import NotFoundError, VoiceRAGError
 from voicerag_core.serving import message_for_caller, visitor_of
-from voicerag_core.serving.status import status_of
+from voicerag_core.serving.status import load_of, status_of
 from voicerag_web.service import MODEL, WebService
 
 __all__ = ["OPEN_PATHS", "state_doors"]
@@ -30,9 +32,10 @@ def state_doors(service: WebService) -> APIRouter:
     serving = service.serving
 
     @doors.get("/health")
-    async def health() -> dict[str, str]:
-        """Tell that the process answers."""
-        return {"status": "ok"}
+    async def health() -> dict[str, object]:
+        """Tell that the process answers, and how busy it is, for load balancers."""
+        load = load_of(serving.workers, service.tenants.parts.model)
+        return {"status": "ok", "load": asdict(load)}
 
     @doors.get("/ready")
     async def ready() -> JSONResponse:
@@ -56,8 +59,7 @@ def state_doors(service: WebService) -> APIRouter:
             )
         text = service.metrics.page(
             sessions=service.sessions.open,
-            jobs=serving.workers.unfinished,
-            workers=service.settings.workers,
+            load=load_of(serving.workers, service.tenants.parts.model),
         )
         return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
@@ -91,6 +93,7 @@ def state_doors(service: WebService) -> APIRouter:
             "language": service.tenants.settings.language,
             "strategy": state.strategy,
             "voices": list(service.voices()),
+            "load": asdict(load_of(serving.workers, service.tenants.parts.model)),
             "may_ingest": service.settings.allow_ingest and visitor.caller.may_write,
             "max_question_seconds": state.max_question_seconds,
             "max_question_chars": service.settings.max_question_chars,

@@ -77,6 +77,12 @@ def _squtr(path: Path) -> EvalSet:
     return load_beir(Path(folder), clips=Path(clips) if clips else None)
 
 
+def _svq(path: Path) -> EvalSet:
+    """Read ``FOLDER@LOCALE``."""
+    folder, _, locale = str(path).partition("@")
+    return load_svq(Path(folder), locale=locale or "en_us")
+
+
 def _hotpot_and_clips(path: Path) -> EvalSet:
     """Read ``QUESTIONS.json@CLIPS``."""
     file, _, clips = str(path).partition("@")
@@ -149,7 +155,9 @@ SETS: Mapping[str, SetSource] = MappingProxyType(
             _rgb_and_clips, needs_path=True, about="one file of RGB: FILE.json, or FILE.json@CLIPS"
         ),
         "sd-qa": SetSource(load_sdqa, needs_path=True, about="one file of SD-QA"),
-        "svq": SetSource(load_svq, needs_path=True, about="Simple Voice Questions, en_us, clean"),
+        "svq": SetSource(
+            _svq, needs_path=True, about="Simple Voice Questions, clean: FOLDER, or FOLDER@LOCALE"
+        ),
         "spoken-squad": SetSource(
             lambda path: load_squad(path, name="spoken-squad", seen="nothing was chosen by it"),
             needs_path=True,

@@ -22,9 +22,11 @@ from voicerag_core.errors import DocumentError
 from voicerag_core.evaluation.datasets.values import (
     EvalQuestion,
     EvalSet,
+    lines_of,
     read_json_lines,
     read_text,
     texts,
+    there,
 )
 from voicerag_core.types import Document, Passage
 
@@ -51,7 +53,7 @@ def load_simple(
         DocumentError: There are no questions, or a line is not as described above.
     """
     folder = path if path.is_dir() else path.parent
-    if path.is_dir() and not (path / "questions.jsonl").is_file():
+    if path.is_dir() and not there(path / "questions.jsonl"):
         return _seed_folder(path, name, language, size, overlap)
     file = path / "questions.jsonl" if path.is_dir() else path
     passages = _passages(folder, size, overlap) if path.is_dir() else ()
@@ -73,9 +75,14 @@ def _question(
     one: Mapping[str, Any], number: int, file: Path, folder: Path, of_source: dict[str, list[str]]
 ) -> tuple[EvalQuestion | None, str]:
     """Return the question of a line, and what is wrong with it, if anything."""
-    name = str(one.get("id", number))
-    words, sound, problem = str(one.get("question", "")).strip(), one.get("audio"), ""
-    clip = None if sound is None else folder / str(sound)
+    name = str(number if one.get("id") is None else one["id"])
+    words, sound, problem = str(one.get("question") or "").strip(), one.get("audio"), ""
+    answerable = one.get("answerable", True)
+    if not isinstance(answerable, bool):
+        raise DocumentError(
+            f"{file}, line {number}: 'answerable' is true or false, not {answerable!r}"
+        )
+    clip = folder / str(sound) if sound else None
     if clip is not None and not clip.is_file():
         problem = f"question {name}: its sound {clip.name} is missing" + (
             "; it is asked in words" if words else "; it is left out"
@@ -87,7 +94,7 @@ def _question(
         raise DocumentError(f"{file}, line {number}: a question has 'question' or 'audio'")
     told = texts(one.get("answers", one.get("answer", ())))
     sources: list[str] = []
-    for source in texts(one.get("sources", one.get("source", ()))):
+    for source in texts(one.get("sources", one.get("source", one.get("passage", ())))):
         found = of_source.get(source, [])
         if not found and of_source:
             raise DocumentError(
@@ -98,7 +105,7 @@ def _question(
     return (
         EvalQuestion(
             name, words, tuple(told), tuple(dict.fromkeys(sources)),
-            answerable=bool(one.get("answerable", True)), sound=clip,
+            answerable=answerable, sound=clip,
         ),
         problem,
     )  # fmt: skip
@@ -106,7 +113,7 @@ def _question(
 
 def _passages(folder: Path, size: int, overlap: int) -> tuple[Passage, ...]:
     file = folder / "passages.jsonl"
-    if file.is_file():
+    if there(file):
         return tuple(
             _passage(one, number, file) for number, one in enumerate(read_json_lines(file), 1)
         )
@@ -177,11 +184,19 @@ def load_beir(
         DocumentError: A file is missing or of another form.
     """
     corpus, queries = folder / "corpus.jsonl", folder / "queries.jsonl"
+    rows = list(read_json_lines(corpus))
     passages = tuple(
-        _passage(one, number, corpus) for number, one in enumerate(read_json_lines(corpus), 1)
+        _passage(one if one.get("text") else {**one, "text": one.get("title")}, number, corpus)
+        for number, one in enumerate(rows, 1)
+        if one.get("text") or one.get("title")
     )
+    problems = [f"{len(rows) - len(passages)} passages have no text"] * (len(passages) < len(rows))
+    known = {one.id for one in passages}
     judged = _qrels(folder, split)
-    questions, problems = [], []
+    lost = {name for ids in judged.values() for name in ids} - known
+    problems += [f"the judged passage {name} is not in the corpus" for name in sorted(lost)]
+    judged = {query: tuple(one for one in ids if one in known) for query, ids in judged.items()}
+    questions: list[EvalQuestion] = []
     for number, one in enumerate(read_json_lines(queries), 1):
         identity = str(one.get("_id", one.get("id", number)))
         if identity not in judged:
@@ -191,6 +206,10 @@ def load_beir(
         words = str(one.get("text", one.get("query", ""))).strip()
         if words or sound:
             questions.append(EvalQuestion(identity, words, (), judged[identity], sound=sound))
+    unasked = sorted(set(judged) - {one.id for one in questions})
+    problems += [
+        f"the judged query {query} is not among the queries, or has no words" for query in unasked
+    ]
     return EvalSet(
         name or folder.name, passages, tuple(questions), language, language, tuple(problems)
     )
@@ -202,7 +221,9 @@ def _qrels(folder: Path, split: str) -> dict[str, tuple[str, ...]]:
         folder / "qrels.tsv",
         folder / "qrels" / f"{split}.jsonl",
     ]
-    file = next((one for one in tried if one.is_file()), None)
+    others = sorted((folder / "qrels").glob("*.tsv*"))
+    tried += others if len(others) == 1 else []
+    file = next((one for one in tried if there(one)), None)
     if file is None:
         raise DocumentError(f"{folder} has no judgements: {', '.join(map(str, tried))}")
     judged: dict[str, list[str]] = {}
@@ -223,7 +244,7 @@ def _judgements(file: Path) -> Sequence[tuple[str, ...]]:
             tuple(str(one.get(first, one.get(other, ""))) for first, other in keys)
             for one in read_json_lines(file)
         ]
-    rows = [tuple(line.split("\t")) for line in read_text(file).splitlines() if line.strip()]
+    rows = [tuple(line.split("\t")) for _, line in lines_of(file)]
     if rows and not rows[0][-1].lstrip("-").replace(".", "").isdigit():
         rows = rows[1:]  # a head
     # The form of TREC has a second column that says nothing.

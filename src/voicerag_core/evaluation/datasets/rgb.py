@@ -68,7 +68,7 @@ def load_rgb(
             EvalQuestion(
                 str(one.get("id", number)), asked, told, tuple(dict.fromkeys(right)),
                 answerable=not refused, own=tuple(sorted(own, key=_mixed)),
-                development=number % 2 == 1,
+                development=language == "en" and number % 2 == 1,
                 fake_answers=tuple(texts(one.get("fakeanswer"))) * (case == "counterfactual"),
             )
         )  # fmt: skip
@@ -76,6 +76,7 @@ def load_rgb(
         name, table.passages, tuple(questions), language, language,
         seen="en_fact: every second question chose the fusion of words and vector; Chinese files: "
         "the thresholds of the Chinese reader were chosen on XQuAD, not here",
+        forms="all" if case == "noise" else "clean",
     )  # fmt: skip
 
 

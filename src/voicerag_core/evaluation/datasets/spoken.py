@@ -145,8 +145,9 @@ def load_svq(folder: Path, *, locale: str = "en_us", environment: str = "clean")
             Passage(str(one["id"]), one["context"], {"title": str(one.get("title", ""))})
             for one in read_json_lines(index)
         )
-        questions, problems = [], []
+        questions, problems, locales = [], [], set[str]()
         for one in read_json_lines(asked):
+            locales.add(str(one["locale"]))
             if one["locale"] != locale or one.get("environment", environment) != environment:
                 continue
             sound = folder / "audio" / f"{one['utt_id']}.wav"
@@ -160,6 +161,11 @@ def load_svq(folder: Path, *, locale: str = "en_us", environment: str = "clean")
             )  # fmt: skip
     except (KeyError, TypeError) as error:
         raise DocumentError(f"{folder} is not in SVQ's form: {error!r}") from error
+    if not questions:
+        raise DocumentError(
+            f"{asked} has no question in {locale!r} and {environment!r}; its locales are "
+            f"{', '.join(sorted(locales)) or 'none'}"
+        )
     language = locale.split("_", maxsplit=1)[0]
     return EvalSet(
         f"svq-{locale}", passages, tuple(questions), language, language, tuple(problems),

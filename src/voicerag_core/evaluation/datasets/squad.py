@@ -143,4 +143,5 @@ def load_heysquad(data: Path, form: str) -> EvalSet:
         f"heysquad-{form}", table.passages, tuple(questions),
         seen="every second question chose the fusion of words and vector; paragraphs overlap with "
         "XQuAD's",
+        forms="all" if form == "original" else "typed",
     )  # fmt: skip

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
+import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from voicerag_core.errors import DocumentError
 from voicerag_core.types import Passage
@@ -20,11 +22,16 @@ __all__ = [
     "checked",
     "cut",
     "drawn",
+    "lines_of",
     "read_json",
     "read_json_lines",
     "read_text",
     "texts",
+    "there",
 ]
+
+GZIP = b"\x1f\x8b"
+"""First bytes of a gzip file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +75,9 @@ class EvalSet:
         passage_language: Code of the passages' language.
         problems: What could not be used, one sentence each; shown with the figures.
         seen: What training, thresholds and earlier development saw of it.
+        forms: In which its questions are asked unless everything is: a set that repeats another's
+            questions over other passages is not asked with noise again ("clean"), and words that
+            were heard from speech are not spoken ("typed").
     """
 
     name: str
@@ -77,6 +87,7 @@ class EvalSet:
     passage_language: str = "en"
     problems: tuple[str, ...] = ()
     seen: str = ""
+    forms: Literal["all", "clean", "typed"] = "all"
 
     @property
     def has_answers(self) -> bool:
@@ -147,12 +158,15 @@ def checked(found: EvalSet) -> EvalSet:
 
 
 def drawn(found: EvalSet, limit: int | None, seed: int) -> EvalSet:
-    """Keep at most so many questions, the same ones on every machine; all passages stay."""
+    """Keep at most so many questions, the same ones on every machine; all passages stay.
+
+    Those that no training, threshold or earlier development saw come first.
+    """
     if limit is None or len(found.questions) <= limit:
         return found
 
-    def place(one: EvalQuestion) -> bytes:
-        return hashlib.sha256(f"{seed}:{one.id}".encode()).digest()
+    def place(one: EvalQuestion) -> tuple[bool, bytes]:
+        return one.development, hashlib.sha256(f"{seed}:{one.id}".encode()).digest()
 
     chosen = {one.id for one in sorted(found.questions, key=place)[:limit]}
     return replace(found, questions=tuple(q for q in found.questions if q.id in chosen))
@@ -176,14 +190,22 @@ def cut(found: EvalSet, most: int | None, wanted: Iterable[EvalQuestion]) -> Eva
     return replace(found, passages=passages, questions=questions)
 
 
+def there(path: Path) -> bool:
+    """Return whether a file is there, as it is or as ``FILE.gz``."""
+    return path.is_file() or _zipped(path).is_file()
+
+
 def read_text(path: Path) -> str:
-    """Read a file in UTF-8.
+    """Read a file in UTF-8, as it is or as ``FILE.gz``.
 
     Raises:
         DocumentError: It is absent, or in another encoding.
     """
     try:
-        return path.read_bytes().decode("utf-8-sig")
+        data = (path if path.is_file() or not there(path) else _zipped(path)).read_bytes()
+        return (gzip.decompress(data) if data.startswith(GZIP) else data).decode("utf-8-sig")
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise DocumentError(f"{path} is a damaged gzip file: {error}") from error
     except UnicodeDecodeError as error:
         raise DocumentError(
             f"{path} is not UTF-8: byte {error.start} cannot be decoded; convert it first, as with "
@@ -191,6 +213,20 @@ def read_text(path: Path) -> str:
         ) from error
     except OSError as error:
         raise DocumentError(f"{path} cannot be read: {error.strerror or error}") from error
+
+
+def _zipped(path: Path) -> Path:
+    return path.with_name(f"{path.name}.gz")
+
+
+def lines_of(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield number and text of the lines of a file that are not empty.
+
+    A line ends with a line feed alone: texts may hold other characters that Unicode breaks at.
+    """
+    for number, line in enumerate(read_text(path).split("\n"), 1):
+        if line.strip():
+            yield number, line.rstrip("\r")
 
 
 def read_json(path: Path) -> Any:  # noqa: ANN401 - any JSON
@@ -211,9 +247,7 @@ def read_json_lines(path: Path) -> Iterator[Mapping[str, Any]]:
     Raises:
         DocumentError: The file is absent, not UTF-8, or a line is no JSON object.
     """
-    for number, line in enumerate(read_text(path).splitlines(), 1):
-        if not line.strip():
-            continue
+    for number, line in lines_of(path):
         try:
             one = json.loads(line)
         except json.JSONDecodeError as error:
@@ -224,12 +258,14 @@ def read_json_lines(path: Path) -> Iterator[Mapping[str, Any]]:
 
 
 def texts(nested: object) -> Sequence[str]:
-    """Return all strings with words in nested lists, in order."""
+    """Return all strings with words in nested lists, in order, and numbers as they are written."""
 
     def walk(one: object) -> Iterable[str]:
         if isinstance(one, str):
             if one.strip():
                 yield one
+        elif isinstance(one, int | float) and not isinstance(one, bool):
+            yield str(one)
         elif isinstance(one, list | tuple):
             for part in one:
                 yield from walk(part)

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from voicerag_core.errors import ConfigError
 from voicerag_core.evaluation.metrics.intervals import compared
-from voicerag_core.evaluation.report.figures import Table, grouped, question_scores
+from voicerag_core.evaluation.report.figures import counted, grouped, question_scores
+from voicerag_core.evaluation.report.tables import Table
 from voicerag_core.evaluation.runs.records import Record
 
 __all__ = ["compared_runs"]
@@ -20,7 +21,7 @@ def compared_runs(one: Sequence[Record], other: Sequence[Record]) -> Table:
     Raises:
         ConfigError: They have no question in common.
     """
-    before, after = grouped(one), grouped(other)
+    before, after = grouped(counted(one)), grouped(counted(other))
     lines = []
     for group in before:
         if group not in after:

@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 
 from voicerag_core.evaluation.metrics.answers import refusals
-from voicerag_core.evaluation.metrics.intervals import Estimate, compared, estimate, quantiles
+from voicerag_core.evaluation.metrics.intervals import Estimate, estimate, quantiles
 from voicerag_core.evaluation.metrics.ranking import CUTS, found_all, ranking_scores
 from voicerag_core.evaluation.metrics.recognition import Errors, error_rate
 from voicerag_core.evaluation.runs.records import Record
@@ -18,13 +18,12 @@ from voicerag_core.evaluation.runs.records import Record
 __all__ = [
     "Group",
     "Row",
-    "Table",
-    "differences",
+    "counted",
+    "grouped",
     "oracle",
     "question_scores",
     "rows",
     "shuffled",
-    "tables",
 ]
 
 Group = tuple[str, str, str, str]
@@ -70,14 +69,14 @@ class Row:
     stages: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
-    """A table of the report."""
+def counted(records: Iterable[Record]) -> list[Record]:
+    """Return what figures are made of: questions that nothing was chosen by, where a set has any.
 
-    title: str
-    head: tuple[str, ...]
-    lines: tuple[tuple[str, ...], ...]
-    note: str = ""
+    Training, thresholds or earlier development saw the others.
+    """
+    kept = list(records)
+    fresh = {one.set for one in kept if not one.development}
+    return [one for one in kept if not one.development or one.set not in fresh]
 
 
 def grouped(records: Iterable[Record]) -> dict[Group, list[Record]]:
@@ -149,146 +148,6 @@ def _rate(own: Sequence[Record], wrong: str, units: str) -> float | None:
     )
 
 
-def tables(records: Sequence[Record]) -> list[Table]:
-    """Return the tables of a report."""
-    found = rows(records)
-    return [
-        table
-        for table in (
-            _retrieval(found), _hops(found), _answers(found), _speech(found), _times(found),
-            _stages(found), differences(records), _controls(records),
-        )
-        if table.lines
-    ]  # fmt: skip
-
-
-def _told(row: Row) -> tuple[str, ...]:
-    return (*row.group, str(row.questions))
-
-
-HEAD = ("set", "store", "asked", "strategy", "n")
-
-
-def _retrieval(found: Sequence[Row]) -> Table:
-    names = ("R@1", "R@5", "R@10", "MRR", "nDCG@10")
-    lines = [
-        (*_told(row), *(str(row.scores[name]) for name in names), str(row.refused))
-        for row in found
-        if "R@1" in row.scores
-    ]
-    return Table(
-        "Is a right passage among the first?", (*HEAD, *names, "not heard"), tuple(lines),
-        "Means with 95 % bootstrap intervals over questions. 'Not heard' counts as not found.",
-    )  # fmt: skip
-
-
-def _hops(found: Sequence[Row]) -> Table:
-    lines = [
-        (*_told(row), str(row.scores["all@4"]), str(row.scores["all@8"]), _ms(row.mean_seconds))
-        for row in found
-        if "all@4" in row.scores
-    ]
-    return Table(
-        "Are all needed passages among the first?",
-        (*HEAD, "all among 4", "all among 8", "mean ms"),
-        tuple(lines),
-    )
-
-
-def _answers(found: Sequence[Row]) -> Table:
-    names = ("em", "f1", "contained", "contains_fake", "rouge_l_recall", "rouge_l_f1")
-    judged = sorted({name for row in found for name in row.scores if name.startswith("judged ")})
-    lines = [
-        (
-            *_told(row),
-            *(_cell(row.scores.get(name)) for name in (*names, *judged)),
-            _share(row.refusal_precision),
-            _share(row.refusal_recall),
-        )
-        for row in found
-        if any(name in row.scores for name in names) or row.refusal_recall is not None
-    ]
-    head = ("exact", "F1", "contained", "says the false", "ROUGE-L recall", "ROUGE-L F1")
-    return Table(
-        "Answers and their context",
-        (*HEAD, *head, *judged, "refusals right", "of the unanswerable refused"),
-        tuple(lines),
-        "Contained, exact and F1 are of the questions that were answered, a refusal counting 0. "
-        "ROUGE-L compares the hits that were read with the right passages.",
-    )
-
-
-def _speech(found: Sequence[Row]) -> Table:
-    lines = [
-        (*_told(row), _percent(row.words), _percent(row.spoken_words))
-        for row in found
-        if row.words is not None or row.spoken_words is not None
-    ]
-    return Table(
-        "Word errors (Chinese: character errors)",
-        (*HEAD, "of the transcripts", "of the spoken answers"),
-        tuple(lines),
-    )
-
-
-def _times(found: Sequence[Row]) -> Table:
-    lines = [
-        (*_told(row), _ms(row.mean_seconds), _ms(row.seconds[0]), _ms(row.seconds[1]),
-         "" if row.real_time is None else f"{row.real_time:.2f}")
-        for row in found
-    ]  # fmt: skip
-    return Table(
-        "From the end of the sound to the hits",
-        (*HEAD, "mean ms", "p50 ms", "p95 ms", "real-time factor"),
-        tuple(lines),
-        "All questions count, none is left out as an outlier. A transcript that strategies share "
-        "counts for each.",
-    )
-
-
-def _stages(found: Sequence[Row]) -> Table:
-    shown = [stage for stage in STAGES if any(stage in row.stages for row in found)]
-    lines = [
-        (*_told(row), *(
-            " / ".join(map(_ms, row.stages[stage])) if stage in row.stages else ""
-            for stage in shown
-        ))
-        for row in found
-    ]  # fmt: skip
-    return Table("Stages, p50 / p95 in ms", (*HEAD, *shown), tuple(lines))
-
-
-def differences(records: Sequence[Record]) -> Table:
-    """Return how strategies differ, paired by question, within every set, store and form."""
-    hops = any(one.all_sources for one in records)
-    names = ("R@1", "R@10", *(("all@4", "all@8") if hops else ()))
-    found: dict[tuple[str, str, str], dict[str, dict[str, dict[str, float]]]] = {}
-    for (of, store, form, strategy), own in grouped(records).items():
-        found.setdefault((of, store, form), {})[strategy] = question_scores(own)
-    lines = []
-    for place, by_strategy in found.items():
-        known = list(by_strategy)
-        for number, one in enumerate(known):
-            for other in known[:number]:
-                cells, count = [], 0
-                for name in names:
-                    told = compared(
-                        by_strategy[one].get(name, {}), by_strategy[other].get(name, {})
-                    )
-                    count = max(count, 0 if told is None else told.questions)
-                    cells.append(
-                        "" if told is None else f"{told.estimate.points()}, p {told.chance:.2f}"
-                    )
-                if any(cells):
-                    lines.append((*place, f"{one} - {other}", str(count), *cells))
-    return Table(
-        "Differences between strategies, percentage points",
-        (*HEAD, *names),
-        tuple(lines),
-        "Paired by question, 95 % bootstrap intervals; p is two-sided, from the same resamples.",
-    )
-
-
 def shuffled(records: Sequence[Record], seed: int = 0) -> list[Record]:
     """Return the records with the right passages of another question each: a control."""
     pool = [one for one in records if one.sources]
@@ -304,43 +163,3 @@ def shuffled(records: Sequence[Record], seed: int = 0) -> list[Record]:
 def oracle(records: Sequence[Record]) -> list[Record]:
     """Return the records as if everything had been found: the upper end of every score."""
     return [replace(one, found=one.sources, refused="") for one in records if one.sources]
-
-
-def _controls(records: Sequence[Record]) -> Table:
-    lines = []
-    for (of, store, form, strategy), own in grouped(records).items():
-        if (
-            form not in ("typed", "clean")
-            or store != "shared"
-            or not any(one.sources for one in own)
-        ):
-            continue
-        if strategy not in ("text", "e2e", "asr"):
-            continue
-        cells = []
-        for control in (shuffled(own), oracle(own)):
-            scores = question_scores(control).get("R@1", {})
-            cells.append(f"{fmean(scores.values()):.3f}" if scores else "")
-        lines.append((of, store, form, strategy, str(len(own)), *cells))
-    return Table(
-        "Controls: R@1", (*HEAD, "right passages of other questions", "everything found"),
-        tuple(lines),
-        "The first stands near chance if nothing leaks, the second is 1 if scores are right. "
-        "Questions of one passage keep the first above chance.",
-    )  # fmt: skip
-
-
-def _ms(seconds: float) -> str:
-    return f"{1000 * seconds:.0f}"
-
-
-def _cell(value: Estimate | None) -> str:
-    return "" if value is None else str(value)
-
-
-def _share(value: float | None) -> str:
-    return "" if value is None else f"{value:.3f}"
-
-
-def _percent(value: float | None) -> str:
-    return "" if value is None else f"{100 * value:.1f} %"

@@ -8,7 +8,8 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from voicerag_core.evaluation.report.figures import Row, Table, rows, tables
+from voicerag_core.evaluation.report.figures import Row, counted, rows
+from voicerag_core.evaluation.report.tables import Table, tables
 from voicerag_core.evaluation.runs.config import RunConfig
 from voicerag_core.evaluation.runs.records import Record
 
@@ -34,6 +35,8 @@ def page(
     config: RunConfig,
     about: Mapping[str, Any],
     sets: Mapping[str, Mapping[str, Any]],
+    *,
+    seen: bool = False,
 ) -> str:
     """Return the report of a run as HTML that loads nothing from elsewhere.
 
@@ -42,6 +45,7 @@ def page(
         config: What was asked.
         about: Models, hardware and date.
         sets: What is known of the sets.
+        seen: See `tables`.
     """
     parts = ["<h1>Evaluation</h1>", _about(about, config)]
     if config.tiny:
@@ -58,10 +62,11 @@ def page(
         parts.append('<p class="warn">Nothing has been asked yet.</p>')
     parts.append(_table(_sets(sets)))
     parts += _problems(sets)
-    found = rows(records)
+    found = rows(records if seen else counted(records))
+    parts.append(_left_out(records, seen=seen))
     for name, title in (("R@1", "Right passage first"), ("contained", "Answer contained")):
         parts.append(_bars(found, name, title))
-    parts += [_table(table) for table in tables(records)]
+    parts += [_table(table) for table in tables(records, seen=seen)]
     parts.append("<h2>Worst cases</h2>")
     parts += [_case(one) for one in worst(records)]
     body = "\n".join(part for part in parts if part)
@@ -70,6 +75,19 @@ def page(
         '<meta name="viewport" content="width=device-width">'
         f"<title>voicerag evaluation</title><style>{STYLE}</style></head>"
         f"<body>{body}</body></html>\n"
+    )
+
+
+def _left_out(records: Sequence[Record], *, seen: bool) -> str:
+    """Say what became of questions that something was chosen by."""
+    asked = {(one.set, one.question) for one in records}
+    old = asked - {(one.set, one.question) for one in counted(records)}
+    if not old:
+        return ""
+    told = "are counted" if seen else "are left out of the figures (--seen counts them)"
+    return (
+        f'<p class="note">{len(old)} of {len(asked)} questions were seen by training, thresholds '
+        f"or earlier development, and {told}.</p>"
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from voicerag_core.audio import SPEECH_RATE_HZ, resample
@@ -13,7 +13,7 @@ from voicerag_core.evaluation.metrics.answers import best, contained, exact_matc
 from voicerag_core.evaluation.metrics.recognition import heard_errors
 from voicerag_core.evaluation.runs.config import TEXT
 from voicerag_core.evaluation.runs.records import Record
-from voicerag_core.evaluation.runs.shared import SharedTranscriber
+from voicerag_core.evaluation.runs.shared import Shared
 from voicerag_core.rag import VoiceRAG
 from voicerag_core.types import Answer, Audio, Passage, Question, Retrieved, Sampling, Strategy
 
@@ -28,8 +28,7 @@ class Asker:
     """Asks questions of one store.
 
     Args:
-        rag: Over that store.
-        transcriber: That of `rag`, shared by all strategies; None if it has none.
+        rag: Over that store; parts of it that are `Shared` count what they saved for everybody.
         limit: Hits of a search.
         read: Hits that an answer is made from.
         seed: Of the sampling of models that generate.
@@ -39,14 +38,13 @@ class Asker:
     def __init__(
         self,
         rag: VoiceRAG,
-        transcriber: SharedTranscriber | None,
         *,
         limit: int,
         read: int,
         seed: int,
         speak: bool,
     ) -> None:
-        self._rag, self._transcriber = rag, transcriber
+        self._rag = rag
         self._limit, self._read, self._speak = limit, read, speak
         self._sampling = Sampling(seed=seed)
 
@@ -75,12 +73,20 @@ class Asker:
         typed = isinstance(question, str)
         if typed and strategy is None:
             strategy = "e2e"  # words are searched the same way by every strategy of one round
+        shared = {stage: part for stage, part in self._stages() if isinstance(part, Shared)}
+        for part in shared.values():
+            part.saved = 0.0
         begun = time.perf_counter()
         try:
             found = self._rag.retrieve(question, limit=self._limit, strategy=strategy)
         except AudioError as error:
-            return replace(start, refused=str(error), seconds=time.perf_counter() - begun,
-                           answered=False, answer="" if answer else None)  # fmt: skip
+            spent = time.perf_counter() - begun + sum(part.saved for part in shared.values())
+            return replace(start, refused=str(error), seconds=spent, answered=False,
+                           answer="" if answer else None)  # fmt: skip
+        saved = {stage: part.saved for stage, part in shared.items()}
+        found = replace(found, timings={
+            stage: spent + saved.get(stage, 0.0) for stage, spent in found.timings.items()
+        })  # fmt: skip
         record = self._searched(start, found)
         context = "\n".join(hit.passage.text for hit in found.hits[: self._read])
         measures = dict(record.measures)
@@ -100,10 +106,12 @@ class Asker:
         texts = [passages[name].text for name in asked.sources if name in passages]
         return "\n".join(texts) if texts and asked.all_sources else texts[0] if texts else gold
 
-    def _searched(self, start: Record, found: Retrieved) -> Record:
-        timings = dict(found.timings)
-        if "transcribe" in timings and self._transcriber is not None:
-            timings["transcribe"] = self._transcriber.seconds
+    def _stages(self) -> Iterable[tuple[str, object]]:
+        """Return the parts by the stages in which they are asked about sound."""
+        return (("embed", self._rag.embedder), ("transcribe", self._rag.transcriber))
+
+    @staticmethod
+    def _searched(start: Record, found: Retrieved) -> Record:
         heard = found.transcription
         return replace(
             start,
@@ -113,8 +121,8 @@ class Asker:
             shown=tuple(hit.passage.text[:CUT] for hit in found.hits[:SHOWN]),
             heard=None if heard is None else heard.text,
             confidence=None if heard is None else heard.confidence,
-            seconds=sum(timings.values()),
-            timings=timings,
+            seconds=sum(found.timings.values()),
+            timings=dict(found.timings),
         )
 
     def _answered(

@@ -52,7 +52,10 @@ class RunConfig:
             all. Fewer passages make every question easier: for a quick look alone.
         limit: Hits of a search.
         read: Hits that an answer is made from.
-        seed: Draws the questions.
+        whole: Whether sets that repeat another's questions are asked in every form too, and
+            questions without an answer in every way, answered or not.
+        seed: Draws the questions; those that no training, threshold or earlier development saw
+            come first.
         voices: Names of voices; empty takes four that are installed.
         voices_root: Folder written by training/speech_encoder/bundle_voices.py, or None.
         speak: Whether answers are spoken and transcribed again.
@@ -74,6 +77,7 @@ class RunConfig:
     passages: int | None = None
     limit: int = 10
     read: int = 4
+    whole: bool = False
     seed: int = 17
     voices: tuple[str, ...] = ()
     voices_root: str | None = None

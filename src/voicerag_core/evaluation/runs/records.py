@@ -14,6 +14,8 @@ from voicerag_core.evaluation.runs.config import FORMAT, RunConfig
 
 __all__ = ["Key", "Record", "RunFolder"]
 
+MODELS = ("stack", "embedder", "transcriber", "model")
+"""What is noted of a run, and must not change while it goes on."""
 CONFIG, RECORDS, SETS = "config.json", "records.jsonl", "sets.json"
 
 Key = tuple[str, str, str, str, str]
@@ -125,6 +127,13 @@ class RunFolder:
                     f"{self.path} holds a run with other settings ({', '.join(changed)}); go on "
                     "with the same ones, or give another folder"
                 )
+            known = self.about()
+            for name in MODELS:
+                if known.get(name) != about.get(name):
+                    raise ConfigError(
+                        f"{self.path} holds a run whose {name} is {known.get(name)!r}, not "
+                        f"{about.get(name)!r}; go on with the same one, or give another folder"
+                    )
             self._mend()
             return before
         if self.path.exists() and any(self.path.iterdir()):
@@ -133,6 +142,10 @@ class RunFolder:
         told = {"format": FORMAT, "config": config.as_json(), "about": dict(about)}
         _write(file, json.dumps(told, indent=2, ensure_ascii=False) + "\n")
         return config
+
+    def voices(self) -> tuple[str, ...]:
+        """Return the voices of the run that begun here, or nothing."""
+        return self.config().voices if (self.path / CONFIG).is_file() else ()
 
     def config(self) -> RunConfig:
         """Return the config of the run.

@@ -7,64 +7,31 @@ import platform
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from voicerag_core.audio import read_audio
 from voicerag_core.errors import VoiceRAGError
 from voicerag_core.evaluation.datasets.loading import load_set
-from voicerag_core.evaluation.datasets.values import EvalQuestion, EvalSet, cut, drawn
+from voicerag_core.evaluation.datasets.values import EvalSet, cut, drawn
 from voicerag_core.evaluation.runs.asking import Asker
-from voicerag_core.evaluation.runs.config import TEXT, RunConfig, StoreMode, clip_folder
-from voicerag_core.evaluation.runs.records import Key, Record, RunFolder
-from voicerag_core.evaluation.runs.shared import RememberedTexts, SharedTranscriber
-from voicerag_core.evaluation.speech.degrading import CLEAN, Degrader
-from voicerag_core.evaluation.speech.voices import Clips, installed_voices, voice_of
+from voicerag_core.evaluation.runs.config import RunConfig
+from voicerag_core.evaluation.runs.records import Record, RunFolder
+from voicerag_core.evaluation.runs.shared import (
+    RememberedTexts,
+    shared_embedder,
+    shared_transcriber,
+)
+from voicerag_core.evaluation.runs.sound import Speech
+from voicerag_core.evaluation.runs.tasks import TYPED, Progress, Task, tasks
 from voicerag_core.rag import embed_passages
 from voicerag_core.settings import Settings
 from voicerag_core.stack import GivenParts, OpenedVoiceRAG, Parts, open_parts, open_store
-from voicerag_core.types import Audio, Passage, Question
+from voicerag_core.types import Passage, Question
 
-__all__ = ["Progress", "run"]
+__all__ = ["run"]
 
-TYPED = "typed"
 BATCH = 64
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far a run is.
-
-    Args:
-        stage: "speech" while questions are spoken, "questions" while they are asked.
-        set: Name of the set.
-        done: Clips spoken, or records made, before this run too.
-        total: Of them.
-    """
-
-    stage: str
-    set: str
-    done: int
-    total: int
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """One record to make."""
-
-    set: str
-    store: StoreMode
-    question: EvalQuestion
-    form: str
-    strategy: str
-    voice: str
-    answer: bool
-
-    @property
-    def key(self) -> Key:
-        """See `Record.key`."""
-        return (self.set, self.store, self.question.id, self.form, self.strategy)
 
 
 def run(
@@ -114,23 +81,22 @@ def run(
     tell = on_progress or (lambda _: None)
     with ExitStack() as stack:
         parts = stack.enter_context(open_parts(settings, given=given or GivenParts()))
-        config = place.begin(config, _about(settings, parts))
+        speech = stack.enter_context(Speech(config.voices or place.voices(), config, settings))
+        config = replace(config, voices=speech.names(sets.values()))
+        place.begin(config, _about(settings, parts))
         done = {record.key for record in place.records()}
-        speech = Speech(config, settings)
-        stack.enter_context(speech)
-        plan = {named: list(_tasks(found, config, speech)) for named, found in sets.items()}
+        plan = {named: list(tasks(found, config, speech.voice)) for named, found in sets.items()}
         for named, found in sets.items():
             _note(place, found, plan[named])
         total = sum(map(len, plan.values()))
         count = len(done)
-        speech.make(
-            [task for tasks in plan.values() for task in tasks if task.key not in done], tell
-        )
+        rest = {
+            named: [task for task in own if task.key not in done] for named, own in plan.items()
+        }
+        speech.make([task for own in rest.values() for task in own], tell)
+        asking = _Asking(config, settings, _shared(parts), speech, tell)
         for named, found in sets.items():
-            rest = [task for task in plan[named] if task.key not in done]
-            for record in _asked(
-                found, rest, config=config, settings=settings, parts=parts, speech=speech
-            ):
+            for record in asking.asked(found, rest[named]):
                 place.add(record)
                 count += 1
                 tell(Progress("questions", found.name, count, total))
@@ -146,171 +112,100 @@ def _reduced(found: EvalSet, config: RunConfig) -> EvalSet:
     return cut(found, config.passages, asked.questions)
 
 
-class Speech:
-    """The sound of questions: recordings of a set, or clips that are spoken once and kept."""
-
-    def __init__(self, config: RunConfig, settings: Settings) -> None:
-        self._config = config
-        self._root = None if config.voices_root is None else Path(config.voices_root)
-        self._folder = clip_folder(settings.data_dir)
-        self._clips: dict[str, Clips] = {}
-        self._opened = ExitStack()
-        self._degrader = Degrader(None if config.data is None else Path(config.data))
-
-    def __enter__(self) -> Speech:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._opened.close()
-
-    def voice(self, language: str, question: EvalQuestion) -> str:
-        """Return who asks a question: "recording", or a voice."""
-        if question.sound is not None:
-            return "recording"
-        return voice_of(question.id, list(self._of(language).voices))
-
-    def make(self, tasks: Sequence[Task], tell: Callable[[Progress], None]) -> None:
-        """Speak what is missing, before anything is timed."""
-        wanted = {
-            (task.set, task.voice, task.question.text)
-            for task in tasks
-            if task.voice not in ("", "recording")
-        }
-        for number, (name, voice, text) in enumerate(sorted(wanted), 1):
-            self._with(voice).spoken(text, voice)
-            tell(Progress("speech", name, number, len(wanted)))
-
-    def sound(self, task: Task) -> tuple[Audio, Path]:
-        """Return the sound of a task, and the file of its clean clip."""
-        if task.question.sound is not None:
-            file = task.question.sound
-        else:
-            file = self._with(task.voice).spoken(task.question.text, task.voice)
-        audio = read_audio(file, max_seconds=120)
-        return self._degrader.apply(audio, task.form, f"{task.set}/{task.question.id}"), file
-
-    def _of(self, language: str) -> Clips:
-        if language not in self._clips:
-            voices = installed_voices(language, self._root)
-            if self._config.voices:
-                voices = [one for one in voices if one.name in self._config.voices] or voices
-            self._clips[language] = self._opened.enter_context(Clips(self._folder, voices))
-        return self._clips[language]
-
-    def _with(self, voice: str) -> Clips:
-        return next(clips for clips in self._clips.values() if voice in clips.voices)
+def _shared(parts: Parts) -> Parts:
+    """Return the parts with those that hear asked once for each clip."""
+    ears = parts.transcriber
+    return replace(
+        parts,
+        embedder=shared_embedder(parts.embedder),
+        transcriber=None if ears is None else shared_transcriber(ears),
+    )
 
 
-def _tasks(found: EvalSet, config: RunConfig, speech: Speech) -> Iterator[Task]:
-    """List what is asked of a set: every store, then every question, then every way of it."""
-    typed = {one.id for one in drawn(found, config.typed, config.seed).questions if one.text}
-    spoken = {one.id for one in drawn(found, config.spoken, config.seed).questions}
-    hard = {one.id for one in drawn(found, config.hard, config.seed).questions}
-    answered = {one.id for one in drawn(found, config.answers, config.seed).questions}
-    reads = bool(found.has_answers or any(not one.answerable for one in found.questions))
-    stores: list[StoreMode] = ["shared"] if "shared" in config.stores else []
-    if "own" in config.stores and any(one.own for one in found.questions):
-        stores.append("own")
-    for store in stores:
-        for one in found.questions:
-            if store == "own" and not one.own:
-                continue
-            answer = reads and one.id in answered and bool(found.passages)
-            if one.id in typed:
-                yield Task(found.name, store, one, TYPED, TEXT, "", answer)
-                if config.two_round and one.all_sources:
-                    yield Task(found.name, store, one, TYPED, "two_round", "", False)
-            if one.id not in spoken or not (one.text or one.sound):
-                continue
-            voice = speech.voice(found.language, one)
-            for form in config.all_conditions if one.id in hard and store == "shared" else (CLEAN,):
-                for strategy in config.strategies:
-                    first = strategy == config.strategies[-1] and form == CLEAN
-                    yield Task(found.name, store, one, form, strategy, voice, answer and first)
+class _Asking:
+    """Makes records, with what stays the same throughout a run."""
+
+    def __init__(
+        self,
+        config: RunConfig,
+        settings: Settings,
+        parts: Parts,
+        speech: Speech,
+        tell: Callable[[Progress], None],
+    ) -> None:
+        self._config, self._settings, self._parts = config, settings, parts
+        self._speech, self._tell = speech, tell
+        self._texts = RememberedTexts(parts.embedder)
+
+    def asked(self, found: EvalSet, wanted: Sequence[Task]) -> Iterator[Record]:
+        """Make the records of a set."""
+        config = self._config
+        passages = {one.id: one for one in found.passages}
+        groups: dict[str, list[Task]] = {}
+        for task in wanted:
+            of = "" if task.store == "shared" else f"-{task.question.id}"
+            groups.setdefault(f"{found.digest}{of}", []).append(task)
+        for name, own in groups.items():
+            kept = (
+                found.passages
+                if own[0].store == "shared"
+                else [passages[one] for one in own[0].question.own]
+            )
+            with self._opened(found.name, name, kept) as rag:
+                asker = Asker(rag, limit=config.limit, read=config.read, seed=config.seed,
+                              speak=config.speak)  # fmt: skip
+                if name == next(iter(groups)):  # loading is no part of a question's time
+                    rag.warm(hearing=any(one.form != TYPED for one in own), speech=config.speak)
+                for task in own:
+                    yield self._one(task, asker, passages)
+
+    def _one(self, task: Task, asker: Asker, passages: Mapping[str, Passage]) -> Record:
+        """Make one record; a part that fails on one question fails that record alone."""
+        one = task.question
+        start = Record(
+            task.set, task.store, one.id, task.form, task.strategy, one.text, task.voice,
+            answers=one.answers, sources=one.sources, all_sources=one.all_sources,
+            answerable=one.answerable, development=one.development,
+        )  # fmt: skip
+        question: Question = one.text
+        if task.form != TYPED:
+            try:
+                question, file = self._speech.sound(task)
+            except VoiceRAGError as error:
+                return replace(start, refused=f"its sound cannot be used: {error}", answered=False)
+            start = replace(start, clip=str(file), clip_seconds=round(question.seconds, 3))
+        return asker.ask(start, one, question, passages, answer=task.answer)
+
+    @contextmanager
+    def _opened(
+        self, named: str, collection: str, passages: Sequence[Passage]
+    ) -> Iterator[OpenedVoiceRAG]:
+        """Open a collection that holds exactly these passages; what it has already is kept."""
+        settings = self._settings.model_copy(update={"collection": f"{named}-{collection}"})
+        with open_store(settings, self._parts.embedder) as store:
+            for start in range(0, len(passages), BATCH):
+                batch = passages[start : start + BATCH]
+                known = {one.id: one for one in store.get([one.id for one in batch])}
+                fresh = [one for one in batch if known.get(one.id) != one]
+                if fresh:
+                    rows, owners = embed_passages(
+                        self._texts, fresh, sentences=settings.sentence_vectors  # type: ignore[arg-type]
+                    )  # fmt: skip
+                    store.add(fresh, rows, owners=owners)
+                if len(passages) > BATCH:
+                    self._tell(Progress("passages", named, start + len(batch), len(passages)))
+            yield OpenedVoiceRAG(self._parts, store, settings, speak=settings.speak)
 
 
-def _asked(
-    found: EvalSet,
-    tasks: Sequence[Task],
-    *,
-    config: RunConfig,
-    settings: Settings,
-    parts: Parts,
-    speech: Speech,
-) -> Iterator[Record]:
-    """Make the records of a set."""
-    passages = {one.id: one for one in found.passages}
-    remembered = RememberedTexts(parts.embedder)
-    transcriber = None if parts.transcriber is None else SharedTranscriber(parts.transcriber)
-    shared = replace(parts, transcriber=transcriber)
-    groups: dict[str, list[Task]] = {}
-    for task in tasks:
-        of = "" if task.store == "shared" else task.question.id
-        groups.setdefault(f"{found.digest}-{of}" if of else found.digest, []).append(task)
-    for name, own in groups.items():
-        first = own[0]
-        kept = (
-            list(found.passages)
-            if first.store == "shared"
-            else [passages[one] for one in first.question.own]
-        )
-        with _opened(f"{found.name}-{name}", kept, settings, shared, remembered) as rag:
-            asker = Asker(rag, transcriber, limit=config.limit, read=config.read,
-                          seed=config.seed, speak=config.speak)  # fmt: skip
-            if name == next(iter(groups)):  # loading is no part of a question's time
-                rag.warm(hearing=any(task.form != TYPED for task in tasks), speech=config.speak)
-            for task in own:
-                yield _one(task, asker, speech, passages)
-
-
-def _one(task: Task, asker: Asker, speech: Speech, passages: Mapping[str, Passage]) -> Record:
-    """Make one record; a part that fails on one question fails that record alone."""
-    one = task.question
-    start = Record(
-        task.set, task.store, one.id, task.form, task.strategy, one.text, task.voice,
-        answers=one.answers, sources=one.sources, all_sources=one.all_sources,
-        answerable=one.answerable, development=one.development,
-    )  # fmt: skip
-    question: Question = one.text
-    if task.form != TYPED:
-        try:
-            question, file = speech.sound(task)
-        except VoiceRAGError as error:
-            return replace(start, refused=f"its sound cannot be used: {error}", answered=False)
-        start = replace(start, clip=str(file), clip_seconds=round(question.seconds, 3))
-    return asker.ask(start, one, question, passages, answer=task.answer)
-
-
-@contextmanager
-def _opened(
-    collection: str,
-    passages: Sequence[Passage],
-    settings: Settings,
-    parts: Parts,
-    texts: RememberedTexts,
-) -> Iterator[OpenedVoiceRAG]:
-    """Open a collection that holds exactly these passages; what it has already is kept."""
-    chosen = settings.model_copy(update={"collection": collection})
-    with open_store(chosen, parts.embedder) as store:
-        for start in range(0, len(passages), BATCH):
-            batch = passages[start : start + BATCH]
-            known = {one.id: one for one in store.get([one.id for one in batch])}
-            fresh = [one for one in batch if known.get(one.id) != one]
-            if fresh:
-                rows, owners = embed_passages(texts, fresh, sentences=settings.sentence_vectors)  # type: ignore[arg-type]
-                store.add(fresh, rows, owners=owners)
-        yield OpenedVoiceRAG(parts, store, chosen, speak=settings.speak)
-
-
-def _note(place: RunFolder, found: EvalSet, tasks: Sequence[Task]) -> None:
-    spoken = {task.question.id for task in tasks if task.form != TYPED}
+def _note(place: RunFolder, found: EvalSet, wanted: Sequence[Task]) -> None:
+    spoken = {task.question.id for task in wanted if task.form != TYPED}
     silent = [one.id for one in found.questions if not one.text and one.sound is None]
     place.note_set(
         found.name,
         {
             "questions": len(found.questions), "passages": len(found.passages),
             "language": found.language, "passage_language": found.passage_language,
-            "asked": len({task.question.id for task in tasks}), "spoken": len(spoken),
+            "asked": len({task.question.id for task in wanted}), "spoken": len(spoken),
             "has_answers": found.has_answers, "seen": found.seen,
             "problems": [
                 *found.problems, *(f"question {one}: no words and no sound" for one in silent)
@@ -327,6 +222,7 @@ def _about(settings: Settings, parts: Parts) -> dict[str, Any]:
         "stack": settings.stack,
         "embedder": parts.embedder.model_id,
         "transcriber": "" if transcriber is None else type(transcriber).__name__,
+        "model": type(parts.text_model).__name__,
         "cores": os.cpu_count(),
         "machine": platform.machine(),
         "load": round(os.getloadavg()[0], 1),

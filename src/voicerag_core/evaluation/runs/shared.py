@@ -3,52 +3,75 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any, cast
 
 import numpy as np
 
-from voicerag_core.ports import Embedder, Transcriber, VocabularyTranscriber
-from voicerag_core.types import Audio, Embeddings, Transcription, Vocabulary
+from voicerag_core.errors import AudioError
+from voicerag_core.ports import Embedder, Transcriber
+from voicerag_core.types import Embeddings
 
-__all__ = ["RememberedTexts", "SharedTranscriber"]
+__all__ = ["RememberedTexts", "Shared", "shared_embedder", "shared_transcriber"]
 
 
-class SharedTranscriber:
-    """Transcribes each clip once for all strategies, and keeps the time that it took.
+class Shared:
+    """A part of which some functions are called once for the same sound.
+
+    What such a function gave last, or the `AudioError` that it raised, is given again to everybody
+    who asks for the same.
 
     Args:
-        transcriber: Transcribes.
+        part: The part.
+        once: Names of these functions; those that the part lacks are left out.
+        kept: Names of functions that a protocol asks for, and that stay as they are.
     """
 
-    def __init__(self, transcriber: Transcriber) -> None:
-        self._transcriber = transcriber
-        self._known: tuple[Audio, Vocabulary | None, Transcription, float] | None = None
+    def __init__(self, part: object, once: Sequence[str], kept: Sequence[str] = ()) -> None:
+        self._part = part
+        self.saved = 0.0
+        """Seconds that were not spent again; who measures sets it to zero first."""
+        # Protocols are checked by the attributes of this object, so that they have to be its own.
+        for name in (*once, *kept):
+            if hasattr(part, name):
+                function = getattr(part, name)
+                setattr(self, name, self._once(function) if name in once else function)
 
-    @property
-    def seconds(self) -> float:
-        """Of the last transcription, whoever asked for it."""
-        return 0.0 if self._known is None else self._known[3]
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever the part has
+        return getattr(self._part, name)
 
-    def transcribe(self, audio: Audio) -> Transcription:
-        """See `Transcriber.transcribe`."""
-        return self._once(audio, None)
+    def _once(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        known: tuple[tuple[Any, ...], Any, float] | None = None
 
-    def transcribe_with(self, audio: Audio, vocabulary: Vocabulary) -> Transcription:
-        """See `VocabularyTranscriber.transcribe_with`."""
-        return self._once(audio, vocabulary)
+        def called(*given: Any) -> Any:  # noqa: ANN401 - whatever the part takes
+            nonlocal known
+            asked = tuple(tuple(one) if isinstance(one, list) else one for one in given)
+            if known is not None and known[0] == asked:
+                self.saved += known[2]
+            else:
+                start = time.perf_counter()
+                try:
+                    result = function(*given)
+                except AudioError as error:
+                    result = error
+                known = (asked, result, time.perf_counter() - start)
+            if isinstance(known[1], AudioError):
+                raise known[1].with_traceback(None)
+            return known[1]
 
-    def _once(self, audio: Audio, vocabulary: Vocabulary | None) -> Transcription:
-        known = self._known
-        if known is not None and known[0] == audio and known[1] is vocabulary:
-            return known[2]
-        inner: object = self._transcriber
-        start = time.perf_counter()
-        if vocabulary is not None and isinstance(inner, VocabularyTranscriber):
-            heard = inner.transcribe_with(audio, vocabulary)
-        else:
-            heard = self._transcriber.transcribe(audio)
-        self._known = (audio, vocabulary, heard, time.perf_counter() - start)
-        return heard
+        return called
+
+
+def shared_transcriber(transcriber: Transcriber) -> Transcriber:
+    """Return a transcriber that transcribes each clip once for all strategies."""
+    return cast("Transcriber", Shared(transcriber, ("transcribe", "transcribe_with")))
+
+
+def shared_embedder(embedder: Embedder) -> Embedder:
+    """Return an embedder that embeds each clip once for all strategies."""
+    names = ("embed_speech", "embed_speech_scored", "embed_speech_with")
+    kept = ("expect", "embed_passages", "embed_questions")
+    return cast("Embedder", Shared(embedder, names, kept))
 
 
 class RememberedTexts:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack
@@ -19,7 +20,7 @@ from voicerag_core.languages import ENGLISH
 from voicerag_core.local.speaking.speaker import PiperSpeaker
 from voicerag_core.types import Audio
 
-__all__ = ["Clips", "Voice", "installed_voices", "voice_of"]
+__all__ = ["Clips", "Voice", "check_voices", "installed_voices", "named_voices", "voice_of"]
 
 PEAK = 0.25
 """Largest sample of a clip: -12 dB, as a careful recording has."""
@@ -102,7 +103,7 @@ class Clips:
         if not loudest:
             raise GenerationError(f"the voice {voice!r} said nothing for {words!r}")
         file.parent.mkdir(parents=True, exist_ok=True)
-        part = file.with_suffix(".part")
+        part = file.with_suffix(f".{os.getpid()}.part")  # two runs may speak the same text
         write_wav(part, Audio(audio.samples * np.float32(PEAK / loudest), audio.sample_rate))
         part.replace(file)  # an interrupted run leaves no incomplete clip
         return file
@@ -128,9 +129,7 @@ def installed_voices(language: str = ENGLISH, root: Path | None = None) -> list[
     Raises:
         ConfigError: There is none.
     """
-    wanted = {ENGLISH: (*ENGLISH_VOICES, *MORE_ENGLISH), "zh": CHINESE_VOICES}.get(
-        language, (f"espeak/{language}",)
-    )
+    wanted = _voices_of(language)
     library = Library(root)
     found = [voice for name in wanted if (voice := _voice(name, library)) is not None]
     if not found:
@@ -139,6 +138,61 @@ def installed_voices(language: str = ENGLISH, root: Path | None = None) -> list[
             "(apt-get install espeak-ng), or give questions with sound"
         )
     return found[: len(ENGLISH_VOICES)]
+
+
+def named_voices(language: str, names: Sequence[str], root: Path | None = None) -> list[Voice]:
+    """Return those of some voices that speak a language, whether installed or not.
+
+    Args:
+        language: Of the questions.
+        names: Of the voices.
+        root: See `installed_voices`.
+
+    Raises:
+        ConfigError: None of them speaks it.
+    """
+    own = [name for name in names if name in _voices_of(language) or _speaks(name, language)]
+    if not own:
+        raise ConfigError(
+            f"none of the voices {', '.join(names)} speaks {language!r}; there are: "
+            f"{', '.join(_voices_of(language))}"
+        )
+    return [_voice(name, Library(root)) or _absent(name) for name in own]
+
+
+def check_voices(names: Sequence[str]) -> None:
+    """Refuse voices that there are none of.
+
+    Raises:
+        ConfigError: One is unknown.
+    """
+    known = (*ENGLISH_VOICES, *MORE_ENGLISH, *CHINESE_VOICES)
+    unknown = [one for one in names if one not in known and not one.startswith("espeak/")]
+    if unknown:
+        raise ConfigError(
+            f"no voice {unknown[0]!r}; choose of {', '.join(known)}, or espeak/LANGUAGE"
+        )
+
+
+def _voices_of(language: str) -> tuple[str, ...]:
+    named = {ENGLISH: (*ENGLISH_VOICES, *MORE_ENGLISH), "zh": CHINESE_VOICES}
+    return named.get(language, (f"espeak/{language}",))
+
+
+def _speaks(name: str, language: str) -> bool:
+    code = "cmn" if language == "zh" else language
+    return name == f"espeak/{code}" or name.startswith((f"espeak/{code}+", f"espeak/{code}-"))
+
+
+def _absent(name: str) -> Voice:
+    """Return a voice whose clips may be there, but which cannot speak."""
+
+    @contextlib.contextmanager
+    def opened() -> Iterator[Say]:
+        raise MissingVoiceError(f"the voice {name!r} is not installed, and has to speak questions")
+        yield  # a context manager is a generator
+
+    return Voice(name, trained=False, open=opened)
 
 
 def _voice(name: str, library: Library) -> Voice | None:

@@ -8,26 +8,36 @@ import torch
 
 __all__ = ["captured", "seconds_as_graph", "warmed_and_captured"]
 
+Pool = tuple[int, int]
+"""What `torch.cuda.graph_pool_handle` returns."""
 WARM_UPS = 3
 """Runs before a capture, as torch's documentation of CUDA graphs asks for."""
 TIMED_RUNS = 3
 
 
-def warmed_and_captured(run: Callable[[], object]) -> torch.cuda.CUDAGraph:
-    """Run some times on a side stream, then capture a run."""
+def warmed_and_captured(
+    run: Callable[[], object], pool: Pool | None = None
+) -> torch.cuda.CUDAGraph:
+    """Run some times on a side stream, then capture a run.
+
+    Args:
+        run: What to capture.
+        pool: Of the memory that the run allocates; graphs that never run at the same time, and
+            whose results are copied elsewhere, can share one.
+    """
     stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
         for _ in range(WARM_UPS):
             run()
     torch.cuda.current_stream().wait_stream(stream)
-    return captured(run)
+    return captured(run, pool)
 
 
-def captured(run: Callable[[], object]) -> torch.cuda.CUDAGraph:
+def captured(run: Callable[[], object], pool: Pool | None = None) -> torch.cuda.CUDAGraph:
     """Capture a run that was warmed up; other threads may keep using the GPU."""
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+    with torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
         run()
     return graph
 

@@ -7,6 +7,7 @@ any version of transformers.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
@@ -17,7 +18,15 @@ from torch.nn import functional
 if TYPE_CHECKING:
     from transformers import GlmForCausalLM
 
-__all__ = ["KeyValueCache", "RotaryTable", "embedding_table", "forward", "left_padded_mask"]
+__all__ = [
+    "KeyValueCache",
+    "RotaryTable",
+    "Run",
+    "embedding_table",
+    "forward",
+    "forward_runs",
+    "left_padded_mask",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +52,14 @@ class KeyValueCache:
             torch.zeros(shape, dtype=table.dtype, device=table.device) for _ in range(2)
         )
         return cls(keys, values)
+
+    @staticmethod
+    def row_bytes(model: GlmForCausalLM, slots: int) -> int:
+        """Return the bytes of one row."""
+        config = model.config
+        width = int(config.num_key_value_heads or 0) * int(config.head_dim or 0)
+        each = embedding_table(model).element_size()
+        return 2 * int(config.num_hidden_layers) * slots * width * each
 
     @property
     def slots(self) -> int:
@@ -110,6 +127,83 @@ def forward(
     Returns:
         [B, T, hidden], after the last norm.
     """
+
+    def attend(
+        layer: int, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor
+    ) -> torch.Tensor:
+        keys, values = cache.keys[layer], cache.values[layer]
+        keys.index_copy_(2, slots, key)
+        values.index_copy_(2, slots, value)
+        return _attended(query, keys[:, :, :filled], values[:, :, :filled], mask)
+
+    return _through_layers(model, ids, positions, rotary, attend)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Tokens that follow one another in a row of the cache.
+
+    Args:
+        row: Of the cache.
+        start: Position and slot of the first.
+        ids: The tokens.
+    """
+
+    row: int
+    start: int
+    ids: Sequence[int]
+
+
+def forward_runs(
+    model: GlmForCausalLM, runs: Sequence[Run], cache: KeyValueCache, rotary: RotaryTable
+) -> torch.Tensor:
+    """Run new tokens of several rows in one pass, and keep their keys and values.
+
+    Args:
+        model: Its layers are used.
+        runs: Each in another row.
+        cache: Is written to.
+        rotary: Of the model.
+
+    Returns:
+        [tokens of all runs, hidden], after the last norm, in the order of the runs.
+    """
+    device = cache.keys.device
+    ids = torch.tensor([[token for run in runs for token in run.ids]], device=device)
+    spans = [torch.arange(run.start, run.start + len(run.ids), device=device) for run in runs]
+    counts = [len(span) for span in spans]
+
+    def attend(
+        layer: int, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor
+    ) -> torch.Tensor:
+        found = []
+        sides = (torch.split(side, counts, dim=2) for side in (query, key, value))
+        parts = zip(runs, spans, *sides, strict=True)
+        for run, span, one_query, one_key, one_value in parts:
+            row, filled = slice(run.row, run.row + 1), run.start + len(span)
+            keys, values = (side[layer, row, :, :filled] for side in (cache.keys, cache.values))
+            keys[:, :, run.start :], values[:, :, run.start :] = one_key, one_value
+            plain = run.start == 0 or len(span) == 1
+            every = torch.arange(filled, device=device)
+            mask = None if plain else (every <= span[:, None])[None, None]
+            found.append(_attended(one_query, keys, values, mask))
+        return torch.cat(found, dim=2)
+
+    return _through_layers(model, ids, torch.cat(spans)[None], rotary, attend)[0]
+
+
+def _through_layers(
+    model: GlmForCausalLM,
+    ids: torch.Tensor,
+    positions: torch.Tensor,
+    rotary: RotaryTable,
+    attend: Callable[[int, torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor],
+) -> torch.Tensor:
+    """Return the hidden states [B, T, hidden] of ids [B, T] at positions [B, T].
+
+    `attend` takes a layer's number, its query and key, both rotated, and its value, each
+    [B, heads, T, width], and returns what the query reads.
+    """
     rotations = torch.complex(rotary.cos[positions], rotary.sin[positions])[:, None]
     hidden = model.model.embed_tokens(ids)
     for number, layer in enumerate(model.model.layers):
@@ -120,12 +214,7 @@ def forward(
             projection(x).view(shape).transpose(1, 2)
             for projection in (attention.q_proj, attention.k_proj, attention.v_proj)
         )
-        keys, values = cache.keys[number], cache.values[number]
-        keys.index_copy_(2, slots, _rotated(key, rotations))
-        values.index_copy_(2, slots, value)
-        heads = _attended(
-            _rotated(query, rotations), keys[:, :, :filled], values[:, :, :filled], mask
-        )
+        heads = attend(number, _rotated(query, rotations), _rotated(key, rotations), value)
         hidden = hidden + attention.o_proj(heads.transpose(1, 2).flatten(2))
         hidden = hidden + layer.mlp(_normed(hidden, layer.post_attention_layernorm))
     return _normed(hidden, model.model.norm)

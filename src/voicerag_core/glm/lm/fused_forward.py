@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from voicerag_core.glm.lm.kernels import Matrix, Tile
 
-__all__ = ["FusedForward", "fuse_qkv", "has_triton"]
+__all__ = ["FusedForward", "LayerWeights", "fuse_qkv", "has_triton"]
 
 
 def has_triton() -> bool:
@@ -35,19 +35,21 @@ class FusedForward:
 
     Args:
         model: The language model; query, key and value are fused in place.
-        cache: Of batch 1.
+        cache: Its rows.
         rotary: Of the model.
         token: [1, 1] int64 on the device, the token to run.
         position: [1] int64 on the device, its position and slot.
+        row: [1] int64 on the device, its row; as many as there are: none.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0917
         self,
         model: GlmForCausalLM,
         cache: KeyValueCache,
         rotary: RotaryTable,
         token: torch.Tensor,
         position: torch.Tensor,
+        row: torch.Tensor,
     ) -> None:
         from voicerag_core.glm.lm import kernels
 
@@ -55,7 +57,7 @@ class FusedForward:
         config = model.config
         table = embedding_table(model).detach()
         self._table = table
-        self._token, self._position = token, position
+        self._token, self._position, self._row = token, position, row
         self._rotary = (rotary.cos, rotary.sin)
         self._epsilon = config.rms_norm_eps
         many, few, width = (
@@ -63,8 +65,8 @@ class FusedForward:
             for size in (config.num_attention_heads, config.num_key_value_heads, config.head_dim)
         )
         self._attention = kernels.CachedAttention(many, few, width, table.device)
-        self._layers = [
-            _LayerWeights(layer, cache.keys[number, 0], cache.values[number, 0])
+        self.layers = [
+            LayerWeights(layer, cache.keys[number], cache.values[number])
             for number, layer in enumerate(model.model.layers)
         ]
         self._norm = model.model.norm.weight.detach()
@@ -84,7 +86,7 @@ class FusedForward:
     def __call__(self, start: int) -> torch.Tensor:
         """Return the logits [1, V - start] of the token."""
         torch.index_select(self._table, 0, self._token[0], out=self._stream[None])
-        for layer in self._layers:
+        for layer in self.layers:
             self._project(layer)
             self._attend(layer)
             self._output(layer)
@@ -92,29 +94,30 @@ class FusedForward:
             self._down(layer)
         return self._scores(start)
 
-    def _project(self, layer: _LayerWeights) -> None:
+    def _project(self, layer: LayerWeights) -> None:
         self._kernels.matvec(
             self._stream, layer.qkv, self._qkv,
             tile=self._tiles["qkv"], norm=layer.first_norm, epsilon=self._epsilon,
         )  # fmt: skip
 
-    def _attend(self, layer: _LayerWeights) -> None:
+    def _attend(self, layer: LayerWeights) -> None:
         self._attention.attend(
-            self._qkv, self._position, self._rotary, layer.keys, layer.values, self._heads
-        )
+            self._qkv, self._position, self._row, self._rotary, layer.keys, layer.values,
+            self._heads,
+        )  # fmt: skip
 
-    def _output(self, layer: _LayerWeights) -> None:
+    def _output(self, layer: LayerWeights) -> None:
         self._kernels.matvec(
             self._heads, layer.out, self._between, tile=self._tiles["out"], residual=self._stream
         )
 
-    def _gate(self, layer: _LayerWeights) -> None:
+    def _gate(self, layer: LayerWeights) -> None:
         self._kernels.gated_matvec(
             self._between, layer.gate_up, self._gated,
             tile=self._tiles["gate_up"], norm=layer.second_norm, epsilon=self._epsilon,
         )  # fmt: skip
 
-    def _down(self, layer: _LayerWeights) -> None:
+    def _down(self, layer: LayerWeights) -> None:
         self._kernels.matvec(
             self._gated, layer.down, self._stream, tile=self._tiles["down"], residual=self._between
         )
@@ -138,7 +141,7 @@ class FusedForward:
 
         def over_all_layers(name: str, tile: Tile) -> None:
             self._tiles[name] = tile
-            for layer in self._layers:
+            for layer in self.layers:
                 runs[name](layer)
 
         self._tiles |= fastest_tiles(
@@ -147,15 +150,20 @@ class FusedForward:
         self._tiles["head"] = self._tiles["qkv"]
 
 
-class _LayerWeights:
+class LayerWeights:
     """The weights of a layer as the kernels read them, and its part of the cache."""
 
-    __slots__ = ("down", "first_norm", "gate_up", "keys", "out", "qkv", "second_norm", "values")
+    __slots__ = (
+        "down", "first_norm", "fused_qkv", "gate_up", "keys", "module", "out", "qkv",
+        "second_norm", "values",
+    )  # fmt: skip
 
     def __init__(self, layer: nn.Module, keys: torch.Tensor, values: torch.Tensor) -> None:
         from voicerag_core.glm.lm.kernels import Matrix
 
-        self.qkv: Matrix = Matrix.of(fuse_qkv(layer.self_attn))  # type: ignore[arg-type]
+        self.module = layer
+        self.fused_qkv = fuse_qkv(layer.self_attn)  # type: ignore[arg-type]
+        self.qkv: Matrix = Matrix.of(self.fused_qkv)
         self.out = Matrix.of(layer.self_attn.o_proj)  # type: ignore[union-attr,arg-type]
         self.gate_up = Matrix.of(layer.mlp.gate_up_proj)  # type: ignore[union-attr,arg-type]
         self.down = Matrix.of(layer.mlp.down_proj)  # type: ignore[union-attr,arg-type]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from voicerag_core.errors import GenerationError
 from voicerag_core.glm.text_tokenizer import TextTokenizer, Vocabulary
 
-__all__ = ["AllowedTokens", "Grammar", "Interleave", "ReplyForm", "TokenKind"]
+__all__ = ["AllowedTokens", "Grammar", "GrammarTable", "Interleave", "ReplyForm", "TokenKind"]
 
 TEXT_BLOCK, AUDIO_BLOCK = 13, 26
 """Tokens of a block. Source: the system prompt of THUDM/GLM-4-Voice @ eb00ce9, web_demo.py."""
@@ -61,6 +61,30 @@ class Grammar(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class GrammarTable:
+    """A grammar as a finite state machine, which a device can follow by itself.
+
+    Args:
+        allowed: What may come next in each state; state 0 is where the reply is.
+        following: [states, kinds] int64, the state after an id of a kind, in the order of
+            `TokenKind`.
+        kinds: [V] int64, the number of each id's kind; ids of no kind have that of a stop.
+    """
+
+    allowed: tuple[AllowedTokens, ...]
+    following: NDArray[np.int64]
+    kinds: NDArray[np.int64]
+
+    def same(self, other: GrammarTable) -> bool:
+        """Return whether another table says the same."""
+        return (
+            self.allowed == other.allowed
+            and self.kinds is other.kinds
+            and np.array_equal(self.following, other.following)
+        )
+
+
 class ReplyForm:
     """The token masks of a vocabulary, made once and shared by all replies.
 
@@ -85,6 +109,8 @@ class ReplyForm:
         text[: vocabulary.text_size] = True
         audio[vocabulary.audio_start : vocabulary.audio_start + vocabulary.audio_size] = True
         stop[list(vocabulary.stop_ids)] = True
+        self.kinds = np.full(table_size, 2, np.int64)
+        self.kinds[text], self.kinds[audio] = 0, 1
         if english_only:
             east_asian = [
                 token
@@ -130,6 +156,33 @@ class ReplyForm:
         return self.kind(token)
 
 
+class _Place(NamedTuple):
+    """How far a reply has come: tokens of the running text block and of the speech behind it."""
+
+    text: int = 0
+    audio: int = 0
+    text_done: bool = False
+
+    def allowed(self, form: ReplyForm) -> AllowedTokens:
+        """Return the ids that may come next."""
+        if self.audio or self.text_done:
+            if self.text_done or self.audio < AUDIO_BLOCK:
+                return form.audio_or_stop
+            return form.any
+        if not self.text:
+            return form.text
+        return form.any if self.text < TEXT_BLOCK else form.audio
+
+    def after(self, kind: TokenKind) -> _Place:
+        """Return where the reply is after an id of a kind that is allowed here."""
+        if kind is TokenKind.TEXT:
+            return _Place(text=1 if self.audio else min(self.text + 1, TEXT_BLOCK))
+        last = self.text_done or self.text < TEXT_BLOCK or self.audio == AUDIO_BLOCK
+        if kind is TokenKind.STOP or last:
+            return _Place(text_done=True)
+        return _Place(self.text, self.audio + 1)
+
+
 class Interleave:
     """One spoken reply.
 
@@ -139,24 +192,16 @@ class Interleave:
 
     def __init__(self, form: ReplyForm) -> None:
         self._form = form
-        self._text = self._audio = 0
-        self._text_done = False
+        self._place = _Place()
 
     @property
     def text_done(self) -> bool:
         """Whether no more text can follow."""
-        return self._text_done
+        return self._place.text_done
 
     def allowed(self) -> AllowedTokens:
         """Return the ids that may come next."""
-        form = self._form
-        if self._audio:
-            if self._text_done or self._audio < AUDIO_BLOCK:
-                return form.audio_or_stop
-            return form.any
-        if not self._text:
-            return form.text
-        return form.any if self._text < TEXT_BLOCK else form.audio
+        return self._place.allowed(self._form)
 
     def push(self, token: int) -> TokenKind:
         """Take the next id.
@@ -165,17 +210,19 @@ class Interleave:
             GenerationError: It is not allowed here.
         """
         kind = self._form.checked(token, self.allowed())
-        if kind is TokenKind.TEXT:
-            if self._audio:
-                self._text = self._audio = 0
-            self._text += 1
-        elif kind is TokenKind.AUDIO:
-            if self._text < TEXT_BLOCK or self._audio == AUDIO_BLOCK:
-                self._text_done = True
-            self._audio += 1
-        else:
-            self._text_done = True
+        self._place = self._place.after(kind)
         return kind
+
+    def table(self) -> GrammarTable:
+        """Return the grammar as a finite state machine that starts where this reply is."""
+        places = [self._place]
+        following: list[list[int]] = []
+        for place in places:  # grows on the way
+            after = [place.after(kind) for kind in TokenKind]
+            places += dict.fromkeys(new for new in after if new not in places)
+            following.append([places.index(new) for new in after])
+        allowed = tuple(place.allowed(self._form) for place in places)
+        return GrammarTable(allowed, np.array(following), self._form.kinds)
 
 
 def _is_east_asian(word: bytes) -> bool:

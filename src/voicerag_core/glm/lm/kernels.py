@@ -17,10 +17,12 @@ from torch import nn
 
 from voicerag_core.glm.lm.weight_only import GROUP, WeightOnlyLinear
 
-__all__ = ["TILES", "CachedAttention", "Matrix", "Tile", "gated_matvec", "matvec"]
+__all__ = ["TILES", "CachedAttention", "Matrix", "Tile", "gated_matvec", "matvec", "splits"]
 
 SPLITS = 32
-"""Parts that the context is split into; each is a program per key head."""
+"""Parts that the context of one token is split into; each is a program per key head."""
+ROWS_TIMES_SPLITS = 256
+"""Tokens of a step times the parts of their contexts, above which there are fewer parts."""
 SPLIT_BLOCK = 32
 TILES = ((4, 1024, 8), (2, 1024, 4), (4, 512, 4), (1, 2048, 4))
 """Rows and inputs of a program's tile, and its warps, to choose from by measurement."""
@@ -153,20 +155,23 @@ def _turned(base, rows, live, cos, sin, WIDTH: tl.constexpr, ROTATED: tl.constex
 
 @triton.jit
 def _attention_kernel(  # type: ignore[no-untyped-def]
-    qkv, position, cos, sin, keys, values, sums, tops, masses, slots, scaling,
+    qkv, position, row_of, cos, sin, keys, values, sums, tops, masses, slots, all_rows, scaling,
     HEADS: tl.constexpr, KV_HEADS: tl.constexpr, GROUPS: tl.constexpr, PADDED: tl.constexpr,
     WIDTH: tl.constexpr, ROTATED: tl.constexpr, PARTS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    head, part = tl.program_id(0), tl.program_id(1)
-    here = tl.load(position).to(tl.int32)
+    head, part, one_of = tl.program_id(0), tl.program_id(1), tl.program_id(2)
+    here = tl.load(position + one_of).to(tl.int32)
+    row = tl.load(row_of + one_of)
+    qkv += one_of * (HEADS + 2 * KV_HEADS) * WIDTH
     cos += here * (ROTATED // 2)
     sin += here * (ROTATED // 2)
     member = tl.arange(0, PADDED)
     live = member < GROUPS
     query = _turned(qkv, head * GROUPS + member, live, cos, sin, WIDTH, ROTATED)
     columns = tl.arange(0, WIDTH)
-    keys += head.to(tl.int64) * slots * WIDTH
-    values += head.to(tl.int64) * slots * WIDTH
+    offset = (row * KV_HEADS + head) * slots * WIDTH
+    keys += offset
+    values += offset
     top = tl.full((PADDED,), float("-inf"), tl.float32)
     mass = tl.zeros((PADDED,), tl.float32)
     total = tl.zeros((PADDED, WIDTH), tl.float32)
@@ -176,8 +181,9 @@ def _attention_kernel(  # type: ignore[no-untyped-def]
         new_key = _turned(qkv, HEADS + head + one, one == 0, cos, sin, WIDTH, ROTATED)
         new_value = tl.load(qkv + (HEADS + KV_HEADS + head) * WIDTH + columns)
         at = here.to(tl.int64) * WIDTH + columns
-        tl.store(keys + at[None, :], new_key)
-        tl.store(values + at, new_value)
+        there = (columns >= 0) & (row < all_rows)
+        tl.store(keys + at[None, :], new_key, mask=there[None, :])
+        tl.store(values + at, new_value, mask=there)
         top = tl.sum(query.to(tl.float32) * new_key.to(tl.float32), axis=1) * scaling
         mass += 1.0
         total += new_value.to(tl.float32)[None, :]
@@ -199,10 +205,10 @@ def _attention_kernel(  # type: ignore[no-untyped-def]
             shares.to(value.dtype), value, input_precision="ieee"
         )
         top = higher
-    row = (head * GROUPS + member) * PARTS + part
-    tl.store(tops + row, top, mask=live)
-    tl.store(masses + row, mass, mask=live)
-    tl.store(sums + row[:, None] * WIDTH + columns[None, :], total, mask=live[:, None])
+    place = ((one_of * KV_HEADS + head) * GROUPS + member) * PARTS + part
+    tl.store(tops + place, top, mask=live)
+    tl.store(masses + place, mass, mask=live)
+    tl.store(sums + place[:, None] * WIDTH + columns[None, :], total, mask=live[:, None])
 
 
 @triton.jit
@@ -328,24 +334,29 @@ def gated_matvec(
 
 
 class CachedAttention:
-    """CachedAttention of one new token to a cache, with the room that it works in.
+    """Attention of one new token of each of some rows to their caches.
 
     Args:
         heads: Query heads.
         kv_heads: Key and value heads.
         width: Of a head.
         device: Of the cache.
+        most: Tokens at a time.
     """
 
-    def __init__(self, heads: int, kv_heads: int, width: int, device: torch.device) -> None:
+    def __init__(
+        self, heads: int, kv_heads: int, width: int, device: torch.device, most: int = 1
+    ) -> None:
         self._heads, self._kv_heads, self._width = heads, kv_heads, width
-        self._sums = torch.empty(heads, SPLITS, width, device=device)
-        self._tops, self._masses = torch.empty(2, heads, SPLITS, device=device)
+        room = max(splits(count) * count for count in range(1, most + 1))
+        self._sums = torch.empty(room * heads, width, device=device)
+        self._tops, self._masses = torch.empty(2, room * heads, device=device)
 
     def attend(
         self,
         qkv: torch.Tensor,
-        position: torch.Tensor,
+        positions: torch.Tensor,
+        rows: torch.Tensor,
         rotary: tuple[torch.Tensor, torch.Tensor],
         keys: torch.Tensor,
         values: torch.Tensor,
@@ -354,22 +365,31 @@ class CachedAttention:
         """Rotate query and key, write key and value down, attend to all up to here.
 
         Args:
-            qkv: [(heads + 2 kv heads) * width].
-            position: Scalar int64 on the device; also the slot of the token.
+            qkv: [B, (heads + 2 kv heads) * width], contiguous.
+            positions: [B] int64; also the slots of the tokens.
+            rows: [B] int64, different ones; that of a token that is not real is the number of rows,
+                and its position 0.
             rotary: Cosine and sine, [positions, half of the rotated width] float32.
-            keys: [kv heads, slots, width], of one layer.
+            keys: [rows, kv heads, slots, width], of one layer.
             values: The same shape.
-            out: [heads * width], written.
+            out: [B, heads * width], written.
         """
         groups = self._heads // self._kv_heads
-        _attention_kernel[(self._kv_heads, SPLITS)](
-            qkv, position, rotary[0], rotary[1], keys, values,
-            self._sums, self._tops, self._masses, keys.shape[1], self._width**-0.5,
+        count = len(rows)
+        parts = splits(count)
+        _attention_kernel[(self._kv_heads, parts, count)](
+            qkv, positions, rows, rotary[0], rotary[1], keys, values,
+            self._sums, self._tops, self._masses, keys.shape[2], keys.shape[0], self._width**-0.5,
             HEADS=self._heads, KV_HEADS=self._kv_heads, GROUPS=groups,
             PADDED=max(16, triton.next_power_of_2(groups)), WIDTH=self._width,
-            ROTATED=2 * rotary[0].shape[1], PARTS=SPLITS, BLOCK=SPLIT_BLOCK, num_warps=4,
+            ROTATED=2 * rotary[0].shape[1], PARTS=parts, BLOCK=SPLIT_BLOCK, num_warps=4,
         )  # fmt: skip
-        _combine_kernel[(self._heads,)](
+        _combine_kernel[(self._heads * count,)](
             self._sums, self._tops, self._masses, out,
-            WIDTH=self._width, PARTS=SPLITS, num_warps=4,
+            WIDTH=self._width, PARTS=parts, num_warps=4,
         )  # fmt: skip
+
+
+def splits(count: int) -> int:
+    """Return the parts that the contexts of some tokens are split into: fewer if they are many."""
+    return max(4, min(SPLITS, triton.next_power_of_2(ROWS_TIMES_SPLITS // count)))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
+from voicerag_core.errors import GenerationError
 from voicerag_core.glm.lm.interleave import AllowedTokens, Grammar
+from voicerag_core.glm.lm.sampler import checked_sampling
 from voicerag_core.types import Sampling
 
-__all__ = ["LanguageModel"]
+__all__ = ["BatchingModel", "LanguageModel", "check_request"]
 
 
 class LanguageModel(Protocol):
@@ -70,3 +72,45 @@ class LanguageModel(Protocol):
     ) -> list[list[int]]:
         """Return the whole replies to a batch of prompts, one grammar each."""
         ...
+
+
+@runtime_checkable
+class BatchingModel(Protocol):
+    """What a `LanguageModel` has besides that writes several replies at a time."""
+
+    @property
+    def capacity(self) -> int:
+        """Most replies at a time."""
+        ...
+
+    @property
+    def running(self) -> int:
+        """Replies that are being written now."""
+        ...
+
+    @property
+    def waiting(self) -> int:
+        """Replies that wait for their turn."""
+        ...
+
+
+def check_request(lm: LanguageModel, prompt: Sequence[int], sampling: Sampling) -> None:
+    """Return if a model in this process can continue a prompt.
+
+    Raises:
+        ConfigError: A value of the sampling is out of its range.
+        GenerationError: The prompt is empty, leaves no room, or holds an id that there is not.
+    """
+    checked_sampling(sampling)
+    if not prompt:
+        raise GenerationError("the prompt holds no token")
+    if len(prompt) >= lm.max_context:
+        raise GenerationError(
+            f"the prompt has {len(prompt)} tokens and the model takes {lm.max_context} with "
+            "the reply; give fewer passages or turns, or a shorter question"
+        )
+    if min(prompt) < 0 or max(prompt) >= lm.table_size:
+        raise GenerationError(
+            f"the prompt holds id {max(prompt) if min(prompt) >= 0 else min(prompt)}; ids are "
+            f"0 to {lm.table_size - 1}"
+        )

@@ -150,7 +150,9 @@ class GraphStep:
         self._sampled: dict[int, torch.Tensor] = {}
         self._graphs: dict[int, torch.cuda.CUDAGraph] = {}
         self._run = (
-            FusedForward(model, cache, rotary, self._token, self._position)
+            FusedForward(
+                model, cache, rotary, self._token, self._position, torch.zeros_like(self._position)
+            )
             if kernels
             else PlainForward(model, cache, rotary, self._token, self._position)
         )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from voicerag_core.cancellation import check_cancelled
-from voicerag_core.errors import GenerationError, ModelError
+from voicerag_core.errors import ModelError
 from voicerag_core.glm.device_memory import nbytes
 from voicerag_core.glm.lm.fair_lock import FairLock, Ticket
 from voicerag_core.glm.lm.forward import (
@@ -22,8 +22,9 @@ from voicerag_core.glm.lm.forward import (
 )
 from voicerag_core.glm.lm.fused_forward import has_triton
 from voicerag_core.glm.lm.interleave import AllowedTokens, Grammar
+from voicerag_core.glm.lm.language_model import check_request
 from voicerag_core.glm.lm.loading import Quantization, lm_memory, load_model
-from voicerag_core.glm.lm.sampler import NOT_FINITE, checked_sampling, sample, uniform_noise
+from voicerag_core.glm.lm.sampler import finite, sample, uniform_noise
 from voicerag_core.glm.lm.steps import DecodingStep, EagerStep, GraphStep, TokenMasks
 from voicerag_core.glm.weights.configs import CONTEXT_TOKENS
 from voicerag_core.types import Sampling
@@ -144,7 +145,7 @@ class TorchLM:
         self, prompt: Sequence[int], *, grammar: Grammar, sampling: Sampling
     ) -> Generator[int, None, None]:
         """See `LanguageModel.stream`."""
-        self._check(prompt, sampling)
+        check_request(self, prompt, sampling)
         with self._lock.acquire() as ticket:
             yield from self._reply(list(prompt), grammar, sampling, ticket)
 
@@ -155,7 +156,7 @@ class TorchLM:
         if not prompts:
             return []
         for prompt in prompts:
-            self._check(prompt, sampling)
+            check_request(self, prompt, sampling)
         with self._lock.acquire(), self._memory(), torch.inference_mode():
             return self._batch(prompts, grammars, sampling)
 
@@ -190,7 +191,7 @@ class TorchLM:
             ticket.touch()
             with self._memory(), torch.inference_mode():
                 self._cached.append(token)
-                token = _finite(self._step(token, len(self._cached) - 1, number, grammar.allowed()))
+                token = finite(self._step(token, len(self._cached) - 1, number, grammar.allowed()))
 
     def _first(
         self, prompt: list[int], allowed: AllowedTokens, noise: torch.Tensor, sampling: Sampling
@@ -208,7 +209,7 @@ class TorchLM:
                 torch.tensor(sampling.temperature, device=self.device),
                 torch.tensor(sampling.top_p, device=self.device),
             )
-            return _finite(int(sampled))
+            return finite(int(sampled))
 
     def _prefill(self, tokens: list[int], start: int, *, last_only: bool = False) -> torch.Tensor:
         """Run prompt tokens from a slot on, in chunks; return their hidden states."""
@@ -272,27 +273,12 @@ class TorchLM:
             sampled = sample(self.model.lm_head(hidden[:, -1]), allowed, noise[number], *scales)
             for row, token in enumerate(sampled.tolist()):
                 if running[row]:
-                    replies[row].append(_finite(token))
+                    replies[row].append(finite(token))
                     running[row] = grammars[row].push(token).value != "stop"
             if not any(running):
                 break
             ids, first = sampled[:, None].clamp(min=0), filled
         return replies
-
-    def _check(self, prompt: Sequence[int], sampling: Sampling) -> None:
-        checked_sampling(sampling)
-        if not prompt:
-            raise GenerationError("the prompt holds no token")
-        if len(prompt) >= self._max_context:
-            raise GenerationError(
-                f"the prompt has {len(prompt)} tokens and the model takes {self._max_context} with "
-                "the reply; give fewer passages or turns, or a shorter question"
-            )
-        if min(prompt) < 0 or max(prompt) >= self.table_size:
-            raise GenerationError(
-                f"the prompt holds id {max(prompt) if min(prompt) >= 0 else min(prompt)}; ids are "
-                f"0 to {self.table_size - 1}"
-            )
 
     @contextmanager
     def _memory(self) -> Iterator[None]:
@@ -303,15 +289,6 @@ class TorchLM:
         except ModelError:
             self._cached.clear()
             raise
-
-
-def _finite(token: int) -> int:
-    if token == NOT_FINITE:
-        raise GenerationError(
-            "the model's scores are not numbers: its weights are damaged (load them with "
-            "check_finite=True to find the tensor), or float16 overflowed where bfloat16 was needed"
-        )
-    return token
 
 
 def _common_prefix(one: Sequence[int], other: Sequence[int]) -> int:

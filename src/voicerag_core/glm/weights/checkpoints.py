@@ -9,7 +9,7 @@ with its weight norm folded.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -53,6 +53,7 @@ __all__ = [
     "Part",
     "PartKind",
     "SpeechTokenizerConfig",
+    "find_lm",
     "load_decoder",
     "load_lm",
     "load_speech_tokenizer",
@@ -138,13 +139,14 @@ class DecoderWeights:
     hift: State
 
 
-def open_checkpoint(folder: Path) -> Checkpoint:
+def open_checkpoint(folder: Path, *, without: Collection[PartKind] = ()) -> Checkpoint:
     """Find the trees in a folder and its direct subfolders, and verify their names and shapes.
 
     No tensor is loaded; the files' headers are read.
 
     Args:
         folder: One tree, or the folder of up to three.
+        without: Kinds that are left out; their weights need not be there.
 
     Raises:
         CheckpointError: There is none, there are two of a kind, or one is damaged.
@@ -153,7 +155,7 @@ def open_checkpoint(folder: Path) -> Checkpoint:
     parts: dict[PartKind, Part] = {}
     for place in places:
         kind = kind_of(place)
-        if kind is None:
+        if kind is None or kind[0] in without:
             continue
         if kind[0] in parts:
             raise CheckpointError(
@@ -168,6 +170,24 @@ def open_checkpoint(folder: Path) -> Checkpoint:
             "voicerag download glm"
         )
     return Checkpoint(folder, parts)
+
+
+def find_lm(folder: Path) -> tuple[Path, LMConfig]:
+    """Find the language model's tree in a folder or a direct subfolder; its weights are not read.
+
+    Raises:
+        CheckpointError: It is not there, or its config cannot be read.
+    """
+    for place in (folder, *sorted(_subfolders(folder))):
+        found = kind_of(place)
+        if found is not None and found[0] == "lm":
+            config = _config(place, "lm")
+            assert isinstance(config, LMConfig)
+            return place, config
+    raise CheckpointError(
+        f"{folder} holds no language model of GLM-4-Voice: expected its config.json and tokenizer "
+        "there or one folder below; fetch them with: voicerag download glm"
+    )
 
 
 def load_speech_tokenizer(

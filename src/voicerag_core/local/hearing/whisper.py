@@ -68,7 +68,11 @@ FALLBACK_LOG_PROBABILITY = -1.0
 TEMPERATURES = (0.0, 0.4, 0.8)
 """Upstream tries six, 0 to 1 in steps of 0.2; three bound the time that one clip can take."""
 HYPOTHESES = 5
-"""Samples at a temperature above 0; the most likely is kept (`best_of` in transcribe.py)."""
+"""Texts of a decoding: the beam's, or samples at a temperature above 0; the most likely is kept
+(`best_of` in transcribe.py), and the others are looked at where it leads to nothing."""
+MOST_OTHERS, MOST_LISTENED = 3, 1
+"""Wordings that are kept beside the transcript: Whisper's own, and the listener's, which errs
+elsewhere."""
 
 MOST_TOKENS = 224
 """Half of the text context (`sample_len` in decoding.py)."""
@@ -108,6 +112,8 @@ class Recognition:
         compression_ratio: Compression ratio of the text with zlib; above 2.4 it repeats itself.
         tokens: Number of tokens of the text.
         language: Code of its language: that of the model or the one asked for, else detected.
+        others: Other texts of the same decoding with their log-probabilities, likeliest first; of
+            clips of one window.
     """
 
     text: str
@@ -116,6 +122,7 @@ class Recognition:
     compression_ratio: float
     tokens: int
     language: str = LANGUAGE
+    others: tuple[tuple[str, float], ...] = ()
 
     @property
     def log_prob(self) -> float:
@@ -198,7 +205,8 @@ class WhisperTranscriber:
             AudioError: The clip is not at 16 kHz, is empty or not finite, or contains no speech.
             ModelError: The model cannot be loaded or failed.
         """
-        return self._transcription(audio, self.recognise(audio))
+        heard = self.recognise(audio)
+        return self._transcription(audio, heard, heard.others)
 
     def transcribe_with(self, audio: Audio, vocabulary: Vocabulary) -> Transcription:
         """Transcribe a clip, expecting those words of a vocabulary that seem to be said.
@@ -210,13 +218,18 @@ class WhisperTranscriber:
             ModelError: The model cannot be loaded or failed.
         """
         heard = self.recognise(audio)
+        wordings, listened = heard.others, list[str]()
         listener = self._listener
         if listener is not None and heard.heard and audio.seconds <= WINDOW_SECONDS:
+            (proposed,) = listener.hear([audio], most=MOST_LISTENED, vocabulary=vocabulary)
+            listened = [with_digits(one.text) for one in proposed.hypotheses]
             words = listener.likely_words(
                 audio, vocabulary, most=MOST_EXPECTED, least=LEAST_EXPECTED_WORTH
             )
             if words:
                 other = self.recognise(audio, [one.word for one in words])
+                both = ((heard.text, heard.log_prob), (other.text, other.log_prob))
+                wordings = (*both, *wordings, *other.others)
                 new = _new_in(words, heard.text, other.text)
                 gain = other.log_prob - heard.log_prob + sum(one.prior for one in new)
                 gain += SOUND_WEIGHT * (
@@ -224,9 +237,15 @@ class WhisperTranscriber:
                 )
                 if other.heard and gain >= 0 and _same_numbers(heard.text, other.text, new):
                     heard = other
-        return self._transcription(audio, heard)
+        return self._transcription(audio, heard, wordings, listened)
 
-    def _transcription(self, audio: Audio, heard: Recognition) -> Transcription:
+    def _transcription(
+        self,
+        audio: Audio,
+        heard: Recognition,
+        wordings: Sequence[tuple[str, float]],
+        listened: Sequence[str] = (),
+    ) -> Transcription:
         """Refuse what is not speech, to Whisper and to the listener."""
         if not heard.heard:
             listened = self._listened(audio)
@@ -237,7 +256,8 @@ class WhisperTranscriber:
                 f"nobody speaks {heard.no_speech_prob:.2f}, mean log-probability of the words "
                 f"{heard.avg_logprob:.2f}); check the microphone, or speak louder and closer"
             )
-        return Transcription(heard.text, _confidence(heard), heard.language)
+        others = _others(heard.text, wordings, listened)
+        return Transcription(heard.text, _confidence(heard), heard.language, others)
 
     def _listened(self, audio: Audio) -> Transcription | None:
         """Return what the listener heard, if it is sure of it."""
@@ -290,6 +310,7 @@ class WhisperTranscriber:
             compression_ratio=max(window.compression_ratio for window in heard),
             tokens=tokens,
             language=max(heard, key=lambda window: window.tokens).language,
+            others=windows[0].others if len(windows) == 1 else (),
         )
 
     def _packaged(self) -> Path:
@@ -420,31 +441,60 @@ class _Model:
         limit: int,
         prompt: list[int],
     ) -> Recognition:
-        sampling = (
-            {"sampling_topk": 0, "sampling_temperature": temperature, "num_hypotheses": HYPOTHESES}
-            if temperature
-            else {}
-        )
+        sampling = {"sampling_topk": 0, "sampling_temperature": temperature} if temperature else {}
         result = self._network.generate(
             encoded,
             [prompt],
             beam_size=1 if temperature else BEAMS,
             max_length=len(prompt) + limit,
+            num_hypotheses=HYPOTHESES,
             return_scores=True,
             return_no_speech_prob=True,
             **sampling,
         )[0]
-        tokens = result.sequences_ids[0]
-        text = self._tokenizer.decode(tokens, skip_special_tokens=True).strip()
+        texts = [
+            self._tokenizer.decode(tokens, skip_special_tokens=True).strip()
+            for tokens in result.sequences_ids
+        ]
+        lengths = [len(tokens) for tokens in result.sequences_ids]
+        tokens, text = lengths[0], texts[0]
         encoded_text = text.encode()
         return Recognition(
             text=text,
             no_speech_prob=float(result.no_speech_prob),
             # The score is a mean over the tokens; upstream counts the end of text too.
-            avg_logprob=float(result.scores[0]) * len(tokens) / (len(tokens) + 1),
+            avg_logprob=float(result.scores[0]) * tokens / (tokens + 1),
             compression_ratio=len(encoded_text) / len(zlib.compress(encoded_text)),
-            tokens=len(tokens),
+            tokens=tokens,
+            others=tuple(
+                (other, float(score) * length)
+                for other, score, length in zip(texts, result.scores, lengths, strict=True)
+            )[1:],
         )
+
+
+def _others(
+    text: str, wordings: Sequence[tuple[str, float]], listened: Sequence[str]
+) -> tuple[str, ...]:
+    """Return the likeliest wordings that have other words than a text, each once.
+
+    Args:
+        text: The transcript.
+        wordings: Whisper's, with their log-probabilities.
+        listened: The listener's, likeliest first; they come behind the best one of Whisper's.
+    """
+    known = {_plain(text), ""}
+    others = []
+    own = [other for other, _ in sorted(wordings, key=lambda one: -one[1])]
+    for other in (*own[:1], *listened, *own[1:]):
+        if _plain(other) not in known:
+            known.add(_plain(other))
+            others.append(other)
+    return tuple(others[: MOST_OTHERS + len(listened)])
+
+
+def _plain(text: str) -> str:
+    return " ".join(_WORD.findall(text.lower()))
 
 
 def _new_in(words: Sequence[Spotted], before: str, after: str) -> list[Spotted]:

@@ -211,6 +211,7 @@ class _Keys:
         rates: What it counts by, such as "month".
         units: The units that an answer may have, or empty.
         kind: "person", "date", "number" or "place", or "".
+        sought: The noun of what is looked for with "where is", in lower case, or "".
         event: Whether it asks about something that happened at one time.
         namesakes: What others of its kind may be mistaken for.
     """
@@ -224,6 +225,7 @@ class _Keys:
     rates: frozenset[str]
     units: frozenset[str]
     kind: str
+    sought: str
     event: bool
     namesakes: Namesakes
 
@@ -250,6 +252,7 @@ class _Keys:
             rates=_rates(question) if open_ended else frozenset(),
             units=next((units for units in _UNITS if unit in units), frozenset()),
             kind=_kind(question),
+            sought=(found["noun"].lower() if (found := _SOUGHT.search(question)) else ""),
             event=asks_for_event(question),
             namesakes=Namesakes.of(question),
         )
@@ -331,6 +334,8 @@ class _Keys:
         if self.kind == "number":
             return not any(match[0].lower() not in self.words for match in _QUANTITY.finditer(text))
         if self.kind == "place":
+            if self.sought and _is_only_where(self.sought, text):
+                return True
             return not _PLACED.search(text) and not any(
                 set(_words(match[0])).isdisjoint(self.words | _NO_PERSON)
                 for match in _CAPITALISED.finditer(text)
@@ -404,11 +409,38 @@ _PLACED = re.compile(
 )
 
 
+_SOUGHT = re.compile(
+    r"^where(?: is|'s| are| was| were) (?:[\w'\u2019&-]+ ){0,5}?(?P<noun>[a-z]{3,})\W*\Z",
+    re.IGNORECASE,
+)
+_IN_IT = re.compile(
+    r"\b(?:in|at|to|from|of|into|inside|for) (?:(?:the|our|your|its|this|that|an?) )?"
+    r"(?:[\w'\u2019&-]+ ){0,3}\Z",
+    re.IGNORECASE,
+)
+_BEHIND_IT = re.compile(
+    r",? (?:\(|(?:which |that )?(?:is |lies |stands )?(?:in|on|at|near|behind|opposite|under|above"
+    r"|below|beside|next to|by|between)\b)",
+    re.IGNORECASE,
+)
+
 _DATED = re.compile(
     r"^(?:when(?= (?:is|are|was|were|did|do|does|will|can|must|should|has|have|may)\b)"
     r"|(?:in|on|by|until|since) (?:what|which) (?:year|date|day|month|century|decade)"
     r"|(?:what|which) (?:year|date|day|month|century|decade)|what (?:is|was) the (?:\w+ )?date)\b"
 )
+
+
+def _is_only_where(noun: str, text: str) -> bool:
+    """Whether a thing is named as the place of something else ("it takes place in the office").
+
+    False where another place stands behind it ("in the office on the quay").
+    """
+    named = list(re.finditer(rf"\b{re.escape(noun)}\b", text, re.IGNORECASE))
+    return bool(named) and all(
+        _IN_IT.search(text, 0, one.start()) and not _BEHIND_IT.match(text, one.end())
+        for one in named
+    )
 
 
 def _kind(question: str) -> str:

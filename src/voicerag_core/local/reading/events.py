@@ -80,7 +80,8 @@ _HOPES = _words(
     r"|eliminated|knocked out|lost to"
 )
 _SUPERSEDED = _words(
-    r"original(?:ly)?|initially|was (?:due|supposed|meant|scheduled|planned) to|used to be"
+    r"originally|original (?:[a-z]+ )?(?:dates?|plans?|schedules?|deadlines?|targets?)"
+    r"|initially|was (?:due|supposed|meant|scheduled|planned) to|used to be"
     r"|previously|until recently|(?:was|been|were) (?:delayed|postponed|pushed back)|no longer"
 )
 _OF_OLD = _words(

@@ -44,6 +44,8 @@ _MONTHS = frozenset(
         "saturday sunday",
     )
 )
+LEAST_BEGINNING = 5
+"""Letters that two words of a name begin with to be taken for one, written in two ways."""
 LEAST_HEAD = 3
 """Letters of a noun that a name may stand in front of."""
 
@@ -95,7 +97,7 @@ class Namesakes:
         said = list(_named(text))
         around = said + list(_named(context))
         for head, own in self.heads:
-            if any(h == head and own & words for h, words in around):
+            if any(h == head and _same(own, words) for h, words in around):
                 continue
             if any(h == head and words for h, words in said):
                 return True
@@ -122,6 +124,15 @@ def _named(text: str) -> Iterator[tuple[str, frozenset[str]]]:
             yield _singular(after[1]), _told(words)
         if len(words) > 1 and len(words[-1]) >= LEAST_HEAD:
             yield _singular(words[-1].lower()), _told(words[:-1])
+
+
+def _same(own: frozenset[str], words: frozenset[str]) -> bool:
+    """Whether a word of one name is one of another, or begins it: "Definite", "Definitive"."""
+    return any(
+        a == b or (min(len(a), len(b)) >= LEAST_BEGINNING and (a.startswith(b) or b.startswith(a)))
+        for a in own
+        for b in words
+    )
 
 
 def _told(words: list[str]) -> frozenset[str]:

@@ -244,7 +244,7 @@ def said_in(said: str) -> frozenset[str]:
             words.add(ordinal[1])
     words.update(_WORDS[word] for word in words & _WORDS.keys())
     words.update(
-        _QUARTERS[m[1]] for m in re.finditer(r"\b(first|second|third|fourth) quarter", text)
+        _QUARTERS[m[1]] for m in re.finditer(r"\b(first|second|third|fourth)[ -]quarter", text)
     )
     return frozenset(words)
 

@@ -58,6 +58,13 @@ _EXCEPTS = re.compile(
 )
 """Opens a sentence that limits the one before, without which a yes or no is half the truth."""
 
+_REPLY = re.compile(
+    r"(?:yes|no|never|always|usually|sometimes|partly|perhaps|certainly|of course(?: not)?"
+    r"|not (?:at all|yet|always|really|any ?more)|unfortunately not)\W*\Z",
+    re.IGNORECASE,
+)
+"""A sentence that is a reply by itself and says nothing alone: the one behind it explains it."""
+
 _SOME_THING = re.compile(
     r"(?:the|that|another|such an?) (?P<thing>[a-z]{3,}) (?:also |then |still |now |only )?"
     r"(?:is|are|was|were|has|have|had|can|may|must|will|does|did|applies|[a-z]{3,}(?:s|ed))\b",
@@ -473,7 +480,9 @@ class Quoter:
         """Quote a sentence with the one that it points back to, and the list that it opens."""
         sentence = self._sentences[chosen]
         before = self._neighbour(chosen, -1)
-        if before is not None and self._points_back(sentence.text):
+        if before is not None and (
+            self._points_back(sentence.text) or (self._asked.yes_no and _REPLY.match(before.text))
+        ):
             quote = Quote((_part(before), _part(sentence)), 1)
         else:
             quote = Quote((_part(sentence),), 0)

@@ -218,14 +218,30 @@ _EXTREMES = tuple(
         ("quietest", r"noise|\bdb\b", False),
         ("loudest", r"noise|\bdb\b", True),
         ("strongest|most powerful", r"power|watts?|\bk?w\b|\bhp\b|load", True),
+        (
+            r"(?:can|may|to) (?:carry|lift|hold|bear|take) (?:the )?most|carries (?:the )?most",
+            "load|capacity",
+            True,
+        ),
     )
 )
 LEAST_COMPARED = 2
+_EXTREME_OF = re.compile(
+    r"\b(?:the )(?:(?P<most>highest|largest|greatest|biggest|most|longest)"
+    r"|lowest|smallest|least|fewest|shortest) (?P<column>[a-z]{3,})",
+    re.IGNORECASE,
+)
+"""Names the column of the figure: "the most seats"."""
 
 
 def _rows_by_extreme(question: str, texts: Mapping[int, str]) -> set[int]:
     """Return the rows with the least or the largest figure where one is asked for ("cheapest")."""
-    for asked, heading, largest in _EXTREMES:
+    extremes = list(_EXTREMES)
+    if named := _EXTREME_OF.search(question):
+        (stem, *_) = content_words(named["column"]) or [named["column"]]
+        column = re.compile(rf"\b{re.escape(stem)}", re.IGNORECASE)
+        extremes.append((_EXTREME_OF, column, named["most"] is not None))
+    for asked, heading, largest in extremes:
         if not asked.search(question):
             continue
         columns: dict[str, dict[int, float]] = {}

@@ -12,7 +12,7 @@ import numpy as np
 from voicerag_core.local.reading.features import Candidate, candidates, content_words, measure
 from voicerag_core.local.reading.hops import Described, about, bridges
 from voicerag_core.local.reading.near_misses import missing_names, said_around, said_in
-from voicerag_core.local.reading.questions import Asked
+from voicerag_core.local.reading.questions import Asked, asked_for
 from voicerag_core.local.reading.readings import Reading
 from voicerag_core.types import Citation, Passage
 
@@ -112,13 +112,28 @@ def compared(asked: Asked, passages: Sequence[Passage], read: Reads) -> Reading:
     """
     sides = []
     for side, question in zip(asked.sides, asked.side_questions, strict=True):
-        sides.append(read(question, about(side, passages)))
+        near = about(side, passages)
+        reading = read(question, near)
+        explains = asked_for(question).term != "" and reading.answered
+        sides.append(_opening_with(side, near, reading) if explains else reading)
     weakest = min(sides, key=lambda side: side.score)
     if not all(side.answered for side in sides):
         return _declined(weakest)
     texts = dict.fromkeys(side.text for side in sides)
     places = dict.fromkeys(place for side in sides for place in side.citations)
     return replace(weakest, text="\n\n".join(texts), citations=tuple(places))
+
+
+def _opening_with(side: str, passages: Sequence[Passage], reading: Reading) -> Reading:
+    """Return a reading that names what it explains, or the first sentence that opens with it."""
+    wanted = content_words(side)
+    if set(wanted) <= set(content_words(reading.text)):
+        return reading
+    for one in candidates(passages):
+        if one.kind in ("text", "note", "item") and list(one.words[: len(wanted)]) == wanted:
+            place = Citation(passages[one.passage].id, one.start, one.end)
+            return replace(reading, text=" ".join(one.text.split()), citations=(place,))
+    return reading
 
 
 def _declined(reading: Reading) -> Reading:

@@ -22,7 +22,7 @@ __all__ = ["speak_answer", "spoken_answer"]
 MOST_AHEAD = 8
 """Spoken pieces that may wait for the consumer while a chat model continues to write."""
 
-POLL_SECONDS = 0.05
+POLL_SECONDS = 0.02
 """How often a consumer that waits for speech checks whether its call was cancelled."""
 
 _SENTENCE_ENDS = (".", "!", "?", ":", "\u2026", "\u3002", "\uff01", "\uff1f")

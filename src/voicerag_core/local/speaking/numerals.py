@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["ordinal", "with_spoken_numerals"]
+__all__ = ["ROMAN", "ordinal", "roman_value", "with_spoken_numerals"]
 
-_ROMAN = r"(?:XC|XL|L?X{1,3}|L)?(?:IX|IV|V?I{1,3}|V)?"
+ROMAN = r"(?:XC|XL|L?X{1,3}|L)?(?:IX|IV|V?I{1,3}|V)?"
+"""Pattern of the numerals from 1 to 99, and of nothing."""
 _RULERS = (
     "Henry|Edward|George|William|Richard|James|Charles|Elizabeth|Mary|Louis|Philip|Ferdinand|"
     "Frederick|Friedrich|Wilhelm|Ludwig|Karl|Otto|Rudolf|Leopold|Maximilian|Joseph|Francis|Franz|"
@@ -25,16 +26,16 @@ _PARTS = (
     "chapter|part|volume|book|act|scene|section|article|annex|appendix|phase|type|class|level|"
     "grade|stage|schedule|table|figure|tier|category|group|module|unit|number|page|pages"
 )
-_RULER = re.compile(rf"\b({_RULERS}) (?=[IVXL])({_ROMAN})(?![\w-])")
-_PART = re.compile(rf"\b({_PARTS}) (?=[IVXL])({_ROMAN})(?![\w-])")
+_RULER = re.compile(rf"\b({_RULERS}) (?=[IVXL])({ROMAN})(?![\w-])")
+_PART = re.compile(rf"\b({_PARTS}) (?=[IVXL])({ROMAN})(?![\w-])")
 _ORDERED = re.compile(
-    rf"(?<![\w-])(?=[IVXL])({_ROMAN})"
+    rf"(?<![\w-])(?=[IVXL])({ROMAN})"
     r"(?= (?:[Cc]entur(?:y|ies)|[Dd]ynasty|[Ee]dition|[Cc]ongress)\b)"
 )
 _RANGE = re.compile(
-    rf"(?<=\d)(?:\s?[-\u2013]\s?| (?=and |or |to ))(and |or |to )?(?=[IVXL])({_ROMAN})(?![\w-])"
+    rf"(?<=\d)(?:\s?[-\u2013]\s?| (?=and |or |to ))(and |or |to )?(?=[IVXL])({ROMAN})(?![\w-])"
 )
-_ALONE = re.compile(rf"(?<![\w.-])(?=[IVXL]{{2}})({_ROMAN})(?![\w-])")
+_ALONE = re.compile(rf"(?<![\w.-])(?=[IVXL]{{2}})({ROMAN})(?![\w-])")
 _PART_SMALL = re.compile(
     rf"\b({_PARTS}) (?=[ivxl]{{2}})((?:xc|xl|l?x{{1,3}}|l)?(?:ix|iv|v?i{{1,3}}|v)?)(?![\w-])"
 )
@@ -57,16 +58,17 @@ _VALUES = {"I": 1, "V": 5, "X": 10, "L": 50, "C": 100, "D": 500, "M": 1000}
 def with_spoken_numerals(text: str) -> str:
     """Rewrite Roman numerals as figures: Henry the 8th, World War 2, Chapter 4."""
     text = _RULER.sub(_ruler, text)
-    text = _ORDERED.sub(lambda m: ordinal(_value(m[1])), text)
-    text = _PART.sub(lambda m: f"{m[1]} {_value(m[2])}", text)
-    text = _PART_SMALL.sub(lambda m: f"{m[1]} {_value(m[2].upper())}", text)
-    text = _ENUMERATED.sub(lambda m: f"({_value(m[1].upper())})", text)
-    text = _YEAR.sub(lambda m: str(_value(m[1])), text)
-    text = _RANGE.sub(lambda m: f" {m[1] or 'to '}{_value(m[2])}", text)
+    text = _ORDERED.sub(lambda m: ordinal(roman_value(m[1])), text)
+    text = _PART.sub(lambda m: f"{m[1]} {roman_value(m[2])}", text)
+    text = _PART_SMALL.sub(lambda m: f"{m[1]} {roman_value(m[2].upper())}", text)
+    text = _ENUMERATED.sub(lambda m: f"({roman_value(m[1].upper())})", text)
+    text = _YEAR.sub(lambda m: str(roman_value(m[1])), text)
+    text = _RANGE.sub(lambda m: f" {m[1] or 'to '}{roman_value(m[2])}", text)
     return _ALONE.sub(_alone, text)
 
 
-def _value(numeral: str) -> int:
+def roman_value(numeral: str) -> int:
+    """Return what a Roman numeral in capitals is worth."""
     values = [_VALUES[letter] for letter in numeral]
     return sum(-v if v < max(values[i:]) else v for i, v in enumerate(values))
 
@@ -75,7 +77,7 @@ def _ruler(found: re.Match[str]) -> str:
     name, numeral = found.groups()
     if numeral == "I" and not _CLAUSE.match(found.string[found.end() :]):
         return found.group()  # "... said Henry I think"
-    return f"{name} the {ordinal(_value(numeral))}"
+    return f"{name} the {ordinal(roman_value(numeral))}"
 
 
 def ordinal(number: int) -> str:
@@ -89,4 +91,4 @@ def _alone(found: re.Match[str]) -> str:
     numeral = found[1]
     if numeral in _LETTERS and not _NAME_BEFORE.search(found.string[: found.start()]):
         return " ".join(numeral)
-    return str(_value(numeral))
+    return str(roman_value(numeral))

@@ -58,7 +58,7 @@ class PiperSpeaker(Closing):
         voice: A Piper voice (.onnx, with its .onnx.json beside it); None speaks as `JOE`.
         timeout: Longest wait for one sentence, in seconds; those queued before it are added.
         data_dir: Where downloaded weights are; None: the user's data folder.
-        language: Code of the voice's language; figures and dates are put into words in English.
+        language: Code of the voice's language, in which figures and dates are put into words.
     """
 
     def __init__(

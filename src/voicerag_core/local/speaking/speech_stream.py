@@ -12,7 +12,7 @@ import re
 import sys
 from dataclasses import dataclass
 
-from voicerag_core.languages import ENGLISH
+from voicerag_core.languages import ANY, ENGLISH
 from voicerag_core.local.replies import replies_in
 from voicerag_core.local.speaking.marks import without_marks
 from voicerag_core.local.speaking.segments import (
@@ -77,6 +77,7 @@ class SpeechStream:
         language: str = ENGLISH,
     ) -> None:
         self._language = language
+        self._sentences_in = None if language in {ENGLISH, ANY} else language
         self._most_items = most_items
         self._text = ""
         self._looked = 0
@@ -92,7 +93,7 @@ class SpeechStream:
         said: list[str] = []
         while (end := _WORD_END.search(self._text, self._looked)) is not None:
             self._looked = end.end()
-            if taken := _settled(self._text[: self._looked]):
+            if taken := _settled(self._text[: self._looked], self._sentences_in):
                 said += self._take(*taken)
         return said
 
@@ -140,7 +141,7 @@ class SpeechStream:
 
     def _lines(self, text: str) -> list[str]:
         pieces: list[str] = []
-        for sentence in split_sentences(without_marks(text)):
+        for sentence in split_sentences(without_marks(text), self._sentences_in):
             words = speakable(sentence).split()
             while words:
                 length = clause_length(words, self._limit)
@@ -188,7 +189,7 @@ def _is_item(chunk: _Chunk) -> bool:
     return chunk.closes and len(text) <= SHORT_BLOCK and not text.endswith(":")
 
 
-def _settled(text: str) -> tuple[int, bool] | None:
+def _settled(text: str, language: str | None) -> tuple[int, bool] | None:
     """Return how much of a text can be spoken before its last word, and whether a block ends there.
 
     The text ends behind a word. None: nothing yet.
@@ -203,7 +204,7 @@ def _settled(text: str) -> tuple[int, bool] | None:
     body = text[start:]
     if not _ENDED.search(body):
         return None
-    begins = [begin for begin, _ in sentence_spans(body)]
+    begins = [begin for begin, _ in sentence_spans(body, language)]
     if len(begins) < 2 or _is_open(body[: begins[-1]]):  # noqa: PLR2004
         return None
     return start + begins[-1], False

@@ -1,10 +1,14 @@
-"""How a command ends at a signal: with the right code, soon, and with nothing left behind.
+"""How a process ends: with the right code, soon, and with nothing left behind.
 
 From the first import on, Ctrl-C and SIGTERM end the program without a word: nothing is open yet.
 While a command runs they raise `KeyboardInterrupt` or `SystemExit` in it, so that what is open is
 closed. An exception that a destructor swallows is raised again; one that a long native call or an
 import delays is not waited for longer than `PATIENCE_SECONDS`: then the embedded database is
 stopped, which drops the transaction in work as a whole, and the program ends.
+
+A server that a signal has ended closes what is open by itself: `close_in_peace` bounds that.
+Whatever ends a process, it ends by `leave_threads`: a thread that is still in a native call when
+the interpreter is taken down is ended in the middle of that call, which aborts the process.
 """
 
 from __future__ import annotations
@@ -21,16 +25,27 @@ from itertools import pairwise
 from types import FrameType
 from typing import Final, NoReturn
 
-__all__ = ["PATIENCE_SECONDS", "end_at_signals", "end_early", "signalled"]
+__all__ = [
+    "PATIENCE_SECONDS",
+    "close_in_peace",
+    "end_at_signals",
+    "end_early",
+    "leave",
+    "leave_late",
+    "leave_threads",
+    "signalled",
+]
 
 PATIENCE_SECONDS: Final = 6.0
 """Seconds for which an end in good order is waited for."""
 
-_CLOSING_SECONDS: Final = 3.0
+_EXIT_SECONDS: Final = 3.0
+_CLOSING_SECONDS: Final = 4.0
 _AGAIN_SECONDS: Final = 0.05
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 _COMMANDS: Final = ("voicerag", "voicerag-mcp")
 _MODULES: Final = ("voicerag_core.cli", "voicerag_core.cli.__main__", "voicerag_mcp")
+_WATCHER: Final = "signals"
 _WORDS: Final = "ended at once: what was in work is dropped as a whole\n"
 
 _first: int | None = None
@@ -46,7 +61,7 @@ def end_early() -> None:
     """If this process is one of the program's commands, let signals end it without a word."""
     if threading.current_thread() is threading.main_thread() and _is_command():
         for number in _SIGNALS:
-            signal.signal(number, _leave)
+            signal.signal(number, _end_now)
 
 
 def end_at_signals() -> None:
@@ -57,7 +72,42 @@ def end_at_signals() -> None:
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
     signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
-    threading.Thread(target=_watch, args=[reading], name="signals", daemon=True).start()
+    threading.Thread(target=_watch, args=[reading], name=_WATCHER, daemon=True).start()
+
+
+def close_in_peace(code: int) -> None:
+    """Let no further signal interrupt the closing, and bound it; call it from the main thread."""
+    for number in _SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    leave_late(code)
+
+
+def leave_late(code: int) -> None:
+    """End the process with a code unless it has ended by itself a few seconds from now."""
+    late = threading.Timer(_CLOSING_SECONDS, leave, [code])
+    late.daemon = True
+    late.start()
+
+
+def leave_threads(code: int) -> None:
+    """End the process if threads are left that it would wait for, or tear out of native calls."""
+    own = {threading.current_thread(), threading.main_thread()}
+    if any(
+        one not in own and one.name != _WATCHER and not isinstance(one, threading.Timer)
+        for one in threading.enumerate()
+    ):
+        leave(code)
+
+
+def leave(code: int) -> NoReturn:
+    """End the process without waiting for its threads; a database that still runs is stopped."""
+    closing = threading.Thread(target=atexit._run_exitfuncs, daemon=True)
+    closing.start()
+    closing.join(_EXIT_SECONDS)
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            stream.flush()
+    os._exit(code)
 
 
 def _is_command() -> bool:
@@ -66,7 +116,7 @@ def _is_command() -> bool:
     return any(one == "-m" and of in _MODULES for one, of in pairwise(sys.orig_argv))
 
 
-def _leave(number: int, _: FrameType | None) -> NoReturn:
+def _end_now(number: int, _: FrameType | None) -> NoReturn:
     os._exit(128 + number)
 
 
@@ -116,10 +166,7 @@ def _watch(reading: int) -> None:
 def _force(number: int) -> NoReturn:
     with contextlib.suppress(OSError):
         os.write(2, _WORDS.encode())
-    closing = threading.Thread(target=atexit._run_exitfuncs, daemon=True)
-    closing.start()
-    closing.join(_CLOSING_SECONDS)
-    os._exit(128 + number)
+    leave(128 + number)
 
 
 end_early()  # importing the package does this first

@@ -13,7 +13,7 @@ from tests.waiting import PATIENCE
 
 BEGIN = """
 import atexit, hashlib, os, signal, sys, threading, time
-import voicerag_core.cli.ending as ending
+import voicerag_core.ending as ending
 from voicerag_core.cli.command import exiting_well
 
 def send(number, after=0.0):
@@ -167,3 +167,57 @@ def test_what_an_interrupted_call_raises_is_not_the_reason(number: int) -> None:
     )
     assert ended.returncode == 128 + number
     assert ended.stderr.strip() in {"interrupted", "terminated"}
+
+
+@pytest.mark.parametrize("daemon", [True, False])
+def test_threads_are_neither_waited_for_nor_torn_out_of_their_calls(daemon: bool) -> None:
+    ended = run(
+        f"""
+        class Thing:
+            def __del__(self):
+                os.write(1, b"the interpreter is taken down\\n")
+
+        kept = Thing()
+        atexit.register(lambda: print("database stopped", flush=True))
+        with exiting_well():
+            threading.Thread(target=time.sleep, args=[{PATIENCE}], daemon={daemon}).start()
+            sys.exit(3)
+        """
+    )
+    assert (ended.returncode, ended.stdout) == (3, "database stopped\n")
+
+
+def test_a_closing_that_hangs_is_ended_and_no_signal_disturbs_it() -> None:
+    ended = run(
+        f"""
+        ending._CLOSING_SECONDS = 0.3
+        ending.close_in_peace(143)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            os.kill(os.getpid(), number)
+        print("goes on", flush=True)
+        time.sleep({PATIENCE})
+        """
+    )
+    assert (ended.returncode, ended.stdout) == (143, "goes on\n")
+
+
+def test_a_model_at_work_does_not_abort_the_process() -> None:
+    pytest.importorskip("onnxruntime")
+    ended = run(
+        """
+        from voicerag_core.local.minilm import MiniLMEmbedder
+
+        model, working = MiniLMEmbedder(), threading.Event()
+
+        def work():
+            while True:
+                model.embed_questions(["Where does the Rhine rise?"])
+                working.set()
+
+        with exiting_well():
+            threading.Thread(target=work, daemon=True).start()
+            working.wait()
+            sys.exit(0)
+        """
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")

@@ -1,0 +1,206 @@
+"""What a pass of many tokens through GLM-4 needs on a GPU besides its matrix products.
+
+The tokens of a pass are parts of texts, in blocks of `BLOCK`, and behind them one token of each of
+some other rows, whose attention is `kernels.CachedAttention`. All shapes are fixed, so that a pass
+can be a CUDA graph, and no length of a text is met for the first time.
+"""
+
+from __future__ import annotations
+
+import torch
+import triton
+import triton.language as tl
+
+from voicerag_core.glm.lm.kernels import _turned
+
+__all__ = ["BLOCK", "PartAttention", "add_and_norm", "gate"]
+
+BLOCK = 64
+"""Tokens of a block, which are of one text."""
+KEYS = 64
+"""Keys that a block reads at a time."""
+GATE_BLOCK = 1024
+
+
+@triton.jit
+def _add_norm_kernel(  # type: ignore[no-untyped-def]
+    stream, delta, weight, out, width, epsilon, ADD: tl.constexpr, SIZE: tl.constexpr
+):
+    columns = tl.arange(0, SIZE)
+    within = columns < width
+    at = tl.program_id(0) * width + columns
+    x = tl.load(stream + at, mask=within, other=0.0)
+    if ADD:
+        added = x.to(tl.float32) + tl.load(delta + at, mask=within, other=0.0).to(tl.float32)
+        x = added.to(x.dtype)
+        tl.store(stream + at, x, mask=within)
+    x = x.to(tl.float32)
+    scale = 1.0 / tl.sqrt(tl.sum(x * x, axis=0) / width + epsilon)
+    normed = x * scale * tl.load(weight + columns, mask=within, other=0.0).to(tl.float32)
+    tl.store(out + at, normed.to(out.dtype.element_ty), mask=within)
+
+
+@triton.jit
+def _gate_kernel(both, out, width, SIZE: tl.constexpr):  # type: ignore[no-untyped-def]
+    row = tl.program_id(0).to(tl.int64)
+    columns = tl.program_id(1) * SIZE + tl.arange(0, SIZE)
+    within = columns < width
+    first = tl.load(both + 2 * row * width + columns, mask=within, other=0.0).to(tl.float32)
+    second = tl.load(both + (2 * row + 1) * width + columns, mask=within, other=0.0)
+    gated = first * tl.sigmoid(first) * second.to(tl.float32)
+    tl.store(out + row * width + columns, gated.to(out.dtype.element_ty), mask=within)
+
+
+@triton.jit
+def _write_kernel(  # type: ignore[no-untyped-def]
+    qkv, blocks, cos, sin, queries, keys, values, slots, count,
+    HEADS: tl.constexpr, KV_HEADS: tl.constexpr, GROUPS: tl.constexpr, PADDED: tl.constexpr,
+    WIDTH: tl.constexpr, ROTATED: tl.constexpr, SIZE: tl.constexpr,
+):  # fmt: skip
+    """Rotate a token's queries and one key, and write the key and its value down."""
+    token, head = tl.program_id(0), tl.program_id(1)
+    block = token // SIZE
+    row = tl.load(blocks + block)
+    here = tl.load(blocks + count + block) + token % SIZE
+    if token % SIZE < tl.load(blocks + 2 * count + block):
+        qkv += token * (HEADS + 2 * KV_HEADS) * WIDTH
+        cos += here * (ROTATED // 2)
+        sin += here * (ROTATED // 2)
+        columns = tl.arange(0, WIDTH)
+        member = tl.arange(0, PADDED)
+        live = member < GROUPS
+        query = _turned(qkv, head * GROUPS + member, live, cos, sin, WIDTH, ROTATED)
+        place = (token * HEADS + head * GROUPS + member) * WIDTH
+        tl.store(queries + place[:, None] + columns[None, :], query, mask=live[:, None])
+        one = tl.zeros((1,), tl.int32)
+        key = _turned(qkv, HEADS + head + one, one == 0, cos, sin, WIDTH, ROTATED)
+        value = tl.load(qkv + (HEADS + KV_HEADS + head) * WIDTH + columns)
+        at = ((row * KV_HEADS + head) * slots + here) * WIDTH + columns
+        tl.store(keys + at[None, :], key)
+        tl.store(values + at, value)
+
+
+@triton.jit
+def _part_attention_kernel(  # type: ignore[no-untyped-def]
+    queries, blocks, keys, values, out, slots, count, scaling,
+    HEADS: tl.constexpr, KV_HEADS: tl.constexpr, GROUPS: tl.constexpr, WIDTH: tl.constexpr,
+    SIZE: tl.constexpr, KEYS: tl.constexpr,
+):  # fmt: skip
+    block, head = tl.program_id(0), tl.program_id(1)
+    row = tl.load(blocks + block)
+    start = tl.load(blocks + count + block).to(tl.int32)
+    size = tl.load(blocks + 2 * count + block).to(tl.int32)
+    end = tl.where(size > 0, start + size, 0)
+    member, columns = tl.arange(0, SIZE), tl.arange(0, WIDTH)
+    here = start + member
+    place = ((block * SIZE + member) * HEADS + head)[:, None] * WIDTH + columns[None, :]
+    query = tl.load(queries + place, mask=(member < size)[:, None], other=0.0)
+    offset = (row * KV_HEADS + head // GROUPS) * slots * WIDTH
+    keys += offset
+    values += offset
+    top = tl.full((SIZE,), float("-inf"), tl.float32)
+    mass = tl.zeros((SIZE,), tl.float32)
+    total = tl.zeros((SIZE, WIDTH), tl.float32)
+    for first in range(0, end, KEYS):
+        places = first + tl.arange(0, KEYS)
+        inside = places < end
+        at = places[:, None] * WIDTH + columns[None, :]
+        key = tl.load(keys + at, mask=inside[:, None], other=0.0)
+        value = tl.load(values + at, mask=inside[:, None], other=0.0)
+        scores = tl.dot(query, tl.trans(key), input_precision="ieee") * scaling
+        seen = inside[None, :] & (places[None, :] <= here[:, None])
+        scores = tl.where(seen, scores, float("-inf"))
+        higher = tl.maximum(top, tl.max(scores, axis=1))
+        shrink = tl.exp(top - higher)
+        shares = tl.exp(scores - higher[:, None])
+        mass = mass * shrink + tl.sum(shares, axis=1)
+        total = total * shrink[:, None] + tl.dot(
+            shares.to(value.dtype), value, input_precision="ieee"
+        )
+        top = higher
+    total = total / tl.where(mass > 0, mass, 1.0)[:, None]
+    tl.store(out + place, total.to(out.dtype.element_ty))
+
+
+def add_and_norm(
+    stream: torch.Tensor,
+    delta: torch.Tensor | None,
+    weight: torch.Tensor,
+    out: torch.Tensor,
+    epsilon: float,
+) -> None:
+    """Add to a residual stream, and write its RMSNorm.
+
+    Args:
+        stream: [N, K], changed.
+        delta: [N, K], or None.
+        weight: [K], of the norm.
+        out: [N, K], written.
+        epsilon: Of the norm.
+    """
+    width = stream.shape[1]
+    _add_norm_kernel[(len(stream),)](
+        stream, stream if delta is None else delta, weight, out, width, epsilon,
+        ADD=delta is not None, SIZE=triton.next_power_of_2(width), num_warps=8,
+    )  # fmt: skip
+
+
+def gate(both: torch.Tensor, out: torch.Tensor) -> None:
+    """Write silu(gate) times up.
+
+    Args:
+        both: [N, 2 K], the gate first.
+        out: [N, K], written.
+    """
+    width = out.shape[1]
+    _gate_kernel[(len(out), triton.cdiv(width, GATE_BLOCK))](
+        both, out, width, SIZE=GATE_BLOCK, num_warps=4
+    )
+
+
+class PartAttention:
+    """Attention of parts of texts to the rows of the cache that they are in.
+
+    Args:
+        heads: Query heads.
+        kv_heads: Key and value heads.
+        width: Of a head.
+        like: [most tokens, heads * width], of the dtype and device of the queries.
+    """
+
+    def __init__(self, heads: int, kv_heads: int, width: int, like: torch.Tensor) -> None:
+        self._heads, self._kv_heads, self._width = heads, kv_heads, width
+        self._queries = torch.empty_like(like)
+
+    def attend(
+        self,
+        qkv: torch.Tensor,
+        blocks: torch.Tensor,
+        rotary: tuple[torch.Tensor, torch.Tensor],
+        keys: torch.Tensor,
+        values: torch.Tensor,
+        out: torch.Tensor,
+    ) -> None:
+        """Rotate queries and keys, write keys and values down, attend to all up to each token.
+
+        Args:
+            qkv: [T, (heads + 2 kv heads) * width], contiguous, T a multiple of `BLOCK`.
+            blocks: [3, T / BLOCK] int64, contiguous: the row of each block, the position of its
+                first token, and how many of its tokens are real.
+            rotary: Cosine and sine, [positions, half of the rotated width] float32.
+            keys: [rows, kv heads, slots, width], of one layer.
+            values: The same shape.
+            out: [T, heads * width], written.
+        """
+        groups = self._heads // self._kv_heads
+        count = blocks.shape[1]
+        sizes = {"HEADS": self._heads, "KV_HEADS": self._kv_heads, "GROUPS": groups}
+        _write_kernel[(len(qkv), self._kv_heads)](
+            qkv, blocks, rotary[0], rotary[1], self._queries, keys, values, keys.shape[2], count,
+            **sizes, PADDED=triton.next_power_of_2(groups), WIDTH=self._width,
+            ROTATED=2 * rotary[0].shape[1], SIZE=BLOCK, num_warps=2,
+        )  # fmt: skip
+        _part_attention_kernel[(count, self._heads)](
+            self._queries, blocks, keys, values, out, keys.shape[2], count, self._width**-0.5,
+            **sizes, WIDTH=self._width, SIZE=BLOCK, KEYS=KEYS, num_warps=4, num_stages=2,
+        )  # fmt: skip
