@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from tests.glm.tiny import eager
 from tests.glm.tiny_decoder import speech, write_voiced_decoder
 from voicerag_core.cancellation import Cancellation
 from voicerag_core.errors import CancelledError, GenerationError, ModelError
@@ -49,7 +51,7 @@ def batches(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
     seen: list[list[int]] = []
     plain = blocks_module.decode
 
-    def decode(networks: Any, blocks: Sequence[Any], **options: Any) -> Any:  # noqa: ANN401
+    def decode(networks: Any, blocks: Sequence[Any], **options: Any) -> Any:
         seen.append([block.fresh for block in blocks])
         return plain(networks, blocks, **options)
 
@@ -100,9 +102,7 @@ def test_a_padded_batch_makes_the_mel_of_each_alone(decoder: SpeechDecoder) -> N
     ]
     together = networks.flow_graphs.mel(windows, 4, 144)
     for window, mel in zip(windows, together, strict=True):
-        alone = networks.flow.mel(
-            torch.tensor([window.tokens]), window.noise, known=window.known
-        )
+        alone = networks.flow.mel(torch.tensor([window.tokens]), window.noise, known=window.known)
         assert mel.shape == alone.shape
         torch.testing.assert_close(mel, alone, rtol=0, atol=MEL_TOLERANCE)
 
@@ -197,9 +197,7 @@ def test_the_block_whose_sound_is_wanted_first_is_decoded_first(
     late.close()
 
 
-def test_a_closed_stream_drops_its_block(
-    decoder: SpeechDecoder, batches: list[list[int]]
-) -> None:
+def test_a_closed_stream_drops_its_block(decoder: SpeechDecoder, batches: list[list[int]]) -> None:
     first, second, third = (decoder.open_stream() for _ in range(3))
     with Held(decoder):
         first.feed(speech(10))
@@ -257,7 +255,7 @@ def test_a_batch_without_memory_is_halved(
     batches.clear()
     plain = FlowGraphs.mel
 
-    def full(self: FlowGraphs, windows: Sequence[Window], *rest: Any, **more: Any) -> Any:  # noqa: ANN401
+    def full(self: FlowGraphs, windows: Sequence[Window], *rest: Any, **more: Any) -> Any:
         if len(windows) > fitting:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
         return plain(self, windows, *rest, **more)
@@ -290,7 +288,7 @@ def test_a_short_block_comes_between_two_steps_of_a_long_batch(
     order: list[int] = []
     step = decoder.networks.flow.unet.forward
 
-    def counted(x: Tensor, shifts: Any, mask: Tensor | None = None) -> Tensor:  # noqa: ANN401
+    def counted(x: Tensor, shifts: Any, mask: Tensor | None = None) -> Tensor:
         order.append(x.shape[-1])
         if len(order) == 3:
             short.feed(speech(10))
@@ -307,7 +305,7 @@ def test_a_short_block_comes_between_two_steps_of_a_long_batch(
     np.testing.assert_allclose(ended(short), expected, rtol=0, atol=SOUND_TOLERANCE)
 
 
-def _of(stream: DecoderStream, tokens: list[int]) -> Any:  # noqa: ANN401
+def _of(stream: DecoderStream, tokens: list[int]) -> Any:
     stream._accept(tokens)
     return stream._block(last=False)
 
@@ -328,7 +326,7 @@ def test_after_preparing_no_reply_meets_a_new_shape(
         for name, module in network.named_modules():
             if not list(module.children()):
                 module.register_forward_pre_hook(note(f"{part}.{name}"))
-    decoder.networks.prepare(lambda run: (run(), run)[1])
+    decoder.networks.prepare(eager)
     prepared = set(seen)
     assert len(prepared) > 100
     lengths = np.random.default_rng(4).integers(1, 30, 40).tolist()
@@ -349,7 +347,7 @@ def test_prepared_lengths_cover_every_reply(schedule: Schedule) -> None:
 
     shapes = Shapes.of(schedule, frames, block=10, overlap=34, reach=15)
     for lengths in (shapes.flow, shapes.vocoder):
-        assert all(b - a <= 176 for a, b in zip(lengths, lengths[1:], strict=False))
+        assert all(b - a <= 176 for a, b in pairwise(lengths))
     if schedule == Schedule():
         assert len(shapes.windows) == 6
     for first, stop in schedule.windows(10, 300):

@@ -15,10 +15,10 @@ Recorder = Callable[[Callable[[], None]], Callable[[], None]]
 def record_cuda(device: torch.device) -> Recorder:
     """Make a recorder of CUDA graphs that share their memory, so one may be replayed at a time."""
     pool = torch.cuda.graph_pool_handle()
+    side = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
 
     def record(run: Callable[[], None]) -> Callable[[], None]:
         with torch.cuda.device(device):
-            side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
             side.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(side):
                 run()  # libraries choose and load their kernels outside the graph

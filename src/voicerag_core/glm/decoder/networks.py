@@ -25,9 +25,9 @@ __all__ = ["DecoderNetworks"]
 
 FLOW_NOISE_FRAMES = 4096
 """Frames before the noise of the flow repeats; longer than any window of a usual schedule."""
-WORKING_BYTES = 1_400_000_000
-"""Most memory besides the weights, CUDA graphs included, with the usual schedule: 1.8 GiB in all
-were measured on an H100 (benchmarks/results/glm_decoder.md)."""
+WORKING_BYTES = 5_300_000_000
+"""Most memory besides the weights, CUDA graphs included, with the usual schedule: 5.3 GiB in all
+were held on an H200 (benchmarks/results/glm_decoder_batching.md)."""
 
 
 class DecoderNetworks:
