@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import threading
 import time
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,6 @@ from benchmarks.glm.lm import (
 from voicerag_core.glm.lm.batched_lm import BatchedLM
 from voicerag_core.glm.lm.cuda_graphs import seconds_as_graph
 from voicerag_core.glm.lm.forward import KeyValueCache
-from voicerag_core.glm.lm.graph_runner import GraphRunner
 from voicerag_core.glm.lm.interleave import Interleave, ReplyForm
 from voicerag_core.glm.lm.sampler import sample, sample_top
 from voicerag_core.glm.lm.torch_lm import TorchLM
@@ -134,7 +134,9 @@ def one_stream(
     }
 
 
-def on_device(lm: BatchedLM, part: Any, speed: float) -> dict[str, Any]:
+def on_device(
+    lm: BatchedLM, part: Callable[[BatchedLM, float], dict[str, Any]], speed: float
+) -> dict[str, Any]:
     """Run a part in the thread that owns the device."""
     found: dict[str, Any] = {}
     lm._scheduler.call(lambda: found.update(part(lm, speed)))
@@ -142,7 +144,7 @@ def on_device(lm: BatchedLM, part: Any, speed: float) -> dict[str, Any]:
     return found
 
 
-def replayed(graph: Any, runs: int) -> float:
+def replayed(graph: torch.cuda.CUDAGraph, runs: int) -> float:
     """Return the seconds of a replay."""
     graph.replay()
     ends = [torch.cuda.Event(enable_timing=True) for _ in range(2)]  # type: ignore[no-untyped-call]
@@ -216,6 +218,7 @@ def mixed(lm: BatchedLM, speed: float) -> dict[str, Any]:
         runner._positions[1:-1] = CONTEXT - 10
         runner._numbers.zero_()
         blocks = runner._blocks[length]
+        runner._ends.zero_()
         blocks[0], blocks[2] = 0, 64
         blocks[1] = 64 * torch.arange(blocks.shape[1], device=lm.device)
         found[f"{length}_tokens_ms"] = round(1000 * replayed(graph, 5), 2)
@@ -267,9 +270,7 @@ def callers(
     gaps = np.concatenate([np.diff(one) for one in times])
     context = 950 + tokens / 2
     weights = read_bytes(lm)  # type: ignore[arg-type]
-    bound = count / (
-        (weights + count * KeyValueCache.row_bytes(lm.model, int(context))) / speed
-    )
+    bound = count / ((weights + count * KeyValueCache.row_bytes(lm.model, int(context))) / speed)
     return {
         "tokens_per_s": round(float(steady)),
         "share_of_bound": round(float(steady / bound), 3),

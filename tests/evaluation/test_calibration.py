@@ -95,3 +95,7 @@ def test_too_few_questions_are_refused(rag: VoiceRAG, tmp_path: Path) -> None:
     write_lines(tmp_path / "few.jsonl", [{"question": "who", "sources": ["p1"]}])
     with pytest.raises(ConfigError, match="10 are needed"):
         calibrated(rag, tmp_path / "few.jsonl")
+    lost = {"question": "who", "audio": "0.wav", "sources": ["nowhere"]}
+    write_lines(tmp_path / "few.jsonl", [lost])
+    with pytest.raises(ConfigError, match="it holds no 'nowhere'"):
+        calibrated(rag, tmp_path / "few.jsonl")

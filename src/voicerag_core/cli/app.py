@@ -9,6 +9,7 @@ import typer
 from voicerag_core.cli import (
     ask,
     backups,
+    calibration,
     care,
     chat,
     convert,
@@ -233,7 +234,7 @@ command(
         "voicerag calibrate questions.jsonl --collection faq",
         "voicerag calibrate questions.jsonl --dry-run --json",
     ),
-)(evaluation.calibrate)
+)(calibration.calibrate)
 _eval = typer.Typer(
     help="Measure retrieval and answers on questions whose answers are known.",
     no_args_is_help=True,

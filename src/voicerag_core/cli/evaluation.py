@@ -1,9 +1,7 @@
-"""``voicerag eval`` and ``voicerag calibrate``."""
+"""``voicerag eval``."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
@@ -11,20 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from voicerag_core.cli.command import GlobalOptions
-from voicerag_core.cli.output import say, show_json, stderr
-from voicerag_core.cli.time_left import TimeLeft, duration
+from voicerag_core.cli.evaluation_progress import told
+from voicerag_core.cli.output import say, show_json
 from voicerag_core.errors import ConfigError
 from voicerag_core.retrieval import STRATEGIES
 
 if TYPE_CHECKING:
-    from rich.progress import ProgressColumn, TaskID
-
     from voicerag_core.evaluation.report.tables import Table
-    from voicerag_core.evaluation.runs import Progress
     from voicerag_core.evaluation.runs.config import StoreMode
     from voicerag_core.types import SecondRound, Strategy
 
-__all__ = ["calibrate", "compare", "export", "judge", "report", "run_sets", "show_sets"]
+__all__ = ["compare", "export", "judge", "report", "run_sets", "show_sets"]
 
 Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder of the run.")]
 
@@ -155,15 +150,15 @@ def run_sets(
     given_values = {name: value for name, value in changes.items() if value is not None}
     config = replace(config, **given_values)
     settings = given.settings(speak=speak)
-    with _told() as tell:
+    with told() as tell:
         records = run(folder, config, settings, on_progress=tell)
     if json_output:
         show_json({"run": str(folder), "records": len(records)})
         return
     say("run", f"{folder}: {len(records)} records")
-    for name, told in RunFolder(folder).sets().items():
-        if told["problems"]:
-            say("problems", f"{name}: {len(told['problems'])}, listed in the report")
+    for name, known in RunFolder(folder).sets().items():
+        if known["problems"]:
+            say("problems", f"{name}: {len(known['problems'])}, listed in the report")
     typer.echo(f"the figures: voicerag eval report {folder}", err=True)
 
 
@@ -282,9 +277,9 @@ def judge(
             done.append(judged(one, chat))
             run.add(done[-1])
     say("judged", f"{len(done)} answers")
-    told = agreement(done)
-    if told is not None:
-        say("agreement", f"{told.share:.3f} with the gold, kappa {told.kappa:.3f} (n {told.count})")
+    same = agreement(done)
+    if same is not None:
+        say("agreement", f"{same.share:.3f} with the gold, kappa {same.kappa:.3f} (n {same.count})")
 
 
 def show_sets(given: GlobalOptions) -> None:
@@ -298,96 +293,8 @@ def show_sets(given: GlobalOptions) -> None:
     typer.echo("* asked unless --sets says otherwise", err=True)
 
 
-def calibrate(
-    given: GlobalOptions,
-    *,
-    questions: Annotated[
-        Path,
-        typer.Argument(
-            metavar="QUESTIONS",
-            help="questions.jsonl: question or audio, sources, answers, answerable.",
-        ),
-    ],
-    voices: Annotated[
-        bool,
-        typer.Option("--voices/--no-voices", help="Speak typed questions in installed voices."),
-    ] = True,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show the choice, keep nothing.")
-    ] = False,
-    reset: Annotated[
-        bool, typer.Option("--reset", help="Go back to the usual thresholds.")
-    ] = False,
-    json_output: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
-) -> None:
-    """Choose the thresholds of `adaptive` and of declining on your own questions.
-
-    They are kept with the collection, and every search and answer over it obeys them.
-    """
-    from dataclasses import asdict
-
-    from voicerag_core.evaluation.calibration import calibrated
-    from voicerag_core.stack import open_voicerag
-    from voicerag_core.types import Thresholds
-
-    settings = given.settings(speak=False)
-    with open_voicerag(settings, read_only=dry_run) as rag:
-        if reset:
-            rag.store.set_thresholds(Thresholds())  # type: ignore[attr-defined]
-            say("thresholds", "the usual ones")
-            return
-        with _told() as tell:
-            found = calibrated(
-                rag, questions, clips=settings.data_dir if voices else None, on_progress=tell
-            )
-        if not dry_run:
-            rag.store.set_thresholds(found.thresholds)  # type: ignore[attr-defined]
-    if json_output:
-        show_json(asdict(found))
-        return
-    for line in found.lines():
-        typer.echo(line)
-    say("thresholds", "kept with the collection" if not dry_run else "not kept (--dry-run)")
-
-
 def _names(given: str) -> tuple[str, ...]:
     return tuple(name for one in given.split(",") if (name := one.strip()))
-
-
-@contextmanager
-def _told() -> Iterator[Callable[[Progress], None]]:
-    """Yield a function that shows progress and the time left on a terminal, or a line a minute."""
-    from voicerag_core.cli.progress import progress_bar
-
-    timers: dict[str, tuple[TimeLeft, int]] = {}
-    with progress_bar(*_columns()) as bar:
-        tasks: dict[str, TaskID] = {}
-
-        def tell(now: Progress) -> None:
-            if now.stage not in tasks:
-                tasks[now.stage] = bar.add_task(now.stage, total=now.total)
-                timers[now.stage] = (TimeLeft(), now.done - 1)
-                timers[now.stage][0].begin()
-            left, first = timers[now.stage]
-            left.update(now.done - first, now.total - first)
-            seconds = left.seconds()
-            rest = "" if seconds is None else f", {duration(seconds)} left"
-            bar.update(
-                tasks[now.stage],
-                completed=now.done,
-                total=now.total,
-                description=f"{now.stage} {now.set}{rest}",
-            )
-            if not stderr().is_terminal and (now.done == now.total or now.done % 100 == 0):
-                typer.echo(f"{now.stage} {now.set}: {now.done} of {now.total}{rest}", err=True)
-
-        yield tell
-
-
-def _columns() -> tuple[ProgressColumn, ...]:
-    from rich.progress import MofNCompleteColumn
-
-    return (MofNCompleteColumn(),)
 
 
 def _markdown(table: Table) -> str:

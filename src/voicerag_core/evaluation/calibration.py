@@ -155,6 +155,7 @@ def _spoken(
     if rag.embedder.needs_transcriber or rag.transcriber is None:
         return [], "; this embedder or stack searches by sound or by words alone"
     notes: list[Note] = []
+    lost: list[str] = []
     voices = [] if clips is None else installed_voices()
     with Clips(clip_folder(clips or Path()), voices) as speech:
         for number, one in enumerate(asked, 1):
@@ -162,8 +163,9 @@ def _spoken(
             if audio is not None:
                 note = _note(rag, one, audio)
                 notes += [note] if note is not None else []
+                lost += one.sources[:1] if note is None else ()
             tell(Progress("sound", "your questions", number, len(asked)))
-    return notes, ""
+    return notes, f"; it holds no {', '.join(map(repr, lost[:3]))}" if lost else ""
 
 
 def _sound(one: EvalQuestion, speech: Clips) -> Audio | None:

@@ -94,7 +94,7 @@ def _question(
         raise DocumentError(f"{file}, line {number}: a question has 'question' or 'audio'")
     told = texts(one.get("answers", one.get("answer", ())))
     sources: list[str] = []
-    for source in texts(one.get("sources", one.get("source", ()))):
+    for source in texts(one.get("sources", one.get("source", one.get("passage", ())))):
         found = of_source.get(source, [])
         if not found and of_source:
             raise DocumentError(

@@ -123,6 +123,7 @@ class SpeechTokenizer:
             self._stream.wait_stream(torch.cuda.current_stream(self.device))
             with torch.cuda.stream(self._stream):
                 self.prepare(record_cuda(self.device))
+            torch.cuda.empty_cache()  # what the runs before the recordings took
 
     def prepare(self, record: Recorder) -> None:
         """Prepare all lengths up to 30 s in batches.
