@@ -49,7 +49,7 @@ def batches(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
     seen: list[list[int]] = []
     plain = blocks_module.decode
 
-    def decode(networks: Any, blocks: Sequence[Any], **options: Any) -> Any:  # noqa: ANN401
+    def decode(networks: Any, blocks: Sequence[Any], **options: Any) -> Any:
         seen.append([block.fresh for block in blocks])
         return plain(networks, blocks, **options)
 
@@ -257,7 +257,7 @@ def test_a_batch_without_memory_is_halved(
     batches.clear()
     plain = FlowGraphs.mel
 
-    def full(self: FlowGraphs, windows: Sequence[Window], *rest: Any, **more: Any) -> Any:  # noqa: ANN401
+    def full(self: FlowGraphs, windows: Sequence[Window], *rest: Any, **more: Any) -> Any:
         if len(windows) > fitting:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
         return plain(self, windows, *rest, **more)
@@ -290,7 +290,7 @@ def test_a_short_block_comes_between_two_steps_of_a_long_batch(
     order: list[int] = []
     step = decoder.networks.flow.unet.forward
 
-    def counted(x: Tensor, shifts: Any, mask: Tensor | None = None) -> Tensor:  # noqa: ANN401
+    def counted(x: Tensor, shifts: Any, mask: Tensor | None = None) -> Tensor:
         order.append(x.shape[-1])
         if len(order) == 3:
             short.feed(speech(10))
@@ -307,7 +307,7 @@ def test_a_short_block_comes_between_two_steps_of_a_long_batch(
     np.testing.assert_allclose(ended(short), expected, rtol=0, atol=SOUND_TOLERANCE)
 
 
-def _of(stream: DecoderStream, tokens: list[int]) -> Any:  # noqa: ANN401
+def _of(stream: DecoderStream, tokens: list[int]) -> Any:
     stream._accept(tokens)
     return stream._block(last=False)
 
