@@ -21,6 +21,7 @@ from voicerag_core.cancellation import Cancellation
 from voicerag_core.errors import CancelledError, GenerationError, ModelError
 from voicerag_core.glm.decoder import DecoderStream, Schedule, SpeechDecoder
 from voicerag_core.glm.decoder import blocks as blocks_module
+from voicerag_core.glm.decoder import graphs as graphs_module
 from voicerag_core.glm.decoder import service as service_module
 from voicerag_core.glm.decoder import shapes as shapes_module
 from voicerag_core.glm.decoder.graphs import FlowGraphs, Window
@@ -315,6 +316,7 @@ def test_after_preparing_no_reply_meets_a_new_shape(
 ) -> None:
     monkeypatch.setattr(shapes_module, "BATCHES", (1, 2))
     monkeypatch.setattr(blocks_module, "BATCHES", (1, 2))
+    monkeypatch.setattr(graphs_module, "STEPS", 1)
     decoder = SpeechDecoder.load(folder, schedule=Schedule((10,), 10))
     seen: set[tuple[str, tuple[int, ...]]] = set()
 
@@ -329,7 +331,7 @@ def test_after_preparing_no_reply_meets_a_new_shape(
     decoder.networks.prepare(eager)
     prepared = set(seen)
     assert len(prepared) > 100
-    lengths = np.random.default_rng(4).integers(1, 30, 40).tolist()
+    lengths = np.random.default_rng(4).integers(1, 25, 40).tolist()
 
     def reply(count: int) -> int:
         return len(decoder.decode(speech(count)).samples)
