@@ -174,8 +174,7 @@ def test_the_first_block_of_a_reply_alone_is_given_at_once(
 ) -> None:
     with decoder.open_stream() as stream:
         assert stream.feed(speech(10)).size
-        task = decoder._service
-        assert not task._working
+        assert decoder._service._thread is None
     assert batches == [[10]]
 
 
@@ -375,4 +374,43 @@ def test_the_thread_ends_when_there_is_nothing_to_do(
         with Held(decoder):
             stream.feed(speech(10))
         assert ended(stream).size
-        until(lambda: not decoder._service._working)
+        until(lambda: decoder._service._thread is None)
+
+
+def test_a_block_that_is_not_wanted_yet_waits_for_one_of_another_reply(
+    decoder: SpeechDecoder, batches: list[list[int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service_module, "QUIET_SECONDS", 30.0)
+    with decoder.open_stream() as one, decoder.open_stream() as other:
+        for stream in (one, other):
+            stream.push(speech(10))
+            stream._played = time.monotonic() + 60
+        batches.clear()
+        one.feed(speech(20))
+        time.sleep(0.2)
+        assert not batches
+        other.feed(speech(20))
+        until(lambda: batches == [[20, 20]])
+        one.push(())
+        other.close()
+        batches.clear()
+        one.feed(speech(20))
+        until(lambda: batches == [[20]])
+
+
+def test_closing_ends_the_thread_and_the_blocks_that_wait(decoder: SpeechDecoder) -> None:
+    long, short = decoder.open_stream(Schedule((40,), 20)), decoder.open_stream()
+    with long, short, Held(decoder):
+        task = decoder._service.submit(_of(short, speech(10)), time.monotonic())
+        until(lambda: not waiting(decoder))
+        late = decoder._service.submit(_of(long, speech(40)), time.monotonic() + 60)
+        closing = threading.Thread(target=decoder._service.close)
+        closing.start()
+    closing.join(30)
+    assert not closing.is_alive()
+    assert decoder._service._thread is None
+    with pytest.raises(GenerationError, match="closed"):
+        decoder._service.wait(late)
+    assert task.done.is_set()
+    with pytest.raises(GenerationError, match="closed"):
+        decoder._service.submit(late.block, 0.0)

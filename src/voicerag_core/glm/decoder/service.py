@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
+import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from voicerag_core.cancellation import check_cancelled
+from voicerag_core.errors import GenerationError
 from voicerag_core.glm.decoder.blocks import Block, Decoded, decode, flow_length
 from voicerag_core.glm.decoder.networks import DecoderNetworks
 from voicerag_core.glm.decoder.shapes import FLOW_FRAMES, batch_size, largest_batch
@@ -20,6 +23,12 @@ POLL_SECONDS = 0.05
 """How often a waiting thread checks whether its call was cancelled."""
 LINGER_SECONDS = 10.0
 """How long the service's thread waits for work before it ends."""
+HURRY_SECONDS = 0.2
+"""A block that is wanted sooner waits for no others: about what a batch takes on a busy GPU."""
+QUIET_SECONDS = 0.03
+"""Others are waited for as long as one came within this time."""
+CLOSE_SECONDS = 10.0
+"""How long closing waits for the batch that is being decoded."""
 SHORT = 2
 """A block this many times shorter than those being decoded may come between two of their steps."""
 
@@ -32,11 +41,13 @@ class Task:
         block: What to decode.
         length: Its padded mel frames.
         deadline: When its sound is wanted, by `time.monotonic`.
+        came: When it was submitted.
     """
 
     block: Block
     length: int
     deadline: float
+    came: float = field(default_factory=time.monotonic)
     done: threading.Event = field(default_factory=threading.Event)
     dropped: bool = False
     decoded: Decoded | None = None
@@ -59,9 +70,10 @@ class DecodingService:
 
     A block that nothing competes with is decoded in its caller's thread. Otherwise it waits for
     the service's own thread, which takes the block whose sound is wanted first, and with it others
-    of its padded length. Between two steps of a long batch it decodes a short one that is wanted
-    sooner. The thread ends when there was nothing to do for a while. On a GPU everything runs on
-    a stream of its own.
+    of its padded length; it waits a little for those while there are other replies, unless the
+    sound is wanted at once: a batch takes little longer than a block. Between two steps of a long
+    batch it decodes a short one that is wanted sooner. The thread ends when there was nothing to do
+    for a while. On a GPU everything runs on a stream of its own.
 
     Args:
         networks: Shared.
@@ -71,7 +83,17 @@ class DecodingService:
         self._networks = networks
         self._changed = threading.Condition()
         self._waiting: list[Task] = []
-        self._working = False
+        self._thread: threading.Thread | None = None
+        self._closed = False
+        self._streams: weakref.WeakSet[object] = weakref.WeakSet()
+
+    def opened(self, stream: object) -> None:
+        """Note a reply that may have blocks to decode."""
+        self._streams.add(stream)
+
+    def closed(self, stream: object) -> None:
+        """Note that a reply has no more."""
+        self._streams.discard(stream)
 
     def alone(self, block: Block) -> Decoded | None:
         """Decode a block in this thread, if no other is being decoded or waits; else return None.
@@ -89,16 +111,31 @@ class DecodingService:
         Args:
             block: What to decode.
             deadline: When its sound is wanted, by `time.monotonic`.
+
+        Raises:
+            GenerationError: The service was closed.
         """
         task = Task(block, flow_length(self._networks, block), deadline)
         with self._changed:
+            if self._closed:
+                raise GenerationError("the decoder was closed")
             self._waiting.append(task)
-            if self._working:
-                self._changed.notify_all()
-            else:
-                self._working = True
-                threading.Thread(target=self._work, name="voicerag-decoder", daemon=True).start()
+            if self._thread is None:
+                self._thread = threading.Thread(
+                    target=self._work, name="voicerag-decoder", daemon=True
+                )
+                self._thread.start()
+            self._changed.notify_all()
         return task
+
+    def close(self) -> None:
+        """End the thread, after the batch that it decodes; blocks that wait end with an error."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+            thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(CLOSE_SECONDS)
 
     def drop(self, task: Task) -> None:
         """Forget a block; if it is being decoded, its sound is dropped."""
@@ -126,15 +163,36 @@ class DecodingService:
     def _work(self) -> None:
         while True:
             with self._changed:
-                if not self._waiting and not self._changed.wait(LINGER_SECONDS):
-                    if self._waiting:
-                        continue
-                    self._working = False
+                self._changed.wait_for(lambda: self._waiting or self._closed, LINGER_SECONDS)
+                while not self._closed and (wait := self._patience()) > 0:
+                    self._changed.wait(wait)
+                if self._closed or not self._waiting:
+                    self._end()
                     return
                 tasks = self._taken()
             if tasks:
                 with self._networks.exclusive():
                     self._finish(tasks)
+
+    def _end(self) -> None:
+        """Let the thread end; the lock is held."""
+        self._thread = None
+        for task in self._waiting:
+            task.error = GenerationError("the decoder was closed")
+            task.done.set()
+        self._waiting.clear()
+
+    def _patience(self) -> float:
+        """Return for how many seconds others of the most urgent block's length may yet come."""
+        if not self._waiting:
+            return 0.0
+        now = time.monotonic()
+        urgent = min(self._waiting, key=lambda task: task.deadline)
+        alike = [task for task in self._waiting if task.length == urgent.length]
+        if len(alike) >= min(len(self._streams), largest_batch(urgent.length, FLOW_FRAMES)):
+            return 0.0
+        quiet = max(task.came for task in alike) + QUIET_SECONDS
+        return min(urgent.deadline - HURRY_SECONDS, quiet) - now
 
     def _taken(self, during: Sequence[Task] = ()) -> list[Task]:
         """Take the most urgent block and others that fit into its batch; the lock is held.
