@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -366,13 +367,22 @@ def test_a_batch_is_padded_only_when_it_is_nearly_full() -> None:
     assert BATCHES[0] == 1
 
 
-def test_the_thread_ends_when_there_is_nothing_to_do(
-    decoder: SpeechDecoder, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(service_module, "LINGER_SECONDS", 0.05)
+def used_thread(folder: Path) -> threading.Thread:
+    """Let a decoder decode in its own thread, after a pause too; return the thread."""
+    decoder = SpeechDecoder.load(folder, schedule=SHORT)
     for _ in range(2):
         stream = decoder.open_stream()
         with Held(decoder):
             stream.feed(speech(10))
         assert ended(stream).size
         until(lambda: not decoder._service._working)
+    (thread,) = decoder._service._thread._threads
+    assert thread.is_alive()
+    return thread
+
+
+def test_the_thread_ends_with_its_decoder(folder: Path) -> None:
+    thread = used_thread(folder)
+    gc.collect()
+    thread.join(10)
+    assert not thread.is_alive()

@@ -240,6 +240,8 @@ def test_prepared_lengths_give_the_ids_of_each_clip_alone(
     tokenizer: SpeechTokenizer, prepared: SpeechTokenizer
 ) -> None:
     clips = [audio(samples, 70 + seed) for seed, samples in enumerate(LENGTHS)]
+    late = np.concatenate((np.zeros(11_480, np.float32), 3 * clip(40, 79)))
+    clips.append(Audio(late, 16_000))  # loudest behind its last window's middle
     alone = [tokenizer.encode([one])[0] for one in clips]
     assert [prepared.encode([one])[0] for one in clips] == alone
     assert prepared.encode(clips) == alone

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from voicerag_core.cancellation import check_cancelled
@@ -18,8 +19,6 @@ _logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.05
 """How often a waiting thread checks whether its call was cancelled."""
-LINGER_SECONDS = 10.0
-"""How long the service's thread waits for work before it ends."""
 SHORT = 2
 """A block this many times shorter than those being decoded may come between two of their steps."""
 
@@ -60,8 +59,8 @@ class DecodingService:
     A block that nothing competes with is decoded in its caller's thread. Otherwise it waits for
     the service's own thread, which takes the block whose sound is wanted first, and with it others
     of its padded length. Between two steps of a long batch it decodes a short one that is wanted
-    sooner. The thread ends when there was nothing to do for a while. On a GPU everything runs on
-    a stream of its own.
+    sooner. The thread ends with the service; when the program ends, it first decodes what waits.
+    On a GPU everything runs on a stream of its own.
 
     Args:
         networks: Shared.
@@ -69,7 +68,8 @@ class DecodingService:
 
     def __init__(self, networks: DecoderNetworks) -> None:
         self._networks = networks
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="voicerag-decoder")
         self._waiting: list[Task] = []
         self._working = False
 
@@ -91,18 +91,16 @@ class DecodingService:
             deadline: When its sound is wanted, by `time.monotonic`.
         """
         task = Task(block, flow_length(self._networks, block), deadline)
-        with self._changed:
+        with self._lock:
             self._waiting.append(task)
-            if self._working:
-                self._changed.notify_all()
-            else:
+            if not self._working:
+                self._thread.submit(self._work)
                 self._working = True
-                threading.Thread(target=self._work, name="voicerag-decoder", daemon=True).start()
         return task
 
     def drop(self, task: Task) -> None:
         """Forget a block; if it is being decoded, its sound is dropped."""
-        with self._changed:
+        with self._lock:
             task.dropped = True
             if task in self._waiting:
                 self._waiting.remove(task)
@@ -125,16 +123,13 @@ class DecodingService:
 
     def _work(self) -> None:
         while True:
-            with self._changed:
-                if not self._waiting and not self._changed.wait(LINGER_SECONDS):
-                    if self._waiting:
-                        continue
+            with self._lock:
+                tasks = self._taken()
+                if not tasks:
                     self._working = False
                     return
-                tasks = self._taken()
-            if tasks:
-                with self._networks.exclusive():
-                    self._finish(tasks)
+            with self._networks.exclusive():
+                self._finish(tasks)
 
     def _taken(self, during: Sequence[Task] = ()) -> list[Task]:
         """Take the most urgent block and others that fit into its batch; the lock is held.
@@ -164,7 +159,7 @@ class DecodingService:
             return
 
         def between() -> None:
-            with self._changed:
+            with self._lock:
                 urgent = self._taken(tasks)
             self._finish(urgent)
 
