@@ -327,8 +327,11 @@ def test_one_caller_too_many_is_told_when_to_come_back(form: ReplyForm, counted:
         assert gate.entered.wait(PATIENCE)
         jobs += [pool.submit(reply, lm, form, prompt(6 + n)) for n in range(4)]
         wait_until(lambda: lm.waiting == 4)
-        with pytest.raises(BusyError, match=r"writes 1 replies and 4 wait; come back in about \d+"):
+        with pytest.raises(
+            BusyError, match=r"writes 1 replies and 4 wait; come back in about"
+        ) as busy:
             reply(lm, form, prompt(9))
+        assert busy.value.retry_after == 25  # five replies of 10 s in two rows
         gate.open.set()
         assert all(job.result(PATIENCE) for job in jobs)
         assert reply(lm, form, prompt(9))

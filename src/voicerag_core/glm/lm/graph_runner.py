@@ -86,7 +86,7 @@ class GraphRunner:
         self._shown: list[int] = []
         on_gpu = device.type == "cuda"
         self._pool = torch.cuda.graph_pool_handle() if on_gpu else None
-        self._stream = torch.cuda.Stream(device, priority=-1) if on_gpu else None
+        self._stream = torch.cuda.Stream(device, priority=-1) if on_gpu else None  # type: ignore[no-untyped-call]
 
     @contextmanager
     def working(self) -> Iterator[None]:
@@ -258,7 +258,7 @@ class _Step:
         device = sampled.device.type == "cuda"
         self._ids = torch.empty(room + rows, dtype=torch.int64, pin_memory=device)
         self._ids.copy_(sampled[: room + rows], non_blocking=True)
-        self._done = torch.cuda.Event() if device else None
+        self._done = torch.cuda.Event() if device else None  # type: ignore[no-untyped-call]
         if self._done is not None:
             self._done.record()
 
@@ -381,4 +381,5 @@ def _first_id(reply: Reply) -> int:
     if not reply.flying or table is None:
         return allowed.start
     kinds = (TEXT, AUDIO, STOP)[bool(allowed.start) :]
-    return min(table.allowed[table.following[reply.state, kind]].start for kind in kinds)
+    following: list[int] = table.following[reply.state].tolist()
+    return min(table.allowed[following[kind]].start for kind in kinds)
