@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -174,7 +175,8 @@ def test_the_first_block_of_a_reply_alone_is_given_at_once(
 ) -> None:
     with decoder.open_stream() as stream:
         assert stream.feed(speech(10)).size
-        assert decoder._service._thread is None
+        task = decoder._service
+        assert not task._working
     assert batches == [[10]]
 
 
@@ -182,7 +184,7 @@ def test_the_block_whose_sound_is_wanted_first_is_decoded_first(
     decoder: SpeechDecoder, batches: list[list[int]]
 ) -> None:
     ahead, new, late = (decoder.open_stream() for _ in range(3))
-    ahead.feed(speech(10))
+    ahead.push(speech(10))
     assert ahead._played is not None
     ahead._played += 60
     batches.clear()
@@ -365,16 +367,25 @@ def test_a_batch_is_padded_only_when_it_is_nearly_full() -> None:
     assert BATCHES[0] == 1
 
 
-def test_the_thread_ends_when_there_is_nothing_to_do(
-    decoder: SpeechDecoder, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(service_module, "LINGER_SECONDS", 0.05)
+def used_thread(folder: Path) -> threading.Thread:
+    """Let a decoder decode in its own thread, after a pause too; return the thread."""
+    decoder = SpeechDecoder.load(folder, schedule=SHORT)
     for _ in range(2):
         stream = decoder.open_stream()
         with Held(decoder):
             stream.feed(speech(10))
         assert ended(stream).size
-        until(lambda: decoder._service._thread is None)
+        until(lambda: not decoder._service._working)
+    (thread,) = decoder._service._thread._threads
+    assert thread.is_alive()
+    return thread
+
+
+def test_the_thread_ends_with_its_decoder(folder: Path) -> None:
+    thread = used_thread(folder)
+    gc.collect()
+    thread.join(10)
+    assert not thread.is_alive()
 
 
 def test_a_block_that_is_not_wanted_yet_waits_for_one_of_another_reply(
@@ -396,21 +407,3 @@ def test_a_block_that_is_not_wanted_yet_waits_for_one_of_another_reply(
         batches.clear()
         one.feed(speech(20))
         until(lambda: batches == [[20]])
-
-
-def test_closing_ends_the_thread_and_the_blocks_that_wait(decoder: SpeechDecoder) -> None:
-    long, short = decoder.open_stream(Schedule((40,), 20)), decoder.open_stream()
-    with long, short, Held(decoder):
-        task = decoder._service.submit(_of(short, speech(10)), time.monotonic())
-        until(lambda: not waiting(decoder))
-        late = decoder._service.submit(_of(long, speech(40)), time.monotonic() + 60)
-        closing = threading.Thread(target=decoder._service.close)
-        closing.start()
-    closing.join(30)
-    assert not closing.is_alive()
-    assert decoder._service._thread is None
-    with pytest.raises(GenerationError, match="closed"):
-        decoder._service.wait(late)
-    assert task.done.is_set()
-    with pytest.raises(GenerationError, match="closed"):
-        decoder._service.submit(late.block, 0.0)

@@ -18,7 +18,7 @@ from tests.glm import tiny
 from tests.glm.clips import clip
 from voicerag_core import Audio, AudioError, ConfigError, ModelError, read_audio, resample
 from voicerag_core.glm.speech_tokenizer import batches
-from voicerag_core.glm.speech_tokenizer.log_mel import log_mel
+from voicerag_core.glm.speech_tokenizer.log_mel import levels, log_mel, mirrored
 from voicerag_core.glm.speech_tokenizer.tokenizer import SpeechTokenizer
 from voicerag_core.glm.speech_tokenizer.whisper_vq import nearest_codes
 from voicerag_core.glm.weights.configs import SpeechTokenizerConfig
@@ -243,6 +243,18 @@ def test_prepared_lengths_give_the_ids_of_each_clip_alone(
     alone = [tokenizer.encode([one])[0] for one in clips]
     assert [prepared.encode([one])[0] for one in clips] == alone
     assert prepared.encode(clips) == alone
+
+
+def test_padding_changes_no_feature() -> None:
+    """Of a clip that is loudest behind the middle of its last window."""
+    late = np.concatenate((np.zeros(11_480, np.float32), 3 * clip(40, 79)))
+    alone = log_mel(late, bands=128, multiple=1280)
+    frames = alone.shape[1]
+    wave = np.pad(mirrored(late, multiple=1280), (0, 16 * 160))
+    filters, window = torch.from_numpy(mel_filters(128)), torch.hann_window(400)
+    padded = levels(torch.from_numpy(wave)[None], filters, window, torch.tensor([frames]))[0]
+    torch.testing.assert_close(padded[:, :frames], alone, rtol=0, atol=1e-5)
+    assert padded[:, frames:].abs().max() == 0
 
 
 def test_after_preparing_no_clip_meets_a_new_shape(prepared: SpeechTokenizer) -> None:

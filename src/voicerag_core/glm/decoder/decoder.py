@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Generator, Iterable, Mapping
 from pathlib import Path
 from typing import Self
@@ -45,7 +44,6 @@ class SpeechDecoder:
         self.schedule = Schedule() if schedule is None else schedule
         networks.use(self.schedule)
         self._service = DecodingService(networks)
-        weakref.finalize(self, self._service.close)
 
     @classmethod
     def load(

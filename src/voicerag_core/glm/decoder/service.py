@@ -7,10 +7,10 @@ import threading
 import time
 import weakref
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from voicerag_core.cancellation import check_cancelled
-from voicerag_core.errors import GenerationError
 from voicerag_core.glm.decoder.blocks import Block, Decoded, decode, flow_length
 from voicerag_core.glm.decoder.networks import DecoderNetworks
 from voicerag_core.glm.decoder.shapes import FLOW_FRAMES, batch_size, largest_batch
@@ -21,14 +21,12 @@ _logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.05
 """How often a waiting thread checks whether its call was cancelled."""
-LINGER_SECONDS = 10.0
-"""How long the service's thread waits for work before it ends."""
 HURRY_SECONDS = 0.2
 """A block that is wanted sooner waits for no others: about what a batch takes on a busy GPU."""
 QUIET_SECONDS = 0.03
 """Others are waited for as long as one came within this time."""
-CLOSE_SECONDS = 10.0
-"""How long closing waits for the batch that is being decoded."""
+MOMENT_SECONDS = 0.005
+"""The same where the sound is wanted at once: replies get their ids together, step by step."""
 SHORT = 2
 """A block this many times shorter than those being decoded may come between two of their steps."""
 
@@ -68,12 +66,12 @@ class Task:
 class DecodingService:
     """Decodes the blocks of all replies of a decoder; shared between threads.
 
-    A block that nothing competes with is decoded in its caller's thread. Otherwise it waits for
-    the service's own thread, which takes the block whose sound is wanted first, and with it others
-    of its padded length; it waits a little for those while there are other replies, unless the
-    sound is wanted at once: a batch takes little longer than a block. Between two steps of a long
-    batch it decodes a short one that is wanted sooner. The thread ends when there was nothing to do
-    for a while. On a GPU everything runs on a stream of its own.
+    The block of the only reply is decoded in its caller's thread. Others wait for the service's own
+    thread, which takes the block whose sound is wanted first, and with it others of its padded
+    length, since a batch takes little longer than a block; it waits a moment for those, and longer
+    while the sound is not wanted yet. Between two steps of a long batch it decodes a short one that
+    is wanted sooner. The thread ends with the service; when the program ends, it first decodes what
+    waits. On a GPU everything runs on a stream of its own.
 
     Args:
         networks: Shared.
@@ -82,10 +80,10 @@ class DecodingService:
     def __init__(self, networks: DecoderNetworks) -> None:
         self._networks = networks
         self._changed = threading.Condition()
-        self._waiting: list[Task] = []
-        self._thread: threading.Thread | None = None
-        self._closed = False
         self._streams: weakref.WeakSet[object] = weakref.WeakSet()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="voicerag-decoder")
+        self._waiting: list[Task] = []
+        self._working = False
 
     def opened(self, stream: object) -> None:
         """Note a reply that may have blocks to decode."""
@@ -96,12 +94,14 @@ class DecodingService:
         self._streams.discard(stream)
 
     def alone(self, block: Block) -> Decoded | None:
-        """Decode a block in this thread, if no other is being decoded or waits; else return None.
+        """Decode a block in this thread, if there is no other reply; else return None.
 
         Raises:
             CancelledError: The running call was cancelled.
             ModelError: The device has too little memory.
         """
+        if len(self._streams) > 1:
+            return None
         with self._networks.exclusive(wait=False) as free:
             return decode(self._networks, [block])[0] if free and not self._waiting else None
 
@@ -111,31 +111,15 @@ class DecodingService:
         Args:
             block: What to decode.
             deadline: When its sound is wanted, by `time.monotonic`.
-
-        Raises:
-            GenerationError: The service was closed.
         """
         task = Task(block, flow_length(self._networks, block), deadline)
         with self._changed:
-            if self._closed:
-                raise GenerationError("the decoder was closed")
             self._waiting.append(task)
-            if self._thread is None:
-                self._thread = threading.Thread(
-                    target=self._work, name="voicerag-decoder", daemon=True
-                )
-                self._thread.start()
+            if not self._working:
+                self._thread.submit(self._work)
+                self._working = True
             self._changed.notify_all()
         return task
-
-    def close(self) -> None:
-        """End the thread, after the batch that it decodes; blocks that wait end with an error."""
-        with self._changed:
-            self._closed = True
-            self._changed.notify_all()
-            thread = self._thread
-        if thread is not None and thread is not threading.current_thread():
-            thread.join(CLOSE_SECONDS)
 
     def drop(self, task: Task) -> None:
         """Forget a block; if it is being decoded, its sound is dropped."""
@@ -163,24 +147,14 @@ class DecodingService:
     def _work(self) -> None:
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._waiting or self._closed, LINGER_SECONDS)
-                while not self._closed and (wait := self._patience()) > 0:
+                while (wait := self._patience()) > 0:
                     self._changed.wait(wait)
-                if self._closed or not self._waiting:
-                    self._end()
-                    return
                 tasks = self._taken()
-            if tasks:
-                with self._networks.exclusive():
-                    self._finish(tasks)
-
-    def _end(self) -> None:
-        """Let the thread end; the lock is held."""
-        self._thread = None
-        for task in self._waiting:
-            task.error = GenerationError("the decoder was closed")
-            task.done.set()
-        self._waiting.clear()
+                if not tasks:
+                    self._working = False
+                    return
+            with self._networks.exclusive():
+                self._finish(tasks)
 
     def _patience(self) -> float:
         """Return for how many seconds others of the most urgent block's length may yet come."""
@@ -191,8 +165,9 @@ class DecodingService:
         alike = [task for task in self._waiting if task.length == urgent.length]
         if len(alike) >= min(len(self._streams), largest_batch(urgent.length, FLOW_FRAMES)):
             return 0.0
-        quiet = max(task.came for task in alike) + QUIET_SECONDS
-        return min(urgent.deadline - HURRY_SECONDS, quiet) - now
+        came = [task.came for task in alike]
+        moment = min(max(came) + MOMENT_SECONDS, min(came) + 2 * MOMENT_SECONDS)
+        return max(moment, min(urgent.deadline - HURRY_SECONDS, max(came) + QUIET_SECONDS)) - now
 
     def _taken(self, during: Sequence[Task] = ()) -> list[Task]:
         """Take the most urgent block and others that fit into its batch; the lock is held.
