@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from tests.glm.tiny import eager
 from tests.glm.tiny_decoder import speech, write_voiced_decoder
 from voicerag_core.cancellation import Cancellation
 from voicerag_core.errors import CancelledError, GenerationError, ModelError
 from voicerag_core.glm.decoder import DecoderStream, Schedule, SpeechDecoder
 from voicerag_core.glm.decoder import blocks as blocks_module
+from voicerag_core.glm.decoder import graphs as graphs_module
 from voicerag_core.glm.decoder import service as service_module
 from voicerag_core.glm.decoder import shapes as shapes_module
 from voicerag_core.glm.decoder.graphs import FlowGraphs, Window
@@ -100,9 +103,7 @@ def test_a_padded_batch_makes_the_mel_of_each_alone(decoder: SpeechDecoder) -> N
     ]
     together = networks.flow_graphs.mel(windows, 4, 144)
     for window, mel in zip(windows, together, strict=True):
-        alone = networks.flow.mel(
-            torch.tensor([window.tokens]), window.noise, known=window.known
-        )
+        alone = networks.flow.mel(torch.tensor([window.tokens]), window.noise, known=window.known)
         assert mel.shape == alone.shape
         torch.testing.assert_close(mel, alone, rtol=0, atol=MEL_TOLERANCE)
 
@@ -197,9 +198,7 @@ def test_the_block_whose_sound_is_wanted_first_is_decoded_first(
     late.close()
 
 
-def test_a_closed_stream_drops_its_block(
-    decoder: SpeechDecoder, batches: list[list[int]]
-) -> None:
+def test_a_closed_stream_drops_its_block(decoder: SpeechDecoder, batches: list[list[int]]) -> None:
     first, second, third = (decoder.open_stream() for _ in range(3))
     with Held(decoder):
         first.feed(speech(10))
@@ -317,6 +316,7 @@ def test_after_preparing_no_reply_meets_a_new_shape(
 ) -> None:
     monkeypatch.setattr(shapes_module, "BATCHES", (1, 2))
     monkeypatch.setattr(blocks_module, "BATCHES", (1, 2))
+    monkeypatch.setattr(graphs_module, "STEPS", 1)
     decoder = SpeechDecoder.load(folder, schedule=Schedule((10,), 10))
     seen: set[tuple[str, tuple[int, ...]]] = set()
 
@@ -328,10 +328,10 @@ def test_after_preparing_no_reply_meets_a_new_shape(
         for name, module in network.named_modules():
             if not list(module.children()):
                 module.register_forward_pre_hook(note(f"{part}.{name}"))
-    decoder.networks.prepare(lambda run: (run(), run)[1])
+    decoder.networks.prepare(eager)
     prepared = set(seen)
     assert len(prepared) > 100
-    lengths = np.random.default_rng(4).integers(1, 30, 40).tolist()
+    lengths = np.random.default_rng(4).integers(1, 25, 40).tolist()
 
     def reply(count: int) -> int:
         return len(decoder.decode(speech(count)).samples)
@@ -349,7 +349,7 @@ def test_prepared_lengths_cover_every_reply(schedule: Schedule) -> None:
 
     shapes = Shapes.of(schedule, frames, block=10, overlap=34, reach=15)
     for lengths in (shapes.flow, shapes.vocoder):
-        assert all(b - a <= 176 for a, b in zip(lengths, lengths[1:], strict=False))
+        assert all(b - a <= 176 for a, b in pairwise(lengths))
     if schedule == Schedule():
         assert len(shapes.windows) == 6
     for first, stop in schedule.windows(10, 300):

@@ -256,28 +256,32 @@ def judge(
     """Let a chat model (VOICERAG_CHAT_*) judge the answers of a run.
 
     It is shown the gold answer of every second question alone; on the others its agreement with
-    the gold is measured.
+    the gold is measured. Answers that have marks already are not judged again.
     """
     from contextlib import ExitStack
 
     from voicerag_core.evaluation.judging import agreement, judged
-    from voicerag_core.evaluation.runs import RunFolder
+    from voicerag_core.evaluation.runs import Progress, RunFolder
     from voicerag_core.stack.remote import chosen_chat
 
     run = RunFolder(folder)
-    records = [one for one in run.records() if one.answer is not None][:limit]
+    answered = [one for one in run.records() if one.answer is not None]
+    wanted = [one for one in answered if not one.judged][:limit]
+    unmarked = 0
     with ExitStack() as stack:
         chat = chosen_chat(given.settings(), stack)
         if chat is None:
             raise ConfigError(
                 "a judge is a chat model: set VOICERAG_CHAT=http and VOICERAG_CHAT_URL"
             )
-        done = []
-        for one in records:
-            done.append(judged(one, chat))
-            run.add(done[-1])
-    say("judged", f"{len(done)} answers")
-    same = agreement(done)
+        tell = stack.enter_context(told())
+        for number, one in enumerate(wanted, 1):
+            marked = judged(one, chat)
+            unmarked += not marked.judged
+            run.add(marked)
+            tell(Progress("judging", one.set, number, len(wanted)))
+    say("judged", f"{len(wanted)} answers, {unmarked} of them without marks")
+    same = agreement(run.records())
     if same is not None:
         say("agreement", f"{same.share:.3f} with the gold, kappa {same.kappa:.3f} (n {same.count})")
 

@@ -9,7 +9,6 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Final
 
-from voicerag_core.errors import GenerationError
 from voicerag_core.evaluation.runs.records import Record
 from voicerag_core.local.reading.chat import ChatFunction, ChatMessage, replies
 
@@ -48,10 +47,10 @@ class Agreement:
 
 
 def judged(one: Record, chat: ChatFunction) -> Record:
-    """Return a record with the marks of a judge, as shares from 0 to 1.
+    """Return a record with the marks of a judge, as shares from 0 to 1; none if it wrote none.
 
     Raises:
-        GenerationError: The model failed, or wrote no marks.
+        GenerationError: The model failed.
     """
     passages = "\n\n".join(f"<passage>\n{text}\n</passage>" for text in one.shown)
     gold = f"\n\nThe right answer: {'; '.join(one.answers)}" if shows_gold(one) else ""
@@ -93,4 +92,4 @@ def _marks(text: str) -> dict[str, float]:
             }
         except (ValueError, TypeError, KeyError):
             continue
-    raise GenerationError(f"the judge wrote no marks, but {text[:200]!r}")
+    return {}

@@ -8,6 +8,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from voicerag_core.evaluation.judging import PROMPT, agreement
 from voicerag_core.evaluation.report.figures import Row, counted, rows
 from voicerag_core.evaluation.report.tables import Table, tables
 from voicerag_core.evaluation.runs.config import RunConfig
@@ -67,6 +68,7 @@ def page(
     for name, title in (("R@1", "Right passage first"), ("contained", "Answer contained")):
         parts.append(_bars(found, name, title))
     parts += [_table(table) for table in tables(records, seen=seen)]
+    parts.append(_judge(records))
     parts.append("<h2>Worst cases</h2>")
     parts += [_case(one) for one in worst(records)]
     body = "\n".join(part for part in parts if part)
@@ -88,6 +90,18 @@ def _left_out(records: Sequence[Record], *, seen: bool) -> str:
     return (
         f'<p class="note">{len(old)} of {len(asked)} questions were seen by training, thresholds '
         f"or earlier development, and {told}.</p>"
+    )
+
+
+def _judge(records: Sequence[Record]) -> str:
+    """Say how far a judge agrees with the gold, and what it was told."""
+    same = agreement(records)
+    if same is None:
+        return ""
+    return (
+        f'<p class="note">The judge agrees with the gold answers that it did not see in '
+        f"{same.share:.3f} of {same.count} answers; Cohen's kappa {same.kappa:.3f}.</p>"
+        f"<details><summary>What the judge was told</summary><pre>{escape(PROMPT)}</pre></details>"
     )
 
 

@@ -249,7 +249,7 @@ class Scheduler(Closing):
             reply.end()
         if self._tasks:
             return None
-        parts, room = [], self._part_tokens
+        parts, room = [], self._room()
         for reply in self._running:
             if reply.reading and not reply.flying and reply.allowed is not None and room:
                 parts.append(_part(reply, room))
@@ -269,6 +269,17 @@ class Scheduler(Closing):
             and (reply.table is not None or not reply.flying)
         ]  # fmt: skip
         return Batch(parts, replies) if parts or replies else None
+
+    def _room(self) -> int:
+        """Return the most tokens of texts in the next step: half, where a reply is being written.
+
+        A reply that has begun needs its next tokens sooner than another needs to begin: its first
+        sounds are short.
+        """
+        if all(reply.reading for reply in self._running):
+            return self._part_tokens
+        block = self._runner.block
+        return max(1, self._part_tokens // 2 // block) * block
 
     def _room_of(self, part: Part) -> int:
         block = self._runner.block
