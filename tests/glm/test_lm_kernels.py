@@ -134,10 +134,10 @@ def test_attention_of_parts_of_texts_and_what_they_write_down(starts: tuple[int,
             side[row, :, start : start + count] = new
         filled = start + count
         mask = torch.arange(filled) <= torch.arange(start, filled)[:, None]
+        all_keys, all_values = (side[row, :, :filled].repeat_interleave(2, 0) for side in before)
         expected = nn.functional.scaled_dot_product_attention(
-            query, *(side[row, :, :filled].repeat_interleave(2, 0) for side in before),
-            attn_mask=mask.to(DEVICE),
-        )  # fmt: skip
+            query, all_keys, all_values, attn_mask=mask.to(DEVICE)
+        )
         close(out[first : first + count].view(count, heads, width), expected.transpose(0, 1))
     close(keys, before[0])
     close(values, before[1])

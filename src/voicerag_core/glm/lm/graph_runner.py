@@ -120,11 +120,6 @@ class GraphRunner:
         for side in (self._cache.keys, self._cache.values):
             side[:, target, :, :count].copy_(side[:, source, :, :count])
 
-    def clear(self, row: int) -> None:
-        """See `Runner.clear`."""
-        self._cache.keys[:, row].zero_()
-        self._cache.values[:, row].zero_()
-
     def launch(self, batch: Batch) -> _Step:
         """See `Runner.launch`."""
         for reply in batch.sampled:

@@ -356,7 +356,6 @@ class Scheduler(Closing):
         except GenerationError as error:
             reply.end(error)
         reply.row.ids = []
-        self._runner.clear(reply.row.index)
 
     def _drop(self, reply: Reply) -> None:
         """Free the row of a reply that has ended; the lock is held."""
