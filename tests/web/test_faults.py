@@ -241,9 +241,13 @@ async def test_an_idle_session_is_closed(serve: Serve) -> None:
 class Full:
     """A model with a full queue."""
 
+    seconds = 6.2
+
     def respond(self, *_: object, **__: object) -> Iterator[Answer]:
-        raise BusyError("64 answers are written and 64 wait; come back in about 7 s", 6.2)
-        yield
+        if self.seconds:
+            told = "64 answers are written and 64 wait; come back in about 7 s"
+            raise BusyError(told, self.seconds)
+        yield Answer()
 
 
 async def test_who_finds_a_full_queue_is_told_when_to_come_back(serve: Serve) -> None:
