@@ -73,10 +73,10 @@ def bar_rows(found: Figures) -> list[tuple[str, str, str]]:
     value = found.get("burst64", {}).get("speech_s_per_s")
     bar("64 callers, speech a second >= 100 s", value, " s", (value or 0) >= 100)
     lm = found.get("lm", {})
-    for count in ("16", "64"):
-        value = lm.get(count, {}).get("share_of_bound")
+    for count_of in ("16", "64"):
+        value = lm.get(count_of, {}).get("share_of_bound")
         bar(
-            f"language model, {count} rows, share of its bound >= 0.5",
+            f"language model, {count_of} rows, share of its bound >= 0.5",
             value,
             "",
             (value or 0) > 0.5,
@@ -215,11 +215,11 @@ def others(found: Figures) -> list[str]:
     rows = [(name.replace("_", " replica(s), "), *row_of(row), row["speech_s_per_s"])
             for name, row in two.items() if isinstance(row, Mapping)]  # fmt: skip
     if rows:
-        heads = (
+        columns = (
             "callers", "first text p50, ms", "first sound p50", "p95", "max", "underruns",
             "longest stall, s", "least ahead, s", "errors", "speech s/s",
         )  # fmt: skip
-        lines += ["## Two replicas", "", *table(heads, rows)]
+        lines += ["## Two replicas", "", *table(columns, rows)]
     missing = {
         name: row.get("failed") or row.get("left_out")
         for name, row in found.items()

@@ -6,6 +6,7 @@ import json
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -63,8 +64,8 @@ def test_one_transcript_a_clip_is_shared(
     tmp_path: Path, config: RunConfig, settings: Settings, given: GivenParts
 ) -> None:
     config = replace(config, conditions=(), answers=0)
-    ears = given.transcriber
-    assert isinstance(ears, FakeTranscriber)
+    assert isinstance(given.transcriber, FakeTranscriber)
+    ears: FakeTranscriber = given.transcriber
 
     class Slow:
         def transcribe(self, audio: Audio) -> Transcription:
@@ -138,7 +139,11 @@ def test_only_what_says_something_is_asked(
     assert ways == {("typed", "text"), ("clean", "adaptive")}, "it can be refused, and not found"
     assert all(one.answer is not None for one in records if one.question == "no")
     heard = load_set(f"simple={own}")
-    for forms, asked in (("clean", {"typed", "clean"}), ("typed", {"typed"})):
+    cases: tuple[tuple[Literal["clean", "typed"], set[str]], ...] = (
+        ("clean", {"typed", "clean"}),
+        ("typed", {"typed"}),
+    )
+    for forms, asked in cases:
         told = run(tmp_path / forms, config, settings, given=given,
                    loaded={config.sets[0]: replace(heard, forms=forms)})  # fmt: skip
         assert {one.form for one in told} == asked

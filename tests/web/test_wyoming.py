@@ -98,7 +98,8 @@ async def test_where_nothing_is_said_there_are_no_words(server: Running) -> None
 async def test_a_text_is_spoken(server: Running) -> None:
     async with opened(server) as port, AsyncTcpClient("127.0.0.1", port) as client:
         await client.write_event(Synthesize("It rises in the Alps. It is long.").event())
-        kinds, sound, rates = [], b"", set()
+        kinds: list[str] = []
+        sound, rates = b"", set()
         while not kinds or kinds[-1] != "audio-stop":
             event = await next_event(client)
             kinds.append(event.type)

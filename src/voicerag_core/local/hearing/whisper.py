@@ -248,9 +248,9 @@ class WhisperTranscriber:
     ) -> Transcription:
         """Refuse what is not speech, to Whisper and to the listener."""
         if not heard.heard:
-            listened = self._listened(audio)
-            if listened is not None:
-                return listened
+            by_listener = self._listened(audio)
+            if by_listener is not None:
+                return by_listener
             raise AudioError(
                 f"no speech was heard in the clip of {audio.seconds:.1f} s (probability that "
                 f"nobody speaks {heard.no_speech_prob:.2f}, mean log-probability of the words "
