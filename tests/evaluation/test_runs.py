@@ -65,11 +65,12 @@ def test_one_transcript_a_clip_is_shared(
     config = replace(config, conditions=(), answers=0)
     ears = given.transcriber
     assert isinstance(ears, FakeTranscriber)
+    hear = ears.transcribe
 
     class Slow:
         def transcribe(self, audio: Audio) -> Transcription:
             time.sleep(0.02)
-            return ears.transcribe(audio)
+            return hear(audio)
 
     slow = replace(given, transcriber=Slow())
     records = run(tmp_path / "run", config, settings, given=slow)
@@ -140,7 +141,7 @@ def test_only_what_says_something_is_asked(
     heard = load_set(f"simple={own}")
     for forms, asked in (("clean", {"typed", "clean"}), ("typed", {"typed"})):
         told = run(tmp_path / forms, config, settings, given=given,
-                   loaded={config.sets[0]: replace(heard, forms=forms)})  # fmt: skip
+                   loaded={config.sets[0]: replace(heard, forms=forms)})  # type: ignore[arg-type]  # fmt: skip  # noqa: E501
         assert {one.form for one in told} == asked
     whole = replace(config, whole=True)
     told = run(tmp_path / "whole", whole, settings, given=given,
