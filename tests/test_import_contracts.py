@@ -62,6 +62,7 @@ PLANTED = [
     ("terminal", "voicerag_core.audio", "sounddevice"),
     ("llamaindex", "voicerag_integrations.langchain.retriever", "llama_index.core"),
     ("ray", "voicerag_core.ingest.engine", "ray"),
+    ("vllm", "voicerag_core.glm.lm.server.server_lm", "vllm"),
     ("ray", "voicerag_integrations.langchain.retriever", "ray.data"),
     ("langchain", "voicerag_core.testing.models", "langchain_core"),
     ("metrics", "voicerag_core.evaluation.runs", "jiwer"),

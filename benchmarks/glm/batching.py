@@ -1,6 +1,7 @@
 """The language model for many callers, at full size with random weights on one GPU.
 
     PYTHONPATH=src python -m benchmarks.glm.batching --out DIR [--bits 8] [--seconds 120]
+    PYTHONPATH=src python -m benchmarks.glm.batching --out DIR --from FILE.json
 
 Measures, in one run: the read bandwidth of the GPU; one stream with `TorchLM` and with
 `BatchedLM`; how far the scores of a batch are from those of one row; steps of 1 to 64 rows with
@@ -8,15 +9,18 @@ contexts of 1,250 tokens, against the time that reading the weights and the cach
 that also read texts; the sampler; then callers in threads: tokens per second, first tokens, and the
 longest wait for a next one; and first tokens of texts of lengths that were not seen before. Parts
 that would start after `--seconds` are left out. `--tiny` tries the script on a CPU.
-glm_batching.json is written after every part.
+glm_batching.json is written after every part, and the report at the end; `--from` rewrites it.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import threading
 import time
+from collections.abc import Callable
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +43,6 @@ from benchmarks.glm.lm import (
 from voicerag_core.glm.lm.batched_lm import BatchedLM
 from voicerag_core.glm.lm.cuda_graphs import seconds_as_graph
 from voicerag_core.glm.lm.forward import KeyValueCache
-from voicerag_core.glm.lm.graph_runner import GraphRunner
 from voicerag_core.glm.lm.interleave import Interleave, ReplyForm
 from voicerag_core.glm.lm.sampler import sample, sample_top
 from voicerag_core.glm.lm.torch_lm import TorchLM
@@ -59,12 +62,21 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=120)
     parser.add_argument("--tokens", type=int, default=200)
     parser.add_argument("--tiny", action="store_true")
+    parser.add_argument("--from", dest="source", type=Path, help="figures to report again")
     options = parser.parse_args()
+    name = f"glm_batching{f'_int{options.bits}' if options.bits else ''}.json"
+    if options.source:
+        found = json.loads(options.source.read_text())
+    else:
+        found = measure(options, options.out / name)
+    (options.out / name).with_suffix(".md").write_text(report(found))
+
+
+def measure(options: argparse.Namespace, figures: Path) -> dict[str, Any]:
     device = torch.device(options.device)
     config = TINY if options.tiny else LMConfig()
     dtype = torch.float32 if device.type == "cpu" else torch.bfloat16
-    name = f"glm_batching{f'_int{options.bits}' if options.bits else ''}.json"
-    clock = Clock(options.seconds, options.out / name)
+    clock = Clock(options.seconds, figures)
     clock.found["machine"] = machine(device, config)
     clock.part("read_bandwidth", lambda: bandwidth(device, tiny=options.tiny))
     speed = (clock.found["read_bandwidth"].get("gb_per_s") or 1.0) * 1e9
@@ -78,13 +90,90 @@ def main() -> None:
     clock.part("one_stream", lambda: one_stream(lm, form, options.tokens, alone))
     if device.type == "cuda":
         for part in (agreement, steps, mixed, samplers):
-            clock.part(part.__name__, lambda part=part: on_device(lm, part, speed))  # type: ignore[misc]
+            clock.part(part.__name__, partial(on_device, lm, part, speed))
     for count in CALLERS:
-        clock.part(
-            f"callers_{count}", lambda count=count: callers(lm, form, count, options.tokens, speed)
-        )  # type: ignore[misc]
+        clock.part(f"callers_{count}", partial(callers, lm, form, count, options.tokens, speed))
     clock.part("unseen_lengths", lambda: unseen_lengths(lm, form))
     lm.close()
+    return clock.found
+
+
+def report(found: dict[str, Any]) -> str:
+    """Return the figures as Markdown."""
+    place = found["machine"]
+    reading = found["read_bandwidth"]["gb_per_s"]
+    ran = (
+        f"{place['device']}, torch {place['torch']}, {place['date']}; random weights of the "
+        f"released size ({place['layers']} layers of {place['hidden']}), 64 rows of 8,192 tokens, "
+        "sampling at temperature 0.2 and top-p 0.8. One run of\n"
+        "`PYTHONPATH=src python -m benchmarks.glm.batching --out DIR`. Bound: the bytes of the "
+        f"weights and of the caches that a step reads, over {reading:,.0f} GB/s, measured in the "
+        "same run."
+    )
+    parts = ["# The language model of GLM-4-Voice for many callers", ran]
+    parts += ["## One stream", table([
+        ["", "tokens/s", "step p50", "first token, prompt of 700"],
+        *(
+            [label, f"{one['tokens_per_s']}", f"{one['step_ms_p50']} ms",
+             f"{one['first_token_ms'][-1]} ms"]
+            for label, one in zip(
+                ("`TorchLM`", "`BatchedLM`"), (found["torch_lm"], found["one_stream"]), strict=True
+            )
+        ),
+    ])]  # fmt: skip
+    if "agreement" in found:
+        same = found["agreement"]
+        parts.append(
+            f"Scores of one row in a batch of 8 are {100 * same['batch_from_one']:.1f} % of their "
+            "norm from those of the row alone, those of a text's part "
+            f"{100 * same['part_from_one']:.1f} %; "
+            f"the best id is {'the same' if same['same_best_id'] else 'another'}."
+        )
+        parts += [f"## Steps, each row with a context of {CONTEXT:,} tokens", table([
+            ["rows", "step", "tokens/s", "bound", "of the bound"],
+            *(
+                [rows, f"{one['ms']} ms", f"{one['tokens_per_s']:,}", f"{one['bound_ms']} ms",
+                 f"{100 * one['share_of_bound']:.0f} %"]
+                for rows, one in found["steps"].items()
+            ),
+        ])]  # fmt: skip
+        lengths = {name.split("_")[0]: ms for name, ms in found["mixed"].items()}
+        parts += ["## Steps of 64 rows that also read prompts", table([
+            ["prompt tokens", *lengths], ["ms", *(f"{ms}" for ms in lengths.values())],
+        ])]  # fmt: skip
+        draws = found["samplers"]
+        parts.append(
+            f"The sampler for 64 rows takes {draws['top_ms']} ms, and {draws['sort_ms']} ms with a "
+            f"complete sort; {draws['same']} of 64 ids are the same."
+        )
+    parts += ["## Callers who ask at once, each in a thread, prompts of 900 ids and more", table([
+        ["callers", "tokens/s, all running", "of the bound", "first token p50", "last first token",
+         "wait for a next token p50", "p99", "longest"],
+        *(
+            [f"{count}", f"{one['tokens_per_s']:,}", f"{100 * one['share_of_bound']:.0f} %",
+             f"{one['first_token_ms_p50']} ms", f"{one['first_token_ms_max']} ms",
+             f"{one['gap_ms_p50']} ms", f"{one['gap_ms_p99']} ms", f"{one['gap_ms_max']} ms"]
+            for count in CALLERS if "gap_ms_max" in (one := found[f"callers_{count}"])
+        ),
+    ])]  # fmt: skip
+    unseen = found["unseen_lengths"]
+    if "each" in unseen:
+        parts.append(
+            f"After `warm()` ({found['warm']['seconds']} s), first token of {len(unseen['each'])} "
+            f"prompts of random lengths from 60 to 1,900 ids, none shared: p50 "
+            f"{unseen['first_token_ms_p50']} ms, p95 {unseen['first_token_ms_p95']} ms, longest "
+            f"{unseen['first_token_ms_max']} ms. 960 ids are one step, more are several."
+        )
+    if peak := found["callers_64"].get("peak_gb"):
+        parts.append(
+            f"GPU memory: {found['warm']['cache_gb']} GB of caches, {peak} GB at most in use."
+        )
+    return "\n\n".join(parts) + "\n"
+
+
+def table(rows: list[list[str]]) -> str:
+    lines = ["| " + " | ".join(row) + " |" for row in rows]
+    return "\n".join([lines[0], "|" + "---|" * len(rows[0]), *lines[1:]])
 
 
 def prompt(seed: int, length: int) -> list[int]:
@@ -134,7 +223,9 @@ def one_stream(
     }
 
 
-def on_device(lm: BatchedLM, part: Any, speed: float) -> dict[str, Any]:
+def on_device(
+    lm: BatchedLM, part: Callable[[BatchedLM, float], dict[str, Any]], speed: float
+) -> dict[str, Any]:
     """Run a part in the thread that owns the device."""
     found: dict[str, Any] = {}
     lm._scheduler.call(lambda: found.update(part(lm, speed)))
@@ -142,7 +233,7 @@ def on_device(lm: BatchedLM, part: Any, speed: float) -> dict[str, Any]:
     return found
 
 
-def replayed(graph: Any, runs: int) -> float:
+def replayed(graph: torch.cuda.CUDAGraph, runs: int) -> float:
     """Return the seconds of a replay."""
     graph.replay()
     ends = [torch.cuda.Event(enable_timing=True) for _ in range(2)]  # type: ignore[no-untyped-call]
@@ -216,6 +307,7 @@ def mixed(lm: BatchedLM, speed: float) -> dict[str, Any]:
         runner._positions[1:-1] = CONTEXT - 10
         runner._numbers.zero_()
         blocks = runner._blocks[length]
+        runner._ends.zero_()
         blocks[0], blocks[2] = 0, 64
         blocks[1] = 64 * torch.arange(blocks.shape[1], device=lm.device)
         found[f"{length}_tokens_ms"] = round(1000 * replayed(graph, 5), 2)
@@ -267,9 +359,7 @@ def callers(
     gaps = np.concatenate([np.diff(one) for one in times])
     context = 950 + tokens / 2
     weights = read_bytes(lm)  # type: ignore[arg-type]
-    bound = count / (
-        (weights + count * KeyValueCache.row_bytes(lm.model, int(context))) / speed
-    )
+    bound = count / ((weights + count * KeyValueCache.row_bytes(lm.model, int(context))) / speed)
     return {
         "tokens_per_s": round(float(steady)),
         "share_of_bound": round(float(steady / bound), 3),

@@ -231,9 +231,7 @@ def checks(
     whole = Window(speech(12, config), noise, noise[:, :, :0])
     padded = decoder.networks.shapes.flow_length(frames)
     with torch.inference_mode():
-        flow_ms = timed(
-            lambda: decoder.networks.flow_graphs.mel([whole], 1, padded)
-        )
+        flow_ms = timed(lambda: decoder.networks.flow_graphs.mel([whole], 1, padded))
         (mel,) = decoder.networks.flow_graphs.mel([whole], 1, padded)
         hift_ms = timed(lambda: decoder.networks.vocoder_stream().push(mel, last=True))
         eager = decoder.networks.flow.mel(window, noise)

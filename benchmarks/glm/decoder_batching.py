@@ -10,6 +10,7 @@ try the program on a CPU. Figures are written as JSON next to OUT.md after every
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import platform
 import statistics
@@ -20,6 +21,7 @@ import traceback
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +57,7 @@ class Figures:
         }
 
     def add(self, name: str, value: object) -> None:
+        """Keep and print a figure."""
         self.values[name] = value
         print(f"{name}: {json.dumps(value)}", flush=True)
         write_json(self._path, self.values)
@@ -66,6 +69,10 @@ def main() -> None:
     torch.set_float32_matmul_precision("high")
     for part in (decoder_part, tokenizer_part):
         try:
+            if options.device.startswith("cuda"):
+                gc.collect()
+                torch.cuda.empty_cache()
+                torch.cuda.reset_peak_memory_stats()
             with tempfile.TemporaryDirectory() as folder:
                 part(Path(folder), options, figures)
         except Exception:  # noqa: BLE001 - a failing part must not end the other
@@ -98,16 +105,19 @@ def decoder_part(folder: Path, options: argparse.Namespace, figures: Figures) ->
     flush()
     figures.add("decoder: warm, s", round(time.perf_counter() - begun, 1))
     figures.add("decoder: memory after warm, MiB", mebibytes())
+    figures.add("decoder: most memory during warm, MiB", peak_mebibytes())
     passes(decoder.networks, figures, config)
     alone(decoder, figures, config)
     for count in options.replies:
         figures.add(f"decoder: {count} replies", together(decoder, count, options.seconds, config))
-    figures.add("decoder: peak memory, MiB", mebibytes())
+    figures.add("decoder: most memory, MiB", peak_mebibytes())
     if options.profile and gpu:
         profiled(decoder.networks, config)
 
 
-def windows(networks: DecoderNetworks, tokens: int, rows: int, config: DecoderConfig) -> list[Window]:
+def windows(
+    networks: DecoderNetworks, tokens: int, rows: int, config: DecoderConfig
+) -> list[Window]:
     """Make windows of which a third is known, each of other tokens."""
     ids = speech(tokens * rows / 12.5, config)
     draw = torch.Generator().manual_seed(rows)
@@ -130,10 +140,8 @@ def passes(networks: DecoderNetworks, figures: Figures, config: DecoderConfig) -
             given = windows(networks, tokens, count, config)
             frames = networks.shapes.flow_length(networks.flow.frames(tokens))
             with networks.exclusive():
-                figures.add(
-                    f"flow: {count} windows of {tokens} tokens, ms",
-                    round(timed(lambda g=given, c=count, f=frames: networks.flow_graphs.mel(g, c, f)), 2),
-                )
+                took = timed(partial(networks.flow_graphs.mel, given, count, frames))
+                figures.add(f"flow: {count} windows of {tokens} tokens, ms", round(took, 2))
                 if count == rows[-1]:
                     made = networks.flow_graphs.mel(given, count, frames)
                     single = [networks.flow_graphs.mel([one], 1, frames)[0] for one in given]
@@ -234,7 +242,7 @@ def tokenizer_part(folder: Path, options: argparse.Namespace, figures: Figures) 
         Audio((0.1 * draw.standard_normal(int(16_000 * seconds))).astype(np.float32), 16_000)
         for seconds in draw.uniform(0.5, 30, 3 * CLIPS)
     ]
-    spread_codes(tokenizer, clips[2 * CLIPS :])
+    different = spread_codes(tokenizer, clips[2 * CLIPS :])
     before, fresh = each(tokenizer, clips[:CLIPS])
     figures.add("tokenizer: a new length each, not warmed, ms", spread(before))
     again, _ = each(tokenizer, clips[:CLIPS])
@@ -244,28 +252,15 @@ def tokenizer_part(folder: Path, options: argparse.Namespace, figures: Figures) 
         tokenizer.warm()
     flush()
     figures.add("tokenizer: warm, s", round(time.perf_counter() - begun, 1))
-    figures.add("tokenizer: memory, MiB", mebibytes())
+    figures.add("tokenizer: memory after warm, MiB", mebibytes())
+    figures.add("tokenizer: most memory during warm, MiB", peak_mebibytes())
     after, prepared = each(tokenizer, clips[CLIPS : 2 * CLIPS])
     figures.add("tokenizer: a new length each after warm, ms", spread(after))
     _, prepared = each(tokenizer, clips[:CLIPS])
-    figures.add("tokenizer: ids as not warmed, part", agreement(prepared, fresh))
+    figures.add("tokenizer: ids as not warmed, part", agreement(prepared, fresh, different))
     for count in (8, 16):
-        times: list[float] = []
         begun = time.perf_counter()
-        found: list[list[int]] = []
-        with ThreadPoolExecutor(count) as threads:
-            for start in range(0, CLIPS, count):
-                some = clips[:CLIPS][start : start + count]
-                gate = threading.Barrier(len(some))
-
-                def one(clip: Audio, gate: threading.Barrier = gate) -> list[int]:
-                    gate.wait()
-                    begun = time.perf_counter()
-                    (ids,) = tokenizer.encode([clip])
-                    times.append(1000 * (time.perf_counter() - begun))
-                    return ids
-
-                found += threads.map(one, some)
+        times, found = at_once(tokenizer, clips[:CLIPS], count)
         took = time.perf_counter() - begun
         seconds = sum(clip.seconds for clip in clips[:CLIPS])
         figures.add(
@@ -273,12 +268,17 @@ def tokenizer_part(folder: Path, options: argparse.Namespace, figures: Figures) 
             spread(times) | {"speech a second": round(seconds / took)},
         )
         figures.add(
-            f"tokenizer: ids of {count} threads as each alone, part", agreement(found, prepared)
+            f"tokenizer: ids of {count} threads as each alone, part",
+            agreement(found, prepared, different),
         )
 
 
-def spread_codes(tokenizer: SpeechTokenizer, clips: list[Audio]) -> None:
-    """Make codes of vectors that occur: among random ones, one is nearest to every frame."""
+def spread_codes(tokenizer: SpeechTokenizer, clips: list[Audio]) -> int:
+    """Make codes of vectors that occur: among random ones, one is nearest to every frame.
+
+    Returns:
+        How many they are; those behind repeat them.
+    """
     heard: list[torch.Tensor] = []
     network = tokenizer._network
     plain = network.encode
@@ -296,6 +296,7 @@ def spread_codes(tokenizer: SpeechTokenizer, clips: list[Audio]) -> None:
     picked = torch.arange(len(codes), device=rows.device) % len(rows)
     with torch.no_grad():
         codes.copy_(rows[picked])
+    return min(len(rows), len(codes))
 
 
 def each(tokenizer: SpeechTokenizer, clips: list[Audio]) -> tuple[list[float], list[list[int]]]:
@@ -307,9 +308,29 @@ def each(tokenizer: SpeechTokenizer, clips: list[Audio]) -> tuple[list[float], l
     return times, found
 
 
-def agreement(some: list[list[int]], others: list[list[int]]) -> float:
+def at_once(
+    tokenizer: SpeechTokenizer, clips: list[Audio], count: int
+) -> tuple[list[float], list[list[int]]]:
+    """Encode so many clips at the same time, and then the next ones."""
+
+    def one(clip: Audio, gate: threading.Barrier) -> tuple[float, list[int]]:
+        gate.wait()
+        begun = time.perf_counter()
+        (ids,) = tokenizer.encode([clip])
+        return 1000 * (time.perf_counter() - begun), ids
+
+    made: list[tuple[float, list[int]]] = []
+    with ThreadPoolExecutor(count) as threads:
+        for start in range(0, len(clips), count):
+            some = clips[start : start + count]
+            made += threads.map(one, some, [threading.Barrier(len(some))] * len(some))
+    return [took for took, _ in made], [ids for _, ids in made]
+
+
+def agreement(some: list[list[int]], others: list[list[int]], different: int) -> float:
+    """Return the part of ids that are the same code."""
     pairs = [
-        one == other
+        one % different == other % different
         for ids, expected in zip(some, others, strict=True)
         for one, other in zip(ids, expected, strict=True)
     ]
@@ -323,10 +344,16 @@ def spread(times: list[float]) -> dict[str, float]:
 
 
 def mebibytes() -> int:
+    """Return what torch holds of the GPU's memory."""
     if not torch.cuda.is_available():
         return 0
     flush()
-    return int(torch.cuda.max_memory_reserved() / 2**20)
+    return int(torch.cuda.memory_reserved() / 2**20)
+
+
+def peak_mebibytes() -> int:
+    """Return the most that torch held since the last part began."""
+    return int(torch.cuda.max_memory_reserved() / 2**20) if torch.cuda.is_available() else 0
 
 
 def profiled(networks: DecoderNetworks, config: DecoderConfig) -> None:
@@ -370,9 +397,10 @@ def report(values: dict[str, Any]) -> str:
     for name, value in values.items():
         if name in {"date", "device", "torch"}:
             continue
+        said = value
         if isinstance(value, dict):
-            value = ", ".join(f"{key} {number}" for key, number in value.items())
-        lines.append(f"| {name} | {value} |")
+            said = ", ".join(f"{key} {number}" for key, number in value.items())
+        lines.append(f"| {name} | {said} |")
     return "\n".join(lines) + "\n"
 
 

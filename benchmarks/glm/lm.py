@@ -331,8 +331,8 @@ def kernel_times(lm: TorchLM) -> dict[str, float]:
     kinds["attention"] = run._attend
     with torch.inference_mode():
         for name, kind in kinds.items():
-            seconds = seconds_as_graph(lambda kind=kind: [kind(layer) for layer in run._layers])  # type: ignore[misc]
-            found[name] = round(1e6 * seconds / len(run._layers), 2)
+            seconds = seconds_as_graph(lambda kind=kind: [kind(layer) for layer in run.layers])  # type: ignore[misc]
+            found[name] = round(1e6 * seconds / len(run.layers), 2)
         found["head_all"] = round(1e6 * seconds_as_graph(lambda: run._scores(0)), 2)
         found["head_speech"] = round(1e6 * seconds_as_graph(lambda: run._scores(RANKS)), 2)
     lm._cached.clear()

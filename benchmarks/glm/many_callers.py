@@ -34,7 +34,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -441,7 +441,7 @@ def sequential(
 
 def transformers_batching(options: argparse.Namespace, scale: Scale) -> dict[str, Any]:
     """Time transformers' continuous batching on the same prompts, language model alone."""
-    from transformers import GenerationConfig
+    from transformers import ContinuousBatchingConfig, GenerationConfig
 
     device = torch.device(options.device)
     config = TINY if options.tiny else LMConfig()
@@ -452,6 +452,8 @@ def transformers_batching(options: argparse.Namespace, scale: Scale) -> dict[str
     model.generation_config = GenerationConfig(
         max_new_tokens=scale.ids // 2, do_sample=False, eos_token_id=-1, pad_token_id=0
     )
+    # On a GPU it finds out by itself how much fits; on a CPU it would take most of the memory.
+    batching = ContinuousBatchingConfig(num_blocks=256) if device.type == "cpu" else None
     found = {}
     for count in (scale.some, scale.many):
         prompts = [
@@ -460,7 +462,9 @@ def transformers_batching(options: argparse.Namespace, scale: Scale) -> dict[str
         ]
         begun = time.perf_counter()
         replies = model.generate_batch(
-            inputs=prompts, generation_config=model.generation_config, progress_bar=False
+            inputs=prompts,
+            generation_config=model.generation_config,
+            continuous_batching_config=batching,
         )
         took = time.perf_counter() - begun
         ids = sum(len(one.generated_tokens) for one in replies.values())
@@ -565,8 +569,10 @@ def replicas(
     from voicerag_core.glm.replicas import ReplicatedGLMVoice
 
     place = options.other_device or ("cpu" if options.device == "cpu" else "cuda:1")
-    second = engine_on(torch.device(place), options, scale, tokenizer)
-    second.voice.warm()
+    where = torch.device(place)
+    with torch.cuda.device(where) if where.type == "cuda" else nullcontext():
+        second = engine_on(where, options, scale, tokenizer)
+        second.voice.warm()
     both = Engine(
         "two replicas",
         ReplicatedGLMVoice([engine.voice, second.voice], names=[options.device, place]),

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +16,15 @@ import pytest
 import torch
 from torch import Tensor
 
+from tests.glm.tiny import eager
 from tests.glm.tiny_decoder import speech, write_voiced_decoder
 from voicerag_core.cancellation import Cancellation
 from voicerag_core.errors import CancelledError, GenerationError, ModelError
 from voicerag_core.glm.decoder import DecoderStream, Schedule, SpeechDecoder
 from voicerag_core.glm.decoder import blocks as blocks_module
+from voicerag_core.glm.decoder import graphs as graphs_module
 from voicerag_core.glm.decoder import service as service_module
+from voicerag_core.glm.decoder import shapes as shapes_module
 from voicerag_core.glm.decoder.graphs import FlowGraphs, Window
 from voicerag_core.glm.decoder.shapes import BATCHES, Shapes, batch_size, spread
 from voicerag_core.glm.decoder.vocoder import speak
@@ -48,7 +53,7 @@ def batches(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
     seen: list[list[int]] = []
     plain = blocks_module.decode
 
-    def decode(networks: Any, blocks: Sequence[Any], **options: Any) -> Any:  # noqa: ANN401
+    def decode(networks: Any, blocks: Sequence[Any], **options: Any) -> Any:
         seen.append([block.fresh for block in blocks])
         return plain(networks, blocks, **options)
 
@@ -99,20 +104,18 @@ def test_a_padded_batch_makes_the_mel_of_each_alone(decoder: SpeechDecoder) -> N
     ]
     together = networks.flow_graphs.mel(windows, 4, 144)
     for window, mel in zip(windows, together, strict=True):
-        alone = networks.flow.mel(
-            torch.tensor([window.tokens]), window.noise, known=window.known
-        )
+        alone = networks.flow.mel(torch.tensor([window.tokens]), window.noise, known=window.known)
         assert mel.shape == alone.shape
         torch.testing.assert_close(mel, alone, rtol=0, atol=MEL_TOLERANCE)
 
 
-@pytest.mark.parametrize("cuts", [(60,), (34, 130, 200), (10, 13, 55, 56, 150)])
+@pytest.mark.parametrize("cuts", [(60,), (10, 13, 55, 90)])
 def test_a_padded_vocoder_pass_makes_the_sound_of_each_alone(
     decoder: SpeechDecoder, cuts: tuple[int, ...]
 ) -> None:
     networks = decoder.networks
     draw = torch.Generator().manual_seed(len(cuts))
-    mels = [torch.randn(1, 80, 210 + 7 * row, generator=draw) for row in range(3)]
+    mels = [torch.randn(1, 80, 95 + 7 * row, generator=draw) for row in range(3)]
     alone = [networks.vocoder_stream().push(mel, last=True) for mel in mels]
     streams = [networks.vocoder_stream() for _ in mels]
     pieces: list[list[Tensor]] = [[], [], []]
@@ -121,7 +124,7 @@ def test_a_padded_vocoder_pass_makes_the_sound_of_each_alone(
             (stream, mel[:, :, begin:end], end is None)
             for stream, mel in zip(streams, mels, strict=True)
         ]
-        batch, run = networks.vocoder_batch(4, 256)
+        batch, run = networks.vocoder_batch(3, 112)
         made = speak(batch, run, replies)
         streams = [stream for _, stream in made]
         for piece, (sound, _) in zip(pieces, made, strict=True):
@@ -133,7 +136,7 @@ def test_a_padded_vocoder_pass_makes_the_sound_of_each_alone(
 def test_replies_of_many_threads_sound_as_each_does_alone(
     decoder: SpeechDecoder, batches: list[list[int]]
 ) -> None:
-    replies = [speech(count) for count in (31, 4, 52, 30, 33, 10, 47, 31)]
+    replies = [speech(count) for count in (31, 4, 30, 33, 10, 31)]
     alone = [decoder.decode(tokens).samples for tokens in replies]
     batches.clear()
     gate = threading.Barrier(len(replies))
@@ -181,7 +184,7 @@ def test_the_block_whose_sound_is_wanted_first_is_decoded_first(
     decoder: SpeechDecoder, batches: list[list[int]]
 ) -> None:
     ahead, new, late = (decoder.open_stream() for _ in range(3))
-    ahead.feed(speech(10))
+    ahead.push(speech(10))
     assert ahead._played is not None
     ahead._played += 60
     batches.clear()
@@ -196,9 +199,7 @@ def test_the_block_whose_sound_is_wanted_first_is_decoded_first(
     late.close()
 
 
-def test_a_closed_stream_drops_its_block(
-    decoder: SpeechDecoder, batches: list[list[int]]
-) -> None:
+def test_a_closed_stream_drops_its_block(decoder: SpeechDecoder, batches: list[list[int]]) -> None:
     first, second, third = (decoder.open_stream() for _ in range(3))
     with Held(decoder):
         first.feed(speech(10))
@@ -256,7 +257,7 @@ def test_a_batch_without_memory_is_halved(
     batches.clear()
     plain = FlowGraphs.mel
 
-    def full(self: FlowGraphs, windows: Sequence[Window], *rest: Any, **more: Any) -> Any:  # noqa: ANN401
+    def full(self: FlowGraphs, windows: Sequence[Window], *rest: Any, **more: Any) -> Any:
         if len(windows) > fitting:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
         return plain(self, windows, *rest, **more)
@@ -284,12 +285,12 @@ def test_a_batch_without_memory_is_halved(
 def test_a_short_block_comes_between_two_steps_of_a_long_batch(
     decoder: SpeechDecoder, batches: list[list[int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    long, short = decoder.open_stream(Schedule((60,), 20)), decoder.open_stream()
+    long, short = decoder.open_stream(Schedule((40,), 20)), decoder.open_stream()
     expected = decoder.decode(speech(10)).samples
     order: list[int] = []
     step = decoder.networks.flow.unet.forward
 
-    def counted(x: Tensor, shifts: Any, mask: Tensor | None = None) -> Tensor:  # noqa: ANN401
+    def counted(x: Tensor, shifts: Any, mask: Tensor | None = None) -> Tensor:
         order.append(x.shape[-1])
         if len(order) == 3:
             short.feed(speech(10))
@@ -297,7 +298,7 @@ def test_a_short_block_comes_between_two_steps_of_a_long_batch(
 
     monkeypatch.setattr(decoder.networks.flow.unet, "forward", counted)
     decoder.networks.prepared = True
-    task = decoder._service.submit(_of(long, speech(60)), time.monotonic() + 60)
+    task = decoder._service.submit(_of(long, speech(40)), time.monotonic() + 60)
     assert decoder._service.wait(task).sound.size
     assert order[:3] == [order[0]] * 3
     assert order[3:13] == [order[3]] * 10
@@ -306,37 +307,40 @@ def test_a_short_block_comes_between_two_steps_of_a_long_batch(
     np.testing.assert_allclose(ended(short), expected, rtol=0, atol=SOUND_TOLERANCE)
 
 
-def _of(stream: DecoderStream, tokens: list[int]) -> Any:  # noqa: ANN401
+def _of(stream: DecoderStream, tokens: list[int]) -> Any:
     stream._accept(tokens)
     return stream._block(last=False)
 
 
-def test_after_preparing_no_reply_meets_a_new_shape(decoder: SpeechDecoder) -> None:
+def test_after_preparing_no_reply_meets_a_new_shape(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shapes_module, "BATCHES", (1, 2))
+    monkeypatch.setattr(blocks_module, "BATCHES", (1, 2))
+    monkeypatch.setattr(graphs_module, "STEPS", 1)
+    decoder = SpeechDecoder.load(folder, schedule=Schedule((10,), 10))
     seen: set[tuple[str, tuple[int, ...]]] = set()
 
     def note(name: str) -> Callable[..., None]:
         return lambda _, given: seen.add((name, tuple(given[0].shape)))
 
-    hooks = [
-        module.register_forward_pre_hook(note(f"{part}.{name}"))
-        for part in ("flow", "hift")
-        for name, module in getattr(decoder.networks, part).named_modules()
-        if not list(module.children())
-    ]
-    decoder.networks.prepare(lambda run: (run(), run)[1])
+    networks = {"flow": decoder.networks.flow, "hift": decoder.networks.hift}
+    for part, network in networks.items():
+        for name, module in network.named_modules():
+            if not list(module.children()):
+                module.register_forward_pre_hook(note(f"{part}.{name}"))
+    decoder.networks.prepare(eager)
     prepared = set(seen)
-    assert prepared
-    lengths = np.random.default_rng(4).integers(1, 70, 40).tolist()
+    assert len(prepared) > 100
+    lengths = np.random.default_rng(4).integers(1, 25, 40).tolist()
 
     def reply(count: int) -> int:
         return len(decoder.decode(speech(count)).samples)
 
-    with ThreadPoolExecutor(12) as threads:
+    with ThreadPoolExecutor(4) as threads:
         sounds = list(threads.map(reply, lengths))
     assert sounds == [decoder.samples(count) for count in lengths]
     assert seen == prepared
-    for hook in hooks:
-        hook.remove()
 
 
 @pytest.mark.parametrize("schedule", [SHORT, Schedule(), Schedule((10, 30, 200), 100)])
@@ -346,7 +350,7 @@ def test_prepared_lengths_cover_every_reply(schedule: Schedule) -> None:
 
     shapes = Shapes.of(schedule, frames, block=10, overlap=34, reach=15)
     for lengths in (shapes.flow, shapes.vocoder):
-        assert all(b - a <= 176 for a, b in zip(lengths, lengths[1:], strict=False))
+        assert all(b - a <= 176 for a, b in pairwise(lengths))
     if schedule == Schedule():
         assert len(shapes.windows) == 6
     for first, stop in schedule.windows(10, 300):
@@ -363,14 +367,43 @@ def test_a_batch_is_padded_only_when_it_is_nearly_full() -> None:
     assert BATCHES[0] == 1
 
 
-def test_the_thread_ends_when_there_is_nothing_to_do(
-    decoder: SpeechDecoder, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(service_module, "LINGER_SECONDS", 0.05)
+def used_thread(folder: Path) -> threading.Thread:
+    """Let a decoder decode in its own thread, after a pause too; return the thread."""
+    decoder = SpeechDecoder.load(folder, schedule=SHORT)
     for _ in range(2):
         stream = decoder.open_stream()
         with Held(decoder):
             stream.feed(speech(10))
         assert ended(stream).size
         until(lambda: not decoder._service._working)
-    assert not [one for one in threading.enumerate() if one.name == "voicerag-decoder"]
+    (thread,) = decoder._service._thread._threads
+    assert thread.is_alive()
+    return thread
+
+
+def test_the_thread_ends_with_its_decoder(folder: Path) -> None:
+    thread = used_thread(folder)
+    gc.collect()
+    thread.join(10)
+    assert not thread.is_alive()
+
+
+def test_a_block_that_is_not_wanted_yet_waits_for_one_of_another_reply(
+    decoder: SpeechDecoder, batches: list[list[int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service_module, "QUIET_SECONDS", 30.0)
+    with decoder.open_stream() as one, decoder.open_stream() as other:
+        for stream in (one, other):
+            stream.push(speech(10))
+            stream._played = time.monotonic() + 60
+        batches.clear()
+        one.feed(speech(20))
+        time.sleep(0.2)
+        assert not batches
+        other.feed(speech(20))
+        until(lambda: batches == [[20, 20]])
+        one.push(())
+        other.close()
+        batches.clear()
+        one.feed(speech(20))
+        until(lambda: batches == [[20]])

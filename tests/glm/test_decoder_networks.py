@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - torch's own abbreviation
 
 from tests.glm.demo import frames_float32
+from tests.glm.tiny import eager
 from tests.glm.tiny_decoder import DECODER, speech, write_voiced_decoder
 from voicerag_core.errors import CheckpointError
 from voicerag_core.glm.decoder import SpeechDecoder
@@ -87,12 +86,6 @@ def test_guidance_pushes_away_from_the_unguided_flow(decoder: SpeechDecoder) -> 
         made = flow.integrate(noise, both)
     torch.testing.assert_close(made, x, rtol=0, atol=2e-5)
     assert (x - noise).abs().max() > 0.1
-
-
-def eager(run: Callable[[], None]) -> Callable[[], None]:
-    """Stands for a CUDA graph where there is no CUDA: runs once, and again."""
-    run()
-    return run
 
 
 def window(flow: Flow, tokens: int) -> Window:

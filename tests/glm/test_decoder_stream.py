@@ -6,7 +6,6 @@ import gc
 import threading
 import weakref
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
 import numpy as np
@@ -199,15 +198,6 @@ def test_a_token_out_of_range_is_refused(decoder: SpeechDecoder, wrong: int) -> 
 def test_a_schedule_that_cuts_blocks_is_refused(decoder: SpeechDecoder, schedule: Schedule) -> None:
     with pytest.raises(ConfigError, match="multiple of 10"):
         decoder.open_stream(schedule)
-
-
-def test_threads_take_turns_and_get_their_own_sound(decoder: SpeechDecoder) -> None:
-    replies = [speech(count) for count in (4, 11, 17, 23, 5, 31)]
-    alone = [decoder.decode(tokens).samples for tokens in replies]
-    with ThreadPoolExecutor(6) as threads:
-        together = list(threads.map(lambda tokens: decoder.decode(tokens).samples, replies))
-    for one, other in zip(alone, together, strict=True):
-        np.testing.assert_allclose(one, other, rtol=0, atol=STREAM_TOLERANCE)
 
 
 @pytest.mark.parametrize("count", [100, pytest.param(1000, marks=pytest.mark.slow)])

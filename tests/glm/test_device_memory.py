@@ -63,7 +63,7 @@ def test_a_language_model_whose_cache_does_not_fit(tmp_path: Path) -> None:
 def test_a_decoder_that_does_not_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = write_voiced_decoder(tmp_path)
     monkeypatch.setattr(networks_module, "FLOW_NOISE_FRAMES", TOO_MANY)
-    with pytest.raises(ModelError, match=r"decoder takes up to 1\.4 GB, 0\.0 of them weights"):
+    with pytest.raises(ModelError, match=r"decoder takes up to 5\.3 GB, 0\.0 of them weights"):
         SpeechDecoder.load(folder)
 
 

@@ -14,7 +14,12 @@ if not torch.cuda.is_available() and os.environ.get("TRITON_INTERPRET") != "1":
 
 from voicerag_core.glm.lm import batch_kernels
 from voicerag_core.glm.lm import kernels as lm_kernels
+from voicerag_core.glm.lm.batch_forward import BatchForward
+from voicerag_core.glm.lm.forward import KeyValueCache, RotaryTable, Run, forward_runs
+from voicerag_core.glm.lm.fused_forward import FusedForward
+from voicerag_core.glm.lm.loading import empty_lm, quantize_to
 from voicerag_core.glm.lm.weight_only import WeightOnlyLinear
+from voicerag_core.glm.weights.configs import LMConfig
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the interpreter
 
@@ -129,10 +134,10 @@ def test_attention_of_parts_of_texts_and_what_they_write_down(starts: tuple[int,
             side[row, :, start : start + count] = new
         filled = start + count
         mask = torch.arange(filled) <= torch.arange(start, filled)[:, None]
+        all_keys, all_values = (side[row, :, :filled].repeat_interleave(2, 0) for side in before)
         expected = nn.functional.scaled_dot_product_attention(
-            query, *(side[row, :, :filled].repeat_interleave(2, 0) for side in before),
-            attn_mask=mask.to(DEVICE),
-        )  # fmt: skip
+            query, all_keys, all_values, attn_mask=mask.to(DEVICE)
+        )
         close(out[first : first + count].view(count, heads, width), expected.transpose(0, 1))
     close(keys, before[0])
     close(values, before[1])
@@ -155,6 +160,59 @@ def test_a_residual_with_its_norm_and_a_gate_for_many_tokens() -> None:
     batch_kernels.gate(both, gated)
     first, second = both.chunk(2, dim=1)
     close(gated, nn.functional.silu(first) * second)
+
+
+@pytest.mark.parametrize("bits", [8, 4])
+@torch.inference_mode()
+def test_packed_weights_times_many_tokens_with_bias(bits: int) -> None:
+    torch.manual_seed(4)
+    layer = linear(40, 256, bits=bits, bias=True)
+    x = torch.randn(18, 256, device=DEVICE)
+    out = torch.empty(18, 40, device=DEVICE)
+    matrix = lm_kernels.Matrix.of(layer)
+    batch_kernels.packed_product(x, matrix, out, batch_kernels.PACKED_TILES[0])
+    close(out, layer(x))
+
+
+@pytest.mark.parametrize("bits", [16, 8, 4])
+@torch.inference_mode()
+def test_a_pass_of_many_tokens_is_the_plain_one(bits: int) -> None:
+    config = LMConfig(
+        vocab_size=64, hidden_size=128, ffn_size=256, layers=2, heads=4, kv_heads=2, head_dim=32,
+        max_positions=128, pad_token_id=0, eos_token_ids=(0,), dtype="float32",
+    )  # fmt: skip
+    model = empty_lm(config).to_empty(device=DEVICE)
+    torch.manual_seed(0)
+    for weight in model.parameters():
+        nn.init.normal_(weight, mean=float(weight.ndim == 1), std=0.08)
+    if bits < 16:
+        quantize_to(model, bits, torch.device(DEVICE))
+    caches = [KeyValueCache.allocate(model, 128, 3) for _ in range(2)]
+    rotary = RotaryTable.of(model, 128)
+    ids = torch.randint(64, (80,))
+    for cache in caches:
+        before = [Run(0, 0, ids[:9].tolist()), Run(2, 0, ids[20:25].tolist())]
+        forward_runs(model, before, cache, rotary)
+    runs = [Run(0, 9, ids[9:19].tolist()), Run(2, 5, [7]), Run(1, 0, [8])]
+    last = forward_runs(model, runs, caches[0], rotary)[[9, 10, 11]]
+    expected = model.lm_head(last)
+
+    def whole(*values: object) -> torch.Tensor:
+        return torch.tensor(values, device=DEVICE)
+
+    none = torch.zeros(1, dtype=torch.int64, device=DEVICE)
+    one = FusedForward(model, caches[1], rotary, none[None], none, whole(3))
+    many = BatchForward(model, one.layers, rotary, 64, 4)
+    padded = torch.cat((ids[9:19], torch.zeros(54, dtype=torch.int64), torch.tensor([7, 8, 1, 1])))
+    logits = many(
+        padded.to(DEVICE), whole([0], [9], [10]), whole(2, 1, 3, 3), whole(5, 0, 0, 0),
+        whole(9, 64, 65),
+    )  # fmt: skip
+    torch.testing.assert_close(logits, expected, atol=2e-4, rtol=0)
+    for mine, plain in zip(
+        (caches[1].keys, caches[1].values), (caches[0].keys, caches[0].values), strict=True
+    ):
+        torch.testing.assert_close(mine, plain, atol=2e-4, rtol=0)
 
 
 def close(found: torch.Tensor, expected: torch.Tensor) -> None:

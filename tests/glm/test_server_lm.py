@@ -29,6 +29,7 @@ from voicerag_core import (
     Sampling,
     load_settings,
 )
+from voicerag_core.cli.models import chosen_parts
 from voicerag_core.glm.lm.interleave import Interleave, ReplyForm
 from voicerag_core.glm.lm.server.server_lm import ServerLM, connected_lm
 from voicerag_core.glm.lm.torch_lm import TorchLM
@@ -410,3 +411,11 @@ def test_the_settings_choose_the_server_and_hide_its_key(
 
 def threads_of_clients() -> list[threading.Thread]:
     return [one for one in threading.enumerate() if one.name == client_module.THREAD]
+
+
+@pytest.mark.parametrize(("host", "leaves"), [("gpu.example.com", True), ("127.0.0.1", False)])
+def test_the_doctor_says_what_leaves_the_machine(host: str, leaves: bool) -> None:
+    settings = load_settings(stack="glm", glm_lm="vllm", glm_server_url=f"http://{host}:8000/v1")
+    found = {one.area: one.text for one in chosen_parts(settings)}
+    assert ("it receives questions as speech tokens" in found["glm_server"]) == leaves
+    assert ("privacy" not in found) == leaves

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +16,9 @@ from numpy.typing import NDArray
 
 from tests.glm import tiny
 from tests.glm.clips import clip
-from voicerag_core import Audio, AudioError, ConfigError, read_audio, resample
-from voicerag_core.glm.speech_tokenizer.log_mel import log_mel
+from voicerag_core import Audio, AudioError, ConfigError, ModelError, read_audio, resample
+from voicerag_core.glm.speech_tokenizer import batches
+from voicerag_core.glm.speech_tokenizer.log_mel import levels, log_mel, mirrored
 from voicerag_core.glm.speech_tokenizer.tokenizer import SpeechTokenizer
 from voicerag_core.glm.speech_tokenizer.whisper_vq import nearest_codes
 from voicerag_core.glm.weights.configs import SpeechTokenizerConfig
@@ -218,3 +221,106 @@ def test_an_earlier_block_does_not_hear_a_later_one(folder: Path) -> None:
         one, other = tokenizer._network.encode(features, torch.tensor([400, 400]))
     assert torch.equal(one[:50], other[:50])
     assert not torch.allclose(one[50:], other[50:])
+
+
+@pytest.fixture
+def prepared(folder: Path, monkeypatch: pytest.MonkeyPatch) -> SpeechTokenizer:
+    """Return a tokenizer with a few prepared lengths, run again where a GPU replays."""
+    monkeypatch.setattr(batches, "LENGTHS", (13, 25, 50))
+    monkeypatch.setattr(batches, "ROWS", (1, 2, 4))
+    made = SpeechTokenizer.load(folder)
+    made.prepare(tiny.eager)
+    return made
+
+
+LENGTHS = (1, 201, 9_000, 16_640, 16_641, 31_999, 32_000, 40_007, 64_000)
+
+
+def test_prepared_lengths_give_the_ids_of_each_clip_alone(
+    tokenizer: SpeechTokenizer, prepared: SpeechTokenizer
+) -> None:
+    clips = [audio(samples, 70 + seed) for seed, samples in enumerate(LENGTHS)]
+    alone = [tokenizer.encode([one])[0] for one in clips]
+    assert [prepared.encode([one])[0] for one in clips] == alone
+    assert prepared.encode(clips) == alone
+
+
+def test_padding_changes_no_feature() -> None:
+    """Of a clip that is loudest behind the middle of its last window."""
+    late = np.concatenate((np.zeros(11_480, np.float32), 3 * clip(40, 79)))
+    alone = log_mel(late, bands=128, multiple=1280)
+    frames = alone.shape[1]
+    wave = np.pad(mirrored(late, multiple=1280), (0, 16 * 160))
+    filters, window = torch.from_numpy(mel_filters(128)), torch.hann_window(400)
+    padded = levels(torch.from_numpy(wave)[None], filters, window, torch.tensor([frames]))[0]
+    torch.testing.assert_close(padded[:, :frames], alone, rtol=0, atol=1e-5)
+    assert padded[:, frames:].abs().max() == 0
+
+
+def test_after_preparing_no_clip_meets_a_new_shape(prepared: SpeechTokenizer) -> None:
+    seen: set[tuple[str, tuple[int, ...]]] = set()
+    for name, module in prepared._network.named_modules():
+        if not list(module.children()):
+            module.register_forward_pre_hook(
+                lambda _, given, name=name: seen.add((name, tuple(given[0].shape)))
+            )
+    prepared.prepare(tiny.eager)
+    expected = set(seen)
+    lengths = np.random.default_rng(6).integers(1, 64_001, 40).tolist()
+    with ThreadPoolExecutor(6) as threads:
+        ids = list(
+            threads.map(lambda samples: prepared.encode([audio(samples, samples)])[0], lengths)
+        )
+    assert [len(one) for one in ids] == [-(-samples // 1280) for samples in lengths]
+    assert seen == expected
+
+
+def test_calls_that_wait_share_a_batch(
+    prepared: SpeechTokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows: list[int] = []
+    plain = batches.PreparedBatches.encode
+
+    def noted(self: batches.PreparedBatches, pieces: list[batches.Piece], length: int) -> object:
+        rows.append(len(pieces))
+        return plain(self, pieces, length)
+
+    monkeypatch.setattr(batches.PreparedBatches, "encode", noted)
+    clips = [audio(9_000 + 100 * number, 80 + number) for number in range(6)]
+    alone = [prepared.encode([one]) for one in clips]
+    rows.clear()
+    with ThreadPoolExecutor(6) as threads:
+        with prepared._turn:
+            running = [threads.submit(prepared.encode, [one]) for one in clips]
+            for _ in range(2000):
+                if len(prepared._waiting) == 6:
+                    break
+                time.sleep(0.005)
+        assert [one.result() for one in running] == alone
+    assert sorted(rows) == [2, 4]
+    assert not prepared._waiting
+
+
+def test_the_error_of_a_call_leaves_the_others(
+    prepared: SpeechTokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = batches.PreparedBatches.encode
+
+    def failing(self: batches.PreparedBatches, pieces: list[batches.Piece], length: int) -> object:
+        if any(len(piece.samples) == 9_999 for piece in pieces):
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return plain(self, pieces, length)
+
+    clips = [audio(samples, 90) for samples in (9_000, 9_999, 9_500)]
+    alone = [prepared.encode([one]) for one in (clips[0], clips[2])]
+    monkeypatch.setattr(batches.PreparedBatches, "encode", failing)
+    with ThreadPoolExecutor(3) as threads:
+        with prepared._turn:
+            running = [threads.submit(prepared.encode, [one]) for one in clips]
+            for _ in range(2000):
+                if len(prepared._waiting) == 3:
+                    break
+                time.sleep(0.005)
+        assert [running[0].result(), running[2].result()] == alone
+        with pytest.raises(ModelError, match="the speech tokenizer takes"):
+            running[1].result()

@@ -10,7 +10,7 @@ import base64
 import json
 import math
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -107,6 +107,12 @@ def state_of(
         name: torch.from_numpy(tensor_of(name, shape, seed)).to(dtype)
         for name, shape in shapes.items()
     }
+
+
+def eager(run: Callable[[], None]) -> Callable[[], None]:
+    """Stands for a CUDA graph where there is no CUDA: runs once, and again."""
+    run()
+    return run
 
 
 def write_trees(root: Path, seed: int = 0) -> Trees:

@@ -153,12 +153,13 @@ def with_value(line: bytes, **values: object) -> bytes:
 
 SPOILED: dict[str, tuple[Callable[[list[bytes]], bytes], str]] = {
     "cut": (lambda lines: b"\n".join(lines[:50]), "cut off"),
-    "cut in a line": (lambda lines: b"\n".join(lines)[:-300], "not JSON"),
+    "cut in a line": (lambda lines: b"\n".join(lines)[:-300], "not JSON.*cut off or altered"),
     "altered": (lambda lines: b"\n".join(lines).replace(b"Text 2", b"Text 3", 1), "altered"),
     "a line less": (lambda lines: b"\n".join(lines[:5] + lines[6:]), "altered"),
     "more": (lambda lines: b"\n".join([*lines, lines[3]]), "more follows"),
     "other": (lambda lines: b'{"text": "a"}\n', "no export"),
-    "nothing": (lambda lines: b"", "not JSON"),
+    "no text at all": (lambda lines: b"PK\x03\x04\xff", "no export of voicerag; give one"),
+    "nothing": (lambda lines: b"", "no export"),
     "newer": (lambda lines: again([with_value(lines[0], form=2), *lines[1:-1]]), "form 2"),
     "width": (lambda lines: again([with_value(lines[0], dim=7), *lines[1:-1]]), "another|width 7"),
     "header": (lambda lines: again([with_value(lines[0], dim="8"), *lines[1:-1]]), "first line"),
@@ -194,6 +195,12 @@ def test_the_header_says_what_the_collection_is(data: bytes) -> None:
     assert read_header(io.BytesIO(data)) == CollectionHeader(
         "default", "test", WIDTH, "english", True
     )
+
+
+def test_who_stops_reading_leaves_no_cursor_open(dsn: str, tenant: str, data: bytes) -> None:
+    with export_passages(dsn, tenant=tenant) as (_, rows):
+        next(rows)
+    assert next(rows, None) is None
 
 
 def test_an_absent_collection_is_named(dsn: str, tenant: str) -> None:

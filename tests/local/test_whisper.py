@@ -413,3 +413,16 @@ def test_what_the_listener_is_sure_of_stands_in(
 def test_a_listener_hears_nothing_in_noise_either(kind: str) -> None:
     with pytest.raises(AudioError, match="no speech was heard"):
         WhisperTranscriber(listener=CTCRecognizer()).transcribe(_noise(kind, 4))
+
+
+def test_other_wordings_differ_in_their_words_and_come_likeliest_first() -> None:
+    own = [("A tan.", -1.0), ("a tan", -0.5), ("A tank?", -2.0), ("A can", -3.0), ("A ten", -4.0)]
+    assert whisper_module._others("A tan", own, ["a tonne"]) == (
+        "A tank?", "a tonne", "A can", "A ten",
+    )  # fmt: skip
+
+
+def test_a_clip_has_other_wordings(whisper: WhisperTranscriber, question: Audio) -> None:
+    heard = whisper.transcribe(question)
+    assert heard.others
+    assert plain(heard.text) not in map(plain, heard.others)

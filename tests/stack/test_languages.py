@@ -20,6 +20,7 @@ from voicerag_core import (
 from voicerag_core.errors import CheckpointError, MissingExtraError, StoreError
 from voicerag_core.local.multilingual.embedder import WEIGHTS, MultilingualEmbedder
 from voicerag_core.local.multilingual.hearing import TranscriptEmbedder
+from voicerag_core.local.speaking.speaker import PiperSpeaker
 from voicerag_core.local.weights import joining
 from voicerag_core.local.weights.files import weight_folder, weight_path
 from voicerag_core.local.weights.joining import joined_folder
@@ -151,6 +152,32 @@ def test_a_language_without_a_voice_says_what_to_set(tmp_path: Path) -> None:
         pytest.raises(ConfigError, match=r"voice for Chinese.*VOICERAG_VOICE"),
     ):
         chosen_speaker(settings, stack)
+
+
+@pytest.mark.parametrize(
+    ("told", "language"),
+    [
+        ('{"language": {"family": "de", "code": "de_DE"}, "espeak": {"voice": "de"}}', "de"),
+        ('{"espeak": {"voice": "cmn-latn-pinyin"}}', "zh"),
+        ('{"espeak": {"voice": "en-gb-x-rp"}}', "en"),
+        ("{}", "fr"),
+        ("[]", "fr"),
+        ("no JSON", "fr"),
+    ],
+)
+def test_a_piper_voice_reads_figures_in_its_own_language(
+    tmp_path: Path, told: str, language: str
+) -> None:
+    from contextlib import ExitStack
+
+    voice = tmp_path / "voice.onnx"
+    voice.write_bytes(b"")
+    voice.with_name("voice.onnx.json").write_text(told, "utf-8")
+    settings = load_settings(data_dir=tmp_path, language="fr", voice=str(voice))
+    with ExitStack() as stack:
+        speaker = chosen_speaker(settings, stack)
+        assert isinstance(speaker, PiperSpeaker)
+        assert speaker.language == language
 
 
 def test_a_collection_keeps_the_language_of_its_words(dsn: str, tenant: str) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
@@ -18,7 +19,7 @@ from websockets.exceptions import ConnectionClosed
 from tests.serving.fakes import FakeModels, fake_tenants
 from tests.waiting import PATIENCE, wait_until
 from tests.web.conftest import Running, Serve, silence, speech
-from voicerag_core import Answer, Audio, StoreUnavailableError
+from voicerag_core import Answer, Audio, BusyError, StoreUnavailableError
 
 pytestmark = pytest.mark.enable_socket
 
@@ -235,3 +236,30 @@ async def test_an_idle_session_is_closed(serve: Serve) -> None:
             await asyncio.wait_for(socket.wait_closed(), PATIENCE)
             assert socket.close_code == 1000
         await asyncio.to_thread(wait_until, lambda: nothing_left(server))
+
+
+class Full:
+    """A model with a full queue."""
+
+    seconds = 6.2
+
+    def respond(self, *_: object, **__: object) -> Iterator[Answer]:
+        if self.seconds:
+            told = "64 answers are written and 64 wait; come back in about 7 s"
+            raise BusyError(told, self.seconds)
+        yield Answer()
+
+
+async def test_who_finds_a_full_queue_is_told_when_to_come_back(serve: Serve) -> None:
+    model = Full()
+    asked = {"model": "voicerag", "messages": [{"role": "user", "content": "Where is the Rhine?"}]}
+    with serve(FakeModels(model=model, text_model=model)) as server:
+        async with httpx.AsyncClient(base_url=server.url) as client:
+            answer = await client.post("/v1/chat/completions", json=asked, timeout=PATIENCE)
+        assert (answer.status_code, answer.headers["Retry-After"]) == (503, "7")
+        assert answer.json()["error"]["code"] == "server_busy"
+        async with connect(f"{server.ws}/v1/realtime") as socket:
+            await ask(socket)
+            told = (await receive(socket, "error"))["error"]
+        assert told["code"] == "server_busy"
+        assert "come back in about 7 s" in told["message"]

@@ -14,6 +14,7 @@ from websockets.exceptions import InvalidStatus
 from websockets.typing import Origin, Subprotocol
 
 from tests.serving.fakes import fake_tenants
+from tests.waiting import PATIENCE
 from tests.web.conftest import Running, Serve
 from voicerag_core.errors import ConfigError
 from voicerag_core.serving import Exposure
@@ -69,7 +70,7 @@ def closed(serve: Serve, tokens: dict[str, str]) -> Iterator[Running]:
 def test_no_door_answers_for_another_host_or_a_foreign_page(
     server: Running, method: str, path: str
 ) -> None:
-    with httpx.Client(base_url=server.url) as client:
+    with httpx.Client(base_url=server.url, timeout=PATIENCE) as client:
         rebound = client.request(method, path, headers={"Host": "evil.test"})
         assert rebound.status_code == 421
         for origin in ("http://evil.test", "null", "http://127.0.0.1.evil.test", "file://"):
@@ -83,7 +84,7 @@ def test_every_door_but_health_page_and_voices_asks_for_a_token(
     closed: Running, method: str, path: str
 ) -> None:
     is_open = path in {"/", "/docs", "/health", "/ready"}
-    with httpx.Client(base_url=closed.url) as client:
+    with httpx.Client(base_url=closed.url, timeout=PATIENCE) as client:
         for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": "Basic YTpi"}):
             answer = client.request(method, path, headers=headers)
             assert (answer.status_code == 401) is not is_open, (path, headers)
@@ -95,7 +96,7 @@ def test_every_door_but_health_page_and_voices_asks_for_a_token(
 def test_a_token_opens_the_documents_of_its_tenant_alone(
     closed: Running, tokens: dict[str, str]
 ) -> None:
-    with httpx.Client(base_url=closed.url) as client:
+    with httpx.Client(base_url=closed.url, timeout=PATIENCE) as client:
         mine = client.get(
             "/v1/search?q=vault", headers={"Authorization": f"Bearer {tokens['acme']}"}
         )
@@ -151,6 +152,7 @@ async def test_a_client_secret_opens_one_socket_from_its_origin(
             f"{closed.url}/v1/realtime/client_secrets",
             headers={"Authorization": f"Bearer {tokens['acme']}", "Origin": closed.url},
             json={"session": {"type": "realtime"}},
+            timeout=PATIENCE,
         )
         return str(answer.json()["value"])
 
@@ -167,7 +169,7 @@ async def test_a_client_secret_opens_one_socket_from_its_origin(
     value = await asyncio.to_thread(secret)
     with pytest.raises(InvalidStatus):
         await session(value, closed.url.replace("127.0.0.1", "localhost"))
-    with httpx.Client(base_url=closed.url) as client:
+    with httpx.Client(base_url=closed.url, timeout=PATIENCE) as client:
         value = await asyncio.to_thread(secret)
         answer = client.get("/v1/models", headers={"Authorization": f"Bearer {value}"})
         assert answer.status_code == 401  # for sockets alone
@@ -187,7 +189,7 @@ def test_a_client_secret_expires() -> None:
 def test_pages_of_listed_origins_may_read_and_ask(serve: Serve) -> None:
     with (
         serve(allowed_origins="https://app.example.com") as server,
-        httpx.Client(base_url=server.url) as client,
+        httpx.Client(base_url=server.url, timeout=PATIENCE) as client,
     ):
         origin = {"Origin": "https://app.example.com"}
         preflight = client.options(
@@ -242,7 +244,7 @@ async def test_a_token_has_so_many_sessions(closed: Running, tokens: dict[str, s
 def test_a_body_that_is_too_large_is_refused_whatever_its_header_says(serve: Serve) -> None:
     with (
         serve(max_body_bytes=10_000) as server,
-        httpx.Client(base_url=server.url) as client,
+        httpx.Client(base_url=server.url, timeout=PATIENCE) as client,
     ):
         body = b"x" * 20_000
         assert client.post("/v1/search", content=body).status_code == 413
@@ -252,7 +254,7 @@ def test_a_body_that_is_too_large_is_refused_whatever_its_header_says(serve: Ser
 
 
 def test_a_page_gets_the_headers_that_keep_strangers_out(server: Running) -> None:
-    with httpx.Client(base_url=server.url) as client:
+    with httpx.Client(base_url=server.url, timeout=PATIENCE) as client:
         for path in ("/", "/docs", "/page/docs.js", "/v1/models"):
             headers = client.get(path).headers
             assert "default-src 'self'" in headers["content-security-policy"]

@@ -95,6 +95,9 @@ _CHOICES: Final[dict[Part, tuple[tuple[str, ...], str, tuple[str, ...]]]] = {
 """Choices, what a server receives, and examples."""
 
 
+GLM_SERVER_RECEIVES: Final = "questions as speech tokens or text, and the passages"
+
+
 def models(given: GlobalOptions, *, json_output: JsonOutput = False) -> None:
     """List the models that can be chosen for each part, and those that are.
 
@@ -118,25 +121,16 @@ def models(given: GlobalOptions, *, json_output: JsonOutput = False) -> None:
 def chosen_parts(settings: Settings) -> Iterator[Finding]:
     """Say what each part is, where it runs, and what leaves this machine."""
     leaving = 0
+    if settings.stack == "glm" and settings.glm_lm == "vllm":
+        leaves, findings = _served(settings, "glm_server", GLM_SERVER_RECEIVES)
+        leaving += leaves
+        yield from findings
     for part in _CHOICES:
-        choice = settings.choice(part)
         given = settings.remote(part)
-        if choice == HTTP:
-            from voicerag_core.stack.remote import endpoint
-
-            place = endpoint(settings, part)
-            name = f" {place.model!r}" if place.model else ""
-            sent = _CHOICES[part][1]
-            if place.is_here:
-                yield Finding(part, "ok", f"http:{name} on this machine, at {place.shown}")
-                continue
-            leaving += 1
-            yield Finding(part, "ok", f"http:{name} at {place.shown}; it receives {sent}")
-            if place.key and place.shown.startswith("http:"):
-                yield Finding(
-                    part, "warn", "the key and the data travel without encryption",
-                    f"use an https address in {given.prefix}_URL",
-                )  # fmt: skip
+        if settings.choice(part) == HTTP:
+            leaves, findings = _served(settings, part, _CHOICES[part][1])
+            leaving += leaves
+            yield from findings
             continue
         yield _here(settings, part)
         if given.url is not None:
@@ -146,6 +140,31 @@ def chosen_parts(settings: Settings) -> Iterator[Finding]:
             )  # fmt: skip
     if not leaving:
         yield Finding("privacy", "ok", "no text and no sound leaves this machine")
+
+
+def _served(settings: Settings, part: Part, sent: str) -> tuple[bool, list[Finding]]:
+    """Say which server runs a part; return whether it is on another machine, too.
+
+    Args:
+        settings: Name the server.
+        part: The part.
+        sent: What the server receives.
+    """
+    from voicerag_core.stack.remote import endpoint
+
+    place = endpoint(settings, part)
+    name = f" {place.model!r}" if place.model else ""
+    if place.is_here:
+        return False, [Finding(part, "ok", f"http:{name} on this machine, at {place.shown}")]
+    found = [Finding(part, "ok", f"http:{name} at {place.shown}; it receives {sent}")]
+    if place.key and place.shown.startswith("http:"):
+        found.append(
+            Finding(
+                part, "warn", "the key and the data travel without encryption",
+                f"use an https address in {settings.remote(part).prefix}_URL",
+            )
+        )  # fmt: skip
+    return True, found
 
 
 def _here(settings: Settings, part: Part) -> Finding:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import functools
 import importlib.util
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 
 from voicerag_core.errors import ModelError
 
-__all__ = ["has_triton", "is_out_of_memory", "nbytes", "telling_what_is_needed"]
+__all__ = ["current_device", "has_triton", "is_out_of_memory", "nbytes", "telling_what_is_needed"]
 
 CPU_ALLOCATOR = "DefaultCPUAllocator"
 """Named in the RuntimeError that torch raises when the host has no memory left."""
@@ -53,6 +53,14 @@ def nbytes(tensors: Iterable[torch.Tensor]) -> int:
 def has_triton() -> bool:
     """Return whether Triton is installed; it comes with torch for GPUs."""
     return importlib.util.find_spec("triton") is not None
+
+
+def current_device(device: str) -> AbstractContextManager[object]:
+    """Make a GPU the current device of this thread for a block; a CPU needs no such thing.
+
+    Kernels of Triton and recordings of CUDA graphs go to the current device.
+    """
+    return torch.cuda.device(device) if device.startswith("cuda") else nullcontext()
 
 
 def _free(device: torch.device) -> str:

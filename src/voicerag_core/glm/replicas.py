@@ -6,13 +6,14 @@ import copy
 import logging
 import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
 import torch
 
 from voicerag_core.errors import ConfigError, ModelError
+from voicerag_core.glm.device_memory import current_device
 from voicerag_core.glm.voice import GLMVoice
 from voicerag_core.types import (
     Answer,
@@ -50,7 +51,7 @@ class _Replica:
 
     def device(self) -> AbstractContextManager[object]:
         """Make its device the current one of this thread for a block."""
-        return torch.cuda.device(self.name) if self.name.startswith("cuda") else nullcontext()
+        return current_device(self.name)
 
 
 class ReplicatedGLMVoice:

@@ -17,6 +17,7 @@ import torch
 
 from voicerag_core.errors import AudioError, CancelledError, ConfigError, GenerationError
 from voicerag_core.glm.decoder import SpeechDecoder
+from voicerag_core.glm.device_memory import current_device
 from voicerag_core.glm.lm.batched_lm import BatchedLM
 from voicerag_core.glm.lm.interleave import (
     AUDIO_BLOCK,
@@ -147,34 +148,35 @@ class GLMVoice:
             device = "cuda" if torch.cuda.is_available() else "cpu"
         lm_folder = found.part("lm").folder if lm is None else find_lm(folder)[0]
         encoder_dtype = torch.float32 if device == "cpu" else torch.bfloat16
-        return cls(
-            lm
-            or BatchedLM.load(
-                lm_folder,
-                device=device,
-                dtype=None if dtype is None else getattr(torch, dtype),
-                quantization=quantization,
-                max_context=max_context,
-                rows=rows,
-                check_finite=check_finite,
-            ),
-            TextTokenizer.load(lm_folder),
-            SpeechTokenizer.load(
-                found.part("speech_tokenizer").folder,
-                device=device,
-                dtype=encoder_dtype,
-                check_finite=check_finite,
-            ),
-            SpeechDecoder.load(
-                found.part("decoder").folder,
-                device=device,
-                dtype=unet_dtype(device, dtype),
-                check_finite=check_finite,
+        with current_device(device):
+            return cls(
+                lm
+                or BatchedLM.load(
+                    lm_folder,
+                    device=device,
+                    dtype=None if dtype is None else getattr(torch, dtype),
+                    quantization=quantization,
+                    max_context=max_context,
+                    rows=rows,
+                    check_finite=check_finite,
+                ),
+                TextTokenizer.load(lm_folder),
+                SpeechTokenizer.load(
+                    found.part("speech_tokenizer").folder,
+                    device=device,
+                    dtype=encoder_dtype,
+                    check_finite=check_finite,
+                ),
+                SpeechDecoder.load(
+                    found.part("decoder").folder,
+                    device=device,
+                    dtype=unet_dtype(device, dtype),
+                    check_finite=check_finite,
+                )
+                if speak
+                else None,
+                english_only=english_only,
             )
-            if speak
-            else None,
-            english_only=english_only,
-        )
 
     def silent(self) -> GLMVoice:
         """Return the same model without its decoder; the weights are shared."""

@@ -415,11 +415,22 @@ def _passage(value: Mapping[str, object], number: int) -> Passage:
     return Passage(key, text, known)
 
 
+_NO_EXPORT = (
+    "the file is no export of voicerag; give one that `voicerag export` wrote, or index other "
+    "files with `voicerag index`"
+)
+
+
 def _parsed(line: bytes, number: int) -> dict[str, object]:
     try:
         value = json.loads(line)
     except (ValueError, RecursionError) as error:
-        raise DocumentError(f"line {number} of the export is not JSON: {error}") from error
+        if number == 1:
+            raise DocumentError(_NO_EXPORT) from error
+        raise DocumentError(
+            f"line {number} of the export is not JSON: {error}; the file was cut off or altered, "
+            "export the collection again"
+        ) from error
     if not isinstance(value, dict):
         raise DocumentError(f"line {number} of the export is no JSON object")
     return value
@@ -427,10 +438,7 @@ def _parsed(line: bytes, number: int) -> dict[str, object]:
 
 def _header(value: Mapping[str, object]) -> CollectionHeader:
     if value.get("voicerag") != "collection":
-        raise DocumentError(
-            "the file is no export of voicerag; give one that `voicerag export` wrote, or index "
-            "other files with `voicerag index`"
-        )
+        raise DocumentError(_NO_EXPORT)
     if value.get("form") != FORM:
         raise DocumentError(
             f"the export has form {value.get('form')!r}, and this program reads form {FORM}; "

@@ -13,7 +13,7 @@ from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol, TypeVar, cast
 
-from voicerag_core.cancellation import Cancellation, interruptible
+from voicerag_core.cancellation import Cancellation
 from voicerag_core.errors import BusyError, CancelledError
 
 __all__ = ["CLOSE_SECONDS", "HEARTBEAT_SECONDS", "MOST_AHEAD", "Job", "Progress", "Workers"]
@@ -37,6 +37,7 @@ CLOSE_SECONDS: Final = 2.0
 """Seconds for which closing waits for the stages that run."""
 
 _LOOK_SECONDS = 0.1
+_ROOM_SECONDS = 0.02
 _SMALLEST_STEP = 1e-3
 
 _END: Final = object()
@@ -223,9 +224,8 @@ class Workers:
             with closing(work(job)) as running:
                 for piece in running:
                     loop.call_soon_threadsafe(pieces.put_nowait, piece)
-                    if not room.acquire(blocking=False):
-                        with interruptible(room.release):
-                            room.acquire()
+                    while not room.acquire(timeout=_ROOM_SECONDS):
+                        job.check()
                     job.check()
 
         end = asyncio.create_task(self.run(pump, progress, disconnected, tenant=tenant))

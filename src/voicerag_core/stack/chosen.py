@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from voicerag_core.errors import CheckpointError, ConfigError
@@ -30,6 +32,9 @@ __all__ = [
 ]
 
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+
+_ESPEAK_CODES: Final = MappingProxyType({"cmn": "zh"})
+"""espeak-ng's names of languages that have another ISO 639-1 code."""
 
 _USUAL_PREFIXES: Final = (
     # Source: the model cards on the hub: "How to use", "Usage".
@@ -142,6 +147,17 @@ def spoken_language(settings: Settings) -> str | None:
     return ENGLISH if settings.voice == "local" else None
 
 
+def _language_of_voice(path: Path, otherwise: str) -> str:
+    """Return the code of the language that a Piper voice's settings name, if they name one."""
+    try:
+        said = json.loads(path.read_text("utf-8"))
+        name = said.get("language", {}).get("family") or said["espeak"]["voice"]
+    except (ValueError, LookupError, AttributeError, TypeError):
+        return otherwise
+    code = re.split("[-_]", str(name))[0]
+    return _ESPEAK_CODES.get(code, code)
+
+
 def chosen_speaker(settings: Settings, stack: ExitStack) -> Speaker:
     """Create the voice of the local stack; `stack` closes it.
 
@@ -164,7 +180,6 @@ def chosen_speaker(settings: Settings, stack: ExitStack) -> Speaker:
     voice: Path | None = None
     language = ENGLISH
     if settings.voice != "local":
-        language = settings.language
         voice = Path(settings.voice).expanduser()
         for path in (voice, Path(f"{voice}.json")):
             if not path.is_file():
@@ -172,6 +187,7 @@ def chosen_speaker(settings: Settings, stack: ExitStack) -> Speaker:
                     f"VOICERAG_VOICE is 'local', 'http' or the .onnx file of a Piper voice with "
                     f"its .onnx.json beside it; not found: {path}"
                 )
+        language = _language_of_voice(Path(f"{voice}.json"), settings.language)
     return stack.enter_context(
         PiperSpeaker(voice, data_dir=settings.data_dir / "weights", language=language)
     )

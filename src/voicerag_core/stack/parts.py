@@ -263,7 +263,9 @@ def _glm_voice(
         )
         for device in devices
     ]
-    return voices[0] if len(voices) == 1 else ReplicatedGLMVoice(voices, devices)
+    if len(voices) == 1 and devices[0] in ("auto", "cpu", "cuda", "cuda:0"):
+        return voices[0]
+    return ReplicatedGLMVoice(voices, devices)  # it makes the device the current one
 
 
 def _writer(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Generator, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -81,7 +81,7 @@ def export_passages(
             (tenant, path),
         )
 
-        def rows() -> Iterator[ExportedPassage]:
+        def rows() -> Generator[ExportedPassage]:
             with connection.cursor("exported", row_factory=args_row(_Row)) as cursor:
                 cursor.itersize = _PAGE
                 chosen = _VECTORS if vectors else _NONE
@@ -90,7 +90,8 @@ def export_passages(
                     check_cancelled()
                     yield _exported(row, known.dim, vectors=vectors)
 
-        yield known, rows()
+        with closing(rows()) as found:  # a reader that stops early leaves no cursor open
+            yield known, found
 
 
 def _exported(row: _Row, dim: int, *, vectors: bool) -> ExportedPassage:

@@ -95,7 +95,7 @@ def decode(
     ]
     spoken = _spoken(networks, replies)
     lengths = [len(sound) for sound, _ in spoken]
-    sounds = torch.cat([sound for sound, _ in spoken]).cpu().split(lengths)
+    sounds = torch.split(torch.cat([sound for sound, _ in spoken]).cpu(), lengths)
     return [
         Decoded(sound.numpy(), _past(block, final), held, vocoder)
         for block, sound, (final, held), (_, vocoder) in zip(

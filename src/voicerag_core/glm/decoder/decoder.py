@@ -108,6 +108,7 @@ class SpeechDecoder:
         device = self.networks.device
         if device.type == "cuda":
             self.networks.prepare(record_cuda(device))
+            torch.cuda.empty_cache()  # what the runs before the recordings took
         self.decode([0] * self.schedule.block(0))
 
     @property

@@ -205,7 +205,8 @@ class Flow(nn.Module):
         given = torch.cat((torch.cat((x, x)).to(context.dtype), context), dim=1)
         guided, plain = self.unet(given, shifts, both).float().chunk(2)
         strength = self.config.guidance
-        return x + size * ((1.0 + strength) * guided - strength * plain)
+        moved: Tensor = x + size * ((1.0 + strength) * guided - strength * plain)
+        return moved
 
 
 def load_flow(

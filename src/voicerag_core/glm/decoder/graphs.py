@@ -16,6 +16,7 @@ __all__ = ["FlowGraphs", "Window"]
 
 TOKENS_ALIGNED = 8
 
+
 @dataclass(frozen=True, slots=True)
 class Window:
     """What the flow makes mel of.
@@ -173,7 +174,7 @@ class _Batch:
     @torch.inference_mode()
     def _step(self) -> None:
         mask = self._mask()
-        shifts = self._shifts.index_select(0, self._index)[0].split(self._channels, dim=1)
+        shifts = torch.split(self._shifts.index_select(0, self._index)[0], self._channels, dim=1)
         size = self._sizes.index_select(0, self._index)
         both = None if mask is None else torch.cat((mask, mask))
         self._x.copy_(self._flow.step(self._x, self._context, both, size, shifts))

@@ -18,16 +18,16 @@ from voicerag_core.glm.decoder.shapes import FLOW_FRAMES, VOCODER_FRAMES, Shapes
 from voicerag_core.glm.decoder.source import NoiseTable, draw_offsets
 from voicerag_core.glm.decoder.vocoder import NOISE_FRAMES, VocoderBatch, VocoderStream
 from voicerag_core.glm.device_memory import nbytes, telling_what_is_needed
-from voicerag_core.glm.recording import Recorder
+from voicerag_core.glm.recording import FIRST, Recorder
 from voicerag_core.glm.weights.configs import DecoderConfig
 
 __all__ = ["DecoderNetworks"]
 
 FLOW_NOISE_FRAMES = 4096
 """Frames before the noise of the flow repeats; longer than any window of a usual schedule."""
-WORKING_BYTES = 1_400_000_000
-"""Most memory besides the weights, CUDA graphs included, with the usual schedule: 1.8 GiB in all
-were measured on an H100 (benchmarks/results/glm_decoder.md)."""
+WORKING_BYTES = 5_300_000_000
+"""Most memory besides the weights, CUDA graphs included, with the usual schedule: 5.3 GiB in all
+were held on an H200 (benchmarks/results/glm_decoder_batching.md)."""
 
 
 class DecoderNetworks:
@@ -73,7 +73,7 @@ class DecoderNetworks:
         self.use(Schedule())
         self._stream: torch.cuda.Stream | None = None
         if self.device.type == "cuda":
-            self._stream = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
+            self._stream = torch.cuda.Stream(self.device, priority=FIRST)  # type: ignore[no-untyped-call]
             self._stream.wait_stream(torch.cuda.current_stream(self.device))
 
     @classmethod

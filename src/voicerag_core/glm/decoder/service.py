@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
+import weakref
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from voicerag_core.cancellation import check_cancelled
@@ -18,8 +21,12 @@ _logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.05
 """How often a waiting thread checks whether its call was cancelled."""
-LINGER_SECONDS = 10.0
-"""How long the service's thread waits for work before it ends."""
+HURRY_SECONDS = 0.2
+"""A block that is wanted sooner waits for no others: about what a batch takes on a busy GPU."""
+QUIET_SECONDS = 0.03
+"""Others are waited for as long as one came within this time."""
+MOMENT_SECONDS = 0.005
+"""The same where the sound is wanted at once: replies get their ids together, step by step."""
 SHORT = 2
 """A block this many times shorter than those being decoded may come between two of their steps."""
 
@@ -32,11 +39,13 @@ class Task:
         block: What to decode.
         length: Its padded mel frames.
         deadline: When its sound is wanted, by `time.monotonic`.
+        came: When it was submitted.
     """
 
     block: Block
     length: int
     deadline: float
+    came: float = field(default_factory=time.monotonic)
     done: threading.Event = field(default_factory=threading.Event)
     dropped: bool = False
     decoded: Decoded | None = None
@@ -57,11 +66,12 @@ class Task:
 class DecodingService:
     """Decodes the blocks of all replies of a decoder; shared between threads.
 
-    A block that nothing competes with is decoded in its caller's thread. Otherwise it waits for
-    the service's own thread, which takes the block whose sound is wanted first, and with it others
-    of its padded length. Between two steps of a long batch it decodes a short one that is wanted
-    sooner. The thread ends when there was nothing to do for a while. On a GPU everything runs on
-    a stream of its own.
+    The block of the only reply is decoded in its caller's thread. Others wait for the service's own
+    thread, which takes the block whose sound is wanted first, and with it others of its padded
+    length, since a batch takes little longer than a block; it waits a moment for those, and longer
+    while the sound is not wanted yet. Between two steps of a long batch it decodes a short one that
+    is wanted sooner. The thread ends with the service; when the program ends, it first decodes what
+    waits. On a GPU everything runs on a stream of its own.
 
     Args:
         networks: Shared.
@@ -70,16 +80,28 @@ class DecodingService:
     def __init__(self, networks: DecoderNetworks) -> None:
         self._networks = networks
         self._changed = threading.Condition()
+        self._streams: weakref.WeakSet[object] = weakref.WeakSet()
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="voicerag-decoder")
         self._waiting: list[Task] = []
         self._working = False
 
+    def opened(self, stream: object) -> None:
+        """Note a reply that may have blocks to decode."""
+        self._streams.add(stream)
+
+    def closed(self, stream: object) -> None:
+        """Note that a reply has no more."""
+        self._streams.discard(stream)
+
     def alone(self, block: Block) -> Decoded | None:
-        """Decode a block in this thread, if no other is being decoded or waits; else return None.
+        """Decode a block in this thread, if there is no other reply; else return None.
 
         Raises:
             CancelledError: The running call was cancelled.
             ModelError: The device has too little memory.
         """
+        if len(self._streams) > 1:
+            return None
         with self._networks.exclusive(wait=False) as free:
             return decode(self._networks, [block])[0] if free and not self._waiting else None
 
@@ -93,11 +115,10 @@ class DecodingService:
         task = Task(block, flow_length(self._networks, block), deadline)
         with self._changed:
             self._waiting.append(task)
-            if self._working:
-                self._changed.notify_all()
-            else:
+            if not self._working:
+                self._thread.submit(self._work)
                 self._working = True
-                threading.Thread(target=self._work, name="voicerag-decoder", daemon=True).start()
+            self._changed.notify_all()
         return task
 
     def drop(self, task: Task) -> None:
@@ -126,15 +147,27 @@ class DecodingService:
     def _work(self) -> None:
         while True:
             with self._changed:
-                if not self._waiting and not self._changed.wait(LINGER_SECONDS):
-                    if self._waiting:
-                        continue
+                while (wait := self._patience()) > 0:
+                    self._changed.wait(wait)
+                tasks = self._taken()
+                if not tasks:
                     self._working = False
                     return
-                tasks = self._taken()
-            if tasks:
-                with self._networks.exclusive():
-                    self._finish(tasks)
+            with self._networks.exclusive():
+                self._finish(tasks)
+
+    def _patience(self) -> float:
+        """Return for how many seconds others of the most urgent block's length may yet come."""
+        if not self._waiting:
+            return 0.0
+        now = time.monotonic()
+        urgent = min(self._waiting, key=lambda task: task.deadline)
+        alike = [task for task in self._waiting if task.length == urgent.length]
+        if len(alike) >= min(len(self._streams), largest_batch(urgent.length, FLOW_FRAMES)):
+            return 0.0
+        came = [task.came for task in alike]
+        moment = min(max(came) + MOMENT_SECONDS, min(came) + 2 * MOMENT_SECONDS)
+        return max(moment, min(urgent.deadline - HURRY_SECONDS, max(came) + QUIET_SECONDS)) - now
 
     def _taken(self, during: Sequence[Task] = ()) -> list[Task]:
         """Take the most urgent block and others that fit into its batch; the lock is held.

@@ -90,7 +90,6 @@ class Shapes:
             overlap: Frames that two blocks share.
             reach: Frames on each side that the vocoder needs.
         """
-
         enough = len(schedule.block_tokens) + WINDOW_PERIOD
         windows = set()
         pushed: set[int] = set()

@@ -54,6 +54,7 @@ class DecoderStream(Closing):
         empty = torch.zeros(1, mels, 0, device=networks.device)
         self._past = empty  # final mel of the history, before the frames in `_held`
         self._held = empty  # mel that the next block makes again
+        service.opened(self)
 
     @property
     def closed(self) -> bool:
@@ -64,6 +65,7 @@ class DecoderStream(Closing):
         """Stop and release the state; nothing more can be decoded. May be called again."""
         if self._task is not None:
             self._service.drop(self._task)
+        self._service.closed(self)
         self._task = self._vocoder = None
         self._tokens.clear()
         self._past = self._held = torch.zeros(1, self._networks.config.flow.mels, 0)

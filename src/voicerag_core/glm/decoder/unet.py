@@ -96,7 +96,7 @@ class UNet(nn.Module):
             skipped.append((x, mask))
             x = level.resampled(x, mask)
             if mask is not None and x.shape[-1] < mask.shape[-1]:
-                mask = mask[:, :, ::2]
+                mask = mask[:, :, ::2].contiguous()  # attention without it is slow
         for level in _levels(self.mid_blocks):
             x = level(x, next(shift), mask)
         for level in _levels(self.up_blocks):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -10,11 +11,22 @@ from torch.nn import functional
 
 from voicerag_core.glm.lm.forward import RotaryTable, embedding_table
 from voicerag_core.glm.lm.fused_forward import LayerWeights
+from voicerag_core.glm.lm.tuning import fastest_tiles
 
 if TYPE_CHECKING:
     from transformers import GlmForCausalLM
 
+    from voicerag_core.glm.lm.batch_kernels import PackedTile
+    from voicerag_core.glm.lm.kernels import Matrix
+
 __all__ = ["BatchForward"]
+
+UNPACKED = 16
+"""Bits of weights as they are."""
+MOST_PACKED = 128
+"""Tokens up to which packed weights are unpacked tile by tile, and not as a whole before."""
+TUNED = 16
+"""Tokens for which tiles are chosen."""
 
 
 class BatchForward:
@@ -45,6 +57,7 @@ class BatchForward:
         self._epsilon = config.rms_norm_eps
         self._norm = model.model.norm.weight.detach()
         self._head: nn.Module = model.lm_head
+        self._head_matrix = kernels.Matrix.of(model.lm_head)
         heads, kv_heads, width = (
             int(size or 0)
             for size in (config.num_attention_heads, config.num_key_value_heads, config.head_dim)
@@ -57,6 +70,11 @@ class BatchForward:
         self._part = batch_kernels.PartAttention(
             heads, kv_heads, width, self._table.new_empty(most_parts, heads * width)
         )
+        self._tiles: dict[str, PackedTile] = dict.fromkeys(
+            ("qkv", "out", "gate_up", "down", "head"), batch_kernels.PACKED_TILES[0]
+        )
+        if device.type == "cuda" and layers[0].qkv.bits != UNPACKED:
+            self._tune()
 
     def __call__(
         self,
@@ -81,7 +99,7 @@ class BatchForward:
         delta = None
         for layer in self._layers:
             self._add(stream, delta, layer.first_norm, normed)
-            qkv = layer.fused_qkv(normed)
+            qkv = self._times("qkv", layer.qkv, layer.fused_qkv, normed)
             if blocks is not None:
                 self._part.attend(
                     qkv[:parts], blocks, self._rotary, layer.keys, layer.values, heads[:parts]
@@ -91,14 +109,42 @@ class BatchForward:
                     qkv[parts:], positions, rows, self._rotary, layer.keys, layer.values,
                     heads[parts:],
                 )  # fmt: skip
-            self._add(stream, layer.module.self_attn.o_proj(heads), layer.second_norm, normed)  # type: ignore[union-attr,operator]
-            self._kernels.gate(layer.module.mlp.gate_up_proj(normed), gated)  # type: ignore[union-attr,operator]
-            delta = layer.module.mlp.down_proj(gated)  # type: ignore[union-attr,operator]
+            attention, mlp = layer.module.self_attn, layer.module.mlp
+            delta = self._times("out", layer.out, attention.o_proj, heads)  # type: ignore[union-attr,arg-type]
+            self._add(stream, delta, layer.second_norm, normed)
+            both = self._times("gate_up", layer.gate_up, mlp.gate_up_proj, normed)  # type: ignore[union-attr,arg-type]
+            self._kernels.gate(both, gated)
+            delta = self._times("down", layer.down, mlp.down_proj, gated)  # type: ignore[union-attr,arg-type]
         assert delta is not None
         last = stream.index_select(0, ends) + delta.index_select(0, ends)
         last = functional.rms_norm(last, self._norm.shape, self._norm, self._epsilon)
-        logits: torch.Tensor = self._head(last)
-        return logits
+        return self._times("head", self._head_matrix, self._head, last)
+
+    def _times(self, name: str, matrix: Matrix, linear: nn.Module, x: torch.Tensor) -> torch.Tensor:
+        """Return x [N, K] times a weight; packed weights of few tokens are unpacked on the way."""
+        if matrix.bits == UNPACKED or len(x) > MOST_PACKED:
+            product: torch.Tensor = linear(x)
+            return product
+        out = x.new_empty(len(x), matrix.rows)
+        self._kernels.packed_product(x, matrix, out, self._tiles[name])
+        return out
+
+    def _tune(self) -> None:
+        """Choose the tiles of packed weights by timing them over all layers."""
+        gated, normed, heads = (
+            x[:TUNED].normal_() for x in (self._gated, self._normed, self._heads)
+        )
+        given = {"qkv": normed, "out": heads, "gate_up": normed, "down": gated}
+
+        def over_all_layers(name: str, tile: PackedTile) -> None:
+            self._tiles[name] = tile
+            for layer in self._layers:
+                self._times(name, getattr(layer, name), layer.module, given[name])
+
+        self._tiles |= fastest_tiles(
+            {name: partial(over_all_layers, name) for name in given}, self._kernels.PACKED_TILES
+        )
+        self._tiles["head"] = self._tiles["qkv"]
 
     def _add(
         self,

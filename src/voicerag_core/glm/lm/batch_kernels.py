@@ -11,15 +11,32 @@ import torch
 import triton
 import triton.language as tl
 
-from voicerag_core.glm.lm.kernels import _turned
+from voicerag_core.glm.lm.kernels import Matrix, _turned
+from voicerag_core.glm.lm.weight_only import GROUP
 
-__all__ = ["BLOCK", "PartAttention", "add_and_norm", "gate"]
+__all__ = [
+    "BLOCK",
+    "PACKED_TILES",
+    "PackedTile",
+    "PartAttention",
+    "add_and_norm",
+    "gate",
+    "packed_product",
+]
 
 BLOCK = 64
 """Tokens of a block, which are of one text."""
 KEYS = 64
 """Keys that a block reads at a time."""
 GATE_BLOCK = 1024
+PackedTile = tuple[int, int, int, int]
+PACKED_TILES: tuple[PackedTile, ...] = (
+    (32, 128, 4, 4),
+    (64, 128, 4, 4),
+    (32, 256, 4, 3),
+    (16, 256, 4, 4),
+)
+"""Rows and inputs of a tile of a packed weight, warps and stages, to choose from by measurement."""
 
 
 @triton.jit
@@ -204,3 +221,76 @@ class PartAttention:
             self._queries, blocks, keys, values, out, keys.shape[2], count, self._width**-0.5,
             **sizes, WIDTH=self._width, SIZE=BLOCK, KEYS=KEYS, num_warps=4, num_stages=2,
         )  # fmt: skip
+
+
+@triton.jit
+def _packed_kernel(  # type: ignore[no-untyped-def]
+    x, weight, scale, zero, bias, out, count, height, width,
+    BIAS: tl.constexpr, BITS: tl.constexpr, GROUP_SIZE: tl.constexpr,
+    HEIGHT: tl.constexpr, ROWS: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """Multiply x [count, width] by rows of a weight of 8 or 4 bits, unpacked tile by tile."""
+    rows = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
+    members = tl.program_id(1) * HEIGHT + tl.arange(0, HEIGHT)
+    live, real = rows < height, members < count
+    wide_rows = rows.to(tl.int64)[:, None]
+    total = tl.zeros((HEIGHT, ROWS), tl.float32)
+    if BITS == 4:
+        half, groups = width // 2, width // GROUP_SIZE
+        for start in range(0, half, GROUP_SIZE):
+            columns = start + tl.arange(0, GROUP_SIZE)
+            packed = tl.load(
+                weight + wide_rows * half + columns[None, :], mask=live[:, None], other=0
+            )
+            at = rows * groups + start // GROUP_SIZE
+            for part in tl.static_range(2):
+                place = at + part * (groups // 2)
+                factor = tl.load(scale + place, mask=live, other=0.0)
+                least = tl.load(zero + place, mask=live, other=0.0)
+                levels = ((packed >> (4 * part)) & 15).to(factor.dtype)
+                tile = levels * factor[:, None] + least[:, None]
+                values = tl.load(
+                    x + members[:, None] * width + part * half + columns[None, :],
+                    mask=real[:, None], other=0.0,
+                )  # fmt: skip
+                total += tl.dot(values, tl.trans(tile), input_precision="ieee")
+    else:
+        for start in range(0, width, BLOCK):
+            columns = start + tl.arange(0, BLOCK)
+            within = columns < width
+            values = tl.load(
+                x + members[:, None] * width + columns[None, :],
+                mask=real[:, None] & within[None, :], other=0.0,
+            )  # fmt: skip
+            packed = tl.load(
+                weight + wide_rows * width + columns[None, :],
+                mask=live[:, None] & within[None, :], other=0,
+            )  # fmt: skip
+            total += tl.dot(values, tl.trans(packed.to(values.dtype)), input_precision="ieee")
+        total *= tl.load(scale + rows, mask=live, other=0.0).to(tl.float32)[None, :]
+    if BIAS:
+        total += tl.load(bias + rows, mask=live, other=0.0).to(tl.float32)[None, :]
+    tl.store(
+        out + members[:, None] * height + rows[None, :], total.to(out.dtype.element_ty),
+        mask=real[:, None] & live[None, :],
+    )  # fmt: skip
+
+
+def packed_product(x: torch.Tensor, matrix: Matrix, out: torch.Tensor, tile: PackedTile) -> None:
+    """Write x times a weight of 8 or 4 bits, with its bias; the unpacking is shared by the rows.
+
+    Args:
+        x: [B, K], contiguous.
+        matrix: [N, K].
+        out: [B, N], written.
+        tile: One of `PACKED_TILES`.
+    """
+    rows, block, warps, stages = tile
+    count = len(x)
+    height = max(16, min(64, triton.next_power_of_2(count)))
+    grid = (triton.cdiv(matrix.rows, rows), triton.cdiv(count, height))
+    _packed_kernel[grid](
+        x, matrix.weight, matrix.scale, matrix.zero, x if matrix.bias is None else matrix.bias, out,
+        count, matrix.rows, matrix.width, BIAS=matrix.bias is not None, BITS=matrix.bits,
+        GROUP_SIZE=GROUP, HEIGHT=height, ROWS=rows, BLOCK=block, num_warps=warps, num_stages=stages,
+    )  # fmt: skip

@@ -207,9 +207,12 @@ class BatchedLM(Closing):
                 reply, token = reader.next()
                 if token is None and waiting:
                     reader.ask(waiting.popleft())
-                if token is None or asked[reply].push(token) is TokenKind.STOP:
+                if token is None:
                     continue
-                if reply.table is None:
+                stopped = asked[reply].push(token) is TokenKind.STOP
+                if reply.table is None and stopped:
+                    self._scheduler.cancel(reply)
+                elif reply.table is None:
                     reply.allowed = asked[reply].allowed()
                     self._scheduler.allow(reply)
         return [reply.text[reply.prompt_size :] for reply in asked]

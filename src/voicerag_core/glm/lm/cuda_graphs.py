@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import torch
 
+if TYPE_CHECKING:
+    from torch.cuda import _POOL_HANDLE
+
 __all__ = ["captured", "seconds_as_graph", "warmed_and_captured"]
 
-Pool = tuple[int, int]
-"""What `torch.cuda.graph_pool_handle` returns."""
 WARM_UPS = 3
 """Runs before a capture, as torch's documentation of CUDA graphs asks for."""
 TIMED_RUNS = 3
 
 
 def warmed_and_captured(
-    run: Callable[[], object], pool: Pool | None = None
+    run: Callable[[], object], pool: _POOL_HANDLE | None = None
 ) -> torch.cuda.CUDAGraph:
     """Run some times on a side stream, then capture a run.
 
@@ -34,7 +36,7 @@ def warmed_and_captured(
     return captured(run, pool)
 
 
-def captured(run: Callable[[], object], pool: Pool | None = None) -> torch.cuda.CUDAGraph:
+def captured(run: Callable[[], object], pool: _POOL_HANDLE | None = None) -> torch.cuda.CUDAGraph:
     """Capture a run that was warmed up; other threads may keep using the GPU."""
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):

@@ -52,11 +52,6 @@ class EagerRunner:
         for side in (self._cache.keys, self._cache.values):
             side[:, target, :, :count] = side[:, source, :, :count]
 
-    def clear(self, row: int) -> None:
-        """See `Runner.clear`."""
-        self._cache.keys[:, row].zero_()
-        self._cache.values[:, row].zero_()
-
     def launch(self, batch: Batch) -> _Done:
         """See `Runner.launch`."""
         runs = [_run(part.reply, part.start, part.stop) for part in batch.parts]

@@ -42,7 +42,7 @@ class FusedForward:
         row: [1] int64 on the device, its row; as many as there are: none.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0917
         self,
         model: GlmForCausalLM,
         cache: KeyValueCache,

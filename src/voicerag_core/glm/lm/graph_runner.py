@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from voicerag_core.glm.lm.cuda_graphs import warmed_and_captured
 from voicerag_core.glm.lm.forward import KeyValueCache, RotaryTable
 from voicerag_core.glm.lm.fused_forward import FusedForward
 from voicerag_core.glm.lm.interleave import AllowedTokens, GrammarTable
-from voicerag_core.glm.lm.rows import AUDIO, STOP, TEXT, Batch, Reply
+from voicerag_core.glm.lm.rows import AUDIO, STOP, TEXT, Batch, Part, Reply
 from voicerag_core.glm.lm.sampler import sample, sample_top
 from voicerag_core.glm.lm.steps import TokenMasks
 
@@ -86,7 +86,7 @@ class GraphRunner:
         self._shown: list[int] = []
         on_gpu = device.type == "cuda"
         self._pool = torch.cuda.graph_pool_handle() if on_gpu else None
-        self._stream = torch.cuda.Stream(device, priority=-1) if on_gpu else None
+        self._stream = torch.cuda.Stream(device, priority=-1) if on_gpu else None  # type: ignore[no-untyped-call]
 
     @contextmanager
     def working(self) -> Iterator[None]:
@@ -120,11 +120,6 @@ class GraphRunner:
         for side in (self._cache.keys, self._cache.values):
             side[:, target, :, :count].copy_(side[:, source, :, :count])
 
-    def clear(self, row: int) -> None:
-        """See `Runner.clear`."""
-        self._cache.keys[:, row].zero_()
-        self._cache.values[:, row].zero_()
-
     def launch(self, batch: Batch) -> _Step:
         """See `Runner.launch`."""
         for reply in batch.sampled:
@@ -132,7 +127,8 @@ class GraphRunner:
                 self._grammars.show(reply)
         entries = [_entry(reply) for reply in batch.replies]
         by_sort = any(reply.by_sort for reply in batch.sampled)
-        length = self._put(batch) if batch.parts else 0
+        blocks = [block for part in batch.parts for block in _blocks(part)]
+        length = next(n for n in (0, *self._lengths) if n >= BLOCK * len(blocks))
         if length:
             graph = self._graph(length, self._counts[-1], 0, by_sort=by_sort)
         elif len(entries) == 1:
@@ -140,33 +136,30 @@ class GraphRunner:
         else:
             count = next(count for count in self._counts if count >= len(entries))
             graph = self._graph(0, count, 0, by_sort=by_sort)
+        if length:
+            self._put(blocks, length)
         self._show(entries)
         graph.replay()
         ends = sum(part.samples for part in batch.parts)
         return _Step(self._sampled, ends, length // BLOCK, len(entries))
 
-    def _put(self, batch: Batch) -> int:
-        """Put the parts of a batch where the graphs read them; return their length."""
-        ids: list[int] = []
-        blocks, ends, entries = [], [], []
-        for part in batch.parts:
-            entry = _entry(part.reply)
-            for start in range(part.start, part.stop, BLOCK):
-                piece = part.reply.text[start : min(start + BLOCK, part.stop)]
-                blocks.append((entry, start, len(piece)))
-                ids += piece + [0] * (BLOCK - len(piece))
-            if part.samples:
-                ends.append(len(ids) - BLOCK + blocks[-1][2] - 1)
-                entries.append(entry)
-        length = next(length for length in self._lengths if length >= len(ids))
+    def _put(self, blocks: list[_Block], length: int) -> None:
+        """Put parts of texts where the graph of a length reads them."""
+        ids = [token for block in blocks for token in (*block.ids, *[0] * (BLOCK - len(block.ids)))]
+        last = [
+            (BLOCK * number + len(block.ids) - 1, block.entry)
+            for number, block in enumerate(blocks)
+            if block.samples
+        ]
         count = length // BLOCK
-        blocks += [(self._none, 0, 0)] * (count - len(blocks))
+        last += [(0, self._none)] * (count - len(last))
+        ends, entries = zip(*last, strict=True)
+        read = [(block.entry, block.start, len(block.ids)) for block in blocks]
+        read += [(self._none, 0, 0)] * (count - len(read))
         _upload(torch.tensor(ids), self._ids[: len(ids)])
-        _upload(torch.tensor(blocks).T.contiguous(), self._blocks[length])
-        _upload(torch.tensor(ends + [0] * (count - len(ends))), self._ends[:count])
-        entries += [self._none] * (count - len(entries))
+        _upload(torch.tensor(read).T.contiguous(), self._blocks[length])
+        _upload(torch.tensor(ends), self._ends[:count])
         _upload(torch.tensor(entries), self._end_rows[:count])
-        return length
 
     def _show(self, entries: list[int]) -> None:
         """Say which rows get one more token."""
@@ -187,6 +180,7 @@ class GraphRunner:
         key = length, count, start, by_sort
         if key not in self._graphs:
             self._show([])
+            self._ends.zero_()
             self._end_rows.fill_(self._none)
             for blocks in self._blocks.values():
                 blocks[0].fill_(self._none)
@@ -242,6 +236,15 @@ class GraphRunner:
         self._sampled[: len(ids)].copy_(ids)
 
 
+class _Block(NamedTuple):
+    """Tokens of a text that are run together, and whether an id is sampled after them."""
+
+    entry: int
+    start: int
+    ids: list[int]
+    samples: bool
+
+
 class _Step:
     """A graph that was launched, and the copy of its ids to the host."""
 
@@ -250,7 +253,7 @@ class _Step:
         device = sampled.device.type == "cuda"
         self._ids = torch.empty(room + rows, dtype=torch.int64, pin_memory=device)
         self._ids.copy_(sampled[: room + rows], non_blocking=True)
-        self._done = torch.cuda.Event() if device else None
+        self._done = torch.cuda.Event() if device else None  # type: ignore[no-untyped-call]
         if self._done is not None:
             self._done.record()
 
@@ -347,6 +350,19 @@ def _entry(reply: Reply) -> int:
     return reply.row.index
 
 
+def _blocks(part: Part) -> list[_Block]:
+    """Cut a part of a text into blocks."""
+    return [
+        _Block(
+            _entry(part.reply),
+            start,
+            part.reply.text[start : min(start + BLOCK, part.stop)],
+            part.samples and start + BLOCK >= part.stop,
+        )
+        for start in range(part.start, part.stop, BLOCK)
+    ]
+
+
 def _lengths(most: int) -> list[int]:
     """Return the lengths that parts of texts are padded to: with 64 rows, multiples of 128."""
     lengths = list(range(BLOCK, most, 2 * BLOCK))
@@ -360,4 +376,5 @@ def _first_id(reply: Reply) -> int:
     if not reply.flying or table is None:
         return allowed.start
     kinds = (TEXT, AUDIO, STOP)[bool(allowed.start) :]
-    return min(table.allowed[table.following[reply.state, kind]].start for kind in kinds)
+    following: list[int] = table.following[reply.state].tolist()
+    return min(table.allowed[following[kind]].start for kind in kinds)

@@ -392,4 +392,5 @@ class CachedAttention:
 
 def splits(count: int) -> int:
     """Return the parts that the contexts of some tokens are split into: fewer if they are many."""
-    return max(4, min(SPLITS, triton.next_power_of_2(ROWS_TIMES_SPLITS // count)))
+    fitting = max(1, ROWS_TIMES_SPLITS // count)
+    return max(4, min(SPLITS, 1 << (fitting.bit_length() - 1)))

@@ -220,10 +220,6 @@ class Runner(Protocol):
         """Copy the first slots of a row into another."""
         ...
 
-    def clear(self, row: int) -> None:
-        """Overwrite what is not a number in a row."""
-        ...
-
     def launch(self, batch: Batch) -> Launched:
         """Start a step."""
         ...

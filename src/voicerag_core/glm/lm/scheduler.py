@@ -103,10 +103,11 @@ class Scheduler(Closing):
         with self._changed:
             if len(self._waiting) >= self._max_waiting + self._free_rows():
                 seconds = self._expected_wait()
+                seconds = self._expected_wait()
                 raise BusyError(
                     f"the language model writes {len(self._running)} replies and "
                     f"{len(self._waiting)} wait; come back in about {seconds} s",
-                    seconds,
+                    retry_after=seconds,
                 )
             reply.reader = threading.get_ident()
             self._waiting.append(reply)
@@ -248,7 +249,7 @@ class Scheduler(Closing):
             reply.end()
         if self._tasks:
             return None
-        parts, room = [], self._part_tokens
+        parts, room = [], self._room()
         for reply in self._running:
             if reply.reading and not reply.flying and reply.allowed is not None and room:
                 parts.append(_part(reply, room))
@@ -268,6 +269,17 @@ class Scheduler(Closing):
             and (reply.table is not None or not reply.flying)
         ]  # fmt: skip
         return Batch(parts, replies) if parts or replies else None
+
+    def _room(self) -> int:
+        """Return the most tokens of texts in the next step: half, where a reply is being written.
+
+        A reply that has begun needs its next tokens sooner than another needs to begin: its first
+        sounds are short.
+        """
+        if all(reply.reading for reply in self._running):
+            return self._part_tokens
+        block = self._runner.block
+        return max(1, self._part_tokens // 2 // block) * block
 
     def _room_of(self, part: Part) -> int:
         block = self._runner.block
@@ -344,7 +356,6 @@ class Scheduler(Closing):
         except GenerationError as error:
             reply.end(error)
         reply.row.ids = []
-        self._runner.clear(reply.row.index)
 
     def _drop(self, reply: Reply) -> None:
         """Free the row of a reply that has ended; the lock is held."""

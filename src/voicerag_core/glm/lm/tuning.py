@@ -5,14 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TypeVar
 
 from voicerag_core.glm.lm.cuda_graphs import seconds_as_graph
 
-if TYPE_CHECKING:
-    from voicerag_core.glm.lm.kernels import Tile
-
 __all__ = ["fastest_tiles"]
+
+Tile = TypeVar("Tile")
 
 _logger = logging.getLogger(__name__)
 

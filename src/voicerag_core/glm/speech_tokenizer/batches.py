@@ -24,6 +24,7 @@ ROWS = (1, 2, 4, 8, 16)
 MOST_TOKENS = 3200
 """Most tokens of a prepared batch."""
 
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Piece:
     """Up to 30 s of sound.
@@ -92,7 +93,9 @@ class _Batch:
         self._network = network
         self._token_samples, self._frame_samples = token_samples, frame_samples
         codes = network.codebook.weight
-        self._waves = torch.zeros(rows, tokens * token_samples + WINDOW_SAMPLES, device=codes.device)
+        self._waves = torch.zeros(
+            rows, tokens * token_samples + WINDOW_SAMPLES, device=codes.device
+        )
         self._counts = torch.ones(2, rows, dtype=torch.int64, device=codes.device)
         self._filters = torch.from_numpy(mel_filters(network.config.mels)).to(codes.device)
         self._window = torch.hann_window(WINDOW_SAMPLES, device=codes.device)
@@ -102,9 +105,7 @@ class _Batch:
         waves = np.zeros(self._waves.shape, np.float32)
         counts = np.ones((2, len(waves)), np.int64)
         for row, piece in enumerate(pieces):
-            wave = mirrored(
-                piece.samples, multiple=self._token_samples, reflect=piece.reflect
-            )
+            wave = mirrored(piece.samples, multiple=self._token_samples, reflect=piece.reflect)
             waves[row, : len(wave)] = wave
             counts[0, row] = (len(wave) - WINDOW_SAMPLES) // HOP_SAMPLES
             counts[1, row] = -(-len(piece.samples) // self._frame_samples)

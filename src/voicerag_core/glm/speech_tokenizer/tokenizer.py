@@ -14,7 +14,7 @@ import torch
 from voicerag_core.audio import resample
 from voicerag_core.errors import AudioError, ConfigError
 from voicerag_core.glm.device_memory import nbytes, telling_what_is_needed
-from voicerag_core.glm.recording import Recorder, record_cuda
+from voicerag_core.glm.recording import FIRST, Recorder, record_cuda
 from voicerag_core.glm.speech_tokenizer.batches import (
     Piece,
     PreparedBatches,
@@ -119,10 +119,11 @@ class SpeechTokenizer:
             ModelError: The device has too little memory.
         """
         if self.device.type == "cuda":
-            self._stream = torch.cuda.Stream(self.device, priority=-1)  # type: ignore[no-untyped-call]
+            self._stream = torch.cuda.Stream(self.device, priority=FIRST)  # type: ignore[no-untyped-call]
             self._stream.wait_stream(torch.cuda.current_stream(self.device))
             with torch.cuda.stream(self._stream):
                 self.prepare(record_cuda(self.device))
+            torch.cuda.empty_cache()  # what the runs before the recordings took
 
     def prepare(self, record: Recorder) -> None:
         """Prepare all lengths up to 30 s in batches.

@@ -485,7 +485,8 @@ def _others(
     """
     known = {_plain(text), ""}
     others = []
-    own = [other for other, _ in sorted(wordings, key=lambda one: -one[1])]
+    ranked = sorted(wordings, key=lambda one: -one[1])
+    own = [other for other, _ in ranked if _plain(other) not in known]
     for other in (*own[:1], *listened, *own[1:]):
         if _plain(other) not in known:
             known.add(_plain(other))

@@ -6,12 +6,11 @@ from collections import deque
 from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
-from threading import Event
 from typing import TypeAlias
 
 import numpy as np
 
-from voicerag_core.cancellation import Cancellation, check_cancelled, interruptible
+from voicerag_core.cancellation import Cancellation, check_cancelled
 from voicerag_core.languages import ENGLISH
 from voicerag_core.local.speaking.manner import PLAIN, Manner
 from voicerag_core.local.speaking.speech_stream import SpeechStream
@@ -22,6 +21,9 @@ __all__ = ["speak_answer", "spoken_answer"]
 
 MOST_AHEAD = 8
 """Spoken pieces that may wait for the consumer while a chat model continues to write."""
+
+POLL_SECONDS = 0.02
+"""How often a consumer that waits for speech checks whether its call was cancelled."""
 
 _SENTENCE_ENDS = (".", "!", "?", ":", "\u2026", "\u3002", "\uff01", "\uff1f")
 _CLOSED_UP = "\u3002\uff01\uff1f\uff1b\uff0c\u3001"
@@ -112,12 +114,12 @@ class _Speech:
 
     def _next(self) -> Answer:
         words, speech = self._spoken.popleft()
-        if not speech.done():
-            woken = Event()
-            speech.add_done_callback(lambda _: woken.set())
-            with interruptible(woken.set):
-                woken.wait()
+        while not speech.done():
             check_cancelled()
+            try:
+                speech.exception(POLL_SECONDS)
+            except TimeoutError:
+                continue
         blank = "" if not self._said or self._said[-1] in _CLOSED_UP else " "
         self._said = words
         return Answer(audio=speech.result(), spoken=blank + words)

@@ -61,7 +61,7 @@ class _Probe:
         return TokenKind.AUDIO
 
 
-class ReplyFormProcessor(LogitsProcessor):
+class ReplyFormProcessor(LogitsProcessor):  # type: ignore[misc] # vLLM is elsewhere
     """Masks the ids that the form of a reply does not allow, for requests that name a form.
 
     Args:
