@@ -141,7 +141,7 @@ def test_only_what_says_something_is_asked(
     heard = load_set(f"simple={own}")
     for forms, asked in (("clean", {"typed", "clean"}), ("typed", {"typed"})):
         told = run(tmp_path / forms, config, settings, given=given,
-                   loaded={config.sets[0]: replace(heard, forms=forms)})  # type: ignore[arg-type]  # fmt: skip  # noqa: E501
+                   loaded={config.sets[0]: replace(heard, forms=forms)})  # type: ignore[arg-type]  # fmt: skip
         assert {one.form for one in told} == asked
     whole = replace(config, whole=True)
     told = run(tmp_path / "whole", whole, settings, given=given,
