@@ -6,7 +6,6 @@ import json
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import pytest
@@ -64,13 +63,14 @@ def test_one_transcript_a_clip_is_shared(
     tmp_path: Path, config: RunConfig, settings: Settings, given: GivenParts
 ) -> None:
     config = replace(config, conditions=(), answers=0)
-    assert isinstance(given.transcriber, FakeTranscriber)
-    ears: FakeTranscriber = given.transcriber
+    ears = given.transcriber
+    assert isinstance(ears, FakeTranscriber)
+    hear = ears.transcribe
 
     class Slow:
         def transcribe(self, audio: Audio) -> Transcription:
             time.sleep(0.02)
-            return ears.transcribe(audio)
+            return hear(audio)
 
     slow = replace(given, transcriber=Slow())
     records = run(tmp_path / "run", config, settings, given=slow)
@@ -139,13 +139,9 @@ def test_only_what_says_something_is_asked(
     assert ways == {("typed", "text"), ("clean", "adaptive")}, "it can be refused, and not found"
     assert all(one.answer is not None for one in records if one.question == "no")
     heard = load_set(f"simple={own}")
-    cases: tuple[tuple[Literal["clean", "typed"], set[str]], ...] = (
-        ("clean", {"typed", "clean"}),
-        ("typed", {"typed"}),
-    )
-    for forms, asked in cases:
+    for forms, asked in (("clean", {"typed", "clean"}), ("typed", {"typed"})):
         told = run(tmp_path / forms, config, settings, given=given,
-                   loaded={config.sets[0]: replace(heard, forms=forms)})  # fmt: skip
+                   loaded={config.sets[0]: replace(heard, forms=forms)})  # type: ignore[arg-type]  # fmt: skip
         assert {one.form for one in told} == asked
     whole = replace(config, whole=True)
     told = run(tmp_path / "whole", whole, settings, given=given,
