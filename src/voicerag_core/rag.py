@@ -55,7 +55,7 @@ __all__ = ["IndexProgress", "VoiceRAG", "checked_instructions", "embed_passages"
 OTHER_WORDINGS = 4
 SURE_ANSWER = 0.6
 """Wordings besides the transcript that are searched for where that leads to no answer, and the
-least probability of an answer to one of them: chosen on even-numbered questions on documents."""
+least probability of an answer to one of them: a judgement, not fitted."""
 RERANKED = 20
 """Passages that a reranker sorts for a question."""
 MAX_INSTRUCTIONS = 8000

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import TypeVar
 
@@ -23,11 +24,16 @@ def fastest_tiles(
 
     Args:
         runs: By name, what is run with a tile: all layers, so that caches stay cold.
-        tiles: To choose from.
+        tiles: To choose from; one that a smaller GPU has no room for is passed over.
     """
+    from triton.runtime.errors import OutOfResources
+
     chosen = {}
     for name, run in runs.items():
-        seconds = {tile: seconds_as_graph(partial(run, tile)) for tile in tiles}
+        seconds = {}
+        for tile in tiles:
+            with suppress(OutOfResources):
+                seconds[tile] = seconds_as_graph(partial(run, tile))
         chosen[name] = min(seconds, key=seconds.__getitem__)
     _logger.debug("tiles: %s", chosen)
     return chosen
