@@ -288,6 +288,13 @@ class Settings(BaseSettings):
         description="Maximum tokens of a GLM-4-Voice prompt and its reply; default: the limit of "
         "the checkpoint, at most 8192.",
     )
+    glm_rows: int | None = Field(
+        default=None,
+        ge=1,
+        le=512,
+        description="Replies that GLM-4-Voice's language model writes at a time; default: as many "
+        "as fit into the free memory of a GPU, 64 at most, and 4 on a CPU.",
+    )
 
     glm_lm: Literal["local", "vllm"] = Field(
         default="local",

@@ -146,7 +146,9 @@ def test_every_replica_needs_a_name(voice: ReplicatedGLMVoice) -> None:
 def test_the_settings_make_a_replica_on_each_device(
     trees: tiny.Trees, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = {"stack": "glm", "glm_dir": trees.root, "speak": False, "data_dir": tmp_path}
+    settings = {
+        "stack": "glm", "glm_dir": trees.root, "speak": False, "data_dir": tmp_path, "glm_rows": 3,
+    }  # fmt: skip
     answers = []
     for device in ("cpu", "cpu,cpu"):
         with open_parts(load_settings(**settings, glm_device=device)) as parts:
@@ -155,6 +157,7 @@ def test_the_settings_make_a_replica_on_each_device(
             many: ServesMany = model
             assert many.capacity == 1
             parts.loads["model"]()
+            assert many.capacity == 3 * len(device.split(","))
             answers.append([
                 "".join(p.text for p in parts.model.respond("the heat", [], sampling=SAMPLING))
                 for _ in range(2)

@@ -260,6 +260,7 @@ def _glm_voice(
             speak=settings.speak,
             english_only=settings.glm_english_only,
             max_context=settings.glm_max_context,
+            rows=settings.glm_rows,
         )
         for device in devices
     ]
