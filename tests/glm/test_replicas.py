@@ -162,7 +162,6 @@ def test_the_settings_make_a_replica_on_each_device(
                 "".join(p.text for p in parts.model.respond("the heat", [], sampling=SAMPLING))
                 for _ in range(2)
             ])  # fmt: skip
-            assert many.capacity == 4 * len(device.split(","))
     assert answers[0] == answers[1]
     with pytest.raises(ConfigError, match="glm_device"):
         load_settings(glm_device="cpu,gpu")
