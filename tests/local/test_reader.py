@@ -76,7 +76,14 @@ def test_a_sentence_that_points_back_brings_the_one_before(reader: Reader) -> No
 
 @pytest.mark.parametrize(
     "question",
-    ["Who won the football cup in 1998?", "What is the boiling point of mercury?", "?", ""],
+    [
+        "Who won the football cup in 1998?",
+        "What is the boiling point of mercury?",
+        "?",
+        "",
+        " ...",
+        "—?!",
+    ],
 )
 def test_what_the_documents_do_not_say_is_not_answered(reader: Reader, question: str) -> None:
     reading = reader.read(question, [TOWER, BREAD])

@@ -265,7 +265,7 @@ class Reader:
         # A recogniser ends a question as it ends a statement.
         question = question.strip().rstrip(".,; ")
         asked = asked_for(question)
-        if asked.greeting:
+        if asked.greeting or not any(map(str.isalnum, question)):
             return Reading("", (), 0.0, answered=False, closest=None)
         if asked.sides:
             return compared(asked, passages, self._read_plainly)
