@@ -133,6 +133,7 @@ def test_a_padded_vocoder_pass_makes_the_sound_of_each_alone(
         torch.testing.assert_close(torch.cat(piece), whole, rtol=0, atol=VOCODER_TOLERANCE)
 
 
+@pytest.mark.slow
 def test_replies_of_many_threads_sound_as_each_does_alone(
     decoder: SpeechDecoder, batches: list[list[int]]
 ) -> None:
@@ -312,6 +313,7 @@ def _of(stream: DecoderStream, tokens: list[int]) -> Any:
     return stream._block(last=False)
 
 
+@pytest.mark.slow
 def test_after_preparing_no_reply_meets_a_new_shape(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
