@@ -229,10 +229,10 @@ def test_tuning_reaches_the_recall_that_is_asked_for(
         narrow = store.tune(ef_search=10)
         assert narrow is not None
         poor = recalled(store, rows, questions)
-        assert narrow.recall < 0.99
         assert abs(narrow.recall - poor) < 0.15, "what tuning measures is what questions meet"
         better = store.tune(0.99)
         assert better is not None
+        assert narrow.recall < 0.99 <= better.recall
         assert better.ef_search > 10
         assert recalled(store, rows, questions) > poor
         hits = store.search(questions[0], limit=10, where=Eq("rare", value=True))

@@ -18,8 +18,8 @@ Recorder = Callable[[Callable[[], None]], Callable[[], None]]
 def record_cuda(device: torch.device) -> Recorder:
     """Make a recorder of CUDA graphs that share their memory, so one may be replayed at a time.
 
-    Their kernels go before those of the language model where both wait: it writes replies several
-    times as fast as they are decoded, and many small kernels would wait each for large ones.
+    Their kernels go before those of the language model where both wait: they are many and small,
+    and each would wait for large ones.
     """
     pool = torch.cuda.graph_pool_handle()
     side = torch.cuda.Stream(device, priority=FIRST)  # type: ignore[no-untyped-call]
