@@ -200,6 +200,54 @@ def test_the_block_whose_sound_is_wanted_first_is_decoded_first(
     late.close()
 
 
+def test_urgent_blocks_wait_for_those_whose_last_tokens_are_coming(
+    decoder: SpeechDecoder, batches: list[list[int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service_module, "GATHERING_SECONDS", 60.0)
+    complete, near, far = (decoder.open_stream() for _ in range(3))
+    near.feed(speech(7))
+    complete.feed(speech(10))
+    assert complete._task is not None
+    assert not complete._task.done.wait(0.05)  # more than the moment that others get
+    near.feed(speech(3))
+    assert complete._task.done.wait(20)
+    assert batches == [[10, 10]]
+    for stream in (complete, near, far):
+        stream.close()
+
+
+def test_nobody_waits_for_a_reply_that_stopped_coming(
+    decoder: SpeechDecoder, batches: list[list[int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service_module, "GATHERING_SECONDS", 60.0)
+    complete, near = decoder.open_stream(), decoder.open_stream()
+    near.feed(speech(7))
+    near._came -= 60
+    assert near.coming() == 0
+    complete.feed(speech(10))
+    assert complete._task is not None
+    assert complete._task.done.wait(20)
+    assert batches == [[10]]
+    complete.close()
+    near.close()
+
+
+def test_sound_that_would_end_before_the_next_is_held_back(decoder: SpeechDecoder) -> None:
+    tokens = speech(60)
+    with decoder.open_stream(ids_until=lambda tokens: 10**9 if tokens else 0) as stream:
+        assert not stream.feed(tokens[:9]).size
+        assert not stream.feed(tokens[9:10]).size
+        assert stream._held_back
+        assert not stream._playout.started
+        rest = list(stream.rest())
+    np.testing.assert_array_equal(np.concatenate(rest), decoder.decode(speech(10)).samples)
+    with decoder.open_stream() as stream:
+        first = stream.feed(speech(10))
+        assert first.size
+        rest = [stream.feed(speech(60)[10:]), *stream.rest()]
+    np.testing.assert_allclose(np.concatenate([first, *rest]), whole, rtol=0, atol=SOUND_TOLERANCE)
+
+
 def test_a_closed_stream_drops_its_block(decoder: SpeechDecoder, batches: list[list[int]]) -> None:
     first, second, third = (decoder.open_stream() for _ in range(3))
     with Held(decoder):

@@ -22,6 +22,7 @@ from voicerag_core.glm.speech_tokenizer.batches import (
 )
 from voicerag_core.glm.speech_tokenizer.log_mel import log_mel
 from voicerag_core.glm.speech_tokenizer.whisper_vq import WhisperVQ
+from voicerag_core.glm.turns import turns_on
 from voicerag_core.glm.weights.checkpoints import load_speech_tokenizer
 from voicerag_core.glm.weights.configs import SpeechTokenizerConfig
 from voicerag_core.mel import HOP_SAMPLES, SAMPLE_RATE_HZ
@@ -211,7 +212,10 @@ class SpeechTokenizer:
 
     def _fill(self, waiting: list[_Waiting], batch_size: int) -> None:
         """Find the tokens of pieces of one length."""
-        with self._memory(f"a batch_size below {batch_size}", pieces=len(waiting)):
+        with (
+            self._memory(f"a batch_size below {batch_size}", pieces=len(waiting)),
+            turns_on(self.device).take(),
+        ):
             pieces = [one.piece for one in waiting]
             if self._prepared is None:
                 ids = self._encode(pieces)
