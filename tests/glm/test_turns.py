@@ -17,6 +17,7 @@ from tests.glm.test_lm import prompt
 from tests.glm.tiny_decoder import speech, write_voiced_decoder
 from tests.waiting import PATIENCE, wait_until
 from voicerag_core.glm.decoder import Schedule, SpeechDecoder
+from voicerag_core.glm.decoder import blocks as blocks_module
 from voicerag_core.glm.decoder import service as service_module
 from voicerag_core.glm.lm import scheduler as scheduler_module
 from voicerag_core.glm.lm.batched_lm import BatchedLM
@@ -55,9 +56,14 @@ def test_waiting_ends_with_the_last_who_takes_the_turn() -> None:
     turns = Turns()
     turns.wait(PATIENCE)
     passed = threading.Event()
+
+    def waited() -> None:
+        turns.wait(PATIENCE)
+        passed.set()
+
     with turns.take():
         with turns.take():
-            thread = threading.Thread(target=lambda: (turns.wait(PATIENCE), passed.set()))
+            thread = threading.Thread(target=waited)
             thread.start()
         assert not passed.wait(0.05)
     assert passed.wait(PATIENCE)
@@ -100,7 +106,7 @@ def test_urgent_blocks_take_the_turn_and_others_do_not(
 ) -> None:
     decoder = SpeechDecoder.load(folder, schedule=Schedule((10, 10)))
     taken: list[bool] = []
-    plain = service_module.decode
+    plain = blocks_module.decode
 
     def noting(*given: object, **options: object) -> object:
         taken.append(turns_on(CPU).taken)

@@ -54,13 +54,13 @@ class Turns:
 
 
 _lock = threading.Lock()
-_turns: dict[torch.device, Turns] = {}
+_turns: dict[tuple[str, int | None], Turns] = {}
 
 
 def turns_on(device: torch.device) -> Turns:
     """Return the turns of a device, which all networks of this process on it share."""
-    index = device.index
+    index: int | None = device.index
     if device.type == "cuda" and index is None:
         index = torch.cuda.current_device()
     with _lock:
-        return _turns.setdefault(torch.device(device.type, index), Turns())
+        return _turns.setdefault((device.type, index), Turns())
