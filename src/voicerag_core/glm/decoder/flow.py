@@ -210,7 +210,7 @@ class Flow(nn.Module):
         """
         strength = self.config.guidance
         if self._fused is not None:
-            return self._fused.step(x, context, both, size, shifts, strength)
+            return self._fused.step(x, context, both, size, shifts, strength=strength)
         given = torch.cat((torch.cat((x, x)).to(context.dtype), context), dim=1)
         guided, plain = self.unet(given, shifts, both).float().chunk(2)
         moved: Tensor = x + size * ((1.0 + strength) * guided - strength * plain)

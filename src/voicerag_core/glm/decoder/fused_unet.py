@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,7 @@ from voicerag_core.glm.decoder.unet import UNet
 
 __all__ = ["FusedUNet", "fits"]
 
+Kind = TypeVar("Kind", bound=nn.Module)
 LEAST = 16
 """Channels of the smallest product."""
 
@@ -30,7 +31,7 @@ def fits(unet: UNet) -> bool:
         elif isinstance(module, nn.GroupNorm):
             powers.add(LEAST * (module.num_channels // module.num_groups))
         elif name.endswith("attn1"):
-            powers.add(_attention_split(module)[2])
+            powers.add(_split(module)[2])
         elif isinstance(module, nn.Conv1d | nn.ConvTranspose1d):
             inputs.add(module.in_channels)
         elif isinstance(module, nn.Linear) and ".1." in name:
@@ -54,7 +55,7 @@ class FusedUNet:
         self._mid = [_Level(level) for level in unet.mid_blocks]
         self._up = [_Level(level, inputs=2) for level in unet.up_blocks]
         self._final = _ConvNorm(unet.final_block)
-        self._projection = _packed(unet.final_proj), unet.final_proj.bias
+        self._projection = _product(unet.final_proj)
 
     def __call__(self, x: Tensor, shifts: Sequence[Tensor], mask: Tensor | None = None) -> Tensor:
         """Predict the velocity; see `UNet.forward`, which takes and returns the same."""
@@ -69,6 +70,7 @@ class FusedUNet:
         both: Tensor | None,
         size: float | Tensor,
         shifts: Sequence[Tensor],
+        *,
         strength: float,
     ) -> Tensor:
         """Take one Euler step with guidance; see `Flow.step`.
@@ -112,24 +114,22 @@ class FusedUNet:
 class _Level:
     """A residual block, transformer blocks, and a change of rate where there is one."""
 
-    def __init__(self, level: Any, inputs: int = 1) -> None:
-        residual, transformers = level[0], level[1]
-        self._block1 = _ConvNorm(residual.block1, inputs)
-        self._block2 = _ConvNorm(residual.block2)
-        self._through = _packed(residual.res_conv, inputs), residual.res_conv.bias
-        self._transformers = [_Transformer(block) for block in transformers]
-        self._resample = level[2] if len(level) > 2 else None
-        self._weight: Tensor | None = None
-        if self._resample is not None:
-            self._resample = getattr(self._resample, "conv", self._resample)
-            self._weight = _packed(self._resample)
+    def __init__(self, level: nn.Module, inputs: int = 1) -> None:
+        self._block1 = _ConvNorm(level.get_submodule("0.block1"), inputs)
+        self._block2 = _ConvNorm(level.get_submodule("0.block2"))
+        self._through = _product(level.get_submodule("0.res_conv"), inputs)
+        self._transformers = [_Transformer(block) for block in level.get_submodule("1").children()]
+        children = dict(level.named_modules())
+        resample = children.get("2.conv", children.get("2"))
+        self._resample = None if resample is None else _product(resample)
+        self._doubles = isinstance(resample, nn.ConvTranspose1d)
+        self._stride = resample.stride[0] if isinstance(resample, nn.Conv1d) else 1
 
     def __call__(
         self, x: Tensor, shift: Tensor, lengths: Tensor, skip: Tensor | None = None
     ) -> Tensor:
         hidden = self._block1(x, lengths, second=skip, shift=shift)
-        weight, bias = self._through
-        through = kernels.linear_add(x, weight, bias, second=skip)
+        through = kernels.linear_add(x, *self._through, second=skip)
         x = self._block2(hidden, lengths, residual=through)
         for block in self._transformers:
             x = block(x, lengths)
@@ -137,19 +137,18 @@ class _Level:
 
     def resampled(self, x: Tensor, lengths: Tensor, frames: int) -> Tensor:
         """Change the rate; `frames` are wanted when it doubles."""
-        conv, weight = self._resample, self._weight
-        assert conv is not None and weight is not None
-        if isinstance(conv, nn.ConvTranspose1d):
-            return kernels.double(x, weight, conv.bias, lengths, frames)
-        return kernels.conv3(x, weight, conv.bias, lengths, stride=conv.stride[0])
+        assert self._resample is not None
+        if self._doubles:
+            return kernels.double(x, *self._resample, lengths, frames)
+        return kernels.conv3(x, *self._resample, lengths, stride=self._stride)
 
 
 class _ConvNorm:
     """Convolution, group norm, Mish."""
 
-    def __init__(self, module: Any, inputs: int = 1) -> None:
-        convolution, self._norm = module.block
-        self._convolution = _packed(convolution, inputs), convolution.bias
+    def __init__(self, module: nn.Module, inputs: int = 1) -> None:
+        self._convolution = _product(module.get_submodule("block.0"), inputs)
+        self._norm = _of(nn.GroupNorm, module, "block.1")
 
     def __call__(
         self,
@@ -160,10 +159,9 @@ class _ConvNorm:
         shift: Tensor | None = None,
         residual: Tensor | None = None,
     ) -> Tensor:
-        weight, bias = self._convolution
         norm = self._norm
         return kernels.norm_mish(
-            kernels.conv3(x, weight, bias, lengths, second=second),
+            kernels.conv3(x, *self._convolution, lengths, second=second),
             norm.weight, norm.bias, norm.eps, norm.num_groups, lengths,
             shift=shift, residual=residual,
         )  # fmt: skip
@@ -172,44 +170,57 @@ class _ConvNorm:
 class _Transformer:
     """Self-attention over all valid frames and a feed-forward layer."""
 
-    def __init__(self, block: Any) -> None:
-        self._norms = block.norm1, block.norm3
-        self._heads = _attention_split(block.attn1)[1]
-        self._to_qkv, self._to_out = block.attn1.to_qkv, block.attn1.to_out[0]
-        self._widen, self._narrow = block.ff.net["0"]["proj"], block.ff.net["2"]
+    def __init__(self, block: nn.Module) -> None:
+        self._heads = _split(block.get_submodule("attn1"))[1]
+        self._norm1 = _of(nn.LayerNorm, block, "norm1")
+        self._to_qkv = _of(nn.Linear, block, "attn1.to_qkv")
+        self._to_out = _product(block.get_submodule("attn1.to_out.0"))
+        self._norm3 = _of(nn.LayerNorm, block, "norm3")
+        self._widen = _of(nn.Linear, block, "ff.net.0.proj")
+        self._narrow = _product(block.get_submodule("ff.net.2"))
 
     def __call__(self, x: Tensor, lengths: Tensor) -> Tensor:
-        norm, wide, out = self._norms[0], self._to_qkv, self._to_out
-        qkv = kernels.norm_linear(x, norm.weight, norm.bias, norm.eps, wide.weight)
-        mixed = kernels.attention(qkv, lengths, self._heads)
-        x = kernels.linear_add(mixed, out.weight, out.bias, x)
-        norm, wide, out = self._norms[1], self._widen, self._narrow
+        norm = self._norm1
+        qkv = kernels.norm_linear(x, norm.weight, norm.bias, norm.eps, self._to_qkv.weight)
+        x = kernels.linear_add(kernels.attention(qkv, lengths, self._heads), *self._to_out, x)
+        norm, widen = self._norm3, self._widen
         hidden = kernels.norm_linear(
-            x, norm.weight, norm.bias, norm.eps, wide.weight, wide.bias, gelu=True
+            x, norm.weight, norm.bias, norm.eps, widen.weight, widen.bias, gelu=True
         )
-        return kernels.linear_add(hidden, out.weight, out.bias, x)
+        return kernels.linear_add(hidden, *self._narrow, x)
 
 
-def _attention_split(module: Any) -> tuple[int, int, int]:
-    split: tuple[int, int, int] = module.split
-    return split
+def _split(attention: nn.Module) -> tuple[int, int, int]:
+    """Return 3, the heads of an attention layer, and the width of one."""
+    assert isinstance(attention.split, tuple)
+    return attention.split
 
 
-def _packed(convolution: Any, inputs: int = 1) -> Tensor:
-    """Return a convolution's weight as the kernels want it: the channels of each tap together.
+def _of(kind: type[Kind], module: nn.Module, name: str) -> Kind:
+    part = module.get_submodule(name)
+    assert isinstance(part, kind)
+    return part
+
+
+def _product(module: nn.Module, inputs: int = 1) -> tuple[Tensor, Tensor]:
+    """Return a layer's weight as the kernels want it, the channels of each tap together, and bias.
 
     Args:
-        convolution: Of torch.
+        module: A linear layer or a convolution of torch.
         inputs: Tensors that hold its input channels, all with as many.
     """
-    weight: Tensor = convolution.weight
-    if isinstance(convolution, nn.ConvTranspose1d):
+    assert isinstance(module, nn.Linear | nn.Conv1d | nn.ConvTranspose1d)
+    weight, bias = module.weight, module.bias
+    assert bias is not None
+    if isinstance(module, nn.ConvTranspose1d):
         given, out, _ = weight.shape
         taps = weight[:, :, [3, 1, 2, 0]].reshape(given, out, 2, 2)  # even, odd; earlier first
-        return taps.permute(2, 1, 3, 0).reshape(2, out, 2 * given).contiguous()
-    out, given, size = weight.shape
-    parts = weight.reshape(out, inputs, given // inputs, size).transpose(2, 3)
-    return parts.reshape(out, given * size).contiguous()
+        return taps.permute(2, 1, 3, 0).reshape(2, out, 2 * given).contiguous(), bias
+    if isinstance(module, nn.Conv1d):
+        out, given, size = weight.shape
+        parts = weight.reshape(out, inputs, given // inputs, size).transpose(2, 3)
+        return parts.reshape(out, given * size).contiguous(), bias
+    return weight, bias
 
 
 def _lengths(x: Tensor, mask: Tensor | None) -> Tensor:

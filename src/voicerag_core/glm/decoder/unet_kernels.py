@@ -27,29 +27,24 @@ __all__ = [
 PROGRAMS = 100
 """Programs that nearly fill an H200; smaller tiles are taken until there are so many."""
 TILES = (
-    (128, 128, 8, 3),
-    (128, 64, 4, 4),
-    (64, 64, 4, 4),
-    (32, 64, 4, 4),
-    (32, 32, 4, 4),
-    (16, 32, 4, 4),
+    (128, 128, 64, 8, 3),
+    (64, 64, 64, 4, 4),
+    (32, 32, 128, 4, 4),
+    (16, 32, 128, 4, 4),
 )
-"""Frames and outputs of a tile of a product, warps and stages; the largest first."""
+"""Frames, outputs and inputs of a tile of a product, warps and stages; the largest first."""
 NORM_TILES = (
     (128, 64, 8, 8, 3),
     (64, 64, 4, 4, 3),
     (64, 64, 1, 4, 1),
     (32, 64, 1, 4, 1),
     (16, 64, 1, 4, 1),
-    (16, 32, 1, 4, 1),
 )
 """Frames and outputs of a tile, tiles of one program, warps and stages; the largest first."""
-ATTENTION_TILES = ((64, 64, 4, 3), (32, 64, 4, 3), (16, 64, 4, 3))
+ATTENTION_TILES = ((128, 64, 8, 3), (64, 64, 4, 3), (32, 64, 4, 3), (16, 64, 4, 3))
 """Queries and keys of a tile, warps and stages; the largest first."""
-NORM_FRAMES = 512
-"""Most frames that a group norm holds at a time."""
-INPUTS = 64
-"""Most input channels of a tile."""
+NORM_FRAMES = ((128, 4), (512, 16))
+"""Frames that a group norm holds at a time, and warps, for short and for long rows."""
 
 
 @triton.jit
@@ -301,10 +296,8 @@ def norm_linear(
     rows, frames, width = x.shape
     count, outs = rows * frames, weight.shape[0]
     out = x.new_empty(rows, frames, outs)
-    sizes = [
-        tile for tile in NORM_TILES if _programs(count, outs, tile[0], tile[1] * tile[2])
-    ] or NORM_TILES[-1:]
-    block, columns, each, warps, stages = sizes[0]
+    sizes = (tile for tile in NORM_TILES if _fills(count, outs, tile[0], tile[1] * tile[2]))
+    block, columns, each, warps, stages = next(sizes, NORM_TILES[-1])
     grid = (triton.cdiv(count, block), triton.cdiv(outs, columns * each))
     _norm_linear_kernel[grid](
         x, norm_weight, norm_bias, weight, weight if bias is None else bias, out, count, outs,
@@ -328,10 +321,12 @@ def attention(qkv: Tensor, lengths: Tensor, heads: int) -> Tensor:
     rows, frames, wide = qkv.shape
     width = wide // (3 * heads)
     out = qkv.new_empty(rows, frames, heads * width)
-    sizes = [
-        tile for tile in ATTENTION_TILES if triton.cdiv(frames, tile[0]) * rows * heads >= PROGRAMS
-    ] or ATTENTION_TILES[-1:]
-    block, keys, warps, stages = sizes[0]
+    sizes = (
+        tile
+        for tile in ATTENTION_TILES
+        if tile[0] <= frames and triton.cdiv(frames, tile[0]) * rows * heads >= PROGRAMS
+    )
+    block, keys, warps, stages = next(sizes, ATTENTION_TILES[-1])
     _attention_kernel[(triton.cdiv(frames, block), rows * heads)](
         qkv, lengths, out, frames, width**-0.5 * 1.4426950408889634, HEADS=heads, WIDTH=width,
         BM=block, BN=keys, num_warps=warps, num_stages=stages,
@@ -441,11 +436,12 @@ def norm_mish(
     """
     rows, frames, channels = x.shape
     out = torch.empty_like(x)
-    block = min(triton.next_power_of_2(frames), NORM_FRAMES)
+    block, warps = NORM_FRAMES[frames > NORM_FRAMES[0][0]]
     _norm_mish_kernel[(rows, groups)](
-        x, lengths, weight, bias, x if shift is None else shift, x if residual is None else residual,
-        out, frames, channels, epsilon, SHIFT=shift is not None, RESIDUAL=residual is not None,
-        WIDTH=channels // groups, BLOCK=block, num_warps=16 if block > 256 else 8 if block > 64 else 4,
+        x, lengths, weight, bias, x if shift is None else shift,
+        x if residual is None else residual, out, frames, channels, epsilon,
+        SHIFT=shift is not None, RESIDUAL=residual is not None, WIDTH=channels // groups,
+        BLOCK=block, num_warps=warps,
     )  # fmt: skip
     return out
 
@@ -510,17 +506,17 @@ def _taps(
     twice = taps == 2
     count = rows * (frames if twice else made)
     across = outs * (1 + twice)
-    sizes = [tile for tile in TILES if _programs(count, across, *tile[:2])] or TILES[-1:]
-    block, columns, warps, stages = sizes[0]
+    sizes = (tile for tile in TILES if _fills(count, across, *tile[:2]))
+    block, columns, inputs, warps, stages = next(sizes, TILES[-1])
     _taps_kernel[(triton.cdiv(count, block), triton.cdiv(outs, columns), 1 + twice)](
         x, x if second is None else second, weight, bias, x if residual is None else residual,
         x if lengths is None else lengths, out, count, frames, made, width, outs,
         TAPS=taps, STRIDE=stride, DOUBLE=twice, SECOND=second is not None,
         RESIDUAL=residual is not None, MASKED=lengths is not None,
-        BM=block, BN=columns, BK=min(INPUTS, width & -width), num_warps=warps, num_stages=stages,
+        BM=block, BN=columns, BK=min(inputs, width & -width), num_warps=warps, num_stages=stages,
     )  # fmt: skip
 
 
-def _programs(count: int, outs: int, block: int, columns: int) -> bool:
+def _fills(count: int, outs: int, block: int, columns: int) -> bool:
     """Return whether tiles of this size fill the GPU."""
-    return triton.cdiv(count, block) * triton.cdiv(outs, columns) >= PROGRAMS
+    return -(-count // block) * -(-outs // columns) >= PROGRAMS
