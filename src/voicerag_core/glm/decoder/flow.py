@@ -308,13 +308,14 @@ def _lengths_mask(
 
 
 def _fused(unet: UNet) -> FusedUNet | None:
-    """Return a U-Net's faster twin where it can run: on a GPU with Triton, in bfloat16."""
+    """Return a U-Net's faster twin where it can run: on a large GPU with Triton, in bfloat16."""
     weight = unet.final_proj.weight
     if not (weight.is_cuda and weight.dtype == torch.bfloat16 and has_triton()):
         return None
-    from voicerag_core.glm.decoder.fused_unet import FusedUNet, fits
+    from voicerag_core.glm.decoder.fused_unet import SHARED_BYTES, FusedUNet, fits
 
-    return FusedUNet(unet) if fits(unet) else None
+    shared = torch.cuda.get_device_properties(weight.device).shared_memory_per_block_optin
+    return FusedUNet(unet) if shared >= SHARED_BYTES and fits(unet) else None
 
 
 def _euler(device: torch.device) -> tuple[Tensor, tuple[float, ...]]:

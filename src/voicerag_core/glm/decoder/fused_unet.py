@@ -1,6 +1,7 @@
 """The flow's U-Net as a third of the kernels: the same weights, frames with channels together.
 
-`UNet` is what this computes; it stays for the CPU, for float32, and where Triton is missing.
+`UNet` is what this computes; it stays for the CPU, for float32, for small GPUs, and where Triton
+is missing.
 """
 
 from __future__ import annotations
@@ -14,11 +15,14 @@ from torch import Tensor, nn
 from voicerag_core.glm.decoder import unet_kernels as kernels
 from voicerag_core.glm.decoder.unet import UNet
 
-__all__ = ["FusedUNet", "fits"]
+__all__ = ["SHARED_BYTES", "FusedUNet", "fits"]
 
 Kind = TypeVar("Kind", bound=nn.Module)
 LEAST = 16
 """Channels of the smallest product."""
+SHARED_BYTES = 180 * 1024
+"""Shared memory that the largest tile takes, of `norm_linear`; GPUs for data centres have it from
+compute capability 9.0 on."""
 
 
 def fits(unet: UNet) -> bool:
