@@ -165,8 +165,9 @@ def test_group_norm_and_mish(added: str, most: int, monkeypatch: pytest.MonkeyPa
     close(made, sums[added].masked_fill(~valid(), 0.0))
 
 
-def unet(channels: tuple[int, ...]) -> UNet:
-    made = UNet(replace(SIZES, unet_channels=channels)).to(DEVICE).eval().requires_grad_(False)
+def unet(channels: tuple[int, ...], head_dim: int = 16) -> UNet:
+    sizes = replace(SIZES, unet_channels=channels, unet_head_dim=head_dim)
+    made = UNet(sizes).to(DEVICE).eval().requires_grad_(False)
     for parameter in made.parameters():
         if parameter.ndim == 1:
             parameter.add_(0.2 * torch.randn_like(parameter))
@@ -205,3 +206,6 @@ def test_sizes_that_do_not_fit_are_left_to_torch() -> None:
     assert fits(unet((32, 64)))
     assert not fits(unet((96, 96)))
     assert not fits(unet((8, 8)))
+    assert not fits(unet((512, 32)))
+    assert not fits(unet((32, 32), head_dim=8))
+    assert not fits(unet((32, 32), head_dim=48))

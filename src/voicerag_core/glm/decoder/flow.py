@@ -312,10 +312,11 @@ def _fused(unet: UNet) -> FusedUNet | None:
     weight = unet.final_proj.weight
     if not (weight.is_cuda and weight.dtype == torch.bfloat16 and has_triton()):
         return None
-    from voicerag_core.glm.decoder.fused_unet import SHARED_BYTES, FusedUNet, fits
+    from voicerag_core.glm.decoder.fused_unet import FusedUNet, fits
+    from voicerag_core.glm.decoder.unet_kernels import SHARED_BYTES, shared_bytes
 
-    shared = torch.cuda.get_device_properties(weight.device).shared_memory_per_block_optin
-    return FusedUNet(unet) if shared >= SHARED_BYTES and fits(unet) else None
+    large = shared_bytes(weight.device) >= SHARED_BYTES
+    return FusedUNet(unet) if large and fits(unet) else None
 
 
 def _euler(device: torch.device) -> tuple[Tensor, tuple[float, ...]]:

@@ -15,14 +15,13 @@ from torch import Tensor, nn
 from voicerag_core.glm.decoder import unet_kernels as kernels
 from voicerag_core.glm.decoder.unet import UNet
 
-__all__ = ["SHARED_BYTES", "FusedUNet", "fits"]
+__all__ = ["FusedUNet", "fits"]
 
 Kind = TypeVar("Kind", bound=nn.Module)
 LEAST = 16
 """Channels of the smallest product."""
-SHARED_BYTES = 180 * 1024
-"""Shared memory that the largest tile takes, of `norm_linear`; GPUs for data centres have it from
-compute capability 9.0 on."""
+MOST = 256
+"""Channels of the widest layer norm, which a program holds whole."""
 
 
 def fits(unet: UNet) -> bool:
@@ -33,14 +32,14 @@ def fits(unet: UNet) -> bool:
         if isinstance(module, nn.LayerNorm):
             powers.add(module.normalized_shape[0])
         elif isinstance(module, nn.GroupNorm):
-            powers.add(LEAST * (module.num_channels // module.num_groups))
+            powers.add(max(LEAST, module.num_channels // module.num_groups))
         elif name.endswith("attn1"):
             powers.add(_split(module)[2])
         elif isinstance(module, nn.Conv1d | nn.ConvTranspose1d):
             inputs.add(module.in_channels)
         elif isinstance(module, nn.Linear) and ".1." in name:
             inputs.add(module.in_features)
-    return all(size >= LEAST and size & (size - 1) == 0 for size in powers) and all(
+    return all(LEAST <= size <= MOST and size & (size - 1) == 0 for size in powers) and all(
         size % LEAST == 0 for size in inputs
     )
 

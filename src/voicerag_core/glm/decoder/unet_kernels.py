@@ -12,8 +12,7 @@ import triton.language as tl
 from torch import Tensor
 
 __all__ = [
-    "NORM_TILES",
-    "TILES",
+    "SHARED_BYTES",
     "attention",
     "conv3",
     "double",
@@ -21,6 +20,7 @@ __all__ = [
     "linear_add",
     "norm_linear",
     "norm_mish",
+    "shared_bytes",
     "stack",
 ]
 
@@ -43,6 +43,9 @@ NORM_TILES = (
 """Frames and outputs of a tile, tiles of one program, warps and stages; the largest first."""
 ATTENTION_TILES = ((128, 64, 8, 3), (64, 64, 4, 3), (32, 64, 4, 3), (16, 64, 4, 3))
 """Queries and keys of a tile, warps and stages; the largest first."""
+SHARED_BYTES = 180 * 1024
+"""Shared memory that the largest tile takes, of `norm_linear`; GPUs for data centres have it from
+compute capability 9.0 on."""
 NORM_FRAMES = ((128, 4), (512, 16))
 """Frames that a group norm holds at a time, and warps, for short and for long rows."""
 
@@ -267,6 +270,13 @@ def _euler_kernel(  # type: ignore[no-untyped-def]
     moved = tl.load(size) * ((1.0 + strength) * guided - strength * plain)
     at = (row * mels + channel) * frames + place
     tl.store(out + at, tl.load(x + at, mask=inside, other=0.0) + moved, mask=inside)
+
+
+def shared_bytes(device: torch.device) -> int:
+    """Return the shared memory that one program may take on a GPU."""
+    index = torch.cuda.current_device() if device.index is None else device.index
+    properties = triton.runtime.driver.active.utils.get_device_properties(index)
+    return int(properties["max_shared_mem"])
 
 
 def norm_linear(
