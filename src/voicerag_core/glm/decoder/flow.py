@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +12,11 @@ from voicerag_core.cancellation import check_cancelled
 from voicerag_core.errors import CheckpointError
 from voicerag_core.glm.decoder.encoder import TokenEncoder
 from voicerag_core.glm.decoder.unet import UNet, fused_attention, group_norm
+from voicerag_core.glm.device_memory import has_triton
 from voicerag_core.glm.weights.configs import FlowConfig
+
+if TYPE_CHECKING:
+    from voicerag_core.glm.decoder.fused_unet import FusedUNet
 
 __all__ = ["STEPS", "Flow", "Sampler", "load_flow", "sources"]
 
@@ -53,6 +57,7 @@ class Flow(nn.Module):
         self.decoder = nn.ModuleDict({"estimator": UNet(config)})
         self._shifts: tuple[tuple[Tensor, ...], ...] | None = None
         self._sizes: tuple[float, ...] = ()
+        self._fused: FusedUNet | None = None
 
     @property
     def unet(self) -> UNet:
@@ -80,6 +85,7 @@ class Flow(nn.Module):
         """Compute what depends only on the weights; call it after they were loaded."""
         times, self._sizes = _euler(self.device)
         self._shifts = self.unet.time_shifts(times)
+        self._fused = _fused(self.unet)
 
     @torch.inference_mode()
     def mel(
@@ -202,9 +208,11 @@ class Flow(nn.Module):
             size: Of the step.
             shifts: Of `UNet.time_shifts`, for one time.
         """
+        strength = self.config.guidance
+        if self._fused is not None:
+            return self._fused.step(x, context, both, size, shifts, strength=strength)
         given = torch.cat((torch.cat((x, x)).to(context.dtype), context), dim=1)
         guided, plain = self.unet(given, shifts, both).float().chunk(2)
-        strength = self.config.guidance
         moved: Tensor = x + size * ((1.0 + strength) * guided - strength * plain)
         return moved
 
@@ -297,6 +305,18 @@ def _lengths_mask(
     lengths = torch.tensor(counts, device=device)
     assert len(lengths) == rows
     return torch.arange(longest, device=device)[None, :] < lengths[:, None]
+
+
+def _fused(unet: UNet) -> FusedUNet | None:
+    """Return a U-Net's faster twin where it can run: on a large GPU with Triton, in bfloat16."""
+    weight = unet.final_proj.weight
+    if not (weight.is_cuda and weight.dtype == torch.bfloat16 and has_triton()):
+        return None
+    from voicerag_core.glm.decoder.fused_unet import FusedUNet, fits
+    from voicerag_core.glm.decoder.unet_kernels import SHARED_BYTES, shared_bytes
+
+    large = shared_bytes(weight.device) >= SHARED_BYTES
+    return FusedUNet(unet) if large and fits(unet) else None
 
 
 def _euler(device: torch.device) -> tuple[Tensor, tuple[float, ...]]:

@@ -1,0 +1,532 @@
+"""What the flow's U-Net does, in a few Triton kernels over frames with their channels together.
+
+All tensors are contiguous; sums are float32 and results have the dtype of the input. Lengths are
+read on the device, so that a CUDA graph of these kernels serves every batch of its shape.
+"""
+
+from __future__ import annotations
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+__all__ = [
+    "SHARED_BYTES",
+    "attention",
+    "conv3",
+    "double",
+    "euler",
+    "linear_add",
+    "norm_linear",
+    "norm_mish",
+    "shared_bytes",
+    "stack",
+]
+
+PROGRAMS = 100
+"""Programs that nearly fill an H200; smaller tiles are taken until there are so many."""
+TILES = (
+    (128, 128, 64, 8, 3),
+    (64, 64, 64, 4, 4),
+    (32, 32, 128, 4, 4),
+    (16, 32, 128, 4, 4),
+)
+"""Frames, outputs and inputs of a tile of a product, warps and stages; the largest first."""
+NORM_TILES = (
+    (128, 64, 8, 8, 3),
+    (64, 64, 4, 4, 3),
+    (64, 64, 1, 4, 1),
+    (32, 64, 1, 4, 1),
+    (16, 64, 1, 4, 1),
+)
+"""Frames and outputs of a tile, tiles of one program, warps and stages; the largest first."""
+ATTENTION_TILES = ((128, 64, 8, 3), (64, 64, 4, 3), (32, 64, 4, 3), (16, 64, 4, 3))
+"""Queries and keys of a tile, warps and stages; the largest first."""
+SHARED_BYTES = 180 * 1024
+"""Shared memory that the largest tile takes, of `norm_linear`; GPUs for data centres have it from
+compute capability 9.0 on."""
+NORM_FRAMES = ((128, 4), (512, 16))
+"""Frames that a group norm holds at a time, and warps, for short and for long rows."""
+
+
+@triton.jit
+def _add_taps(  # type: ignore[no-untyped-def]
+    total, x, weight, row, place, live, length, n, frames, width, outs, ld, start,
+    TAPS: tl.constexpr, STRIDE: tl.constexpr, MASKED: tl.constexpr, BK: tl.constexpr,
+):  # fmt: skip
+    """Add the products of a few frames of each row with a weight for each."""
+    columns = tl.arange(0, BK)
+    parts = width // BK
+    for step in range(TAPS * parts):
+        frame = place * STRIDE + step // parts + start
+        seen = live
+        if MASKED:
+            seen = live & (frame >= 0) & (frame < length)
+        at = (row * frames + frame) * width + (step % parts) * BK
+        given = tl.load(x + at[:, None] + columns[None, :], mask=seen[:, None], other=0.0)
+        by = tl.load(
+            weight + (n * ld + step * BK)[None, :] + columns[:, None],
+            mask=(n < outs)[None, :],
+            other=0.0,
+        )
+        total = tl.dot(given, by, total, input_precision="ieee")
+    return total
+
+
+@triton.jit(do_not_specialize=["count", "frames", "made"])
+def _taps_kernel(  # type: ignore[no-untyped-def]
+    first, second, weight, bias, residual, lengths, out, count, frames, made, width, outs,
+    TAPS: tl.constexpr, STRIDE: tl.constexpr, DOUBLE: tl.constexpr, SECOND: tl.constexpr,
+    RESIDUAL: tl.constexpr, MASKED: tl.constexpr,
+    BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr,
+):  # fmt: skip
+    """A convolution over frames, or a plain product when it has one tap."""
+    m = tl.program_id(0) * BM + tl.arange(0, BM)
+    n = tl.program_id(1) * BN + tl.arange(0, BN)
+    parity = tl.program_id(2)
+    live = m < count
+    row = m * 0
+    place = m
+    length = m * 0
+    if MASKED:
+        each = made
+        if DOUBLE:
+            each = frames
+        row = m // each
+        place = m % each
+        length = tl.load(lengths + row, mask=live, other=0)
+    start = 0
+    if TAPS == 3:
+        start = -1
+    if DOUBLE:
+        start = parity - 1
+    ld = TAPS * width
+    if SECOND:
+        ld = 2 * TAPS * width
+    weight += parity * outs * ld
+    total = tl.zeros((BM, BN), tl.float32)
+    total = _add_taps(
+        total, first, weight, row, place, live, length, n, frames, width, outs, ld, start,
+        TAPS, STRIDE, MASKED, BK,
+    )  # fmt: skip
+    if SECOND:
+        total = _add_taps(
+            total, second, weight + TAPS * width, row, place, live, length, n, frames, width,
+            outs, ld, start, TAPS, STRIDE, MASKED, BK,
+        )  # fmt: skip
+    total += tl.load(bias + n, mask=n < outs, other=0.0).to(tl.float32)[None, :]
+    kept = live
+    if DOUBLE:
+        kept = live & (2 * place + parity < made)
+        m = row * made + 2 * place + parity
+    at = m[:, None] * outs + n[None, :]
+    inside = kept[:, None] & (n < outs)[None, :]
+    if RESIDUAL:
+        total += tl.load(residual + at, mask=inside, other=0.0).to(tl.float32)
+    tl.store(out + at, total.to(out.dtype.element_ty), mask=inside)
+
+
+@triton.jit(do_not_specialize=["count"])
+def _norm_linear_kernel(  # type: ignore[no-untyped-def]
+    x, norm_weight, norm_bias, weight, bias, out, count, outs, epsilon,
+    GELU: tl.constexpr, BIAS: tl.constexpr, WIDTH: tl.constexpr,
+    BM: tl.constexpr, BN: tl.constexpr, EACH: tl.constexpr,
+):  # fmt: skip
+    m = tl.program_id(0) * BM + tl.arange(0, BM)
+    k = tl.arange(0, WIDTH)
+    live = (m < count)[:, None]
+    given = tl.load(x + m[:, None] * WIDTH + k[None, :], mask=live, other=0.0).to(tl.float32)
+    given -= (tl.sum(given, axis=1) / WIDTH)[:, None]
+    scale = 1.0 / tl.sqrt(tl.sum(given * given, axis=1) / WIDTH + epsilon)
+    given = given * scale[:, None] * tl.load(norm_weight + k).to(tl.float32)[None, :]
+    given += tl.load(norm_bias + k).to(tl.float32)[None, :]
+    normed = given.to(x.dtype.element_ty)
+    for i in range(EACH):
+        n = (tl.program_id(1) * EACH + i) * BN + tl.arange(0, BN)
+        inside = (n < outs)[None, :]
+        by = tl.load(weight + n[None, :] * WIDTH + k[:, None], mask=inside, other=0.0)
+        total = tl.dot(normed, by, input_precision="ieee")
+        if BIAS:
+            total += tl.load(bias + n, mask=n < outs, other=0.0).to(tl.float32)[None, :]
+        if GELU:
+            total = 0.5 * total * (1.0 + tl.erf(total * 0.7071067811865476))
+        at = m[:, None] * outs + n[None, :]
+        tl.store(out + at, total.to(out.dtype.element_ty), mask=live & inside)
+
+
+@triton.jit(do_not_specialize=["frames"])
+def _attention_kernel(  # type: ignore[no-untyped-def]
+    qkv, lengths, out, frames, scaling,
+    HEADS: tl.constexpr, WIDTH: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr,
+):  # fmt: skip
+    row, head = tl.program_id(1) // HEADS, tl.program_id(1) % HEADS
+    length = tl.load(lengths + row)
+    here = tl.program_id(0) * BM + tl.arange(0, BM)
+    columns = tl.arange(0, WIDTH)
+    qkv += row * frames * (3 * HEADS * WIDTH) + head * WIDTH
+    at = here[:, None] * (3 * HEADS * WIDTH) + columns[None, :]
+    query = tl.load(qkv + at, mask=(here < length)[:, None], other=0.0)
+    top = tl.full((BM,), float("-inf"), tl.float32)
+    mass = tl.zeros((BM,), tl.float32)
+    total = tl.zeros((BM, WIDTH), tl.float32)
+    end = tl.where(tl.program_id(0) * BM < length, length, 0)
+    for first in range(0, end, BN):
+        places = first + tl.arange(0, BN)
+        inside = places < length
+        there = places[:, None] * (3 * HEADS * WIDTH) + columns[None, :]
+        key = tl.load(qkv + HEADS * WIDTH + there, mask=inside[:, None], other=0.0)
+        value = tl.load(qkv + 2 * HEADS * WIDTH + there, mask=inside[:, None], other=0.0)
+        scores = tl.dot(query, tl.trans(key), input_precision="ieee") * scaling
+        scores = tl.where(inside[None, :], scores, float("-inf"))
+        higher = tl.maximum(top, tl.max(scores, axis=1))
+        shrink = tl.exp2(top - higher)
+        shares = tl.exp2(scores - higher[:, None])
+        mass = mass * shrink + tl.sum(shares, axis=1)
+        total = total * shrink[:, None]
+        total = tl.dot(shares.to(value.dtype), value, total, input_precision="ieee")
+        top = higher
+    total = total / tl.where(mass > 0, mass, 1.0)[:, None]
+    at = (row * frames + here)[:, None] * (HEADS * WIDTH) + head * WIDTH + columns[None, :]
+    tl.store(out + at, total.to(out.dtype.element_ty), mask=(here < frames)[:, None])
+
+
+@triton.jit
+def _mish(value):  # type: ignore[no-untyped-def]
+    grown = tl.exp(tl.minimum(value, 20.0))
+    grown = grown * (grown + 2.0)
+    return tl.where(value > 20.0, value, value * grown / (grown + 2.0))
+
+
+@triton.jit(do_not_specialize=["frames"])
+def _norm_mish_kernel(  # type: ignore[no-untyped-def]
+    x, lengths, weight, bias, shift, residual, out, frames, channels, epsilon,
+    SHIFT: tl.constexpr, RESIDUAL: tl.constexpr, WIDTH: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    row = tl.program_id(0)
+    channel = tl.program_id(1) * WIDTH + tl.arange(0, WIDTH)
+    length = tl.load(lengths + row)
+    place = tl.arange(0, BLOCK)
+    at = (row * frames + place)[:, None] * channels + channel[None, :]
+    total = tl.zeros((BLOCK, WIDTH), tl.float32)
+    for start in range(0, length, BLOCK):
+        live = (start + place < length)[:, None]
+        total += tl.load(x + at + start * channels, mask=live, other=0.0).to(tl.float32)
+    count = tl.maximum(length, 1) * WIDTH
+    mean = tl.sum(tl.sum(total, axis=1), axis=0) / count
+    squares = tl.zeros((BLOCK, WIDTH), tl.float32)
+    for start in range(0, length, BLOCK):
+        live = (start + place < length)[:, None]
+        value = tl.load(x + at + start * channels, mask=live, other=0.0).to(tl.float32)
+        away = tl.where(live, value - mean, 0.0)
+        squares += away * away
+    spread = 1.0 / tl.sqrt(tl.sum(tl.sum(squares, axis=1), axis=0) / count + epsilon)
+    scale = spread * tl.load(weight + channel).to(tl.float32)[None, :]
+    offset = tl.load(bias + channel).to(tl.float32)[None, :]
+    for start in range(0, frames, BLOCK):
+        live = (start + place < length)[:, None]
+        value = tl.load(x + at + start * channels, mask=live, other=0.0).to(tl.float32)
+        value = _mish((value - mean) * scale + offset)
+        if SHIFT:
+            value += tl.load(shift + channel).to(tl.float32)[None, :]
+        if RESIDUAL:
+            added = tl.load(residual + at + start * channels, mask=live, other=0.0)
+            value += added.to(tl.float32)
+        value = tl.where(live, value, 0.0).to(out.dtype.element_ty)
+        tl.store(out + at + start * channels, value, mask=(start + place < frames)[:, None])
+
+
+@triton.jit(do_not_specialize=["rows", "frames"])
+def _stack_kernel(  # type: ignore[no-untyped-def]
+    x, context, out, rows, frames, mels, wide, BT: tl.constexpr, BC: tl.constexpr
+):
+    row = tl.program_id(0)
+    place = (tl.program_id(1) * BT + tl.arange(0, BT))[:, None]
+    channel = (tl.program_id(2) * BC + tl.arange(0, BC))[None, :]
+    inside = (place < frames) & (channel < wide)
+    own = channel < mels
+    moving = tl.load(
+        x + ((row % rows) * mels + channel) * frames + place, mask=inside & own, other=0.0
+    )
+    at = (row * (wide - mels) + channel - mels) * frames + place
+    fixed = tl.load(context + at, mask=inside & (channel >= mels), other=0.0)
+    value = tl.where(own, moving.to(out.dtype.element_ty), fixed)
+    tl.store(out + (row * frames + place) * wide + channel, value, mask=inside)
+
+
+@triton.jit(do_not_specialize=["rows", "frames"])
+def _euler_kernel(  # type: ignore[no-untyped-def]
+    x, velocity, lengths, size, out, rows, frames, mels, strength,
+    BT: tl.constexpr, BC: tl.constexpr,
+):  # fmt: skip
+    row = tl.program_id(0)
+    place = (tl.program_id(1) * BT + tl.arange(0, BT))[:, None]
+    channel = tl.arange(0, BC)[None, :]
+    inside = (place < frames) & (channel < mels)
+    live = inside & (place < tl.load(lengths + row))
+    at = (row * frames + place) * mels + channel
+    guided = tl.load(velocity + at, mask=live, other=0.0).to(tl.float32)
+    plain = tl.load(velocity + at + rows * frames * mels, mask=live, other=0.0).to(tl.float32)
+    moved = tl.load(size) * ((1.0 + strength) * guided - strength * plain)
+    at = (row * mels + channel) * frames + place
+    tl.store(out + at, tl.load(x + at, mask=inside, other=0.0) + moved, mask=inside)
+
+
+def shared_bytes(device: torch.device) -> int:
+    """Return the shared memory that one program may take on a GPU."""
+    index = torch.cuda.current_device() if device.index is None else device.index
+    properties = triton.runtime.driver.active.utils.get_device_properties(index)
+    return int(properties["max_shared_mem"])
+
+
+def norm_linear(
+    x: Tensor,
+    norm_weight: Tensor,
+    norm_bias: Tensor,
+    epsilon: float,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    *,
+    gelu: bool = False,
+) -> Tensor:
+    """Return a product with the layer norm of each frame.
+
+    Args:
+        x: Shape [B, T, C]; C is a power of two.
+        norm_weight: Scale of the layer norm, shape [C].
+        norm_bias: Its offset, shape [C].
+        epsilon: Keeps its divisor above 0.
+        weight: Shape [N, C].
+        bias: Shape [N], or None.
+        gelu: Put the result through GELU.
+
+    Returns:
+        Shape [B, T, N].
+    """
+    rows, frames, width = x.shape
+    count, outs = rows * frames, weight.shape[0]
+    out = x.new_empty(rows, frames, outs)
+    sizes = (tile for tile in NORM_TILES if _fills(count, outs, tile[0], tile[1] * tile[2]))
+    block, columns, each, warps, stages = next(sizes, NORM_TILES[-1])
+    grid = (triton.cdiv(count, block), triton.cdiv(outs, columns * each))
+    _norm_linear_kernel[grid](
+        x, norm_weight, norm_bias, weight, weight if bias is None else bias, out, count, outs,
+        epsilon, GELU=gelu, BIAS=bias is not None, WIDTH=width, BM=block, BN=columns, EACH=each,
+        num_warps=warps, num_stages=stages,
+    )  # fmt: skip
+    return out
+
+
+def attention(qkv: Tensor, lengths: Tensor, heads: int) -> Tensor:
+    """Let each frame of a row attend to the row's valid frames.
+
+    Args:
+        qkv: Shape [B, T, 3 * heads * D]: queries, keys, values; D is a power of two.
+        lengths: Shape [B], int32, valid frames of each row.
+        heads: Attention heads.
+
+    Returns:
+        Shape [B, T, heads * D]; padded frames hold finite values of no meaning.
+    """
+    rows, frames, wide = qkv.shape
+    width = wide // (3 * heads)
+    out = qkv.new_empty(rows, frames, heads * width)
+    sizes = (
+        tile
+        for tile in ATTENTION_TILES
+        if tile[0] <= frames and triton.cdiv(frames, tile[0]) * rows * heads >= PROGRAMS
+    )
+    block, keys, warps, stages = next(sizes, ATTENTION_TILES[-1])
+    _attention_kernel[(triton.cdiv(frames, block), rows * heads)](
+        qkv, lengths, out, frames, width**-0.5 * 1.4426950408889634, HEADS=heads, WIDTH=width,
+        BM=block, BN=keys, num_warps=warps, num_stages=stages,
+    )  # fmt: skip
+    return out
+
+
+def linear_add(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    residual: Tensor | None = None,
+    *,
+    second: Tensor | None = None,
+) -> Tensor:
+    """Return a product of each frame, with something added.
+
+    Args:
+        x: Shape [B, T, C].
+        weight: Shape [N, C], or [N, 2 * C] when there is a second input.
+        bias: Shape [N].
+        residual: Shape [B, T, N], added to the result.
+        second: Shape [B, T, C], behind the channels of `x`.
+
+    Returns:
+        Shape [B, T, N].
+    """
+    rows, frames, _ = x.shape
+    out = x.new_empty(rows, frames, weight.shape[0])
+    _taps(x, second, weight, bias, residual, None, out, taps=1)
+    return out
+
+
+def conv3(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    lengths: Tensor,
+    *,
+    stride: int = 1,
+    second: Tensor | None = None,
+) -> Tensor:
+    """Return a convolution over three frames, padded frames and those outside being zero.
+
+    Args:
+        x: Shape [B, T, C].
+        weight: Shape [N, 3 * C]: for each output the channels of the frame before, of the frame and
+            of that after; [N, 6 * C] when there is a second input, whose weights come behind.
+        bias: Shape [N].
+        lengths: Shape [B], int32, valid frames of each row of the input.
+        stride: 2 halves the rate.
+        second: Shape [B, T, C], behind the channels of `x`.
+
+    Returns:
+        Shape [B, ceil(T / stride), N]; what it holds at padded frames has no meaning.
+    """
+    rows, frames, _ = x.shape
+    out = x.new_empty(rows, -(-frames // stride), weight.shape[0])
+    _taps(x, second, weight, bias, None, lengths, out, taps=3, stride=stride)
+    return out
+
+
+def double(x: Tensor, weight: Tensor, bias: Tensor, lengths: Tensor, frames: int) -> Tensor:
+    """Return the transposed convolution (kernel 4, stride 2, padding 1) that doubles the rate.
+
+    Args:
+        x: Shape [B, T, C].
+        weight: Shape [2, N, 2 * C]: for even and odd frames of the result, for each output the
+            channels of the two frames of the input that it is made of, the earlier first.
+        bias: Shape [N].
+        lengths: Shape [B], int32, valid frames of each row of the input.
+        frames: To make, 2 * T at most.
+
+    Returns:
+        Shape [B, frames, N].
+    """
+    out = x.new_empty(x.shape[0], frames, weight.shape[1])
+    _taps(x, None, weight, bias, None, lengths, out, taps=2)
+    return out
+
+
+def norm_mish(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    epsilon: float,
+    groups: int,
+    lengths: Tensor,
+    *,
+    shift: Tensor | None = None,
+    residual: Tensor | None = None,
+) -> Tensor:
+    """Return the Mish of a group norm over valid frames, with something added.
+
+    Args:
+        x: Shape [B, T, C]; C / groups is a power of two.
+        weight: Scale of the group norm, shape [C].
+        bias: Its offset, shape [C].
+        epsilon: Keeps its divisor above 0.
+        groups: Groups of channels.
+        lengths: Shape [B], int32, valid frames of each row.
+        shift: C elements, added at every valid frame.
+        residual: Shape [B, T, C], added at every valid frame.
+
+    Returns:
+        Shape [B, T, C], zero at padded frames.
+    """
+    rows, frames, channels = x.shape
+    out = torch.empty_like(x)
+    block, warps = NORM_FRAMES[frames > NORM_FRAMES[0][0]]
+    _norm_mish_kernel[(rows, groups)](
+        x, lengths, weight, bias, x if shift is None else shift,
+        x if residual is None else residual, out, frames, channels, epsilon,
+        SHIFT=shift is not None, RESIDUAL=residual is not None, WIDTH=channels // groups,
+        BLOCK=block, num_warps=warps,
+    )  # fmt: skip
+    return out
+
+
+def stack(x: Tensor, context: Tensor) -> Tensor:
+    """Put the mel of each row before its context, for both directions of guidance.
+
+    Args:
+        x: Shape [B, mels, T], float32.
+        context: Shape [2 * B, C, T].
+
+    Returns:
+        Shape [2 * B, T, mels + C], of the dtype of `context`.
+    """
+    (rows, mels, frames), both = x.shape, context.shape[0]
+    wide = mels + context.shape[1]
+    out = context.new_empty(both, frames, wide)
+    grid = (both, triton.cdiv(frames, 32), triton.cdiv(wide, 64))
+    _stack_kernel[grid](
+        x.contiguous(), context.contiguous(), out, rows, frames, mels, wide, BT=32, BC=64
+    )
+    return out
+
+
+def euler(x: Tensor, velocity: Tensor, lengths: Tensor, size: Tensor, strength: float) -> Tensor:
+    """Take one Euler step with guidance.
+
+    Args:
+        x: Shape [B, mels, T], float32.
+        velocity: Shape [2 * B, T, mels]: guided, and plain.
+        lengths: Shape [2 * B], int32; padded frames stay as they are.
+        size: Of the step, one element, float32.
+        strength: Of the guidance.
+
+    Returns:
+        Shape [B, mels, T], float32.
+    """
+    rows, mels, frames = x.shape
+    x = x.contiguous()
+    out = torch.empty_like(x)
+    _euler_kernel[(rows, triton.cdiv(frames, 16))](
+        x, velocity, lengths, size, out, rows, frames, mels, strength,
+        BT=16, BC=triton.next_power_of_2(mels),
+    )  # fmt: skip
+    return out
+
+
+def _taps(
+    x: Tensor,
+    second: Tensor | None,
+    weight: Tensor,
+    bias: Tensor,
+    residual: Tensor | None,
+    lengths: Tensor | None,
+    out: Tensor,
+    *,
+    taps: int,
+    stride: int = 1,
+) -> None:
+    rows, frames, width = x.shape
+    made, outs = out.shape[1:]
+    twice = taps == 2
+    count = rows * (frames if twice else made)
+    across = outs * (1 + twice)
+    sizes = (tile for tile in TILES if _fills(count, across, *tile[:2]))
+    block, columns, inputs, warps, stages = next(sizes, TILES[-1])
+    _taps_kernel[(triton.cdiv(count, block), triton.cdiv(outs, columns), 1 + twice)](
+        x, x if second is None else second, weight, bias, x if residual is None else residual,
+        x if lengths is None else lengths, out, count, frames, made, width, outs,
+        TAPS=taps, STRIDE=stride, DOUBLE=twice, SECOND=second is not None,
+        RESIDUAL=residual is not None, MASKED=lengths is not None,
+        BM=block, BN=columns, BK=min(inputs, width & -width), num_warps=warps, num_stages=stages,
+    )  # fmt: skip
+
+
+def _fills(count: int, outs: int, block: int, columns: int) -> bool:
+    """Return whether tiles of this size fill the GPU."""
+    return -(-count // block) * -(-outs // columns) >= PROGRAMS
