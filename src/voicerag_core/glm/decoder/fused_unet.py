@@ -31,8 +31,6 @@ def fits(unet: UNet) -> bool:
     for name, module in unet.named_modules():
         if isinstance(module, nn.LayerNorm):
             powers.add(module.normalized_shape[0])
-        elif isinstance(module, nn.GroupNorm):
-            powers.add(max(LEAST, module.num_channels // module.num_groups))
         elif name.endswith("attn1"):
             powers.add(_split(module)[2])
         elif isinstance(module, nn.Conv1d | nn.ConvTranspose1d):

@@ -136,6 +136,9 @@ def _norm_linear_kernel(  # type: ignore[no-untyped-def]
     m = tl.program_id(0) * BM + tl.arange(0, BM)
     k = tl.arange(0, WIDTH)
     live = (m < count)[:, None]
+    if EACH == 1:  # the weight comes while the norm is computed
+        n = tl.program_id(1) * BN + tl.arange(0, BN)
+        by = tl.load(weight + n[None, :] * WIDTH + k[:, None], mask=(n < outs)[None, :], other=0.0)
     given = tl.load(x + m[:, None] * WIDTH + k[None, :], mask=live, other=0.0).to(tl.float32)
     given -= (tl.sum(given, axis=1) / WIDTH)[:, None]
     scale = 1.0 / tl.sqrt(tl.sum(given * given, axis=1) / WIDTH + epsilon)
@@ -143,16 +146,18 @@ def _norm_linear_kernel(  # type: ignore[no-untyped-def]
     given += tl.load(norm_bias + k).to(tl.float32)[None, :]
     normed = given.to(x.dtype.element_ty)
     for i in range(EACH):
-        n = (tl.program_id(1) * EACH + i) * BN + tl.arange(0, BN)
-        inside = (n < outs)[None, :]
-        by = tl.load(weight + n[None, :] * WIDTH + k[:, None], mask=inside, other=0.0)
+        if EACH > 1:
+            n = (tl.program_id(1) * EACH + i) * BN + tl.arange(0, BN)
+            by = tl.load(
+                weight + n[None, :] * WIDTH + k[:, None], mask=(n < outs)[None, :], other=0.0
+            )
         total = tl.dot(normed, by, input_precision="ieee")
         if BIAS:
             total += tl.load(bias + n, mask=n < outs, other=0.0).to(tl.float32)[None, :]
         if GELU:
             total = 0.5 * total * (1.0 + tl.erf(total * 0.7071067811865476))
         at = m[:, None] * outs + n[None, :]
-        tl.store(out + at, total.to(out.dtype.element_ty), mask=live & inside)
+        tl.store(out + at, total.to(out.dtype.element_ty), mask=live & (n < outs)[None, :])
 
 
 @triton.jit(do_not_specialize=["frames"])
