@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Protocol
 
 import torch
@@ -289,6 +290,7 @@ def sources(token_counts: Sequence[int], frame_counts: Sequence[int], frames: in
     return torch.stack([_nearest(tokens, made, frames) for tokens, made in rows])
 
 
+@lru_cache(maxsize=1024)
 def _nearest(tokens: int, made: int, frames: int) -> Tensor:
     """Return the token behind each frame, as `interpolate` in mode "nearest" rounds in float32."""
     scale = torch.tensor(tokens, dtype=torch.float32) / made

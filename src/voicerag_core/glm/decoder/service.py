@@ -28,8 +28,10 @@ HURRY_SECONDS = 0.2
 """A block that is wanted sooner is urgent: about what a batch takes on a busy GPU."""
 HURRY_FRAME_SECONDS = 3e-4
 """That much earlier for each frame of its window: 12 s of it take 0.3 s in a full batch."""
-GATHERING_SECONDS = 0.1
+GATHERING_SECONDS = 0.05
 """Urgent blocks wait this long at most for others whose last ids are coming."""
+GATHERING_WHILE_READING = 0.2
+"""The same while prompts are read: ids are slow then, and each batch holds up the reading."""
 POLL_COMING_SECONDS = 0.005
 QUIET_SECONDS = 0.03
 """Others are waited for as long as one came within this time."""
@@ -196,7 +198,8 @@ class DecodingService:
         if len(alike) >= min(len(self._streams), largest_batch(urgent.length, FLOW_FRAMES)):
             return 0.0
         came = [task.came for task in alike]
-        if now < max(min(came), hurry) + GATHERING_SECONDS and any(
+        most = GATHERING_WHILE_READING if self._turns.reading else GATHERING_SECONDS
+        if now < max(min(came), hurry) + most and any(
             stream.coming() == urgent.length for stream in tuple(self._streams)
         ):
             return POLL_COMING_SECONDS
