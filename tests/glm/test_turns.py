@@ -12,8 +12,10 @@ import pytest
 import torch
 
 from tests.glm import tiny_lm
+from tests.glm.clips import clip
 from tests.glm.test_batched_lm import GREEDY, tiny_model
 from tests.glm.test_lm import prompt
+from tests.glm.tiny import write_speech_tokenizer
 from tests.glm.tiny_decoder import speech, write_voiced_decoder
 from tests.waiting import PATIENCE, wait_until
 from voicerag_core.glm.decoder import Schedule, SpeechDecoder
@@ -22,8 +24,11 @@ from voicerag_core.glm.decoder import service as service_module
 from voicerag_core.glm.lm import scheduler as scheduler_module
 from voicerag_core.glm.lm.batched_lm import BatchedLM
 from voicerag_core.glm.lm.interleave import Interleave, ReplyForm
+from voicerag_core.glm.speech_tokenizer import tokenizer as tokenizer_module
+from voicerag_core.glm.speech_tokenizer.tokenizer import SpeechTokenizer
 from voicerag_core.glm.text_tokenizer import TextTokenizer
 from voicerag_core.glm.turns import Turns, turns_on
+from voicerag_core.types import Audio
 
 CPU = torch.device("cpu")
 
@@ -153,3 +158,28 @@ def test_prompts_that_are_read_are_noted(lm: BatchedLM, form: ReplyForm) -> None
     list(lm.stream(prompt(20), grammar=Interleave(form), sampling=GREEDY))
     assert seen[0]
     assert not any(seen[1:])
+
+
+def test_clips_that_come_while_prompts_are_read_are_encoded_together(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokenizer = SpeechTokenizer.load(write_speech_tokenizer(tmp_path_factory.mktemp("whisper")))
+    clips = [Audio(clip(16_000, number), 16_000) for number in range(3)]
+    alone = [tokenizer.encode([one])[0] for one in clips]
+    batches: list[int] = []
+    plain = tokenizer._fill
+
+    def noting(waiting: list[object], batch_size: int) -> None:
+        batches.append(len(waiting))
+        plain(waiting, batch_size)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(tokenizer, "_fill", noting)
+    monkeypatch.setattr(tokenizer_module, "GATHERING_SECONDS", PATIENCE)
+    monkeypatch.setattr(turns_on(CPU), "reading", True)
+    with ThreadPoolExecutor(3) as pool:
+        futures = [pool.submit(tokenizer.encode, [one]) for one in clips[:2]]
+        wait_until(lambda: len(tokenizer._waiting) == 2)
+        monkeypatch.setattr(turns_on(CPU), "reading", False)
+        assert tokenizer.encode([clips[2]]) == [alone[2]]  # takes the others along
+        assert [future.result(PATIENCE) for future in futures] == [[alone[0]], [alone[1]]]
+    assert batches == [3]
