@@ -102,7 +102,7 @@ def measure(options: argparse.Namespace, figures: Path) -> dict[str, Any]:
 def report(found: dict[str, Any]) -> str:
     """Return the figures as Markdown."""
     place = found["machine"]
-    reading = found["read_bandwidth"]["gb_per_s"]
+    reading = found["read_bandwidth"].get("gb_per_s") or 0.0
     ran = (
         f"{place['device']}, torch {place['torch']}, {place['date']}; random weights of the "
         f"released size ({place['layers']} layers of {place['hidden']}), 64 rows of 8,192 tokens, "
