@@ -12,8 +12,8 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
+from voicerag_core.glm.decoder import product_kernels as products
 from voicerag_core.glm.decoder import unet_kernels as kernels
-from voicerag_core.glm.decoder import unet_products as products
 from voicerag_core.glm.decoder.unet import UNet
 
 __all__ = ["FusedUNet", "fits"]

@@ -118,10 +118,7 @@ def _taps_kernel(  # type: ignore[no-untyped-def]
     if SECOND:
         ld = 2 * TAPS * width
     weight += parity * outs * ld
-    if TURNED:
-        total = tl.zeros((BN, BM), tl.float32)
-    else:
-        total = tl.zeros((BM, BN), tl.float32)
+    total = tl.zeros((BN, BM), tl.float32) if TURNED else tl.zeros((BM, BN), tl.float32)
     total = _add_taps(
         total, first, weight, row, place, live, length, n, frames, width, outs, ld, start,
         TAPS, STRIDE, MASKED, BK, TURNED,
@@ -183,10 +180,7 @@ def _norm_product_kernel(  # type: ignore[no-untyped-def]
         whole = tl.load(x + m[:, None] * WIDTH + k[None, :], mask=live, other=0.0)
     first = tl.zeros((BM, BK), tl.float32)
     squares = tl.zeros((BM, BK), tl.float32)
-    if TURNED:
-        total = tl.zeros((BN, BM), tl.float32)
-    else:
-        total = tl.zeros((BM, BN), tl.float32)
+    total = tl.zeros((BN, BM), tl.float32) if TURNED else tl.zeros((BM, BN), tl.float32)
     for k in range(0, WIDTH, BK):
         at = m[:, None] * WIDTH + k + columns[None, :]
         given = tl.load(x + at, mask=live, other=0.0)
