@@ -27,8 +27,9 @@ class Tile(NamedTuple):
     """Compute the transpose, so that the tensor cores' long side is that of the outputs."""
 
 
-EARLY = False
-"""Start each kernel while the one before it ends, and wait on the device for its results."""
+EARLY = 0
+"""1: start each kernel while the one before it ends, and wait on the device for its results; 2: and
+ask for the weights before that wait."""
 TILES = (
     (144, Tile(16, 32, 128, 4, 4)),
     (2304, Tile(32, 64, 128, 4, 4, turned=True)),
@@ -53,6 +54,21 @@ NORM_TILES = (
     (16, 64, 1, 4, 1),
 )
 """Frames and outputs of a tile, tiles of one program, warps and stages; the largest first."""
+
+
+@triton.jit
+def _prefetch(weight, n, outs, width, program):  # type: ignore[no-untyped-def]
+    """Let the first program bring rows of a weight of 16-bit numbers into the L2 cache."""
+    end = width
+    if program != 0:
+        end = 0
+    rows = weight + tl.minimum(n, outs - 1)[:, None] * width
+    for start in range(0, end, 512):
+        columns = tl.minimum(start + 64 * tl.arange(0, 8), width - 1)
+        tl.inline_asm_elementwise(
+            "prefetch.global.L2 [$1]; mov.u32 $0, 0;", "=r,l", [rows + columns[None, :]],
+            dtype=tl.int32, is_pure=False, pack=1,
+        )  # fmt: skip
 
 
 @triton.jit
@@ -96,6 +112,12 @@ def _taps_kernel(  # type: ignore[no-untyped-def]
     n = tl.program_id(1) * BN + tl.arange(0, BN)
     parity = tl.program_id(2)
     live = m < count
+    ld = TAPS * width
+    if SECOND:
+        ld = 2 * TAPS * width
+    weight += parity * outs * ld
+    if EARLY == 2:
+        _prefetch(weight, n, outs, ld, tl.program_id(0))
     if EARLY:
         tl.extra.cuda.gdc_wait()
         tl.extra.cuda.gdc_launch_dependents()
@@ -114,10 +136,6 @@ def _taps_kernel(  # type: ignore[no-untyped-def]
         start = -1
     if DOUBLE:
         start = parity - 1
-    ld = TAPS * width
-    if SECOND:
-        ld = 2 * TAPS * width
-    weight += parity * outs * ld
     total = tl.zeros((BN, BM), tl.float32) if TURNED else tl.zeros((BM, BN), tl.float32)
     total = _add_taps(
         total, first, weight, row, place, live, length, n, frames, width, outs, ld, start,
@@ -172,6 +190,8 @@ def _norm_product_kernel(  # type: ignore[no-untyped-def]
     columns = tl.arange(0, BK)
     live = (m < count)[:, None]
     known = (n < outs)[None, :]
+    if EARLY == 2:
+        _prefetch(weight, n, outs, WIDTH, tl.program_id(1))
     if EARLY:
         tl.extra.cuda.gdc_wait()
         tl.extra.cuda.gdc_launch_dependents()
@@ -281,7 +301,7 @@ def norm_linear(
     _norm_linear_kernel[grid](
         x, norm_weight, norm_bias, weight, weight if bias is None else bias, out, count, outs,
         epsilon, GELU=gelu, BIAS=bias is not None, WIDTH=width, BM=block, BN=columns, EACH=each,
-        EARLY=EARLY, launch_pdl=EARLY,         num_warps=warps, num_stages=stages,
+        EARLY=EARLY, launch_pdl=EARLY > 0,         num_warps=warps, num_stages=stages,
     )  # fmt: skip
     return out
 
@@ -334,7 +354,7 @@ def norm_product(
     _norm_product_kernel[(triton.cdiv(outs, tile.outs), triton.cdiv(count, tile.frames))](
         x, weight, sums, offset, out, count, outs, epsilon, GELU=gelu, WIDTH=width,
         BM=tile.frames, BN=tile.outs, BK=min(tile.inputs, width), TURNED=tile.turned, AHEAD=AHEAD,
-        EARLY=EARLY, num_warps=tile.warps, num_stages=tile.stages, launch_pdl=EARLY,
+        EARLY=EARLY, num_warps=tile.warps, num_stages=tile.stages, launch_pdl=EARLY > 0,
     )  # fmt: skip
     return out
 
@@ -437,7 +457,7 @@ def _taps(
         TAPS=taps, STRIDE=stride, DOUBLE=twice, SECOND=second is not None,
         RESIDUAL=residual is not None, MASKED=lengths is not None,
         BM=block, BN=columns, BK=min(tile.inputs, width & -width), TURNED=tile.turned, EARLY=EARLY,
-        num_warps=tile.warps, num_stages=tile.stages, launch_pdl=EARLY,
+        num_warps=tile.warps, num_stages=tile.stages, launch_pdl=EARLY > 0,
     )  # fmt: skip
 
 

@@ -22,7 +22,7 @@ __all__ = [
 
 PROGRAMS = 100
 """Programs that nearly fill an H200; smaller tiles are taken until there are so many."""
-EARLY = False
+EARLY = 0
 """Start each kernel while the one before it ends, and wait on the device for its results."""
 ATTENTION_TILES = ((128, 64, 8, 3), (64, 64, 4, 3), (32, 64, 4, 3), (16, 64, 4, 3))
 """Queries and keys of a tile, warps and stages; the largest first."""
@@ -194,7 +194,7 @@ def attention(qkv: Tensor, lengths: Tensor, heads: int) -> Tensor:
     block, keys, warps, stages = next(sizes, ATTENTION_TILES[-1])
     _attention_kernel[(triton.cdiv(frames, block), rows * heads)](
         qkv, lengths, out, frames, width**-0.5 * 1.4426950408889634, HEADS=heads, WIDTH=width,
-        BM=block, BN=keys, EARLY=EARLY, launch_pdl=EARLY, num_warps=warps, num_stages=stages,
+        BM=block, BN=keys, EARLY=EARLY, launch_pdl=EARLY > 0, num_warps=warps, num_stages=stages,
     )  # fmt: skip
     return out
 
@@ -232,7 +232,7 @@ def norm_mish(
         x, lengths, weight, bias, x if shift is None else shift,
         x if residual is None else residual, out, frames, channels, epsilon,
         SHIFT=shift is not None, RESIDUAL=residual is not None, WIDTH=channels // groups,
-        BLOCK=block, num_warps=warps, EARLY=EARLY, launch_pdl=EARLY,
+        BLOCK=block, num_warps=warps, EARLY=EARLY, launch_pdl=EARLY > 0,
     )  # fmt: skip
     return out
 
@@ -262,7 +262,7 @@ def stack(x: Tensor, context: Tensor) -> Tensor:
         BT=32,
         BC=64,
         EARLY=EARLY,
-        launch_pdl=EARLY,
+        launch_pdl=EARLY > 0,
     )
     return out
 
@@ -285,6 +285,6 @@ def euler(x: Tensor, velocity: Tensor, lengths: Tensor, size: Tensor, strength: 
     out = torch.empty_like(x)
     _euler_kernel[(rows, triton.cdiv(frames, 16))](
         x, velocity, lengths, size, out, rows, frames, mels, strength,
-        BT=16, BC=triton.next_power_of_2(mels), EARLY=EARLY, launch_pdl=EARLY,
+        BT=16, BC=triton.next_power_of_2(mels), EARLY=EARLY, launch_pdl=EARLY > 0,
     )  # fmt: skip
     return out
