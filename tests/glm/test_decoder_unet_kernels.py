@@ -14,7 +14,7 @@ pytest.importorskip("triton", reason="Triton comes with torch for GPUs alone")
 if not torch.cuda.is_available() and os.environ.get("TRITON_INTERPRET") != "1":
     pytest.skip("no GPU, and TRITON_INTERPRET=1 is not set", allow_module_level=True)
 
-from voicerag_core.glm.decoder import fused_unet, unet_kernels
+from voicerag_core.glm.decoder import fused_unet, product_kernels, unet_kernels
 from voicerag_core.glm.decoder.flow import Flow
 from voicerag_core.glm.decoder.fused_unet import FusedUNet, fits
 from voicerag_core.glm.decoder.unet import UNet, group_norm
@@ -41,12 +41,24 @@ def exact() -> None:
 @pytest.fixture
 def large(monkeypatch: pytest.MonkeyPatch) -> None:
     """Take large tiles: fewer programs, which the interpreter runs one after another."""
+    use_tile(monkeypatch, product_kernels.Tile(64, 128, 64, 4, 2))
     monkeypatch.setattr(unet_kernels, "PROGRAMS", 1)
 
 
 @pytest.fixture(params=[1, 10**9], ids=["largest tiles", "smallest tiles"])
-def tiles(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+def programs(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(unet_kernels, "PROGRAMS", request.param)
+
+
+@pytest.fixture(params=[(64, 128, 64, False), (16, 64, 16, True)], ids=["plain", "turned"])
+def tiles(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    frames, outs, inputs, turned = request.param
+    use_tile(monkeypatch, product_kernels.Tile(frames, outs, inputs, 4, 2, turned))
+
+
+def use_tile(monkeypatch: pytest.MonkeyPatch, tile: product_kernels.Tile) -> None:
+    for table in ("TILES", "NORM_PRODUCT_TILES"):
+        monkeypatch.setattr(product_kernels, table, ((1, tile), (0, tile)))
 
 
 def drawn(*shape: int) -> Tensor:
@@ -67,22 +79,31 @@ def close(made: Tensor, plain: Tensor) -> None:
     torch.testing.assert_close(made, plain, atol=1e-4, rtol=1e-5)
 
 
+@pytest.mark.parametrize("ahead", [False, True])
 @pytest.mark.parametrize("gelu", [False, True])
 @pytest.mark.usefixtures("tiles")
-def test_layer_norm_and_product(gelu: bool) -> None:
+def test_layer_norm_and_product(gelu: bool, ahead: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(product_kernels, "AHEAD", ahead)
     norm, linear = nn.LayerNorm(32, device=DEVICE), nn.Linear(32, 160, bias=gelu, device=DEVICE)
     nn.init.normal_(norm.weight)
     nn.init.normal_(norm.bias)
     x = 5.0 + 3.0 * drawn(3, 37, 32)
     with torch.inference_mode():
         plain = linear(norm(x))
-        made = unet_kernels.norm_linear(
-            x, norm.weight, norm.bias, norm.eps, linear.weight, linear.bias, gelu=gelu
+        made = product_kernels.norm_product(
+            x, *product_kernels.fold(norm, linear), norm.eps, gelu=gelu
         )
         close(made, F.gelu(plain) if gelu else plain)
 
 
-@pytest.mark.usefixtures("tiles")
+def test_each_number_of_frames_has_its_tile() -> None:
+    small, middle, large = (product_kernels.Tile(size, 64, 64, 4, 2) for size in (16, 32, 64))
+    table = ((100, small), (200, middle), (300, large))
+    chosen = [product_kernels._tile(table, count) for count in (1, 100, 101, 300, 301)]
+    assert chosen == [small, small, middle, large, large]
+
+
+@pytest.mark.usefixtures("programs")
 def test_attention_sees_the_valid_frames_of_its_row_alone() -> None:
     qkv = 2.0 * drawn(4, 37, 3 * 2 * 16)
     query, key, value = qkv.view(4, 37, 3, 2, 16).permute(2, 0, 3, 1, 4)
@@ -110,7 +131,7 @@ def test_product_of_one_or_two_inputs_and_a_sum(outs: int, residual: bool, two: 
     x, other, added = drawn(3, 37, 96), drawn(3, 37, 96), drawn(3, 37, outs)
     weight, bias = drawn(outs, 96 * (1 + two)), drawn(outs)
     plain = F.linear(torch.cat((x, other), -1) if two else x, weight, bias)
-    made = unet_kernels.linear_add(
+    made = product_kernels.linear_add(
         x, weight, bias, added if residual else None, second=other if two else None
     )
     close(made, plain + added if residual else plain)
@@ -124,7 +145,7 @@ def test_convolution_reads_padded_frames_as_zero(stride: int, inputs: int) -> No
     x = drawn(4, 37, 32 * inputs)
     plain = conv((x * valid()).transpose(1, 2)).transpose(1, 2)
     first, *rest = (part.contiguous() for part in torch.where(valid(), x, 1e9).chunk(inputs, -1))
-    made = unet_kernels.conv3(
+    made = product_kernels.conv3(
         first,
         *fused_unet._product(conv, inputs),
         lengths(),
@@ -142,7 +163,7 @@ def test_doubling(frames: int) -> None:
     x = drawn(4, 37, 32)
     plain = conv((x * valid()).transpose(1, 2)).transpose(1, 2)[:, :frames]
     x = torch.where(valid(), x, 1e9)
-    close(unet_kernels.double(x, *fused_unet._product(conv), lengths(), frames), plain)
+    close(product_kernels.double(x, *fused_unet._product(conv), lengths(), frames), plain)
 
 
 @pytest.mark.parametrize("most", [128, 16])

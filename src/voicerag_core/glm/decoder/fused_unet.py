@@ -12,6 +12,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
+from voicerag_core.glm.decoder import product_kernels as products
 from voicerag_core.glm.decoder import unet_kernels as kernels
 from voicerag_core.glm.decoder.unet import UNet
 
@@ -45,7 +46,7 @@ def fits(unet: UNet) -> bool:
 class FusedUNet:
     """Computes what a `UNet` does, with the weights that it has now.
 
-    Linear weights are shared with it, those of convolutions are copied.
+    Weights of convolutions and of layers behind a layer norm are copied, the others shared.
 
     Args:
         unet: Its weights must be loaded and stay where they are.
@@ -109,7 +110,7 @@ class FusedUNet:
             x = level(x, next(shift), lengths, skip)
             x = level.resampled(x, lengths, skipped[-1][0].shape[1] if skipped else x.shape[1])
         x = self._final(x, lengths)
-        return kernels.linear_add(x, *self._projection)
+        return products.linear_add(x, *self._projection)
 
 
 class _Level:
@@ -130,7 +131,7 @@ class _Level:
         self, x: Tensor, shift: Tensor, lengths: Tensor, skip: Tensor | None = None
     ) -> Tensor:
         hidden = self._block1(x, lengths, second=skip, shift=shift)
-        through = kernels.linear_add(x, *self._through, second=skip)
+        through = products.linear_add(x, *self._through, second=skip)
         x = self._block2(hidden, lengths, residual=through)
         for block in self._transformers:
             x = block(x, lengths)
@@ -140,8 +141,8 @@ class _Level:
         """Change the rate; `frames` are wanted when it doubles."""
         assert self._resample is not None
         if self._doubles:
-            return kernels.double(x, *self._resample, lengths, frames)
-        return kernels.conv3(x, *self._resample, lengths, stride=self._stride)
+            return products.double(x, *self._resample, lengths, frames)
+        return products.conv3(x, *self._resample, lengths, stride=self._stride)
 
 
 class _ConvNorm:
@@ -162,7 +163,7 @@ class _ConvNorm:
     ) -> Tensor:
         norm = self._norm
         return kernels.norm_mish(
-            kernels.conv3(x, *self._convolution, lengths, second=second),
+            products.conv3(x, *self._convolution, lengths, second=second),
             norm.weight, norm.bias, norm.eps, norm.num_groups, lengths,
             shift=shift, residual=residual,
         )  # fmt: skip
@@ -173,22 +174,18 @@ class _Transformer:
 
     def __init__(self, block: nn.Module) -> None:
         self._heads = _split(block.get_submodule("attn1"))[1]
-        self._norm1 = _of(nn.LayerNorm, block, "norm1")
-        self._to_qkv = _of(nn.Linear, block, "attn1.to_qkv")
+        norm = _of(nn.LayerNorm, block, "norm1")
+        self._to_qkv = *products.fold(norm, _of(nn.Linear, block, "attn1.to_qkv")), norm.eps
         self._to_out = _product(block.get_submodule("attn1.to_out.0"))
-        self._norm3 = _of(nn.LayerNorm, block, "norm3")
-        self._widen = _of(nn.Linear, block, "ff.net.0.proj")
+        norm = _of(nn.LayerNorm, block, "norm3")
+        self._widen = *products.fold(norm, _of(nn.Linear, block, "ff.net.0.proj")), norm.eps
         self._narrow = _product(block.get_submodule("ff.net.2"))
 
     def __call__(self, x: Tensor, lengths: Tensor) -> Tensor:
-        norm = self._norm1
-        qkv = kernels.norm_linear(x, norm.weight, norm.bias, norm.eps, self._to_qkv.weight)
-        x = kernels.linear_add(kernels.attention(qkv, lengths, self._heads), *self._to_out, x)
-        norm, widen = self._norm3, self._widen
-        hidden = kernels.norm_linear(
-            x, norm.weight, norm.bias, norm.eps, widen.weight, widen.bias, gelu=True
-        )
-        return kernels.linear_add(hidden, *self._narrow, x)
+        qkv = products.norm_product(x, *self._to_qkv)
+        x = products.linear_add(kernels.attention(qkv, lengths, self._heads), *self._to_out, x)
+        hidden = products.norm_product(x, *self._widen, gelu=True)
+        return products.linear_add(hidden, *self._narrow, x)
 
 
 def _split(attention: nn.Module) -> tuple[int, int, int]:

@@ -14,11 +14,7 @@ from torch import Tensor
 __all__ = [
     "SHARED_BYTES",
     "attention",
-    "conv3",
-    "double",
     "euler",
-    "linear_add",
-    "norm_linear",
     "norm_mish",
     "shared_bytes",
     "stack",
@@ -26,21 +22,8 @@ __all__ = [
 
 PROGRAMS = 100
 """Programs that nearly fill an H200; smaller tiles are taken until there are so many."""
-TILES = (
-    (128, 128, 64, 8, 3),
-    (64, 64, 64, 4, 4),
-    (32, 32, 128, 4, 4),
-    (16, 32, 128, 4, 4),
-)
-"""Frames, outputs and inputs of a tile of a product, warps and stages; the largest first."""
-NORM_TILES = (
-    (128, 64, 8, 8, 3),
-    (64, 64, 4, 4, 3),
-    (64, 64, 1, 4, 1),
-    (32, 64, 1, 4, 1),
-    (16, 64, 1, 4, 1),
-)
-"""Frames and outputs of a tile, tiles of one program, warps and stages; the largest first."""
+EARLY = 0
+"""Start each kernel while the one before it ends, and wait on the device for its results."""
 ATTENTION_TILES = ((128, 64, 8, 3), (64, 64, 4, 3), (32, 64, 4, 3), (16, 64, 4, 3))
 """Queries and keys of a tile, warps and stages; the largest first."""
 SHARED_BYTES = 180 * 1024
@@ -50,121 +33,15 @@ NORM_FRAMES = ((128, 4), (512, 16))
 """Frames that a group norm holds at a time, and warps, for short and for long rows."""
 
 
-@triton.jit
-def _add_taps(  # type: ignore[no-untyped-def]
-    total, x, weight, row, place, live, length, n, frames, width, outs, ld, start,
-    TAPS: tl.constexpr, STRIDE: tl.constexpr, MASKED: tl.constexpr, BK: tl.constexpr,
-):  # fmt: skip
-    """Add the products of a few frames of each row with a weight for each."""
-    columns = tl.arange(0, BK)
-    parts = width // BK
-    for step in range(TAPS * parts):
-        frame = place * STRIDE + step // parts + start
-        seen = live
-        if MASKED:
-            seen = live & (frame >= 0) & (frame < length)
-        at = (row * frames + frame) * width + (step % parts) * BK
-        given = tl.load(x + at[:, None] + columns[None, :], mask=seen[:, None], other=0.0)
-        by = tl.load(
-            weight + (n * ld + step * BK)[None, :] + columns[:, None],
-            mask=(n < outs)[None, :],
-            other=0.0,
-        )
-        total = tl.dot(given, by, total, input_precision="ieee")
-    return total
-
-
-@triton.jit(do_not_specialize=["count", "frames", "made"])
-def _taps_kernel(  # type: ignore[no-untyped-def]
-    first, second, weight, bias, residual, lengths, out, count, frames, made, width, outs,
-    TAPS: tl.constexpr, STRIDE: tl.constexpr, DOUBLE: tl.constexpr, SECOND: tl.constexpr,
-    RESIDUAL: tl.constexpr, MASKED: tl.constexpr,
-    BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr,
-):  # fmt: skip
-    """A convolution over frames, or a plain product when it has one tap."""
-    m = tl.program_id(0) * BM + tl.arange(0, BM)
-    n = tl.program_id(1) * BN + tl.arange(0, BN)
-    parity = tl.program_id(2)
-    live = m < count
-    row = m * 0
-    place = m
-    length = m * 0
-    if MASKED:
-        each = made
-        if DOUBLE:
-            each = frames
-        row = m // each
-        place = m % each
-        length = tl.load(lengths + row, mask=live, other=0)
-    start = 0
-    if TAPS == 3:
-        start = -1
-    if DOUBLE:
-        start = parity - 1
-    ld = TAPS * width
-    if SECOND:
-        ld = 2 * TAPS * width
-    weight += parity * outs * ld
-    total = tl.zeros((BM, BN), tl.float32)
-    total = _add_taps(
-        total, first, weight, row, place, live, length, n, frames, width, outs, ld, start,
-        TAPS, STRIDE, MASKED, BK,
-    )  # fmt: skip
-    if SECOND:
-        total = _add_taps(
-            total, second, weight + TAPS * width, row, place, live, length, n, frames, width,
-            outs, ld, start, TAPS, STRIDE, MASKED, BK,
-        )  # fmt: skip
-    total += tl.load(bias + n, mask=n < outs, other=0.0).to(tl.float32)[None, :]
-    kept = live
-    if DOUBLE:
-        kept = live & (2 * place + parity < made)
-        m = row * made + 2 * place + parity
-    at = m[:, None] * outs + n[None, :]
-    inside = kept[:, None] & (n < outs)[None, :]
-    if RESIDUAL:
-        total += tl.load(residual + at, mask=inside, other=0.0).to(tl.float32)
-    tl.store(out + at, total.to(out.dtype.element_ty), mask=inside)
-
-
-@triton.jit(do_not_specialize=["count"])
-def _norm_linear_kernel(  # type: ignore[no-untyped-def]
-    x, norm_weight, norm_bias, weight, bias, out, count, outs, epsilon,
-    GELU: tl.constexpr, BIAS: tl.constexpr, WIDTH: tl.constexpr,
-    BM: tl.constexpr, BN: tl.constexpr, EACH: tl.constexpr,
-):  # fmt: skip
-    m = tl.program_id(0) * BM + tl.arange(0, BM)
-    k = tl.arange(0, WIDTH)
-    live = (m < count)[:, None]
-    if EACH == 1:  # the weight comes while the norm is computed
-        n = tl.program_id(1) * BN + tl.arange(0, BN)
-        by = tl.load(weight + n[None, :] * WIDTH + k[:, None], mask=(n < outs)[None, :], other=0.0)
-    given = tl.load(x + m[:, None] * WIDTH + k[None, :], mask=live, other=0.0).to(tl.float32)
-    given -= (tl.sum(given, axis=1) / WIDTH)[:, None]
-    scale = 1.0 / tl.sqrt(tl.sum(given * given, axis=1) / WIDTH + epsilon)
-    given = given * scale[:, None] * tl.load(norm_weight + k).to(tl.float32)[None, :]
-    given += tl.load(norm_bias + k).to(tl.float32)[None, :]
-    normed = given.to(x.dtype.element_ty)
-    for i in range(EACH):
-        if EACH > 1:
-            n = (tl.program_id(1) * EACH + i) * BN + tl.arange(0, BN)
-            by = tl.load(
-                weight + n[None, :] * WIDTH + k[:, None], mask=(n < outs)[None, :], other=0.0
-            )
-        total = tl.dot(normed, by, input_precision="ieee")
-        if BIAS:
-            total += tl.load(bias + n, mask=n < outs, other=0.0).to(tl.float32)[None, :]
-        if GELU:
-            total = 0.5 * total * (1.0 + tl.erf(total * 0.7071067811865476))
-        at = m[:, None] * outs + n[None, :]
-        tl.store(out + at, total.to(out.dtype.element_ty), mask=live & (n < outs)[None, :])
-
-
 @triton.jit(do_not_specialize=["frames"])
 def _attention_kernel(  # type: ignore[no-untyped-def]
     qkv, lengths, out, frames, scaling,
     HEADS: tl.constexpr, WIDTH: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr,
+    EARLY: tl.constexpr,
 ):  # fmt: skip
+    if EARLY:
+        tl.extra.cuda.gdc_wait()
+        tl.extra.cuda.gdc_launch_dependents()
     row, head = tl.program_id(1) // HEADS, tl.program_id(1) % HEADS
     length = tl.load(lengths + row)
     here = tl.program_id(0) * BM + tl.arange(0, BM)
@@ -207,7 +84,11 @@ def _mish(value):  # type: ignore[no-untyped-def]
 def _norm_mish_kernel(  # type: ignore[no-untyped-def]
     x, lengths, weight, bias, shift, residual, out, frames, channels, epsilon,
     SHIFT: tl.constexpr, RESIDUAL: tl.constexpr, WIDTH: tl.constexpr, BLOCK: tl.constexpr,
+    EARLY: tl.constexpr,
 ):  # fmt: skip
+    if EARLY:
+        tl.extra.cuda.gdc_wait()
+        tl.extra.cuda.gdc_launch_dependents()
     row = tl.program_id(0)
     channel = tl.program_id(1) * WIDTH + tl.arange(0, WIDTH)
     length = tl.load(lengths + row)
@@ -243,8 +124,12 @@ def _norm_mish_kernel(  # type: ignore[no-untyped-def]
 
 @triton.jit(do_not_specialize=["rows", "frames"])
 def _stack_kernel(  # type: ignore[no-untyped-def]
-    x, context, out, rows, frames, mels, wide, BT: tl.constexpr, BC: tl.constexpr
-):
+    x, context, out, rows, frames, mels, wide, BT: tl.constexpr, BC: tl.constexpr,
+    EARLY: tl.constexpr,
+):  # fmt: skip
+    if EARLY:
+        tl.extra.cuda.gdc_wait()
+        tl.extra.cuda.gdc_launch_dependents()
     row = tl.program_id(0)
     place = (tl.program_id(1) * BT + tl.arange(0, BT))[:, None]
     channel = (tl.program_id(2) * BC + tl.arange(0, BC))[None, :]
@@ -262,8 +147,11 @@ def _stack_kernel(  # type: ignore[no-untyped-def]
 @triton.jit(do_not_specialize=["rows", "frames"])
 def _euler_kernel(  # type: ignore[no-untyped-def]
     x, velocity, lengths, size, out, rows, frames, mels, strength,
-    BT: tl.constexpr, BC: tl.constexpr,
+    BT: tl.constexpr, BC: tl.constexpr, EARLY: tl.constexpr,
 ):  # fmt: skip
+    if EARLY:
+        tl.extra.cuda.gdc_wait()
+        tl.extra.cuda.gdc_launch_dependents()
     row = tl.program_id(0)
     place = (tl.program_id(1) * BT + tl.arange(0, BT))[:, None]
     channel = tl.arange(0, BC)[None, :]
@@ -282,44 +170,6 @@ def shared_bytes(device: torch.device) -> int:
     index = torch.cuda.current_device() if device.index is None else device.index
     properties = triton.runtime.driver.active.utils.get_device_properties(index)
     return int(properties["max_shared_mem"])
-
-
-def norm_linear(
-    x: Tensor,
-    norm_weight: Tensor,
-    norm_bias: Tensor,
-    epsilon: float,
-    weight: Tensor,
-    bias: Tensor | None = None,
-    *,
-    gelu: bool = False,
-) -> Tensor:
-    """Return a product with the layer norm of each frame.
-
-    Args:
-        x: Shape [B, T, C]; C is a power of two.
-        norm_weight: Scale of the layer norm, shape [C].
-        norm_bias: Its offset, shape [C].
-        epsilon: Keeps its divisor above 0.
-        weight: Shape [N, C].
-        bias: Shape [N], or None.
-        gelu: Put the result through GELU.
-
-    Returns:
-        Shape [B, T, N].
-    """
-    rows, frames, width = x.shape
-    count, outs = rows * frames, weight.shape[0]
-    out = x.new_empty(rows, frames, outs)
-    sizes = (tile for tile in NORM_TILES if _fills(count, outs, tile[0], tile[1] * tile[2]))
-    block, columns, each, warps, stages = next(sizes, NORM_TILES[-1])
-    grid = (triton.cdiv(count, block), triton.cdiv(outs, columns * each))
-    _norm_linear_kernel[grid](
-        x, norm_weight, norm_bias, weight, weight if bias is None else bias, out, count, outs,
-        epsilon, GELU=gelu, BIAS=bias is not None, WIDTH=width, BM=block, BN=columns, EACH=each,
-        num_warps=warps, num_stages=stages,
-    )  # fmt: skip
-    return out
 
 
 def attention(qkv: Tensor, lengths: Tensor, heads: int) -> Tensor:
@@ -344,82 +194,8 @@ def attention(qkv: Tensor, lengths: Tensor, heads: int) -> Tensor:
     block, keys, warps, stages = next(sizes, ATTENTION_TILES[-1])
     _attention_kernel[(triton.cdiv(frames, block), rows * heads)](
         qkv, lengths, out, frames, width**-0.5 * 1.4426950408889634, HEADS=heads, WIDTH=width,
-        BM=block, BN=keys, num_warps=warps, num_stages=stages,
+        BM=block, BN=keys, EARLY=EARLY, launch_pdl=EARLY > 0, num_warps=warps, num_stages=stages,
     )  # fmt: skip
-    return out
-
-
-def linear_add(
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor,
-    residual: Tensor | None = None,
-    *,
-    second: Tensor | None = None,
-) -> Tensor:
-    """Return a product of each frame, with something added.
-
-    Args:
-        x: Shape [B, T, C].
-        weight: Shape [N, C], or [N, 2 * C] when there is a second input.
-        bias: Shape [N].
-        residual: Shape [B, T, N], added to the result.
-        second: Shape [B, T, C], behind the channels of `x`.
-
-    Returns:
-        Shape [B, T, N].
-    """
-    rows, frames, _ = x.shape
-    out = x.new_empty(rows, frames, weight.shape[0])
-    _taps(x, second, weight, bias, residual, None, out, taps=1)
-    return out
-
-
-def conv3(
-    x: Tensor,
-    weight: Tensor,
-    bias: Tensor,
-    lengths: Tensor,
-    *,
-    stride: int = 1,
-    second: Tensor | None = None,
-) -> Tensor:
-    """Return a convolution over three frames, padded frames and those outside being zero.
-
-    Args:
-        x: Shape [B, T, C].
-        weight: Shape [N, 3 * C]: for each output the channels of the frame before, of the frame and
-            of that after; [N, 6 * C] when there is a second input, whose weights come behind.
-        bias: Shape [N].
-        lengths: Shape [B], int32, valid frames of each row of the input.
-        stride: 2 halves the rate.
-        second: Shape [B, T, C], behind the channels of `x`.
-
-    Returns:
-        Shape [B, ceil(T / stride), N]; what it holds at padded frames has no meaning.
-    """
-    rows, frames, _ = x.shape
-    out = x.new_empty(rows, -(-frames // stride), weight.shape[0])
-    _taps(x, second, weight, bias, None, lengths, out, taps=3, stride=stride)
-    return out
-
-
-def double(x: Tensor, weight: Tensor, bias: Tensor, lengths: Tensor, frames: int) -> Tensor:
-    """Return the transposed convolution (kernel 4, stride 2, padding 1) that doubles the rate.
-
-    Args:
-        x: Shape [B, T, C].
-        weight: Shape [2, N, 2 * C]: for even and odd frames of the result, for each output the
-            channels of the two frames of the input that it is made of, the earlier first.
-        bias: Shape [N].
-        lengths: Shape [B], int32, valid frames of each row of the input.
-        frames: To make, 2 * T at most.
-
-    Returns:
-        Shape [B, frames, N].
-    """
-    out = x.new_empty(x.shape[0], frames, weight.shape[1])
-    _taps(x, None, weight, bias, None, lengths, out, taps=2)
     return out
 
 
@@ -456,7 +232,7 @@ def norm_mish(
         x, lengths, weight, bias, x if shift is None else shift,
         x if residual is None else residual, out, frames, channels, epsilon,
         SHIFT=shift is not None, RESIDUAL=residual is not None, WIDTH=channels // groups,
-        BLOCK=block, num_warps=warps,
+        BLOCK=block, num_warps=warps, EARLY=EARLY, launch_pdl=EARLY > 0,
     )  # fmt: skip
     return out
 
@@ -476,7 +252,17 @@ def stack(x: Tensor, context: Tensor) -> Tensor:
     out = context.new_empty(both, frames, wide)
     grid = (both, triton.cdiv(frames, 32), triton.cdiv(wide, 64))
     _stack_kernel[grid](
-        x.contiguous(), context.contiguous(), out, rows, frames, mels, wide, BT=32, BC=64
+        x.contiguous(),
+        context.contiguous(),
+        out,
+        rows,
+        frames,
+        mels,
+        wide,
+        BT=32,
+        BC=64,
+        EARLY=EARLY,
+        launch_pdl=EARLY > 0,
     )
     return out
 
@@ -499,39 +285,6 @@ def euler(x: Tensor, velocity: Tensor, lengths: Tensor, size: Tensor, strength: 
     out = torch.empty_like(x)
     _euler_kernel[(rows, triton.cdiv(frames, 16))](
         x, velocity, lengths, size, out, rows, frames, mels, strength,
-        BT=16, BC=triton.next_power_of_2(mels),
+        BT=16, BC=triton.next_power_of_2(mels), EARLY=EARLY, launch_pdl=EARLY > 0,
     )  # fmt: skip
     return out
-
-
-def _taps(
-    x: Tensor,
-    second: Tensor | None,
-    weight: Tensor,
-    bias: Tensor,
-    residual: Tensor | None,
-    lengths: Tensor | None,
-    out: Tensor,
-    *,
-    taps: int,
-    stride: int = 1,
-) -> None:
-    rows, frames, width = x.shape
-    made, outs = out.shape[1:]
-    twice = taps == 2
-    count = rows * (frames if twice else made)
-    across = outs * (1 + twice)
-    sizes = (tile for tile in TILES if _fills(count, across, *tile[:2]))
-    block, columns, inputs, warps, stages = next(sizes, TILES[-1])
-    _taps_kernel[(triton.cdiv(count, block), triton.cdiv(outs, columns), 1 + twice)](
-        x, x if second is None else second, weight, bias, x if residual is None else residual,
-        x if lengths is None else lengths, out, count, frames, made, width, outs,
-        TAPS=taps, STRIDE=stride, DOUBLE=twice, SECOND=second is not None,
-        RESIDUAL=residual is not None, MASKED=lengths is not None,
-        BM=block, BN=columns, BK=min(inputs, width & -width), num_warps=warps, num_stages=stages,
-    )  # fmt: skip
-
-
-def _fills(count: int, outs: int, block: int, columns: int) -> bool:
-    """Return whether tiles of this size fill the GPU."""
-    return -(-count // block) * -(-outs // columns) >= PROGRAMS
