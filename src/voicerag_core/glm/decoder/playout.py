@@ -18,6 +18,8 @@ MOST_HELD = 0.5
 anyway."""
 RECENT = 16
 """Ids whose pace counts."""
+DECODING_AGAIN = 1.5
+"""The next blocks may take this many times the first one's time to be decoded."""
 
 
 class Playout:
@@ -73,7 +75,7 @@ class Playout:
         span = self._times[-1] - self._times[0] if self._times else 0.0
         pace = span / max(1, len(self._times) - 1)
         for number in range(blocks, blocks + BLOCKS_AHEAD):
-            if self._ids_until(missing) * pace + self._decoding > held:
+            if self._ids_until(missing) * pace + DECODING_AGAIN * self._decoding > held:
                 return False
             held += self._schedule.block(number) / self._rate
             missing += self._schedule.block(number + 1)
