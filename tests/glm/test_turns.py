@@ -127,6 +127,31 @@ def test_urgent_blocks_take_the_turn_and_others_do_not(
     assert taken == [True, False]
 
 
+def test_a_batch_that_urgent_blocks_wait_for_takes_the_turn(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoder = SpeechDecoder.load(folder, schedule=Schedule((10, 10)))
+    calm, urgent, _ = (decoder.open_stream() for _ in range(3))
+    turns = turns_on(CPU)
+    taken: list[bool] = []
+    step = decoder.networks.flow.unet.forward
+
+    def noting(*given: object, **options: object) -> object:
+        taken.append(turns.taken)
+        if len(taken) == 3:
+            urgent.feed(speech(10))  # as long as what is decoded: it does not come between
+        return step(*given, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(decoder.networks.flow.unet, "forward", noting)
+    decoder.networks.prepared = True
+    calm._accept(speech(10))
+    task = decoder._service.submit(calm._block(last=False), time.monotonic() + 60)
+    assert decoder._service.wait(task).sound.size
+    assert taken[:10] == [False] * 3 + [True] * 7
+    assert urgent.finish().size
+    assert not turns.taken
+
+
 def test_blocks_that_are_not_urgent_wait_while_prompts_are_read(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

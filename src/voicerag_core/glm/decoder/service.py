@@ -8,7 +8,7 @@ import time
 import weakref
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -37,7 +37,7 @@ QUIET_SECONDS = 0.03
 """Others are waited for as long as one came within this time."""
 MOMENT_SECONDS = 0.005
 """The same where the sound is wanted at once: replies get their ids together, step by step."""
-SHORT = 2
+SHORT = 1.5
 """A block this many times shorter than those being decoded may come between two of their steps."""
 
 
@@ -238,15 +238,20 @@ class DecodingService:
         if not tasks:
             return
 
-        def between() -> None:
-            with self._changed:
-                urgent = self._taken(tasks)
-            self._finish(urgent)
-
         blocks = [task.block for task in tasks]
         first = min(task.deadline for task in tasks)
         try:
-            with self._networks.memory(), self._turn(first, tasks[0].length):
+            with self._networks.memory(), ExitStack() as turns:
+                turns.enter_context(self._turn(first, tasks[0].length))
+
+                def between() -> None:
+                    with self._changed:
+                        urgent = self._taken(tasks)
+                        waiting = [(task.deadline, task.length) for task in self._waiting]
+                    self._finish(urgent)
+                    if waiting and not self._turns.taken:  # what is urgent waits for this batch
+                        turns.enter_context(self._turn(*min(waiting)))
+
                 made = decode(self._networks, blocks, between=between)
         except Exception as error:  # noqa: BLE001 - given to the reply that it belongs to
             failed = error
