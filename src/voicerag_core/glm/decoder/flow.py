@@ -315,7 +315,7 @@ def _fused(unet: UNet) -> FusedUNet | None:
     if not (weight.is_cuda and weight.dtype == torch.bfloat16 and has_triton()):
         return None
     from voicerag_core.glm.decoder.fused_unet import FusedUNet, fits
-    from voicerag_core.glm.decoder.unet_kernels import SHARED_BYTES, shared_bytes
+    from voicerag_core.glm.decoder.product_kernels import SHARED_BYTES, shared_bytes
 
     large = shared_bytes(weight.device) >= SHARED_BYTES
     return FusedUNet(unet) if large and fits(unet) else None
