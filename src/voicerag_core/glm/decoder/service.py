@@ -24,7 +24,7 @@ _logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.05
 """How often a waiting thread checks whether its call was cancelled."""
-HURRY_SECONDS = 0.2
+HURRY_SECONDS = 0.25
 """A block that is wanted sooner is urgent: about what a batch takes on a busy GPU."""
 HURRY_FRAME_SECONDS = 3e-4
 """That much earlier for each frame of its window: 12 s of it take 0.3 s in a full batch."""
