@@ -79,11 +79,9 @@ def close(made: Tensor, plain: Tensor) -> None:
     torch.testing.assert_close(made, plain, atol=1e-4, rtol=1e-5)
 
 
-@pytest.mark.parametrize("ahead", [False, True])
 @pytest.mark.parametrize("gelu", [False, True])
 @pytest.mark.usefixtures("tiles")
-def test_layer_norm_and_product(gelu: bool, ahead: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(product_kernels, "AHEAD", ahead)
+def test_layer_norm_and_product(gelu: bool) -> None:
     norm, linear = nn.LayerNorm(32, device=DEVICE), nn.Linear(32, 160, bias=gelu, device=DEVICE)
     nn.init.normal_(norm.weight)
     nn.init.normal_(norm.bias)

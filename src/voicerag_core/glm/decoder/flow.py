@@ -310,14 +310,19 @@ def _lengths_mask(
 
 
 def _fused(unet: UNet) -> FusedUNet | None:
-    """Return a U-Net's faster twin where it can run: on a large GPU with Triton, in bfloat16."""
+    """Return a U-Net's faster twin where it can run: on a large GPU with Triton, in bfloat16.
+
+    Large are those from compute capability 9.0 on with enough shared memory. Older ones, which may
+    have it too, have not been tried.
+    """
     weight = unet.final_proj.weight
     if not (weight.is_cuda and weight.dtype == torch.bfloat16 and has_triton()):
         return None
     from voicerag_core.glm.decoder.fused_unet import FusedUNet, fits
-    from voicerag_core.glm.decoder.unet_kernels import SHARED_BYTES, shared_bytes
+    from voicerag_core.glm.decoder.product_kernels import SHARED_BYTES, shared_bytes
 
-    large = shared_bytes(weight.device) >= SHARED_BYTES
+    recent = torch.cuda.get_device_capability(weight.device) >= (9, 0)
+    large = recent and shared_bytes(weight.device) >= SHARED_BYTES
     return FusedUNet(unet) if large and fits(unet) else None
 
 

@@ -8,15 +8,29 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import torch
 import triton
 import triton.language as tl
 from torch import Tensor, nn
 
-__all__ = ["Tile", "conv3", "double", "fold", "linear_add", "norm_linear", "norm_product"]
+__all__ = [
+    "SHARED_BYTES",
+    "Tile",
+    "conv3",
+    "double",
+    "fold",
+    "linear_add",
+    "norm_product",
+    "shared_bytes",
+]
 
 
 class Tile(NamedTuple):
-    """How a program of a product is cut."""
+    """What one program of a product makes: `frames` by `outs` of its result, `inputs` at a time.
+
+    `inputs` is an upper bound: it has to divide the channels of an input, and a power of two below
+    it is taken where it does not. `warps` and `stages` are Triton's.
+    """
 
     frames: int
     outs: int
@@ -27,9 +41,6 @@ class Tile(NamedTuple):
     """Compute the transpose, so that the tensor cores' long side is that of the outputs."""
 
 
-EARLY = 0
-"""1: start each kernel while the one before it ends, and wait on the device for its results; 2: and
-ask for the weights before that wait."""
 TILES = (
     (144, Tile(16, 32, 128, 4, 4)),
     (576, Tile(32, 64, 128, 4, 4, turned=True)),
@@ -48,32 +59,9 @@ NORM_PRODUCT_TILES = (
     (0, Tile(128, 256, 64, 8, 3)),
 )
 """The same for products with a layer norm."""
-AHEAD = True
-"""Read a tile's frames once more, whole, for the statistics of a layer norm."""
-PROGRAMS = 100
-NORM_TILES = (
-    (128, 64, 8, 8, 3),
-    (64, 64, 4, 4, 3),
-    (64, 64, 1, 4, 1),
-    (32, 64, 1, 4, 1),
-    (16, 64, 1, 4, 1),
-)
-"""Frames and outputs of a tile, tiles of one program, warps and stages; the largest first."""
-
-
-@triton.jit
-def _prefetch(weight, n, outs, width, program):  # type: ignore[no-untyped-def]
-    """Let the first program bring rows of a weight of 16-bit numbers into the L2 cache."""
-    end = width
-    if program != 0:
-        end = 0
-    rows = weight + tl.minimum(n, outs - 1)[:, None] * width
-    for start in range(0, end, 512):
-        columns = tl.minimum(start + 64 * tl.arange(0, 8), width - 1)
-        tl.inline_asm_elementwise(
-            "prefetch.global.L2 [$1]; mov.u32 $0, 0;", "=r,l", [rows + columns[None, :]],
-            dtype=tl.int32, is_pure=False, pack=1,
-        )  # fmt: skip
+SHARED_BYTES = 144 * 1024
+"""Shared memory of the largest program that a step in bfloat16 starts for the released sizes, as
+compiled for compute capability 9.0."""
 
 
 @triton.jit
@@ -110,7 +98,6 @@ def _taps_kernel(  # type: ignore[no-untyped-def]
     TAPS: tl.constexpr, STRIDE: tl.constexpr, DOUBLE: tl.constexpr, SECOND: tl.constexpr,
     RESIDUAL: tl.constexpr, MASKED: tl.constexpr,
     BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr, TURNED: tl.constexpr,
-    EARLY: tl.constexpr,
 ):  # fmt: skip
     """A convolution over frames, or a plain product when it has one tap."""
     m = tl.program_id(0) * BM + tl.arange(0, BM)
@@ -121,11 +108,6 @@ def _taps_kernel(  # type: ignore[no-untyped-def]
     if SECOND:
         ld = 2 * TAPS * width
     weight += parity * outs * ld
-    if EARLY == 2:
-        _prefetch(weight, n, outs, ld, tl.program_id(0))
-    if EARLY:
-        tl.extra.cuda.gdc_wait()
-        tl.extra.cuda.gdc_launch_dependents()
     row = m * 0
     place = m
     length = m * 0
@@ -187,24 +169,18 @@ def _gelu(value):  # type: ignore[no-untyped-def]
 def _norm_product_kernel(  # type: ignore[no-untyped-def]
     x, weight, sums, offset, out, count, outs, epsilon,
     GELU: tl.constexpr, WIDTH: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr,
-    BK: tl.constexpr, TURNED: tl.constexpr, AHEAD: tl.constexpr, EARLY: tl.constexpr,
+    BK: tl.constexpr, TURNED: tl.constexpr,
 ):  # fmt: skip
-    """Multiply frames as they are; their mean and spread are taken out of the product."""
+    """Multiply frames as they are; their mean and spread are taken out of the product.
+
+    For those, whole frames of shape [BM, WIDTH] are read beside the parts that are multiplied.
+    """
     m = tl.program_id(1) * BM + tl.arange(0, BM)
     n = tl.program_id(0) * BN + tl.arange(0, BN)
     columns = tl.arange(0, BK)
     live = (m < count)[:, None]
     known = (n < outs)[None, :]
-    if EARLY == 2:
-        _prefetch(weight, n, outs, WIDTH, tl.program_id(1))
-    if EARLY:
-        tl.extra.cuda.gdc_wait()
-        tl.extra.cuda.gdc_launch_dependents()
-    if AHEAD:
-        k = tl.arange(0, WIDTH)
-        whole = tl.load(x + m[:, None] * WIDTH + k[None, :], mask=live, other=0.0)
-    first = tl.zeros((BM, BK), tl.float32)
-    squares = tl.zeros((BM, BK), tl.float32)
+    whole = tl.load(x + m[:, None] * WIDTH + tl.arange(0, WIDTH)[None, :], mask=live, other=0.0)
     total = tl.zeros((BN, BM), tl.float32) if TURNED else tl.zeros((BM, BN), tl.float32)
     for k in range(0, WIDTH, BK):
         at = m[:, None] * WIDTH + k + columns[None, :]
@@ -214,19 +190,10 @@ def _norm_product_kernel(  # type: ignore[no-untyped-def]
             total = tl.dot(tl.trans(by), tl.trans(given), total, input_precision="ieee")
         else:
             total = tl.dot(given, by, total, input_precision="ieee")
-        if not AHEAD:
-            value = given.to(tl.float32)
-            first += value
-            squares += value * value
-    if AHEAD:
-        value = whole.to(tl.float32)
-        mean = tl.sum(value, axis=1) / WIDTH
-        value -= mean[:, None]
-        spread = tl.sum(value * value, axis=1) / WIDTH
-    else:
-        mean = tl.sum(first, axis=1) / WIDTH
-        spread = tl.maximum(tl.sum(squares, axis=1) / WIDTH - mean * mean, 0.0)
-    scale = 1.0 / tl.sqrt(spread + epsilon)
+    value = whole.to(tl.float32)
+    mean = tl.sum(value, axis=1) / WIDTH
+    value -= mean[:, None]
+    scale = 1.0 / tl.sqrt(tl.sum(value * value, axis=1) / WIDTH + epsilon)
     if TURNED:
         total = tl.trans(total)
     total -= mean[:, None] * tl.load(sums + n, mask=n < outs, other=0.0)[None, :]
@@ -237,78 +204,11 @@ def _norm_product_kernel(  # type: ignore[no-untyped-def]
     tl.store(out + at, total.to(out.dtype.element_ty), mask=live & known)
 
 
-@triton.jit(do_not_specialize=["count"])
-def _norm_linear_kernel(  # type: ignore[no-untyped-def]
-    x, norm_weight, norm_bias, weight, bias, out, count, outs, epsilon,
-    GELU: tl.constexpr, BIAS: tl.constexpr, WIDTH: tl.constexpr,
-    BM: tl.constexpr, BN: tl.constexpr, EACH: tl.constexpr, EARLY: tl.constexpr,
-):  # fmt: skip
-    if EARLY:
-        tl.extra.cuda.gdc_wait()
-        tl.extra.cuda.gdc_launch_dependents()
-    m = tl.program_id(0) * BM + tl.arange(0, BM)
-    k = tl.arange(0, WIDTH)
-    live = (m < count)[:, None]
-    if EACH == 1:  # the weight comes while the norm is computed
-        n = tl.program_id(1) * BN + tl.arange(0, BN)
-        by = tl.load(weight + n[None, :] * WIDTH + k[:, None], mask=(n < outs)[None, :], other=0.0)
-    given = tl.load(x + m[:, None] * WIDTH + k[None, :], mask=live, other=0.0).to(tl.float32)
-    given -= (tl.sum(given, axis=1) / WIDTH)[:, None]
-    scale = 1.0 / tl.sqrt(tl.sum(given * given, axis=1) / WIDTH + epsilon)
-    given = given * scale[:, None] * tl.load(norm_weight + k).to(tl.float32)[None, :]
-    given += tl.load(norm_bias + k).to(tl.float32)[None, :]
-    normed = given.to(x.dtype.element_ty)
-    for i in range(EACH):
-        if EACH > 1:
-            n = (tl.program_id(1) * EACH + i) * BN + tl.arange(0, BN)
-            by = tl.load(
-                weight + n[None, :] * WIDTH + k[:, None], mask=(n < outs)[None, :], other=0.0
-            )
-        total = tl.dot(normed, by, input_precision="ieee")
-        if BIAS:
-            total += tl.load(bias + n, mask=n < outs, other=0.0).to(tl.float32)[None, :]
-        if GELU:
-            total = _gelu(total)
-        at = m[:, None] * outs + n[None, :]
-        tl.store(out + at, total.to(out.dtype.element_ty), mask=live & (n < outs)[None, :])
-
-
-def norm_linear(
-    x: Tensor,
-    norm_weight: Tensor,
-    norm_bias: Tensor,
-    epsilon: float,
-    weight: Tensor,
-    bias: Tensor | None = None,
-    *,
-    gelu: bool = False,
-) -> Tensor:
-    """Return a product with the layer norm of each frame.
-
-    Args:
-        x: Shape [B, T, C]; C is a power of two.
-        norm_weight: Scale of the layer norm, shape [C].
-        norm_bias: Its offset, shape [C].
-        epsilon: Keeps its divisor above 0.
-        weight: Shape [N, C].
-        bias: Shape [N], or None.
-        gelu: Put the result through GELU.
-
-    Returns:
-        Shape [B, T, N].
-    """
-    rows, frames, width = x.shape
-    count, outs = rows * frames, weight.shape[0]
-    out = x.new_empty(rows, frames, outs)
-    sizes = (tile for tile in NORM_TILES if _fills(count, outs, tile[0], tile[1] * tile[2]))
-    block, columns, each, warps, stages = next(sizes, NORM_TILES[-1])
-    grid = (triton.cdiv(count, block), triton.cdiv(outs, columns * each))
-    _norm_linear_kernel[grid](
-        x, norm_weight, norm_bias, weight, weight if bias is None else bias, out, count, outs,
-        epsilon, GELU=gelu, BIAS=bias is not None, WIDTH=width, BM=block, BN=columns, EACH=each,
-        EARLY=EARLY, launch_pdl=EARLY > 0,         num_warps=warps, num_stages=stages,
-    )  # fmt: skip
-    return out
+def shared_bytes(device: torch.device) -> int:
+    """Return the shared memory that one program may take on a GPU."""
+    index = torch.cuda.current_device() if device.index is None else device.index
+    properties = triton.runtime.driver.active.utils.get_device_properties(index)
+    return int(properties["max_shared_mem"])
 
 
 def fold(norm: nn.LayerNorm, linear: nn.Linear) -> tuple[Tensor, Tensor, Tensor]:
@@ -358,8 +258,8 @@ def norm_product(
     tile = _tile(NORM_PRODUCT_TILES, count)
     _norm_product_kernel[(triton.cdiv(outs, tile.outs), triton.cdiv(count, tile.frames))](
         x, weight, sums, offset, out, count, outs, epsilon, GELU=gelu, WIDTH=width,
-        BM=tile.frames, BN=tile.outs, BK=min(tile.inputs, width), TURNED=tile.turned, AHEAD=AHEAD,
-        EARLY=EARLY, num_warps=tile.warps, num_stages=tile.stages, launch_pdl=EARLY > 0,
+        BM=tile.frames, BN=tile.outs, BK=min(tile.inputs, width), TURNED=tile.turned,
+        num_warps=tile.warps, num_stages=tile.stages,
     )  # fmt: skip
     return out
 
@@ -375,7 +275,7 @@ def linear_add(
     """Return a product of each frame, with something added.
 
     Args:
-        x: Shape [B, T, C].
+        x: Shape [B, T, C]; 16 divides C, as for all inputs of products and convolutions.
         weight: Shape [N, C], or [N, 2 * C] when there is a second input.
         bias: Shape [N].
         residual: Shape [B, T, N], added to the result.
@@ -450,6 +350,7 @@ def _taps(
     taps: int,
     stride: int = 1,
 ) -> None:
+    """Fill `out`, shape [B, T', N], with the product of `taps` frames; two double the rate."""
     rows, frames, width = x.shape
     made, outs = out.shape[1:]
     twice = taps == 2
@@ -461,16 +362,11 @@ def _taps(
         x if lengths is None else lengths, out, count, frames, made, width, outs,
         TAPS=taps, STRIDE=stride, DOUBLE=twice, SECOND=second is not None,
         RESIDUAL=residual is not None, MASKED=lengths is not None,
-        BM=block, BN=columns, BK=min(tile.inputs, width & -width), TURNED=tile.turned, EARLY=EARLY,
-        num_warps=tile.warps, num_stages=tile.stages, launch_pdl=EARLY > 0,
+        BM=block, BN=columns, BK=min(tile.inputs, width & -width), TURNED=tile.turned,
+        num_warps=tile.warps, num_stages=tile.stages,
     )  # fmt: skip
 
 
 def _tile(tiles: tuple[tuple[int, Tile], ...], count: int) -> Tile:
     """Return the tile for so many frames."""
     return next((tile for most, tile in tiles if count <= most), tiles[-1][1])
-
-
-def _fills(count: int, outs: int, block: int, columns: int) -> bool:
-    """Return whether tiles of this size fill the GPU."""
-    return -(-count // block) * -(-outs // columns) >= PROGRAMS

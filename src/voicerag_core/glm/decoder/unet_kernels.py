@@ -1,4 +1,4 @@
-"""What the flow's U-Net does, in a few Triton kernels over frames with their channels together.
+"""What the flow's U-Net does between its products, and the ends of an Euler step, in Triton.
 
 All tensors are contiguous; sums are float32 and results have the dtype of the input. Lengths are
 read on the device, so that a CUDA graph of these kernels serves every batch of its shape.
@@ -11,24 +11,13 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-__all__ = [
-    "SHARED_BYTES",
-    "attention",
-    "euler",
-    "norm_mish",
-    "shared_bytes",
-    "stack",
-]
+__all__ = ["attention", "euler", "norm_mish", "stack"]
 
 PROGRAMS = 100
-"""Programs that nearly fill an H200; smaller tiles are taken until there are so many."""
-EARLY = 0
-"""Start each kernel while the one before it ends, and wait on the device for its results."""
+"""Programs of the attention that nearly fill an H200; smaller tiles are taken until there are so
+many."""
 ATTENTION_TILES = ((128, 64, 8, 3), (64, 64, 4, 3), (32, 64, 4, 3), (16, 64, 4, 3))
 """Queries and keys of a tile, warps and stages; the largest first."""
-SHARED_BYTES = 180 * 1024
-"""Shared memory that the largest tile takes, of `norm_linear`; GPUs for data centres have it from
-compute capability 9.0 on."""
 NORM_FRAMES = ((128, 4), (512, 16))
 """Frames that a group norm holds at a time, and warps, for short and for long rows."""
 
@@ -37,11 +26,8 @@ NORM_FRAMES = ((128, 4), (512, 16))
 def _attention_kernel(  # type: ignore[no-untyped-def]
     qkv, lengths, out, frames, scaling,
     HEADS: tl.constexpr, WIDTH: tl.constexpr, BM: tl.constexpr, BN: tl.constexpr,
-    EARLY: tl.constexpr,
 ):  # fmt: skip
-    if EARLY:
-        tl.extra.cuda.gdc_wait()
-        tl.extra.cuda.gdc_launch_dependents()
+    """A few queries of one head, over all valid keys with a softmax that grows with them."""
     row, head = tl.program_id(1) // HEADS, tl.program_id(1) % HEADS
     length = tl.load(lengths + row)
     here = tl.program_id(0) * BM + tl.arange(0, BM)
@@ -75,6 +61,7 @@ def _attention_kernel(  # type: ignore[no-untyped-def]
 
 @triton.jit
 def _mish(value):  # type: ignore[no-untyped-def]
+    """Mish of float32: value * tanh(log(1 + exp(value)))."""
     grown = tl.exp(tl.minimum(value, 20.0))
     grown = grown * (grown + 2.0)
     return tl.where(value > 20.0, value, value * grown / (grown + 2.0))
@@ -84,11 +71,8 @@ def _mish(value):  # type: ignore[no-untyped-def]
 def _norm_mish_kernel(  # type: ignore[no-untyped-def]
     x, lengths, weight, bias, shift, residual, out, frames, channels, epsilon,
     SHIFT: tl.constexpr, RESIDUAL: tl.constexpr, WIDTH: tl.constexpr, BLOCK: tl.constexpr,
-    EARLY: tl.constexpr,
 ):  # fmt: skip
-    if EARLY:
-        tl.extra.cuda.gdc_wait()
-        tl.extra.cuda.gdc_launch_dependents()
+    """One group of channels of a row: mean, spread, result, each in a pass over its frames."""
     row = tl.program_id(0)
     channel = tl.program_id(1) * WIDTH + tl.arange(0, WIDTH)
     length = tl.load(lengths + row)
@@ -125,11 +109,8 @@ def _norm_mish_kernel(  # type: ignore[no-untyped-def]
 @triton.jit(do_not_specialize=["rows", "frames"])
 def _stack_kernel(  # type: ignore[no-untyped-def]
     x, context, out, rows, frames, mels, wide, BT: tl.constexpr, BC: tl.constexpr,
-    EARLY: tl.constexpr,
 ):  # fmt: skip
-    if EARLY:
-        tl.extra.cuda.gdc_wait()
-        tl.extra.cuda.gdc_launch_dependents()
+    """A few frames and channels of one row, turned to have their channels together."""
     row = tl.program_id(0)
     place = (tl.program_id(1) * BT + tl.arange(0, BT))[:, None]
     channel = (tl.program_id(2) * BC + tl.arange(0, BC))[None, :]
@@ -147,11 +128,9 @@ def _stack_kernel(  # type: ignore[no-untyped-def]
 @triton.jit(do_not_specialize=["rows", "frames"])
 def _euler_kernel(  # type: ignore[no-untyped-def]
     x, velocity, lengths, size, out, rows, frames, mels, strength,
-    BT: tl.constexpr, BC: tl.constexpr, EARLY: tl.constexpr,
+    BT: tl.constexpr, BC: tl.constexpr,
 ):  # fmt: skip
-    if EARLY:
-        tl.extra.cuda.gdc_wait()
-        tl.extra.cuda.gdc_launch_dependents()
+    """A few frames of one row, turned back to have each channel's frames together."""
     row = tl.program_id(0)
     place = (tl.program_id(1) * BT + tl.arange(0, BT))[:, None]
     channel = tl.arange(0, BC)[None, :]
@@ -163,13 +142,6 @@ def _euler_kernel(  # type: ignore[no-untyped-def]
     moved = tl.load(size) * ((1.0 + strength) * guided - strength * plain)
     at = (row * mels + channel) * frames + place
     tl.store(out + at, tl.load(x + at, mask=inside, other=0.0) + moved, mask=inside)
-
-
-def shared_bytes(device: torch.device) -> int:
-    """Return the shared memory that one program may take on a GPU."""
-    index = torch.cuda.current_device() if device.index is None else device.index
-    properties = triton.runtime.driver.active.utils.get_device_properties(index)
-    return int(properties["max_shared_mem"])
 
 
 def attention(qkv: Tensor, lengths: Tensor, heads: int) -> Tensor:
@@ -194,7 +166,7 @@ def attention(qkv: Tensor, lengths: Tensor, heads: int) -> Tensor:
     block, keys, warps, stages = next(sizes, ATTENTION_TILES[-1])
     _attention_kernel[(triton.cdiv(frames, block), rows * heads)](
         qkv, lengths, out, frames, width**-0.5 * 1.4426950408889634, HEADS=heads, WIDTH=width,
-        BM=block, BN=keys, EARLY=EARLY, launch_pdl=EARLY > 0, num_warps=warps, num_stages=stages,
+        BM=block, BN=keys, num_warps=warps, num_stages=stages,
     )  # fmt: skip
     return out
 
@@ -232,7 +204,7 @@ def norm_mish(
         x, lengths, weight, bias, x if shift is None else shift,
         x if residual is None else residual, out, frames, channels, epsilon,
         SHIFT=shift is not None, RESIDUAL=residual is not None, WIDTH=channels // groups,
-        BLOCK=block, num_warps=warps, EARLY=EARLY, launch_pdl=EARLY > 0,
+        BLOCK=block, num_warps=warps,
     )  # fmt: skip
     return out
 
@@ -252,17 +224,7 @@ def stack(x: Tensor, context: Tensor) -> Tensor:
     out = context.new_empty(both, frames, wide)
     grid = (both, triton.cdiv(frames, 32), triton.cdiv(wide, 64))
     _stack_kernel[grid](
-        x.contiguous(),
-        context.contiguous(),
-        out,
-        rows,
-        frames,
-        mels,
-        wide,
-        BT=32,
-        BC=64,
-        EARLY=EARLY,
-        launch_pdl=EARLY > 0,
+        x.contiguous(), context.contiguous(), out, rows, frames, mels, wide, BT=32, BC=64
     )
     return out
 
@@ -285,6 +247,6 @@ def euler(x: Tensor, velocity: Tensor, lengths: Tensor, size: Tensor, strength: 
     out = torch.empty_like(x)
     _euler_kernel[(rows, triton.cdiv(frames, 16))](
         x, velocity, lengths, size, out, rows, frames, mels, strength,
-        BT=16, BC=triton.next_power_of_2(mels), EARLY=EARLY, launch_pdl=EARLY > 0,
+        BT=16, BC=triton.next_power_of_2(mels),
     )  # fmt: skip
     return out
