@@ -78,6 +78,7 @@ def measure(options: argparse.Namespace, figures: Path) -> dict[str, Any]:
     dtype = torch.float32 if device.type == "cpu" else torch.bfloat16
     clock = Clock(options.seconds, figures)
     clock.found["machine"] = machine(device, config)
+    clock.found["options"] = f" --bits {options.bits}" if options.bits else ""
     clock.part("read_bandwidth", lambda: bandwidth(device, tiny=options.tiny))
     speed = (clock.found["read_bandwidth"].get("gb_per_s") or 1.0) * 1e9
     form = strict_form(text_tokenizer(), config.vocab_size)
@@ -101,12 +102,13 @@ def measure(options: argparse.Namespace, figures: Path) -> dict[str, Any]:
 def report(found: dict[str, Any]) -> str:
     """Return the figures as Markdown."""
     place = found["machine"]
-    reading = found["read_bandwidth"]["gb_per_s"]
+    reading = found["read_bandwidth"].get("gb_per_s") or 0.0
     ran = (
         f"{place['device']}, torch {place['torch']}, {place['date']}; random weights of the "
         f"released size ({place['layers']} layers of {place['hidden']}), 64 rows of 8,192 tokens, "
         "sampling at temperature 0.2 and top-p 0.8. One run of\n"
-        "`PYTHONPATH=src python -m benchmarks.glm.batching --out DIR`. Bound: the bytes of the "
+        f"`PYTHONPATH=src python -m benchmarks.glm.batching --out DIR{found.get('options', '')}`. "
+        "Bound: the bytes of the "
         f"weights and of the caches that a step reads, over {reading:,.0f} GB/s, measured in the "
         "same run."
     )
@@ -116,19 +118,19 @@ def report(found: dict[str, Any]) -> str:
         *(
             [label, f"{one['tokens_per_s']}", f"{one['step_ms_p50']} ms",
              f"{one['first_token_ms'][-1]} ms"]
-            for label, one in zip(
-                ("`TorchLM`", "`BatchedLM`"), (found["torch_lm"], found["one_stream"]), strict=True
-            )
+            for label, part in (("`TorchLM`", "torch_lm"), ("`BatchedLM`", "one_stream"))
+            if "tokens_per_s" in (one := found[part])
         ),
     ])]  # fmt: skip
-    if "agreement" in found:
-        same = found["agreement"]
+    same = found.get("agreement", {})
+    if "batch_from_one" in same:
         parts.append(
             f"Scores of one row in a batch of 8 are {100 * same['batch_from_one']:.1f} % of their "
             "norm from those of the row alone, those of a text's part "
             f"{100 * same['part_from_one']:.1f} %; "
             f"the best id is {'the same' if same['same_best_id'] else 'another'}."
         )
+    if "1" in found.get("steps", {}):
         parts += [f"## Steps, each row with a context of {CONTEXT:,} tokens", table([
             ["rows", "step", "tokens/s", "bound", "of the bound"],
             *(
@@ -137,11 +139,13 @@ def report(found: dict[str, Any]) -> str:
                 for rows, one in found["steps"].items()
             ),
         ])]  # fmt: skip
+    if "960_tokens_ms" in found.get("mixed", {}):
         lengths = {name.split("_")[0]: ms for name, ms in found["mixed"].items()}
         parts += ["## Steps of 64 rows that also read prompts", table([
             ["prompt tokens", *lengths], ["ms", *(f"{ms}" for ms in lengths.values())],
         ])]  # fmt: skip
-        draws = found["samplers"]
+    draws = found.get("samplers", {})
+    if "top_ms" in draws:
         parts.append(
             f"The sampler for 64 rows takes {draws['top_ms']} ms, and {draws['sort_ms']} ms with a "
             f"complete sort; {draws['same']} of 64 ids are the same."

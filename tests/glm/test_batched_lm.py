@@ -30,7 +30,7 @@ from voicerag_core.glm.lm.forward import Run, forward_runs
 from voicerag_core.glm.lm.graph_runner import GraphRunner
 from voicerag_core.glm.lm.interleave import AllowedTokens, Interleave, ReplyForm, TokenKind
 from voicerag_core.glm.lm.loading import empty_lm
-from voicerag_core.glm.lm.rows import Batch
+from voicerag_core.glm.lm.rows import Batch, common_prefix
 from voicerag_core.glm.lm.torch_lm import TorchLM
 from voicerag_core.glm.text_tokenizer import TextTokenizer
 from voicerag_core.types import Sampling
@@ -547,3 +547,15 @@ def test_many_callers_who_come_and_go_each_get_their_own_reply(
         with ThreadPoolExecutor(callers) as pool:
             assert all(pool.map(call, range(callers)))
         wait_until(lambda: lm.running == lm.waiting == 0)
+
+
+@pytest.mark.parametrize("sizes", [(0, 5), (1, 1), (63, 200), (64, 64), (65, 130), (300, 128)])
+@pytest.mark.parametrize("swapped", [False, True])
+def test_how_many_ids_two_texts_share(sizes: tuple[int, int], swapped: bool) -> None:
+    short = min(sizes)
+    for differs in {0, 1, 62, 63, 64, 65, 127, short - 1, short} & set(range(short + 1)):
+        one, other = [7] * sizes[0], [7] * sizes[1]
+        if differs < short:
+            one[differs] = 8
+        given = (other, one) if swapped else (one, other)
+        assert common_prefix(*given) == differs

@@ -64,7 +64,7 @@ class Ticking:
 
     def warm(self) -> None: ...
 
-    def open_stream(self) -> Self:
+    def open_stream(self, *, ids_until: object = None) -> Self:
         return self
 
     def __enter__(self) -> Self:

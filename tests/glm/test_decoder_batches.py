@@ -23,6 +23,7 @@ from voicerag_core.errors import CancelledError, GenerationError, ModelError
 from voicerag_core.glm.decoder import DecoderStream, Schedule, SpeechDecoder
 from voicerag_core.glm.decoder import blocks as blocks_module
 from voicerag_core.glm.decoder import graphs as graphs_module
+from voicerag_core.glm.decoder import playout as playout_module
 from voicerag_core.glm.decoder import service as service_module
 from voicerag_core.glm.decoder import shapes as shapes_module
 from voicerag_core.glm.decoder.graphs import FlowGraphs, Window
@@ -172,8 +173,9 @@ def test_feeding_waits_for_no_sound(decoder: SpeechDecoder) -> None:
 
 
 def test_the_first_block_of_a_reply_alone_is_given_at_once(
-    decoder: SpeechDecoder, batches: list[list[int]]
+    decoder: SpeechDecoder, batches: list[list[int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(playout_module, "MOST_HELD", 0.0)  # decoding may take longer than its sound
     with decoder.open_stream() as stream:
         assert stream.feed(speech(10)).size
         task = decoder._service
@@ -198,6 +200,58 @@ def test_the_block_whose_sound_is_wanted_first_is_decoded_first(
     ended(ahead)
     assert [batch for batch in batches if batch != [0]][:2] == [[10], [20]]
     late.close()
+
+
+def test_urgent_blocks_wait_for_those_whose_last_tokens_are_coming(
+    decoder: SpeechDecoder, batches: list[list[int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service_module, "GATHERING_SECONDS", 60.0)
+    complete, near, far = (decoder.open_stream() for _ in range(3))
+    near.feed(speech(7))
+    complete.feed(speech(10))
+    assert complete._task is not None
+    assert not complete._task.done.wait(0.05)  # more than the moment that others get
+    near.feed(speech(3))
+    assert complete._task.done.wait(20)
+    assert batches == [[10, 10]]
+    for stream in (complete, near, far):
+        stream.close()
+
+
+def test_nobody_waits_for_a_reply_that_stopped_coming(
+    decoder: SpeechDecoder, batches: list[list[int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service_module, "GATHERING_SECONDS", 60.0)
+    complete, near = decoder.open_stream(), decoder.open_stream()
+    near.feed(speech(7))
+    near._came -= 60
+    assert near.coming() == 0
+    complete.feed(speech(10))
+    assert complete._task is not None
+    assert complete._task.done.wait(20)
+    assert batches == [[10]]
+    complete.close()
+    near.close()
+
+
+def test_sound_that_would_end_before_the_next_is_held_back(
+    decoder: SpeechDecoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokens = speech(60)
+    with decoder.open_stream(ids_until=lambda tokens: 10**9 if tokens else 0) as stream:
+        assert not stream.feed(tokens[:9]).size
+        assert not stream.feed(tokens[9:10]).size
+        assert stream._held_back
+        assert not stream._playout.started
+        rest = list(stream.rest())
+    np.testing.assert_array_equal(np.concatenate(rest), decoder.decode(tokens[:10]).samples)
+    monkeypatch.setattr(playout_module, "MOST_HELD", 0.0)
+    with decoder.open_stream(ids_until=lambda tokens: 10**9 if tokens else 0) as stream:
+        first = stream.feed(tokens[:10])
+        assert first.size
+        rest = [stream.feed(tokens[10:]), *stream.rest()]
+    sound = np.concatenate([first, *rest])
+    np.testing.assert_allclose(sound, decoder.decode(tokens).samples, atol=SOUND_TOLERANCE)
 
 
 def test_a_closed_stream_drops_its_block(decoder: SpeechDecoder, batches: list[list[int]]) -> None:

@@ -90,3 +90,20 @@ def test_english_only_leaves_no_way_to_write_chinese(tokenizer: TextTokenizer) -
 def test_tables_of_another_model_are_refused(tokenizer: TextTokenizer) -> None:
     with pytest.raises(GenerationError, match="not of one model"):
         ReplyForm(tokenizer, 457)
+
+
+@pytest.mark.parametrize("text", [1, 7, 13])
+@pytest.mark.parametrize("audio", [0, 1, 10, 25, 26])
+@pytest.mark.parametrize("speech", [0, 1, 16, 17, 30, 80])
+def test_how_many_ids_come_until_some_speech(
+    form: ReplyForm, text: int, audio: int, speech: int
+) -> None:
+    reply = after(form, *[TEXT] * text, *[AUDIO] * audio)
+    expected = reply.ids_until(speech)
+    ids = 0
+    while speech:
+        token = TEXT if "t" in allowed(reply) else AUDIO
+        reply.push(token)
+        ids += 1
+        speech -= token == AUDIO
+    assert ids == expected

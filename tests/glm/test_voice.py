@@ -285,7 +285,7 @@ class CountedDecoder:
     def warm(self) -> None:
         self.warmed += 1
 
-    def open_stream(self) -> CountedStream:
+    def open_stream(self, *, ids_until: object = None) -> CountedStream:
         return CountedStream()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -36,7 +36,10 @@ class SpeechStream(Protocol):
     ) -> None: ...
 
     def feed(self, tokens: Iterable[int]) -> Samples:
-        """Take tokens, or none; return the samples that are final by now, and wait for no more."""
+        """Take tokens, or none; return the samples that may be played by now.
+
+        Called for each id that the model writes, and waits for nothing.
+        """
         ...
 
     def rest(self) -> Iterator[Samples]:
@@ -56,6 +59,12 @@ class SpeechTokenDecoder(Protocol):
         """Prepare now what the first reply would prepare; may do nothing."""
         ...
 
-    def open_stream(self) -> SpeechStream:
-        """Start a reply."""
+    def open_stream(self, *, ids_until: Callable[[int], int] | None = None) -> SpeechStream:
+        """Start a reply.
+
+        Args:
+            ids_until: Says how many more ids the model has to write until so many more speech
+                tokens come; a stream that knows can tell whether its first sound is early enough
+                for the next.
+        """
         ...

@@ -382,7 +382,8 @@ class GLMVoice:
         with ExitStack() as stack:
             sound = None
             if self._decoder is not None:
-                sound = stack.enter_context(self._decoder.open_stream())
+                opened = self._decoder.open_stream(ids_until=grammar.ids_until)
+                sound = stack.enter_context(opened)
             tokens = stack.enter_context(
                 closing(self._lm.stream(prompt.ids, grammar=grammar, sampling=sampling))
             )

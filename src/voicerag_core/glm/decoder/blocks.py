@@ -176,4 +176,6 @@ def _cut(networks: DecoderNetworks, block: Block, mel: Tensor) -> tuple[Tensor, 
 
 
 def _past(block: Block, final: Tensor) -> Tensor:
-    return torch.cat((block.past, final), dim=-1)[:, :, block.forget :].clone()
+    """Return the final mel that the next block needs, apart from what it is a part of."""
+    gone = max(0, block.forget - block.past.shape[-1])
+    return torch.cat((block.past[:, :, block.forget :], final[:, :, gone:]), dim=-1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from pathlib import Path
 from typing import Self
 
@@ -120,14 +120,23 @@ class SpeechDecoder:
         """Return the number of samples of a reply."""
         return self.networks.samples(tokens)
 
-    def open_stream(self, schedule: Schedule | None = None) -> DecoderStream:
+    def open_stream(
+        self, schedule: Schedule | None = None, *, ids_until: Callable[[int], int] | None = None
+    ) -> DecoderStream:
         """Start a reply.
+
+        Args:
+            schedule: How the reply is cut.
+            ids_until: See `SpeechTokenDecoder.open_stream`; None: each id is a speech token.
 
         Raises:
             ConfigError: The schedule does not fit the encoder's block.
         """
         return DecoderStream(
-            self.networks, self._service, self.schedule if schedule is None else schedule
+            self.networks,
+            self._service,
+            self.schedule if schedule is None else schedule,
+            ids_until=ids_until,
         )
 
     def stream(self, tokens: Iterable[int]) -> Generator[Samples, None, None]:

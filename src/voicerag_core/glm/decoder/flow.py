@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from functools import lru_cache
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +13,11 @@ from voicerag_core.cancellation import check_cancelled
 from voicerag_core.errors import CheckpointError
 from voicerag_core.glm.decoder.encoder import TokenEncoder
 from voicerag_core.glm.decoder.unet import UNet, fused_attention, group_norm
+from voicerag_core.glm.device_memory import has_triton
 from voicerag_core.glm.weights.configs import FlowConfig
+
+if TYPE_CHECKING:
+    from voicerag_core.glm.decoder.fused_unet import FusedUNet
 
 __all__ = ["STEPS", "Flow", "Sampler", "load_flow", "sources"]
 
@@ -53,6 +58,7 @@ class Flow(nn.Module):
         self.decoder = nn.ModuleDict({"estimator": UNet(config)})
         self._shifts: tuple[tuple[Tensor, ...], ...] | None = None
         self._sizes: tuple[float, ...] = ()
+        self._fused: FusedUNet | None = None
 
     @property
     def unet(self) -> UNet:
@@ -80,6 +86,7 @@ class Flow(nn.Module):
         """Compute what depends only on the weights; call it after they were loaded."""
         times, self._sizes = _euler(self.device)
         self._shifts = self.unet.time_shifts(times)
+        self._fused = _fused(self.unet)
 
     @torch.inference_mode()
     def mel(
@@ -202,9 +209,11 @@ class Flow(nn.Module):
             size: Of the step.
             shifts: Of `UNet.time_shifts`, for one time.
         """
+        strength = self.config.guidance
+        if self._fused is not None:
+            return self._fused.step(x, context, both, size, shifts, strength=strength)
         given = torch.cat((torch.cat((x, x)).to(context.dtype), context), dim=1)
         guided, plain = self.unet(given, shifts, both).float().chunk(2)
-        strength = self.config.guidance
         moved: Tensor = x + size * ((1.0 + strength) * guided - strength * plain)
         return moved
 
@@ -281,6 +290,7 @@ def sources(token_counts: Sequence[int], frame_counts: Sequence[int], frames: in
     return torch.stack([_nearest(tokens, made, frames) for tokens, made in rows])
 
 
+@lru_cache(maxsize=1024)
 def _nearest(tokens: int, made: int, frames: int) -> Tensor:
     """Return the token behind each frame, as `interpolate` in mode "nearest" rounds in float32."""
     scale = torch.tensor(tokens, dtype=torch.float32) / made
@@ -297,6 +307,23 @@ def _lengths_mask(
     lengths = torch.tensor(counts, device=device)
     assert len(lengths) == rows
     return torch.arange(longest, device=device)[None, :] < lengths[:, None]
+
+
+def _fused(unet: UNet) -> FusedUNet | None:
+    """Return a U-Net's faster twin where it can run: on a large GPU with Triton, in bfloat16.
+
+    Large are those from compute capability 9.0 on with enough shared memory. Older ones, which may
+    have it too, have not been tried.
+    """
+    weight = unet.final_proj.weight
+    if not (weight.is_cuda and weight.dtype == torch.bfloat16 and has_triton()):
+        return None
+    from voicerag_core.glm.decoder.fused_unet import FusedUNet, fits
+    from voicerag_core.glm.decoder.product_kernels import SHARED_BYTES, shared_bytes
+
+    recent = torch.cuda.get_device_capability(weight.device) >= (9, 0)
+    large = recent and shared_bytes(weight.device) >= SHARED_BYTES
+    return FusedUNet(unet) if large and fits(unet) else None
 
 
 def _euler(device: torch.device) -> tuple[Tensor, tuple[float, ...]]:

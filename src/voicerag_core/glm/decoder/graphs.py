@@ -10,6 +10,7 @@ from torch import Tensor
 
 from voicerag_core.cancellation import check_cancelled
 from voicerag_core.glm.decoder.flow import STEPS, Flow, sources
+from voicerag_core.glm.decoder.rows import copied, copy_rows
 from voicerag_core.glm.recording import Recorder
 
 __all__ = ["FlowGraphs", "Window"]
@@ -133,10 +134,12 @@ class _Batch:
         for _ in range(STEPS):
             between()
             self._next()
-        return [
-            self._x[row : row + 1, :, : window.noise.shape[-1]].clone()
-            for row, window in enumerate(windows)
-        ]
+        return copied(
+            [
+                self._x[row : row + 1, :, : window.noise.shape[-1]]
+                for row, window in enumerate(windows)
+            ]
+        )
 
     def _fill(self, windows: Sequence[Window]) -> None:
         rows, tokens = self._tokens.shape
@@ -148,8 +151,12 @@ class _Batch:
         self._known.zero_()
         for row, window in enumerate(filled):
             ids[row, : counts[row]] = torch.tensor(window.tokens)
-            self._x[row, :, : frames[row]] = window.noise[0]
-            self._known[row, :, : window.known.shape[-1]] = window.known[0]
+        for held, given in (
+            (self._x, [window.noise[0] for window in filled]),
+            (self._known, [window.known[0] for window in filled]),
+        ):
+            places = zip(held.unbind(), given, strict=True)
+            copy_rows([row[:, : one.shape[-1]] for row, one in places], given)
         self._tokens.copy_(ids)
         self._source.copy_(sources(counts, frames, self._source.shape[1]))
         self._counts.copy_(torch.tensor([counts, frames])[..., None])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -88,9 +89,13 @@ def cross_fade(old: Tensor, new: Tensor) -> Tensor:
     frames = old.shape[-1]
     if frames == 0:
         return new
-    place = (torch.arange(frames, device=old.device) + 0.5) / frames
-    rise = 0.5 - 0.5 * torch.cos(torch.pi * place)
-    return old + rise * (new - old)
+    return old + _rise(frames, old.device) * (new - old)
+
+
+@lru_cache
+def _rise(frames: int, device: torch.device) -> Tensor:
+    place = (torch.arange(frames, device=device) + 0.5) / frames
+    return 0.5 - 0.5 * torch.cos(torch.pi * place)
 
 
 def checked_tokens(tokens: Iterable[int], vocab_size: int) -> Sequence[int]:

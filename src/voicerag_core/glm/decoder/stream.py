@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 import torch
@@ -13,12 +13,19 @@ from voicerag_core.closing import Closing
 from voicerag_core.errors import GenerationError
 from voicerag_core.glm.decoder.blocks import Block, Decoded
 from voicerag_core.glm.decoder.networks import DecoderNetworks
+from voicerag_core.glm.decoder.playout import Playout
 from voicerag_core.glm.decoder.schedule import Schedule, checked_tokens
 from voicerag_core.glm.decoder.service import DecodingService, Task
 from voicerag_core.glm.decoder.vocoder import VocoderStream
 from voicerag_core.types import Samples
 
 __all__ = ["DecoderStream"]
+
+NEAR_TOKENS = 10
+"""A block lacks at most this many tokens when it is about to be complete."""
+FLOWING_SECONDS = 0.2
+"""Tokens that came within this time are followed by more: ids come more often even while prompts
+are read."""
 
 
 class DecoderStream(Closing):
@@ -33,10 +40,16 @@ class DecoderStream(Closing):
         networks: Shared.
         service: Shared.
         schedule: How the reply is cut.
+        ids_until: See `SpeechTokenDecoder.open_stream`.
     """
 
     def __init__(
-        self, networks: DecoderNetworks, service: DecodingService, schedule: Schedule
+        self,
+        networks: DecoderNetworks,
+        service: DecodingService,
+        schedule: Schedule,
+        *,
+        ids_until: Callable[[int], int] | None = None,
     ) -> None:
         schedule.check(networks.config.flow.block_tokens)
         self._networks = networks
@@ -49,7 +62,15 @@ class DecoderStream(Closing):
         self._stop = 0  # tokens whose mel is made, when the block in work is done
         self._blocks = 0
         self._task: Task | None = None
+        self._playout = Playout(
+            schedule,
+            token_rate=networks.config.flow.token_rate,
+            ids_until=(lambda tokens: tokens) if ids_until is None else ids_until,
+        )
+        self._held_back: list[Samples] = []  # sound that is not played yet
         self._played: float | None = None  # when the sound given so far ends, if played at once
+        self._came = 0.0  # when the last token came
+        self._began = 0.0  # when the block in work was complete
         mels = networks.config.flow.mels
         empty = torch.zeros(1, mels, 0, device=networks.device)
         self._past = empty  # final mel of the history, before the frames in `_held`
@@ -68,6 +89,7 @@ class DecoderStream(Closing):
         self._service.closed(self)
         self._task = self._vocoder = None
         self._tokens.clear()
+        self._held_back.clear()
         self._past = self._held = torch.zeros(1, self._networks.config.flow.mels, 0)
 
     def push(self, tokens: Iterable[int]) -> Samples:
@@ -87,13 +109,15 @@ class DecoderStream(Closing):
         made: list[Samples] = []
         while self._task is not None or self._complete:
             made.append(self._next(last=False))
-        return _joined(made)
+        return self._given(made)
 
     def feed(self, tokens: Iterable[int]) -> Samples:
         """Take more speech tokens, and return what has become final without waiting for it.
 
         Only the first block is waited for, if no other reply is being decoded: its sound is wanted
-        at once. Call it with no tokens to ask for sound.
+        at once. Call it once for each id of the language model, with no tokens for an id that is
+        none: from the pace of the calls it tells whether the first sound would end before the next
+        comes, and then holds it back, half a second at most; see `Playout`.
 
         Args:
             tokens: As of `push`.
@@ -107,6 +131,7 @@ class DecoderStream(Closing):
             ModelError: The device has too little memory; the stream is closed.
         """
         self._accept(tokens)
+        self._playout.id_came()
         made: list[Samples] = []
         try:
             check_cancelled()
@@ -114,15 +139,19 @@ class DecoderStream(Closing):
                 made.append(self._take(self._task.result()))
             while self._task is None and self._complete:
                 block = self._block(last=False)
-                decoded = None if self._blocks else self._service.alone(block)
+                wanted = self._deadline()
+                decoded = None if self._blocks else self._service.alone(block, wanted)
                 if decoded is None:
-                    self._task = self._service.submit(block, self._deadline())
+                    self._task = self._service.submit(block, wanted)
                 else:
                     made.append(self._take(decoded))
         except BaseException:
             self.close()
             raise
-        return _joined(made)
+        self._held_back += [piece for piece in made if piece.size]
+        if not self._held_back or not (self._playout.started or self._ready()):
+            return _joined([])
+        return self._given([])
 
     def rest(self) -> Iterator[Samples]:
         """Yield the rest of the sound as it becomes final, and close.
@@ -135,10 +164,10 @@ class DecoderStream(Closing):
         self._open()
         try:
             while self._task is not None or self._complete:
-                piece = self._next(last=False)
+                piece = self._given([self._next(last=False)])
                 if piece.size:
                     yield piece
-            piece = self._next(last=True)
+            piece = self._given([self._next(last=True)])
         finally:
             self.close()
         if piece.size:
@@ -165,9 +194,44 @@ class DecoderStream(Closing):
             raise GenerationError("this stream is closed; open one for each reply")
         return self._vocoder
 
+    @property
+    def _missing(self) -> int:
+        """Tokens that the next block lacks."""
+        if self._task is not None:
+            return 0
+        have = len(self._tokens) - (self._decoded - self._first)
+        return max(0, self._schedule.block(self._blocks) - have)
+
+    def coming(self) -> int:
+        """See `Coming`."""
+        lacks = self._missing
+        size = self._schedule.block(self._blocks)
+        flowing = time.monotonic() - self._came < FLOWING_SECONDS
+        if self.closed or not flowing or not 0 < lacks <= min(NEAR_TOKENS, size - 1):
+            return 0
+        frames, stop = self._networks.flow.frames, self._decoded + size
+        return self._networks.shapes.flow_length(frames(stop) - frames(self._first))
+
+    def _ready(self) -> bool:
+        seconds = sum(len(piece) for piece in self._held_back) / self._networks.config.sample_rate
+        return self._playout.ready(seconds, blocks=self._blocks, missing=self._missing)
+
+    def _given(self, made: list[Samples]) -> Samples:
+        """Return sound that is played now, and what was held back before it."""
+        sound = _joined([*self._held_back, *made])
+        self._held_back.clear()
+        if sound.size:
+            self._playout.started = True
+            begun = time.monotonic() if self._played is None else self._played
+            self._played = begun + len(sound) / self._networks.config.sample_rate
+        return sound
+
     def _accept(self, tokens: Iterable[int]) -> None:
         self._open()
-        self._tokens += checked_tokens(tokens, self._networks.config.flow.vocab_size)
+        more = checked_tokens(tokens, self._networks.config.flow.vocab_size)
+        if more:
+            self._came = time.monotonic()
+        self._tokens += more
 
     def _next(self, *, last: bool) -> Samples:
         """Wait for the next block."""
@@ -176,9 +240,10 @@ class DecoderStream(Closing):
             if self._task is not None:
                 return self._take(self._service.wait(self._task))
             block = self._block(last=last)
-            decoded = self._service.alone(block)
+            wanted = self._deadline()
+            decoded = self._service.alone(block, wanted)
             if decoded is None:
-                self._task = self._service.submit(block, self._deadline())
+                self._task = self._service.submit(block, wanted)
                 decoded = self._service.wait(self._task)
             return self._take(decoded)
         except BaseException:
@@ -190,6 +255,7 @@ class DecoderStream(Closing):
         if not last:
             stop = self._decoded + self._schedule.block(self._blocks)
         self._stop = stop
+        self._began = time.monotonic()
         frames = self._networks.flow.frames
         return Block(
             tokens=tuple(self._tokens[: stop - self._first]),
@@ -204,6 +270,7 @@ class DecoderStream(Closing):
 
     def _take(self, decoded: Decoded) -> Samples:
         """Continue from a decoded block, and return its sound."""
+        self._playout.decoded(time.monotonic() - self._began)
         self._task = None
         self._blocks += 1
         self._decoded = self._stop
@@ -212,9 +279,6 @@ class DecoderStream(Closing):
         self._first = first
         self._past, self._held = decoded.past, decoded.held
         self._vocoder = decoded.vocoder
-        if decoded.sound.size:
-            begun = time.monotonic() if self._played is None else self._played
-            self._played = begun + len(decoded.sound) / self._networks.config.sample_rate
         return decoded.sound
 
     def _kept_from(self, decoded: int) -> int:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from voicerag_core.glm.decoder.hift import PITCH_REACH, HiFT
+from voicerag_core.glm.decoder.rows import copied, copy_rows
 from voicerag_core.glm.decoder.source import NoiseTable, harmonics
 
 __all__ = ["NOISE_FRAMES", "VocoderBatch", "VocoderStream", "speak"]
@@ -189,27 +190,37 @@ def speak(
     numbers[3] = frames
     ends = [stream._reached(mel.shape[-1], last=last) for stream, mel, last in replies]
     batch.mel.zero_()
+    mels: list[tuple[Tensor, Tensor]] = []
+    sources: list[tuple[Tensor, Tensor]] = []
     for row, ((stream, mel, last), (voiced, _)) in enumerate(zip(replies, ends, strict=True)):
         kept, known = stream._mel.shape[-1], stream.frames(mel.shape[-1])
-        batch.mel[row, :, :kept] = stream._mel[0]
-        batch.mel[row, :, kept:known] = mel[0]
-        batch.source[row, :, : stream._source.shape[-1]] = stream._source[0]
-        batch.phase[row] = stream._phase
+        mels += [
+            (batch.mel[row, :, :kept], stream._mel[0]),
+            (batch.mel[row, :, kept:known], mel[0]),
+        ]
+        source = stream._source[0, 0]
+        sources.append((batch.source[row, 0, : len(source)], source))
         start = stream._start
         end = known if last else frames
         numbers[:, row] = start, stream._voiced - start, voiced - start, end
+    phases = batch.phase[: len(replies)].unbind()
+    copy_rows(phases, [stream._phase for stream, _, _ in replies])
+    for pairs in (mels, sources):
+        copy_rows(*zip(*pairs, strict=True))
     batch.numbers.copy_(torch.from_numpy(numbers))
     run()
-    made = []
-    for row, ((stream, _, _), (voiced, ready)) in enumerate(zip(replies, ends, strict=True)):
+    made, sound, mel_left, source_left = [], [], [], []
+    for row, ((stream, mel, _), (voiced, ready)) in enumerate(zip(replies, ends, strict=True)):
         after = copy.copy(stream)
-        start, known = stream._start, stream.frames(replies[row][1].shape[-1])
-        sound = batch.sound[row, (stream._spoken - start) * hop : (ready - start) * hop].clone()
+        start, known = stream._start, stream.frames(mel.shape[-1])
         after._voiced, after._spoken = voiced, ready
-        after._phase = batch.phase[row].clone()
         after._start = max(start, ready - stream._hift.reach - PITCH_REACH)
         gone = after._start - start
-        after._mel = batch.mel[row : row + 1, :, gone:known].clone()
-        after._source = batch.source[row : row + 1, :, gone * hop : (voiced - start) * hop].clone()
-        made.append((sound, after))
-    return made
+        sound.append(batch.sound[row, (stream._spoken - start) * hop : (ready - start) * hop])
+        mel_left.append(batch.mel[row : row + 1, :, gone:known])
+        source_left.append(batch.source[row, 0, gone * hop : (voiced - start) * hop])
+        made.append(after)
+    left = zip(made, copied(mel_left), copied(source_left), copied(phases), strict=True)
+    for after, known_mel, source, phase in left:
+        after._mel, after._source, after._phase = known_mel, source[None, None], phase
+    return list(zip(copied(sound), made, strict=True))

@@ -26,6 +26,7 @@ from voicerag_core.glm.lm.loading import Quantization, lm_memory, load_model
 from voicerag_core.glm.lm.rows import Event, Reply, Runner
 from voicerag_core.glm.lm.sampler import uniform_noise
 from voicerag_core.glm.lm.scheduler import Scheduler
+from voicerag_core.glm.turns import turns_on
 from voicerag_core.glm.weights.configs import CONTEXT_TOKENS
 from voicerag_core.types import Sampling
 
@@ -100,7 +101,12 @@ class BatchedLM(Closing):
                 torch.cuda.synchronize(self.device)
         self._runner = runner
         self._scheduler = Scheduler(
-            runner, self._rows, part_tokens=part_tokens, max_waiting=max_waiting, memory=memory
+            runner,
+            self._rows,
+            part_tokens=part_tokens,
+            max_waiting=max_waiting,
+            memory=memory,
+            turns=turns_on(self.device),
         )
         weakref.finalize(self, self._scheduler.close)
 

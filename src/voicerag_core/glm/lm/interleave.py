@@ -213,6 +213,20 @@ class Interleave:
         self._place = self._place.after(kind)
         return kind
 
+    def ids_until(self, speech: int) -> int:
+        """Return how many more ids come until so many more speech tokens, if the text goes on.
+
+        Args:
+            speech: Speech tokens, at least 0.
+        """
+        place = self._place
+        if place.text_done:
+            return speech
+        text = 0 if place.audio else TEXT_BLOCK - place.text
+        here = AUDIO_BLOCK - place.audio
+        blocks = max(0, -(-(speech - here) // AUDIO_BLOCK))
+        return speech + (text + blocks * TEXT_BLOCK if speech else 0)
+
     def table(self) -> GrammarTable:
         """Return the grammar as a finite state machine that starts where this reply is."""
         places = [self._place]

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from queue import SimpleQueue
 from typing import NamedTuple, Protocol
 
-import numpy as np
 import torch
 
 from voicerag_core.glm.lm.interleave import AllowedTokens, Grammar, GrammarTable, Interleave
@@ -31,6 +30,8 @@ __all__ = [
 
 TEXT, AUDIO, STOP = range(3)
 """Numbers of the kinds of `GrammarTable`."""
+COMPARED = 64
+"""Ids that are compared at once: those of two prompts mostly differ behind the system prompt."""
 SORTED_TOP_P = 0.999
 """From here on the likeliest ids alone cannot decide what is drawn."""
 
@@ -228,7 +229,8 @@ class Runner(Protocol):
 def common_prefix(one: Sequence[int], other: Sequence[int]) -> int:
     """Return how many first ids two lists share."""
     count = min(len(one), len(other))
-    if one[:count] == other[:count]:
-        return count
-    same = np.asarray(one[:count]) == np.asarray(other[:count])
-    return int(same.argmin())
+    start = 0
+    while start < count and one[start : start + COMPARED] == other[start : start + COMPARED]:
+        start += COMPARED
+    places = range(start, min(start + COMPARED, count))
+    return next((place for place in places if one[place] != other[place]), count)

@@ -17,6 +17,7 @@ from voicerag_core.closing import Closing
 from voicerag_core.errors import BusyError, GenerationError, ModelError, VoiceRAGError
 from voicerag_core.glm.lm.rows import Batch, Launched, Part, Reply, Row, Runner, common_prefix
 from voicerag_core.glm.lm.sampler import NOT_FINITE, UNDECIDED, finite
+from voicerag_core.glm.turns import Turns
 
 __all__ = ["Scheduler"]
 
@@ -28,6 +29,8 @@ SECONDS_OF_A_REPLY = 10.0
 """Assumed until a reply was seen to its end."""
 NEWEST_WEIGHT = 0.2
 """Of the latest reply in the running mean of their durations."""
+MOST_WAITING = 0.06
+"""Seconds for which sound that is wanted at once may hold up a step: a batch of first blocks."""
 CLOSE_SECONDS = 10.0
 """How long closing waits for the step that runs."""
 
@@ -50,6 +53,7 @@ class Scheduler(Closing):
         part_tokens: Most tokens of texts in a step; bounds how long the others wait for theirs.
         max_waiting: Most replies that wait for a row.
         memory: Turns an out-of-memory error into one that says what to choose.
+        turns: Of the device; sound that is wanted at once goes before the next step.
     """
 
     def __init__(
@@ -60,8 +64,9 @@ class Scheduler(Closing):
         part_tokens: int,
         max_waiting: int,
         memory: Callable[[], AbstractContextManager[None]],
+        turns: Turns,
     ) -> None:
-        self._runner, self._memory = runner, memory
+        self._runner, self._memory, self._turns = runner, memory, turns
         self._part_tokens = max(1, part_tokens // runner.block) * runner.block
         self._max_waiting = max_waiting
         self._rows = [Row(index) for index in range(rows)]
@@ -102,7 +107,6 @@ class Scheduler(Closing):
             self._start_afresh()
         with self._changed:
             if len(self._waiting) >= self._max_waiting + self._free_rows():
-                seconds = self._expected_wait()
                 seconds = self._expected_wait()
                 raise BusyError(
                     f"the language model writes {len(self._running)} replies and "
@@ -230,11 +234,20 @@ class Scheduler(Closing):
             for task in tasks:
                 task.run()
             return True
+        if batch is not None and self._turns.taken:
+            batch = self._made_way()
         if batch is not None:
             self._launch(batch)
         while len(self._launched) > (self._runner.ahead if batch is not None else 0):
             self._collect(*self._launched.popleft())
         return True
+
+    def _made_way(self) -> Batch | None:
+        """Let sound that is wanted at once go before; return what to run then."""
+        self._finish_launched()
+        self._turns.wait(MOST_WAITING)
+        with self._changed:
+            return None if self._closed else self._next_batch()
 
     def _finish_launched(self) -> None:
         while self._launched:
@@ -249,7 +262,7 @@ class Scheduler(Closing):
             reply.end()
         if self._tasks:
             return None
-        parts, room = [], self._room()
+        parts, room = [], self._part_tokens
         for reply in self._running:
             if reply.reading and not reply.flying and reply.allowed is not None and room:
                 parts.append(_part(reply, room))
@@ -259,6 +272,7 @@ class Scheduler(Closing):
             self._admit(reply)
             parts.append(_part(reply, room))
             room -= self._room_of(parts[-1])
+        self._turns.reading = bool(parts)
         begun = {part.reply for part in parts}
         replies = [
             reply
@@ -269,17 +283,6 @@ class Scheduler(Closing):
             and (reply.table is not None or not reply.flying)
         ]  # fmt: skip
         return Batch(parts, replies) if parts or replies else None
-
-    def _room(self) -> int:
-        """Return the most tokens of texts in the next step: half, where a reply is being written.
-
-        A reply that has begun needs its next tokens sooner than another needs to begin: its first
-        sounds are short.
-        """
-        if all(reply.reading for reply in self._running):
-            return self._part_tokens
-        block = self._runner.block
-        return max(1, self._part_tokens // 2 // block) * block
 
     def _room_of(self, part: Part) -> int:
         block = self._runner.block

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +22,7 @@ from voicerag_core.glm.speech_tokenizer.batches import (
 )
 from voicerag_core.glm.speech_tokenizer.log_mel import log_mel
 from voicerag_core.glm.speech_tokenizer.whisper_vq import WhisperVQ
+from voicerag_core.glm.turns import turns_on
 from voicerag_core.glm.weights.checkpoints import load_speech_tokenizer
 from voicerag_core.glm.weights.configs import SpeechTokenizerConfig
 from voicerag_core.mel import HOP_SAMPLES, SAMPLE_RATE_HZ
@@ -33,6 +34,9 @@ STRIDE = 2
 """Features of 10 ms in one frame of the encoder."""
 BATCH = 16
 """Pieces of up to 30 s per batch."""
+GATHERING_SECONDS = 0.02
+"""While the language model reads prompts, a clip waits this long for others: each batch of clips
+holds up the reading, a step of which takes 30 ms on an H200."""
 PIECE = 480_000
 """Samples of a piece: 30 s."""
 
@@ -79,6 +83,7 @@ class SpeechTokenizer:
         self._stream: torch.cuda.Stream | None = None
         self._waiting: list[_Request] = []
         self._turn = threading.Lock()
+        self._turns = turns_on(self.device)
         with self._memory("a larger GPU, or device 'cpu'"):
             network.to(self.device, dtype).requires_grad_(requires_grad=False).eval()
             network.codebook.weight = torch.nn.Parameter(
@@ -167,6 +172,8 @@ class SpeechTokenizer:
         request = _Request(pieces, batch_size)
         self._waiting.append(request)
         try:
+            if self._turns.reading:
+                request.over.wait(GATHERING_SECONDS)
             while not request.done:
                 with self._turn:
                     if not request.done:
@@ -183,6 +190,14 @@ class SpeechTokenizer:
     def _encode_batch(self) -> None:
         """Encode the pieces that go first, of all calls that wait."""
         requests = [one for one in tuple(self._waiting) if not one.done]
+        try:
+            self._encode_of(requests)
+        finally:
+            for request in requests:
+                if request.done:
+                    request.over.set()
+
+    def _encode_of(self, requests: list[_Request]) -> None:
         requests.sort(key=lambda one: len(one.left))
         first = min(requests[0].left, key=lambda piece: len(piece.piece.samples))
         length = self._length(first)
@@ -211,7 +226,10 @@ class SpeechTokenizer:
 
     def _fill(self, waiting: list[_Waiting], batch_size: int) -> None:
         """Find the tokens of pieces of one length."""
-        with self._memory(f"a batch_size below {batch_size}", pieces=len(waiting)):
+        with (
+            self._memory(f"a batch_size below {batch_size}", pieces=len(waiting)),
+            self._turns.take(),
+        ):
             pieces = [one.piece for one in waiting]
             if self._prepared is None:
                 ids = self._encode(pieces)
@@ -293,6 +311,7 @@ class _Request:
     pieces: list[_Waiting]
     batch_size: int
     error: BaseException | None = None
+    over: threading.Event = field(default_factory=threading.Event)
 
     @property
     def left(self) -> list[_Waiting]:

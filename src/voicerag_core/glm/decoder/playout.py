@@ -1,0 +1,82 @@
+"""When the first sound of a reply may be played, so that the next comes before it ends."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+
+from voicerag_core.glm.decoder.schedule import Schedule
+
+__all__ = ["Playout"]
+
+BLOCKS_AHEAD = 2
+"""Blocks that are expected to come in time before the first sound is played: the first is short,
+and the third takes three times the ids of the second."""
+MOST_HELD = 0.5
+"""Seconds for which the first sound is held back at most; a model slower than speech stops later
+anyway."""
+RECENT = 16
+"""Ids whose pace counts."""
+DECODING_AGAIN = 1.5
+"""The next blocks may take this many times the first one's time to be decoded."""
+
+
+class Playout:
+    """Says whether the first sound can be played, from the pace of the ids and of the decoding.
+
+    Args:
+        schedule: How the reply is cut.
+        token_rate: Speech tokens per second.
+        ids_until: See `SpeechTokenDecoder.open_stream`.
+        clock: Seconds.
+    """
+
+    def __init__(
+        self,
+        schedule: Schedule,
+        *,
+        token_rate: float,
+        ids_until: Callable[[int], int],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._schedule, self._rate = schedule, token_rate
+        self._ids_until, self._clock = ids_until, clock
+        self._times: deque[float] = deque(maxlen=RECENT)
+        self._decoding = 0.0
+        self._since: float | None = None
+        self.started = False
+        """Whether the first sound was played."""
+
+    def id_came(self) -> None:
+        """Note that the model wrote an id."""
+        self._times.append(self._clock())
+
+    def decoded(self, seconds: float) -> None:
+        """Note how long a block waited and was decoded."""
+        self._decoding = max(self._decoding, seconds)
+
+    def ready(self, held: float, *, blocks: int, missing: int) -> bool:
+        """Return whether sound that is held may be played; once it may, all that follows may.
+
+        Args:
+            held: Seconds of sound.
+            blocks: How many were decoded for it.
+            missing: Speech tokens until the next block is complete; 0 while that is decoded.
+        """
+        now = self._clock()
+        if self._since is None:
+            self._since = now
+        late = now - self._since >= MOST_HELD
+        self.started = self.started or late or self._safe(held, blocks, missing)
+        return self.started
+
+    def _safe(self, held: float, blocks: int, missing: int) -> bool:
+        span = self._times[-1] - self._times[0] if self._times else 0.0
+        pace = span / max(1, len(self._times) - 1)
+        for number in range(blocks, blocks + BLOCKS_AHEAD):
+            if self._ids_until(missing) * pace + DECODING_AGAIN * self._decoding > held:
+                return False
+            held += self._schedule.block(number) / self._rate
+            missing += self._schedule.block(number + 1)
+        return True

@@ -1,0 +1,210 @@
+"""Sound that is wanted at once goes before the steps of the language model."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.glm import tiny_lm
+from tests.glm.clips import clip
+from tests.glm.test_batched_lm import GREEDY, tiny_model
+from tests.glm.test_lm import prompt
+from tests.glm.tiny import write_speech_tokenizer
+from tests.glm.tiny_decoder import speech, write_voiced_decoder
+from tests.waiting import PATIENCE, wait_until
+from voicerag_core.glm.decoder import Schedule, SpeechDecoder
+from voicerag_core.glm.decoder import blocks as blocks_module
+from voicerag_core.glm.decoder import service as service_module
+from voicerag_core.glm.lm import scheduler as scheduler_module
+from voicerag_core.glm.lm.batched_lm import BatchedLM
+from voicerag_core.glm.lm.interleave import Interleave, ReplyForm
+from voicerag_core.glm.speech_tokenizer import tokenizer as tokenizer_module
+from voicerag_core.glm.speech_tokenizer.tokenizer import SpeechTokenizer
+from voicerag_core.glm.text_tokenizer import TextTokenizer
+from voicerag_core.glm.turns import Turns, turns_on
+from voicerag_core.types import Audio
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def form(tmp_path_factory: pytest.TempPathFactory) -> ReplyForm:
+    folder = tmp_path_factory.mktemp("lm")
+    tiny_lm.write_text_files(folder)
+    return ReplyForm(TextTokenizer.load(folder), tiny_lm.VOCAB)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_voiced_decoder(tmp_path_factory.mktemp("decoder"))
+
+
+@pytest.fixture
+def lm() -> Iterator[BatchedLM]:
+    made = BatchedLM(tiny_model(), max_context=512)
+    yield made
+    made.close()
+
+
+def test_networks_on_one_device_share_their_turns() -> None:
+    assert turns_on(CPU) is turns_on(torch.device("cpu"))
+    assert turns_on(torch.device("cuda:0")) is not turns_on(torch.device("cuda:1"))
+
+
+def test_waiting_ends_with_the_last_who_takes_the_turn() -> None:
+    turns = Turns()
+    turns.wait(PATIENCE)
+    passed = threading.Event()
+
+    def waited() -> None:
+        turns.wait(PATIENCE)
+        passed.set()
+
+    with turns.take():
+        with turns.take():
+            thread = threading.Thread(target=waited)
+            thread.start()
+        assert not passed.wait(0.05)
+    assert passed.wait(PATIENCE)
+    thread.join()
+    with turns.take():
+        turns.wait(0.01)  # and not forever
+        assert turns.taken
+
+
+def test_no_step_begins_while_the_turn_is_taken(
+    lm: BatchedLM, form: ReplyForm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scheduler_module, "MOST_WAITING", 20.0)
+    alone = list(lm.stream(prompt(20), grammar=Interleave(form), sampling=GREEDY))
+    came: list[int] = []
+
+    def follow() -> None:
+        came.extend(lm.stream(prompt(20), grammar=Interleave(form), sampling=GREEDY))
+
+    with ThreadPoolExecutor(1) as pool:
+        with turns_on(CPU).take():
+            future = pool.submit(follow)
+            wait_until(lambda: lm.running == 1)
+            time.sleep(0.1)
+            assert not came
+        future.result(PATIENCE)
+    assert came == alone
+
+
+def test_a_turn_that_is_never_given_back_only_slows_the_language_model_down(
+    lm: BatchedLM, form: ReplyForm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scheduler_module, "MOST_WAITING", 0.001)
+    with turns_on(CPU).take():
+        assert list(lm.stream(prompt(20), grammar=Interleave(form), sampling=GREEDY))
+
+
+def test_urgent_blocks_take_the_turn_and_others_do_not(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoder = SpeechDecoder.load(folder, schedule=Schedule((10, 10)))
+    taken: list[bool] = []
+    plain = blocks_module.decode
+
+    def noting(*given: object, **options: object) -> object:
+        taken.append(turns_on(CPU).taken)
+        return plain(*given, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(service_module, "decode", noting)
+    with decoder.open_stream() as stream, decoder.open_stream():
+        stream.push(speech(10))
+        assert taken == [True]  # its first sound
+        assert stream._played is not None
+        stream._played += 60
+        stream.push(speech(10))
+    assert taken == [True, False]
+
+
+def test_a_batch_that_urgent_blocks_wait_for_takes_the_turn(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoder = SpeechDecoder.load(folder, schedule=Schedule((10, 10)))
+    calm, urgent, _ = (decoder.open_stream() for _ in range(3))
+    turns = turns_on(CPU)
+    taken: list[bool] = []
+    step = decoder.networks.flow.unet.forward
+
+    def noting(*given: object, **options: object) -> object:
+        taken.append(turns.taken)
+        if len(taken) == 3:
+            urgent.feed(speech(10))  # as long as what is decoded: it does not come between
+        return step(*given, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(decoder.networks.flow.unet, "forward", noting)
+    decoder.networks.prepared = True
+    calm._accept(speech(10))
+    task = decoder._service.submit(calm._block(last=False), time.monotonic() + 60)
+    assert decoder._service.wait(task).sound.size
+    assert taken[:10] == [False] * 3 + [True] * 7
+    assert urgent.finish().size
+    assert not turns.taken
+
+
+def test_blocks_that_are_not_urgent_wait_while_prompts_are_read(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoder = SpeechDecoder.load(folder, schedule=Schedule((10, 10)))
+    turns = turns_on(CPU)
+    stream, other = decoder.open_stream(), decoder.open_stream()
+    stream.push(speech(10))
+    assert stream._played is not None
+    stream._played += 60
+    monkeypatch.setattr(turns, "reading", True)
+    stream.feed(speech(10))
+    other.push(speech(10))  # is urgent, and goes first
+    assert stream._task is not None
+    assert not stream._task.done.is_set()
+    monkeypatch.setattr(turns, "reading", False)
+    assert stream.finish().size + other.finish().size
+
+
+def test_prompts_that_are_read_are_noted(lm: BatchedLM, form: ReplyForm) -> None:
+    seen: list[bool] = []
+    runner = lm._runner
+    plain = runner.launch
+
+    def launch(batch: object) -> object:
+        seen.append(turns_on(CPU).reading)
+        return plain(batch)  # type: ignore[arg-type]
+
+    runner.launch = launch  # type: ignore[method-assign,assignment]
+    list(lm.stream(prompt(20), grammar=Interleave(form), sampling=GREEDY))
+    assert seen[0]
+    assert not any(seen[1:])
+
+
+def test_clips_that_come_while_prompts_are_read_are_encoded_together(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokenizer = SpeechTokenizer.load(write_speech_tokenizer(tmp_path_factory.mktemp("whisper")))
+    clips = [Audio(clip(16_000, number), 16_000) for number in range(3)]
+    alone = [tokenizer.encode([one])[0] for one in clips]
+    batches: list[int] = []
+    plain = tokenizer._fill
+
+    def noting(waiting: list[object], batch_size: int) -> None:
+        batches.append(len(waiting))
+        plain(waiting, batch_size)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(tokenizer, "_fill", noting)
+    monkeypatch.setattr(tokenizer_module, "GATHERING_SECONDS", PATIENCE)
+    monkeypatch.setattr(turns_on(CPU), "reading", True)
+    with ThreadPoolExecutor(3) as pool:
+        futures = [pool.submit(tokenizer.encode, [one]) for one in clips[:2]]
+        wait_until(lambda: len(tokenizer._waiting) == 2)
+        monkeypatch.setattr(turns_on(CPU), "reading", False)
+        assert tokenizer.encode([clips[2]]) == [alone[2]]  # takes the others along
+        assert [future.result(PATIENCE) for future in futures] == [[alone[0]], [alone[1]]]
+    assert batches == [3]
