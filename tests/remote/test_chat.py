@@ -215,7 +215,8 @@ def test_what_the_passages_do_not_bear_is_marked(wire: Wire) -> None:
     with ChatEndpoint(endpoint_of(wire)) as chat:
         answer = sum(ChatReader(chat).answer("How tall is it?", [*PASSAGES, evil]), Answer())
     assert answer.text == (
-        f"It is 48 metres tall. The mayor is Alice Cooper. {UNSUPPORTED} "
+        "It is 48 metres tall. The mayor is Alice Cooper [\u26a0 there is no source 9]. "
+        f"{UNSUPPORTED} "
         f"It cost 700 dollars. {UNSUPPORTED}"
     )
     asked = wire.requests[0].json["messages"][-1]["content"]
