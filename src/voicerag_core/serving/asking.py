@@ -91,6 +91,7 @@ class Asking:
             self._collection(query),
             None if found.transcription is None else found.transcription.text,
             _since(started),
+            found.notes,
         )
 
     def stream(
