@@ -77,6 +77,10 @@ Answer from the sources above. Look for the source that speaks of this very ques
 thing, section, year and number. If none does, write {NO_ANSWER} and nothing else."""
 """Stands behind the question: small models follow what they read last."""
 
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+_DECLINED = "noanswer"
+"""`NO_ANSWER` in small letters, which a model may write in another way."""
 _TAG = re.compile(r"<(?=\s*/?\s*source)", re.IGNORECASE)
 
 
@@ -162,6 +166,12 @@ class ChatReader:
         with closing(replies(self._chat, messages)) as written:
             for reply in written:
                 before, marker, _ = (buffer + reply).partition(NO_ANSWER)
+                if not text.has_words and _may_decline(before):
+                    if marker:
+                        yield Answer(answered=False)
+                        return
+                    buffer = before
+                    continue
                 ready = len(before) if marker else _undecided_from(before)
                 piece = text.feed(before[:ready])
                 if piece != Answer():
@@ -170,6 +180,9 @@ class ChatReader:
                     yield Answer(text.end(), answered=False)
                     return
                 buffer = before[ready:]
+        if not text.has_words and _letters(buffer) == _DECLINED:
+            yield Answer(answered=False)
+            return
         rest = text.feed(buffer.rstrip())
         if not text.has_words:
             raise GenerationError(
@@ -236,8 +249,11 @@ def replies(chat: ChatFunction, messages: list[ChatMessage]) -> Generator[str, N
 
 
 def _checked(piece: object) -> str:
+    """Return a piece without what would steer a terminal, or turn the direction of a text."""
     if isinstance(piece, str):
-        return piece
+        if not piece.isascii():
+            piece = _LONE_SURROGATE.sub("\ufffd", piece)
+        return piece if piece.isprintable() else _CONTROL.sub("", piece)
     raise GenerationError(
         f"the chat model gave {type(piece).__name__} where a str was expected; "
         "wrap it in a function that gives the text alone"
@@ -301,6 +317,16 @@ def _place(passage: Passage) -> str:
 
 def _quotable(text: str) -> str:
     return _TAG.sub("(", text)
+
+
+def _letters(text: str) -> str:
+    """Return the letters and figures of a text alone, in small letters."""
+    return "".join(filter(str.isalnum, text)).lower()
+
+
+def _may_decline(begun: str) -> bool:
+    """Tell whether a reply that begins so may be nothing but `NO_ANSWER`, however written."""
+    return len(begun) <= MOST_CHARACTERS and _DECLINED.startswith(_letters(without_numbers(begun)))
 
 
 def _undecided_from(text: str) -> int:

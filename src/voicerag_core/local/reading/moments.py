@@ -80,6 +80,14 @@ _CLOCK = re.compile(
     r"\s?(?P<half>[ap]\.?m\b\.?|uhr\b|o.clock\b|heures\b|h\b|点)?(?![\d:%])",
     re.IGNORECASE | re.ASCII,
 )
+_HOURS = re.split(" ", "one two three four five six seven eight nine ten eleven twelve")
+_SPOKEN_HOUR = re.compile(
+    rf"\b(?:at|by|until|till|from|before|after|to|between)\s(?:half past )?"
+    rf"(?P<hour>{'|'.join(_HOURS)})(?=\s*(?:[.,;:!?)]|\Z|\b(?:o.clock|in the|at night|on|and|to"
+    r"|until|till|but|every|each|daily|sharp|[ap]\.?m)\b))",
+    re.IGNORECASE,
+)
+"""An hour in words where no thing follows that it would count."""
 _NAMED_TIMES = (("noon", 720), ("midday", 720), ("midnight", 0), ("mittags", 720), ("midi", 720))
 MONTHS, MONTH_DAYS = 12, 31
 HALF_DAY = 12
@@ -127,6 +135,9 @@ def moments(text: str) -> Moments:
     dates += [frozenset((Date(None, _MONTH[m["n"].lower()], None),)) for m in _LATER.finditer(text)]
     clocks: list[frozenset[int]] = []
     text = _CLOCK.sub(lambda found: _timed(found, clocks), text)
+    for match in _SPOKEN_HOUR.finditer(text):
+        hour = (_HOURS.index(match["hour"].lower()) + 1) * 60 + 30 * ("half" in match[0].lower())
+        clocks.append(frozenset((hour % DAY, (hour + NOON) % DAY)))
     clocks += [
         frozenset((at,)) for name, at in _NAMED_TIMES if re.search(rf"\b{name}\b", text, re.I)
     ]

@@ -32,6 +32,9 @@ _FIGURE = re.compile(
 _CODE = re.compile(
     r"(?<![\w.])(?=[\w.-]*\d)(?=[\w-]*[a-z])[a-z]*\d\w*(?:[-.]\w+)*", re.IGNORECASE | re.ASCII
 )
+_ADDRESS = re.compile(
+    r"(?:https?://|www\.)(?:www\.)?([\w.-]*\w)|(?<![\w.])[\w.+-]+@([\w-]+(?:\.[\w-]+)+)", re.ASCII
+)
 _DOTTED = re.compile(r"(?<![\w.])\d+(?:\.\d+){2,}(?![\w.]*\d)", re.ASCII)
 _ATTACHED = re.compile(
     r"\d+(?:[.,]\d+)*(?:st|nd|rd|th)?(?-i:(?:-[a-z]{2,})+)|"
@@ -158,10 +161,12 @@ def quantities(text: str, language: str) -> list[Quantity]:
 
 
 def codes(text: str) -> list[str]:
-    """Return what is told apart by letters and figures together: "AB-12", "2.32.5", "5G"."""
+    """Return what is told apart letter by letter: "AB-12", "2.32.5", "5G", sites, addresses."""
     plain = unicodedata.normalize("NFKC", text)
     named = [match[0] for match in _CODE.finditer(plain) if not _ATTACHED.fullmatch(match[0])]
-    return [squeezed(one) for one in (*named, *(match[0] for match in _DOTTED.finditer(plain)))]
+    sites = [match[1] or match[0] for match in _ADDRESS.finditer(plain)]
+    versions = [match[0] for match in _DOTTED.finditer(plain)]
+    return [squeezed(one) for one in (*named, *sites, *versions)]
 
 
 def squeezed(text: str) -> str:
