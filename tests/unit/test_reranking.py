@@ -84,7 +84,9 @@ def test_an_error_of_the_reranker_is_passed_on() -> None:
         ids(pipeline(Failing()), "How tall is tower 7?")
 
 
-def test_the_order_found_stays_where_the_reranker_may_fail(caplog: pytest.LogCaptureFixture) -> None:
+def test_the_order_found_stays_where_the_reranker_may_fail(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     asked = "How tall is tower 7?"
     found = pipeline(None).retrieve(asked, limit=5)
     rag = pipeline(Failing(), fallback=True)
