@@ -222,8 +222,8 @@ def find_table(
         there = ", ".join(sorted({one.full_name for one in columns})) or "none"
         column = "with vectors" if embedding is None else f"with a column {embedding!r} of vectors"
         raise ConfigError(
-            f"{place} has no table {table} {column}; tables with vectors: {there} (the name is written "
-            "as it stands there, upper and lower case alike)"
+            f"{place} has no table {table} {column}; tables with vectors: {there} (the name is "
+            "written as it stands there, upper and lower case alike)"
         )
     if len({one.full_name for one in found}) > 1:
         names = ", ".join(sorted({one.full_name for one in found}))
