@@ -73,6 +73,9 @@ class SearchResult(BaseModel):
     transcript: str | None = Field(
         default=None, description="Transcript of the spoken question, if known"
     )
+    notes: list[str] = Field(
+        default_factory=list, description="What of the search did not go as it was set"
+    )
     seconds: float
 
 
@@ -113,7 +116,7 @@ class AskResult(BaseModel):
     collection: str
     transcript: str | None = None
     notes: list[str] = Field(
-        default_factory=list, description="What of the instructions could not be followed"
+        default_factory=list, description="What could not be done as it was asked or set"
     )
     audio: SpokenAudio | None = None
     seconds: float

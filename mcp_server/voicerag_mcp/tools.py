@@ -158,9 +158,10 @@ class ReadingTools:
             passages=found_passages(found.hits, service.other_collection(found.collection)),
             collection=found.collection,
             transcript=found.transcript,
+            notes=list(found.notes),
             seconds=round(found.seconds, 4),
         )
-        return result(value, listed(value.passages))
+        return result(value, "\n\n".join((*value.notes, listed(value.passages))))
 
     async def voice_ask(
         self,

@@ -108,6 +108,8 @@ class VoiceRAG:
         reranker: Sorts the passages found anew, wherever the question is known in words; a question
             that is searched by its sound alone is not sorted. None leaves them as they were found.
         reranked: Passages that it sorts for a question.
+        rerank_fallback: Keep the order found, with a note, where the reranker fails; otherwise the
+            question fails.
         second_round: When the strategy ``two_round`` searches again: always, or only where the
             model finds that the passages do not answer.
         instructions: The manner of answering unless a call says otherwise; "" has none.
@@ -131,6 +133,7 @@ class VoiceRAG:
         max_question_seconds: float = MAX_SECONDS,
         reranker: Reranker | None = None,
         reranked: int = RERANKED,
+        rerank_fallback: bool = False,
         second_round: SecondRound = "always",
         instructions: str = "",
         sampling: Sampling | None = None,
@@ -145,6 +148,7 @@ class VoiceRAG:
         self.max_question_seconds = max_question_seconds
         self.reranker = reranker
         self.reranked = reranked
+        self.rerank_fallback = rerank_fallback
         self.second_round = second_round
         self.instructions = checked_instructions(instructions)
         self.sampling = sampling or Sampling()
@@ -432,6 +436,7 @@ class VoiceRAG:
             diversity=diversity,
             reranker=self.reranker,
             reranked=self.reranked,
+            rerank_fallback=self.rerank_fallback,
             model=self.model if isinstance(self.model, AsksFurther) else None,
             only_unsure=self.second_round == "unsure",
             history=history,
@@ -469,6 +474,7 @@ class VoiceRAG:
             hits=retrieved.hits,
             transcript=None if heard is None else heard.text,
             timings=retrieved.timings,
+            notes=retrieved.notes,
         )
         check_cancelled()
         if heard is None and isinstance(question, Audio) and self._needs_words():

@@ -422,7 +422,12 @@ class Settings(BaseSettings):
         default=None, description="File that holds the key, instead of `VOICERAG_RERANKER_KEY`."
     )
     reranker_timeout: float = Field(
-        default=30.0, gt=0, le=3600, description="Longest wait for a response, in seconds."
+        default=10.0, gt=0, le=3600, description="Longest wait for a response, in seconds."
+    )
+    reranker_fallback: bool = Field(
+        default=True,
+        description="Keep the order found, with a note, when the model fails or is too slow; "
+        "otherwise the question fails.",
     )
     reranker_passages: int = Field(
         default=20, ge=2, le=100, description="Passages that are sorted anew for a question."
@@ -440,7 +445,21 @@ class Settings(BaseSettings):
         default=None, description="File that holds the key, instead of `VOICERAG_VOICE_KEY`."
     )
     voice_timeout: float = Field(
-        default=60.0, gt=0, le=3600, description="Longest wait for a response, in seconds."
+        default=20.0,
+        gt=0,
+        le=3600,
+        description="Longest wait for the sound of one sentence, in seconds.",
+    )
+    voice_in_words: bool = Field(
+        default=False,
+        description="Put dates, times, money, units and signs into words, in `VOICERAG_LANGUAGE`, "
+        "before a server speaks them; most servers do so themselves, in the language of their "
+        "voice. Markup, links and code are left out in any case.",
+    )
+    voice_fallback: bool = Field(
+        default=True,
+        description="Give the rest of the answer as text, with a note, when a voice behind a "
+        "server fails or is too slow; otherwise the question fails.",
     )
     voice_name: str = Field(
         default="", description="Speaker of the model, such as `alloy`, for servers that ask."

@@ -250,6 +250,7 @@ class Retrieved:
         timings: Seconds by stage.
         more: The next best hits, best first, for a model that reads on where the hits leave it
             unsure; an answer that rests on one of them brings it along in its hits.
+        notes: What of the search did not go as it was set, one sentence each.
         by_sound: True when a spoken question was searched by its sound, alone or beside its words,
             which are known by now: where the documents seem not to answer, a search by words alone
             may.
@@ -261,6 +262,7 @@ class Retrieved:
     timings: Mapping[str, float] = field(default_factory=dict, hash=False)
     more: tuple[Hit, ...] = field(default=(), repr=False)
     by_sound: bool = False
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,7 +306,7 @@ class Answer:
         transcript: The transcript of a spoken question, if one was made while answering; None if
             nothing transcribed it or the question was typed.
         timings: Seconds by stage.
-        notes: What of the instructions could not be followed, one sentence each.
+        notes: What could not be done as it was asked or set, one sentence each.
     """
 
     text: str = ""

@@ -16,6 +16,7 @@ from tests.remote.wire import Wire
 from voicerag_core import (
     ConfigError,
     EmbeddingMismatchError,
+    EndpointError,
     Passage,
     load_settings,
     open_voicerag,
@@ -23,11 +24,14 @@ from voicerag_core import (
 )
 from voicerag_core.cli.app import app
 from voicerag_core.local.reading.fallback import NO_MODEL
+from voicerag_core.local.speaking.answer_speech import NOT_SPOKEN
+from voicerag_core.retrieval.search import NOT_RERANKED
 from voicerag_core.stack import open_parts
 from voicerag_mcp.server import build_server, open_service
 from voicerag_mcp.settings import load_server_settings
 
 SAMPLE = Path(__file__).parents[2] / "examples" / "sample"
+ANSWER = "It opens at seven. It shuts on Mondays [\u26a0 there is no source 7]."
 PASSAGES = [
     Passage("rhine", "The Rhine rises in the Swiss Alps. It ends in the North Sea."),
     Passage("bakery", "The bakery opens at seven. It is closed on Mondays."),
@@ -65,7 +69,7 @@ def indexed(chat: Wire) -> Wire:
 def test_a_question_is_answered_by_the_server_in_text_and_speech(indexed: Wire) -> None:
     with open_voicerag() as rag:
         answer = rag.ask("When does the bakery open?", limit=1)
-    assert answer.text == "It opens at seven. It shuts on Mondays."
+    assert answer.text == ANSWER
     assert [place.passage_id for place in answer.citations] == ["bakery"]
     assert answer.audio is not None
     asked = indexed.requests[-1].json["messages"][-1]["content"]
@@ -107,6 +111,117 @@ def test_the_reader_takes_over_or_the_question_fails(
     assert "no memory" in result.stderr
 
 
+QUESTION = "When does the bakery open?"
+
+
+@pytest.fixture
+def reranked(indexed: Wire, monkeypatch: pytest.MonkeyPatch) -> Wire:
+    base = {"CHAT": "none", "RERANKER": "http", "RERANKER_URL": indexed.url}
+    for name, value in {**base, "RERANKER_TIMEOUT": "0.2", "SPEAK": "false"}.items():
+        monkeypatch.setenv(f"VOICERAG_{name}", value)
+    return indexed
+
+
+@pytest.mark.parametrize("fault", [faults.refusing(401), faults.html, faults.silent])
+def test_the_order_found_stays_without_the_reranker(
+    reranked: Wire, fault: faults.Fault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reranked.always = fault
+    with open_voicerag() as rag:
+        answer = rag.ask(QUESTION)
+    assert "seven" in answer.text
+    assert answer.notes == (NOT_RERANKED,)
+    monkeypatch.setenv("VOICERAG_RERANKER_FALLBACK", "false")
+    with open_voicerag() as rag, pytest.raises(EndpointError, match="the reranker"):
+        rag.ask(QUESTION)
+
+
+async def test_every_way_in_tells_that_the_reranker_failed(reranked: Wire) -> None:
+    reranked.always = faults.refusing(500)
+    result = CliRunner().invoke(app, ["ask", QUESTION, "--json"])
+    assert json.loads(result.stdout)["notes"] == [NOT_RERANKED]
+    assert NOT_RERANKED in CliRunner().invoke(app, ["search", QUESTION]).stderr
+    with open_service(load_settings(), load_server_settings()) as service:
+        async with Client(build_server(service)) as client:
+            for tool in ("voice_ask", "voice_search"):
+                called = await client.call_tool(tool, {"text": QUESTION})
+                text = "".join(part.text for part in called.content if part.type == "text")
+                assert NOT_RERANKED in text
+                assert "seven" in text
+
+
+@pytest.fixture
+def voiced(indexed: Wire, monkeypatch: pytest.MonkeyPatch) -> Wire:
+    speech = {"VOICE": "http", "VOICE_URL": indexed.url, "VOICE_MODEL": "tiny"}
+    for name, value in {**speech, "VOICE_KEY": indexed.key, "VOICE_TIMEOUT": "5"}.items():
+        monkeypatch.setenv(f"VOICERAG_{name}", value)
+    return indexed
+
+
+@pytest.mark.parametrize("fault", [faults.refusing(401), faults.html, faults.silent])
+def test_the_answer_goes_on_as_text_without_the_voice(
+    voiced: Wire, fault: faults.Fault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"CHAT": "none", "VOICE_TIMEOUT": "0.2"}.items():
+        monkeypatch.setenv(f"VOICERAG_{name}", value)
+    voiced.always = fault
+    with open_voicerag() as rag:
+        rag.warm()
+        answer = rag.ask(QUESTION)
+    assert "seven" in answer.text
+    assert answer.audio is None
+    assert answer.notes == (NOT_SPOKEN,)
+    monkeypatch.setenv("VOICERAG_VOICE_FALLBACK", "false")
+    with open_voicerag() as rag, pytest.raises(EndpointError, match="the voice"):
+        rag.ask(QUESTION)
+
+
+@pytest.mark.parametrize(
+    ("in_words", "said"),
+    [
+        ("false", "It costs $5 on 2024-05-03, see example.org or the guide: run it."),
+        ("true", "It costs 5 dollars on May 3rd, 2024, see example.org or the guide: run it."),
+    ],
+)
+def test_what_a_voice_behind_a_server_is_given(
+    voiced: Wire, in_words: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VOICERAG_VOICE_IN_WORDS", in_words)
+    voiced.reply = (
+        "It costs **$5** on 2024-05-03, see https://example.org/prices?x=1 or "
+        "[the guide](https://example.org/guide): `run it` [1].\n```sh\nrm -rf build\n```\n"
+    )
+    with open_voicerag() as rag:
+        answer = rag.ask(QUESTION, limit=1)
+        assert rag.speaker is not None
+        rag.speaker.speak("**Bold** [text](https://example.org)")
+    given = [one.json["input"] for one in voiced.requests if one.path.endswith("/speech")]
+    assert " ".join(given[:-1]) == said
+    assert given[-1] == "Bold text"
+    assert "rm -rf" in answer.text
+
+
+def test_the_voice_may_break_off_in_the_middle(voiced: Wire) -> None:
+    voiced.reply = "The bakery opens at seven [1]. It is closed on Mondays [1]."
+    spoken: list[str] = []
+
+    def once(handler: faults.Handler) -> None:
+        if handler.path.endswith("/speech"):
+            spoken.append(handler.request_seen.json["input"])
+            if len(spoken) > 1:
+                handler.send_json(500, {"error": {"message": "no memory"}})
+                return
+        handler.answer()
+
+    voiced.always = once
+    with open_voicerag() as rag:
+        answer = rag.ask("When does the bakery open?", limit=1)
+    assert answer.text == "The bakery opens at seven. It is closed on Mondays."
+    assert answer.spoken.strip() == spoken[0]
+    assert answer.audio is not None
+    assert answer.notes == (NOT_SPOKEN,)
+
+
 def test_the_command_line_asks_the_server(indexed: Wire, tmp_path: Path) -> None:
     clip, out = tmp_path / "q.wav", tmp_path / "a.wav"
     runner = CliRunner()
@@ -115,7 +230,7 @@ def test_the_command_line_asks_the_server(indexed: Wire, tmp_path: Path) -> None
     result = runner.invoke(app, ["ask", "--audio", str(clip), "--out", str(out), "--json"])
     assert result.exit_code == 0, result.output
     shown = json.loads(result.stdout)
-    assert shown["answer"] == "It opens at seven. It shuts on Mondays."
+    assert shown["answer"] == ANSWER
     assert "bakery" in json.dumps(shown)
     assert read_audio(out).seconds > 1
     assert indexed.requests[-1].headers["Authorization"] == "Bearer sk-hidden"
@@ -177,7 +292,7 @@ def test_every_part_may_be_behind_a_url(everything: Wire) -> None:
         answer = rag.ask(clip)
     assert answer.transcript == everything.transcript
     assert [hit.passage.id for hit in answer.hits] == ["bakery"]
-    assert answer.text == "It opens at seven. It shuts on Mondays."
+    assert answer.text == ANSWER
     assert answer.audio is not None
     assert answer.audio.sample_rate == 24_000
     assert "rerank" in answer.timings

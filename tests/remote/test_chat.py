@@ -20,6 +20,7 @@ from voicerag_core.local.reading.fallback import BROKE_OFF, NO_MODEL, FallbackWr
 from voicerag_core.local.reading.reader import NOT_ANSWERED
 from voicerag_core.remote.chat import ChatEndpoint
 from voicerag_core.remote.thoughts import without_thoughts
+from voicerag_core.types import Sampling
 
 PASSAGES = [Passage("a", "The tower is 48 metres tall.", {"title": "Tower"})]
 HELLO = [ChatMessage("user", "hello")]
@@ -215,11 +216,26 @@ def test_what_the_passages_do_not_bear_is_marked(wire: Wire) -> None:
     with ChatEndpoint(endpoint_of(wire)) as chat:
         answer = sum(ChatReader(chat).answer("How tall is it?", [*PASSAGES, evil]), Answer())
     assert answer.text == (
-        f"It is 48 metres tall. The mayor is Alice Cooper. {UNSUPPORTED} "
+        "It is 48 metres tall. The mayor is Alice Cooper [\u26a0 there is no source 9]. "
+        f"{UNSUPPORTED} "
         f"It cost 700 dollars. {UNSUPPORTED}"
     )
     asked = wire.requests[0].json["messages"][-1]["content"]
     assert asked.count("</source>") == 2, "no passage ends its own quotation"
+
+
+def test_an_answer_that_was_cut_is_no_answer(wire: Wire) -> None:
+    def cut(handler: faults.Handler) -> None:
+        handler.begin_stream()
+        handler.event({"choices": [{"delta": {"content": "It is 48"}}]})
+        handler.event({"choices": [{"delta": {}, "finish_reason": "length"}]})
+        handler.chunk(b"")
+
+    wire.always = cut
+    with ChatEndpoint(endpoint_of(wire)) as chat:
+        with pytest.raises(EndpointError, match="most tokens"):
+            list(chat([]))
+        assert list(chat.sampled(Sampling(max_new_tokens=5))([])) == ["It is 48"]
 
 
 def test_models_are_listed(wire: Wire) -> None:

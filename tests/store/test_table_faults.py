@@ -153,7 +153,12 @@ def test_each_fault_is_told(server: str, connection: psycopg.Connection[Any]) ->
         connection.execute(statement.encode())
     reader = make_reader(dsn, "secret", "locked")
     cases: list[tuple[str, dict[str, Any], type[Exception], str]] = [
-        ("absent", {}, ConfigError, "has no table absent; tables with vectors: other.one"),
+        (
+            "absent",
+            {},
+            ConfigError,
+            "has no table absent with vectors; tables with vectors: other.one",
+        ),
         ("several", {}, ConfigError, "holds the text: text, content; name it"),
         ("several", {"text": "body"}, ConfigError, "has no column 'body'"),
         ("two", {}, ConfigError, "several columns of vectors: a, b"),

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from voicerag_core import ModelError, Passage, VoiceRAG
+from voicerag_core import CheckpointError, ModelError, Passage, VoiceRAG
+from voicerag_core.retrieval.search import NOT_RERANKED
 from voicerag_core.testing import FakeEmbedder, FakeVoiceModel, InMemoryStore
 
 PASSAGES = [Passage(f"p{n}", f"The tower number {n} is tall.", {"title": "T"}) for n in range(40)]
@@ -30,7 +31,12 @@ class Failing:
         raise ModelError("no memory")
 
 
-def pipeline(reranker: object, most: int = 10) -> VoiceRAG:
+class Unloadable:
+    def score(self, question: str, texts: Sequence[str]) -> NDArray[np.float32]:
+        raise CheckpointError("no weights")
+
+
+def pipeline(reranker: object, most: int = 10, *, fallback: bool = False) -> VoiceRAG:
     embedder = FakeEmbedder()
     rag = VoiceRAG(
         embedder,
@@ -38,6 +44,7 @@ def pipeline(reranker: object, most: int = 10) -> VoiceRAG:
         FakeVoiceModel(),
         reranker=reranker,  # type: ignore[arg-type]
         reranked=most,
+        rerank_fallback=fallback,
     )
     rag.index(PASSAGES)
     return rag
@@ -75,3 +82,23 @@ def test_a_vector_and_variety_are_not_sorted() -> None:
 def test_an_error_of_the_reranker_is_passed_on() -> None:
     with pytest.raises(ModelError, match="no memory"):
         ids(pipeline(Failing()), "How tall is tower 7?")
+
+
+def test_the_order_found_stays_where_the_reranker_may_fail(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    asked = "How tall is tower 7?"
+    found = pipeline(None).retrieve(asked, limit=5)
+    rag = pipeline(Failing(), fallback=True)
+    kept = rag.retrieve(asked, limit=5)
+    assert [hit.passage.id for hit in kept.hits] == [hit.passage.id for hit in found.hits]
+    assert kept.notes == (NOT_RERANKED,)
+    assert found.notes == ()
+    assert "no memory" in caplog.text
+    assert rag.ask(asked).notes == (NOT_RERANKED,)
+    assert pipeline(Reversing(), fallback=True).ask(asked).notes == ()
+
+
+def test_a_reranker_that_cannot_be_loaded_is_an_error() -> None:
+    with pytest.raises(CheckpointError, match="no weights"):
+        pipeline(Unloadable(), fallback=True).retrieve("How tall is tower 7?")

@@ -209,6 +209,7 @@ def search(
             {
                 "question": question if isinstance(question, str) else heard,
                 "hits": [hit_values(hit) for hit in found.hits],
+                **({"notes": list(found.notes)} if found.notes else {}),
                 "timings_ms": milliseconds(timings),
                 **({} if clips is None else {"clips": [str(path) for path in written]}),
             }
@@ -216,6 +217,8 @@ def search(
         return
     if heard is not None:
         say("heard", heard)
+    for note in found.notes:
+        typer.echo(note, err=True)
     if not found.hits:
         typer.echo("nothing was found", err=True)
     show_hits(found.hits)

@@ -72,6 +72,7 @@ class LocalVoiceModel:
         transcriber: Transcribes a spoken question if its transcript is not known.
         english_only: Decline questions in other languages, which the `Reader` cannot answer.
         language: Code of the questions' language, or "auto": it is found out for each question.
+        voice_fallback: Go on as text alone, with a note, where the speaker fails.
         spoken: Code of the only language that the speaker speaks; None: all that are asked.
     """
 
@@ -84,7 +85,9 @@ class LocalVoiceModel:
         english_only: bool = True,
         language: str = ENGLISH,
         spoken: str | None = None,
+        voice_fallback: bool = False,
     ) -> None:
+        self._voice_fallback = voice_fallback
         self._language = language
         self._spoken = spoken
         self._writer = writer
@@ -164,7 +167,12 @@ class LocalVoiceModel:
         manner, others = manner_of(instructions) if instructions else (PLAIN, ())
         if notes := self._not_followed(speaker, manner, others):
             yield Answer(notes=notes)
-        yield from _timed(spoken_answer(pieces, speaker, language, manner), started)
+        yield from _timed(self._spoken_by(pieces, speaker, language, manner), started)
+
+    def _spoken_by(
+        self, pieces: _Pieces, speaker: Speaker | None, language: str, manner: Manner
+    ) -> _Pieces:
+        return spoken_answer(pieces, speaker, language, manner, fallback=self._voice_fallback)
 
     def _not_followed(
         self, speaker: Speaker | None, manner: Manner, others: tuple[str, ...]

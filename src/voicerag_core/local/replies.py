@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Final
 
 from voicerag_core.languages import ENGLISH, language_name
+from voicerag_core.local.caveats import marked
 
 __all__ = ["ENGLISH_REPLIES", "Replies", "no_reader", "replies_in"]
 
@@ -23,6 +24,9 @@ class Replies:
         no_reader: There is no reader of ``{language}``, and what to set.
         no_model: The chat model failed, and a quote follows.
         broke_off: The chat model broke off, and a quote follows.
+        unsupported: Shown behind a sentence that the documents do not bear.
+        other_source: Shown behind a sentence that the documents may bear, but not those it names.
+        no_source: Shown for the number ``{number}`` of a source that there is not.
         more: Spoken for ``{count}`` further items of a long list.
     """
 
@@ -34,6 +38,9 @@ class Replies:
     no_model: str
     broke_off: str
     more: str
+    unsupported: str
+    other_source: str
+    no_source: str
 
 
 ENGLISH_REPLIES: Final = Replies(
@@ -46,6 +53,9 @@ ENGLISH_REPLIES: Final = Replies(
     no_model="The chat model did not answer, so this is quoted from the documents.",
     broke_off="The chat model broke off here. Quoted from the documents:",
     more="And {count} more.",
+    unsupported=marked("not in the documents"),
+    other_source=marked("not in the source named"),
+    no_source=marked("there is no source {number}"),
 )
 
 _REPLIES: Final = MappingProxyType(
@@ -60,6 +70,9 @@ _REPLIES: Final = MappingProxyType(
             no_model="聊天模型没有回答，以下内容引自文档。",
             broke_off="聊天模型在此中断。以下内容引自文档：",
             more="还有{count}项。",
+            unsupported=marked("文档中没有"),
+            other_source=marked("所注来源中没有"),
+            no_source=marked("没有来源 {number}"),
         ),
         "de": Replies(
             not_answered="Die Dokumente beantworten diese Frage nicht.",
@@ -71,6 +84,9 @@ _REPLIES: Final = MappingProxyType(
             no_model="Das Chatmodell hat nicht geantwortet, daher ein Zitat aus den Dokumenten.",
             broke_off="Hier brach das Chatmodell ab. Aus den Dokumenten:",
             more="Und {count} weitere.",
+            unsupported=marked("nicht in den Dokumenten"),
+            other_source=marked("nicht in der genannten Quelle"),
+            no_source=marked("es gibt keine Quelle {number}"),
         ),
         "fr": Replies(
             not_answered="Les documents ne répondent pas à cette question.",
@@ -83,6 +99,9 @@ _REPLIES: Final = MappingProxyType(
             "documents.",
             broke_off="Le modèle de conversation s'est interrompu ici. Extrait des documents :",
             more="Et {count} autres.",
+            unsupported=marked("absent des documents"),
+            other_source=marked("absent de la source citée"),
+            no_source=marked("la source {number} n'existe pas"),
         ),
         "es": Replies(
             not_answered="Los documentos no responden a esta pregunta.",
@@ -94,6 +113,9 @@ _REPLIES: Final = MappingProxyType(
             no_model="El modelo de chat no respondió; esto es una cita de los documentos.",
             broke_off="El modelo de chat se interrumpió aquí. De los documentos:",
             more="Y {count} más.",
+            unsupported=marked("no está en los documentos"),
+            other_source=marked("no está en la fuente citada"),
+            no_source=marked("no existe la fuente {number}"),
         ),
     }
 )

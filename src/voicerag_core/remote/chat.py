@@ -182,4 +182,8 @@ class ChatEndpoint(Closing):
             raise refusal.unusable(PATH, "sent something that is no event", data[:300]) from error
         if not isinstance(text, str):
             raise refusal.unusable(PATH, "sent content that is no text", data[:300])
+        if reason == "length" and self._max_tokens is None:
+            raise refusal.unusable(
+                PATH, "stopped at its most tokens of an answer, which is cut there; allow it more"
+            )
         return text, reason is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 
 import numpy as np
 
@@ -29,9 +30,18 @@ class SpeechEndpoint(Closing):
         endpoint: Where the model is.
         voice: Name of the speaker; "" leaves it out.
         rate: Sample rate of raw PCM (16 bits, mono), which is asked for then; None asks for WAV.
+        form: Makes the line that the server is given of a text.
     """
 
-    def __init__(self, endpoint: Endpoint, *, voice: str = "", rate: int | None = None) -> None:
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        *,
+        voice: str = "",
+        rate: int | None = None,
+        form: Callable[[str], str] = str,
+    ) -> None:
+        self._form = form
         self._client = Client(endpoint, most_at_once=2)
         self._voice = voice
         self._rate = rate
@@ -53,12 +63,13 @@ class SpeechEndpoint(Closing):
             GenerationError: Nothing in the text can be spoken.
             EndpointError: The server cannot be reached, refused, or sent no sound.
         """
-        if not any(letter.isalnum() for letter in text):
+        line = self._form(text)
+        if not any(letter.isalnum() for letter in line):
             raise GenerationError(
                 f"there is nothing to speak in {text[:40]!r}; give text with letters or digits"
             )
         body: dict[str, object] = {
-            "input": text,
+            "input": line,
             "response_format": "wav" if self._rate is None else "pcm",
         }
         if self._client.endpoint.model:

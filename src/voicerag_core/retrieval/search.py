@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from voicerag_core import telemetry
 from voicerag_core.cancellation import check_cancelled
-from voicerag_core.errors import AudioError, ConfigError
+from voicerag_core.errors import AudioError, CheckpointError, ConfigError, ModelError
 from voicerag_core.filters import Filter
 from voicerag_core.follow_ups import follows_up, turn_before
 from voicerag_core.passages import searched_text
@@ -43,7 +44,11 @@ from voicerag_core.types import (
     Vocabulary,
 )
 
-__all__ = ["Search"]
+__all__ = ["NOT_RERANKED", "Search"]
+
+NOT_RERANKED = "The reranker failed, so the passages stand in the order in which they were found."
+
+_logger = logging.getLogger(__name__)
 
 SECOND_ROUND_WEIGHT = 1.0
 """Of the second round's ranking, beside 1 for the first: both count alike."""
@@ -85,6 +90,7 @@ class Search:
         diversity: 0..1; above 0 re-ranks for variety, 1 looks at variety alone.
         reranker: Sorts what was found anew; None leaves it as it is.
         reranked: Most hits that it sorts.
+        rerank_fallback: Keep the order found, with a note, where the reranker fails.
         model: Says what to search for in a second round; None: nothing does.
         only_unsure: Let it do so only where the passages do not seem to answer.
         history: Earlier turns, oldest first.
@@ -102,6 +108,7 @@ class Search:
         diversity: float = 0.0,
         reranker: Reranker | None = None,
         reranked: int = 0,
+        rerank_fallback: bool = False,
         model: AsksFurther | None = None,
         only_unsure: bool = False,
         history: Sequence[Turn] = (),
@@ -111,6 +118,8 @@ class Search:
         self.history = tuple(history)
         self._reranker = reranker
         self._reranked = reranked
+        self._rerank_fallback = rerank_fallback
+        self._notes: tuple[str, ...] = ()
         self.embedder = embedder
         self.transcriber = transcriber
         self.timings: dict[str, float] = {}
@@ -216,7 +225,7 @@ class Search:
             told.set(voicerag__hits=len(found))
         asked = words if context is None or context.weight < 1 else context.words
         hits = self._picked(embedding, self._sorted(asked, found))
-        return Retrieved(hits, transcription, embedding, dict(self.timings))
+        return Retrieved(hits, transcription, embedding, dict(self.timings), notes=self._notes)
 
     def further_query(self, question: Question, found: Retrieved) -> str | None:
         """Let the model say, in a sentence, what to search for next; None: nothing.
@@ -243,7 +252,7 @@ class Search:
             else hit
             for hit in fused(first.hits, second.hits, SECOND_ROUND_WEIGHT)[: self._limit]
         )
-        return replace(first, hits=hits, timings=dict(self.timings))
+        return replace(first, hits=hits, timings=dict(self.timings), notes=self._notes)
 
     def thresholds(self) -> Thresholds:
         """Return the thresholds that were chosen for the collection, if the store keeps any."""
@@ -268,12 +277,25 @@ class Search:
         return _Context(self.embed_text(together), together, weight)
 
     def _sorted(self, words: str | None, hits: tuple[Hit, ...]) -> tuple[Hit, ...]:
-        """Sort hits by what the reranker says, if there is one and words to ask with."""
+        """Sort hits by what the reranker says, if there is one and words to ask with.
+
+        Raises:
+            ModelError: It failed, and may not; or it cannot be loaded.
+        """
         if self._reranker is None or words is None or self._diversity > 0 or not hits:
             return hits
         first, rest = hits[: self._reranked], hits[self._reranked :]
-        with self._timed("rerank"):
-            scores = self._reranker.score(words, [searched_text(hit.passage) for hit in first])
+        try:
+            with self._timed("rerank"):
+                scores = self._reranker.score(words, [searched_text(hit.passage) for hit in first])
+        except CheckpointError:
+            raise
+        except ModelError as error:
+            if not self._rerank_fallback:
+                raise
+            _logger.warning("the reranker failed, and the order found is kept: %s", error)
+            self._notes = (NOT_RERANKED,)
+            return hits
         order = sorted(range(len(first)), key=lambda place: -scores[place])
         return (*(first[place] for place in order), *rest)
 

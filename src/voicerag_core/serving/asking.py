@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from voicerag_core.audio import read_audio
-from voicerag_core.chunking import split_sentences
 from voicerag_core.errors import AudioError, ConfigError, ModelError, NotFoundError
 from voicerag_core.filters import And, Eq, Filter, In
 from voicerag_core.ingest.digests import Cutting, file_digest, is_recording
@@ -91,6 +90,7 @@ class Asking:
             self._collection(query),
             None if found.transcription is None else found.transcription.text,
             _since(started),
+            found.notes,
         )
 
     def stream(
@@ -201,13 +201,12 @@ class Asking:
                 f"the text has {len(text)} characters, and {most} are spoken in one call; cut it "
                 "into several"
             )
-        if not any(c.isalnum() for c in text):
+        sentences = _sentences_to_speak(text, self._tenants.settings.language)
+        if not sentences:
             raise ConfigError("the text holds nothing that can be said; give words")
-        sentences = split_sentences(text)
         for number, sentence in enumerate(sentences):
             job.report("speaking", number, len(sentences))
-            if any(c.isalnum() for c in sentence):
-                yield speaker.speak(sentence)
+            yield speaker.speak(sentence)
 
     def passage(
         self, job: Job, tenant: str, passage_id: str, *, collection: str | None = None
@@ -437,3 +436,10 @@ def _from_base64(text: str, most_bytes: int) -> bytes:
 
 def _since(started: float) -> float:
     return time.perf_counter() - started
+
+
+def _sentences_to_speak(text: str, language: str) -> list[str]:
+    """Return all sentences of a text without marks of layout, links and code."""
+    from voicerag_core.local.speaking.speech_stream import spoken_sentences
+
+    return spoken_sentences(text, language)

@@ -81,12 +81,14 @@ class Found:
         collection: Collection that was searched.
         transcript: The transcript of a spoken question, if known.
         seconds: Duration of the call.
+        notes: What of the search did not go as it was set.
     """
 
     hits: tuple[Hit, ...]
     collection: str
     transcript: str | None
     seconds: float
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

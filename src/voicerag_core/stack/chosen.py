@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
@@ -166,11 +167,16 @@ def chosen_speaker(settings: Settings, stack: ExitStack) -> Speaker:
         CheckpointError: There is no such voice.
     """
     if settings.voice == HTTP:
+        from voicerag_core.local.speaking.segments import read_line, spoken_line
         from voicerag_core.remote.speaker import SpeechEndpoint
 
+        in_words = partial(spoken_line, language=settings.language)
         return stack.enter_context(
             SpeechEndpoint(
-                endpoint(settings, "voice"), voice=settings.voice_name, rate=settings.voice_rate
+                endpoint(settings, "voice"),
+                voice=settings.voice_name,
+                rate=settings.voice_rate,
+                form=in_words if settings.voice_in_words else read_line,
             )
         )
     from voicerag_core.local.speaking.speaker import PiperSpeaker

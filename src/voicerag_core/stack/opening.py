@@ -57,6 +57,7 @@ class OpenedVoiceRAG(VoiceRAG):
             max_question_seconds=settings.max_question_seconds,
             reranker=parts.reranker,
             reranked=settings.reranker_passages,
+            rerank_fallback=settings.reranker_fallback,
             second_round=settings.second_round,
             instructions=settings.instructions,
             sampling=settings.sampling,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
@@ -9,7 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, TypeAlias, cast
 
-from voicerag_core.errors import ConfigError
+from voicerag_core.errors import ConfigError, EndpointError
 from voicerag_core.languages import ANY, ENGLISH
 from voicerag_core.ports import (
     AnswerWriter,
@@ -31,7 +32,7 @@ from voicerag_core.stack.chosen import (
 )
 from voicerag_core.stack.late import LateVoice
 from voicerag_core.stack.readers import reader_of_languages
-from voicerag_core.stack.remote import chat_reader, chosen_chat, endpoint, with_fallback
+from voicerag_core.stack.remote import HTTP, chat_reader, chosen_chat, endpoint, with_fallback
 from voicerag_core.types import Strategy
 
 if TYPE_CHECKING:
@@ -45,6 +46,8 @@ if TYPE_CHECKING:
     from voicerag_core.sonar.files import SonarFiles
 
 __all__ = ["GivenParts", "Load", "Loads", "Parts", "open_ears", "open_parts", "sonar_folder"]
+
+_logger = logging.getLogger(__name__)
 
 Load: TypeAlias = Literal[
     "store", "embedder", "speech encoder", "transcriber", "model", "reader", "speaker"
@@ -177,7 +180,10 @@ def _local_parts(settings: Settings, stack: ExitStack, given: GivenParts) -> Par
         reading = _warm("model", given.model)
     has_voice = settings.speak and not lacks_voice(settings)
     voice = chosen_speaker(settings, stack) if has_voice else None
-    speaking: Loads = {} if voice is None else {"speaker": voice.warm}
+    may_fall_silent = settings.voice == HTTP and settings.voice_fallback
+    speaking: Loads = {}
+    if voice is not None:
+        speaking = {"speaker": _forgiven(voice.warm) if may_fall_silent else voice.warm}
 
     def answering(speaker: Speaker | None) -> VoiceModel:
         return given.model or LocalVoiceModel(
@@ -189,6 +195,7 @@ def _local_parts(settings: Settings, stack: ExitStack, given: GivenParts) -> Par
             ),
             language=settings.language,
             spoken=spoken_language(settings),
+            voice_fallback=may_fall_silent,
         )
 
     return Parts(
@@ -201,6 +208,18 @@ def _local_parts(settings: Settings, stack: ExitStack, given: GivenParts) -> Par
         _ears(settings, recognizer, transcriber),
         chosen_reranker(settings, stack),
     )
+
+
+def _forgiven(warm: Callable[[], None]) -> Callable[[], None]:
+    """Return what warms a part that may fail later: a server that is not there yet is no error."""
+
+    def forgiving() -> None:
+        try:
+            warm()
+        except EndpointError as error:
+            _logger.warning("the voice is not ready: %s", error)
+
+    return forgiving
 
 
 def _glm_parts(settings: Settings, stack: ExitStack, given: GivenParts) -> Parts:

@@ -40,6 +40,9 @@ class SearchResponse(BaseModel):
     passages: list[FoundPassage] = Field(description="Best first")
     collection: str
     transcript: str | None = Field(description="Transcript of a spoken question, if known")
+    notes: list[str] = Field(
+        default_factory=list, description="What of the search did not go as it was set"
+    )
     seconds: float
 
 
@@ -87,6 +90,7 @@ def search_doors(service: WebService) -> APIRouter:
             passages=found_passages(result.hits),
             collection=result.collection,
             transcript=result.transcript,
+            notes=list(result.notes),
             seconds=round(result.seconds, 4),
         )
 

@@ -5,18 +5,25 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
 from voicerag_core.errors import GenerationError, VoiceRAGError
+from voicerag_core.local.caveats import without_caveats
 from voicerag_core.local.reading.features import passage_path
-from voicerag_core.local.reading.language import is_english
+from voicerag_core.local.reading.source_marks import (
+    MarkedText,
+    undecided_from,
+    without_numbers,
+)
 from voicerag_core.local.reading.support import Support
+from voicerag_core.local.replies import ENGLISH_REPLIES, replies_in
 from voicerag_core.sentences import sentence_spans
-from voicerag_core.types import Answer, Citation, Passage, Sampling, Turn
+from voicerag_core.types import Answer, Passage, Sampling, Turn
 
 __all__ = [
     "NO_ANSWER",
+    "OTHER_SOURCE",
     "UNSUPPORTED",
     "ChatFunction",
     "ChatMessage",
@@ -29,8 +36,11 @@ __all__ = [
 NO_ANSWER = "NO_ANSWER"
 """What the model is instructed to write if the passages do not answer; never shown or spoken."""
 
-UNSUPPORTED = "(This is not in the documents.)"
-"""Stands behind a sentence of the model that the passages do not bear; shown and spoken."""
+UNSUPPORTED = ENGLISH_REPLIES.unsupported
+"""Stands behind a sentence of the model that the passages do not bear; shown, not spoken."""
+
+OTHER_SOURCE = ENGLISH_REPLIES.other_source
+"""Stands behind one that the passages may bear, but not those whose numbers it gives."""
 
 INSTRUCTIONS = """\
 You answer questions from numbered sources. Use only what the sources say.
@@ -67,8 +77,10 @@ Answer from the sources above. Look for the source that speaks of this very ques
 thing, section, year and number. If none does, write {NO_ANSWER} and nothing else."""
 """Stands behind the question: small models follow what they read last."""
 
-_MARK = re.compile(r"\s*\[(\d+(?:\s*,\s*\d+)*)\]")
-_OPEN_MARK = re.compile(r"\s*(?:\[[\d,\s]{0,40})?\Z")
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+_DECLINED = "noanswer"
+"""`NO_ANSWER` in small letters, which a model may write in another way."""
 _TAG = re.compile(r"<(?=\s*/?\s*source)", re.IGNORECASE)
 
 
@@ -131,9 +143,10 @@ class ChatReader:
         """Stream the answer's text with citations, and without the model's marks.
 
         A piece without text may carry citations, or report that the passages do not answer. A
-        citation is a whole passage; a number without a passage is dropped. A sentence with a figure
-        or a name that no passage has, or without a source and with other words than theirs, is
-        followed by `UNSUPPORTED`.
+        citation is a whole passage; a number without a passage is replaced by a mark that says so.
+        Each sentence is compared with the passages whose numbers it gives, or with all: see
+        `Support`. Behind one that goes beyond them stands `UNSUPPORTED` or `OTHER_SOURCE`, in the
+        language of the question; marks are not spoken.
 
         Args:
             question: As text.
@@ -145,34 +158,40 @@ class ChatReader:
             GenerationError: The model failed, returned nothing or did not come to an end; its
                 error is the cause.
         """
-        said = False
         buffer = ""
-        # The words of other languages are not in documents in English, and the other way round.
-        judged = Support.of(question, passages) if is_english(question) else None
-        checked = _Sentences(judged)
+        support = Support.of(question, passages)
+        text = MarkedText(passages, support, replies_in(support.language))
         told = with_manner(self._instructions, instructions)
         messages = chat_messages(question, passages, history, instructions=told)
         with closing(replies(self._chat, messages)) as written:
             for reply in written:
                 before, marker, _ = (buffer + reply).partition(NO_ANSWER)
+                if not text.has_words and _may_decline(before):
+                    if marker:
+                        yield Answer(answered=False)
+                        return
+                    buffer = before
+                    continue
                 ready = len(before) if marker else _undecided_from(before)
-                piece = _cited(before[:ready], passages)
-                said = said or _has_words(piece.text)
+                piece = text.feed(before[:ready])
                 if piece != Answer():
-                    yield replace(piece, text=checked.marked(piece))
+                    yield piece
                 if marker:
-                    yield Answer(answered=False)
+                    yield Answer(text.end(), answered=False)
                     return
                 buffer = before[ready:]
-        rest = _cited(buffer.rstrip(), passages)
-        if not said and not _has_words(rest.text):
+        if not text.has_words and _letters(buffer) == _DECLINED:
+            yield Answer(answered=False)
+            return
+        rest = text.feed(buffer.rstrip())
+        if not text.has_words:
             raise GenerationError(
                 "the chat model gave no words; it has to give the answer as text, "
                 f"or {NO_ANSWER} when the passages do not answer"
             )
-        last = checked.marked(rest) + checked.end()
-        if last or rest != Answer():
-            yield replace(rest, text=last)
+        last = rest + Answer(text.end())
+        if last != Answer():
+            yield last
 
     def further_query(
         self, question: str, passages: Sequence[Passage], *, only_unsure: bool
@@ -190,50 +209,11 @@ class ChatReader:
         messages = further_messages(question, passages, only_unsure=only_unsure)
         with closing(replies(self._chat, messages)) as written:
             said = "".join(written)
-        text = " ".join(_MARK.sub("", said).split())
+        text = " ".join(without_numbers(said).split())
         if ENOUGH in text or not _has_words(text):
             return None
         first, *_ = sentence_spans(text)
         return text[slice(*first)]
-
-
-class _Sentences:
-    """Marks the sentences of a streamed answer that the passages do not bear.
-
-    Args:
-        support: What the passages say; None marks nothing.
-    """
-
-    def __init__(self, support: Support | None) -> None:
-        self._support = support
-        self._sentence = ""
-        self._cited = False
-
-    def marked(self, piece: Answer) -> str:
-        """Return the text of a piece, with marks behind the sentences that end in it."""
-        self._cited = self._cited or bool(piece.citations)
-        out = ""
-        for part in re.split(r"(\s+)", piece.text):
-            if part.isspace() and self._is_whole():
-                out += self.end()
-                self._cited = bool(piece.citations)
-            self._sentence += part
-            out += part
-        return out
-
-    def _is_whole(self) -> bool:
-        """Whether what was written so far ends a sentence."""
-        text = self._sentence.rstrip("\"'\u201d)")
-        return text.endswith((".", "!", "?")) and len(sentence_spans(f"{text} Next.")) > 1
-
-    def end(self) -> str:
-        """Return the mark of the sentence that ends here, or "" when it needs none."""
-        sentence, self._sentence = self._sentence.strip(), ""
-        if self._support is None or not sentence:
-            return ""
-        if self._support.bears(sentence, cited=self._cited):
-            return ""
-        return f" {UNSUPPORTED}"
 
 
 def replies(chat: ChatFunction, messages: list[ChatMessage]) -> Generator[str, None, None]:
@@ -269,8 +249,11 @@ def replies(chat: ChatFunction, messages: list[ChatMessage]) -> Generator[str, N
 
 
 def _checked(piece: object) -> str:
+    """Return a piece without what would steer a terminal, or turn the direction of a text."""
     if isinstance(piece, str):
-        return piece
+        if not piece.isascii():
+            piece = _LONE_SURROGATE.sub("\ufffd", piece)
+        return piece if piece.isprintable() else _CONTROL.sub("", piece)
     raise GenerationError(
         f"the chat model gave {type(piece).__name__} where a str was expected; "
         "wrap it in a function that gives the text alone"
@@ -300,9 +283,10 @@ def chat_messages(
     """
     messages = [ChatMessage("system", instructions)]
     for turn in history:
-        if turn.words and turn.answer.text.strip():
+        answered = without_caveats(turn.answer.text)
+        if turn.words and answered.strip():
             messages.append(ChatMessage("user", turn.words))
-            messages.append(ChatMessage("assistant", turn.answer.text))
+            messages.append(ChatMessage("assistant", answered))
     messages.append(ChatMessage("user", f"{_sources(passages)}\n\nQuestion: {question}\n\n{TASK}"))
     return messages
 
@@ -335,22 +319,20 @@ def _quotable(text: str) -> str:
     return _TAG.sub("(", text)
 
 
+def _letters(text: str) -> str:
+    """Return the letters and figures of a text alone, in small letters."""
+    return "".join(filter(str.isalnum, text)).lower()
+
+
+def _may_decline(begun: str) -> bool:
+    """Tell whether a reply that begins so may be nothing but `NO_ANSWER`, however written."""
+    return len(begun) <= MOST_CHARACTERS and _DECLINED.startswith(_letters(without_numbers(begun)))
+
+
 def _undecided_from(text: str) -> int:
-    """Return where a possibly incomplete mark or marker begins at the end of a text."""
-    mark = _OPEN_MARK.search(text)
-    at = len(text) if mark is None else mark.start()
+    """Return where a possibly incomplete number or marker begins at the end of a text."""
+    at = undecided_from(text)
     for length in range(min(len(NO_ANSWER) - 1, len(text)), 0, -1):
         if NO_ANSWER.startswith(text[-length:]):
             return min(at, len(text) - length)
     return at
-
-
-def _cited(text: str, passages: Sequence[Passage]) -> Answer:
-    """Remove the marks from a text and return their passages as citations."""
-    places = []
-    for match in _MARK.finditer(text):
-        for number in re.findall(r"\d+", match[1]):
-            if 1 <= int(number) <= len(passages) and passages[int(number) - 1].text:
-                passage = passages[int(number) - 1]
-                places.append(Citation(passage.id, 0, len(passage.text)))
-    return Answer(_MARK.sub("", text), citations=tuple(dict.fromkeys(places)))

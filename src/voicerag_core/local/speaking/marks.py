@@ -6,6 +6,8 @@ import html
 import re
 import unicodedata
 
+from voicerag_core.local.caveats import without_caveats
+
 __all__ = ["without_marks"]
 
 _INVISIBLE = re.compile(
@@ -82,6 +84,7 @@ _HEADING_END = re.compile(r"\s+#+\s*$")
 
 def without_marks(text: str) -> str:
     """Return the words of a text, on one line, without what only the eye sees."""
+    text = without_caveats(text)
     text = html.unescape(text) if "&" in text else text
     text = _COMPATIBLE.sub(lambda found: unicodedata.normalize("NFKC", found.group()), text)
     text = _INVISIBLE.sub("", unicodedata.normalize("NFC", text)).translate(_EQUIVALENTS)

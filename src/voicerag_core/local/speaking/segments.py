@@ -11,6 +11,7 @@ import re
 import unicodedata
 
 from voicerag_core.languages import ENGLISH
+from voicerag_core.local.speaking.marks import without_marks
 from voicerag_core.local.speaking.spoken_form import spoken_form
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "MAX_CHARACTERS",
     "bounded",
     "clause_length",
+    "read_line",
     "speakable",
     "spoken_line",
 ]
@@ -70,6 +72,14 @@ def speakable(text: str) -> str:
 def spoken_line(text: str, language: str = ENGLISH) -> str:
     """Return the line that Piper is given for a text; "" when nothing in it is said."""
     return speakable(spoken_form(text, language))
+
+
+def read_line(text: str) -> str:
+    """Return a text on one line as it is read, figures as they are written; "" if nothing is said.
+
+    It is for a voice that puts figures, dates and signs into words itself.
+    """
+    return speakable(without_marks(text))
 
 
 def bounded(line: str) -> list[str]:

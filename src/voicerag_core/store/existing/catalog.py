@@ -220,10 +220,10 @@ def find_table(
         return found[0]
     if not found:
         there = ", ".join(sorted({one.full_name for one in columns})) or "none"
-        wanted = table if embedding is None else f"{table} with a column {embedding!r} of vectors"
+        column = "with vectors" if embedding is None else f"with a column {embedding!r} of vectors"
         raise ConfigError(
-            f"{place} has no table {wanted}; tables with vectors: {there} (the name is written "
-            "as it stands there, upper and lower case alike)"
+            f"{place} has no table {table} {column}; tables with vectors: {there} (the name is "
+            "written as it stands there, upper and lower case alike)"
         )
     if len({one.full_name for one in found}) > 1:
         names = ", ".join(sorted({one.full_name for one in found}))
