@@ -19,6 +19,7 @@ __all__ = [
     "Document",
     "Embedding",
     "Embeddings",
+    "Found",
     "Hit",
     "JSONValue",
     "MatchedBy",
@@ -261,6 +262,20 @@ class Retrieved:
     timings: Mapping[str, float] = field(default_factory=dict, hash=False)
     more: tuple[Hit, ...] = field(default=(), repr=False)
     by_sound: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Passages that are known while a question is still being worked on.
+
+    Args:
+        hits: Best first.
+        final: Whether the answer is read from them. False for what the sound of a question found
+            by itself, as long as its words are made out: they may find others.
+    """
+
+    hits: tuple[Hit, ...]
+    final: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -132,11 +132,11 @@ const handlers = {
     current.wait("Searching…");
     stopButton();
   },
-  "voicerag.sources"({ response_id: response, sources, passages }) {
+  "voicerag.sources"({ response_id: response, sources, passages, final }) {
     const turn = answering(response);
-    turn?.place(passages, sources, recording);
-    turn?.wait("Reading the passages…");
-    if (!turn?.text) say("Reading…");
+    turn?.place(passages, sources, recording, final);
+    turn?.wait(final ? "Reading the passages…" : "Making out the words…");
+    if (!turn?.text) say(final ? "Reading…" : "Making out the words…");
   },
   "response.output_item.added"({ response_id: response, item }) {
     const turn = answering(response);
