@@ -208,9 +208,9 @@ connection.addEventListener("state", ({ detail: { state, reason } }) => {
   stopButton();
 });
 
-player.addEventListener("started", ({ detail: { item } }) => {
+player.addEventListener("started", ({ detail: { item, at } }) => {
   const turn = turns.find((one) => (one.answer ?? one.response) === item);
-  if (turn?.asked) turn.time({ heard: (performance.now() - turn.asked) / 1000 });
+  if (turn?.asked) turn.time({ heard: (sound.heardAt(at) - turn.asked) / 1000 });
   if (turn) turn.asked = 0;
   say("Speaking. Press the button to interrupt.");
   stopButton();
