@@ -111,8 +111,8 @@ class Speculation(Closing):
         limit: Most hits.
         min_score: Least cosine similarity.
         strategy: How it is searched.
-        on_found: Is told the passages as soon as they are known, on that thread, unless the
-            speculation was thrown away; see `VoiceRAG.prepare`.
+        on_found: Is told the passages as soon as they are known, on that thread; see
+            `VoiceRAG.prepare`.
     """
 
     def __init__(
@@ -133,10 +133,6 @@ class Speculation(Closing):
         self._found: Retrieved | None = None
         self._error: BaseException | None = None
 
-        def tell(found: Found) -> None:
-            if on_found is not None and not self.cancelled:
-                on_found(found)
-
         def work() -> None:
             try:
                 with self._cancellation.active():
@@ -147,7 +143,7 @@ class Speculation(Closing):
                         limit=limit,
                         min_score=min_score,
                         strategy=strategy,
-                        on_found=None if on_found is None else tell,
+                        on_found=on_found,
                     )
             except BaseException as error:  # noqa: BLE001 - raised again by who wants the result
                 self._error = error

@@ -365,6 +365,10 @@ def test_expected_words_are_listened_for_in_the_window_that_was_heard(
     whisper.recognise(question)
     whisper.recognise(question, ["Valetudo"])
     assert windows.seconds == [15.0]
+    monkeypatch.setattr(whisper_module, "SHORT_LEAD", 1e9)
+    whisper.recognise(clip_of(question.samples[:-RATE // 10]))
+    whisper.recognise(clip_of(question.samples[:-RATE // 10]), ["Valetudo"])
+    assert windows.seconds == [15.0, 15.0, 30.0]
 
 
 def test_a_loop_in_a_short_clip_ends_early(

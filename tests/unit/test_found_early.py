@@ -58,6 +58,7 @@ class Told:
     def __init__(self, strategy: Strategy, confidence: float = 0.0) -> None:
         class Reading(FakeVoiceModel):
             reads_words = True
+            most_passages = 10
 
         embedder = Judging(confidence)
         self.transcriber = FakeTranscriber({clip(): Transcription(SAID)})
