@@ -366,8 +366,8 @@ def test_expected_words_are_listened_for_in_the_window_that_was_heard(
     whisper.recognise(question, ["Valetudo"])
     assert windows.seconds == [15.0]
     monkeypatch.setattr(whisper_module, "SHORT_LEAD", 1e9)
-    whisper.recognise(clip_of(question.samples[:-RATE // 10]))
-    whisper.recognise(clip_of(question.samples[:-RATE // 10]), ["Valetudo"])
+    whisper.recognise(clip_of(question.samples[: -RATE // 10]))
+    whisper.recognise(clip_of(question.samples[: -RATE // 10]), ["Valetudo"])
     assert windows.seconds == [15.0, 15.0, 30.0]
 
 

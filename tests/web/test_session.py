@@ -739,6 +739,43 @@ def test_a_clip_without_speech_fails_as_a_transcript_and_is_told_in_an_answer() 
     assert done["output"][0]["content"][0]["transcript"] == "I did not hear a question."
 
 
+def test_no_speech_is_told_once_of_an_item_that_is_answered_again() -> None:
+    bench = Bench()
+    bench.client("session.update", session=VAD_OFF)
+    bench.sound(1.0)
+    bench.client("input_audio_buffer.commit")
+    for _ in range(2):
+        bench.client("response.create")
+        number = max(bench.exchanges)
+        bench.session.answers.ended(number, AudioError("no speech was heard"))
+        bench.session.answers.ended(number)
+    failed = "conversation.item.input_audio_transcription.failed"
+    assert bench.kinds.count(failed) == 1
+
+
+def test_a_clip_that_is_answered_is_not_transcribed_beside_its_answer() -> None:
+    bench = Bench()
+    bench.client(
+        "session.update",
+        session={"audio": {"input": {"turn_detection": None, "transcription": {}}}},
+    )
+    for _ in range(2):
+        bench.sound(1.0)
+        bench.client("input_audio_buffer.commit")
+    _, aside = bench.transcripts
+    bench.client("response.create")
+    assert bench.stopped == [aside]
+    bench.session.answers.transcribed(aside, "too late")
+    (number,) = bench.exchanges
+    bench.give(number, Answer(WORDS))
+    bench.session.answers.ended(number)
+    after = max(bench.transcripts)
+    assert after > number, "the answer brought no words"
+    bench.session.answers.transcribed(after, "where does it rise")
+    heard = bench.last("conversation.item.input_audio_transcription.completed")
+    assert heard["transcript"] == "where does it rise"
+
+
 def test_a_turn_of_more_than_a_question_may_last_is_cut() -> None:
     bench = Bench(("started", 4_000))
     for _ in range(31):

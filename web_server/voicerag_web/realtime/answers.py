@@ -150,6 +150,7 @@ class Answers:
                 "text_too_long",
             )
         self.assume_heard()
+        self._leave_words_to_answer(item)
         history = self._items.turns(item) if turns is None else turns
         number = self.next()
         answer = Item(new_id("item"), "assistant", status="in_progress")
@@ -312,6 +313,13 @@ class Answers:
             self._transcribing[number] = item
             self._work.transcribe(number, audio)
 
+    def _leave_words_to_answer(self, item: Item | None) -> None:
+        """Give up the transcript of an item that is answered: the answer brings its words."""
+        for number, transcribed in list(self._transcribing.items()):
+            if transcribed is item:
+                del self._transcribing[number]
+                self._work.stop(number)
+
     def may_sound(self, now: float) -> bool:
         """Return whether an answer may still be playing at the client."""
         return self._last is not None and self._last.may_sound(now)
@@ -372,6 +380,9 @@ class Answers:
         self._emit(event(f"{name}.completed", transcript=words, usage=usage, **head))
 
     def _not_heard(self, item: Item, error: VoiceRAGError) -> None:
+        """Tell why a spoken question has no words, once."""
+        if item.failed:
+            return
         item.failed = True
         code = "no_speech" if isinstance(error, AudioError) else error_code(error)
         told = {
