@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,6 @@ from voicerag_core.local.hearing import whisper as whisper_module
 from voicerag_core.local.hearing.ctc_recognizer import CTCRecognizer
 from voicerag_core.local.hearing.whisper import Recognition, WhisperTranscriber
 from voicerag_core.local.hearing.windows import windows_of
-from voicerag_core.local.hearing.word_spotter import Spotted
 from voicerag_core.local.speaking.speaker import PiperSpeaker
 from voicerag_core.testing.speech import FakeTranscriber, TranscriberContract
 from voicerag_core.types import Audio, Vocabulary
@@ -474,36 +473,6 @@ def test_words_that_were_not_said_are_not_heard(
     foreign = Vocabulary((*WORDS.words, ("river", 9), ("Urope", 50), ("sees", 40), ("Rich", 40)))
     heard = knowing.transcribe_with(question, foreign).text
     assert plain(heard) == plain(QUESTION) == plain(whisper.transcribe(question).text)
-
-
-class Spotting(CTCRecognizer):
-    """Finds the words in a clip that it was told."""
-
-    def __init__(self, *words: str) -> None:
-        super().__init__()
-        self.words = [Spotted(word, (1,), 9.0, 0.0) for word in words]
-
-    def likely_words(self, *_: Any, **__: Any) -> list[Spotted]:
-        return self.words
-
-
-@pytest.mark.parametrize(
-    ("words", "prompts"), [(("River", "rhine"), 1), (("rhine", "Rhein"), 2), ((), 1)]
-)
-def test_who_heard_all_expected_words_does_not_listen_again(
-    monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], prompts: int
-) -> None:
-    knowing = WhisperTranscriber(listener=Spotting(*words))
-    heard = Recognition("Where is the river Rhine?", 0.0, -0.1, 1.0, 6)
-    asked: list[Sequence[str]] = []
-
-    def recognise(_: Audio, words: Sequence[str] = ()) -> Recognition:
-        asked.append(words)
-        return heard
-
-    monkeypatch.setattr(knowing, "recognise", recognise)
-    assert knowing.transcribe_with(_noise("pink", 1), WORDS).text == heard.text
-    assert len(asked) == prompts
 
 
 def test_without_a_listener_nothing_is_expected(
