@@ -1,13 +1,16 @@
 """Realtime with the local stack: how long a spoken question waits, is interrupted, and shares.
 
-    python -m benchmarks.servers.realtime --data-dir DIR [--questions 58] [--out FILE.md]
+    python -m benchmarks.servers.realtime --data-dir DIR [--questions 58] [--page 15] [--out FILE]
     python -m benchmarks.servers.realtime --turns 1000
 
 Starts ``voicerag serve`` as users do, on a data folder that holds the sample base (``voicerag
 --data-dir DIR demo`` makes it), and speaks to it in real time, 40 ms at a time. All times are the
 client's, from the last voiced sample that the server names to the event's arrival; they hold the
-500 ms of silence that end a turn. ``--turns`` holds a conversation of spoken turns with models that
-need no weights and tells what memory the server took.
+500 ms of silence that end a turn. "Early sources" are the first passages that the client is told,
+by the sound of the question alone where its words are still made out; "final sources" are those
+that the answer is read from. ``--page`` asks questions by the page in Chromium, too, which says
+itself when its first sample was played ("heard"). ``--turns`` holds a conversation of spoken turns
+with models that need no weights and tells what memory the server took.
 """
 
 from __future__ import annotations
@@ -33,12 +36,26 @@ import numpy as np
 from websockets.asyncio.client import ClientConnection, connect
 
 from benchmarks.sample import SAMPLE, read_rows
+from benchmarks.servers.page import page_latencies
 from voicerag_core import read_audio
 
 RATE = 24_000
 STEP = 0.04
-STAGES = ("transcript", "sources", "first text", "first sound")
-BARS = {"sources": (0.6, 0.9), "first text": (1.0, 1.4), "first sound": (1.5, 2.0)}
+STAGES = ("early sources", "transcript", "final sources", "first text", "first sound", "heard")
+BARS = {
+    "early sources": (0.6, 0.9),
+    "final sources": (0.6, 0.9),
+    "first text": (1.0, 1.4),
+    "first sound": (1.5, 2.0),
+}
+PAGE_STAGES = {
+    "early_sources": "early sources",
+    "transcript": "transcript",
+    "sources": "final sources",
+    "first_text": "first text",
+    "first_audio": "first sound",
+    "heard": "heard",
+}
 FAKES = "from benchmarks.servers.realtime import serve_fakes; serve_fakes({port})"
 
 
@@ -54,6 +71,7 @@ class Turn:
     stages: dict[str, float] = field(default_factory=dict)
     heard: str = ""
     said: str = ""
+    passages: list[list[str]] = field(default_factory=list)
 
 
 class Speaker:
@@ -93,7 +111,7 @@ class Speaker:
             if kind == "input_audio_buffer.speech_stopped":
                 ended = self._began + event["audio_end_ms"] / 1000
             stage = {
-                "voicerag.sources": "sources",
+                "voicerag.sources": "early sources",
                 "response.output_audio_transcript.delta": "first text",
                 "response.output_audio.delta": "first sound",
             }.get(kind)
@@ -101,6 +119,10 @@ class Speaker:
                 stage, turn.heard = "transcript", event["transcript"]
             if stage is not None:
                 turn.stages.setdefault(stage, now - ended)
+            if kind == "voicerag.sources" and event["final"]:
+                turn.stages.setdefault("final sources", now - ended)
+            if kind == "voicerag.sources" and not turn.said:
+                turn.passages.append([one["id"] for one in event["passages"]])
             if kind.endswith("audio_transcript.delta"):
                 turn.said += event["delta"]
             if kind == until:
@@ -275,6 +297,18 @@ async def memory(port: int, turns: int) -> list[tuple[int, float]]:
     return found
 
 
+def changed(turn: Turn) -> bool:
+    """Return whether the final passages are not those that came first."""
+    return len(turn.passages) > 1 and turn.passages[0] != turn.passages[-1]
+
+
+def of_page(stages: dict[str, float]) -> Turn:
+    """Return a turn as the page saw it."""
+    named = {PAGE_STAGES[stage]: seconds for stage, seconds in stages.items()}
+    named.setdefault("early sources", named["final sources"])
+    return Turn(named)
+
+
 def table(turns: Sequence[Turn]) -> list[str]:
     lines = ["| stage | n | p50 | p95 | bar p50 / p95 |", "|---|---|---|---|---|"]
     for stage in STAGES:
@@ -288,7 +322,8 @@ def table(turns: Sequence[Turn]) -> list[str]:
 
 async def measured(given: argparse.Namespace) -> list[str]:
     rows = [row for row in read_rows("questions.jsonl") if row.get("audio")]
-    clips = [pcm(SAMPLE / row["audio"]) for row in rows][: given.questions]
+    files = [SAMPLE / row["audio"] for row in rows][: given.questions]
+    clips = [pcm(file) for file in files]
     command = [
         sys.executable, "-m", "voicerag_core.cli", "--data-dir", str(given.data_dir),
         "--collection", "sample", "serve", "--port", str(given.port),
@@ -302,12 +337,19 @@ async def measured(given: argparse.Namespace) -> list[str]:
             name: metric(given.port, f'voicerag_speculations_total{{outcome="{name}"}}') - count
             for name, count in before.items()
         }
+        seen = await page_latencies(given.port, files[: given.page]) if given.page else []
         shared = await crowd(given.port, clips[: given.crowd])
         broken = await interruptions(given.port, clips[: given.interruptions], clips[0])
     lines = ["One session:", "", *table(alone), ""]
     lines += [
         f"Speculations: {outcome['held']:.0f} held, {outcome['thrown away']:.0f} thrown away.",
+        f"Passages that the words changed: {sum(map(changed, alone))} of {len(alone)}.",
         "",
+    ]
+    if seen:
+        lines += ["The page in Chromium, which says itself when its first sample was played:", ""]
+        lines += [*table([of_page(stages) for stages in seen]), ""]
+    lines += [
         "8 open sessions of which 2 speak at the same time:", "", *table(shared), "",
         "An answer that is interrupted, from `speech_started` at the client:", "",
         "| what | n | p50 | p95 | bar |", "|---|---|---|---|---|",
@@ -329,6 +371,7 @@ def main() -> None:
     parser.add_argument("--questions", type=int, default=58)
     parser.add_argument("--crowd", type=int, default=20)
     parser.add_argument("--interruptions", type=int, default=15)
+    parser.add_argument("--page", type=int, default=0, help="questions asked in Chromium")
     parser.add_argument("--turns", type=int, default=0)
     parser.add_argument("--port", type=int, default=8790)
     parser.add_argument("--out", type=Path)

@@ -32,13 +32,14 @@ from voicerag_core.local.weights.files import weight_folder
 from voicerag_core.types import Audio
 
 SETTINGS = {
-    "voicerag (30 s, 5 beams)": (30.0, 5),
-    "30 s, greedy": (30.0, 1),
-    "20 s, 5 beams": (20.0, 5),
-    "15 s, 5 beams": (15.0, 5),
-    "15 s, greedy": (15.0, 1),
+    "voicerag (15 s, unsure 30 s, 5 beams)": (30.0, 5, whisper.SHORT_SECONDS),
+    "30 s, 5 beams": (30.0, 5, 0.0),
+    "30 s, greedy": (30.0, 1, 0.0),
+    "20 s, 5 beams": (20.0, 5, 0.0),
+    "15 s, 5 beams": (15.0, 5, 0.0),
+    "15 s, greedy": (15.0, 1, 0.0),
 }
-"""Padding and beams; the first is what the package does."""
+"""Padding, beams, padding of a first hearing (0: none); the first is what the package does."""
 
 
 @dataclass
@@ -99,9 +100,11 @@ def read_clips(data: Path, folder: Path, every: int) -> list[Clip]:
     return clips
 
 
-def ours(transcriber: whisper.WhisperTranscriber, padding: float, beams: int) -> Candidate:
+def ours(
+    transcriber: whisper.WhisperTranscriber, padding: float, beams: int, short: float
+) -> Candidate:
     def recognise(clip: Clip) -> tuple[str, float]:
-        whisper.PADDED_SECONDS, whisper.BEAMS = padding, beams
+        whisper.PADDED_SECONDS, whisper.BEAMS, whisper.SHORT_SECONDS = padding, beams, short
         start = time.perf_counter()
         text = transcriber.recognise(clip.audio).text
         return text, time.perf_counter() - start

@@ -35,10 +35,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     form = os.environ.get("VOICERAG_LOG_FORMAT", "text")
     set_up_logs("json" if form == "json" else "text", given.log_level)
     try:
+        if given.command == "token":  # of use to `voicerag serve` without the extra, too
+            return _token(given)
         if find_spec("mcp") is None:
             raise MissingExtraError("mcp", "the MCP server")
-        if given.command == "token":
-            return _token(given)
         return _serve(given)
     except VoiceRAGError as error:
         if is_structured():

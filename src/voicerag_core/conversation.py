@@ -9,7 +9,7 @@ was heard.
 from __future__ import annotations
 
 import threading
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -20,7 +20,7 @@ from voicerag_core.errors import CancelledError, ConfigError
 from voicerag_core.filters import Filter
 from voicerag_core.ports import RemembersReplies
 from voicerag_core.rag import VoiceRAG, checked_instructions
-from voicerag_core.types import Answer, Question, Retrieved, Sampling, Strategy, Turn
+from voicerag_core.types import Answer, Found, Question, Retrieved, Sampling, Strategy, Turn
 
 __all__ = ["MOST_TURNS", "Conversation", "Speculation"]
 
@@ -111,6 +111,8 @@ class Speculation(Closing):
         limit: Most hits.
         min_score: Least cosine similarity.
         strategy: How it is searched.
+        on_found: Is told the passages as soon as they are known, on that thread; see
+            `VoiceRAG.prepare`.
     """
 
     def __init__(
@@ -123,6 +125,7 @@ class Speculation(Closing):
         limit: int | None = None,
         min_score: float | None = None,
         strategy: Strategy | None = None,
+        on_found: Callable[[Found], None] | None = None,
     ) -> None:
         self.question = rag.checked(question)
         self._cancellation = Cancellation()
@@ -140,6 +143,7 @@ class Speculation(Closing):
                         limit=limit,
                         min_score=min_score,
                         strategy=strategy,
+                        on_found=on_found,
                     )
             except BaseException as error:  # noqa: BLE001 - raised again by who wants the result
                 self._error = error
@@ -273,10 +277,17 @@ class Conversation:
         with self._lock:
             self._kept.remove(self._at(turn))
 
-    def speculate(self, question: Question) -> Speculation:
+    def speculate(
+        self, question: Question, *, on_found: Callable[[Found], None] | None = None
+    ) -> Speculation:
         """Start to search for what was said so far, and to transcribe it if that will be needed.
 
         Pass the result to `stream` if nothing more was said; cancel it otherwise.
+
+        Args:
+            question: What was said so far.
+            on_found: Is told the passages as soon as they are known, on a thread of its own: those
+                found by sound, if the search also needs the words, and those that stay.
 
         Raises:
             AudioError: The clip cannot be used.
@@ -290,6 +301,7 @@ class Conversation:
             limit=self.limit,
             min_score=self.min_score,
             strategy=self.strategy,
+            on_found=on_found,
         )
 
     def stream(
@@ -298,6 +310,7 @@ class Conversation:
         *,
         instructions: str | None = None,
         sampling: Sampling | None = None,
+        on_found: Callable[[Found], None] | None = None,
     ) -> Generator[Answer, None, None]:
         """Answer the next question in pieces; see `VoiceRAG.stream`.
 
@@ -308,6 +321,7 @@ class Conversation:
             question: Spoken or typed, or a `Speculation`, whose result is used.
             instructions: The manner of this answer; None takes that of the conversation.
             sampling: Of this answer; None takes that of the conversation.
+            on_found: As in `VoiceRAG.stream`; a `Speculation` tells its own.
 
         Raises:
             CancelledError: The speculation was thrown away, or the call was cancelled.
@@ -327,6 +341,7 @@ class Conversation:
             instructions=self.instructions if instructions is None else instructions,
             sampling=sampling or self.sampling,
             prepared=prepared,
+            on_found=on_found,
         )
         yield from self._followed(_Kept(asked), pieces)
 

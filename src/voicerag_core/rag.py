@@ -39,6 +39,7 @@ from voicerag_core.types import (
     Audio,
     Embedding,
     Embeddings,
+    Found,
     Hit,
     Passage,
     Question,
@@ -260,10 +261,21 @@ class VoiceRAG:
         min_score: float | None = None,
         strategy: Strategy | None = None,
         history: Sequence[Turn] = (),
+        on_found: Callable[[Found], None] | None = None,
     ) -> Retrieved:
         """Do all that comes before the answer: search, and transcribe if the model reads words.
 
         `stream` goes on from the result. It can be thrown away, when the question was not over yet.
+
+        Args:
+            question: Spoken or typed.
+            limit: As in `retrieve`, and so are the next three and `history`.
+            where: Metadata filter.
+            min_score: Minimum cosine similarity of a hit.
+            strategy: How a spoken question is searched.
+            history: Earlier turns, oldest first.
+            on_found: Is told the passages as soon as they are known, on the thread of the call:
+                those found by sound, if the search also needs the words, and those that stay.
 
         Raises:
             AudioError: The clip cannot be used, or contains no speech.
@@ -272,8 +284,16 @@ class VoiceRAG:
         """
         checked = self.checked(question)
         shown = self.limit if limit is None else _checked_limit(limit)
-        search = self._search(shown, where=where, min_score=min_score, history=history)
+        search = self._search(
+            shown,
+            where=where,
+            min_score=min_score,
+            history=history,
+            on_found=_first_of(on_found, shown),
+        )
         found = _shown(find_passages(search, self._strategy(strategy), checked), shown)
+        if on_found is not None:
+            on_found(Found(found.hits, final=True))
         if found.transcription is None and isinstance(checked, Audio) and self._needs_words():
             check_cancelled()
             heard = search.transcribe(checked)
@@ -326,6 +346,7 @@ class VoiceRAG:
         history: Sequence[Turn] = (),
         instructions: str | None = None,
         prepared: Retrieved | None = None,
+        on_found: Callable[[Found], None] | None = None,
     ) -> Iterator[Answer]:
         """Retrieve and respond in one call: the pieces of `ask`, the first with the hits.
 
@@ -346,6 +367,8 @@ class VoiceRAG:
             history: Earlier turns, oldest first.
             instructions: The manner of answering.
             prepared: What `prepare` found for this question with the same arguments; None searches.
+            on_found: Is told what the sound of the question found, where its words are needed too;
+                what stays is in the first piece.
 
         Raises:
             AudioError: The clip cannot be used, or contains no speech.
@@ -357,7 +380,13 @@ class VoiceRAG:
         checked = self.checked(question)
         said = self._said_how(sampling, history, instructions)
         shown = self.limit if limit is None else _checked_limit(limit)
-        search = self._search(shown, where=where, min_score=min_score, history=history)
+        search = self._search(
+            shown,
+            where=where,
+            min_score=min_score,
+            history=history,
+            on_found=_first_of(on_found, shown),
+        )
         chosen = self._strategy(strategy)
 
         def pieces() -> Iterator[Answer]:
@@ -423,6 +452,7 @@ class VoiceRAG:
         min_score: float | None,
         diversity: float = 0.0,
         history: Sequence[Turn] = (),
+        on_found: Callable[[Found], None] | None = None,
     ) -> Search:
         """Make a search for as many hits as are shown, and more if the model reads on."""
         most = self.model.most_passages if isinstance(self.model, ReadsOn) else 0
@@ -440,6 +470,7 @@ class VoiceRAG:
             model=self.model if isinstance(self.model, AsksFurther) else None,
             only_unsure=self.second_round == "unsure",
             history=history,
+            on_found=on_found,
         )
 
     def _respond(
@@ -694,6 +725,15 @@ def _order(found: Retrieved) -> list[str]:
 def _shown(found: Retrieved, most: int) -> Retrieved:
     """Keep the first hits as such, and the others for a model that reads on."""
     return replace(found, hits=found.hits[:most], more=found.hits[most:])
+
+
+def _first_of(
+    on_found: Callable[[Found], None] | None, most: int
+) -> Callable[[Found], None] | None:
+    """Return what passes the first hits on."""
+    if on_found is None:
+        return None
+    return lambda found: on_found(replace(found, hits=found.hits[:most]))
 
 
 def _close(pieces: Iterator[Answer]) -> None:

@@ -19,6 +19,7 @@ __all__ = [
     "Document",
     "Embedding",
     "Embeddings",
+    "Found",
     "Hit",
     "JSONValue",
     "MatchedBy",
@@ -263,6 +264,20 @@ class Retrieved:
     more: tuple[Hit, ...] = field(default=(), repr=False)
     by_sound: bool = False
     notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Passages that are known while a question is still being worked on.
+
+    Args:
+        hits: Best first.
+        final: Whether the answer is read from them. False for what the sound of a question found
+            by itself, as long as its words are made out: they may find others.
+    """
+
+    hits: tuple[Hit, ...]
+    final: bool
 
 
 @dataclass(frozen=True, slots=True)

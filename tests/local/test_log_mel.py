@@ -41,6 +41,13 @@ def test_features_are_the_library_s(clip: Samples) -> None:
         assert np.abs(padded[:, :400:11] - golden["padded"]).max() < TOLERANCE
 
 
+@pytest.mark.parametrize("seconds", [0.02, 2.99, 3.0, 15.0])
+def test_silence_behind_a_clip_need_not_be_written(clip: Samples, seconds: float) -> None:
+    said, length = clip[: int(16_000 * seconds)], 48_000 if seconds < 4 else 240_000
+    padded = log_mel(np.pad(said, (0, length - len(said))))
+    assert np.array_equal(log_mel(said, length=length), padded)
+
+
 def test_features_tell_clips_apart(clip: Samples) -> None:
     changed = clip + 0.01 * np.sin(np.arange(len(clip))).astype(np.float32)
     assert np.abs(log_mel(changed) - log_mel(clip)).max() > 100 * TOLERANCE

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -268,7 +269,105 @@ def test_a_repetition_is_tried_again_at_other_temperatures(
 
     monkeypatch.setattr(model, "_decode", loops_at_first)
     assert "river" in whisper.transcribe(question).text
-    assert asked == list(whisper_module.TEMPERATURES)
+    assert asked == [0.0, *whisper_module.TEMPERATURES], "a loop is heard again in full"
+
+
+class Windows:
+    """The lengths of the windows that a model encodes, in seconds."""
+
+    def __init__(self, whisper: WhisperTranscriber, monkeypatch: pytest.MonkeyPatch) -> None:
+        whisper.warm()
+        model = whisper._model
+        assert model is not None
+        self.seconds: list[float] = []
+        self.model, real = model, model._network.encode
+
+        def encode(features: Any) -> Any:
+            self.seconds.append(features.shape[2] / 100)
+            return real(features)
+
+        monkeypatch.setattr(model, "_network", Encoding(model._network, encode))
+        monkeypatch.setattr(model, "_encoded", None)
+
+
+class Encoding:
+    """A network whose encoder is watched."""
+
+    def __init__(self, network: Any, encode: Any) -> None:
+        self._network, self.encode = network, encode
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._network, name)
+
+
+def test_a_clip_that_is_surely_heard_is_heard_once_with_little_padding(
+    whisper: WhisperTranscriber, question: Audio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    windows = Windows(whisper, monkeypatch)
+    assert plain(whisper.transcribe(question).text) == plain(QUESTION)
+    assert windows.seconds == [15.0]
+
+
+@pytest.mark.parametrize(
+    "doubt",
+    [
+        Recognition("yes", 0.0, -0.1, 1.0, 1, others=(("yet", -0.5),)),
+        Recognition("yes", 0.3, -0.1, 1.0, 1),
+        Recognition("yes", 0.0, -0.5, 1.0, 1),
+        Recognition("yes yes", 0.0, -0.1, 2.5, 1),
+        Recognition("", 0.0, -0.1, 1.0, 1),
+    ],
+)
+def test_a_clip_that_leaves_doubt_is_heard_again_in_full(
+    whisper: WhisperTranscriber,
+    question: Audio,
+    monkeypatch: pytest.MonkeyPatch,
+    doubt: Recognition,
+) -> None:
+    windows = Windows(whisper, monkeypatch)
+    real, given = windows.model._decode, [doubt]
+
+    def decode(*args: Any) -> Recognition:
+        return given.pop() if given else real(*args)
+
+    monkeypatch.setattr(windows.model, "_decode", decode)
+    assert plain(whisper.transcribe(question).text) == plain(QUESTION)
+    assert windows.seconds == [15.0, 30.0]
+
+
+def test_the_same_words_in_other_spelling_leave_no_doubt(
+    whisper: WhisperTranscriber, question: Audio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    windows = Windows(whisper, monkeypatch)
+    sure = Recognition("Yes.", 0.0, -0.1, 1.0, 1, others=(("yes", -0.3), ("yet", -1.3)))
+    monkeypatch.setattr(windows.model, "_decode", lambda *_: sure)
+    assert whisper.transcribe(question).text == "Yes."
+    assert windows.seconds == [15.0]
+
+
+def test_a_longer_clip_and_another_model_are_heard_in_full_at_once(
+    whisper: WhisperTranscriber, question: Audio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    windows = Windows(whisper, monkeypatch)
+    long = clip_of(np.pad(question.samples, (0, 15 * RATE - len(question.samples))))
+    whisper.recognise(long)
+    assert windows.seconds == [30.0]
+    monkeypatch.setattr(windows.model, "_shortens", False)
+    whisper.recognise(question)
+    assert windows.seconds == [30.0, 30.0]
+
+
+def test_expected_words_are_listened_for_in_the_window_that_was_heard(
+    whisper: WhisperTranscriber, question: Audio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    windows = Windows(whisper, monkeypatch)
+    whisper.recognise(question)
+    whisper.recognise(question, ["Valetudo"])
+    assert windows.seconds == [15.0]
+    monkeypatch.setattr(whisper_module, "SHORT_LEAD", 1e9)
+    whisper.recognise(clip_of(question.samples[: -RATE // 10]))
+    whisper.recognise(clip_of(question.samples[: -RATE // 10]), ["Valetudo"])
+    assert windows.seconds == [15.0, 15.0, 30.0]
 
 
 def test_a_loop_in_a_short_clip_ends_early(
@@ -292,7 +391,7 @@ def test_threads_load_it_once(monkeypatch: pytest.MonkeyPatch) -> None:
     made = []
 
     class Slow:
-        def __init__(self, folder: Path, threads: int, language: str) -> None:
+        def __init__(self, folder: Path, threads: int, language: str, **_: object) -> None:
             made.append(threads)
 
     monkeypatch.setattr(whisper_module, "_Model", Slow)

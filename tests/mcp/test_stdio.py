@@ -141,9 +141,12 @@ def test_a_missing_extra_is_named(
     assert "voicerag-core[mcp]" in capsys.readouterr().err
 
 
-def test_a_token_is_made(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_a_token_is_made(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from voicerag_core.serving import TokenFile
 
+    monkeypatch.setattr("voicerag_mcp.cli.find_spec", lambda _: None)  # the web server's users
     assert main(["token", "alice b", "--tenant", "acme", "--write"]) == 0
     told = capsys.readouterr()
     file = tmp_path / "tokens.toml"

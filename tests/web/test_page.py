@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,10 +12,11 @@ import numpy as np
 import pytest
 
 from tests.serving.fakes import FakeModels, fake_tenants
+from tests.waiting import PATIENCE
 from tests.web.browsing import MS, Page, launched
 from tests.web.conftest import Running, running
-from voicerag_core import SPEECH_RATE_HZ, Audio, read_audio, resample, write_wav
-from voicerag_core.testing import FakeVoiceModel
+from voicerag_core import SPEECH_RATE_HZ, Audio, Transcription, read_audio, resample, write_wav
+from voicerag_core.testing import FakeTranscriber, FakeVoiceModel
 
 pytestmark = pytest.mark.enable_socket
 
@@ -86,6 +88,42 @@ def test_a_spoken_question_is_heard_and_answered(browser: Any, server: Running) 
         page.page.mouse.up()
         assert page.answered().inner_text().startswith(("The Rhine", "Oxygen"))
         assert page.page.inner_text(".asked").strip() == "where does the rhine rise"
+        page.eventually("voicerag.turns[0].stages.heard", 0.001)
+        stages = page.read("voicerag.turns[0].stages")
+        assert stages["heard"] > stages["first_audio"], "what is sent is heard later"
+
+
+class Held(FakeTranscriber):
+    """Makes the words out when it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__(otherwise="where does the rhine rise")
+        self.go_on = threading.Event()
+
+    def transcribe(self, audio: Audio) -> Transcription:
+        assert self.go_on.wait(PATIENCE)
+        return super().transcribe(audio)
+
+
+def test_what_the_sound_found_is_shown_until_the_words_are_known(browser: Any) -> None:
+    words = Held()
+    with running(FakeModels(transcriber=words)) as server, opened(browser, server) as page:
+        page.connected()
+        page.page.click("#open-settings")
+        page.page.select_option("#strategy", "hybrid")
+        page.page.keyboard.press("Escape")
+        page.page.click("#hands-free")
+        page.page.wait_for_selector(".turn .sources.early .source", timeout=MS)
+        assert "found by sound" in page.page.inner_text(".turn .sources h3")
+        assert page.page.locator(".turn .source.cited").count() == 0
+        words.go_on.set()
+        page.page.wait_for_selector(".turn .source.cited mark", timeout=MS)
+        page.page.click("#hands-free")
+        assert page.page.locator(".turn:first-child .sources.early").count() == 0
+        page.eventually("voicerag.turns[0].stages.sources", 0.001)
+        stages = page.read("voicerag.turns[0].stages")
+        assert stages["early_sources"] < stages["sources"]
+        assert "passages by sound" in page.page.inner_text(".turn:first-child .stages")
 
 
 def test_the_space_bar_talks_and_a_short_press_is_explained(browser: Any, server: Running) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import json
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,8 +14,10 @@ import pytest
 from openai import AsyncOpenAI
 from openai.types.realtime import RealtimeServerEvent
 from pydantic import TypeAdapter
+from websockets.asyncio.client import connect
 
 from tests.serving.fakes import FakeModels, fake_tenants
+from tests.waiting import PATIENCE
 from tests.web.conftest import Running, Serve, silence, speech
 from voicerag_core import Audio, AudioError, Transcription, read_audio
 from voicerag_core.serving import pcm16
@@ -212,3 +216,54 @@ async def test_a_name_of_a_model_chooses_a_collection(serve: Serve) -> None:
             events = await until(connection, "response.done")
         await client.close()
     assert events[-1].response.output[0].content[0].text == "The vault opens at nine."
+
+
+class _HeldTranscriber(FakeTranscriber):
+    """Makes the words out when it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__(otherwise="where does the rhine rise")
+        self.go_on = threading.Event()
+
+    def transcribe(self, audio: Audio) -> Transcription:
+        assert self.go_on.wait(PATIENCE)
+        return super().transcribe(audio)
+
+
+@pytest.mark.parametrize("by_server", [True, False])
+async def test_passages_found_by_sound_come_before_the_words_are_made_out(
+    serve: Serve, by_server: bool
+) -> None:
+    """Both where the search began in a pause and where the client commits its sound."""
+    words = _HeldTranscriber()
+    detection = {"type": "server_vad"} if by_server else None
+    with serve(FakeModels(transcriber=words)) as server:
+        async with connect(f"{server.ws}/v1/realtime") as socket:
+
+            async def send(kind: str, **fields: Any) -> None:
+                await socket.send(json.dumps({"type": kind, **fields}))
+
+            await send(
+                "session.update",
+                session={
+                    "audio": {"input": {"turn_detection": detection}},
+                    "voicerag": {"sources": True, "strategy": "hybrid"},
+                },
+            )
+            sound = silence(0.5) + speech(1.0) + silence(1.0)
+            await send("input_audio_buffer.append", audio=base64.b64encode(sound).decode())
+            if not by_server:
+                await send("input_audio_buffer.commit")
+                await send("response.create")
+            seen: list[dict[str, Any]] = []
+            while not seen or seen[-1]["type"] != "response.done":
+                seen.append(json.loads(await socket.recv()))
+                if seen[-1]["type"] == "voicerag.sources":
+                    words.go_on.set()
+    told = [one for one in seen if one["type"] == "voicerag.sources"]
+    assert [one["final"] for one in told[:2]] == [False, True]
+    assert told[0]["passages"]
+    assert not told[0]["sources"]
+    names = [one["type"] for one in seen]
+    heard = names.index("conversation.item.input_audio_transcription.completed")
+    assert names.index("voicerag.sources") < heard

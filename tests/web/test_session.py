@@ -18,6 +18,8 @@ from voicerag_core import (
     Answer,
     Audio,
     AudioError,
+    Citation,
+    Found,
     Hit,
     ModelError,
     Passage,
@@ -562,22 +564,88 @@ def test_a_turn_that_goes_on_after_a_pause_throws_the_search_away() -> None:
 
 
 def test_what_a_pause_found_is_told_to_whoever_asks_for_it() -> None:
-    hits = [Hit(Passage("a", "The Rhine rises.", {"title": "Rhine"}), 0.9, 1, ("vector",))]
+    found = Found((HIT,), final=False)
     for wanted in (True, False):
         bench = Bench(("started", 4_000), ("paused", 8_000), ("resumed", 12_000))
         bench.client("session.update", session={"voicerag": {"candidates": wanted}})
         bench.sound(0.6)
         (number,) = bench.prepared
-        bench.session.found(number + 1, hits)  # of an earlier pause
-        bench.session.found(number, [])
+        bench.session.found(number + 1, found)  # of an earlier pause
+        bench.session.found(number, Found((), final=False))
         assert "voicerag.candidates" not in bench.kinds
-        bench.session.found(number, hits)
+        bench.session.found(number, found)
         assert ("voicerag.candidates" in bench.kinds) == wanted
         if wanted:
             assert bench.sent[-1]["passages"][0]["title"] == "Rhine"
+            assert not bench.sent[-1]["final"]
         bench.sound(0.4)
-        bench.session.found(number, hits)  # whoever spoke goes on
+        bench.session.found(number, found)  # whoever spoke goes on
         assert bench.kinds.count("voicerag.candidates") == wanted
+
+
+OTHER = Hit(Passage("p2", "The Po rises in Italy.", {"title": "Po"}), 0.7, 1)
+
+
+def sources(bench: Bench) -> list[tuple[str, bool]]:
+    """Return the first passage of each event with sources, and whether that is final."""
+    events = [one for one in bench.sent if one["type"] == "voicerag.sources"]
+    return [(one["passages"][0]["id"], one["final"]) for one in events]
+
+
+@pytest.mark.parametrize("at_the_pause", [True, False])
+def test_what_the_sound_found_is_told_before_the_words_are_known(at_the_pause: bool) -> None:
+    """Before the turn is over it waits for its end, after that it goes out at once."""
+    bench = Bench(("started", 4_000), ("paused", 8_000), ("stopped", 12_000))
+    bench.client("session.update", session={"voicerag": {"sources": True, "timing": True}})
+    bench.sound(0.6)
+    (prepared,) = bench.prepared
+    early = Found((OTHER,), final=False)
+    if at_the_pause:
+        bench.session.found(prepared, early)
+        assert sources(bench) == []
+    bench.sound(0.2)
+    if not at_the_pause:
+        bench.now += 0.1
+        bench.session.found(prepared, early)
+    assert sources(bench) == [("p2", False)]
+    (number,) = bench.exchanges
+    bench.now += 0.4
+    bench.session.found(prepared, Found((HIT,), final=True))
+    assert sources(bench) == [("p2", False), ("p1", True)]
+    bench.give(number, Answer(hits=(HIT,), transcript="where does it rise"), Answer(WORDS))
+    bench.session.found(prepared, early)  # too late: the answer knows better
+    bench.session.answers.ended(number)
+    assert sources(bench) == [("p2", False), ("p1", True)], "nothing is told twice"
+    stages = bench.last("voicerag.timing")["stages"]
+    assert stages["sources"] - stages["early_sources"] == pytest.approx(0.4, abs=1e-3)
+    assert stages["sources"] == stages["transcript"]
+    done = bench.last("response.done")["response"]
+    assert [one["id"] for one in json.loads(done["metadata"]["voicerag.sources"])] == ["p1"]
+
+
+def test_sources_that_were_cited_or_joined_later_are_told_again() -> None:
+    bench = Bench(*TURN)
+    bench.client("session.update", session={"voicerag": {"sources": True}})
+    bench.sound(2.0)
+    (number,) = bench.exchanges
+    (prepared,) = bench.prepared
+    bench.session.found(prepared, Found((HIT,), final=True))
+    bench.give(number, Answer(hits=(HIT,)))
+    assert sources(bench) == [("p1", True)]
+    bench.give(number, Answer(hits=(OTHER,)))
+    assert len(bench.last("voicerag.sources")["passages"]) == 2
+    bench.give(number, Answer(WORDS, citations=(Citation("p1", 0, 9),)))
+    assert bench.last("voicerag.sources")["sources"][0]["quote"] == WORDS[:9]
+
+
+def test_what_was_found_for_a_question_that_was_given_up_is_not_told() -> None:
+    bench = Bench(*TURN)
+    bench.client("session.update", session={"voicerag": {"sources": True}})
+    bench.sound(2.0)
+    (prepared,) = bench.prepared
+    bench.client("response.cancel")
+    bench.session.found(prepared, Found((HIT,), final=False))
+    assert sources(bench) == []
 
 
 def test_speech_interrupts_an_answer_and_what_was_played_stays() -> None:
@@ -669,6 +737,43 @@ def test_a_clip_without_speech_fails_as_a_transcript_and_is_told_in_an_answer() 
     done = bench.last("response.done")["response"]
     assert done["status"] == "completed"
     assert done["output"][0]["content"][0]["transcript"] == "I did not hear a question."
+
+
+def test_no_speech_is_told_once_of_an_item_that_is_answered_again() -> None:
+    bench = Bench()
+    bench.client("session.update", session=VAD_OFF)
+    bench.sound(1.0)
+    bench.client("input_audio_buffer.commit")
+    for _ in range(2):
+        bench.client("response.create")
+        number = max(bench.exchanges)
+        bench.session.answers.ended(number, AudioError("no speech was heard"))
+        bench.session.answers.ended(number)
+    failed = "conversation.item.input_audio_transcription.failed"
+    assert bench.kinds.count(failed) == 1
+
+
+def test_a_clip_that_is_answered_is_not_transcribed_beside_its_answer() -> None:
+    bench = Bench()
+    bench.client(
+        "session.update",
+        session={"audio": {"input": {"turn_detection": None, "transcription": {}}}},
+    )
+    for _ in range(2):
+        bench.sound(1.0)
+        bench.client("input_audio_buffer.commit")
+    _, aside = bench.transcripts
+    bench.client("response.create")
+    assert bench.stopped == [aside]
+    bench.session.answers.transcribed(aside, "too late")
+    (number,) = bench.exchanges
+    bench.give(number, Answer(WORDS))
+    bench.session.answers.ended(number)
+    after = max(bench.transcripts)
+    assert after > number, "the answer brought no words"
+    bench.session.answers.transcribed(after, "where does it rise")
+    heard = bench.last("conversation.item.input_audio_transcription.completed")
+    assert heard["transcript"] == "where does it rise"
 
 
 def test_a_turn_of_more_than_a_question_may_last_is_cut() -> None:

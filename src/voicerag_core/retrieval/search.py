@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -35,6 +35,7 @@ from voicerag_core.types import (
     Audio,
     Embedding,
     Embeddings,
+    Found,
     Hit,
     Question,
     Retrieved,
@@ -94,6 +95,7 @@ class Search:
         model: Says what to search for in a second round; None: nothing does.
         only_unsure: Let it do so only where the passages do not seem to answer.
         history: Earlier turns, oldest first.
+        on_found: Is told what the sound of a question found, where its words are needed too.
     """
 
     def __init__(
@@ -112,8 +114,10 @@ class Search:
         model: AsksFurther | None = None,
         only_unsure: bool = False,
         history: Sequence[Turn] = (),
+        on_found: Callable[[Found], None] | None = None,
     ) -> None:
         self.model = model
+        self._on_found = on_found
         self._only_unsure = only_unsure
         self.history = tuple(history)
         self._reranker = reranker
@@ -195,6 +199,20 @@ class Search:
             hits = self._ask(embedding, None, least)
             told.set(voicerag__hits=len(hits))
             return hits
+
+    def tell_early(
+        self, embedding: Embedding | None, candidates: tuple[Hit, ...] | None = None
+    ) -> None:
+        """Tell what the sound found, if somebody listens; the words of the question follow.
+
+        Args:
+            embedding: The vector of sound; None: no speech was heard.
+            candidates: What it found; None searches.
+        """
+        if self._on_found is None or embedding is None:
+            return
+        hits = self.candidates(embedding) if candidates is None else candidates
+        self._on_found(Found(self._picked(embedding, hits), final=False))
 
     def retrieved(self, embedding: Embedding, candidates: tuple[Hit, ...]) -> Retrieved:
         """Finish a search without words by candidates that are known already."""

@@ -65,10 +65,11 @@ def asr(search: Search, audio: Audio) -> Retrieved:
 
 def hybrid(search: Search, audio: Audio) -> Retrieved:
     """Search by the vector of speech and transcript, and by the words."""
-    heard = search.transcribe(audio)
-    if search.embedder.needs_transcriber:  # its speech vector would be that of these very words
-        return find_by_words(search, heard, None)
-    return find_by_words(search, heard, search.judge_speech(audio)[0])
+    if search.embedder.needs_transcriber:  # its speech vector would be that of the same words
+        return find_by_words(search, search.transcribe(audio), None)
+    speech = search.judge_speech(audio)[0]
+    search.tell_early(speech)
+    return find_by_words(search, search.transcribe(audio), speech)
 
 
 def adaptive(search: Search, audio: Audio) -> Retrieved:
@@ -79,10 +80,12 @@ def adaptive(search: Search, audio: Audio) -> Retrieved:
     embedding, confidence = search.judge_speech(audio)
     chosen = search.thresholds()
     least = SURE_CONFIDENCE if chosen.confidence is None else chosen.confidence
+    candidates = None
     if embedding is not None and confidence >= least and not search.history:
         candidates = search.candidates(embedding, least=2)
         if _lead(candidates) >= _sure_gap(search.embedder, chosen.gap):
             return search.retrieved(embedding, candidates)
+    search.tell_early(embedding, candidates)
     return find_by_words(search, search.transcribe(audio), embedding)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import closing
 from threading import Lock
 
@@ -12,7 +12,7 @@ from voicerag_core.serving.asking import metadata_filter
 from voicerag_core.serving.jobs import Job
 from voicerag_core.serving.tenants import Tenants
 from voicerag_core.serving.values import Query
-from voicerag_core.types import Answer, Hit, Question, Turn
+from voicerag_core.types import Answer, Found, Question, Turn
 
 __all__ = ["Exchange"]
 
@@ -26,11 +26,21 @@ class Exchange:
         question: Spoken or typed.
         query: Its history, and how it is searched and answered; its source is ignored.
         speak: Answer in speech as well.
+        on_found: Is told, on the thread of the work, the passages that are known before the
+            answer's first piece; see `VoiceRAG.prepare`.
     """
 
     def __init__(
-        self, tenants: Tenants, tenant: str, question: Question, query: Query, *, speak: bool
+        self,
+        tenants: Tenants,
+        tenant: str,
+        question: Question,
+        query: Query,
+        *,
+        speak: bool,
+        on_found: Callable[[Found], None] | None = None,
     ) -> None:
+        self._on_found = on_found
         self._tenants, self._tenant = tenants, tenant
         self._question, self._query, self._speak = question, query, speak
         self._lock = Lock()
@@ -39,11 +49,10 @@ class Exchange:
         self._answering = self._begun = False
         self._seconds = 0.0
 
-    def prepare(self, job: Job) -> tuple[Hit, ...]:
+    def prepare(self, job: Job) -> None:
         """Search for the question, and transcribe it if needed, before it is known to be over.
 
-        Returns:
-            What was found so far; nothing when the answer began meanwhile.
+        Does nothing when the answer began meanwhile.
 
         Raises:
             CancelledError: The job was stopped: the result is thrown away.
@@ -52,10 +61,12 @@ class Exchange:
         with self._tenants.rag(job, self._tenant, self._query.collection, speak=self._speak) as rag:
             with self._lock:
                 if self._answering:
-                    return ()
-                speculation = self._speculation = self._talk(rag).speculate(self._question)
+                    return
+                speculation = self._speculation = self._talk(rag).speculate(
+                    self._question, on_found=self._on_found
+                )
             try:
-                return speculation.result().hits
+                speculation.result()
             finally:
                 if job.stopped:
                     speculation.cancel()
@@ -82,7 +93,7 @@ class Exchange:
                     speculation = None
                 talk = self._conversation = self._talk(rag)
             asked = self._question if speculation is None else speculation
-            with closing(talk.stream(asked)) as pieces:
+            with closing(talk.stream(asked, on_found=self._on_found)) as pieces:
                 for piece in pieces:
                     job.check()
                     self._begun = True

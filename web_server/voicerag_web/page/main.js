@@ -132,11 +132,11 @@ const handlers = {
     current.wait("Searching…");
     stopButton();
   },
-  "voicerag.sources"({ response_id: response, sources, passages }) {
+  "voicerag.sources"({ response_id: response, sources, passages, final }) {
     const turn = answering(response);
-    turn?.place(passages, sources, recording);
-    turn?.wait("Reading the passages…");
-    if (!turn?.text) say("Reading…");
+    turn?.place(passages, sources, recording, final);
+    turn?.wait(final ? "Reading the passages…" : "Making out the words…");
+    if (!turn?.text) say(final ? "Reading…" : "Making out the words…");
   },
   "response.output_item.added"({ response_id: response, item }) {
     const turn = answering(response);
@@ -208,9 +208,9 @@ connection.addEventListener("state", ({ detail: { state, reason } }) => {
   stopButton();
 });
 
-player.addEventListener("started", ({ detail: { item } }) => {
+player.addEventListener("started", ({ detail: { item, at } }) => {
   const turn = turns.find((one) => (one.answer ?? one.response) === item);
-  if (turn?.asked) turn.time({ heard: (performance.now() - turn.asked) / 1000 });
+  if (turn?.asked) turn.time({ heard: (sound.heardAt(at) - turn.asked) / 1000 });
   if (turn) turn.asked = 0;
   say("Speaking. Press the button to interrupt.");
   stopButton();

@@ -83,7 +83,7 @@ class Player extends AudioWorkletProcessor {
     if (!this.#playing) {
       if (!this.#queued || (this.#queued < this.#wanted && !this.#complete)) return true;
       this.#playing = true;
-      this.#tell("started");
+      this.#tell("started", { at: currentTime });
     }
     const samples = this.#next(out.length);
     out.set(samples);

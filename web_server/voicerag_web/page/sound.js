@@ -25,6 +25,13 @@ export class Sound {
     return this.#ready;
   }
 
+  // When a moment of the context leaves the loudspeaker, on the clock of performance.now().
+  heardAt(moment) {
+    const { contextTime, performanceTime } = this.context.getOutputTimestamp?.() ?? {};
+    if (!performanceTime) return performance.now() + 1000 * (moment - this.context.currentTime);
+    return performanceTime + 1000 * (moment - contextTime);
+  }
+
   // Browsers begin with a silent context until a person does something.
   async wake() {
     if (this.context.state !== "running") await this.context.resume();
@@ -96,7 +103,7 @@ export class Player extends EventTarget {
     return Math.floor((1000 * heard) / this.sound.rate);
   }
 
-  #follow({ what, played, flushed, ticket }) {
+  #follow({ what, played, flushed, ticket, at }) {
     const heard = this.#heard(played + this.flushed);
     this.played = played;
     this.flushed = flushed;
@@ -105,7 +112,7 @@ export class Player extends EventTarget {
       this.#flushes.get(ticket)?.(heard);
       this.#flushes.delete(ticket);
     }
-    this.dispatchEvent(new CustomEvent(what, { detail: { item: this.#whose } }));
+    this.dispatchEvent(new CustomEvent(what, { detail: { item: this.#whose, at } }));
   }
 }
 

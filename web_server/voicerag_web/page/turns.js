@@ -3,6 +3,7 @@
 
 const MICROPHONE = '<svg viewBox="0 0 24 24" aria-hidden="true"><rect x="9" y="3" width="6" height="11" rx="3"/><path d="M5 11a7 7 0 0 0 14 0M12 18v3"/></svg>';
 const STAGES = [
+  ["early_sources", "passages by sound"],
   ["transcript", "words"],
   ["sources", "passages"],
   ["first_text", "first text"],
@@ -100,8 +101,9 @@ export class Turn {
     if (!this.#tools.querySelector(".flag")) this.#tools.append(element("span", { class: "flag" }, "interrupted"));
   }
 
-  // Show the passages, cited ones first open, with what was cited marked.
-  place(passages, sources, recording) {
+  // Show the passages, cited ones first open, with what was cited marked. What the sound of a
+  // question found is not final: its words may find others.
+  place(passages, sources, recording, final = true) {
     this.passages = passages;
     this.sources = sources;
     if (!passages.length) return;
@@ -111,7 +113,9 @@ export class Turn {
       const own = sources.filter((source) => source.passage_id === passage.id);
       return this.#passage(passage, own, index + 1, open.has(passage.id), recording);
     });
-    const title = cited.size ? `Sources: ${cited.size} of ${passages.length} passages cited` : `${passages.length} passages found`;
+    const found = final ? `${passages.length} passages found` : `${passages.length} passages found by sound`;
+    const title = cited.size ? `Sources: ${cited.size} of ${passages.length} passages cited` : found;
+    this.#places.classList.toggle("early", !final);
     this.#places.replaceChildren(element("h3", {}, title), ...shown);
   }
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from voicerag_core import Answer, Audio, AudioError, Question, Turn, VoiceRAGError
+from voicerag_core import Answer, Audio, AudioError, Found, Question, Turn, VoiceRAGError
 from voicerag_core.serving import message_for_caller
 from voicerag_web.errors import RequestError, error_code
 from voicerag_web.realtime.config import MOST_INSTRUCTIONS, SessionConfig
@@ -25,10 +25,18 @@ _NOT_HEARD: Final = "I did not hear a question."
 
 @dataclass(slots=True)
 class _Running:
-    """An answer that is being made."""
+    """An answer that is being made.
+
+    Args:
+        reply: What is sent of it.
+        asked: The question.
+        prepared: Number of the search that began before the question was over.
+        apologising: Whether it says that nothing was heard.
+    """
 
     reply: Reply
     asked: Item | None
+    prepared: int | None = None
     apologising: bool = False
 
 
@@ -105,8 +113,23 @@ class Answers:
         turns: tuple[Turn, ...] | None = None,
         wanted: Mapping[str, Any] | None = None,
         prepared: int | None = None,
+        found: Found | None = None,
     ) -> None:
-        """Begin to answer an item; without one, what the request's instructions ask."""
+        """Begin to answer an item; without one, what the request's instructions ask.
+
+        Args:
+            item: The question.
+            began: When it ended, in seconds.
+            config: How it is answered; None: as the session has it.
+            kept: Whether question and answer become a part of the conversation.
+            turns: Earlier turns; None: those of the conversation.
+            wanted: The client's request.
+            prepared: Number of a search that began before the question was over.
+            found: What that has found so far.
+
+        Raises:
+            RequestError: There is no question, or it is too long.
+        """
         config = config or self.config
         wanted = wanted or {}
         question = None if item is None else item.question
@@ -127,6 +150,7 @@ class Answers:
                 "text_too_long",
             )
         self.assume_heard()
+        self._leave_words_to_answer(item)
         history = self._items.turns(item) if turns is None else turns
         number = self.next()
         answer = Item(new_id("item"), "assistant", status="in_progress")
@@ -139,12 +163,14 @@ class Answers:
             began=began,
             measure=self._measure,
         )
-        self._running[number] = _Running(reply, item)
+        self._running[number] = _Running(reply, item, prepared)
         if kept:
             reply.previous = self._items.add(answer)
         self._last = reply
         self.spoke = self.spoke or config.speaks
         reply.begin()
+        if found is not None:
+            reply.found(found, self._clock())
         asked = self.inquiry(question, history, config, prepared)
         answer.exchange = self._work.answer(number, asked)
 
@@ -174,6 +200,17 @@ class Answers:
             config.audio.input.transcription is not None,
             prepared,
         )
+
+    def found(self, number: int, found: Found) -> None:
+        """Tell the passages of a question whose answer has not begun.
+
+        Args:
+            number: Of the answer, or of the search that began before the question was over.
+            found: What is known so far.
+        """
+        for own, running in self._running.items():
+            if number in (own, running.prepared):
+                running.reply.found(found, self._clock())
 
     def piece(self, number: int, piece: Answer) -> None:
         """Take a piece of an answer; one of an answer that was given up is dropped."""
@@ -276,6 +313,13 @@ class Answers:
             self._transcribing[number] = item
             self._work.transcribe(number, audio)
 
+    def _leave_words_to_answer(self, item: Item | None) -> None:
+        """Give up the transcript of an item that is answered: the answer brings its words."""
+        for number, transcribed in list(self._transcribing.items()):
+            if transcribed is item:
+                del self._transcribing[number]
+                self._work.stop(number)
+
     def may_sound(self, now: float) -> bool:
         """Return whether an answer may still be playing at the client."""
         return self._last is not None and self._last.may_sound(now)
@@ -336,6 +380,9 @@ class Answers:
         self._emit(event(f"{name}.completed", transcript=words, usage=usage, **head))
 
     def _not_heard(self, item: Item, error: VoiceRAGError) -> None:
+        """Tell why a spoken question has no words, once."""
+        if item.failed:
+            return
         item.failed = True
         code = "no_speech" if isinstance(error, AudioError) else error_code(error)
         told = {

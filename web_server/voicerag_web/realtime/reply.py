@@ -5,13 +5,13 @@ from __future__ import annotations
 import base64
 import json
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
 import numpy as np
 
-from voicerag_core import Answer
+from voicerag_core import Answer, Found, Hit
 from voicerag_core.serving import LiveResampler, pcm16
 from voicerag_web.realtime.events import USAGE, event
 from voicerag_web.realtime.items import Content, Item
@@ -104,10 +104,22 @@ class Reply:
         self._sent_bytes = 0
         self._ended = False
         self._failure: tuple[str, str] | None = None
+        self._told: tuple[Hit, ...] = ()
 
     def begin(self) -> None:
         """Announce the response."""
         self._emit(event("response.created", response=self._described("in_progress")))
+
+    def found(self, found: Found, now: float) -> None:
+        """Tell the passages that are known before the answer's first piece."""
+        if not self.active or not found.hits or self.answer.hits:
+            return
+        if found.final:
+            self._reached("sources", now)
+            self._told = found.hits
+        else:
+            self._reached("early_sources", now)
+        self._send_sources(found.hits, final=found.final)
 
     def add(self, piece: Answer, now: float) -> None:
         """Take the next piece of the answer."""
@@ -119,8 +131,8 @@ class Reply:
             self._reached("transcript", now)
         if piece.hits:
             self._reached("sources", now)
-        if piece.hits or piece.citations:
-            self._send_sources()
+        if piece.citations or (piece.hits and self.answer.hits != self._told):
+            self._send_sources(self.answer.hits)
         if piece.text:
             self._reached("first_text", now)
             part = self._begun()
@@ -253,16 +265,17 @@ class Reply:
             )
         )
 
-    def _send_sources(self) -> None:
+    def _send_sources(self, hits: Sequence[Hit], *, final: bool = True) -> None:
         if self.form.sources:
             self._emit(
                 event(
                     "voicerag.sources",
                     response_id=self.name,
                     item_id=self.item.id,
+                    final=final,
                     answered=self.answer.answered,
                     sources=[one.model_dump() for one in sources_of(self.answer)],
-                    passages=[one.model_dump() for one in found_passages(self.answer.hits)],
+                    passages=[one.model_dump() for one in found_passages(hits)],
                 )
             )
 

@@ -6,11 +6,11 @@ hands the pieces of answers back.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from voicerag_core import SPEECH_RATE_HZ, Audio, Hit, TurnDetector, VoiceRAGError
+from voicerag_core import SPEECH_RATE_HZ, Audio, Found, TurnDetector, VoiceRAGError
 from voicerag_core.serving import message_for_caller
 from voicerag_web.errors import RequestError, error_code
 from voicerag_web.realtime.answers import Answers
@@ -44,10 +44,12 @@ class _Speech:
     Args:
         item: Id of its item.
         prepared: Number of the search that began at its last pause.
+        found: What that has found so far.
     """
 
     item: str
     prepared: int | None = None
+    found: Found | None = None
 
 
 class Session:
@@ -225,23 +227,32 @@ class Session:
             speech.prepared, self.answers.inquiry(audio, self.items.turns(), self.config)
         )
 
-    def found(self, number: int, hits: Sequence[Hit]) -> None:
-        """Tell what the search that began at a pause has found, while the turn goes on."""
+    def found(self, number: int, found: Found) -> None:
+        """Tell the passages of a question: while it goes on as candidates, then as its sources.
+
+        Args:
+            number: Of the answer, or of the search that began at a pause.
+            found: What is known so far.
+        """
         speech = self._speech
-        wanted = self.config.voicerag.candidates
-        if wanted and hits and speech is not None and speech.prepared == number:
+        if speech is None or speech.prepared != number:
+            self.answers.found(number, found)
+            return
+        speech.found = found
+        if self.config.voicerag.candidates and found.hits:
             self._emit(
                 event(
                     "voicerag.candidates",
                     item_id=speech.item,
-                    passages=[one.model_dump() for one in found_passages(hits)],
+                    final=found.final,
+                    passages=[one.model_dump() for one in found_passages(found.hits)],
                 )
             )
 
     def _give_up_speculation(self, speech: _Speech) -> None:
         if speech.prepared is not None:
             self._work.stop(speech.prepared)
-            speech.prepared = None
+            speech.prepared = speech.found = None
 
     def _stopped(self, speech: _Speech, heard: Heard) -> None:
         assert heard.audio is not None
@@ -259,7 +270,12 @@ class Session:
             self._give_up_speculation(speech)
             self.answers.later(item)
             return
-        self.answers.respond(item, began=self._clock() - behind, prepared=speech.prepared)
+        self.answers.respond(
+            item,
+            began=self._clock() - behind,
+            prepared=speech.prepared,
+            found=speech.found,
+        )
 
     def _on_commit(self, given: dict[str, Any]) -> None:
         del given

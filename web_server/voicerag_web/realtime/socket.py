@@ -14,7 +14,7 @@ from typing import Any, Final
 from fastapi import APIRouter, WebSocket
 from starlette.websockets import WebSocketDisconnect, WebSocketState
 
-from voicerag_core import Answer, Audio, BusyError, TurnDetector, VoiceRAGError
+from voicerag_core import Answer, Audio, BusyError, Found, TurnDetector, VoiceRAGError
 from voicerag_core.serving import Job, Query, QuestionSource, visitor_of
 from voicerag_core.serving.exchanges import Exchange
 from voicerag_core.serving.guard import SUBPROTOCOL
@@ -226,17 +226,24 @@ class RealtimeSocket:
             held = exchange is not None
             self._service.metrics.speculation("held" if held else "lost")
         if exchange is None:
-            exchange = self._exchange(asked)
+            exchange = self._exchange(number, asked)
         self._start(number, self._pieces(number, exchange.stream))
         return exchange
 
-    def _exchange(self, asked: Inquiry) -> Exchange:
+    def _exchange(self, number: int, asked: Inquiry) -> Exchange:
+        loop = asyncio.get_running_loop()
+
+        def found(what: Found) -> None:
+            with suppress(RuntimeError):  # the server has stopped meanwhile
+                loop.call_soon_threadsafe(self._session.found, number, what)
+
         return Exchange(
             self._service.tenants,
             self._tenant,
             asked.question,
             self._query(asked),
             speak=asked.speaks,
+            on_found=found,
         )
 
     def _query(self, asked: Inquiry) -> Query:
@@ -271,7 +278,7 @@ class RealtimeSocket:
 
     def prepare(self, number: int, asked: Inquiry) -> None:
         """Begin to search for a question that may not be over."""
-        exchange = self._prepared[number] = self._exchange(asked)
+        exchange = self._prepared[number] = self._exchange(number, asked)
         self._start(number, self._prepare(number, exchange))
 
     def stop(self, number: int) -> None:
@@ -302,9 +309,7 @@ class RealtimeSocket:
 
     async def _prepare(self, number: int, exchange: Exchange) -> None:
         with suppress(VoiceRAGError):  # the answer raises it again
-            workers = self._service.serving.workers
-            hits = await workers.run(exchange.prepare, tenant=self._tenant)
-            self._session.found(number, hits)
+            await self._service.serving.workers.run(exchange.prepare, tenant=self._tenant)
 
     async def _pieces(self, number: int, work: Any) -> None:  # noqa: ANN401 - makes a generator
         problem: VoiceRAGError | None = None

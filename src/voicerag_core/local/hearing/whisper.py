@@ -53,6 +53,17 @@ WEIGHTS = "whisper-tiny.en"
 LANGUAGE = "en"
 PADDED_SECONDS = WINDOW_SECONDS
 """Shorter padding is faster and less accurate: figures in benchmarks/results/transcribe.md."""
+SHORT_SECONDS = 15.0
+"""A clip is heard first with less padding, at a fifth of the encoder's work, and again in full
+where that leaves Whisper unsure. With still less it repeats what it heard. Not done for other
+models than the packaged English one, on which it was measured."""
+_SHORT_PADDING = SAMPLE_RATE_HZ // 2
+"""Samples of silence that have to be left behind a clip for that."""
+SHORT_LEAD = 1.0
+"""Least lead of a text over the next one with other words, as a natural logarithm, at which the
+first hearing is sure. Chosen on 363 clips of benchmarks/speech/transcribe.py and of the sample
+base: 122 words wrong, with full padding alone 121, with short padding alone 137; on 120 other clips
+117, 118 and 122."""
 BEAMS = 5
 """As in upstream's command line and faster-whisper; one beam makes more errors."""
 
@@ -324,9 +335,10 @@ class WhisperTranscriber:
                 # CTranslate2 4.8.5 takes 2 to 4 times longer once the thread that loaded a model
                 # has ended, so the model is loaded by a thread that lives as long as it does.
                 folder = self._folder or self._packaged()
+                measured = self._folder is None and not self._multilingual
                 self._loader = self._loader or ThreadPoolExecutor(1, "voicerag-whisper")
                 self._model = self._loader.submit(
-                    _Model, folder, self._threads, self._language
+                    _Model, folder, self._threads, self._language, shortens=measured
                 ).result()
             return self._model
 
@@ -338,9 +350,13 @@ class _Model:
         folder: The weights.
         threads: Threads of one call.
         language: Code of the language for a multilingual model; None detects it.
+        shortens: Hear clips first with less padding.
     """
 
-    def __init__(self, folder: Path, threads: int, language: str | None) -> None:
+    def __init__(
+        self, folder: Path, threads: int, language: str | None, *, shortens: bool = False
+    ) -> None:
+        self._shortens = shortens
         try:
             import ctranslate2
             import tokenizers
@@ -357,7 +373,7 @@ class _Model:
             )
         except Exception as error:  # both libraries raise bare exceptions of several kinds
             raise CheckpointError(f"Whisper cannot be loaded from {folder}: {error}") from error
-        self._encoded: tuple[bytes, ctranslate2.StorageView] | None = None
+        self._encoded: tuple[bytes, int, ctranslate2.StorageView] | None = None
         # An English-only model is prompted with neither language nor task (decoding.py).
         self._multilingual: bool = self._network.is_multilingual
         self._language = language if self._multilingual else LANGUAGE
@@ -366,39 +382,62 @@ class _Model:
             self._prompt(self._language)
 
     def recognise(self, samples: Samples, words: Sequence[str] = ()) -> Recognition:
-        """Recognise one window, at rising temperature while the result looks bad.
+        """Recognise one window: with little padding, and in full where that is not sure.
+
+        With `words`, a window that was the last one heard is heard with the padding of that time.
 
         Args:
             samples: Shape [T], float32, 16 kHz, 30 s at most.
             words: Words that may have been said, likeliest first.
         """
+        try:
+            known = self._known_length(samples) if words else None
+            if known is None and self._shortens and short_length() - len(samples) >= _SHORT_PADDING:
+                outcome = self._hear(samples, short_length(), TEMPERATURES[:1], words)
+                if _is_sure(outcome):
+                    return outcome
+            return self._hear(samples, known or padded_length(len(samples)), TEMPERATURES, words)
+        except RuntimeError as error:
+            seconds = len(samples) / SAMPLE_RATE_HZ
+            raise ModelError(f"Whisper failed on a clip of {seconds:.1f} s: {error}") from error
+
+    def _hear(
+        self, samples: Samples, length: int, temperatures: Sequence[float], words: Sequence[str]
+    ) -> Recognition:
+        """Recognise a window that is padded to a length, hotter while the result looks bad."""
         seconds = len(samples) / SAMPLE_RATE_HZ
         limit = int(min(MOST_TOKENS, TOKENS_AT_LEAST + TOKENS_PER_SECOND * seconds))
+        encoded = self._encode(samples, length)
+        language = self._spoken(encoded)
+        prompt = [*self._expected(words), *self._prompt(language)]
         tries: list[Recognition] = []
-        try:
-            encoded = self._encode(samples)
-            language = self._spoken(encoded)
-            prompt = [*self._expected(words), *self._prompt(language)]
-            for temperature in TEMPERATURES:
-                outcome = self._decode(encoded, temperature, limit, prompt)
-                tries.append(replace(outcome, language=language))
-                if not _looks_bad(outcome):
-                    return tries[-1]
-        except RuntimeError as error:
-            raise ModelError(f"Whisper failed on a clip of {seconds:.1f} s: {error}") from error
+        for temperature in temperatures:
+            outcome = self._decode(encoded, temperature, limit, prompt)
+            tries.append(replace(outcome, language=language))
+            if not _looks_bad(outcome):
+                return tries[-1]
         sound = [one for one in tries if one.compression_ratio <= COMPRESSION_RATIO]
         return max(sound or tries, key=lambda one: one.avg_logprob)
 
-    def _encode(self, samples: Samples) -> ctranslate2.StorageView:
-        """Return the encoder's states of a window; those of the last one are kept."""
+    def _known_length(self, samples: Samples) -> int | None:
+        """Return the padded length of a window whose states are kept, else None."""
+        known = self._encoded
+        return known[1] if known is not None and known[0] == clip_digest(samples) else None
+
+    def _encode(self, samples: Samples, length: int) -> ctranslate2.StorageView:
+        """Return the encoder's states of a window; those of the last one are kept.
+
+        Args:
+            samples: Shape [T].
+            length: Samples with the padding.
+        """
         key = clip_digest(samples)
         known = self._encoded
-        if known is not None and known[0] == key:
-            return known[1]
-        padding = padded_length(len(samples)) - len(samples)
-        features = log_mel(np.pad(samples, (0, padding)), bands=self._network.n_mels)
+        if known is not None and known[:2] == (key, length):
+            return known[2]
+        features = log_mel(samples, bands=self._network.n_mels, length=length)
         states = self._network.encode(self._array(np.ascontiguousarray(features[None])))
-        self._encoded = (key, states)
+        self._encoded = (key, length, states)
         return states
 
     def _expected(self, words: Sequence[str]) -> list[int]:
@@ -515,6 +554,24 @@ def padded_length(samples: int) -> int:
     """Return the padded length of a window in samples, a whole number of encoder states."""
     wanted = max(samples, int(PADDED_SECONDS * SAMPLE_RATE_HZ))
     return -(-wanted // FRAME_SAMPLES) * FRAME_SAMPLES
+
+
+def short_length() -> int:
+    """Return the length of a window with little padding, in samples."""
+    return int(SHORT_SECONDS * SAMPLE_RATE_HZ)
+
+
+def _is_sure(heard: Recognition) -> bool:
+    """Return whether a first hearing is surely speech, and surely of these words."""
+    known = _plain(heard.text)
+    rivals = [score for text, score in heard.others if _plain(text) != known]
+    return (
+        heard.heard
+        and heard.no_speech_prob <= NO_SPEECH_PROBABILITY
+        and heard.avg_logprob >= AVERAGE_LOG_PROBABILITY
+        and heard.compression_ratio <= COMPRESSION_RATIO
+        and heard.log_prob - max(rivals, default=-math.inf) >= SHORT_LEAD
+    )
 
 
 def _confidence(heard: Recognition) -> float:
