@@ -10,7 +10,7 @@ from voicerag_core.documents.decoding import decode
 from voicerag_core.documents.elements import Code, Draft, Element, Heading, Item, Paragraph
 from voicerag_core.documents.faq import ANSWERED, ASKED, paired
 from voicerag_core.documents.form_lines import form_fields
-from voicerag_core.documents.plain_titles import depth_of, titles
+from voicerag_core.documents.plain_titles import depth_of, titles, with_titles_apart
 from voicerag_core.documents.unicode import normalised
 
 __all__ = ["file_title", "one_line", "read_txt", "stated_title", "text_elements"]
@@ -63,7 +63,7 @@ def read_txt(data: bytes, source: str, encoding: str | None = None) -> list[Draf
 def text_elements(text: str) -> list[Element]:
     """Return the elements that the lines of a plain text show."""
     blocks = [block.split("\n") for block in _BLOCK_BORDER.split(text)]
-    blocks = _with_first_indents(text, blocks)
+    blocks = with_titles_apart(_with_first_indents(text, blocks))
     asked = frozenset(at for at, block in enumerate(blocks) if ASKED.match(block[0].strip()))
     levels = titles(blocks, asked)
     elements: list[Element] = []

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
-__all__ = ["depth_of", "titles"]
+__all__ = ["depth_of", "titles", "with_titles_apart"]
 
 _RISING = re.compile(r"(\d{1,2})[.)]\s+([A-Z\u00c0-\u00de][^.;:!?]{1,60})")
 _NUMBERED = re.compile(r"(\d{1,2}(?:\.\d{1,3}){0,4})[.)]?\s+(?=\S*[^\W\d_])(\S.*[^\s.,;:])")
@@ -51,6 +51,21 @@ def titles(blocks: Sequence[Lines], questions: frozenset[int] = frozenset()) -> 
         numbered = dict.fromkeys(_rising(blocks), LEVEL)
     lined = {at: text for at, text in lone.items() if len(blocks[at]) == 1 and at not in numbered}
     return _by_indent(blocks, lined) | _named(blocks, lined) | numbered
+
+
+def with_titles_apart(blocks: Sequence[Lines]) -> list[Lines]:
+    """Part a section's title from the paragraph that it stands right behind.
+
+    "5. Leave" is one when the next lines are "5.1. Holidays".
+    """
+    parted: list[Lines] = []
+    for block, following in pairwise([*blocks, [""]]):
+        match = _NUMBERED.fullmatch(block[-1].strip()) if len(block) > 1 else None
+        if match and following[0].strip().startswith(f"{match[1]}.1"):
+            parted += [block[:-1], block[-1:]]
+        else:
+            parted.append(block)
+    return parted
 
 
 def _rising(blocks: Sequence[Lines]) -> list[int]:

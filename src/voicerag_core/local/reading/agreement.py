@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from voicerag_core.local.reading.events import asks_for_event, superseded, unsaid_event
 from voicerag_core.local.reading.features import Candidate
+from voicerag_core.local.reading.forms import defines
 from voicerag_core.local.reading.namesakes import Namesakes
 from voicerag_core.local.reading.near_misses import (
     figures,
@@ -25,8 +26,10 @@ from voicerag_core.local.reading.near_misses import (
     missing_names,
     said_around,
     said_in,
+    said_of_place,
 )
 from voicerag_core.local.reading.numbered import conflicts, numbered
+from voicerag_core.local.reading.questions import asked_for
 from voicerag_core.local.reading.relations import unsaid_relation
 from voicerag_core.types import Passage
 
@@ -63,6 +66,7 @@ def agreement(
     """
     wanted = figures(question)
     keys = _Keys.of(question)
+    term = asked_for(question).term
     around: dict[int, float] = {}
     table = np.zeros((len(kept), len(AGREEMENT)))
     for row, index in enumerate(kept):
@@ -76,13 +80,15 @@ def agreement(
         table[row] = (
             around[sentence.passage],
             missing_names(question, said),
-            misses_figure(wanted, said),
+            misses_figure(wanted, said | said_of_place(passage)),
             keys.contradicted(sentence, above, before)
             or keys.namesakes.other_named(sentence.text, context)
             or keys.namesakes.parted(sentence.text)
             or keys.namesakes.other_part(sentence.text, f"{context} \n {passage.text}"),
             unsaid_relation(question, f"{context} {sentence.text}"),
-            sentence.kind not in _LEADS_ON and keys.lacks_kind(sentence.text),
+            sentence.kind not in _LEADS_ON
+            and keys.lacks_kind(sentence.text)
+            and not (term and defines(term, sentence)),
             sentence.kind in _TOLD
             and (
                 unsaid_event(question, f"{context} {sentence.text}")

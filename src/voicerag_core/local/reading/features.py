@@ -65,7 +65,14 @@ DATE = re.compile(
 )
 _NAME = re.compile(r"(?<!^)(?<![.!?] )\b[A-Z][\w'’-]+")
 _KINDS: tuple[tuple[Kind, re.Pattern[str]], ...] = (
-    ("date", re.compile(r"\b(when|(what|which) (year|date|day|month|century|decade))\b")),
+    (
+        "date",
+        re.compile(
+            r"^when\b|\b(until|till|by|from|since|and|or) when\b|\bwhen(?='s\b|\W*$"
+            r"|(?: exactly)? (is|are|was|were|do|does|did|has|have|had|can|must|should|will)\b)"
+            r"|\b(what|which) (year|date|day|month|century|decade)\b"
+        ),
+    ),
     (
         "number",
         re.compile(

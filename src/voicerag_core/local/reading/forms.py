@@ -11,7 +11,7 @@ import re
 from voicerag_core.local.reading.features import Candidate, content_words
 from voicerag_core.local.reading.questions import Asked
 
-__all__ = ["fits", "instructs", "names_option"]
+__all__ = ["defines", "fits", "instructs", "names_option"]
 
 _VERBS = (
     "add|apply|ask|attach|avoid|book|bring|build|call|cancel|change|check|choose|clean|click|close|"
@@ -59,7 +59,7 @@ _DEFINES = re.compile(
 def fits(asked: Asked, sentence: Candidate) -> float:
     """Return 1 when a sentence has the form that is asked for, else 0; 0 when any form will do."""
     if asked.term:
-        return float(_defines(asked.term, sentence))
+        return float(defines(asked.term, sentence))
     if asked.how_to:
         return float(
             sentence.kind in ("code", "lead")
@@ -86,8 +86,8 @@ def names_option(text: str) -> bool:
     return _NAMES_OPTION.search(text) is not None
 
 
-def _defines(term: str, sentence: Candidate) -> bool:
-    """Whether a sentence opens with a term and says what it is, or a heading is the term."""
+def defines(term: str, sentence: Candidate) -> bool:
+    """Return whether a sentence opens with a term and says what it is, or a heading is the term."""
     wanted = content_words(term)
     if not wanted:
         return False

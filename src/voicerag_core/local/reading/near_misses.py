@@ -24,6 +24,7 @@ __all__ = [
     "ordinal_value",
     "said_around",
     "said_in",
+    "said_of_place",
 ]
 
 _NUMBER_WORDS = [
@@ -216,13 +217,21 @@ def missing_names(question: str, said: Iterable[str]) -> float:
 
 def said_around(passage: Passage) -> frozenset[str]:
     """Return the words and figures of a passage, its headings, its title and its file's name."""
-    folders = unquote(passage.source.partition("#")[0]).split("/")[-PATH_PARTS:]
-    place = " ".join(filter(str.isalnum, re.split(r"(\W|_)", " ".join(folders))))
-    sheet = str(passage.metadata.get("sheet") or "")
     lead = str(passage.metadata.get("lead") or "")
-    return said_in(
-        " ".join((passage.title, *passage_path(passage), place, sheet, lead, passage.text))
-    )
+    place = _place(passage)
+    return said_in(" ".join((passage.title, *passage_path(passage), place, lead, passage.text)))
+
+
+def _place(passage: Passage) -> str:
+    """Return the words of a passage's file, folders and sheet."""
+    folders = unquote(passage.source.partition("#")[0]).split("/")[-PATH_PARTS:]
+    words = filter(str.isalnum, re.split(r"(\W|_)", " ".join(folders)))
+    return " ".join((*words, str(passage.metadata.get("sheet") or "")))
+
+
+def said_of_place(passage: Passage) -> frozenset[str]:
+    """Return the words and figures of a passage's title, file, folders and sheet."""
+    return said_in(f"{passage.title} {_place(passage)}")
 
 
 def ordinal_value(word: str) -> str:

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from voicerag_core.local.reading.continuing import goes_on, has_command
 from voicerag_core.local.reading.features import DATE, Candidate, content_words
 from voicerag_core.local.reading.forms import instructs, names_option
 from voicerag_core.local.reading.questions import Asked
@@ -270,6 +271,8 @@ class Quoter:
         if self._asked.long and follows in told and blocks[follows].kind in ("lead", *_LISTED):
             listed = self._announced(passage, follows)
             parts += listed.parts if listed else ()
+        elif self._asked.how_to and follows in told and blocks[follows].kind == "code":
+            parts += (self._line(passage, blocks[follows]),)
         return Quote(parts)
 
     def _announced(self, passage: int, number: int) -> Quote | None:
@@ -486,16 +489,50 @@ class Quoter:
             quote = Quote((_part(before), _part(sentence)), 1)
         else:
             quote = Quote((_part(sentence),), 0)
-        limit = self._neighbour(chosen, 1) if self._asked.yes_no else None
-        if limit is not None and _EXCEPTS.match(limit.text):
-            return Quote((*quote.parts, _part(limit)), quote.chosen)
+        after = self._neighbour(chosen, 1)
+        if after is not None and self._asked.yes_no and _EXCEPTS.match(after.text):
+            return Quote((*quote.parts, _part(after)), quote.chosen)
         if self._asked.how_to and (steps := self._steps(sentence.passage, sentence.path)):
             return Quote(quote.parts + steps.parts, quote.chosen)
+        if self._asked.contrast:
+            return Quote((*quote.parts, *self._rest(chosen)), quote.chosen)
+        last = chosen
+        if after is not None and after.kind == "text" and goes_on(self._asked, after.text):
+            quote = Quote((*quote.parts, _part(after)), quote.chosen)
+            last += 1
+        if self._asked.how_to and (sample := self._sample(last)):
+            return Quote(quote.parts + sample, quote.chosen)
         if self._asked.many and self._is_last(sentence):
             listed = self._list_behind(sentence)
             if listed is not None:
                 return Quote(quote.parts + listed.parts[1:], quote.chosen)
         return quote
+
+    def _rest(self, chosen: int) -> Iterator[Part]:
+        """Yield the sentences behind one in its section, as many as there is room for."""
+        room = self._room - len(self._sentences[chosen].text)
+        while (after := self._neighbour(chosen, 1)) is not None and after.kind == "text":
+            room -= len(after.text)
+            if room < 0:
+                return
+            yield _part(after)
+            chosen += 1
+
+    def _sample(self, chosen: int) -> tuple[Part, ...]:
+        """Return the code behind a sentence that tells what it is for, with its announcement."""
+        sentence = self._sentences[chosen]
+        if has_command(sentence.text) or not self._is_last(sentence):
+            return ()
+        blocks = self._blocks[sentence.passage]
+        at = sentence.block + 1
+        own = [block for block in blocks[at : at + 2] if block.path == sentence.path]
+        kinds = [block.kind for block in own]
+        if kinds[:1] == ["code"]:
+            return (self._line(sentence.passage, own[0]),)
+        if kinds == ["lead", "code"]:
+            lead = _whole(sentence.passage, own[0], "text")
+            return (lead, self._line(sentence.passage, own[1]))
+        return ()
 
     def _points_back(self, text: str) -> bool:
         """Whether a sentence does not stand alone."""
