@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -27,6 +27,7 @@ __all__ = [
     "Candidate",
     "candidates",
     "content_words",
+    "derived",
     "measure",
     "passage_path",
     "section_shares",
@@ -45,6 +46,18 @@ MEASURES = (
 
 LEAST_STEM = 3
 """Minimum letters of a stem."""
+
+LEAST_ROOT = 5
+"""Minimum letters of a stem that another is derived from."""
+
+_DERIVED = frozenset(
+    re.split(
+        r"\s",
+        "al ation ational ative ator ment ion or er ance ence ant ent able ability ity ness y age "
+        "ia ic ical ive ist ism ar ary",
+    )
+)
+"""Endings by which a word is made of another: "limit" and "limitation"."""
 
 _STOP_WORDS = frozenset(
     re.split(
@@ -156,7 +169,9 @@ def measure(
         Shape [N, 5], columns as in `MEASURES`.
     """
     asked = list(dict.fromkeys(content_words(question)))
-    weights = _word_weights(asked, sentences)
+    known_words = set().union(*(sentence.words for sentence in sentences))
+    akin = {word: derived(word, known_words) for word in asked}
+    weights = _word_weights(akin, sentences)
     total = sum(weights.values()) or 1.0
     around = [
         set(content_words(" ".join((passage.title, *passage_path(passage)))))
@@ -172,9 +187,10 @@ def measure(
         own = set(sentence.words)
         before = _words_above(sentences, row, above)
         table[row] = (
-            sum(weights[word] for word in asked if word in own) / total,
-            sum(weights[word] for word in asked if word in before - own) / total,
-            sum(weights[word] for word in asked if word in around[sentence.passage]) / total,
+            sum(weights[word] for word in asked if akin[word] & own) / total,
+            sum(weights[word] for word in asked if not akin[word] & own and akin[word] & before)
+            / total,
+            sum(weights[word] for word in asked if akin[word] & around[sentence.passage]) / total,
             sentence.passage,
             _cue(kind, sentence.text, known),
         )
@@ -241,11 +257,24 @@ def _stem(word: str) -> str:
     return word.removesuffix("e") if len(word) > LEAST_STEM else word
 
 
-def _word_weights(asked: Sequence[str], sentences: Sequence[Candidate]) -> dict[str, float]:
+def derived(word: str, known: Iterable[str]) -> frozenset[str]:
+    """Return a stem with those of the words known that are derived from it, or it from them."""
+    found = {word}
+    for other in known:
+        short, long = (word, other) if len(word) < len(other) else (other, word)
+        if len(short) >= LEAST_ROOT and long.startswith(short) and long[len(short) :] in _DERIVED:
+            found.add(other)
+    return frozenset(found)
+
+
+def _word_weights(
+    akin: Mapping[str, frozenset[str]], sentences: Sequence[Candidate]
+) -> dict[str, float]:
     """Weigh each question word by its inverse frequency among the sentences."""
     sets = [set(sentence.words) for sentence in sentences]
     return {
-        word: math.log((len(sets) + 1) / (sum(word in own for own in sets) + 0.5)) for word in asked
+        word: math.log((len(sets) + 1) / (sum(bool(words & own) for own in sets) + 0.5))
+        for word, words in akin.items()
     }
 
 

@@ -11,7 +11,7 @@ import re
 from voicerag_core.local.reading.features import Candidate, content_words
 from voicerag_core.local.reading.questions import Asked
 
-__all__ = ["defines", "fits", "instructs", "names_option"]
+__all__ = ["defines", "fits", "has_other_condition", "instructs", "names_option"]
 
 _VERBS = (
     "add|apply|ask|attach|avoid|book|bring|build|call|cancel|change|check|choose|clean|click|close|"
@@ -39,6 +39,12 @@ _NAMES_OPTION = re.compile(
     r"(?:^|[\s(])--?[a-zA-Z][\w-]*|^\W*[a-z]\w*(?:[._][a-z]\w*)+\b(?!@)|^\W*[A-Z]+_[A-Z_]+\b"
 )
 """Names an option, a setting or a variable, which is what to use."""
+
+_CASE = re.compile(
+    r"(?:for|if|when|on|in the case of|in case of|with|alternatively,? for) (?P<case>[^,.:;]{3,80}), ",
+    re.IGNORECASE,
+)
+"""Opens a sentence that holds for one case."""
 
 _ENUMERATES = re.compile(r"[\w)],? [^,;:.]+[,;] [^,;:.]+,? (?:and|or|&) \w|(?:[,;] [^,;:.]+){3}")
 _SAYS_WHY = re.compile(
@@ -74,6 +80,19 @@ def fits(asked: Asked, sentence: Candidate) -> float:
     if asked.reason:
         return float(_SAYS_WHY.search(sentence.text) is not None)
     return 0.0
+
+
+def has_other_condition(text: str, asked: frozenset[str]) -> bool:
+    """Return whether a sentence holds for a case alone that a question does not name.
+
+    "For React snippets, install ..." is one for who asks about a plug-in.
+
+    Args:
+        text: The sentence.
+        asked: The question's words that carry meaning, stemmed.
+    """
+    case = _CASE.match(text)
+    return case is not None and asked.isdisjoint(content_words(case["case"]))
 
 
 def instructs(text: str) -> bool:

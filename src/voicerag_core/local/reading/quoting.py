@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from voicerag_core.local.reading.continuing import goes_on, has_command
-from voicerag_core.local.reading.features import DATE, Candidate, content_words
+from voicerag_core.local.reading.features import DATE, Candidate, content_words, derived
 from voicerag_core.local.reading.forms import instructs, names_option
 from voicerag_core.local.reading.questions import Asked
 from voicerag_core.local.reading.trimming import setting_span
@@ -502,11 +502,30 @@ class Quoter:
             last += 1
         if self._asked.how_to and (sample := self._sample(last)):
             return Quote(quote.parts + sample, quote.chosen)
+        if self._asked.many and (announced := self._announced_near(sentence)):
+            return announced
         if self._asked.many and self._is_last(sentence):
             listed = self._list_behind(sentence)
             if listed is not None:
                 return Quote(quote.parts + listed.parts[1:], quote.chosen)
         return quote
+
+    def _announced_near(self, sentence: Candidate) -> Quote | None:
+        """Quote the list of a sentence's section whose lead-in says what the sentence does not."""
+        unsaid = [
+            word
+            for word in self._asked.words
+            if not derived(word, sentence.words) & {*sentence.words}
+        ]
+        for one in self._sentences:
+            same = one.passage == sentence.passage and one.path == sentence.path
+            if (
+                same
+                and one.kind == "lead"
+                and any(derived(word, one.words) & {*one.words} for word in unsaid)
+            ):
+                return self._list(one.passage, one.block)
+        return None
 
     def _rest(self, chosen: int) -> Iterator[Part]:
         """Yield the sentences behind one in its section, as many as there is room for."""

@@ -23,13 +23,15 @@ from voicerag_core.local.reading.features import (
     passage_path,
     section_shares,
 )
-from voicerag_core.local.reading.forms import fits
+from voicerag_core.local.reading.forms import fits, has_other_condition
 from voicerag_core.local.reading.hops import described
 from voicerag_core.local.reading.near_misses import (
     figures,
+    misses_abbreviation,
     misses_figure,
     missing_names,
     said_around,
+    written_around,
 )
 from voicerag_core.local.reading.questions import Asked, asked_for
 from voicerag_core.local.reading.quoting import Part, Quote, Quoter
@@ -70,8 +72,9 @@ FIRST_PASSAGES = 4
 MOST_PASSAGES = 10
 """Passages that are read at once, and in all when the first leave the reader unsure."""
 
-AS_LIKELY = 0.9
-"""Of the likeliest sentence's probability, what one that dates more exactly must have."""
+AS_LIKELY = 0.88
+"""Of the likeliest sentence's probability, what one must have that dates more exactly, or holds
+without a condition that nobody asked about."""
 
 MOST_TRIED = 8
 """Sentences that may fail to give a quote before the reader gives up."""
@@ -453,12 +456,20 @@ class Reader:
         """Return the likeliest sentence that gives a quote and is no near miss."""
         possible = self._possible(question, asked, seen)
         found = next(possible, None)
-        if found is None or not asked.date:
+        if found is None:
             return found
         text = found.quote.text(seen.passages)
+        narrow = not asked.yes_no and has_other_condition(text, asked.words)
+        if not asked.date and not narrow:
+            return found
         for other in possible:
-            sure = other.probability >= max(self._least_probability, AS_LIKELY * found.probability)
-            if sure and says_more_exactly(other.quote.text(seen.passages), text):
+            said = other.quote.text(seen.passages)
+            if other.probability < max(self._least_probability, AS_LIKELY * found.probability):
+                continue
+            if asked.date and says_more_exactly(said, text):
+                return other
+            near = other.passage is found.passage and not has_other_condition(said, asked.words)
+            if narrow and near:
                 return other
         return found
 
@@ -469,6 +480,7 @@ class Reader:
         wanted = figures(question)
         quoter = Quoter(seen.passages, seen.sentences, asked)
         around: dict[int, frozenset[str]] = {}
+        abbreviated: dict[int, bool] = {}
         order = np.argsort(-self._choice(asked, seen), kind="stable").tolist()
         for row in order[:MOST_TRIED]:
             chosen = seen.kept[row]
@@ -479,7 +491,9 @@ class Reader:
                 quote = quoter.rows(self._matching(question, seen, chosen))
             index = seen.sentences[chosen].passage
             said = around.setdefault(index, said_around(seen.passages[index]))
-            if misses_figure(wanted, said):
+            if misses_figure(wanted, said) or abbreviated.setdefault(
+                index, misses_abbreviation(question, written_around(seen.passages[index]))
+            ):
                 continue
             odds = float(seen.table[row] @ ANSWERED_WEIGHTS) + ANSWERED_OFFSET
             odds += float(seen.evidence[row] @ ANSWERED_EVIDENCE_WEIGHTS)
