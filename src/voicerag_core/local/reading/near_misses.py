@@ -237,7 +237,7 @@ def misses_abbreviation(question: str, text: str) -> bool:
         else:
             runs.append("")
     return any(
-        not any(name in word for word in written)
+        not any(word.startswith(name) for word in written)
         and not any(name.lower() in initials for initials in runs)
         for name in names
     )
