@@ -14,13 +14,15 @@ __all__ = ["goes_on", "has_command"]
 
 _DOES_IT = re.compile(
     r"(?:(?:and|then|simply|just|please|also),? )*"
-    r"(?:(?:you|we|one|users?|staff|employees)(?:'ll)? (?:can|may|could|must|should|need to|have to)"
+    r"(?:(?:you|we|one|users?|staff|employees)(?:'ll)? "
+    r"(?:can|may|could|must|should|need to|have to)"
     r"(?: (?:also|simply|easily|then))? do (?:this|that|it|so)\b"
     r"|(?:this|that|it|which) (?:can be|is|may be|could be|should be|must be)(?: \w+ly)? "
     r"(?:done|achieved|accomplished|changed|set|enabled|disabled|configured|made) "
     r"(?:by|with|via|using|through|in|on|from|either)\b"
     r"|to do (?:this|that|it|so)\b|do (?:this|that|so)\b|for this(?: purpose)?,"
-    r"|(?:(?:you|to)\b.* )?(?:run|use|type|enter|execute) (?:this|the following|these|a command)\b)",
+    r"|(?:(?:you|to)\b.* )?(?:run|use|type|enter|execute) "
+    r"(?:this|the following|these|a command)\b)",
     re.IGNORECASE,
 )
 """Opens a sentence that says how the thing named before it is done."""

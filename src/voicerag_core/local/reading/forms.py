@@ -41,7 +41,7 @@ _NAMES_OPTION = re.compile(
 """Names an option, a setting or a variable, which is what to use."""
 
 _CASE = re.compile(
-    r"(?:for|if|when|on|in the case of|in case of|with|alternatively,? for) (?P<case>[^,.:;]{3,80}), ",
+    r"(?:for|if|when|on|in (?:the )?case of|with|alternatively,? for) (?P<case>[^,.:;]{3,80}), ",
     re.IGNORECASE,
 )
 """Opens a sentence that holds for one case."""

@@ -132,7 +132,7 @@ _GREETING = re.compile(
 )
 _CONTRAST = re.compile(
     r"^(?:how|what|which|where|in what)\b.*\b(?:differ|differs|differences?|compares? (?:to|with)"
-    r"|different from|unlike|better than|advantages? (?:of .+ )?over)\b"
+    r"|different from|unlike|better than|advantages?\b.* over)\b"
 )
 _WH = re.compile(
     r"\b(?:who|whom|whose|what|which|when|where|why|how|list|name|tell|explain|define)\b"

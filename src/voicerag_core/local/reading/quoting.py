@@ -489,41 +489,39 @@ class Quoter:
             quote = Quote((_part(before), _part(sentence)), 1)
         else:
             quote = Quote((_part(sentence),), 0)
+        if follows := self._follows(chosen):
+            return Quote((*quote.parts, *follows), quote.chosen)
+        return self._with_list(sentence, quote) if self._asked.many else quote
+
+    def _follows(self, chosen: int) -> tuple[Part, ...]:
+        """Return what an answer in running text goes on with behind the chosen sentence."""
+        sentence = self._sentences[chosen]
         after = self._neighbour(chosen, 1)
         if after is not None and self._asked.yes_no and _EXCEPTS.match(after.text):
-            return Quote((*quote.parts, _part(after)), quote.chosen)
+            return (_part(after),)
         if self._asked.how_to and (steps := self._steps(sentence.passage, sentence.path)):
-            return Quote(quote.parts + steps.parts, quote.chosen)
+            return steps.parts
         if self._asked.contrast:
-            return Quote((*quote.parts, *self._rest(chosen)), quote.chosen)
-        last = chosen
+            return tuple(self._rest(chosen))
         if after is not None and after.kind == "text" and goes_on(self._asked, after.text):
-            quote = Quote((*quote.parts, _part(after)), quote.chosen)
-            last += 1
-        if self._asked.how_to and (sample := self._sample(last)):
-            return Quote(quote.parts + sample, quote.chosen)
-        if self._asked.many and (announced := self._announced_near(sentence)):
+            sample = self._sample(chosen + 1) if self._asked.how_to else ()
+            return (_part(after), *sample)
+        return self._sample(chosen) if self._asked.how_to else ()
+
+    def _with_list(self, sentence: Candidate, quote: Quote) -> Quote:
+        """Quote a sentence with the list that it opens, or the list of its section instead."""
+        if announced := self._announced_near(sentence):
             return announced
-        if self._asked.many and self._is_last(sentence):
-            listed = self._list_behind(sentence)
-            if listed is not None:
-                return Quote(quote.parts + listed.parts[1:], quote.chosen)
+        if self._is_last(sentence) and (listed := self._list_behind(sentence)):
+            return Quote(quote.parts + listed.parts[1:], quote.chosen)
         return quote
 
     def _announced_near(self, sentence: Candidate) -> Quote | None:
         """Quote the list of a sentence's section whose lead-in says what the sentence does not."""
-        unsaid = [
-            word
-            for word in self._asked.words
-            if not derived(word, sentence.words) & {*sentence.words}
-        ]
+        unsaid = [word for word in self._asked.words if not _says(sentence, word)]
         for one in self._sentences:
             same = one.passage == sentence.passage and one.path == sentence.path
-            if (
-                same
-                and one.kind == "lead"
-                and any(derived(word, one.words) & {*one.words} for word in unsaid)
-            ):
+            if same and one.kind == "lead" and any(_says(one, word) for word in unsaid):
                 return self._list(one.passage, one.block)
         return None
 
@@ -607,6 +605,11 @@ def _part(sentence: Candidate) -> Part:
 
 def _whole(passage: int, block: PassageBlock, kind: str = "") -> Part:
     return Part(passage, block.start, block.end, kind or block.kind)
+
+
+def _says(sentence: Candidate, word: str) -> bool:
+    """Whether a sentence has a word, or one derived from it."""
+    return not derived(word, sentence.words).isdisjoint(sentence.words)
 
 
 def _covers(part: Part, sentence: Candidate) -> bool:
