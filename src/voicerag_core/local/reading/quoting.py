@@ -424,9 +424,15 @@ class Quoter:
         return ()
 
     def _announces(self, passage: int, number: int) -> bool:
-        """Whether an item ends in a colon."""
-        block = self._blocks[passage][number]
-        return self._passages[passage].text[block.start : block.end].rstrip().endswith((":", "："))
+        """Whether an item ends in a colon, or is no sentence and has items of its own."""
+        blocks = self._blocks[passage]
+        block = blocks[number]
+        text = self._passages[passage].text[block.start : block.end].rstrip()
+        if text.endswith((":", "：")):
+            return True
+        inner = blocks[number + 1] if number + 1 < len(blocks) else None
+        has_own = inner is not None and inner.kind == "item" and inner.level > block.level
+        return has_own and not text.endswith((".", "!", "?", ";", "。"))
 
     def _steps(self, passage: int, path: tuple[str, ...]) -> Quote | None:
         """Quote the numbered steps of a section."""
@@ -450,11 +456,19 @@ class Quoter:
         while lead >= 0 and blocks[lead].kind == "code":
             lead -= 1
         if lead < 0 or blocks[lead].path != block.path or blocks[lead].kind not in ("lead", "text"):
-            return None
+            return self._code_below(sentence, lead) if self._asked.how_to else None
         text = self._passages[sentence.passage].text[blocks[lead].start : blocks[lead].end]
         start, end = sentence_spans(text)[-1]
         head = Part(sentence.passage, blocks[lead].start + start, blocks[lead].start + end)
         return Quote((head, self._line(sentence.passage, blocks[lead + 1])))
+
+    def _code_below(self, sentence: Candidate, at: int) -> Quote | None:
+        """Quote code with the heading that it stands right below."""
+        blocks = self._blocks[sentence.passage]
+        if at < 0 or blocks[at].kind not in _HEADINGS or at != sentence.block - 1:
+            return None
+        heading = _whole(sentence.passage, blocks[at], "heading")
+        return Quote((heading, self._line(sentence.passage, blocks[sentence.block])))
 
     def _line(self, passage: int, block: PassageBlock) -> Part:
         """Return the line of a long sample configuration that the question names, or all of it."""

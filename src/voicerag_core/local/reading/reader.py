@@ -36,6 +36,7 @@ from voicerag_core.local.reading.near_misses import (
 from voicerag_core.local.reading.questions import Asked, asked_for
 from voicerag_core.local.reading.quoting import Part, Quote, Quoter
 from voicerag_core.local.reading.readings import Reading
+from voicerag_core.local.reading.recipes import RECIPE_SCORE, recipes
 from voicerag_core.local.reading.rows import (
     MOST_REREAD,
     TableRow,
@@ -343,6 +344,7 @@ class Reader:
                 evidence[row, KEYED] = float(named and DATE.search(sentence.text) is not None)
         evidence[:, SECTION] = section_shares(question, seen.passages, seen.sentences)[seen.kept]
         evidence[:, SECTION + 1 :] = agreement(question, seen.passages, seen.sentences, seen.kept)
+        seen = replace(seen, table=_with_recipes(asked, seen))
         near = tables(question, seen.passages, seen.sentences)
         if not near:
             return replace(seen, evidence=evidence)
@@ -499,6 +501,16 @@ class Reader:
             odds += float(seen.evidence[row] @ ANSWERED_EVIDENCE_WEIGHTS)
             quote = self._trimmed(question, seen, quote)
             yield _Found(quote, seen.passages[index], 1 / (1 + math.exp(-odds)))
+
+
+def _with_recipes(asked: Asked, seen: Examined) -> NDArray[np.float64]:
+    """Return the table with at least `RECIPE_SCORE` for what tells the way that is asked for."""
+    told = recipes(asked, seen.passages, seen.sentences)
+    table = seen.table.copy()
+    for row, index in enumerate(seen.kept):
+        if index in told:
+            table[row, -len(SCORES) :] = np.fmax(table[row, -len(SCORES) :], RECIPE_SCORE)
+    return table
 
 
 def _is_close(question: str, passage: Passage, probability: float) -> bool:
