@@ -39,10 +39,13 @@ MEASURES = (
     "overlap",  # share of the question's word weight found in the sentence
     "before",  # share found only in the sentence before or in the headings above
     "passage",  # share found in the whole passage or its title
-    "rank",  # rank of the passage, 0 the best
+    "rank",  # rank of the passage, 0 the best; at most `LOWEST_RANK`
     "cue",  # 1 the sentence contains the kind of thing asked for, -1 it does not, 0 unknown
 )
 """Columns of `measure`, in order."""
+
+LOWEST_RANK = 3
+"""The weights were found with four passages at hand: one further down counts as their last."""
 
 LEAST_STEM = 3
 """Minimum letters of a stem."""
@@ -191,7 +194,7 @@ def measure(
             sum(weights[word] for word in asked if not akin[word] & own and akin[word] & before)
             / total,
             sum(weights[word] for word in asked if akin[word] & around[sentence.passage]) / total,
-            sentence.passage,
+            min(sentence.passage, LOWEST_RANK),
             _cue(kind, sentence.text, known),
         )
     return table
