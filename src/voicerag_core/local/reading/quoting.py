@@ -152,7 +152,8 @@ class Quoter:
 
     Args:
         passages: Best first.
-        sentences: `voicerag_core.local.reading.features.candidates` of them.
+        sentences: `voicerag_core.local.reading.features.candidates` of them, or of the first ones:
+            the others may go on with a list.
         asked: What the question asks for.
     """
 
@@ -178,9 +179,11 @@ class Quoter:
         return Quote((dated, *quote.parts), quote.chosen + 1 if quote.chosen >= 0 else -1)
 
     def _says_nothing(self, sentence: Candidate) -> bool:
-        """Whether a sentence only points elsewhere, or only names what the question names."""
+        """Whether a sentence points elsewhere, asks, or only names what the question names."""
         if sentence.kind not in ("text", "note", "item"):
             return False
+        if sentence.kind == "item" and sentence.text.rstrip().endswith(("?", "？")):
+            return not self._asked.many
         if self._asked.how_to and _POINTS_ELSEWHERE.match(sentence.text.strip()):
             return "where" not in self._asked.words
         news = set(sentence.words) - self._asked.words

@@ -137,6 +137,7 @@ class Examined:
         table: Measures and scores of these, one row each.
         evidence: [K, E] of these: columns as in `EVIDENCE`.
         alone: Scores of the rows that were read one by one, by their index.
+        at_hand: The passages and those behind them, in which a list may go on.
     """
 
     passages: Sequence[Passage]
@@ -146,6 +147,7 @@ class Examined:
     table: NDArray[np.float64]
     evidence: NDArray[np.float64]
     alone: dict[int, NDArray[np.float64]] = field(default_factory=dict)
+    at_hand: Sequence[Passage] = ()
 
 
 def examine(
@@ -326,7 +328,7 @@ class Reader:
             if seen is not None and len(near) == len(seen.passages):
                 break
             seen = examine(question, near, self._scorer, seen)
-            seen = self._looked_into(question, asked, seen)
+            seen = replace(self._looked_into(question, asked, seen), at_hand=passages)
             found = self._found(question, asked, seen) or found
             if found is not None and found.probability >= self._least_probability:
                 break
@@ -460,12 +462,12 @@ class Reader:
         found = next(possible, None)
         if found is None:
             return found
-        text = found.quote.text(seen.passages)
+        text = found.quote.text(seen.at_hand)
         narrow = not asked.yes_no and has_other_condition(text, asked.words)
         if not asked.date and not narrow:
             return found
         for other in possible:
-            said = other.quote.text(seen.passages)
+            said = other.quote.text(seen.at_hand)
             if other.probability < max(self._least_probability, AS_LIKELY * found.probability):
                 continue
             if asked.date and says_more_exactly(said, text):
@@ -480,7 +482,7 @@ class Reader:
         if not seen.kept:
             return
         wanted = figures(question)
-        quoter = Quoter(seen.passages, seen.sentences, asked)
+        quoter = Quoter(seen.at_hand, seen.sentences, asked)
         around: dict[int, frozenset[str]] = {}
         abbreviated: dict[int, bool] = {}
         order = np.argsort(-self._choice(asked, seen), kind="stable").tolist()
