@@ -16,6 +16,7 @@ from voicerag_core.local.reading.forms import has_other_condition
 from voicerag_core.local.reading.near_misses import misses_abbreviation
 from voicerag_core.local.reading.questions import asked_for
 from voicerag_core.local.reading.reader import Reader
+from voicerag_core.local.reading.recipes import recipes
 from voicerag_core.local.reading.relations import unsaid_relation
 from voicerag_core.types import Passage
 
@@ -219,3 +220,102 @@ def cue(question: str, text: str) -> float:
 )
 def test_when_asks_for_a_date_only_where_it_asks(question: str, value: float) -> None:
     assert cue(question, "It lies with Ida Holm.") == value
+
+
+def test_a_list_goes_on_in_a_passage_behind_those_that_are_read() -> None:
+    def part(position: int, text: str, kinds: list[str], lead: str = "") -> Passage:
+        ends = [0]
+        for line in text.split("\n\n"):
+            ends.append(ends[-1] + len(line) + 2)
+        blocks = [
+            [start, end - 2, kind] for start, end, kind in zip(ends, ends[1:], kinds, strict=False)
+        ]
+        known = {"source": "list.md", "position": position, "blocks": blocks}
+        return Passage(str(position), text, known | ({"lead": lead} if lead else {}))
+
+    first = part(0, "Bring these things:\n\na rope", ["lead", "item"])
+    rest = part(1, "a lamp\n\na map", ["item", "item"], "Bring these things:")
+    others = [Passage(f"other {n}", f"The harbour has {n} boats.") for n in range(3)]
+    scorer = EvenScorer({"Bring these things:": 5.0})
+    reading = Reader(scorer).read("Which things do I bring?", [first, *others, rest])
+    assert reading.text == "Bring these things:\n\na rope\n\na lamp\n\na map"
+    assert [place.passage_id for place in reading.citations] == ["0", "0", "1", "1"]
+
+
+def test_a_question_in_a_list_is_no_answer() -> None:
+    contents = passage_of(Item("Does it float?"), Item("It floats in salt water."))
+    assert quoted("Does it float?", contents, "Does it") is None
+    assert quoted("Which questions are there?", contents, "Does it") is not None
+
+
+RECIPES = passage_of(
+    Heading("Setup", 1),
+    Paragraph("On a Mac it comes with brew:"),
+    Code("brew install relay"),
+    Paragraph("You can install relay with pip, too:"),
+    Code("pip install relay"),
+    Heading("Starting", 1),
+    Code("relay serve"),
+    Paragraph("This will start the relay."),
+)
+
+
+@pytest.mark.parametrize(
+    ("question", "text"),
+    [
+        ("How do I install relay with pip?",
+         "You can install relay with pip, too:\n\npip install relay"),
+        ("How do I start relay?", "Starting:\n\nrelay serve"),
+    ],
+)  # fmt: skip
+def test_a_command_and_its_announcement_tell_how(question: str, text: str) -> None:
+    scores = {"On a Mac it comes with brew:": 1.0, "brew install relay": 1.0}
+    assert Reader(EvenScorer(scores)).read(question, [RECIPES]).text == text
+
+
+@pytest.mark.parametrize(
+    "question",
+    ["How do I install relay on a boat?", "How do I remove relay?", "Does relay install with pip?"],
+)
+def test_a_command_for_something_else_tells_nothing(question: str) -> None:
+    sentences = candidates([RECIPES])
+    assert recipes(asked_for(question), [RECIPES], sentences) == set()
+
+
+def test_an_item_with_items_of_its_own_is_quoted_with_them() -> None:
+    rules = passage_of(
+        Item("Major trip"), Item("over the sea", depth=1), Item("by night", depth=1),
+        Item("Minor trip."), Item("in the bay", depth=1),
+    )  # fmt: skip
+    question = "What makes a trip a major one?"
+    assert quoted(question, rules, "Major") == "Major trip\n\nover the sea\n\nby night"
+    assert quoted(question, rules, "Minor") == "Minor trip."
+
+
+@pytest.mark.parametrize(
+    ("question", "text", "unsaid"),
+    [
+        ("Who won the 2021 Fjord Tour?", "Moe won the final stage of the 2021 Fjord Tour.", 1),
+        ("Who won the final stage of the Fjord Tour?", "Moe won the final stage of the Tour.", 0),
+        ("Who won the regatta in 2021?", "As of 2021 the one with the most wins was Ida Holm.", 1),
+        ("Who won the 2021 Fjord Tour?", "Moe won the 2021 Fjord Tour.", 0),
+    ],
+)
+def test_a_part_and_a_tally_are_no_victory(question: str, text: str, unsaid: float) -> None:
+    assert against("unsaid", question, text) == unsaid
+
+
+def test_a_passage_far_down_counts_as_the_fourth() -> None:
+    passages = [Passage(str(n), f"The ferry has {n} decks.") for n in range(6)]
+    table = measure("How many decks has it?", passages, candidates(passages))
+    assert table[:, MEASURES.index("rank")].tolist() == [0, 1, 2, 3, 3, 3]
+
+
+def test_names_that_a_passage_does_not_know_count_against_it() -> None:
+    text = "The mask of Bergen is 022."
+    reader = Reader(EvenScorer({text: 0.0}))
+    known, unknown = (
+        reader.answer_probability(question, [Passage("a", text)])
+        for question in ("Which mask does Bergen use?", "Which mask does Oslo use?")
+    )
+    assert unknown < known
