@@ -319,3 +319,17 @@ def test_names_that_a_passage_does_not_know_count_against_it() -> None:
         for question in ("Which mask does Bergen use?", "Which mask does Oslo use?")
     )
     assert unknown < known
+    assert against("strange", "Which mask does Oslo use?", text) == 1
+    assert against("strange", "Which mask do Oslo and Bergen use?", text) == 0
+
+
+@pytest.mark.parametrize(
+    ("question", "text"),
+    [
+        ("Where is the wi-fi?", "The wifi is in the hall."),
+        ("Which e-mail is it?", "It is the email of the desk."),
+        ("Which backups are there?", "Back up all of it."),
+    ],
+)
+def test_words_written_in_one_or_in_two_are_the_same(question: str, text: str) -> None:
+    assert overlap(question, text) == pytest.approx(1)

@@ -43,6 +43,7 @@ AGREEMENT = (
     "unrelated",  # share of the question's verbs and nouns of relation that these do not say
     "unkind",  # 1 nothing in the sentence can be the kind of thing that is asked for
     "unsaid",  # 1 the event that is asked about is not told, or only planned or hoped for
+    "strange",  # 1 the passage and its headings know none of the question's names
 )
 """Columns of `agreement`, in order; 0 of all of them: nothing speaks against the sentence."""
 
@@ -62,7 +63,7 @@ def agreement(
         kept: Indices of those that are measured.
 
     Returns:
-        Shape [K, 7], columns as in `AGREEMENT`.
+        Shape [K, 8], columns as in `AGREEMENT`.
     """
     wanted = figures(question)
     keys = _Keys.of(question)
@@ -94,6 +95,7 @@ def agreement(
                 unsaid_event(question, f"{context} {sentence.text}")
                 or superseded(question, sentence.text)
             ),
+            around[sentence.passage] == 1,
         )
     return table
 

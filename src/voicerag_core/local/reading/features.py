@@ -70,6 +70,14 @@ _STOP_WORDS = frozenset(
         "those it its as than then there their they he she his her him you your we our i not no s",
     )
 )
+_HYPHENED = re.compile(r"\b([a-z]{1,2})-([a-z]{2,})\b")
+"""Words that are written in one as often: "wi-fi", "e-mail"."""
+
+_COMPOUND = re.compile(
+    r"\b(back|set|sign|start|clean|look|log|shut|check|roll|turn)(up|out|down|off|back)s?\b"
+)
+"""Words that are written in two as often: "backup"."""
+
 _NUMBER = re.compile(
     r"\d|\b(one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|dozen|hundred|thousand|"
     r"million|billion|half|third|quarter|percent|once|twice)\b",
@@ -153,6 +161,7 @@ def content_words(text: str) -> list[str]:
     if not plain.isascii():
         plain = unicodedata.normalize("NFKD", plain)
         plain = "".join(letter for letter in plain if not unicodedata.combining(letter))
+    plain = _COMPOUND.sub(r"\1 \2", _HYPHENED.sub(r"\1\2", plain))
     return [_stem(word) for word in re.findall(r"[^\W_]+", plain) if word not in _STOP_WORDS]
 
 
