@@ -15,10 +15,10 @@ from voicerag_core.documents.elements import (
     Term,
 )
 
-__all__ = ["paired"]
+__all__ = ["ANSWERED", "ASKED", "paired"]
 
-_ASKED = re.compile(r"(?:Q|Question|Frage|F)\s*\d{0,3}\s*[:.)]\s*(\S.*)", re.IGNORECASE | re.DOTALL)
-_ANSWERED = re.compile(r"(?:A|Answer|Antwort)\s*\d{0,3}\s*[:.)]\s*(?=\S)", re.IGNORECASE)
+ASKED = re.compile(r"(?:Q|Question|Frage|F)\s*\d{0,3}\s*[:.)]\s*(\S.*)", re.IGNORECASE | re.DOTALL)
+ANSWERED = re.compile(r"(?:A|Answer|Antwort)\s*\d{0,3}\s*[:.)]\s*(?=\S)", re.IGNORECASE)
 _NUMBERED = re.compile(r"(?:\d{1,3}[.)]\s+)?(\S.*)", re.DOTALL)
 _INNER_END = re.compile(r"[.!?\uff1f\u3002]\s")
 _LONGEST = 200
@@ -66,12 +66,12 @@ def _end(elements: Sequence[Element], asked: Sequence[str], start: int, to_the_n
 
 def _parted(element: Element) -> list[Element]:
     """Part a paragraph that holds a marked question and its answer."""
-    if not isinstance(element, Paragraph) or not _ASKED.match(element.text):
+    if not isinstance(element, Paragraph) or not ASKED.match(element.text):
         return [element]
     parts: list[Element] = []
     lines: list[str] = []
     for line in element.text.split("\n"):
-        if lines and (_ASKED.match(line) or _ANSWERED.match(line)):
+        if lines and (ASKED.match(line) or ANSWERED.match(line)):
             parts.append(Paragraph("\n".join(lines), element.place))
             lines = []
         lines.append(line)
@@ -83,7 +83,7 @@ def _question(element: Element) -> str:
     if not isinstance(element, Paragraph):
         return ""
     text = " ".join(element.text.split())
-    if marked := _ASKED.fullmatch(text):
+    if marked := ASKED.fullmatch(text):
         return marked[1] if len(marked[1]) <= _LONGEST else ""
     is_one = len(text) <= _LONGEST and not _INNER_END.search(text) and "\n" not in element.text
     if not text.endswith(("?", "\uff1f")) or not is_one:
@@ -93,14 +93,14 @@ def _question(element: Element) -> str:
 
 
 def _is_marked(element: Element) -> bool:
-    return isinstance(element, Paragraph) and _ASKED.match(element.text) is not None
+    return isinstance(element, Paragraph) and ASKED.match(element.text) is not None
 
 
 def _unmarked(element: Element) -> Element:
     if isinstance(element, Paragraph):
         return Paragraph(
-            _ANSWERED.sub("", element.text, count=1)
-            if _ANSWERED.match(element.text)
+            ANSWERED.sub("", element.text, count=1)
+            if ANSWERED.match(element.text)
             else element.text,
             element.place,
         )

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
 from pathlib import PurePosixPath
 
 from voicerag_core.documents.decoding import decode
-from voicerag_core.documents.elements import Draft, Element, Heading, Item, Paragraph
-from voicerag_core.documents.faq import paired
+from voicerag_core.documents.elements import Code, Draft, Element, Heading, Item, Paragraph
+from voicerag_core.documents.faq import ANSWERED, ASKED, paired
 from voicerag_core.documents.form_lines import form_fields
+from voicerag_core.documents.plain_titles import depth_of, titles, with_titles_apart
 from voicerag_core.documents.unicode import normalised
 
 __all__ = ["file_title", "one_line", "read_txt", "stated_title", "text_elements"]
@@ -18,11 +18,17 @@ __all__ = ["file_title", "one_line", "read_txt", "stated_title", "text_elements"
 _BLOCK_BORDER = re.compile(r"\n[^\S\n]*\n\s*")
 _ADORNMENT = re.compile(r"([=\-~^*#_])\1{2,}")
 _ITEM = re.compile(
-    r"(\s*)(?:([-*\u2022\u2023\u25aa\u25cf\u25e6\u2013+])|(\(?\d{1,3}[.)]|\(?[a-zA-Z][.)]))\s+(\S.*)"
+    r"(\s*)(?:((?<=\s)o|[-*\u2022\u2023\u25aa\u25cf\u25e6\u2013+])|(\(?\d{1,3}[.)]|\(?[a-zA-Z][.)]))\s+(\S.*)"
 )
 _CAPITALS = re.compile(r"[^a-z\n]*[A-Z]{3}[^a-z\n]*")
-_NUMBERED = re.compile(r"(\d{1,2})[.)]\s+([A-Z\u00c0-\u00de][^.;:!?]{1,60})")
+_FRAMED = re.compile(r"([=\-~*#_])\1{2,}\s+(?P<title>\S.*?)\s+([=\-~*#_])\3{2,}")
+_COLUMNS = re.compile(r"\S(?:\t|  +)\S.*\S(?:\t|  +)\S|\S {4,}\S")
+_SETTING = re.compile(r"\s*[a-z#$%/<\[{(-].*[^\s.,;:!?]\s*")
+_SYMBOL = re.compile(r"[\d/=_<>{}$]")
+_SENTENCE_END = re.compile(r"[.!?]\s*\Z")
 _LONGEST_HEADING = 80
+LEAST_CODE_INDENT = 2
+"""Spaces by which code stands further to the right than the paragraph that it belongs to."""
 
 
 def one_line(text: str) -> str:
@@ -57,33 +63,62 @@ def read_txt(data: bytes, source: str, encoding: str | None = None) -> list[Draf
 def text_elements(text: str) -> list[Element]:
     """Return the elements that the lines of a plain text show."""
     blocks = [block.split("\n") for block in _BLOCK_BORDER.split(text)]
-    numbered = _numbered_titles(blocks)
-    return paired(
-        element
-        for at, block in enumerate(blocks)
-        for element in ([Heading(block[0].strip(), 3)] if at in numbered else _block(block))
-    )
-
-
-def _numbered_titles(blocks: Sequence[Sequence[str]]) -> set[int]:
-    """Return the blocks that are titles of numbered sections.
-
-    They are lines by themselves with rising numbers, and other text stands between them.
-    """
-    found: list[tuple[int, int]] = []
+    blocks = with_titles_apart(_with_first_indents(text, blocks))
+    asked = frozenset(at for at, block in enumerate(blocks) if ASKED.match(block[0].strip()))
+    levels = titles(blocks, asked)
+    elements: list[Element] = []
     for at, block in enumerate(blocks):
-        match = _NUMBERED.fullmatch(block[0].strip()) if len(block) == 1 else None
-        if match and int(match[1]) == len(found) + 1:
-            found.append((at, int(match[1])))
-    apart = all(after - before > 1 for (before, _), (after, _) in pairwise(found))
-    if len(found) < 2 or not apart or found[-1][0] == len(blocks) - 1:  # noqa: PLR2004
-        return set()
-    return {at for at, _ in found}
+        if at in levels:
+            elements.append(Heading(one_line(" ".join(block)), levels[at]))
+        elif at and _is_code(block, blocks[at - 1]) and isinstance(elements[-1:][0], Paragraph):
+            elements.append(Code(_without_indent(block)))
+        else:
+            elements += _block(block, in_pairs=bool(asked))
+    return paired(elements)
 
 
-def _block(lines: Sequence[str]) -> Iterator[Element]:
-    """Yield the elements of lines without an empty line between them."""
+def _with_first_indents(text: str, blocks: list[list[str]]) -> list[list[str]]:
+    """Put the spaces in front of each block back, which the border in front of it took up."""
+    indents = ["", *(re.split(r"\n", border[0])[-1] for border in _BLOCK_BORDER.finditer(text))]
+    return [[indent + block[0], *block[1:]] for indent, block in zip(indents, blocks, strict=True)]
+
+
+def _is_code(block: Sequence[str], before: Sequence[str]) -> bool:
+    """Whether lines are a sample: settings or commands, or no sentence and indented below one."""
+    lines = [line for line in block if line.strip()]
+    known = [line for line in before if line.strip()]
+    if not lines or not known or any(_ITEM.fullmatch(line) for line in lines):
+        return False
+    if (
+        all(map(_SETTING.fullmatch, lines))
+        and sum(_SYMBOL.search(line) is not None for line in lines) > len(lines) // 2
+    ):
+        return True
+    if _SENTENCE_END.search(known[-1]):
+        return False
+    indent = depth_of(known[-1]) + LEAST_CODE_INDENT
+    return all(depth_of(line) >= indent and not _SENTENCE_END.search(line) for line in lines)
+
+
+def _without_indent(lines: Sequence[str]) -> str:
+    least = min(depth_of(line) for line in lines if line.strip())
+    return "\n".join(line.expandtabs()[least:].rstrip() for line in lines)
+
+
+def _block(lines: Sequence[str], *, in_pairs: bool = False) -> Iterator[Element]:
+    """Yield the elements of lines without an empty line between them.
+
+    Args:
+        lines: They.
+        in_pairs: The text has questions with answers: "A)" marks an answer and no item.
+    """
     lines = [line.rstrip() for line in lines if line.strip()]
+    if len(lines) > 1 and _is_adornment(lines[1]) and _COLUMNS.search(lines[0].strip()):
+        yield Code(_without_indent(lines))
+        return
+    if len(lines) == 1 and (framed := _FRAMED.fullmatch(lines[0].strip())):
+        yield Heading(framed["title"], 1)
+        return
     if len(lines) > 1 and _is_adornment(lines[0]) and len(lines) > 2 and _is_adornment(lines[2]):  # noqa: PLR2004
         lines = lines[1:]
     if len(lines) > 1 and _is_adornment(lines[1]) and not _is_adornment(lines[0]):
@@ -99,10 +134,10 @@ def _block(lines: Sequence[str]) -> Iterator[Element]:
     if len(lines) == 1 and _is_title(lines[0]):
         yield Heading(lines[0].strip(), 2)
         return
-    yield from _runs(lines)
+    yield from _runs(lines, in_pairs)
 
 
-def _runs(lines: Sequence[str]) -> Iterator[Element]:
+def _runs(lines: Sequence[str], in_pairs: bool) -> Iterator[Element]:
     """Yield paragraphs and items; a line that is indented below an item belongs to it."""
     words: list[str] = []
     item: tuple[int, str] | None = None
@@ -119,7 +154,8 @@ def _runs(lines: Sequence[str]) -> Iterator[Element]:
 
     for line in lines:
         match = _ITEM.fullmatch(line)
-        if match and _goes_on(match, words, item):
+        is_pair = in_pairs and (ASKED.match(line) or ANSWERED.match(line))
+        if match and (is_pair or _goes_on(match, words, item)):
             match = None
         if match:
             yield from ended()

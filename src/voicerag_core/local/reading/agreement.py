@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from voicerag_core.local.reading.events import asks_for_event, superseded, unsaid_event
 from voicerag_core.local.reading.features import Candidate
+from voicerag_core.local.reading.forms import defines
 from voicerag_core.local.reading.namesakes import Namesakes
 from voicerag_core.local.reading.near_misses import (
     figures,
@@ -25,8 +26,10 @@ from voicerag_core.local.reading.near_misses import (
     missing_names,
     said_around,
     said_in,
+    said_of_place,
 )
 from voicerag_core.local.reading.numbered import conflicts, numbered
+from voicerag_core.local.reading.questions import asked_for
 from voicerag_core.local.reading.relations import unsaid_relation
 from voicerag_core.types import Passage
 
@@ -40,6 +43,7 @@ AGREEMENT = (
     "unrelated",  # share of the question's verbs and nouns of relation that these do not say
     "unkind",  # 1 nothing in the sentence can be the kind of thing that is asked for
     "unsaid",  # 1 the event that is asked about is not told, or only planned or hoped for
+    "strange",  # 1 the passage and its headings know none of the question's names
 )
 """Columns of `agreement`, in order; 0 of all of them: nothing speaks against the sentence."""
 
@@ -59,10 +63,11 @@ def agreement(
         kept: Indices of those that are measured.
 
     Returns:
-        Shape [K, 7], columns as in `AGREEMENT`.
+        Shape [K, 8], columns as in `AGREEMENT`.
     """
     wanted = figures(question)
     keys = _Keys.of(question)
+    term = asked_for(question).term
     around: dict[int, float] = {}
     table = np.zeros((len(kept), len(AGREEMENT)))
     for row, index in enumerate(kept):
@@ -76,18 +81,21 @@ def agreement(
         table[row] = (
             around[sentence.passage],
             missing_names(question, said),
-            misses_figure(wanted, said),
+            misses_figure(wanted, said | said_of_place(passage)),
             keys.contradicted(sentence, above, before)
             or keys.namesakes.other_named(sentence.text, context)
             or keys.namesakes.parted(sentence.text)
             or keys.namesakes.other_part(sentence.text, f"{context} \n {passage.text}"),
             unsaid_relation(question, f"{context} {sentence.text}"),
-            sentence.kind not in _LEADS_ON and keys.lacks_kind(sentence.text),
+            sentence.kind not in _LEADS_ON
+            and keys.lacks_kind(sentence.text)
+            and not (term and defines(term, sentence)),
             sentence.kind in _TOLD
             and (
                 unsaid_event(question, f"{context} {sentence.text}")
                 or superseded(question, sentence.text)
             ),
+            around[sentence.passage] == 1,
         )
     return table
 

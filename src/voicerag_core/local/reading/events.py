@@ -78,6 +78,10 @@ _HOPES = _words(
     r"|tipped|(?:a )?shot at|bid(?:ding)? (?:for|to)|could (?:win|become|take)|may (?:win|become)"
     r"|might (?:win|become)|vote|predict\w*|aims? to|aiming to|looking to|qualif\w+|runners?-up"
     r"|eliminated|knocked out|lost to"
+    # Of the whole only a part, or a count over the years.
+    r"|(?:stage|leg|heat|lap) (?:\d+|victory|win)"
+    r"|(?:final|last|first|opening) (?:stage|leg|heat|lap)"
+    r"|most (?:wins|titles|victories|medals)"
 )
 _SUPERSEDED = _words(
     r"originally|original (?:[a-z]+ )?(?:dates?|plans?|schedules?|deadlines?|targets?)"

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -27,6 +27,7 @@ __all__ = [
     "Candidate",
     "candidates",
     "content_words",
+    "derived",
     "measure",
     "passage_path",
     "section_shares",
@@ -38,13 +39,28 @@ MEASURES = (
     "overlap",  # share of the question's word weight found in the sentence
     "before",  # share found only in the sentence before or in the headings above
     "passage",  # share found in the whole passage or its title
-    "rank",  # rank of the passage, 0 the best
+    "rank",  # rank of the passage, 0 the best; at most `LOWEST_RANK`
     "cue",  # 1 the sentence contains the kind of thing asked for, -1 it does not, 0 unknown
 )
 """Columns of `measure`, in order."""
 
+LOWEST_RANK = 3
+"""The weights were found with four passages at hand: one further down counts as their last."""
+
 LEAST_STEM = 3
 """Minimum letters of a stem."""
+
+LEAST_ROOT = 5
+"""Minimum letters of a stem that another is derived from."""
+
+_DERIVED = frozenset(
+    re.split(
+        r"\s",
+        "al ation ational ative ator ment ion or er ance ence ant ent able ability ity ness y age "
+        "ia ic ical ive ist ism ar ary",
+    )
+)
+"""Endings by which a word is made of another: "limit" and "limitation"."""
 
 _STOP_WORDS = frozenset(
     re.split(
@@ -54,6 +70,14 @@ _STOP_WORDS = frozenset(
         "those it its as than then there their they he she his her him you your we our i not no s",
     )
 )
+_HYPHENED = re.compile(r"\b([a-z]{1,2})-([a-z]{2,})\b")
+"""Words that are written in one as often: "wi-fi", "e-mail"."""
+
+_COMPOUND = re.compile(
+    r"\b(back|set|sign|start|clean|look|log|shut|check|roll|turn)(up|out|down|off|back)s?\b"
+)
+"""Words that are written in two as often: "backup"."""
+
 _NUMBER = re.compile(
     r"\d|\b(one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|dozen|hundred|thousand|"
     r"million|billion|half|third|quarter|percent|once|twice)\b",
@@ -65,7 +89,14 @@ DATE = re.compile(
 )
 _NAME = re.compile(r"(?<!^)(?<![.!?] )\b[A-Z][\w'’-]+")
 _KINDS: tuple[tuple[Kind, re.Pattern[str]], ...] = (
-    ("date", re.compile(r"\b(when|(what|which) (year|date|day|month|century|decade))\b")),
+    (
+        "date",
+        re.compile(
+            r"^when\b|\b(until|till|by|from|since|and|or) when\b|\bwhen(?='s\b|\W*$"
+            r"|(?: exactly)? (is|are|was|were|do|does|did|has|have|had|can|must|should|will)\b)"
+            r"|\b(what|which) (year|date|day|month|century|decade)\b"
+        ),
+    ),
     (
         "number",
         re.compile(
@@ -130,6 +161,7 @@ def content_words(text: str) -> list[str]:
     if not plain.isascii():
         plain = unicodedata.normalize("NFKD", plain)
         plain = "".join(letter for letter in plain if not unicodedata.combining(letter))
+    plain = _COMPOUND.sub(r"\1 \2", _HYPHENED.sub(r"\1\2", plain))
     return [_stem(word) for word in re.findall(r"[^\W_]+", plain) if word not in _STOP_WORDS]
 
 
@@ -149,7 +181,9 @@ def measure(
         Shape [N, 5], columns as in `MEASURES`.
     """
     asked = list(dict.fromkeys(content_words(question)))
-    weights = _word_weights(asked, sentences)
+    known_words = set().union(*(sentence.words for sentence in sentences))
+    akin = {word: derived(word, known_words) for word in asked}
+    weights = _word_weights(akin, sentences)
     total = sum(weights.values()) or 1.0
     around = [
         set(content_words(" ".join((passage.title, *passage_path(passage)))))
@@ -165,10 +199,11 @@ def measure(
         own = set(sentence.words)
         before = _words_above(sentences, row, above)
         table[row] = (
-            sum(weights[word] for word in asked if word in own) / total,
-            sum(weights[word] for word in asked if word in before - own) / total,
-            sum(weights[word] for word in asked if word in around[sentence.passage]) / total,
-            sentence.passage,
+            sum(weights[word] for word in asked if akin[word] & own) / total,
+            sum(weights[word] for word in asked if not akin[word] & own and akin[word] & before)
+            / total,
+            sum(weights[word] for word in asked if akin[word] & around[sentence.passage]) / total,
+            min(sentence.passage, LOWEST_RANK),
             _cue(kind, sentence.text, known),
         )
     return table
@@ -234,11 +269,24 @@ def _stem(word: str) -> str:
     return word.removesuffix("e") if len(word) > LEAST_STEM else word
 
 
-def _word_weights(asked: Sequence[str], sentences: Sequence[Candidate]) -> dict[str, float]:
+def derived(word: str, known: Iterable[str]) -> frozenset[str]:
+    """Return a stem with those of the words known that are derived from it, or it from them."""
+    found = {word}
+    for other in known:
+        short, long = (word, other) if len(word) < len(other) else (other, word)
+        if len(short) >= LEAST_ROOT and long.startswith(short) and long[len(short) :] in _DERIVED:
+            found.add(other)
+    return frozenset(found)
+
+
+def _word_weights(
+    akin: Mapping[str, frozenset[str]], sentences: Sequence[Candidate]
+) -> dict[str, float]:
     """Weigh each question word by its inverse frequency among the sentences."""
     sets = [set(sentence.words) for sentence in sentences]
     return {
-        word: math.log((len(sets) + 1) / (sum(word in own for own in sets) + 0.5)) for word in asked
+        word: math.log((len(sets) + 1) / (sum(bool(words & own) for own in sets) + 0.5))
+        for word, words in akin.items()
     }
 
 

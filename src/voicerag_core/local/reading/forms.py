@@ -11,7 +11,7 @@ import re
 from voicerag_core.local.reading.features import Candidate, content_words
 from voicerag_core.local.reading.questions import Asked
 
-__all__ = ["fits", "instructs", "names_option"]
+__all__ = ["defines", "fits", "has_other_condition", "instructs", "names_option"]
 
 _VERBS = (
     "add|apply|ask|attach|avoid|book|bring|build|call|cancel|change|check|choose|clean|click|close|"
@@ -40,6 +40,12 @@ _NAMES_OPTION = re.compile(
 )
 """Names an option, a setting or a variable, which is what to use."""
 
+_CASE = re.compile(
+    r"(?:for|if|when|on|in (?:the )?case of|with|alternatively,? for) (?P<case>[^,.:;]{3,80}), ",
+    re.IGNORECASE,
+)
+"""Opens a sentence that holds for one case."""
+
 _ENUMERATES = re.compile(r"[\w)],? [^,;:.]+[,;] [^,;:.]+,? (?:and|or|&) \w|(?:[,;] [^,;:.]+){3}")
 _SAYS_WHY = re.compile(
     r"\b(?:because|so that|since|in order to|to (?:avoid|prevent|ensure|protect|make sure|keep)"
@@ -59,7 +65,7 @@ _DEFINES = re.compile(
 def fits(asked: Asked, sentence: Candidate) -> float:
     """Return 1 when a sentence has the form that is asked for, else 0; 0 when any form will do."""
     if asked.term:
-        return float(_defines(asked.term, sentence))
+        return float(defines(asked.term, sentence))
     if asked.how_to:
         return float(
             sentence.kind in ("code", "lead")
@@ -76,6 +82,19 @@ def fits(asked: Asked, sentence: Candidate) -> float:
     return 0.0
 
 
+def has_other_condition(text: str, asked: frozenset[str]) -> bool:
+    """Return whether a sentence holds for a case alone that a question does not name.
+
+    "For React snippets, install ..." is one for who asks about a plug-in.
+
+    Args:
+        text: The sentence.
+        asked: The question's words that carry meaning, stemmed.
+    """
+    case = _CASE.match(text)
+    return case is not None and asked.isdisjoint(content_words(case["case"]))
+
+
 def instructs(text: str) -> bool:
     """Return whether a sentence tells somebody to do something."""
     return _INSTRUCTS.search(text) is not None
@@ -86,8 +105,8 @@ def names_option(text: str) -> bool:
     return _NAMES_OPTION.search(text) is not None
 
 
-def _defines(term: str, sentence: Candidate) -> bool:
-    """Whether a sentence opens with a term and says what it is, or a heading is the term."""
+def defines(term: str, sentence: Candidate) -> bool:
+    """Return whether a sentence opens with a term and says what it is, or a heading is the term."""
     wanted = content_words(term)
     if not wanted:
         return False

@@ -19,11 +19,14 @@ from voicerag_core.types import Passage
 __all__ = [
     "QUESTION_WORDS",
     "figures",
+    "misses_abbreviation",
     "misses_figure",
     "missing_names",
     "ordinal_value",
     "said_around",
     "said_in",
+    "said_of_place",
+    "written_around",
 ]
 
 _NUMBER_WORDS = [
@@ -174,6 +177,7 @@ QUESTION_WORDS = frozenset(
         "those",
     ]
 )
+_ABBREVIATION = re.compile(r"(?<![\w.-])[A-Z]{3,5}s?(?![\w-]|\.\w)")
 LEAST_PREFIX = 3
 
 PATH_PARTS = 3
@@ -214,15 +218,53 @@ def missing_names(question: str, said: Iterable[str]) -> float:
     return missing / len(names)
 
 
+def misses_abbreviation(question: str, text: str) -> bool:
+    """Tell whether a name in capitals of a question stands nowhere in a text, nor its long form.
+
+    "NTS" or "VAT" is never written in another way but in full. A question all in capitals names
+    nothing so.
+    """
+    if not any(map(str.islower, question)):
+        return False
+    names = {match[0].removesuffix("s") for match in _ABBREVIATION.finditer(question)}
+    if not names:
+        return False
+    written = set(re.findall(r"[A-Z0-9]{2,}", text.upper()))
+    runs = [""]
+    for match in re.finditer(r"([^\W\d_])[\w'\u2019]*|[.,;:!?()]", text.lower()):
+        if match[1] and match[0] not in QUESTION_WORDS:
+            runs[-1] += match[1]
+        else:
+            runs.append("")
+    return any(
+        not any(word.startswith(name) for word in written)
+        and not any(name.lower() in initials for initials in runs)
+        for name in names
+    )
+
+
 def said_around(passage: Passage) -> frozenset[str]:
     """Return the words and figures of a passage, its headings, its title and its file's name."""
-    folders = unquote(passage.source.partition("#")[0]).split("/")[-PATH_PARTS:]
-    place = " ".join(filter(str.isalnum, re.split(r"(\W|_)", " ".join(folders))))
-    sheet = str(passage.metadata.get("sheet") or "")
+    return said_in(written_around(passage))
+
+
+def written_around(passage: Passage) -> str:
+    """Return the text of a passage with its title, headings, lead-in and its file's name."""
     lead = str(passage.metadata.get("lead") or "")
-    return said_in(
-        " ".join((passage.title, *passage_path(passage), place, sheet, lead, passage.text))
-    )
+    place = _place(passage)
+    return " ".join((passage.title, *passage_path(passage), place, lead, passage.text))
+
+
+def _place(passage: Passage) -> str:
+    """Return the words of a passage's file, folders and sheet."""
+    folders = unquote(passage.source.partition("#")[0]).split("/")[-PATH_PARTS:]
+    words = filter(str.isalnum, re.split(r"(\W|_)", " ".join(folders)))
+    return " ".join((*words, str(passage.metadata.get("sheet") or "")))
+
+
+def said_of_place(passage: Passage) -> frozenset[str]:
+    """Return the words and figures of a passage's title, file, folders and sheet."""
+    return said_in(f"{passage.title} {_place(passage)}")
 
 
 def ordinal_value(word: str) -> str:

@@ -130,6 +130,10 @@ _GREETING = re.compile(
     r"|what(?: is|'s) your name|tell me a joke|bye|goodbye|ok(?:ay)?|great|nice|cheers"
     r"|there|again|everybody|all)\W*)+\Z"
 )
+_CONTRAST = re.compile(
+    r"^(?:how|what|which|where|in what)\b.*\b(?:differ|differs|differences?|compares? (?:to|with)"
+    r"|different from|unlike|better than|advantages?\b.* over)\b"
+)
 _WH = re.compile(
     r"\b(?:who|whom|whose|what|which|when|where|why|how|list|name|tell|explain|define)\b"
 )
@@ -150,6 +154,7 @@ class Asked:
         date: When something is.
         reason: Why something is.
         yes_no: Whether something is so.
+        contrast: In what two things differ, when they are no `sides`.
         topic: Nothing is asked, something is only named: "bone marrow leave".
         term: What is to be explained, in lower case; "" when nothing is.
         sides: The two things that are compared; () when nothing is.
@@ -163,6 +168,7 @@ class Asked:
     date: bool = False
     reason: bool = False
     yes_no: bool = False
+    contrast: bool = False
     topic: bool = False
     term: str = ""
     sides: tuple[str, ...] = ()
@@ -190,6 +196,7 @@ def asked_for(question: str) -> Asked:
         date=_WHEN_ASKS.search(plain) is not None,
         reason=_REASON.search(plain) is not None,
         yes_no=_is_yes_no(plain),
+        contrast=not sides and _CONTRAST.search(plain) is not None,
         topic=_WH.search(plain) is None and not _is_yes_no(plain),
         term=term,
         sides=sides,

@@ -11,7 +11,8 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from voicerag_core.local.reading.features import DATE, Candidate, content_words
+from voicerag_core.local.reading.continuing import goes_on, has_command
+from voicerag_core.local.reading.features import DATE, Candidate, content_words, derived
 from voicerag_core.local.reading.forms import instructs, names_option
 from voicerag_core.local.reading.questions import Asked
 from voicerag_core.local.reading.trimming import setting_span
@@ -151,7 +152,8 @@ class Quoter:
 
     Args:
         passages: Best first.
-        sentences: `voicerag_core.local.reading.features.candidates` of them.
+        sentences: `voicerag_core.local.reading.features.candidates` of them, or of the first ones:
+            the others may go on with a list.
         asked: What the question asks for.
     """
 
@@ -177,9 +179,11 @@ class Quoter:
         return Quote((dated, *quote.parts), quote.chosen + 1 if quote.chosen >= 0 else -1)
 
     def _says_nothing(self, sentence: Candidate) -> bool:
-        """Whether a sentence only points elsewhere, or only names what the question names."""
+        """Whether a sentence points elsewhere, asks, or only names what the question names."""
         if sentence.kind not in ("text", "note", "item"):
             return False
+        if sentence.kind == "item" and sentence.text.rstrip().endswith(("?", "？")):
+            return not self._asked.many
         if self._asked.how_to and _POINTS_ELSEWHERE.match(sentence.text.strip()):
             return "where" not in self._asked.words
         news = set(sentence.words) - self._asked.words
@@ -270,6 +274,8 @@ class Quoter:
         if self._asked.long and follows in told and blocks[follows].kind in ("lead", *_LISTED):
             listed = self._announced(passage, follows)
             parts += listed.parts if listed else ()
+        elif self._asked.how_to and follows in told and blocks[follows].kind == "code":
+            parts += (self._line(passage, blocks[follows]),)
         return Quote(parts)
 
     def _announced(self, passage: int, number: int) -> Quote | None:
@@ -421,9 +427,15 @@ class Quoter:
         return ()
 
     def _announces(self, passage: int, number: int) -> bool:
-        """Whether an item ends in a colon."""
-        block = self._blocks[passage][number]
-        return self._passages[passage].text[block.start : block.end].rstrip().endswith((":", "："))
+        """Whether an item ends in a colon, or is no sentence and has items of its own."""
+        blocks = self._blocks[passage]
+        block = blocks[number]
+        text = self._passages[passage].text[block.start : block.end].rstrip()
+        if text.endswith((":", "：")):
+            return True
+        inner = blocks[number + 1] if number + 1 < len(blocks) else None
+        has_own = inner is not None and inner.kind == "item" and inner.level > block.level
+        return has_own and not text.endswith((".", "!", "?", ";", "。"))
 
     def _steps(self, passage: int, path: tuple[str, ...]) -> Quote | None:
         """Quote the numbered steps of a section."""
@@ -447,11 +459,19 @@ class Quoter:
         while lead >= 0 and blocks[lead].kind == "code":
             lead -= 1
         if lead < 0 or blocks[lead].path != block.path or blocks[lead].kind not in ("lead", "text"):
-            return None
+            return self._code_below(sentence, lead) if self._asked.how_to else None
         text = self._passages[sentence.passage].text[blocks[lead].start : blocks[lead].end]
         start, end = sentence_spans(text)[-1]
         head = Part(sentence.passage, blocks[lead].start + start, blocks[lead].start + end)
         return Quote((head, self._line(sentence.passage, blocks[lead + 1])))
+
+    def _code_below(self, sentence: Candidate, at: int) -> Quote | None:
+        """Quote code with the heading that it stands right below."""
+        blocks = self._blocks[sentence.passage]
+        if at < 0 or blocks[at].kind not in _HEADINGS or at != sentence.block - 1:
+            return None
+        heading = _whole(sentence.passage, blocks[at], "heading")
+        return Quote((heading, self._line(sentence.passage, blocks[sentence.block])))
 
     def _line(self, passage: int, block: PassageBlock) -> Part:
         """Return the line of a long sample configuration that the question names, or all of it."""
@@ -486,16 +506,67 @@ class Quoter:
             quote = Quote((_part(before), _part(sentence)), 1)
         else:
             quote = Quote((_part(sentence),), 0)
-        limit = self._neighbour(chosen, 1) if self._asked.yes_no else None
-        if limit is not None and _EXCEPTS.match(limit.text):
-            return Quote((*quote.parts, _part(limit)), quote.chosen)
+        if follows := self._follows(chosen):
+            return Quote((*quote.parts, *follows), quote.chosen)
+        return self._with_list(sentence, quote) if self._asked.many else quote
+
+    def _follows(self, chosen: int) -> tuple[Part, ...]:
+        """Return what an answer in running text goes on with behind the chosen sentence."""
+        sentence = self._sentences[chosen]
+        after = self._neighbour(chosen, 1)
+        if after is not None and self._asked.yes_no and _EXCEPTS.match(after.text):
+            return (_part(after),)
         if self._asked.how_to and (steps := self._steps(sentence.passage, sentence.path)):
-            return Quote(quote.parts + steps.parts, quote.chosen)
-        if self._asked.many and self._is_last(sentence):
-            listed = self._list_behind(sentence)
-            if listed is not None:
-                return Quote(quote.parts + listed.parts[1:], quote.chosen)
+            return steps.parts
+        if self._asked.contrast:
+            return tuple(self._rest(chosen))
+        if after is not None and after.kind == "text" and goes_on(self._asked, after.text):
+            sample = self._sample(chosen + 1) if self._asked.how_to else ()
+            return (_part(after), *sample)
+        return self._sample(chosen) if self._asked.how_to else ()
+
+    def _with_list(self, sentence: Candidate, quote: Quote) -> Quote:
+        """Quote a sentence with the list that it opens, or the list of its section instead."""
+        if announced := self._announced_near(sentence):
+            return announced
+        if self._is_last(sentence) and (listed := self._list_behind(sentence)):
+            return Quote(quote.parts + listed.parts[1:], quote.chosen)
         return quote
+
+    def _announced_near(self, sentence: Candidate) -> Quote | None:
+        """Quote the list of a sentence's section whose lead-in says what the sentence does not."""
+        unsaid = [word for word in self._asked.words if not _says(sentence, word)]
+        for one in self._sentences:
+            same = one.passage == sentence.passage and one.path == sentence.path
+            if same and one.kind == "lead" and any(_says(one, word) for word in unsaid):
+                return self._list(one.passage, one.block)
+        return None
+
+    def _rest(self, chosen: int) -> Iterator[Part]:
+        """Yield the sentences behind one in its section, as many as there is room for."""
+        room = self._room - len(self._sentences[chosen].text)
+        while (after := self._neighbour(chosen, 1)) is not None and after.kind == "text":
+            room -= len(after.text)
+            if room < 0:
+                return
+            yield _part(after)
+            chosen += 1
+
+    def _sample(self, chosen: int) -> tuple[Part, ...]:
+        """Return the code behind a sentence that tells what it is for, with its announcement."""
+        sentence = self._sentences[chosen]
+        if has_command(sentence.text) or not self._is_last(sentence):
+            return ()
+        blocks = self._blocks[sentence.passage]
+        at = sentence.block + 1
+        own = [block for block in blocks[at : at + 2] if block.path == sentence.path]
+        kinds = [block.kind for block in own]
+        if kinds[:1] == ["code"]:
+            return (self._line(sentence.passage, own[0]),)
+        if kinds == ["lead", "code"]:
+            lead = _whole(sentence.passage, own[0], "text")
+            return (lead, self._line(sentence.passage, own[1]))
+        return ()
 
     def _points_back(self, text: str) -> bool:
         """Whether a sentence does not stand alone."""
@@ -551,6 +622,11 @@ def _part(sentence: Candidate) -> Part:
 
 def _whole(passage: int, block: PassageBlock, kind: str = "") -> Part:
     return Part(passage, block.start, block.end, kind or block.kind)
+
+
+def _says(sentence: Candidate, word: str) -> bool:
+    """Whether a sentence has a word, or one derived from it."""
+    return not derived(word, sentence.words).isdisjoint(sentence.words)
 
 
 def _covers(part: Part, sentence: Candidate) -> bool:

@@ -23,17 +23,20 @@ from voicerag_core.local.reading.features import (
     passage_path,
     section_shares,
 )
-from voicerag_core.local.reading.forms import fits
+from voicerag_core.local.reading.forms import fits, has_other_condition
 from voicerag_core.local.reading.hops import described
 from voicerag_core.local.reading.near_misses import (
     figures,
+    misses_abbreviation,
     misses_figure,
     missing_names,
     said_around,
+    written_around,
 )
 from voicerag_core.local.reading.questions import Asked, asked_for
 from voicerag_core.local.reading.quoting import Part, Quote, Quoter
 from voicerag_core.local.reading.readings import Reading
+from voicerag_core.local.reading.recipes import RECIPE_SCORE, recipes
 from voicerag_core.local.reading.rows import (
     MOST_REREAD,
     TableRow,
@@ -70,8 +73,9 @@ FIRST_PASSAGES = 4
 MOST_PASSAGES = 10
 """Passages that are read at once, and in all when the first leave the reader unsure."""
 
-AS_LIKELY = 0.9
-"""Of the likeliest sentence's probability, what one that dates more exactly must have."""
+AS_LIKELY = 0.88
+"""Of the likeliest sentence's probability, what one must have that dates more exactly, or holds
+without a condition that nobody asked about."""
 
 MOST_TRIED = 8
 """Sentences that may fail to give a quote before the reader gives up."""
@@ -97,9 +101,9 @@ EVIDENCE = (
 )
 FORM, TELLING, KEYED, SECTION = 0, 1, 2, 3
 EVIDENCE_WEIGHTS = np.array(
-    [0.4, 0, 2.298, 0.984, -1.094, 0, -1.193, -4.001, -0.962, -2.254, -2.165]
+    [0.4, 0, 2.298, 0.984, -1.094, 0, -1.193, -4.001, -0.962, -2.254, -2.165, 0]
 )
-ANSWERED_EVIDENCE_WEIGHTS = np.array([0.4, 0, 0.839, 0, 0, 0, -1.2, -3, -0.286, -2.9, -3])
+ANSWERED_EVIDENCE_WEIGHTS = np.array([0.4, 0, 0.839, 0, 0, 0, -1.2, -3, -0.286, -2.9, -3, -1])
 """The same for what the question's form, a table's rows and the names and numbers say besides."""
 
 LEAST_PROBABILITY = 0.35
@@ -133,6 +137,7 @@ class Examined:
         table: Measures and scores of these, one row each.
         evidence: [K, E] of these: columns as in `EVIDENCE`.
         alone: Scores of the rows that were read one by one, by their index.
+        at_hand: The passages and those behind them, in which a list may go on.
     """
 
     passages: Sequence[Passage]
@@ -142,6 +147,7 @@ class Examined:
     table: NDArray[np.float64]
     evidence: NDArray[np.float64]
     alone: dict[int, NDArray[np.float64]] = field(default_factory=dict)
+    at_hand: Sequence[Passage] = ()
 
 
 def examine(
@@ -322,7 +328,7 @@ class Reader:
             if seen is not None and len(near) == len(seen.passages):
                 break
             seen = examine(question, near, self._scorer, seen)
-            seen = self._looked_into(question, asked, seen)
+            seen = replace(self._looked_into(question, asked, seen), at_hand=passages)
             found = self._found(question, asked, seen) or found
             if found is not None and found.probability >= self._least_probability:
                 break
@@ -340,6 +346,7 @@ class Reader:
                 evidence[row, KEYED] = float(named and DATE.search(sentence.text) is not None)
         evidence[:, SECTION] = section_shares(question, seen.passages, seen.sentences)[seen.kept]
         evidence[:, SECTION + 1 :] = agreement(question, seen.passages, seen.sentences, seen.kept)
+        seen = replace(seen, table=_with_recipes(asked, seen))
         near = tables(question, seen.passages, seen.sentences)
         if not near:
             return replace(seen, evidence=evidence)
@@ -453,12 +460,20 @@ class Reader:
         """Return the likeliest sentence that gives a quote and is no near miss."""
         possible = self._possible(question, asked, seen)
         found = next(possible, None)
-        if found is None or not asked.date:
+        if found is None:
             return found
-        text = found.quote.text(seen.passages)
+        text = found.quote.text(seen.at_hand)
+        narrow = not asked.yes_no and has_other_condition(text, asked.words)
+        if not asked.date and not narrow:
+            return found
         for other in possible:
-            sure = other.probability >= max(self._least_probability, AS_LIKELY * found.probability)
-            if sure and says_more_exactly(other.quote.text(seen.passages), text):
+            said = other.quote.text(seen.at_hand)
+            if other.probability < max(self._least_probability, AS_LIKELY * found.probability):
+                continue
+            if asked.date and says_more_exactly(said, text):
+                return other
+            near = other.passage is found.passage and not has_other_condition(said, asked.words)
+            if narrow and near:
                 return other
         return found
 
@@ -467,8 +482,9 @@ class Reader:
         if not seen.kept:
             return
         wanted = figures(question)
-        quoter = Quoter(seen.passages, seen.sentences, asked)
+        quoter = Quoter(seen.at_hand, seen.sentences, asked)
         around: dict[int, frozenset[str]] = {}
+        abbreviated: dict[int, bool] = {}
         order = np.argsort(-self._choice(asked, seen), kind="stable").tolist()
         for row in order[:MOST_TRIED]:
             chosen = seen.kept[row]
@@ -479,12 +495,24 @@ class Reader:
                 quote = quoter.rows(self._matching(question, seen, chosen))
             index = seen.sentences[chosen].passage
             said = around.setdefault(index, said_around(seen.passages[index]))
-            if misses_figure(wanted, said):
+            if misses_figure(wanted, said) or abbreviated.setdefault(
+                index, misses_abbreviation(question, written_around(seen.passages[index]))
+            ):
                 continue
             odds = float(seen.table[row] @ ANSWERED_WEIGHTS) + ANSWERED_OFFSET
             odds += float(seen.evidence[row] @ ANSWERED_EVIDENCE_WEIGHTS)
             quote = self._trimmed(question, seen, quote)
             yield _Found(quote, seen.passages[index], 1 / (1 + math.exp(-odds)))
+
+
+def _with_recipes(asked: Asked, seen: Examined) -> NDArray[np.float64]:
+    """Return the table with at least `RECIPE_SCORE` for what tells the way that is asked for."""
+    told = recipes(asked, seen.passages, seen.sentences)
+    table = seen.table.copy()
+    for row, index in enumerate(seen.kept):
+        if index in told:
+            table[row, -len(SCORES) :] = np.fmax(table[row, -len(SCORES) :], RECIPE_SCORE)
+    return table
 
 
 def _is_close(question: str, passage: Passage, probability: float) -> bool:

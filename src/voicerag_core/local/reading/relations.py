@@ -57,6 +57,14 @@ for _group in _GROUPS:
     for _word in _group:
         _SAME.setdefault(_word, set()).update(_group)
 
+_NO_RELATION = frozenset(["in", "at", "on", "near", "out", "up", "until", "date", "available"])
+"""Words that say a relation in a text and ask for none in a question."""
+
+_OWN_DEED = re.compile(r"\b(?:i|we|you)(?: \w+ly|'ve| have| had)? \Z", re.IGNORECASE)
+"""In front of a verb that tells what the asker does: "I found a report", "where do I write to?"."""
+
+_OF_ASKER = frozenset(["found", "write"])
+
 _WORD = re.compile(r"[^\W\d_][\w'\u2019-]*")
 
 
@@ -73,7 +81,9 @@ def unsaid_relation(question: str, said: str) -> float:
     asked = [
         match[0].lower()
         for number, match in enumerate(_WORD.finditer(question))
-        if match[0].lower() in _SAME and not (number and match[0][0].isupper())
+        if match[0].lower() in _SAME.keys() - _NO_RELATION
+        and not (number and match[0][0].isupper())
+        and not (match[0].lower() in _OF_ASKER and _OWN_DEED.search(question, 0, match.start()))
     ]
     if not asked:
         return 0.0
