@@ -20,6 +20,7 @@ import pwd
 import shutil
 import stat
 import subprocess
+import sys
 import tempfile
 import time
 import weakref
@@ -83,6 +84,13 @@ _SERVER_SETTINGS = {
     "wal_compression": "on",
 }
 """Written once by initdb; sized for a laptop that has other things to do."""
+
+_SYNC_OF_FILE_SYSTEM = sys.platform == "linux"
+"""Whether a thousand new files reach the disk by one call for the file system, which takes a
+fraction of the time of one call for each: when a database is made, and after a crash."""
+
+_SYNCED_RECOVERY = "-c recovery_init_sync_method=syncfs"
+"""Postgres 14 and newer; of use to databases that were made before it was among the settings."""
 
 _LEAST_INDEX_MEMORY, _MOST_INDEX_MEMORY = 256 * 2**20, 4 * 2**30
 
@@ -267,7 +275,9 @@ class EmbeddedPostgres(Closing):
             self._run(
                 programs,
                 "pg_ctl",
-                ["-D", "pgdata", "-w", "-t", str(remaining), "-l", "server.log", "start"],
+                ["-D", "pgdata", "-w", "-t", str(remaining), "-l", "server.log"]
+                + (["-o", _SYNCED_RECOVERY] if _SYNC_OF_FILE_SYSTEM else [])
+                + ["start"],
             )
             if self._answers():
                 return True
@@ -313,8 +323,10 @@ class EmbeddedPostgres(Closing):
             ),
             *("--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"),
         ]
-        if _major(programs, self.data_dir) < 17:  # noqa: PLR2004 - where the provider appeared
+        if _major(programs, self.data_dir) < 17:  # noqa: PLR2004 - where both options appeared
             arguments[-3:] = ["--locale=C.UTF-8"]
+        elif _SYNC_OF_FILE_SYSTEM:
+            arguments.append("--sync-method=syncfs")
         memory = f"{index_memory() // 2**20}MB"
         for name, value in {**_SERVER_SETTINGS, "maintenance_work_mem": memory}.items():
             arguments += ["--set", f"{name}={value}"]
