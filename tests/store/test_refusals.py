@@ -107,11 +107,11 @@ def test_a_collection_that_was_deleted_meanwhile(
 def test_an_index_that_fails_keeps_the_rows(
     store: PgVectorStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def fail(_: PgVectorStore) -> bool:
+    def fail(_: upkeep.Upkeep) -> bool:
         raise StoreError("no memory for the index")
 
     monkeypatch.setattr(upkeep, "INDEX_FROM", 2)
-    monkeypatch.setattr(PgVectorStore, "build_index", fail)
+    monkeypatch.setattr(upkeep.Upkeep, "build", fail)
     with caplog.at_level(logging.WARNING):
         assert store.add(passages(3), rows(3)) == 3
         assert len(store.search(ONE, limit=3)) == 3
