@@ -9,6 +9,9 @@ PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check --con
 WORKERS ?= 2
 PYTEST := $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile
 
+# The tests start hundreds of processes, each of which would compile the sources anew.
+test test-all check coverage: export PYTHONDONTWRITEBYTECODE :=
+
 .PHONY: demo serve test test-all test-ray test-vllm test-fairseq2 check format coverage docs clean
 .DELETE_ON_ERROR:
 

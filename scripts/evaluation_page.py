@@ -7,6 +7,7 @@ A block of the page begins with ``<!-- RUN: TITLE -->``: the table of that title
 from __future__ import annotations
 
 import re
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -20,11 +21,12 @@ _BLOCK = re.compile(r"<!-- ([\w-]+): (.+?) -->\n.*?<!-- end -->", re.DOTALL)
 
 
 def written(text: str) -> str:
-    """Return the page with the figures of the saved runs."""
+    """Return the page with the figures of the saved runs, each of which is read once."""
+    of_run = cache(lambda run: tables(RunFolder(RUNS / run).records()))
 
     def block(found: re.Match[str]) -> str:
         run, title = found[1], found[2]
-        by_title = {table.title: table for table in tables(RunFolder(RUNS / run).records())}
+        by_title = {table.title: table for table in of_run(run)}
         table = by_title[title]
         rows = (table.head, ["---"] * len(table.head), *table.lines)
         lines = ["| " + " | ".join(row) + " |" for row in rows]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import shutil
 import signal
@@ -39,6 +40,7 @@ def pytest_configure(config: pytest.Config) -> None:
     tests start and interrupt. The embedded server runs as an ordinary account under root, and
     passes through folders that every start of pytest closes again.
     """
+    gc.disable()  # while modules are imported: nearly all that they make stays
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if os.geteuid() == 0 and "PYTEST_DEBUG_TEMPROOT" not in os.environ:
@@ -47,6 +49,13 @@ def pytest_configure(config: pytest.Config) -> None:
         patch.setenv("PYTEST_DEBUG_TEMPROOT", root)
         config.add_cleanup(patch.undo)
         config.add_cleanup(lambda: shutil.rmtree(root, ignore_errors=True))
+
+
+def pytest_collection_finish() -> None:
+    """Let the garbage collector look at what tests make alone, not at all that was imported."""
+    gc.collect()
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="session")

@@ -15,17 +15,20 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 import voicerag_core
 from scripts import settings_page
 from tests.pages import PAGES, ROOT, anchors, commands, links, name_of, snippets, table
 from voicerag_core import ingest, ports, serving, stack, testing
+from voicerag_core.cli.app import app
 from voicerag_core.settings import Settings
 from voicerag_mcp.settings import ServerSettings
 from voicerag_web.settings import WebSettings
 
 README = ROOT / "README.md"
 DOCS = ROOT / "docs"
+WIDE = {"COLUMNS": "200", "TERM": "dumb"}
 RUN_HERE = (
     "docs/documents.md",
     "docs/postgres.md",
@@ -134,12 +137,16 @@ def test_the_reference_holds_every_public_name() -> None:
 @cache
 def usage(*command: str) -> str:
     """Return the help of a command, or fail."""
+    if command[0] == "voicerag":
+        told = CliRunner().invoke(app, [*command[1:], "--help"], env=WIDE, prog_name="voicerag")
+        assert told.exit_code == 0, told.output
+        return told.stdout
     done = subprocess.run(
         [sys.executable, "-m", *command, "--help"],
         capture_output=True,
         text=True,
         check=True,
-        env={**os.environ, "COLUMNS": "200", "TERM": "dumb"},
+        env={**os.environ, **WIDE},
     )
     return done.stdout
 
@@ -155,7 +162,7 @@ def test_every_command_of_a_page_exists(page: Path) -> None:
     for words in commands(page):
         if words[0] == "voicerag":
             group = words[1:3] if words[1] in {"db", "download", "eval", "table"} else words[1:2]
-            offered = usage("voicerag_core.cli", *group)
+            offered = usage("voicerag", *group)
         elif words[0] == "voicerag-mcp":
             offered = usage("voicerag_mcp", *(["token"] if "token" in words else []))
         elif "pip" in words[0] or "pip" in words[1:3]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -54,6 +55,16 @@ def test_texts_go_through_a_pipe_and_are_embedded(
     assert done.returncode == 0, done.stderr
     hits = json.loads(voicerag("search", "herons", "--json", *copy).stdout)["hits"]
     assert hits[0]["text"].startswith("Herons")
+
+
+def test_a_pipe_in_place_of_a_file_is_refused_and_not_waited_for(
+    voicerag: Voicerag, tmp_path: Path
+) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for words in (("import",), ("db", "restore"), ("db", "verify")):
+        done = voicerag(*words, tmp_path / "pipe")
+        assert done.returncode == 1, words
+        assert "it is a pipe" in done.stderr, words
 
 
 def test_another_models_vectors_and_other_files_are_refused(

@@ -63,3 +63,13 @@ def test_a_file_is_not_watched(voicerag: Voicerag, tmp_path: Path) -> None:
     done = voicerag("watch", tmp_path / "absent")
     assert done.returncode == 1
     assert "is not a folder" in done.stderr
+
+
+@pytest.mark.parametrize("option", ["--interval", "--settle"])
+@pytest.mark.parametrize("seconds", ["-1", "nan", "inf", "1e300"])
+def test_times_that_no_clock_has_are_refused(
+    voicerag: Voicerag, tmp_path: Path, option: str, seconds: str
+) -> None:
+    done = voicerag("watch", tmp_path, option, seconds)
+    assert done.returncode == 2
+    assert option in done.stderr

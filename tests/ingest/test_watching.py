@@ -219,3 +219,11 @@ def test_only_folders_are_watched(watched: Watched) -> None:
     watched.folder = watched.folder / "a.txt"
     with pytest.raises(DocumentError, match="is not a folder"):
         watched.run()
+
+
+def test_an_interval_beyond_the_clock_waits_as_long_as_can_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watched = Watched(tmp_path, monkeypatch)
+    watched.run(interval=float("inf"))
+    assert watched.pauses == [threading.TIMEOUT_MAX]

@@ -279,6 +279,58 @@ def test_an_empty_file_of_a_dead_server_is_in_nobodys_way(made: Path) -> None:
     assert not pid_file.exists()
 
 
+@pytest.mark.parametrize("mode", [0o755, 0o770, 0o500, 0o000])
+def test_a_folder_with_a_wrong_mode_is_closed_again(
+    made: Path, mode: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    (made / "pgdata").chmod(mode)
+    with EmbeddedPostgres(made) as server:
+        ask(server.dsn, "SELECT answer FROM kept")
+        assert stat.S_IMODE((made / "pgdata").stat().st_mode) == 0o700
+    assert f"had mode {mode:04o}" in caplog.text
+
+
+def test_a_folder_that_its_group_may_read_is_left_so(
+    made: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (made / "pgdata").chmod(0o750)
+    try:
+        with EmbeddedPostgres(made) as server:
+            ask(server.dsn, "SELECT answer FROM kept")
+            assert stat.S_IMODE((made / "pgdata").stat().st_mode) == 0o750
+    finally:
+        (made / "pgdata").chmod(0o700)
+    assert not caplog.records
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a file is given away by root alone")
+def test_a_folder_of_somebody_else_is_said_so(made: Path) -> None:
+    owned = (made / "pgdata").stat()
+    os.chown(made / "pgdata", 0, 0)
+    try:
+        with pytest.raises(StoreError, match=r"belongs to root, .*chown -R"):
+            EmbeddedPostgres(made).start()
+    finally:
+        os.chown(made / "pgdata", owned.st_uid, owned.st_gid)
+
+
+def test_what_is_in_the_way_of_the_database_is_named(tmp_path: Path) -> None:
+    (tmp_path / "pgdata").write_text("in the way")
+    with pytest.raises(StoreError, match="it is no folder"):
+        EmbeddedPostgres(tmp_path).start()
+    assert (tmp_path / "pgdata").read_text() == "in the way"
+
+
+def test_no_link_in_place_of_the_database_gives_another_folder_a_mode(tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir(mode=0o755)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "pgdata").symlink_to(tmp_path / "other")
+    (tmp_path / "other" / "PG_VERSION").write_text("18")
+    with pytest.raises(StoreError):
+        EmbeddedPostgres(tmp_path / "data", start_timeout=0.1).start()
+    assert stat.S_IMODE((tmp_path / "other").stat().st_mode) == 0o755
+
+
 @pytest.mark.parametrize("name", ["x" * 300, "a/" * 3000])
 def test_a_path_that_no_file_system_takes_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(StoreError, match="cannot hold a database"):

@@ -97,7 +97,7 @@ def test_a_fork_while_other_threads_hold_every_lock(store: PgVectorStore) -> Non
     for thread in threads:
         thread.start()
     try:
-        with store._index_lock, store._database._pool._lock:
+        with store._upkeep.lock, store._database._pool._lock:
             pid = os.fork()
             if pid == 0:
                 os._exit(in_child(store, 0))

@@ -15,7 +15,7 @@ from tests.store.test_pgvector import texts, unit_vectors
 from tests.waiting import wait_until
 from voicerag_core.errors import StoreError
 from voicerag_core.filters import Eq
-from voicerag_core.store import PgVectorStore, indexes, list_collections, loads, pgvector
+from voicerag_core.store import PgVectorStore, indexes, list_collections, loads, upkeep
 from voicerag_core.store.collection import IndexKind
 from voicerag_core.types import Embeddings, Passage
 
@@ -27,7 +27,7 @@ FEW = 100
 @pytest.fixture(autouse=True)
 def early(monkeypatch: pytest.MonkeyPatch) -> None:
     """Index small collections, and let no pause end a load by chance."""
-    monkeypatch.setattr(pgvector, "INDEX_FROM", FEW)
+    monkeypatch.setattr(upkeep, "INDEX_FROM", FEW)
     monkeypatch.setattr(loads, "QUIET_SECONDS", 3600.0)
 
 
@@ -120,7 +120,7 @@ def test_a_bulk_load_finishes_what_an_interrupted_one_left(dsn: str, tenant: str
     with PgVectorStore.open(dsn, tenant=tenant, model_id="test", dim=DIM) as store:
         with pytest.raises(RuntimeError):
             failed(store)
-        store._load.over()
+        store._upkeep.load.over()
     assert not built(dsn, tenant)
     with (
         PgVectorStore.open(dsn, tenant=tenant, model_id="test", dim=DIM) as store,
@@ -147,7 +147,7 @@ def test_a_loader_that_died_holds_nobody_up(dsn: str, tenant: str) -> None:
     with PgVectorStore.open(dsn, tenant=tenant, model_id="test", dim=DIM) as store:
         pid = os.fork()
         if pid == 0:
-            with loads.sharing(store._database, store._collection.number):
+            with loads.sharing(store._database, store._opened.here.number):
                 os.kill(os.getpid(), 9)
         os.waitpid(pid, 0)
         with store.bulk_load():
@@ -174,10 +174,10 @@ def test_an_index_that_costs_more_to_grow_than_to_build_is_built_anew(
 ) -> None:
     load(opened, 0, 120)
     assert opened.index_info().built
-    monkeypatch.setattr(pgvector, "_GROWN_SECONDS", 0.0)
+    monkeypatch.setattr(upkeep, "_GROWN_SECONDS", 0.0)
     with psycopg.connect(dsn, autocommit=True) as connection:  # the last build took no time at all
         connection.execute("UPDATE voicerag.collections SET built_seconds = 0")
-    opened._refresh()
+    opened._opened.refresh()
     with opened.bulk_load():
         load(opened, 120, 200)
         assert not built(dsn, tenant), "nobody searches by it"
@@ -191,7 +191,7 @@ def test_an_index_that_serves_grows(
 ) -> None:
     load(opened, 0, 120)
     assert opened.index_info().built
-    monkeypatch.setattr(pgvector, "_GROWN_SECONDS", 0.0)
+    monkeypatch.setattr(upkeep, "_GROWN_SECONDS", 0.0)
     served = iter(range(1, 1000))
     monkeypatch.setattr(indexes, "scans", lambda *_: next(served))
     with opened.bulk_load():
@@ -247,7 +247,7 @@ def test_other_stores_take_up_what_was_tuned(opened: PgVectorStore, dsn: str, te
     with PgVectorStore.open(dsn, tenant=tenant, model_id="test", dim=DIM, read_only=True) as reader:
         opened.tune(ef_search=33)
         reader.search(unit_vectors(120, DIM)[3], limit=1)
-        assert reader._collection.ef_search == 33
+        assert reader._opened.here.ef_search == 33
         with pytest.raises(StoreError, match="read_only"):
             reader.tune()
 
@@ -297,7 +297,7 @@ def test_the_build_keeps_to_the_memory_given(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(opened, "_auto_index", False)
+    monkeypatch.setattr(opened._upkeep, "_auto_index", False)
     load(opened, 0, 3000, step=3000)
     with psycopg.connect(dsn, autocommit=True) as connection:
         connection.execute(
@@ -327,7 +327,7 @@ def test_the_build_keeps_to_the_memory_given(
 def test_parallel_workers_without_shared_memory_leave_the_build_to_one_process(
     opened: PgVectorStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(opened, "_auto_index", False)
+    monkeypatch.setattr(opened._upkeep, "_auto_index", False)
     load(opened, 0, 120)
     write = type(opened._database).write
     calls = []

@@ -11,7 +11,7 @@ import pytest
 
 from voicerag_core.errors import EmbeddingMismatchError, StoreError
 from voicerag_core.filters import Eq, Filter
-from voicerag_core.store import PgVectorStore, list_collections, migrate, pgvector, word_sql
+from voicerag_core.store import PgVectorStore, list_collections, migrate, upkeep, word_sql
 from voicerag_core.testing.stores import WIDTH
 from voicerag_core.types import Embeddings, Passage
 
@@ -107,7 +107,7 @@ def test_a_crowd_of_one_passage_hides_no_other_from_the_index(fresh: str, tenant
 def test_the_index_comes_by_itself_with_size(
     dsn: str, tenant: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pgvector, "INDEX_FROM", 50)
+    monkeypatch.setattr(upkeep, "INDEX_FROM", 50)
     rows = unit_vectors(60, WIDTH)
     with (
         PgVectorStore.open(dsn, tenant=tenant, model_id="test", dim=WIDTH) as store,

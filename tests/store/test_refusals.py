@@ -17,7 +17,7 @@ from psycopg_pool import PoolClosed, TooManyRequests
 from tests.store.test_faults import wait_for_lock
 from tests.waiting import PATIENCE
 from voicerag_core.errors import SchemaError, StoreError, StoreUnavailableError
-from voicerag_core.store import EmbeddedPostgres, PgVectorStore, embedded, migrate, pgvector, reset
+from voicerag_core.store import EmbeddedPostgres, PgVectorStore, embedded, migrate, reset, upkeep
 from voicerag_core.store.errors import translated
 from voicerag_core.testing.stores import WIDTH
 from voicerag_core.types import Embeddings, Passage
@@ -107,11 +107,11 @@ def test_a_collection_that_was_deleted_meanwhile(
 def test_an_index_that_fails_keeps_the_rows(
     store: PgVectorStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def fail(_: PgVectorStore) -> bool:
+    def fail(_: upkeep.Upkeep) -> bool:
         raise StoreError("no memory for the index")
 
-    monkeypatch.setattr(pgvector, "INDEX_FROM", 2)
-    monkeypatch.setattr(PgVectorStore, "build_index", fail)
+    monkeypatch.setattr(upkeep, "INDEX_FROM", 2)
+    monkeypatch.setattr(upkeep.Upkeep, "build", fail)
     with caplog.at_level(logging.WARNING):
         assert store.add(passages(3), rows(3)) == 3
         assert len(store.search(ONE, limit=3)) == 3

@@ -16,14 +16,14 @@ from voicerag_core.filters import Eq
 from voicerag_core.store import inspect_table
 from voicerag_core.store.existing.ordering import scan_settings
 
-ROWS, WIDTH = 20_000, 32
-RARE = 200
-"""One row of so many passes the selective filter: 0.5 %."""
+ROWS, WIDTH = 8_000, 32
+RARE = 80
+"""One row of so many passes the selective filter: 1.25 %."""
 
 
 @pytest.fixture(scope="module")
 def dsn(server: str) -> str:
-    """Four tables of 20,000 random unit vectors, and what stands beside them."""
+    """Four tables of 8,000 random unit vectors, and what stands beside them."""
     made = new_database(server)
     draw = np.random.default_rng(0)
     vectors = draw.standard_normal((ROWS, WIDTH)).astype(np.float32)

@@ -172,6 +172,8 @@ def _imported(
 @contextmanager
 def _opened(path: str) -> Iterator[BinaryIO]:
     """Yield a file that can be read twice."""
+    from voicerag_core.store.whole_file import regular_file
+
     if path == _STANDARD:
         with tempfile.TemporaryFile() as copy:
             shutil.copyfileobj(sys.stdin.buffer, copy)
@@ -179,9 +181,10 @@ def _opened(path: str) -> Iterator[BinaryIO]:
             yield copy
         return
     try:
-        with Path(path).expanduser().open("rb") as file:
-            if not file.seekable():
-                raise DocumentError(f"{path} is no file; give a file, or '-' for standard input")
+        with regular_file(Path(path)) as file:
             yield file
     except OSError as error:
-        raise DocumentError(f"{path} cannot be read: {error.strerror or error}") from error
+        raise DocumentError(
+            f"{path} cannot be read: {error.strerror or error}; give a file, or '-' for standard "
+            "input"
+        ) from error

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 __all__ = ["watch"]
 
 
+MOST_SECONDS = 86_400.0
+"""A day: what looks less often is a timer's business."""
+
+
 def watch(
     given: GlobalOptions,
     *,
@@ -26,11 +30,19 @@ def watch(
         typer.Argument(metavar="FOLDERS...", help="Folders to watch.", show_default=False),
     ],
     interval: Annotated[
-        float, typer.Option("--interval", min=0.1, help="Seconds between two looks, at least.")
+        float,
+        typer.Option(
+            "--interval", min=0.1, max=MOST_SECONDS, help="Seconds between two looks, at least."
+        ),
     ] = 2.0,
     settle: Annotated[
         float,
-        typer.Option("--settle", min=0, help="Seconds that a file must have stayed as it is."),
+        typer.Option(
+            "--settle",
+            min=0,
+            max=MOST_SECONDS,
+            help="Seconds that a file must have stayed as it is.",
+        ),
     ] = 2.0,
     prune: Annotated[
         bool, typer.Option("--prune/--no-prune", help="Remove deleted files from the index.")

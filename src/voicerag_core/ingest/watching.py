@@ -134,7 +134,7 @@ def watch_files(
             yield WatchEvent("waiting", error=error)
         else:
             pause = max(interval, _LISTING_SHARE * spent)
-        stop.wait(pause)
+        stop.wait(min(pause, threading.TIMEOUT_MAX))
 
 
 @dataclass(slots=True)

@@ -13,18 +13,14 @@ from __future__ import annotations
 import atexit
 import contextlib
 import fcntl
-import hashlib
 import importlib.util
 import os
-import pwd
 import shutil
-import stat
 import subprocess
-import tempfile
+import sys
 import time
 import weakref
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Self
 from urllib.parse import quote, urlencode
@@ -32,6 +28,15 @@ from urllib.parse import quote, urlencode
 from voicerag_core.closing import Closing
 from voicerag_core.errors import MissingExtraError, StoreError, StoreUnavailableError
 from voicerag_core.store.forks import renewed_in_children
+from voicerag_core.store.server_folder import (
+    PORT,
+    SOCKET_NAME,
+    Account,
+    closed_to_others,
+    prepare_folder,
+    service_account,
+    short_path,
+)
 
 __all__ = ["EmbeddedPostgres", "index_memory", "restart_embedded", "server_programs"]
 
@@ -44,12 +49,6 @@ _CARRIERS = (
 
 _SUPERUSER = "postgres"
 _DATABASE = "postgres"
-_SERVICE_ACCOUNT = "voicerag"
-_PORT = 5432
-_SOCKET_NAME = f".s.PGSQL.{_PORT}"
-_SOCKET_PATH_BYTES = 103
-"""Longest path of a Unix socket on macOS, the shortest of the systems (Linux: 107)."""
-
 _START_ATTEMPTS = 6
 _FIRST_BACK_OFF_SECONDS = 0.25
 _LOG_BYTES = 16 * 1024 * 1024
@@ -84,16 +83,14 @@ _SERVER_SETTINGS = {
 }
 """Written once by initdb; sized for a laptop that has other things to do."""
 
+_SYNC_OF_FILE_SYSTEM = sys.platform == "linux"
+"""Whether a thousand new files reach the disk by one call for the file system, which takes a
+fraction of the time of one call for each: when a database is made, and after a crash."""
+
+_SYNCED_RECOVERY = "-c recovery_init_sync_method=syncfs"
+"""Postgres 14 and newer; of use to databases that were made before it was among the settings."""
+
 _LEAST_INDEX_MEMORY, _MOST_INDEX_MEMORY = 256 * 2**20, 4 * 2**30
-
-
-@dataclass(frozen=True, slots=True)
-class _Account:
-    """The ordinary account that the server runs as when the program runs as root."""
-
-    name: str
-    uid: int
-    gid: int
 
 
 def index_memory() -> int:
@@ -141,7 +138,7 @@ class EmbeddedPostgres(Closing):
         self._share: IO[bytes] | None = None
         self._share_pid = 0
         self._socket_dir = self.data_dir
-        self._account: _Account | None = None
+        self._account: Account | None = None
         renewed_in_children(self, EmbeddedPostgres._share_with_parent)
 
     @property
@@ -159,7 +156,7 @@ class EmbeddedPostgres(Closing):
         host = quote(str(self._socket_dir), safe="")
         pinned = dict(pin for name, pin in _AGAINST_ENVIRONMENT.items() if name in os.environ)
         query = f"?{urlencode(pinned)}" if pinned else ""
-        return f"postgresql://{_SUPERUSER}@{host}:{_PORT}/{_DATABASE}{query}"
+        return f"postgresql://{_SUPERUSER}@{host}:{PORT}/{_DATABASE}{query}"
 
     def start(self) -> Self:
         """Take a share, and start the server unless it runs; once started, do nothing.
@@ -173,9 +170,9 @@ class EmbeddedPostgres(Closing):
         """
         programs = server_programs()
         try:
-            self._account = _service_account(self._cluster) if os.geteuid() == 0 else None
-            _prepare_folder(self.data_dir, self._account)
-            self._socket_dir = _short_path(self.data_dir)
+            self._account = service_account(self._cluster) if os.geteuid() == 0 else None
+            prepare_folder(self.data_dir, self._account, programs)
+            self._socket_dir = short_path(self.data_dir)
             with self._exclusive():
                 if self._share is None:
                     self._share = (self.data_dir / "owners").open("ab")
@@ -254,6 +251,8 @@ class EmbeddedPostgres(Closing):
         """Start the server unless it runs, and say whether it had to be."""
         if self._answers():
             return False
+        if os.path.lexists(self._cluster):
+            closed_to_others(self._cluster, self._account)
         self._forget_dead_server()
         if not (self._cluster / "PG_VERSION").exists():
             self._create(programs)
@@ -267,7 +266,9 @@ class EmbeddedPostgres(Closing):
             self._run(
                 programs,
                 "pg_ctl",
-                ["-D", "pgdata", "-w", "-t", str(remaining), "-l", "server.log", "start"],
+                ["-D", "pgdata", "-w", "-t", str(remaining), "-l", "server.log"]
+                + (["-o", _SYNCED_RECOVERY] if _SYNC_OF_FILE_SYSTEM else [])
+                + ["start"],
             )
             if self._answers():
                 return True
@@ -313,8 +314,10 @@ class EmbeddedPostgres(Closing):
             ),
             *("--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"),
         ]
-        if _major(programs, self.data_dir) < 17:  # noqa: PLR2004 - where the provider appeared
+        if _major(programs, self.data_dir) < 17:  # noqa: PLR2004 - where both options appeared
             arguments[-3:] = ["--locale=C.UTF-8"]
+        elif _SYNC_OF_FILE_SYSTEM:
+            arguments.append("--sync-method=syncfs")
         memory = f"{index_memory() // 2**20}MB"
         for name, value in {**_SERVER_SETTINGS, "maintenance_work_mem": memory}.items():
             arguments += ["--set", f"{name}={value}"]
@@ -340,7 +343,7 @@ class EmbeddedPostgres(Closing):
         """Tell whether the server takes connections."""
         import psycopg
 
-        if not (self.data_dir / _SOCKET_NAME).exists():
+        if not (self.data_dir / SOCKET_NAME).exists():
             return False
         try:
             psycopg.connect(self.dsn, connect_timeout=5, client_encoding="utf8").close()
@@ -395,67 +398,6 @@ def restart_embedded(dsn: str) -> bool | None:
         if host == str(owner._socket_dir):
             return owner.restart()
     return None
-
-
-def _service_account(cluster: Path) -> _Account:
-    """Find or make the account for a server started by root: Postgres refuses to run as root."""
-    if cluster.exists() and (uid := cluster.stat().st_uid) != 0:
-        entry = pwd.getpwuid(uid)
-        return _Account(entry.pw_name, entry.pw_uid, entry.pw_gid)
-    try:
-        entry = pwd.getpwnam(_SERVICE_ACCOUNT)
-    except KeyError:
-        useradd = shutil.which("useradd", path=f"/usr/sbin:/sbin:{os.defpath}")
-        options = ["--system", "--no-create-home", "--shell", "/usr/sbin/nologin"]
-        if useradd is not None:
-            command = [useradd, *options, _SERVICE_ACCOUNT]
-            subprocess.run(command, check=False, capture_output=True)  # noqa: S603 - no shell
-        try:
-            entry = pwd.getpwnam(_SERVICE_ACCOUNT)
-        except KeyError:
-            entry = pwd.getpwnam("nobody")
-    return _Account(entry.pw_name, entry.pw_uid, entry.pw_gid)
-
-
-def _prepare_folder(data_dir: Path, account: _Account | None) -> None:
-    data_dir.mkdir(parents=True, exist_ok=True)
-    data_dir.chmod(0o700)
-    if account is None:
-        return
-    os.chown(data_dir, account.uid, account.gid)
-    for place in (data_dir, server_programs()):
-        for parent in place.parents:
-            mode = stat.S_IMODE(parent.stat().st_mode)
-            if parent.stat().st_uid != account.uid and not mode & stat.S_IXOTH:
-                parent.chmod(mode | stat.S_IXOTH)
-
-
-def _short_path(data_dir: Path) -> Path:
-    """Return a path to the folder that fits a socket address: itself, or a private link to it.
-
-    A comma would read as a list of hosts to the client library.
-    """
-    name = str(data_dir)
-    if len(os.fsencode(data_dir / _SOCKET_NAME)) <= _SOCKET_PATH_BYTES and "," not in name:
-        return data_dir
-    runtime = os.environ.get("XDG_RUNTIME_DIR")
-    if runtime and Path(runtime).is_dir() and Path(runtime).stat().st_uid == os.geteuid():
-        links = Path(runtime) / "voicerag"
-    else:
-        links = Path(tempfile.gettempdir()) / f"voicerag-{os.geteuid()}"
-    links.mkdir(mode=0o700, exist_ok=True)
-    status = links.lstat()
-    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o077:
-        raise StoreError(
-            f"{links} is not a private folder of this user (mode 0700); remove it, or choose a "
-            f"data folder with a path shorter than {_SOCKET_PATH_BYTES - len(_SOCKET_NAME)} bytes"
-        )
-    link = links / hashlib.sha256(os.fsencode(data_dir)).hexdigest()[:16]
-    fresh = link.with_suffix(f".{os.getpid()}")
-    fresh.unlink(missing_ok=True)
-    fresh.symlink_to(data_dir)
-    fresh.replace(link)
-    return link
 
 
 def _major(programs: Path, folder: Path) -> int:

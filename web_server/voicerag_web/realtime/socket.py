@@ -78,6 +78,9 @@ class _SlowReaderError(Exception):
 class RealtimeSocket:
     """Serves one session.
 
+    Its loops limit their waits by ``asyncio.timeout``: before Python 3.12 a task that is cancelled
+    in ``asyncio.wait_for`` just when that ends goes on, and the session would wait for it forever.
+
     Args:
         service: The application.
         socket: Accepted.
@@ -98,7 +101,7 @@ class RealtimeSocket:
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._prepared: dict[int, Exchange] = {}
         self._searching: dict[int, int] = {}
-        self._too_slow = False
+        self._too_slow = asyncio.Event()
         config = SessionConfig()
         collection = service.collection(model)
         if collection is not None:
@@ -127,7 +130,13 @@ class RealtimeSocket:
         self._session.begin()
         loops = [
             asyncio.create_task(work)
-            for work in (self._read(), self._write(), self._tick(), self._expire())
+            for work in (
+                self._read(),
+                self._write(),
+                self._tick(),
+                self._expire(),
+                self._overflow(),
+            )
         ]
         try:
             done, _ = await asyncio.wait(loops, return_when=asyncio.FIRST_COMPLETED)
@@ -150,7 +159,8 @@ class RealtimeSocket:
             _logger.error("a session failed", exc_info=error)
             code, reason = _FAILED, "the server failed; its log says why"
         with suppress(Exception):
-            await asyncio.wait_for(self._socket.close(code, reason), 1.0)
+            async with asyncio.timeout(1.0):
+                await self._socket.close(code, reason)
 
     async def _read(self) -> None:
         while True:
@@ -175,11 +185,10 @@ class RealtimeSocket:
                     else self._socket.send_bytes(data)
                 )
                 try:
-                    await asyncio.wait_for(sending, UNREAD_SECONDS)
+                    async with asyncio.timeout(UNREAD_SECONDS):
+                        await sending
                 except TimeoutError as error:
                     raise _SlowReaderError from error
-            if self._too_slow:
-                raise _SlowReaderError
             self._wake_writer.clear()
             await self._wake_writer.wait()
 
@@ -188,7 +197,13 @@ class RealtimeSocket:
             self._wake_ticker.clear()
             wait = self._session.tick()
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._wake_ticker.wait(), wait)
+                async with asyncio.timeout(wait):
+                    await self._wake_ticker.wait()
+
+    async def _overflow(self) -> None:
+        """End with the first event that had to be dropped, though the writer still waits."""
+        await self._too_slow.wait()
+        raise _SlowReaderError
 
     async def _expire(self) -> None:
         idle = self._service.settings.idle_minutes * 60
@@ -206,7 +221,7 @@ class RealtimeSocket:
         self._service.metrics.event("out", name)
         self._unsent_bytes += len(data)
         if self._unsent_bytes > MOST_UNSENT_BYTES:
-            self._too_slow = True
+            self._too_slow.set()
             self._unsent.clear()
             self._unsent_bytes = 0
         else:

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import IO, Any, BinaryIO
 
 from voicerag_core.errors import StoreError
+from voicerag_core.store.whole_file import regular_file
 
 __all__ = [
     "ArchiveReader",
@@ -237,7 +238,7 @@ def open_archive(path: Path, *, on_bytes: OnBytes | None = None) -> Iterator[Arc
             program.
     """
     try:
-        with path.expanduser().open("rb") as file:
+        with regular_file(path) as file:
             _check(path, file, on_bytes)
             with _spoiled(path):
                 archive = zipfile.ZipFile(file)
