@@ -23,16 +23,24 @@ from voicerag_core.evaluation.report.figures import (
     shuffled,
 )
 from voicerag_core.evaluation.runs import Progress, Record, RunConfig, RunFolder, run
+from voicerag_core.evaluation.runs.asking import Asker
 from voicerag_core.evaluation.runs.shared import Shared
 from voicerag_core.settings import Settings
+from voicerag_core.local.caveats import marked
 from voicerag_core.stack import GivenParts
 from voicerag_core.testing import FakeTranscriber
-from voicerag_core.types import Transcription
+from voicerag_core.types import Answer, Transcription
 
 
 def untimed(records: list[Record]) -> list[dict[str, object]]:
     told = [asdict(replace(one, seconds=0.0, timings={})) for one in records]
     return sorted(told, key=lambda one: json.dumps(one, default=str))
+
+
+def test_marks_of_what_the_passages_do_not_bear_are_no_part_of_an_answer() -> None:
+    asked = EvalQuestion("q", "Which year?", answers=("1928",))
+    scores = Asker._scored(Answer(f"1928 {marked('not in the documents')}", answered=True), asked)
+    assert (scores["em"], scores["f1"]) == (1.0, 1.0)
 
 
 def test_every_way_of_asking_has_a_record(

@@ -14,6 +14,7 @@ from voicerag_core.evaluation.metrics.recognition import heard_errors
 from voicerag_core.evaluation.runs.config import TEXT
 from voicerag_core.evaluation.runs.records import Record
 from voicerag_core.evaluation.runs.shared import Shared
+from voicerag_core.local.caveats import without_caveats
 from voicerag_core.rag import VoiceRAG
 from voicerag_core.types import Answer, Audio, Passage, Question, Retrieved, Sampling, Strategy
 
@@ -164,7 +165,7 @@ class Asker:
     def _scored(whole: Answer, asked: EvalQuestion) -> dict[str, float]:
         if not asked.answers or not asked.answerable:
             return {}
-        said = whole.text if whole.answered else ""
+        said = without_caveats(whole.text) if whole.answered else ""
         scores = {
             "em": best(exact_match, said, asked.answers),
             "f1": best(lambda told, gold: f1(told, gold).f1, said, asked.answers),
@@ -183,5 +184,5 @@ class Asker:
             heard = self._rag.transcriber.transcribe(sound).text
         except AudioError:
             heard = ""
-        errors = heard_errors(whole.text, heard)
+        errors = heard_errors(without_caveats(whole.text), heard)
         return {"spoken_wrong": errors.wrong, "spoken_units": errors.units}
