@@ -25,8 +25,8 @@ from voicerag_core.evaluation.report.figures import (
 from voicerag_core.evaluation.runs import Progress, Record, RunConfig, RunFolder, run
 from voicerag_core.evaluation.runs.asking import Asker
 from voicerag_core.evaluation.runs.shared import Shared
-from voicerag_core.settings import Settings
 from voicerag_core.local.caveats import marked
+from voicerag_core.settings import Settings
 from voicerag_core.stack import GivenParts
 from voicerag_core.testing import FakeTranscriber
 from voicerag_core.types import Answer, Transcription
