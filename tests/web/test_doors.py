@@ -17,6 +17,8 @@ from tests.waiting import wait_until
 from tests.web.conftest import Running, Serve
 from voicerag_core import Audio, ModelError, read_audio
 from voicerag_core.testing import FakeTranscriber
+from voicerag_core.types import Answer as Told
+from voicerag_web.doors.chat import _own
 
 pytestmark = pytest.mark.enable_socket
 
@@ -497,3 +499,8 @@ def test_other_paths_and_methods_are_answered_in_openais_shape(
     answer = httpx.request(method, server.url + path)
     assert answer.status_code == status
     assert set(answer.json()["error"]) == {"message", "type", "param", "code"}
+
+
+def test_what_went_otherwise_than_set_is_told_with_a_completion() -> None:
+    note = "the chat model failed; the reader answered"
+    assert _own(Told("Yes.", notes=(note,)))["notes"] == [note]

@@ -883,3 +883,14 @@ def _step(bench: Bench, kind: str, fields: dict[str, object]) -> None:
             pass
         case _:
             bench.client(kind, **fields)
+
+
+def test_what_went_otherwise_than_set_is_told_with_the_response() -> None:
+    bench = Bench(("started", 4_000), ("paused", 8_000), ("stopped", 12_000))
+    bench.sound(0.8)
+    (number,) = bench.exchanges
+    note = "the chat model failed; the reader answered"
+    bench.give(number, Answer(hits=(HIT,)), Answer(WORDS, notes=(note,)))
+    bench.session.answers.ended(number)
+    done = bench.last("response.done")["response"]
+    assert done["metadata"]["voicerag.notes"] == note

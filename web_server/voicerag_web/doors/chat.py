@@ -178,6 +178,7 @@ def _own(answer: Answer) -> dict[str, object]:
         "transcript": answer.transcript,
         "sources": [source.model_dump() for source in sources_of(answer)],
         "passages": [passage.model_dump() for passage in found_passages(answer.hits)],
+        "notes": list(answer.notes),
         "timings": {stage: round(seconds, 4) for stage, seconds in answer.timings.items()},
     }
 

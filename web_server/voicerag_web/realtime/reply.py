@@ -125,7 +125,7 @@ class Reply:
         """Take the next piece of the answer."""
         self.answer += Answer(
             piece.text, None, piece.hits, piece.citations, piece.answered, piece.asked_back,
-            piece.transcript, timings=piece.timings,
+            piece.transcript, timings=piece.timings, notes=piece.notes,
         )  # fmt: skip
         if piece.transcript is not None:
             self._reached("transcript", now)
@@ -338,13 +338,16 @@ class Reply:
         }
 
     def _metadata(self) -> dict[str, str] | None:
-        """Return the request's metadata and, within the length of a value, the sources."""
+        """Return the request's metadata and, within the length of a value, sources and notes."""
         sources = [
             {"id": hit.passage.id, "title": hit.passage.title, "score": round(hit.score, 3)}
             for hit in self.answer.hits
         ]
         while sources and len(json.dumps(sources)) > _METADATA_CHARS:
             sources.pop()
-        if not sources:
+        own = {"voicerag.sources": json.dumps(sources)} if sources else {}
+        if self.answer.notes:
+            own["voicerag.notes"] = "\n".join(self.answer.notes)[:_METADATA_CHARS]
+        if not own:
             return None if self.form.metadata is None else dict(self.form.metadata)
-        return {**(self.form.metadata or {}), "voicerag.sources": json.dumps(sources)}
+        return {**(self.form.metadata or {}), **own}
