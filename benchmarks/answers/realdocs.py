@@ -146,13 +146,15 @@ def report(rows: Sequence[Row]) -> list[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path, help="folder with docs, questions.jsonl and score.py")
-    parser.add_argument("options", nargs="*", help="options of score.py, behind --")
     parser.add_argument("--answers", type=Path, help="answers file of an earlier run of score.py")
     parser.add_argument("--limit", type=int, help="ask only the first questions")
     parser.add_argument("--out", type=Path, help="write the report")
-    given = parser.parse_args()
+    own, options = sys.argv[1:], []
+    if "--" in own:
+        own, options = own[: own.index("--")], own[own.index("--") + 1 :]
+    given = parser.parse_args(own)
     limit = [] if given.limit is None else ["--limit", str(given.limit)]
-    rows = read(given.answers) if given.answers else scored(given.folder, [*limit, *given.options])
+    rows = read(given.answers) if given.answers else scored(given.folder, [*limit, *options])
     text = report(rows)
     if given.out:
         chart.write_text(given.out, text)
