@@ -42,9 +42,11 @@ def test_collections_and_documents_are_listed(voicerag: Voicerag, folder: Path) 
     assert {one["passages"] for one in value["documents"]} == {1}
     (listed,) = (one for one in value["collections"] if one["name"] == "listed")
     assert listed["documents"] >= 4
-    absent = voicerag("list", "-d", "--collection", "absent")
-    assert absent.returncode == 1
-    assert "there is no collection 'absent'" in absent.stderr
+    assert [one["name"] for one in value["collections"]] == ["listed"]
+    for words in ((), ("-d",)):
+        absent = voicerag("list", *words, "--collection", "absent")
+        assert absent.returncode == 1
+        assert "there is no collection 'absent'" in absent.stderr
 
 
 def test_documents_are_removed_by_file_folder_and_pattern(voicerag: Voicerag, folder: Path) -> None:

@@ -41,11 +41,11 @@ def list_content(
     match: Match = None,
     json_output: JsonOutput = False,
 ) -> None:
-    """List the collections of the tenant, with their counts and models.
+    """List the collections of the tenant, or that of --collection, with their counts and models.
 
     With --documents, or --match, list the documents of --collection (or "default"), too.
     """
-    from voicerag_core.store import list_collections, list_documents
+    from voicerag_core.store import known_collection, list_collections, list_documents
 
     settings = given.settings()
     found: Sequence[DocumentInfo] = ()
@@ -57,7 +57,10 @@ def list_content(
             else:
                 typer.echo(none_yet(settings))
             return
-        collections = list_collections(dsn, tenant=settings.tenant)
+        if given.collection is None:
+            collections = list_collections(dsn, tenant=settings.tenant)
+        else:
+            collections = (known_collection(dsn, given.collection, tenant=settings.tenant),)
         if wanted:
             found = [
                 document
