@@ -18,7 +18,7 @@ from voicerag_core.local.reading.questions import asked_for
 from voicerag_core.local.reading.reader import Reader
 from voicerag_core.local.reading.recipes import recipes
 from voicerag_core.local.reading.relations import unsaid_relation
-from voicerag_core.types import Passage
+from voicerag_core.types import JSONValue, Passage
 
 LIMITS = [
     Paragraph("A transfer moves money between two accounts. It takes a day."),
@@ -227,10 +227,10 @@ def test_a_list_goes_on_in_a_passage_behind_those_that_are_read() -> None:
         ends = [0]
         for line in text.split("\n\n"):
             ends.append(ends[-1] + len(line) + 2)
-        blocks = [
+        blocks: list[JSONValue] = [
             [start, end - 2, kind] for start, end, kind in zip(ends, ends[1:], kinds, strict=False)
         ]
-        known = {"source": "list.md", "position": position, "blocks": blocks}
+        known: dict[str, JSONValue] = {"source": "list.md", "position": position, "blocks": blocks}
         return Passage(str(position), text, known | ({"lead": lead} if lead else {}))
 
     first = part(0, "Bring these things:\n\na rope", ["lead", "item"])
