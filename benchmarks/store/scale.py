@@ -4,8 +4,9 @@
 
 Rows come from `benchmarks.store.clustered`, in batches, and are made before the clock runs. They
 are loaded with the default settings of the store, in a `bulk_load`, and then asked for by questions
-that are no stored rows. With ``--kind bit`` the same is done with the index over signs. Each run
-adds an entry to the file; ``--report`` prints the table of all.
+that are no stored rows. With ``--kind bit`` the same is done with the index over signs; with
+``--parts`` the questions are asked again once the vectors are spread over partitions. Each run adds
+an entry to the file; ``--report`` prints the table of all.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ import psycopg
 from benchmarks import chart
 from benchmarks.store.clustered import Clustered, Rows, key_of
 from voicerag_core.filters import Eq, Filter
-from voicerag_core.store import EmbeddedPostgres, PgVectorStore, migrate
+from voicerag_core.store import EmbeddedPostgres, PgVectorStore, migrate, partition
 from voicerag_core.types import Embeddings
 
 LIMIT = 10
@@ -156,6 +157,17 @@ def measure(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
                 found[f"{name}ms"] = times
                 found[f"{name}recall@10"] = recall(answers, data.nearest(questions, LIMIT, owner))
                 found[f"{name}too short"] = sum(len(answer) < LIMIT for answer in answers)
+            if given.parts is not None:
+                begun = time.perf_counter()
+                partition(server.dsn, given.parts)
+                seconds = time.perf_counter() - begun
+                times, answers = timed(store, questions, None)
+                found["partitioned"] = {
+                    "parts": given.parts,
+                    "seconds": seconds,
+                    "ms": times,
+                    "recall@10": recall(answers, data.nearest(questions, LIMIT, None)),
+                }
     return found
 
 
@@ -203,6 +215,7 @@ def main() -> None:
     parser.add_argument("--questions", type=int, default=500)
     parser.add_argument("--memory", type=int, help="MiB that the index may take while it is built")
     parser.add_argument("--workers", type=int, help="processes that help to build it")
+    parser.add_argument("--parts", type=int, help="ask again with so many partitions")
     parser.add_argument("--folder", type=Path, help="where the database is made; must be absent")
     parser.add_argument("--out", type=Path, help="JSON file to add the result to")
     parser.add_argument("--report", type=Path, help="print the table of this JSON file, and end")
