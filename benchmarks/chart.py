@@ -19,6 +19,7 @@ __all__ = [
     "paragraph",
     "table",
     "write_json",
+    "write_plot",
     "write_report",
     "write_text",
 ]
@@ -176,7 +177,12 @@ def write_report(path: Path, text: Sequence[str], panels: Sequence[Panel]) -> No
         panels: From the top.
     """
     write_text(path, text)
-    path.with_suffix(".svg").write_text(_page(panels), encoding="utf-8")
+    write_plot(path.with_suffix(".svg"), panels)
+
+
+def write_plot(path: Path, panels: Sequence[Panel]) -> None:
+    """Write panels, from the top, as an SVG file."""
+    path.write_text(_page(panels), encoding="utf-8")
 
 
 def write_text(path: Path, text: Sequence[str]) -> None:

@@ -207,6 +207,16 @@ def report(entries: list[dict[str, Any]]) -> str:
     return "\n".join(chart.table(head, rows))
 
 
+def plot(entries: list[dict[str, Any]]) -> chart.Panel:
+    """Draw how the times of a search grow with the rows."""
+    series: dict[str, list[tuple[float, float]]] = {}
+    for entry in sorted(entries, key=lambda one: int(one["rows"])):
+        for name in ("p50", "p95"):
+            line = series.setdefault(f"{entry['dim']} {entry['kind']}, {name}", [])
+            line.append((entry["rows"], entry["ms"][name]))
+    return chart.lines("Milliseconds of a search for ten", series, across="rows", up="ms")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--rows", type=int, default=20_000)
@@ -219,9 +229,13 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="where the database is made; must be absent")
     parser.add_argument("--out", type=Path, help="JSON file to add the result to")
     parser.add_argument("--report", type=Path, help="print the table of this JSON file, and end")
+    parser.add_argument("--plot", type=Path, help="SVG file of the report's times by rows")
     given = parser.parse_args()
     if given.report is not None:
-        print(report(json.loads(given.report.read_text(encoding="utf-8"))))
+        entries = json.loads(given.report.read_text(encoding="utf-8"))
+        print(report(entries))
+        if given.plot is not None:
+            chart.write_plot(given.plot, [plot(entries)])
         return
     with tempfile.TemporaryDirectory(dir=given.folder) as folder:
         found = measure(given, Path(folder) / "postgres")
