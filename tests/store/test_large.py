@@ -6,6 +6,7 @@ import logging
 import os
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import psycopg
@@ -17,6 +18,7 @@ from voicerag_core.errors import StoreError
 from voicerag_core.filters import Eq
 from voicerag_core.store import PgVectorStore, indexes, list_collections, loads, upkeep
 from voicerag_core.store.collection import IndexKind
+from voicerag_core.store.search_sql import Query, search_settings, search_statement
 from voicerag_core.types import Embeddings, Passage
 
 DIM = 64
@@ -199,10 +201,17 @@ def test_an_index_that_serves_grows(
         assert built(dsn, tenant)
 
 
-def recalled(store: PgVectorStore, rows: Embeddings, questions: Embeddings) -> float:
+def recalled(
+    store: PgVectorStore, rows: Embeddings, questions: Embeddings, among: list[int] | None = None
+) -> float:
     right = 0
-    for question, hits in zip(questions, store.search_many(questions, limit=10), strict=True):
-        best = {f"p{i}" for i in np.argsort(-(rows @ question))[:10]}
+    ids = None if among is None else [f"p{i}" for i in among]
+    found = [store.search(question, limit=10, ids=ids) for question in questions]
+    for question, hits in zip(questions, found, strict=True):
+        order = np.argsort(-(rows @ question))
+        if among is not None:
+            order = order[np.isin(order, among)]
+        best = {f"p{i}" for i in order[:10]}
         right += len(best & {hit.passage.id for hit in hits})
     return right / (10 * len(questions))
 
@@ -229,6 +238,9 @@ def test_tuning_reaches_the_recall_that_is_asked_for(
         narrow = store.tune(ef_search=10)
         assert narrow is not None
         poor = recalled(store, rows, questions)
+        if kind == "halfvec":
+            many = [i for i in range(len(rows)) if i % 20 < 11]
+            assert recalled(store, rows, questions, many) > poor, "a filter is given more"
         assert abs(narrow.recall - poor) < 0.15, "what tuning measures is what questions meet"
         better = store.tune(0.99)
         assert better is not None
@@ -404,3 +416,17 @@ def test_words_that_a_killed_first_load_left_out_are_counted_by_the_next_write(
     with PgVectorStore.open(dsn, tenant=tenant, model_id="test", dim=DIM) as store:
         store.add(texts(1, 20), unit_vectors(1, DIM))
     assert ("passage", 21) in words(dsn, tenant)
+
+
+@pytest.mark.parametrize(
+    ("passages", "exact"), [(30_000, 2000), (200_000, 10_000), (10**7, 50_000)]
+)
+def test_more_passages_behind_a_filter_are_compared_in_a_larger_collection(
+    opened: PgVectorStore, passages: int, exact: int
+) -> None:
+    here = replace(opened._opened.here, passages=passages, indexed=True)
+    query = Query(unit_vectors(1, DIM)[0], None, 10, where=Eq("rare", value=True))
+    statement, _ = search_statement(here, query, 10)
+    assert f"count(*) <= {exact} AS" in statement.as_string(None)
+    usual = search_settings(here, replace(query, where=None), 10)["hnsw.ef_search"]
+    assert int(search_settings(here, query, 10)["hnsw.ef_search"]) == 5 * int(usual)

@@ -44,6 +44,15 @@ EXACT_PASSAGES = 2000
 """Up to so many passages that pass a filter are compared one by one even where there is an index,
 which takes a few milliseconds and is exact."""
 
+EXACT_SHARE = 0.05
+"""The same as a share of the collection, where that is more: the ten nearest of those that pass
+such a filter are so far down among all that a scan of the index misses many
+(benchmarks/results/store_scale.md)."""
+MOST_EXACT = 50_000
+
+FILTERED = 5
+"""Times more candidates that a scan of an index keeps where a filter passes over some of them."""
+
 EF_SEARCH = {"halfvec": 80, "bit": 400}
 """Candidates that a scan of an index keeps before it was tuned."""
 
@@ -126,8 +135,10 @@ def search_settings(collection: Collection, query: Query, fetch: int | None) -> 
     """Return the server settings that a search runs under; `fetch` is that of its statement."""
     if fetch is None:
         return {}
-    planner = _NO_OTHER_PLAN if query.filtered else {}
-    return {"hnsw.ef_search": str(candidates(collection, fetch)), **planner}
+    kept = candidates(collection, fetch)
+    if not query.filtered:
+        return {"hnsw.ef_search": str(kept)}
+    return {"hnsw.ef_search": str(min(FILTERED * kept, MOST_EF_SEARCH)), **_NO_OTHER_PLAN}
 
 
 def search_statement(collection: Collection, query: Query, fetch: int | None) -> Statement:
@@ -238,14 +249,13 @@ def _indexed(
         "WHERE v.collection_id = {n} AND NOT (SELECT yes FROM complete) AND {filter} "
         "ORDER BY {order} LIMIT {fetch})"
     ).format(**names)
+    few = min(MOST_EXACT, max(EXACT_PASSAGES, int(EXACT_SHARE * collection.passages)))
     return {
         # One more than may be compared tells "few" from "many" without counting them all.
         "chosen": sql.SQL("SELECT pid FROM {passage} LIMIT {most}").format(
-            most=sql.Literal(EXACT_PASSAGES + 1), **names
+            most=sql.Literal(few + 1), **names
         ),
-        "complete": sql.SQL("SELECT count(*) <= {} AS yes FROM chosen").format(
-            sql.Literal(EXACT_PASSAGES)
-        ),
+        "complete": sql.SQL("SELECT count(*) <= {} AS yes FROM chosen").format(sql.Literal(few)),
         "nearest": best.format(rows=rows, **names),
     }
 
