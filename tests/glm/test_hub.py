@@ -63,6 +63,8 @@ class Hub(http.server.BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(content) - start))
         if start:
             self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
+        if body:
+            self.send_header("Connection", "close")  # or a client asks over what is being closed
         self.end_headers()
         if body:
             rest = content[start:]
