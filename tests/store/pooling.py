@@ -6,10 +6,13 @@ import os
 import pwd
 import shutil
 import socket
+import struct
 import subprocess
 import tempfile
+import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -51,6 +54,44 @@ def pooler(dsn: str, *, connections: int = 1) -> Iterator[str]:
             finally:
                 running.terminate()
                 running.wait(20)
+
+
+@contextmanager
+def slowed(dsn: str, seconds: float = 0.02) -> Iterator[str]:
+    """Yield the DSN of a way to a pooler on which each message of a client takes so long."""
+    port = int(str(conninfo_to_dict(dsn)["port"]))
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        threading.Thread(target=_admit, args=(listening, port, seconds), daemon=True).start()
+        yield dsn.replace(f":{port}/", f":{listening.getsockname()[1]}/") + "?sslmode=disable"
+        listening.shutdown(socket.SHUT_RDWR)
+
+
+def _admit(listening: socket.socket, port: int, seconds: float) -> None:
+    with suppress(OSError):
+        while True:
+            client, _ = listening.accept()
+            server = socket.create_connection(("127.0.0.1", port))
+            for work in (_messages, _bytes):
+                given = (client, server, seconds)
+                threading.Thread(target=work, args=given, daemon=True).start()
+
+
+def _messages(client: socket.socket, server: socket.socket, seconds: float) -> None:
+    """Pass on what a client says, message by message: the first of them has no type."""
+    with suppress(OSError, struct.error), client.makefile("rb") as said, server:
+        kind = b""
+        while True:
+            head = said.read(4)
+            (size,) = struct.unpack(">I", head)
+            time.sleep(seconds)
+            server.sendall(kind + head + said.read(size - 4))
+            kind = said.read(1)
+
+
+def _bytes(client: socket.socket, server: socket.socket, _: float) -> None:
+    with suppress(OSError), client:
+        while told := server.recv(65536):
+            client.sendall(told)
 
 
 def answers(port: int) -> bool:

@@ -11,7 +11,7 @@ import pytest
 from psycopg.rows import scalar_row
 
 from tests.conftest import new_database
-from tests.store.pooling import pooler
+from tests.store.pooling import pooler, slowed
 from voicerag_core import load_settings, open_store, open_voicerag
 from voicerag_core.store import (
     ExistingTable,
@@ -131,6 +131,27 @@ def test_settings_are_enough(pooled: str, told: bool | None) -> None:
             store.add([Passage(f"p{number}", "apple", {})], vector)
             assert store.search(vector[0], limit=1)
             assert rag.retrieve("apple").hits
+
+
+@pytest.mark.timeout(60)
+def test_reads_leave_the_servers_connection_to_others(direct: str, pooled: str) -> None:
+    """On a slow way, where the end of a pipeline arrives in pieces, and the pooler has only one."""
+    with psycopg.connect(direct, autocommit=True) as connection:
+        connection.execute(
+            "CREATE TABLE slow_rows AS SELECT 'a' AS id, 'text' AS content, "
+            "'[1,0,0,0,0,0,0,0]'::vector(8) AS embedding"
+        )
+    with (
+        slowed(pooled) as dsn,
+        PgVectorStore.open(dsn, tenant="slow", model_id="test", dim=WIDTH) as store,
+        ExistingTable(dsn, "slow_rows") as table,
+    ):
+        store.add(passages(3), rows(3))
+        for _ in range(3):
+            assert len(store.search(rows(1)[0], text="text", limit=3)) == 3
+            state(pooled)
+            assert len(table.search(rows(1)[0], limit=1)) == 1
+            state(pooled)
 
 
 def test_many_threads_and_tenants(direct: str) -> None:

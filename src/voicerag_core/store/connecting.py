@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Final, TypeAlias
 
 import psycopg
@@ -19,6 +19,8 @@ __all__ = [
     "connect",
     "connection_options",
     "is_pooled",
+    "pipelined",
+    "read_transaction",
     "set_defaults",
     "transaction",
     "unlimited",
@@ -119,3 +121,35 @@ def is_pooled(connection: Connection) -> bool:
     """Tell whether a pooler is between: it gives its clients other process numbers than theirs."""
     (row,) = connection.execute("SELECT pg_backend_pid()").fetchall()
     return row[0] != connection.info.backend_pid
+
+
+def pipelined(connection: Connection, *, pooled: bool) -> AbstractContextManager[object]:
+    """Send the statements of a block together, or one by one behind a pooler.
+
+    The driver ends a pipeline with a Sync and then a Flush. A pooler in transaction mode takes the
+    server's connection back after the Sync; a Flush that arrives later checks out another one,
+    which nothing gives back until this client's next transaction: when all of a pool are held so,
+    every other client waits (seen with PgBouncer 1.18; compare its issue 759).
+    """
+    return nullcontext() if pooled else connection.pipeline()
+
+
+@contextmanager
+def read_transaction(connection: Connection, *, pooled: bool) -> Iterator[None]:
+    """Run a block that does not write in a transaction, `pipelined` where that is safe.
+
+    Args:
+        connection: Not in a transaction yet; in autocommit, so that a pipeline is a transaction.
+        pooled: Whether a pooler is between.
+    """
+    if not pooled:
+        with connection.pipeline():
+            yield
+        return
+    before, connection.read_only = connection.read_only, True
+    try:
+        with connection.transaction():
+            yield
+    finally:
+        if not connection.closed:
+            connection.read_only = before

@@ -19,6 +19,7 @@ from voicerag_core.store.connecting import (
     Row,
     connect,
     is_pooled,
+    read_transaction,
     set_defaults,
     transaction,
     unlimited,
@@ -134,7 +135,9 @@ class Database:
         rows: BaseRowFactory[_T],
         settings: Mapping[str, str] | None = None,
     ) -> list[list[_T]]:
-        """Run statements in one round trip and one transaction; return the rows of each.
+        """Run statements in one transaction; return the rows of each.
+
+        They take one round trip, or one each behind a pooler.
 
         A connection that was lost is replaced, and the statements are sent once more.
 
@@ -146,7 +149,7 @@ class Database:
         chosen = self._settings(settings or {})
 
         def run(connection: Connection) -> list[list[_T]]:
-            with connection.pipeline():
+            with read_transaction(connection, pooled=not self._own):
                 connection.execute(*chosen)
                 cursors = [
                     connection.cursor(row_factory=rows).execute(query, values)

@@ -13,6 +13,7 @@ from psycopg.rows import BaseRowFactory
 
 from voicerag_core.closing import Closing
 from voicerag_core.errors import StoreError
+from voicerag_core.store.connecting import is_pooled, pipelined
 from voicerag_core.store.connection import Statement
 from voicerag_core.store.errors import checked_dsn, reason, redacted, translated
 from voicerag_core.store.pool import Connection, Pool
@@ -25,8 +26,9 @@ _T = TypeVar("_T")
 class TableDatabase(Closing):
     """Reads from a database in transactions that cannot write.
 
-    Nothing is set beyond a transaction and nothing is prepared, so a pooler may stand between; one
-    read is one round trip. Works on a standby.
+    Nothing is set beyond a transaction and nothing is prepared, so a pooler may stand between. The
+    statements of a read go together, or one by one behind a pooler (`pipelined`). Works on a
+    standby.
 
     Args:
         dsn: The database.
@@ -46,6 +48,7 @@ class TableDatabase(Closing):
             "standard_conforming_strings": "on",
             "extra_float_digits": "1",
         }
+        self._pooled: bool | None = None
         self._pool = Pool(
             dsn, size=pool_size, prepare=False, timeout=timeout, configure=lambda _: None
         )
@@ -75,7 +78,9 @@ class TableDatabase(Closing):
         )
 
         def run(connection: Connection) -> list[list[_T]]:
-            with connection.pipeline(), connection.transaction():
+            with pipelined(connection, pooled=self._pooled is not False), connection.transaction():
+                if self._pooled is None:
+                    self._pooled = is_pooled(connection)
                 connection.execute("SET TRANSACTION READ ONLY")
                 connection.execute(sql.SQL("SELECT {}").format(calls))
                 cursors = [
