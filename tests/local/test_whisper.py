@@ -53,6 +53,13 @@ def question(speaker: PiperSpeaker) -> Audio:
     return resample(speaker.speak(QUESTION), RATE)
 
 
+@pytest.fixture(scope="module")
+def clear() -> Audio:
+    """A stored clip that is heard without doubt; no two clips of Piper are the same."""
+    sample = Path(__file__).parents[2] / "examples" / "sample" / "audio" / "report-02.flac"
+    return resample(read_audio(sample), RATE)
+
+
 def plain(text: str) -> str:
     return " ".join(re.findall(r"[a-z']+", text.lower()))
 
@@ -301,10 +308,11 @@ class Encoding:
 
 
 def test_a_clip_that_is_surely_heard_is_heard_once_with_little_padding(
-    whisper: WhisperTranscriber, question: Audio, monkeypatch: pytest.MonkeyPatch
+    whisper: WhisperTranscriber, clear: Audio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     windows = Windows(whisper, monkeypatch)
-    assert plain(whisper.transcribe(question).text) == plain(QUESTION)
+    heard = plain(whisper.transcribe(clear).text)
+    assert heard.startswith("which player was criticized for not jumping into the pile")
     assert windows.seconds == [15.0]
 
 
@@ -358,15 +366,15 @@ def test_a_longer_clip_and_another_model_are_heard_in_full_at_once(
 
 
 def test_expected_words_are_listened_for_in_the_window_that_was_heard(
-    whisper: WhisperTranscriber, question: Audio, monkeypatch: pytest.MonkeyPatch
+    whisper: WhisperTranscriber, clear: Audio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     windows = Windows(whisper, monkeypatch)
-    whisper.recognise(question)
-    whisper.recognise(question, ["Valetudo"])
+    whisper.recognise(clear)
+    whisper.recognise(clear, ["Valetudo"])
     assert windows.seconds == [15.0]
     monkeypatch.setattr(whisper_module, "SHORT_LEAD", 1e9)
-    whisper.recognise(clip_of(question.samples[: -RATE // 10]))
-    whisper.recognise(clip_of(question.samples[: -RATE // 10]), ["Valetudo"])
+    whisper.recognise(clip_of(clear.samples[: -RATE // 10]))
+    whisper.recognise(clip_of(clear.samples[: -RATE // 10]), ["Valetudo"])
     assert windows.seconds == [15.0, 15.0, 30.0]
 
 
