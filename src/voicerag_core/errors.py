@@ -15,8 +15,9 @@
         CheckpointError                 a weight file is absent, altered or of the wrong shape
         GenerationError                 a model ran and produced nothing usable
         EndpointError                   a model behind a URL: not reached, refused, late, unreadable
-      StoreError                        the driver's error is always the cause
+      StoreError                        what the driver refused has its error as the cause
         StoreUnavailableError           no server, connection lost, credentials refused
+        EmptyCollectionError            nothing has been indexed for this collection and tenant
         SchemaError                     extension or migration missing, or schema too new
         EmbeddingMismatchError          the collection was filled by another model or width
         FilterError (ValueError)        a filter that cannot be compiled
@@ -35,6 +36,7 @@ __all__ = [
     "ConfigError",
     "DocumentError",
     "EmbeddingMismatchError",
+    "EmptyCollectionError",
     "EndpointError",
     "FilterError",
     "ForbiddenError",
@@ -149,6 +151,10 @@ class StoreError(VoiceRAGError):
 
 class StoreUnavailableError(StoreError):
     """The database cannot be reached, or the connection was lost and could not be restored."""
+
+
+class EmptyCollectionError(StoreError):
+    """Nothing has been indexed for this collection and tenant; the message says how to."""
 
 
 class SchemaError(StoreError):

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from voicerag_core.audio import MAX_SECONDS, SPEECH_RATE_HZ, check_audio, resample
 from voicerag_core.cancellation import check_cancelled
 from voicerag_core.chunking import split_sentences
-from voicerag_core.errors import ConfigError, StoreError
+from voicerag_core.errors import ConfigError, EmptyCollectionError
 from voicerag_core.filters import Filter
 from voicerag_core.observation import answer_told, question_stage, reading_told
 from voicerag_core.passages import searched_text
@@ -326,7 +326,7 @@ class VoiceRAG:
 
         Raises:
             ConfigError: The instructions are too long.
-            StoreError: Nothing was found because nothing has been indexed.
+            EmptyCollectionError: Nothing was found because nothing has been indexed.
             ModelError: The model failed.
         """
         checked = self.checked(question)
@@ -374,7 +374,8 @@ class VoiceRAG:
             AudioError: The clip cannot be used, or contains no speech.
             ConfigError: The question is empty, the instructions are too long, or the strategy does
                 not fit the parts.
-            StoreError: The store failed, or nothing has been indexed.
+            StoreError: The store failed.
+            EmptyCollectionError: Nothing has been indexed.
             ModelError: The model failed.
         """
         checked = self.checked(question)
@@ -494,7 +495,7 @@ class VoiceRAG:
         start = time.perf_counter()
         if not retrieved.hits and self.store.count() == 0:
             why = getattr(self.store, "why_empty", None)
-            raise StoreError(
+            raise EmptyCollectionError(
                 "the knowledge base is empty: nothing has been indexed for this collection and "
                 "tenant; index documents first (voicerag index PATHS...)"
                 if why is None

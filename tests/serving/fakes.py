@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, cast
 
-from voicerag_core import Document, Settings, StoreError, VoiceRAG, chunk_document
+from voicerag_core import Document, EmptyCollectionError, Settings, VoiceRAG, chunk_document
 from voicerag_core.serving import Limits, Serving, Tenants, open_serving
 from voicerag_core.stack import Parts
 from voicerag_core.testing import (
@@ -64,7 +64,7 @@ class FakeDatabase:
         with self._lock:
             if key not in self.stores:
                 if read_only:
-                    raise StoreError(f"no collection {settings.collection!r}")
+                    raise EmptyCollectionError(f"no collection {settings.collection!r}")
                 self.stores[key] = InMemoryStore(self.models.embedder.dim)
             self.opened += 1
         try:

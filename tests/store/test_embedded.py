@@ -251,7 +251,7 @@ def test_another_major_version_is_refused(made: Path) -> None:
     before = version.read_text()
     version.write_text("17\n")
     try:
-        with pytest.raises(StoreError, match=r"made by Postgres 17.*voicerag db backup"):
+        with pytest.raises(StoreUnavailableError, match=r"made by Postgres 17.*voicerag db backup"):
             EmbeddedPostgres(made).start()
     finally:
         version.write_text(before)
@@ -263,7 +263,7 @@ def test_a_damaged_version_is_said_so(made: Path, version: str) -> None:
     before = file.read_text()
     file.write_text(version)
     try:
-        with pytest.raises(StoreError, match=r"is damaged.*backup"):
+        with pytest.raises(StoreUnavailableError, match=r"is damaged.*backup"):
             EmbeddedPostgres(made).start()
     finally:
         file.write_text(before)

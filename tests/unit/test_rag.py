@@ -15,6 +15,7 @@ from voicerag_core import (
     AudioError,
     Citation,
     ConfigError,
+    EmptyCollectionError,
     Hit,
     IndexProgress,
     Passage,
@@ -520,7 +521,7 @@ def test_an_empty_knowledge_base_is_said_to_be_empty() -> None:
     embedder = FakeEmbedder()
     rag = VoiceRAG(embedder, InMemoryStore(embedder.dim), FakeVoiceModel())
     assert rag.retrieve(QUESTION).hits == ()
-    with pytest.raises(StoreError, match=r"knowledge base is empty.*voicerag index"):
+    with pytest.raises(EmptyCollectionError, match=r"knowledge base is empty.*voicerag index"):
         rag.ask(QUESTION)
 
 

@@ -15,7 +15,16 @@ from openai import BadRequestError, NotFoundError, OpenAI
 from tests.serving.fakes import FakeModels, fake_tenants
 from tests.waiting import wait_until
 from tests.web.conftest import Running, Serve
-from voicerag_core import Audio, ModelError, read_audio
+from voicerag_core import (
+    Audio,
+    EmbeddingMismatchError,
+    EmptyCollectionError,
+    FilterError,
+    ModelError,
+    StoreError,
+    StoreUnavailableError,
+    read_audio,
+)
 from voicerag_core.testing import FakeTranscriber
 from voicerag_core.types import Answer as Told
 from voicerag_web.doors.chat import _own
@@ -222,6 +231,31 @@ def test_a_failure_of_a_model_is_an_error_of_the_server(serve: Serve) -> None:
         assert whole.status_code == 500
         streamed = httpx.post(url, json={"messages": asked(), "stream": True}, timeout=60)
         assert "out of memory" in streamed.text.split("data: ")[-1]  # after the hits
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "code"),
+    [
+        (EmptyCollectionError("nothing is there"), 400, "empty_collection"),
+        (FilterError("a bad filter"), 400, "invalid_value"),
+        (StoreError("a bad value"), 400, "invalid_value"),
+        (EmbeddingMismatchError("other vectors"), 503, "wrong_embeddings"),
+        (StoreUnavailableError("no database could be made"), 503, "database_unavailable"),
+    ],
+    ids=lambda given: type(given).__name__ if isinstance(given, Exception) else None,
+)
+def test_an_error_of_the_store_is_told_by_its_kind(
+    serve: Serve, error: StoreError, status: int, code: str
+) -> None:
+    class Broken:
+        def respond(self, *_: object, **__: object) -> Iterator[Any]:
+            yield from ()
+            raise error
+
+    with serve(FakeModels(model=Broken(), text_model=Broken())) as server:
+        url = f"{server.url}/v1/chat/completions"
+        answer = httpx.post(url, json={"messages": asked()}, timeout=60)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (status, code)
 
 
 def test_other_collections_are_models_of_their_own(server: Running, client: OpenAI) -> None:

@@ -16,6 +16,8 @@ from voicerag_core import (
     BusyError,
     CancelledError,
     ConfigError,
+    EmbeddingMismatchError,
+    EmptyCollectionError,
     EndpointError,
     ForbiddenError,
     MissingExtraError,
@@ -40,6 +42,8 @@ _STATUS: Final[tuple[tuple[type[VoiceRAGError], int, str], ...]] = (
     (MissingExtraError, 501, "not_installed"),
     (StoreUnavailableError, 503, "database_unavailable"),
     (SchemaError, 503, "database_unavailable"),
+    (EmbeddingMismatchError, 503, "wrong_embeddings"),
+    (EmptyCollectionError, 400, "empty_collection"),
     (EndpointError, 502, "model_unavailable"),
     (ModelError, 500, "model_failed"),
 )
@@ -77,10 +81,8 @@ def error_code(error: VoiceRAGError) -> str:
         return error.code
     if isinstance(error, StoreError) and error.__cause__ is not None:
         return "database_unavailable"
-    known = next((code for kind, _, code in _STATUS if isinstance(error, kind)), None)
-    if known is not None:
-        return known
-    return "empty_collection" if isinstance(error, StoreError) else "invalid_value"
+    known = (code for kind, _, code in _STATUS if isinstance(error, kind))
+    return next(known, "invalid_value")
 
 
 def error_body(

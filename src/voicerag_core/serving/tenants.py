@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
 from pydantic import SecretStr
 
-from voicerag_core.errors import BusyError, ForbiddenError, NotFoundError, StoreError
+from voicerag_core.errors import BusyError, EmptyCollectionError, ForbiddenError, NotFoundError
 from voicerag_core.rag import VoiceRAG
 from voicerag_core.serving.jobs import Job
 from voicerag_core.serving.tables import TableOfTenants
@@ -188,11 +188,10 @@ class Tenants:
         with ExitStack() as opening:
             try:
                 store = opening.enter_context(self._open_store(settings, read_only))
-            except StoreError as error:
-                if type(error) is StoreError and read_only:
-                    known = [one.name for one in self._list_collections(settings)]
-                    if collection not in known:
-                        raise NotFoundError(self._absent(collection, known)) from error
+            except EmptyCollectionError as error:
+                known = [one.name for one in self._list_collections(settings)]
+                if collection not in known:
+                    raise NotFoundError(self._absent(collection, known)) from error
                 raise
             silent = OpenedVoiceRAG(self.parts, store, settings, speak=False)
             aloud = OpenedVoiceRAG(self.parts, store, settings)

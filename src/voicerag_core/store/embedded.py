@@ -165,8 +165,9 @@ class EmbeddedPostgres(Closing):
 
         Raises:
             MissingExtraError: No wheel with a server is installed.
-            StoreUnavailableError: The server does not start; the end of its log is in the message.
-            StoreError: The folder cannot be used, or was made by another major version.
+            StoreUnavailableError: The server does not start, and the end of its log is in the
+                message; or the database is damaged, or was made by another major version.
+            StoreError: The folder cannot be used.
         """
         programs = server_programs()
         try:
@@ -323,7 +324,7 @@ class EmbeddedPostgres(Closing):
             arguments += ["--set", f"{name}={value}"]
         if self._run(programs, "initdb", arguments, output) != 0:
             shutil.rmtree(staging, ignore_errors=True)
-            raise StoreError(
+            raise StoreUnavailableError(
                 f"no database could be made in {self.data_dir}; initdb said:\n" + _tail(output)
             )
         output.unlink(missing_ok=True)
@@ -410,14 +411,14 @@ def _major(programs: Path, folder: Path) -> int:
 def _refuse_other_major(programs: Path, cluster: Path) -> None:
     said = (cluster / "PG_VERSION").read_text().strip()
     if not said.isdecimal():
-        raise StoreError(
+        raise StoreUnavailableError(
             f"the database in {cluster.parent} is damaged: its file PG_VERSION holds {said[:20]!r} "
             "in place of a version; restore the folder from a backup, or choose another data folder"
         )
     made_by = int(said)
     installed = _major(programs, cluster.parent)
     if made_by != installed:
-        raise StoreError(
+        raise StoreUnavailableError(
             f"the database in {cluster.parent} was made by Postgres {made_by}, and the installed "
             f"server is Postgres {installed}; install the wheel of Postgres {made_by} again and "
             "move the data with `voicerag db backup` and `voicerag db restore`, or choose another "

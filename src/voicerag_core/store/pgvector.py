@@ -14,7 +14,7 @@ from psycopg import sql
 from psycopg.rows import args_row, scalar_row
 
 from voicerag_core.closing import Closing
-from voicerag_core.errors import StoreError
+from voicerag_core.errors import EmptyCollectionError, StoreError
 from voicerag_core.filters import Filter
 from voicerag_core.store.collection import (
     Collection,
@@ -132,8 +132,8 @@ class PgVectorStore(Closing):
             SchemaError: The schema is missing, older or newer.
             EmbeddingMismatchError: The collection was filled by another model or width.
             StoreUnavailableError: The database cannot be reached.
-            StoreError: The collection is absent and the store read-only, its words are in another
-                language, or the login lacks rights.
+            EmptyCollectionError: The collection is absent and the store read-only.
+            StoreError: Its words are in another language, or the login lacks rights.
         """
         place = redacted(checked_dsn(dsn))
         for kind, given in (("collection", collection), ("tenant", tenant), ("model_id", model_id)):
@@ -158,7 +158,7 @@ class PgVectorStore(Closing):
                 )
             opened = find_collection(database, collection, model_id, dim)
             if opened is None:
-                raise StoreError(
+                raise EmptyCollectionError(
                     f"{place} has no collection {collection!r} of tenant {tenant!r}; index "
                     "something into it first (voicerag index PATHS...), or open it without "
                     "read_only"
