@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import re
 from pathlib import Path
 
@@ -21,7 +22,8 @@ def test_saved_runs_hold_no_texts_and_no_paths() -> None:
         if folder.is_dir():
             assert RunFolder(folder).records()
             for file in folder.iterdir():
-                text = file.read_text("utf-8")
+                data = file.read_bytes()
+                text = (gzip.decompress(data) if file.suffix == ".gz" else data).decode("utf-8")
                 assert not re.search(r'"/\w+/', text), file
     assert isinstance(evaluation_page.RUNS, Path)
 
