@@ -24,7 +24,6 @@ from voicerag_core.errors import AudioError, ConfigError
 from voicerag_core.ports import Embedder
 from voicerag_core.retrieval.fusion import mixed
 from voicerag_core.retrieval.search import Search
-
 from voicerag_core.types import (
     Audio,
     Embedding,
