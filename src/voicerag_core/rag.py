@@ -656,7 +656,6 @@ def _looks(heard: Transcription, search: Search, most: int, *, by_words: bool) -
     """
     others = [replace(heard, text=text) for text in heard.others[:OTHER_WORDINGS]]
     for wording in (heard, *others) if by_words else others:
-
         other = wording is not heard
 
         def find(wording: Transcription = wording, other: bool = other) -> Retrieved:
