@@ -773,6 +773,17 @@ def test_another_wording_is_searched_where_the_transcript_leads_to_nothing(
     assert answer.transcript == QUESTION
 
 
+def test_for_another_wording_only_the_first_passages_are_read() -> None:
+    model = WordsModel("nothing")
+    model.most_passages = 3  # type: ignore[attr-defined]
+    parts = misheard("e2e", model)
+    heard = Transcription(QUESTION, 0.9, "en", ("Where is the Nile?",))
+    parts.rag.transcriber = FakeTranscriber({clip(): heard})
+    parts.rag.ask(clip())
+    assert model.heard == [QUESTION, QUESTION, heard.others[0]]
+    assert [len(given) for given in model.given] == [3, 3, 1]
+
+
 def test_a_wording_that_leads_to_nothing_either_changes_nothing() -> None:
     model = WordsModel("nothing")
     parts = misheard("asr", model)
