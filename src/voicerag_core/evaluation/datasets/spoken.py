@@ -26,7 +26,8 @@ def load_llama_questions(data: Path) -> EvalSet:
     """Read the Llama Questions; each is searched for among the texts of all of them.
 
     The set has no passages, so the figures are those of hearing: word errors, and whether the
-    nearest text is the spoken one.
+    nearest text is the spoken one. Nothing could be answered from texts of questions, so their
+    answers are left out.
     """
     folder = data / "llama_questions"
     table = csv.DictReader(
@@ -41,9 +42,7 @@ def load_llama_questions(data: Path) -> EvalSet:
         if sound is None:
             problems.append(f"question {name}: its sound is missing")
         passages.append(Passage(name, row["Questions"]))
-        questions.append(
-            EvalQuestion(name, row["Questions"], (row["Answer"],), (name,), sound=sound)
-        )
+        questions.append(EvalQuestion(name, row["Questions"], sources=(name,), sound=sound))
     return EvalSet(
         "llama-questions", tuple(passages), tuple(questions), problems=tuple(problems),
         seen="nothing was chosen by it",
