@@ -249,11 +249,15 @@ def test_documents_are_dropped_on_the_page(browser: Any) -> None:
     with running(allow_ingest=True) as server, opened(browser, server) as page:
         page.connected()
         page.page.evaluate(drop, "# Danube\n\nThe Danube ends in the Black Sea.")
-        page.page.wait_for_selector("text=danube.md was added: 1 passages", timeout=MS)
+        page.page.wait_for_selector(
+            "#notice[data-kind=good]:has-text('danube.md was added: 1 passage.')", timeout=MS
+        )
     with running() as server, opened(browser, server) as page:
         page.connected()
         page.page.evaluate(drop, "# Danube")
-        page.page.wait_for_selector("text=does not take documents", timeout=MS)
+        page.page.wait_for_selector(
+            "#notice[data-kind=bad]:has-text('does not take documents')", timeout=MS
+        )
 
 
 def test_a_recording_is_uploaded_as_a_question(
