@@ -251,6 +251,21 @@ def test_nobody_speaking_is_said_when_neither_heard_anything() -> None:
         rag.retrieve(clip(), strategy="e2e")
 
 
+def test_the_sound_alone_finds_where_no_words_are_made_out() -> None:
+    class Deaf(FakeTranscriber):
+        def transcribe(self, audio: Audio) -> Transcription:
+            raise AudioError("no speech was heard by the transcriber")
+
+    embedder = JudgingEmbedder(0.0)
+    rag = VoiceRAG(embedder, InMemoryStore(embedder.dim), FakeVoiceModel(), Deaf({}))
+    rag.index(PASSAGES)
+    by_sound = rag.retrieve(clip(), strategy="e2e")
+    for strategy in ("adaptive", "hybrid"):
+        found = rag.retrieve(clip(), strategy=strategy)
+        assert found.hits == by_sound.hits
+        assert found.transcription is None
+
+
 def test_adaptive_goes_by_the_lead_alone_where_the_embedder_does_not_judge() -> None:
     parts = Parts(strategy="adaptive")
     assert parts.rag.retrieve(clip()).transcription is None
