@@ -157,7 +157,10 @@ def test_people_are_understood(whisper: WhisperTranscriber, file: str, words: st
 
 @pytest.mark.parametrize("gain", [0.003, 1.0, 30.0])
 def test_loudness_hardly_matters(whisper: WhisperTranscriber, question: Audio, gain: float) -> None:
-    assert "jumping into the pile" in whisper.transcribe(clip_of(question.samples * np.float32(gain))).text
+    assert (
+        "jumping into the pile"
+        in whisper.transcribe(clip_of(question.samples * np.float32(gain))).text
+    )
 
 
 def _noise(kind: str, seconds: float) -> Audio:

@@ -249,11 +249,15 @@ def test_documents_are_dropped_on_the_page(browser: Any) -> None:
     with running(allow_ingest=True) as server, opened(browser, server) as page:
         page.connected()
         page.page.evaluate(drop, "# Danube\n\nThe Danube ends in the Black Sea.")
-        page.page.wait_for_selector("text=danube.md was added: 1 passages", timeout=MS)
+        page.page.wait_for_selector(
+            "#notice[data-kind=good]:has-text('danube.md was added: 1 passage.')", timeout=MS
+        )
     with running() as server, opened(browser, server) as page:
         page.connected()
         page.page.evaluate(drop, "# Danube")
-        page.page.wait_for_selector("text=does not take documents", timeout=MS)
+        page.page.wait_for_selector(
+            "#notice[data-kind=bad]:has-text('does not take documents')", timeout=MS
+        )
 
 
 def test_a_recording_is_uploaded_as_a_question(
@@ -304,15 +308,21 @@ def test_an_empty_collection_says_how_to_fill_it(browser: Any) -> None:
 
 
 @pytest.mark.parametrize("width", [360, 768, 1440])
-def test_it_fits_every_width(browser: Any, server: Running, width: int) -> None:
-    with opened(browser, server, viewport={"width": width, "height": 800}) as page:
+def test_it_fits_every_width(browser: Any, width: int) -> None:
+    tenants, database = fake_tenants()
+    name = "minutes-of-the-meeting-of-the-board-of-the-society-of-the-friends-of-the-rhine.txt"
+    database.fill(**{name: "The Rhine rises where the Swiss Alps are highest."})
+    view = {"width": width, "height": 800}
+    with running(tenants=tenants) as server, opened(browser, server, viewport=view) as page:
         page.connected().ask("where does the rhine rise " + "donaudampfschifffahrt" * 6)
         page.answered()
-        assert page.read("document.documentElement.scrollWidth - innerWidth") <= 0
+        page.page.wait_for_selector(f".source:has-text('{name[:40]}')", timeout=MS)
+        for box in ("document.documentElement", "document.getElementById('conversation')"):
+            assert page.read(f"{box}.scrollWidth - {box}.clientWidth") <= 0
         page.page.click("#open-settings")
-        box = page.page.locator("#settings").bounding_box()
-        assert box is not None
-        assert box["width"] <= width
+        settings = page.page.locator("#settings").bounding_box()
+        assert settings is not None
+        assert settings["width"] <= width
 
 
 def test_everything_is_named_for_those_who_do_not_see_it(browser: Any, server: Running) -> None:

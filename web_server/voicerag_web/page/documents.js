@@ -27,10 +27,16 @@ export function acceptDocuments({ allowed, headers, collection, say, done }) {
       return;
     }
     const told = [];
+    let good = true;
     for (const file of event.dataTransfer.files) {
-      say([...told, `Adding ${file.name}…`].join("\n"));
-      told.push(await add(file, { headers, collection }));
-      say(told.join("\n"));
+      say([...told, `Adding ${file.name}…`].join("\n"), { good });
+      try {
+        told.push(await add(file, { headers, collection }));
+      } catch (error) {
+        good = false;
+        told.push(`${file.name}: ${error.message}`);
+      }
+      say(told.join("\n"), { good });
     }
     done();
   });
@@ -40,13 +46,10 @@ async function add(file, { headers, collection }) {
   const form = new FormData();
   form.set("file", file);
   form.set("collection", collection());
-  try {
-    const response = await fetch("/v1/documents/files", { method: "POST", headers: headers(), body: form });
-    const told = await response.json();
-    if (!response.ok) throw new Error(told.error?.message ?? "it was not taken");
-    if (told.failures.length) throw new Error(told.failures[0]);
-    return told.unchanged ? `${file.name} was there already.` : `${file.name} was added: ${told.passages} passages.`;
-  } catch (error) {
-    return `${file.name}: ${error.message}`;
-  }
+  const response = await fetch("/v1/documents/files", { method: "POST", headers: headers(), body: form });
+  const told = await response.json();
+  if (!response.ok) throw new Error(told.error?.message ?? "it was not taken");
+  if (told.failures.length) throw new Error(told.failures[0]);
+  if (told.unchanged) return `${file.name} was there already.`;
+  return `${file.name} was added: ${told.passages} ${told.passages === 1 ? "passage" : "passages"}.`;
 }

@@ -37,7 +37,8 @@ function say(words, kind = "") {
   find("state").dataset.kind = kind;
 }
 
-function notice(words) {
+function notice(words, { good = false } = {}) {
+  find("notice").dataset.kind = good ? "good" : "bad";
   find("notice").firstElementChild.textContent = words;
   find("notice").hidden = !words;
 }
