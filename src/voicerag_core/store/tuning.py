@@ -18,7 +18,18 @@ from voicerag_core.store.rows import halfvec_array
 from voicerag_core.store.search_sql import MOST_EF_SEARCH, Query, SearchRow
 from voicerag_core.types import Embedding
 
-__all__ = ["DEPTH", "RECALL_TARGET", "Ask", "Tuning", "keep", "questions_of", "sample", "tuned"]
+__all__ = [
+    "DEPTH",
+    "MORE",
+    "RECALL_TARGET",
+    "Ask",
+    "Tuning",
+    "keep",
+    "questions_of",
+    "sample",
+    "tuned",
+    "usual_questions",
+]
 
 RECALL_TARGET: Final = 0.97
 """Share of the ten nearest passages that a search by the index finds, on average."""
@@ -29,6 +40,9 @@ QUESTIONS: Final = 100
 _FEWEST_QUESTIONS = 40
 _COMPARED = 20_000_000
 """Vectors that are compared to know what is nearest; fewer questions of a larger collection."""
+
+MORE: Final = 4
+"""Times as many questions are asked where fewer do not tell whether a value is enough."""
 
 _STEPS: Final = (40, 60, 80, 100, 130, 160, 200, 260, 320, 400, 500, 640, 800, MOST_EF_SEARCH)
 
@@ -67,15 +81,19 @@ class Tuning:
         return self.recall >= self.target
 
 
-def sample(database: Database, collection: Collection, most: int | None) -> list[Embedding]:
+def usual_questions(collection: Collection) -> int:
+    """Say how many questions are asked of a collection at first; fewer of a large one."""
+    return max(_FEWEST_QUESTIONS, min(QUESTIONS, _COMPARED // max(1, collection.vectors)))
+
+
+def sample(database: Database, collection: Collection, count: int) -> list[Embedding]:
     """Draw stored vectors by chance, the same ones of the same rows; three times as many as asked.
 
     Args:
         database: Of the collection.
         collection: Which one.
-        most: How many questions are to be made of them; None: as many as its size allows.
+        count: How many questions are to be made of them.
     """
-    count = most or max(_FEWEST_QUESTIONS, min(QUESTIONS, _COMPARED // max(1, collection.vectors)))
     n = sql.Literal(collection.number)
     (ends,) = database.read((_ENDS.format(n=n), {}), rows=scalar_row)
     low, high = ends[0]
@@ -123,11 +141,13 @@ def tuned(
     *,
     target: float,
     ef_search: int | None = None,
+    at_first: int | None = None,
 ) -> Tuning:
     """Find the smallest number of candidates with which the target is reached.
 
     A value counts as enough when the mean over the questions, less its standard error, is: else the
-    sample would decide.
+    sample would decide. Where the mean is and that is not, more questions are asked; when there are
+    no more, the mean decides, for what is left of doubt would cost every search.
 
     Args:
         collection: Its index is there.
@@ -135,23 +155,56 @@ def tuned(
         ask: Searches.
         target: The recall aimed at.
         ef_search: Measure this value alone.
+        at_first: How many questions are asked before more are needed; None: all.
     """
-    queries = [Query(row, None, DEPTH) for row in questions]
-    best = [_all_scores(rows) for rows in _one_by_one(ask, queries, collection)]
+    wanted = _Wanted(collection, questions, ask)
+    count = min(at_first or len(questions), len(questions))
     measured: list[tuple[int, float]] = []
     for step in (ef_search,) if ef_search is not None else _STEPS:
-        check_cancelled()
-        answers = ask(queries, replace(collection, ef_search=step), True)
-        found = [
-            _recall(_all_scores(rows), wanted) for rows, wanted in zip(answers, best, strict=True)
-        ]
-        mean = float(np.mean(found)) if found else 1.0
-        error = float(np.std(found)) / math.sqrt(max(1, len(found)))
+        found: list[float] = []
+        while True:
+            check_cancelled()
+            found += wanted.found(step, len(found), count)
+            mean = float(np.mean(found)) if found else 1.0
+            error = float(np.std(found)) / math.sqrt(max(1, len(found)))
+            if ef_search is not None or not mean - error < target <= mean < 1.0:
+                break
+            if count == len(questions):
+                break
+            count = min(2 * count, len(questions))
         measured.append((step, mean))
-        if mean - error >= target or mean == 1.0:
+        if mean >= target:
             break
     chosen, recall = measured[-1]
-    return Tuning(chosen, recall, target, len(queries), tuple(measured))
+    return Tuning(chosen, recall, target, count, tuple(measured))
+
+
+class _Wanted:
+    """Questions, and the best of their answers as far as somebody needed them.
+
+    Args:
+        collection: Where they are asked.
+        questions: All there are.
+        ask: Searches.
+    """
+
+    def __init__(self, collection: Collection, questions: Sequence[Embedding], ask: Ask) -> None:
+        self._collection, self._ask = collection, ask
+        self._queries = [Query(row, None, DEPTH) for row in questions]
+        self._best: list[list[float]] = []
+
+    def found(self, candidates: int, start: int, stop: int) -> list[float]:
+        """Return the recall of some questions with so many candidates."""
+        missing = self._queries[len(self._best) : stop]
+        self._best += [
+            _all_scores(rows) for rows in _one_by_one(self._ask, missing, self._collection)
+        ]
+        asked = self._queries[start:stop]
+        answers = self._ask(asked, replace(self._collection, ef_search=candidates), True)
+        return [
+            _recall(_all_scores(rows), best)
+            for rows, best in zip(answers, self._best[start:stop], strict=True)
+        ]
 
 
 def keep(database: Database, collection: Collection, tuning: Tuning) -> None:
