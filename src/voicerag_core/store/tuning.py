@@ -47,7 +47,7 @@ MORE: Final = 4
 _STEPS: Final = (40, 60, 80, 100, 130, 160, 200, 260, 320, 400, 500, 640, 800, MOST_EF_SEARCH)
 
 _NEIGHBOURS = 200
-"""Candidates of the searches that say how far the tenth neighbours are."""
+"""Candidates of the searches that find the neighbours of a stored vector."""
 
 _SAME = 2e-4
 """Two scores of one vector differ by no more: by the index they are computed in float32 from
@@ -87,50 +87,41 @@ def usual_questions(collection: Collection) -> int:
 
 
 def sample(database: Database, collection: Collection, count: int) -> list[Embedding]:
-    """Draw stored vectors by chance, the same ones of the same rows; three times as many as asked.
-
-    Args:
-        database: Of the collection.
-        collection: Which one.
-        count: How many questions are to be made of them.
-    """
+    """Draw up to so many stored vectors by chance, the same ones of the same rows."""
     n = sql.Literal(collection.number)
     (ends,) = database.read((_ENDS.format(n=n), {}), rows=scalar_row)
     low, high = ends[0]
     if low is None:
         return []
     random = np.random.default_rng(collection.number)
-    wanted = [int(number) for number in random.integers(low, high, 4 * count, endpoint=True)]
+    wanted = [int(number) for number in random.integers(low, high, 2 * count, endpoint=True)]
     rows = database.read(*((_FROM.format(n=n), {"pid": pid}) for pid in wanted), rows=scalar_row)
     drawn = {bytes(found[0]): None for found in rows if found}
-    return [halfvec_array(data) for data in list(drawn)[: 3 * count]]
+    return [halfvec_array(data) for data in list(drawn)[:count]]
 
 
 def questions_of(vectors: Sequence[Embedding], ask: Ask, collection: Collection) -> list[Embedding]:
-    """Make questions of a third of the vectors, as far from them as their tenth neighbours are.
+    """Make a question near each of the vectors, as one more of its neighbourhood would be.
 
-    A stored vector itself is an easy question: the graph was built by searching for it. So each is
-    turned away from its place, by the difference of two others, which keeps to the directions that
-    the collection knows.
+    A stored vector itself is an easy question: the graph was built by searching for it. So each
+    question is the mean of a vector and its nearest ones, and from there as far away as that vector
+    is, in the direction in which another one lies from the mean of its own nearest ones.
     """
-    count = len(vectors) // 3
-    if not count:
-        return list(vectors)
-    queries = [Query(row, None, DEPTH + 1) for row in vectors[:count]]
+    queries = [Query(row, None, DEPTH + 1, with_vectors=True) for row in vectors]
     near = ask(queries, replace(collection, ef_search=_NEIGHBOURS), True)
+    means = [
+        np.mean([halfvec_array(row.vector) for row in rows if row.vector] or [vector], axis=0)
+        for vector, rows in zip(vectors, near, strict=True)
+    ]
+    away = [vector - mean for vector, mean in zip(vectors, means, strict=True)]
+    lengths = [float(np.linalg.norm(way)) for way in away]
     made = []
-    for number, rows in enumerate(near):
-        place = vectors[number]
-        way = vectors[count + 2 * number] - vectors[count + 2 * number + 1]
-        way = way - (way @ place) * place
-        length = float(np.linalg.norm(way))
-        scores = _scores(rows)
-        if length == 0 or not scores:
-            made.append(place)
-            continue
-        cosine = min(max(scores[-1], 0.0), 1.0)
-        turned = cosine * place + math.sqrt(1 - cosine**2) / length * way
-        made.append((turned / np.linalg.norm(turned)).astype(np.float32))
+    for place, vector in enumerate(vectors):
+        moved = vector
+        if lengths[place - 1] > 0:
+            moved = means[place] + lengths[place] / lengths[place - 1] * away[place - 1]
+        length = float(np.linalg.norm(moved))
+        made.append((moved / length).astype(np.float32) if length else vector)
     return made
 
 
@@ -226,11 +217,6 @@ def _one_by_one(
         check_cancelled()
         answers.extend(ask([query], collection, False))
     return answers
-
-
-def _scores(rows: Sequence[SearchRow]) -> list[float]:
-    """Return the scores of the passages found besides the question's own, which comes first."""
-    return _all_scores(rows)[1:]
 
 
 def _all_scores(rows: Sequence[SearchRow]) -> list[float]:
