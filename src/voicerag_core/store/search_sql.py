@@ -50,7 +50,7 @@ such a filter are so far down among all that a scan of the index misses many
 (benchmarks/results/store_scale.md)."""
 MOST_EXACT = 50_000
 
-FILTERED = 5
+FILTERED = 20
 """Times more candidates that a scan of an index keeps where a filter passes over some of them."""
 
 EF_SEARCH = {"halfvec": 80, "bit": 400}

@@ -104,24 +104,27 @@ def questions_of(vectors: Sequence[Embedding], ask: Ask, collection: Collection)
     """Make a question near each of the vectors, as one more of its neighbourhood would be.
 
     A stored vector itself is an easy question: the graph was built by searching for it. So each
-    question is the mean of a vector and its nearest ones, and from there as far away as that vector
-    is, in the direction in which another one lies from the mean of its own nearest ones.
+    question is the mean of a vector and its nearest ones, and from there as far away as those are, in
+    the direction in which another one lies from the mean of its own nearest ones.
     """
     queries = [Query(row, None, DEPTH + 1, with_vectors=True) for row in vectors]
     near = ask(queries, replace(collection, ef_search=_NEIGHBOURS), True)
-    means = [
-        np.mean([halfvec_array(row.vector) for row in rows if row.vector] or [vector], axis=0)
+    around = [
+        np.array([vector, *(halfvec_array(row.vector) for row in rows[1:] if row.vector)])
         for vector, rows in zip(vectors, near, strict=True)
     ]
-    away = [vector - mean for vector, mean in zip(vectors, means, strict=True)]
-    lengths = [float(np.linalg.norm(way)) for way in away]
+    means = [rows.mean(axis=0) for rows in around]
     made = []
     for place, vector in enumerate(vectors):
+        way = vectors[place - 1] - means[place - 1]
+        length = float(np.linalg.norm(way))
+        others = around[place][1:] - means[place]
         moved = vector
-        if lengths[place - 1] > 0:
-            moved = means[place] + lengths[place] / lengths[place - 1] * away[place - 1]
-        length = float(np.linalg.norm(moved))
-        made.append((moved / length).astype(np.float32) if length else vector)
+        if length > 0 and len(others):
+            far = float(np.sqrt(np.mean(np.sum(others**2, axis=1))))
+            moved = means[place] + far / length * way
+        norm = float(np.linalg.norm(moved))
+        made.append((moved / norm).astype(np.float32) if norm else vector)
     return made
 
 
