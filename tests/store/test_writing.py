@@ -14,6 +14,7 @@ import pytest
 
 from voicerag_core.errors import StoreError
 from voicerag_core.store import PgVectorStore, writing
+from voicerag_core.store.rows import passage_arrays
 from voicerag_core.testing.stores import WIDTH
 from voicerag_core.types import Embeddings, Passage
 
@@ -158,11 +159,10 @@ def test_a_large_passage_is_a_part_of_its_own(
 ) -> None:
     monkeypatch.setattr(writing, "_PART_BYTES", 2000)
     parts: list[list[str]] = []
-    encode = writing.passage_arrays
 
     def noted(given: Sequence[Passage], *rest: Any) -> Any:
         parts.append([passage.id for passage in given])
-        return encode(given, *rest)
+        return passage_arrays(given, *rest)
 
     monkeypatch.setattr(writing, "passage_arrays", noted)
     given = [Passage(f"{i}", "word " * (600 if i == 3 else 1), {}) for i in range(8)]

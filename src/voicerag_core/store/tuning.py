@@ -104,8 +104,8 @@ def questions_of(vectors: Sequence[Embedding], ask: Ask, collection: Collection)
     """Make a question near each of the vectors, as one more of its neighbourhood would be.
 
     A stored vector itself is an easy question: the graph was built by searching for it. So each
-    question is the mean of a vector and its nearest ones, and from there as far away as those are, in
-    the direction in which another one lies from the mean of its own nearest ones.
+    question is the mean of a vector and its nearest ones, and from there as far away as those are,
+    in the direction in which another one lies from the mean of its own nearest ones.
     """
     queries = [Query(row, None, DEPTH + 1, with_vectors=True) for row in vectors]
     near = ask(queries, replace(collection, ef_search=_NEIGHBOURS), True)
