@@ -26,7 +26,9 @@ def test_a_block_may_show_some_rows() -> None:
     some = evaluation_page.written(
         block.format("xquad", " | asked: typed, clean | strategy: text, hybrid")
     ).splitlines()
-    assert [line for line in whole[4:-2] if "| text |" in line or "| hybrid |" in line] == some[4:-2]
+    assert [line for line in whole[4:-2] if "| text |" in line or "| hybrid |" in line] == some[
+        4:-2
+    ]
     with pytest.raises(ValueError, match="no row"):
         evaluation_page.written(block.format("xquad", " | set: nowhere"))
 

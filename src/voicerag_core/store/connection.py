@@ -30,7 +30,7 @@ from voicerag_core.store.pool import Pool
 from voicerag_core.store.retrying import given_way
 from voicerag_core.store.rights import refuse_missing_grants
 
-__all__ = ["Connection", "Database", "HalfVector", "Row", "Statement"]
+__all__ = ["Connection", "Database", "Encoded", "Row", "Statement"]
 
 Statement: TypeAlias = tuple[sql.Composed | sql.SQL, Mapping[str, object]]
 """A statement with its named parameters."""
@@ -42,16 +42,16 @@ _MAX_SCAN_TUPLES = 40_000
 
 
 @dataclass(frozen=True, slots=True)
-class HalfVector:
-    """A vector in the form in which Postgres receives a halfvec."""
+class Encoded:
+    """A value in the binary form in which Postgres receives it; the statement names its type."""
 
     data: bytes
 
 
-class _HalfVectorDumper(Dumper):
+class _EncodedDumper(Dumper):
     format = pq.Format.BINARY
 
-    def dump(self, obj: HalfVector) -> Buffer:
+    def dump(self, obj: Encoded) -> Buffer:
         return obj.data
 
 
@@ -204,7 +204,7 @@ class Database:
 
     def _configure(self, connection: Connection) -> None:
         """Prepare a new connection; nothing is sent on one that is shared with other programs."""
-        connection.adapters.register_dumper(HalfVector, _HalfVectorDumper)
+        connection.adapters.register_dumper(Encoded, _EncodedDumper)
         connection.add_notice_handler(_ignore_notice)
         set_defaults(connection, write=True)
         if self._own:

@@ -18,8 +18,9 @@ __all__ = ["remove_documents", "replace_document"]
 
 
 def replace_document(
-    connection: Connection, collection: Collection, source: str, digest: str, batch: Batch
-) -> int:
+    connection: Connection, collection: Collection, source: str, digest: str, batch: Batch, *,
+    all_new: bool = False,
+) -> int:  # fmt: skip
     """Make a batch the only passages of a document; return how many were changed or deleted.
 
     Raises:
@@ -34,7 +35,7 @@ def replace_document(
     if number is None:
         raise StoreError(f"the document {source!r} was removed meanwhile; repeat the call")
     connection.execute(*named("set_digest", collection, {"document": number, "digest": digest}))
-    changed = write_batch(connection, collection, batch, document=number)
+    changed = write_batch(connection, collection, batch, number, all_new=all_new)
     gone = sql.SQL(
         "SELECT pid FROM voicerag.passages WHERE collection_id = {} "
         "AND document_id = %(document)s AND NOT id = ANY(%(kept)s::text[])"

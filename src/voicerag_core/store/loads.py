@@ -97,9 +97,14 @@ class Load:
                 self._held -= 1
 
     @property
+    def first(self) -> bool:
+        """Whether this load fills a collection that was empty, until somebody says it is over."""
+        return self._held > 0 and self._first
+
+    @property
     def settings(self) -> dict[str, str]:
         """Server settings of a write that belongs to this load."""
-        return {"voicerag.loading": "on"} if self._held and self._first else {}
+        return {"voicerag.loading": "on"} if self.first else {}
 
     def _wind_up(self) -> None:
         self._stop()

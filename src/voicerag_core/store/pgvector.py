@@ -220,11 +220,13 @@ class PgVectorStore(Closing):
         """Insert or replace passages by id; see `PassageStore.add`."""
         self._opened.refuse_read_only()
         batch = prepare_batch(passages, embeddings, self._opened.here, owners)
-        if not batch.places:
+        if not batch.passages:
             return 0
         start = time.perf_counter()
         changed = self._database.write(
-            lambda connection: write_batch(connection, self._opened.here, batch),
+            lambda connection: write_batch(
+                connection, self._opened.here, batch, all_new=self._upkeep.load.first
+            ),
             settings=self._upkeep.load.settings,
         )
         self._upkeep.wrote(changed, time.perf_counter() - start)
@@ -343,7 +345,12 @@ class PgVectorStore(Closing):
         start = time.perf_counter()
         changed = self._database.write(
             lambda connection: replace_document(
-                connection, self._opened.here, source, digest, batch
+                connection,
+                self._opened.here,
+                source,
+                digest,
+                batch,
+                all_new=self._upkeep.load.first,
             ),
             settings=self._upkeep.load.settings,
         )

@@ -35,10 +35,6 @@ _OUTSIDE: LiteralString = """
     FROM e, r WHERE EXISTS (SELECT FROM member m WHERE m.classid = 'pg_proc'::regclass
                             AND NOT has_function_privilege(role, m.objid, 'EXECUTE'))
     GROUP BY nspname
-    UNION ALL
-    SELECT format('GRANT TEMPORARY ON DATABASE %I TO voicerag_writer', current_database())
-    FROM r WHERE role = 'voicerag_writer'
-    AND NOT has_database_privilege(role, current_database(), 'TEMPORARY')
 """
 
 _INSIDE: LiteralString = """

@@ -1,7 +1,8 @@
-"""Passages and vectors as the rows that Postgres takes by binary COPY.
+"""Passages and vectors in the binary forms that Postgres takes.
 
-Source: PostgreSQL 18 documentation, COPY, "Binary Format"; pgvector 0.8.6, src/halfvec.c,
-``halfvec_recv`` (width and a reserved word as int16, then the elements as float16, big-endian).
+Source: PostgreSQL 18, src/backend/utils/adt/arrayfuncs.c, ``array_recv``; its documentation, COPY,
+"Binary Format"; pgvector 0.8.6, src/halfvec.c, ``halfvec_recv`` (width and a reserved word as
+int16, then the elements as float16, big-endian).
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import hashlib
 import json
 import struct
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,11 +23,16 @@ from voicerag_core.types import Embedding, Embeddings, Passage
 __all__ = [
     "COPY_END",
     "COPY_START",
+    "PassageArrays",
+    "VectorArrays",
+    "check_passages",
     "checked_embeddings",
     "halfvec",
     "halfvec_array",
-    "passage_rows",
-    "vector_rows",
+    "halfvecs",
+    "integers",
+    "passage_arrays",
+    "vector_arrays",
 ]
 
 COPY_START = b"PGCOPY\n\xff\r\n\0" + struct.pack(">ii", 0, 0)
@@ -33,6 +40,13 @@ COPY_END = struct.pack(">h", -1)
 
 _SHOWN = 80
 """Characters of an id in messages."""
+
+_BYTEA, _INT4, _TEXT, _JSONB = 17, 23, 25, 3802
+"""Keys of types. Source: PostgreSQL 18, src/include/catalog/pg_type.dat."""
+
+_INT, _LONG = struct.Struct(">i").pack, struct.Struct(">q").pack
+
+_as_json = json.JSONEncoder(allow_nan=False, ensure_ascii=False, sort_keys=True).encode
 
 _HALF_MAX = float(np.finfo(np.float16).max)
 
@@ -83,42 +97,123 @@ def checked_embeddings(
     return owners
 
 
-def passage_rows(
-    passages: Sequence[Passage], places: Sequence[int], halves: NDArray[np.float16],
-    starts: NDArray[np.int64], tenant: str,
-) -> bytes:  # fmt: skip
-    """Make the rows (place int4, id, body, metadata jsonb, hash bytea).
+@dataclass(frozen=True, slots=True)
+class PassageArrays:
+    """Passages as arrays of one length, in binary: text[], text[], jsonb[], bytea[]."""
+
+    ids: bytes
+    bodies: bytes
+    metadata: bytes
+    hashes: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class VectorArrays:
+    """Vectors as arrays of one length, in binary.
 
     Args:
-        passages: All passages of the call.
-        places: Which of them to write.
-        halves: Vectors ordered by owner, [M, D] big-endian float16.
-        starts: [N + 1]; the vectors of passage i are rows ``starts[i]`` to ``starts[i + 1]``.
+        owners: integer[]; the place of the passage, from 0.
+        ordinals: integer[]; the place among the vectors of the passage, from 0.
+        vectors: The elements of a halfvec[]; see `halfvecs`.
+    """
+
+    owners: bytes
+    ordinals: bytes
+    vectors: bytes
+
+
+def check_passages(passages: Sequence[Passage]) -> None:
+    """Refuse passages whose id or text is no str.
+
+    Raises:
+        StoreError: There is one.
+    """
+    for passage in passages:
+        if not isinstance(passage.id, str) or not isinstance(passage.text, str):
+            raise StoreError(
+                f"{_named(passage)} cannot be stored: its id is {type(passage.id).__name__} and "
+                f"its text {type(passage.text).__name__}, and both are str"
+            )
+
+
+def passage_arrays(
+    passages: Sequence[Passage], halves: NDArray[np.float16], counts: NDArray[np.int64], tenant: str
+) -> PassageArrays:
+    """Encode passages; the hash of each is that of text, metadata and vectors.
+
+    Args:
+        passages: N of them.
+        halves: Their vectors, one passage after the other, [M, D] big-endian float16.
+        counts: How many of them each passage owns, [N].
         tenant: Whose they become; its name takes room in the index of the ids.
 
     Raises:
         StoreError: A passage holds what Postgres cannot.
     """
-    parts = [COPY_START]
-    for place in places:
-        passage = passages[place]
-        key, body, metadata = _encoded(passage, KEY_BYTES - len(tenant.encode()))
-        digest = hashlib.sha256()
-        for part in (body, metadata, halves[starts[place] : starts[place + 1]].tobytes()):
-            digest.update(struct.pack(">q", len(part)))
-            digest.update(part)
-        parts += (
-            struct.pack(">hiii", 5, 4, place, len(key)),
-            key,
-            struct.pack(">i", len(body)),
-            body,
-            struct.pack(">ib", len(metadata) + 1, 1),  # version 1 of the binary jsonb
-            metadata,
-            struct.pack(">i", 32),
-            digest.digest(),
-        )
-    parts.append(COPY_END)
+    most = KEY_BYTES - len(tenant.encode())
+    width = halves.shape[1] * halves.itemsize
+    vectors = halves.tobytes()
+    keys, bodies, metadata, hashes = [], [], [], []
+    start = 0
+    for passage, size in zip(passages, (counts * width).tolist(), strict=True):
+        key, body, about = _encoded(passage, most)
+        own = vectors[start : start + size]
+        start += size
+        hashed = (_LONG(len(body)), body, _LONG(len(about)), about, _LONG(size), own)
+        keys.append(key)
+        bodies.append(body)
+        metadata.append(b"\1" + about)  # version 1 of the binary jsonb
+        hashes.append(hashlib.sha256(b"".join(hashed)).digest())
+    return PassageArrays(
+        _array(keys, _TEXT), _array(bodies, _TEXT), _array(metadata, _JSONB), _array(hashes, _BYTEA)
+    )
+
+
+def vector_arrays(halves: NDArray[np.float16], counts: NDArray[np.int64]) -> VectorArrays:
+    """Encode the vectors of N passages; see `passage_arrays`."""
+    count, dim = halves.shape
+    firsts = np.repeat(np.cumsum(counts) - counts, counts)
+    fields = [("size", ">i4"), ("dim", ">i2"), ("zero", ">i2"), ("is", ">f2", (dim,))]
+    rows = np.empty(count, fields)
+    rows["size"] = 4 + 2 * dim
+    rows["dim"] = dim
+    rows["zero"] = 0
+    rows["is"] = halves
+    return VectorArrays(
+        owners=integers(np.repeat(np.arange(len(counts)), counts)),
+        ordinals=integers(np.arange(count) - firsts),
+        vectors=rows.tobytes(),
+    )
+
+
+def integers(values: NDArray[np.int64]) -> bytes:
+    """Encode whole numbers [N] as an integer[]."""
+    rows = np.empty(len(values), [("size", ">i4"), ("is", ">i4")])
+    rows["size"] = 4
+    rows["is"] = values
+    return _array_head(len(values), _INT4) + rows.tobytes()
+
+
+def halfvecs(elements: bytes, dim: int, element: int) -> bytes:
+    """Make a halfvec[] of encoded elements; `element` is the key of the type in this database."""
+    return _array_head(len(elements) // (8 + 2 * dim), element) + elements
+
+
+def _array(values: Sequence[bytes], element: int) -> bytes:
+    parts = [_array_head(len(values), element)]
+    for value in values:
+        parts += (_INT(len(value)), value)
     return b"".join(parts)
+
+
+def _array_head(count: int, element: int) -> bytes:
+    """One dimension, no null, the type of the elements, how many, counted from 1."""
+    return struct.pack(">iiIii", 1, 0, element, count, 1)
+
+
+def _named(passage: Passage) -> str:
+    shown = passage.id[:_SHOWN] if isinstance(passage.id, str) else passage.id
+    return f"passage {shown!r}"
 
 
 def _encoded(passage: Passage, most: int) -> tuple[bytes, bytes, bytes]:
@@ -131,59 +226,21 @@ def _encoded(passage: Passage, most: int) -> tuple[bytes, bytes, bytes]:
     Raises:
         StoreError: Postgres cannot hold it.
     """
-    name = f"passage {passage.id if not isinstance(passage.id, str) else passage.id[:_SHOWN]!r}"
-    if not isinstance(passage.id, str) or not isinstance(passage.text, str):
-        raise StoreError(
-            f"{name} cannot be stored: its id is {type(passage.id).__name__} and its text "
-            f"{type(passage.text).__name__}, and both are str"
-        )
     try:
         key = passage.id.encode()
         body = passage.text.encode()
-        metadata = json.dumps(
-            dict(passage.metadata), allow_nan=False, ensure_ascii=False, sort_keys=True
-        ).encode()
+        metadata = _as_json(dict(passage.metadata)).encode()
     except (TypeError, ValueError, RecursionError) as error:
         raise StoreError(
-            f"{name} cannot be stored: {error}; its text must be valid Unicode and its metadata "
-            "JSON without NaN or infinity"
+            f"{_named(passage)} cannot be stored: {error}; its text must be valid Unicode and its "
+            "metadata JSON without NaN or infinity"
         ) from error
     if b"\0" in key or b"\0" in body or holds_nul(metadata):
+        name = _named(passage)
         raise StoreError(f"{name} holds a NUL character, which Postgres refuses; remove it")
     if len(key) > most:
         raise StoreError(
-            f"{name} has an id of {len(key)} bytes, and at most {most} fit into an index; shorten "
-            "it, such as to a hash, and keep the long one in the metadata"
+            f"{_named(passage)} has an id of {len(key)} bytes, and at most {most} fit into an "
+            "index; shorten it, such as to a hash, and keep the long one in the metadata"
         )
     return key, body, metadata
-
-
-def vector_rows(
-    owners: NDArray[np.int64], ordinals: NDArray[np.int64], halves: NDArray[np.float16]
-) -> bytes:
-    """Make the rows (place int4, ordinal int4, embedding halfvec), one a vector."""
-    count, dim = halves.shape
-    rows = np.zeros(
-        count,
-        dtype=np.dtype(
-            [
-                ("fields", ">i2"),
-                ("place_size", ">i4"),
-                ("place", ">i4"),
-                ("ordinal_size", ">i4"),
-                ("ordinal", ">i4"),
-                ("vector_size", ">i4"),
-                ("dim", ">i2"),
-                ("reserved", ">i2"),
-                ("vector", ">f2", (dim,)),
-            ]
-        ),
-    )
-    rows["fields"] = 3
-    rows["place_size"] = rows["ordinal_size"] = 4
-    rows["place"] = owners
-    rows["ordinal"] = ordinals
-    rows["vector_size"] = 4 + 2 * dim
-    rows["dim"] = dim
-    rows["vector"] = halves
-    return COPY_START + rows.tobytes() + COPY_END

@@ -19,7 +19,7 @@ from psycopg import sql
 
 from voicerag_core.filters import Filter
 from voicerag_core.store.collection import STATE, Collection
-from voicerag_core.store.connection import HalfVector, Statement
+from voicerag_core.store.connection import Encoded, Statement
 from voicerag_core.store.filter_sql import compile_filter
 from voicerag_core.store.rows import halfvec
 from voicerag_core.store.values import least_score, searched_words
@@ -50,7 +50,7 @@ such a filter are so far down among all that a scan of the index misses many
 (benchmarks/results/store_scale.md)."""
 MOST_EXACT = 50_000
 
-FILTERED = 5
+FILTERED = 20
 """Times more candidates that a scan of an index keeps where a filter passes over some of them."""
 
 EF_SEARCH = {"halfvec": 80, "bit": 400}
@@ -157,7 +157,7 @@ def search_statement(collection: Collection, query: Query, fetch: int | None) ->
         values["ids"] = list(query.ids)
     values |= {"limit": query.limit, "min_score": least_score(query.min_score)}
     if query.embedding is not None:
-        values["q"] = HalfVector(halfvec(query.embedding))
+        values["q"] = Encoded(halfvec(query.embedding))
     parts: dict[str, sql.Composable] = {}
     names = {
         "n": sql.Literal(collection.number),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final, NamedTuple
+from typing import Final, LiteralString, NamedTuple
 
 from psycopg import sql
 
@@ -11,7 +11,7 @@ from voicerag_core.store.collection import Collection
 from voicerag_core.store.connection import Statement
 from voicerag_core.types import JSONValue
 
-__all__ = ["CountedRow", "DocumentRow", "PassageRow", "WordRow", "named"]
+__all__ = ["CountedRow", "DocumentRow", "PassageRow", "WordRow", "WrittenRow", "named"]
 
 
 class PassageRow(NamedTuple):
@@ -43,6 +43,54 @@ class CountedRow(NamedTuple):
     counted_at: int
 
 
+class WrittenRow(NamedTuple):
+    """The row of ``write_passages``: what was inserted, and which passages were replaced."""
+
+    passages: int
+    vectors: int
+    replaced: list[int]
+    places: list[int]
+
+
+_ROWS: LiteralString = (
+    "WITH s AS MATERIALIZED (SELECT * FROM unnest(%(ids)s::text[], %(bodies)s::text[], "
+    "%(metadata)s::jsonb[], %(hashes)s::bytea[], %(searched)s::integer[]) "
+    "WITH ORDINALITY AS s(id, body, metadata, hash, searched, place)), written AS ("
+    "INSERT INTO voicerag.passages AS p "
+    "(tenant, collection_id, document_id, hash, id, body, metadata, words) "
+    "SELECT current_setting('voicerag.tenant'), {n}, %(document)s::bigint, s.hash, s.id, "
+    "s.body, s.metadata, voicerag.passage_words(%(language)s::text::regconfig, "
+    "CASE WHEN s.searched IS NULL THEN s.body ELSE left(s.body, s.searched) END, s.metadata) "
+    "FROM s"
+)
+
+_WITH_VECTORS: LiteralString = (
+    "RETURNING p.pid, p.id, p.xmax = 0 AS fresh), changed AS MATERIALIZED ("
+    "SELECT w.pid, w.fresh, s.place - 1 AS place FROM written w JOIN s USING (id)), "
+    "inserted AS ("
+    "INSERT INTO voicerag.vectors (tenant, collection_id, passage, ordinal, embedding) "
+    "SELECT current_setting('voicerag.tenant'), {n}, c.pid, v.ordinal, v.embedding "
+    "FROM changed c JOIN unnest(%(owners)s::integer[], %(ordinals)s::integer[], "
+    "%(vectors)s::halfvec[]) AS v(place, ordinal, embedding) USING (place) "
+    "WHERE c.fresh ORDER BY c.pid, v.ordinal RETURNING 1) "
+    "SELECT count(*) FILTER (WHERE fresh), (SELECT count(*) FROM inserted), "
+    "coalesce(array_agg(pid) FILTER (WHERE NOT fresh), '{{}}'), "
+    "coalesce(array_agg(place) FILTER (WHERE NOT fresh), '{{}}') FROM changed"
+)
+
+
+def _written(which: LiteralString, conflict: LiteralString) -> sql.SQL:
+    """Return the statement that writes passages, and the vectors of those that are new.
+
+    The order by place, which is that of the ids, keeps two writers from waiting for each other.
+
+    Args:
+        which: A condition on the passages.
+        conflict: What happens to those that are there.
+    """
+    return sql.SQL(" ".join((_ROWS, which, "ORDER BY s.place", conflict, _WITH_VECTORS)))
+
+
 _STATEMENTS: Final = {
     "get": sql.SQL(
         "SELECT id, body, metadata FROM voicerag.tenant_passages "
@@ -68,66 +116,32 @@ _STATEMENTS: Final = {
         "DELETE FROM voicerag.documents WHERE collection_id = {n} "
         "AND source = ANY(%(sources)s::text[]) RETURNING id"
     ),
-    "new_passages": sql.SQL(
-        "CREATE TEMPORARY TABLE new_passages (place integer, id text, body text, "
-        "metadata jsonb, hash bytea, searched integer) ON COMMIT DROP"
-    ),
-    "new_vectors": sql.SQL(
-        "CREATE TEMPORARY TABLE new_vectors (place integer, ordinal integer, embedding halfvec) "
-        "ON COMMIT DROP"
-    ),
-    "new_vectors_storage": sql.SQL(
-        "ALTER TABLE new_vectors ALTER COLUMN embedding SET STORAGE EXTERNAL"
-    ),
-    "changed": sql.SQL(
-        "CREATE TEMPORARY TABLE changed (pid bigint, place integer, fresh boolean) ON COMMIT DROP"
-    ),
-    "copy_passages": sql.SQL(
-        "COPY pg_temp.new_passages (place, id, body, metadata, hash) FROM STDIN (FORMAT binary)"
-    ),
-    "copy_vectors": sql.SQL("COPY pg_temp.new_vectors FROM STDIN (FORMAT binary)"),
-    # What of a long text is indexed is found out by trying; `searched` says how far, or nothing.
+    # The type has another key in every database.
+    "halfvec_type": sql.SQL("SELECT 'halfvec'::regtype::oid::bigint"),
+    # What of a long text is indexed is found out by trying.
     "try_words": sql.SQL(
         "SELECT voicerag.passage_words(%(language)s::text::regconfig, "
-        "left(body, %(searched)s::integer), metadata) IS NULL "
-        "FROM pg_temp.new_passages WHERE place = %(place)s"
+        "left(%(body)s::text, %(searched)s::integer), %(metadata)s::jsonb) IS NULL"
     ),
-    "search_less": sql.SQL(
-        "UPDATE pg_temp.new_passages SET searched = %(searched)s::integer "
-        "WHERE place = %(place)s"
-    ),
-    # Unchanged rows are left out first, so that they cost neither a write nor a tsvector; the
-    # order by id keeps two writers from waiting for each other.
-    "upsert_passages": sql.SQL(
-        "WITH written AS ("
-        "INSERT INTO voicerag.passages AS p "
-        "(tenant, collection_id, document_id, hash, id, body, metadata, words) "
-        "SELECT current_setting('voicerag.tenant'), {n}, %(document)s::bigint, s.hash, s.id, "
-        "s.body, s.metadata, voicerag.passage_words(%(language)s::text::regconfig, "
-        "CASE WHEN s.searched IS NULL THEN s.body ELSE left(s.body, s.searched) END, s.metadata) "
-        "FROM pg_temp.new_passages s WHERE NOT EXISTS (SELECT FROM voicerag.passages o "
+    # Unchanged ones are left out first, so that they cost neither a write nor a tsvector.
+    "write_passages": _written(
+        "WHERE NOT EXISTS (SELECT FROM voicerag.passages o "
         "WHERE o.collection_id = {n} AND o.id = s.id AND o.hash = s.hash "
-        "AND (%(document)s::bigint IS NULL OR o.document_id = %(document)s::bigint)) "
-        "ORDER BY s.id "
+        "AND (%(document)s::bigint IS NULL OR o.document_id = %(document)s::bigint))",
         "ON CONFLICT (tenant, collection_id, id) DO UPDATE SET "
         "document_id = coalesce(excluded.document_id, p.document_id), hash = excluded.hash, "
         "body = excluded.body, metadata = excluded.metadata, words = excluded.words "
         "WHERE p.hash <> excluded.hash OR "
-        "p.document_id IS DISTINCT FROM coalesce(excluded.document_id, p.document_id) "
-        "RETURNING p.pid, p.id, p.xmax = 0 AS fresh) "
-        "INSERT INTO pg_temp.changed SELECT w.pid, s.place, w.fresh "
-        "FROM written w JOIN pg_temp.new_passages s USING (id)"
+        "p.document_id IS DISTINCT FROM coalesce(excluded.document_id, p.document_id)",
     ),
-    "drop_old_vectors": sql.SQL(
-        "DELETE FROM voicerag.vectors v USING pg_temp.changed c "
-        "WHERE v.collection_id = {n} AND v.passage = c.pid"
-    ),
+    "insert_passages": _written("", ""),
     "insert_vectors": sql.SQL(
         "INSERT INTO voicerag.vectors (tenant, collection_id, passage, ordinal, embedding) "
-        "SELECT current_setting('voicerag.tenant'), {n}, c.pid, s.ordinal, s.embedding "
-        "FROM pg_temp.changed c JOIN pg_temp.new_vectors s USING (place) ORDER BY c.pid, s.ordinal"
+        "SELECT current_setting('voicerag.tenant'), {n}, c.pid, v.ordinal, v.embedding "
+        "FROM unnest(%(passages)s::bigint[], %(places)s::integer[]) AS c(pid, place) "
+        "JOIN unnest(%(owners)s::integer[], %(ordinals)s::integer[], %(vectors)s::halfvec[]) "
+        "AS v(place, ordinal, embedding) USING (place) ORDER BY c.pid, v.ordinal"
     ),
-    "count_fresh": sql.SQL("SELECT count(*) FROM pg_temp.changed WHERE fresh"),
     "forget_vectors": sql.SQL(
         "DELETE FROM voicerag.vectors WHERE collection_id = {n} "
         "AND passage = ANY(%(passages)s::bigint[])"

@@ -18,7 +18,18 @@ from voicerag_core.store.rows import halfvec_array
 from voicerag_core.store.search_sql import MOST_EF_SEARCH, Query, SearchRow
 from voicerag_core.types import Embedding
 
-__all__ = ["DEPTH", "RECALL_TARGET", "Ask", "Tuning", "keep", "questions_of", "sample", "tuned"]
+__all__ = [
+    "DEPTH",
+    "MORE",
+    "RECALL_TARGET",
+    "Ask",
+    "Tuning",
+    "keep",
+    "questions_of",
+    "sample",
+    "tuned",
+    "usual_questions",
+]
 
 RECALL_TARGET: Final = 0.97
 """Share of the ten nearest passages that a search by the index finds, on average."""
@@ -30,10 +41,13 @@ _FEWEST_QUESTIONS = 40
 _COMPARED = 20_000_000
 """Vectors that are compared to know what is nearest; fewer questions of a larger collection."""
 
+MORE: Final = 4
+"""Times as many questions are asked where fewer do not tell whether a value is enough."""
+
 _STEPS: Final = (40, 60, 80, 100, 130, 160, 200, 260, 320, 400, 500, 640, 800, MOST_EF_SEARCH)
 
 _NEIGHBOURS = 200
-"""Candidates of the searches that say how far the tenth neighbours are."""
+"""Candidates of the searches that find the neighbours of a stored vector."""
 
 _SAME = 2e-4
 """Two scores of one vector differ by no more: by the index they are computed in float32 from
@@ -67,52 +81,50 @@ class Tuning:
         return self.recall >= self.target
 
 
-def sample(database: Database, collection: Collection, most: int | None) -> list[Embedding]:
-    """Draw stored vectors by chance, the same ones of the same rows; three times as many as asked.
+def usual_questions(collection: Collection) -> int:
+    """Say how many questions are asked of a collection at first; fewer of a large one."""
+    return max(_FEWEST_QUESTIONS, min(QUESTIONS, _COMPARED // max(1, collection.vectors)))
 
-    Args:
-        database: Of the collection.
-        collection: Which one.
-        most: How many questions are to be made of them; None: as many as its size allows.
-    """
-    count = most or max(_FEWEST_QUESTIONS, min(QUESTIONS, _COMPARED // max(1, collection.vectors)))
+
+def sample(database: Database, collection: Collection, count: int) -> list[Embedding]:
+    """Draw up to so many stored vectors by chance, the same ones of the same rows."""
     n = sql.Literal(collection.number)
     (ends,) = database.read((_ENDS.format(n=n), {}), rows=scalar_row)
     low, high = ends[0]
     if low is None:
         return []
     random = np.random.default_rng(collection.number)
-    wanted = [int(number) for number in random.integers(low, high, 4 * count, endpoint=True)]
+    wanted = [int(number) for number in random.integers(low, high, 2 * count, endpoint=True)]
     rows = database.read(*((_FROM.format(n=n), {"pid": pid}) for pid in wanted), rows=scalar_row)
     drawn = {bytes(found[0]): None for found in rows if found}
-    return [halfvec_array(data) for data in list(drawn)[: 3 * count]]
+    return [halfvec_array(data) for data in list(drawn)[:count]]
 
 
 def questions_of(vectors: Sequence[Embedding], ask: Ask, collection: Collection) -> list[Embedding]:
-    """Make questions of a third of the vectors, as far from them as their tenth neighbours are.
+    """Make a question near each of the vectors, as one more of its neighbourhood would be.
 
-    A stored vector itself is an easy question: the graph was built by searching for it. So each is
-    turned away from its place, by the difference of two others, which keeps to the directions that
-    the collection knows.
+    A stored vector itself is an easy question: the graph was built by searching for it. So each
+    question is the mean of a vector and its nearest ones, and from there as far away as those are,
+    in the direction in which another one lies from the mean of its own nearest ones.
     """
-    count = len(vectors) // 3
-    if not count:
-        return list(vectors)
-    queries = [Query(row, None, DEPTH + 1) for row in vectors[:count]]
+    queries = [Query(row, None, DEPTH + 1, with_vectors=True) for row in vectors]
     near = ask(queries, replace(collection, ef_search=_NEIGHBOURS), True)
+    around = [
+        np.array([vector, *(halfvec_array(row.vector) for row in rows[1:] if row.vector)])
+        for vector, rows in zip(vectors, near, strict=True)
+    ]
+    means = [rows.mean(axis=0) for rows in around]
     made = []
-    for number, rows in enumerate(near):
-        place = vectors[number]
-        way = vectors[count + 2 * number] - vectors[count + 2 * number + 1]
-        way = way - (way @ place) * place
+    for place, vector in enumerate(vectors):
+        way = vectors[place - 1] - means[place - 1]
         length = float(np.linalg.norm(way))
-        scores = _scores(rows)
-        if length == 0 or not scores:
-            made.append(place)
-            continue
-        cosine = min(max(scores[-1], 0.0), 1.0)
-        turned = cosine * place + math.sqrt(1 - cosine**2) / length * way
-        made.append((turned / np.linalg.norm(turned)).astype(np.float32))
+        others = around[place][1:] - means[place]
+        moved = vector
+        if length > 0 and len(others):
+            far = float(np.sqrt(np.mean(np.sum(others**2, axis=1))))
+            moved = means[place] + far / length * way
+        norm = float(np.linalg.norm(moved))
+        made.append((moved / norm).astype(np.float32) if norm else vector)
     return made
 
 
@@ -123,11 +135,13 @@ def tuned(
     *,
     target: float,
     ef_search: int | None = None,
+    at_first: int | None = None,
 ) -> Tuning:
     """Find the smallest number of candidates with which the target is reached.
 
     A value counts as enough when the mean over the questions, less its standard error, is: else the
-    sample would decide.
+    sample would decide. Where the mean is and that is not, more questions are asked; when there are
+    no more, the mean decides, for what is left of doubt would cost every search.
 
     Args:
         collection: Its index is there.
@@ -135,23 +149,56 @@ def tuned(
         ask: Searches.
         target: The recall aimed at.
         ef_search: Measure this value alone.
+        at_first: How many questions are asked before more are needed; None: all.
     """
-    queries = [Query(row, None, DEPTH) for row in questions]
-    best = [_all_scores(rows) for rows in _one_by_one(ask, queries, collection)]
+    wanted = _Wanted(collection, questions, ask)
+    count = min(at_first or len(questions), len(questions))
     measured: list[tuple[int, float]] = []
     for step in (ef_search,) if ef_search is not None else _STEPS:
-        check_cancelled()
-        answers = ask(queries, replace(collection, ef_search=step), True)
-        found = [
-            _recall(_all_scores(rows), wanted) for rows, wanted in zip(answers, best, strict=True)
-        ]
-        mean = float(np.mean(found)) if found else 1.0
-        error = float(np.std(found)) / math.sqrt(max(1, len(found)))
+        found: list[float] = []
+        while True:
+            check_cancelled()
+            found += wanted.found(step, len(found), count)
+            mean = float(np.mean(found)) if found else 1.0
+            error = float(np.std(found)) / math.sqrt(max(1, len(found)))
+            if ef_search is not None or not mean - error < target <= mean < 1.0:
+                break
+            if count == len(questions):
+                break
+            count = min(2 * count, len(questions))
         measured.append((step, mean))
-        if mean - error >= target or mean == 1.0:
+        if mean >= target:
             break
     chosen, recall = measured[-1]
-    return Tuning(chosen, recall, target, len(queries), tuple(measured))
+    return Tuning(chosen, recall, target, count, tuple(measured))
+
+
+class _Wanted:
+    """Questions, and the best of their answers as far as somebody needed them.
+
+    Args:
+        collection: Where they are asked.
+        questions: All there are.
+        ask: Searches.
+    """
+
+    def __init__(self, collection: Collection, questions: Sequence[Embedding], ask: Ask) -> None:
+        self._collection, self._ask = collection, ask
+        self._queries = [Query(row, None, DEPTH) for row in questions]
+        self._best: list[list[float]] = []
+
+    def found(self, candidates: int, start: int, stop: int) -> list[float]:
+        """Return the recall of some questions with so many candidates."""
+        missing = self._queries[len(self._best) : stop]
+        self._best += [
+            _all_scores(rows) for rows in _one_by_one(self._ask, missing, self._collection)
+        ]
+        asked = self._queries[start:stop]
+        answers = self._ask(asked, replace(self._collection, ef_search=candidates), True)
+        return [
+            _recall(_all_scores(rows), best)
+            for rows, best in zip(answers, self._best[start:stop], strict=True)
+        ]
 
 
 def keep(database: Database, collection: Collection, tuning: Tuning) -> None:
@@ -173,11 +220,6 @@ def _one_by_one(
         check_cancelled()
         answers.extend(ask([query], collection, False))
     return answers
-
-
-def _scores(rows: Sequence[SearchRow]) -> list[float]:
-    """Return the scores of the passages found besides the question's own, which comes first."""
-    return _all_scores(rows)[1:]
 
 
 def _all_scores(rows: Sequence[SearchRow]) -> list[float]:

@@ -23,7 +23,16 @@ from voicerag_core.store.loads import Load, others_wait, sharing
 from voicerag_core.store.opened import OpenedCollection
 from voicerag_core.store.search_sql import MOST_EF_SEARCH, Query, SearchRow
 from voicerag_core.store.searching import asked
-from voicerag_core.store.tuning import RECALL_TARGET, Tuning, keep, questions_of, sample, tuned
+from voicerag_core.store.tuning import (
+    MORE,
+    RECALL_TARGET,
+    Tuning,
+    keep,
+    questions_of,
+    sample,
+    tuned,
+    usual_questions,
+)
 from voicerag_core.store.writing import count_words
 
 __all__ = ["Upkeep"]
@@ -142,12 +151,15 @@ class Upkeep:
         ) -> Sequence[Sequence[SearchRow]]:
             return asked(self._opened, queries, use_index=by_index, collection=collection)
 
+        first = questions or usual_questions(here)
+        most = first if questions or ef_search else MORE * first
         tuning = tuned(
             here,
-            questions_of(sample(self._opened.database, here, questions), ask, here),
+            questions_of(sample(self._opened.database, here, most), ask, here),
             ask,
             target=recall or here.recall_target or RECALL_TARGET,
             ef_search=ef_search,
+            at_first=first,
         )
         keep(self._opened.database, here, tuning)
         if not tuning.reached and ef_search is None:

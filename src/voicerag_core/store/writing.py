@@ -1,10 +1,13 @@
-"""Writing passages: staged by binary COPY, then merged, so that unchanged rows stay untouched."""
+"""Writing passages: some at a time as arrays, merged so that unchanged rows stay untouched."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -13,16 +16,21 @@ from numpy.typing import NDArray
 from psycopg import errors as pg
 from psycopg import sql
 from psycopg.rows import args_row, scalar_row
+from psycopg.types.json import Jsonb
 
 from voicerag_core.errors import StoreError
 from voicerag_core.store.collection import Collection
-from voicerag_core.store.connection import Connection, Statement
+from voicerag_core.store.connection import Connection, Encoded, Statement
 from voicerag_core.store.rows import (
+    PassageArrays,
+    VectorArrays,
+    check_passages,
     checked_embeddings,
-    passage_rows,
-    vector_rows,
+    halfvecs,
+    passage_arrays,
+    vector_arrays,
 )
-from voicerag_core.store.statements import CountedRow, named
+from voicerag_core.store.statements import CountedRow, WrittenRow, named
 from voicerag_core.store.values import as_owners, as_vectors
 from voicerag_core.types import Embeddings, Passage
 
@@ -33,6 +41,10 @@ _SURELY_INDEXED_BYTES = 100_000
 pair of 6, an aligned head and a position, 12 bytes in all, and a hyphenated word is listed with
 its parts."""
 
+_PART = 1000
+_PART_BYTES = 8 * 2**20
+"""Passages that are sent at a time, and about how many bytes, unless one passage has more."""
+
 _GROWTH = 1.2
 """Words are counted again when a collection has grown by a fifth since the last count."""
 
@@ -42,20 +54,40 @@ _logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Passages of one call as bytes for COPY.
+    """Passages and vectors of one call, checked as far as that takes no encoding.
 
     Args:
-        ids: Their ids, each once.
-        passages: Rows of the passages.
-        vectors: Rows of the vectors.
-        places: Places of the passages in the call.
-        long: Those whose words may be more than Postgres can index, by place.
+        passages: In the order of their ids, each once: two writers of the same passages then take
+            them in the same order, and none waits for the other in a circle.
+        embeddings: All vectors of the call, [M, D].
+        order: The rows of `embeddings` that each passage owns, one passage after the other.
+        counts: How many each passage owns, [N].
     """
 
-    ids: list[str]
-    passages: bytes
-    vectors: bytes
-    places: list[int]
+    passages: list[Passage]
+    embeddings: Embeddings
+    order: NDArray[np.int64]
+    counts: NDArray[np.int64]
+
+    @property
+    def ids(self) -> list[str]:
+        """The ids, each once."""
+        return [passage.id for passage in self.passages]
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Some passages of a batch, encoded.
+
+    Args:
+        passages: As arrays.
+        vectors: As arrays.
+        long: Those whose words may be more than Postgres can index, by their place in the part.
+    """
+
+    passages: PassageArrays
+    vectors: VectorArrays
+    count: int
     long: dict[int, Passage]
 
 
@@ -65,60 +97,152 @@ def prepare_batch(
     collection: Collection,
     owners: NDArray[np.int64] | None,
 ) -> Batch:
-    """Check a call's passages and vectors and make their rows; of a repeated id the last stays.
+    """Check a call's passages and vectors, and sort them; of a repeated id the last stays.
 
     Raises:
         EmbeddingMismatchError: The vectors have another width.
-        StoreError: Passages, vectors and owners do not fit, or cannot be stored.
+        StoreError: Passages, vectors and owners do not fit.
     """
     embeddings = as_vectors(embeddings)
     if not passages and not embeddings.size:
         embeddings = np.zeros((0, collection.dim), np.float32)
     owned_by = checked_embeddings(embeddings, collection.dim, len(passages), as_owners(owners))
-    order = np.argsort(owned_by, kind="stable")
-    halves = embeddings[order].astype(">f2")
-    sorted_owners = owned_by[order]
-    starts = np.searchsorted(sorted_owners, np.arange(len(passages) + 1))
+    check_passages(passages)
     last = {passage.id: place for place, passage in enumerate(passages)}
-    places = sorted(last.values())
-    if len(places) < len(passages):
-        kept = np.isin(sorted_owners, places)
-    else:
-        kept = np.ones(len(halves), dtype=np.bool_)
-    ordinals = np.arange(len(halves)) - starts[sorted_owners]
+    places = np.array([last[key] for key in sorted(last)], np.int64)
+    by_owner = np.argsort(owned_by, kind="stable")
+    starts = np.searchsorted(owned_by[by_owner], np.arange(len(passages) + 1))
+    counts = starts[places + 1] - starts[places]
+    skipped = np.repeat(starts[places] - (np.cumsum(counts) - counts), counts)
     return Batch(
-        ids=list(last),
-        passages=passage_rows(passages, places, halves, starts, collection.tenant),
-        long={place: passages[place] for place in places if _may_be_long(passages[place])},
-        vectors=vector_rows(sorted_owners[kept], ordinals[kept], halves[kept]),
-        places=places,
+        passages=[passages[place] for place in places],
+        embeddings=embeddings,
+        order=by_owner[np.arange(len(skipped)) + skipped],
+        counts=counts,
     )
 
 
 def write_batch(
-    connection: Connection, collection: Collection, batch: Batch, document: int | None = None
+    connection: Connection,
+    collection: Collection,
+    batch: Batch,
+    document: int | None = None,
+    *,
+    all_new: bool = False,
 ) -> int:
-    """Stage and merge a batch inside the caller's transaction; return how many passages changed."""
-    if not batch.places:
+    """Insert or replace a batch inside the caller's transaction; return how many passages changed.
+
+    Args:
+        connection: In a transaction.
+        collection: Where to.
+        batch: The passages.
+        document: Whose passages they become; None: that of each stays.
+        all_new: They are probably not there yet: insert them, and look only if that fails.
+
+    Raises:
+        StoreError: A passage holds what Postgres cannot.
+    """
+    if not batch.passages:
         return 0
-    with connection.pipeline():
-        for name in ("new_passages", "new_vectors", "new_vectors_storage", "changed"):
-            _run(connection, name, collection)
-    for name, rows in (("copy_passages", batch.passages), ("copy_vectors", batch.vectors)):
-        statement, _ = named(name, collection, {})
-        with connection.cursor() as cursor, cursor.copy(statement) as stream:
-            stream.write(rows)
-    for place, passage in batch.long.items():
-        _cut_words(connection, collection, place, passage)
     values = {"document": document, "language": collection.language}
-    changed = _run(connection, "upsert_passages", collection, values).rowcount
-    if changed == 0:
-        return 0
-    dropped = _run(connection, "drop_old_vectors", collection).rowcount
-    inserted = _run(connection, "insert_vectors", collection).rowcount
-    fresh = _run(connection, "count_fresh", collection).fetchone() or 0
-    _resize(connection, collection, passages=fresh, vectors=inserted - dropped)
-    return changed
+    halfvec = int(_run(connection, "halfvec_type", collection).fetchone() or 0)
+    passages = vectors = replaced = 0
+    with closing(_parts(batch, collection)) as parts:
+        for part in parts:
+            given = _given(connection, collection, part, halfvec) | values
+            row = _written(connection, collection, given, all_new=all_new)
+            passages += row.passages
+            replaced += len(row.replaced)
+            vectors += row.vectors
+            if row.replaced:
+                gone = {"passages": row.replaced}
+                vectors -= _run(connection, "forget_vectors", collection, gone).rowcount
+                given |= gone | {"places": row.places}
+                vectors += _run(connection, "insert_vectors", collection, given).rowcount
+    if passages + replaced:
+        _resize(connection, collection, passages=passages, vectors=vectors)
+    return passages + replaced
+
+
+def _written(
+    connection: Connection, collection: Collection, given: Mapping[str, object], *, all_new: bool
+) -> WrittenRow:
+    if all_new:
+        try:
+            with connection.transaction():
+                return _one(connection, "insert_passages", collection, given)
+        except pg.UniqueViolation:
+            pass  # some of them are there, or another program was faster
+    return _one(connection, "write_passages", collection, given)
+
+
+def _one(
+    connection: Connection, name: str, collection: Collection, values: Mapping[str, object]
+) -> WrittenRow:
+    cursor = connection.cursor(row_factory=args_row(WrittenRow))
+    row = cursor.execute(*named(name, collection, values), prepare=False).fetchone()
+    assert row is not None  # it counts
+    return row
+
+
+def _given(
+    connection: Connection, collection: Collection, part: _Part, halfvec: int
+) -> dict[str, object]:
+    """Return the parameters of a part."""
+    searched: list[int | None] | None = None
+    if part.long:
+        searched = [None] * part.count
+        for place, passage in part.long.items():
+            searched[place] = _searched(connection, collection, passage)
+    return {
+        "ids": Encoded(part.passages.ids),
+        "bodies": Encoded(part.passages.bodies),
+        "metadata": Encoded(part.passages.metadata),
+        "hashes": Encoded(part.passages.hashes),
+        "searched": searched,
+        "owners": Encoded(part.vectors.owners),
+        "ordinals": Encoded(part.vectors.ordinals),
+        "vectors": Encoded(halfvecs(part.vectors.vectors, collection.dim, halfvec)),
+    }
+
+
+def _parts(batch: Batch, collection: Collection) -> Generator[_Part, None, None]:
+    """Encode a batch part by part, each while the server takes in the one before."""
+    bounds = list(pairwise(_bounds(batch, collection.dim)))
+    if len(bounds) == 1:
+        yield _part(batch, collection.tenant, *bounds[0])
+        return
+    with ThreadPoolExecutor(1, "voicerag-encode") as ahead:
+        coming = ahead.submit(_part, batch, collection.tenant, *bounds[0])
+        for bound in bounds[1:]:
+            part = coming.result()
+            coming = ahead.submit(_part, batch, collection.tenant, *bound)
+            yield part
+        yield coming.result()
+
+
+def _bounds(batch: Batch, dim: int) -> list[int]:
+    """Return where the parts of a batch begin, and its end."""
+    bounds, size = [0], 0
+    for place, (passage, count) in enumerate(zip(batch.passages, batch.counts, strict=True)):
+        more = len(passage.text) + 2 * dim * int(count)
+        if place > bounds[-1] and (place - bounds[-1] == _PART or size + more > _PART_BYTES):
+            bounds.append(place)
+            size = 0
+        size += more
+    return [*bounds, len(batch.passages)]
+
+
+def _part(batch: Batch, tenant: str, start: int, stop: int) -> _Part:
+    passages, counts = batch.passages[start:stop], batch.counts[start:stop]
+    first = int(batch.counts[:start].sum())
+    halves = batch.embeddings[batch.order[first : first + int(counts.sum())]].astype(">f2")
+    return _Part(
+        passages=passage_arrays(passages, halves, counts, tenant),
+        vectors=vector_arrays(halves, counts),
+        count=len(passages),
+        long={place: one for place, one in enumerate(passages) if _may_be_long(one)},
+    )
 
 
 def _may_be_long(passage: Passage) -> bool:
@@ -127,20 +251,22 @@ def _may_be_long(passage: Passage) -> bool:
     return 4 * (len(passage.text) + named) > _SURELY_INDEXED_BYTES
 
 
-def _cut_words(
-    connection: Connection, collection: Collection, place: int, passage: Passage
-) -> None:
-    """Index only the beginning of a staged passage, as much as fits; it is stored whole.
+def _searched(connection: Connection, collection: Collection, passage: Passage) -> int | None:
+    """Return how many characters of a text fit into the index of words; None: all.
 
     Raises:
         StoreError: Not even its title and headings fit.
     """
     characters = len(passage.text)
+    values = {
+        "body": passage.text,
+        "metadata": Jsonb(dict(passage.metadata)),
+        "language": collection.language,
+    }
     while True:
-        values = {"place": place, "searched": characters, "language": collection.language}
         try:
             with connection.transaction():
-                _run(connection, "try_words", collection, values)
+                _run(connection, "try_words", collection, values | {"searched": characters})
         except pg.ProgramLimitExceeded as error:
             if characters == 0:
                 raise StoreError(
@@ -149,14 +275,14 @@ def _cut_words(
                 ) from error
             characters //= 2
             continue
-        if characters < len(passage.text):
-            _logger.warning(
-                "passage %r is found by the words of its first %d characters of %d, which is what "
-                "Postgres indexes of one text; split it into smaller passages",
-                passage.id, characters, len(passage.text),
-            )  # fmt: skip
-            _run(connection, "search_less", collection, values)
-        return
+        if characters == len(passage.text):
+            return None
+        _logger.warning(
+            "passage %r is found by the words of its first %d characters of %d, which is what "
+            "Postgres indexes of one text; split it into smaller passages",
+            passage.id, characters, len(passage.text),
+        )  # fmt: skip
+        return characters
 
 
 def forget_passages(connection: Connection, collection: Collection, chosen: Statement) -> int:

@@ -35,8 +35,5 @@ BEGIN
     IF NOT EXISTS (SELECT FROM pg_namespace WHERE nspname = 'voicerag') THEN
         CREATE SCHEMA voicerag AUTHORIZATION voicerag_owner;
     END IF;
-    IF NOT has_database_privilege('voicerag_writer', current_database(), 'TEMPORARY') THEN
-        EXECUTE format('GRANT TEMPORARY ON DATABASE %I TO voicerag_writer', current_database());
-    END IF;
 END
 $$;
