@@ -646,6 +646,8 @@ class _Look:
 def _looks(heard: Transcription, search: Search, most: int, *, by_words: bool) -> Iterator[_Look]:
     """Yield the searches that are left for a spoken question that nothing answers.
 
+    For another wording the model reads what is shown, and not on: whoever spoke waits meanwhile.
+
     Args:
         heard: Its transcript.
         search: Searches.
@@ -654,11 +656,13 @@ def _looks(heard: Transcription, search: Search, most: int, *, by_words: bool) -
     """
     others = [replace(heard, text=text) for text in heard.others[:OTHER_WORDINGS]]
     for wording in (heard, *others) if by_words else others:
+        other = wording is not heard
 
-        def find(wording: Transcription = wording) -> Retrieved:
-            return _shown(find_by_words(search, wording, None), most)
+        def find(wording: Transcription = wording, other: bool = other) -> Retrieved:
+            found = _shown(find_by_words(search, wording, None), most)
+            return replace(found, more=()) if other else found
 
-        yield _Look(wording, wording is not heard, find)
+        yield _Look(wording, other, find)
 
 
 def _looking_again(
