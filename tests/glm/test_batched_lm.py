@@ -222,6 +222,32 @@ class Anything:
         return TokenKind.TEXT if self.left else TokenKind.STOP
 
 
+def test_a_step_that_was_prepared_and_dropped_leaves_nothing_behind(
+    alone: TorchLM, form: ReplyForm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = [prompt(9 + 70 * n) for n in range(4)]
+    expected = [reply(alone, form, ids) for ids in asked]
+    prepared = 0
+    with graphed(monkeypatch, rows=4, part_tokens=64) as lm, ThreadPoolExecutor(4) as pool:
+        scheduler, prepare = lm._scheduler, lm._runner.prepare
+
+        def dropped(batch: Batch) -> None:
+            nonlocal prepared
+            prepared += 1
+            prepare(batch)
+            if prepared % 2:  # as when sound that is wanted at once comes now
+                with scheduler._changed:
+                    made = scheduler._next_batch()
+                assert made is not None
+                assert made is not batch
+                prepare(made)
+
+        monkeypatch.setattr(lm._runner, "prepare", dropped)
+        found = list(pool.map(lambda ids: reply(lm, form, ids), asked))
+    assert found == expected
+    assert prepared
+
+
 @pytest.mark.parametrize("ahead", [False, True])
 def test_grammars_that_are_followed_on_the_host_are_asked_for_every_id(
     alone: TorchLM, form: ReplyForm, monkeypatch: pytest.MonkeyPatch, ahead: bool

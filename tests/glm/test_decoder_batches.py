@@ -205,7 +205,8 @@ def test_the_block_whose_sound_is_wanted_first_is_decoded_first(
 def test_urgent_blocks_wait_for_those_whose_last_tokens_are_coming(
     decoder: SpeechDecoder, batches: list[list[int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(service_module, "GATHERING_SECONDS", 60.0)
+    for name in ("MOST_GATHERING", "GATHERING_EACH"):
+        monkeypatch.setattr(service_module, name, 60.0)
     complete, near, far = (decoder.open_stream() for _ in range(3))
     near.feed(speech(7))
     complete.feed(speech(10))
@@ -221,7 +222,8 @@ def test_urgent_blocks_wait_for_those_whose_last_tokens_are_coming(
 def test_nobody_waits_for_a_reply_that_stopped_coming(
     decoder: SpeechDecoder, batches: list[list[int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(service_module, "GATHERING_SECONDS", 60.0)
+    for name in ("MOST_GATHERING", "GATHERING_EACH"):
+        monkeypatch.setattr(service_module, name, 60.0)
     complete, near = decoder.open_stream(), decoder.open_stream()
     near.feed(speech(7))
     near._came -= 60
@@ -252,6 +254,35 @@ def test_sound_that_would_end_before_the_next_is_held_back(
         rest = [stream.feed(tokens[10:]), *stream.rest()]
     sound = np.concatenate([first, *rest])
     np.testing.assert_allclose(sound, decoder.decode(tokens).samples, atol=SOUND_TOLERANCE)
+
+
+def test_in_a_crowd_the_first_block_waits_until_the_second_is_complete(
+    decoder: SpeechDecoder, batches: list[list[int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service_module, "AT_ONCE", 0)
+    tokens = speech(30)
+    with decoder.open_stream() as stream, decoder.open_stream():
+        stream.feed(tokens[:10])
+        assert stream._task is not None
+        assert not stream._task.done.wait(0.2)
+        stream.feed(tokens[10:29])
+        assert not stream._task.done.wait(0.1)
+        stream.feed(tokens[29:])
+        assert stream._task.done.wait(20)
+        assert batches == [[10]]
+        assert not stream.feed(()).size  # nothing is played before the second block
+        assert stream._task.done.wait(20)
+        assert stream.feed(()).size
+    assert batches == [[10], [20]]
+
+
+def test_a_reply_that_ends_in_a_crowd_waits_for_no_second_block(
+    decoder: SpeechDecoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service_module, "AT_ONCE", 0)
+    with decoder.open_stream() as stream, decoder.open_stream():
+        stream.feed(speech(12))
+        assert ended(stream).size == decoder.samples(12)
 
 
 def test_a_closed_stream_drops_its_block(decoder: SpeechDecoder, batches: list[list[int]]) -> None:

@@ -12,7 +12,7 @@ pytest.importorskip("triton", reason="Triton comes with torch for GPUs alone")
 if not torch.cuda.is_available() and os.environ.get("TRITON_INTERPRET") != "1":
     pytest.skip("no GPU, and TRITON_INTERPRET=1 is not set", allow_module_level=True)
 
-from voicerag_core.glm.lm import batch_kernels
+from voicerag_core.glm.lm import batch_forward, batch_kernels
 from voicerag_core.glm.lm import kernels as lm_kernels
 from voicerag_core.glm.lm.batch_forward import BatchForward
 from voicerag_core.glm.lm.forward import KeyValueCache, RotaryTable, Run, forward_runs
@@ -174,9 +174,25 @@ def test_packed_weights_times_many_tokens_with_bias(bits: int) -> None:
     close(out, layer(x))
 
 
+@pytest.mark.parametrize("bits", [8, 4])
+@torch.inference_mode()
+def test_a_packed_weight_as_numbers(bits: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batch_kernels, "UNPACK_BLOCK", 128)
+    torch.manual_seed(5)
+    layer = linear(5, 384, bits=bits)
+    assert isinstance(layer, WeightOnlyLinear)
+    out = torch.full((5, 384), torch.nan, device=DEVICE)
+    batch_kernels.unpack(lm_kernels.Matrix.of(layer), out)
+    torch.testing.assert_close(out, layer.dequantized(), atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("unpacked", [3, 1000], ids=["as numbers", "tile by tile"])
 @pytest.mark.parametrize("bits", [16, 8, 4])
 @torch.inference_mode()
-def test_a_pass_of_many_tokens_is_the_plain_one(bits: int) -> None:
+def test_a_pass_of_many_tokens_is_the_plain_one(
+    bits: int, unpacked: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batch_forward, "MOST_PACKED", unpacked)
     config = LMConfig(
         vocab_size=64, hidden_size=128, ffn_size=256, layers=2, heads=4, kv_heads=2, head_dim=32,
         max_positions=128, pad_token_id=0, eos_token_ids=(0,), dtype="float32",

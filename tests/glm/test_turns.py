@@ -78,6 +78,18 @@ def test_waiting_ends_with_the_last_who_takes_the_turn() -> None:
         assert turns.taken
 
 
+def test_ids_are_expected_by_what_steps_took_and_prompts_that_wait() -> None:
+    turns = Turns()
+    assert turns.seconds_for(10) is None
+    turns.stepped(0.03, reading=True)
+    assert turns.seconds_for(10) == pytest.approx(0.3)
+    turns.stepped(0.01, reading=False)
+    assert turns.seconds_for(10) == pytest.approx(0.1)
+    turns.reading_steps = 4
+    assert turns.seconds_for(10) == pytest.approx(4 * 0.03 + 6 * 0.01)
+    assert turns.seconds_for(3) == pytest.approx(3 * 0.03)
+
+
 def test_no_step_begins_while_the_turn_is_taken(
     lm: BatchedLM, form: ReplyForm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -172,17 +184,22 @@ def test_blocks_that_are_not_urgent_wait_while_prompts_are_read(
 
 def test_prompts_that_are_read_are_noted(lm: BatchedLM, form: ReplyForm) -> None:
     seen: list[bool] = []
+    left: list[int] = []
+    lm._scheduler._part_tokens = 8
     runner = lm._runner
     plain = runner.launch
 
     def launch(batch: object) -> object:
         seen.append(turns_on(CPU).reading)
+        left.append(turns_on(CPU).reading_steps)
         return plain(batch)  # type: ignore[arg-type]
 
     runner.launch = launch  # type: ignore[method-assign,assignment]
     list(lm.stream(prompt(20), grammar=Interleave(form), sampling=GREEDY))
-    assert seen[0]
-    assert not any(seen[1:])
+    assert seen[:3] == [True] * 3
+    assert not any(seen[3:])
+    assert left[:4] == [3, 2, 1, 0]
+    assert turns_on(CPU).seconds_for(1)
 
 
 def test_clips_that_come_while_prompts_are_read_are_encoded_together(

@@ -11,6 +11,9 @@ import torch
 
 __all__ = ["Turns", "turns_on"]
 
+NEWEST_WEIGHT = 0.2
+"""Of the latest step in the running mean of what steps take."""
+
 
 class Turns:
     """Lets sound that is wanted at once go before the steps of the language model.
@@ -25,8 +28,13 @@ class Turns:
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._taken = 0
+        self._since = 0.0  # when the turn was taken
+        self._held = 0.0  # seconds for which it was taken before
         self.reading = False
         """Whether prompts are being read, whose first sounds are not made yet."""
+        self.reading_steps = 0
+        """Steps that the prompts which have come need to be read."""
+        self._seconds: dict[bool, float] = {}
 
     @property
     def taken(self) -> bool:
@@ -38,12 +46,47 @@ class Turns:
         """Keep the language model from starting steps in the block."""
         with self._changed:
             self._taken += 1
+            if self._taken == 1:
+                self._since = time.monotonic()
         try:
             yield
         finally:
             with self._changed:
                 self._taken -= 1
+                if not self._taken:
+                    self._held += time.monotonic() - self._since
                 self._changed.notify_all()
+
+    def free(self) -> float:
+        """Return a time in seconds that stands still while the turn is taken.
+
+        The language model writes nothing then, so whoever waits for ids waits by this clock.
+        """
+        with self._changed:
+            now = time.monotonic()
+            return now - self._held - (now - self._since if self._taken else 0.0)
+
+    def stepped(self, seconds: float, *, reading: bool) -> None:
+        """Note how long a step of the language model took.
+
+        Args:
+            seconds: On the device.
+            reading: Whether it also read prompts.
+        """
+        known = self._seconds.get(reading, seconds)
+        self._seconds[reading] = known + NEWEST_WEIGHT * (seconds - known)
+
+    def seconds_for(self, ids: int) -> float | None:
+        """Return the seconds in which every reply gets so many ids; None if no step was seen.
+
+        Prompts that have not come yet, and turns that will be taken, are not counted.
+        """
+        known = self._seconds
+        if not known:
+            return None
+        slow = min(ids, self.reading_steps)
+        usual = next(iter(known.values()))
+        return slow * known.get(True, usual) + (ids - slow) * known.get(False, usual)
 
     def wait(self, seconds: float) -> None:
         """Wait until nobody takes the turn, so many seconds at most."""

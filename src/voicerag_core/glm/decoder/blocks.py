@@ -144,7 +144,7 @@ def _spoken(
     made: list[tuple[Tensor, VocoderStream]] = []
     while len(made) < len(replies):
         left = replies[len(made) :]
-        rows = batch_size(len(left), largest_batch(longest, VOCODER_FRAMES))
+        rows = batch_size(len(left), largest_batch(longest, VOCODER_FRAMES), longest)
         batch, run = networks.vocoder_batch(rows, longest)
         made += speak(batch, run, left[:rows])
     return made

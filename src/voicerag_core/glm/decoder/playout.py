@@ -13,13 +13,15 @@ __all__ = ["Playout"]
 BLOCKS_AHEAD = 2
 """Blocks that are expected to come in time before the first sound is played: the first is short,
 and the third takes three times the ids of the second."""
-MOST_HELD = 0.5
+MOST_HELD = 0.8
 """Seconds for which the first sound is held back at most; a model slower than speech stops later
 anyway."""
 RECENT = 16
 """Ids whose pace counts."""
-DECODING_AGAIN = 1.5
+DECODING_AGAIN = 2.0
 """The next blocks may take this many times the first one's time to be decoded."""
+INTERRUPTED = 1.25
+"""Ids may take this many times as long as the language model's steps: it also waits for sound."""
 
 
 class Playout:
@@ -29,6 +31,8 @@ class Playout:
         schedule: How the reply is cut.
         token_rate: Speech tokens per second.
         ids_until: See `SpeechTokenDecoder.open_stream`.
+        seconds_for: Returns the seconds in which so many more ids are expected; None, which may
+            also be returned: the pace of the latest ids tells.
         clock: Seconds.
     """
 
@@ -38,10 +42,11 @@ class Playout:
         *,
         token_rate: float,
         ids_until: Callable[[int], int],
+        seconds_for: Callable[[int], float | None] = lambda _: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._schedule, self._rate = schedule, token_rate
-        self._ids_until, self._clock = ids_until, clock
+        self._ids_until, self._seconds_for, self._clock = ids_until, seconds_for, clock
         self._times: deque[float] = deque(maxlen=RECENT)
         self._decoding = 0.0
         self._since: float | None = None
@@ -53,30 +58,40 @@ class Playout:
         self._times.append(self._clock())
 
     def decoded(self, seconds: float) -> None:
-        """Note how long a block waited and was decoded."""
+        """Note how long a block was decoded."""
         self._decoding = max(self._decoding, seconds)
 
-    def ready(self, held: float, *, blocks: int, missing: int) -> bool:
+    def ready(self, held: float, *, blocks: int, missing: int, least: int = 1) -> bool:
         """Return whether sound that is held may be played; once it may, all that follows may.
 
         Args:
             held: Seconds of sound.
             blocks: How many were decoded for it.
             missing: Speech tokens until the next block is complete; 0 while that is decoded.
+            least: Blocks without which nothing is played yet.
         """
         now = self._clock()
         if self._since is None:
             self._since = now
         late = now - self._since >= MOST_HELD
-        self.started = self.started or late or self._safe(held, blocks, missing)
+        self.started = (
+            self.started or late or (blocks >= least and self._safe(held, blocks, missing))
+        )
         return self.started
 
     def _safe(self, held: float, blocks: int, missing: int) -> bool:
-        span = self._times[-1] - self._times[0] if self._times else 0.0
-        pace = span / max(1, len(self._times) - 1)
         for number in range(blocks, blocks + BLOCKS_AHEAD):
-            if self._ids_until(missing) * pace + DECODING_AGAIN * self._decoding > held:
+            ids = self._seconds_until(self._ids_until(missing))
+            if ids + DECODING_AGAIN * self._decoding > held:
                 return False
             held += self._schedule.block(number) / self._rate
             missing += self._schedule.block(number + 1)
         return True
+
+    def _seconds_until(self, ids: int) -> float:
+        """Return the seconds in which so many more ids are expected."""
+        steps = self._seconds_for(ids)
+        if steps is not None:
+            return INTERRUPTED * steps
+        span = self._times[-1] - self._times[0] if self._times else 0.0
+        return ids * span / max(1, len(self._times) - 1)

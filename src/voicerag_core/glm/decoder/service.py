@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 import weakref
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, field
@@ -28,10 +29,21 @@ HURRY_SECONDS = 0.25
 """A block that is wanted sooner is urgent: about what a batch takes on a busy GPU."""
 HURRY_FRAME_SECONDS = 3e-4
 """That much earlier for each frame of its window: 12 s of it take 0.3 s in a full batch."""
-GATHERING_SECONDS = 0.05
-"""Urgent blocks wait this long at most for others whose last ids are coming."""
-GATHERING_WHILE_READING = 0.2
-"""The same while prompts are read: ids are slow then, and each batch holds up the reading."""
+LATEST_SECONDS = 0.02
+"""A block waits for others whose last ids are coming until its sound is wanted this soon."""
+LATEST_FRAME_SECONDS = 4e-4
+"""That much earlier for each frame of its window: a full batch takes about two thirds of both while
+the language model waits, and there may be more blocks than one batch takes."""
+GATHERING_EACH = 0.006
+"""First sounds, and sounds that are late, wait for others this long for each reply that waits for
+such a sound: a batch takes 30 ms and more, in which all of them wait. Only the time counts in which
+the language model runs."""
+MOST_GATHERING = 0.25
+LEAST_GATHERING = 0.02
+"""Every block that others are coming for waits this long, counted in the same way: where many are
+nearly late, one at a time would make all of them late."""
+AT_ONCE = 16
+"""So many second blocks are decoded before the sound of the first blocks ends."""
 POLL_COMING_SECONDS = 0.005
 QUIET_SECONDS = 0.03
 """Others are waited for as long as one came within this time."""
@@ -49,13 +61,19 @@ class Task:
         block: What to decode.
         length: Its padded mel frames.
         deadline: When its sound is wanted, by `time.monotonic`.
+        first: Whether nothing of its reply was played.
+        free: Since when it is wanted, by `Turns.free`; inf: it is not wanted yet, but may be
+            decoded with others.
         came: When it was submitted.
     """
 
     block: Block
     length: int
     deadline: float
+    first: bool = False
+    free: float = 0.0
     came: float = field(default_factory=time.monotonic)
+    seconds: float = 0.0
     done: threading.Event = field(default_factory=threading.Event)
     dropped: bool = False
     decoded: Decoded | None = None
@@ -76,6 +94,11 @@ class Task:
 class Coming(Protocol):
     """A reply whose next block may be submitted soon."""
 
+    @property
+    def wanting(self) -> bool:
+        """Whether ids of it came, but its first sound was not played or its next is late."""
+        ...
+
     def coming(self) -> int:
         """Return the padded mel frames of the next block if its last ids are about to come.
 
@@ -88,13 +111,15 @@ class DecodingService:
     """Decodes the blocks of all replies of a decoder; shared between threads.
 
     The block of the only reply is decoded in its caller's thread. Others wait for the service's own
-    thread, which takes the block whose sound is wanted first, and with it others of its padded
-    length, since a batch takes little longer than a block; it waits for those whose last ids are
-    coming, and longer while the sound is not wanted yet. Between two steps of a long batch it
-    decodes a short one that is wanted sooner. While sound that is wanted at once is made, the
-    language model of the device waits, see `Turns`; while that reads prompts, other blocks wait
-    until they are urgent. The thread ends with the service; when the program ends, it first decodes
-    what waits. On a GPU everything runs on a stream of its own.
+    thread, which takes blocks of one padded length together, since a batch takes little longer than
+    a block, and first those that must start first. Blocks wait for others whose last ids are
+    coming: those of replies that are being played until their sound is nearly wanted, first sounds
+    and late ones longer the more replies wait for theirs. While some do, blocks of the others are
+    not begun early. Between two steps of a long batch the thread decodes a short one that is wanted
+    sooner. While sound that is wanted at once is made, the language model of the device waits, see
+    `Turns`; while that reads prompts, other blocks wait until they are urgent. The thread ends with
+    the service; when the program ends, it first decodes what waits. On a GPU everything runs on a
+    stream of its own.
 
     Args:
         networks: Shared.
@@ -108,6 +133,7 @@ class DecodingService:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="voicerag-decoder")
         self._waiting: list[Task] = []
         self._working = False
+        self._counted = (-math.inf, 0)
 
     def opened(self, stream: Coming) -> None:
         """Note a reply that may have blocks to decode."""
@@ -134,14 +160,19 @@ class DecodingService:
         with self._networks.exclusive(wait=False) as free, self._turn(deadline, length):
             return decode(self._networks, [block])[0] if free and not self._waiting else None
 
-    def submit(self, block: Block, deadline: float) -> Task:
+    def submit(
+        self, block: Block, deadline: float, *, first: bool = False, free: float | None = None
+    ) -> Task:
         """Let a block be decoded by the service's thread.
 
         Args:
             block: What to decode.
             deadline: When its sound is wanted, by `time.monotonic`.
+            first: Whether nothing of its reply was played.
+            free: Since when it is wanted, by `Turns.free`; None: since now. See `Task`.
         """
-        task = Task(block, flow_length(self._networks, block), deadline)
+        length = flow_length(self._networks, block)
+        task = Task(block, length, deadline, first, self._turns.free() if free is None else free)
         with self._changed:
             self._waiting.append(task)
             if not self._working:
@@ -149,6 +180,11 @@ class DecodingService:
                 self._working = True
             self._changed.notify_all()
         return task
+
+    @property
+    def crowded(self) -> bool:
+        """Whether so many replies wait for sound that the second blocks of all would be late."""
+        return self._wanting() > AT_ONCE
 
     def drop(self, task: Task) -> None:
         """Forget a block; if it is being decoded, its sound is dropped."""
@@ -176,8 +212,8 @@ class DecodingService:
     def _work(self) -> None:
         while True:
             with self._changed:
-                while (wait := self._patience()) > 0:
-                    self._changed.wait(wait)
+                while self._waiting and (wait := self._next()[0] - time.monotonic()) > 0:
+                    self._changed.wait(min(wait, self._looking_again()))
                 tasks = self._taken()
                 if not tasks:
                     self._working = False
@@ -185,26 +221,71 @@ class DecodingService:
             with self._networks.exclusive():
                 self._finish(tasks)
 
-    def _patience(self) -> float:
-        """Return for how many seconds to wait with the most urgent block, or to look again."""
-        if not self._waiting:
-            return 0.0
-        now = time.monotonic()
-        urgent = min(self._waiting, key=lambda task: task.deadline)
-        hurry = _urgent_from(urgent.deadline, urgent.length)
-        if self._turns.reading and now < hurry:
-            return min(hurry - now, QUIET_SECONDS)
-        alike = [task for task in self._waiting if task.length == urgent.length]
-        if len(alike) >= min(len(self._streams), largest_batch(urgent.length, FLOW_FRAMES)):
-            return 0.0
+    def _looking_again(self) -> float:
+        """Return for how many seconds to wait at most: what comes, or ends, may change the plan."""
+        return POLL_COMING_SECONDS if self._coming() else QUIET_SECONDS
+
+    def _coming(self) -> set[int]:
+        return {stream.coming() for stream in tuple(self._streams)} - {0}
+
+    def _next(self, shorter: float = math.inf) -> tuple[float, list[Task]]:
+        """Return when to decode which blocks next; the lock is held.
+
+        Args:
+            shorter: Only blocks below this length.
+        """
+        alike: dict[int, list[Task]] = {}
+        for task in self._waiting:
+            if task.length < shorter:
+                alike.setdefault(task.length, []).append(task)
+        coming = self._coming() if alike else ()
+        plans = [(self._start(tasks, coming), tasks) for tasks in alike.values()]
+        return min(plans, key=lambda plan: (plan[0], plan[1][0].came), default=(math.inf, []))
+
+    def _start(self, alike: Sequence[Task], coming: Collection[int]) -> float:
+        """Return when to decode blocks of one length together.
+
+        Args:
+            alike: The blocks.
+            coming: Lengths of blocks that are about to be complete.
+        """
+        length = alike[0].length
         came = [task.came for task in alike]
-        most = GATHERING_WHILE_READING if self._turns.reading else GATHERING_SECONDS
-        if now < max(min(came), hurry) + most and any(
-            stream.coming() == urgent.length for stream in tuple(self._streams)
-        ):
-            return POLL_COMING_SECONDS
+        playing = all(not task.first and task.free < math.inf for task in alike)
+        hurried = playing and self._wanting() > 0  # others have nothing to play
+        largest = largest_batch(length, FLOW_FRAMES)
+        if len(alike) >= min(len(self._streams), largest) and not hurried:
+            return min(came)
+        latest = min(map(self._latest, alike))
+        if latest == math.inf:
+            return latest
         moment = min(max(came) + MOMENT_SECONDS, min(came) + 2 * MOMENT_SECONDS)
-        return max(moment, min(hurry, max(came) + QUIET_SECONDS)) - now
+        if hurried:
+            batches = -(-len(alike) // largest)
+            return max(moment, latest - (batches - 1) * LATEST_FRAME_SECONDS * length)
+        if length in coming:
+            return max(moment, latest)
+        if playing:
+            hurry = min(_urgent_from(task.deadline, length) for task in alike)
+            calm = math.inf if self._turns.reading else max(came) + QUIET_SECONDS
+            return max(moment, min(latest, hurry, calm))
+        return moment
+
+    def _latest(self, task: Task) -> float:
+        """Return until when a block can wait for others."""
+        now = time.monotonic()
+        came = now - (self._turns.free() - task.free)
+        if task.first or task.deadline < now:
+            return came + min(MOST_GATHERING, GATHERING_EACH * self._wanting())
+        latest = task.deadline - LATEST_SECONDS - LATEST_FRAME_SECONDS * task.length
+        return max(latest, came + LEAST_GATHERING)
+
+    def _wanting(self) -> int:
+        """Return how many replies wait for sound; it is asked for often, and counted seldom."""
+        now = time.monotonic()
+        if now >= self._counted[0] + POLL_COMING_SECONDS:
+            self._counted = now, sum(stream.wanting for stream in tuple(self._streams))
+        return self._counted[1]
 
     def _turn(self, deadline: float, length: int) -> AbstractContextManager[None]:
         """Let the language model wait while a block is decoded that is urgent."""
@@ -212,22 +293,24 @@ class DecodingService:
         return self._turns.take() if urgent else nullcontext()
 
     def _taken(self, during: Sequence[Task] = ()) -> list[Task]:
-        """Take the most urgent block and others that fit into its batch; the lock is held.
+        """Take the blocks to decode now, as many as fit into a batch; the lock is held.
 
         Args:
-            during: What is being decoded; then only short blocks that are wanted sooner are taken.
+            during: What is being decoded; then only short blocks are taken that are wanted sooner
+                and wait for no others.
         """
-        if not self._waiting:
+        if not during:
+            tasks = self._next()[1]
+        else:
+            start, tasks = self._next(during[0].length / SHORT)
+            wanted = min((task.deadline for task in tasks), default=math.inf)
+            if start > time.monotonic() or wanted > min(task.deadline for task in during):
+                return []
+        if not tasks:
             return []
-        urgent = sorted(self._waiting, key=lambda task: task.deadline)
-        length = urgent[0].length
-        if during and (
-            length * SHORT > during[0].length
-            or urgent[0].deadline > min(task.deadline for task in during)
-        ):
-            return []
-        tasks = [task for task in urgent if task.length == length]
-        tasks = tasks[: batch_size(len(tasks), largest_batch(length, FLOW_FRAMES))]
+        length = tasks[0].length
+        tasks = sorted(tasks, key=lambda task: task.deadline)
+        tasks = tasks[: batch_size(len(tasks), largest_batch(length, FLOW_FRAMES), length)]
         for task in tasks:
             self._waiting.remove(task)
         return tasks
@@ -252,12 +335,14 @@ class DecodingService:
                     if waiting and not self._turns.taken:  # what is urgent waits for this batch
                         turns.enter_context(self._turn(*min(waiting)))
 
+                begun = time.monotonic()
                 made = decode(self._networks, blocks, between=between)
+                seconds = time.monotonic() - begun
         except Exception as error:  # noqa: BLE001 - given to the reply that it belongs to
             failed = error
         else:
             for task, decoded in zip(tasks, made, strict=True):
-                task.decoded = decoded
+                task.decoded, task.seconds = decoded, seconds
                 task.done.set()
             return
         if len(tasks) == 1:

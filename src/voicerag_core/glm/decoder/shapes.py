@@ -18,7 +18,7 @@ __all__ = [
     "largest_batch",
 ]
 
-BATCHES = (1, 2, 4, 8, 16)
+BATCHES = (1, 2, 4, 8, 16, 32)
 """Rows of a batch; one that is not full repeats a row."""
 ALIGNED = 8
 """Lengths are multiples of this, as the GPU's attention and matrix kernels prefer."""
@@ -31,15 +31,25 @@ VOCODER_FRAMES = 4096
 """Most frames of a batch in the vocoder, which takes 0.3 MB each."""
 FULL = 0.75
 """A batch is padded to the next size when at least this part of it is used."""
+FEW_FRAMES = 2400
+"""Batches of up to so many frames take little longer than the smallest on an H200, so two of them
+take longer than one that is half empty."""
 WINDOW_PERIOD = 64
 """Blocks after which the rounding of tokens to frames repeats: 64 tokens are 441 frames."""
 
 
-def batch_size(waiting: int, largest: int) -> int:
-    """Return the rows of the batch to make for so many blocks; it may be fewer, or a few more."""
+def batch_size(waiting: int, largest: int, frames: int = FEW_FRAMES) -> int:
+    """Return the rows of the batch to make for so many blocks; it may be fewer, or more.
+
+    Args:
+        waiting: Blocks.
+        largest: Most rows.
+        frames: Of a row.
+    """
     below = max(size for size in BATCHES if size <= min(waiting, largest))
     above = next((size for size in BATCHES if size > below and size <= largest), below)
-    return above if waiting >= FULL * above else below
+    few = waiting > below and above * frames <= FEW_FRAMES
+    return above if few or waiting >= FULL * above else below
 
 
 def largest_batch(frames: int, most: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator
 
@@ -17,6 +18,7 @@ from voicerag_core.glm.decoder.playout import Playout
 from voicerag_core.glm.decoder.schedule import Schedule, checked_tokens
 from voicerag_core.glm.decoder.service import DecodingService, Task
 from voicerag_core.glm.decoder.vocoder import VocoderStream
+from voicerag_core.glm.turns import turns_on
 from voicerag_core.types import Samples
 
 __all__ = ["DecoderStream"]
@@ -62,14 +64,18 @@ class DecoderStream(Closing):
         self._stop = 0  # tokens whose mel is made, when the block in work is done
         self._blocks = 0
         self._task: Task | None = None
+        self._turns = turns_on(networks.device)
         self._playout = Playout(
             schedule,
             token_rate=networks.config.flow.token_rate,
             ids_until=(lambda tokens: tokens) if ids_until is None else ids_until,
+            seconds_for=self._turns.seconds_for,
         )
         self._held_back: list[Samples] = []  # sound that is not played yet
         self._played: float | None = None  # when the sound given so far ends, if played at once
-        self._came = 0.0  # when the last token came
+        self._came = 0.0  # when the last token came, by `Turns.free`
+        self._fed = False  # whether an id came
+        self._second = math.inf  # since when the second block is complete, by `Turns.free`
         self._began = 0.0  # when the block in work was complete
         mels = networks.config.flow.mels
         empty = torch.zeros(1, mels, 0, device=networks.device)
@@ -117,7 +123,7 @@ class DecoderStream(Closing):
         Only the first block is waited for, if no other reply is being decoded: its sound is wanted
         at once. Call it once for each id of the language model, with no tokens for an id that is
         none: from the pace of the calls it tells whether the first sound would end before the next
-        comes, and then holds it back, half a second at most; see `Playout`.
+        comes, and then holds it back for a while; see `Playout`.
 
         Args:
             tokens: As of `push`.
@@ -132,26 +138,29 @@ class DecoderStream(Closing):
         """
         self._accept(tokens)
         self._playout.id_came()
+        self._fed = True
+        self._note_when_wanted()
         made: list[Samples] = []
         try:
             check_cancelled()
             if self._task is not None and self._task.done.is_set():
-                made.append(self._take(self._task.result()))
-            while self._task is None and self._complete:
+                made.append(self._take(self._task.result(), self._task.seconds))
+            if self._task is None and not self._blocks and self._complete:
                 block = self._block(last=False)
-                wanted = self._deadline()
-                decoded = None if self._blocks else self._service.alone(block, wanted)
+                decoded = self._service.alone(block, self._deadline())
                 if decoded is None:
-                    self._task = self._service.submit(block, wanted)
+                    self._submit(block)
                 else:
-                    made.append(self._take(decoded))
+                    made.append(self._take(decoded, time.monotonic() - self._began))
+            self._held_back += [piece for piece in made if piece.size]
+            ready = self._held_back and (self._playout.started or self._ready())
+            sound = self._given([]) if ready else _joined([])
+            if self._task is None and self._complete:
+                self._submit(self._block(last=False))
         except BaseException:
             self.close()
             raise
-        self._held_back += [piece for piece in made if piece.size]
-        if not self._held_back or not (self._playout.started or self._ready()):
-            return _joined([])
-        return self._given([])
+        return sound
 
     def rest(self) -> Iterator[Samples]:
         """Yield the rest of the sound as it becomes final, and close.
@@ -202,19 +211,51 @@ class DecoderStream(Closing):
         have = len(self._tokens) - (self._decoded - self._first)
         return max(0, self._schedule.block(self._blocks) - have)
 
+    def _note_when_wanted(self) -> None:
+        """Say of a first block that waits for the second since when that is complete."""
+        both = self._schedule.block(0) + self._schedule.block(1)
+        if self._second == math.inf and self._first + len(self._tokens) >= both:
+            self._second = self._turns.free()
+        if self._task is not None and self._task.free == math.inf:
+            self._task.free = self._wanted_since()
+
+    def _wanted_since(self) -> float:
+        """Return since when the next block is wanted, by `Turns.free`; inf: it is not yet.
+
+        Where the first sound is played with the second block only, the first block is not wanted
+        before the second is complete.
+        """
+        now = self._turns.free()
+        if self._blocks > 1 or self._played is not None:
+            return now
+        if self._blocks == 0 and not self._service.crowded:
+            return now
+        return self._second if self._second < now or self._blocks == 0 else now
+
+    @property
+    def wanting(self) -> bool:
+        """See `Coming`."""
+        return self._fed and (self._played is None or self._played < time.monotonic())
+
     def coming(self) -> int:
         """See `Coming`."""
         lacks = self._missing
         size = self._schedule.block(self._blocks)
-        flowing = time.monotonic() - self._came < FLOWING_SECONDS
-        if self.closed or not flowing or not 0 < lacks <= min(NEAR_TOKENS, size - 1):
+        if self.closed or not 0 < lacks <= min(NEAR_TOKENS, size - 1):
+            return 0
+        if self._turns.free() - self._came >= FLOWING_SECONDS:
             return 0
         frames, stop = self._networks.flow.frames, self._decoded + size
         return self._networks.shapes.flow_length(frames(stop) - frames(self._first))
 
     def _ready(self) -> bool:
         seconds = sum(len(piece) for piece in self._held_back) / self._networks.config.sample_rate
-        return self._playout.ready(seconds, blocks=self._blocks, missing=self._missing)
+        return self._playout.ready(
+            seconds,
+            blocks=self._blocks,
+            missing=self._missing,
+            least=1 + (self._blocks == 1 and self._service.crowded),
+        )
 
     def _given(self, made: list[Samples]) -> Samples:
         """Return sound that is played now, and what was held back before it."""
@@ -224,13 +265,15 @@ class DecoderStream(Closing):
             self._playout.started = True
             begun = time.monotonic() if self._played is None else self._played
             self._played = begun + len(sound) / self._networks.config.sample_rate
+            if self._task is not None:
+                self._task.first, self._task.deadline = False, self._played
         return sound
 
     def _accept(self, tokens: Iterable[int]) -> None:
         self._open()
         more = checked_tokens(tokens, self._networks.config.flow.vocab_size)
         if more:
-            self._came = time.monotonic()
+            self._came = self._turns.free()
         self._tokens += more
 
     def _next(self, *, last: bool) -> Samples:
@@ -238,17 +281,24 @@ class DecoderStream(Closing):
         try:
             check_cancelled()
             if self._task is not None:
-                return self._take(self._service.wait(self._task))
+                self._task.free = min(self._task.free, self._turns.free())
+                return self._take(self._service.wait(self._task), self._task.seconds)
             block = self._block(last=last)
-            wanted = self._deadline()
-            decoded = self._service.alone(block, wanted)
-            if decoded is None:
-                self._task = self._service.submit(block, wanted)
-                decoded = self._service.wait(self._task)
-            return self._take(decoded)
+            decoded = self._service.alone(block, self._deadline())
+            if decoded is not None:
+                return self._take(decoded, time.monotonic() - self._began)
+            task = self._submit(block)
+            task.free = min(task.free, self._turns.free())
+            return self._take(self._service.wait(task), task.seconds)
         except BaseException:
             self.close()
             raise
+
+    def _submit(self, block: Block) -> Task:
+        self._task = self._service.submit(
+            block, self._deadline(), first=self._played is None, free=self._wanted_since()
+        )
+        return self._task
 
     def _block(self, *, last: bool) -> Block:
         stop = self._first + len(self._tokens)
@@ -268,9 +318,9 @@ class DecoderStream(Closing):
             forget=frames(self._kept_from(stop)) - frames(self._first),
         )
 
-    def _take(self, decoded: Decoded) -> Samples:
-        """Continue from a decoded block, and return its sound."""
-        self._playout.decoded(time.monotonic() - self._began)
+    def _take(self, decoded: Decoded, seconds: float) -> Samples:
+        """Continue from a block that was decoded in some seconds, and return its sound."""
+        self._playout.decoded(seconds)
         self._task = None
         self._blocks += 1
         self._decoded = self._stop

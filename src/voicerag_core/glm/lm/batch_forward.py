@@ -73,8 +73,11 @@ class BatchForward:
         self._tiles: dict[str, PackedTile] = dict.fromkeys(
             ("qkv", "out", "gate_up", "down", "head"), batch_kernels.PACKED_TILES[0]
         )
-        if device.type == "cuda" and layers[0].qkv.bits != UNPACKED:
-            self._tune()
+        if layers[0].qkv.bits != UNPACKED:
+            largest = max(m.rows * m.width for layer in layers for m in _matrices(layer))
+            self._unpacked = self._table.new_empty(largest)
+            if device.type == "cuda":
+                self._tune()
 
     def __call__(
         self,
@@ -122,9 +125,13 @@ class BatchForward:
 
     def _times(self, name: str, matrix: Matrix, linear: nn.Module, x: torch.Tensor) -> torch.Tensor:
         """Return x [N, K] times a weight; packed weights of few tokens are unpacked on the way."""
-        if matrix.bits == UNPACKED or len(x) > MOST_PACKED:
+        if matrix.bits == UNPACKED:
             product: torch.Tensor = linear(x)
             return product
+        if len(x) > MOST_PACKED:
+            weight = self._unpacked[: matrix.rows * matrix.width].view(matrix.rows, matrix.width)
+            self._kernels.unpack(matrix, weight)
+            return functional.linear(x, weight, matrix.bias)
         out = x.new_empty(len(x), matrix.rows)
         self._kernels.packed_product(x, matrix, out, self._tiles[name])
         return out
@@ -154,3 +161,7 @@ class BatchForward:
         out: torch.Tensor,
     ) -> None:
         self._kernels.add_and_norm(stream, delta, weight, out, self._epsilon)
+
+
+def _matrices(layer: LayerWeights) -> tuple[Matrix, ...]:
+    return layer.qkv, layer.out, layer.gate_up, layer.down

@@ -22,6 +22,7 @@ __all__ = [
     "add_and_norm",
     "gate",
     "packed_product",
+    "unpack",
 ]
 
 BLOCK = 64
@@ -29,6 +30,7 @@ BLOCK = 64
 KEYS = 64
 """Keys that a block reads at a time."""
 GATE_BLOCK = 1024
+UNPACK_BLOCK = 2048
 PackedTile = tuple[int, int, int, int]
 PACKED_TILES: tuple[PackedTile, ...] = (
     (32, 128, 4, 4),
@@ -293,4 +295,44 @@ def packed_product(x: torch.Tensor, matrix: Matrix, out: torch.Tensor, tile: Pac
         x, matrix.weight, matrix.scale, matrix.zero, x if matrix.bias is None else matrix.bias, out,
         count, matrix.rows, matrix.width, BIAS=matrix.bias is not None, BITS=matrix.bits,
         GROUP_SIZE=GROUP, HEIGHT=height, ROWS=rows, BLOCK=block, num_warps=warps, num_stages=stages,
+    )  # fmt: skip
+
+
+@triton.jit
+def _unpack_kernel(  # type: ignore[no-untyped-def]
+    weight, scale, zero, out, width,
+    BITS: tl.constexpr, GROUP_SIZE: tl.constexpr, SIZE: tl.constexpr,
+):  # fmt: skip
+    """Write a part of a row of a weight of 8 or 4 bits as numbers."""
+    row = tl.program_id(0).to(tl.int64)
+    columns = tl.program_id(1) * SIZE + tl.arange(0, SIZE)
+    if BITS == 4:
+        half, groups = width // 2, width // GROUP_SIZE
+        within = columns < half
+        packed = tl.load(weight + row * half + columns, mask=within, other=0)
+        for part in tl.static_range(2):
+            place = row * groups + part * (groups // 2) + columns // GROUP_SIZE
+            factor = tl.load(scale + place, mask=within, other=0.0)
+            least = tl.load(zero + place, mask=within, other=0.0)
+            levels = ((packed >> (4 * part)) & 15).to(factor.dtype)
+            at = row * width + part * half + columns
+            tl.store(out + at, levels * factor + least, mask=within)
+    else:
+        within = columns < width
+        packed = tl.load(weight + row * width + columns, mask=within, other=0)
+        factor = tl.load(scale + row)
+        tl.store(out + row * width + columns, packed.to(factor.dtype) * factor, mask=within)
+
+
+def unpack(matrix: Matrix, out: torch.Tensor) -> None:
+    """Write a weight of 8 or 4 bits as numbers, in one pass over memory.
+
+    Args:
+        matrix: [N, K].
+        out: [N, K], contiguous, of the dtype of the scales; written.
+    """
+    columns = matrix.width // (2 if matrix.bits == 4 else 1)
+    _unpack_kernel[(matrix.rows, triton.cdiv(columns, UNPACK_BLOCK))](
+        matrix.weight, matrix.scale, matrix.zero, out, matrix.width,
+        BITS=matrix.bits, GROUP_SIZE=GROUP, SIZE=UNPACK_BLOCK, num_warps=4,
     )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -39,9 +40,20 @@ def warmed_and_captured(
 def captured(run: Callable[[], object], pool: _POOL_HANDLE | None = None) -> torch.cuda.CUDAGraph:
     """Capture a run that was warmed up; other threads may keep using the GPU."""
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
+    stream = _capturing(torch.cuda.current_device())
+    with torch.cuda.graph(graph, pool=pool, stream=stream, capture_error_mode="thread_local"):
         run()
     return graph
+
+
+@functools.cache
+def _capturing(index: int) -> torch.cuda.Stream:
+    """Return the stream on which graphs of a GPU are captured, one since they share memory.
+
+    Torch's own is on the GPU that captured first, and makes that one the current device.
+    """
+    stream: torch.cuda.Stream = torch.cuda.Stream(index)  # type: ignore[no-untyped-call]
+    return stream
 
 
 def seconds_as_graph(run: Callable[[], object]) -> float:

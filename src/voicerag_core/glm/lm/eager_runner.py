@@ -52,6 +52,9 @@ class EagerRunner:
         for side in (self._cache.keys, self._cache.values):
             side[:, target, :, :count] = side[:, source, :, :count]
 
+    def prepare(self, batch: Batch) -> None:
+        """See `Runner.prepare`: nothing."""
+
     def launch(self, batch: Batch) -> _Done:
         """See `Runner.launch`."""
         runs = [_run(part.reply, part.start, part.stop) for part in batch.parts]
@@ -85,6 +88,9 @@ class _Done:
 
     def __init__(self, ids: list[int]) -> None:
         self._ids = ids
+
+    def wait(self) -> None:
+        """See `Launched.wait`."""
 
     def ids(self) -> list[int]:
         """See `Launched.ids`."""

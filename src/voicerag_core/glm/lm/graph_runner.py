@@ -84,6 +84,7 @@ class GraphRunner:
         self._many = BatchForward(model, self._one.layers, rotary, longest, most)
         self._graphs: dict[tuple[int, int, int, bool], torch.cuda.CUDAGraph] = {}
         self._shown: list[int] = []
+        self._prepared: tuple[Batch, _Ready] | None = None
         on_gpu = device.type == "cuda"
         self._pool = torch.cuda.graph_pool_handle() if on_gpu else None
         self._stream = torch.cuda.Stream(device, priority=-1) if on_gpu else None  # type: ignore[no-untyped-call]
@@ -107,21 +108,39 @@ class GraphRunner:
         """See `Runner.seat`."""
         assert reply.row is not None
         entry = reply.row.index
-        self._tokens[entry] = reply.text[-1]
-        self._positions[entry] = len(reply.text) - 1
-        self._numbers[entry] = reply.number
-        self._temperatures[entry] = reply.sampling.temperature
-        self._top_ps[entry] = reply.sampling.top_p
+        state = self._grammars.seat(reply)
+        for values, value in (
+            (self._tokens, reply.text[-1]),
+            (self._positions, len(reply.text) - 1),
+            (self._numbers, reply.number),
+            (self._temperatures, reply.sampling.temperature),
+            (self._top_ps, reply.sampling.top_p),
+            (self._states, state),
+        ):
+            values[entry].fill_(value)  # to assign it would wait for the step that runs
         _upload(reply.noise[: reply.room], self._noise[entry, : reply.room])
-        self._states[entry] = self._grammars.seat(reply)
 
     def copy(self, source: int, target: int, count: int) -> None:
         """See `Runner.copy`."""
         for side in (self._cache.keys, self._cache.values):
             side[:, target, :, :count].copy_(side[:, source, :, :count])
 
+    def prepare(self, batch: Batch) -> None:
+        """See `Runner.prepare`."""
+        self._prepared = batch, self._made_ready(batch)
+
     def launch(self, batch: Batch) -> _Step:
         """See `Runner.launch`."""
+        prepared, self._prepared = self._prepared, None
+        if prepared is not None and prepared[0] is batch:
+            ready = prepared[1]
+        else:
+            ready = self._made_ready(batch)
+        ready.graph.replay()
+        return _Step(self._sampled, *ready.sampled)
+
+    def _made_ready(self, batch: Batch) -> _Ready:
+        """Put what a step reads where its graph reads it."""
         for reply in batch.sampled:
             if reply.table is None:
                 self._grammars.show(reply)
@@ -139,9 +158,8 @@ class GraphRunner:
         if length:
             self._put(blocks, length)
         self._show(entries)
-        graph.replay()
         ends = sum(part.samples for part in batch.parts)
-        return _Step(self._sampled, ends, length // BLOCK, len(entries))
+        return _Ready(graph, (ends, length // BLOCK, len(entries)))
 
     def _put(self, blocks: list[_Block], length: int) -> None:
         """Put parts of texts where the graph of a length reads them."""
@@ -245,6 +263,13 @@ class _Block(NamedTuple):
     samples: bool
 
 
+class _Ready(NamedTuple):
+    """A graph whose inputs are in place, and what `_Step` needs to know."""
+
+    graph: torch.cuda.CUDAGraph
+    sampled: tuple[int, int, int]
+
+
 class _Step:
     """A graph that was launched, and the copy of its ids to the host."""
 
@@ -257,10 +282,14 @@ class _Step:
         if self._done is not None:
             self._done.record()
 
-    def ids(self) -> list[int]:
-        """See `Launched.ids`."""
+    def wait(self) -> None:
+        """See `Launched.wait`."""
         if self._done is not None:
             self._done.synchronize()
+
+    def ids(self) -> list[int]:
+        """See `Launched.ids`."""
+        self.wait()
         ids = self._ids.tolist()
         return ids[: self._ends] + ids[self._room :]
 

@@ -183,6 +183,10 @@ class Batch:
 class Launched(Protocol):
     """A step that may still run on the device."""
 
+    def wait(self) -> None:
+        """Wait for the step."""
+        ...
+
     def ids(self) -> list[int]:
         """Wait for the step; return an id for each of `Batch.sampled`.
 
@@ -219,6 +223,13 @@ class Runner(Protocol):
 
     def copy(self, source: int, target: int, count: int) -> None:
         """Copy the first slots of a row into another."""
+        ...
+
+    def prepare(self, batch: Batch) -> None:
+        """Do what can be done for a step before the last one is over; `launch` does it otherwise.
+
+        The batch may be dropped.
+        """
         ...
 
     def launch(self, batch: Batch) -> Launched:

@@ -78,7 +78,8 @@ class Scheduler(Closing):
         self._waiting: deque[Reply] = deque()
         self._running: list[Reply] = []
         self._tasks: deque[_Task] = deque()
-        self._launched: deque[tuple[Batch, Launched]] = deque()
+        self._launched: deque[tuple[Batch, Launched, float]] = deque()
+        self._collected = 0.0  # when the latest step was over
         self._held_back = False
         self._closed = False
         self._thread: threading.Thread | None = None
@@ -234,6 +235,10 @@ class Scheduler(Closing):
             for task in tasks:
                 task.run()
             return True
+        if batch is not None and batch.parts and self._launched:
+            # One such step is all that urgent sound may have to wait for.
+            self._runner.prepare(batch)
+            self._launched[-1][1].wait()
         if batch is not None and self._turns.taken:
             batch = self._made_way()
         if batch is not None:
@@ -273,6 +278,7 @@ class Scheduler(Closing):
             parts.append(_part(reply, room))
             room -= self._room_of(parts[-1])
         self._turns.reading = bool(parts)
+        self._turns.reading_steps = self._steps_to_read()
         begun = {part.reply for part in parts}
         replies = [
             reply
@@ -283,6 +289,12 @@ class Scheduler(Closing):
             and (reply.table is not None or not reply.flying)
         ]  # fmt: skip
         return Batch(parts, replies) if parts or replies else None
+
+    def _steps_to_read(self) -> int:
+        """Return the steps in which all texts that have come are read."""
+        unread = sum(reply.unread for reply in self._running if reply.reading)
+        unread += sum(len(reply.text) for reply in self._waiting)
+        return -(-unread // self._part_tokens)
 
     def _room_of(self, part: Part) -> int:
         block = self._runner.block
@@ -311,6 +323,7 @@ class Scheduler(Closing):
         self._runner.seat(reply)
 
     def _launch(self, batch: Batch) -> None:
+        begun = time.monotonic()
         try:
             with self._memory():
                 launched = self._runner.launch(batch)
@@ -322,12 +335,15 @@ class Scheduler(Closing):
             part.reply.row.ids += part.reply.text[part.start : part.stop]
         for reply in batch.sampled:
             reply.flying += 1
-        self._launched.append((batch, launched))
+        self._launched.append((batch, launched, begun))
 
-    def _collect(self, batch: Batch, launched: Launched) -> None:
+    def _collect(self, batch: Batch, launched: Launched, begun: float) -> None:
         try:
             with self._memory():
                 ids = launched.ids()
+            now = time.monotonic()
+            self._turns.stepped(now - max(begun, self._collected), reading=bool(batch.parts))
+            self._collected = now
         except ModelError as error:
             for reply in batch.sampled:
                 reply.flying -= 1
