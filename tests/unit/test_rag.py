@@ -762,12 +762,12 @@ def test_a_wording_that_leads_to_nothing_either_changes_nothing() -> None:
     model = WordsModel("nothing")
     parts = misheard("asr", model)
     heard = Transcription(
-        QUESTION, 0.9, "en", ("Where is the Nile?", "Who?", "What?", "Why?", "How?")
+        QUESTION, 0.9, "en", ("Where is the Nile?", "Who?", "What?", "Why?", "How?", "Which?")
     )
     parts.rag.transcriber = FakeTranscriber({clip(): heard})
     answer = parts.rag.ask(clip())
     assert (answer.text, answer.answered) == ("Nothing. More.", False)
-    assert model.heard == [QUESTION, *heard.others[:4]], "four at most"
+    assert model.heard == [QUESTION, *heard.others[:5]], "five at most"
     assert [hit.passage.id for hit in answer.hits] == model.given[0]
 
 

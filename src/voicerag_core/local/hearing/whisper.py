@@ -37,6 +37,7 @@ from voicerag_core.local.hearing.windows import (
     windows_of,
 )
 from voicerag_core.local.hearing.word_spotter import Spotted
+from voicerag_core.local.hearing.wordings import ASKING_WORTH, asks, wordings_of
 from voicerag_core.local.threads import model_threads
 from voicerag_core.local.weights.files import weight_folder
 from voicerag_core.local.weights.joining import joined_folder
@@ -107,7 +108,11 @@ LEAST_LISTENED = 0.75
 in: kitchen noise, hum and music reach 0.07, clear questions 0.86 and more."""
 LEAST_LISTENED_WORDS = 2
 
+_STATES_BEHIND = 25
+"""States of silence that are looked at behind a clip whose text is known: half a second."""
+
 _WORD = re.compile(r"\w+(?:-\w+)*")
+_DIGIT = re.compile(r"\d")
 _NUMBER = re.compile(r"\d[\d.,]*\d")
 _REPETITION = re.compile(r"(.{2,40}?)\1{3,}")
 
@@ -243,12 +248,68 @@ class WhisperTranscriber:
                 wordings = (*both, *wordings, *other.others)
                 new = _new_in(words, heard.text, other.text)
                 gain = other.log_prob - heard.log_prob + sum(one.prior for one in new)
-                gain += SOUND_WEIGHT * (
-                    listener.text_score(audio, other.text) - listener.text_score(audio, heard.text)
+                fits = listener.text_score(audio, other.text) - listener.text_score(
+                    audio, heard.text
                 )
-                if other.heard and gain >= 0 and _same_numbers(heard.text, other.text, new):
+                gain += SOUND_WEIGHT * fits
+                coded = fits < 0 and any(map(_DIGIT.search, (one.word for one in new)))
+                likelier = other.heard and gain >= 0 and not coded
+                if likelier and _same_numbers(heard.text, other.text, new):
                     heard = other
-        return self._transcription(audio, heard, wordings, listened)
+        found = self._transcription(audio, heard, wordings, listened)
+        return self._as_asked(audio, found, vocabulary)
+
+    def _as_asked(
+        self, audio: Audio, found: Transcription, vocabulary: Vocabulary
+    ) -> Transcription:
+        """Return a transcription that begins as a question does, if that is likelier.
+
+        A recogniser that has to choose between "You founded" and "Who founded" does not know that
+        it is asked.
+        """
+        if self._listener is None or found.language != LANGUAGE or asks(found.text):
+            return found
+        others = self.other_wordings(audio, found, vocabulary)
+        asking = [text for text in others if asks(text)]
+        if not asking or audio.seconds > WINDOW_SECONDS:
+            return found
+        scores = self._loaded().text_scores(audio.samples, [found.text, asking[0]])
+        heard, asked = (
+            score + SOUND_WEIGHT * self._listener.text_score(audio, text)
+            for score, text in zip(scores, (found.text, asking[0]), strict=True)
+        )
+        if asked + ASKING_WORTH < heard:
+            return found
+        rest = (found.text, *(text for text in others if text != asking[0]))
+        return replace(found, text=asking[0], others=rest)
+
+    def other_wordings(
+        self, audio: Audio, heard: Transcription, vocabulary: Vocabulary | None = None
+    ) -> tuple[str, ...]:
+        """Return what else a clip may say, likeliest first; see `wordings`.
+
+        Without a `listener`, or for a clip over 30 s, these are the wordings of the transcription.
+
+        Args:
+            audio: At 16 kHz.
+            heard: Its transcription.
+            vocabulary: The words of the collection.
+
+        Raises:
+            AudioError: The clip is not at 16 kHz, is empty or not finite.
+            ModelError: The model cannot be loaded or failed.
+        """
+        listener = self._listener
+        if listener is None or audio.seconds > WINDOW_SECONDS:
+            return heard.others
+        model = self._loaded()
+        return wordings_of(
+            audio,
+            heard,
+            vocabulary or Vocabulary(),
+            listener,
+            lambda texts: model.text_scores(audio.samples, texts),
+        )
 
     def _transcription(
         self,
@@ -418,6 +479,30 @@ class _Model:
                 return tries[-1]
         sound = [one for one in tries if one.compression_ratio <= COMPRESSION_RATIO]
         return max(sound or tries, key=lambda one: one.avg_logprob)
+
+    def text_scores(self, samples: Samples, texts: Sequence[str]) -> list[float]:
+        """Return the natural-log probability of texts, given a window of at most 30 s.
+
+        Only the states of the sound are looked at, not those of the silence behind it: that is
+        several times faster, and only serves to compare.
+        """
+        if not texts:
+            return []
+        try:
+            length = self._known_length(samples) or padded_length(len(samples))
+            states = np.asarray(self._encode(samples, length))
+            states = states[:, : len(samples) // FRAME_SAMPLES + _STATES_BEHIND]
+            sound = self._array(np.ascontiguousarray(np.repeat(states, len(texts), 0)))
+            encoded = [self._tokenizer.encode(f" {t}", add_special_tokens=False) for t in texts]
+            aligned = self._network.align(
+                sound,
+                self._prompt(self._language or LANGUAGE),
+                [one.ids for one in encoded],
+                [2 * states.shape[1]] * len(texts),
+            )
+        except RuntimeError as error:
+            raise ModelError(f"Whisper failed to compare {len(texts)} texts: {error}") from error
+        return [float(np.log(np.maximum(one.text_token_probs, 1e-12)).sum()) for one in aligned]
 
     def _known_length(self, samples: Samples) -> int | None:
         """Return the padded length of a window whose states are kept, else None."""
