@@ -29,6 +29,7 @@ from voicerag_core.types import (
     Turn,
     TurnEvent,
     Vocabulary,
+    Wording,
 )
 
 __all__ = [
@@ -166,7 +167,7 @@ class RewordingTranscriber(Protocol):
 
     def other_wordings(
         self, audio: Audio, heard: Transcription, vocabulary: Vocabulary | None = None
-    ) -> tuple[str, ...]:
+    ) -> tuple[Wording, ...]:
         """Return other wordings of a clip, likeliest first, each once.
 
         Args:

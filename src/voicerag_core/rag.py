@@ -33,7 +33,7 @@ from voicerag_core.ports import (
     VoiceModel,
 )
 from voicerag_core.retrieval import STRATEGIES, Search, find_passages
-from voicerag_core.retrieval.looking_again import SURE_ANSWER, looking_again, looks
+from voicerag_core.retrieval.looking_again import looking_again, looks
 from voicerag_core.types import (
     Answer,
     Audio,
@@ -514,12 +514,10 @@ class VoiceRAG:
             )
             check_cancelled()
 
-        model = self._calibrated_model()
-
         def answered(
-            found: Retrieved, model: VoiceModel, heard: Transcription | None
+            found: Retrieved, heard: Transcription | None, least: float = 0.0
         ) -> Iterator[Answer]:
-            respond = model.respond
+            respond = self._calibrated_model(least).respond
             if manner.instructions:
                 respond = partial(respond, instructions=manner.instructions)
             pieces = respond(
@@ -532,14 +530,13 @@ class VoiceRAG:
             return _with_cited(reading_told(pieces), found.more)
 
         if again and heard is not None and isinstance(question, Audio) and self._needs_words():
-            surer = self._calibrated_model(SURE_ANSWER)
             yield from looking_again(
                 looks(question, heard, retrieved, search, again, words_first=words_first),
                 retrieved,
-                lambda found, look: answered(found, surer if look.other else model, look.heard),
+                lambda found, look: answered(found, look.heard, look.least),
             )
         else:
-            yield from answered(retrieved, model, heard)
+            yield from answered(retrieved, heard)
         yield Answer(timings={"respond": time.perf_counter() - start})
 
     def _calibrated_model(self, at_least: float = 0.0) -> VoiceModel:

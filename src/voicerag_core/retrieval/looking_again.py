@@ -15,16 +15,19 @@ from dataclasses import dataclass, replace
 from voicerag_core.cancellation import check_cancelled
 from voicerag_core.retrieval.search import Search
 from voicerag_core.retrieval.strategies import find_by_words
-from voicerag_core.types import Answer, Audio, Retrieved, Transcription
+from voicerag_core.types import Answer, Audio, Retrieved, Transcription, Wording
 
-__all__ = ["OTHER_WORDINGS", "SURE_ANSWER", "Look", "looking_again", "looks"]
+__all__ = ["OTHER_WORDINGS", "Look", "looking_again", "looks"]
 
 OTHER_WORDINGS = 5
 """Wordings besides the transcript that are searched for where that leads to no answer."""
-SURE_ANSWER = 0.85
-"""Least probability of an answer to one of them. Source: even-numbered questions on the documents
-of a firm, spoken (`benchmarks/results/spoken_documents.md`); at 0.6 as many wrong answers
-came as right ones."""
+SURE_ANSWER, LIKELY_ANSWER = 0.85, 0.6
+"""Least probability of an answer to one of them, and to one that fits the sound nearly as well as
+the transcript. Source: even-numbered questions on the documents of a firm, spoken
+(`benchmarks/results/spoken_documents.md`); at 0.6 for all as many wrong answers came as right ones.
+"""
+NEAR = -4.0
+"""Lead from which a wording fits nearly as well; above 0 it is taken as the transcript is."""
 
 Answered = Callable[[Retrieved, "Look"], Iterator[Answer]]
 
@@ -36,12 +39,14 @@ class Look:
     Args:
         heard: The wording that it is for.
         other: Whether that is not the transcript but another wording.
+        least: Least probability of an answer, if that is more than usual.
         find: Returns what is found.
     """
 
     heard: Transcription
     other: bool
     find: Callable[[], Retrieved]
+    least: float = 0.0
 
 
 def looks(
@@ -75,14 +80,23 @@ def looks(
     yield Look(heard, other=False, find=lambda: found)
     if found.by_sound or by_sound_alone:
         yield Look(heard, other=False, find=lambda: by_words(heard))
-    for text in search.other_wordings(audio, heard)[:OTHER_WORDINGS]:
-        wording = replace(heard, text=text)
-        yield Look(wording, other=True, find=lambda wording=wording: by_words(wording))
+    for other in search.other_wordings(audio, heard)[:OTHER_WORDINGS]:
+        wording = replace(heard, text=other.text)
+
+        def find(wording: Transcription = wording) -> Retrieved:
+            return by_words(wording)
+
+        yield Look(wording, other=True, find=find, least=_least(other))
 
 
-def looking_again(
-    tried: Iterable[Look], shown: Retrieved, answered: Answered
-) -> Iterator[Answer]:
+def _least(wording: Wording) -> float:
+    """Return the least probability of an answer to a wording that is not the transcript."""
+    if wording.lead >= 0:
+        return 0.0
+    return LIKELY_ANSWER if wording.lead >= NEAR else SURE_ANSWER
+
+
+def looking_again(tried: Iterable[Look], shown: Retrieved, answered: Answered) -> Iterator[Answer]:
     """Pass the answer of the first look on that brings one.
 
     Where none does, what was said last for the transcript stays.

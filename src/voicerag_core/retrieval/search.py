@@ -44,6 +44,7 @@ from voicerag_core.types import (
     Transcription,
     Turn,
     Vocabulary,
+    Wording,
 )
 
 __all__ = ["NOT_RERANKED", "Search"]
@@ -153,7 +154,7 @@ class Search:
                     return transcriber.transcribe_with(audio, vocabulary)
             return self.transcriber.transcribe(audio)
 
-    def other_wordings(self, audio: Audio, heard: Transcription) -> tuple[str, ...]:
+    def other_wordings(self, audio: Audio, heard: Transcription) -> tuple[Wording, ...]:
         """Return what else a clip may say, likeliest first.
 
         Args:
@@ -162,7 +163,7 @@ class Search:
         """
         transcriber: object = self.transcriber
         if not isinstance(transcriber, RewordingTranscriber):
-            return heard.others
+            return tuple(map(Wording, heard.others))
         with self._timed("reword"):
             return transcriber.other_wordings(audio, heard, self._vocabulary())
 

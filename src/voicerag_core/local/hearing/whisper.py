@@ -42,7 +42,7 @@ from voicerag_core.local.threads import model_threads
 from voicerag_core.local.weights.files import weight_folder
 from voicerag_core.local.weights.joining import joined_folder
 from voicerag_core.mel import SAMPLE_RATE_HZ
-from voicerag_core.types import Audio, Samples, Transcription, Vocabulary
+from voicerag_core.types import Audio, Samples, Transcription, Vocabulary, Wording
 
 if TYPE_CHECKING:
     import ctranslate2
@@ -270,22 +270,15 @@ class WhisperTranscriber:
         if self._listener is None or found.language != LANGUAGE or asks(found.text):
             return found
         others = self.other_wordings(audio, found, vocabulary)
-        asking = [text for text in others if asks(text)]
-        if not asking or audio.seconds > WINDOW_SECONDS:
+        asked = next((one for one in others if asks(one.text)), None)
+        if asked is None or asked.lead + ASKING_WORTH < 0:
             return found
-        scores = self._loaded().text_scores(audio.samples, [found.text, asking[0]])
-        heard, asked = (
-            score + SOUND_WEIGHT * self._listener.text_score(audio, text)
-            for score, text in zip(scores, (found.text, asking[0]), strict=True)
-        )
-        if asked + ASKING_WORTH < heard:
-            return found
-        rest = (found.text, *(text for text in others if text != asking[0]))
-        return replace(found, text=asking[0], others=rest)
+        rest = (found.text, *(one.text for one in others if one is not asked))
+        return replace(found, text=asked.text, others=rest[:MOST_OTHERS])
 
     def other_wordings(
         self, audio: Audio, heard: Transcription, vocabulary: Vocabulary | None = None
-    ) -> tuple[str, ...]:
+    ) -> tuple[Wording, ...]:
         """Return what else a clip may say, likeliest first; see `wordings`.
 
         Without a `listener`, or for a clip over 30 s, these are the wordings of the transcription.
@@ -301,7 +294,7 @@ class WhisperTranscriber:
         """
         listener = self._listener
         if listener is None or audio.seconds > WINDOW_SECONDS:
-            return heard.others
+            return tuple(map(Wording, heard.others))
         model = self._loaded()
         return wordings_of(
             audio,

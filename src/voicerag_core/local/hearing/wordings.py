@@ -18,14 +18,15 @@ from itertools import combinations, pairwise, zip_longest
 from voicerag_core.local.hearing.ctc_recognizer import CTCRecognizer
 from voicerag_core.local.hearing.english_words import english_ranks
 from voicerag_core.local.hearing.number_words import with_digits
-from voicerag_core.types import Audio, Transcription, Vocabulary
+from voicerag_core.local.hearing.placed_words import Placed
+from voicerag_core.types import Audio, Transcription, Vocabulary, Wording
 
-__all__ = ["ASKING_WORTH", "asks", "likeliest", "mingled", "plain_words", "wordings_of"]
+__all__ = ["ASKING_WORTH", "asks", "mingled", "plain_words", "wordings_of"]
 
 MOST_WORDINGS = 6
 MOST_LISTENED = 4
 """Wordings that are returned, and texts of the listener that are mingled with the transcript."""
-MOST_SCORED = 8
+MOST_SCORED = 10
 """Texts of either kind that the recogniser scores."""
 TOKEN_WORTH = 2.0
 """Of each subword of a word that was put in: a long word is seldom there by chance."""
@@ -35,10 +36,11 @@ MOST_DIFFERENCES = 4
 MOST_SWAPPED = 2
 """Of these that are taken from the listener at a time."""
 
-SOUND_WEIGHT = 0.25
-"""Of the listener's score of a text, beside the recogniser's."""
-PRIOR_WEIGHT = 0.5
-"""Of the prior of a word of the collection that was put in."""
+SOUND_WEIGHT, PLACED_SOUND_WEIGHT = 0.25, 0.75
+"""Of the listener's score of a text, beside the recogniser's; of one with a word of the collection,
+which the recogniser has seldom seen, the sound tells more."""
+UNFAMILIAR_WORTH, PRIOR_WEIGHT = 4.0, 0.5
+"""Of a word of the collection that English has seldom, and of its prior."""
 ASKING_WORTH = 6.0
 """Of a text that begins as a question does, where the transcript does not."""
 UNKNOWN_COST = 4.0
@@ -55,21 +57,22 @@ _ASKING = re.compile(
 
 
 Score = Callable[[Sequence[str]], Sequence[float]]
+"""The recogniser's natural-log probabilities of texts, given the sound."""
 
 
 @dataclass(frozen=True, slots=True)
-class Proposal:
+class _Proposal:
     """A text that a clip may say.
 
     Args:
         text: It.
         sound: The listener's score of it, at most 0.
-        prior: What speaks for it besides the sound.
+        worth: What speaks for it besides the recogniser; only compares proposals of one kind.
     """
 
     text: str
     sound: float
-    prior: float = 0.0
+    worth: float
 
 
 def asks(text: str) -> bool:
@@ -121,80 +124,73 @@ def _swaps(start: int, end: int, first: int, last: int) -> list[tuple[int, int, 
     return sorted(one for one in found if one[0] < one[1] or one[2] < one[3])
 
 
-def likeliest(
-    transcript: str, proposals: Sequence[Proposal], score: Score, known: Callable[[str], bool]
-) -> list[str]:
-    """Return the likeliest proposals that have other words than the transcript, each once.
-
-    Args:
-        transcript: As it was heard.
-        proposals: What else may have been said.
-        score: The recogniser's natural-log probabilities of texts, given the sound.
-        known: Whether a word in lower case is English or the collection's.
-    """
-    asking = asks(transcript)
-    have = frozenset(plain_words(transcript).split())
-
-    def worth(one: Proposal) -> float:
-        new = frozenset(plain_words(one.text).split()) - have
-        asked = ASKING_WORTH if not asking and asks(one.text) else 0.0
-        unknown = sum(not known(word) for word in new)
-        return SOUND_WEIGHT * one.sound + one.prior + asked - UNKNOWN_COST * unknown
-
-    best: dict[str, tuple[float, str]] = {}
-    for one in proposals:
-        plain, value = plain_words(one.text), worth(one)
-        if plain and value > best.get(plain, (float("-inf"), ""))[0]:
-            best[plain] = (value, one.text)
-    best.pop(plain_words(transcript), None)
-    chosen = sorted(best.values(), reverse=True)[:MOST_SCORED]
-    fits = score([text for _, text in chosen])
-    ranked = [(value + fit, text) for (value, text), fit in zip(chosen, fits, strict=True)]
-    return [text for _, text in sorted(ranked, reverse=True)]
-
-
 def wordings_of(
     audio: Audio,
     heard: Transcription,
     vocabulary: Vocabulary,
     listener: CTCRecognizer,
     score: Score,
-) -> tuple[str, ...]:
-    """Return what else a clip may say, those with words of the collection and others in turn.
+) -> tuple[Wording, ...]:
+    """Return what else a clip may say: texts heard, and with words of the collection, in turn.
 
     Args:
         audio: At 16 kHz, 30 s at most.
         heard: Its transcription.
         vocabulary: The words of the collection.
         listener: Hears words of the collection.
-        score: The recogniser's natural-log probabilities of texts, given the sound.
+        score: Of the recogniser.
 
     Raises:
         AudioError: The clip is not at 16 kHz, is empty or not finite.
         ModelError: A model cannot be loaded or failed.
     """
+    (listened,) = listener.hear([audio], most=MOST_LISTENED, vocabulary=vocabulary)
+    own = [one.text for one in listened.hypotheses]
+    known = _known(vocabulary)
+    near = dict.fromkeys((*heard.others, *mingled(heard.text, own)))
+    as_heard = [
+        _as_heard(heard.text, text, listener.text_score(audio, text), known) for text in near
+    ]
+    placed = listener.placed(audio, heard.text, vocabulary)
+    with_words = [proposal for one in placed for proposal in _with_word(one)]
+    (fit,) = score([heard.text])
+    fit += SOUND_WEIGHT * listener.text_score(audio, heard.text)
+    found = {plain_words(heard.text): Wording(heard.text)}
+    ranked = [_ranked(some, score) for some in (as_heard, with_words)]
+    for one in (one for pair in zip_longest(*ranked) for one in pair if one is not None):
+        found.setdefault(plain_words(one.text), Wording(one.text, one.lead - fit))
+    return tuple(found.values())[1 : MOST_WORDINGS + 1]
+
+
+def _known(vocabulary: Vocabulary) -> Callable[[str], bool]:
+    """Return what says whether a word in lower case is English or the collection's."""
     english = english_ranks()
     own = frozenset(word.lower() for word, _ in vocabulary.words)
+    return lambda word: word in english or word in own or len(word) == 1 or word.isdigit()
 
-    def known(word: str) -> bool:
-        return word in english or word in own or len(word) == 1 or word.isdigit()
 
-    (listened,) = listener.hear([audio], most=MOST_LISTENED, vocabulary=vocabulary)
-    texts = [one.text for one in listened.hypotheses]
-    near = dict.fromkeys((*heard.others, *mingled(heard.text, texts)))
-    heard_so = [Proposal(text, listener.text_score(audio, text)) for text in near]
-    with_words = [
-        Proposal(
-            one.text,
-            one.score,
-            PRIOR_WEIGHT * one.word.prior + TOKEN_WORTH * len(one.word.tokens),
-        )
-        for one in listener.placed(audio, heard.text, vocabulary)
-    ]
-    first, second = (
-        likeliest(heard.text, some, score, known) for some in (heard_so, with_words)
-    )
-    mixed = [text for pair in zip_longest(first, second) for text in pair if text is not None]
-    return tuple({plain_words(text): text for text in reversed(mixed)}.values())[::-1][
-        :MOST_WORDINGS
-    ]
+def _as_heard(transcript: str, text: str, sound: float, known: Callable[[str], bool]) -> _Proposal:
+    new = set(plain_words(text).split()).difference(plain_words(transcript).split())
+    worth = SOUND_WEIGHT * sound - UNKNOWN_COST * sum(not known(word) for word in new)
+    if asks(text) and not asks(transcript):
+        worth += ASKING_WORTH
+    return _Proposal(text, sound, worth)
+
+
+def _with_word(placed: Placed) -> Iterator[_Proposal]:
+    """Yield a transcript with a word of the collection, as a heading and as a sentence has it."""
+    word = placed.word
+    worth = PLACED_SOUND_WEIGHT * placed.score + TOKEN_WORTH * len(word.tokens)
+    worth += PRIOR_WEIGHT * word.prior + UNFAMILIAR_WORTH * (word.prior > 0)
+    yield _Proposal(placed.text, placed.score, worth)
+    if word.word.istitle() and not placed.text.startswith(word.word):
+        text = placed.text.replace(word.word, word.word.lower())
+        yield _Proposal(text, placed.score, worth)
+
+
+def _ranked(proposals: Sequence[_Proposal], score: Score) -> list[Wording]:
+    """Return proposals, likeliest first; the lead is the score of the sound by itself."""
+    chosen = sorted(proposals, key=lambda one: -one.worth)[:MOST_SCORED]
+    scores = score([one.text for one in chosen])
+    rows = sorted(zip(chosen, scores, strict=True), key=lambda row: -row[0].worth - row[1])
+    return [Wording(one.text, fit + SOUND_WEIGHT * one.sound) for one, fit in rows]
