@@ -70,16 +70,17 @@ def looks(
             searched before what the sound found is read.
     """
 
-    def by_words(wording: Transcription, *, with_sound: bool = False) -> Retrieved:
-        got = find_by_words(search, wording, found.embedding if with_sound else None)
+    def by_words(wording: Transcription) -> Retrieved:
+        got = find_by_words(search, wording, None)
         return replace(got, hits=got.hits[:most], more=got.hits[most:])
 
+    first = Look(heard, other=False, find=lambda: found)
     by_sound_alone = found.transcription is None
-    if words_first and by_sound_alone:
-        yield Look(heard, other=False, find=lambda: by_words(heard, with_sound=True))
-    yield Look(heard, other=False, find=lambda: found)
     if found.by_sound or by_sound_alone:
-        yield Look(heard, other=False, find=lambda: by_words(heard))
+        words = Look(heard, other=False, find=lambda: by_words(heard))
+        yield from (words, first) if words_first and by_sound_alone else (first, words)
+    else:
+        yield first
     for other in search.other_wordings(audio, heard)[:OTHER_WORDINGS]:
         wording = replace(heard, text=other.text)
 

@@ -145,7 +145,7 @@ def wordings_of(
         ModelError: A model cannot be loaded or failed.
     """
     (listened,) = listener.hear([audio], most=MOST_LISTENED, vocabulary=vocabulary)
-    own = [one.text for one in listened.hypotheses]
+    own = [one.text for one in listened.hypotheses if one.text]
     known = _known(vocabulary)
     near = dict.fromkeys((*heard.others, *mingled(heard.text, own)))
     as_heard = [
