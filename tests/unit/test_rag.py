@@ -800,16 +800,16 @@ class Rewords(FakeTranscriber):
 
 
 class DoubtfulModel(WordsModel):
-    """Answers with a probability of 0.7."""
+    """Answers with a probability of 0.75."""
 
     least = 0.0
 
     def answer_probability(self, question: str, passages: Sequence[Passage]) -> float:
-        return 0.7
+        return 0.75
 
     def declining_below(self, probability: float) -> WordsModel:
         made = copy.copy(self)
-        made.answers_from = self.answers_from if probability <= 0.7 else ""
+        made.answers_from = self.answers_from if probability <= 0.75 else ""
         return made
 
 

@@ -21,13 +21,13 @@ __all__ = ["OTHER_WORDINGS", "Look", "looking_again", "looks"]
 
 OTHER_WORDINGS = 5
 """Wordings besides the transcript that are searched for where that leads to no answer."""
-SURE_ANSWER, LIKELY_ANSWER = 0.85, 0.6
+SURE_ANSWER, LIKELY_ANSWER = 0.85, 0.7
 """Least probability of an answer to one of them, and to one that fits the sound nearly as well as
 the transcript. Source: even-numbered questions on the documents of a firm, spoken
 (`benchmarks/results/spoken_documents.md`); at 0.6 for all as many wrong answers came as right ones.
 """
 NEAR = -4.0
-"""Lead from which a wording fits nearly as well; above 0 it is taken as the transcript is."""
+"""Lead from which a wording fits nearly as well."""
 
 Answered = Callable[[Retrieved, "Look"], Iterator[Answer]]
 
@@ -92,8 +92,6 @@ def looks(
 
 def _least(wording: Wording) -> float:
     """Return the least probability of an answer to a wording that is not the transcript."""
-    if wording.lead >= 0:
-        return 0.0
     return LIKELY_ANSWER if wording.lead >= NEAR else SURE_ANSWER
 
 
