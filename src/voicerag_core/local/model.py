@@ -281,7 +281,7 @@ def _is_unsure(heard: Transcription) -> bool:
 
 
 def _as_question(heard: str) -> str:
-    """Return a transcript as it would be typed: the recogniser often leaves the question mark out."""
+    """Return a transcript as it would be typed: recognisers often leave the mark out."""
     text = heard.rstrip(" .")
     if not text or text.endswith("?"):
         return heard
