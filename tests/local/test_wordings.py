@@ -101,6 +101,15 @@ def test_those_heard_and_those_with_words_of_the_collection_come_in_turn() -> No
     assert len({plain_words(text) for text in texts}) == len(texts)
 
 
+def test_a_word_that_only_the_collection_has_is_not_given_up_lightly() -> None:
+    heard = Transcription("You found Nordlicht.", 0.8, "en")
+    listener = Listener(
+        ["who founded nor link"], costs={"who founded nor": 2.0, "who founded nordlicht": 2.0}
+    )
+    fits = {"who founded nor": -3.0, "who founded Nordlicht.": -6.0}
+    assert found(heard, listener, fits)[0][0] == "who founded Nordlicht."
+
+
 def test_the_lead_says_how_much_better_a_wording_fits_than_the_transcript() -> None:
     heard = Transcription("Our lunch is paid.", 0.9, "en", ("Are lunches paid?",))
     listener = Listener(costs={"our lunch is paid": 12.0, "are lunches paid": 4.0})

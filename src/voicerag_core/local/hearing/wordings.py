@@ -10,7 +10,7 @@ begins as questions begin.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from itertools import combinations, pairwise, zip_longest
@@ -44,7 +44,8 @@ UNFAMILIAR_WORTH, PRIOR_WEIGHT = 4.0, 0.5
 ASKING_WORTH = 6.0
 """Of a text that begins as a question does, where the transcript does not."""
 UNKNOWN_COST = 4.0
-"""Of each word that neither English nor the collection has, and that the transcript has not."""
+"""Of each new word that neither English nor the collection has, and of each word that only the
+collection has, where the transcript has it and the text has not."""
 
 _WORD = re.compile(r"\w+(?:[-'\u2019]\w+)*")
 _ASKING = re.compile(
@@ -146,10 +147,10 @@ def wordings_of(
     """
     (listened,) = listener.hear([audio], most=MOST_LISTENED, vocabulary=vocabulary)
     own = [one.text for one in listened.hypotheses if one.text]
-    known = _known(vocabulary)
+    words = _Words(english_ranks(), frozenset(word.lower() for word, _ in vocabulary.words))
     near = dict.fromkeys((*heard.others, *mingled(heard.text, own)))
     as_heard = [
-        _as_heard(heard.text, text, listener.text_score(audio, text), known) for text in near
+        _as_heard(heard.text, text, listener.text_score(audio, text), words) for text in near
     ]
     placed = listener.placed(audio, heard.text, vocabulary)
     with_words = [proposal for one in placed for proposal in _with_word(one)]
@@ -162,16 +163,31 @@ def wordings_of(
     return tuple(found.values())[1 : MOST_WORDINGS + 1]
 
 
-def _known(vocabulary: Vocabulary) -> Callable[[str], bool]:
-    """Return what says whether a word in lower case is English or the collection's."""
-    english = english_ranks()
-    own = frozenset(word.lower() for word, _ in vocabulary.words)
-    return lambda word: word in english or word in own or len(word) == 1 or word.isdigit()
+@dataclass(frozen=True, slots=True)
+class _Words:
+    """Words that are known, in lower case.
+
+    Args:
+        english: The common ones of English, each with its place.
+        own: Those of the collection.
+    """
+
+    english: Mapping[str, int]
+    own: frozenset[str]
+
+    def odd(self, word: str) -> bool:
+        """Whether neither has it."""
+        return not (word in self.english or word in self.own or len(word) == 1 or word.isdigit())
+
+    def rare(self, word: str) -> bool:
+        """Whether the collection alone has it: once heard, it is seldom there by chance."""
+        return word in self.own and word not in self.english
 
 
-def _as_heard(transcript: str, text: str, sound: float, known: Callable[[str], bool]) -> _Proposal:
-    new = set(plain_words(text).split()).difference(plain_words(transcript).split())
-    worth = SOUND_WEIGHT * sound - UNKNOWN_COST * sum(not known(word) for word in new)
+def _as_heard(transcript: str, text: str, sound: float, words: _Words) -> _Proposal:
+    before, after = (set(plain_words(one).split()) for one in (transcript, text))
+    against = sum(map(words.odd, after - before)) + sum(map(words.rare, before - after))
+    worth = SOUND_WEIGHT * sound - UNKNOWN_COST * against
     if asks(text) and not asks(transcript):
         worth += ASKING_WORTH
     return _Proposal(text, sound, worth)
