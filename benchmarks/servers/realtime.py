@@ -9,8 +9,9 @@ client's, from the last voiced sample that the server names to the event's arriv
 500 ms of silence that end a turn. "Early sources" are the first passages that the client is told,
 by the sound of the question alone where its words are still made out; "final sources" are those
 that the answer is read from. ``--page`` asks questions by the page in Chromium, too, which says
-itself when its first sample was played ("heard"). ``--turns`` holds a conversation of spoken turns
-with models that need no weights and tells what memory the server took.
+itself when its first sample was played ("heard"). Interrupted are the longest answers: of a short
+one all sound is sent before anybody can speak into it. ``--turns`` holds a conversation of spoken
+turns with models that need no weights and tells what memory the server took.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.request import urlopen
+from urllib.request import Request, urlopen
 
 import numpy as np
 from websockets.asyncio.client import ClientConnection, connect
@@ -194,34 +195,62 @@ class Interruption:
     free: float
 
 
-async def interruptions(port: int, clips: Sequence[bytes], barge: bytes) -> list[Interruption]:
-    """Speak into answers; tell when the last sound came, and when the worker was free."""
-    found = []
+def longest(port: int, rows: Sequence[dict[str, Any]]) -> list[Path]:
+    """Return the clips of questions, those with the longest written answers first."""
+    lengths = {}
+    for row in rows:
+        body = {"model": "voicerag", "messages": [{"role": "user", "content": row["question"]}]}
+        asked = Request(
+            f"http://127.0.0.1:{port}/v1/chat/completions",
+            json.dumps(body).encode(),
+            {"Content-Type": "application/json"},
+        )
+        with urlopen(asked) as answer:
+            said = json.load(answer)["choices"][0]["message"]["content"]
+        lengths[row["audio"]] = len(said)
+    return [SAMPLE / file for file in sorted(lengths, key=lambda file: -lengths[file])]
+
+
+async def interruptions(
+    port: int, clips: Sequence[bytes], barge: bytes, most: int
+) -> list[Interruption]:
+    """Speak into answers; tell when the last sound came, and when the worker was free.
+
+    What counts is an answer that was still being given when the server heard the interruption.
+    """
+    found: list[Interruption] = []
     for clip in clips:
-        async with session(port) as speaker:
-            await speaker.say(quiet(0.6))
-            listening = asyncio.create_task(speaker.listen(until="response.output_audio.delta"))
-            await speaker.say(clip)
-            while not listening.done():
-                await speaker.say(quiet(0.1))
-            talking = asyncio.create_task(speaker.say(quiet(1.2) + barge))
-            started = done = last = 0.0
-            while not done:
-                event = json.loads(await speaker._socket.recv())
-                now, kind = time.monotonic(), event["type"]
-                if kind == "input_audio_buffer.speech_started":
-                    started = last = now
-                elif kind == "response.output_audio.delta" and started:
-                    last = now
-                elif kind == "response.done":
-                    done = now
-            free = await asyncio.to_thread(until_free, port) if started else 0.0
-            if started:
-                found.append(Interruption(last - started, done - started, free - started))
-            talking.cancel()
-            with suppress(asyncio.CancelledError):
-                await talking
+        if len(found) == most:
+            break
+        one = await interrupted(port, clip, barge)
+        found += [] if one is None else [one]
     return found
+
+
+async def interrupted(port: int, clip: bytes, barge: bytes) -> Interruption | None:
+    """Speak into an answer; None if it was given in full before."""
+    async with session(port) as speaker:
+        await speaker.say(quiet(0.6))
+        listening = asyncio.create_task(speaker.listen(until="response.output_audio.delta"))
+        await speaker.say(clip)
+        while not listening.done():
+            await speaker.say(quiet(0.1))
+        talking = asyncio.create_task(speaker.say(quiet(1.2) + barge))
+        started = done = last = 0.0
+        while not done:
+            event = json.loads(await speaker._socket.recv())
+            now, kind = time.monotonic(), event["type"]
+            if kind == "input_audio_buffer.speech_started":
+                started = last = now
+            elif kind == "response.output_audio.delta" and started:
+                last = now
+            elif kind == "response.done":
+                done = now
+        free = await asyncio.to_thread(until_free, port) if started else 0.0
+        talking.cancel()
+        with suppress(asyncio.CancelledError):
+            await talking
+    return Interruption(last - started, done - started, free - started) if started else None
 
 
 def metric(port: int, name: str) -> float:
@@ -339,7 +368,8 @@ async def measured(given: argparse.Namespace) -> list[str]:
         }
         seen = await page_latencies(given.port, files[: given.page]) if given.page else []
         shared = await crowd(given.port, clips[: given.crowd])
-        broken = await interruptions(given.port, clips[: given.interruptions], clips[0])
+        talkative = [pcm(file) for file in longest(given.port, rows)[: 2 * given.interruptions]]
+        broken = await interruptions(given.port, talkative, clips[0], given.interruptions)
     lines = ["One session:", "", *table(alone), ""]
     lines += [
         f"Speculations: {outcome['held']:.0f} held, {outcome['thrown away']:.0f} thrown away.",
@@ -351,7 +381,8 @@ async def measured(given: argparse.Namespace) -> list[str]:
         lines += [*table([of_page(stages) for stages in seen]), ""]
     lines += [
         "8 open sessions of which 2 speak at the same time:", "", *table(shared), "",
-        "An answer that is interrupted, from `speech_started` at the client:", "",
+        "The longest answers, interrupted while they are given, from `speech_started` on:",
+        "",
         "| what | n | p50 | p95 | bar |", "|---|---|---|---|---|",
     ]  # fmt: skip
     for what, values, bar in (

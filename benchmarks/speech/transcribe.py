@@ -27,12 +27,13 @@ from pathlib import Path
 import numpy as np
 
 from voicerag_core.audio import read_audio, write_wav
-from voicerag_core.local.hearing import whisper
+from voicerag_core.local.hearing import whisper_network
+from voicerag_core.local.hearing.whisper import WhisperTranscriber
 from voicerag_core.local.weights.files import weight_folder
 from voicerag_core.types import Audio
 
 SETTINGS = {
-    "voicerag (15 s, unsure 30 s, 5 beams)": (30.0, 5, whisper.SHORT_SECONDS),
+    "voicerag (15 s, unsure 30 s, 5 beams)": (30.0, 5, whisper_network.SHORT_SECONDS),
     "30 s, 5 beams": (30.0, 5, 0.0),
     "30 s, greedy": (30.0, 1, 0.0),
     "20 s, 5 beams": (20.0, 5, 0.0),
@@ -100,11 +101,10 @@ def read_clips(data: Path, folder: Path, every: int) -> list[Clip]:
     return clips
 
 
-def ours(
-    transcriber: whisper.WhisperTranscriber, padding: float, beams: int, short: float
-) -> Candidate:
+def ours(transcriber: WhisperTranscriber, padding: float, beams: int, short: float) -> Candidate:
     def recognise(clip: Clip) -> tuple[str, float]:
-        whisper.PADDED_SECONDS, whisper.BEAMS, whisper.SHORT_SECONDS = padding, beams, short
+        whisper_network.PADDED_SECONDS, whisper_network.BEAMS = padding, beams
+        whisper_network.SHORT_SECONDS = short
         start = time.perf_counter()
         text = transcriber.recognise(clip.audio).text
         return text, time.perf_counter() - start
@@ -176,7 +176,7 @@ def main() -> None:
     parser.add_argument("--every", type=int, default=1, help="take every n-th question only")
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
-    transcriber = whisper.WhisperTranscriber(threads=options.threads)
+    transcriber = WhisperTranscriber(threads=options.threads)
     transcriber.warm()
     candidates = {name: ours(transcriber, *setting) for name, setting in SETTINGS.items()}
     process = None

@@ -6,6 +6,7 @@
       ConfigError (ValueError)          a setting is missing, unknown or contradictory
       MissingExtraError (ImportError)   names the extra and the line that installs it
       AudioError (ValueError)           unreadable, empty, silent, not finite, too short or too long
+        SilentError                     a clip without any sound; how long it is
       DocumentError (ValueError)        a file that cannot be read as text
       CancelledError                    the caller stopped waiting
       BusyError                         too many calls at once; worth retrying
@@ -45,6 +46,7 @@ __all__ = [
     "ModelError",
     "NotFoundError",
     "SchemaError",
+    "SilentError",
     "StoreError",
     "StoreUnavailableError",
     "VoiceRAGError",
@@ -81,6 +83,23 @@ class MissingExtraError(VoiceRAGError, ImportError):
 
 class AudioError(VoiceRAGError, ValueError):
     """Sound that cannot be used: unreadable, empty, silent, not finite, too short or too long."""
+
+
+class SilentError(AudioError):
+    """A clip whose samples are next to zero from its start to its end.
+
+    Args:
+        message: What was given.
+        seconds: How long it is.
+    """
+
+    def __init__(self, message: str, seconds: float = 0.0) -> None:
+        super().__init__(message, seconds)
+        self.seconds = seconds
+
+    def __str__(self) -> str:
+        """Return the message."""
+        return str(self.args[0])
 
 
 class DocumentError(VoiceRAGError, ValueError):

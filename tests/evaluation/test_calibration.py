@@ -13,6 +13,7 @@ from tests.unit.test_calibrated import SureReader
 from voicerag_core import Audio, ConfigError, Passage, VoiceRAG, read_audio, write_wav
 from voicerag_core.evaluation.calibration import calibrated
 from voicerag_core.local.model import LocalVoiceModel
+from voicerag_core.ports import DocumentStore
 from voicerag_core.testing import FakeEmbedder, FakeTranscriber, InMemoryStore
 
 COUNT = 12
@@ -99,3 +100,42 @@ def test_too_few_questions_are_refused(rag: VoiceRAG, tmp_path: Path) -> None:
     write_lines(tmp_path / "few.jsonl", [lost])
     with pytest.raises(ConfigError, match="it holds no 'nowhere'"):
         calibrated(rag, tmp_path / "few.jsonl")
+
+
+@pytest.mark.parametrize(
+    "name", ["faq.jsonl", "/docs/faq.jsonl", "Row {}", "row-{}", "https://faq.example/{}"]
+)
+def test_a_source_is_named_as_its_owner_names_it(rag: VoiceRAG, tmp_path: Path, name: str) -> None:
+    rag.store.delete([f"p{n}" for n in range(COUNT)])
+    passages = [
+        Passage(
+            f"digest{n}",
+            words,
+            {"source": f"/docs/faq.jsonl#line={n}", "id": f"row-{n}", "title": f"Row {n}",
+             "origin": f"https://faq.example/{n}"},
+        )
+        for n, words in enumerate(WORDS)
+    ]  # fmt: skip
+    store = rag.store
+    assert isinstance(store, DocumentStore)
+    store.replace_document(
+        "/docs/faq.jsonl", "digest", passages, rag.embedder.embed_passages(WORDS)
+    )
+    rows = [
+        {"question": words, "audio": f"{n}.wav", "sources": [name.format(n)]}
+        for n, words in enumerate(WORDS)
+    ]
+    write_lines(tmp_path / "named.jsonl", rows)
+    found = calibrated(rag, tmp_path / "named.jsonl")
+    assert found.spoken == COUNT
+    assert found.figures["hybrid R@10"] == 1.0
+
+
+def test_a_document_that_is_not_there_chooses_nothing(rag: VoiceRAG, tmp_path: Path) -> None:
+    rows = [
+        {"question": words, "audio": f"{n}.wav", "sources": ["gone.pdf"]}
+        for n, words in enumerate(WORDS)
+    ]
+    write_lines(tmp_path / "gone.jsonl", rows)
+    with pytest.raises(ConfigError, match=r"it holds no 'gone[.]pdf'"):
+        calibrated(rag, tmp_path / "gone.jsonl")

@@ -2,18 +2,35 @@
 
 from __future__ import annotations
 
+import gzip
 import re
 from pathlib import Path
+
+import pytest
 
 from scripts import evaluation_page
 from voicerag_core.evaluation.datasets import SETS
 from voicerag_core.evaluation.runs import RunFolder
 
 
-def test_the_figures_of_the_page_are_those_of_the_saved_runs() -> None:
-    page = evaluation_page.PAGE.read_text("utf-8")
+@pytest.mark.parametrize("path", evaluation_page.PAGES, ids=lambda path: path.name)
+def test_the_figures_of_a_page_are_those_of_the_saved_runs(path: Path) -> None:
+    page = path.read_text("utf-8")
     assert evaluation_page.written(page) == page, "run: python scripts/evaluation_page.py"
     assert len(re.findall("<!-- end -->", page)) >= 3
+
+
+def test_a_block_may_show_some_rows() -> None:
+    block = "<!-- {}: Is a right passage among the first?{} -->\n<!-- end -->"
+    whole = evaluation_page.written(block.format("xquad", "")).splitlines()
+    some = evaluation_page.written(
+        block.format("xquad", " | asked: typed, clean | strategy: text, hybrid")
+    ).splitlines()
+    assert [line for line in whole[4:-2] if "| text |" in line or "| hybrid |" in line] == some[
+        4:-2
+    ]
+    with pytest.raises(ValueError, match="no row"):
+        evaluation_page.written(block.format("xquad", " | set: nowhere"))
 
 
 def test_saved_runs_hold_no_texts_and_no_paths() -> None:
@@ -21,13 +38,14 @@ def test_saved_runs_hold_no_texts_and_no_paths() -> None:
         if folder.is_dir():
             assert RunFolder(folder).records()
             for file in folder.iterdir():
-                text = file.read_text("utf-8")
+                data = file.read_bytes()
+                text = (gzip.decompress(data) if file.suffix == ".gz" else data).decode("utf-8")
                 assert not re.search(r'"/\w+/', text), file
     assert isinstance(evaluation_page.RUNS, Path)
 
 
 def test_the_page_says_of_every_set_what_saw_it() -> None:
-    page = evaluation_page.PAGE.read_text("utf-8")
+    page = evaluation_page.PAGES[0].read_text("utf-8")
     told = page[page.index("## What training has seen") :]
     for name in SETS:
         assert f"`{name}`" in told, name

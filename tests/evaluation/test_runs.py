@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import time
 from dataclasses import asdict, replace
@@ -228,6 +229,23 @@ def test_a_damaged_line_in_the_middle_is_not_dropped_in_silence(
     file.write_bytes(b"".join([lines[0], b"{broken\n", *lines[1:]]))
     with pytest.raises(ConfigError, match="line 2 is damaged"):
         RunFolder(tmp_path / "run").records()
+
+
+def test_a_packed_run_is_read_and_not_gone_on_with(
+    tmp_path: Path, config: RunConfig, settings: Settings, given: GivenParts
+) -> None:
+    place = tmp_path / "run"
+    records = run(place, config, settings, given=given)
+    file = place / "records.jsonl"
+    packed = place / "records.jsonl.gz"
+    packed.write_bytes(gzip.compress(file.read_bytes()))
+    file.unlink()
+    assert RunFolder(place).records() == records
+    with pytest.raises(ConfigError, match="packed: gunzip it to go on"):
+        run(place, config, settings, given=given)
+    packed.write_bytes(packed.read_bytes()[:-20])
+    with pytest.raises(ConfigError, match="damaged"):
+        RunFolder(place).records()
 
 
 def test_questions_of_their_own_store_see_their_passages_alone(

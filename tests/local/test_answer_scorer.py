@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any, cast
 
 import numpy as np
 import onnx
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from voicerag_core.errors import ConfigError
+from voicerag_core.local.reading import answer_scorer
 from voicerag_core.local.reading.answer_scorer import MOST_TOKENS, SCORES, AnswerScorer
 from voicerag_core.local.reading.features import candidates
 from voicerag_core.local.weights.files import weight_path
@@ -65,6 +67,42 @@ def test_a_passage_is_scored_as_if_it_were_alone(scorer: AnswerScorer) -> None:
     together = scored(scorer, question, BREAD, TOWER)[1]
     alone = [scored(scorer, question, one)[1] for one in (BREAD, TOWER)]
     np.testing.assert_allclose(together, np.concatenate(alone), atol=1e-5)
+
+
+class Counting:
+    """A network that counts how often it runs."""
+
+    def __init__(self, network: Any) -> None:
+        self._network, self.runs = network, 0
+
+    def run(self, *given: Any) -> Any:
+        self.runs += 1
+        return self._network.run(*given)
+
+
+def test_what_was_read_lately_is_not_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(answer_scorer, "RECENT_WINDOWS", 2)
+    scorer = AnswerScorer(threads=2)
+    scorer.warm()
+    assert scorer._loaded is not None
+    network = Counting(scorer._loaded.session)
+    monkeypatch.setattr(
+        scorer, "_loaded", dataclasses.replace(scorer._loaded, session=cast(Any, network))
+    )
+    runs, tables = [], []
+    for question, passage in (
+        ("Who built it?", TOWER),
+        ("Who built it?", BREAD),
+        ("Who built it?", TOWER),
+        ("Who baked it?", TOWER),  # one more than are kept: the bread is forgotten
+        ("Who built it?", TOWER),
+        ("Who built it?", BREAD),
+    ):
+        tables.append(scored(scorer, question, passage)[1])
+        runs.append(network.runs)
+    assert runs == [1, 2, 2, 3, 3, 4]
+    np.testing.assert_array_equal(tables[0], tables[2])
+    assert not np.array_equal(tables[0], tables[3])
 
 
 def test_of_long_passages_the_likely_windows_are_read(scorer: AnswerScorer) -> None:

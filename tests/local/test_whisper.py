@@ -23,6 +23,7 @@ from voicerag_core.errors import (
     ModelError,
 )
 from voicerag_core.local.hearing import whisper as whisper_module
+from voicerag_core.local.hearing import whisper_network as network_module
 from voicerag_core.local.hearing.ctc_recognizer import CTCRecognizer
 from voicerag_core.local.hearing.whisper import Recognition, WhisperTranscriber
 from voicerag_core.local.hearing.windows import windows_of
@@ -32,7 +33,7 @@ from voicerag_core.types import Audio, Vocabulary
 
 RATE = 16_000
 SHARED = Path(__file__).parents[3] / "shared" / "data"
-QUESTION = "Where does the longest river of Europe reach the sea?"
+QUESTION = "Which player was criticized for not jumping into the pile to recover the ball?"
 
 
 @pytest.fixture(scope="module")
@@ -49,12 +50,7 @@ def speaker() -> Iterator[PiperSpeaker]:
 
 
 @pytest.fixture(scope="module")
-def question(speaker: PiperSpeaker) -> Audio:
-    return resample(speaker.speak(QUESTION), RATE)
-
-
-@pytest.fixture(scope="module")
-def clear() -> Audio:
+def question() -> Audio:
     """A stored clip that is heard without doubt; no two clips of Piper are the same."""
     sample = Path(__file__).parents[2] / "examples" / "sample" / "audio" / "report-02.flac"
     return resample(read_audio(sample), RATE)
@@ -88,13 +84,13 @@ class TestWhisper(TranscriberContract):
 
     @pytest.fixture
     def words(self) -> str:
-        return "longest river"
+        return "jumping into the pile"
 
 
 class TestFake(TranscriberContract):
     @pytest.fixture
     def transcriber(self) -> FakeTranscriber:
-        return FakeTranscriber(otherwise="the longest river")
+        return FakeTranscriber(otherwise="not jumping into the pile")
 
     @pytest.fixture
     def clip(self) -> Audio:
@@ -102,7 +98,7 @@ class TestFake(TranscriberContract):
 
     @pytest.fixture
     def words(self) -> str:
-        return "longest river"
+        return "jumping into the pile"
 
 
 def test_our_own_speech_is_understood(whisper: WhisperTranscriber, question: Audio) -> None:
@@ -161,7 +157,10 @@ def test_people_are_understood(whisper: WhisperTranscriber, file: str, words: st
 
 @pytest.mark.parametrize("gain", [0.003, 1.0, 30.0])
 def test_loudness_hardly_matters(whisper: WhisperTranscriber, question: Audio, gain: float) -> None:
-    assert "longest river" in whisper.transcribe(clip_of(question.samples * np.float32(gain))).text
+    assert (
+        "jumping into the pile"
+        in whisper.transcribe(clip_of(question.samples * np.float32(gain))).text
+    )
 
 
 def _noise(kind: str, seconds: float) -> Audio:
@@ -231,14 +230,14 @@ def test_a_long_clip_is_cut_and_joined(whisper: WhisperTranscriber, question: Au
     long = clip_of(np.concatenate([question.samples, pause] * times))
     assert 32 < long.seconds < 60
     heard = whisper.recognise(long)
-    assert plain(heard.text).count("longest river") == times
+    assert plain(heard.text).count("jumping into the pile") == times
     assert heard.heard
 
 
 def test_a_window_without_speech_is_left_out(whisper: WhisperTranscriber, question: Audio) -> None:
     noise = 0.02 * np.random.default_rng(1).standard_normal(45 * RATE)
     heard = whisper.recognise(clip_of(np.concatenate([question.samples, noise])))
-    assert plain(heard.text).startswith("where does the longest river")
+    assert plain(heard.text).startswith("which player was criticized")
     assert heard.heard
 
 
@@ -275,8 +274,8 @@ def test_a_repetition_is_tried_again_at_other_temperatures(
         return real(encoded, temperature, limit, prompt)
 
     monkeypatch.setattr(model, "_decode", loops_at_first)
-    assert "river" in whisper.transcribe(question).text
-    assert asked == [0.0, *whisper_module.TEMPERATURES], "a loop is heard again in full"
+    assert "player" in whisper.transcribe(question).text
+    assert asked == [0.0, *network_module.TEMPERATURES], "a loop is heard again in full"
 
 
 class Windows:
@@ -308,10 +307,10 @@ class Encoding:
 
 
 def test_a_clip_that_is_surely_heard_is_heard_once_with_little_padding(
-    whisper: WhisperTranscriber, clear: Audio, monkeypatch: pytest.MonkeyPatch
+    whisper: WhisperTranscriber, question: Audio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     windows = Windows(whisper, monkeypatch)
-    heard = plain(whisper.transcribe(clear).text)
+    heard = plain(whisper.transcribe(question).text)
     assert heard.startswith("which player was criticized for not jumping into the pile")
     assert windows.seconds == [15.0]
 
@@ -366,15 +365,17 @@ def test_a_longer_clip_and_another_model_are_heard_in_full_at_once(
 
 
 def test_expected_words_are_listened_for_in_the_window_that_was_heard(
-    whisper: WhisperTranscriber, clear: Audio, monkeypatch: pytest.MonkeyPatch
+    whisper: WhisperTranscriber, question: Audio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     windows = Windows(whisper, monkeypatch)
-    whisper.recognise(clear)
-    whisper.recognise(clear, ["Valetudo"])
+    alone = whisper.recognise(question)
+    heard, expecting = whisper._recognise_both(question, ["Valetudo"])
+    assert heard == alone
+    assert expecting is not None
+    assert expecting.log_prob != alone.log_prob, "it had a text before it"
     assert windows.seconds == [15.0]
-    monkeypatch.setattr(whisper_module, "SHORT_LEAD", 1e9)
-    whisper.recognise(clip_of(clear.samples[: -RATE // 10]))
-    whisper.recognise(clip_of(clear.samples[: -RATE // 10]), ["Valetudo"])
+    monkeypatch.setattr(network_module, "SHORT_LEAD", 1e9)
+    whisper._recognise_both(clip_of(question.samples[: -RATE // 10]), ["Valetudo"])
     assert windows.seconds == [15.0, 15.0, 30.0]
 
 
@@ -402,7 +403,7 @@ def test_threads_load_it_once(monkeypatch: pytest.MonkeyPatch) -> None:
         def __init__(self, folder: Path, threads: int, language: str, **_: object) -> None:
             made.append(threads)
 
-    monkeypatch.setattr(whisper_module, "_Model", Slow)
+    monkeypatch.setattr(whisper_module, "WhisperNetwork", Slow)
     transcriber = WhisperTranscriber(threads=3)
     with ThreadPoolExecutor(4) as threads:
         list(threads.map(lambda _: transcriber.warm(), range(8)))
@@ -478,7 +479,7 @@ def test_words_that_were_not_said_are_not_heard(
     whisper: WhisperTranscriber, question: Audio
 ) -> None:
     knowing = WhisperTranscriber(listener=CTCRecognizer())
-    foreign = Vocabulary((*WORDS.words, ("river", 9), ("Urope", 50), ("sees", 40), ("Rich", 40)))
+    foreign = Vocabulary((*WORDS.words, ("player", 9), ("Urope", 50), ("sees", 40), ("Rich", 40)))
     heard = knowing.transcribe_with(question, foreign).text
     assert plain(heard) == plain(QUESTION) == plain(whisper.transcribe(question).text)
 

@@ -252,6 +252,21 @@ def test_nobody_speaking_is_said_when_neither_heard_anything() -> None:
         rag.retrieve(clip(), strategy="e2e")
 
 
+def test_the_sound_alone_finds_where_no_words_are_made_out() -> None:
+    class Deaf(FakeTranscriber):
+        def transcribe(self, audio: Audio) -> Transcription:
+            raise AudioError("no speech was heard by the transcriber")
+
+    embedder = JudgingEmbedder(0.0)
+    rag = VoiceRAG(embedder, InMemoryStore(embedder.dim), FakeVoiceModel(), Deaf({}))
+    rag.index(PASSAGES)
+    by_sound = rag.retrieve(clip(), strategy="e2e")
+    for strategy in ("adaptive", "hybrid"):
+        found = rag.retrieve(clip(), strategy=strategy)
+        assert found.hits == by_sound.hits
+        assert found.transcription is None
+
+
 def test_adaptive_goes_by_the_lead_alone_where_the_embedder_does_not_judge() -> None:
     parts = Parts(strategy="adaptive")
     assert parts.rag.retrieve(clip()).transcription is None
@@ -757,6 +772,17 @@ def test_another_wording_is_searched_where_the_transcript_leads_to_nothing(
     assert model.heard[-1] == others[1], "the others after it are not tried"
     assert model.closed == len(model.given)
     assert answer.transcript == QUESTION
+
+
+def test_for_another_wording_only_the_first_passages_are_read() -> None:
+    model = WordsModel("nothing")
+    model.most_passages = 3  # type: ignore[attr-defined]
+    parts = misheard("e2e", model)
+    heard = Transcription(QUESTION, 0.9, "en", ("Where is the Nile?",))
+    parts.rag.transcriber = FakeTranscriber({clip(): heard})
+    parts.rag.ask(clip())
+    assert model.heard == [QUESTION, QUESTION, heard.others[0]]
+    assert [len(given) for given in model.given] == [3, 3, 1]
 
 
 def test_a_wording_that_leads_to_nothing_either_changes_nothing() -> None:

@@ -270,6 +270,31 @@ def test_a_recording_is_uploaded_as_a_question(
         page.page.wait_for_selector("#notice:has-text('notes.txt')", timeout=MS)
 
 
+def test_a_question_without_speech_is_told_aloud(engine: Any, tmp_path: Path) -> None:
+    mute = tmp_path / "mute.wav"
+    write_wav(mute, Audio(np.zeros(48_000, np.float32), 48_000))
+    with (
+        launched(engine, mute, "--use-fake-ui-for-media-stream") as browser,
+        running() as server,
+        opened(browser, server) as page,
+    ):
+        page.connected()
+        page.page.set_input_files("#clip-file", mute)
+        _told_aloud(page, 1)
+        page.page.dispatch_event("#talk", "pointerdown", {"pointerId": 1})
+        page.page.wait_for_selector("#state:has-text('Listening')", timeout=MS)
+        page.page.wait_for_timeout(1000)
+        page.page.dispatch_event("#talk", "pointerup", {"pointerId": 1})
+        _told_aloud(page, 2)
+
+
+def _told_aloud(page: Page, turn: int) -> None:
+    before = page.read("voicerag.player.received")
+    assert "did not hear" in page.answered(turn).inner_text()
+    assert page.page.inner_text(f".turn:nth-child({turn}) .asked").strip() == "Nothing was heard"
+    assert page.eventually("voicerag.player.played", before + 1) > before
+
+
 def test_an_empty_collection_says_how_to_fill_it(browser: Any) -> None:
     tenants, database = fake_tenants()
     database.stores.clear()

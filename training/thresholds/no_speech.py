@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voicerag_core.audio import read_audio
-from voicerag_core.local.hearing import whisper
+from voicerag_core.local.hearing import whisper_network
 from voicerag_core.local.hearing.whisper import Recognition, WhisperTranscriber
 from voicerag_core.types import Audio
 
@@ -142,7 +142,7 @@ def report(spoken: Heard, other: Heard) -> str:
     totals = {limits: sum(count for count, _ in errors(develop, limits)) for limits in grid}
     fewest = min(totals.values())
     best = [limits for limits in grid if totals[limits] == fewest]
-    shipped = (whisper.NO_SPEECH_PROBABILITY, whisper.AVERAGE_LOG_PROBABILITY)
+    shipped = (whisper_network.NO_SPEECH_PROBABILITY, whisper_network.AVERAGE_LOG_PROBABILITY)
     lines = [
         "# Speech or not, by Whisper tiny.en's own probabilities",
         "",

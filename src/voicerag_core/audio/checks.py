@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from voicerag_core.errors import AudioError
+from voicerag_core.errors import AudioError, SilentError
 from voicerag_core.types import Audio
 
 __all__ = [
@@ -65,8 +65,9 @@ def check_measures(seconds: float, peak: float, max_seconds: float, name: str) -
         )
     check_length(seconds, max_seconds, name)
     if peak < SILENCE_PEAK:
-        raise AudioError(
-            f"{name} is silent (peak {peak:.1e} of full scale); check the microphone or the file"
+        raise SilentError(
+            f"{name} is silent (peak {peak:.1e} of full scale); check the microphone or the file",
+            seconds,
         )
 
 

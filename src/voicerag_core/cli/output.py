@@ -88,7 +88,7 @@ def status_line(text: str) -> AbstractContextManager[object]:
 
 def say(label: str, text: str) -> None:
     """Print one labelled line of a result."""
-    shown = typer.style(f"{label:<{LABEL_CHARACTERS}}", bold=True)
+    shown = typer.style(f"{label:<{LABEL_CHARACTERS - 1}} ", bold=True)
     typer.echo(f"{shown}{text}")
 
 

@@ -20,7 +20,8 @@ from voicerag_core.evaluation.metrics.answers import best, contained
 from voicerag_core.evaluation.runs.config import clip_folder
 from voicerag_core.evaluation.runs.tasks import Progress
 from voicerag_core.evaluation.speech.voices import Clips, installed_voices, voice_of
-from voicerag_core.ports import SelfAssessingModel
+from voicerag_core.filters import In
+from voicerag_core.ports import DocumentStore, SelfAssessingModel
 from voicerag_core.rag import VoiceRAG
 from voicerag_core.retrieval import Search, find_by_words
 from voicerag_core.types import Answer, Audio, Hit, Sampling, Thresholds
@@ -30,6 +31,8 @@ __all__ = ["Calibration", "calibrated"]
 LEAST: Final = 10
 """Fewest questions of a kind by which a threshold is chosen."""
 DEPTH: Final = 10
+_NAMED_BY: Final = ("id", "origin")
+"""Metadata of a row of a file that name it: its own id, and the address it came from."""
 WORSE: Final = 0.01
 """How far R@10 and R@1 may be below those of ``hybrid``."""
 CONFIDENCES = tuple(float(one) for one in np.round(np.arange(0.0, 1.01, 0.05), 2))
@@ -105,8 +108,8 @@ def calibrated(
 
     Args:
         rag: Over the collection; its models are those of later searches.
-        questions: JSON lines or a folder, as `load_simple` reads; sources are ids of passages, or
-            names of documents of the collection.
+        questions: JSON lines or a folder, as `load_simple` reads; sources are ids of passages or
+            of rows, titles, addresses (``origin``), or names of documents of the collection.
         clips: Data folder that keeps clips of typed questions, which are spoken; None speaks none.
         on_progress: Called after each question.
 
@@ -165,7 +168,12 @@ def _spoken(
                 notes += [note] if note is not None else []
                 lost += one.sources[:1] if note is None else ()
             tell(Progress("sound", "your questions", number, len(asked)))
-    return notes, f"; it holds no {', '.join(map(repr, lost[:3]))}" if lost else ""
+    if not lost:
+        return notes, ""
+    return notes, (
+        f"; it holds no {', '.join(map(repr, lost[:3]))} (a source is the name of a document, "
+        "a title, an address, or the id of a row or passage)"
+    )
 
 
 def _sound(one: EvalQuestion, speech: Clips) -> Audio | None:
@@ -195,13 +203,26 @@ def _note(rag: VoiceRAG, one: EvalQuestion, audio: Audio) -> Note | None:
 
 
 def _is_right(hit: Hit, one: EvalQuestion) -> bool:
-    names = {hit.passage.id, hit.passage.source, Path(hit.passage.source).name}
+    passage = hit.passage
+    document = passage.source.partition("#")[0]
+    names = {passage.id, passage.source, document, Path(document).name, passage.title}
+    names |= {str(passage.metadata[key]) for key in _NAMED_BY if passage.metadata.get(key)}
     return bool(names & set(one.sources))
 
 
 def _holds(rag: VoiceRAG, one: EvalQuestion) -> bool:
-    """Return whether the collection holds a source: by the id of a passage, or of a document."""
-    return bool(rag.store.get(list(one.sources))) or any("." in name for name in one.sources)
+    """Return whether the collection holds one of the sources under any of its names."""
+    store, names = rag.store, list(one.sources)
+    if store.get(names) or any(
+        store.count(where=In(key, tuple(names))) for key in ("title", *_NAMED_BY)
+    ):
+        return True
+    if not isinstance(store, DocumentStore):
+        return False
+    held = store.document_digests()
+    return any(name in held for name in names) or bool(
+        {Path(source).name for source in held}.intersection(names)
+    )
 
 
 def _rank(hits: Sequence[Hit], one: EvalQuestion) -> int:

@@ -60,6 +60,8 @@ def looks(
 ) -> Iterator[Look]:
     """Yield the looks at a spoken question, in order.
 
+    For another wording the model reads what is shown, and not on: whoever spoke waits meanwhile.
+
     Args:
         audio: The question.
         heard: Its transcript.
@@ -85,7 +87,7 @@ def looks(
         wording = replace(heard, text=other.text)
 
         def find(wording: Transcription = wording) -> Retrieved:
-            return by_words(wording)
+            return replace(by_words(wording), more=())
 
         yield Look(wording, other=True, find=find, least=_least(other))
 

@@ -5,7 +5,8 @@ goes without words altogether: the local embedder's one fast CTC pass, with a be
 small n-gram model over subwords, proposes up to eight wordings, whose text vectors are averaged;
 no autoregressive decoder runs and no single transcript is chosen. ``asr`` searches by the
 transcript: by its vector and by its words, in one ranking. ``hybrid`` does so with the vector of
-speech and transcript together, if the speech encoder knows the language that was heard.
+speech and transcript together, if the speech encoder knows the language that was heard, and by
+speech alone where no words are made out.
 ``adaptive`` is ``e2e``, and ``hybrid`` where that is unsure. ``two_round`` lets the model read what
 was found and say in one sentence what it needs to know; that text searches again, and the two
 rankings are fused. Typed questions are searched by their vector and their words, whatever the
@@ -19,7 +20,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TypeAlias, get_args
 
-from voicerag_core.errors import ConfigError
+from voicerag_core.errors import AudioError, ConfigError
 from voicerag_core.ports import Embedder
 from voicerag_core.retrieval.fusion import mixed
 from voicerag_core.retrieval.search import Search
@@ -69,7 +70,7 @@ def hybrid(search: Search, audio: Audio) -> Retrieved:
         return find_by_words(search, search.transcribe(audio), None)
     speech = search.judge_speech(audio)[0]
     search.tell_early(speech)
-    return find_by_words(search, search.transcribe(audio), speech)
+    return _with_words(search, audio, speech)
 
 
 def adaptive(search: Search, audio: Audio) -> Retrieved:
@@ -86,7 +87,18 @@ def adaptive(search: Search, audio: Audio) -> Retrieved:
         if _lead(candidates) >= _sure_gap(search.embedder, chosen.gap):
             return search.retrieved(embedding, candidates)
     search.tell_early(embedding, candidates)
-    return find_by_words(search, search.transcribe(audio), embedding)
+    return _with_words(search, audio, embedding)
+
+
+def _with_words(search: Search, audio: Audio, speech: Embedding | None) -> Retrieved:
+    """Search by sound and words; by sound alone if no words are made out where speech was heard."""
+    try:
+        heard = search.transcribe(audio)
+    except AudioError:
+        if speech is None:
+            raise
+        return search.find(speech)
+    return find_by_words(search, heard, speech)
 
 
 def typed(search: Search, text: str) -> Retrieved:

@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, File, Form, Query, Request, UploadFile
 from fastapi.responses import FileResponse, Response
 
-from voicerag_core import resample
+from voicerag_core import SilentError, resample
 from voicerag_core.serving import Job, pcm16, visitor_of
 from voicerag_web.doors.search import DocumentResponse
 from voicerag_web.errors import RequestError
@@ -27,13 +27,17 @@ def upload_doors(service: WebService) -> APIRouter:
     ) -> Response:
         """Read a sound file of any kind; return its 16-bit mono samples at a rate in Hz.
 
-        A Realtime session takes them as the sound of a question.
+        A Realtime session takes them as the sound of a question, and says that it heard none in
+        those of a silent file.
         """
         data = await request.body()
 
         def read(job: Job) -> bytes:
             job.report("reading")
-            return pcm16(resample(serving.asking.decoded(data), rate).samples)
+            try:
+                return pcm16(resample(serving.asking.decoded(data), rate).samples)
+            except SilentError as error:
+                return bytes(2 * round(error.seconds * rate))
 
         content = await serving.workers.run(
             read, disconnected=request.is_disconnected, tenant=service.tenant(request)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -17,6 +19,8 @@ __all__ = ["Key", "Record", "RunFolder"]
 MODELS = ("stack", "embedder", "transcriber", "model")
 """What is noted of a run, and must not change while it goes on."""
 CONFIG, RECORDS, SETS = "config.json", "records.jsonl", "sets.json"
+PACKED = f"{RECORDS}.gz"
+"""The records of a run that is kept; a run does not go on in a folder that has them so."""
 
 Key = tuple[str, str, str, str, str]
 """Set, store, question, form and strategy: one record each."""
@@ -116,6 +120,8 @@ class RunFolder:
         """
         file = self.path / CONFIG
         if file.is_file():
+            if (self.path / PACKED).is_file():
+                raise ConfigError(f"{self.path / PACKED} is packed: gunzip it to go on")
             before = self.config()
             if before != config:
                 changed = [
@@ -214,12 +220,21 @@ class RunFolder:
         if whole != data:
             file.write_bytes(whole)
 
+    def _kept(self) -> tuple[Path, bytes]:
+        """Return the file of the records and what is in it, b"" if there are none yet."""
+        file, packed = self.path / RECORDS, self.path / PACKED
+        if file.is_file():
+            return file, file.read_bytes()
+        if not packed.is_file():
+            return file, b""
+        try:
+            return packed, gzip.decompress(packed.read_bytes())
+        except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+            raise ConfigError(f"{packed} is damaged: {error}") from error
+
     def _lines(self) -> Iterator[Record]:
-        file = self.path / RECORDS
-        if not file.is_file():
-            return
+        file, data = self._kept()
         names = {one.name for one in fields(Record)}
-        data = file.read_bytes()
         lines = data.split(b"\n")
         for number, line in enumerate(lines, 1):
             if not line.strip():

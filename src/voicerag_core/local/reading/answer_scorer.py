@@ -9,6 +9,7 @@ is MiniLM with trained layers; the embeddings are those of the packaged MiniLM
 from __future__ import annotations
 
 import threading
+from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +43,8 @@ MOST_TOKENS = 320
 MOST_QUESTION_TOKENS = 64
 TOKENS_A_QUESTION = 1280
 """Maximum tokens per question: four full windows."""
+RECENT_WINDOWS = 32
+"""Windows whose scores are kept: a further search for a question finds many passages again."""
 STARTS, ENDS, INSIDE = 0, 1, 2
 CLS, SEP = 101, 102
 EMBEDDINGS = "inner.embeddings."
@@ -66,6 +69,7 @@ class AnswerScorer:
         self._data_dir = data_dir
         self._lock = threading.Lock()
         self._loaded: _Loaded | None = None
+        self._recent: OrderedDict[tuple[int, ...], NDArray[np.float32]] = OrderedDict()
 
     def warm(self) -> None:
         """Load tokenizer, embeddings and model now.
@@ -118,9 +122,23 @@ class AnswerScorer:
             if left < 0:
                 break
             check_cancelled()
-            logits = self._loaded.read(head, window.ids)
+            logits = self._read(self._loaded, head, window.ids)
             scores[list(window.sentences)] = _summed(logits, window, len(head))
         return scores
+
+    def _read(self, loaded: _Loaded, head: list[int], body: list[int]) -> NDArray[np.float32]:
+        """Run the network on question and window, or remember what it said, [T, 3]."""
+        key = (len(head), *head, *body)
+        with self._lock:
+            if key in self._recent:
+                self._recent.move_to_end(key)
+                return self._recent[key]
+        logits = loaded.read(head, body)
+        with self._lock:
+            self._recent[key] = logits
+            while len(self._recent) > RECENT_WINDOWS:
+                self._recent.popitem(last=False)
+        return logits
 
 
 def _summed(logits: NDArray[np.float32], window: Window, shift: int) -> NDArray[np.float64]:
