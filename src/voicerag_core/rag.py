@@ -346,8 +346,9 @@ class VoiceRAG:
 
         The question is checked and resampled once. Where the model reads words and finds no answer
         to a spoken question in hits that were found by its sound, its transcript alone is searched
-        for; after that up to four other wordings that the recogniser proposes, of which an answer
-        has to be surer. A piece then brings the hits that are new and the time of these searches,
+        for; after that up to five other wordings that the recogniser proposes, of which an answer
+        has to be surer. What ``adaptive`` found by the sound alone is read after what the words of
+        the transcript find. A piece then brings the hits that are new and the time of these searches,
         ``search_again``. `Answer.transcript` stays the transcript. Closing the iterator stops the
         stages below it.
 

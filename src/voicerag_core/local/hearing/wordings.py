@@ -115,10 +115,11 @@ def mingled(text: str, listened: Sequence[str]) -> Iterator[str]:
 def _swaps(start: int, end: int, first: int, last: int) -> list[tuple[int, int, int, int]]:
     """Return the ways to swap words for others: all, the first ones, or the last ones alone."""
     whole = (start, end, first, last)
-    few = range(1, min(end - start, last - first) + 1)
+    few = range(1, min(end - start, last - first))
     begins = [(start, start + number, first, first + number) for number in few]
     ends = [(end - number, end, last - number, last) for number in few]
-    # The rest behind the first ones, or before the last ones, may differ in its number of words.
+    # The rest behind the first ones, or before the last ones, may differ in its number of words;
+    # no word of either side is left out.
     rests = [(start + number, end, first + number, last) for number in few]
     fronts = [(start, end - number, first, last - number) for number in few]
     found = dict.fromkeys((whole, *begins, *ends, *rests, *fronts))
