@@ -348,8 +348,8 @@ class VoiceRAG:
         to a spoken question in hits that were found by its sound, its transcript alone is searched
         for; after that up to five other wordings that the recogniser proposes, of which an answer
         has to be surer. What ``adaptive`` found by the sound alone is read after what the words of
-        the transcript find. A piece then brings the hits that are new and the time of these searches,
-        ``search_again``. `Answer.transcript` stays the transcript. Closing the iterator stops the
+        the transcript find. A piece then brings the hits that are new and the time of these
+        searches, ``search_again``. `Answer.transcript` stays the transcript. Closing the iterator stops the
         stages below it.
 
         Args:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -107,7 +108,9 @@ def test_a_word_that_only_the_collection_has_is_not_given_up_lightly() -> None:
         ["who founded nor link"], costs={"who founded nor link": 2.0, "who founded nordlicht": 2.0}
     )
     fits = {"who founded nor link": -3.0, "who founded Nordlicht.": -6.0}
-    assert found(heard, listener, fits)[0][0] == "who founded Nordlicht."
+    listed = found(heard, listener, fits)
+    assert listed[0][0] == "who founded Nordlicht."
+    assert dict(listed)["who founded nor link"] == -math.inf, "however well it fits"
 
 
 def test_the_lead_says_how_much_better_a_wording_fits_than_the_transcript() -> None:

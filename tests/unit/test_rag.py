@@ -765,7 +765,7 @@ def test_another_wording_is_searched_where_the_transcript_leads_to_nothing(
     model = WordsModel("oxygen")
     parts = misheard(strategy, model)
     others = ("Where is the Nile?", "What is the heart of oxygen?", "Who found penicillin?")
-    heard = Transcription(QUESTION, 0.9, "en", others)
+    heard = Transcription(QUESTION, 0.6, "en", others)
     parts.rag.transcriber = FakeTranscriber({clip(): heard})
     answer = parts.rag.ask(clip())
     assert (answer.text, answer.answered) == ("Here. More.", True)
@@ -778,7 +778,7 @@ def test_for_another_wording_only_the_first_passages_are_read() -> None:
     model = WordsModel("nothing")
     model.most_passages = 3  # type: ignore[attr-defined]
     parts = misheard("e2e", model)
-    heard = Transcription(QUESTION, 0.9, "en", ("Where is the Nile?",))
+    heard = Transcription(QUESTION, 0.6, "en", ("Where is the Nile?",))
     parts.rag.transcriber = FakeTranscriber({clip(): heard})
     parts.rag.ask(clip())
     assert model.heard == [QUESTION, QUESTION, heard.others[0]]
@@ -789,7 +789,7 @@ def test_a_wording_that_leads_to_nothing_either_changes_nothing() -> None:
     model = WordsModel("nothing")
     parts = misheard("asr", model)
     heard = Transcription(
-        QUESTION, 0.9, "en", ("Where is the Nile?", "Who?", "What?", "Why?", "How?", "Which?")
+        QUESTION, 0.6, "en", ("Where is the Nile?", "Who?", "What?", "Why?", "How?", "Which?")
     )
     parts.rag.transcriber = FakeTranscriber({clip(): heard})
     answer = parts.rag.ask(clip())
@@ -813,8 +813,9 @@ def test_where_the_sound_is_sure_what_the_words_find_is_read_first() -> None:
 class Rewords(FakeTranscriber):
     """Proposes other wordings when it is asked for them."""
 
-    def __init__(self, *wordings: Wording) -> None:
-        super().__init__({clip(): Transcription(QUESTION, 0.9, "en", ("Never looked at?",))})
+    def __init__(self, *wordings: Wording, confidence: float = 0.6) -> None:
+        heard = Transcription(QUESTION, confidence, "en", ("Never looked at?",))
+        super().__init__({clip(): heard})
         self.wordings = wordings
         self.asked: list[str] = []
 
@@ -848,6 +849,15 @@ def test_other_wordings_are_asked_for_where_the_transcript_leads_to_nothing() ->
         answer = parts.rag.ask(clip())
         assert (answer.text, transcriber.asked) == ("Here. More.", asked)
         assert "Never looked at?" not in model.heard
+
+
+@pytest.mark.parametrize(("lead", "answered"), [(1.0, True), (-1.0, False)])
+def test_a_sure_transcript_gives_way_only_to_what_fits_better(lead: float, answered: bool) -> None:
+    model = WordsModel("oxygen")
+    parts = misheard("asr", model)
+    parts.rag.transcriber = Rewords(Wording("What is the heart of oxygen?", lead), confidence=0.9)
+    assert parts.rag.ask(clip()).answered is answered
+    assert len(model.heard) == 1 + answered
 
 
 @pytest.mark.parametrize(("lead", "answered"), [(1.0, True), (-3.0, True), (-9.0, False)])

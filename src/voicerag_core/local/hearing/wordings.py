@@ -9,6 +9,7 @@ begins as questions begin.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -159,8 +160,11 @@ def wordings_of(
     fit += SOUND_WEIGHT * listener.text_score(audio, heard.text)
     found = {plain_words(heard.text): Wording(heard.text)}
     ranked = [_ranked(some, score) for some in (as_heard, with_words)]
+    rare = {word for word in plain_words(heard.text).split() if words.rare(word)}
     for one in (one for pair in zip_longest(*ranked) for one in pair if one is not None):
-        found.setdefault(plain_words(one.text), Wording(one.text, one.lead - fit))
+        plain = plain_words(one.text)
+        keeps = rare.issubset(plain.split())
+        found.setdefault(plain, Wording(one.text, one.lead - fit if keeps else -math.inf))
     return tuple(found.values())[1 : MOST_WORDINGS + 1]
 
 
