@@ -349,8 +349,8 @@ class VoiceRAG:
         for; after that up to five other wordings that the recogniser proposes, of which an answer
         has to be surer. What ``adaptive`` found by the sound alone is read after what the words of
         the transcript find. A piece then brings the hits that are new and the time of these
-        searches, ``search_again``. `Answer.transcript` stays the transcript. Closing the iterator stops the
-        stages below it.
+        searches, ``search_again``. `Answer.transcript` stays the transcript. Closing the iterator
+        stops the stages below it.
 
         Args:
             question: Spoken or typed.

@@ -113,6 +113,15 @@ def test_a_word_that_only_the_collection_has_is_not_given_up_lightly() -> None:
     assert dict(listed)["who founded nor link"] == -math.inf, "however well it fits"
 
 
+def test_of_what_is_no_question_those_that_are_come_first() -> None:
+    listener = Listener(["are lunches paid"], costs={"oar lunches paid": 2.0})
+    statement = Transcription("Our lunches paid.", 0.9, "en", ("Oar lunches paid.",))
+    assert found(statement, listener)[0][0] == "are lunches paid."
+    question = Transcription("Is our lunches paid?", 0.9, "en", ("Is oar lunches paid?",))
+    listener = Listener(["are our lunches paid"], costs={"is oar lunches paid": 2.0})
+    assert found(question, listener)[0][0] == "Is oar lunches paid?"
+
+
 def test_the_lead_says_how_much_better_a_wording_fits_than_the_transcript() -> None:
     heard = Transcription("Our lunch is paid.", 0.9, "en", ("Are lunches paid?",))
     listener = Listener(costs={"our lunch is paid": 12.0, "are lunches paid": 4.0})

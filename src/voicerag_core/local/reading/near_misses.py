@@ -13,7 +13,6 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from urllib.parse import unquote
 
-from voicerag_core.local.hearing.english_words import english_ranks
 from voicerag_core.local.reading.features import content_words, passage_path
 from voicerag_core.types import Passage
 
@@ -29,11 +28,6 @@ __all__ = [
     "said_of_place",
     "written_around",
 ]
-
-LEAST_RANK = 5000
-"""Place of a word among those of English by frequency from which on it is a name, in a question
-without capitals."""
-_ENDINGS = ("s", "es", "ed", "d", "ing", "er", "ly")
 
 _NUMBER_WORDS = [
     "zero",
@@ -357,9 +351,6 @@ _SUFFIXES = frozenset(
 
 
 def _names(question: str) -> list[str]:
-    """Return the stems of a question's names: its capitals, or where it has none, its odd words."""
-    if question[1:].islower():
-        return _odd_words(question)
     names = []
     for number, match in enumerate(_NAME.finditer(question)):
         word = match[0]
@@ -373,21 +364,6 @@ def _names(question: str) -> list[str]:
             continue
         names += content_words(plain)
     return names
-
-
-def _odd_words(question: str) -> list[str]:
-    """Return the stems of words that English has seldom, in no form that is common."""
-    ranks = english_ranks()
-
-    def common(word: str) -> bool:
-        return ranks.get(word, LEAST_RANK) < LEAST_RANK
-
-    odd = []
-    for word in re.findall(r"[^\W\d_]{4,}", question.lower()):
-        forms = (word, *content_words(word), *(word.removesuffix(end) for end in _ENDINGS))
-        if not any(map(common, forms)):
-            odd += content_words(word)
-    return odd
 
 
 def _alike(name: str, word: str) -> bool:
