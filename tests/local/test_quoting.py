@@ -374,7 +374,7 @@ def test_a_row_that_the_question_calls_by_name_is_picked() -> None:
     assert not named_rows("How often is the filter changed?", rows, sentences)
 
 
-DISHWASHER = [
+DISHWASHER: list[Element] = [
     Heading("Care", 1),
     Paragraph("No. The chrome would peel off. Wash it by hand with mild soap."),
     Paragraph("Milk hardens soon. Wipe the wand with a cloth. It stays hot for a while."),

@@ -14,7 +14,8 @@ LEAST_WORDS = 3
 
 _SONG = re.compile(
     r"^who (?:originally |first )?(?:sings?|sang|recorded|performed|covered) "
-    r"(?:the |this |that )?(?:song |hit |single |track )?(?!(?:in|at|on|for|with|to|about|from)\b)(?P<title>.+?)"
+    r"(?:the |this |that )?(?:song |hit |single |track )?"
+    r"(?!(?:in|at|on|for|with|to|about|from)\b)(?P<title>.+?)"
     r"(?: (?:song|lyrics|first|originally|in \d{4}|in the (?:movie|film|show)\b.*))*\W*\Z",
     re.IGNORECASE,
 )
