@@ -29,6 +29,7 @@ from voicerag_core.types import (
     Turn,
     TurnEvent,
     Vocabulary,
+    Wording,
 )
 
 __all__ = [
@@ -44,6 +45,7 @@ __all__ = [
     "ReadsWords",
     "RemembersReplies",
     "Reranker",
+    "RewordingTranscriber",
     "SamplingWriter",
     "SelfAssessingEmbedder",
     "SelfAssessingModel",
@@ -153,6 +155,30 @@ class VocabularyTranscriber(Protocol):
 
     def transcribe_with(self, audio: Audio, vocabulary: Vocabulary) -> Transcription:
         """Transcribe a clip as `Transcriber.transcribe` does, expecting some words."""
+        ...
+
+
+@runtime_checkable
+class RewordingTranscriber(Protocol):
+    """A `Transcriber` that proposes what else a clip may say, where its transcript leads nowhere.
+
+    It is asked only then, so what it proposes costs nothing where the first look answers.
+    """
+
+    def other_wordings(
+        self, audio: Audio, heard: Transcription, vocabulary: Vocabulary | None = None
+    ) -> tuple[Wording, ...]:
+        """Return other wordings of a clip, likeliest first, each once.
+
+        Args:
+            audio: At 16 kHz.
+            heard: Its transcription.
+            vocabulary: The words of the collection, if they are known.
+
+        Raises:
+            AudioError: The clip is not at 16 kHz.
+            ModelError: The model cannot be loaded or failed.
+        """
         ...
 
 

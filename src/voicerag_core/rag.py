@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import overload
@@ -33,7 +32,8 @@ from voicerag_core.ports import (
     Transcriber,
     VoiceModel,
 )
-from voicerag_core.retrieval import STRATEGIES, Search, find_by_words, find_passages
+from voicerag_core.retrieval import STRATEGIES, Search, find_passages
+from voicerag_core.retrieval.looking_again import looking_again, looks
 from voicerag_core.types import (
     Answer,
     Audio,
@@ -53,12 +53,6 @@ from voicerag_core.types import (
 
 __all__ = ["IndexProgress", "VoiceRAG", "checked_instructions", "embed_passages"]
 
-OTHER_WORDINGS = 4
-"""Wordings besides the transcript that are searched for where that leads to no answer."""
-SURE_ANSWER = 0.85
-"""Least probability of an answer to one of them. Source: even-numbered questions on the documents
-of a firm, spoken (`benchmarks/results/spoken_documents.md`); at 0.6 as many wrong answers
-came as right ones."""
 RERANKED = 20
 """Passages that a reranker sorts for a question."""
 MAX_INSTRUCTIONS = 8000
@@ -352,10 +346,11 @@ class VoiceRAG:
 
         The question is checked and resampled once. Where the model reads words and finds no answer
         to a spoken question in hits that were found by its sound, its transcript alone is searched
-        for; after that up to four other wordings that the recogniser proposes, of which an answer
-        has to be surer. A piece then brings the hits that are new and the time of these searches,
-        ``search_again``. `Answer.transcript` stays the transcript. Closing the iterator stops the
-        stages below it.
+        for; after that up to five other wordings that the recogniser proposes, of which an answer
+        has to be surer. What ``adaptive`` found by the sound alone is read after what the words of
+        the transcript find. A piece then brings the hits that are new and the time of these
+        searches, ``search_again``. `Answer.transcript` stays the transcript. Closing the iterator
+        stops the stages below it.
 
         Args:
             question: Spoken or typed.
@@ -394,7 +389,9 @@ class VoiceRAG:
             retrieved = prepared
             if retrieved is None:
                 retrieved = _shown(find_passages(search, chosen, checked), shown)
-            yield from self._respond(checked, retrieved, search, said, again=shown)
+            yield from self._respond(
+                checked, retrieved, search, said, again=shown, words_first=chosen == "adaptive"
+            )
 
         yield from answer_told(pieces(), checked, chosen)
 
@@ -482,6 +479,7 @@ class VoiceRAG:
         manner: _Manner,
         *,
         again: int = 0,
+        words_first: bool = False,
     ) -> Iterator[Answer]:
         """Answer a checked question.
 
@@ -491,6 +489,7 @@ class VoiceRAG:
             search: Transcribes the question, and searches again.
             manner: What the model is told besides.
             again: Hits to show of a second search; 0 makes none.
+            words_first: Whether what the words find is read before what the sound found.
         """
         start = time.perf_counter()
         if not retrieved.hits and self.store.count() == 0:
@@ -516,12 +515,10 @@ class VoiceRAG:
             )
             check_cancelled()
 
-        model = self._calibrated_model()
-
         def answered(
-            found: Retrieved, model: VoiceModel, heard: Transcription | None
+            found: Retrieved, heard: Transcription | None, least: float = 0.0
         ) -> Iterator[Answer]:
-            respond = model.respond
+            respond = self._calibrated_model(least).respond
             if manner.instructions:
                 respond = partial(respond, instructions=manner.instructions)
             pieces = respond(
@@ -533,17 +530,14 @@ class VoiceRAG:
             )
             return _with_cited(reading_told(pieces), found.more)
 
-        pieces = answered(retrieved, model, heard)
         if again and heard is not None and isinstance(question, Audio) and self._needs_words():
-            by_words = retrieved.by_sound or retrieved.transcription is None
-            surer = self._calibrated_model(SURE_ANSWER)
-            pieces = _looking_again(
-                pieces,
+            yield from looking_again(
+                looks(question, heard, retrieved, search, again, words_first=words_first),
                 retrieved,
-                list(_looks(heard, search, again, by_words=by_words)),
-                lambda found, look: answered(found, surer if look.other else model, look.heard),
+                lambda found, look: answered(found, look.heard, look.least),
             )
-        yield from pieces
+        else:
+            yield from answered(retrieved, heard)
         yield Answer(timings={"respond": time.perf_counter() - start})
 
     def _calibrated_model(self, at_least: float = 0.0) -> VoiceModel:
@@ -626,105 +620,6 @@ def _with_cited(pieces: Iterator[Answer], more: Sequence[Hit]) -> Iterator[Answe
             yield replace(piece, hits=piece.hits + hits) if hits else piece
     finally:
         _close(pieces)
-
-
-@dataclass(frozen=True, slots=True)
-class _Look:
-    """A further search for a spoken question.
-
-    Args:
-        heard: The wording that it is for.
-        other: Whether that is not the transcript but another wording.
-        find: Searches.
-    """
-
-    heard: Transcription
-    other: bool
-    find: Callable[[], Retrieved]
-
-
-def _looks(heard: Transcription, search: Search, most: int, *, by_words: bool) -> Iterator[_Look]:
-    """Yield the searches that are left for a spoken question that nothing answers.
-
-    For another wording the model reads what is shown, and not on: whoever spoke waits meanwhile.
-
-    Args:
-        heard: Its transcript.
-        search: Searches.
-        most: Hits to show.
-        by_words: Whether the transcript alone is one of them.
-    """
-    others = [replace(heard, text=text) for text in heard.others[:OTHER_WORDINGS]]
-    for wording in (heard, *others) if by_words else others:
-        other = wording is not heard
-
-        def find(wording: Transcription = wording, other: bool = other) -> Retrieved:
-            found = _shown(find_by_words(search, wording, None), most)
-            return replace(found, more=()) if other else found
-
-        yield _Look(wording, other, find)
-
-
-def _looking_again(
-    pieces: Iterator[Answer],
-    before: Retrieved,
-    looks: Sequence[_Look],
-    answered: Callable[[Retrieved, _Look], Iterator[Answer]],
-) -> Iterator[Answer]:
-    """Pass an answer on, or where the documents seem to hold none, that from a further search.
-
-    Where none answers, what was said last for the transcript stays.
-
-    Args:
-        pieces: Of the answer from what was found first.
-        before: That.
-        looks: Done one by one, until one brings an answer.
-        answered: Answers from what a search found.
-    """
-    with ExitStack() as open_pieces:
-        open_pieces.callback(_close, pieces)
-        held = _until_decided(pieces)
-        if not looks or all(piece.answered for piece in held):
-            yield from held
-            yield from pieces
-            return
-        spent, found = 0.0, before
-        for look in looks:
-            start = time.perf_counter()
-            other = look.find()
-            spent += time.perf_counter() - start
-            check_cancelled()
-            if not look.other and _order(other) == _order(before):
-                continue  # the model has read these passages in this order
-            again = answered(other, look)
-            open_pieces.callback(_close, again)
-            said = _until_decided(again)
-            does = all(piece.answered for piece in said)
-            if does or not look.other:
-                pieces, held, found = again, said, other
-            if does:
-                break
-        shown = {hit.passage.id for hit in before.hits}
-        yield Answer(
-            hits=tuple(hit for hit in found.hits if hit.passage.id not in shown),
-            timings={"search_again": spent},
-        )
-        yield from held
-        yield from pieces
-
-
-def _until_decided(pieces: Iterator[Answer]) -> list[Answer]:
-    """Return the first pieces, up to the one that shows whether there is an answer."""
-    held: list[Answer] = []
-    for piece in pieces:
-        held.append(piece)
-        if piece.text or piece.audio is not None or not piece.answered:
-            break
-    return held
-
-
-def _order(found: Retrieved) -> list[str]:
-    return [hit.passage.id for hit in (*found.hits, *found.more)]
 
 
 def _shown(found: Retrieved, most: int) -> Retrieved:

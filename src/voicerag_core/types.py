@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
@@ -36,6 +37,7 @@ __all__ = [
     "TurnEvent",
     "TurnEventKind",
     "Vocabulary",
+    "Wording",
 ]
 
 Samples: TypeAlias = NDArray[np.float32]
@@ -142,6 +144,20 @@ class Transcription:
     confidence: float | None = None
     language: str | None = None
     others: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Wording:
+    """What else a clip may say, besides its transcript.
+
+    Args:
+        text: It.
+        lead: By how much it fits the sound better than the transcript does, as a natural logarithm;
+            below 0 it fits worse. Minus infinity: it is not known.
+    """
+
+    text: str
+    lead: float = -math.inf
 
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)

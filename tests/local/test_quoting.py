@@ -372,3 +372,30 @@ def test_a_row_that_the_question_calls_by_name_is_picked() -> None:
     picked = named_rows(question, rows, sentences)
     assert [sentences[row].text for row in picked] == ["Part: Seal; P-100: yearly"]
     assert not named_rows("How often is the filter changed?", rows, sentences)
+
+
+DISHWASHER: list[Element] = [
+    Heading("Care", 1),
+    Paragraph("No. The chrome would peel off. Wash it by hand with mild soap."),
+    Paragraph("Milk hardens soon. Wipe the wand with a cloth. It stays hot for a while."),
+]
+
+
+@pytest.mark.parametrize(
+    ("question", "chosen", "text"),
+    [
+        ("Is it dishwasher safe?", "No.", "No. The chrome would peel off."),
+        ("Is it dishwasher safe?", "The chrome", "No. The chrome would peel off."),
+        ("Is it dishwasher safe?", "Wash it",
+         "No. The chrome would peel off. Wash it by hand with mild soap."),
+        ("What would peel off?", "The chrome", "The chrome would peel off."),
+        ("Is the milk soft?", "Milk", "Milk hardens soon."),
+        ("How do I clean the wand?", "Milk", "Milk hardens soon. Wipe the wand with a cloth."),
+        ("How do I clean the wand?", "Wipe", "Wipe the wand with a cloth."),
+        ("How soon does milk harden?", "Milk", "Milk hardens soon."),
+    ],
+)  # fmt: skip
+def test_a_reply_goes_with_its_reason_and_a_reason_with_what_to_do(
+    question: str, chosen: str, text: str
+) -> None:
+    assert quoted(question, passage_of(*DISHWASHER), chosen) == text

@@ -140,6 +140,7 @@ A. Smith vs. B. Jones = A. Smith versus B. Jones
 Tom & Jerry, R&D = Tom and Jerry, R and D
 he/she, TCP/IP = he or she, TCP IP
 x ≥ 5, p < 0.05, ~20 = x at least 5, p less than 0.05, about 20
+±2 mm, 5 ± 0.5 kg = plus or minus 2 millimeters, 5 plus or minus 0.5 kilograms
 The **warranty** lasts *two years*. = The warranty lasts two years.
 ## Warranty = Warranty.
 - [x] one = one.

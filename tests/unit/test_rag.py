@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import get_args
 
@@ -39,7 +40,7 @@ from voicerag_core.rag import embed_passages
 from voicerag_core.retrieval.fusion import SPEECH_SHARE
 from voicerag_core.retrieval.strategies import SURE_CONFIDENCE
 from voicerag_core.testing import FakeEmbedder, FakeTranscriber, FakeVoiceModel, InMemoryStore
-from voicerag_core.types import Vocabulary
+from voicerag_core.types import Vocabulary, Wording
 
 QUESTION = "who discovered penicillin"
 PASSAGES = [
@@ -764,7 +765,7 @@ def test_another_wording_is_searched_where_the_transcript_leads_to_nothing(
     model = WordsModel("oxygen")
     parts = misheard(strategy, model)
     others = ("Where is the Nile?", "What is the heart of oxygen?", "Who found penicillin?")
-    heard = Transcription(QUESTION, 0.9, "en", others)
+    heard = Transcription(QUESTION, 0.6, "en", others)
     parts.rag.transcriber = FakeTranscriber({clip(): heard})
     answer = parts.rag.ask(clip())
     assert (answer.text, answer.answered) == ("Here. More.", True)
@@ -777,7 +778,7 @@ def test_for_another_wording_only_the_first_passages_are_read() -> None:
     model = WordsModel("nothing")
     model.most_passages = 3  # type: ignore[attr-defined]
     parts = misheard("e2e", model)
-    heard = Transcription(QUESTION, 0.9, "en", ("Where is the Nile?",))
+    heard = Transcription(QUESTION, 0.6, "en", ("Where is the Nile?",))
     parts.rag.transcriber = FakeTranscriber({clip(): heard})
     parts.rag.ask(clip())
     assert model.heard == [QUESTION, QUESTION, heard.others[0]]
@@ -788,13 +789,84 @@ def test_a_wording_that_leads_to_nothing_either_changes_nothing() -> None:
     model = WordsModel("nothing")
     parts = misheard("asr", model)
     heard = Transcription(
-        QUESTION, 0.9, "en", ("Where is the Nile?", "Who?", "What?", "Why?", "How?")
+        QUESTION, 0.6, "en", ("Where is the Nile?", "Who?", "What?", "Why?", "How?", "Which?")
     )
     parts.rag.transcriber = FakeTranscriber({clip(): heard})
     answer = parts.rag.ask(clip())
     assert (answer.text, answer.answered) == ("Nothing. More.", False)
-    assert model.heard == [QUESTION, *heard.others[:4]], "four at most"
+    assert model.heard == [QUESTION, *heard.others[:5]], "five at most"
     assert [hit.passage.id for hit in answer.hits] == model.given[0]
+
+
+def test_where_the_sound_is_sure_what_the_words_find_is_read_first() -> None:
+    model = WordsModel("fleming")
+    parts = misheard("adaptive", model)
+    answer = parts.rag.ask(clip())
+    assert (answer.text, answer.answered) == ("Here. More.", True)
+    assert model.given == [["fleming"]]
+    assert [hit.passage.id for hit in answer.hits] == ["rhine", "fleming"]
+    other = WordsModel("rhine")
+    assert misheard("adaptive", other).rag.ask(clip()).answered, "what the sound found is next"
+    assert other.given == [["fleming"], ["rhine"]]
+
+
+class Rewords(FakeTranscriber):
+    """Proposes other wordings when it is asked for them."""
+
+    def __init__(self, *wordings: Wording, confidence: float = 0.6) -> None:
+        heard = Transcription(QUESTION, confidence, "en", ("Never looked at?",))
+        super().__init__({clip(): heard})
+        self.wordings = wordings
+        self.asked: list[str] = []
+
+    def other_wordings(
+        self, audio: Audio, heard: Transcription, vocabulary: Vocabulary | None = None
+    ) -> tuple[Wording, ...]:
+        self.asked.append(heard.text)
+        return self.wordings
+
+
+class DoubtfulModel(WordsModel):
+    """Answers with a probability of 0.75."""
+
+    least = 0.0
+
+    def answer_probability(self, question: str, passages: Sequence[Passage]) -> float:
+        return 0.75
+
+    def declining_below(self, probability: float) -> WordsModel:
+        made = copy.copy(self)
+        made.answers_from = self.answers_from if probability <= 0.75 else ""
+        return made
+
+
+def test_other_wordings_are_asked_for_where_the_transcript_leads_to_nothing() -> None:
+    for passage, asked in (("fleming", []), ("oxygen", [QUESTION])):
+        model = WordsModel(passage)
+        parts = misheard("asr", model)
+        transcriber = Rewords(Wording("What is the heart of oxygen?"))
+        parts.rag.transcriber = transcriber
+        answer = parts.rag.ask(clip())
+        assert (answer.text, transcriber.asked) == ("Here. More.", asked)
+        assert "Never looked at?" not in model.heard
+
+
+@pytest.mark.parametrize(("lead", "answered"), [(1.0, True), (-1.0, False)])
+def test_a_sure_transcript_gives_way_only_to_what_fits_better(lead: float, answered: bool) -> None:
+    model = WordsModel("oxygen")
+    parts = misheard("asr", model)
+    parts.rag.transcriber = Rewords(Wording("What is the heart of oxygen?", lead), confidence=0.9)
+    assert parts.rag.ask(clip()).answered is answered
+    assert len(model.heard) == 1 + answered
+
+
+@pytest.mark.parametrize(("lead", "answered"), [(1.0, True), (-3.0, True), (-9.0, False)])
+def test_the_worse_a_wording_fits_the_surer_the_answer_has_to_be(
+    lead: float, answered: bool
+) -> None:
+    parts = misheard("asr", DoubtfulModel("oxygen"))
+    parts.rag.transcriber = Rewords(Wording("What is the heart of oxygen?", lead))
+    assert parts.rag.ask(clip()).answered is answered
 
 
 def test_an_answer_is_not_searched_again() -> None:

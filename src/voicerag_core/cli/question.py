@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -212,7 +213,16 @@ def _one_argument(words: list[str]) -> str:
             f"with - < {word}",
             param_hint="QUESTION",
         )
+    if _RECORDING.fullmatch(word):
+        raise typer.BadParameter(
+            f"there is no file {word}; give a recording that exists with --audio, or a question",
+            param_hint="QUESTION",
+        )
     return word
+
+
+_RECORDING = re.compile(r"\S+\.(?:wav|mp3|flac|ogg|oga|opus|m4a|aac|webm)", re.IGNORECASE)
+"""A word that names a recording and asks nothing."""
 
 
 def _is_file(word: str) -> bool:

@@ -281,12 +281,14 @@ def _is_unsure(heard: Transcription) -> bool:
 
 
 def _as_question(heard: str) -> str:
-    """Return a transcript as it would be typed: the recogniser often ends a question with a dot."""
+    """Return a transcript as it would be typed: recognisers often leave the mark out."""
     text = heard.rstrip(" .")
-    if text == heard or not text:
+    if not text or text.endswith("?"):
         return heard
-    text = text[0].upper() + text[1:]
-    return text + "?" if _ASKING.match(text) else text
+    asks = _ASKING.match(text) is not None
+    if text == heard and not asks:
+        return heard
+    return text[0].upper() + text[1:] + ("?" if asks else "")
 
 
 def _asked_back(text: str) -> _Pieces:

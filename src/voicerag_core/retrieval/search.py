@@ -23,6 +23,7 @@ from voicerag_core.ports import (
     Embedder,
     PassageStore,
     Reranker,
+    RewordingTranscriber,
     SelfAssessingEmbedder,
     Transcriber,
     VocabularyEmbedder,
@@ -43,6 +44,7 @@ from voicerag_core.types import (
     Transcription,
     Turn,
     Vocabulary,
+    Wording,
 )
 
 __all__ = ["NOT_RERANKED", "Search"]
@@ -151,6 +153,19 @@ class Search:
                 if vocabulary is not None:
                     return transcriber.transcribe_with(audio, vocabulary)
             return self.transcriber.transcribe(audio)
+
+    def other_wordings(self, audio: Audio, heard: Transcription) -> tuple[Wording, ...]:
+        """Return what else a clip may say, likeliest first.
+
+        Args:
+            audio: The question.
+            heard: Its transcription.
+        """
+        transcriber: object = self.transcriber
+        if not isinstance(transcriber, RewordingTranscriber):
+            return tuple(map(Wording, heard.others))
+        with self._timed("reword"):
+            return transcriber.other_wordings(audio, heard, self._vocabulary())
 
     def embed_text(self, text: str) -> Embedding:
         """Make the vector of words."""

@@ -29,6 +29,7 @@ from voicerag_core.local.hearing.beam_search import BEAMS, Hypothesis, beam_sear
 from voicerag_core.local.hearing.english_words import english_ranks
 from voicerag_core.local.hearing.hint_trie import HintTrie
 from voicerag_core.local.hearing.log_mel import log_mel
+from voicerag_core.local.hearing.placed_words import Placed, placed_words
 from voicerag_core.local.hearing.subword_model import SubwordModel
 from voicerag_core.local.hearing.windows import FRAME_SAMPLES, clip_digest, windows_of
 from voicerag_core.local.hearing.word_spotter import Spotted, WordSpotter, text_score
@@ -56,6 +57,9 @@ MOST_SAMPLES = 480_000
 """The network's positions end at 30 s: a window longer than 29.5 s has a shorter tail."""
 
 
+MOST_PLACED, LEAST_PLACED_SCORE = 100, -45.0
+"""Words that are put in the places of a transcript, and the least score of one by itself: what is
+heard as something else fits badly."""
 MOST_HINTS = 20
 """Words that a beam search expects."""
 RECENT_CLIPS = 2
@@ -160,6 +164,21 @@ class CTCRecognizer:
         frames = self._frames_of(network, clip)
         found = self._spot(network, frames, vocabulary, most)
         return [one for one in found if one.worth >= least]
+
+    def placed(self, clip: Audio, text: str, vocabulary: Vocabulary) -> list[Placed]:
+        """Return a transcript with words of a vocabulary where each fits the sound best.
+
+        Raises:
+            AudioError: The clip is not at 16 kHz, is empty or not finite.
+            ModelError: The network cannot be loaded or failed.
+        """
+        network = self._loaded()
+        frames = self._frames_of(network, clip)
+        if not vocabulary.words:
+            return []
+        spotter = self._spotter(network, vocabulary)
+        words = spotter.spot(frames, MOST_PLACED, least_score=LEAST_PLACED_SCORE)
+        return placed_words(text, words, frames, network.tokens)
 
     def text_score(self, clip: Audio, text: str) -> float:
         """Return how well a text fits a clip: natural-log probability against the best path.

@@ -11,6 +11,7 @@ import re
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -28,11 +29,12 @@ from voicerag_core.local.hearing.whisper_network import (
 )
 from voicerag_core.local.hearing.windows import WINDOW_SECONDS, windows_of
 from voicerag_core.local.hearing.word_spotter import Spotted
+from voicerag_core.local.hearing.wordings import ASKING_WORTH, asks, wordings_of
 from voicerag_core.local.threads import model_threads
 from voicerag_core.local.weights.files import weight_folder
 from voicerag_core.local.weights.joining import joined_folder
 from voicerag_core.mel import SAMPLE_RATE_HZ
-from voicerag_core.types import Audio, Transcription, Vocabulary
+from voicerag_core.types import Audio, Transcription, Vocabulary, Wording
 
 __all__ = ["Recognition", "WhisperTranscriber"]
 
@@ -55,6 +57,7 @@ LEAST_LISTENED = 0.75
 in: kitchen noise, hum and music reach 0.07, clear questions 0.86 and more."""
 LEAST_LISTENED_WORDS = 2
 
+_DIGIT = re.compile(r"\d")
 _NUMBER = re.compile(r"\d[\d.,]*\d")
 _REPETITION = re.compile(r"(.{2,40}?)\1{3,}")
 
@@ -153,12 +156,59 @@ class WhisperTranscriber:
             wordings = (*both, *wordings, *other.others)
             new = _new_in(words, heard.text, other.text)
             gain = other.log_prob - heard.log_prob + sum(one.prior for one in new)
-            gain += SOUND_WEIGHT * (
-                listener.text_score(audio, other.text) - listener.text_score(audio, heard.text)
-            )
-            if other.heard and gain >= 0 and _same_numbers(heard.text, other.text, new):
+            fits = listener.text_score(audio, other.text) - listener.text_score(audio, heard.text)
+            gain += SOUND_WEIGHT * fits
+            coded = fits < 0 and any(_DIGIT.search(one.word) for one in new)
+            likelier = other.heard and gain >= 0 and not coded
+            if likelier and _same_numbers(heard.text, other.text, new):
                 heard = other
-        return self._transcription(audio, heard, wordings, listened)
+        found = self._transcription(audio, heard, wordings, listened)
+        return self._as_asked(audio, found, vocabulary)
+
+    def _as_asked(
+        self, audio: Audio, found: Transcription, vocabulary: Vocabulary
+    ) -> Transcription:
+        """Return a transcription that begins as a question does, if that is likelier.
+
+        A recogniser that has to choose between "You founded" and "Who founded" does not know that
+        it is asked.
+        """
+        if found.language != LANGUAGE or asks(found.text):
+            return found
+        others = self.other_wordings(audio, found, vocabulary)
+        asked = next((one for one in others if asks(one.text)), None)
+        if asked is None or asked.lead + ASKING_WORTH < 0:
+            return found
+        rest = (found.text, *(one.text for one in others if one is not asked))
+        return replace(found, text=asked.text, others=rest[:MOST_OTHERS])
+
+    def other_wordings(
+        self, audio: Audio, heard: Transcription, vocabulary: Vocabulary | None = None
+    ) -> tuple[Wording, ...]:
+        """Return what else a clip may say, likeliest first; see `wordings`.
+
+        Without a `listener`, or for a clip over 30 s, these are the wordings of the transcription.
+
+        Args:
+            audio: At 16 kHz.
+            heard: Its transcription.
+            vocabulary: The words of the collection.
+
+        Raises:
+            AudioError: The clip is not at 16 kHz, is empty or not finite.
+            ModelError: The model cannot be loaded or failed.
+        """
+        listener = self._listener
+        if listener is None or audio.seconds > WINDOW_SECONDS:
+            return tuple(map(Wording, heard.others))
+        model = self._loaded()
+        return wordings_of(
+            audio,
+            heard,
+            vocabulary or Vocabulary(),
+            listener,
+            lambda texts: model.text_scores(audio.samples, texts),
+        )
 
     def _transcription(
         self,

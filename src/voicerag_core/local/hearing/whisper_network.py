@@ -76,6 +76,8 @@ TOKENS_PER_SECOND = 12
 
 EXPECTED_LEAD = "Glossary:"
 MOST_PROMPT_TOKENS = 120
+_STATES_BEHIND = 25
+"""States of silence that are looked at behind a clip whose text is known: half a second."""
 WORD = re.compile(r"\w+(?:-\w+)*")
 
 
@@ -203,6 +205,33 @@ class WhisperNetwork:
             begun = self._begin(samples, encoded, words)
             heard = self._hear(samples, encoded, TEMPERATURES)
             return heard, self._hear(samples, encoded, TEMPERATURES, words, begun)
+
+    def text_scores(self, samples: Samples, texts: Sequence[str]) -> list[float]:
+        """Return the natural-log probability of texts, given a window of at most 30 s.
+
+        Only the states of the sound are looked at, not those of the silence behind it: that is
+        several times faster, and only serves to compare.
+        """
+        if not texts:
+            return []
+        with _told(samples):
+            encoded = self._states(samples)
+            sound = np.asarray(encoded)[:, : len(samples) // FRAME_SAMPLES + _STATES_BEHIND]
+            given = [self._tokenizer.encode(f" {t}", add_special_tokens=False).ids for t in texts]
+            aligned = self._network.align(
+                self._array(np.ascontiguousarray(np.repeat(sound, len(texts), 0))),
+                self._prompt(self._spoken(encoded)),
+                given,
+                [2 * sound.shape[1]] * len(texts),
+            )
+        return [float(np.log(np.maximum(one.text_token_probs, 1e-12)).sum()) for one in aligned]
+
+    def _states(self, samples: Samples) -> ctranslate2.StorageView:
+        """Return the states of a window as it was heard last, or in full."""
+        known = self._encoded
+        if known is not None and known[0] == clip_digest(samples):
+            return known[2]
+        return self._encode(samples, padded_length(len(samples)))
 
     def _shortens_for(self, samples: Samples) -> bool:
         """Return whether a window is heard with little padding first."""

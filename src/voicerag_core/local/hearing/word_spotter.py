@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from voicerag_core.types import Vocabulary
 
-__all__ = ["Spotted", "WordSpotter", "text_score"]
+__all__ = ["Spotted", "WordSpotter", "lost_in", "said_as", "text_score"]
 
 MOST_WORDS = 8000
 """Of a vocabulary that are looked for: less familiar ones first."""
@@ -108,17 +108,21 @@ class WordSpotter:
         self._doubled = np.zeros(len(self._flat), np.bool_)
         self._doubled[1:] = self._flat[1:] == self._flat[:-1]
 
-    def spot(self, log_probs: NDArray[np.float32], most: int) -> list[Spotted]:
+    def spot(
+        self, log_probs: NDArray[np.float32], most: int, *, least_score: float = LEAST_SCORE
+    ) -> list[Spotted]:
         """Return the words that were most likely said, likeliest first, each once.
 
         Args:
             log_probs: [S, V + 1], natural logarithm, the last column is the blank.
             most: Maximum number of words.
+            least_score: Natural-log probability against the best path below which a word is not
+                found.
         """
         if not self._words or not len(log_probs):
             return []
         scores = self._scores(log_probs)
-        heard = np.flatnonzero(scores > LEAST_SCORE)
+        heard = np.flatnonzero(scores > least_score)
         worth = scores[heard] + self._extra[heard]
         found: dict[str, Spotted] = {}
         for place in np.argsort(-worth, kind="stable").tolist():
@@ -134,7 +138,7 @@ class WordSpotter:
 
     def _scores(self, log_probs: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the best score of each form, [W]."""
-        lost = _lost(log_probs)
+        lost = lost_in(log_probs)
         in_token = np.full(len(self._flat), _NEVER)
         in_blank = in_token.copy()
         best = np.full(len(self._words), _NEVER)
@@ -152,7 +156,7 @@ class WordSpotter:
         return best
 
 
-def _lost(log_probs: NDArray[np.float32]) -> NDArray[np.float32]:
+def lost_in(log_probs: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return what each symbol loses against the likeliest, in the frames that matter.
 
     Of a row of silent frames the first stays: it parts a token from the same one after it.
@@ -175,9 +179,21 @@ def text_score(text: str, log_probs: NDArray[np.float32], tokens: Sequence[str])
     ids = {token: number for number, token in enumerate(tokens)}
     ways = [_spoken_forms(word.replace("'", ""))[:2] for word in _WORD.findall(text)]
     said = product(*(forms for forms in ways if forms))
-    lost = _lost(log_probs)
+    lost = lost_in(log_probs)
     paths = [_segmented(" ".join(way), ids) for way in islice(said, _MOST_TEXTS)]
     return max((_path_score(path, lost) for path in paths if path), default=float(_NEVER))
+
+
+def said_as(word: str, tokens: Sequence[str]) -> tuple[int, ...]:
+    """Return the tokens of a word in the likeliest way to say it; empty if it cannot be said so.
+
+    Args:
+        word: As it is written.
+        tokens: The V tokens of the network.
+    """
+    forms = _spoken_forms(word)
+    ids = {token: number for number, token in enumerate(tokens)}
+    return _segmented(forms[0], ids) if forms else ()
 
 
 def _path_score(path: tuple[int, ...], lost: NDArray[np.float32]) -> float:

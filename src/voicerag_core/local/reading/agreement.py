@@ -31,6 +31,7 @@ from voicerag_core.local.reading.near_misses import (
 from voicerag_core.local.reading.numbered import conflicts, numbered
 from voicerag_core.local.reading.questions import asked_for
 from voicerag_core.local.reading.relations import unsaid_relation
+from voicerag_core.local.reading.songs import untold_song
 from voicerag_core.types import Passage
 
 __all__ = ["AGREEMENT", "agreement"]
@@ -85,7 +86,8 @@ def agreement(
             keys.contradicted(sentence, above, before)
             or keys.namesakes.other_named(sentence.text, context)
             or keys.namesakes.parted(sentence.text)
-            or keys.namesakes.other_part(sentence.text, f"{context} \n {passage.text}"),
+            or keys.namesakes.other_part(sentence.text, f"{context} \n {passage.text}")
+            or untold_song(question, f"{context} \n {passage.text}"),
             unsaid_relation(question, f"{context} {sentence.text}"),
             sentence.kind not in _LEADS_ON
             and keys.lacks_kind(sentence.text)

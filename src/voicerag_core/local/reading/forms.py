@@ -14,14 +14,18 @@ from voicerag_core.local.reading.questions import Asked
 __all__ = ["defines", "fits", "has_other_condition", "instructs", "names_option"]
 
 _VERBS = (
-    "add|apply|ask|attach|avoid|book|bring|build|call|cancel|change|check|choose|clean|click|close|"
-    "complete|configure|connect|contact|copy|create|define|delete|disable|download|drag|email|empty|"
-    "enable|enter|fill|find|follow|forward|get|give|go|hand|head|hold|include|inform|insert|install|"
-    "keep|leave|let|locate|log|look|mail|make|measure|move|navigate|notify|open|paste|pay|pick|place|"
-    "plug|pour|press|print|provide|pull|push|put|reach|register|remove|replace|report|request|reset|"
-    "restart|return|review|rinse|run|save|scroll|search|select|send|set|show|sign|specify|start|stop|"
-    "submit|switch|take|talk|tell|tick|transfer|try|turn|type|unplug|update|upload|use|visit|wait|"
-    "wear|work|write"
+    "add|adjust|align|append|apply|arrange|ask|assemble|assign|attach|avoid|book|bring|brush|"
+    "build|call|cancel|change|check|choose|clean|click|close|complete|configure|confirm|"
+    "connect|consult|contact|copy|create|define|delete|detach|dip|disable|dissolve|download|"
+    "drag|drain|eject|email|empty|enable|enrol|enroll|enter|fasten|fill|find|flip|flush|fold|"
+    "follow|forward|gather|get|give|go|grind|hand|hang|head|hold|include|inform|insert|install|"
+    "invite|keep|leave|let|lift|load|locate|log|look|loosen|lower|mail|make|measure|mix|move|"
+    "navigate|notify|open|paste|pay|peel|photograph|pick|place|plug|pour|prepare|press|print|"
+    "provide|pull|push|put|reach|refill|register|reinstall|remove|replace|report|request|reset|"
+    "restart|restore|return|review|rinse|rotate|rub|run|save|scan|scroll|search|select|send|"
+    "set|shake|show|sign|slide|soak|sort|specify|squeeze|start|stop|submit|swap|swipe|switch|"
+    "take|talk|tap|tell|tick|tighten|tilt|transfer|try|turn|twist|type|unlock|unpack|unplug|"
+    "unscrew|update|upload|use|verify|visit|wait|warm|wash|wear|weigh|wet|wipe|work|wrap|write"
 )
 _INSTRUCTS = re.compile(
     rf"^\W*(?:(?:please|then|first|next|finally|now|simply|just|instead|always|also|never)\b,? )*"

@@ -493,22 +493,43 @@ class Quoter:
                 return self._list_behind(sentence)
             return None if after is None else Quote((_part(sentence), _part(after)), 0)
         if len(_WORD.findall(stripped)) < LEAST_WORDS and not _HAN_WORDS.search(stripped):
-            return None
+            replies = self._asked.yes_no and _REPLY.match(stripped) and after is not None
+            return self._sentence(chosen + 1) if replies else None
         return self._sentence(chosen)
 
     def _sentence(self, chosen: int) -> Quote:
         """Quote a sentence with the one that it points back to, and the list that it opens."""
         sentence = self._sentences[chosen]
         before = self._neighbour(chosen, -1)
-        if before is not None and (
-            self._points_back(sentence.text) or (self._asked.yes_no and _REPLY.match(before.text))
-        ):
+        if replied := self._replied(chosen):
+            quote = Quote((*replied, _part(sentence)), len(replied))
+        elif before is not None and self._points_back(sentence.text):
             quote = Quote((_part(before), _part(sentence)), 1)
         else:
             quote = Quote((_part(sentence),), 0)
         if follows := self._follows(chosen):
             return Quote((*quote.parts, *follows), quote.chosen)
         return self._with_list(sentence, quote) if self._asked.many else quote
+
+    def _replied(self, chosen: int) -> tuple[Part, ...]:
+        """Return what stands before a sentence, from the yes or no with which its paragraph begins.
+
+        Of a long paragraph, only a reply right before it counts.
+        """
+        if not self._asked.yes_no:
+            return ()
+        parts: list[Part] = []
+        own, room = self._sentences[chosen].block, MOST_BELOW_HEADING
+        while (before := self._neighbour(chosen, -1)) is not None and room >= 0:
+            replies = _REPLY.match(before.text) is not None
+            if before.block != own and (parts or not replies):
+                return ()
+            parts.insert(0, _part(before))
+            if replies:
+                return tuple(parts)
+            room -= before.end - before.start
+            chosen -= 1
+        return ()
 
     def _follows(self, chosen: int) -> tuple[Part, ...]:
         """Return what an answer in running text goes on with behind the chosen sentence."""
@@ -520,10 +541,18 @@ class Quoter:
             return steps.parts
         if self._asked.contrast:
             return tuple(self._rest(chosen))
+        if self._asked.how_to and after is not None and self._leads_to(sentence, after):
+            return (_part(after), *self._sample(chosen + 1))
         if after is not None and after.kind == "text" and goes_on(self._asked, after.text):
             sample = self._sample(chosen + 1) if self._asked.how_to else ()
             return (_part(after), *sample)
         return self._sample(chosen) if self._asked.how_to else ()
+
+    @staticmethod
+    def _leads_to(sentence: Candidate, after: Candidate) -> bool:
+        """Whether a sentence says why, and the next one of its paragraph what to do."""
+        same = after.kind == "text" and after.block == sentence.block
+        return same and instructs(after.text) and not instructs(sentence.text)
 
     def _with_list(self, sentence: Candidate, quote: Quote) -> Quote:
         """Quote a sentence with the list that it opens, or the list of its section instead."""

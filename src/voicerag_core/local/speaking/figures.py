@@ -71,6 +71,7 @@ _SIGNS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"(?<![\w.,])(\d+),(?=\d{1,2}\s?%)"), r"\1."),
     (re.compile(r"\u00d7"), " times "),
     (re.compile(r"\u00f7"), " divided by "),
+    (re.compile(r"\u00b1\s?(?=[\d$])"), "plus or minus "),
     (re.compile(r"\u2265\s?(?=[\d$])|>=\s?(?=\d)"), "at least "),
     (re.compile(r"\u2264\s?(?=[\d$])|<=\s?(?=\d)"), "at most "),
     (re.compile(r"\u2248\s?|(?<![\w/])~\s?(?=[\d$])"), "about "),
