@@ -1,8 +1,8 @@
 """An embedder as a model of mteb: texts and speech to vectors of one space.
 
-The package ``mteb`` is not needed to import this and in no extra: it brings torch, datasets and
-sentence-transformers. The class has the methods of ``mteb.models.EncoderProtocol`` (mteb 2.26),
-which is structural::
+The package ``mteb`` is not needed to import this, and in no extra: it brings torch, datasets and
+sentence-transformers. The class has the methods of ``mteb.models.EncoderProtocol`` (tried
+with mteb 2.26), which is structural::
 
     import mteb
     from voicerag_core import open_voicerag
@@ -16,6 +16,7 @@ which is structural::
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -37,15 +38,25 @@ class SpeechEncoder:
         self._embedder = embedder
 
     @property
-    def mteb_model_meta(self) -> dict[str, object]:
-        """Name, width and modalities, as mteb files results."""
-        return {
-            "name": f"voicerag/{self._embedder.model_id}",
-            "revision": "1",
-            "embed_dim": self._embedder.dim,
-            "modalities": ["text", "audio"],
-            "similarity_fn_name": "cosine",
-        }
+    def mteb_model_meta(self) -> Any:  # noqa: ANN401 - a class of a package that may be absent
+        """The ``mteb.models.ModelMeta`` by which mteb names results and checks modalities.
+
+        Raises:
+            ConfigError: mteb is not installed.
+        """
+        try:
+            models = import_module("mteb.models")
+        except ImportError as error:
+            raise ConfigError(f"mteb is not installed: pip install mteb ({error})") from error
+        return models.ModelMeta.create_empty(
+            {
+                "name": f"voicerag/{self._embedder.model_id}",
+                "revision": "1",
+                "embed_dim": self._embedder.dim,
+                "modalities": ["text", "audio"],
+                "similarity_fn_name": "cosine",
+            }
+        )
 
     def encode(
         self,

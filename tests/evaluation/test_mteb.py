@@ -39,8 +39,12 @@ def test_texts_are_embedded_by_their_side_and_sound_as_speech() -> None:
     assert model.similarity(heard, documents).argmax() == 0
     assert model.similarity_pairwise(rows, rows) == pytest.approx([1.0, 1.0, 1.0], abs=1e-5)
     assert model.encode([]).shape == (0, embedder.dim)
-    assert model.mteb_model_meta["embed_dim"] == embedder.dim
     assert "mteb" not in sys.modules
+
+
+def test_only_the_name_among_results_needs_the_package() -> None:
+    with pytest.raises(ConfigError, match="pip install mteb"):
+        _ = SpeechEncoder(FakeEmbedder()).mteb_model_meta
 
 
 def test_a_batch_without_text_or_sound_is_refused() -> None:
