@@ -138,10 +138,8 @@ def test_an_answer_as_json(voicerag: Voicerag, sample: str, tmp_path: Path) -> N
     assert "criticized" in value["question"]
     assert value["citations"][0]["quote"] in value["answer"]
     assert value["citations"][0]["source"].endswith("passages.jsonl#line=1")
-    assert [hit["score"] for hit in value["hits"]] == sorted(
-        (hit["score"] for hit in value["hits"]), reverse=True
-    )
-    assert len(value["hits"]) == 4
+    assert [hit["rank"] for hit in value["hits"]] == [1, 2, 3, 4]
+    assert value["hits"][0]["score"] == max(hit["score"] for hit in value["hits"])
     timings = value["timings_ms"]
     assert 0 < timings["search"] < timings["first_text"] < timings["total"]
     assert soundfile.info(out).samplerate == 22_050

@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -193,13 +193,18 @@ def test_the_words_are_heard_once_when_the_answer_needs_them(
     transcriber = tone_rag.transcriber
     assert isinstance(transcriber, WhisperTranscriber)
     heard: list[Audio] = []
-    recognise = transcriber.recognise
+    alone, beside = transcriber.recognise, transcriber._recognise_both
 
     def noting(audio: Audio) -> Recognition:
         heard.append(audio)
-        return recognise(audio)
+        return alone(audio)
+
+    def noting_both(audio: Audio, words: Sequence[str]) -> tuple[Recognition, Recognition | None]:
+        heard.append(audio)
+        return beside(audio, words)
 
     monkeypatch.setattr(transcriber, "recognise", noting)
+    monkeypatch.setattr(transcriber, "_recognise_both", noting_both)
     for strategy in STRATEGIES:
         heard.clear()
         found = tone_rag.retrieve(question, strategy=strategy)
