@@ -33,7 +33,7 @@ from voicerag_core.ports import (
     VoiceModel,
 )
 from voicerag_core.retrieval import STRATEGIES, Search, find_passages
-from voicerag_core.retrieval.looking_again import looking_again, looks
+from voicerag_core.retrieval.looking_again import looking_again, looks, new_hits
 from voicerag_core.types import (
     Answer,
     Audio,
@@ -390,7 +390,12 @@ class VoiceRAG:
             if retrieved is None:
                 retrieved = _shown(find_passages(search, chosen, checked), shown)
             yield from self._respond(
-                checked, retrieved, search, said, again=shown, words_first=chosen == "adaptive"
+                checked,
+                retrieved,
+                search,
+                said,
+                again=shown,
+                words_first=chosen == "adaptive" and self._reads_on() > 0,
             )
 
         yield from answer_told(pieces(), checked, chosen)
@@ -453,7 +458,7 @@ class VoiceRAG:
         on_found: Callable[[Found], None] | None = None,
     ) -> Search:
         """Make a search for as many hits as are shown, and more if the model reads on."""
-        most = self.model.most_passages if isinstance(self.model, ReadsOn) else 0
+        most = self._reads_on()
         return Search(
             self.embedder,
             self.store,
@@ -516,7 +521,11 @@ class VoiceRAG:
             check_cancelled()
 
         def answered(
-            found: Retrieved, heard: Transcription | None, least: float = 0.0
+            found: Retrieved,
+            heard: Transcription | None,
+            least: float = 0.0,
+            *,
+            joined: bool = True,
         ) -> Iterator[Answer]:
             respond = self._calibrated_model(least).respond
             if manner.instructions:
@@ -528,13 +537,14 @@ class VoiceRAG:
                 transcript=heard,
                 history=manner.history,
             )
-            return _with_cited(reading_told(pieces), found.more)
+            more = found.more if joined else new_hits((*found.hits, *found.more), retrieved)
+            return _with_cited(reading_told(pieces), more)
 
         if again and heard is not None and isinstance(question, Audio) and self._needs_words():
             yield from looking_again(
                 looks(question, heard, retrieved, search, again, words_first=words_first),
                 retrieved,
-                lambda found, look: answered(found, look.heard, look.least),
+                lambda found, look: answered(found, look.heard, look.least, joined=look.joins),
             )
         else:
             yield from answered(retrieved, heard)
@@ -553,6 +563,10 @@ class VoiceRAG:
         chosen = store.thresholds().answered if isinstance(store, CalibratedStore) else None
         least = max(chosen or 0.0, at_least)
         return model.declining_below(least) if least else self.model
+
+    def _reads_on(self) -> int:
+        """Return how many passages a model looks at that reads them itself; 0 for another."""
+        return self.model.most_passages if isinstance(self.model, ReadsOn) else 0
 
     def _needs_words(self) -> bool:
         """Whether the model wants a transcript that this pipeline can make."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Generator, Iterator, Sequence
-from typing import get_args
+from dataclasses import replace
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -798,16 +799,42 @@ def test_a_wording_that_leads_to_nothing_either_changes_nothing() -> None:
     assert [hit.passage.id for hit in answer.hits] == model.given[0]
 
 
+class ReadingModel(WordsModel):
+    """Reads by itself, and cites what it answers from."""
+
+    most_passages = 2
+    cites = True
+
+    def respond(self, *given: Any, **named: Any) -> Generator[Answer, None, None]:
+        for piece in super().respond(*given, **named):
+            cited = self.cites and piece.text == "Here."
+            yield replace(piece, citations=(Citation(self.answers_from, 0, 4),) if cited else ())
+
+
 def test_where_the_sound_is_sure_what_the_words_find_is_read_first() -> None:
-    model = WordsModel("fleming")
-    parts = misheard("adaptive", model)
-    answer = parts.rag.ask(clip())
+    model = ReadingModel("fleming")
+    answer = misheard("adaptive", model).rag.ask(clip())
     assert (answer.text, answer.answered) == ("Here. More.", True)
-    assert model.given == [["fleming"]]
-    assert [hit.passage.id for hit in answer.hits] == ["rhine", "fleming"]
-    other = WordsModel("rhine")
-    assert misheard("adaptive", other).rag.ask(clip()).answered, "what the sound found is next"
-    assert other.given == [["fleming"], ["rhine"]]
+    assert [given[0] for given in model.given] == ["fleming"]
+    assert [(hit.passage.id, hit.rank) for hit in answer.hits] == [("rhine", 1), ("fleming", 2)]
+    other = ReadingModel("rhine")
+    other.answers_from = "nothing of the kind"
+    assert not misheard("adaptive", other).rag.ask(clip()).answered
+    assert [given[0] for given in other.given] == ["fleming", "rhine"], "the sound's are next"
+
+
+def test_what_the_words_found_is_shown_where_the_answer_cites_it() -> None:
+    model = ReadingModel("fleming")
+    model.cites = False
+    answer = misheard("adaptive", model).rag.ask(clip())
+    assert answer.answered
+    assert [hit.passage.id for hit in answer.hits] == ["rhine"]
+
+
+def test_a_model_that_does_not_read_by_itself_answers_from_what_is_shown() -> None:
+    model = WordsModel("rhine")
+    assert misheard("adaptive", model).rag.ask(clip()).answered
+    assert model.given == [["rhine"]]
 
 
 class Rewords(FakeTranscriber):

@@ -15,9 +15,9 @@ from dataclasses import dataclass, replace
 from voicerag_core.cancellation import check_cancelled
 from voicerag_core.retrieval.search import Search
 from voicerag_core.retrieval.strategies import find_by_words
-from voicerag_core.types import Answer, Audio, Retrieved, Transcription, Wording
+from voicerag_core.types import Answer, Audio, Hit, Retrieved, Transcription, Wording
 
-__all__ = ["OTHER_WORDINGS", "Look", "looking_again", "looks"]
+__all__ = ["OTHER_WORDINGS", "Look", "looking_again", "looks", "new_hits"]
 
 OTHER_WORDINGS = 5
 """Wordings besides the transcript that are searched for where that leads to no answer."""
@@ -45,12 +45,14 @@ class Look:
         other: Whether that is not the transcript but another wording.
         least: Least probability of an answer, if that is more than usual.
         find: Returns what is found.
+        joins: Whether all that is found joins the hits, and not only what the answer cites.
     """
 
     heard: Transcription
     other: bool
     find: Callable[[], Retrieved]
     least: float = 0.0
+    joins: bool = True
 
 
 def looks(
@@ -84,7 +86,10 @@ def looks(
     by_sound_alone = found.transcription is None
     if found.by_sound or by_sound_alone:
         words = Look(heard, other=False, find=lambda: by_words(heard))
-        yield from (words, first) if words_first and by_sound_alone else (first, words)
+        if words_first and by_sound_alone:
+            yield from (replace(words, joins=False), first)
+        else:
+            yield from (first, words)
     else:
         yield first
     sure = heard.confidence is not None and heard.confidence >= SURE_TRANSCRIPT
@@ -118,7 +123,7 @@ def looking_again(tried: Iterable[Look], shown: Retrieved, answered: Answered) -
     read: list[list[str]] = []
     pieces: Iterator[Answer] = iter(())
     held: list[Answer] = []
-    spent, found = 0.0, shown
+    spent, joining = 0.0, tuple[Hit, ...]()
     with ExitStack() as open_pieces:
         while True:
             start = time.perf_counter()
@@ -137,17 +142,20 @@ def looking_again(tried: Iterable[Look], shown: Retrieved, answered: Answered) -
             said = _until_decided(again)
             does = all(piece.answered for piece in said)
             if does or not look.other:
-                pieces, held, found = again, said, got
+                pieces, held, joining = again, said, got.hits if look.joins else ()
             if does:
                 break
         if spent:
-            known = {hit.passage.id for hit in shown.hits}
-            yield Answer(
-                hits=tuple(hit for hit in found.hits if hit.passage.id not in known),
-                timings={"search_again": spent},
-            )
+            yield Answer(hits=new_hits(joining, shown), timings={"search_again": spent})
         yield from held
         yield from pieces
+
+
+def new_hits(found: Iterable[Hit], shown: Retrieved) -> tuple[Hit, ...]:
+    """Return the hits that are not shown yet, ranked behind those that are."""
+    known = {hit.passage.id for hit in shown.hits}
+    new = [hit for hit in found if hit.passage.id not in known]
+    return tuple(replace(hit, rank=len(known) + n) for n, hit in enumerate(new, 1))
 
 
 def _until_decided(pieces: Iterator[Answer]) -> list[Answer]:
