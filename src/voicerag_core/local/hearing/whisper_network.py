@@ -7,7 +7,6 @@ whisper/transcribe.py for the temperature fallback. Differences are noted where 
 
 from __future__ import annotations
 
-import math
 import re
 import zlib
 from collections.abc import Iterator, Sequence
@@ -40,15 +39,11 @@ PADDED_SECONDS = WINDOW_SECONDS
 """Shorter padding is faster and less accurate: figures in benchmarks/results/transcribe.md."""
 SHORT_SECONDS = 15.0
 """A clip is heard first with less padding, at a fifth of the encoder's work, and again in full
-where that leaves Whisper unsure. With still less it repeats what it heard. Not done for other
-models than the packaged English one, on which it was measured."""
+only where that leaves no speech or a loop. With still less it repeats what it heard. Where two
+texts are close, or the words are unsure, a second hearing mends as many words as it spoils:
+benchmarks/results/transcribe.md. Not done for other models than the packaged English one."""
 _SHORT_PADDING = SAMPLE_RATE_HZ // 2
 """Samples of silence that have to be left behind a clip for that."""
-SHORT_LEAD = 1.0
-"""Least lead of a text over the next one with other words, as a natural logarithm, at which the
-first hearing is sure. Chosen on 363 clips of benchmarks/speech/transcribe.py and of the sample
-base: 122 words wrong, with full padding alone 121, with short padding alone 137; on 120 other clips
-117, 118 and 122."""
 WORKERS = 2
 """Decodings that run side by side. A decoding uses one core, whatever its threads."""
 BEAMS = 5
@@ -171,7 +166,7 @@ class WhisperNetwork:
             self._prompt(self._language)
 
     def recognise(self, samples: Samples) -> Recognition:
-        """Recognise one window: with little padding, and in full where that is not sure.
+        """Recognise one window: with little padding, and in full where that leads to nothing.
 
         Args:
             samples: Shape [T], float32, 16 kHz, 30 s at most.
@@ -180,7 +175,7 @@ class WhisperNetwork:
             if self._shortens_for(samples):
                 encoded = self._encode(samples, short_length())
                 outcome = self._hear(samples, encoded, TEMPERATURES[:1])
-                if _is_sure(outcome):
+                if _is_usable(outcome):
                     return outcome
             encoded = self._encode(samples, padded_length(len(samples)))
             return self._hear(samples, encoded, TEMPERATURES)
@@ -199,7 +194,7 @@ class WhisperNetwork:
                 encoded = self._encode(samples, short_length())
                 begun = self._begin(samples, encoded, words)
                 heard = self._hear(samples, encoded, TEMPERATURES[:1])
-                if _is_sure(heard):
+                if _is_usable(heard):
                     return heard, self._hear(samples, encoded, TEMPERATURES, words, begun)
             encoded = self._encode(samples, padded_length(len(samples)))
             begun = self._begin(samples, encoded, words)
@@ -417,16 +412,12 @@ def short_length() -> int:
     return int(SHORT_SECONDS * SAMPLE_RATE_HZ)
 
 
-def _is_sure(heard: Recognition) -> bool:
-    """Return whether a first hearing is surely speech, and surely of these words."""
-    known = plain(heard.text)
-    rivals = [score for text, score in heard.others if plain(text) != known]
+def _is_usable(heard: Recognition) -> bool:
+    """Return whether a first hearing is speech without a loop."""
     return (
         heard.heard
         and heard.no_speech_prob <= NO_SPEECH_PROBABILITY
-        and heard.avg_logprob >= AVERAGE_LOG_PROBABILITY
         and heard.compression_ratio <= COMPRESSION_RATIO
-        and heard.log_prob - max(rivals, default=-math.inf) >= SHORT_LEAD
     )
 
 
