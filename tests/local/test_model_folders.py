@@ -273,7 +273,7 @@ def test_a_folder_that_cannot_be_used_says_why(tiny: Path, fault: str, message: 
 
 
 def test_whisper_is_read_from_a_folder(tmp_path: Path) -> None:
-    clip = read_audio(SAMPLE / "audio" / "dev-01.flac")
+    clip = read_audio(SAMPLE / "audio" / "report-16.flac")
     folder = weight_folder(WEIGHTS)
     expected = WhisperTranscriber().transcribe(clip)
     settings = load_settings(transcriber=str(folder), language="auto", data_dir=tmp_path)
