@@ -272,7 +272,7 @@ def test_in_a_crowd_the_first_block_waits_until_the_second_is_complete(
         assert batches == [[10]]
         assert not stream.feed(()).size  # nothing is played before the second block
         assert stream._task.done.wait(20)
-        assert stream.feed(()).size
+        until(lambda: stream.feed(()).size > 0)  # `Playout` may hold it back for a while more
     assert batches == [[10], [20]]
 
 
