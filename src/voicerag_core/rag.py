@@ -33,7 +33,7 @@ from voicerag_core.ports import (
     VoiceModel,
 )
 from voicerag_core.retrieval import STRATEGIES, Search, find_passages
-from voicerag_core.retrieval.looking_again import looking_again, looks, new_hits
+from voicerag_core.retrieval.looking_again import close_pieces, looking_again, looks, new_hits
 from voicerag_core.types import (
     Answer,
     Audio,
@@ -633,7 +633,7 @@ def _with_cited(pieces: Iterator[Answer], more: Sequence[Hit]) -> Iterator[Answe
             hits = tuple(by_id[name] for name in cited if name in by_id)
             yield replace(piece, hits=piece.hits + hits) if hits else piece
     finally:
-        _close(pieces)
+        close_pieces(pieces)
 
 
 def _shown(found: Retrieved, most: int) -> Retrieved:
@@ -648,12 +648,6 @@ def _first_of(
     if on_found is None:
         return None
     return lambda found: on_found(replace(found, hits=found.hits[:most]))
-
-
-def _close(pieces: Iterator[Answer]) -> None:
-    close = getattr(pieces, "close", None)
-    if close is not None:
-        close()
 
 
 def _checked_strategy(strategy: Strategy) -> Strategy:

@@ -17,7 +17,7 @@ from voicerag_core.retrieval.search import Search
 from voicerag_core.retrieval.strategies import find_by_words
 from voicerag_core.types import Answer, Audio, Hit, Retrieved, Transcription, Wording
 
-__all__ = ["OTHER_WORDINGS", "Look", "looking_again", "looks", "new_hits"]
+__all__ = ["OTHER_WORDINGS", "Look", "close_pieces", "looking_again", "looks", "new_hits"]
 
 OTHER_WORDINGS = 5
 """Wordings besides the transcript that are searched for where that leads to no answer."""
@@ -138,7 +138,7 @@ def looking_again(tried: Iterable[Look], shown: Retrieved, answered: Answered) -
                 continue  # the model has read these passages in this order
             read.append(order)
             again = answered(got, look)
-            open_pieces.callback(_close, again)
+            open_pieces.callback(close_pieces, again)
             said = _until_decided(again)
             does = all(piece.answered for piece in said)
             if does or not look.other:
@@ -168,7 +168,8 @@ def _until_decided(pieces: Iterator[Answer]) -> list[Answer]:
     return held
 
 
-def _close(pieces: Iterator[Answer]) -> None:
+def close_pieces(pieces: Iterator[Answer]) -> None:
+    """Stop what yields an answer, if it is a generator."""
     close = getattr(pieces, "close", None)
     if close is not None:
         close()
