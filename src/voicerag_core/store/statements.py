@@ -59,8 +59,12 @@ _ROWS: LiteralString = (
     "INSERT INTO voicerag.passages AS p "
     "(tenant, collection_id, document_id, hash, id, body, metadata, words) "
     "SELECT current_setting('voicerag.tenant'), {n}, %(document)s::bigint, s.hash, s.id, "
-    "s.body, s.metadata, voicerag.passage_words(%(language)s::text::regconfig, "
-    "CASE WHEN s.searched IS NULL THEN s.body ELSE left(s.body, s.searched) END, s.metadata) "
+    # What passage_words does with a passage of ASCII that has no such metadata, without its call.
+    "s.body, s.metadata, CASE WHEN s.searched IS NULL AND octet_length(s.body) = length(s.body) "
+    "AND NOT s.metadata ?| '{{title,path,lead}}' "
+    "THEN to_tsvector(%(language)s::text::regconfig, s.body) "
+    "ELSE voicerag.passage_words(%(language)s::text::regconfig, "
+    "CASE WHEN s.searched IS NULL THEN s.body ELSE left(s.body, s.searched) END, s.metadata) END "
     "FROM s"
 )
 
