@@ -59,6 +59,7 @@ def watch(
     from voicerag_core.stack import open_voicerag
 
     settings = given.settings()
+    report("comparing the folders with the index; what is new is indexed first", level="info")
     with open_voicerag(settings) as rag:
         for event in watch_files(
             rag,

@@ -210,6 +210,8 @@ class _Watch:
 
     def remove(self, found: FoundFiles, vanished: Sequence[object]) -> Iterator[WatchEvent]:
         """Remove the documents of the folders whose files are gone, unless that are too many."""
+        if not self.missing:
+            self.kept.clear()  # the folders are as they were; another loss is told again
         if not (self.prune and vanished):
             return
         known = self.rag.document_store.document_digests()
