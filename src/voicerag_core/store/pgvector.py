@@ -42,6 +42,7 @@ from voicerag_core.store.values import (
     known_keys,
 )
 from voicerag_core.store.writing import (
+    PLANNING,
     forget_passages,
     prepare_batch,
     write_batch,
@@ -227,7 +228,7 @@ class PgVectorStore(Closing):
             lambda connection: write_batch(
                 connection, self._opened.here, batch, all_new=self._upkeep.load.first
             ),
-            settings=self._upkeep.load.settings,
+            settings={**PLANNING, **self._upkeep.load.settings},
         )
         self._upkeep.wrote(changed, time.perf_counter() - start)
         return changed
@@ -352,7 +353,7 @@ class PgVectorStore(Closing):
                 batch,
                 all_new=self._upkeep.load.first,
             ),
-            settings=self._upkeep.load.settings,
+            settings={**PLANNING, **self._upkeep.load.settings},
         )
         self._upkeep.wrote(changed, time.perf_counter() - start)
         return changed

@@ -33,7 +33,7 @@ from voicerag_core.store.statements import CountedRow, WrittenRow, named
 from voicerag_core.store.values import as_owners, as_vectors
 from voicerag_core.types import Embeddings, Passage
 
-__all__ = ["Batch", "count_words", "forget_passages", "prepare_batch", "write_batch"]
+__all__ = ["PLANNING", "Batch", "count_words", "forget_passages", "prepare_batch", "write_batch"]
 
 _SURELY_INDEXED_BYTES = 100_000
 """Texts up to here always fit into a tsvector of 1 MiB: a character of Chinese, 3 bytes, becomes a
@@ -41,10 +41,13 @@ pair of 6, an aligned head and a position, 12 bytes in all, and a hyphenated wor
 its parts."""
 
 _FIRST_PART, _PART = 250, 1000
-_PART_BYTES = 2**20
+_PART_BYTES = 8 * 2**20
 """Passages that are sent at a time, and about how many bytes, unless one passage has more; few at
-first, since the server waits for those. The server copies what it gets several times, and copies
-of more than about a mebibyte cost it a quarter more."""
+first, since the server waits for those."""
+
+PLANNING = {"plan_cache_mode": "force_generic_plan"}
+"""Settings of a transaction that writes batches: its statements are planned without a look at the
+values. With one, the planner copies megabytes of vectors into the plan, and no plan would differ."""
 
 _GROWTH = 1.2
 """Words are counted again when a collection has grown by a fifth since the last count."""
@@ -233,7 +236,7 @@ def _parts(batch: Batch, collection: Collection) -> Generator[_Part, None, None]
 def _bounds(batch: Batch, dim: int) -> list[int]:
     """Return where the parts of a batch begin, and its end."""
     bounds, size = [0], 0
-    first = _FIRST_PART if len(batch.passages) > _PART else _PART
+    first = min(_FIRST_PART, _PART) if len(batch.passages) > _PART else _PART
     for place, (passage, count) in enumerate(zip(batch.passages, batch.counts, strict=True)):
         more = len(passage.text) + 2 * dim * int(count)
         most = _PART if len(bounds) > 1 else first
