@@ -265,10 +265,10 @@ class VoiceProcess(Closing):
             self._lost = "the voice was closed" if self._closing else reason
             waiting = [*self._calls.values(), self._loaded]
             told = not self._closing
-        for answers in waiting:
-            answers.put((Kind.LOST, self._lost))
         if told:
             self._on_loss(reason)
+        for answers in waiting:
+            answers.put((Kind.LOST, self._lost))
 
 
 def _started() -> subprocess.Popen[bytes]:

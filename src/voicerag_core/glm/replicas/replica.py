@@ -30,7 +30,7 @@ class Replica(Closing):
         self.name, self._loader = name, loader
         self.active = 0
         """Calls that it runs now; kept by whoever chooses among replicas."""
-        self.broken: str | None = None
+        self.broken: str | None = "it is being loaded"
         """Why it is out of service."""
         self._lock = threading.Lock()
         self._closing = threading.Event()
@@ -41,6 +41,7 @@ class Replica(Closing):
     def wait(self) -> None:
         """Wait until the voice is loaded for the first time; see `VoiceProcess.wait`."""
         self.process.wait()
+        self._in_service()
 
     def warm(self) -> None:
         """Prepare what the first replies would wait for, also in later processes."""
@@ -86,8 +87,12 @@ class Replica(Closing):
                     self.broken = f"{reason}; starting it again failed: {error}"
                     _logger.error("%s: %s", self.name, self.broken)
                 continue
-            self.broken = None
             _logger.warning("%s is in service again", self.name)
-            if process.lost is not None:  # since it was warm, and nobody was told
-                self._lost(process.lost)
+            self._in_service()
             return
+
+    def _in_service(self) -> None:
+        self.broken = None
+        reason = self.process.lost
+        if reason is not None:  # it was lost before anybody was to be told
+            self._lost(reason)
