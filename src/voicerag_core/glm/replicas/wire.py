@@ -44,7 +44,7 @@ from voicerag_core.errors import ModelError, VoiceRAGError
 __all__ = ["WINDOW", "Failure", "Kind", "Message", "Outbox", "failure_of", "frames"]
 
 WINDOW = 64
-"""Most pieces of a stream that were sent and not taken yet; about 1.5 s of a reply's text."""
+"""Most pieces of a stream that were sent and not taken yet."""
 
 GATHER_SECONDS = 0.03
 """How long pieces that can wait are gathered into one frame."""
