@@ -132,10 +132,10 @@ class ScriptedVoice:
 
     def _die(self, rest: str, *_: object) -> Generator[Answer, None, None]:
         """Die after some pieces; with a file, only the first one who is asked."""
-        pieces, _, file = rest.partition(" ")
+        pieces, file = f"{rest} ".split(" ", 1)
         for n in range(int(pieces)):
             yield Answer(f"{n} ")
-        if self._gone(file):
+        if self._gone(file.strip()):
             os.kill(os.getpid(), signal.SIGKILL)
             time.sleep(60)
         yield Answer(f"{os.getpid()}")
@@ -148,7 +148,8 @@ class ScriptedVoice:
         yield Answer(f"{os.getpid()}")
 
     def _raise(self, name: str, *_: object) -> Generator[Answer, None, None]:
-        raise ERRORS[name]
+        if name in ERRORS:
+            raise ERRORS[name]
         yield Answer()
 
     def _print(self, rest: str, *_: object) -> Generator[Answer, None, None]:

@@ -330,8 +330,9 @@ def test_no_process_outlives_its_parent(kill: bool) -> None:
 
 
 def test_the_settings_make_a_replica_on_each_device(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     trees = tiny.write_trees(tmp_path)
     settings = {
         "stack": "glm", "glm_dir": trees.root, "speak": False, "data_dir": tmp_path, "glm_rows": 3,

@@ -73,6 +73,7 @@ class Replica(Closing):
     def _start_again(self, reason: str) -> None:
         while not self._closing.wait(PAUSES[min(self._losses, len(PAUSES) - 1)]):
             self._losses += 1
+            self.process.close()  # until it has gone, with the memory of the device
             try:
                 with self._lock:
                     if self._closing.is_set():
@@ -82,7 +83,6 @@ class Replica(Closing):
                 if self._warmed:
                     process.call("warm")
             except (LostError, VoiceRAGError, OSError) as error:
-                self.process.close()
                 if not self._closing.is_set():
                     self.broken = f"{reason}; starting it again failed: {error}"
                     _logger.error("%s: %s", self.name, self.broken)
