@@ -72,6 +72,15 @@ def text_of(
     return "".join(piece.text for piece in pieces)
 
 
+def gone(pid: int) -> bool:
+    """Return whether a process has ended and was waited for."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    return False
+
+
 def until(true: Callable[[], bool]) -> None:
     end = time.monotonic() + LONG
     while not true():
@@ -104,6 +113,13 @@ def test_a_conversation_stays_with_the_one_that_spoke_last(shared: ReplicatedGLM
     assert [text_of(shared, "pid", history=[turn]) for _ in range(3)] == [reply] * 3
     unknown = Turn("never asked", Answer("never said"))
     assert text_of(shared, "pid", history=[unknown]) != reply
+    with closing(shared.respond("pid again", [], sampling=SAMPLING)) as left:
+        assert next(left).text == other
+    busy = shared.respond("pid", [], sampling=SAMPLING)
+    assert next(busy).text == other
+    left_turn = Turn("pid again", Answer(other))
+    assert text_of(shared, "pid", history=[left_turn]).startswith(other)
+    busy.close()
     heard = Turn("pid", Answer(pid[:2]))
     shared.cut(turn, heard, seconds=1.5)
     shared.cut(unknown, unknown, seconds=1.0)
@@ -245,8 +261,7 @@ def test_a_lost_process_is_replaced_and_its_question_answered_by_the_other(
     os.kill(first, signal.SIGKILL)
     with pytest.raises(ModelError, match=r"one failed in the middle of the answer .*SIGKILL"):
         next(waits)
-    with pytest.raises(ChildProcessError):  # it was waited for
-        os.waitpid(second, os.WNOHANG)
+    assert gone(second)
 
 
 def test_a_question_that_ends_every_process_is_asked_of_each_once(
@@ -286,6 +301,23 @@ def test_what_loading_raises_names_the_device(caplog: pytest.LogCaptureFixture) 
     with pytest.raises(ConfigError):
         ReplicatedGLMVoice([], [])
     assert caplog.records == []
+
+
+def test_a_voice_that_is_closed_or_forgotten_ends_its_processes() -> None:
+    with opened(replica_voices.scripted) as closed:
+        pid = closed._pool.replicas[0].process.pid
+        assert not gone(pid)
+    assert gone(pid)
+    closed.close()
+    forgotten = opened(replica_voices.scripted)
+    pid = forgotten._pool.replicas[0].process.pid
+    silent = forgotten.silent()
+    del forgotten
+    gc.collect()
+    assert text_of(silent, "pid").startswith(str(pid))
+    del silent
+    gc.collect()
+    assert gone(pid)
 
 
 PARENT = """

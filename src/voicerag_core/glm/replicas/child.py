@@ -13,7 +13,9 @@ import pickle
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
+from functools import partial
 from logging.handlers import QueueHandler
 from queue import SimpleQueue
 from types import NoneType
@@ -63,6 +65,34 @@ class _Call:
         self.room = threading.Semaphore(WINDOW)
 
 
+class _Threads:
+    """Runs jobs at once, in threads that are kept: starting one takes long in a busy process."""
+
+    def __init__(self) -> None:
+        self._jobs: SimpleQueue[Callable[[], None]] = SimpleQueue()
+        self._idle = threading.Semaphore(0)
+
+    def run(self, job: Callable[[], None]) -> None:
+        if not self._idle.acquire(blocking=False):
+            self.add()
+        self._jobs.put(job)
+
+    def add(self) -> None:
+        """Start another thread."""
+        threading.Thread(target=self._work, name="voicerag-replica-call", daemon=True).start()
+
+    def _work(self) -> None:
+        while True:
+            self._jobs.get()()
+            self._idle.release()
+
+    def prepare(self, count: int) -> None:
+        """Start some threads for later jobs."""
+        for _ in range(count):
+            self.add()
+            self._idle.release()
+
+
 class _Child:
     """Answers the calls of the parent, each in a thread of its own.
 
@@ -78,6 +108,7 @@ class _Child:
         self._voice: GLMVoice | None = None
         self._silent: GLMVoice | None = None
         self._calls: dict[int, _Call] = {}
+        self._threads = _Threads()
         self._out = Outbox(answers, "voicerag-replica-out", lambda: self.load)
         root = logging.getLogger()
         root.addHandler(_ToParent(self._out))
@@ -96,6 +127,7 @@ class _Child:
                 stack = self._stack = ExitStack()  # open as long as the process
                 voice: GLMVoice = pickle.loads(self._loader)(stack)  # noqa: S301 - the parent's
                 self._silent, self._voice = voice.silent(), voice
+                self._threads.prepare(voice.capacity)
                 self._out.put(Kind.READY, voice.capacity, voice.end_token)
         except BaseException as error:  # noqa: BLE001 - the parent raises it
             self._out.put(Kind.FAILED, None, failure_of(error))
@@ -106,10 +138,7 @@ class _Child:
         if kind is Kind.CALL:
             number, *asked = rest
             call = self._calls[number] = _Call()
-            threading.Thread(
-                target=self._answer, args=(number, call, *asked), name="voicerag-replica-call",
-                daemon=True,
-            ).start()  # fmt: skip
+            self._threads.run(partial(self._answer, number, call, *asked))
         elif kind is Kind.CUT and self._voice is not None:
             turn, heard, seconds = rest
             self._voice.cut(turn, heard, seconds=seconds)

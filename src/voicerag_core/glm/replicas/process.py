@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Generator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from queue import Empty, SimpleQueue
 from typing import IO, TYPE_CHECKING, Any, TypeAlias, cast
 
@@ -20,6 +20,9 @@ from voicerag_core.closing import Closing
 from voicerag_core.errors import ModelError
 from voicerag_core.glm.replicas.wire import WINDOW, Failure, Kind, Message, Outbox, frames
 from voicerag_core.types import Turn
+
+if sys.platform == "linux":
+    import fcntl
 
 if TYPE_CHECKING:
     from voicerag_core.glm.voice import GLMVoice
@@ -35,6 +38,8 @@ It is pickled by its name, so it is a function of a module that can be imported,
 
 CLOSE_SECONDS = 5.0
 """How long a child may take to end by itself."""
+PIPE_BYTES = 1 << 20
+"""Of a pipe: a question of 15 s goes through in one piece."""
 CANCEL_SECONDS = 0.2
 """How long a caller who leaves waits until the child has noted how far the reply came."""
 
@@ -276,9 +281,14 @@ def _started() -> subprocess.Popen[bytes]:
         f"import sys; sys.path[:] = {sys.path!r}; "
         "from voicerag_core.glm.replicas.child import main; main()"
     )
-    return subprocess.Popen(  # noqa: S603 - a fixed command, no shell
+    child = subprocess.Popen(  # noqa: S603 - a fixed command, no shell
         [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
+    if sys.platform == "linux":
+        for pipe in (child.stdin, child.stdout):
+            with suppress(OSError):  # the user has too many; smaller ones do
+                fcntl.fcntl(cast("IO[bytes]", pipe), fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+    return child
 
 
 def _why(code: int) -> str:
