@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import threading
 import time
 from collections.abc import Generator, Sequence
 from contextlib import ExitStack
@@ -100,6 +101,9 @@ class ScriptedVoice:
     def _pid(self, rest: str, *_: object) -> Generator[Answer, None, None]:
         yield Answer(f"{os.getpid()}")
         yield Answer(" is my number")
+
+    def _threads(self, rest: str, *_: object) -> Generator[Answer, None, None]:
+        yield Answer(str(threading.active_count()))
 
     def _tell(
         self, rest: str, passages: Sequence[Passage], history: Sequence[Turn]

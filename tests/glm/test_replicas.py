@@ -179,6 +179,17 @@ def test_a_slow_reader_holds_up_nobody_and_has_a_bounded_number_of_pieces(
     ] * 2
 
 
+def test_more_calls_than_the_capacity_run_at_once_in_threads_that_are_kept(
+    shared: ReplicatedGLMVoice, tmp_path: Path
+) -> None:
+    waits = [shared.respond(f"wait {tmp_path / 'x'}", [], sampling=SAMPLING) for _ in range(8)]
+    assert [next(stream).text for stream in waits] == ["well"] * 8
+    for stream in waits:
+        stream.close()
+    counts = [int(text_of(shared, "threads")) for _ in range(20)]
+    assert counts[-1] - counts[0] <= 2  # for calls that came before the thread of the last was free
+
+
 def test_a_reply_that_is_left_ends_in_the_process(
     shared: ReplicatedGLMVoice, tmp_path: Path
 ) -> None:
