@@ -272,7 +272,7 @@ def test_a_full_disk_is_said_at_once_with_what_to_do(small_disk: Path) -> None:
     with suppress(OSError), filler.open("wb") as file:
         while True:
             file.write(bytes(1 << 16))
-    with pytest.raises(StoreUnavailableError, match="disk of .* is full"):
+    with pytest.raises(StoreUnavailableError, match=r"disk of .* is full"):
         server.start()
     log = small_disk / "postgres" / "server.log"
     assert log.read_text().count("No space left on device") <= 1, "it is not tried again"

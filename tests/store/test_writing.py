@@ -205,4 +205,5 @@ def test_the_words_are_those_of_the_whole_passage_however_it_is_written(
         for key, words, expected in found:
             assert words == expected, key
     titled = rows.execute("SELECT words::text FROM voicerag.passages WHERE id = '0-2'").fetchone()
-    assert titled is not None and "'bird'" in titled[0]
+    assert titled is not None
+    assert "'bird'" in titled[0]

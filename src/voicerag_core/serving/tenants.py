@@ -225,8 +225,8 @@ class Tenants:
         if not known:
             return f"nothing has been indexed yet; ingest documents first ({self._how_to_ingest})"
         return (
-            f"there is no collection {collection!r}; there are: {', '.join(known[:20])}; choose one "
-            f"of them, or ingest documents into {collection!r} first ({self._how_to_ingest})"
+            f"there is no collection {collection!r}; there are: {', '.join(known[:20])}; choose "
+            f"one of them, or ingest documents into {collection!r} first ({self._how_to_ingest})"
         )
 
 

@@ -171,7 +171,9 @@ def passage_arrays(
 def elements(halves: NDArray[np.float16]) -> NDArray[np.void]:
     """Encode vectors [M, D] as elements of a halfvec[], shape [M]."""
     count, dim = halves.shape
-    rows = np.empty(count, [("size", ">i4"), ("dim", ">i2"), ("zero", ">i2"), ("is", ">f2", (dim,))])
+    rows = np.empty(
+        count, [("size", ">i4"), ("dim", ">i2"), ("zero", ">i2"), ("is", ">f2", (dim,))]
+    )
     rows["size"] = 4 + 2 * dim
     rows["dim"] = dim
     rows["zero"] = 0

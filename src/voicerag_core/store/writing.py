@@ -47,7 +47,7 @@ first, since the server waits for those."""
 
 PLANNING = {"plan_cache_mode": "force_generic_plan"}
 """Settings of a transaction that writes batches: its statements are planned without a look at the
-values. With one, the planner copies megabytes of vectors into the plan, and no plan would differ."""
+values. With one, the planner copies megabytes of vectors into the plan, for no better one."""
 
 _GROWTH = 1.2
 """Words are counted again when a collection has grown by a fifth since the last count."""
