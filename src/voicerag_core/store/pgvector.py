@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -161,8 +162,8 @@ class PgVectorStore(Closing):
             if opened is None:
                 raise EmptyCollectionError(
                     f"{place} has no collection {collection!r} of tenant {tenant!r}; index "
-                    "something into it first (voicerag index PATHS...), or open it without "
-                    "read_only"
+                    "something into it first: voicerag index PATHS... --collection "
+                    f"{shlex.quote(collection)} (from Python: open it without read_only)"
                 )
             check_language(opened, collection, language)
         except BaseException:
