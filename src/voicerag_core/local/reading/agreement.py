@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voicerag_core.local.reading.events import asks_for_event, superseded, unsaid_event
-from voicerag_core.local.reading.features import Candidate
+from voicerag_core.local.reading.features import DATE, Candidate
 from voicerag_core.local.reading.forms import defines
 from voicerag_core.local.reading.namesakes import Namesakes
 from voicerag_core.local.reading.near_misses import (
@@ -31,7 +31,9 @@ from voicerag_core.local.reading.near_misses import (
 from voicerag_core.local.reading.numbered import conflicts, numbered
 from voicerag_core.local.reading.questions import asked_for
 from voicerag_core.local.reading.relations import unsaid_relation
+from voicerag_core.local.reading.siblings import Siblings, other_group
 from voicerag_core.local.reading.songs import untold_song
+from voicerag_core.local.reading.weekdays import weekdays
 from voicerag_core.types import Passage
 
 __all__ = ["AGREEMENT", "agreement"]
@@ -68,6 +70,7 @@ def agreement(
     """
     wanted = figures(question)
     keys = _Keys.of(question)
+    siblings = Siblings.of(question, sentences, open_ended=_YES_NO.match(question.lower()) is None)
     term = asked_for(question).term
     around: dict[int, float] = {}
     table = np.zeros((len(kept), len(AGREEMENT)))
@@ -87,10 +90,13 @@ def agreement(
             or keys.namesakes.other_named(sentence.text, context)
             or keys.namesakes.parted(sentence.text)
             or keys.namesakes.other_part(sentence.text, f"{context} \n {passage.text}")
+            or siblings.other_kind(sentence, above)
+            or siblings.negated(sentence.text, context)
+            or other_group(question, sentence.text, sentence.path, before)
             or untold_song(question, f"{context} \n {passage.text}"),
             unsaid_relation(question, f"{context} {sentence.text}"),
             sentence.kind not in _LEADS_ON
-            and keys.lacks_kind(sentence.text)
+            and keys.lacks_kind(_with_date_above(sentence))
             and not (term and defines(term, sentence)),
             sentence.kind in _TOLD
             and (
@@ -109,6 +115,12 @@ def _context(passage: Passage, sentences: Sequence[Candidate], index: int) -> tu
     near = before.text if before is not None and before.passage == own.passage else ""
     lead = str(passage.metadata.get("lead") or "")
     return " ".join((passage.title, *own.path, lead)), near
+
+
+def _with_date_above(sentence: Candidate) -> str:
+    """Return a sentence behind the dated heading with which it is quoted when a date is asked."""
+    dated = next((title for title in reversed(sentence.path) if DATE.search(title)), "")
+    return f"{dated} {sentence.text}" if dated else sentence.text
 
 
 _LEADS_ON = ("heading", "question", "lead", "code")
@@ -224,6 +236,8 @@ class _Keys:
         sought: The noun of what is looked for with "where is", in lower case, or "".
         event: Whether it asks about something that happened at one time.
         namesakes: What others of its kind may be mistaken for.
+        weekdays: Days of the week that it names, 0 for Monday; none of a yes-or-no question.
+        shape: What an address or number that it asks for looks like, or None.
     """
 
     words: frozenset[str]
@@ -238,6 +252,8 @@ class _Keys:
     sought: str
     event: bool
     namesakes: Namesakes
+    weekdays: frozenset[int]
+    shape: re.Pattern[str] | None
 
     @classmethod
     def of(cls, question: str) -> _Keys:
@@ -265,6 +281,8 @@ class _Keys:
             sought=(found["noun"].lower() if (found := _SOUGHT.search(question)) else ""),
             event=asks_for_event(question),
             namesakes=Namesakes.of(question),
+            weekdays=weekdays(question) if open_ended else frozenset(),
+            shape=next((shape for asks, shape in _SHAPES if asks.search(question)), None),
         )
 
     def contradicted(self, sentence: Candidate, above: str, before: str) -> bool:
@@ -283,7 +301,13 @@ class _Keys:
             or self._other_side(text)
             or (self.left is not None and self.left.search(text) is not None)
             or self._other_unit(text)
+            or self._other_weekday(text)
         )
+
+    def _other_weekday(self, text: str) -> bool:
+        """Whether days of the week are said, and none of those that are asked about."""
+        said = weekdays(text) if self.weekdays else frozenset()
+        return bool(said) and said.isdisjoint(self.weekdays)
 
     def _in_row(self, text: str, kind: str) -> bool:
         """Whether a row, which tells several things apart, has all numbers that are asked for."""
@@ -338,6 +362,8 @@ class _Keys:
                 set(_words(match[0])).isdisjoint(self.words | _NO_PERSON)
                 for match in _CAPITALISED.finditer(text)
             ) and (self.event or not _ROLE.search(text))
+        if self.shape is not None and not self.shape.search(text):
+            return True
         if self.kind == "date":
             told = _RELATIVE.sub(" ", text)
             return not any(match[0].lower() not in self.words for match in _WHEN.finditer(told))
@@ -352,6 +378,17 @@ class _Keys:
             )
         return False
 
+
+_SHAPES = tuple(
+    (re.compile(rf"^(?:what|which)\b(?: is|'s| are| was)? .*?\b(?:{asked})\b|\b(?:{asked})\W*\Z", re.I),
+     re.compile(shape, re.I))
+    for asked, shape in (
+        (r"e-?mail(?: address(?:es)?)?", r"@|\bat [\w-]+ dot\b"),
+        (r"(?:phone|telephone|mobile|fax)(?: number)?|hotline", r"\d[\d ()/.-]+\d"),
+        (r"(?:url|web ?site|web address|home ?page)", r"https?:|www\.|\w\.[a-z]{2,}"),
+    )
+)  # fmt: skip
+"""What asks for an address or a number, and what one looks like."""
 
 _PERSON = re.compile(
     r"^who(?: (?:is|are) the\b|'s the\b| (?:was|were|became|won|wrote|made|built|led|sang|found"

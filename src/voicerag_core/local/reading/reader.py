@@ -41,6 +41,7 @@ from voicerag_core.local.reading.rows import (
     MOST_REREAD,
     TableRow,
     keyed_rows,
+    lacks_column,
     matching_rows,
     named_rows,
     read_alone,
@@ -414,13 +415,19 @@ class Reader:
 
     @staticmethod
     def _is_other_row(question: str, seen: Examined, chosen: int) -> bool:
-        """Whether the question calls another row of the chosen one's table by its name."""
+        """Whether the question calls another row of the chosen one's table by its name.
+
+        Or it calls this one, which has nothing in the column that is asked for.
+        """
         if seen.sentences[chosen].kind != "row":
             return False
         for near in tables(question, seen.passages, seen.sentences):
             if any(row.sentence == chosen for row in near):
                 named = named_rows(question, near, seen.sentences)
-                return bool(named) and chosen not in named
+                if named:
+                    return chosen not in named or lacks_column(
+                        question, near, seen.sentences, chosen
+                    )
         return False
 
     def _matching(self, question: str, seen: Examined, chosen: int) -> list[int]:

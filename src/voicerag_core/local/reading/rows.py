@@ -20,6 +20,7 @@ __all__ = [
     "MOST_REREAD",
     "TableRow",
     "keyed_rows",
+    "lacks_column",
     "matching_rows",
     "named_rows",
     "read_alone",
@@ -178,6 +179,8 @@ def _rows_by_amount(question: str, texts: Mapping[int, str]) -> set[int]:
     amount = float(match["number"].replace(",", ""))
     unit = (match["unit"] or "").lower()
     unit = _SIGNS.get(match["sign"] or "", _UNITS.get(unit, unit))
+    if not match["how"] and (within := _rows_by_span(amount, unit, texts)):
+        return within
     columns: dict[str, dict[int, float]] = {}
     for row, text in texts.items():
         for name, value in map(_named, _CELL.split(text)):
@@ -196,6 +199,60 @@ def _rows_by_amount(question: str, texts: Mapping[int, str]) -> set[int]:
         if _UP_TO.search(name) and (above := [v for v in values.values() if v >= amount]):
             return {row for row, value in values.items() if value == min(above)}
     return set()
+
+
+_NUMBER = r"(\d[\d,]*(?:\.\d+)?)"
+_SPANS = tuple(
+    (re.compile(rf"(?:{pattern})(?: \S+)?", re.IGNORECASE), order)
+    for pattern, order in (
+        (rf"(?:from )?{_NUMBER}(?: \w+)? ?(?:to|-|\u2013|\u2014) ?{_NUMBER}", "low high"),
+        (rf"(?:from|over|above|more than|at least) {_NUMBER}", "low"),
+        (rf"{_NUMBER}(?: \w+)? (?:and|or) (?:more|over|above)|{_NUMBER}\+", "low"),
+        (rf"(?:up to|under|below|less than|at most) {_NUMBER}", "high"),
+    )
+)
+"""Cells that hold for a span of amounts: "30 to 59 minutes", "over 20 kg"."""
+
+
+def _rows_by_span(amount: float, unit: str, texts: Mapping[int, str]) -> set[int]:
+    """Return the rows with a cell in whose span an amount lies."""
+    columns: dict[str, dict[int, tuple[float, float]]] = {}
+    for row, text in texts.items():
+        for name, value in map(_named, _CELL.split(text)):
+            span = _span(value)
+            words = {word.removesuffix("s") for word in re.findall(r"\w+", f"{name} {value}".lower())}
+            if span is not None and unit.removesuffix("s") in words:
+                columns.setdefault(name, {})[row] = span
+    for spans in columns.values():
+        if len(spans) >= LEAST_COMPARED:
+            return {row for row, (low, high) in spans.items() if low <= amount <= high}
+    return set()
+
+
+def _span(value: str) -> tuple[float, float] | None:
+    """Return the least and the largest amount that a cell holds for, or None for other cells."""
+    for pattern, order in _SPANS:
+        if match := pattern.fullmatch(value):
+            ends = [float(end.replace(",", "")) for end in match.groups() if end]
+            if order == "low high":
+                return ends[0], ends[1]
+            return (ends[0], math.inf) if order == "low" else (0.0, ends[0])
+    return None
+
+
+def lacks_column(
+    question: str, rows: Sequence[TableRow], sentences: Sequence[Candidate], chosen: int
+) -> bool:
+    """Tell whether a row is empty in the column that a question asks for.
+
+    A word of the question stands in the name of a column of other rows, and nowhere in this one.
+    """
+    own = set(content_words(sentences[chosen].text))
+    others: set[str] = set()
+    for row in rows:
+        for cell in _CELL.split(sentences[row.sentence].text):
+            others.update(content_words(_named(cell)[0]))
+    return any(word in others and word not in own for word in content_words(question))
 
 
 _PRICE = r"price|cost|fee|rent|rate|tariff|\beur\b|\busd\b|\bgbp\b|[$\u20ac\u00a3]"
