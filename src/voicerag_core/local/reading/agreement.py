@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from voicerag_core.local.reading.events import asks_for_event, superseded, unsaid_event
 from voicerag_core.local.reading.features import DATE, Candidate
 from voicerag_core.local.reading.forms import defines
+from voicerag_core.local.reading.moments import moments
 from voicerag_core.local.reading.namesakes import Namesakes
 from voicerag_core.local.reading.near_misses import (
     figures,
@@ -33,7 +34,6 @@ from voicerag_core.local.reading.questions import asked_for
 from voicerag_core.local.reading.relations import unsaid_relation
 from voicerag_core.local.reading.siblings import Siblings, other_group
 from voicerag_core.local.reading.songs import untold_song
-from voicerag_core.local.reading.weekdays import weekdays
 from voicerag_core.types import Passage
 
 __all__ = ["AGREEMENT", "agreement"]
@@ -281,7 +281,7 @@ class _Keys:
             sought=(found["noun"].lower() if (found := _SOUGHT.search(question)) else ""),
             event=asks_for_event(question),
             namesakes=Namesakes.of(question),
-            weekdays=weekdays(question) if open_ended else frozenset(),
+            weekdays=moments(question).weekdays if open_ended else frozenset(),
             shape=next((shape for asks, shape in _SHAPES if asks.search(question)), None),
         )
 
@@ -306,7 +306,7 @@ class _Keys:
 
     def _other_weekday(self, text: str) -> bool:
         """Whether days of the week are said, and none of those that are asked about."""
-        said = weekdays(text) if self.weekdays else frozenset()
+        said = moments(text).weekdays if self.weekdays else frozenset()
         return bool(said) and said.isdisjoint(self.weekdays)
 
     def _in_row(self, text: str, kind: str) -> bool:

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voicerag_core.blocks import BlockKind
+from voicerag_core.local.reading.synonyms import synonyms
 from voicerag_core.passages import passage_blocks, passage_sentences
 from voicerag_core.types import Passage
 
@@ -182,7 +183,7 @@ def measure(
     """
     asked = list(dict.fromkeys(content_words(question)))
     known_words = set().union(*(sentence.words for sentence in sentences))
-    akin = {word: derived(word, known_words) for word in asked}
+    akin = {word: derived(word, known_words) | synonyms(word, known_words) for word in asked}
     weights = _word_weights(akin, sentences)
     total = sum(weights.values()) or 1.0
     around = [

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from voicerag_core.follow_ups import in_full, turn_before
 from voicerag_core.local.reading.agreement import AGREEMENT, agreement
 from voicerag_core.local.reading.answer_scorer import SCORES
+from voicerag_core.local.reading.dated import of_its_date
 from voicerag_core.local.reading.dates import says_more_exactly
 from voicerag_core.local.reading.features import (
     DATE,
@@ -315,8 +316,12 @@ class Reader:
 
     def _read_plainly(self, question: str, passages: Sequence[Passage]) -> Reading:
         """Read the answer to a question about one thing that it names."""
-        found, seen = self._best(question, asked_for(question), passages)
-        return self._reading(found, seen, passages)
+        reading = self._reading(*self._best(question, asked_for(question), passages), passages)
+        if not reading.answered and (dated := of_its_date(question, passages)):
+            short, near = dated
+            other = self._reading(*self._best(short, asked_for(short), near), near)
+            return other if other.answered else reading
+        return reading
 
     def _best(
         self, question: str, asked: Asked, passages: Sequence[Passage]
