@@ -48,7 +48,9 @@ def of_its_date(question: str, passages: Sequence[Passage]) -> tuple[str, list[P
 
 def _is_of(asked: Sequence[Date], passage: Passage) -> bool:
     above = " \n ".join((passage.title, *passage_path(passage)[:1]))
-    return any(_within(wanted, one) for said in moments(above).dates for one in said for wanted in asked)
+    return any(
+        _within(wanted, one) for said in moments(above).dates for one in said for wanted in asked
+    )
 
 
 def _within(wanted: Date, said: Date) -> bool:

@@ -40,7 +40,8 @@ _INSTRUCTS = re.compile(
     re.IGNORECASE,
 )
 _WHEN_THEN = re.compile(
-    rf"^\W*(?:if|when(?:ever)?|once|as soon as|in case|before|after|for|to|at|on|in)\b[^,.;]{{3,80}},"
+    r"^\W*(?:if|when(?:ever)?|once|as soon as|in case|before|after|for|to|at|on|in)\b"
+    r"[^,.;]{3,80},"
     rf" (?:please |then |first )?(?:do not |don't )?(?:{_VERBS})\b",
     re.IGNORECASE,
 )
@@ -67,6 +68,9 @@ _NO_VERB = frozenset(
     )
 )
 """Words in front of an article or a pronoun that are no verbs."""
+
+_NOT_BARE = re.compile(r"[aeiouy].*ing\Z|ed\Z|ly\Z|(?<!s)s\Z")
+"""Ending of a word that is no verb in its bare form; "ring" and "pass" are."""
 
 _NAMES_OPTION = re.compile(
     r"(?:^|[\s(])--?[a-zA-Z][\w-]*|^\W*[a-z]\w*(?:[._][a-z]\w*)+\b(?!@)|^\W*[A-Z]+_[A-Z_]+\b"
@@ -136,7 +140,7 @@ def instructs(text: str) -> bool:
     if by_form is None:
         return False
     verb = by_form["verb"].lower()
-    return verb not in _NO_VERB and not verb.endswith(("ing", "ed", "ly", "s"))
+    return verb not in _NO_VERB and _NOT_BARE.search(verb) is None
 
 
 def names_option(text: str) -> bool:

@@ -181,8 +181,10 @@ QUESTION_WORDS = frozenset(
         "those",
     ]
 )
-_WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday", "weekend",
-             "weekday")  # fmt: skip
+_WEEKDAYS = (
+    *("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"),
+    *("weekend", "weekday"),
+)
 """One of them may be meant by others: "from Monday to Thursday"."""
 
 _ABBREVIATION = re.compile(r"(?<![\w.-])[A-Z]{3,5}s?(?![\w-]|\.\w)")

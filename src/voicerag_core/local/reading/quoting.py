@@ -221,10 +221,8 @@ class Quoter:
             return self._code(sentence)
         if sentence.kind == "item":
             return self._item(sentence)
-        if sentence.kind == "field":
-            return self._field(sentence)
-        if sentence.kind == "row":
-            return Quote((_part(sentence),), 0)
+        if sentence.kind in ("row", "field"):
+            return self._value(sentence)
         return self._prose(chosen)
 
     def rows(self, rows: Sequence[int]) -> Quote:
@@ -239,13 +237,13 @@ class Quoter:
             parts.append(part)
         return Quote(tuple(parts), 0)
 
-    def _field(self, sentence: Candidate) -> Quote:
-        """Quote a field, with the term that it tells of when it names a value alone."""
+    def _value(self, sentence: Candidate) -> Quote:
+        """Quote a row or a field, that with its term when it names a value alone."""
         blocks = self._blocks[sentence.passage]
         above = sentence.block - 1
         while above >= 0 and blocks[above].kind == "field":
             above -= 1
-        short = sentence.end - sentence.start < SHORT_ITEM
+        short = sentence.kind == "field" and sentence.end - sentence.start < SHORT_ITEM
         if not short or above < 0 or blocks[above].kind != "heading":
             return Quote((_part(sentence),), 0)
         return Quote((_whole(sentence.passage, blocks[above], "heading"), _part(sentence)), 1)

@@ -79,6 +79,10 @@ AS_LIKELY = 0.88
 """Of the likeliest sentence's probability, what one must have that dates more exactly, or holds
 without a condition that nobody asked about."""
 
+CLEARLY_LIKELIER = 0.1
+"""By how much a sentence of the same passage must be likelier to answer, to be taken for one that
+shares more words with the question."""
+
 MOST_TRIED = 8
 """Sentences that may fail to give a quote before the reader gives up."""
 
@@ -470,15 +474,24 @@ class Reader:
 
     def _found(self, question: str, asked: Asked, seen: Examined) -> _Found | None:
         """Return the likeliest sentence that gives a quote and is no near miss."""
-        possible = self._possible(question, asked, seen)
-        found = next(possible, None)
-        if found is None:
-            return found
+        possible = list(self._possible(question, asked, seen))
+        if not possible:
+            return None
+        found = self._preferred(asked, seen, possible)
+        return replace(found, quote=self._trimmed(question, seen, found.quote))
+
+    def _preferred(self, asked: Asked, seen: Examined, possible: Sequence[_Found]) -> _Found:
+        """Return the first of the likeliest sentences, or one that answers better."""
+        found, *rest = possible
+        for other in rest:
+            same = other.passage is found.passage
+            if same and other.probability >= found.probability + CLEARLY_LIKELIER:
+                found = other
         text = found.quote.text(seen.at_hand)
         narrow = not asked.yes_no and has_other_condition(text, asked.words)
         if not asked.date and not narrow:
             return found
-        for other in possible:
+        for other in rest:
             said = other.quote.text(seen.at_hand)
             if other.probability < max(self._least_probability, AS_LIKELY * found.probability):
                 continue
@@ -513,7 +526,6 @@ class Reader:
                 continue
             odds = float(seen.table[row] @ ANSWERED_WEIGHTS) + ANSWERED_OFFSET
             odds += float(seen.evidence[row] @ ANSWERED_EVIDENCE_WEIGHTS)
-            quote = self._trimmed(question, seen, quote)
             yield _Found(quote, seen.passages[index], 1 / (1 + math.exp(-odds)))
 
 

@@ -220,7 +220,9 @@ def _rows_by_span(amount: float, unit: str, texts: Mapping[int, str]) -> set[int
     for row, text in texts.items():
         for name, value in map(_named, _CELL.split(text)):
             span = _span(value)
-            words = {word.removesuffix("s") for word in re.findall(r"\w+", f"{name} {value}".lower())}
+            words = {
+                word.removesuffix("s") for word in re.findall(r"\w+", f"{name} {value}".lower())
+            }
             if span is not None and unit.removesuffix("s") in words:
                 columns.setdefault(name, {})[row] = span
     for spans in columns.values():

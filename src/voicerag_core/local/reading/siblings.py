@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from voicerag_core.local.reading.features import Candidate, content_words
 
@@ -195,7 +196,7 @@ def _pairs(text: str, *, openings: bool = False) -> list[tuple[str, str]]:
     if openings:
         words = words[:2]
     found = []
-    for one, other in zip(words, words[1:], strict=False):
+    for one, other in pairwise(words):
         if _NO_MODIFIER.isdisjoint((one.lower(), other.lower())):
             stems = content_words(one), content_words(other)
             if len(stems[0]) == len(stems[1]) == 1:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+__all__ = ["SYNONYMS"]
 
-__all__ = ["synonyms"]
-
-_GROUPS = """\
+SYNONYMS = tuple(
+    tuple(line.split())
+    for line in """\
 cost price fee charge fare tariff
 salary wage pay paycheck remuneration
 holiday vacation leave
@@ -85,25 +85,6 @@ crash fail failure
 throw bin
 guest visitor
 client customer
-home remote remotely"""
-
-
-def _by_word() -> dict[str, frozenset[str]]:
-    from voicerag_core.local.reading.features import content_words
-
-    found: dict[str, set[str]] = {}
-    for line in _GROUPS.splitlines():
-        stems = set(content_words(line))
-        for stem in stems:
-            found.setdefault(stem, set()).update(stems)
-    return {stem: frozenset(stems) for stem, stems in found.items()}
-
-
-_SAME: dict[str, frozenset[str]] = {}
-
-
-def synonyms(word: str, known: Collection[str]) -> frozenset[str]:
-    """Return those of the words known that say the same as a word; all of them stemmed."""
-    if not _SAME:
-        _SAME.update(_by_word())
-    return _SAME.get(word, frozenset()).intersection(known)
+home remote remotely""".splitlines()
+)
+"""Words of a line say the same in handbooks, manuals and rules."""
