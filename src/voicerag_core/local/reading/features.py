@@ -27,6 +27,7 @@ __all__ = [
     "DATE",
     "MEASURES",
     "Candidate",
+    "alike",
     "candidates",
     "content_words",
     "derived",
@@ -184,7 +185,7 @@ def measure(
     """
     asked = list(dict.fromkeys(content_words(question)))
     known_words = set().union(*(sentence.words for sentence in sentences))
-    akin = {word: derived(word, known_words) | _synonyms(word) & known_words for word in asked}
+    akin = {word: alike(word, known_words) for word in asked}
     weights = _word_weights(akin, sentences)
     total = sum(weights.values()) or 1.0
     around = [
@@ -292,8 +293,10 @@ def _by_word() -> dict[str, frozenset[str]]:
     return {stem: frozenset(stems) for stem, stems in found.items()}
 
 
-def _synonyms(stem: str) -> frozenset[str]:
-    return _by_word().get(stem, frozenset())
+def alike(word: str, known: Iterable[str]) -> frozenset[str]:
+    """Return a stem with those of the words known that are derived from it or say the same."""
+    same = _by_word().get(word, frozenset())
+    return derived(word, known) | same.intersection(known)
 
 
 def _word_weights(

@@ -136,7 +136,11 @@ def keyed_rows(
     }
     if 0 < len(with_figures) < len(texts):
         return with_figures
-    return _rows_by_amount(question, texts) or _rows_by_extreme(question, texts)
+    return (
+        _rows_by_amount(question, texts)
+        or _rows_by_extreme(question, texts)
+        or _rows_by_reply(question, texts)
+    )
 
 
 def named_rows(
@@ -257,6 +261,29 @@ def lacks_column(
     return any(word in others and word not in own for word in content_words(question))
 
 
+_LACKING = re.compile(
+    r"\b(?:no|not|without|lacks?|lacking|don't|doesn't|aren't|isn't|never)\b", re.IGNORECASE
+)
+_NO = frozenset(("no", "none", "never", "not", "false", "-", "\u2013", "\u2717", "\u2718"))
+_YES = frozenset(("yes", "always", "true", "x", "\u2713", "\u2714"))
+
+
+def _rows_by_reply(question: str, texts: Mapping[int, str]) -> set[int]:
+    """Return the rows that say no in the column which a question says to be lacking."""
+    if _LACKING.search(question) is None:
+        return set()
+    asked = set(content_words(question))
+    columns: dict[str, dict[int, str]] = {}
+    for row, text in texts.items():
+        for name, value in map(_named, _CELL.split(text)):
+            if len(asked.intersection(content_words(name))) * 2 > len(content_words(name)):
+                columns.setdefault(name, {})[row] = value.strip().lower()
+    for replies in columns.values():
+        if _NO | _YES >= set(replies.values()):
+            return {row for row, reply in replies.items() if reply in _NO}
+    return set()
+
+
 _PRICE = r"price|cost|fee|rent|rate|tariff|\beur\b|\busd\b|\bgbp\b|[$\u20ac\u00a3]"
 _LENGTH = r"time|duration|length|warranty|guarantee|weeks|days|months|years|minutes|hours|range"
 _EXTREMES = tuple(
@@ -276,7 +303,11 @@ _EXTREMES = tuple(
         ("newest|youngest", r"year|founded|since", True),
         ("quietest", r"noise|\bdb\b", False),
         ("loudest", r"noise|\bdb\b", True),
-        ("strongest|most powerful", r"power|watts?|\bk?w\b|\bhp\b|load", True),
+        ("strongest|most powerful", r"power|watts?|\bk?w\b|\bhp\b|load|\babv\b|alcohol", True),
+        ("weakest|least powerful", r"power|watts?|\bk?w\b|\bhp\b|load|\babv\b|alcohol", False),
+        ("fastest", r"speed|km/h|mph", True),
+        ("slowest", r"speed|km/h|mph", False),
+        ("tallest", r"height|\bm\b|\bcm\b", True),
         (
             r"(?:can|may|to) (?:carry|lift|hold|bear|take) (?:the )?most|carries (?:the )?most",
             "load|capacity",

@@ -150,7 +150,7 @@ class Siblings:
         return cls(tuple(near), words, open_ended)
 
     def other_kind(self, sentence: Candidate, above: str) -> bool:
-        """Whether a sentence begins with another kind of a thing: "Saver tickets" for "flex".
+        """Whether a sentence or its heading begins with another kind: "Saver tickets" for "flex".
 
         Args:
             sentence: It.
@@ -158,13 +158,12 @@ class Siblings:
         """
         if sentence.kind not in ("text", "item", "note"):
             return False
+        openings = (sentence.text, *sentence.path[-1:])
         for first, head in self.pairs:
-            if first in sentence.words or head not in sentence.words:
+            if first in sentence.words or first in content_words(above):
                 continue
-            if first in content_words(above):
-                continue
-            opening = next(iter(_pairs(sentence.text, openings=True)), None)
-            if opening is not None and opening[1] == head and opening[0] != first:
+            others = (pair for text in openings for pair in _pairs(text, openings=True))
+            if any(pair[1] == head and pair[0] != first for pair in others):
                 return True
         return False
 

@@ -84,6 +84,8 @@ cat pet animal
 crash fail failure
 throw bin
 guest visitor
+meet assemble assembly muster
+pickup collect collection fetch
 client customer
 home remote remotely""".splitlines()
 )
