@@ -156,6 +156,17 @@ def test_numbered_questions_of_a_plain_text_are_pairs(read: Read) -> None:
     ]
 
 
+def test_names_and_values_in_two_columns_are_fields(read: Read) -> None:
+    text = "EXIT STATUS\n  0      all went well\n  1      it failed\n  127    no such file\n"
+    assert kinds(only(read("a.txt", text)))[1:] == [
+        ("field", "0: all went well"), ("field", "1: it failed"), ("field", "127: no such file"),
+    ]  # fmt: skip
+    table = "Stop   Zone   Price\nArna   one    two\nVoss   one    four\n"
+    assert "field" not in [kind for kind, _ in kinds(only(read("b.txt", table)))]
+    ragged = "one   two words\nand another   one\nthen   a third\n"
+    assert "field" not in [kind for kind, _ in kinds(only(read("c.txt", ragged)))]
+
+
 def test_numbered_steps_are_no_questions(read: Read) -> None:
     text = "1. Is it on?\n\n   Look.\n\n2. Press it.\n\n   Hard.\n\n3. Go.\n\n   Soon.\n"
     assert "question" not in [kind for kind, _ in kinds(only(read("a.txt", text)))]

@@ -135,6 +135,15 @@ def test_another_kind_of_a_thing_contradicts_where_the_kind_asked_for_is_at_hand
     assert against("contradicts", asked, f"Flex tickets are dear. {saver}", "Flex tickets") == 0
 
 
+def test_a_section_about_another_kind_contradicts() -> None:
+    text = "Student nurses work by day. The plan is published in May."
+    for heading, value in (("Registered nurses", 1), ("Student nurses", 0), ("Plans", 0)):
+        passage = Passage("one", text)
+        sentences = [replace(one, path=(heading,)) for one in candidates([passage])]
+        found = agreement("When is the plan of student nurses out?", [passage], sentences, [1])
+        assert found[0, AGREEMENT.index("contradicts")] == value
+
+
 @pytest.mark.parametrize(
     ("question", "text", "lacks"),
     [

@@ -264,6 +264,11 @@ DELAYS = Table(
      ["120 minutes and more", "all"]],
     header=1,
 )  # fmt: skip
+STOPS = Table(
+    [["Stop", "Kiosk", "Speed km/h", "Step-free"], ["Arna", "Ida", "40", "yes"],
+     ["Voss", "none", "60", "no"], ["Finse", "Ola", "50", "no"]],
+    header=1,
+)  # fmt: skip
 STEPPED = Table([["Order from EUR", "Discount"], ["100", "3 %"], ["500", "5 %"]], header=1)
 
 
@@ -285,6 +290,10 @@ STEPPED = Table([["Order from EUR", "Discount"], ["100", "3 %"], ["500", "5 %"]]
         ("How much do I get if I am 119 minutes late?", DELAYS, ["60 to 119"]),
         ("How much do I get if I am 300 minutes late?", DELAYS, ["120 minutes and more"]),
         ("How much do I get if I am 5 minutes late?", DELAYS, []),
+        ("Which stops have no step-free access?", STOPS, ["Voss", "Finse"]),
+        ("Which stops have step-free access?", STOPS, []),
+        ("Which stops have no kiosk?", STOPS, []),
+        ("Which is the fastest stop?", STOPS, ["Voss"]),
     ],
 )
 def test_rows_are_picked_by_figures_and_extremes(

@@ -381,3 +381,13 @@ def test_the_sentence_that_answers_goes_before_one_that_shares_words() -> None:
         "May visitors bring flowers to a patient?", [Passage("a", text)]
     )
     assert reading.text == "Flowers are banned."
+
+
+def test_a_command_is_found_by_a_synonym_of_what_is_asked() -> None:
+    passage = passage_of(
+        Heading("Boat", 1), Paragraph("Fetch it first:"), Code("$ git clone boat && boat build")
+    )
+    question = "How do I compile the boat myself?"
+    sentences = candidates([passage])
+    found = recipes(asked_for(question), [passage], sentences)
+    assert "boat build" in " ".join(sentences[i].text for i in found)

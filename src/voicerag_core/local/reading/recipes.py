@@ -26,8 +26,8 @@ LEAST_OWN = 0.5
 
 _SAYS_LITTLE = frozenset(
     content_words(
-        "one single any all every new my own myself yourself simply easily quickly just please want need would "
-        "like use using do make get command line way using can could should run"
+        "one single any all every new my own myself yourself simply easily quickly just please "
+        "want need would like use using do make get command line way using can could should run"
     )
 )
 """Words of a question that a recipe need not have."""

@@ -279,7 +279,7 @@ def _rows_by_reply(question: str, texts: Mapping[int, str]) -> set[int]:
             if len(asked.intersection(content_words(name))) * 2 > len(content_words(name)):
                 columns.setdefault(name, {})[row] = value.strip().lower()
     for replies in columns.values():
-        if _NO | _YES >= set(replies.values()):
+        if set(replies.values()) <= _NO | _YES:
             return {row for row, reply in replies.items() if reply in _NO}
     return set()
 
