@@ -35,6 +35,7 @@ from voicerag_core.local.reading.rows import (
     lacks_column,
     matching_rows,
     named_rows,
+    superlative_rows,
     tables,
 )
 from voicerag_core.local.reading.trimming import clause_spans
@@ -306,6 +307,20 @@ def test_rows_are_picked_by_figures_and_extremes(
     assert [name in sentences[i].text for i, name in zip(picked, rows, strict=True)] == [
         True
     ] * len(rows)
+
+
+def test_a_superlative_is_asked_of_a_table_that_has_its_words() -> None:
+    passage = passage_of(STOPS)
+    sentences = candidates([passage])
+    for question, title, found in (
+        ("Which is the fastest stop?", "", ["Voss"]),
+        ("What is the fastest way to Bergen?", "", []),
+        ("Which is the fastest stop of Bergen?", "Bergen", ["Voss"]),
+    ):
+        (near,) = tables(question, [passage], sentences)
+        rows = superlative_rows(question, near, sentences, title)
+        assert [name for row in rows for name in found if name in sentences[row].text] == found
+        assert len(rows) == len(found)
 
 
 def test_a_row_that_is_empty_where_the_question_asks_is_told() -> None:

@@ -32,7 +32,7 @@ from voicerag_core.local.reading.near_misses import (
 from voicerag_core.local.reading.numbered import conflicts, numbered
 from voicerag_core.local.reading.questions import asked_for
 from voicerag_core.local.reading.relations import unsaid_relation
-from voicerag_core.local.reading.siblings import Siblings, other_group
+from voicerag_core.local.reading.siblings import Siblings, other_domain, other_group
 from voicerag_core.local.reading.songs import untold_song
 from voicerag_core.types import Passage
 
@@ -93,6 +93,7 @@ def agreement(
             or siblings.other_kind(sentence, above)
             or siblings.negated(sentence.text, context)
             or other_group(question, sentence.text, sentence.path, before)
+            or other_domain(question, sentence, f"{context} {passage.text}")
             or untold_song(question, f"{context} \n {passage.text}"),
             unsaid_relation(question, f"{context} {sentence.text}"),
             sentence.kind not in _LEADS_ON

@@ -46,6 +46,7 @@ from voicerag_core.local.reading.rows import (
     matching_rows,
     named_rows,
     read_alone,
+    superlative_rows,
     tables,
 )
 from voicerag_core.local.reading.several import by_two_hops, compared
@@ -78,6 +79,10 @@ MOST_PASSAGES = 10
 AS_LIKELY = 0.88
 """Of the likeliest sentence's probability, what one must have that dates more exactly, or holds
 without a condition that nobody asked about."""
+
+EXTREME_SCORE = -1.0
+"""Least score, in log odds as the network's, of the row with the extreme that is asked for: the
+network reads rows alone and compares none."""
 
 CLEARLY_LIKELIER = 0.1
 """By how much a sentence of the same passage must be likelier to answer, to be taken for one that
@@ -397,6 +402,12 @@ class Reader:
             alone, parts = read_alone(seen.passages, seen.sentences, fresh)
             scores = self._scorer.score(question, alone, parts, np.zeros(len(parts)))
             seen.alone.update(zip(fresh, scores, strict=True))
+        for near_rows in near:
+            title = seen.passages[seen.sentences[near_rows[0].sentence].passage].title
+            for index in superlative_rows(question, near_rows, seen.sentences, title):
+                if index in places:
+                    row = places[index]
+                    table[row, -len(SCORES) :] = np.fmax(table[row, -len(SCORES) :], EXTREME_SCORE)
         for index in read:
             row = places[index]
             table[row, -len(SCORES) :] = np.fmax(table[row, -len(SCORES) :], seen.alone[index])

@@ -24,6 +24,7 @@ __all__ = [
     "matching_rows",
     "named_rows",
     "read_alone",
+    "superlative_rows",
     "tables",
 ]
 
@@ -141,6 +142,29 @@ def keyed_rows(
         or _rows_by_extreme(question, texts)
         or _rows_by_reply(question, texts)
     )
+
+
+def superlative_rows(
+    question: str, rows: Sequence[TableRow], sentences: Sequence[Candidate], title: str
+) -> set[int]:
+    """Return the rows with the extreme that is asked for, in a table that has all other words.
+
+    Args:
+        question: In words.
+        rows: Of one table.
+        sentences: Theirs.
+        title: Of the document.
+    """
+    texts = {row.sentence: sentences[row.sentence].text for row in rows}
+    found = _rows_by_extreme(question, texts)
+    if not found:
+        return found
+    rest = _EXTREME_OF.sub(" ", question)
+    for asked, _, _ in _EXTREMES:
+        rest = asked.sub(" ", rest)
+    path = sentences[rows[0].sentence].path
+    known = set(content_words(" ".join((title, *path, *texts.values()))))
+    return found if set(content_words(rest)) <= known else set()
 
 
 def named_rows(

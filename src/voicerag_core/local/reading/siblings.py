@@ -12,9 +12,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from voicerag_core.local.reading.features import Candidate, content_words
+from voicerag_core.local.reading.features import Candidate, alike, content_words
 
-__all__ = ["Siblings", "other_group", "said_pairs"]
+__all__ = ["Siblings", "other_domain", "other_group", "said_pairs"]
 
 _GROUPS = tuple(
     frozenset(line.split())
@@ -108,6 +108,36 @@ def other_group(question: str, text: str, path: Sequence[str], before: str) -> b
 def _groups(words: Iterable[str]) -> set[int]:
     plain = (word.replace("\u2019", "'").removesuffix("'s").removesuffix("'") for word in words)
     return {_GROUP_OF[word] for word in plain if word in _GROUP_OF}
+
+
+_OFFICE = re.compile(
+    r"^who(?: is|'s|\u2019s| are) (?:the |our )?(?P<office>[a-z][a-z -]*?)"
+    r" (?:in|of|for|at) (?:the |our )?(?P<domain>[a-z][a-z -]*?)(?: here| now)?\W*\Z",
+    re.IGNORECASE,
+)
+
+
+def other_domain(question: str, sentence: Candidate, around: str) -> bool:
+    """Tell whether a sentence names an office of another domain, and its passage not this one.
+
+    "Who is the consultant in cardiology?" is not answered by the consultant of another ward.
+
+    Args:
+        question: In words.
+        sentence: It; a row tells the domain in another cell.
+        around: Its passage with title and headings.
+    """
+    asked = _OFFICE.match(question.strip())
+    if asked is None:
+        return False
+    domain, known = content_words(asked["domain"]), set(content_words(f"{sentence.text} {around}"))
+    office = set(content_words(asked["office"]))
+    named = bool(office) and office <= set(sentence.words)
+    if named and sentence.kind != "row":
+        last = re.escape(asked["office"].split()[-1])
+        of_other = re.search(rf"\b{last} (?:in|of|for|at) ", sentence.text, re.IGNORECASE)
+        named = of_other is not None
+    return named and bool(domain) and all(alike(one, known).isdisjoint(known) for one in domain)
 
 
 _NEGATED = ("un", "non", "non-", "in", "im", "dis")
