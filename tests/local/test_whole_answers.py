@@ -374,9 +374,12 @@ def test_the_sentence_that_answers_goes_before_one_that_shares_words() -> None:
             sentences: Sequence[Candidate],
             preview: NDArray[np.float64],
         ) -> NDArray[np.float64]:
-            return np.array([[5.0, 5.0] if "banned" in s.text else [-2, -2] for s in sentences])
+            return np.array([[2.5, 2.5] if "banned" in s.text else [-2, -2] for s in sentences])
 
-    text = "Visitors may bring wrapped food to a patient. Flowers are banned."
+    text = (
+        "Visitors may bring wrapped food to a patient. They stay short. It is a rule. "
+        "Flowers are banned."
+    )
     reading = Reader(Scorer()).read(
         "May visitors bring flowers to a patient?", [Passage("a", text)]
     )
