@@ -220,6 +220,7 @@ def _by_engine(
             done[one.source] = one
             meter.begin("writing")
             meter.add(files=1, size=one.size, passages=one.passages, vectors=one.vectors)
+        meter.begin("preparing")
     read = {one.source for one in done.values() if one.failure is None}
     failed = [one.failure for one in done.values() if one.failure is not None]
     return FileReport(
@@ -272,6 +273,7 @@ def _stored(
                 passages=part.passages,
                 vectors=part.vectors,
             )
+        meter.begin("preparing")
     return passages
 
 
