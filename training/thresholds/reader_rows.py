@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from voicerag_core.local.reading.near_misses import figures, misses_figure, said_around
 from voicerag_core.local.reading.questions import asked_for
-from voicerag_core.local.reading.quoting import Quoter
+from voicerag_core.local.reading.quoting.quoter import Quoter
 from voicerag_core.local.reading.reader import Reader, SentenceScorer, examine
 from voicerag_core.types import Passage
 

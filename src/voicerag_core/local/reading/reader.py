@@ -35,7 +35,8 @@ from voicerag_core.local.reading.near_misses import (
     written_around,
 )
 from voicerag_core.local.reading.questions import Asked, asked_for
-from voicerag_core.local.reading.quoting import Part, Quote, Quoter
+from voicerag_core.local.reading.quoting.quoter import Quoter
+from voicerag_core.local.reading.quoting.quotes import Part, Quote
 from voicerag_core.local.reading.readings import Reading
 from voicerag_core.local.reading.recipes import RECIPE_SCORE, recipes
 from voicerag_core.local.reading.rows import (
@@ -204,8 +205,8 @@ class _Found:
 class Reader:
     """Quotes what answers a question from passages; never words of its own.
 
-    The likeliest sentence leads to the quote: `voicerag_core.local.reading.quoting` says how. Safe
-    to share between threads when its scorer is.
+    The likeliest sentence leads to the quote: `voicerag_core.local.reading.quoting.quoter` says
+    how. Safe to share between threads when its scorer is.
 
     Args:
         scorer: Reads the question with the sentences.
@@ -431,7 +432,7 @@ class Reader:
         if np.isnan(scores).any():
             return quote
         best = clauses[int(scores.sum(axis=1).argmax())]
-        return Quote((Part(part.passage, best.start, best.end, part.kind),), 0)
+        return Quote((Part(part.passage, best.start, best.end, part.kind),))
 
     @staticmethod
     def _is_other_row(question: str, seen: Examined, chosen: int) -> bool:
