@@ -3,7 +3,7 @@
 A near miss shares most words with the question: the same prize in another year, another season of
 the series, the women's final instead of the men's, the former holder of an office. The measures
 here compare what names the thing in the question with what the sentence and the headings above it
-say; `voicerag_core.local.reading.reader` weights them.
+say; `voicerag_core.local.reading.choosing` weights them.
 """
 
 from __future__ import annotations

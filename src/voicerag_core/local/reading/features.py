@@ -2,7 +2,7 @@
 
 The measures need no training: shared words weighted by how rare they are among the sentences at
 hand, the passage around the sentence, and whether the sentence contains the kind of thing that is
-asked for. `voicerag_core.local.reading.reader` weights them.
+asked for. `voicerag_core.local.reading.choosing` weights them.
 """
 
 from __future__ import annotations
