@@ -26,9 +26,14 @@ from voicerag_core.glm.lm.interleave import (
     ReplyForm,
     TokenKind,
 )
-from voicerag_core.glm.lm.language_model import BatchingModel, LanguageModel
+from voicerag_core.glm.lm.language_model import (
+    BatchingModel,
+    LanguageModel,
+    PacedModel,
+)
 from voicerag_core.glm.lm.loading import Quantization
 from voicerag_core.glm.memory import TOKENS_PER_SECOND, ReplyMemory
+from voicerag_core.glm.pace import Pace
 from voicerag_core.glm.ports import SpeechTokenDecoder, SpeechTokenEncoder
 from voicerag_core.glm.prompt import (
     FURTHER_INTRO,
@@ -381,32 +386,56 @@ class GLMVoice:
         start = self._tokenizer.vocabulary.audio_start
         with ExitStack() as stack:
             sound = None
+
+            def wanted() -> int:
+                if sound is None or not reply or not (wants := sound.wants):
+                    return 1
+                return min(grammar.run, grammar.ids_until(wants))
+
+            pace = Pace(wanted, in_text=lambda: grammar.in_text)
             if self._decoder is not None:
-                opened = self._decoder.open_stream(ids_until=grammar.ids_until)
+                opened = self._decoder.open_stream(ids_until=grammar.ids_until, pace=pace)
                 sound = stack.enter_context(opened)
-            tokens = stack.enter_context(
-                closing(self._lm.stream(prompt.ids, grammar=grammar, sampling=sampling))
-            )
-            for token in tokens:
-                if token in self._tokenizer.vocabulary.stop_ids:
-                    break
-                reply.append(token)
-                text = self._form.kind(token) is TokenKind.TEXT
-                if text:
-                    yield from clock.text(unspoken.add(words.push(token)))
-                if sound is not None:
-                    samples = sound.feed(() if text else (token - start,))
+            batches = stack.enter_context(closing(self._batches(prompt, grammar, sampling, pace)))
+            for ids in batches:
+                said, speech, ended = self._sorted(ids)
+                reply += ids[: len(ids) - ended]
+                yield from clock.text("".join(unspoken.add(words.push(token)) for token in said))
+                if sound is not None and not (ended and len(ids) == 1):
+                    samples = sound.feed([token - start for token in speech], ids=len(ids))
                     yield from self._heard_now(samples, unspoken, clock)
-                elif not text and grammar.text_done:
+                if ended or (sound is None and speech and grammar.text_done):
                     break
             else:
                 _logger.info("the reply was cut at %d tokens", len(reply))
-            tokens.close()
+            batches.close()
             yield from clock.text(unspoken.add(words.flush()))
             if sound is not None:
                 for samples in sound.rest():
                     yield from self._heard_now(samples, unspoken, clock)
                 yield from self._heard_now(NO_SOUND, unspoken, clock, last=True)
+
+    def _batches(
+        self, prompt: Prompt, grammar: Interleave, sampling: Sampling, pace: Pace
+    ) -> Generator[Sequence[int], None, None]:
+        """Yield the ids of a reply as the language model hands them over."""
+        if isinstance(self._lm, PacedModel):
+            yield from self._lm.batches(
+                prompt.ids, grammar=grammar, sampling=sampling, pace=pace
+            )
+            return
+        with closing(self._lm.stream(prompt.ids, grammar=grammar, sampling=sampling)) as tokens:
+            for token in tokens:
+                yield (token,)
+
+    def _sorted(self, ids: Sequence[int]) -> tuple[list[int], list[int], bool]:
+        """Return the text and the speech among ids, and whether the last one ends the reply."""
+        ended = bool(ids) and ids[-1] in self._tokenizer.vocabulary.stop_ids
+        said: list[int] = []
+        speech: list[int] = []
+        for token in ids[: len(ids) - ended]:
+            (said if self._form.kind(token) is TokenKind.TEXT else speech).append(token)
+        return said, speech, ended
 
     def _heard_now(
         self, samples: Samples, unspoken: _Unspoken, clock: _Clock, *, last: bool = False

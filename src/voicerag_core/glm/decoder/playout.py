@@ -53,9 +53,9 @@ class Playout:
         self.started = False
         """Whether the first sound was played."""
 
-    def id_came(self) -> None:
-        """Note that the model wrote an id."""
-        self._times.append(self._clock())
+    def ids_came(self, count: int = 1) -> None:
+        """Note that the model wrote ids."""
+        self._times.extend([self._clock()] * min(count, RECENT))
 
     def decoded(self, seconds: float) -> None:
         """Note how long a block was decoded."""

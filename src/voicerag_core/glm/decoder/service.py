@@ -7,7 +7,7 @@ import math
 import threading
 import time
 import weakref
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, field
@@ -65,6 +65,7 @@ class Task:
         free: Since when it is wanted, by `Turns.free`; inf: it is not wanted yet, but may be
             decoded with others.
         came: When it was submitted.
+        wake: Called when it is done, in the service's thread.
     """
 
     block: Block
@@ -78,6 +79,13 @@ class Task:
     dropped: bool = False
     decoded: Decoded | None = None
     error: BaseException | None = None
+    wake: Callable[[], None] | None = None
+
+    def end(self) -> None:
+        """Say that it was decoded, or failed."""
+        self.done.set()
+        if self.wake is not None:
+            self.wake()
 
     def result(self) -> Decoded:
         """Return what became of it.
@@ -161,7 +169,13 @@ class DecodingService:
             return decode(self._networks, [block])[0] if free and not self._waiting else None
 
     def submit(
-        self, block: Block, deadline: float, *, first: bool = False, free: float | None = None
+        self,
+        block: Block,
+        deadline: float,
+        *,
+        first: bool = False,
+        free: float | None = None,
+        wake: Callable[[], None] | None = None,
     ) -> Task:
         """Let a block be decoded by the service's thread.
 
@@ -170,9 +184,11 @@ class DecodingService:
             deadline: When its sound is wanted, by `time.monotonic`.
             first: Whether nothing of its reply was played.
             free: Since when it is wanted, by `Turns.free`; None: since now. See `Task`.
+            wake: See `Task`.
         """
         length = flow_length(self._networks, block)
-        task = Task(block, length, deadline, first, self._turns.free() if free is None else free)
+        since = self._turns.free() if free is None else free
+        task = Task(block, length, deadline, first, since, wake=wake)
         with self._changed:
             self._waiting.append(task)
             if not self._working:
@@ -343,11 +359,11 @@ class DecodingService:
         else:
             for task, decoded in zip(tasks, made, strict=True):
                 task.decoded, task.seconds = decoded, seconds
-                task.done.set()
+                task.end()
             return
         if len(tasks) == 1:
             tasks[0].error = failed
-            tasks[0].done.set()
+            tasks[0].end()
             return
         _logger.warning("%d blocks are decoded in two batches after: %s", len(tasks), failed)
         del failed  # its traceback holds what takes the memory

@@ -18,6 +18,7 @@ from voicerag_core.glm.decoder.playout import Playout
 from voicerag_core.glm.decoder.schedule import Schedule, checked_tokens
 from voicerag_core.glm.decoder.service import DecodingService, Task
 from voicerag_core.glm.decoder.vocoder import VocoderStream
+from voicerag_core.glm.pace import Pace
 from voicerag_core.glm.turns import turns_on
 from voicerag_core.types import Samples
 
@@ -43,6 +44,7 @@ class DecoderStream(Closing):
         service: Shared.
         schedule: How the reply is cut.
         ids_until: See `SpeechTokenDecoder.open_stream`.
+        pace: See there.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class DecoderStream(Closing):
         schedule: Schedule,
         *,
         ids_until: Callable[[int], int] | None = None,
+        pace: Pace | None = None,
     ) -> None:
         schedule.check(networks.config.flow.block_tokens)
         self._networks = networks
@@ -65,10 +68,12 @@ class DecoderStream(Closing):
         self._blocks = 0
         self._task: Task | None = None
         self._turns = turns_on(networks.device)
+        self._pace = Pace() if pace is None else pace
+        self._ids_until = (lambda tokens: tokens) if ids_until is None else ids_until
         self._playout = Playout(
             schedule,
             token_rate=networks.config.flow.token_rate,
-            ids_until=(lambda tokens: tokens) if ids_until is None else ids_until,
+            ids_until=self._ids_until,
             seconds_for=self._turns.seconds_for,
         )
         self._held_back: list[Samples] = []  # sound that is not played yet
@@ -117,16 +122,28 @@ class DecoderStream(Closing):
             made.append(self._next(last=False))
         return self._given(made)
 
-    def feed(self, tokens: Iterable[int]) -> Samples:
+    @property
+    def wants(self) -> int:
+        """See `SpeechStream`: tokens until the next block is complete."""
+        if self._held_back:
+            return 0
+        submitted = self._task is not None
+        block = self._schedule.block(self._blocks + submitted)
+        have = self._first + len(self._tokens)
+        lacks = max(0, (self._stop if submitted else self._decoded) + block - have)
+        return lacks
+
+    def feed(self, tokens: Iterable[int], *, ids: int = 1) -> Samples:
         """Take more speech tokens, and return what has become final without waiting for it.
 
         Only the first block is waited for, if no other reply is being decoded: its sound is wanted
-        at once. Call it once for each id of the language model, with no tokens for an id that is
-        none: from the pace of the calls it tells whether the first sound would end before the next
-        comes, and then holds it back for a while; see `Playout`.
+        at once. Call it when ids of the language model have come, with no tokens for those that
+        are none: from the pace of the calls it tells whether the first sound would end before the
+        next comes, and then holds it back for a while; see `Playout`.
 
         Args:
             tokens: As of `push`.
+            ids: How many have come since the last call.
 
         Returns:
             As of `push`.
@@ -137,8 +154,8 @@ class DecoderStream(Closing):
             ModelError: The device has too little memory; the stream is closed.
         """
         self._accept(tokens)
-        self._playout.id_came()
-        self._fed = True
+        self._playout.ids_came(ids)
+        self._fed = self._fed or ids > 0
         self._note_when_wanted()
         made: list[Samples] = []
         try:
@@ -239,11 +256,16 @@ class DecoderStream(Closing):
 
     def coming(self) -> int:
         """See `Coming`."""
-        lacks = self._missing
+        lacks, came = self._missing, self._came
         size = self._schedule.block(self._blocks)
-        if self.closed or not 0 < lacks <= min(NEAR_TOKENS, size - 1):
+        if self.closed or not lacks:
             return 0
-        if self._turns.free() - self._came >= FLOWING_SECONDS:
+        if self._pace.progress is not None:
+            written, at = self._pace.progress()
+            text = self._ids_until(1) - 1
+            if written > text:  # speech that was not handed over yet
+                lacks, came = max(1, lacks - written + text), max(came, at)
+        if lacks > min(NEAR_TOKENS, size - 1) or self._turns.free() - came >= FLOWING_SECONDS:
             return 0
         frames, stop = self._networks.flow.frames, self._decoded + size
         return self._networks.shapes.flow_length(frames(stop) - frames(self._first))
@@ -296,7 +318,11 @@ class DecoderStream(Closing):
 
     def _submit(self, block: Block) -> Task:
         self._task = self._service.submit(
-            block, self._deadline(), first=self._played is None, free=self._wanted_since()
+            block,
+            self._deadline(),
+            first=self._played is None,
+            free=self._wanted_since(),
+            wake=self._pace.wake,
         )
         return self._task
 

@@ -350,8 +350,10 @@ class Scheduler(Closing):
             self._out_of_memory(error)
             return
         fed = {id(reply) for reply in batch.replies}
+        came = self._turns.free()
         for reply, token in zip(batch.sampled, ids, strict=True):
             reply.flying -= 1
+            reply.came = came
             if reply.ended or reply.cancelled:
                 continue
             assert reply.row is not None
