@@ -107,6 +107,10 @@ class Coming(Protocol):
         """Whether ids of it came, but its first sound was not played or its next is late."""
         ...
 
+    def spare(self, step: float) -> float:
+        """See `Playing`."""
+        ...
+
     def coming(self) -> int:
         """Return the padded mel frames of the next block if its last ids are about to come.
 
@@ -142,6 +146,7 @@ class DecodingService:
         self._waiting: list[Task] = []
         self._working = False
         self._counted = (-math.inf, 0)
+        self._turns.heard(self)
 
     def opened(self, stream: Coming) -> None:
         """Note a reply that may have blocks to decode."""
@@ -150,6 +155,10 @@ class DecodingService:
     def closed(self, stream: Coming) -> None:
         """Note that a reply has no more."""
         self._streams.discard(stream)
+
+    def spare(self, step: float) -> float:
+        """See `Playing`."""
+        return min((stream.spare(step) for stream in tuple(self._streams)), default=math.inf)
 
     def alone(self, block: Block, deadline: float) -> Decoded | None:
         """Decode a block in this thread, if there is no other reply; else return None.
@@ -270,7 +279,8 @@ class DecodingService:
         playing = all(not task.first and task.free < math.inf for task in alike)
         hurried = playing and self._wanting() > 0  # others have nothing to play
         largest = largest_batch(length, FLOW_FRAMES)
-        if len(alike) >= min(len(self._streams), largest) and not hurried:
+        calm = not self._turns.spare() < LATEST_SECONDS + LATEST_FRAME_SECONDS * length
+        if len(alike) >= min(len(self._streams), largest) and not hurried and (calm or not playing):
             return min(came)
         latest = min(map(self._latest, alike))
         if latest == math.inf:
@@ -283,8 +293,8 @@ class DecodingService:
             return max(moment, latest)
         if playing:
             hurry = min(_urgent_from(task.deadline, length) for task in alike)
-            calm = math.inf if self._turns.reading else max(came) + QUIET_SECONDS
-            return max(moment, min(latest, hurry, calm))
+            quiet = max(came) + QUIET_SECONDS if calm and not self._turns.reading else math.inf
+            return max(moment, min(latest, hurry, quiet))
         return moment
 
     def _latest(self, task: Task) -> float:

@@ -31,6 +31,12 @@ FLOWING_SECONDS = 0.2
 are read."""
 
 
+DECODING_AGAIN = 1.5
+"""The next block may take this many times the longest yet to be decoded."""
+RESERVE = 0.04
+"""Seconds that a block may wait for others and for its turn."""
+
+
 class DecoderStream(Closing):
     """Decodes one reply; made by `SpeechDecoder.open_stream`. For one thread at a time.
 
@@ -253,6 +259,18 @@ class DecoderStream(Closing):
     def wanting(self) -> bool:
         """See `Coming`."""
         return self._fed and (self._played is None or self._played < time.monotonic())
+
+    def spare(self, step: float) -> float:
+        """See `Playing`: until the sound that was given ends, less what the next block takes."""
+        played = self._played
+        if played is None or self.closed:
+            return math.inf
+        lacks = self._missing
+        ids = self._ids_until(lacks) if lacks else 0
+        if ids and self._pace.progress is not None:
+            ids = max(0, ids - self._pace.progress()[0])
+        needed = ids * step + DECODING_AGAIN * self._playout.decoding + RESERVE
+        return played - time.monotonic() - needed
 
     def coming(self) -> int:
         """See `Coming`."""

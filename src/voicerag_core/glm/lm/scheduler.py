@@ -31,6 +31,13 @@ NEWEST_WEIGHT = 0.2
 """Of the latest reply in the running mean of their durations."""
 MOST_WAITING = 0.06
 """Seconds for which sound that is wanted at once may hold up a step: a batch of first blocks."""
+FEW_TOKENS = 128
+"""Fewer tokens of texts are not read in a step for the sake of replies that are heard."""
+MOST_PAUSED, PAUSED_SHARE = 0.1, 0.2
+"""Texts wait for replies that are heard at most so many seconds, and this part of the time since
+the first of them came."""
+PAUSE_SECONDS = 0.003
+"""How often a text that waits so is looked at when nothing else runs."""
 CLOSE_SECONDS = 10.0
 """How long closing waits for the step that runs."""
 
@@ -80,6 +87,9 @@ class Scheduler(Closing):
         self._tasks: deque[_Task] = deque()
         self._launched: deque[tuple[Batch, Launched, float]] = deque()
         self._collected = 0.0  # when the latest step was over
+        self._unread_since: float | None = None
+        self._paused = 0.0  # seconds for which texts have waited since then
+        self._paused_at: float | None = None
         self._held_back = False
         self._closed = False
         self._thread: threading.Thread | None = None
@@ -225,7 +235,7 @@ class Scheduler(Closing):
         with self._changed:
             batch = self._next_batch()
             while batch is None and not self._launched and not self._closed and not self._tasks:
-                self._changed.wait()
+                self._changed.wait(None if self._paused_at is None else PAUSE_SECONDS)
                 batch = self._next_batch()
             if self._closed:
                 return False
@@ -267,7 +277,7 @@ class Scheduler(Closing):
             reply.end()
         if self._tasks:
             return None
-        parts, room = [], self._part_tokens
+        parts, room = [], self._room()
         for reply in self._running:
             if reply.reading and not reply.flying and reply.allowed is not None and room:
                 parts.append(_part(reply, room))
@@ -289,6 +299,33 @@ class Scheduler(Closing):
             and (reply.table is not None or not reply.flying)
         ]  # fmt: skip
         return Batch(parts, replies) if parts or replies else None
+
+    def _room(self) -> int:
+        """Return how many tokens of texts the next step may read.
+
+        Replies that are heard go first: a step of 960 tokens takes as long as five others, and the
+        first sound of a reply lasts 0.16 s.
+        """
+        now = time.monotonic()
+        if self._paused_at is not None:
+            self._paused += now - self._paused_at
+            self._paused_at = None
+        if not self._waiting and not any(reply.reading for reply in self._running):
+            self._unread_since, self._paused = None, 0.0
+            return self._part_tokens
+        if self._unread_since is None:
+            self._unread_since = now
+        room = self._turns.readable()
+        if room >= self._part_tokens:
+            return self._part_tokens
+        if self._paused > MOST_PAUSED + PAUSED_SHARE * (now - self._unread_since):
+            return self._part_tokens
+        block = self._runner.block
+        room = int(room) // block * block
+        if room < FEW_TOKENS:
+            room = 0
+            self._paused_at = now
+        return room
 
     def _steps_to_read(self) -> int:
         """Return the steps in which all texts that have come are read."""
@@ -342,7 +379,9 @@ class Scheduler(Closing):
             with self._memory():
                 ids = launched.ids()
             now = time.monotonic()
-            self._turns.stepped(now - max(begun, self._collected), reading=bool(batch.parts))
+            tokens = sum(part.stop - part.start for part in batch.parts)
+            seconds = now - max(begun, self._collected)
+            self._turns.stepped(seconds, reading=tokens > 0, tokens=tokens)
             self._collected = now
         except ModelError as error:
             for reply in batch.sampled:
