@@ -42,6 +42,7 @@ MOST_GATHERING = 0.25
 LEAST_GATHERING = 0.02
 """Every block that others are coming for waits this long, counted in the same way: where many are
 nearly late, one at a time would make all of them late."""
+TRY_G = 1
 AT_ONCE = 16
 """So many second blocks are decoded before the sound of the first blocks ends."""
 POLL_COMING_SECONDS = 0.005
@@ -265,7 +266,19 @@ class DecodingService:
                 alike.setdefault(task.length, []).append(task)
         coming = self._coming() if alike else ()
         plans = [(self._start(tasks, coming), tasks) for tasks in alike.values()]
-        return min(plans, key=lambda plan: (plan[0], plan[1][0].came), default=(math.inf, []))
+        start, tasks = min(plans, key=lambda one: (one[0], one[1][0].came), default=(math.inf, []))
+        if not TRY_G or not tasks or not math.isfinite(start):
+            return start, tasks
+        over = max(start, time.monotonic()) + _expected(tasks[0].length)
+        late = [(self._must_start(one), one) for _, one in plans if one is not tasks]
+        before, sooner = min(late, key=lambda one: one[0], default=(math.inf, tasks))
+        return (start, sooner) if before < min(over, self._must_start(tasks)) else (start, tasks)
+
+    def _must_start(self, alike: Sequence[Task]) -> float:
+        """Return when at the latest blocks of replies that are heard are begun; inf for others."""
+        length = alike[0].length
+        heard = [task.deadline for task in alike if not task.first and task.free < math.inf]
+        return min(heard, default=math.inf) - _expected(length)
 
     def _start(self, alike: Sequence[Task], coming: Collection[int]) -> float:
         """Return when to decode blocks of one length together.
@@ -279,7 +292,7 @@ class DecodingService:
         playing = all(not task.first and task.free < math.inf for task in alike)
         hurried = playing and self._wanting() > 0  # others have nothing to play
         largest = largest_batch(length, FLOW_FRAMES)
-        calm = not self._turns.spare() < LATEST_SECONDS + LATEST_FRAME_SECONDS * length
+        calm = self._turns.spare() >= _expected(length)
         if len(alike) >= min(len(self._streams), largest) and not hurried and (calm or not playing):
             return min(came)
         latest = min(map(self._latest, alike))
@@ -303,7 +316,7 @@ class DecodingService:
         came = now - (self._turns.free() - task.free)
         if task.first or task.deadline < now:
             return came + min(MOST_GATHERING, GATHERING_EACH * self._wanting())
-        latest = task.deadline - LATEST_SECONDS - LATEST_FRAME_SECONDS * task.length
+        latest = task.deadline - _expected(task.length)
         return max(latest, came + LEAST_GATHERING)
 
     def _wanting(self) -> int:
@@ -380,6 +393,11 @@ class DecodingService:
         half = (len(tasks) + 1) // 2
         self._finish(tasks[:half])
         self._finish(tasks[half:])
+
+
+def _expected(length: int) -> float:
+    """Return the seconds in which a batch of so many frames is surely decoded."""
+    return LATEST_SECONDS + LATEST_FRAME_SECONDS * length
 
 
 def _urgent_from(deadline: float, length: int) -> float:

@@ -33,6 +33,7 @@ are read."""
 
 DECODING_AGAIN = 1.5
 """The next block may take this many times the longest yet to be decoded."""
+TRY_B = 0
 RESERVE = 0.04
 """Seconds that a block may wait for others and for its turn."""
 
@@ -253,6 +254,8 @@ class DecoderStream(Closing):
             return now
         if self._blocks == 0 and not self._service.crowded:
             return now
+        if TRY_B and self._blocks == 1:
+            return -math.inf
         return self._second if self._second < now or self._blocks == 0 else now
 
     @property

@@ -37,6 +37,7 @@ BATCH = 16
 GATHERING_SECONDS = 0.02
 """While the language model reads prompts, a clip waits this long for others: each batch of clips
 holds up the reading, a step of which takes 30 ms on an H200."""
+TRY_D = 0.0
 PIECE = 480_000
 """Samples of a piece: 30 s."""
 
@@ -173,7 +174,8 @@ class SpeechTokenizer:
         self._waiting.append(request)
         try:
             if self._turns.reading:
-                request.over.wait(GATHERING_SECONDS)
+                deep = TRY_D * (self._turns.seconds_for(self._turns.reading_steps) or 0.0)
+                request.over.wait(min(0.1, max(GATHERING_SECONDS, deep)))
             while not request.done:
                 with self._turn:
                     if not request.done:
