@@ -267,18 +267,11 @@ class DecodingService:
         coming = self._coming() if alike else ()
         plans = [(self._start(tasks, coming), tasks) for tasks in alike.values()]
         start, tasks = min(plans, key=lambda one: (one[0], one[1][0].came), default=(math.inf, []))
-        if not TRY_G or not tasks or not math.isfinite(start):
+        if not TRY_G or start == math.inf:
             return start, tasks
+        must, heard = _last_moment(list(alike.values()))
         over = max(start, time.monotonic()) + _expected(tasks[0].length)
-        late = [(self._must_start(one), one) for _, one in plans if one is not tasks]
-        before, sooner = min(late, key=lambda one: one[0], default=(math.inf, tasks))
-        return (start, sooner) if before < min(over, self._must_start(tasks)) else (start, tasks)
-
-    def _must_start(self, alike: Sequence[Task]) -> float:
-        """Return when at the latest blocks of replies that are heard are begun; inf for others."""
-        length = alike[0].length
-        heard = [task.deadline for task in alike if not task.first and task.free < math.inf]
-        return min(heard, default=math.inf) - _expected(length)
+        return (min(start, must), heard) if must < over else (start, tasks)
 
     def _start(self, alike: Sequence[Task], coming: Collection[int]) -> float:
         """Return when to decode blocks of one length together.
@@ -343,7 +336,10 @@ class DecodingService:
         else:
             start, tasks = self._next(during[0].length / SHORT)
             wanted = min((task.deadline for task in tasks), default=math.inf)
-            if start > time.monotonic() or wanted > min(task.deadline for task in during):
+            now, end = time.monotonic(), min(task.deadline for task in during)
+            if start > now or wanted > end:
+                return []
+            if TRY_G and now < end < now + sum(_expected(one[0].length) for one in (tasks, during)):
                 return []
         if not tasks:
             return []
@@ -398,6 +394,24 @@ class DecodingService:
 def _expected(length: int) -> float:
     """Return the seconds in which a batch of so many frames is surely decoded."""
     return LATEST_SECONDS + LATEST_FRAME_SECONDS * length
+
+
+def _last_moment(plans: Sequence[list[Task]]) -> tuple[float, list[Task]]:
+    """Return when the first batch must be begun for the sound that is heard to go on, and which.
+
+    The batches of all lengths follow each other, those first whose sound ends first.
+    """
+    heard = []
+    for tasks in plans:
+        ends = [task.deadline for task in tasks if not task.first and task.free < math.inf]
+        if ends:
+            heard.append((min(ends), tasks))
+    moment, first = math.inf, []
+    for end, tasks in sorted(heard, key=lambda one: one[0], reverse=True):
+        length = tasks[0].length
+        batches = -(-len(tasks) // largest_batch(length, FLOW_FRAMES))
+        moment, first = min(moment, end) - batches * _expected(length), tasks
+    return moment, first
 
 
 def _urgent_from(deadline: float, length: int) -> float:

@@ -33,7 +33,6 @@ are read."""
 
 DECODING_AGAIN = 1.5
 """The next block may take this many times the longest yet to be decoded."""
-TRY_B = 0
 RESERVE = 0.04
 """Seconds that a block may wait for others and for its turn."""
 
@@ -87,6 +86,7 @@ class DecoderStream(Closing):
         self._played: float | None = None  # when the sound given so far ends, if played at once
         self._came = 0.0  # when the last token came, by `Turns.free`
         self._fed = False  # whether an id came
+        self._together = False  # whether the first block is played with the second only
         self._second = math.inf  # since when the second block is complete, by `Turns.free`
         self._began = 0.0  # when the block in work was complete
         mels = networks.config.flow.mels
@@ -132,7 +132,7 @@ class DecoderStream(Closing):
     @property
     def wants(self) -> int:
         """See `SpeechStream`: tokens until the next block is complete."""
-        if self._held_back:
+        if self._held_back and not self._together:
             return 0
         submitted = self._task is not None
         block = self._schedule.block(self._blocks + submitted)
@@ -254,8 +254,6 @@ class DecoderStream(Closing):
             return now
         if self._blocks == 0 and not self._service.crowded:
             return now
-        if TRY_B and self._blocks == 1:
-            return -math.inf
         return self._second if self._second < now or self._blocks == 0 else now
 
     @property
@@ -297,7 +295,7 @@ class DecoderStream(Closing):
             seconds,
             blocks=self._blocks,
             missing=self._missing,
-            least=1 + (self._blocks == 1 and self._service.crowded),
+            least=1 + self._together,
         )
 
     def _given(self, made: list[Samples]) -> Samples:
@@ -368,6 +366,9 @@ class DecoderStream(Closing):
     def _take(self, decoded: Decoded, seconds: float) -> Samples:
         """Continue from a block that was decoded in some seconds, and return its sound."""
         self._playout.decoded(seconds)
+        self._together = not self._blocks and self._service.crowded
+        if self._together and self._second < math.inf:
+            self._second = -math.inf  # it has waited for others with the first
         self._task = None
         self._blocks += 1
         self._decoded = self._stop
