@@ -336,6 +336,7 @@ class DecoderStream(Closing):
             raise
 
     def _submit(self, block: Block) -> Task:
+        self._together = self._together or (not self._blocks and self._service.crowded)
         self._task = self._service.submit(
             block,
             self._deadline(),
@@ -366,8 +367,7 @@ class DecoderStream(Closing):
     def _take(self, decoded: Decoded, seconds: float) -> Samples:
         """Continue from a block that was decoded in some seconds, and return its sound."""
         self._playout.decoded(seconds)
-        self._together = not self._blocks and self._service.crowded
-        if self._together and self._second < math.inf:
+        if not self._blocks and self._together and self._second < math.inf:
             self._second = -math.inf  # it has waited for others with the first
         self._task = None
         self._blocks += 1
