@@ -8,11 +8,13 @@ import time
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import torch
 
-__all__ = ["Playing", "Turns", "turns_on"]
+__all__ = ["Playing", "Turns", "alive", "turns_on"]
+
+T = TypeVar("T")
 
 NEWEST_WEIGHT = 0.2
 """Of the latest step in the running mean of what steps take."""
@@ -122,7 +124,7 @@ class Turns:
         step = self._seconds.get(False)
         if step is None:
             return math.inf
-        return min((one.spare(step) for one in tuple(self._playing)), default=math.inf)
+        return min((one.spare(step) for one in alive(self._playing)), default=math.inf)
 
     def seconds_for(self, ids: int) -> float | None:
         """Return the seconds in which every reply gets so many ids; None if no step was seen.
@@ -142,6 +144,15 @@ class Turns:
         with self._changed:
             while self._taken and (left := until - time.monotonic()) > 0:
                 self._changed.wait(left)
+
+
+def alive(known: weakref.WeakSet[T]) -> tuple[T, ...]:
+    """Return what is in a set that other threads change meanwhile."""
+    while True:
+        try:
+            return tuple(known)
+        except RuntimeError:  # it changed its size
+            continue
 
 
 _lock = threading.Lock()

@@ -17,7 +17,7 @@ from voicerag_core.cancellation import check_cancelled
 from voicerag_core.glm.decoder.blocks import Block, Decoded, decode, flow_length
 from voicerag_core.glm.decoder.networks import DecoderNetworks
 from voicerag_core.glm.decoder.shapes import FLOW_FRAMES, batch_size, largest_batch
-from voicerag_core.glm.turns import turns_on
+from voicerag_core.glm.turns import alive, turns_on
 
 __all__ = ["Coming", "DecodingService", "Task"]
 
@@ -42,7 +42,6 @@ MOST_GATHERING = 0.25
 LEAST_GATHERING = 0.02
 """Every block that others are coming for waits this long, counted in the same way: where many are
 nearly late, one at a time would make all of them late."""
-TRY_G = 1
 AT_ONCE = 16
 """So many second blocks are decoded before the sound of the first blocks ends."""
 POLL_COMING_SECONDS = 0.005
@@ -159,7 +158,7 @@ class DecodingService:
 
     def spare(self, step: float) -> float:
         """See `Playing`."""
-        return min((stream.spare(step) for stream in tuple(self._streams)), default=math.inf)
+        return min((stream.spare(step) for stream in alive(self._streams)), default=math.inf)
 
     def alone(self, block: Block, deadline: float) -> Decoded | None:
         """Decode a block in this thread, if there is no other reply; else return None.
@@ -252,10 +251,12 @@ class DecodingService:
         return POLL_COMING_SECONDS if self._coming() else QUIET_SECONDS
 
     def _coming(self) -> set[int]:
-        return {stream.coming() for stream in tuple(self._streams)} - {0}
+        return {stream.coming() for stream in alive(self._streams)} - {0}
 
     def _next(self, shorter: float = math.inf) -> tuple[float, list[Task]]:
         """Return when to decode which blocks next; the lock is held.
+
+        Blocks of replies that are heard go before a batch after which they would be late.
 
         Args:
             shorter: Only blocks below this length.
@@ -267,7 +268,7 @@ class DecodingService:
         coming = self._coming() if alike else ()
         plans = [(self._start(tasks, coming), tasks) for tasks in alike.values()]
         start, tasks = min(plans, key=lambda one: (one[0], one[1][0].came), default=(math.inf, []))
-        if not TRY_G or start == math.inf:
+        if start == math.inf:
             return start, tasks
         must, heard = _last_moment(list(alike.values()))
         over = max(start, time.monotonic()) + _expected(tasks[0].length)
@@ -285,7 +286,7 @@ class DecodingService:
         playing = all(not task.first and task.free < math.inf for task in alike)
         hurried = playing and self._wanting() > 0  # others have nothing to play
         largest = largest_batch(length, FLOW_FRAMES)
-        calm = self._turns.spare() >= _expected(length)
+        calm = self._turns.spare() >= _expected(length)  # nobody needs the decoder meanwhile
         if len(alike) >= min(len(self._streams), largest) and not hurried and (calm or not playing):
             return min(came)
         latest = min(map(self._latest, alike))
@@ -316,7 +317,7 @@ class DecodingService:
         """Return how many replies wait for sound; it is asked for often, and counted seldom."""
         now = time.monotonic()
         if now >= self._counted[0] + POLL_COMING_SECONDS:
-            self._counted = now, sum(stream.wanting for stream in tuple(self._streams))
+            self._counted = now, sum(stream.wanting for stream in alive(self._streams))
         return self._counted[1]
 
     def _turn(self, deadline: float, length: int) -> AbstractContextManager[None]:
@@ -339,8 +340,8 @@ class DecodingService:
             now, end = time.monotonic(), min(task.deadline for task in during)
             if start > now or wanted > end:
                 return []
-            if TRY_G and now < end < now + sum(_expected(one[0].length) for one in (tasks, during)):
-                return []
+            if now < end < now + sum(_expected(one[0].length) for one in (tasks, during)):
+                return []  # what is being decoded would be late
         if not tasks:
             return []
         length = tasks[0].length

@@ -29,8 +29,6 @@ NEAR_TOKENS = 10
 FLOWING_SECONDS = 0.2
 """Tokens that came within this time are followed by more: ids come more often even while prompts
 are read."""
-
-
 DECODING_AGAIN = 1.5
 """The next block may take this many times the longest yet to be decoded."""
 RESERVE = 0.04
