@@ -2,7 +2,8 @@
 
 A block of a page begins with ``<!-- RUN: TITLE -->``: the table of that title of the run in
 ``benchmarks/results/evaluation/RUN``, and ends with ``<!-- end -->``. Behind the title may stand
-the rows that are shown, as ``| asked: typed, clean | store: shared``.
+the rows that are shown, as ``| asked: typed, clean | store: shared``, and ``| seen: yes`` where the
+questions count that training, thresholds or earlier development saw.
 """
 
 from __future__ import annotations
@@ -18,13 +19,14 @@ from voicerag_core.evaluation.runs import RunFolder
 ROOT: Final = Path(__file__).parents[1]
 PAGES: Final = tuple(ROOT / "docs" / name for name in ("evaluation.md", "evaluation-figures.md"))
 RUNS: Final = ROOT / "benchmarks" / "results" / "evaluation"
+SEEN: Final = "seen: yes"
 _BLOCK = re.compile(r"<!-- ([\w-]+): (.+?) -->\n.*?<!-- end -->", re.DOTALL)
 
 
 @cache
-def _of_run(run: str) -> dict[str, Table]:
+def _of_run(run: str, seen: bool) -> dict[str, Table]:
     """Return the tables of a saved run by title; they are made once."""
-    return {table.title: table for table in tables(RunFolder(RUNS / run).records())}
+    return {table.title: table for table in tables(RunFolder(RUNS / run).records(), seen=seen)}
 
 
 def _shown(table: Table, filters: list[str]) -> list[tuple[str, ...]]:
@@ -45,7 +47,9 @@ def written(text: str) -> str:
 
     def block(found: re.Match[str]) -> str:
         title, *filters = (part.strip() for part in found[2].split(" | "))
-        table = _of_run(found[1])[title]
+        seen = SEEN in filters
+        table = _of_run(found[1], seen)[title]
+        filters = [one for one in filters if one != SEEN]
         rows = (table.head, ["---"] * len(table.head), *_shown(table, filters))
         lines = ["| " + " | ".join(row) + " |" for row in rows]
         return "\n".join([f"<!-- {found[1]}: {found[2]} -->", "", *lines, "", "<!-- end -->"])

@@ -20,7 +20,8 @@ played since the first sound is an underrun. Parts:
 - `transformers`: the continuous batching of transformers, the language model alone.
 - `soak`: calls of random lengths that come at random for `--soak-seconds`, of which 30 % leave
   early, half of them by a lost connection.
-- `replicas`: 64 and 128 callers on one GPU and on two.
+- `replicas`: 64 and 128 callers, of one voice in this process and of two replicas in processes of
+  their own, each on its GPU. The callers are in this process.
 
 Parts that would start after `--seconds` are skipped with a note. `--tiny` tries the script on a
 CPU. many_callers.json is written after every part, the report and its plot at the end.
@@ -34,8 +35,9 @@ import json
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import closing, nullcontext
+from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -52,24 +54,17 @@ from benchmarks.glm.lm import (
     clear,
     machine,
     random_lm,
-    random_state,
     read_bytes,
-    strict_form,
     text_tokenizer,
 )
 from benchmarks.glm.many_callers_report import report
-from voicerag_core.glm.decoder import SpeechDecoder
+from benchmarks.glm.random_voice import random_voice
+from voicerag_core.glm.lm.batched_lm import BatchedLM
 from voicerag_core.glm.lm.interleave import Interleave
 from voicerag_core.glm.lm.torch_lm import TorchLM
-from voicerag_core.glm.speech_tokenizer.tokenizer import SpeechTokenizer
+from voicerag_core.glm.replicas import ReplicatedGLMVoice
 from voicerag_core.glm.text_tokenizer import TextTokenizer
-from voicerag_core.glm.voice import GLMVoice
-from voicerag_core.glm.weights.configs import DecoderConfig, LMConfig, SpeechTokenizerConfig
-from voicerag_core.glm.weights.tensor_shapes import (
-    flow_shapes,
-    hift_shapes,
-    speech_tokenizer_shapes,
-)
+from voicerag_core.glm.weights.configs import LMConfig
 from voicerag_core.types import Sampling
 
 PARTS = ("one", "burst16", "burst64", "lm", "sequential", "transformers", "soak", "replicas")
@@ -133,6 +128,10 @@ def measure(options: argparse.Namespace, figures: Path) -> dict[str, Any]:
     chosen = [part for part in options.parts if part not in ("sequential", "transformers")]
     if chosen:
         batched(clock, options, scale, tokenizer, per_second)
+    one = clock.found.get("replicas", {})
+    if one and not {"failed", "left_out"} & one.keys():
+        clear(device)
+        clock.part("replicas", lambda: replicas(options, scale, one))
     if "sequential" in options.parts:
         clear(device)
         clock.part("sequential", lambda: sequential(options, scale, tokenizer))
@@ -153,7 +152,7 @@ def batched(
     device = torch.device(options.device)
     begun = time.perf_counter()
     until = begun + options.seconds
-    engine = engine_on(device, options, scale, tokenizer)
+    engine = engine_on(device, options, scale)
     made = time.perf_counter() - begun
     begun = time.perf_counter()
     engine.voice.warm()
@@ -171,7 +170,7 @@ def batched(
         "burst64": lambda: burst(engine, scale, (scale.many, 1.0, options.runs), until),
         "lm": lambda: lm_alone(engine, scale, tokenizer, per_second),
         "soak": lambda: soak(engine, scale, options.soak_seconds, tokenizer),
-        "replicas": lambda: replicas(engine, options, scale, tokenizer),
+        "replicas": lambda: some_callers(engine, "one", scale),
     }
     for name, run in runs.items():
         if name in options.parts:
@@ -183,26 +182,20 @@ def engine_on(
     device: torch.device,
     options: argparse.Namespace,
     scale: Scale,
-    tokenizer: TextTokenizer,
     kind: str = "batched",
 ) -> Engine:
     """Create a voice with random weights on a device."""
-    config = TINY if options.tiny else LMConfig()
-    dtype = torch.float32 if device.type == "cpu" else torch.bfloat16
-    model = random_lm(config, device, dtype)
-    lm: Any = TorchLM(model, max_context=scale.context) if kind == "sequential" else None
-    if lm is None:
-        try:
-            from voicerag_core.glm.lm.batched_lm import BatchedLM
-        except ImportError:
-            lm = TorchLM(model, max_context=scale.context)
-        else:
-            lm = BatchedLM(model, max_context=scale.context, rows=scale.many)
-    lm = Recorder(lm)
-    encoder, decoder = speech_parts(device, dtype, tiny=options.tiny)
-    voice = GLMVoice(lm, tokenizer, encoder, decoder)
-    voice._form = strict_form(tokenizer, lm.table_size)
-    return Engine(kind, voice, lm.lm, (device,))
+
+    def lm(network: Any) -> Recorder:  # noqa: ANN401
+        if kind == "sequential":
+            return Recorder(TorchLM(network, max_context=scale.context))
+        return Recorder(BatchedLM(network, max_context=scale.context, rows=scale.many))
+
+    voice = random_voice(
+        str(device), tiny=options.tiny, context=scale.context, rows=scale.many, lm=lm
+    )
+    recorder: Any = voice._lm
+    return Engine(kind, voice, recorder.lm, (device,))
 
 
 class Recorder:
@@ -241,30 +234,6 @@ class Recorder:
             for some in ids:
                 noted.extend([some] if isinstance(some, int) else some)
                 yield some
-
-
-def speech_parts(
-    device: torch.device, dtype: torch.dtype, *, tiny: bool
-) -> tuple[SpeechTokenizer, SpeechDecoder]:
-    speech, decoding = SpeechTokenizerConfig(), DecoderConfig()
-    if tiny:
-        speech = replace(speech, layers=1, hidden_size=128, heads=2, ffn_size=128)
-        flow = replace(decoding.flow, unet_channels=(32, 32), unet_mid_blocks=1, unet_blocks=1)
-        decoding = replace(decoding, flow=flow, hift=replace(decoding.hift, channels=64))
-    encoder = SpeechTokenizer(
-        speech,
-        random_state(speech_tokenizer_shapes(speech), device),
-        device=device,
-        dtype=dtype,
-    )
-    decoder = SpeechDecoder.from_state(
-        decoding,
-        random_state(flow_shapes(decoding.flow), device),
-        random_state(hift_shapes(decoding.hift), device),
-        device=device,
-        dtype=dtype,
-    )
-    return encoder, decoder
 
 
 def memory_needed(engine: Engine, scale: Scale) -> dict[str, float]:
@@ -434,7 +403,7 @@ def sequential(
 ) -> dict[str, Any]:
     """Let callers come to an engine that serves one after another."""
     device = torch.device(options.device)
-    engine = engine_on(device, options, scale, tokenizer, "sequential")
+    engine = engine_on(device, options, scale, "sequential")
     engine.voice.warm()
     alone = [run_calls(engine, [Call(n, reply_seconds=1.6)])[0][0] for n in range(scale.usual + 2)]
     speed = stream_speed(engine, scale)
@@ -573,37 +542,59 @@ def score_gap(engine: Engine, ids: list[int], one: int, other: int) -> tuple[flo
     return abs(a - b), float(2.0 ** (np.floor(np.log2(largest)) - bits))
 
 
-def replicas(
-    engine: Engine, options: argparse.Namespace, scale: Scale, tokenizer: TextTokenizer
-) -> dict[str, Any]:
-    """Compare the throughput of one replica and of two."""
-    from voicerag_core.glm.replicas import ReplicatedGLMVoice
+def some_callers(engine: Engine, name: str, scale: Scale) -> dict[str, Any]:
+    """Let 64 and 128 callers come within a second.
 
-    place = options.other_device or ("cpu" if options.device == "cpu" else "cuda:1")
-    where = torch.device(place)
-    with torch.cuda.device(where) if where.type == "cuda" else nullcontext():
-        second = engine_on(where, options, scale, tokenizer)
-        second.voice.warm()
-    both = Engine(
-        "two replicas",
-        ReplicatedGLMVoice([engine.voice, second.voice], names=[options.device, place]),
-        engine.lm,
-        (*engine.devices, *second.devices),
-    )
+    `callers_cpu` is the share of one core that this process took, where the callers are.
+    """
     found = {}
     for count in (scale.many, 2 * scale.many):
-        for name, one in (("one", engine), ("two", both)):
-            calls = calls_within(count, 1.0, 300 + count, reply_seconds=scale.reply)
-            replies, seconds = run_calls(one, calls)
-            speech = sum(reply.speech for reply in replies)
-            found[f"{name}_{count}"] = {
-                **figures_of(replies),
-                "speech_s_per_s": round(speech / seconds, 1),
-            }
-            print("   ", name, count, json.dumps(found[f"{name}_{count}"]), flush=True)
-    best = {name: max(found[f"{name}_{n}"]["speech_s_per_s"] for n in (scale.many, 2 * scale.many))
-            for name in ("one", "two")}  # fmt: skip
-    return {**found, "gain": round(best["two"] / best["one"], 2)}
+        calls = calls_within(count, 1.0, 300 + count, reply_seconds=scale.reply)
+        before = time.process_time()
+        replies, seconds = run_calls(engine, calls)
+        speech = sum(reply.speech for reply in replies)
+        found[f"{name}_{count}"] = {
+            **figures_of(replies),
+            "speech_s_per_s": round(speech / seconds, 1),
+            "callers_cpu": round((time.process_time() - before) / seconds, 2),
+        }
+        print("   ", name, count, json.dumps(found[f"{name}_{count}"]), flush=True)
+    return found
+
+
+def replicas(
+    options: argparse.Namespace, scale: Scale, one: dict[str, dict[str, Any]]
+) -> dict[str, Any]:
+    """Compare the throughput of two replicas, each in a process of its own, with that of one.
+
+    Args:
+        options: Of the command.
+        scale: How much is asked for.
+        one: What `some_callers` found of one voice in this process.
+    """
+    other = options.other_device or ("cpu" if options.device == "cpu" else "cuda:1")
+    first = "cuda:0" if options.device == "cuda" else options.device
+    places = (first, other)
+    loaders = [
+        partial(random_voice, place, tiny=options.tiny, context=scale.context, rows=scale.many)
+        for place in places
+    ]
+    left = allocated_gb(torch.device(options.device))
+    begun = time.perf_counter()
+    with ReplicatedGLMVoice(loaders, places) as voice:
+        made = time.perf_counter() - begun
+        voice.warm()
+        warm = time.perf_counter() - begun - made
+        two = some_callers(Engine("two replicas", voice, None, ()), "two", scale)
+    best = [max(row["speech_s_per_s"] for row in rows.values()) for rows in (one, two)]
+    return {
+        **one,
+        **two,
+        "gain": round(best[1] / best[0], 2),
+        "made_s": round(made, 1),
+        "warm_s": round(warm, 1),
+        "left_of_the_first_gb": left,
+    }
 
 
 if __name__ == "__main__":

@@ -212,14 +212,21 @@ def others(found: Figures) -> list[str]:
             *table(heads, rows),
         ]
     two = found.get("replicas", {})
-    rows = [(name.replace("_", " replica(s), "), *row_of(row), row["speech_s_per_s"])
+    rows = [(name.replace("_", " replica(s), "), *row_of(row), row["speech_s_per_s"],
+             row.get("callers_cpu", "-"))
             for name, row in two.items() if isinstance(row, Mapping)]  # fmt: skip
     if rows:
         columns = (
             "callers", "first text p50, ms", "first sound p50", "p95", "max", "underruns",
-            "longest stall, s", "least ahead, s", "errors", "speech s/s",
+            "longest stall, s", "least ahead, s", "errors", "speech s/s", "callers' process, cores",
         )  # fmt: skip
-        lines += ["## Two replicas", "", *table(columns, rows)]
+        lines += [
+            "## Two replicas",
+            "",
+            "One is a voice in the process of the callers; two are in processes of their own.",
+            "",
+            *table(columns, rows),
+        ]
     missing = {
         name: row.get("failed") or row.get("left_out")
         for name, row in found.items()

@@ -267,7 +267,7 @@ class Settings(BaseSettings):
         default="auto",
         pattern=r"^(auto|(cpu|cuda(:\d+)?)(,(cpu|cuda(:\d+)?))*)$",
         description="Device for GLM-4-Voice: auto (a GPU if any), cpu, cuda or cuda:1; several, as "
-        "in `cuda:0,cuda:1`, get a replica each.",
+        "in `cuda:0,cuda:1`, get a replica each, in a process of its own.",
     )
     glm_dtype: Literal["bfloat16", "float32"] | None = Field(
         default=None,

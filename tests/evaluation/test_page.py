@@ -33,6 +33,24 @@ def test_a_block_may_show_some_rows() -> None:
         evaluation_page.written(block.format("xquad", " | set: nowhere"))
 
 
+def test_a_block_may_count_seen_questions_too() -> None:
+    block = "<!-- figures: Is a right passage among the first? | {}set: rgb-en -->\n<!-- end -->"
+    assert "| rgb-en | shared | clean | hybrid | 50 |" in evaluation_page.written(block.format(""))
+    seen = evaluation_page.written(block.format("seen: yes | "))
+    assert "| rgb-en | shared | clean | hybrid | 100 |" in seen
+
+
+def test_where_hybrid_falls_below_a_leg_is_said() -> None:
+    block = "<!-- figures: Differences between strategies, percentage points{} -->\n<!-- end -->"
+    rows = evaluation_page.written(block.format(" | strategy: hybrid - e2e, hybrid - asr"))
+    pairs = [line.split(" | ") for line in rows.splitlines() if line.startswith("| ")][2:]
+    below = [[re.search(r", -[\d.]+\]", cell) for cell in pair[5:7]] for pair in pairs]
+    told = evaluation_page.PAGES[0].read_text("utf-8")
+    assert f"of its {len(pairs)} comparisons" in told
+    assert f"{sum(bool(first) for first, _ in below)} intervals of R@1 lie below zero" in told
+    assert not any(ten for _, ten in below)
+
+
 def test_saved_runs_hold_no_texts_and_no_paths() -> None:
     for folder in evaluation_page.RUNS.iterdir():
         if folder.is_dir():

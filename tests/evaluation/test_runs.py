@@ -68,6 +68,25 @@ def test_every_way_of_asking_has_a_record(
     assert Path(heard.clip).name == "q4.wav"
 
 
+def test_a_language_that_the_models_are_not_set_to_is_told(
+    tmp_path: Path,
+    config: RunConfig,
+    settings: Settings,
+    given: GivenParts,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    config = replace(config, spoken=0, answers=0)
+    (name,) = config.sets
+    found = replace(load_set(name, None), passage_language="zh")
+    run(tmp_path / "run", config, settings, given=given, loaded={name: found})
+    (told,) = RunFolder(tmp_path / "run").sets()[found.name]["problems"]
+    assert "passages are in 'zh', and VOICERAG_LANGUAGE is 'en'" in told
+    assert told in caplog.text
+    several = settings.model_copy(update={"language": "auto"})
+    run(tmp_path / "other", config, several, given=given, loaded={name: found})
+    assert not RunFolder(tmp_path / "other").sets()[found.name]["problems"]
+
+
 def test_one_transcript_a_clip_is_shared(
     tmp_path: Path, config: RunConfig, settings: Settings, given: GivenParts
 ) -> None:

@@ -396,6 +396,10 @@ def test_the_settings_choose_the_server_and_hide_its_key(
         assert answer.text
         assert wire.requests[-1].headers["Authorization"] == "Bearer sk-hidden"
     wait_until(lambda: threads_of_clients() == [])
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # in the processes of the replicas
+    with open_parts(load_settings(glm_device="cpu,cpu", speak=False)) as parts:
+        pieces = parts.model.respond("the heat", [], sampling=GREEDY)
+        assert "".join(piece.text for piece in pieces) == answer.text
     key.write_text("sk-other")
     with open_parts(load_settings()) as parts, pytest.raises(EndpointError) as caught:
         list(parts.model.respond("the heat", [], sampling=GREEDY))

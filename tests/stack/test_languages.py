@@ -258,7 +258,7 @@ def test_english_speech_is_heard_by_the_multilingual_recogniser(tmp_path: Path) 
 def test_glm_finds_passages_in_chinese_and_english(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny: MultilingualEmbedder, question: str
 ) -> None:
-    monkeypatch.setattr("voicerag_core.stack.parts._glm_voice", lambda *_: FakeVoiceModel())
+    monkeypatch.setattr("voicerag_core.stack.parts.open_glm_voice", lambda *_: FakeVoiceModel())
     monkeypatch.setattr("voicerag_core.stack.parts.chosen_text_embedder", lambda *_: tiny)
     settings = load_settings(data_dir=tmp_path, language="auto", stack="glm")
     with open_voicerag(settings, store=InMemoryStore(64)) as rag:

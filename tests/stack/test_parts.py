@@ -146,7 +146,7 @@ def test_glm_is_loaded_once_and_its_text_model_shares_it(
         def silent(self) -> FakeVoiceModel:
             return FakeVoiceModel(speaks=False)
 
-    monkeypatch.setattr("voicerag_core.stack.parts._glm_voice", lambda *_: Voice())
+    monkeypatch.setattr("voicerag_core.stack.parts.open_glm_voice", lambda *_: Voice())
     passages = [Passage("a", "The Rhine rises in the Alps.")]
     with open_parts(settings(tmp_path, stack="glm")) as made:
         assert Voice.made == 0

@@ -7,12 +7,11 @@ of its question; only then does the language model find its keys and values agai
 
 from __future__ import annotations
 
-import threading
-from collections import OrderedDict
 from dataclasses import dataclass, replace
 
 from voicerag_core.glm.lm.interleave import ReplyForm, TokenKind
 from voicerag_core.glm.prompt import EarlierTurn
+from voicerag_core.glm.recent_replies import RecentReplies
 from voicerag_core.glm.text_tokenizer import TextStream, TextTokenizer
 from voicerag_core.types import Question, Turn
 
@@ -20,8 +19,6 @@ __all__ = ["TOKENS_PER_SECOND", "ReplyMemory"]
 
 TOKENS_PER_SECOND = 12.5
 """Speech tokens of a second. Source: arXiv 2412.02612, section 3.1."""
-
-REMEMBERED_TURNS = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +41,7 @@ class ReplyMemory:
 
     def __init__(self, tokenizer: TextTokenizer, form: ReplyForm) -> None:
         self._tokenizer, self._form = tokenizer, form
-        self._replies: OrderedDict[tuple[Question, str], _Reply] = OrderedDict()
-        self._lock = threading.Lock()
+        self._replies: RecentReplies[_Reply] = RecentReplies()
 
     def keep(self, question: Question, text: str, turn: EarlierTurn) -> None:
         """Remember a turn, complete or not.
@@ -55,15 +51,11 @@ class ReplyMemory:
             text: The text of the reply so far.
             turn: Its ids.
         """
-        with self._lock:
-            self._replies[question, text] = _Reply(text, turn)
-            self._replies.move_to_end((question, text))
-            while len(self._replies) > REMEMBERED_TURNS:
-                self._replies.popitem(last=False)
+        self._replies.keep(question, text, _Reply(text, turn))
 
     def find(self, turn: Turn) -> EarlierTurn | None:
         """Return the ids of a turn, those of a longer reply cut to its text, or None."""
-        reply = self._known(turn)
+        reply = self._replies.find(turn)
         if reply is None or reply.text == turn.answer.text:
             return None if reply is None else reply.turn
         return replace(reply.turn, reply=self._until_text(reply, turn.answer.text))
@@ -76,21 +68,10 @@ class ReplyMemory:
             heard: As the history will hold it.
             seconds: How much of its speech was heard.
         """
-        reply = self._known(turn)
+        reply = self._replies.find(turn)
         if reply is not None:
             ids = self._until_speech(reply.turn.reply, int(seconds * TOKENS_PER_SECOND))
             self.keep(turn.question, heard.answer.text, replace(reply.turn, reply=ids))
-
-    def _known(self, turn: Turn) -> _Reply | None:
-        """Return the reply that a turn holds, or else the newest one that begins with its text."""
-        with self._lock:
-            exact = self._replies.get((turn.question, turn.answer.text))
-            if exact is not None:
-                return exact
-            for (question, text), reply in reversed(self._replies.items()):
-                if text.startswith(turn.answer.text) and question == turn.question:
-                    return reply
-        return None
 
     def _until_speech(self, ids: tuple[int, ...], tokens: int) -> tuple[int, ...]:
         """Return the ids up to the last of some speech tokens."""

@@ -216,10 +216,6 @@ class GLMVoice:
         """Nothing; see `ServesMany`."""
         return ()
 
-    def remembers(self, turn: Turn) -> bool:
-        """Return whether the ids of a turn are remembered."""
-        return self._memory.find(turn) is not None
-
     def respond(
         self,
         question: Question,

@@ -30,18 +30,16 @@ from voicerag_core.stack.chosen import (
     lacks_voice,
     spoken_language,
 )
+from voicerag_core.stack.glm_voice import open_glm_voice
 from voicerag_core.stack.late import LateVoice
 from voicerag_core.stack.readers import reader_of_languages
 from voicerag_core.stack.remote import HTTP, chat_reader, chosen_chat, endpoint, with_fallback
 from voicerag_core.types import Strategy
 
 if TYPE_CHECKING:
-    from voicerag_core.glm.replicas import ReplicatedGLMVoice
-    from voicerag_core.glm.voice import GLMVoice
     from voicerag_core.local.hearing.ctc_recognizer import CTCRecognizer
     from voicerag_core.local.hearing.ears import Ears
     from voicerag_core.local.reading.chat import ChatFunction
-    from voicerag_core.remote.endpoint import Endpoint
     from voicerag_core.sonar import SonarEmbedder, SonarTranscriber
     from voicerag_core.sonar.files import SonarFiles
 
@@ -227,7 +225,7 @@ def _glm_parts(settings: Settings, stack: ExitStack, given: GivenParts) -> Parts
     recognizer = _recognizer(settings, stack)
     embedder, loads = _embedder(settings, stack, recognizer, given)
     served = endpoint(settings, "glm_server") if settings.glm_lm == "vllm" else None
-    voice = LateVoice(lambda: _glm_voice(settings, served, stack))
+    voice = LateVoice(lambda: open_glm_voice(settings, served, stack))
     transcriber: Transcriber = voice
     hearing: Loads = {}
     if given.transcriber is not None or settings.chosen_transcriber != "glm":
@@ -241,51 +239,6 @@ def _glm_parts(settings: Settings, stack: ExitStack, given: GivenParts) -> Parts
         reranker=chosen_reranker(settings, stack),
         loads={**loads, **hearing, "model": voice.warm},
     )
-
-
-def _glm_voice(
-    settings: Settings, served: Endpoint | None, stack: ExitStack
-) -> GLMVoice | ReplicatedGLMVoice:
-    """Load GLM-4-Voice according to the settings; `stack` closes what it opens.
-
-    Args:
-        settings: How it runs.
-        served: Where its language model is, if a server runs it.
-        stack: Of the parts.
-    """
-    from voicerag_core.glm import GLMVoice, ReplicatedGLMVoice
-    from voicerag_core.glm.lm.server.server_lm import connected_lm
-
-    folder = settings.glm_dir or settings.data_dir / "weights" / "glm"
-    lm = None
-    if served is not None:
-        lm = stack.enter_context(
-            connected_lm(
-                served,
-                folder,
-                max_context=settings.glm_max_context,
-                english_only=settings.glm_english_only,
-            )
-        )
-
-    devices = settings.glm_device.split(",")
-    voices = [
-        GLMVoice.load(
-            folder,
-            lm=lm,
-            device=device,
-            dtype=settings.glm_dtype,
-            quantization=settings.glm_quantization,
-            speak=settings.speak,
-            english_only=settings.glm_english_only,
-            max_context=settings.glm_max_context,
-            rows=settings.glm_rows,
-        )
-        for device in devices
-    ]
-    if len(voices) == 1 and devices[0] in ("auto", "cpu", "cuda", "cuda:0"):
-        return voices[0]
-    return ReplicatedGLMVoice(voices, devices)  # it makes the device the current one
 
 
 def _writer(

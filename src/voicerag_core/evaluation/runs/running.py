@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import platform
 import time
@@ -24,6 +25,7 @@ from voicerag_core.evaluation.runs.shared import (
 )
 from voicerag_core.evaluation.runs.sound import Speech
 from voicerag_core.evaluation.runs.tasks import TYPED, Progress, Task, tasks
+from voicerag_core.languages import ANY
 from voicerag_core.rag import embed_passages
 from voicerag_core.settings import Settings
 from voicerag_core.stack import GivenParts, OpenedVoiceRAG, Parts, open_parts, open_store
@@ -32,6 +34,8 @@ from voicerag_core.types import Passage, Question
 __all__ = ["run"]
 
 BATCH = 64
+
+_logger = logging.getLogger(__name__)
 
 
 def run(
@@ -87,7 +91,7 @@ def run(
         done = {record.key for record in place.records()}
         plan = {named: list(tasks(found, config, speech.voice)) for named, found in sets.items()}
         for named, found in sets.items():
-            _note(place, found, plan[named])
+            _note(place, found, plan[named], _foreign(found, settings))
         total = sum(map(len, plan.values()))
         count = len(done)
         rest = {
@@ -197,7 +201,24 @@ class _Asking:
             yield OpenedVoiceRAG(self._parts, store, settings, speak=settings.speak)
 
 
-def _note(place: RunFolder, found: EvalSet, wanted: Sequence[Task]) -> None:
+def _foreign(found: EvalSet, settings: Settings) -> list[str]:
+    """Say, and log, which languages of a set the local models are not set to."""
+    if settings.stack != "local" or settings.language == ANY:
+        return []
+    told = [
+        f"{what} are in {language!r}, and VOICERAG_LANGUAGE is {settings.language!r}: the figures "
+        f"say nothing about {language!r}; set it to {language!r}, or to 'auto' for several"
+        for what, language in (("questions", found.language), ("passages", found.passage_language))
+        if language != settings.language
+    ]
+    for one in told:
+        _logger.warning("%s: its %s", found.name, one)
+    return told
+
+
+def _note(
+    place: RunFolder, found: EvalSet, wanted: Sequence[Task], problems: Sequence[str]
+) -> None:
     spoken = {task.question.id for task in wanted if task.form != TYPED}
     silent = [one.id for one in found.questions if not one.text and one.sound is None]
     place.note_set(
@@ -208,7 +229,8 @@ def _note(place: RunFolder, found: EvalSet, wanted: Sequence[Task]) -> None:
             "asked": len({task.question.id for task in wanted}), "spoken": len(spoken),
             "has_answers": found.has_answers, "seen": found.seen,
             "problems": [
-                *found.problems, *(f"question {one}: no words and no sound" for one in silent)
+                *found.problems, *problems,
+                *(f"question {one}: no words and no sound" for one in silent),
             ],
         },
     )  # fmt: skip
