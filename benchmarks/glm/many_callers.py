@@ -219,7 +219,12 @@ class Recorder:
         return self._noting(ids, noted)
 
     def batches(
-        self, prompt: Sequence[int], *, grammar: Any, sampling: Sampling, pace: Any  # noqa: ANN401
+        self,
+        prompt: Sequence[int],
+        *,
+        grammar: Any,  # noqa: ANN401
+        sampling: Sampling,
+        pace: Any,  # noqa: ANN401
     ) -> Any:  # noqa: ANN401
         """See `PacedModel.batches`."""
         ids = self.lm.batches(prompt, grammar=grammar, sampling=sampling, pace=pace)

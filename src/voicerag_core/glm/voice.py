@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import logging
 import re
-import time
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import replace
@@ -20,8 +19,6 @@ from voicerag_core.glm.decoder import SpeechDecoder
 from voicerag_core.glm.device_memory import current_device
 from voicerag_core.glm.lm.batched_lm import BatchedLM
 from voicerag_core.glm.lm.interleave import (
-    AUDIO_BLOCK,
-    TEXT_BLOCK,
     Interleave,
     ReplyForm,
     TokenKind,
@@ -32,8 +29,9 @@ from voicerag_core.glm.lm.language_model import (
     PacedModel,
 )
 from voicerag_core.glm.lm.loading import Quantization
-from voicerag_core.glm.memory import TOKENS_PER_SECOND, ReplyMemory
+from voicerag_core.glm.memory import ReplyMemory
 from voicerag_core.glm.pace import Pace
+from voicerag_core.glm.pieces import StageClock, Unspoken
 from voicerag_core.glm.ports import SpeechTokenDecoder, SpeechTokenEncoder
 from voicerag_core.glm.prompt import (
     FURTHER_INTRO,
@@ -254,7 +252,7 @@ class GLMVoice:
             ModelError: The device has too little memory.
         """
         del transcript
-        clock = _Clock()
+        clock = StageClock()
         heard = self._heard(question)
         clock.note("encode")
         earlier = [self._earlier(turn) for turn in history]
@@ -374,11 +372,11 @@ class GLMVoice:
         return ("".join(said) + words.flush()).strip()
 
     def _pieces(
-        self, prompt: Prompt, sampling: Sampling, reply: list[int], clock: _Clock
+        self, prompt: Prompt, sampling: Sampling, reply: list[int], clock: StageClock
     ) -> Generator[Answer, None, None]:
         """Yield text and audio; whatever ends the reply, its last text and audio are included."""
         words, grammar = TextStream(self._tokenizer), Interleave(self._form)
-        unspoken = _Unspoken()
+        unspoken = Unspoken()
         start = self._tokenizer.vocabulary.audio_start
         with ExitStack() as stack:
             sound = None
@@ -416,9 +414,7 @@ class GLMVoice:
     ) -> Generator[Sequence[int], None, None]:
         """Yield the ids of a reply as the language model hands them over."""
         if isinstance(self._lm, PacedModel):
-            yield from self._lm.batches(
-                prompt.ids, grammar=grammar, sampling=sampling, pace=pace
-            )
+            yield from self._lm.batches(prompt.ids, grammar=grammar, sampling=sampling, pace=pace)
             return
         with closing(self._lm.stream(prompt.ids, grammar=grammar, sampling=sampling)) as tokens:
             for token in tokens:
@@ -434,7 +430,7 @@ class GLMVoice:
         return said, speech, ended
 
     def _heard_now(
-        self, samples: Samples, unspoken: _Unspoken, clock: _Clock, *, last: bool = False
+        self, samples: Samples, unspoken: Unspoken, clock: StageClock, *, last: bool = False
     ) -> Iterator[Answer]:
         """Yield sound with the words that it says, if there are any."""
         assert self._decoder is not None
@@ -458,62 +454,6 @@ class GLMVoice:
             return known
         user = self._prompts.user_ids(self._heard(turn.question))
         return EarlierTurn(user, self._prompts.text_ids(turn.answer.text), _spoken(turn.question))
-
-
-class _Unspoken:
-    """The text that was written and is not spoken yet."""
-
-    def __init__(self) -> None:
-        self._tokens: list[str] = []
-        self._given = 0
-        self._seconds = 0.0
-
-    def add(self, text: str) -> str:
-        """Take the text of the next token, and return it."""
-        self._tokens.append(text)
-        return text
-
-    def said(self, seconds: float, *, last: bool) -> str:
-        """Return the words of the next seconds of speech.
-
-        Args:
-            seconds: How much speech it is.
-            last: Whether no more follows, so that it must have said everything.
-        """
-        self._seconds += seconds
-        # 13 text tokens come with 26 speech tokens.
-        due = int(self._seconds * TOKENS_PER_SECOND * TEXT_BLOCK / AUDIO_BLOCK + 1e-6)
-        end = len(self._tokens) if last else min(due, len(self._tokens))
-        said = "".join(self._tokens[self._given : end])
-        self._given = max(self._given, end)
-        return said
-
-
-class _Clock:
-    """Times of the stages of a reply, each reported once."""
-
-    def __init__(self) -> None:
-        self._start = time.perf_counter()
-        self._noted: dict[str, float] = {}
-        self._given: set[str] = set()
-
-    def note(self, stage: str) -> None:
-        """Note the time of a stage, to be reported with the first text."""
-        self._noted[stage] = time.perf_counter() - self._start
-
-    def once(self, stage: str) -> dict[str, float]:
-        """Return the time of a stage on the first call, and nothing later."""
-        if stage in self._given:
-            return {}
-        self._given.add(stage)
-        return {stage: time.perf_counter() - self._start}
-
-    def text(self, words: str) -> Iterator[Answer]:
-        """Yield a piece of text, unless it is empty."""
-        if words:
-            timings = self._noted | self.once("first_text")
-            self._noted = {}
-            yield Answer(words, timings=timings)
 
 
 def _spoken(question: Question) -> bool:

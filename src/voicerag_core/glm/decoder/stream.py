@@ -135,8 +135,7 @@ class DecoderStream(Closing):
         submitted = self._task is not None
         block = self._schedule.block(self._blocks + submitted)
         have = self._first + len(self._tokens)
-        lacks = max(0, (self._stop if submitted else self._decoded) + block - have)
-        return lacks
+        return max(0, (self._stop if submitted else self._decoded) + block - have)
 
     def feed(self, tokens: Iterable[int], *, ids: int = 1) -> Samples:
         """Take more speech tokens, and return what has become final without waiting for it.
