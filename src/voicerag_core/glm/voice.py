@@ -32,7 +32,7 @@ from voicerag_core.glm.lm.loading import Quantization
 from voicerag_core.glm.memory import ReplyMemory
 from voicerag_core.glm.pace import Pace
 from voicerag_core.glm.pieces import StageClock, Unspoken
-from voicerag_core.glm.ports import SpeechTokenDecoder, SpeechTokenEncoder
+from voicerag_core.glm.ports import SpeechStream, SpeechTokenDecoder, SpeechTokenEncoder
 from voicerag_core.glm.prompt import (
     FURTHER_INTRO,
     FURTHER_UNLESS,
@@ -379,7 +379,7 @@ class GLMVoice:
         unspoken = Unspoken()
         start = self._tokenizer.vocabulary.audio_start
         with ExitStack() as stack:
-            sound = None
+            sound: SpeechStream | None = None
 
             def wanted() -> int:
                 if sound is None or not reply or not (wants := sound.wants):
