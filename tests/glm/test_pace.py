@@ -15,6 +15,7 @@ from tests.glm.test_lm import prompt
 from tests.waiting import PATIENCE, Gate
 from voicerag_core.errors import GenerationError
 from voicerag_core.glm import voice as voice_module
+from voicerag_core.glm.lm import batched_lm as lm_module
 from voicerag_core.glm.lm.batched_lm import BatchedLM
 from voicerag_core.glm.lm.interleave import AUDIO_BLOCK, TEXT_BLOCK, Interleave, ReplyForm
 from voicerag_core.glm.lm.sampler import NOT_FINITE
@@ -61,6 +62,23 @@ def test_the_first_speech_token_ends_the_waiting_in_text(lm: BatchedLM, form: Re
     with closing(lm.batches(prompt(10), grammar=grammar, sampling=GREEDY, pace=pace)) as batches:
         first = next(batches)
     assert TEXT_BLOCK < len(first) < GREEDY.max_new_tokens
+
+
+def test_text_of_a_slow_model_does_not_wait_for_more_of_it(
+    lm: BatchedLM, form: ReplyForm, counted: Steps, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lm_module, "POLL_SECONDS", 0.01)
+    pace = Pace(lambda: 1000, in_text=lambda: True)
+    batches = lm.batches(prompt(10), grammar=Interleave(form), sampling=GREEDY, pace=pace)
+    with ThreadPoolExecutor(1) as pool, closing(batches):
+        counted.gate = before = Gate()
+        given = pool.submit(next, batches)
+        assert before.entered.wait(PATIENCE)
+        counted.gate = after = Gate()
+        before.open.set()
+        assert after.entered.wait(PATIENCE)  # the next step takes long
+        assert len(given.result(PATIENCE)) == 1
+        after.open.set()
 
 
 def speaking(form: ReplyForm) -> ReplyForm:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections import deque
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -45,7 +45,7 @@ RESERVED_BYTES = 4_000_000_000
 PART_TOKENS = 960
 """Prompt tokens in a step; about 35 ms on an H200."""
 POLL_SECONDS = 0.05
-"""How often a waiting thread checks whether its call was cancelled."""
+"""How often a waiting thread checks whether its call was cancelled, and whether text has come."""
 
 
 class BatchedLM(Closing):
@@ -265,10 +265,14 @@ class _Reader(Closing):
         self._events.put(None)
 
     def waited(self, reply: Reply, pace: Pace) -> list[int] | None:
-        """Wait as long as a pace says, and take the ids that have come; None: it has ended."""
-        self._wait_for(reply, pace.wanted(), in_text=pace.in_text())
+        """Wait as long as a pace says, and take the ids that have come; None: it has ended.
+
+        Text waits `POLL_SECONDS` or two for more, lest it come in leaps from a slow model.
+        """
+        in_text = pace.in_text()
+        self._wait_for(reply, pace.wanted(), in_text=in_text)
         while True:
-            told = self._next()
+            told = self._next(lambda: in_text and self.left(reply) > 0)
             ids = self._taken(reply)
             if ids or ids is None or told is None:
                 return ids
@@ -303,8 +307,8 @@ class _Reader(Closing):
             raise reply.error
         return None
 
-    def _next(self) -> Reply | None:
-        """Wait until there is something to see of a reply; None: `ring` was called."""
+    def _next(self, enough: Callable[[], bool] = lambda: False) -> Reply | None:
+        """Wait until there is something to see of a reply; None: `ring` was called, or enough."""
         check_cancelled()
         while True:
             try:
@@ -313,6 +317,8 @@ class _Reader(Closing):
                 check_cancelled()
                 for reply in self.replies:
                     self._scheduler.check(reply)
+                if enough():
+                    return None
 
     def close(self) -> None:
         for reply in self.replies:
