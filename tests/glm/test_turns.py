@@ -154,6 +154,26 @@ def test_prompts_wait_for_replies_that_are_heard(
     assert read == [8, 8, 4]
 
 
+def test_a_step_reads_twice_as_much_where_many_prompts_wait(
+    lm: BatchedLM, form: ReplyForm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[int] = []
+    steps: list[int] = []
+    plain = lm._runner.launch
+
+    def launch(batch: Batch) -> object:
+        read.extend(part.stop - part.start for part in batch.parts)
+        steps.append(turns_on(CPU).reading_steps)
+        return plain(batch)
+
+    monkeypatch.setattr(lm._runner, "launch", launch)
+    lm._scheduler._part_tokens = 8
+    ids = (3 * prompt(20))[:50]
+    list(lm.stream(ids, grammar=Interleave(form), sampling=GREEDY))
+    assert read == [16, 16, 8, 8, 2]  # below 32 tokens a step reads 8
+    assert steps[: len(read) + 1] == [5, 4, 3, 2, 1, 0]
+
+
 def test_a_prompt_does_not_wait_for_long(
     lm: BatchedLM, form: ReplyForm, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -31,6 +31,9 @@ NEWEST_WEIGHT = 0.2
 """Of the latest reply in the running mean of their durations."""
 MOST_WAITING = 0.06
 """Seconds for which sound that is wanted at once may hold up a step: a batch of first blocks."""
+LONG_QUEUE, LONG_PART = 4, 2
+"""Where texts of so many parts wait to be read, a step reads so many parts at once: each step also
+reads the weights, and beside long queues few replies are heard yet."""
 FEW_TOKENS = 128
 """Fewer tokens of texts are not read in a step for the sake of replies that are heard."""
 MOST_PAUSED, PAUSED_SHARE = 0.1, 0.2
@@ -57,7 +60,8 @@ class Scheduler(Closing):
     Args:
         runner: Of the device.
         rows: Of its cache.
-        part_tokens: Most tokens of texts in a step; bounds how long the others wait for theirs.
+        part_tokens: Most tokens of texts in a step, `LONG_PART` times as many where many wait;
+            bounds how long the others wait for theirs.
         max_waiting: Most replies that wait for a row.
         memory: Turns an out-of-memory error into one that says what to choose.
         turns: Of the device; sound that is wanted at once goes before the next step.
@@ -310,16 +314,18 @@ class Scheduler(Closing):
         if self._paused_at is not None:
             self._paused += now - self._paused_at
             self._paused_at = None
-        if not self._waiting and not any(reply.reading for reply in self._running):
+        unread, most = self._unread(), self._part_tokens
+        if not unread:
             self._unread_since, self._paused = None, 0.0
-            return self._part_tokens
+            return most
+        if unread >= LONG_QUEUE * most:
+            most *= LONG_PART
         if self._unread_since is None:
             self._unread_since = now
         room = self._turns.readable()
-        if room >= self._part_tokens:
-            return self._part_tokens
-        if self._paused > MOST_PAUSED + PAUSED_SHARE * (now - self._unread_since):
-            return self._part_tokens
+        paused = self._paused > MOST_PAUSED + PAUSED_SHARE * (now - self._unread_since)
+        if room >= most or paused:
+            return most
         block = self._runner.block
         room = int(room) // block * block
         if room < FEW_TOKENS:
@@ -329,9 +335,14 @@ class Scheduler(Closing):
 
     def _steps_to_read(self) -> int:
         """Return the steps in which all texts that have come are read."""
+        unread, part = self._unread(), self._part_tokens
+        long = max(0, -(-(unread - (LONG_QUEUE - 1) * part) // (LONG_PART * part)))
+        return long + max(0, -(-(unread - long * LONG_PART * part) // part))
+
+    def _unread(self) -> int:
+        """Return the tokens of all texts that have come and are not read."""
         unread = sum(reply.unread for reply in self._running if reply.reading)
-        unread += sum(len(reply.text) for reply in self._waiting)
-        return -(-unread // self._part_tokens)
+        return unread + sum(len(reply.text) for reply in self._waiting)
 
     def _room_of(self, part: Part) -> int:
         block = self._runner.block
