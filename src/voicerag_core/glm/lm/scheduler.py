@@ -36,9 +36,8 @@ LONG_QUEUE, LONG_PART = 4, 2
 reads the weights, and beside long queues few replies are heard yet."""
 FEW_TOKENS = 128
 """Fewer tokens of texts are not read in a step for the sake of replies that are heard."""
-MOST_PAUSED, PAUSED_SHARE = 0.1, 0.2
-"""Texts wait for replies that are heard at most so many seconds, and this part of the time since
-the first of them came."""
+MOST_PAUSED = 0.1
+"""Texts wait for replies that are heard so many seconds at most, until all are read."""
 PAUSE_SECONDS = 0.003
 """How often a text that waits so is looked at when nothing else runs."""
 CLOSE_SECONDS = 10.0
@@ -91,8 +90,7 @@ class Scheduler(Closing):
         self._tasks: deque[_Task] = deque()
         self._launched: deque[tuple[Batch, Launched, float]] = deque()
         self._collected = 0.0  # when the latest step was over
-        self._unread_since: float | None = None
-        self._paused = 0.0  # seconds for which texts have waited since then
+        self._paused = 0.0  # seconds for which texts have waited since there were none
         self._paused_at: float | None = None
         self._held_back = False
         self._closed = False
@@ -316,15 +314,12 @@ class Scheduler(Closing):
             self._paused_at = None
         unread, most = self._unread(), self._part_tokens
         if not unread:
-            self._unread_since, self._paused = None, 0.0
+            self._paused = 0.0
             return most
         if unread >= LONG_QUEUE * most:
             most *= LONG_PART
-        if self._unread_since is None:
-            self._unread_since = now
         room = self._turns.readable()
-        paused = self._paused > MOST_PAUSED + PAUSED_SHARE * (now - self._unread_since)
-        if room >= most or paused:
+        if room >= most or self._paused > MOST_PAUSED:
             return most
         block = self._runner.block
         room = int(room) // block * block
