@@ -151,6 +151,7 @@ def _guard(
     return Guard(
         app,
         hosts=exposure.hosts(),
+        prefix=exposure.prefix,
         origins=exposure.origins(),
         readable=exposure.allowed_origins,
         exposed=EXPOSED,

@@ -17,7 +17,7 @@
         GenerationError                 a model ran and produced nothing usable
         EndpointError                   a model behind a URL: not reached, refused, late, unreadable
       StoreError                        what the driver refused has its error as the cause
-        StoreUnavailableError           no server, connection lost, credentials refused
+        StoreUnavailableError           no server, connection lost, credentials refused, disk full
         EmptyCollectionError            nothing has been indexed for this collection and tenant
         SchemaError                     extension or migration missing, or schema too new
         EmbeddingMismatchError          the collection was filled by another model or width
@@ -169,7 +169,7 @@ class StoreError(VoiceRAGError):
 
 
 class StoreUnavailableError(StoreError):
-    """The database cannot be reached, or the connection was lost and could not be restored."""
+    """The database cannot be reached or has no room, or the connection was lost for good."""
 
 
 class EmptyCollectionError(StoreError):

@@ -55,7 +55,7 @@ def test_the_end_of_input_ends_the_chat_and_what_is_not_followed_is_named(
     assert "sound sad" in result.stderr
     empty = voicerag("chat", "--no-speech", "--collection", "nothing-here", given=b"Who?\nWhen?\n")
     assert empty.returncode == 1
-    assert "index something into it first" in empty.stderr
+    assert "voicerag index PATHS... --collection nothing-here" in empty.stderr
     assert not empty.stdout
 
 

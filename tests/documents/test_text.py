@@ -141,6 +141,48 @@ def test_questions_with_answers_are_pairs(read: Read, text: str) -> None:
     ]
 
 
+def test_numbered_questions_of_a_plain_text_are_pairs(read: Read) -> None:
+    text = (
+        "Questions\n\n 1. Who pays?\n\n    The seller.\n\n 2. I lost my key.\n\n    Ring the desk."
+        "\n\n 3. When is it open,\n    and for whom?\n\n    Always.\n\n    For all.\n\n"
+        "4. Is it free?\n\n    No.\n"
+    )
+    assert paths(only(read("faq.txt", text)))[1:] == [
+        ("Who pays?", "The seller."),
+        ("I lost my key.", "Ring the desk."),
+        ("When is it open, and for whom?", "Always."),
+        ("When is it open, and for whom?", "For all."),
+        ("Is it free?", "No."),
+    ]
+
+
+def test_names_and_values_in_two_columns_are_fields(read: Read) -> None:
+    text = "EXIT STATUS\n  0      all went well\n  1      it failed\n  127    no such file\n"
+    assert kinds(only(read("a.txt", text)))[1:] == [
+        ("field", "0: all went well"), ("field", "1: it failed"), ("field", "127: no such file"),
+    ]  # fmt: skip
+    table = "Stop   Zone   Price\nArna   one    two\nVoss   one    four\n"
+    assert "field" not in [kind for kind, _ in kinds(only(read("b.txt", table)))]
+    ragged = "one   two words\nand another   one\nthen   a third\n"
+    assert "field" not in [kind for kind, _ in kinds(only(read("c.txt", ragged)))]
+
+
+def test_numbered_steps_are_no_questions(read: Read) -> None:
+    text = "1. Is it on?\n\n   Look.\n\n2. Press it.\n\n   Hard.\n\n3. Go.\n\n   Soon.\n"
+    assert "question" not in [kind for kind, _ in kinds(only(read("a.txt", text)))]
+
+
+def test_options_of_a_setting_in_rst_are_fields(read: Read) -> None:
+    text = (
+        "A\n=\n\n.. confval:: idle_time\n   :default: 15 minutes\n   :noindex:\n   :type: time\n\n"
+        "   An idle one is closed.\n\n.. versionadded:: 2.1 So it is.\n"
+    )
+    assert kinds(only(read("a.rst", text)))[1:] == [
+        ("heading", "idle_time"), ("field", "default: 15 minutes"), ("field", "type: time"),
+        ("text", "An idle one is closed."), ("text", "New in version 2.1: So it is."),
+    ]  # fmt: skip
+
+
 def test_one_question_in_prose_takes_one_answer(read: Read) -> None:
     text = "We moved.\n\nWhy did we move?\n\nThe roof leaked.\n\nThe new house is dry."
     document = only(read("a.txt", text))

@@ -167,6 +167,22 @@ def test_a_mount_that_comes_back_goes_on(watched: Watched) -> None:
     assert counts(said[-1][0]) == (0, 0, 1)
 
 
+def test_a_mount_that_goes_away_again_is_told_again(watched: Watched) -> None:
+    away = watched.folder.with_name("elsewhere")
+
+    def leave() -> None:
+        shutil.move(watched.folder, away)
+
+    def return_() -> None:
+        shutil.move(away, watched.folder)
+
+    said = watched.run(
+        leave, watched.later(), watched.later(), return_, watched.later(), leave, watched.later(),
+        watched.later(),
+    )  # fmt: skip
+    assert kinds([event for events in said for event in events]) == ["ready", "kept", "kept"]
+
+
 def test_a_start_on_an_emptied_folder_removes_nothing(watched: Watched) -> None:
     watched.run()
     for path in watched.folder.iterdir():

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from voicerag_core.local.reading.agreement import AGREEMENT, agreement
 from voicerag_core.local.reading.answer_scorer import AnswerScorer
 from voicerag_core.local.reading.comparisons import compared
+from voicerag_core.local.reading.dated import of_its_date
 from voicerag_core.local.reading.dates import exactness, says_more_exactly
 from voicerag_core.local.reading.features import candidates
 from voicerag_core.local.reading.hops import about, bridges, described
+from voicerag_core.local.reading.near_misses import missing_names, said_around
 from voicerag_core.local.reading.numbered import conflicts, numbered
 from voicerag_core.local.reading.reader import Reader
 from voicerag_core.types import Passage
@@ -50,6 +54,12 @@ def against(column: str, question: str, text: str, title: str = "") -> float:
         ("Who won the regatta in 2019?", "Moe won it, the youngest since 2018."),
         ("Who won the regatta in 2019?", "As of 2020, Ida Holm has won most often."),
         ("Who won the regatta in 2019?", "In 2019 it rained. Ida Holm won in 2021."),
+        ("What does a licensed copy cost?", "An unlicensed copy costs 9 euros."),
+        ("What does an unlicensed copy cost?", "A licensed copy costs 9 euros."),
+        ("How many days may interns be away?", "Partners may be away for ten days."),
+        ("Who is the consultant in cardiology?", "Dr. Rao is the consultant in microbiology."),
+        ("How much does a cat pay?", "A dog outside a basket pays half the fare."),
+        ("When is the pool open on Sunday?", "The pool is open from 8 to 20, Mon-Fri."),
     ],
 )
 def test_another_year_number_side_or_unit_contradicts(question: str, text: str) -> None:
@@ -100,6 +110,111 @@ def test_a_sentence_lacks_the_kind_that_is_asked_for(
     question: str, text: str, lacks: float
 ) -> None:
     assert against("unkind", question, text) == lacks
+
+
+@pytest.mark.parametrize(
+    ("question", "text"),
+    [
+        ("How many days may interns be away?", "An intern may be away for ten days."),
+        ("How many days may interns be away?", "Everybody may be away for ten days."),
+        ("Who may give pupils medicine?", "Staff give it only if a doctor has prescribed it."),
+        ("Who is the consultant in microbiology?", "Dr. Rao is the consultant. Microbiology."),
+        ("Who is the head of invoices?", "Ida Holm runs finance."),
+        ("How many days may guests stay?", "Visitors may stay for ten days."),
+        ("When is the pool open on Sunday?", "The pool is open from 8 to 20, Saturday to Monday."),
+        ("Is the pool open on Sunday?", "The pool is open from 8 to 20, Mon-Fri."),
+        ("How many days is a licensed copy valid?", "A copy is valid for ten days."),
+    ],
+)
+def test_the_same_group_opposite_or_day_does_not_contradict(question: str, text: str) -> None:
+    assert against("contradicts", question, text) == 0
+
+
+def test_another_kind_of_a_thing_contradicts_where_the_kind_asked_for_is_at_hand() -> None:
+    asked = "Until when can I cancel a flex ticket?"
+    saver = "Saver tickets cannot be cancelled after midnight."
+    assert against("contradicts", asked, f"Flex tickets can be cancelled. {saver}") == 1
+    assert against("contradicts", asked, saver) == 0
+    assert against("contradicts", asked, f"Flex tickets are dear. {saver}", "Flex tickets") == 0
+
+
+def test_a_section_about_another_kind_contradicts() -> None:
+    text = "Student nurses work by day. The plan is published in May."
+    for heading, value in (("Registered nurses", 1), ("Student nurses", 0), ("Plans", 0)):
+        passage = Passage("one", text)
+        sentences = [replace(one, path=(heading,)) for one in candidates([passage])]
+        found = agreement("When is the plan of student nurses out?", [passage], sentences, [1])
+        assert found[0, AGREEMENT.index("contradicts")] == value
+
+
+@pytest.mark.parametrize(
+    ("question", "text", "lacks"),
+    [
+        ("What is the email address of Ida Holm?", "Ida Holm: extension 4480", 1),
+        ("What is the email address of Ida Holm?", "Ida Holm: ida@holm.example", 0),
+        ("What is the phone number of the linen room?", "The linen room is in the basement.", 1),
+        ("What is the phone number of the linen room?", "Linen room: 4480", 0),
+        ("linen room phone", "The linen room is in the basement.", 1),
+        ("How do I send an email?", "Press the letter.", 0),
+        ("What is the email policy?", "Keep private mail out.", 0),
+        ("email in the evening", "Keep private mail out.", 0),
+    ],
+)
+def test_an_address_looks_like_one(question: str, text: str, lacks: float) -> None:
+    assert against("unkind", question, text) == lacks
+
+
+def test_a_dated_heading_tells_when() -> None:
+    text = "It dropped the console."
+    passage = Passage("one", text, {"path": ["4.0 (2025-06-17)"]})
+    sentences = [replace(candidates([passage])[0], path=("4.0 (2025-06-17)",))]
+    found = agreement("When did it drop the console?", [passage], sentences, [0])
+    assert found[0, AGREEMENT.index("unkind")] == 0
+    assert against("unkind", "When did it drop the console?", text) == 1
+
+
+def test_a_weekday_may_lie_between_others() -> None:
+    said = said_around(Passage("one", "Open from Monday to Thursday."))
+    assert missing_names("Is it open on Tuesday?", said) == 0
+    assert missing_names("Is it open on Tuesday?", said_around(Passage("one", "Open."))) == 1
+
+
+MINUTES = (
+    "Budget. The deficit has come down to £9,750 after a grant for energy saving. "
+    "The auditors, Baines LLP, had no remarks."
+)
+
+
+def test_minutes_are_read_without_the_date_that_names_them(reader: Reader) -> None:
+    june = Passage("june", MINUTES, {"title": "Meeting of the board, 18 June 2025"})
+    march = Passage(
+        "march", "The forecast shows a deficit of £18,400.",
+        {"title": "Meeting of the board, 12 March 2025"},
+    )  # fmt: skip
+    reading = reader.read("How large is the deficit in June 2025?", [march, june])
+    assert "9,750" in reading.text
+    assert [one.passage_id for one in reading.citations] == ["june"]
+    assert not reader.read("How large is the deficit in July 2025?", [march, june]).answered
+
+
+@pytest.mark.parametrize(
+    ("question", "short", "titles"),
+    [
+        ("Who was at the meeting on 12 March 2025?", "Who was at the meeting?", ["2025-03-12"]),
+        ("Who was at the meeting in March 2025?", "Who was at the meeting?", ["2025-03-12"]),
+        ("Who was at the meeting in April 2025?", "", []),
+        ("Who was at the meeting in 2025?", "", []),
+        ("On 12 March 2025?", "", []),
+    ],
+)
+def test_a_date_in_a_question_names_documents(question: str, short: str, titles: list[str]) -> None:
+    passages = [
+        Passage(day, "All is well.", {"title": day}) for day in ("2025-03-12", "2025-06-01")
+    ]
+    found = of_its_date(question, passages)
+    assert (found is not None) == bool(titles)
+    if found is not None:
+        assert (found[0], [one.title for one in found[1]]) == (short, titles)
 
 
 def test_names_are_missed_in_the_sentence_but_known_to_its_passage() -> None:

@@ -7,7 +7,16 @@ import pytest
 from numpy.typing import NDArray
 
 from voicerag_core.chunking import chunk_document
-from voicerag_core.documents.elements import Code, Element, Heading, Item, Paragraph, Table
+from voicerag_core.documents.elements import (
+    Code,
+    Element,
+    Field,
+    Heading,
+    Item,
+    Paragraph,
+    Table,
+    Term,
+)
 from voicerag_core.documents.layout import laid_out
 from voicerag_core.local.reading.answer_scorer import AnswerScorer
 from voicerag_core.local.reading.features import Candidate, candidates, section_shares
@@ -21,7 +30,14 @@ from voicerag_core.local.reading.near_misses import (
 from voicerag_core.local.reading.questions import asked_for
 from voicerag_core.local.reading.quoting import MOST_ITEMS, Quoter
 from voicerag_core.local.reading.reader import Reader
-from voicerag_core.local.reading.rows import keyed_rows, matching_rows, named_rows, tables
+from voicerag_core.local.reading.rows import (
+    keyed_rows,
+    lacks_column,
+    matching_rows,
+    named_rows,
+    superlative_rows,
+    tables,
+)
 from voicerag_core.local.reading.trimming import clause_spans
 from voicerag_core.types import Document, JSONValue, Passage
 
@@ -48,6 +64,12 @@ def quoted(question: str, passage: Passage, chosen: str) -> str | None:
     (index,) = [i for i, one in enumerate(sentences) if one.text.startswith(chosen)]
     quote = Quoter([passage], sentences, asked_for(question)).quote(index)
     return None if quote is None else quote.text([passage])
+
+
+SETTING = [Term("idle_time", [Field("default", "15m"), Paragraph("An idle one is closed.")])]
+ON_SOME_DAYS = [
+    Paragraph("At weekends a ticket is needed. From Monday to Friday you can just come.")
+]
 
 
 @pytest.mark.parametrize(
@@ -108,6 +130,23 @@ def quoted(question: str, passage: Passage, chosen: str) -> str | None:
          Item("Set --out to a file."), Item("Use --dry to print all."),
          Item("Add --all for more.")], "Use", "Use --dry to print all."),
         ("Is it paid?", [Paragraph("Is it paid? Yes, in full.")], "Is it", "Yes, in full."),
+        ("idle timeout", SETTING, "idle_time", "idle_time: default: 15m\n\nAn idle one is closed."),
+        ("idle timeout", SETTING, "default", "idle_time: default: 15m"),
+        ("idle timeout", [Heading("Idle", 1), *[Field(f"name {n}", "15m") for n in range(5)]],
+         "Idle", "\n\n".join(f"name {n}: 15m" for n in range(5))),
+        ("How do I winterise it?",
+         [Paragraph("If frost threatens, open valves 3 and 4. Leave them open. It stays dry.")],
+         "Leave", "If frost threatens, open valves 3 and 4. Leave them open."),
+        ("How long are they open?",
+         [Paragraph("If frost threatens, open valves 3 and 4. Leave the valves open all night.")],
+         "Leave", "Leave the valves open all night."),
+        ("Do I need a ticket on Monday?", [Term("Do I need a ticket?", ON_SOME_DAYS)], "At",
+         "At weekends a ticket is needed. From Monday to Friday you can just come."),
+        ("When do I need a ticket?", [Term("Do I need a ticket?", ON_SOME_DAYS)], "At",
+         "At weekends a ticket is needed."),
+        ("May I work from Norway?",
+         [Paragraph("Work from Denmark is possible. Outside the Union it is not possible.")],
+         "Outside", "Work from Denmark is possible. Outside the Union it is not possible."),
     ],
 )  # fmt: skip
 def test_what_a_sentence_leads_to(
@@ -221,6 +260,16 @@ LOADS = Table(
     [["Name", "Max. load", "Seats"], ["Bus", "3,500 kg", "40"], ["Press", "4,500 kg", "1"]],
     header=1,
 )
+DELAYS = Table(
+    [["Late by", "Paid back"], ["30 to 59 minutes", "25 %"], ["60 to 119 minutes", "half"],
+     ["120 minutes and more", "all"]],
+    header=1,
+)  # fmt: skip
+STOPS = Table(
+    [["Stop", "Kiosk", "Speed km/h", "Step-free"], ["Arna", "Ida", "40", "yes"],
+     ["Voss", "none", "60", "no"], ["Finse", "Ola", "50", "no"]],
+    header=1,
+)  # fmt: skip
 STEPPED = Table([["Order from EUR", "Discount"], ["100", "3 %"], ["500", "5 %"]], header=1)
 
 
@@ -238,6 +287,14 @@ STEPPED = Table([["Order from EUR", "Discount"], ["100", "3 %"], ["500", "5 %"]]
         ("Which trainer has the lowest fee?", GRADES, ["Ben"]),
         ("Which machine may carry the most?", LOADS, ["Press"]),
         ("Which machine has the most seats?", LOADS, ["Bus"]),
+        ("How much do I get if I am 70 minutes late?", DELAYS, ["60 to 119"]),
+        ("How much do I get if I am 119 minutes late?", DELAYS, ["60 to 119"]),
+        ("How much do I get if I am 300 minutes late?", DELAYS, ["120 minutes and more"]),
+        ("How much do I get if I am 5 minutes late?", DELAYS, []),
+        ("Which stops have no step-free access?", STOPS, ["Voss", "Finse"]),
+        ("Which stops have step-free access?", STOPS, []),
+        ("Which stops have no kiosk?", STOPS, []),
+        ("Which is the fastest stop?", STOPS, ["Voss"]),
     ],
 )
 def test_rows_are_picked_by_figures_and_extremes(
@@ -250,6 +307,38 @@ def test_rows_are_picked_by_figures_and_extremes(
     assert [name in sentences[i].text for i, name in zip(picked, rows, strict=True)] == [
         True
     ] * len(rows)
+
+
+def test_a_superlative_is_asked_of_a_table_that_has_its_words() -> None:
+    passage = passage_of(STOPS)
+    sentences = candidates([passage])
+    for question, title, found in (
+        ("Which is the fastest stop?", "", ["Voss"]),
+        ("What is the fastest way to Bergen?", "", []),
+        ("Which is the fastest stop of Bergen?", "Bergen", ["Voss"]),
+    ):
+        (near,) = tables(question, [passage], sentences)
+        rows = superlative_rows(question, near, sentences, title)
+        assert [name for row in rows for name in found if name in sentences[row].text] == found
+        assert len(rows) == len(found)
+
+
+def test_a_row_that_is_empty_where_the_question_asks_is_told() -> None:
+    beers = Table(
+        [["Beer", "Bottle EUR", "Keg EUR"], ["Lantern", "2.10", "94"], ["Keel", "5.90", ""]],
+        header=1,
+    )
+    passage = passage_of(beers)
+    sentences = candidates([passage])
+    for question, name, lacks in (
+        ("What does a keg of Keel cost?", "Keel", True),
+        ("What does a keg of Lantern cost?", "Lantern", False),
+        ("What does a bottle of Keel cost?", "Keel", False),
+    ):
+        (near,) = tables(question, [passage], sentences)
+        (row,) = named_rows(question, near, sentences)
+        assert name in sentences[row].text
+        assert lacks_column(question, near, sentences, row) is lacks
 
 
 def test_all_rows_with_the_value_match() -> None:

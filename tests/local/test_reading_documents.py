@@ -298,6 +298,45 @@ def desk(embedder: MiniLMEmbedder, reader: Reader, tmp_path: Path) -> Desk:
     return Desk(embedder, reader, tmp_path)
 
 
+POLICY = """\
+# Working from home
+
+## Who may do so
+
+Associates may work from home up to three days a week. Trainees may do so one day a week.
+
+## Costs
+
+The firm pays 25 euros a month for the line.
+"""
+RULES = """\
+# Delays
+
+| Arrived late by | Single ticket | Season ticket |
+|---|---|---|
+| 15 to 29 minutes | nothing | 3 euros |
+| 30 to 59 minutes | a quarter of the fare | 5 euros |
+| 60 to 119 minutes | half of the fare | 10 euros |
+
+Flex tickets can be cancelled up to ten minutes before departure.
+Saver tickets cannot be cancelled, but may be moved until midnight of the day before.
+"""
+SERVER = """\
+Server
+======
+
+.. confval:: idle_timeout
+   :default: 15m
+
+   A session without a statement for this long is closed.
+
+.. confval:: cache_size
+   :default: 64 MB
+
+   Memory for pages.
+"""
+
+
 def found(embedder: MiniLMEmbedder, path: Path, question: str) -> list[Passage]:
     """Return the passages of a file, nearest first."""
     passages = [p for document in read_file(path).documents for p in chunk_document(document)]
@@ -351,6 +390,13 @@ def found(embedder: MiniLMEmbedder, path: Path, question: str) -> list[Passage]:
         (("workshop.md", WORKSHOP), "Can I bring my children?", ["No. Only", "16"], ["?"]),
         (("workshop.md", WORKSHOP), "Do I have to pay for parking?", ["2 euros"], ["?"]),
         (("travel.md", TRAVEL), "How much may a hotel cost overseas?", ["210"], ["140"]),
+        (("rules.md", RULES),
+         "How much do I get back if I arrive 70 minutes late on a single ticket?", ["half"],
+         ["quarter"]),
+        (("rules.md", RULES), "Until when can I cancel a flex ticket?", ["ten minutes"],
+         ["Saver"]),
+        (("policy.md", POLICY), "How many days may trainees work from home?", ["one day"], []),
+        (("server.rst", SERVER), "idle session timeout", ["15m"], ["64"]),
         (("travel.md", TRAVEL), "Are claims without receipts accepted?", ["unless"], []),
         (("travel.md", TRAVEL),
          "What is the difference between a travel request and a travel claim?",
@@ -374,6 +420,7 @@ def test_what_answers_is_quoted(
         (("gym.md", GYM), "Who won the world cup?"),
         (("workshop.md", WORKSHOP), "When was the fire drill in 2022?"),
         (("travel.md", TRAVEL), "How much may a hotel cost in Asia in 2019?"),
+        (("policy.md", POLICY), "How many days may interns work from home?"),
         (("gym.md", GYM), "hello"),
         (("gym.md", GYM), "Thanks!"),
     ],

@@ -12,7 +12,7 @@ from tests.local.test_quoting import passage_of, quoted
 from voicerag_core.documents.elements import Code, Element, Heading, Item, Paragraph
 from voicerag_core.local.reading.agreement import AGREEMENT, agreement
 from voicerag_core.local.reading.features import MEASURES, Candidate, candidates, measure
-from voicerag_core.local.reading.forms import has_other_condition
+from voicerag_core.local.reading.forms import has_other_condition, instructs
 from voicerag_core.local.reading.near_misses import misses_abbreviation
 from voicerag_core.local.reading.questions import asked_for
 from voicerag_core.local.reading.reader import Reader
@@ -333,3 +333,64 @@ def test_names_that_a_passage_does_not_know_count_against_it() -> None:
 )
 def test_words_written_in_one_or_in_two_are_the_same(question: str, text: str) -> None:
     assert overlap(question, text) == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    ("question", "text"),
+    [
+        ("What is the fine for the holiday?", "The penalty for vacation is 80 pounds."),
+        ("Where is the bike?", "A bicycle stands in the yard."),
+    ],
+)
+def test_everyday_synonyms_are_shared(question: str, text: str) -> None:
+    passages = [Passage("one", text), Passage("two", "The ferry sails at noon.")]
+    table = measure(question, passages, candidates(passages))
+    assert table[0, MEASURES.index("overlap")] > 0.9
+    assert table[1, MEASURES.index("overlap")] == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "tells"),
+    [
+        ("Promote a replica with the new key.", True),
+        ("Ring the nurse in charge.", True),
+        ("If frost threatens and it stands still, open valves 3 and 4.", True),
+        ("Only the nurse in charge has it.", False),
+        ("Holidays the board has approved are paid.", False),
+        ("Despite the rain they went.", False),
+        ("If frost threatens, the pipes burst.", False),
+    ],
+)
+def test_an_instruction_is_known_by_its_form(text: str, tells: bool) -> None:
+    assert instructs(text) is tells
+
+
+def test_the_sentence_that_answers_goes_before_one_that_shares_words() -> None:
+    class Scorer:
+        def score(
+            self,
+            question: str,
+            passages: Sequence[Passage],
+            sentences: Sequence[Candidate],
+            preview: NDArray[np.float64],
+        ) -> NDArray[np.float64]:
+            return np.array([[2.5, 2.5] if "banned" in s.text else [-2, -2] for s in sentences])
+
+    text = (
+        "Visitors may bring wrapped food to a patient. They stay short. It is a rule. "
+        "Flowers are banned."
+    )
+    reading = Reader(Scorer()).read(
+        "May visitors bring flowers to a patient?", [Passage("a", text)]
+    )
+    assert reading.text == "Flowers are banned."
+
+
+def test_a_command_is_found_by_a_synonym_of_what_is_asked() -> None:
+    passage = passage_of(
+        Heading("Boat", 1), Paragraph("Fetch it first:"), Code("$ git clone boat && boat build")
+    )
+    question = "How do I compile the boat myself?"
+    sentences = candidates([passage])
+    found = recipes(asked_for(question), [passage], sentences)
+    assert "boat build" in " ".join(sentences[i].text for i in found)

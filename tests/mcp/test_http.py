@@ -64,7 +64,9 @@ def is_up(url: str, **headers: str) -> bool:
 
 def test_a_foreign_host_is_misdirected(service: Service, serve: Serve) -> None:
     with serve(service) as url:
-        assert post(url, Host="evil.example").status_code == 421
+        foreign = post(url, Host="evil.example")
+        assert foreign.status_code == 421
+        assert "VOICERAG_MCP_ALLOWED_HOSTS" in foreign.json()["error"]
         assert post(url, Host="127.0.0.1.evil.example:80").status_code == 421
         assert post(url, Origin="https://evil.example").status_code == 403
         with httpx2.Client(timeout=PATIENCE) as http:

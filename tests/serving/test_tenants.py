@@ -81,6 +81,16 @@ def test_an_empty_database_says_how_to_ingest() -> None:
     assert tenants.open_stores == 0, "nothing is kept of a store that could not be opened"
 
 
+def test_an_absent_collection_says_which_there_are_and_how_to_fill_it() -> None:
+    tenants, database = fake_tenants(how_to_ingest="POST /documents")
+    database.fill("acme", "teas", **{"t.txt": "Tea grows in Assam."})
+    with (
+        pytest.raises(NotFoundError, match=r"there are: teas;.* into 'wines' .*POST /documents"),
+        tenants.rag(Job(), "acme", "wines"),
+    ):
+        pass
+
+
 def test_writing_makes_the_collection_and_needs_the_right() -> None:
     tenants, database = fake_tenants()
     with tenants.rag(Job(), "new", "fresh", write=True) as rag:

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -244,6 +244,40 @@ def test_a_server_that_does_not_start_says_why(made: Path) -> None:
         settings.write_text(before)
     with EmbeddedPostgres(made) as server:
         ask(server.dsn, "SELECT answer FROM kept")
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system on which no database has room."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(disk)]
+    done = subprocess.run(mount, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        pytest.skip(f"no small file system can be mounted here: {done.stderr.strip()}")
+    try:
+        yield disk
+    finally:
+        subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+def test_a_full_disk_is_said_at_once_with_what_to_do(small_disk: Path) -> None:
+    server = EmbeddedPostgres(small_disk / "postgres")
+    full = r"disk of .* is full, .*: No space left on device; free some space"
+    with pytest.raises(StoreUnavailableError, match=full):
+        server.start()
+    subprocess.run(["mount", "-o", "remount,size=100m", str(small_disk)], check=True)
+    server.start().close()
+    filler = small_disk / "filler"
+    with suppress(OSError), filler.open("wb") as file:
+        while True:
+            file.write(bytes(1 << 16))
+    with pytest.raises(StoreUnavailableError, match=r"disk of .* is full"):
+        server.start()
+    log = small_disk / "postgres" / "server.log"
+    assert log.read_text().count("No space left on device") <= 1, "it is not tried again"
+    filler.unlink()
+    server.start().close()
 
 
 def test_another_major_version_is_refused(made: Path) -> None:

@@ -485,7 +485,7 @@ def test_a_full_disk_loses_nothing(locked: EmbeddedPostgres, tiny_disk: Path) ->
     try:
         with PgVectorStore.open(locked.dsn, tenant="full", model_id="test", dim=512) as store:
             store.replace_document("kept.txt", "1", passages(500), rows(500, 512))
-            with pytest.raises(StoreError, match=r"disk .* is full.*free some space"):
+            with pytest.raises(StoreUnavailableError, match=r"disk .* is full.*free some space"):
                 store.replace_document("kept.txt", "2", passages(20_000), rows(20_000, 512))
             assert store.count() == 500
             assert store.document_digests() == {"kept.txt": "1"}

@@ -16,7 +16,12 @@ from psycopg_pool import PoolClosed, TooManyRequests
 
 from tests.store.test_faults import wait_for_lock
 from tests.waiting import PATIENCE
-from voicerag_core.errors import SchemaError, StoreError, StoreUnavailableError
+from voicerag_core.errors import (
+    EmptyCollectionError,
+    SchemaError,
+    StoreError,
+    StoreUnavailableError,
+)
 from voicerag_core.store import EmbeddedPostgres, PgVectorStore, embedded, migrate, reset, upkeep
 from voicerag_core.store.errors import translated
 from voicerag_core.testing.stores import WIDTH
@@ -31,6 +36,14 @@ def rows(count: int) -> Embeddings:
 
 def passages(count: int) -> list[Passage]:
     return [Passage(f"p{i}", f"text {i}") for i in range(count)]
+
+
+def test_an_absent_collection_is_told_with_the_command_that_fills_it(dsn: str, tenant: str) -> None:
+    told = r"has no collection 'my notes'.* voicerag index PATHS\.\.\. --collection 'my notes'"
+    with pytest.raises(EmptyCollectionError, match=told):
+        PgVectorStore.open(
+            dsn, collection="my notes", tenant=tenant, model_id="test", dim=WIDTH, read_only=True
+        )
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ COUNT = 3 * PART + 3
 @pytest.fixture(autouse=True)
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(writing, "_PART", PART)
+    monkeypatch.setattr(writing, "_FIRST_PART", 4)
 
 
 @pytest.fixture
@@ -120,7 +121,8 @@ def test_what_is_there_is_replaced_or_left_alone(
     kept = stored(rows)
     for place, passage in enumerate(later):
         assert kept[passage.id][0] == passage.text
-        assert len(kept[passage.id][2]) == (owners == place).sum()
+        expected = vectors[owners == place].astype(np.float16)
+        np.testing.assert_array_equal(np.array(kept[passage.id][2], np.float16), expected)
         if place in half and place % 3:
             assert kept[passage.id] == before[passage.id]
     assert (store.count(), store.index_info().vectors) == (COUNT, len(vectors))
@@ -172,3 +174,36 @@ def test_a_large_passage_is_a_part_of_its_own(
     assert {key: body for key, (body, _, _) in stored(rows).items()} == {
         passage.id: passage.text for passage in given
     }
+
+
+def test_the_words_are_those_of_the_whole_passage_however_it_is_written(
+    store: PgVectorStore, rows: psycopg.Connection[Any]
+) -> None:
+    texts = ["The herons fish.", "Die Häuser am Rhein.", "漢字は two words", ""]
+    abouts: list[dict[str, Any]] = [
+        {},
+        {"n": 1},
+        {"title": "Of birds"},
+        {"path": ["Rivers", "Birds"]},
+        {"lead": "As follows:"},
+        {"title": None, "path": {}, "lead": 3},
+    ]
+    given = [
+        Passage(f"{i}-{j}", text, about)
+        for i, text in enumerate(texts)
+        for j, about in enumerate(abouts)
+    ]
+    vectors, owners = several(len(given))
+    for edition in ("", " Otters swim."):  # inserted, and replaced
+        said = [Passage(one.id, one.text + edition, one.metadata) for one in given]
+        assert store.add(said, vectors, owners=owners) == len(given)
+        found = rows.execute(
+            "SELECT id, words, voicerag.passage_words('english', body, metadata) "
+            "FROM voicerag.passages"
+        ).fetchall()
+        assert len(found) == len(given)
+        for key, words, expected in found:
+            assert words == expected, key
+    titled = rows.execute("SELECT words::text FROM voicerag.passages WHERE id = '0-2'").fetchone()
+    assert titled is not None
+    assert "'bird'" in titled[0]

@@ -105,6 +105,7 @@ def web_app(service: WebService) -> Guard:
     return Guard(
         _Headers(app, service),
         hosts=exposure.hosts(),
+        prefix=exposure.prefix,
         readable=exposure.allowed_origins,
         owner=Caller(service.tenants.settings.tenant, may_write=True),
         tokens=exposure.tokens(),

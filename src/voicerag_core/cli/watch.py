@@ -53,12 +53,14 @@ def watch(
     First compares the folders as a whole, like voicerag index, then indexes each file that is new
     or changed and has settled, in one transaction each. If a folder is missing, or lost more than
     half of its documents at once, nothing of it is removed, and a line says so. While the database
-    is away, it waits. A timer that runs voicerag index does the same less often.
+    is away or its disk is full, it waits. A timer that runs voicerag index does the same less
+    often.
     """
     from voicerag_core.ingest import watch_files
     from voicerag_core.stack import open_voicerag
 
     settings = given.settings()
+    report("comparing the folders with the index; what is new is indexed first", level="info")
     with open_voicerag(settings) as rag:
         for event in watch_files(
             rag,

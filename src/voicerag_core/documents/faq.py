@@ -22,6 +22,8 @@ ANSWERED = re.compile(r"(?:A|Answer|Antwort)\s*\d{0,3}\s*[:.)]\s*(?=\S)", re.IGN
 _NUMBERED = re.compile(r"(?:\d{1,3}[.)]\s+)?(\S.*)", re.DOTALL)
 _INNER_END = re.compile(r"[.!?\uff1f\u3002]\s")
 _LONGEST = 200
+LEAST_ASKING = 3
+"""Numbered items that ask, from which on a text is taken for questions with answers."""
 
 
 def paired(elements: Iterable[Element]) -> list[Element]:
@@ -33,6 +35,8 @@ def paired(elements: Iterable[Element]) -> list[Element]:
     """
     split = [part for element in elements for part in _parted(element)]
     asked = [_question(element) for element in split]
+    for at, text in _numbered_questions(split).items():
+        asked[at] = text
     several = sum(bool(question) for question in asked) > 1
     out: list[Element] = []
     position = 0
@@ -49,6 +53,27 @@ def paired(elements: Iterable[Element]) -> list[Element]:
         out.append(Term(question, answer, getattr(split[position], "place", None)))
         position = last
     return out
+
+
+def _numbered_questions(elements: Sequence[Element]) -> dict[int, str]:
+    """Return the numbered items that ask, each with its answer in paragraphs below it.
+
+    What is numbered among them and states ("I found a bug.") is one of them, too.
+    """
+    row: dict[int, str] = {}
+    last = 0
+    for at, element in enumerate(elements[:-1]):
+        if not isinstance(element, Item) or element.depth:
+            continue
+        number = re.fullmatch(r"\(?(\d{1,3})[.)]", element.marker)
+        text = " ".join(element.text.split())
+        if number is None or int(number[1]) != last + 1 or len(text) > _LONGEST:
+            continue
+        if isinstance(elements[at + 1], Paragraph | Code):
+            last = int(number[1])
+            row[at] = text
+    asking = sum(text.endswith(("?", "\uff1f")) for text in row.values())
+    return row if asking >= LEAST_ASKING and asking * 2 >= len(row) else {}
 
 
 def _end(elements: Sequence[Element], asked: Sequence[str], start: int, to_the_next: bool) -> int:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from voicerag_core.blocks import Place
 from voicerag_core.documents.elements import Field
 
-__all__ = ["form_fields", "is_form_line"]
+__all__ = ["aligned_fields", "form_fields", "is_form_line"]
 
 # Each character can stand in one place only, so that no line takes more than linear time.
 _NAMED = re.compile(
@@ -39,3 +39,23 @@ def form_fields(lines: Sequence[str], place: Place | None = None) -> list[Field]
         return []
     is_form = len(fields) == len(matches) and all(len(f.value) <= _LONGEST_VALUE for f in fields)
     return fields if is_form else []
+
+
+_ALIGNED = re.compile(r"(\s*[^\s:]\S{0,19}(?: \S{1,19})?(?:\t+| {3,}))([^\s\d].*\S)")
+_GAP = re.compile(r"\S(?:\t| {3,})\S")
+_LEAST_ALIGNED = 3
+
+
+def aligned_fields(lines: Sequence[str], place: Place | None = None) -> list[Field]:
+    """Return the fields of lines with a name and a value in two columns; none of other lines.
+
+    "0      all went well" over "1      it failed" and "2      wrong usage" are such lines.
+    """
+    matches = [_ALIGNED.fullmatch(line.expandtabs().rstrip()) for line in lines]
+    if len(matches) < _LEAST_ALIGNED:
+        return []
+    found = [match for match in matches if match is not None]
+    starts = {match.start(2) for match in found}
+    if len(found) < len(matches) or len(starts) > 1 or any(_GAP.search(m[2]) for m in found):
+        return []
+    return [Field(match[1].strip(), match[2], place) for match in found]

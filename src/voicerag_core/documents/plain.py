@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 from voicerag_core.documents.decoding import decode
 from voicerag_core.documents.elements import Code, Draft, Element, Heading, Item, Paragraph
 from voicerag_core.documents.faq import ANSWERED, ASKED, paired
-from voicerag_core.documents.form_lines import form_fields
+from voicerag_core.documents.form_lines import aligned_fields, form_fields
 from voicerag_core.documents.plain_titles import depth_of, titles, with_titles_apart
 from voicerag_core.documents.unicode import normalised
 
@@ -128,7 +128,7 @@ def _block(lines: Sequence[str], *, in_pairs: bool = False) -> Iterator[Element]
     if len(lines) > 1 and _is_title(lines[0]):
         yield Heading(lines[0].strip(), 2)
         lines = lines[1:]
-    if fields := form_fields(lines):
+    if fields := form_fields(lines) or aligned_fields(lines):
         yield from fields
         return
     if len(lines) == 1 and _is_title(lines[0]):

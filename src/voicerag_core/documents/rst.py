@@ -50,6 +50,13 @@ _TERMS = frozenset({
     "function", "class", "method", "attribute", "data", "exception", "option", "cmdoption",
     "confval", "envvar", "describe", "object", "decorator", "property", "setting", "term",
 })  # fmt: skip
+_NO_FACTS = frozenset({
+    "noindex", "no-index", "nocontentsentry", "no-contents-entry", "no-typesetting", "module",
+    "class", "name", "canonical", "annotation", "async", "staticmethod", "classmethod", "abstract",
+})  # fmt: skip
+"""Options of a term's directive that say nothing of it to a reader."""
+
+_OPTION = re.compile(r":([\w-]+):")
 _LITERAL_ROLES = frozenset({"file", "samp", "kbd", "command", "program", "regexp", "guilabel"})
 _CONDITIONS = frozenset({"only", "container", "rst-class", "cssclass"})
 """Directives whose arguments are no words."""
@@ -139,7 +146,8 @@ def _directive_class() -> Any:  # noqa: ANN401
             name = self.name.rpartition(":")[2] if ":" in self.name else self.name
             if self.name in _WITHOUT_WORDS or name in _WITHOUT_WORDS:
                 return []
-            words = "" if name in _CONDITIONS else " ".join(self.arguments)
+            said_first, options = _with_options(self.arguments)
+            words = "" if name in _CONDITIONS else said_first
             lines = list(self.content)
             while lines and re.match(r":[\w-]+:(\s|$)", lines[0]):
                 lines = lines[1:]
@@ -150,18 +158,45 @@ def _directive_class() -> Any:  # noqa: ANN401
                 self.content[len(self.content) - len(lines) :], self.content_offset, body
             )
             if name in _TERMS:
+                facts = _facts(options)
                 item = nodes.definition_list_item(
-                    "", nodes.term("", words), nodes.definition("", *body.children)
+                    "", nodes.term("", words), nodes.definition("", *facts, *body.children)
                 )
                 return [nodes.definition_list("", item)]
             if name in _VERSIONS:
-                said_of = " ".join(self.arguments[1:])
-                words = f"{_VERSIONS[name]} {' '.join(self.arguments[:1])}".strip()
+                version, _, said_of = words.partition(" ")
+                words = f"{_VERSIONS[name]} {version}".strip()
                 words += f": {said_of}" if said_of else ":" if body.children else "."
             said = [nodes.paragraph("", words)] if words else []
             return [*said, *body.children]
 
     return Unknown
+
+
+def _with_options(arguments: Sequence[str]) -> tuple[str, list[tuple[str, str]]]:
+    """Part what stands behind a directive's name from its options, which docutils takes along."""
+    words: list[str] = []
+    options: list[tuple[str, list[str]]] = []
+    for argument in arguments:
+        if match := _OPTION.fullmatch(argument):
+            options.append((match[1], []))
+        else:
+            (options[-1][1] if options else words).append(argument)
+    return " ".join(words), [(name, " ".join(value)) for name, value in options]
+
+
+def _facts(options: Sequence[tuple[str, str]]) -> list[nodes.Node]:
+    """Return what the options of a term's directive tell of it, such as its default."""
+    from docutils import nodes
+
+    fields = [
+        nodes.field(
+            "", nodes.field_name("", name), nodes.field_body("", nodes.paragraph("", value))
+        )
+        for name, value in options
+        if value and name not in _NO_FACTS
+    ]
+    return [nodes.field_list("", *fields)] if fields else []
 
 
 class _Walk:

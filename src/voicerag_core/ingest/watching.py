@@ -43,7 +43,7 @@ class WatchEvent:
     Args:
         kind: ``ready``: the folders were compared as a whole; ``indexed``: files were indexed or
             removed; ``kept``: so many documents vanished that none was removed; ``waiting``: the
-            database is away.
+            database is away, or full.
         report: Of ``ready`` and ``indexed``.
         folder: Of ``kept``.
         vanished: Of ``kept``: how many documents of the folder are files no longer.
@@ -80,8 +80,8 @@ def watch_files(
     stayed as it is for some time, so that one that is still being written is left alone; each is
     replaced in one transaction, so that an end at any moment leaves whole documents. A folder that
     is missing, was emptied, or lost more than half of its documents at once, such as a mount that
-    went away, loses none: it is reported instead. While the database is away, it is tried again
-    with growing pauses, and nothing is forgotten.
+    went away, loses none: it is reported instead. While the database is away or its disk is
+    full, it is tried again with growing pauses, and nothing is forgotten.
 
     Args:
         rag: Its store is a `DocumentStore`.
@@ -210,6 +210,8 @@ class _Watch:
 
     def remove(self, found: FoundFiles, vanished: Sequence[object]) -> Iterator[WatchEvent]:
         """Remove the documents of the folders whose files are gone, unless that are too many."""
+        if not self.missing:
+            self.kept.clear()  # the folders are as they were; another loss is told again
         if not (self.prune and vanished):
             return
         known = self.rag.document_store.document_digests()

@@ -85,6 +85,7 @@ class Guard:
     Args:
         app: What it guards.
         hosts: Accepted Host headers; a port of ``*`` is any.
+        prefix: Prefix of the variables that list hosts and origins; refusals name them.
         origins: Accepted origins besides the server's own; a port of ``*`` is any.
         readable: Origins whose pages may read answers, too; these are accepted.
         exposed: Headers of answers that those pages may read.
@@ -104,6 +105,7 @@ class Guard:
         app: App,
         *,
         hosts: Collection[str],
+        prefix: str,
         origins: Collection[str] = (),
         readable: Collection[str] = (),
         exposed: Collection[str] = ("Retry-After", "WWW-Authenticate"),
@@ -118,6 +120,7 @@ class Guard:
         error: Callable[[int, str, str], Mapping[str, object]] | None = None,
     ) -> None:
         self._app = app
+        self._prefix = prefix
         self._hosts = tuple(host.lower() for host in hosts)
         self._readable = tuple(origin.lower().rstrip("/") for origin in readable)
         accepted = (origin.lower().rstrip("/") for origin in origins)
@@ -157,11 +160,19 @@ class Guard:
     def _misdirected(self, headers: Mapping[str, str]) -> _Refusal | None:
         host = headers.get("host", "").lower()
         if not _listed(host, self._hosts):
-            return _Refusal(421, "host_not_allowed", "this server does not answer for that host")
+            message = (
+                "this server does not answer for that host; whoever runs it lists the names under "
+                f"which it is reached in {self._prefix}ALLOWED_HOSTS (kb.example.com:*)"
+            )
+            return _Refusal(421, "host_not_allowed", message)
         origin = headers.get("origin")
         if not origin or self._is_own(origin, host) or _listed(_plain(origin), self._origins):
             return None
-        return _Refusal(403, "origin_not_allowed", "pages of that origin may not use this server")
+        message = (
+            "pages of that origin may not use this server; whoever runs it lists those that may in "
+            f"{self._prefix}ALLOWED_ORIGINS (https://app.example.com)"
+        )
+        return _Refusal(403, "origin_not_allowed", message)
 
     def _is_own(self, origin: str, host: str) -> bool:
         parts = urlsplit(origin.lower())

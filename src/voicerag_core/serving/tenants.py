@@ -224,7 +224,10 @@ class Tenants:
     def _absent(self, collection: str, known: Sequence[str]) -> str:
         if not known:
             return f"nothing has been indexed yet; ingest documents first ({self._how_to_ingest})"
-        return f"there is no collection {collection!r}; there are: {', '.join(known[:20])}"
+        return (
+            f"there is no collection {collection!r}; there are: {', '.join(known[:20])}; choose "
+            f"one of them, or ingest documents into {collection!r} first ({self._how_to_ingest})"
+        )
 
 
 @contextmanager

@@ -52,6 +52,8 @@ _DATABASE = "postgres"
 _START_ATTEMPTS = 6
 _FIRST_BACK_OFF_SECONDS = 0.25
 _LOG_BYTES = 16 * 1024 * 1024
+_DISK_FULL = "No space left on device"
+"""As the server says it, in English."""
 
 _AGAINST_ENVIRONMENT = {
     "PGHOSTADDR": ("hostaddr", ""),
@@ -260,6 +262,7 @@ class EmbeddedPostgres(Closing):
         _refuse_other_major(programs, self._cluster)
         if self._log.exists() and self._log.stat().st_size > _LOG_BYTES:
             self._log.replace(self._log.with_suffix(".log.1"))
+        begun = self._log.stat().st_size if self._log.exists() else 0
         pause = _FIRST_BACK_OFF_SECONDS
         deadline = time.monotonic() + self.start_timeout
         for attempt in range(_START_ATTEMPTS):
@@ -273,6 +276,7 @@ class EmbeddedPostgres(Closing):
             )
             if self._answers():
                 return True
+            self._refuse_full_disk(_tail(self._log, start=begun))
             if attempt + 1 < _START_ATTEMPTS and time.monotonic() < deadline:
                 time.sleep(pause)  # a killed server's last backend may still hold its memory
                 pause *= 2
@@ -280,6 +284,23 @@ class EmbeddedPostgres(Closing):
             f"the embedded Postgres in {self.data_dir} does not start; its log {self._log} ends:\n"
             + _tail(self._log)
         )
+
+    def _refuse_full_disk(self, said: str) -> None:
+        """Say what to do if a server program failed for want of room.
+
+        Args:
+            said: What it said; nothing, if not even that found room.
+
+        Raises:
+            StoreUnavailableError: It did.
+        """
+        why = [line for line in said.splitlines() if _DISK_FULL in line]
+        if why or (not said and shutil.disk_usage(self.data_dir).free == 0):
+            raise StoreUnavailableError(
+                f"the disk of {self.data_dir} is full, and the embedded Postgres does not start"
+                + "".join(f": {line}" for line in why[-1:])
+                + "; free some space and repeat the call, what is there already is kept"
+            )
 
     def _forget_dead_server(self) -> None:
         """Remove an empty file of its process, which a full disk or a power cut leaves behind.
@@ -324,6 +345,7 @@ class EmbeddedPostgres(Closing):
             arguments += ["--set", f"{name}={value}"]
         if self._run(programs, "initdb", arguments, output) != 0:
             shutil.rmtree(staging, ignore_errors=True)
+            self._refuse_full_disk(_tail(output))
             raise StoreUnavailableError(
                 f"no database could be made in {self.data_dir}; initdb said:\n" + _tail(output)
             )
@@ -426,8 +448,10 @@ def _refuse_other_major(programs: Path, cluster: Path) -> None:
         )
 
 
-def _tail(path: Path, lines: int = 12) -> str:
+def _tail(path: Path, lines: int = 12, start: int = 0) -> str:
+    """Return the last lines of a log, of what stands in it from a byte on."""
     try:
-        return "\n".join(path.read_text(errors="replace").splitlines()[-lines:])
+        text = path.read_bytes()[start:].decode(errors="replace")
+        return "\n".join(text.splitlines()[-lines:])
     except OSError as error:
         return f"(no log: {error})"

@@ -141,7 +141,7 @@ def _translate(error: Exception, place: str) -> StoreError:  # noqa: PLR0911 - o
                 f"the login may not do this on {place}: {said}; let an administrator grant it"
             )
         case pg.DiskFull():
-            return StoreError(
+            return StoreUnavailableError(
                 f"the disk of {place} is full: {said}; free some space and repeat the call, "
                 "what is there already is not written again"
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -42,6 +43,7 @@ from voicerag_core.store.values import (
     known_keys,
 )
 from voicerag_core.store.writing import (
+    PLANNING,
     forget_passages,
     prepare_batch,
     write_batch,
@@ -160,8 +162,8 @@ class PgVectorStore(Closing):
             if opened is None:
                 raise EmptyCollectionError(
                     f"{place} has no collection {collection!r} of tenant {tenant!r}; index "
-                    "something into it first (voicerag index PATHS...), or open it without "
-                    "read_only"
+                    "something into it first: voicerag index PATHS... --collection "
+                    f"{shlex.quote(collection)} (from Python: open it without read_only)"
                 )
             check_language(opened, collection, language)
         except BaseException:
@@ -227,7 +229,7 @@ class PgVectorStore(Closing):
             lambda connection: write_batch(
                 connection, self._opened.here, batch, all_new=self._upkeep.load.first
             ),
-            settings=self._upkeep.load.settings,
+            settings={**PLANNING, **self._upkeep.load.settings},
         )
         self._upkeep.wrote(changed, time.perf_counter() - start)
         return changed
@@ -352,7 +354,7 @@ class PgVectorStore(Closing):
                 batch,
                 all_new=self._upkeep.load.first,
             ),
-            settings=self._upkeep.load.settings,
+            settings={**PLANNING, **self._upkeep.load.settings},
         )
         self._upkeep.wrote(changed, time.perf_counter() - start)
         return changed

@@ -27,10 +27,9 @@ __all__ = [
     "VectorArrays",
     "check_passages",
     "checked_embeddings",
+    "elements",
     "halfvec",
     "halfvec_array",
-    "halfvecs",
-    "integers",
     "passage_arrays",
     "vector_arrays",
 ]
@@ -41,7 +40,7 @@ COPY_END = struct.pack(">h", -1)
 _SHOWN = 80
 """Characters of an id in messages."""
 
-_BYTEA, _INT4, _TEXT, _JSONB = 17, 23, 25, 3802
+_BYTEA, _INT8, _INT4, _TEXT, _JSONB = 17, 20, 23, 25, 3802
 """Keys of types. Source: PostgreSQL 18, src/include/catalog/pg_type.dat."""
 
 _INT, _LONG = struct.Struct(">i").pack, struct.Struct(">q").pack
@@ -109,15 +108,15 @@ class PassageArrays:
 
 @dataclass(frozen=True, slots=True)
 class VectorArrays:
-    """Vectors as arrays of one length, in binary.
+    """The vectors of some passages in the order of those, M rows each in arrays of one length.
 
     Args:
-        owners: integer[]; the place of the passage, from 0.
+        passages: bigint[]; the keys of the passages.
         ordinals: integer[]; the place among the vectors of the passage, from 0.
-        vectors: The elements of a halfvec[]; see `halfvecs`.
+        vectors: halfvec[].
     """
 
-    owners: bytes
+    passages: bytes
     ordinals: bytes
     vectors: bytes
 
@@ -169,34 +168,49 @@ def passage_arrays(
     )
 
 
-def vector_arrays(halves: NDArray[np.float16], counts: NDArray[np.int64]) -> VectorArrays:
-    """Encode the vectors of N passages; see `passage_arrays`."""
+def elements(halves: NDArray[np.float16]) -> NDArray[np.void]:
+    """Encode vectors [M, D] as elements of a halfvec[], shape [M]."""
     count, dim = halves.shape
-    firsts = np.repeat(np.cumsum(counts) - counts, counts)
-    fields = [("size", ">i4"), ("dim", ">i2"), ("zero", ">i2"), ("is", ">f2", (dim,))]
-    rows = np.empty(count, fields)
+    rows = np.empty(
+        count, [("size", ">i4"), ("dim", ">i2"), ("zero", ">i2"), ("is", ">f2", (dim,))]
+    )
     rows["size"] = 4 + 2 * dim
     rows["dim"] = dim
     rows["zero"] = 0
     rows["is"] = halves
+    return rows
+
+
+def vector_arrays(
+    rows: NDArray[np.void], counts: NDArray[np.int64], keys: Sequence[int], places: Sequence[int],
+    element: int,
+) -> VectorArrays:  # fmt: skip
+    """Encode the vectors of some of N passages.
+
+    Args:
+        rows: Those of all passages, one passage after the other; see `elements`.
+        counts: How many each passage owns, [N].
+        keys: Of the passages that are chosen.
+        places: Which they are, from 0.
+        element: The key of the type halfvec in this database.
+    """
+    chosen = np.array(places, np.int64)
+    own = counts[chosen]
+    ordinals = np.arange(own.sum()) - np.repeat(np.cumsum(own) - own, own)
+    if len(chosen) < len(counts):
+        rows = rows[np.repeat((np.cumsum(counts) - counts)[chosen], own) + ordinals]
     return VectorArrays(
-        owners=integers(np.repeat(np.arange(len(counts)), counts)),
-        ordinals=integers(np.arange(count) - firsts),
-        vectors=rows.tobytes(),
+        passages=_numbers(np.repeat(np.array(keys, np.int64), own), _INT8, ">i8"),
+        ordinals=_numbers(ordinals, _INT4, ">i4"),
+        vectors=_array_head(len(rows), element) + rows.tobytes(),
     )
 
 
-def integers(values: NDArray[np.int64]) -> bytes:
-    """Encode whole numbers [N] as an integer[]."""
-    rows = np.empty(len(values), [("size", ">i4"), ("is", ">i4")])
-    rows["size"] = 4
+def _numbers(values: NDArray[np.int64], element: int, kind: str) -> bytes:
+    rows = np.empty(len(values), [("size", ">i4"), ("is", kind)])
+    rows["size"] = rows.dtype["is"].itemsize
     rows["is"] = values
-    return _array_head(len(values), _INT4) + rows.tobytes()
-
-
-def halfvecs(elements: bytes, dim: int, element: int) -> bytes:
-    """Make a halfvec[] of encoded elements; `element` is the key of the type in this database."""
-    return _array_head(len(elements) // (8 + 2 * dim), element) + elements
+    return _array_head(len(values), element) + rows.tobytes()
 
 
 def _array(values: Sequence[bytes], element: int) -> bytes:

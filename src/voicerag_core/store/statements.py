@@ -44,12 +44,12 @@ class CountedRow(NamedTuple):
 
 
 class WrittenRow(NamedTuple):
-    """The row of ``write_passages``: what was inserted, and which passages were replaced."""
+    """The row of ``write_passages``: what was inserted or replaced, in the order of the places."""
 
-    passages: int
-    vectors: int
-    replaced: list[int]
+    passages: list[int]
     places: list[int]
+    replaced: list[int]
+    """Those of the passages that were there."""
 
 
 _ROWS: LiteralString = (
@@ -59,28 +59,25 @@ _ROWS: LiteralString = (
     "INSERT INTO voicerag.passages AS p "
     "(tenant, collection_id, document_id, hash, id, body, metadata, words) "
     "SELECT current_setting('voicerag.tenant'), {n}, %(document)s::bigint, s.hash, s.id, "
-    "s.body, s.metadata, voicerag.passage_words(%(language)s::text::regconfig, "
-    "CASE WHEN s.searched IS NULL THEN s.body ELSE left(s.body, s.searched) END, s.metadata) "
+    # What passage_words does with a passage of ASCII that has no such metadata, without its call.
+    "s.body, s.metadata, CASE WHEN s.searched IS NULL AND octet_length(s.body) = length(s.body) "
+    "AND NOT s.metadata ?| '{{title,path,lead}}' "
+    "THEN to_tsvector(%(language)s::text::regconfig, s.body) "
+    "ELSE voicerag.passage_words(%(language)s::text::regconfig, "
+    "CASE WHEN s.searched IS NULL THEN s.body ELSE left(s.body, s.searched) END, s.metadata) END "
     "FROM s"
 )
 
-_WITH_VECTORS: LiteralString = (
-    "RETURNING p.pid, p.id, p.xmax = 0 AS fresh), changed AS MATERIALIZED ("
-    "SELECT w.pid, w.fresh, s.place - 1 AS place FROM written w JOIN s USING (id)), "
-    "inserted AS ("
-    "INSERT INTO voicerag.vectors (tenant, collection_id, passage, ordinal, embedding) "
-    "SELECT current_setting('voicerag.tenant'), {n}, c.pid, v.ordinal, v.embedding "
-    "FROM changed c JOIN unnest(%(owners)s::integer[], %(ordinals)s::integer[], "
-    "%(vectors)s::halfvec[]) AS v(place, ordinal, embedding) USING (place) "
-    "WHERE c.fresh ORDER BY c.pid, v.ordinal RETURNING 1) "
-    "SELECT count(*) FILTER (WHERE fresh), (SELECT count(*) FROM inserted), "
-    "coalesce(array_agg(pid) FILTER (WHERE NOT fresh), '{{}}'), "
-    "coalesce(array_agg(place) FILTER (WHERE NOT fresh), '{{}}') FROM changed"
+_RETURNED: LiteralString = (
+    "RETURNING p.pid, p.id, p.xmax = 0 AS fresh) "
+    "SELECT coalesce(array_agg(w.pid ORDER BY s.place), '{{}}'), "
+    "coalesce(array_agg(s.place - 1 ORDER BY s.place), '{{}}'), "
+    "coalesce(array_agg(w.pid) FILTER (WHERE NOT w.fresh), '{{}}') FROM written w JOIN s USING (id)"
 )
 
 
 def _written(which: LiteralString, conflict: LiteralString) -> sql.SQL:
-    """Return the statement that writes passages, and the vectors of those that are new.
+    """Return the statement that writes passages.
 
     The order by place, which is that of the ids, keeps two writers from waiting for each other.
 
@@ -88,7 +85,7 @@ def _written(which: LiteralString, conflict: LiteralString) -> sql.SQL:
         which: A condition on the passages.
         conflict: What happens to those that are there.
     """
-    return sql.SQL(" ".join((_ROWS, which, "ORDER BY s.place", conflict, _WITH_VECTORS)))
+    return sql.SQL(" ".join((_ROWS, which, "ORDER BY s.place", conflict, _RETURNED)))
 
 
 _STATEMENTS: Final = {
@@ -137,10 +134,9 @@ _STATEMENTS: Final = {
     "insert_passages": _written("", ""),
     "insert_vectors": sql.SQL(
         "INSERT INTO voicerag.vectors (tenant, collection_id, passage, ordinal, embedding) "
-        "SELECT current_setting('voicerag.tenant'), {n}, c.pid, v.ordinal, v.embedding "
-        "FROM unnest(%(passages)s::bigint[], %(places)s::integer[]) AS c(pid, place) "
-        "JOIN unnest(%(owners)s::integer[], %(ordinals)s::integer[], %(vectors)s::halfvec[]) "
-        "AS v(place, ordinal, embedding) USING (place) ORDER BY c.pid, v.ordinal"
+        "SELECT current_setting('voicerag.tenant'), {n}, v.passage, v.ordinal, v.embedding "
+        "FROM unnest(%(passages)s::bigint[], %(ordinals)s::integer[], %(vectors)s::halfvec[]) "
+        "AS v(passage, ordinal, embedding)"
     ),
     "forget_vectors": sql.SQL(
         "DELETE FROM voicerag.vectors WHERE collection_id = {n} "

@@ -23,10 +23,9 @@ from voicerag_core.store.collection import Collection
 from voicerag_core.store.connection import Connection, Encoded, Statement
 from voicerag_core.store.rows import (
     PassageArrays,
-    VectorArrays,
     check_passages,
     checked_embeddings,
-    halfvecs,
+    elements,
     passage_arrays,
     vector_arrays,
 )
@@ -34,16 +33,21 @@ from voicerag_core.store.statements import CountedRow, WrittenRow, named
 from voicerag_core.store.values import as_owners, as_vectors
 from voicerag_core.types import Embeddings, Passage
 
-__all__ = ["Batch", "count_words", "forget_passages", "prepare_batch", "write_batch"]
+__all__ = ["PLANNING", "Batch", "count_words", "forget_passages", "prepare_batch", "write_batch"]
 
 _SURELY_INDEXED_BYTES = 100_000
 """Texts up to here always fit into a tsvector of 1 MiB: a character of Chinese, 3 bytes, becomes a
 pair of 6, an aligned head and a position, 12 bytes in all, and a hyphenated word is listed with
 its parts."""
 
-_PART = 1000
+_FIRST_PART, _PART = 250, 1000
 _PART_BYTES = 8 * 2**20
-"""Passages that are sent at a time, and about how many bytes, unless one passage has more."""
+"""Passages that are sent at a time, and about how many bytes, unless one passage has more; few at
+first, since the server waits for those."""
+
+PLANNING = {"plan_cache_mode": "force_generic_plan"}
+"""Settings of a transaction that writes batches: its statements are planned without a look at the
+values. With one, the planner copies megabytes of vectors into the plan, for no better one."""
 
 _GROWTH = 1.2
 """Words are counted again when a collection has grown by a fifth since the last count."""
@@ -81,13 +85,14 @@ class _Part:
 
     Args:
         passages: As arrays.
-        vectors: As arrays.
+        vectors: As elements of an array.
+        counts: How many each passage owns, [N].
         long: Those whose words may be more than Postgres can index, by their place in the part.
     """
 
     passages: PassageArrays
-    vectors: VectorArrays
-    count: int
+    vectors: NDArray[np.void]
+    counts: NDArray[np.int64]
     long: dict[int, Passage]
 
 
@@ -146,22 +151,21 @@ def write_batch(
         return 0
     values = {"document": document, "language": collection.language}
     halfvec = int(_run(connection, "halfvec_type", collection).fetchone() or 0)
-    passages = vectors = replaced = 0
+    changed = fresh = vectors = 0
     with closing(_parts(batch, collection)) as parts:
         for part in parts:
-            given = _given(connection, collection, part, halfvec) | values
+            given = _given(connection, collection, part) | values
             row = _written(connection, collection, given, all_new=all_new)
-            passages += row.passages
-            replaced += len(row.replaced)
-            vectors += row.vectors
+            changed += len(row.passages)
+            fresh += len(row.passages) - len(row.replaced)
             if row.replaced:
                 gone = {"passages": row.replaced}
                 vectors -= _run(connection, "forget_vectors", collection, gone).rowcount
-                given |= gone | {"places": row.places}
-                vectors += _run(connection, "insert_vectors", collection, given).rowcount
-    if passages + replaced:
-        _resize(connection, collection, passages=passages, vectors=vectors)
-    return passages + replaced
+            if row.passages:
+                vectors += _write_vectors(connection, collection, part, row, halfvec)
+    if changed:
+        _resize(connection, collection, passages=fresh, vectors=vectors)
+    return changed
 
 
 def _written(
@@ -185,13 +189,24 @@ def _one(
     return row
 
 
-def _given(
-    connection: Connection, collection: Collection, part: _Part, halfvec: int
-) -> dict[str, object]:
-    """Return the parameters of a part."""
+def _write_vectors(
+    connection: Connection, collection: Collection, part: _Part, row: WrittenRow, halfvec: int
+) -> int:
+    """Insert the vectors of the passages that were written, and return how many."""
+    arrays = vector_arrays(part.vectors, part.counts, row.passages, row.places, halfvec)
+    values = {
+        "passages": Encoded(arrays.passages),
+        "ordinals": Encoded(arrays.ordinals),
+        "vectors": Encoded(arrays.vectors),
+    }
+    return _run(connection, "insert_vectors", collection, values).rowcount
+
+
+def _given(connection: Connection, collection: Collection, part: _Part) -> dict[str, object]:
+    """Return the parameters of the passages of a part."""
     searched: list[int | None] | None = None
     if part.long:
-        searched = [None] * part.count
+        searched = [None] * len(part.counts)
         for place, passage in part.long.items():
             searched[place] = _searched(connection, collection, passage)
     return {
@@ -200,9 +215,6 @@ def _given(
         "metadata": Encoded(part.passages.metadata),
         "hashes": Encoded(part.passages.hashes),
         "searched": searched,
-        "owners": Encoded(part.vectors.owners),
-        "ordinals": Encoded(part.vectors.ordinals),
-        "vectors": Encoded(halfvecs(part.vectors.vectors, collection.dim, halfvec)),
     }
 
 
@@ -224,9 +236,11 @@ def _parts(batch: Batch, collection: Collection) -> Generator[_Part, None, None]
 def _bounds(batch: Batch, dim: int) -> list[int]:
     """Return where the parts of a batch begin, and its end."""
     bounds, size = [0], 0
+    first = min(_FIRST_PART, _PART) if len(batch.passages) > _PART else _PART
     for place, (passage, count) in enumerate(zip(batch.passages, batch.counts, strict=True)):
         more = len(passage.text) + 2 * dim * int(count)
-        if place > bounds[-1] and (place - bounds[-1] == _PART or size + more > _PART_BYTES):
+        most = _PART if len(bounds) > 1 else first
+        if place > bounds[-1] and (place - bounds[-1] == most or size + more > _PART_BYTES):
             bounds.append(place)
             size = 0
         size += more
@@ -239,8 +253,8 @@ def _part(batch: Batch, tenant: str, start: int, stop: int) -> _Part:
     halves = batch.embeddings[batch.order[first : first + int(counts.sum())]].astype(">f2")
     return _Part(
         passages=passage_arrays(passages, halves, counts, tenant),
-        vectors=vector_arrays(halves, counts),
-        count=len(passages),
+        vectors=elements(halves),
+        counts=counts,
         long={place: one for place, one in enumerate(passages) if _may_be_long(one)},
     )
 

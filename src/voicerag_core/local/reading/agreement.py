@@ -9,7 +9,6 @@ say; `voicerag_core.local.reading.reader` weights them.
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -17,8 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voicerag_core.local.reading.events import asks_for_event, superseded, unsaid_event
-from voicerag_core.local.reading.features import Candidate
+from voicerag_core.local.reading.features import DATE, Candidate
 from voicerag_core.local.reading.forms import defines
+from voicerag_core.local.reading.kinds import Kind, words_of
+from voicerag_core.local.reading.moments import moments
 from voicerag_core.local.reading.namesakes import Namesakes
 from voicerag_core.local.reading.near_misses import (
     figures,
@@ -31,6 +32,7 @@ from voicerag_core.local.reading.near_misses import (
 from voicerag_core.local.reading.numbered import conflicts, numbered
 from voicerag_core.local.reading.questions import asked_for
 from voicerag_core.local.reading.relations import unsaid_relation
+from voicerag_core.local.reading.siblings import Siblings, other_domain, other_group
 from voicerag_core.local.reading.songs import untold_song
 from voicerag_core.types import Passage
 
@@ -68,6 +70,7 @@ def agreement(
     """
     wanted = figures(question)
     keys = _Keys.of(question)
+    siblings = Siblings.of(question, sentences, open_ended=_YES_NO.match(question.lower()) is None)
     term = asked_for(question).term
     around: dict[int, float] = {}
     table = np.zeros((len(kept), len(AGREEMENT)))
@@ -87,10 +90,14 @@ def agreement(
             or keys.namesakes.other_named(sentence.text, context)
             or keys.namesakes.parted(sentence.text)
             or keys.namesakes.other_part(sentence.text, f"{context} \n {passage.text}")
+            or siblings.other_kind(sentence, above)
+            or siblings.negated(sentence.text, context)
+            or other_group(question, sentence.text, sentence.path, before)
+            or other_domain(question, sentence, f"{context} {passage.text}")
             or untold_song(question, f"{context} \n {passage.text}"),
             unsaid_relation(question, f"{context} {sentence.text}"),
             sentence.kind not in _LEADS_ON
-            and keys.lacks_kind(sentence.text)
+            and keys.kind.lacks(_with_date_above(sentence))
             and not (term and defines(term, sentence)),
             sentence.kind in _TOLD
             and (
@@ -109,6 +116,12 @@ def _context(passage: Passage, sentences: Sequence[Candidate], index: int) -> tu
     near = before.text if before is not None and before.passage == own.passage else ""
     lead = str(passage.metadata.get("lead") or "")
     return " ".join((passage.title, *own.path, lead)), near
+
+
+def _with_date_above(sentence: Candidate) -> str:
+    """Return a sentence behind the dated heading with which it is quoted when a date is asked."""
+    dated = next((title for title in reversed(sentence.path) if DATE.search(title)), "")
+    return f"{dated} {sentence.text}" if dated else sentence.text
 
 
 _LEADS_ON = ("heading", "question", "lead", "code")
@@ -220,10 +233,10 @@ class _Keys:
         left: What a sentence says of one who no longer holds the office that is asked for.
         rates: What it counts by, such as "month".
         units: The units that an answer may have, or empty.
-        kind: "person", "date", "number" or "place", or "".
-        sought: The noun of what is looked for with "where is", in lower case, or "".
+        kind: The kind of thing that it asks for.
         event: Whether it asks about something that happened at one time.
         namesakes: What others of its kind may be mistaken for.
+        weekdays: Days of the week that it names, 0 for Monday; none of a yes-or-no question.
     """
 
     words: frozenset[str]
@@ -234,14 +247,14 @@ class _Keys:
     left: re.Pattern[str] | None
     rates: frozenset[str]
     units: frozenset[str]
-    kind: str
-    sought: str
+    kind: Kind
     event: bool
     namesakes: Namesakes
+    weekdays: frozenset[int]
 
     @classmethod
     def of(cls, question: str) -> _Keys:
-        words = frozenset(_words(question))
+        words = frozenset(words_of(question))
         sides = []
         open_ended = _YES_NO.match(question) is None
         for line in _SIDES if open_ended else ():
@@ -261,10 +274,10 @@ class _Keys:
             left=_left(question),
             rates=_rates(question) if open_ended else frozenset(),
             units=next((units for units in _UNITS if unit in units), frozenset()),
-            kind=_kind(question),
-            sought=(found["noun"].lower() if (found := _SOUGHT.search(question)) else ""),
+            kind=Kind.of(question, event=asks_for_event(question)),
             event=asks_for_event(question),
             namesakes=Namesakes.of(question),
+            weekdays=moments(question).weekdays if open_ended else frozenset(),
         )
 
     def contradicted(self, sentence: Candidate, above: str, before: str) -> bool:
@@ -283,7 +296,13 @@ class _Keys:
             or self._other_side(text)
             or (self.left is not None and self.left.search(text) is not None)
             or self._other_unit(text)
+            or self._other_weekday(text)
         )
+
+    def _other_weekday(self, text: str) -> bool:
+        """Whether days of the week are said, and none of those that are asked about."""
+        said = moments(text).weekdays if self.weekdays else frozenset()
+        return bool(said) and said.isdisjoint(self.weekdays)
 
     def _in_row(self, text: str, kind: str) -> bool:
         """Whether a row, which tells several things apart, has all numbers that are asked for."""
@@ -319,7 +338,7 @@ class _Keys:
         return year in asked
 
     def _other_side(self, text: str) -> bool:
-        said = frozenset(_words(text))
+        said = frozenset(words_of(text))
         return any(said & others and not said & own for own, others in self.sides)
 
     def _other_unit(self, text: str) -> bool:
@@ -330,140 +349,6 @@ class _Keys:
         measured = [match["unit"].lower() for match in _MEASURE.finditer(text)]
         known = [unit for unit in measured if any(unit in units for units in _UNITS)]
         return bool(known) and not any(unit in self.units for unit in known)
-
-    def lacks_kind(self, text: str) -> bool:
-        """Whether nothing in a sentence can be the kind of thing that is asked for."""
-        if self.kind == "person":
-            return not any(
-                set(_words(match[0])).isdisjoint(self.words | _NO_PERSON)
-                for match in _CAPITALISED.finditer(text)
-            ) and (self.event or not _ROLE.search(text))
-        if self.kind == "date":
-            told = _RELATIVE.sub(" ", text)
-            return not any(match[0].lower() not in self.words for match in _WHEN.finditer(told))
-        if self.kind == "number":
-            return not any(match[0].lower() not in self.words for match in _QUANTITY.finditer(text))
-        if self.kind == "place":
-            if self.sought and _is_only_where(self.sought, text):
-                return True
-            return not _PLACED.search(text) and not any(
-                set(_words(match[0])).isdisjoint(self.words | _NO_PERSON)
-                for match in _CAPITALISED.finditer(text)
-            )
-        return False
-
-
-_PERSON = re.compile(
-    r"^who(?: (?:is|are) the\b|'s the\b| (?:was|were|became|won|wrote|made|built|led|sang|found"
-    r"|\w+ed)\b)|^by whom\b"
-)
-"""Of one who is known by name; "Who pays?" may be answered by any noun."""
-
-_NO_PERSON = frozenset(
-    re.split(
-        r"\s",
-        "january february march april may june july august september october november december "
-        "jan feb mar apr jun jul aug sep sept oct nov dec monday tuesday wednesday thursday "
-        "friday saturday sunday the this that it he she they in on at as a an after before when "
-        "while since but and for from there these those his her its their our your who what how "
-        "why all any some no not if you we i update first",
-    )
-)
-_CAPITALISED = re.compile(r"[A-Z\u00c0-\u00de][\w'\u2019-]*[^\W\d]")
-_ROLE = re.compile(
-    r"\b(?:you|we|your|our|manager|supervisor|team|staff|employees?|members?|department|office"
-    r"|officer|director|board|committee|owner|lead|administrators?|users?|person|people|partner"
-    r"|company|customer|colleagues?|lawyers?|council|clerk|everyone|anyone|host|buyer|seller)\b",
-    re.IGNORECASE,
-)
-_WHEN = re.compile(
-    r"\b(?:[12]\d{3}s?|\d+(?:st|nd|rd|th)|\d{1,2}[./:-]\d[\d./:-]*|\d{1,2} ?(?:am|pm|bc|ad)|january"
-    r"|february|march|april|may|june|july|august|september|october|november|december|jan|feb|mar"
-    r"|apr|jun|jul|aug|sept?|oct|nov|dec|(?:mon|tues|wednes|thurs|fri|satur|sun)days?"
-    r"|mon|tue|wed|thu|fri|sat|sun"
-    r"|\w+ centur(?:y|ies)|spring|summer|autumn|winter|morning|noon|afternoon|evening|night"
-    r"|midnight|daily|weekly|monthly|quarterly|yearly|annually|before|after|during|until|within"
-    r"|once|every|each|as soon as|if|while|end of|beginning of|early|late|immediately|always|never"
-    r"|by the|antiquity|war|easter|christmas|holidays?|when(?:ever)?|(?:second|minute|hour|day|week"
-    r"|month|year|decade)s?"
-    r"|\d[\d,]* ?(?:bp|bce|ce))\b",
-    re.IGNORECASE,
-)
-_RELATIVE = re.compile(
-    r"\b(?:last|this|next) (?:year|month|week|summer|winter|spring|autumn|fall)\b", re.IGNORECASE
-)
-"""Names a time only to those who know when it was written."""
-
-_QUANTITY = re.compile(
-    r"(?<!\d)(?![12]\d{3}\b(?!,\d))\d[\w.,]*|\b(?:zero|no|none|one|two|three|four|five|six|seven|eight|nine"
-    r"|ten|eleven|twelve|dozens?|hundreds?|thousands?|millions?|billions?|half|third|quarter|once|twice|single|both"
-    r"|unlimited|several|few|many|entire|whole|until|till|forever|permanent(?:ly)?|indefinite(?:ly)?"
-    r"|as long as|dail?y|weekly|monthly|years?|hours?|days?|weeks?|months?|free|percent|full|zero"
-    r"|same|double)\b",
-    re.IGNORECASE,
-)
-_OF_QUANTITY = re.compile(
-    r"^(?:what|how much)(?:'s| is| was| were| are)? (?:the |my |our |your |its |a |an )?"
-    r"(?:[\w'\u2019.&-]+ ){0,4}?(?:revenue|turnover|population|price|cost|fee|salary|wage|height"
-    r"|weight|length|width|distance|temperature|capacity|budget|profit|percentage|speed|voltage|diameter)"
-    r"s?\b(?! (?:list|policy|range|class|group|code|band|scale|sensor|unit|limit|tag|plan|type))"
-)
-_LOCATED = re.compile(
-    r"^where (?:is|are|was|were|did|does|do|can)\b|\blocation\W*\Z|^what (?:is|was) the location\b"
-)
-_PLACED = re.compile(
-    r"\b(?:in|at|on|near|to|from|behind|under|above|below|beside|by|into|through|outside|inside|next"
-    r"|between|along|via|across|opposite|where|here|there|room|floor|door|desk|box|shelf|online)\b"
-    r"|[/@]|\w\.\w",
-    re.IGNORECASE,
-)
-
-
-_SOUGHT = re.compile(
-    r"^where(?: is|'s| are| was| were) (?:[\w'\u2019&-]+ ){0,5}?(?P<noun>[a-z]{3,})\W*\Z",
-    re.IGNORECASE,
-)
-_IN_IT = re.compile(
-    r"\b(?:in|at|to|from|of|into|inside|for) (?:(?:the|our|your|its|this|that|an?) )?"
-    r"(?:[\w'\u2019&-]+ ){0,3}\Z",
-    re.IGNORECASE,
-)
-_BEHIND_IT = re.compile(
-    r",? (?:\(|(?:which |that )?(?:is |lies |stands )?(?:in|on|at|near|behind|opposite|under|above"
-    r"|below|beside|next to|by|between)\b)",
-    re.IGNORECASE,
-)
-
-_DATED = re.compile(
-    r"^(?:when(?= (?:is|are|was|were|did|do|does|will|can|must|should|has|have|may)\b)"
-    r"|(?:in|on|by|until|since) (?:what|which) (?:year|date|day|month|century|decade)"
-    r"|(?:what|which) (?:year|date|day|month|century|decade)|what (?:is|was) the (?:\w+ )?date)\b"
-)
-
-
-def _is_only_where(noun: str, text: str) -> bool:
-    """Whether a thing is named as the place of something else ("it takes place in the office").
-
-    False where another place stands behind it ("in the office on the quay").
-    """
-    named = list(re.finditer(rf"\b{re.escape(noun)}\b", text, re.IGNORECASE))
-    return bool(named) and all(
-        _IN_IT.search(text, 0, one.start()) and not _BEHIND_IT.match(text, one.end())
-        for one in named
-    )
-
-
-def _kind(question: str) -> str:
-    plain = " ".join(question.lower().split())
-    if _PERSON.search(plain):
-        return "person"
-    if _DATED.search(plain):
-        return "date"
-    if re.search(
-        r"^(?:(?:about|for|in|within) )?how (?:many|much|long|far|tall|high|old)\b", plain
-    ) or _OF_QUANTITY.search(plain):
-        return "number"
-    return "place" if _LOCATED.search(plain) else ""
 
 
 def _left(question: str) -> re.Pattern[str] | None:
@@ -483,8 +368,3 @@ def _span(match: re.Match[str]) -> tuple[int, int]:
 def _rates(text: str) -> frozenset[str]:
     found = [next(filter(None, m.groups()), "").lower() for m in _RATE.finditer(text)]
     return frozenset({"dai": "day", "a": "year", "an": "year"}.get(one, one) for one in found)
-
-
-def _words(text: str) -> list[str]:
-    flat = unicodedata.normalize("NFKC", text).lower().replace("\u2019", "'")
-    return [word.removesuffix("'s").removesuffix("'") for word in re.findall(r"[\w'-]+", flat)]

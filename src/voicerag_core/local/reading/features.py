@@ -12,12 +12,14 @@ import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from voicerag_core.blocks import BlockKind
+from voicerag_core.local.reading.synonyms import SYNONYMS
 from voicerag_core.passages import passage_blocks, passage_sentences
 from voicerag_core.types import Passage
 
@@ -25,6 +27,7 @@ __all__ = [
     "DATE",
     "MEASURES",
     "Candidate",
+    "alike",
     "candidates",
     "content_words",
     "derived",
@@ -182,7 +185,7 @@ def measure(
     """
     asked = list(dict.fromkeys(content_words(question)))
     known_words = set().union(*(sentence.words for sentence in sentences))
-    akin = {word: derived(word, known_words) for word in asked}
+    akin = {word: alike(word, known_words) for word in asked}
     weights = _word_weights(akin, sentences)
     total = sum(weights.values()) or 1.0
     around = [
@@ -277,6 +280,23 @@ def derived(word: str, known: Iterable[str]) -> frozenset[str]:
         if len(short) >= LEAST_ROOT and long.startswith(short) and long[len(short) :] in _DERIVED:
             found.add(other)
     return frozenset(found)
+
+
+@cache
+def _by_word() -> dict[str, frozenset[str]]:
+    """Return for each stem of `SYNONYMS` the stems that say the same."""
+    found: dict[str, set[str]] = {}
+    for words in SYNONYMS:
+        stems = {stem for word in words for stem in content_words(word)}
+        for stem in stems:
+            found.setdefault(stem, set()).update(stems)
+    return {stem: frozenset(stems) for stem, stems in found.items()}
+
+
+def alike(word: str, known: Iterable[str]) -> frozenset[str]:
+    """Return a stem with those of the words known that are derived from it or say the same."""
+    same = _by_word().get(word, frozenset())
+    return derived(word, known) | same.intersection(known)
 
 
 def _word_weights(

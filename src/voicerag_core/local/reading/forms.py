@@ -39,6 +39,39 @@ _INSTRUCTS = re.compile(
     rf"|\bif you (?:set|pass|use|add|give)\b|, (?:{_VERBS}) (?:the|a|an|your|it|to|in|on|with)\b",
     re.IGNORECASE,
 )
+_WHEN_THEN = re.compile(
+    r"^\W*(?:if|when(?:ever)?|once|as soon as|in case|before|after|for|to|at|on|in)\b"
+    r"[^,.;]{3,80},"
+    rf" (?:please |then |first )?(?:do not |don't )?(?:{_VERBS})\b",
+    re.IGNORECASE,
+)
+"""A sentence that says when, and then what to do: "If frost threatens, open valve 3"."""
+
+_BY_FORM = re.compile(
+    r"\W*(?:(?:please|then|first|next|finally|now|also|always|never),? )*(?:do not |don't )?"
+    r"(?P<verb>[A-Za-z][a-z]{2,}) (?:(?:up|out|down|off|on|in|back|away|over) )?"
+    r"(?:the|a|an|your|it|them|all|each|every|any|both|this|these|two|three)\b"
+)
+_NO_VERB = frozenset(
+    re.split(
+        r"\s",
+        "about above across after against along although among and another around because before "
+        "behind below beneath beside besides between beyond both but despite during each either "
+        "even every except for former from given half hence here how however inside instead into "
+        "just like likewise many maybe more most much near neither nor now off often once only "
+        "onto our outside over past per perhaps plus quite rather same since sometimes soon such "
+        "than that the their then there these they this those though through throughout thus "
+        "today together tomorrow too toward towards twice two under underneath unless unlike "
+        "until upon very via was were what when whenever where whereas wherever whether which "
+        "while who whom whose why will with within without yet you your not "
+        "one three all any some none nor its his her him was had has are can may must could",
+    )
+)
+"""Words in front of an article or a pronoun that are no verbs."""
+
+_NOT_BARE = re.compile(r"[aeiouy].*ing\Z|ed\Z|ly\Z|(?<!s)s\Z")
+"""Ending of a word that is no verb in its bare form; "ring" and "pass" are."""
+
 _NAMES_OPTION = re.compile(
     r"(?:^|[\s(])--?[a-zA-Z][\w-]*|^\W*[a-z]\w*(?:[._][a-z]\w*)+\b(?!@)|^\W*[A-Z]+_[A-Z_]+\b"
 )
@@ -101,7 +134,13 @@ def has_other_condition(text: str, asked: frozenset[str]) -> bool:
 
 def instructs(text: str) -> bool:
     """Return whether a sentence tells somebody to do something."""
-    return _INSTRUCTS.search(text) is not None
+    if _INSTRUCTS.search(text) is not None or _WHEN_THEN.match(text) is not None:
+        return True
+    by_form = _BY_FORM.match(text)
+    if by_form is None:
+        return False
+    verb = by_form["verb"].lower()
+    return verb not in _NO_VERB and _NOT_BARE.search(verb) is None
 
 
 def names_option(text: str) -> bool:

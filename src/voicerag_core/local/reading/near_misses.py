@@ -17,6 +17,7 @@ from voicerag_core.local.reading.features import content_words, passage_path
 from voicerag_core.types import Passage
 
 __all__ = [
+    "MEASURED",
     "QUESTION_WORDS",
     "figures",
     "misses_abbreviation",
@@ -82,6 +83,9 @@ _QUARTERS = {"first": "q1", "second": "q2", "third": "q3", "fourth": "q4"}
 _CODE = re.compile(
     r"(?<![\w.])(?=[\w.-]*\d)(?=[\w.-]*[a-z])[a-z]*\d[\w]*(?:[-.]\w+)*", re.IGNORECASE
 )
+_IDENTIFIER = re.compile(r"(?<![\w.-])[a-z][a-z0-9]*(?:_[a-z0-9]+)+(?![\w-])", re.IGNORECASE)
+"""Name of a setting or a variable, which is written in one way only."""
+
 _FIGURE = re.compile(
     r"(?<![\w.])\d+(?:[.,:/-]\d+)*(?:st|nd|rd|th|(?<=0)'?s)?(?![\w])", re.IGNORECASE
 )
@@ -97,7 +101,7 @@ _COMPARES = re.compile(
     r"|about|around|order of|orders of|costs?|worth|since|every|from)\W+(?:\w+\W+){0,1}\Z",
     re.IGNORECASE,
 )
-_MEASURED = re.compile(
+MEASURED = re.compile(
     r"\W{0,2}(?:%|percent|euros?|eur|usd|nok|dollars?|pounds?|kronor|kroner|[$\u20ac\u00a3]|hours?|days?|weeks?"
     r"|months?|years?|minutes?|seconds?|km|kg|g|cm|mm|m|miles?|met(?:er|re)s?|lit(?:er|re)s?|people"
     r"|persons?|times|gb|mb|tb|bytes?|characters?|degrees?)\b",
@@ -177,6 +181,12 @@ QUESTION_WORDS = frozenset(
         "those",
     ]
 )
+_WEEKDAYS = (
+    *("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"),
+    *("weekend", "weekday"),
+)
+"""One of them may be meant by others: "from Monday to Thursday"."""
+
 _ABBREVIATION = re.compile(r"(?<![\w.-])[A-Z]{3,5}s?(?![\w-]|\.\w)")
 LEAST_PREFIX = 3
 
@@ -192,9 +202,10 @@ def figures(question: str) -> tuple[str, ...]:
     """
     plain = _plain(question)
     named = [match[0].strip(".-") for match in _CODE.finditer(plain) if not _counts(match[0])]
+    named += [match[0] for match in _IDENTIFIER.finditer(plain)]
     for match in _FIGURE.finditer(plain):
         is_year = re.fullmatch(r"[12]\d{3}s?", match[0]) is not None
-        measures = _MEASURED.match(plain, match.end()) or plain[
+        measures = MEASURED.match(plain, match.end()) or plain[
             match.start() - 1 : match.start()
         ] in ("$", "\u20ac", "\u00a3", "#")
         if measures or (not is_year and _COMPARES.search(plain, 0, match.start())):
@@ -214,7 +225,12 @@ def missing_names(question: str, said: Iterable[str]) -> float:
     if not names:
         return 0.0
     words = list(said)
-    missing = sum(not any(_alike(name, word) for word in words) for name in names)
+    some_day = any(word.startswith(_WEEKDAYS) for word in words)
+    missing = sum(
+        not any(_alike(name, word) for word in words)
+        and not (some_day and name.startswith(_WEEKDAYS))
+        for name in names
+    )
     return missing / len(names)
 
 

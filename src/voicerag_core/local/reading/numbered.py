@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Mapping
 
 from voicerag_core.local.reading.features import content_words
-from voicerag_core.local.reading.near_misses import ordinal_value
+from voicerag_core.local.reading.near_misses import MEASURED, ordinal_value
 
 __all__ = ["conflicts", "numbered"]
 
@@ -48,6 +48,8 @@ def numbered(text: str) -> dict[str, frozenset[str]]:
     plain = " ".join(unicodedata.normalize("NFKC", text).lower().split(" "))
     found: dict[str, set[str]] = {}
     for match in _AFTER.finditer(plain):
+        if MEASURED.match(plain, match.end()):
+            continue
         number = _ROMAN.get(match["number"], match["number"])
         if number[0].isdigit():
             _note(found, match["thing"], number)

@@ -27,6 +27,7 @@ _HOW_TO = re.compile(
 )
 _MANY = re.compile(
     r"^(list|name|enumerate)\b"
+    r"|^what(?:'s| is| are| has| have| was)?(?: \w+)? (?:new|changed) (?:in|since|between)\b"
     r"|\b(what|which) (all|kinds?|types?|sorts?|people|else)\b"
     r"|^who (all )?(was|were|is|are) (at|in|on|among|present)\b(?! (charge|first|duty))"
     r"|^what(?: is|'s| was|isn't| isn't) (?:(?!it |this |that )\w+ )?"

@@ -38,6 +38,9 @@ SHORT_ITEM = 25
 
 LEAST_SUBSECTIONS = 3
 
+MOST_FACTS = 4
+"""Fields of a term that are quoted with it; more of them are a form."""
+
 MOSTLY = 0.75
 """Share of a list's items that instruct, from which on they are steps."""
 
@@ -49,7 +52,11 @@ _POINTS_BACK = re.compile(
     r"|(?:the )?(?:other|others|same|latter|former)\b|that (?:is|was|means|includes)\b"
     r"|(?:the (?:only |one )?|an? |sole )?exceptions?\b|except(?:ed)?\b"
     r"|(?:only|not|even) (?:to|if|when|in|with|on|at)\b"
-    r"|the (?:team|group|process|form|company|rule|limit|amount|person|people|following day)\b)",
+    r"|the (?:team|group|process|form|company|rule|limit|amount|person|people|following day)\b"
+    r"|(?:after|before|besides|beyond|until|without|despite) (?:that|this)\b"
+    r"|(?:outside|inside|in|on|for|at|during|within|with|without|under|over|above|below)\b"
+    r"[^,.;]{0,40}? (?:it|this|that) (?:is|was) (?:not |never |also |only )?"
+    r"(?:possible|allowed|permitted|forbidden|prohibited|required|needed|enough)\b)",
     re.IGNORECASE,
 )
 _EXCEPTS = re.compile(
@@ -215,7 +222,7 @@ class Quoter:
         if sentence.kind == "item":
             return self._item(sentence)
         if sentence.kind in ("row", "field"):
-            return Quote((_part(sentence),), 0)
+            return self._value(sentence)
         return self._prose(chosen)
 
     def rows(self, rows: Sequence[int]) -> Quote:
@@ -229,6 +236,17 @@ class Quoter:
                 break
             parts.append(part)
         return Quote(tuple(parts), 0)
+
+    def _value(self, sentence: Candidate) -> Quote:
+        """Quote a row or a field, that with its term when it names a value alone."""
+        blocks = self._blocks[sentence.passage]
+        above = sentence.block - 1
+        while above >= 0 and blocks[above].kind == "field":
+            above -= 1
+        short = sentence.kind == "field" and sentence.end - sentence.start < SHORT_ITEM
+        if not short or above < 0 or blocks[above].kind != "heading":
+            return Quote((_part(sentence),), 0)
+        return Quote((_whole(sentence.passage, blocks[above], "heading"), _part(sentence)), 1)
 
     def _heading(self, sentence: Candidate) -> Quote | None:
         """Quote what stands below a heading, or its date when that is asked for."""
@@ -267,6 +285,8 @@ class Quoter:
             if text is None:
                 return Quote((_part(heading), _whole(passage, blocks[first])))
             first = text
+        if blocks[first].kind == "field" and heading.kind == "heading":
+            return self._described(heading, told)
         if blocks[first].kind != "text":
             return self._announced(passage, first)
         parts = tuple(self._opening(passage, first))
@@ -277,6 +297,18 @@ class Quoter:
         elif self._asked.how_to and follows in told and blocks[follows].kind == "code":
             parts += (self._line(passage, blocks[follows]),)
         return Quote(parts)
+
+    def _described(self, term: Candidate, told: Sequence[int]) -> Quote | None:
+        """Quote a term with its fields, such as its default, and the paragraph behind them."""
+        passage = term.passage
+        blocks = self._blocks[passage]
+        fields = [i for i in told if blocks[i].kind == "field"]
+        if len(fields) > MOST_FACTS:
+            return self._announced(passage, told[0])
+        parts = [_part(term), *(_whole(passage, blocks[i]) for i in fields)]
+        if (text := next((i for i in told if blocks[i].kind == "text"), None)) is not None:
+            parts += self._opening(passage, text)
+        return Quote(tuple(parts))
 
     def _announced(self, passage: int, number: int) -> Quote | None:
         """Quote a list from its lead-in or its first item on."""
@@ -501,8 +533,12 @@ class Quoter:
         """Quote a sentence with the one that it points back to, and the list that it opens."""
         sentence = self._sentences[chosen]
         before = self._neighbour(chosen, -1)
+        if self._asked.yes_no and (whole := self._whole_reply(sentence)):
+            return whole
         if replied := self._replied(chosen):
             quote = Quote((*replied, _part(sentence)), len(replied))
+        elif steps := self._steps_before(chosen):
+            quote = Quote((*steps, _part(sentence)), len(steps))
         elif before is not None and self._points_back(sentence.text):
             quote = Quote((_part(before), _part(sentence)), 1)
         else:
@@ -510,6 +546,35 @@ class Quoter:
         if follows := self._follows(chosen):
             return Quote((*quote.parts, *follows), quote.chosen)
         return self._with_list(sentence, quote) if self._asked.many else quote
+
+    def _whole_reply(self, sentence: Candidate) -> Quote | None:
+        """Quote the short paragraph that answers a question of the documents.
+
+        A sentence of it is half the truth: "At weekends, yes. On other days just come."
+        """
+        asks = sentence.path and sentence.path[-1].rstrip().endswith(("?", "？"))
+        block = self._blocks[sentence.passage][sentence.block]
+        if not asks or block.kind != "text" or block.end - block.start > MOST_BELOW_HEADING:
+            return None
+        text = self._passages[sentence.passage].text[block.start : block.end]
+        if _REPLY.match(text[: sentence_spans(text)[0][1]]):
+            return None
+        return Quote((_whole(sentence.passage, block),))
+
+    def _steps_before(self, chosen: int) -> tuple[Part, ...]:
+        """Return the instructions of a paragraph in front of the one that was chosen."""
+        sentence = self._sentences[chosen]
+        if not self._asked.how_to or sentence.kind != "text" or not instructs(sentence.text):
+            return ()
+        parts: list[Part] = []
+        room = MOST_BELOW_HEADING
+        while (before := self._neighbour(chosen, -1)) is not None:
+            room -= before.end - before.start
+            if before.block != sentence.block or not instructs(before.text) or room < 0:
+                break
+            parts.insert(0, _part(before))
+            chosen -= 1
+        return tuple(parts)
 
     def _replied(self, chosen: int) -> tuple[Part, ...]:
         """Return what stands before a sentence, from the yes or no with which its paragraph begins.

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from voicerag_core.follow_ups import in_full, turn_before
 from voicerag_core.local.reading.agreement import AGREEMENT, agreement
 from voicerag_core.local.reading.answer_scorer import SCORES
+from voicerag_core.local.reading.dated import of_its_date
 from voicerag_core.local.reading.dates import says_more_exactly
 from voicerag_core.local.reading.features import (
     DATE,
@@ -41,9 +42,11 @@ from voicerag_core.local.reading.rows import (
     MOST_REREAD,
     TableRow,
     keyed_rows,
+    lacks_column,
     matching_rows,
     named_rows,
     read_alone,
+    superlative_rows,
     tables,
 )
 from voicerag_core.local.reading.several import by_two_hops, compared
@@ -76,6 +79,14 @@ MOST_PASSAGES = 10
 AS_LIKELY = 0.88
 """Of the likeliest sentence's probability, what one must have that dates more exactly, or holds
 without a condition that nobody asked about."""
+
+EXTREME_SCORE = -1.0
+"""Least score, in log odds as the network's, of the row with the extreme that is asked for: the
+network reads rows alone and compares none."""
+
+CLEARLY_LIKELIER = 0.1
+"""By how much a sentence of the same passage must be likelier to answer, to be taken for one that
+shares more words with the question."""
 
 MOST_TRIED = 8
 """Sentences that may fail to give a quote before the reader gives up."""
@@ -314,8 +325,12 @@ class Reader:
 
     def _read_plainly(self, question: str, passages: Sequence[Passage]) -> Reading:
         """Read the answer to a question about one thing that it names."""
-        found, seen = self._best(question, asked_for(question), passages)
-        return self._reading(found, seen, passages)
+        reading = self._reading(*self._best(question, asked_for(question), passages), passages)
+        if not reading.answered and (dated := of_its_date(question, passages)):
+            short, near = dated
+            other = self._reading(*self._best(short, asked_for(short), near), near)
+            return other if other.answered else reading
+        return reading
 
     def _best(
         self, question: str, asked: Asked, passages: Sequence[Passage]
@@ -387,6 +402,12 @@ class Reader:
             alone, parts = read_alone(seen.passages, seen.sentences, fresh)
             scores = self._scorer.score(question, alone, parts, np.zeros(len(parts)))
             seen.alone.update(zip(fresh, scores, strict=True))
+        for near_rows in near:
+            title = seen.passages[seen.sentences[near_rows[0].sentence].passage].title
+            for index in superlative_rows(question, near_rows, seen.sentences, title):
+                if index in places:
+                    row = places[index]
+                    table[row, -len(SCORES) :] = np.fmax(table[row, -len(SCORES) :], EXTREME_SCORE)
         for index in read:
             row = places[index]
             table[row, -len(SCORES) :] = np.fmax(table[row, -len(SCORES) :], seen.alone[index])
@@ -414,13 +435,19 @@ class Reader:
 
     @staticmethod
     def _is_other_row(question: str, seen: Examined, chosen: int) -> bool:
-        """Whether the question calls another row of the chosen one's table by its name."""
+        """Whether the question calls another row of the chosen one's table by its name.
+
+        Or it calls this one, which has nothing in the column that is asked for.
+        """
         if seen.sentences[chosen].kind != "row":
             return False
         for near in tables(question, seen.passages, seen.sentences):
             if any(row.sentence == chosen for row in near):
                 named = named_rows(question, near, seen.sentences)
-                return bool(named) and chosen not in named
+                if named:
+                    return chosen not in named or lacks_column(
+                        question, near, seen.sentences, chosen
+                    )
         return False
 
     def _matching(self, question: str, seen: Examined, chosen: int) -> list[int]:
@@ -458,15 +485,24 @@ class Reader:
 
     def _found(self, question: str, asked: Asked, seen: Examined) -> _Found | None:
         """Return the likeliest sentence that gives a quote and is no near miss."""
-        possible = self._possible(question, asked, seen)
-        found = next(possible, None)
-        if found is None:
-            return found
+        possible = list(self._possible(question, asked, seen))
+        if not possible:
+            return None
+        found = self._preferred(asked, seen, possible)
+        return replace(found, quote=self._trimmed(question, seen, found.quote))
+
+    def _preferred(self, asked: Asked, seen: Examined, possible: Sequence[_Found]) -> _Found:
+        """Return the first of the likeliest sentences, or one that answers better."""
+        found, *rest = possible
+        for other in rest:
+            same = other.passage is found.passage
+            if same and other.probability >= found.probability + CLEARLY_LIKELIER:
+                found = other
         text = found.quote.text(seen.at_hand)
         narrow = not asked.yes_no and has_other_condition(text, asked.words)
         if not asked.date and not narrow:
             return found
-        for other in possible:
+        for other in rest:
             said = other.quote.text(seen.at_hand)
             if other.probability < max(self._least_probability, AS_LIKELY * found.probability):
                 continue
@@ -501,7 +537,6 @@ class Reader:
                 continue
             odds = float(seen.table[row] @ ANSWERED_WEIGHTS) + ANSWERED_OFFSET
             odds += float(seen.evidence[row] @ ANSWERED_EVIDENCE_WEIGHTS)
-            quote = self._trimmed(question, seen, quote)
             yield _Found(quote, seen.passages[index], 1 / (1 + math.exp(-odds)))
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator, Sequence
 
-from voicerag_core.local.reading.features import Candidate, content_words, derived
+from voicerag_core.local.reading.features import Candidate, alike, content_words
 from voicerag_core.local.reading.questions import Asked
 from voicerag_core.types import Passage
 
@@ -26,8 +26,8 @@ LEAST_OWN = 0.5
 
 _SAYS_LITTLE = frozenset(
     content_words(
-        "one single any all every new my own simply easily quickly just please want need would "
-        "like use using do make get command line way using can could should run"
+        "one single any all every new my own myself yourself simply easily quickly just please "
+        "want need would like use using do make get command line way using can could should run"
     )
 )
 """Words of a question that a recipe need not have."""
@@ -78,4 +78,4 @@ def _unit(sentences: Sequence[Candidate], at: int) -> Iterator[int]:
 
 
 def _has(words: Collection[str], word: str) -> bool:
-    return not derived(word, words).isdisjoint(words)
+    return not alike(word, words).isdisjoint(words)

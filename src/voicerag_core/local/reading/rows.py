@@ -20,9 +20,11 @@ __all__ = [
     "MOST_REREAD",
     "TableRow",
     "keyed_rows",
+    "lacks_column",
     "matching_rows",
     "named_rows",
     "read_alone",
+    "superlative_rows",
     "tables",
 ]
 
@@ -135,7 +137,34 @@ def keyed_rows(
     }
     if 0 < len(with_figures) < len(texts):
         return with_figures
-    return _rows_by_amount(question, texts) or _rows_by_extreme(question, texts)
+    return (
+        _rows_by_amount(question, texts)
+        or _rows_by_extreme(question, texts)
+        or _rows_by_reply(question, texts)
+    )
+
+
+def superlative_rows(
+    question: str, rows: Sequence[TableRow], sentences: Sequence[Candidate], title: str
+) -> set[int]:
+    """Return the rows with the extreme that is asked for, in a table that has all other words.
+
+    Args:
+        question: In words.
+        rows: Of one table.
+        sentences: Theirs.
+        title: Of the document.
+    """
+    texts = {row.sentence: sentences[row.sentence].text for row in rows}
+    found = _rows_by_extreme(question, texts)
+    if not found:
+        return found
+    rest = _EXTREME_OF.sub(" ", question)
+    for asked, _, _ in _EXTREMES:
+        rest = asked.sub(" ", rest)
+    path = sentences[rows[0].sentence].path
+    known = set(content_words(" ".join((title, *path, *texts.values()))))
+    return found if set(content_words(rest)) <= known else set()
 
 
 def named_rows(
@@ -178,6 +207,8 @@ def _rows_by_amount(question: str, texts: Mapping[int, str]) -> set[int]:
     amount = float(match["number"].replace(",", ""))
     unit = (match["unit"] or "").lower()
     unit = _SIGNS.get(match["sign"] or "", _UNITS.get(unit, unit))
+    if not match["how"] and (within := _rows_by_span(amount, unit, texts)):
+        return within
     columns: dict[str, dict[int, float]] = {}
     for row, text in texts.items():
         for name, value in map(_named, _CELL.split(text)):
@@ -195,6 +226,85 @@ def _rows_by_amount(question: str, texts: Mapping[int, str]) -> set[int]:
             return {row for row, value in values.items() if value == max(below)}
         if _UP_TO.search(name) and (above := [v for v in values.values() if v >= amount]):
             return {row for row, value in values.items() if value == min(above)}
+    return set()
+
+
+_NUMBER = r"(\d[\d,]*(?:\.\d+)?)"
+_SPANS = tuple(
+    (re.compile(rf"(?:{pattern})(?: \S+)?", re.IGNORECASE), order)
+    for pattern, order in (
+        (rf"(?:from )?{_NUMBER}(?: \w+)? ?(?:to|-|\u2013|\u2014) ?{_NUMBER}", "low high"),
+        (rf"(?:from|over|above|more than|at least) {_NUMBER}", "low"),
+        (rf"{_NUMBER}(?: \w+)? (?:and|or) (?:more|over|above)|{_NUMBER}\+", "low"),
+        (rf"(?:up to|under|below|less than|at most) {_NUMBER}", "high"),
+    )
+)
+"""Cells that hold for a span of amounts: "30 to 59 minutes", "over 20 kg"."""
+
+
+def _rows_by_span(amount: float, unit: str, texts: Mapping[int, str]) -> set[int]:
+    """Return the rows with a cell in whose span an amount lies."""
+    columns: dict[str, dict[int, tuple[float, float]]] = {}
+    for row, text in texts.items():
+        for name, value in map(_named, _CELL.split(text)):
+            span = _span(value)
+            words = {
+                word.removesuffix("s") for word in re.findall(r"\w+", f"{name} {value}".lower())
+            }
+            if span is not None and unit.removesuffix("s") in words:
+                columns.setdefault(name, {})[row] = span
+    for spans in columns.values():
+        if len(spans) >= LEAST_COMPARED:
+            return {row for row, (low, high) in spans.items() if low <= amount <= high}
+    return set()
+
+
+def _span(value: str) -> tuple[float, float] | None:
+    """Return the least and the largest amount that a cell holds for, or None for other cells."""
+    for pattern, order in _SPANS:
+        if match := pattern.fullmatch(value):
+            ends = [float(end.replace(",", "")) for end in match.groups() if end]
+            if order == "low high":
+                return ends[0], ends[1]
+            return (ends[0], math.inf) if order == "low" else (0.0, ends[0])
+    return None
+
+
+def lacks_column(
+    question: str, rows: Sequence[TableRow], sentences: Sequence[Candidate], chosen: int
+) -> bool:
+    """Tell whether a row is empty in the column that a question asks for.
+
+    A word of the question stands in the name of a column of other rows, and nowhere in this one.
+    """
+    own = set(content_words(sentences[chosen].text))
+    others: set[str] = set()
+    for row in rows:
+        for cell in _CELL.split(sentences[row.sentence].text):
+            others.update(content_words(_named(cell)[0]))
+    return any(word in others and word not in own for word in content_words(question))
+
+
+_LACKING = re.compile(
+    r"\b(?:no|not|without|lacks?|lacking|don't|doesn't|aren't|isn't|never)\b", re.IGNORECASE
+)
+_NO = frozenset(("no", "none", "never", "not", "false", "-", "\u2013", "\u2717", "\u2718"))
+_YES = frozenset(("yes", "always", "true", "x", "\u2713", "\u2714"))
+
+
+def _rows_by_reply(question: str, texts: Mapping[int, str]) -> set[int]:
+    """Return the rows that say no in the column which a question says to be lacking."""
+    if _LACKING.search(question) is None:
+        return set()
+    asked = set(content_words(question))
+    columns: dict[str, dict[int, str]] = {}
+    for row, text in texts.items():
+        for name, value in map(_named, _CELL.split(text)):
+            if len(asked.intersection(content_words(name))) * 2 > len(content_words(name)):
+                columns.setdefault(name, {})[row] = value.strip().lower()
+    for replies in columns.values():
+        if set(replies.values()) <= _NO | _YES:
+            return {row for row, reply in replies.items() if reply in _NO}
     return set()
 
 
@@ -217,7 +327,11 @@ _EXTREMES = tuple(
         ("newest|youngest", r"year|founded|since", True),
         ("quietest", r"noise|\bdb\b", False),
         ("loudest", r"noise|\bdb\b", True),
-        ("strongest|most powerful", r"power|watts?|\bk?w\b|\bhp\b|load", True),
+        ("strongest|most powerful", r"power|watts?|\bk?w\b|\bhp\b|load|\babv\b|alcohol", True),
+        ("weakest|least powerful", r"power|watts?|\bk?w\b|\bhp\b|load|\babv\b|alcohol", False),
+        ("fastest", r"speed|km/h|mph", True),
+        ("slowest", r"speed|km/h|mph", False),
+        ("tallest", r"height|\bm\b|\bcm\b", True),
         (
             r"(?:can|may|to) (?:carry|lift|hold|bear|take) (?:the )?most|carries (?:the )?most",
             "load|capacity",
