@@ -270,9 +270,13 @@ class DecodingService:
         start, tasks = min(plans, key=lambda one: (one[0], one[1][0].came), default=(math.inf, []))
         if start == math.inf:
             return start, tasks
-        must, heard = _last_moment(list(alike.values()))
-        over = max(start, time.monotonic()) + _expected(tasks[0].length)
-        return (min(start, must), heard) if must < over else (start, tasks)
+        now = time.monotonic()
+        heard = [some for some in alike.values() if _ends(some) >= now]  # what is late may gather
+        if heard in ([], [tasks]):
+            return start, tasks
+        must, first = _last_moment(heard)
+        over = max(start, now) + _expected(tasks[0].length)
+        return (min(start, must), first) if must < over else (start, tasks)
 
     def _start(self, alike: Sequence[Task], coming: Collection[int]) -> float:
         """Return when to decode blocks of one length together.
@@ -397,21 +401,23 @@ def _expected(length: int) -> float:
     return LATEST_SECONDS + LATEST_FRAME_SECONDS * length
 
 
+def _ends(alike: Sequence[Task]) -> float:
+    """Return when the first sound that is heard ends before one of these blocks; -inf: none is."""
+    heard = [task.deadline for task in alike if not task.first and task.free < math.inf]
+    return min(heard, default=-math.inf)
+
+
 def _last_moment(plans: Sequence[list[Task]]) -> tuple[float, list[Task]]:
     """Return when the first batch must be begun for the sound that is heard to go on, and which.
 
     The batches of all lengths follow each other, those first whose sound ends first.
     """
-    heard = []
-    for tasks in plans:
-        ends = [task.deadline for task in tasks if not task.first and task.free < math.inf]
-        if ends:
-            heard.append((min(ends), tasks))
-    moment, first = math.inf, []
-    for end, tasks in sorted(heard, key=lambda one: one[0], reverse=True):
+    moment, first = math.inf, plans[0]
+    for tasks in sorted(plans, key=_ends, reverse=True):
         length = tasks[0].length
-        batches = -(-len(tasks) // largest_batch(length, FLOW_FRAMES))
-        moment, first = min(moment, end) - batches * _expected(length), tasks
+        further = -(-len(tasks) // largest_batch(length, FLOW_FRAMES)) - 1
+        takes = _expected(length) + further * LATEST_FRAME_SECONDS * length
+        moment, first = min(moment, _ends(tasks)) - takes, tasks
     return moment, first
 
 
