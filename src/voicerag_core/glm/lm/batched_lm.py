@@ -26,7 +26,7 @@ from voicerag_core.glm.lm.language_model import check_request
 from voicerag_core.glm.lm.loading import Quantization, lm_memory, load_model
 from voicerag_core.glm.lm.rows import Reply, Runner
 from voicerag_core.glm.lm.sampler import uniform_noise
-from voicerag_core.glm.lm.scheduler import LONG_PART, Scheduler
+from voicerag_core.glm.lm.scheduler import Scheduler, long_part
 from voicerag_core.glm.pace import Pace
 from voicerag_core.glm.turns import turns_on
 from voicerag_core.glm.weights.configs import CONTEXT_TOKENS
@@ -43,7 +43,7 @@ CPU_ROWS = 4
 RESERVED_BYTES = 4_000_000_000
 """Of a GPU's free memory, left to the other networks and to what a step computes."""
 PART_TOKENS = 960
-"""Prompt tokens in a step; about 30 ms on an H200. Twice as many where many prompts wait."""
+"""Prompt tokens in a step; about 30 ms on an H200. 1,344 where many prompts wait."""
 POLL_SECONDS = 0.05
 """How often a waiting thread checks whether its call was cancelled, and whether text has come."""
 
@@ -62,8 +62,8 @@ class BatchedLM(Closing):
         rows: Most replies at a time; None takes as many as fit into the free memory, 64 at most on
             a GPU and 4 on a CPU. A row takes 41 kB a token at the released size, in bfloat16.
         max_waiting: Most replies that wait for a row.
-        part_tokens: Most prompt tokens in a step, and twice as many where four times as many wait
-            to be read; bounds how long other replies wait.
+        part_tokens: Most prompt tokens in a step, and 1.4 times as many where four times as many
+            wait to be read; bounds how long other replies wait.
 
     Raises:
         ConfigError: A number is below 1.
@@ -96,7 +96,7 @@ class BatchedLM(Closing):
             self._cache = KeyValueCache.allocate(model, max_context, self._rows)
             rotary = RotaryTable.of(model, max_context)
             runner: Runner = (
-                GraphRunner(model, self._cache, rotary, LONG_PART * part_tokens)
+                GraphRunner(model, self._cache, rotary, long_part(part_tokens, GraphRunner.block))
                 if self.device.type == "cuda" and has_triton()
                 else EagerRunner(model, self._cache, rotary)
             )
