@@ -218,11 +218,27 @@ class Recorder:
         noted = self.ids[sampling.seed] = []
         return self._noting(ids, noted)
 
+    def batches(
+        self,
+        prompt: Sequence[int],
+        *,
+        grammar: Any,  # noqa: ANN401
+        sampling: Sampling,
+        pace: Any,  # noqa: ANN401
+    ) -> Any:  # noqa: ANN401
+        """See `PacedModel.batches`."""
+        ids = self.lm.batches(prompt, grammar=grammar, sampling=sampling, pace=pace)
+        if sampling.temperature > 0 or sampling.seed is None:
+            return ids
+        self.prompts[sampling.seed] = list(prompt)
+        noted = self.ids[sampling.seed] = []
+        return self._noting(ids, noted)
+
     def _noting(self, ids: Any, noted: list[int]) -> Any:  # noqa: ANN401
         with closing(ids):
-            for token in ids:
-                noted.append(token)
-                yield token
+            for some in ids:
+                noted.extend([some] if isinstance(some, int) else some)
+                yield some
 
 
 def memory_needed(engine: Engine, scale: Scale) -> dict[str, float]:

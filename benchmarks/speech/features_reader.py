@@ -14,10 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voicerag_core.local.reading.features import Candidate, candidates, measure
-from voicerag_core.local.reading.reader import (
-    FIRST_PASSAGES,
-    Reading,
-)
+from voicerag_core.local.reading.reader import FIRST_PASSAGES
+from voicerag_core.local.reading.readings import Reading
 from voicerag_core.ports import Embedder
 from voicerag_core.types import Citation, Passage
 

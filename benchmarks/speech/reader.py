@@ -39,7 +39,9 @@ from benchmarks.speech.retrieval_quality import load_squad
 from voicerag_core.local.minilm import MiniLMEmbedder
 from voicerag_core.local.reading.answer_scorer import AnswerScorer
 from voicerag_core.local.reading.features import candidates
-from voicerag_core.local.reading.reader import FIRST_PASSAGES, WEIGHTS, Reader, Reading
+from voicerag_core.local.reading.reader import FIRST_PASSAGES, Reader
+from voicerag_core.local.reading.reader_weights import WEIGHTS
+from voicerag_core.local.reading.readings import Reading
 from voicerag_core.types import Passage
 
 TIMED = 60

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from benchmarks.speech.retrieval_quality import Asked, embed_sentences, load_squad, paragraph_scores
 from voicerag_core.local.minilm import MiniLMEmbedder
 from voicerag_core.local.reading.answer_scorer import SCORES, AnswerScorer
+from voicerag_core.local.reading.examined import examine
 from voicerag_core.local.reading.features import MEASURES, Candidate
-from voicerag_core.local.reading.reader import FIRST_PASSAGES, examine
+from voicerag_core.local.reading.reader import FIRST_PASSAGES
 from voicerag_core.types import Audio, Embedding, Embeddings, Passage
 
 __all__ = [

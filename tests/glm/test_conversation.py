@@ -64,7 +64,7 @@ class Ticking:
 
     def warm(self) -> None: ...
 
-    def open_stream(self, *, ids_until: object = None) -> Self:
+    def open_stream(self, *, ids_until: object = None, pace: object = None) -> Self:
         return self
 
     def __enter__(self) -> Self:
@@ -72,7 +72,9 @@ class Ticking:
 
     def __exit__(self, *_: object) -> None: ...
 
-    def feed(self, tokens: Iterable[int]) -> Samples:
+    wants = 0
+
+    def feed(self, tokens: Iterable[int], *, ids: int = 1) -> Samples:
         return np.full(len(list(tokens)) * SAMPLES_PER_TOKEN, 0.1, np.float32)
 
     def rest(self) -> Iterator[Samples]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import gc
+import math
 import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -27,8 +28,11 @@ from voicerag_core.glm.decoder import playout as playout_module
 from voicerag_core.glm.decoder import service as service_module
 from voicerag_core.glm.decoder import shapes as shapes_module
 from voicerag_core.glm.decoder.graphs import FlowGraphs, Window
+from voicerag_core.glm.decoder.service import Task
 from voicerag_core.glm.decoder.shapes import BATCHES, Shapes, batch_size, spread
 from voicerag_core.glm.decoder.vocoder import speak
+from voicerag_core.glm.pace import Pace
+from voicerag_core.glm.turns import turns_on
 from voicerag_core.types import Samples
 
 SHORT = Schedule(block_tokens=(10, 20), history_tokens=20)
@@ -274,6 +278,96 @@ def test_in_a_crowd_the_first_block_waits_until_the_second_is_complete(
         assert stream._task.done.wait(20)
         until(lambda: stream.feed(()).size > 0)  # `Playout` may hold it back for a while more
     assert batches == [[10], [20]]
+
+
+def test_who_came_in_a_crowd_is_played_with_the_second_block(
+    decoder: SpeechDecoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service_module, "AT_ONCE", 0)
+    monkeypatch.setattr(playout_module.Playout, "_safe", lambda *_: True)
+    tokens = speech(30)
+    with decoder.open_stream() as stream, decoder.open_stream():
+        stream.feed(tokens[:10])
+        monkeypatch.setattr(service_module, "AT_ONCE", 99)  # the others have their sound by now
+        stream.feed(())
+        assert stream._task is not None
+        assert stream._task.done.wait(20)
+        assert not stream.feed(()).size
+        assert stream.wants == 20
+        stream.feed(tokens[10:])
+        until(lambda: stream.feed(()).size > 0)
+
+
+def test_the_second_blocks_of_a_crowd_wait_for_no_others(
+    decoder: SpeechDecoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service_module, "AT_ONCE", 0)
+    for name in ("MOST_GATHERING", "GATHERING_EACH"):
+        monkeypatch.setattr(service_module, name, 60.0)
+    with decoder.open_stream() as stream, decoder.open_stream() as near:
+        near.push(speech(10))
+        stream.feed(speech(30))
+        assert stream._task is not None
+        assert stream._task.done.wait(20)
+        near.feed(speech(17))
+        near._came += 60  # and goes on coming
+        assert near.coming()
+        stream.feed(())
+        assert stream._task is not None
+        assert stream._task.length == near.coming()
+        assert stream._task.done.wait(20)
+
+
+def test_ids_that_were_not_handed_over_are_coming(decoder: SpeechDecoder) -> None:
+    pace = Pace()
+    with decoder.open_stream(pace=pace) as near, decoder.open_stream() as far:
+        far.feed(speech(7))
+        assert near.coming() == 0
+        pace.progress = lambda: (7, turns_on(torch.device("cpu")).free())
+        assert near.coming() == far.coming() > 0
+        pace.progress = lambda: (7, -60.0)  # none has come for long
+        assert near.coming() == 0
+
+
+def test_a_block_that_would_be_late_goes_before_first_sounds(
+    decoder: SpeechDecoder, batches: list[list[int]]
+) -> None:
+    heard, new, busy = (decoder.open_stream() for _ in range(3))
+    heard.push(speech(10))
+    assert heard._played is not None
+    heard._played = time.monotonic() + 60
+    batches.clear()
+    with Held(decoder):
+        decoder._service.submit(busy._block(last=True), time.monotonic() - 5)
+        until(lambda: waiting(decoder) == 0)  # the thread holds this one, and waits for the turn
+        new.feed(speech(10))
+        heard.feed(speech(20))
+        assert heard._task is not None
+        heard._task.deadline = time.monotonic() + 0.05
+        time.sleep(0.02)  # both could begin
+    ended(heard)
+    ended(new)
+    assert [batch for batch in batches if batch != [0]][:2] == [[20], [10]]
+    busy.close()
+
+
+def test_batches_begin_in_time_for_those_that_follow() -> None:
+    def task(length: int, deadline: float, *, first: bool = False, free: float = 0.0) -> Task:
+        return Task(cast("Any", None), length, deadline, first, free)
+
+    short, long = [task(144, 1001.0)], [task(280, 1001.01)]
+    took = service_module._expected
+    moment, first = service_module._last_moment([long, short])
+    assert first is short
+    assert moment == pytest.approx(1001.01 - took(280) - took(144))
+    moment, first = service_module._last_moment([[task(280, 1009.0)], short])
+    assert first is short
+    assert moment == pytest.approx(1001 - took(144))
+    many = [task(1040, 1009.0) for _ in range(9)]  # 8 of them are decoded at once
+    more = service_module.LATEST_FRAME_SECONDS * 1040
+    assert service_module._last_moment([many])[0] == pytest.approx(1009 - took(1040) - more)
+    assert service_module._ends([task(72, 1000.0, first=True)]) == -math.inf
+    assert service_module._ends([task(72, 1000.0, free=math.inf)]) == -math.inf
 
 
 def test_a_reply_that_ends_in_a_crowd_waits_for_no_second_block(

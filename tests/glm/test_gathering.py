@@ -79,6 +79,9 @@ class _Reply:
     def coming(self) -> int:
         return self._coming
 
+    def spare(self, step: float) -> float:
+        return math.inf
+
 
 @pytest.fixture
 def plans(monkeypatch: pytest.MonkeyPatch) -> Plans:

@@ -46,7 +46,7 @@ class Reply:
         while self.now < seconds and (self.blocks < blocks or self.made):
             self.now += self.pace
             self.ids += 1
-            self.playout.id_came()
+            self.playout.ids_came()
             self._decode()
             if self.begun is None and self.held:
                 missing = max(
@@ -99,7 +99,7 @@ def test_what_the_language_model_knows_of_the_next_ids_counts_and_not_their_pace
             seconds_for=lambda ids, each=seconds: each * ids,  # type: ignore[misc]
             clock=lambda: 1.0,
         )
-        playout.id_came()
+        playout.ids_came()
         playout.decoded(0.01)
         assert playout.ready(0.96, blocks=2, missing=20) is expected
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import math
 import threading
 import time
 from collections.abc import Iterator
@@ -24,6 +26,8 @@ from voicerag_core.glm.decoder import service as service_module
 from voicerag_core.glm.lm import scheduler as scheduler_module
 from voicerag_core.glm.lm.batched_lm import BatchedLM
 from voicerag_core.glm.lm.interleave import Interleave, ReplyForm
+from voicerag_core.glm.lm.rows import Batch
+from voicerag_core.glm.pace import Pace
 from voicerag_core.glm.speech_tokenizer import tokenizer as tokenizer_module
 from voicerag_core.glm.speech_tokenizer.tokenizer import SpeechTokenizer
 from voicerag_core.glm.text_tokenizer import TextTokenizer
@@ -88,6 +92,110 @@ def test_ids_are_expected_by_what_steps_took_and_prompts_that_wait() -> None:
     turns.reading_steps = 4
     assert turns.seconds_for(10) == pytest.approx(4 * 0.03 + 6 * 0.01)
     assert turns.seconds_for(3) == pytest.approx(3 * 0.03)
+
+
+class Heard:
+    """Replies that are heard, and what they can spare."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+
+    def spare(self, step: float) -> float:
+        assert step > 0
+        return self.seconds
+
+
+def test_a_step_reads_what_replies_that_are_heard_can_spare() -> None:
+    turns, heard, other = Turns(), Heard(0.01), Heard(10.0)
+    assert turns.readable() == turns.spare() == math.inf
+    turns.heard(other)
+    turns.heard(heard)
+    assert turns.readable() == math.inf  # what a token takes is not known
+    turns.stepped(0.005, reading=False)
+    turns.stepped(0.025, reading=True, tokens=1000)
+    assert turns.spare() == 0.01
+    assert turns.readable() == pytest.approx(500)
+    heard.seconds = -1.0
+    assert turns.readable() == 0
+    del heard, other
+    gc.collect()
+    assert turns.readable() == math.inf
+
+
+def test_prompts_wait_for_replies_that_are_heard(
+    lm: BatchedLM, form: ReplyForm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scheduler_module, "FEW_TOKENS", 4)
+    monkeypatch.setattr(scheduler_module, "MOST_PAUSED", PATIENCE)
+    read: list[int] = []
+    readable, asked = [3.0], threading.Event()
+    plain = lm._runner.launch
+
+    def launch(batch: Batch) -> object:
+        read.extend(part.stop - part.start for part in batch.parts)
+        return plain(batch)
+
+    def spared() -> float:
+        asked.set()
+        return readable[0]
+
+    monkeypatch.setattr(lm._runner, "launch", launch)
+    monkeypatch.setattr(turns_on(CPU), "readable", spared)
+    lm._scheduler._part_tokens = 12
+    with ThreadPoolExecutor(1) as pool:
+        future = pool.submit(
+            lambda: list(lm.stream(prompt(20), grammar=Interleave(form), sampling=GREEDY))
+        )
+        assert asked.wait(PATIENCE)
+        time.sleep(0.05)
+        assert (read, lm.running) == ([], 0)
+        readable[0] = 8.0
+        assert future.result(PATIENCE)
+    assert read == [8, 8, 4]
+
+
+def test_a_step_reads_more_where_many_prompts_wait(
+    lm: BatchedLM, form: ReplyForm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[int] = []
+    steps: list[int] = []
+    plain = lm._runner.launch
+
+    def launch(batch: Batch) -> object:
+        read.extend(part.stop - part.start for part in batch.parts)
+        steps.append(turns_on(CPU).reading_steps)
+        return plain(batch)
+
+    monkeypatch.setattr(lm._runner, "launch", launch)
+    lm._scheduler._part_tokens = 8
+    ids = (3 * prompt(20))[:50]
+    list(lm.stream(ids, grammar=Interleave(form), sampling=GREEDY))
+    assert read == [11, 11, 8, 8, 8, 4]  # below 32 tokens a step reads 8
+    assert steps[: len(read) + 1] == [6, 5, 4, 3, 2, 1, 0]
+
+
+def test_a_prompt_does_not_wait_for_long(
+    lm: BatchedLM, form: ReplyForm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scheduler_module, "MOST_PAUSED", 0.01)
+    monkeypatch.setattr(turns_on(CPU), "readable", lambda: 0.0)
+    assert list(lm.stream(prompt(20), grammar=Interleave(form), sampling=GREEDY))
+
+
+def test_what_a_reply_that_is_heard_can_spare(folder: Path) -> None:
+    decoder, pace = SpeechDecoder.load(folder), Pace()
+    with decoder.open_stream(pace=pace) as stream:
+        assert stream.spare(1.0) == math.inf
+        stream.push(speech(10))
+        stream._played = time.monotonic() + 600
+        stream._playout.decoding = 100.0
+        assert stream.spare(1.0) == pytest.approx(600 - 150 - 10, abs=0.9)
+        stream.feed(speech(4))
+        assert stream.spare(1.0) == pytest.approx(600 - 150 - 6, abs=0.9)
+        pace.progress = lambda: (5, 0.0)  # written, and not handed over
+        assert stream.spare(1.0) == pytest.approx(600 - 150 - 1, abs=0.9)
+        assert decoder._service.spare(1.0) == pytest.approx(600 - 150 - 1, abs=0.9)
+    assert decoder._service.spare(1.0) == math.inf
 
 
 def test_no_step_begins_while_the_turn_is_taken(
@@ -164,8 +272,13 @@ def test_a_batch_that_urgent_blocks_wait_for_takes_the_turn(
     assert not turns.taken
 
 
-def test_blocks_that_are_not_urgent_wait_while_prompts_are_read(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("name", "busy", "free"),
+    [("reading", True, False), ("spare", lambda: 0.0, lambda: math.inf)],
+    ids=["prompts are read", "another needs the decoder soon"],
+)
+def test_blocks_that_are_not_urgent_wait(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, name: str, busy: object, free: object
 ) -> None:
     decoder = SpeechDecoder.load(folder, schedule=Schedule((10, 10)))
     turns = turns_on(CPU)
@@ -173,12 +286,12 @@ def test_blocks_that_are_not_urgent_wait_while_prompts_are_read(
     stream.push(speech(10))
     assert stream._played is not None
     stream._played += 60
-    monkeypatch.setattr(turns, "reading", True)
+    monkeypatch.setattr(turns, name, busy)
     stream.feed(speech(10))
     other.push(speech(10))  # is urgent, and goes first
     assert stream._task is not None
-    assert not stream._task.done.is_set()
-    monkeypatch.setattr(turns, "reading", False)
+    assert not stream._task.done.wait(0.1)
+    monkeypatch.setattr(turns, name, free)
     assert stream.finish().size + other.finish().size
 
 
@@ -200,6 +313,15 @@ def test_prompts_that_are_read_are_noted(lm: BatchedLM, form: ReplyForm) -> None
     assert not any(seen[3:])
     assert left[:4] == [3, 2, 1, 0]
     assert turns_on(CPU).seconds_for(1)
+
+
+def test_clips_wait_longer_behind_prompts_that_are_read_before_theirs(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokenizer = SpeechTokenizer.load(write_speech_tokenizer(tmp_path_factory.mktemp("whisper")))
+    for queue, expected in ((None, 0.02), (0.01, 0.02), (0.1, 0.05), (3.0, 0.1)):
+        monkeypatch.setattr(turns_on(CPU), "seconds_for", lambda _, queue=queue: queue)
+        assert tokenizer._gathering() == pytest.approx(expected)
 
 
 def test_clips_that_come_while_prompts_are_read_are_encoded_together(

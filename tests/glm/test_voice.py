@@ -271,7 +271,9 @@ class CountedStream:
     def __exit__(self, *_: object) -> None:
         type(self).closed += 1
 
-    def feed(self, tokens: Sequence[int]) -> Samples:
+    wants = 0
+
+    def feed(self, tokens: Sequence[int], *, ids: int = 1) -> Samples:
         return np.zeros(len(tokens), np.float32)
 
     def rest(self) -> Iterator[Samples]:
@@ -285,7 +287,7 @@ class CountedDecoder:
     def warm(self) -> None:
         self.warmed += 1
 
-    def open_stream(self, *, ids_until: object = None) -> CountedStream:
+    def open_stream(self, *, ids_until: object = None, pace: object = None) -> CountedStream:
         return CountedStream()
 
 

@@ -22,7 +22,8 @@ from voicerag_core.local.model import (
 )
 from voicerag_core.local.reading.answer_scorer import AnswerScorer
 from voicerag_core.local.reading.chat import NO_ANSWER, ChatMessage, ChatReader
-from voicerag_core.local.reading.reader import NOT_ANSWERED, Reader
+from voicerag_core.local.reading.reader import Reader
+from voicerag_core.local.replies import ENGLISH_REPLIES
 from voicerag_core.local.speaking.speaker import PiperSpeaker
 from voicerag_core.ports import VoiceModel
 from voicerag_core.testing import FakeSpeaker, FakeTranscriber, VoiceModelContract
@@ -234,7 +235,7 @@ def test_without_a_speaker_there_is_text_only() -> None:
         ("Wie hoch ist der Turm am Hafen?", [LONG], NOT_ENGLISH),
         ("塔有多高？", [LONG], NOT_ENGLISH),
         ("How tall is the tower?", [], NO_DOCUMENTS),
-        ("Who won the football cup in 1998?", [LONG], NOT_ANSWERED),
+        ("Who won the football cup in 1998?", [LONG], ENGLISH_REPLIES.not_answered),
     ],
 )
 def test_what_cannot_be_answered_is_said_aloud(
@@ -337,8 +338,8 @@ def test_chat_answers_are_whole_cited_and_timed() -> None:
 def test_a_chat_model_declines_in_our_words() -> None:
     speaker = FakeSpeaker()
     answer = respond(LocalVoiceModel(ChatReader(lambda messages: iter(NO_ANSWER)), speaker))
-    assert (answer.text, answer.answered) == (NOT_ANSWERED, False)
-    assert speaker.spoken == [NOT_ANSWERED]
+    assert (answer.text, answer.answered) == (ENGLISH_REPLIES.not_answered, False)
+    assert speaker.spoken == [ENGLISH_REPLIES.not_answered]
 
 
 def test_a_chat_model_sees_the_history() -> None:

@@ -28,7 +28,8 @@ from voicerag_core.local.reading.near_misses import (
     said_around,
 )
 from voicerag_core.local.reading.questions import asked_for
-from voicerag_core.local.reading.quoting import MOST_ITEMS, Quoter
+from voicerag_core.local.reading.quoting.lists import MOST_ITEMS
+from voicerag_core.local.reading.quoting.quoter import Quoter
 from voicerag_core.local.reading.reader import Reader
 from voicerag_core.local.reading.rows import (
     keyed_rows,

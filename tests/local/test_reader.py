@@ -10,6 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from voicerag_core.local.reading.answer_scorer import SCORES, AnswerScorer
+from voicerag_core.local.reading.examined import examine
 from voicerag_core.local.reading.features import (
     MEASURES,
     Candidate,
@@ -17,7 +18,9 @@ from voicerag_core.local.reading.features import (
     content_words,
     measure,
 )
-from voicerag_core.local.reading.reader import LEAST_PROBABILITY, Reader, Reading, examine
+from voicerag_core.local.reading.reader import Reader
+from voicerag_core.local.reading.reader_weights import LEAST_PROBABILITY
+from voicerag_core.local.reading.readings import Reading
 from voicerag_core.types import Passage
 
 SAMPLE = Path(__file__).parents[2] / "examples" / "sample"

@@ -13,7 +13,8 @@ from voicerag_core.chunking import chunk_document, split_sentences
 from voicerag_core.documents import read_file
 from voicerag_core.local.minilm import MiniLMEmbedder
 from voicerag_core.local.reading.answer_scorer import AnswerScorer
-from voicerag_core.local.reading.reader import Reader, Reading
+from voicerag_core.local.reading.reader import Reader
+from voicerag_core.local.reading.readings import Reading
 from voicerag_core.types import Passage
 
 PUMP = """\

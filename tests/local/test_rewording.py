@@ -7,8 +7,9 @@ import pytest
 from voicerag_core.errors import GenerationError
 from voicerag_core.local.reading.answer_scorer import AnswerScorer
 from voicerag_core.local.reading.chat import ChatMessage
-from voicerag_core.local.reading.reader import NOT_ANSWERED, Reader
+from voicerag_core.local.reading.reader import Reader
 from voicerag_core.local.reading.rewording import RewordingReader, keeps, rewording_messages
+from voicerag_core.local.replies import ENGLISH_REPLIES
 from voicerag_core.types import Answer, Passage
 
 TOWER = Passage(
@@ -66,7 +67,7 @@ def test_else_the_quote_is_given(reader: Reader, said: str) -> None:
 def test_the_model_is_not_asked_what_the_documents_do_not_answer(reader: Reader) -> None:
     answer, seen = asked(reader, "What is the boiling point of mercury?", "357 degrees.")
     assert not answer.answered
-    assert answer.text.startswith(NOT_ANSWERED)
+    assert answer.text.startswith(ENGLISH_REPLIES.not_answered)
     assert seen == []
 
 

@@ -17,7 +17,7 @@ from voicerag_core import Answer, Cancellation, CancelledError, EndpointError, P
 from voicerag_core.errors import GenerationError
 from voicerag_core.local.reading.chat import UNSUPPORTED, ChatMessage, ChatReader
 from voicerag_core.local.reading.fallback import BROKE_OFF, NO_MODEL, FallbackWriter
-from voicerag_core.local.reading.reader import NOT_ANSWERED
+from voicerag_core.local.replies import ENGLISH_REPLIES
 from voicerag_core.remote.chat import ChatEndpoint
 from voicerag_core.remote.thoughts import without_thoughts
 from voicerag_core.types import Sampling
@@ -198,7 +198,7 @@ def test_the_reader_declines_with_the_note(wire: Wire) -> None:
     with ChatEndpoint(endpoint_of(wire)) as chat:
         pieces = FallbackWriter(ChatReader(chat), Quoting()).answer("Who?", PASSAGES)
         answer = sum(pieces, Answer())
-    assert answer.text == f"{NO_MODEL} {NOT_ANSWERED}"
+    assert answer.text == f"{NO_MODEL} {ENGLISH_REPLIES.not_answered}"
     assert not answer.answered
 
 

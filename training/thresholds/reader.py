@@ -35,15 +35,14 @@ from training.reader.prepare import DOCUMENTS
 from training.thresholds.reader_questions import folder_questions, own_questions
 from training.thresholds.reader_rows import rows_of
 from voicerag_core.local.reading.answer_scorer import AnswerScorer
-from voicerag_core.local.reading.reader import (
+from voicerag_core.local.reading.examined import EVIDENCE
+from voicerag_core.local.reading.reader import FIRST_PASSAGES, MOST_PASSAGES
+from voicerag_core.local.reading.reader_weights import (
     ANSWERED_EVIDENCE_WEIGHTS,
     ANSWERED_OFFSET,
     ANSWERED_WEIGHTS,
-    EVIDENCE,
     EVIDENCE_WEIGHTS,
-    FIRST_PASSAGES,
     LEAST_PROBABILITY,
-    MOST_PASSAGES,
     WEIGHTS,
 )
 

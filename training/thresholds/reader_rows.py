@@ -8,10 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from voicerag_core.local.reading.choosing import matching
+from voicerag_core.local.reading.evidence import with_evidence
+from voicerag_core.local.reading.examined import SentenceScorer, examine
 from voicerag_core.local.reading.near_misses import figures, misses_figure, said_around
 from voicerag_core.local.reading.questions import asked_for
-from voicerag_core.local.reading.quoting import Quoter
-from voicerag_core.local.reading.reader import Reader, SentenceScorer, examine
+from voicerag_core.local.reading.quoting.quoter import Quoter
 from voicerag_core.types import Passage
 
 __all__ = ["Rows", "rows_of"]
@@ -23,7 +25,7 @@ class Rows:
 
     Args:
         table: [K, 7], measures and scores.
-        evidence: [K, E], columns as in `voicerag_core.local.reading.reader.EVIDENCE`.
+        evidence: [K, E], columns as in `voicerag_core.local.reading.examined.EVIDENCE`.
         texts: What the reader would say.
         sentences: The sentences themselves.
     """
@@ -42,9 +44,8 @@ def rows_of(scorer: SentenceScorer, question: str, passages: Sequence[Passage]) 
         question: In words.
         passages: Best first.
     """
-    reader = Reader(scorer)
     asked = asked_for(question)
-    seen = reader._looked_into(question, asked, examine(question, passages, scorer))
+    seen = with_evidence(question, asked, examine(question, passages, scorer), scorer)
     quoter = Quoter(seen.passages, seen.sentences, asked)
     wanted = figures(question)
     missed = [misses_figure(wanted, said_around(passage)) for passage in passages]
@@ -54,7 +55,7 @@ def rows_of(scorer: SentenceScorer, question: str, passages: Sequence[Passage]) 
         sentence = seen.sentences[chosen]
         quote = None if missed[sentence.passage] else quoter.quote(chosen)
         if quote is not None and asked.many and sentence.kind == "row":
-            quote = quoter.rows(reader._matching(question, seen, chosen))
+            quote = quoter.rows(matching(question, seen, chosen))
         if quote is not None:
             rows.append(row)
             texts.append(quote.text(seen.passages))

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Protocol, Self
 
+from voicerag_core.glm.pace import Pace
 from voicerag_core.types import Audio, Samples
 
 __all__ = ["SpeechStream", "SpeechTokenDecoder", "SpeechTokenEncoder"]
@@ -35,10 +36,19 @@ class SpeechStream(Protocol):
         trace: TracebackType | None,
     ) -> None: ...
 
-    def feed(self, tokens: Iterable[int]) -> Samples:
+    @property
+    def wants(self) -> int:
+        """Speech tokens after which `feed` has something to do; 0 when any id may be enough."""
+        ...
+
+    def feed(self, tokens: Iterable[int], *, ids: int = 1) -> Samples:
         """Take tokens, or none; return the samples that may be played by now.
 
-        Called for each id that the model writes, and waits for nothing.
+        Called when the model has written ids, and waits for nothing.
+
+        Args:
+            tokens: The speech tokens among the ids.
+            ids: How many the model has written since the last call.
         """
         ...
 
@@ -59,12 +69,18 @@ class SpeechTokenDecoder(Protocol):
         """Prepare now what the first reply would prepare; may do nothing."""
         ...
 
-    def open_stream(self, *, ids_until: Callable[[int], int] | None = None) -> SpeechStream:
+    def open_stream(
+        self,
+        *,
+        ids_until: Callable[[int], int] | None = None,
+        pace: Pace | None = None,
+    ) -> SpeechStream:
         """Start a reply.
 
         Args:
             ids_until: Says how many more ids the model has to write until so many more speech
                 tokens come; a stream that knows can tell whether its first sound is early enough
                 for the next.
+            pace: Of the reply; woken when sound was made that `feed` would return.
         """
         ...

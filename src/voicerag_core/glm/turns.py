@@ -2,17 +2,39 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Protocol, TypeVar
 
 import torch
 
-__all__ = ["Turns", "turns_on"]
+__all__ = ["Playing", "Turns", "alive", "turns_on"]
+
+T = TypeVar("T")
 
 NEWEST_WEIGHT = 0.2
 """Of the latest step in the running mean of what steps take."""
+MANY_TOKENS = 256
+"""Steps that read fewer tokens of prompts do not tell what a token takes."""
+
+
+class Playing(Protocol):
+    """Replies that are heard while they are made."""
+
+    def spare(self, step: float) -> float:
+        """Return for how many seconds the language model may do something else.
+
+        Args:
+            step: Seconds in which every reply gets an id.
+
+        Returns:
+            Below 0 when one of them stops anyway; inf when none is heard.
+        """
+        ...
 
 
 class Turns:
@@ -35,6 +57,8 @@ class Turns:
         self.reading_steps = 0
         """Steps that the prompts which have come need to be read."""
         self._seconds: dict[bool, float] = {}
+        self._each: float | None = None  # seconds that a token of a prompt adds to a step
+        self._playing: weakref.WeakSet[Playing] = weakref.WeakSet()
 
     @property
     def taken(self) -> bool:
@@ -66,15 +90,41 @@ class Turns:
             now = time.monotonic()
             return now - self._held - (now - self._since if self._taken else 0.0)
 
-    def stepped(self, seconds: float, *, reading: bool) -> None:
+    def stepped(self, seconds: float, *, reading: bool, tokens: int = 0) -> None:
         """Note how long a step of the language model took.
 
         Args:
             seconds: On the device.
             reading: Whether it also read prompts.
+            tokens: How many of their tokens.
         """
         known = self._seconds.get(reading, seconds)
         self._seconds[reading] = known + NEWEST_WEIGHT * (seconds - known)
+        if tokens >= MANY_TOKENS and False in self._seconds:
+            each = max(0.0, seconds - self._seconds[False]) / tokens
+            known = each if self._each is None else self._each
+            self._each = known + NEWEST_WEIGHT * (each - known)
+
+    def heard(self, playing: Playing) -> None:
+        """Note who knows of replies that are heard; forgotten with it."""
+        self._playing.add(playing)
+
+    def readable(self) -> float:
+        """Return how many tokens of prompts a step may read so that no reply that is heard stops.
+
+        inf when none is heard, or not enough steps were seen.
+        """
+        return max(0.0, self.spare() / self._each) if self._each else math.inf
+
+    def spare(self) -> float:
+        """Return for how many seconds nothing needs to be done for replies that are heard.
+
+        Below 0 when one of them stops anyway; inf when none is heard, or no step was seen.
+        """
+        step = self._seconds.get(False)
+        if step is None:
+            return math.inf
+        return min((one.spare(step) for one in alive(self._playing)), default=math.inf)
 
     def seconds_for(self, ids: int) -> float | None:
         """Return the seconds in which every reply gets so many ids; None if no step was seen.
@@ -94,6 +144,15 @@ class Turns:
         with self._changed:
             while self._taken and (left := until - time.monotonic()) > 0:
                 self._changed.wait(left)
+
+
+def alive(known: weakref.WeakSet[T]) -> tuple[T, ...]:
+    """Return what is in a set that other threads change meanwhile."""
+    while True:
+        try:
+            return tuple(known)
+        except RuntimeError:  # it changed its size
+            continue
 
 
 _lock = threading.Lock()

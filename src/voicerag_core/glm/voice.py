@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import logging
 import re
-import time
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import replace
@@ -20,16 +19,20 @@ from voicerag_core.glm.decoder import SpeechDecoder
 from voicerag_core.glm.device_memory import current_device
 from voicerag_core.glm.lm.batched_lm import BatchedLM
 from voicerag_core.glm.lm.interleave import (
-    AUDIO_BLOCK,
-    TEXT_BLOCK,
     Interleave,
     ReplyForm,
     TokenKind,
 )
-from voicerag_core.glm.lm.language_model import BatchingModel, LanguageModel
+from voicerag_core.glm.lm.language_model import (
+    BatchingModel,
+    LanguageModel,
+    PacedModel,
+)
 from voicerag_core.glm.lm.loading import Quantization
-from voicerag_core.glm.memory import TOKENS_PER_SECOND, ReplyMemory
-from voicerag_core.glm.ports import SpeechTokenDecoder, SpeechTokenEncoder
+from voicerag_core.glm.memory import ReplyMemory
+from voicerag_core.glm.pace import Pace
+from voicerag_core.glm.pieces import StageClock, Unspoken
+from voicerag_core.glm.ports import SpeechStream, SpeechTokenDecoder, SpeechTokenEncoder
 from voicerag_core.glm.prompt import (
     FURTHER_INTRO,
     FURTHER_UNLESS,
@@ -249,7 +252,7 @@ class GLMVoice:
             ModelError: The device has too little memory.
         """
         del transcript
-        clock = _Clock()
+        clock = StageClock()
         heard = self._heard(question)
         clock.note("encode")
         earlier = [self._earlier(turn) for turn in history]
@@ -369,43 +372,65 @@ class GLMVoice:
         return ("".join(said) + words.flush()).strip()
 
     def _pieces(
-        self, prompt: Prompt, sampling: Sampling, reply: list[int], clock: _Clock
+        self, prompt: Prompt, sampling: Sampling, reply: list[int], clock: StageClock
     ) -> Generator[Answer, None, None]:
         """Yield text and audio; whatever ends the reply, its last text and audio are included."""
         words, grammar = TextStream(self._tokenizer), Interleave(self._form)
-        unspoken = _Unspoken()
+        unspoken = Unspoken()
         start = self._tokenizer.vocabulary.audio_start
         with ExitStack() as stack:
-            sound = None
+            sound: SpeechStream | None = None
+
+            def wanted() -> int:
+                if sound is None or not reply or not (wants := sound.wants):
+                    return 1
+                return min(grammar.run, grammar.ids_until(wants))
+
+            pace = Pace(wanted, in_text=lambda: grammar.in_text)
             if self._decoder is not None:
-                opened = self._decoder.open_stream(ids_until=grammar.ids_until)
+                opened = self._decoder.open_stream(ids_until=grammar.ids_until, pace=pace)
                 sound = stack.enter_context(opened)
-            tokens = stack.enter_context(
-                closing(self._lm.stream(prompt.ids, grammar=grammar, sampling=sampling))
-            )
-            for token in tokens:
-                if token in self._tokenizer.vocabulary.stop_ids:
-                    break
-                reply.append(token)
-                text = self._form.kind(token) is TokenKind.TEXT
-                if text:
-                    yield from clock.text(unspoken.add(words.push(token)))
-                if sound is not None:
-                    samples = sound.feed(() if text else (token - start,))
+            batches = stack.enter_context(closing(self._batches(prompt, grammar, sampling, pace)))
+            for ids in batches:
+                said, speech, ended = self._sorted(ids)
+                reply += ids[: len(ids) - ended]
+                yield from clock.text("".join(unspoken.add(words.push(token)) for token in said))
+                if sound is not None and not (ended and len(ids) == 1):
+                    samples = sound.feed([token - start for token in speech], ids=len(ids))
                     yield from self._heard_now(samples, unspoken, clock)
-                elif not text and grammar.text_done:
+                if ended or (sound is None and speech and grammar.text_done):
                     break
             else:
                 _logger.info("the reply was cut at %d tokens", len(reply))
-            tokens.close()
+            batches.close()
             yield from clock.text(unspoken.add(words.flush()))
             if sound is not None:
                 for samples in sound.rest():
                     yield from self._heard_now(samples, unspoken, clock)
                 yield from self._heard_now(NO_SOUND, unspoken, clock, last=True)
 
+    def _batches(
+        self, prompt: Prompt, grammar: Interleave, sampling: Sampling, pace: Pace
+    ) -> Generator[Sequence[int], None, None]:
+        """Yield the ids of a reply as the language model hands them over."""
+        if isinstance(self._lm, PacedModel):
+            yield from self._lm.batches(prompt.ids, grammar=grammar, sampling=sampling, pace=pace)
+            return
+        with closing(self._lm.stream(prompt.ids, grammar=grammar, sampling=sampling)) as tokens:
+            for token in tokens:
+                yield (token,)
+
+    def _sorted(self, ids: Sequence[int]) -> tuple[list[int], list[int], bool]:
+        """Return the text and the speech among ids, and whether the last one ends the reply."""
+        ended = bool(ids) and ids[-1] in self._tokenizer.vocabulary.stop_ids
+        said: list[int] = []
+        speech: list[int] = []
+        for token in ids[: len(ids) - ended]:
+            (said if self._form.kind(token) is TokenKind.TEXT else speech).append(token)
+        return said, speech, ended
+
     def _heard_now(
-        self, samples: Samples, unspoken: _Unspoken, clock: _Clock, *, last: bool = False
+        self, samples: Samples, unspoken: Unspoken, clock: StageClock, *, last: bool = False
     ) -> Iterator[Answer]:
         """Yield sound with the words that it says, if there are any."""
         assert self._decoder is not None
@@ -429,62 +454,6 @@ class GLMVoice:
             return known
         user = self._prompts.user_ids(self._heard(turn.question))
         return EarlierTurn(user, self._prompts.text_ids(turn.answer.text), _spoken(turn.question))
-
-
-class _Unspoken:
-    """The text that was written and is not spoken yet."""
-
-    def __init__(self) -> None:
-        self._tokens: list[str] = []
-        self._given = 0
-        self._seconds = 0.0
-
-    def add(self, text: str) -> str:
-        """Take the text of the next token, and return it."""
-        self._tokens.append(text)
-        return text
-
-    def said(self, seconds: float, *, last: bool) -> str:
-        """Return the words of the next seconds of speech.
-
-        Args:
-            seconds: How much speech it is.
-            last: Whether no more follows, so that it must have said everything.
-        """
-        self._seconds += seconds
-        # 13 text tokens come with 26 speech tokens.
-        due = int(self._seconds * TOKENS_PER_SECOND * TEXT_BLOCK / AUDIO_BLOCK + 1e-6)
-        end = len(self._tokens) if last else min(due, len(self._tokens))
-        said = "".join(self._tokens[self._given : end])
-        self._given = max(self._given, end)
-        return said
-
-
-class _Clock:
-    """Times of the stages of a reply, each reported once."""
-
-    def __init__(self) -> None:
-        self._start = time.perf_counter()
-        self._noted: dict[str, float] = {}
-        self._given: set[str] = set()
-
-    def note(self, stage: str) -> None:
-        """Note the time of a stage, to be reported with the first text."""
-        self._noted[stage] = time.perf_counter() - self._start
-
-    def once(self, stage: str) -> dict[str, float]:
-        """Return the time of a stage on the first call, and nothing later."""
-        if stage in self._given:
-            return {}
-        self._given.add(stage)
-        return {stage: time.perf_counter() - self._start}
-
-    def text(self, words: str) -> Iterator[Answer]:
-        """Yield a piece of text, unless it is empty."""
-        if words:
-            timings = self._noted | self.once("first_text")
-            self._noted = {}
-            yield Answer(words, timings=timings)
 
 
 def _spoken(question: Question) -> bool:

@@ -14,6 +14,7 @@ from voicerag_core.glm.decoder.networks import DecoderNetworks
 from voicerag_core.glm.decoder.schedule import Schedule
 from voicerag_core.glm.decoder.service import DecodingService
 from voicerag_core.glm.decoder.stream import DecoderStream
+from voicerag_core.glm.pace import Pace
 from voicerag_core.glm.recording import record_cuda
 from voicerag_core.glm.weights.checkpoints import load_decoder
 from voicerag_core.glm.weights.configs import DecoderConfig
@@ -121,13 +122,18 @@ class SpeechDecoder:
         return self.networks.samples(tokens)
 
     def open_stream(
-        self, schedule: Schedule | None = None, *, ids_until: Callable[[int], int] | None = None
+        self,
+        schedule: Schedule | None = None,
+        *,
+        ids_until: Callable[[int], int] | None = None,
+        pace: Pace | None = None,
     ) -> DecoderStream:
         """Start a reply.
 
         Args:
             schedule: How the reply is cut.
             ids_until: See `SpeechTokenDecoder.open_stream`; None: each id is a speech token.
+            pace: See there, too.
 
         Raises:
             ConfigError: The schedule does not fit the encoder's block.
@@ -137,6 +143,7 @@ class SpeechDecoder:
             self._service,
             self.schedule if schedule is None else schedule,
             ids_until=ids_until,
+            pace=pace,
         )
 
     def stream(self, tokens: Iterable[int]) -> Generator[Samples, None, None]:

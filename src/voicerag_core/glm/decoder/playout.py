@@ -48,18 +48,19 @@ class Playout:
         self._schedule, self._rate = schedule, token_rate
         self._ids_until, self._seconds_for, self._clock = ids_until, seconds_for, clock
         self._times: deque[float] = deque(maxlen=RECENT)
-        self._decoding = 0.0
+        self.decoding = 0.0
+        """Seconds of the block that took longest to be decoded."""
         self._since: float | None = None
         self.started = False
         """Whether the first sound was played."""
 
-    def id_came(self) -> None:
-        """Note that the model wrote an id."""
-        self._times.append(self._clock())
+    def ids_came(self, count: int = 1) -> None:
+        """Note that the model wrote ids."""
+        self._times.extend([self._clock()] * min(count, RECENT))
 
     def decoded(self, seconds: float) -> None:
         """Note how long a block was decoded."""
-        self._decoding = max(self._decoding, seconds)
+        self.decoding = max(self.decoding, seconds)
 
     def ready(self, held: float, *, blocks: int, missing: int, least: int = 1) -> bool:
         """Return whether sound that is held may be played; once it may, all that follows may.
@@ -82,7 +83,7 @@ class Playout:
     def _safe(self, held: float, blocks: int, missing: int) -> bool:
         for number in range(blocks, blocks + BLOCKS_AHEAD):
             ids = self._seconds_until(self._ids_until(missing))
-            if ids + DECODING_AGAIN * self._decoding > held:
+            if ids + DECODING_AGAIN * self.decoding > held:
                 return False
             held += self._schedule.block(number) / self._rate
             missing += self._schedule.block(number + 1)

@@ -7,7 +7,7 @@ import math
 import threading
 import time
 import weakref
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ from voicerag_core.cancellation import check_cancelled
 from voicerag_core.glm.decoder.blocks import Block, Decoded, decode, flow_length
 from voicerag_core.glm.decoder.networks import DecoderNetworks
 from voicerag_core.glm.decoder.shapes import FLOW_FRAMES, batch_size, largest_batch
-from voicerag_core.glm.turns import turns_on
+from voicerag_core.glm.turns import alive, turns_on
 
 __all__ = ["Coming", "DecodingService", "Task"]
 
@@ -65,6 +65,7 @@ class Task:
         free: Since when it is wanted, by `Turns.free`; inf: it is not wanted yet, but may be
             decoded with others.
         came: When it was submitted.
+        wake: Called when it is done, in the service's thread.
     """
 
     block: Block
@@ -78,6 +79,13 @@ class Task:
     dropped: bool = False
     decoded: Decoded | None = None
     error: BaseException | None = None
+    wake: Callable[[], None] | None = None
+
+    def end(self) -> None:
+        """Say that it was decoded, or failed."""
+        self.done.set()
+        if self.wake is not None:
+            self.wake()
 
     def result(self) -> Decoded:
         """Return what became of it.
@@ -97,6 +105,10 @@ class Coming(Protocol):
     @property
     def wanting(self) -> bool:
         """Whether ids of it came, but its first sound was not played or its next is late."""
+        ...
+
+    def spare(self, step: float) -> float:
+        """See `Playing`."""
         ...
 
     def coming(self) -> int:
@@ -134,6 +146,7 @@ class DecodingService:
         self._waiting: list[Task] = []
         self._working = False
         self._counted = (-math.inf, 0)
+        self._turns.heard(self)
 
     def opened(self, stream: Coming) -> None:
         """Note a reply that may have blocks to decode."""
@@ -142,6 +155,10 @@ class DecodingService:
     def closed(self, stream: Coming) -> None:
         """Note that a reply has no more."""
         self._streams.discard(stream)
+
+    def spare(self, step: float) -> float:
+        """See `Playing`."""
+        return min((stream.spare(step) for stream in alive(self._streams)), default=math.inf)
 
     def alone(self, block: Block, deadline: float) -> Decoded | None:
         """Decode a block in this thread, if there is no other reply; else return None.
@@ -161,7 +178,13 @@ class DecodingService:
             return decode(self._networks, [block])[0] if free and not self._waiting else None
 
     def submit(
-        self, block: Block, deadline: float, *, first: bool = False, free: float | None = None
+        self,
+        block: Block,
+        deadline: float,
+        *,
+        first: bool = False,
+        free: float | None = None,
+        wake: Callable[[], None] | None = None,
     ) -> Task:
         """Let a block be decoded by the service's thread.
 
@@ -170,9 +193,11 @@ class DecodingService:
             deadline: When its sound is wanted, by `time.monotonic`.
             first: Whether nothing of its reply was played.
             free: Since when it is wanted, by `Turns.free`; None: since now. See `Task`.
+            wake: See `Task`.
         """
         length = flow_length(self._networks, block)
-        task = Task(block, length, deadline, first, self._turns.free() if free is None else free)
+        since = self._turns.free() if free is None else free
+        task = Task(block, length, deadline, first, since, wake=wake)
         with self._changed:
             self._waiting.append(task)
             if not self._working:
@@ -226,10 +251,12 @@ class DecodingService:
         return POLL_COMING_SECONDS if self._coming() else QUIET_SECONDS
 
     def _coming(self) -> set[int]:
-        return {stream.coming() for stream in tuple(self._streams)} - {0}
+        return {stream.coming() for stream in alive(self._streams)} - {0}
 
     def _next(self, shorter: float = math.inf) -> tuple[float, list[Task]]:
         """Return when to decode which blocks next; the lock is held.
+
+        Blocks of replies that are heard go before a batch after which they would be late.
 
         Args:
             shorter: Only blocks below this length.
@@ -240,7 +267,16 @@ class DecodingService:
                 alike.setdefault(task.length, []).append(task)
         coming = self._coming() if alike else ()
         plans = [(self._start(tasks, coming), tasks) for tasks in alike.values()]
-        return min(plans, key=lambda plan: (plan[0], plan[1][0].came), default=(math.inf, []))
+        start, tasks = min(plans, key=lambda one: (one[0], one[1][0].came), default=(math.inf, []))
+        if start == math.inf:
+            return start, tasks
+        now = time.monotonic()
+        heard = [some for some in alike.values() if _ends(some) >= now]  # what is late may gather
+        if heard in ([], [tasks]):
+            return start, tasks
+        must, first = _last_moment(heard)
+        over = max(start, now) + _expected(tasks[0].length)
+        return (min(start, must), first) if must < over else (start, tasks)
 
     def _start(self, alike: Sequence[Task], coming: Collection[int]) -> float:
         """Return when to decode blocks of one length together.
@@ -254,7 +290,8 @@ class DecodingService:
         playing = all(not task.first and task.free < math.inf for task in alike)
         hurried = playing and self._wanting() > 0  # others have nothing to play
         largest = largest_batch(length, FLOW_FRAMES)
-        if len(alike) >= min(len(self._streams), largest) and not hurried:
+        calm = self._turns.spare() >= _expected(length)  # nobody needs the decoder meanwhile
+        if len(alike) >= min(len(self._streams), largest) and not hurried and (calm or not playing):
             return min(came)
         latest = min(map(self._latest, alike))
         if latest == math.inf:
@@ -267,8 +304,8 @@ class DecodingService:
             return max(moment, latest)
         if playing:
             hurry = min(_urgent_from(task.deadline, length) for task in alike)
-            calm = math.inf if self._turns.reading else max(came) + QUIET_SECONDS
-            return max(moment, min(latest, hurry, calm))
+            quiet = max(came) + QUIET_SECONDS if calm and not self._turns.reading else math.inf
+            return max(moment, min(latest, hurry, quiet))
         return moment
 
     def _latest(self, task: Task) -> float:
@@ -277,14 +314,14 @@ class DecodingService:
         came = now - (self._turns.free() - task.free)
         if task.first or task.deadline < now:
             return came + min(MOST_GATHERING, GATHERING_EACH * self._wanting())
-        latest = task.deadline - LATEST_SECONDS - LATEST_FRAME_SECONDS * task.length
+        latest = task.deadline - _expected(task.length)
         return max(latest, came + LEAST_GATHERING)
 
     def _wanting(self) -> int:
         """Return how many replies wait for sound; it is asked for often, and counted seldom."""
         now = time.monotonic()
         if now >= self._counted[0] + POLL_COMING_SECONDS:
-            self._counted = now, sum(stream.wanting for stream in tuple(self._streams))
+            self._counted = now, sum(stream.wanting for stream in alive(self._streams))
         return self._counted[1]
 
     def _turn(self, deadline: float, length: int) -> AbstractContextManager[None]:
@@ -304,8 +341,11 @@ class DecodingService:
         else:
             start, tasks = self._next(during[0].length / SHORT)
             wanted = min((task.deadline for task in tasks), default=math.inf)
-            if start > time.monotonic() or wanted > min(task.deadline for task in during):
+            now, end = time.monotonic(), min(task.deadline for task in during)
+            if start > now or wanted > end:
                 return []
+            if now < end < now + sum(_expected(one[0].length) for one in (tasks, during)):
+                return []  # what is being decoded would be late
         if not tasks:
             return []
         length = tasks[0].length
@@ -343,17 +383,42 @@ class DecodingService:
         else:
             for task, decoded in zip(tasks, made, strict=True):
                 task.decoded, task.seconds = decoded, seconds
-                task.done.set()
+                task.end()
             return
         if len(tasks) == 1:
             tasks[0].error = failed
-            tasks[0].done.set()
+            tasks[0].end()
             return
         _logger.warning("%d blocks are decoded in two batches after: %s", len(tasks), failed)
         del failed  # its traceback holds what takes the memory
         half = (len(tasks) + 1) // 2
         self._finish(tasks[:half])
         self._finish(tasks[half:])
+
+
+def _expected(length: int) -> float:
+    """Return the seconds in which a batch of so many frames is surely decoded."""
+    return LATEST_SECONDS + LATEST_FRAME_SECONDS * length
+
+
+def _ends(alike: Sequence[Task]) -> float:
+    """Return when the first sound that is heard ends before one of these blocks; -inf: none is."""
+    heard = [task.deadline for task in alike if not task.first and task.free < math.inf]
+    return min(heard, default=-math.inf)
+
+
+def _last_moment(plans: Sequence[list[Task]]) -> tuple[float, list[Task]]:
+    """Return when the first batch must be begun for the sound that is heard to go on, and which.
+
+    The batches of all lengths follow each other, those first whose sound ends first.
+    """
+    moment, first = math.inf, plans[0]
+    for tasks in sorted(plans, key=_ends, reverse=True):
+        length = tasks[0].length
+        further = -(-len(tasks) // largest_batch(length, FLOW_FRAMES)) - 1
+        takes = _expected(length) + further * LATEST_FRAME_SECONDS * length
+        moment, first = min(moment, _ends(tasks)) - takes, tasks
+    return moment, first
 
 
 def _urgent_from(deadline: float, length: int) -> float:

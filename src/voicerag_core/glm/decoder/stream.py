@@ -18,6 +18,7 @@ from voicerag_core.glm.decoder.playout import Playout
 from voicerag_core.glm.decoder.schedule import Schedule, checked_tokens
 from voicerag_core.glm.decoder.service import DecodingService, Task
 from voicerag_core.glm.decoder.vocoder import VocoderStream
+from voicerag_core.glm.pace import Pace
 from voicerag_core.glm.turns import turns_on
 from voicerag_core.types import Samples
 
@@ -28,6 +29,10 @@ NEAR_TOKENS = 10
 FLOWING_SECONDS = 0.2
 """Tokens that came within this time are followed by more: ids come more often even while prompts
 are read."""
+DECODING_AGAIN = 1.5
+"""The next block may take this many times the longest yet to be decoded."""
+RESERVE = 0.04
+"""Seconds that a block may wait for others and for its turn."""
 
 
 class DecoderStream(Closing):
@@ -43,6 +48,7 @@ class DecoderStream(Closing):
         service: Shared.
         schedule: How the reply is cut.
         ids_until: See `SpeechTokenDecoder.open_stream`.
+        pace: See there.
     """
 
     def __init__(
@@ -52,6 +58,7 @@ class DecoderStream(Closing):
         schedule: Schedule,
         *,
         ids_until: Callable[[int], int] | None = None,
+        pace: Pace | None = None,
     ) -> None:
         schedule.check(networks.config.flow.block_tokens)
         self._networks = networks
@@ -65,16 +72,19 @@ class DecoderStream(Closing):
         self._blocks = 0
         self._task: Task | None = None
         self._turns = turns_on(networks.device)
+        self._pace = Pace() if pace is None else pace
+        self._ids_until = (lambda tokens: tokens) if ids_until is None else ids_until
         self._playout = Playout(
             schedule,
             token_rate=networks.config.flow.token_rate,
-            ids_until=(lambda tokens: tokens) if ids_until is None else ids_until,
+            ids_until=self._ids_until,
             seconds_for=self._turns.seconds_for,
         )
         self._held_back: list[Samples] = []  # sound that is not played yet
         self._played: float | None = None  # when the sound given so far ends, if played at once
         self._came = 0.0  # when the last token came, by `Turns.free`
         self._fed = False  # whether an id came
+        self._together = False  # whether the first block is played with the second only
         self._second = math.inf  # since when the second block is complete, by `Turns.free`
         self._began = 0.0  # when the block in work was complete
         mels = networks.config.flow.mels
@@ -117,16 +127,27 @@ class DecoderStream(Closing):
             made.append(self._next(last=False))
         return self._given(made)
 
-    def feed(self, tokens: Iterable[int]) -> Samples:
+    @property
+    def wants(self) -> int:
+        """See `SpeechStream`: tokens until the next block is complete."""
+        if self._held_back and not self._together:
+            return 0
+        submitted = self._task is not None
+        block = self._schedule.block(self._blocks + submitted)
+        have = self._first + len(self._tokens)
+        return max(0, (self._stop if submitted else self._decoded) + block - have)
+
+    def feed(self, tokens: Iterable[int], *, ids: int = 1) -> Samples:
         """Take more speech tokens, and return what has become final without waiting for it.
 
         Only the first block is waited for, if no other reply is being decoded: its sound is wanted
-        at once. Call it once for each id of the language model, with no tokens for an id that is
-        none: from the pace of the calls it tells whether the first sound would end before the next
-        comes, and then holds it back for a while; see `Playout`.
+        at once. Call it when ids of the language model have come, with no tokens for those that
+        are none: from the pace of the calls it tells whether the first sound would end before the
+        next comes, and then holds it back for a while; see `Playout`.
 
         Args:
             tokens: As of `push`.
+            ids: How many have come since the last call.
 
         Returns:
             As of `push`.
@@ -137,8 +158,8 @@ class DecoderStream(Closing):
             ModelError: The device has too little memory; the stream is closed.
         """
         self._accept(tokens)
-        self._playout.id_came()
-        self._fed = True
+        self._playout.ids_came(ids)
+        self._fed = self._fed or ids > 0
         self._note_when_wanted()
         made: list[Samples] = []
         try:
@@ -237,13 +258,30 @@ class DecoderStream(Closing):
         """See `Coming`."""
         return self._fed and (self._played is None or self._played < time.monotonic())
 
+    def spare(self, step: float) -> float:
+        """See `Playing`: until the sound that was given ends, less what the next block takes."""
+        played = self._played
+        if played is None or self.closed:
+            return math.inf
+        lacks = self._missing
+        ids = self._ids_until(lacks) if lacks else 0
+        if ids and self._pace.progress is not None:
+            ids = max(0, ids - self._pace.progress()[0])
+        needed = ids * step + DECODING_AGAIN * self._playout.decoding + RESERVE
+        return played - time.monotonic() - needed
+
     def coming(self) -> int:
         """See `Coming`."""
-        lacks = self._missing
+        lacks, came = self._missing, self._came
         size = self._schedule.block(self._blocks)
-        if self.closed or not 0 < lacks <= min(NEAR_TOKENS, size - 1):
+        if self.closed or not lacks:
             return 0
-        if self._turns.free() - self._came >= FLOWING_SECONDS:
+        if self._pace.progress is not None:
+            written, at = self._pace.progress()
+            text = self._ids_until(1) - 1
+            if written > text:  # speech that was not handed over yet
+                lacks, came = max(1, lacks - written + text), max(came, at)
+        if lacks > min(NEAR_TOKENS, size - 1) or self._turns.free() - came >= FLOWING_SECONDS:
             return 0
         frames, stop = self._networks.flow.frames, self._decoded + size
         return self._networks.shapes.flow_length(frames(stop) - frames(self._first))
@@ -254,7 +292,7 @@ class DecoderStream(Closing):
             seconds,
             blocks=self._blocks,
             missing=self._missing,
-            least=1 + (self._blocks == 1 and self._service.crowded),
+            least=1 + self._together,
         )
 
     def _given(self, made: list[Samples]) -> Samples:
@@ -295,8 +333,13 @@ class DecoderStream(Closing):
             raise
 
     def _submit(self, block: Block) -> Task:
+        self._together = self._together or (not self._blocks and self._service.crowded)
         self._task = self._service.submit(
-            block, self._deadline(), first=self._played is None, free=self._wanted_since()
+            block,
+            self._deadline(),
+            first=self._played is None,
+            free=self._wanted_since(),
+            wake=self._pace.wake,
         )
         return self._task
 
@@ -321,6 +364,8 @@ class DecoderStream(Closing):
     def _take(self, decoded: Decoded, seconds: float) -> Samples:
         """Continue from a block that was decoded in some seconds, and return its sound."""
         self._playout.decoded(seconds)
+        if not self._blocks and self._together and self._second < math.inf:
+            self._second = -math.inf  # it has waited for others with the first
         self._task = None
         self._blocks += 1
         self._decoded = self._stop

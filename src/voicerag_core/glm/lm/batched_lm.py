@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import weakref
 from collections import deque
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -23,9 +24,10 @@ from voicerag_core.glm.lm.graph_runner import GraphRunner
 from voicerag_core.glm.lm.interleave import AllowedTokens, Grammar, TokenKind
 from voicerag_core.glm.lm.language_model import check_request
 from voicerag_core.glm.lm.loading import Quantization, lm_memory, load_model
-from voicerag_core.glm.lm.rows import Event, Reply, Runner
+from voicerag_core.glm.lm.rows import Reply, Runner
 from voicerag_core.glm.lm.sampler import uniform_noise
-from voicerag_core.glm.lm.scheduler import Scheduler
+from voicerag_core.glm.lm.scheduler import Scheduler, long_part
+from voicerag_core.glm.pace import Pace
 from voicerag_core.glm.turns import turns_on
 from voicerag_core.glm.weights.configs import CONTEXT_TOKENS
 from voicerag_core.types import Sampling
@@ -41,9 +43,9 @@ CPU_ROWS = 4
 RESERVED_BYTES = 4_000_000_000
 """Of a GPU's free memory, left to the other networks and to what a step computes."""
 PART_TOKENS = 960
-"""Prompt tokens in a step; about 35 ms on an H200."""
+"""Prompt tokens in a step; about 30 ms on an H200. 1,344 where many prompts wait."""
 POLL_SECONDS = 0.05
-"""How often a waiting thread checks whether its call was cancelled."""
+"""How often a waiting thread checks whether its call was cancelled, and whether text has come."""
 
 
 class BatchedLM(Closing):
@@ -60,7 +62,8 @@ class BatchedLM(Closing):
         rows: Most replies at a time; None takes as many as fit into the free memory, 64 at most on
             a GPU and 4 on a CPU. A row takes 41 kB a token at the released size, in bfloat16.
         max_waiting: Most replies that wait for a row.
-        part_tokens: Most prompt tokens in a step; bounds how long other replies wait.
+        part_tokens: Most prompt tokens in a step, and 1.4 times as many where four times as many
+            wait to be read; bounds how long other replies wait.
 
     Raises:
         ConfigError: A number is below 1.
@@ -93,7 +96,7 @@ class BatchedLM(Closing):
             self._cache = KeyValueCache.allocate(model, max_context, self._rows)
             rotary = RotaryTable.of(model, max_context)
             runner: Runner = (
-                GraphRunner(model, self._cache, rotary, part_tokens)
+                GraphRunner(model, self._cache, rotary, long_part(part_tokens, GraphRunner.block))
                 if self.device.type == "cuda" and has_triton()
                 else EagerRunner(model, self._cache, rotary)
             )
@@ -180,19 +183,29 @@ class BatchedLM(Closing):
         Raises:
             BusyError: As many replies wait as may; says when to come back.
         """
+        ids = self.batches(prompt, grammar=grammar, sampling=sampling, pace=Pace())
+        with closing(ids) as batches:
+            for batch in batches:
+                yield from batch
+
+    def batches(
+        self, prompt: Sequence[int], *, grammar: Grammar, sampling: Sampling, pace: Pace
+    ) -> Generator[Sequence[int], None, None]:
+        """See `PacedModel.batches`; closing and errors are as of `stream`."""
         check_request(self, prompt, sampling)
         reply = self._reply(prompt, grammar, sampling, uniform_noise(sampling)[:, 0])
         with _Reader(self._scheduler) as reader:
             reader.ask(reply)
-            while (token := reader.next()[1]) is not None:
-                kind = grammar.push(token)
-                if kind is TokenKind.STOP:
-                    yield token
-                    return
-                if reply.table is None:
+            pace.ring = reader.ring
+            pace.progress = lambda: (reader.left(reply), reply.came)
+            while (ids := reader.waited(reply, pace)) is not None:
+                kinds = [grammar.push(token) for token in ids]
+                if ids and reply.table is None and kinds[-1] is not TokenKind.STOP:
                     reply.allowed = grammar.allowed()
                     self._scheduler.allow(reply)
-                yield token
+                yield ids
+                if kinds and kinds[-1] is TokenKind.STOP:
+                    return
 
     def generate(
         self, prompts: Sequence[Sequence[int]], *, grammars: Sequence[Grammar], sampling: Sampling
@@ -210,15 +223,15 @@ class BatchedLM(Closing):
             for _ in range(min(self._rows, len(waiting))):
                 reader.ask(waiting.popleft())
             while reader.replies:
-                reply, token = reader.next()
-                if token is None and waiting:
-                    reader.ask(waiting.popleft())
-                if token is None:
+                reply, ids = reader.next()
+                if ids is None:
+                    if waiting:
+                        reader.ask(waiting.popleft())
                     continue
-                stopped = asked[reply].push(token) is TokenKind.STOP
+                stopped = TokenKind.STOP in [asked[reply].push(token) for token in ids]
                 if reply.table is None and stopped:
                     self._scheduler.cancel(reply)
-                elif reply.table is None:
+                elif reply.table is None and ids:
                     reply.allowed = asked[reply].allowed()
                     self._scheduler.allow(reply)
         return [reply.text[reply.prompt_size :] for reply in asked]
@@ -235,31 +248,78 @@ class _Reader(Closing):
 
     def __init__(self, scheduler: Scheduler) -> None:
         self._scheduler = scheduler
-        self._events: SimpleQueue[Event] = SimpleQueue()
-        self.replies: set[Reply] = set()
+        self._events: SimpleQueue[Reply | None] = SimpleQueue()
+        self.replies: dict[Reply, int] = {}
+        """Those that have not ended, and how many of their ids were taken."""
 
     def ask(self, reply: Reply) -> None:
         reply.events = self._events
         self._scheduler.submit(reply)
-        self.replies.add(reply)
+        self.replies[reply] = 0
 
-    def next(self) -> tuple[Reply, int | None]:
-        """Wait for an id of one of the replies, or None for the end of one."""
+    def left(self, reply: Reply) -> int:
+        """Return how many ids of a reply have come and were not taken; from any thread."""
+        return max(0, reply.number - self.replies.get(reply, reply.number))
+
+    def ring(self) -> None:
+        """End the waiting; from any thread."""
+        self._events.put(None)
+
+    def waited(self, reply: Reply, pace: Pace) -> list[int] | None:
+        """Wait as long as a pace says, and take the ids that have come; None: it has ended.
+
+        Text waits `POLL_SECONDS` or two for more, lest it come in leaps from a slow model.
+        """
+        in_text = pace.in_text()
+        self._wait_for(reply, pace.wanted(), in_text=in_text)
+        while True:
+            told = self._next(lambda: in_text and self.left(reply) > 0)
+            ids = self._taken(reply)
+            if ids or ids is None or told is None:
+                return ids
+
+    def next(self) -> tuple[Reply, list[int] | None]:
+        """Wait for ids of one of the replies, or for the end of one: None."""
+        while True:
+            reply = self._next()
+            if reply in self.replies:
+                ids = self._taken(reply)
+                if ids is not None:
+                    self._wait_for(reply, 1)
+                return reply, ids
+
+    def _wait_for(self, reply: Reply, count: int, *, in_text: bool = False) -> None:
+        due = self.replies[reply] + count
+        reply.due, reply.in_text = due, in_text
+        if reply.number >= due:  # it came before it was waited for
+            self._events.put(reply)
+
+    def _taken(self, reply: Reply) -> list[int] | None:
+        over = reply.ended  # asked first: then all of its ids are there
+        start = reply.prompt_size + self.replies[reply]
+        ids = reply.text[start:]
+        self.replies[reply] += len(ids)
+        if ids and over:
+            self._events.put(reply)
+        if ids or not over:
+            return ids
+        del self.replies[reply]
+        if reply.error is not None:
+            raise reply.error
+        return None
+
+    def _next(self, enough: Callable[[], bool] = lambda: False) -> Reply | None:
+        """Wait until there is something to see of a reply; None: `ring` was called, or enough."""
         check_cancelled()
         while True:
             try:
-                reply, what = self._events.get(timeout=POLL_SECONDS)
+                return self._events.get(timeout=POLL_SECONDS)
             except Empty:
                 check_cancelled()
                 for reply in self.replies:
                     self._scheduler.check(reply)
-                continue
-            if isinstance(what, BaseException):
-                self.replies.remove(reply)
-                raise what
-            if what is None:
-                self.replies.discard(reply)
-            return reply, what
+                if enough():
+                    return None
 
     def close(self) -> None:
         for reply in self.replies:

@@ -213,6 +213,22 @@ class Interleave:
         self._place = self._place.after(kind)
         return kind
 
+    @property
+    def in_text(self) -> bool:
+        """Whether text may come next."""
+        place = self._place
+        return not place.text_done and (
+            place.audio == AUDIO_BLOCK or (not place.audio and place.text < TEXT_BLOCK)
+        )
+
+    @property
+    def run(self) -> int:
+        """How many more ids of the present kind come, if none of its block is left out."""
+        place = self._place
+        if self.in_text:
+            return TEXT_BLOCK - (0 if place.audio else place.text)
+        return AUDIO_BLOCK - (0 if place.text_done else place.audio)
+
     def ids_until(self, speech: int) -> int:
         """Return how many more ids come until so many more speech tokens, if the text goes on.
 

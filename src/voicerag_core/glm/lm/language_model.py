@@ -8,9 +8,10 @@ from typing import Protocol, runtime_checkable
 from voicerag_core.errors import GenerationError
 from voicerag_core.glm.lm.interleave import AllowedTokens, Grammar
 from voicerag_core.glm.lm.sampler import checked_sampling
+from voicerag_core.glm.pace import Pace
 from voicerag_core.types import Sampling
 
-__all__ = ["BatchingModel", "LanguageModel", "check_request"]
+__all__ = ["BatchingModel", "LanguageModel", "PacedModel", "check_request"]
 
 
 class LanguageModel(Protocol):
@@ -91,6 +92,20 @@ class BatchingModel(Protocol):
     @property
     def waiting(self) -> int:
         """Replies that wait for their turn."""
+        ...
+
+
+@runtime_checkable
+class PacedModel(Protocol):
+    """What a `LanguageModel` has besides that hands several ids over at a time."""
+
+    def batches(
+        self, prompt: Sequence[int], *, grammar: Grammar, sampling: Sampling, pace: Pace
+    ) -> Generator[Sequence[int], None, None]:
+        """Yield the ids of `LanguageModel.stream`, as many at a time as the reader waits for.
+
+        All that have come are yielded then; none when the reader was woken before one came.
+        """
         ...
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from queue import SimpleQueue
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import torch
 
@@ -19,7 +20,6 @@ __all__ = [
     "STOP",
     "TEXT",
     "Batch",
-    "Event",
     "Launched",
     "Part",
     "Reply",
@@ -64,8 +64,8 @@ class Reply:
         room: Most tokens of the reply.
     """
 
-    events: SimpleQueue[Event]
-    """Where its reader reads; set by the reader."""
+    events: SimpleQueue[Reply | None]
+    """Where its reader is told to look at it; set by the reader."""
 
     def __init__(
         self,
@@ -93,8 +93,17 @@ class Reply:
         """Steps that were launched and whose ids are not known yet."""
         self.cancelled = self.ended = False
         self.by_sort = sampling.temperature > 0 and sampling.top_p >= SORTED_TOP_P
+        self.error: BaseException | None = None
+        """What ended it; None unless it failed."""
         self.reader = 0
         self.admitted = 0.0
+        self.came = -math.inf
+        """When its last token came, by `Turns.free`."""
+        self.due: float = 1
+        """Tokens generated from which on the reader is told; inf once it was told, until it says
+        what it waits for next."""
+        self.in_text = False
+        """Whether it is also told of the next speech token."""
 
     @property
     def number(self) -> int:
@@ -115,6 +124,7 @@ class Reply:
     def took(self, token: int) -> bool:
         """Add an id; return whether the reply ends with it."""
         self.text.append(token)
+        kind = TEXT
         if self.table is None:
             self.allowed = None
             stopped = False
@@ -123,26 +133,21 @@ class Reply:
             self.state = int(self.table.following[self.state, kind])
             self.allowed = self.table.allowed[self.state]
             stopped = kind == STOP
-        self.events.put(Event(self, token))
+        if self.number >= self.due or (self.in_text and kind == AUDIO):
+            self.due, self.in_text = math.inf, False
+            self.events.put(self)
         return stopped or self.number == self.room
 
     def end(self, error: BaseException | None = None) -> None:
         """Tell the reader that nothing follows."""
         if not self.ended:
-            self.ended = True
-            self.events.put(Event(self, error))
+            self.error, self.ended = error, True
+            self.events.put(self)
 
     def leave_row(self) -> None:
         """Give the row back; what it holds stays for a later prompt."""
         if self.row is not None:
             self.row.used, self.row.reply, self.row = time.monotonic(), None, None
-
-
-class Event(NamedTuple):
-    """What a reader is told: an id, an error that ended the reply, or None for its end."""
-
-    reply: Reply
-    what: int | BaseException | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from voicerag_core.glm.lm.rows import Batch, Launched, Part, Reply, Row, Runner,
 from voicerag_core.glm.lm.sampler import NOT_FINITE, UNDECIDED, finite
 from voicerag_core.glm.turns import Turns
 
-__all__ = ["Scheduler"]
+__all__ = ["Scheduler", "long_part"]
 
 _logger = logging.getLogger(__name__)
 
@@ -31,8 +31,23 @@ NEWEST_WEIGHT = 0.2
 """Of the latest reply in the running mean of their durations."""
 MOST_WAITING = 0.06
 """Seconds for which sound that is wanted at once may hold up a step: a batch of first blocks."""
+LONG_QUEUE, LONG_PART = 4, 1.4
+"""Where texts of so many parts wait to be read, a step reads so many parts at once: each step also
+reads the weights. With 960 tokens a part, the longest step then takes 50 ms on an H200; with two
+parts it takes 63."""
+FEW_TOKENS = 128
+"""Fewer tokens of texts are not read in a step for the sake of replies that are heard."""
+MOST_PAUSED = 0.1
+"""Texts wait for replies that are heard so many seconds at most, until all are read."""
+PAUSE_SECONDS = 0.003
+"""How often a text that waits so is looked at when nothing else runs."""
 CLOSE_SECONDS = 10.0
 """How long closing waits for the step that runs."""
+
+
+def long_part(part_tokens: int, block: int) -> int:
+    """Return the tokens of texts in a step beside a long queue, in whole blocks."""
+    return max(part_tokens, int(LONG_PART * part_tokens) // block * block)
 
 
 class Scheduler(Closing):
@@ -50,7 +65,8 @@ class Scheduler(Closing):
     Args:
         runner: Of the device.
         rows: Of its cache.
-        part_tokens: Most tokens of texts in a step; bounds how long the others wait for theirs.
+        part_tokens: Most tokens of texts in a step, `long_part` of it where many wait; bounds how
+            long the others wait for theirs.
         max_waiting: Most replies that wait for a row.
         memory: Turns an out-of-memory error into one that says what to choose.
         turns: Of the device; sound that is wanted at once goes before the next step.
@@ -80,6 +96,8 @@ class Scheduler(Closing):
         self._tasks: deque[_Task] = deque()
         self._launched: deque[tuple[Batch, Launched, float]] = deque()
         self._collected = 0.0  # when the latest step was over
+        self._paused = 0.0  # seconds for which texts have waited since there were none
+        self._paused_at: float | None = None
         self._held_back = False
         self._closed = False
         self._thread: threading.Thread | None = None
@@ -225,7 +243,7 @@ class Scheduler(Closing):
         with self._changed:
             batch = self._next_batch()
             while batch is None and not self._launched and not self._closed and not self._tasks:
-                self._changed.wait()
+                self._changed.wait(None if self._paused_at is None else PAUSE_SECONDS)
                 batch = self._next_batch()
             if self._closed:
                 return False
@@ -267,7 +285,7 @@ class Scheduler(Closing):
             reply.end()
         if self._tasks:
             return None
-        parts, room = [], self._part_tokens
+        parts, room = [], self._room()
         for reply in self._running:
             if reply.reading and not reply.flying and reply.allowed is not None and room:
                 parts.append(_part(reply, room))
@@ -290,11 +308,43 @@ class Scheduler(Closing):
         ]  # fmt: skip
         return Batch(parts, replies) if parts or replies else None
 
+    def _room(self) -> int:
+        """Return how many tokens of texts the next step may read.
+
+        Replies that are heard go first: a step of 960 tokens takes as long as five others, and the
+        first sound of a reply lasts 0.16 s.
+        """
+        now = time.monotonic()
+        if self._paused_at is not None:
+            self._paused += now - self._paused_at
+            self._paused_at = None
+        unread, most = self._unread(), self._part_tokens
+        if not unread:
+            self._paused = 0.0
+            return most
+        if unread >= LONG_QUEUE * most:
+            most = long_part(most, self._runner.block)
+        room = self._turns.readable()
+        if room >= most or self._paused > MOST_PAUSED:
+            return most
+        block = self._runner.block
+        room = int(room) // block * block
+        if room < FEW_TOKENS:
+            room = 0
+            self._paused_at = now
+        return room
+
     def _steps_to_read(self) -> int:
         """Return the steps in which all texts that have come are read."""
+        unread, part = self._unread(), self._part_tokens
+        most = long_part(part, self._runner.block)
+        long = max(0, (unread - LONG_QUEUE * part) // most + 1)
+        return long + -(-max(0, unread - long * most) // part)
+
+    def _unread(self) -> int:
+        """Return the tokens of all texts that have come and are not read."""
         unread = sum(reply.unread for reply in self._running if reply.reading)
-        unread += sum(len(reply.text) for reply in self._waiting)
-        return -(-unread // self._part_tokens)
+        return unread + sum(len(reply.text) for reply in self._waiting)
 
     def _room_of(self, part: Part) -> int:
         block = self._runner.block
@@ -342,7 +392,9 @@ class Scheduler(Closing):
             with self._memory():
                 ids = launched.ids()
             now = time.monotonic()
-            self._turns.stepped(now - max(begun, self._collected), reading=bool(batch.parts))
+            tokens = sum(part.stop - part.start for part in batch.parts)
+            seconds = now - max(begun, self._collected)
+            self._turns.stepped(seconds, reading=tokens > 0, tokens=tokens)
             self._collected = now
         except ModelError as error:
             for reply in batch.sampled:
@@ -350,8 +402,10 @@ class Scheduler(Closing):
             self._out_of_memory(error)
             return
         fed = {id(reply) for reply in batch.replies}
+        came = self._turns.free()
         for reply, token in zip(batch.sampled, ids, strict=True):
             reply.flying -= 1
+            reply.came = came
             if reply.ended or reply.cancelled:
                 continue
             assert reply.row is not None

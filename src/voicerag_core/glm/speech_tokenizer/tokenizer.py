@@ -37,6 +37,10 @@ BATCH = 16
 GATHERING_SECONDS = 0.02
 """While the language model reads prompts, a clip waits this long for others: each batch of clips
 holds up the reading, a step of which takes 30 ms on an H200."""
+MOST_GATHERING_SECONDS = 0.1
+QUEUE_SHARE = 0.5
+"""It waits longer behind prompts that have come before: for this part of the time in which they are
+read, since its own is read after them."""
 PIECE = 480_000
 """Samples of a piece: 30 s."""
 
@@ -173,7 +177,7 @@ class SpeechTokenizer:
         self._waiting.append(request)
         try:
             if self._turns.reading:
-                request.over.wait(GATHERING_SECONDS)
+                request.over.wait(self._gathering())
             while not request.done:
                 with self._turn:
                     if not request.done:
@@ -186,6 +190,11 @@ class SpeechTokenizer:
         for piece in pieces:
             tokens[piece.clip] += piece.ids or ()
         return tokens
+
+    def _gathering(self) -> float:
+        """Return the seconds for which a clip waits for others while prompts are read."""
+        queue = self._turns.seconds_for(self._turns.reading_steps) or 0.0
+        return max(GATHERING_SECONDS, min(MOST_GATHERING_SECONDS, QUEUE_SHARE * queue))
 
     def _encode_batch(self) -> None:
         """Encode the pieces that go first, of all calls that wait."""

@@ -6,21 +6,33 @@ embeddings of the two are not close.
 
 from __future__ import annotations
 
-__all__ = ["with_digits"]
+import re
 
-_ONES_SPOKEN = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen "
-    "fifteen sixteen seventeen eighteen nineteen"
+__all__ = ["ONES_SPOKEN", "ORDINALS_SPOKEN", "TENS_SPOKEN", "TENTHS_SPOKEN", "with_digits"]
+
+ONES_SPOKEN = tuple(
+    re.split(
+        " ",
+        "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen "
+        "fifteen sixteen seventeen eighteen nineteen",
+    )
 )
-_TENS_SPOKEN = "twenty thirty forty fifty sixty seventy eighty ninety"
-_ORDINALS_SPOKEN = (
-    "first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth "
-    "thirteenth fourteenth fifteenth sixteenth seventeenth eighteenth nineteenth"
+"""Numbers from 0 to 19."""
+TENS_SPOKEN = tuple(re.split(" ", "twenty thirty forty fifty sixty seventy eighty ninety"))
+ORDINALS_SPOKEN = tuple(
+    re.split(
+        " ",
+        "first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth "
+        "thirteenth fourteenth fifteenth sixteenth seventeenth eighteenth nineteenth",
+    )
 )
-_ONES = {word: value for value, word in enumerate(_ONES_SPOKEN.split())}
-_TENS = {word: 10 * value for value, word in enumerate(_TENS_SPOKEN.split(), start=2)}
-_ORDINALS = {word: value for value, word in enumerate(_ORDINALS_SPOKEN.split(), start=1)}
-_TENTHS = {f"{word[:-1]}ieth": value for word, value in _TENS.items()}
+"""Ordinals from 1 to 19."""
+TENTHS_SPOKEN = tuple(f"{word[:-1]}ieth" for word in TENS_SPOKEN)
+"""Ordinals of the tens."""
+_ONES = {word: value for value, word in enumerate(ONES_SPOKEN)}
+_TENS = {word: 10 * value for value, word in enumerate(TENS_SPOKEN, start=2)}
+_ORDINALS = {word: value for value, word in enumerate(ORDINALS_SPOKEN, start=1)}
+_TENTHS = dict(zip(TENTHS_SPOKEN, _TENS.values(), strict=True))
 _DECADES = {f"{word[:-1]}ies": value for word, value in _TENS.items()}
 _LARGE = {"million", "billion", "trillion"}
 _OH = {"oh", "o"}

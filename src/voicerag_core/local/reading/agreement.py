@@ -3,7 +3,7 @@
 A near miss shares most words with the question: the same prize in another year, another season of
 the series, the women's final instead of the men's, the former holder of an office. The measures
 here compare what names the thing in the question with what the sentence and the headings above it
-say; `voicerag_core.local.reading.reader` weights them.
+say; `voicerag_core.local.reading.choosing` weights them.
 """
 
 from __future__ import annotations
@@ -69,8 +69,9 @@ def agreement(
         Shape [K, 8], columns as in `AGREEMENT`.
     """
     wanted = figures(question)
-    keys = _Keys.of(question)
-    siblings = Siblings.of(question, sentences, open_ended=_YES_NO.match(question.lower()) is None)
+    open_ended = _YES_NO.match(question) is None
+    keys = _Keys.of(question, open_ended=open_ended)
+    siblings = Siblings.of(question, sentences, open_ended=open_ended)
     term = asked_for(question).term
     around: dict[int, float] = {}
     table = np.zeros((len(kept), len(AGREEMENT)))
@@ -225,7 +226,6 @@ class _Keys:
     """What names the thing that a question is about, ready to compare.
 
     Args:
-        words: Its words in lower case.
         years: Years that it names.
         lasts: Whether it names them as a begin ("since 2010").
         numbers: Its numbered things, see `voicerag_core.local.reading.numbered`.
@@ -239,7 +239,6 @@ class _Keys:
         weekdays: Days of the week that it names, 0 for Monday; none of a yes-or-no question.
     """
 
-    words: frozenset[str]
     years: frozenset[str]
     lasts: bool
     numbers: dict[str, frozenset[str]]
@@ -253,18 +252,17 @@ class _Keys:
     weekdays: frozenset[int]
 
     @classmethod
-    def of(cls, question: str) -> _Keys:
+    def of(cls, question: str, *, open_ended: bool) -> _Keys:
         words = frozenset(words_of(question))
         sides = []
-        open_ended = _YES_NO.match(question) is None
         for line in _SIDES if open_ended else ():
             named = [side for side in line if side & words]
             if len(named) == 1:
                 sides.append((named[0], frozenset().union(*(s for s in line if s != named[0]))))
+        event = asks_for_event(question)
         asked = _ASKED_UNIT.search(question)
         unit = (asked["many"] or asked["in"] or "").lower() if asked else ""
         return cls(
-            words=words,
             years=frozenset(_YEAR.findall(question)) & frozenset(figures(question)),
             lasts=any(
                 _FROM_THEN.search(question, 0, match.start()) for match in _YEAR.finditer(question)
@@ -274,8 +272,8 @@ class _Keys:
             left=_left(question),
             rates=_rates(question) if open_ended else frozenset(),
             units=next((units for units in _UNITS if unit in units), frozenset()),
-            kind=Kind.of(question, event=asks_for_event(question)),
-            event=asks_for_event(question),
+            kind=Kind.of(question, event=event),
+            event=event,
             namesakes=Namesakes.of(question),
             weekdays=moments(question).weekdays if open_ended else frozenset(),
         )

@@ -22,7 +22,7 @@ from voicerag_core.local.reading.chinese_words import (
     question_pairs,
 )
 from voicerag_core.local.reading.features import Candidate, candidates, passage_path
-from voicerag_core.local.reading.quoting import Quoter
+from voicerag_core.local.reading.quoting.quoter import Quoter
 from voicerag_core.local.reading.readings import Reading
 from voicerag_core.local.replies import replies_in
 from voicerag_core.ports import TextEmbedder

@@ -2,7 +2,7 @@
 
 The measures need no training: shared words weighted by how rare they are among the sentences at
 hand, the passage around the sentence, and whether the sentence contains the kind of thing that is
-asked for. `voicerag_core.local.reading.reader` weights them.
+asked for. `voicerag_core.local.reading.choosing` weights them.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voicerag_core.blocks import BlockKind
+from voicerag_core.local.reading.calendar_words import DAYS, MONTHS
 from voicerag_core.local.reading.synonyms import SYNONYMS
 from voicerag_core.passages import passage_blocks, passage_sentences
 from voicerag_core.types import Passage
@@ -87,8 +88,7 @@ _NUMBER = re.compile(
     re.IGNORECASE,
 )
 DATE = re.compile(
-    r"\b([12]\d{3}s?|January|February|March|April|May|June|July|August|September|October|November|"
-    r"December|Monday|Tuesday|Wednesday|Thursday|Friday|Saturday|Sunday|centur(y|ies)|BC|AD)\b"
+    rf"\b([12]\d{{3}}s?|{'|'.join(map(str.title, (*MONTHS, *DAYS)))}|centur(y|ies)|BC|AD)\b"
 )
 _NAME = re.compile(r"(?<!^)(?<![.!?] )\b[A-Z][\w'’-]+")
 _KINDS: tuple[tuple[Kind, re.Pattern[str]], ...] = (

@@ -6,6 +6,7 @@ import re
 import unicodedata
 from dataclasses import dataclass
 
+from voicerag_core.local.reading.calendar_words import CALENDAR_WORDS
 from voicerag_core.local.reading.questions import asked_for
 
 __all__ = ["Kind", "words_of"]
@@ -91,12 +92,10 @@ _PERSON = re.compile(
 )
 """Of one who is known by name; "Who pays?" may be answered by any noun."""
 
-_NO_PERSON = frozenset(
+_NO_PERSON = CALENDAR_WORDS.union(
     re.split(
         r"\s",
-        "january february march april may june july august september october november december "
-        "jan feb mar apr jun jul aug sep sept oct nov dec monday tuesday wednesday thursday "
-        "friday saturday sunday the this that it he she they in on at as a an after before when "
+        "the this that it he she they in on at as a an after before when "
         "while since but and for from there these those his her its their our your who what how "
         "why all any some no not if you we i update first",
     )

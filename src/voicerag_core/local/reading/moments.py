@@ -5,13 +5,16 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from voicerag_core.local.hearing.number_words import ONES_SPOKEN
+from voicerag_core.local.reading.calendar_words import MONTHS, SHORT_MONTHS
+
 __all__ = ["Date", "Moments", "moments"]
 
 _MONTHS = tuple(
     dict(zip(names.split(), range(1, 13), strict=True))
     for names in (
-        "january february march april may june july august september october november december",
-        "jan feb mar apr may jun jul aug sep oct nov dec",
+        " ".join(MONTHS),
+        " ".join(SHORT_MONTHS),
         "januar februar märz april mai juni juli august september oktober november dezember",
         "jan feb mär apr mai jun jul aug sep okt nov dez",
         "janvier février mars avril mai juin juillet août septembre octobre novembre décembre",
@@ -22,12 +25,7 @@ _MONTH = {name: number for names in _MONTHS for name, number in names.items()} |
     "sept": 9, "jänner": 1, "setiembre": 9,
 }  # fmt: skip
 _NAMES = "|".join(sorted(_MONTH, key=len, reverse=True))
-_ALONE = "|".join(
-    name.capitalize()
-    for names in _MONTHS[:1]
-    for name in names
-    if name not in ("march", "may", "august")
-)
+_ALONE = "|".join(name.capitalize() for name in MONTHS if name not in ("march", "may", "august"))
 _YEAR = r"(?:1\d{3}|2[01]\d\d)"
 _ORDINAL = r"(?:st|nd|rd|th|er|\.|º)?"
 _FORMS = tuple(
@@ -80,7 +78,7 @@ _CLOCK = re.compile(
     r"\s?(?P<half>[ap]\.?m\b\.?|uhr\b|o.clock\b|heures\b|h\b|点)?(?![\d:%])",
     re.IGNORECASE | re.ASCII,
 )
-_HOURS = re.split(" ", "one two three four five six seven eight nine ten eleven twelve")
+_HOURS = ONES_SPOKEN[1:13]
 _SPOKEN_HOUR = re.compile(
     rf"\b(?:at|by|until|till|from|before|after|to|between)\s(?:half past )?"
     rf"(?P<hour>{'|'.join(_HOURS)})(?=\s*(?:[.,;:!?)]|\Z|\b(?:o.clock|in the|at night|on|and|to"
@@ -89,7 +87,7 @@ _SPOKEN_HOUR = re.compile(
 )
 """An hour in words where no thing follows that it would count."""
 _NAMED_TIMES = (("noon", 720), ("midday", 720), ("midnight", 0), ("mittags", 720), ("midi", 720))
-MONTHS, MONTH_DAYS = 12, 31
+MONTH_DAYS = 31
 HALF_DAY = 12
 NOON = 720
 DAY = 1440
@@ -160,7 +158,7 @@ def _noted(found: re.Match[str], dates: list[frozenset[Date]]) -> str:
     possible = [
         one
         for one in readings
-        if 1 <= (one.month or 1) <= MONTHS and 1 <= (one.day or 1) <= MONTH_DAYS
+        if 1 <= (one.month or 1) <= len(MONTHS) and 1 <= (one.day or 1) <= MONTH_DAYS
     ]
     if not possible or (parts.get("n") == "may" and found[0].startswith("may")):
         return found[0]

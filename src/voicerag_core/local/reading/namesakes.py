@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
+from voicerag_core.local.reading.calendar_words import CALENDAR_WORDS, MONTHS
 from voicerag_core.local.reading.features import content_words
 from voicerag_core.local.reading.near_misses import QUESTION_WORDS
 from voicerag_core.local.reading.numbered import numbered
@@ -33,16 +34,7 @@ _KINDS = frozenset(
 _NUMBERED = re.compile(
     r"\b(?P<thing>[^\W\d_][\w\u2019'-]+)(?:,? (?:[Pp]art|[Vv]olume|[Ee]pisode))? "
     r"(?P<number>\d{1,2}|[IVX]{2,4})"
-    r"(?![\w:%]|[.,]\d| (?:January|February|March|April|May|June|July|August|September|October"
-    r"|November|December)\b)"
-)
-_MONTHS = frozenset(
-    re.split(
-        r"\s",
-        "january february march april may june july august september october november december jan "
-        "feb mar apr jun jul aug sep sept oct nov dec monday tuesday wednesday thursday friday "
-        "saturday sunday",
-    )
+    rf"(?![\w:%]|[.,]\d| (?:{'|'.join(map(str.title, MONTHS))})\b)"
 )
 LEAST_BEGINNING = 5
 """Letters that two words of a name begin with to be taken for one, written in two ways."""
@@ -72,7 +64,7 @@ class Namesakes:
         parts: list[tuple[str, frozenset[str]]] = []
         for match in _NUMBERED.finditer(question):
             things = [one for one in content_words(match["thing"]) if one in by_number]
-            parts += [(one, by_number[one]) for one in things if one not in _MONTHS]
+            parts += [(one, by_number[one]) for one in things if one not in CALENDAR_WORDS]
         pairs = [
             pair
             for match in _PHRASE.finditer(question)
@@ -136,7 +128,7 @@ def _same(own: frozenset[str], words: frozenset[str]) -> bool:
 
 
 def _told(words: list[str]) -> frozenset[str]:
-    return frozenset(w for word in words for w in content_words(word)) - _MONTHS
+    return frozenset(w for word in words for w in content_words(word)) - CALENDAR_WORDS
 
 
 def _singular(word: str) -> str:

@@ -13,6 +13,8 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from urllib.parse import unquote
 
+from voicerag_core.local.hearing.number_words import ONES_SPOKEN, ORDINALS_SPOKEN
+from voicerag_core.local.reading.calendar_words import DAYS
 from voicerag_core.local.reading.features import content_words, passage_path
 from voicerag_core.types import Passage
 
@@ -30,52 +32,8 @@ __all__ = [
     "written_around",
 ]
 
-_NUMBER_WORDS = [
-    "zero",
-    "one",
-    "two",
-    "three",
-    "four",
-    "five",
-    "six",
-    "seven",
-    "eight",
-    "nine",
-    "ten",
-    "eleven",
-    "twelve",
-    "thirteen",
-    "fourteen",
-    "fifteen",
-    "sixteen",
-    "seventeen",
-    "eighteen",
-    "nineteen",
-    "twenty",
-]
-_ORDINAL_WORDS = [
-    "zeroth",
-    "first",
-    "second",
-    "third",
-    "fourth",
-    "fifth",
-    "sixth",
-    "seventh",
-    "eighth",
-    "ninth",
-    "tenth",
-    "eleventh",
-    "twelfth",
-    "thirteenth",
-    "fourteenth",
-    "fifteenth",
-    "sixteenth",
-    "seventeenth",
-    "eighteenth",
-    "nineteenth",
-    "twentieth",
-]
+_NUMBER_WORDS = (*ONES_SPOKEN, "twenty")
+_ORDINAL_WORDS = ("zeroth", *ORDINALS_SPOKEN, "twentieth")
 _WORDS = {word: str(value) for value, word in enumerate(_NUMBER_WORDS)}
 _WORDS |= {word: str(value) for value, word in enumerate(_ORDINAL_WORDS)}
 _QUARTERS = {"first": "q1", "second": "q2", "third": "q3", "fourth": "q4"}
@@ -181,10 +139,7 @@ QUESTION_WORDS = frozenset(
         "those",
     ]
 )
-_WEEKDAYS = (
-    *("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"),
-    *("weekend", "weekday"),
-)
+_WEEKDAYS = (*DAYS, "weekend", "weekday")
 """One of them may be meant by others: "from Monday to Thursday"."""
 
 _ABBREVIATION = re.compile(r"(?<![\w.-])[A-Z]{3,5}s?(?![\w-]|\.\w)")

@@ -6,6 +6,7 @@ import re
 import unicodedata
 from collections.abc import Mapping
 
+from voicerag_core.local.reading.calendar_words import MONTH_WORDS
 from voicerag_core.local.reading.features import content_words
 from voicerag_core.local.reading.near_misses import MEASURED, ordinal_value
 
@@ -27,14 +28,13 @@ _IN_SERIES = re.compile(
 )
 """Things of which "the first" is one in a row, not the earliest."""
 
-_NO_THING = frozenset(
+_NO_THING = MONTH_WORDS.union(
     re.split(
         r"\s",
         "in on at of to by for from with and or the a an than over under about around until since "
         "after before between within least most up only is are was were be have has had at per "
         "its all any some no not these those this that his her their our your what which how many "
-        "january february march april may june july august september october november december "
-        "jan feb mar apr jun jul aug sep sept oct nov dec age aged cost costs costing worth "
+        "age aged cost costs costing worth "
         "century time times place first last next",
     )
 )

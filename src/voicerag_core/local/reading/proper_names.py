@@ -10,6 +10,7 @@ from collections.abc import Iterable
 
 from voicerag_core.errors import VoiceRAGError
 from voicerag_core.languages import ENGLISH
+from voicerag_core.local.reading.calendar_words import CALENDAR_WORDS
 from voicerag_core.local.reading.units import unit_of
 from voicerag_core.local.weights.files import weight_path
 
@@ -26,14 +27,7 @@ _TITLES = frozenset(
     )
 )
 """Ways to address a person, which say nothing of who it is, and what is written out elsewhere."""
-_TIME_WORDS = frozenset(
-    re.split(
-        r"\s",
-        "january february march april may june july august september october november december "
-        "jan feb mar apr jun jul aug sep sept oct nov dec monday tuesday wednesday thursday friday "
-        "saturday sunday mon tue wed thu fri sat sun ad bc ce bce am pm",
-    )
-)
+_TIME_WORDS = CALENDAR_WORDS.union(re.split(" ", "mon tue wed thu fri sat sun ad bc ce bce am pm"))
 _LINKS = frozenset(
     re.split(" ", "of the and de la le du von van der den di da del al bin y et und & in")
 )

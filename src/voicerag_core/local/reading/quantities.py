@@ -6,7 +6,13 @@ import re
 import unicodedata
 from dataclasses import dataclass, replace
 
-from voicerag_core.local.hearing.number_words import with_digits
+from voicerag_core.local.hearing.number_words import (
+    ONES_SPOKEN,
+    ORDINALS_SPOKEN,
+    TENS_SPOKEN,
+    TENTHS_SPOKEN,
+    with_digits,
+)
 from voicerag_core.local.reading.features import content_words
 from voicerag_core.local.reading.numbers_in_words import SPELT_IN, spelt_numbers
 from voicerag_core.local.reading.units import COUNT, SCALES, UNIT_WORD, YEAR, unit_of
@@ -54,20 +60,13 @@ _NO_YEAR_AFTER = re.compile(
     r"|[a-z]+ed)\b)(?P<noun>[a-z]{3,}s|people)\b"
 )
 _COUNTED = re.compile(r"[ -](?:[a-z]{3,}s|people|men|women|children)\b")
-_ONES = re.split(
-    " ",
-    "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen "
-    "sixteen seventeen eighteen nineteen twenty thirty forty fifty sixty seventy eighty ninety "
-    "hundred thousand million billion trillion oh point",
+_PARTS_OF_NUMBERS = re.split(" ", "hundred thousand million billion trillion oh point")
+_RANKS = (*ORDINALS_SPOKEN[2:], *TENTHS_SPOKEN, "hundredth")
+"""Ordinals that are no words of time or order as often as "first" and "second"."""
+_TENS_BEFORE = f"(?:{'|'.join(TENS_SPOKEN)})[ -]"
+_NUMBER_WORD = "|".join(
+    sorted((*ONES_SPOKEN, *TENS_SPOKEN, *_PARTS_OF_NUMBERS, *_RANKS), key=len, reverse=True)
 )
-_RANKS = re.split(
-    " ",
-    "third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth thirteenth fourteenth "
-    "fifteenth sixteenth seventeenth eighteenth nineteenth twentieth thirtieth fortieth fiftieth "
-    "sixtieth seventieth eightieth ninetieth hundredth",
-)
-_TENS_BEFORE = "(?:twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety)[ -]"
-_NUMBER_WORD = "|".join(sorted((*_ONES, *_RANKS, "zero"), key=len, reverse=True))
 _NUMBER_WORD = rf"(?:{_TENS_BEFORE}(?:first|second)|{_NUMBER_WORD})"
 _WORDS = re.compile(
     rf"(?<![\w-])(?:an? (?=hundred|thousand|million|billion|dozen))?(?:{_NUMBER_WORD})"
@@ -75,7 +74,7 @@ _WORDS = re.compile(
     re.IGNORECASE,
 )
 _ARTICLE = re.compile(r"^an? ", re.IGNORECASE)
-_SMALL = {word: str(value) for value, word in enumerate(_ONES[:10], 1)} | {
+_SMALL = {word: str(value) for value, word in enumerate(ONES_SPOKEN[1:11], 1)} | {
     word: f"{value}{ending}{SPELT}"
     for value, (word, ending) in enumerate(zip(_RANKS, ["rd"] + ["th"] * 7, strict=False), 3)
 }

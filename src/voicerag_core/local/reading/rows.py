@@ -102,8 +102,8 @@ def matching_rows(
     own = dict(map(_named, _CELL.split(sentences[best].text)))
     wanted: dict[str, set[str]] = {}
     for name, value in own.items():
-        said = _value_words(value, question) & (asked | _letters(question))
-        others = [_value_words(cell.get(name, ""), question) for cell in cells]
+        said = _value_words(value) & (asked | _letters(question))
+        others = [_value_words(cell.get(name, "")) for cell in cells]
         telling = {word for word in said if not all(word in other for other in others)}
         if telling:
             wanted[name] = telling
@@ -112,9 +112,7 @@ def matching_rows(
     return sorted(
         row.sentence
         for row, cell in zip(rows, cells, strict=True)
-        if all(
-            words <= _value_words(cell.get(name, ""), question) for name, words in wanted.items()
-        )
+        if all(words <= _value_words(cell.get(name, "")) for name, words in wanted.items())
     )
 
 
@@ -380,7 +378,7 @@ def _named(cell: str) -> tuple[str, str]:
     return (name, value) if value else ("", name)
 
 
-def _value_words(value: str, question: str) -> set[str]:
+def _value_words(value: str) -> set[str]:
     return set(content_words(value)) | _letters(value)
 
 

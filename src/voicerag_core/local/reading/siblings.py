@@ -14,7 +14,7 @@ from itertools import pairwise
 
 from voicerag_core.local.reading.features import Candidate, alike, content_words
 
-__all__ = ["Siblings", "other_domain", "other_group", "said_pairs"]
+__all__ = ["Siblings", "other_domain", "other_group"]
 
 _GROUPS = tuple(
     frozenset(line.split())
@@ -175,7 +175,8 @@ class Siblings:
     def of(cls, question: str, sentences: Sequence[Candidate], *, open_ended: bool) -> Siblings:
         """Return those pairs of a question's words that stand together in a text at hand, too."""
         asked = list(dict.fromkeys(_pairs(question)))
-        near = [pair for pair in asked if any(pair in said_pairs(one) for one in sentences)]
+        said = {pair for one in sentences for pair in _pairs(one.text)} if asked else set()
+        near = [pair for pair in asked if pair in said]
         words = frozenset(word.lower() for word in _RAW.findall(question))
         return cls(tuple(near), words, open_ended)
 
@@ -212,11 +213,6 @@ class Siblings:
             if len(plain) >= LEAST_NEGATED and plain in said:
                 return True
         return False
-
-
-def said_pairs(sentence: Candidate) -> frozenset[tuple[str, str]]:
-    """Return the neighbouring words of a sentence that carry meaning, stemmed."""
-    return frozenset(_pairs(sentence.text))
 
 
 def _pairs(text: str, *, openings: bool = False) -> list[tuple[str, str]]:

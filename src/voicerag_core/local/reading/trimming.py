@@ -6,7 +6,7 @@ import re
 
 from voicerag_core.local.reading.features import content_words
 
-__all__ = ["MOST_SENTENCE_CHARACTERS", "clause_spans", "setting_span"]
+__all__ = ["clause_spans", "setting_span"]
 
 MOST_SENTENCE_CHARACTERS = 250
 """Of a quoted sentence that stays whole."""

@@ -6,14 +6,12 @@ import re
 from types import MappingProxyType
 from typing import Final
 
-__all__ = ["COUNT", "MONEY", "SCALES", "UNIT_WORD", "YEAR", "unit_of"]
+__all__ = ["COUNT", "SCALES", "UNIT_WORD", "YEAR", "unit_of"]
 
 YEAR: Final = "year"
 """Dimension of a figure that names a year."""
 COUNT: Final = ""
 """Dimension of a figure without a unit."""
-MONEY: Final = "money"
-"""How the dimensions of currencies begin."""
 
 _TABLE: Final = (
     # dimension, factor, words; a word's plural in s, n or en counts, too

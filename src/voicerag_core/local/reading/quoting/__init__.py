@@ -1,0 +1,1 @@
+"""From the sentence that was chosen to what is quoted."""
