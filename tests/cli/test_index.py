@@ -147,7 +147,9 @@ def many_files(tmp_path: Path) -> Path:
     return docs
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL], ids=["SIGINT", "SIGKILL"])
+@pytest.mark.parametrize(
+    "how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=["SIGINT", "SIGTERM", "SIGKILL"]
+)
 def test_stopped_in_the_middle_nothing_is_lost_or_doubled(
     voicerag: Voicerag, spawn: Spawn, data_dir: Path, many_files: Path, how: signal.Signals
 ) -> None:
@@ -162,11 +164,13 @@ def test_stopped_in_the_middle_nothing_is_lost_or_doubled(
         done = store.document_digests()
         assert 0 < len(done) < MANY
         assert store.count() == len(done)
-        if how is signal.SIGINT:
-            assert process.returncode == 130
-            assert said.endswith("the next run does the rest\ninterrupted\n")
-            assert "finishing what is in work; interrupt again to end at once" in said
+        if how is not signal.SIGKILL:
+            assert process.returncode == 128 + how
+            word = "interrupted" if how is signal.SIGINT else "terminated"
+            assert said.endswith(f"the next run does the rest\n{word}\n")
             assert f"kept: {len(done)} of {MANY}" in said
+        if how is signal.SIGINT:
+            assert "finishing what is in work; interrupt again to end at once" in said
         result = voicerag("index", many_files, "--collection", collection)
         assert result.returncode == 0, result.stderr
         assert f"{MANY - len(done)} new, 0 changed, {len(done)} unchanged" in result.stdout

@@ -191,6 +191,26 @@ def test_a_long_run_is_announced_and_goes_on_where_nobody_can_be_asked(
     assert "about 2 min on this machine" in capsys.readouterr().out
 
 
+def test_when_all_is_written_an_interrupt_ends_the_run_at_once(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Before, it waits for the end of a transaction."""
+    written = FileProgress("update", 8, 8, 80, 80, passages=8, doing="writing")
+    previous = signal.getsignal(signal.SIGINT)
+
+    def run() -> None:
+        with index_progress() as shown:
+            shown.update(written)
+            shown.update(replace(written, doing="preparing"))
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(PATIENCE)
+
+    with pytest.raises(KeyboardInterrupt):
+        run()
+    assert "kept: 8 of 8 new or changed files" in capsys.readouterr().err
+    assert signal.getsignal(signal.SIGINT) is previous
+
+
 @pytest.mark.parametrize("answer", ["y", "n", "interrupt", "yes option"])
 def test_on_a_terminal_a_long_run_is_asked_about(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, answer: str

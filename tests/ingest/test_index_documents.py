@@ -106,7 +106,7 @@ def test_progress_counts_documents_and_bytes(rag: VoiceRAG) -> None:
         ("compare", 0, 0), ("compare", 1, len(HERONS.text)), ("compare", 2, size),
         ("update", 0, 0), ("update", 1, len(HERONS.text)), ("update", 2, size),
     ]  # fmt: skip
-    assert seen[-1] == FileProgress("update", 2, 2, size, size, 2, 2, "writing", 2)
+    assert seen[-1] == FileProgress("update", 2, 2, size, size, 2, 2, "preparing", 2)
 
 
 def test_files_are_pruned_and_documents_are_not(rag: VoiceRAG, tmp_path: object) -> None:

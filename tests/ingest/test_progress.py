@@ -78,10 +78,11 @@ def test_each_activity_is_announced_before_it_begins(rag: VoiceRAG, tmp_path: Pa
     seen: list[FileProgress] = []
     index_files(rag, [folder_of(tmp_path, a_txt=3)], on_progress=seen.append)
     doing = [name for name, _ in groupby(one.doing for one in seen)]
-    assert doing == ["opening", "comparing", "reading", "loading", "embedding", "writing"]
+    written = ["opening", "comparing", "reading", "loading", "embedding", "writing"]
+    assert doing == [*written, "preparing"]
     seen.clear()
     index_files(rag, [tmp_path], on_progress=seen.append)
-    assert {one.doing for one in seen} == {"opening", "comparing"}
+    assert {one.doing for one in seen} == {"opening", "comparing", "preparing"}
 
 
 def test_the_passages_of_files_that_are_not_read_yet_are_estimated_by_kind(

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import shutil
 import signal
 import stat
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -247,6 +248,107 @@ def test_a_server_that_does_not_start_says_why(made: Path) -> None:
 
 
 @pytest.fixture
+def broken(made: Path, tmp_path: Path) -> Path:
+    """A copy of a stopped server's folder, to be damaged."""
+    folder = tmp_path / "a b" / "postgres"
+    folder.parent.mkdir()
+    subprocess.run(["cp", "-a", str(made), str(folder)], check=True)
+    (folder / "server.log").unlink()
+    return folder
+
+
+def replaced(place: str, contents: bytes) -> Callable[[Path], object]:
+    return lambda database: (database / place).write_bytes(contents)
+
+
+def removed(place: str) -> Callable[[Path], object]:
+    def remove(database: Path) -> None:
+        target = database / place
+        shutil.rmtree(target) if target.is_dir() else target.unlink()
+
+    return remove
+
+
+def emptied_log(database: Path) -> None:
+    for segment in (database / "pg_wal").glob("0*"):
+        os.truncate(segment, 4096)
+
+
+def tries(log: Path, named: str) -> int:
+    """How often the server was started, by its log: it may complain before it says so."""
+    said = log.read_text() if log.exists() else ""
+    begun = said.count("starting PostgreSQL")
+    return begun or sum(re.search(named, line) is not None for line in said.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("damage", "named"),
+    [
+        pytest.param(replaced("global/pg_control", b"12345"), "read 5 of ", id="control file"),
+        pytest.param(removed("global"), "pg_control.*No such file", id="folder of all databases"),
+        pytest.param(removed("base"), 'subdirectory "base/', id="tables"),
+        pytest.param(emptied_log, "valid checkpoint record", id="log of changes"),
+        pytest.param(removed("pg_xact"), 'open file "pg_xact/', id="states of transactions"),
+        pytest.param(removed("global/pg_filenode.map"), "pg_filenode.map", id="map of files"),
+        pytest.param(removed("PG_VERSION"), "PG_VERSION is missing", id="version"),
+    ],
+)
+def test_a_damaged_database_is_named_in_one_try_with_the_remedy(
+    broken: Path, damage: Callable[[Path], object], named: str
+) -> None:
+    damage(broken / "pgdata")
+    with pytest.raises(StoreUnavailableError, match=f"is damaged: .*{named}") as caught:
+        EmbeddedPostgres(broken).start()
+    said = str(caught.value)
+    assert "`voicerag db restore`" in said
+    assert "`voicerag index`" in said
+    assert "\n" not in said
+    assert tries(broken / "server.log", named) <= 1
+    assert not runs(broken)
+    move = re.search(r"\((mv .*?)\), then", said)
+    assert move is not None
+    subprocess.run(move.group(1), shell=True, check=True)
+    with EmbeddedPostgres(broken) as server:
+        migrate(server.dsn)
+
+
+@pytest.mark.parametrize(
+    ("damage", "named"),
+    [
+        (replaced("postgresql.conf", b"no = = setting\n"), 'postgresql.conf" line 1'),
+        (removed("postgresql.conf"), "postgresql.conf.*No such file"),
+        (replaced("pg_hba.conf", b"xx yy\n"), 'invalid connection type "xx".*pg_hba.conf'),
+    ],
+)
+def test_faulty_settings_are_named_in_one_try(
+    broken: Path, damage: Callable[[Path], object], named: str
+) -> None:
+    damage(broken / "pgdata")
+    with pytest.raises(StoreUnavailableError, match=f"settings .* are faulty: .*{named}") as caught:
+        EmbeddedPostgres(broken).start()
+    assert "rows are not touched" in str(caught.value)
+    assert "starting PostgreSQL" not in str(caught.value)
+    assert tries(broken / "server.log", named) == 1
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a file is given away by root alone")
+@pytest.mark.parametrize("place", ["global/pg_control", "postgresql.conf", "pg_wal", "base"])
+def test_files_of_somebody_else_are_told_with_the_command_that_helps(
+    broken: Path, place: str
+) -> None:
+    target = broken / "pgdata" / place
+    target.chmod(0o700)
+    os.chown(target, 0, 0)
+    with pytest.raises(StoreUnavailableError, match=r"may not read or write .*: .*denied") as told:
+        EmbeddedPostgres(broken).start()
+    command = re.search(r"\((chown .*)\)$", str(told.value))
+    assert command is not None
+    subprocess.run(command.group(1), shell=True, check=True)
+    with EmbeddedPostgres(broken) as server:
+        ask(server.dsn, "SELECT answer FROM kept")
+
+
+@pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system on which no database has room."""
     disk = tmp_path / "disk"
@@ -303,9 +405,12 @@ def test_a_damaged_version_is_said_so(made: Path, version: str) -> None:
         file.write_text(before)
 
 
-def test_an_empty_file_of_a_dead_server_is_in_nobodys_way(made: Path) -> None:
+@pytest.mark.parametrize("contents", [b"", b"garbage\n", b"0\n", b"\x00" * 64])
+def test_a_file_of_a_dead_server_that_names_none_is_in_nobodys_way(
+    made: Path, contents: bytes
+) -> None:
     pid_file = made / "pgdata" / "postmaster.pid"
-    pid_file.touch()
+    pid_file.write_bytes(contents)
     owned = (made / "pgdata").stat()
     os.chown(pid_file, owned.st_uid, owned.st_gid)
     with EmbeddedPostgres(made) as server:

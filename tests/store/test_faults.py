@@ -404,6 +404,43 @@ def test_a_server_of_somebody_else_that_died_is_said_so(tmp_path: Path) -> None:
             assert store.count() == 3
 
 
+def pages_damaged(server: EmbeddedPostgres, relation: str, *, gone: bool) -> None:
+    """Damage the file of a table or an index of a stopped server."""
+    with server, psycopg.connect(server.dsn) as connection:
+        found = connection.execute("SELECT pg_relation_filepath(%s)", [relation]).fetchone()
+    assert found is not None
+    file = server.data_dir / "pgdata" / found[0]
+    if gone:
+        file.unlink()
+        return
+    with file.open("r+b") as pages:
+        pages.write(b"\xa5" * file.stat().st_size)
+
+
+def test_damaged_files_of_a_running_server_are_told_with_the_remedy(tmp_path: Path) -> None:
+    own = EmbeddedPostgres(tmp_path / "postgres")
+
+    def found() -> int:
+        with own, PgVectorStore.open(own.dsn, model_id="test", dim=WIDTH) as store:
+            return len(store.search(rows(1)[0], limit=3))
+
+    with own:
+        migrate(own.dsn)
+        with PgVectorStore.open(own.dsn, model_id="test", dim=WIDTH) as store:
+            store.add(passages(3), rows(3))
+    remedy = r"is damaged: .*REINDEX DATABASE .*`voicerag db restore`.*`voicerag index`"
+    for gone in (False, True):
+        pages_damaged(own, "voicerag.vectors_pkey", gone=gone)
+        with pytest.raises(StoreUnavailableError, match=remedy):
+            found()
+        with own, psycopg.connect(own.dsn, autocommit=True) as connection:
+            connection.execute("REINDEX DATABASE")
+        assert found() == 3
+    pages_damaged(own, "voicerag.vectors", gone=False)
+    with pytest.raises(StoreUnavailableError, match=remedy):
+        found()
+
+
 def check_complete(dsn: str, tenant: str, files: int) -> None:
     with PgVectorStore.open(dsn, tenant=tenant, model_id="test", dim=WIDTH) as store:
         assert store.document_digests() == {f"file{n}": "1" for n in range(files)}

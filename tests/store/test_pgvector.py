@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import psycopg
 import pytest
 
+from voicerag_core import VoiceRAG
 from voicerag_core.errors import EmbeddingMismatchError, StoreError
 from voicerag_core.filters import Eq, Filter
+from voicerag_core.ingest import FileReport, index_files
 from voicerag_core.store import PgVectorStore, list_collections, migrate, upkeep, word_sql
+from voicerag_core.testing import FakeEmbedder, FakeVoiceModel
 from voicerag_core.testing.stores import WIDTH
 from voicerag_core.types import Embeddings, Passage
 
@@ -120,6 +124,43 @@ def test_the_index_comes_by_itself_with_size(
         assert other.search(rows[50], limit=1)[0].passage.id == "p50"
         assert other.search(rows[50], limit=60)[0].passage.id == "p50"
         assert list_collections(dsn, tenant=tenant)[0].indexed
+
+
+def test_what_an_ended_load_put_off_is_done_by_a_run_that_finds_nothing_new(
+    dsn: str, tenant: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A first load ended after its rows and before its words were counted and its index built."""
+    embedder = FakeEmbedder()
+    monkeypatch.setattr(upkeep, "INDEX_FROM", 8)
+    for number in range(8):
+        (tmp_path / f"{number}.txt").write_text(f"Bird {number} nests in Zanzibar.")
+
+    def run(store: PgVectorStore) -> FileReport:
+        return index_files(VoiceRAG(embedder, store, FakeVoiceModel()), [tmp_path])
+
+    def words() -> int:
+        with psycopg.connect(dsn) as connection:
+            found = connection.execute(
+                "SELECT count(*) FROM voicerag.vocabulary WHERE tenant = %s", [tenant]
+            ).fetchone()
+        assert found is not None
+        return int(found[0])
+
+    def opened() -> PgVectorStore:
+        return PgVectorStore.open(
+            dsn, tenant=tenant, model_id=embedder.model_id, dim=embedder.dim, auto_index=True
+        )
+
+    with monkeypatch.context() as ended, opened() as store:
+        ended.setattr(upkeep.Upkeep, "finish_load", lambda *_: None)
+        assert run(store).new == 8
+    assert words() == 0
+    with opened() as store:
+        assert not store.index_info().built
+        again = run(store)
+        assert (again.new, again.unchanged, again.passages) == (0, 8, 0)
+        assert store.index_info().built
+    assert words() > 0
 
 
 def test_unchanged_rows_are_not_written(dsn: str, tenant: str, store: PgVectorStore) -> None:

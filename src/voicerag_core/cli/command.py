@@ -261,6 +261,9 @@ def _ending(*, verbose: bool) -> Iterator[None]:
         raise typer.Exit(EXIT_BROKEN_PIPE) from None
     except KeyboardInterrupt:
         _quit("interrupted", EXIT_INTERRUPTED)
+    except SystemExit:
+        _end_if_signalled()
+        raise
     except VoiceRAGError as error:
         _end_if_signalled()
         if verbose:

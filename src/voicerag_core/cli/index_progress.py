@@ -35,6 +35,7 @@ _DOING = {
     "loading": "loading the model",
     "embedding": "embedding",
     "writing": "writing",
+    "preparing": "preparing the search",
 }
 _NO_WORK = frozenset({"opening", "comparing", "estimating", "loading"})
 _FINISHING = "\nfinishing what is in work; interrupt again to end at once\n"
@@ -172,7 +173,9 @@ class _Bar:
 class IndexProgress:
     """Shows the progress of `index_files`, and delays an interrupt to a transaction's end.
 
-    The first interrupt lets the current work finish, the second ends it at once.
+    The first interrupt lets the current work finish, the second ends it at once. When all is
+    written, the first does: what prepares the search may take long, and the next run makes up for
+    it.
 
     Args:
         display: Where it is shown.
@@ -197,6 +200,8 @@ class IndexProgress:
         before, self._last = self._last, progress
         if self._interrupted:
             raise KeyboardInterrupt
+        if progress.doing == "preparing":
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         if before is not None and before.doing in _NO_WORK:
             self._left.begin()
         if progress.step == "update":

@@ -190,7 +190,7 @@ def _update(
     if dry_run:
         passages = _tried(documents, embed, meter, on_estimate)
     else:
-        passages = _stored(rag, documents, embed, meter) if plan.differing else 0
+        passages = _stored(rag, documents, embed, meter)
     read = {source.source for source in plan.differing} - failed.keys()
     return FileReport(
         new=len(read - plan.known),
@@ -213,13 +213,14 @@ def _by_engine(
     done: dict[str, Indexed] = {}
     if plan.differing:
         meter.begin("loading")
-        with _loading(rag):
-            for one in engine(plan.differing, cutting):
-                if one.source in done:
-                    continue  # an engine may do a source again whose result was lost
-                done[one.source] = one
-                meter.begin("writing")
-                meter.add(files=1, size=one.size, passages=one.passages, vectors=one.vectors)
+    with _loading(rag):
+        for one in engine(plan.differing, cutting) if plan.differing else ():
+            if one.source in done:
+                continue  # an engine may do a source again whose result was lost
+            done[one.source] = one
+            meter.begin("writing")
+            meter.add(files=1, size=one.size, passages=one.passages, vectors=one.vectors)
+        meter.begin("preparing")
     read = {one.source for one in done.values() if one.failure is None}
     failed = [one.failure for one in done.values() if one.failure is not None]
     return FileReport(
@@ -236,7 +237,11 @@ def _by_engine(
 
 
 def _loading(rag: VoiceRAG) -> AbstractContextManager[None]:
-    """Tell the store that much is written, if it wants to know."""
+    """Tell the store that much is written, if it wants to know.
+
+    A run that finds nothing to write says so too: an earlier one may have been ended before the
+    store did what it puts off until a load is over.
+    """
     store: object = rag.store
     return store.bulk_load() if isinstance(store, BulkStore) else nullcontext()
 
@@ -268,6 +273,7 @@ def _stored(
                 passages=part.passages,
                 vectors=part.vectors,
             )
+        meter.begin("preparing")
     return passages
 
 

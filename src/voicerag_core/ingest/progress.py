@@ -12,9 +12,10 @@ from voicerag_core.errors import VoiceRAGError
 __all__ = ["Activity", "FileProgress", "FileReport", "Meter", "OnProgress", "kind_of"]
 
 Activity: TypeAlias = Literal[
-    "opening", "comparing", "estimating", "reading", "loading", "embedding", "writing"
+    "opening", "comparing", "estimating", "reading", "loading", "embedding", "writing", "preparing"
 ]
-"""What a run is doing: opening the store, or loading the model that embeds, among others."""
+"""What a run is doing: opening the store, loading the model that embeds, or preparing the search
+when all is written, among others."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,10 +28,12 @@ from urllib.parse import quote, urlencode
 from voicerag_core.closing import Closing
 from voicerag_core.errors import MissingExtraError, StoreError, StoreUnavailableError
 from voicerag_core.store.forks import renewed_in_children
+from voicerag_core.store.not_starting import damaged, refuse_known_fault, tail
 from voicerag_core.store.server_folder import (
     PORT,
     SOCKET_NAME,
     Account,
+    account_name,
     closed_to_others,
     prepare_folder,
     service_account,
@@ -52,8 +54,6 @@ _DATABASE = "postgres"
 _START_ATTEMPTS = 6
 _FIRST_BACK_OFF_SECONDS = 0.25
 _LOG_BYTES = 16 * 1024 * 1024
-_DISK_FULL = "No space left on device"
-"""As the server says it, in English."""
 
 _AGAINST_ENVIRONMENT = {
     "PGHOSTADDR": ("hostaddr", ""),
@@ -168,7 +168,8 @@ class EmbeddedPostgres(Closing):
         Raises:
             MissingExtraError: No wheel with a server is installed.
             StoreUnavailableError: The server does not start, and the end of its log is in the
-                message; or the database is damaged, or was made by another major version.
+                message; or there was one try, and the message says what to do: the disk is full,
+                or the database is damaged, not the server's to read, or of another major version.
             StoreError: The folder cannot be used.
         """
         programs = server_programs()
@@ -258,15 +259,17 @@ class EmbeddedPostgres(Closing):
             closed_to_others(self._cluster, self._account)
         self._forget_dead_server()
         if not (self._cluster / "PG_VERSION").exists():
+            if self._cluster.is_dir() and any(self._cluster.iterdir()):
+                raise damaged(self.data_dir, "its file PG_VERSION is missing")
             self._create(programs)
         _refuse_other_major(programs, self._cluster)
         if self._log.exists() and self._log.stat().st_size > _LOG_BYTES:
             self._log.replace(self._log.with_suffix(".log.1"))
-        begun = self._log.stat().st_size if self._log.exists() else 0
         pause = _FIRST_BACK_OFF_SECONDS
         deadline = time.monotonic() + self.start_timeout
         for attempt in range(_START_ATTEMPTS):
             remaining = max(1, round(deadline - time.monotonic()))
+            begun = self._log.stat().st_size if self._log.exists() else 0
             self._run(
                 programs,
                 "pg_ctl",
@@ -276,41 +279,34 @@ class EmbeddedPostgres(Closing):
             )
             if self._answers():
                 return True
-            self._refuse_full_disk(_tail(self._log, start=begun))
+            self._refuse_known_fault(_said(self._log, begun))
             if attempt + 1 < _START_ATTEMPTS and time.monotonic() < deadline:
                 time.sleep(pause)  # a killed server's last backend may still hold its memory
                 pause *= 2
         raise StoreUnavailableError(
             f"the embedded Postgres in {self.data_dir} does not start; its log {self._log} ends:\n"
-            + _tail(self._log)
+            + tail(self._log)
         )
 
-    def _refuse_full_disk(self, said: str) -> None:
-        """Say what to do if a server program failed for want of room.
-
-        Args:
-            said: What it said; nothing, if not even that found room.
-
-        Raises:
-            StoreUnavailableError: It did.
-        """
-        why = [line for line in said.splitlines() if _DISK_FULL in line]
-        if why or (not said and shutil.disk_usage(self.data_dir).free == 0):
-            raise StoreUnavailableError(
-                f"the disk of {self.data_dir} is full, and the embedded Postgres does not start"
-                + "".join(f": {line}" for line in why[-1:])
-                + "; free some space and repeat the call, what is there already is kept"
-            )
+    def _refuse_known_fault(self, said: str) -> None:
+        """Raise if what a server program said is no matter of trying again; end what runs of it."""
+        name = self._account.name if self._account else account_name(os.geteuid())
+        try:
+            refuse_known_fault(said, self.data_dir, name)
+        except StoreUnavailableError:
+            self._stop(how="immediate")  # with damaged files it may wait for itself for ever
+            raise
 
     def _forget_dead_server(self) -> None:
-        """Remove an empty file of its process, which a full disk or a power cut leaves behind.
+        """Remove a file of its process that names none, as a full disk or a power cut leaves it.
 
         Postgres refuses to start beside one. Nobody runs: this owner holds the lock of the folder,
         and the server does not answer.
         """
         pid_file = self._cluster / "postmaster.pid"
         with contextlib.suppress(FileNotFoundError):
-            if pid_file.stat().st_size == 0:
+            number = pid_file.read_bytes().partition(b"\n")[0].strip()
+            if not number.isdigit() or int(number) == 0:
                 pid_file.unlink()
 
     def _create(self, programs: Path) -> None:
@@ -345,21 +341,21 @@ class EmbeddedPostgres(Closing):
             arguments += ["--set", f"{name}={value}"]
         if self._run(programs, "initdb", arguments, output) != 0:
             shutil.rmtree(staging, ignore_errors=True)
-            self._refuse_full_disk(_tail(output))
+            self._refuse_known_fault(tail(output, lines=200))
             raise StoreUnavailableError(
-                f"no database could be made in {self.data_dir}; initdb said:\n" + _tail(output)
+                f"no database could be made in {self.data_dir}; initdb said:\n" + tail(output)
             )
         output.unlink(missing_ok=True)
         staging.replace(self._cluster)
 
-    def _stop(self) -> None:
+    def _stop(self, how: str = "fast") -> None:
         if not (self._cluster / "postmaster.pid").exists():
             return
         with contextlib.suppress(MissingExtraError, OSError):
             self._run(
                 server_programs(),
                 "pg_ctl",
-                ["-D", "pgdata", "-w", "-t", "30", "-m", "fast", "stop"],
+                ["-D", "pgdata", "-w", "-t", "30", "-m", how, "stop"],
             )
 
     def _answers(self) -> bool:
@@ -433,9 +429,8 @@ def _major(programs: Path, folder: Path) -> int:
 def _refuse_other_major(programs: Path, cluster: Path) -> None:
     said = (cluster / "PG_VERSION").read_text().strip()
     if not said.isdecimal():
-        raise StoreUnavailableError(
-            f"the database in {cluster.parent} is damaged: its file PG_VERSION holds {said[:20]!r} "
-            "in place of a version; restore the folder from a backup, or choose another data folder"
+        raise damaged(
+            cluster.parent, f"its file PG_VERSION holds {said[:20]!r} in place of a version"
         )
     made_by = int(said)
     installed = _major(programs, cluster.parent)
@@ -448,10 +443,6 @@ def _refuse_other_major(programs: Path, cluster: Path) -> None:
         )
 
 
-def _tail(path: Path, lines: int = 12, start: int = 0) -> str:
-    """Return the last lines of a log, of what stands in it from a byte on."""
-    try:
-        text = path.read_bytes()[start:].decode(errors="replace")
-        return "\n".join(text.splitlines()[-lines:])
-    except OSError as error:
-        return f"(no log: {error})"
+def _said(log: Path, start: int) -> str:
+    """Return what a start left in the server's log; a full disk may have kept it from all."""
+    return tail(log, lines=200, start=start) if log.exists() else ""

@@ -145,6 +145,12 @@ def _translate(error: Exception, place: str) -> StoreError:  # noqa: PLR0911 - o
                 f"the disk of {place} is full: {said}; free some space and repeat the call, "
                 "what is there already is not written again"
             )
+        case pg.DataCorrupted() | pg.IndexCorrupted() | pg.UndefinedFile() | pg.IoError():
+            return StoreUnavailableError(
+                f"the database of {place} is damaged: {said}; REINDEX DATABASE mends it if that is "
+                "a file of an index; else restore a backup into a fresh database with "
+                "`voicerag db restore`, or index your files again there with `voicerag index`"
+            )
         case pg.LockNotAvailable() | pg.DeadlockDetected() | pg.SerializationFailure():
             return StoreError(
                 f"another program holds rows of this collection on {place}: {said}; repeat the call"

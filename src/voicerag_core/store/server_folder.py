@@ -16,8 +16,8 @@ from pathlib import Path
 from voicerag_core.errors import StoreError
 
 __all__ = [
-    "PORT", "SOCKET_NAME", "Account", "closed_to_others", "prepare_folder", "service_account",
-    "short_path",
+    "PORT", "SOCKET_NAME", "Account", "account_name", "closed_to_others", "prepare_folder",
+    "service_account", "short_path",
 ]  # fmt: skip
 
 PORT = 5432
@@ -128,10 +128,11 @@ def closed_to_others(cluster: Path, account: Account | None) -> None:
             return  # moved elsewhere on purpose; Postgres looks at that place itself
         raise StoreError(f"{cluster} is in the way of the database: it is no folder; move it away")
     if told.st_uid != uid:
+        own = account_name(uid)
         raise StoreError(
-            f"the database in {cluster} belongs to {_name(told.st_uid)}, and its server runs as "
-            f"{_name(uid)}, which Postgres refuses; give the folder and all in it to that account "
-            f"(chown -R {_name(uid)} {cluster}), or choose another data folder"
+            f"the database in {cluster} belongs to {account_name(told.st_uid)}, and its server "
+            f"runs as {own}, which Postgres refuses; give the folder and all in it to that account "
+            f"(chown -R {own} {cluster}), or choose another data folder"
         )
     mode = stat.S_IMODE(told.st_mode)
     if not mode & _OF_OTHERS and mode & _MODE == _MODE:
@@ -155,7 +156,8 @@ def _set_mode(folder: Path, mode: int, *, as_root: bool) -> None:
         os.close(opened)
 
 
-def _name(uid: int) -> str:
+def account_name(uid: int) -> str:
+    """Return the name of an account, or its number if it has none."""
     try:
         return pwd.getpwuid(uid).pw_name
     except KeyError:
