@@ -64,6 +64,26 @@ def test_a_bulk_load_builds_the_index_once_at_its_end(
     assert info.ef_search is not None
 
 
+def test_the_passages_are_vacuumed_once_a_load_has_its_index(
+    opened: PgVectorStore, dsn: str
+) -> None:
+    """Plans take an index of metadata that never was for a costly one, and read every row."""
+
+    def vacuumed() -> int:
+        with psycopg.connect(dsn, autocommit=True) as connection:
+            connection.execute("SELECT pg_stat_clear_snapshot()")
+            query = "SELECT vacuum_count FROM pg_stat_all_tables WHERE relid = %s::regclass"
+            row = connection.execute(query, ("voicerag.passages",)).fetchone()
+        assert row is not None
+        return int(row[0])
+
+    before = vacuumed()
+    with opened.bulk_load():
+        load(opened, 0, 300)
+        assert vacuumed() == before
+    assert vacuumed() == before + 1
+
+
 def test_bulk_loads_inside_each_other_end_with_the_outermost(
     opened: PgVectorStore, dsn: str, tenant: str
 ) -> None:

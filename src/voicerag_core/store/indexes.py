@@ -9,10 +9,11 @@ import psycopg
 from psycopg import sql
 from psycopg.rows import scalar_row
 
+from voicerag_core.errors import StoreError
 from voicerag_core.store.collection import Collection, IndexKind
 from voicerag_core.store.connection import Connection, Database
 
-__all__ = ["INDEX_FROM", "WIDEST", "build", "drop", "graph_bytes", "scans"]
+__all__ = ["INDEX_FROM", "WIDEST", "build", "drop", "graph_bytes", "scans", "vacuum"]
 
 INDEX_FROM: Final = 20_000
 """Vectors from which a collection gets an HNSW index; below, comparing all is fast and exact."""
@@ -83,6 +84,19 @@ def build(
         # Parallel workers meet in shared memory, of which a container may have 64 MB.
         _logger.warning("the index is built by one process: %s", error)
         return database.write(lambda connection: run(connection, alone=True))
+
+
+def vacuum(database: Database) -> None:
+    """Vacuum the passages after a load, if the login may; else the server does it in its time.
+
+    Plans take an index of metadata that was never vacuumed for a costly one, and read every row
+    behind a filter of ten values: 42 ms instead of 2 at 50,000 rows.
+    """
+    try:
+        with database.connect() as connection:
+            connection.execute("VACUUM (SKIP_LOCKED, PARALLEL 0) voicerag.passages")
+    except (StoreError, psycopg.Error) as error:
+        _logger.debug("the passages were not vacuumed: %s", error)
 
 
 def drop(database: Database, collection: Collection) -> bool:

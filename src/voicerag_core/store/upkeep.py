@@ -118,6 +118,7 @@ class Upkeep:
             opened.database.write(
                 lambda connection: connection.execute("SELECT voicerag.refresh_statistics()")
             )
+            indexes.vacuum(opened.database)
             self.load.over()
         opened.refresh()
         if built and tune and opened.here.vectors:
