@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from voicerag_core.errors import CheckpointError, MissingExtraError
+from voicerag_core.heaps import share_heaps
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -29,6 +30,7 @@ def open_session(network: Path | bytes, what: str, *, threads: int) -> onnxrunti
         import onnxruntime
     except ImportError as error:
         raise MissingExtraError("local", what) from error
+    share_heaps()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1

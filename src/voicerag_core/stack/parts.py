@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, TypeAlias, cast
 
 from voicerag_core.errors import ConfigError, EndpointError
+from voicerag_core.heaps import share_heaps
 from voicerag_core.languages import ANY, ENGLISH
 from voicerag_core.ports import (
     AnswerWriter,
@@ -143,6 +144,7 @@ def open_parts(
                 )
             yield _glm_parts(settings, stack, given)
         else:
+            share_heaps()  # before there are threads that would have heaps of their own
             yield _local_parts(settings, stack, given)
 
 
