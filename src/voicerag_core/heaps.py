@@ -13,16 +13,16 @@ __all__ = ["share_heaps"]
 _M_ARENA_MAX: Final = -8
 """Source: glibc's malloc.h."""
 _HEAPS: Final = 2
-"""Each heap keeps what the networks that ran in its threads took at most, and glibc makes up to 16 on
-2 cores. With two, the sample base takes 120 MiB less at the same speed
+"""Each heap keeps what the networks that ran in its threads took at most, and glibc makes up to 16
+on 2 cores. With two, the sample base takes 120 MiB less at the same speed
 (benchmarks/main_job/sample_base.py)."""
 
 
 @cache
 def share_heaps() -> None:
-    """Let threads share two heaps, unless MALLOC_ARENA_MAX says how many; heaps that are there stay.
+    """Let threads share two heaps, unless MALLOC_ARENA_MAX says how many.
 
-    Other C libraries than glibc have none, and are left as they are.
+    Heaps that are there stay. Other C libraries than glibc are left as they are.
     """
     if "MALLOC_ARENA_MAX" not in os.environ:
         with suppress(OSError, AttributeError, TypeError):  # no such library, or function
