@@ -26,6 +26,7 @@ from voicerag_core.glm.decoder import service as service_module
 from voicerag_core.glm.lm import scheduler as scheduler_module
 from voicerag_core.glm.lm.batched_lm import BatchedLM
 from voicerag_core.glm.lm.interleave import Interleave, ReplyForm
+from voicerag_core.glm.lm.loading import quantize_to
 from voicerag_core.glm.lm.rows import Batch
 from voicerag_core.glm.pace import Pace
 from voicerag_core.glm.speech_tokenizer import tokenizer as tokenizer_module
@@ -154,11 +155,19 @@ def test_prompts_wait_for_replies_that_are_heard(
     assert read == [8, 8, 4]
 
 
+@pytest.mark.parametrize(
+    ("bits", "parts"),
+    [(16, [11, 11, 8, 8, 8, 4]), (8, [8, 8, 8, 8, 8, 8, 2])],  # below 32 tokens a step reads 8
+)
 def test_a_step_reads_more_where_many_prompts_wait(
-    lm: BatchedLM, form: ReplyForm, monkeypatch: pytest.MonkeyPatch
+    form: ReplyForm, monkeypatch: pytest.MonkeyPatch, bits: int, parts: list[int]
 ) -> None:
     read: list[int] = []
     steps: list[int] = []
+    model = tiny_model()
+    if bits < 16:
+        quantize_to(model, bits, CPU)
+    lm = BatchedLM(model, max_context=512)
     plain = lm._runner.launch
 
     def launch(batch: Batch) -> object:
@@ -169,9 +178,10 @@ def test_a_step_reads_more_where_many_prompts_wait(
     monkeypatch.setattr(lm._runner, "launch", launch)
     lm._scheduler._part_tokens = 8
     ids = (3 * prompt(20))[:50]
-    list(lm.stream(ids, grammar=Interleave(form), sampling=GREEDY))
-    assert read == [11, 11, 8, 8, 8, 4]  # below 32 tokens a step reads 8
-    assert steps[: len(read) + 1] == [6, 5, 4, 3, 2, 1, 0]
+    with lm:
+        list(lm.stream(ids, grammar=Interleave(form), sampling=GREEDY))
+    assert read == parts
+    assert steps[: len(read) + 1] == list(range(len(parts), -1, -1))
 
 
 def test_a_prompt_does_not_wait_for_long(

@@ -12,6 +12,7 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
 import torch
+from torch import nn
 
 from voicerag_core.cancellation import check_cancelled
 from voicerag_core.closing import Closing
@@ -26,7 +27,8 @@ from voicerag_core.glm.lm.language_model import check_request
 from voicerag_core.glm.lm.loading import Quantization, lm_memory, load_model
 from voicerag_core.glm.lm.rows import Reply, Runner
 from voicerag_core.glm.lm.sampler import uniform_noise
-from voicerag_core.glm.lm.scheduler import Scheduler, long_part
+from voicerag_core.glm.lm.scheduler import LONG_PART, Scheduler, long_part
+from voicerag_core.glm.lm.weight_only import WeightOnlyLinear
 from voicerag_core.glm.pace import Pace
 from voicerag_core.glm.turns import turns_on
 from voicerag_core.glm.weights.configs import CONTEXT_TOKENS
@@ -63,7 +65,7 @@ class BatchedLM(Closing):
             a GPU and 4 on a CPU. A row takes 41 kB a token at the released size, in bfloat16.
         max_waiting: Most replies that wait for a row.
         part_tokens: Most prompt tokens in a step, and 1.4 times as many where four times as many
-            wait to be read; bounds how long other replies wait.
+            wait to be read, unless weights have 8 or 4 bits; bounds how long other replies wait.
 
     Raises:
         ConfigError: A number is below 1.
@@ -95,8 +97,10 @@ class BatchedLM(Closing):
             self._rows = rows or fitting_rows(model, max_context)
             self._cache = KeyValueCache.allocate(model, max_context, self._rows)
             rotary = RotaryTable.of(model, max_context)
+            parts = 1.0 if _is_quantized(model) else LONG_PART
+            most = long_part(part_tokens, GraphRunner.block, parts)
             runner: Runner = (
-                GraphRunner(model, self._cache, rotary, long_part(part_tokens, GraphRunner.block))
+                GraphRunner(model, self._cache, rotary, most)
                 if self.device.type == "cuda" and has_triton()
                 else EagerRunner(model, self._cache, rotary)
             )
@@ -107,6 +111,7 @@ class BatchedLM(Closing):
             runner,
             self._rows,
             part_tokens=part_tokens,
+            parts=parts,
             max_waiting=max_waiting,
             memory=memory,
             turns=turns_on(self.device),
@@ -334,3 +339,7 @@ def fitting_rows(model: GlmForCausalLM, max_context: int) -> int:
     one = KeyValueCache.row_bytes(model, max_context)
     free, _ = torch.cuda.mem_get_info(device)
     return max(1, min(MOST_ROWS, (free - RESERVED_BYTES) // one))
+
+
+def _is_quantized(model: nn.Module) -> bool:
+    return any(isinstance(layer, WeightOnlyLinear) for layer in model.modules())

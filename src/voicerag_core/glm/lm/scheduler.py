@@ -19,7 +19,7 @@ from voicerag_core.glm.lm.rows import Batch, Launched, Part, Reply, Row, Runner,
 from voicerag_core.glm.lm.sampler import NOT_FINITE, UNDECIDED, finite
 from voicerag_core.glm.turns import Turns
 
-__all__ = ["Scheduler", "long_part"]
+__all__ = ["LONG_PART", "Scheduler", "long_part"]
 
 _logger = logging.getLogger(__name__)
 
@@ -33,8 +33,8 @@ MOST_WAITING = 0.06
 """Seconds for which sound that is wanted at once may hold up a step: a batch of first blocks."""
 LONG_QUEUE, LONG_PART = 4, 1.4
 """Where texts of so many parts wait to be read, a step reads so many parts at once: each step also
-reads the weights. With 960 tokens a part, the longest step then takes 50 ms on an H200; with two
-parts it takes 63."""
+reads the weights. With 960 tokens a part, the longest step then takes 48 ms on an H200; with two
+parts it takes 63. Weights of 8 and 4 bits take longer to unpack, and get no longer parts."""
 FEW_TOKENS = 128
 """Fewer tokens of texts are not read in a step for the sake of replies that are heard."""
 MOST_PAUSED = 0.1
@@ -45,9 +45,9 @@ CLOSE_SECONDS = 10.0
 """How long closing waits for the step that runs."""
 
 
-def long_part(part_tokens: int, block: int) -> int:
+def long_part(part_tokens: int, block: int, parts: float) -> int:
     """Return the tokens of texts in a step beside a long queue, in whole blocks."""
-    return max(part_tokens, int(LONG_PART * part_tokens) // block * block)
+    return max(part_tokens, int(parts * part_tokens) // block * block)
 
 
 class Scheduler(Closing):
@@ -65,8 +65,8 @@ class Scheduler(Closing):
     Args:
         runner: Of the device.
         rows: Of its cache.
-        part_tokens: Most tokens of texts in a step, `long_part` of it where many wait; bounds how
-            long the others wait for theirs.
+        part_tokens: Most tokens of texts in a step; bounds how long the others wait for theirs.
+        parts: So many times as many where many wait.
         max_waiting: Most replies that wait for a row.
         memory: Turns an out-of-memory error into one that says what to choose.
         turns: Of the device; sound that is wanted at once goes before the next step.
@@ -78,12 +78,14 @@ class Scheduler(Closing):
         rows: int,
         *,
         part_tokens: int,
+        parts: float,
         max_waiting: int,
         memory: Callable[[], AbstractContextManager[None]],
         turns: Turns,
     ) -> None:
         self._runner, self._memory, self._turns = runner, memory, turns
         self._part_tokens = max(1, part_tokens // runner.block) * runner.block
+        self._parts = parts
         self._max_waiting = max_waiting
         self._rows = [Row(index) for index in range(rows)]
         self._seconds: float | None = None
@@ -323,7 +325,7 @@ class Scheduler(Closing):
             self._paused = 0.0
             return most
         if unread >= LONG_QUEUE * most:
-            most = long_part(most, self._runner.block)
+            most = long_part(most, self._runner.block, self._parts)
         room = self._turns.readable()
         if room >= most or self._paused > MOST_PAUSED:
             return most
@@ -337,7 +339,7 @@ class Scheduler(Closing):
     def _steps_to_read(self) -> int:
         """Return the steps in which all texts that have come are read."""
         unread, part = self._unread(), self._part_tokens
-        most = long_part(part, self._runner.block)
+        most = long_part(part, self._runner.block, self._parts)
         long = max(0, (unread - LONG_QUEUE * part) // most + 1)
         return long + -(-max(0, unread - long * most) // part)
 
