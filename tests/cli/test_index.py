@@ -19,7 +19,7 @@ from voicerag_core.store import EmbeddedPostgres, PgVectorStore
 Voicerag = Callable[..., "subprocess.CompletedProcess[str]"]
 Spawn = Callable[..., "subprocess.Popen[str]"]
 
-MANY = 150
+MANY = 500
 
 
 @pytest.fixture
@@ -168,7 +168,10 @@ def test_stopped_in_the_middle_nothing_is_lost_or_doubled(
             assert process.returncode == 128 + how
             word = "interrupted" if how is signal.SIGINT else "terminated"
             assert said.endswith(f"the next run does the rest\n{word}\n")
-            assert f"kept: {len(done)} of {MANY}" in said
+            counts = {len(done)}
+            if how is signal.SIGTERM:  # it may come when a file is written and not counted yet
+                counts.add(len(done) - 1)
+            assert any(f"kept: {count} of {MANY}" in said for count in counts)
         if how is signal.SIGINT:
             assert "finishing what is in work; interrupt again to end at once" in said
         result = voicerag("index", many_files, "--collection", collection)

@@ -175,7 +175,7 @@ def _update(
     dry_run: bool,
 ) -> FileReport:
     """Read, embed and write the sources of a plan."""
-    meter = Meter("update", plan.differing, on_progress)
+    meter = _meter(plan, on_progress)
     failed: dict[str, VoiceRAGError] = {}
 
     def fail(source: Source, error: VoiceRAGError) -> None:
@@ -205,11 +205,16 @@ def _update(
     )
 
 
+def _meter(plan: Plan, on_progress: OnProgress | None) -> Meter:
+    """Return the meter of a plan's sources; without any there is no update whose share is told."""
+    return Meter("update" if plan.differing else "compare", plan.differing, on_progress)
+
+
 def _by_engine(
     rag: VoiceRAG, plan: Plan, cutting: Cutting, engine: Engine, on_progress: OnProgress | None
 ) -> FileReport:
     """Let an engine do the sources of a plan."""
-    meter = Meter("update", plan.differing, on_progress)
+    meter = _meter(plan, on_progress)
     done: dict[str, Indexed] = {}
     if plan.differing:
         meter.begin("loading")

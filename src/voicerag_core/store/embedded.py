@@ -28,7 +28,7 @@ from urllib.parse import quote, urlencode
 from voicerag_core.closing import Closing
 from voicerag_core.errors import MissingExtraError, StoreError, StoreUnavailableError
 from voicerag_core.store.forks import renewed_in_children
-from voicerag_core.store.not_starting import damaged, refuse_known_fault, tail
+from voicerag_core.store.not_starting import damaged, refuse_full_disk, refuse_known_fault, tail
 from voicerag_core.store.server_folder import (
     PORT,
     SOCKET_NAME,
@@ -341,7 +341,7 @@ class EmbeddedPostgres(Closing):
             arguments += ["--set", f"{name}={value}"]
         if self._run(programs, "initdb", arguments, output) != 0:
             shutil.rmtree(staging, ignore_errors=True)
-            self._refuse_known_fault(tail(output, lines=200))
+            refuse_full_disk(tail(output, lines=200), self.data_dir)
             raise StoreUnavailableError(
                 f"no database could be made in {self.data_dir}; initdb said:\n" + tail(output)
             )

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from voicerag_core.errors import StoreUnavailableError
 
-__all__ = ["damaged", "refuse_known_fault", "tail"]
+__all__ = ["damaged", "refuse_full_disk", "refuse_known_fault", "tail"]
 
 _DISK_FULL = "No space left on device"
 _FORBIDDEN = "Permission denied"
@@ -50,8 +50,8 @@ def refuse_known_fault(said: str, data_dir: Path, account: str) -> None:
         StoreUnavailableError: The disk is full, the settings are faulty, or files are damaged,
             missing or of somebody else.
     """
+    refuse_full_disk(said, data_dir)
     lines = [_PREFIX.sub("", line) for line in said.splitlines()]
-    _refuse_full_disk(lines, data_dir)
     for number, line in enumerate(lines):
         if not _FATAL.match(line):
             continue
@@ -87,7 +87,13 @@ def tail(path: Path, lines: int = 12, start: int = 0) -> str:
         return f"(no log: {error})"
 
 
-def _refuse_full_disk(lines: list[str], data_dir: Path) -> None:
+def refuse_full_disk(said: str, data_dir: Path) -> None:
+    """Say so if a server program failed, or said nothing, because the disk is full.
+
+    Raises:
+        StoreUnavailableError: It is.
+    """
+    lines = [_PREFIX.sub("", line) for line in said.splitlines()]
     why = [line for line in lines if _DISK_FULL in line]
     if why or (not lines and shutil.disk_usage(data_dir).free == 0):
         raise StoreUnavailableError(
