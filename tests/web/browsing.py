@@ -57,7 +57,7 @@ class Page:
         return self.page.wait_for_selector(place, timeout=MS)
 
     def read(self, expression: str) -> Any:
-        return json.loads(self.page.evaluate(f"JSON.stringify({expression})"))
+        return json.loads(self.page.evaluate(f"JSON.stringify({expression}) ?? 'null'"))
 
     def eventually(self, expression: str, least: float = 1) -> Any:
         for _ in range(MS // 100):
