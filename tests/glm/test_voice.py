@@ -148,8 +148,7 @@ def test_a_spoken_question_is_answered_in_words_and_sound(voice: GLMVoice, clip:
 
 def test_it_is_seen_that_a_voice_works(voice: GLMVoice, clip: Audio) -> None:
     seen = [voice.worked]
-    for _ in voice.respond(clip, PASSAGES, sampling=SHORT):
-        seen.append(voice.worked)
+    seen += [voice.worked for _ in voice.respond(clip, PASSAGES, sampling=SHORT)]
     assert seen[1] > seen[0] + 1  # the clip was encoded, and the prompt read
     assert seen[-1] > seen[1]
     assert voice.worked == seen[-1]
