@@ -224,7 +224,7 @@ def slow(seconds: float, stack: ExitStack) -> ScriptedVoice:
 
 def hasty(stack: ExitStack) -> ScriptedVoice:
     """Let a reply stand still among others for twice the usual time at most."""
-    child.PATIENCE = 2.0
+    vars(child)["PATIENCE"] = 2.0
     return ScriptedVoice()
 
 
