@@ -5,8 +5,9 @@
 Scheduler, decoding service, streams and callers are the real ones, each in its threads; the device
 takes its turns between language model and sound and sleeps for as long as an H200 was measured to
 compute (`device.Costs`). All clocks run `--slower` times slower, so that two cores have time for
-the work of Python; figures are of the slowed clock. It shows what rules of who goes first do to callers, and
-nothing of kernels: use it to compare two states of the program, in turns, on one machine.
+the work of Python; figures are of the slowed clock. It shows what rules of who goes first do to
+callers, and nothing of kernels: use it to compare two states of the program, in turns, on one
+machine.
 
 - `burst16`, `burst64`: as of `many_callers`.
 - `cached16`, `cached32`: so many callers come within 0.1 s whose prompts were read before, all but

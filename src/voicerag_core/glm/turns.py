@@ -44,7 +44,7 @@ class Turns:
     language model each of them waits, whatever the priorities of their streams: on an H200 the
     first blocks of 16 replies take 54 ms alone, 161 ms beside steps of 16 replies and 447 ms
     beside prompts that are being read, and the language model loses about the time that it would
-    have lost by waiting (benchmarks/results/glm_many_callers.md). So it waits.
+    have lost by waiting. So it waits.
     """
 
     def __init__(self) -> None:
