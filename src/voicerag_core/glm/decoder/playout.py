@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from voicerag_core.glm.decoder.schedule import Schedule
 
-__all__ = ["Playout"]
+__all__ = ["INTERRUPTED", "Playout"]
 
 BLOCKS_AHEAD = 2
 """Blocks that are expected to come in time before the first sound is played: the first is short,

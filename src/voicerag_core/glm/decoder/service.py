@@ -19,7 +19,7 @@ from voicerag_core.glm.decoder.networks import DecoderNetworks
 from voicerag_core.glm.decoder.shapes import FLOW_FRAMES, batch_size, largest_batch
 from voicerag_core.glm.turns import alive, turns_on
 
-__all__ = ["Coming", "DecodingService", "Task"]
+__all__ = ["Coming", "DecodingService", "Task", "expected_seconds"]
 
 _logger = logging.getLogger(__name__)
 
@@ -275,7 +275,7 @@ class DecodingService:
         if heard in ([], [tasks]):
             return start, tasks
         must, first = _last_moment(heard)
-        over = max(start, now) + _expected(tasks[0].length)
+        over = max(start, now) + expected_seconds(tasks[0].length)
         return (min(start, must), first) if must < over else (start, tasks)
 
     def _start(self, alike: Sequence[Task], coming: Collection[int]) -> float:
@@ -290,7 +290,7 @@ class DecodingService:
         playing = all(not task.first and task.free < math.inf for task in alike)
         hurried = playing and self._wanting() > 0  # others have nothing to play
         largest = largest_batch(length, FLOW_FRAMES)
-        calm = self._turns.spare() >= _expected(length)  # nobody needs the decoder meanwhile
+        calm = self._turns.spare() >= expected_seconds(length)  # nobody needs the decoder meanwhile
         if len(alike) >= min(len(self._streams), largest) and not hurried and (calm or not playing):
             return min(came)
         latest = min(map(self._latest, alike))
@@ -312,9 +312,9 @@ class DecodingService:
         """Return until when a block can wait for others."""
         now = time.monotonic()
         came = now - (self._turns.free() - task.free)
-        if task.first or task.deadline < now:
+        if task.first:
             return came + min(MOST_GATHERING, GATHERING_EACH * self._wanting())
-        latest = task.deadline - _expected(task.length)
+        latest = task.deadline - expected_seconds(task.length)
         return max(latest, came + LEAST_GATHERING)
 
     def _wanting(self) -> int:
@@ -344,7 +344,7 @@ class DecodingService:
             now, end = time.monotonic(), min(task.deadline for task in during)
             if start > now or wanted > end:
                 return []
-            if now < end < now + sum(_expected(one[0].length) for one in (tasks, during)):
+            if now < end < now + sum(expected_seconds(one[0].length) for one in (tasks, during)):
                 return []  # what is being decoded would be late
         if not tasks:
             return []
@@ -397,7 +397,7 @@ class DecodingService:
         self._finish(tasks[half:])
 
 
-def _expected(length: int) -> float:
+def expected_seconds(length: int) -> float:
     """Return the seconds in which a batch of so many frames is surely decoded."""
     return LATEST_SECONDS + LATEST_FRAME_SECONDS * length
 
@@ -417,7 +417,7 @@ def _last_moment(plans: Sequence[list[Task]]) -> tuple[float, list[Task]]:
     for tasks in sorted(plans, key=_ends, reverse=True):
         length = tasks[0].length
         further = -(-len(tasks) // largest_batch(length, FLOW_FRAMES)) - 1
-        takes = _expected(length) + further * LATEST_FRAME_SECONDS * length
+        takes = expected_seconds(length) + further * LATEST_FRAME_SECONDS * length
         moment, first = min(moment, _ends(tasks)) - takes, tasks
     return moment, first
 

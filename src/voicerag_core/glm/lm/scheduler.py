@@ -317,7 +317,7 @@ class Scheduler(Closing):
         Replies that are heard go first: a step of 960 tokens takes as long as five others, and the
         first sound of a reply lasts 0.16 s.
         """
-        now = time.monotonic()
+        now = self._turns.free()
         if self._paused_at is not None:
             self._paused += now - self._paused_at
             self._paused_at = None
