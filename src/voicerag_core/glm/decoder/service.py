@@ -271,12 +271,17 @@ class DecodingService:
         if start == math.inf:
             return start, tasks
         now = time.monotonic()
-        heard = [some for some in alike.values() if _ends(some) >= now]  # what is late may gather
+        heard = [some for some in alike.values() if _ends(some) > -math.inf]
         if heard in ([], [tasks]):
             return start, tasks
         must, first = _last_moment(heard)
         over = max(start, now) + expected_seconds(tasks[0].length)
-        return (min(start, must), first) if must < over else (start, tasks)
+        if must >= over:
+            return start, tasks
+        late = _ends(first) < now  # others of its length may gather with it
+        return next(begin for begin, some in plans if some is first) if late else min(
+            start, must
+        ), first
 
     def _start(self, alike: Sequence[Task], coming: Collection[int]) -> float:
         """Return when to decode blocks of one length together.
