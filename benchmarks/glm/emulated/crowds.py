@@ -14,7 +14,8 @@ from benchmarks.glm.many_callers.soak import Plan, last_to_first, mixed_calls
 
 __all__ = ["brief", "crowd", "soak"]
 
-WITHIN = {"burst16": 0.1, "burst64": 1.0}
+WITHIN = {"burst16": 0.1}
+"""Seconds in which a crowd comes; others: 1."""
 RAMP = 5.0
 
 
@@ -33,7 +34,7 @@ def crowd(engine: Engine, name: str, run: int, seconds: float, after: float) -> 
     if known:
         calls = cached_crowd(engine, known, run, seconds, after)
     else:
-        calls = calls_within(int(name[5:]), WITHIN[name], 100 + run, reply_seconds=seconds)
+        calls = calls_within(int(name[5:]), WITHIN.get(name, 1.0), 100 + run, reply_seconds=seconds)
     before = engine.lm._runner.tokens
     replies, took = run_calls(engine, calls)
     found = {"read": engine.lm._runner.tokens - before, **said(replies, took)}

@@ -10,6 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from itertools import islice
 
 import torch
 
@@ -298,8 +299,8 @@ class Scheduler(Closing):
             self._admit(reply)
             parts.append(_part(reply, room))
             room -= self._room_of(parts[-1])
-        self._turns.reading = bool(parts)
         self._turns.reading_steps = self._steps_to_read()
+        self._turns.reading = self._turns.reading_steps > 0
         begun = {part.reply for part in parts}
         replies = [
             reply
@@ -345,9 +346,11 @@ class Scheduler(Closing):
         return long + -(-max(0, unread - long * most) // part)
 
     def _unread(self) -> int:
-        """Return the tokens of all texts that have come and are not read."""
+        """Return the tokens of all texts that have come, have a row or can get one, and are not
+        read."""
         unread = sum(reply.unread for reply in self._running if reply.reading)
-        return unread + sum(len(reply.text) for reply in self._waiting)
+        seated = 0 if self._held_back else self._free_rows()
+        return unread + sum(len(reply.text) for reply in islice(self._waiting, seated))
 
     def _room_of(self, part: Part) -> int:
         block = self._runner.block
