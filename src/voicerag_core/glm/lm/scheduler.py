@@ -40,6 +40,9 @@ FEW_TOKENS = 128
 """Fewer tokens of texts are not read in a step for the sake of replies that are heard."""
 MOST_PAUSED = 0.1
 """Texts wait for replies that are heard so many seconds at most, until all are read."""
+MOST_PAUSED_MORE = 0.3
+"""So many more at most, for the seconds that prompts which were found in the cache have saved: the
+others are still read sooner than if those had to be read, too."""
 PAUSE_SECONDS = 0.003
 """How often a text that waits so is looked at when nothing else runs."""
 CLOSE_SECONDS = 10.0
@@ -329,7 +332,7 @@ class Scheduler(Closing):
         if unread >= LONG_QUEUE * most:
             most = long_part(most, self._runner.block, self._parts)
         room = self._turns.readable()
-        if room >= most or self._paused > MOST_PAUSED:
+        if room >= most or self._paused > MOST_PAUSED + self._saved():
             return most
         block = self._runner.block
         room = int(room) // block * block
@@ -337,6 +340,10 @@ class Scheduler(Closing):
             room = 0
             self._paused_at = now
         return room
+
+    def _saved(self) -> float:
+        """Return the seconds that texts may wait more, see `MOST_PAUSED_MORE`."""
+        return min(MOST_PAUSED_MORE, self._turns.reads(sum(one.found for one in self._running)))
 
     def _steps_to_read(self) -> int:
         """Return the steps in which all texts that have come are read."""
@@ -372,6 +379,7 @@ class Scheduler(Closing):
             if shared[source.index] >= count + WORTH_COPYING:
                 count = shared[source.index]
                 self._runner.copy(source.index, row.index, count)
+        reply.found = count if 2 * count >= len(wanted) else 0
         row.ids = wanted[:count]
         row.reply, reply.row = reply, row
         reply.admitted = time.monotonic()
