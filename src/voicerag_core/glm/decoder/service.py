@@ -35,13 +35,12 @@ LATEST_FRAME_SECONDS = 4e-4
 """That much earlier for each frame of its window: a full batch takes about two thirds of both while
 the language model waits, and there may be more blocks than one batch takes."""
 GATHERING_EACH = 0.006
-"""First sounds, and sounds that are late, wait for others this long for each reply that waits for
-such a sound: a batch takes 30 ms and more, in which all of them wait. Only the time counts in which
-the language model runs."""
+"""First sounds wait for others this long for each reply that waits for sound: a batch takes 30 ms
+and more, in which all of them wait. Only the time counts in which the language model runs."""
 MOST_GATHERING = 0.25
 LEAST_GATHERING = 0.02
 """Every block that others are coming for waits this long, counted in the same way: where many are
-nearly late, one at a time would make all of them late."""
+nearly late, or late, one at a time would make all of them late."""
 AT_ONCE = 16
 """So many second blocks are decoded before the sound of the first blocks ends."""
 POLL_COMING_SECONDS = 0.005
@@ -126,7 +125,8 @@ class DecodingService:
     thread, which takes blocks of one padded length together, since a batch takes little longer than
     a block, and first those that must start first. Blocks wait for others whose last ids are
     coming: those of replies that are being played until their sound is nearly wanted, first sounds
-    and late ones longer the more replies wait for theirs. While some do, blocks of the others are
+    longer the more replies wait for theirs. A reply that is heard goes before them, all the more
+    when it has stopped. While some wait, blocks of the others are
     not begun early. Between two steps of a long batch the thread decodes a short one that is wanted
     sooner. While sound that is wanted at once is made, the language model of the device waits, see
     `Turns`; while that reads prompts, other blocks wait until they are urgent. The thread ends with
@@ -256,7 +256,7 @@ class DecodingService:
     def _next(self, shorter: float = math.inf) -> tuple[float, list[Task]]:
         """Return when to decode which blocks next; the lock is held.
 
-        Blocks of replies that are heard go before a batch after which they would be late.
+        Blocks of replies that are heard go before a batch after which they would be late, or later.
 
         Args:
             shorter: Only blocks below this length.
@@ -278,10 +278,9 @@ class DecodingService:
         over = max(start, now) + expected_seconds(tasks[0].length)
         if must >= over:
             return start, tasks
-        late = _ends(first) < now  # others of its length may gather with it
-        return next(begin for begin, some in plans if some is first) if late else min(
-            start, must
-        ), first
+        if _ends(first) < now:  # it has stopped; others of its length come with it
+            return next(begin for begin, some in plans if some is first), first
+        return min(start, must), first
 
     def _start(self, alike: Sequence[Task], coming: Collection[int]) -> float:
         """Return when to decode blocks of one length together.
@@ -403,7 +402,7 @@ class DecodingService:
 
 
 def expected_seconds(length: int) -> float:
-    """Return the seconds in which a batch of so many frames is surely decoded."""
+    """Return the seconds in which a batch of windows of so many frames is surely decoded."""
     return LATEST_SECONDS + LATEST_FRAME_SECONDS * length
 
 

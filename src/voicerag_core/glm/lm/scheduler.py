@@ -346,15 +346,14 @@ class Scheduler(Closing):
         return min(MOST_PAUSED_MORE, self._turns.reads(sum(one.found for one in self._running)))
 
     def _steps_to_read(self) -> int:
-        """Return the steps in which all texts that have come are read."""
+        """Return the steps in which all texts are read that have a row, or can get one now."""
         unread, part = self._unread(), self._part_tokens
         most = long_part(part, self._runner.block, self._parts)
         long = max(0, (unread - LONG_QUEUE * part) // most + 1)
         return long + -(-max(0, unread - long * most) // part)
 
     def _unread(self) -> int:
-        """Return the tokens of all texts that have come, have a row or can get one, and are not
-        read."""
+        """Return the tokens that are not read of all texts that have a row, or can get one now."""
         unread = sum(reply.unread for reply in self._running if reply.reading)
         seated = 0 if self._held_back else self._free_rows()
         return unread + sum(len(reply.text) for reply in islice(self._waiting, seated))
