@@ -215,9 +215,9 @@ def tune(
 ) -> None:
     """Measure how widely the index of a collection is to be searched, and keep it.
 
-    The collection is that of --collection, or "default". Its stored vectors serve as questions,
-    which are asked by the index and by comparing all; searches then keep as few candidates as give
-    the recall. The same happens whenever an index is built.
+    The collection is that of --collection, or "default". Questions near its stored vectors are
+    asked by the index and by comparing all; searches then keep as few candidates as give the
+    recall. The same happens whenever an index is built.
     """
     from voicerag_core.stack import open_collection_to_tune
 
