@@ -93,8 +93,10 @@ def test_a_title_that_is_the_first_heading_stands_there_once(browser: Any) -> No
     store = database.stores["default", "default"]
     text = "The Rhine rises in the Swiss Alps."
     metadata: dict[str, Any] = {
-        "title": "The Rhine", "path": ["The Rhine", "Its source"], "blocks": [[0, len(text), "text"]],
-    }  # fmt: skip
+        "title": "The Rhine",
+        "path": ["The Rhine", "Its source"],
+        "blocks": [[0, len(text), "text"]],
+    }
     store.add([Passage("rhine", text, metadata)], database.models.embedder.embed_passages([text]))
     with running(tenants=tenants) as server, opened(browser, server) as page:
         page.connected().ask("where does the rhine rise")
