@@ -239,7 +239,7 @@ def _parts(batch: Batch, collection: Collection) -> Generator[_Part, None, None]
 def _bounds(batch: Batch, dim: int) -> list[int]:
     """Return where the parts of a batch begin, and its end."""
     bounds, size = [0], 0
-    first = min(_FIRST_PART, _PART) if len(batch.passages) > _PART else _PART
+    first = _FIRST_PART if len(batch.passages) > _PART else _PART
     for place, (passage, count) in enumerate(zip(batch.passages, batch.counts, strict=True)):
         more = len(passage.text) + 2 * dim * int(count)
         most = _PART if len(bounds) > 1 else first
