@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -333,7 +334,7 @@ def reached(settings: Settings) -> Iterator[str | None]:
     from voicerag_core.store import EmbeddedPostgres
 
     folder = settings.data_dir.expanduser() / "postgres"
-    if not (folder / "pgdata").exists():
+    if not os.path.exists(folder / "pgdata"):
         yield None
         return
     with EmbeddedPostgres(folder) as server:

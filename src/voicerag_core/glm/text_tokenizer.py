@@ -11,6 +11,7 @@ import base64
 import binascii
 import codecs
 import json
+import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -123,9 +124,9 @@ class TextTokenizer:
             MissingExtraError: The extra ``glm`` is not installed.
         """
         converted, ranks = folder / "tokenizer.json", folder / "tokenizer.model"
-        if converted.is_file():
+        if os.path.isfile(converted):
             return cls(_read_converted(converted), where=str(converted))
-        if not ranks.is_file():
+        if not os.path.isfile(ranks):
             raise CheckpointError(
                 f"{folder} holds neither tokenizer.json nor tokenizer.model; give the folder of "
                 "glm-4-voice-9b, as released or converted"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -73,7 +74,7 @@ class ModelFolder:
         self.what = what
         self.setting = setting
         self.network = self._network()
-        if not (folder / "tokenizer.json").is_file():
+        if not os.path.isfile(folder / "tokenizer.json"):
             raise CheckpointError(
                 f"{folder} has no tokenizer.json, which {what} ({setting}) needs; save it there "
                 "with the tokenizers or transformers library"
@@ -86,7 +87,7 @@ class ModelFolder:
             CheckpointError: It is no JSON.
         """
         path = self.folder / name
-        if not path.is_file():
+        if not os.path.isfile(path):
             return None
         try:
             return json.loads(path.read_text("utf-8"))
@@ -145,10 +146,10 @@ class ModelFolder:
         return LoadedModel(tokenizer, session, self.what, frozenset(inputs))
 
     def _network(self) -> Path:
-        if not self.folder.is_dir():
+        if not os.path.isdir(self.folder):
             raise CheckpointError(f"{self.folder} ({self.setting}) is no folder")
         for name in NETWORKS:
-            if (self.folder / name).is_file():
+            if os.path.isfile(self.folder / name):
                 return self.folder / name
         found = sorted([*self.folder.glob("*.onnx"), *self.folder.glob("onnx/*.onnx")])
         if len(found) == 1:

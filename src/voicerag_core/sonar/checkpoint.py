@@ -308,7 +308,7 @@ def fingerprint(weights: Weights) -> str:
 
 def _text_file(path: Path) -> tuple[Path, Mapping[str, Any]]:
     """Return the file of weights, and the configuration where a folder has one."""
-    if not path.is_dir():
+    if not os.path.isdir(path):
         return path, {}
     try:
         config = json.loads((path / "config.json").read_text(encoding="utf-8"))
@@ -323,7 +323,7 @@ def _text_file(path: Path) -> tuple[Path, Mapping[str, Any]]:
             "its embeddings and uses ReLU"
         )
     for name in ("model.safetensors", "pytorch_model.bin"):
-        if (path / name).is_file():
+        if os.path.isfile(path / name):
             return path / name, config
     raise CheckpointError(
         f"{path} holds neither model.safetensors nor pytorch_model.bin; weights in several pieces "
@@ -333,7 +333,7 @@ def _text_file(path: Path) -> tuple[Path, Mapping[str, Any]]:
 
 def _open(path: Path) -> dict[str, Tensor]:
     """Map the tensors of a file, by the names in it."""
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise CheckpointError(
             f"there is no checkpoint at {path}; fetch one with: voicerag download sonar"
         )

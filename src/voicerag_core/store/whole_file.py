@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import secrets
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -57,7 +58,7 @@ def whole_file(path: Path, *, replace: bool = False) -> Iterator[BinaryIO]:
     """
     target = path.expanduser().absolute()
     _refuse_existing(target, replace=replace)
-    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    partial = target.with_name(f".voicerag-{secrets.token_hex(8)}.partial")
     try:
         file = os.fdopen(
             os.open(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "w+b"
@@ -81,7 +82,7 @@ def whole_file(path: Path, *, replace: bool = False) -> Iterator[BinaryIO]:
 
 
 def _refuse_existing(target: Path, *, replace: bool) -> None:
-    if target.is_dir() or (target.exists() and not replace):
+    if os.path.isdir(target) or (os.path.exists(target) and not replace):
         raise StoreError(
             f"{target} is there already and stays as it is; choose another name, or remove it"
         )

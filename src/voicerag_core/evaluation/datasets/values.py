@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import os
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -192,7 +193,7 @@ def cut(found: EvalSet, most: int | None, wanted: Iterable[EvalQuestion]) -> Eva
 
 def there(path: Path) -> bool:
     """Return whether a file is there, as it is or as ``FILE.gz``."""
-    return path.is_file() or _zipped(path).is_file()
+    return os.path.isfile(path) or os.path.isfile(_zipped(path))
 
 
 def read_text(path: Path) -> str:
@@ -202,7 +203,7 @@ def read_text(path: Path) -> str:
         DocumentError: It is absent, or in another encoding.
     """
     try:
-        data = (path if path.is_file() or not there(path) else _zipped(path)).read_bytes()
+        data = (path if os.path.isfile(path) or not there(path) else _zipped(path)).read_bytes()
         return (gzip.decompress(data) if data.startswith(GZIP) else data).decode("utf-8-sig")
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise DocumentError(f"{path} is a damaged gzip file: {error}") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -136,7 +137,7 @@ def check_preprocessor(folder: Path, config: SpeechTokenizerConfig) -> None:
     """
     path = folder / "preprocessor_config.json"
     whole = folder / "processor_config.json"
-    if path.is_file() or not whole.is_file():
+    if os.path.isfile(path) or not os.path.isfile(whole):
         values: Mapping[str, Any] = read_json(path)
     else:
         path = whole

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import pickle
 import struct
 import zipfile
@@ -169,7 +170,7 @@ def open_weights(path: Path) -> Iterator[WeightReader]:
     Raises:
         CheckpointError: A file is missing, damaged or of an unknown kind.
     """
-    if path.suffix in {".pt", ".pth", ".bin"} and not path.is_dir():
+    if path.suffix in {".pt", ".pth", ".bin"} and not os.path.isdir(path):
         yield _PickledWeights(path)
         return
     reader = _SafetensorsFiles(weight_files(path))
@@ -188,7 +189,7 @@ def weight_files(path: Path) -> tuple[Path, ...]:
     if path.suffix == ".safetensors":
         return (path,)
     index = path / "model.safetensors.index.json"
-    if index.is_file():
+    if os.path.isfile(index):
         names = _index(index)
     else:
         names = sorted(file.name for file in path.glob("model*.safetensors"))
@@ -198,7 +199,7 @@ def weight_files(path: Path) -> tuple[Path, ...]:
             "model.safetensors.index.json; fetch them with: voicerag download glm"
         )
     for name in names:
-        if not (path / name).is_file():
+        if not os.path.isfile(path / name):
             raise CheckpointError(
                 f"{path / name} is missing, one of the {len(names)} shards that {index.name} "
                 "lists; fetch it with: voicerag download glm"
@@ -301,7 +302,7 @@ class _PickledWeights:
 
 
 def _unpickled(file: Path) -> dict[str, torch.Tensor]:
-    if not file.is_file():
+    if not os.path.isfile(file):
         raise CheckpointError(f"{file} is missing; fetch it with: voicerag download glm")
     try:
         state = torch.load(

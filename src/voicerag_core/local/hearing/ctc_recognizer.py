@@ -12,6 +12,7 @@ the encoder and its features.
 from __future__ import annotations
 
 import json
+import os
 import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -342,7 +343,7 @@ def _features(samples: Samples) -> NDArray[np.float32]:
 def _load(folder: Path, threads: int) -> _Network:
     """Read the network, its list of tokens and, if present, its language model."""
     tokens, stride = _read_tokens(folder / TOKENS)
-    language = SubwordModel.load(folder / LANGUAGE) if (folder / LANGUAGE).is_file() else None
+    language = SubwordModel.load(folder / LANGUAGE) if os.path.isfile(folder / LANGUAGE) else None
     if language is not None and language.end != len(tokens):
         raise CheckpointError(
             f"{folder / LANGUAGE} knows {language.end} tokens, and {TOKENS} lists {len(tokens)}; "

@@ -79,7 +79,7 @@ class PiperProcess:
     def __init__(self, voice: Path, *, pace: float = 1.0) -> None:
         if importlib.util.find_spec("piper") is None:
             raise MissingExtraError("local", "speech output (piper-tts)")
-        if not voice.is_file() or not Path(f"{voice}.json").is_file():
+        if not os.path.isfile(voice) or not os.path.isfile(f"{voice}.json"):
             raise CheckpointError(
                 f"a Piper voice is two files, NAME.onnx and NAME.onnx.json; not found: {voice}"
             )
@@ -240,7 +240,7 @@ def _private_folder() -> tuple[Path, IO[bytes]]:
         while True:
             folder = Path(tempfile.mkdtemp(prefix=FOLDER_PREFIX, dir=parent))
             mark = (folder / MARK).open("wb")
-            if _hold(mark) and folder.is_dir():
+            if _hold(mark) and os.path.isdir(folder):
                 return folder, mark
             mark.close()  # another program took it for an orphan before it was marked
     except OSError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fnmatch
 import hashlib
 import json
+import os
 import re
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -225,7 +226,7 @@ def _is_here(folder: Path, file: HubFile, known: Mapping[str, Any]) -> bool:
     """Whether a file is as announced: it was checked when the record was written."""
     path = folder / file.name
     same = known.get("files", {}).get(file.name) == [file.size, file.sha256 or file.blob]
-    return same and path.is_file() and path.stat().st_size == file.size
+    return same and os.path.isfile(path) and path.stat().st_size == file.size
 
 
 def _network(name: str, files: Mapping[str, object], wanted: str | None) -> str:
