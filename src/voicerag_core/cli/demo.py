@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from contextlib import ExitStack
@@ -19,6 +18,7 @@ from voicerag_core.cli.output import say, show_timings
 from voicerag_core.cli.question import StrategyName, wav_name
 from voicerag_core.cli.sound import Sink, open_player, wav_file
 from voicerag_core.errors import DocumentError
+from voicerag_core.files import parsed_json
 from voicerag_core.types import Audio, Strategy
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ def _question(folder: Path) -> tuple[str, Path]:
     listed = folder / QUESTIONS
     try:
         with listed.open(encoding="utf-8") as lines:
-            rows = [json.loads(line) for line in lines]
+            rows = [parsed_json(line) for line in lines]
         asked = next((row for row in rows if Path(str(row["audio"])).stem == ASKED), rows[0])
         return str(asked["question"]), folder / str(asked["audio"])
     except OSError as error:

@@ -271,7 +271,7 @@ def metadata_filter(conditions: list[str] | None) -> Filter | None:
 def _equals(key: str, value: str) -> Filter:
     try:
         parsed = json.loads(value, parse_constant=lambda _: value)
-    except ValueError:
+    except (ValueError, RecursionError):
         parsed = value
     if isinstance(parsed, list | dict | str):
         return Eq(key, value)

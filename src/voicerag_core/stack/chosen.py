@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Sequence
@@ -13,6 +12,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from voicerag_core.errors import CheckpointError, ConfigError
+from voicerag_core.files import read_json
 from voicerag_core.languages import ANY, ENGLISH, language_name
 from voicerag_core.ports import Reranker, Speaker, TextEmbedder, Transcriber
 from voicerag_core.settings import Part, Settings
@@ -152,9 +152,9 @@ def spoken_language(settings: Settings) -> str | None:
 def _language_of_voice(path: Path, otherwise: str) -> str:
     """Return the code of the language that a Piper voice's settings name, if they name one."""
     try:
-        said = json.loads(path.read_text("utf-8"))
+        said = read_json(path)
         name = said.get("language", {}).get("family") or said["espeak"]["voice"]
-    except (ValueError, LookupError, AttributeError, TypeError):
+    except (OSError, ValueError, LookupError, AttributeError, TypeError):
         return otherwise
     code = re.split("[-_]", str(name))[0]
     return _ESPEAK_CODES.get(code, code)

@@ -1,11 +1,10 @@
-"""Files that are written whole or not at all, and read only if they are files."""
+"""Files that are written whole or not at all."""
 
 from __future__ import annotations
 
 import errno
 import os
 import secrets
-import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -13,33 +12,9 @@ from typing import BinaryIO
 
 from voicerag_core.errors import StoreError
 
-__all__ = ["regular_file", "whole_file"]
+__all__ = ["whole_file"]
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-
-
-@contextmanager
-def regular_file(path: Path) -> Iterator[BinaryIO]:
-    """Open a file that can be read twice; a pipe or a device is not waited for.
-
-    Args:
-        path: The file, or a link to it.
-
-    Raises:
-        OSError: It cannot be read, or is a folder, a pipe, a socket or a device.
-    """
-    opened = os.open(path.expanduser(), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    try:
-        mode = os.fstat(opened).st_mode
-        if stat.S_ISDIR(mode):
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-        if not stat.S_ISREG(mode):
-            raise OSError(errno.EINVAL, "it is a pipe, a socket or a device, and no file")
-    except OSError:
-        os.close(opened)
-        raise
-    with os.fdopen(opened, "rb") as file:
-        yield file
 
 
 @contextmanager

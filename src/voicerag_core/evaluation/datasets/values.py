@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import json
 import os
 import zlib
 from collections import Counter
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from voicerag_core.errors import DocumentError
+from voicerag_core.files import parsed_json
 from voicerag_core.types import Passage
 
 __all__ = [
@@ -236,9 +236,10 @@ def read_json(path: Path) -> Any:  # noqa: ANN401 - any JSON
     Raises:
         DocumentError: It is absent, not UTF-8, or no JSON.
     """
+    text = read_text(path)
     try:
-        return json.loads(read_text(path))
-    except json.JSONDecodeError as error:
+        return parsed_json(text)
+    except ValueError as error:
         raise DocumentError(f"{path} is not JSON: {error}") from error
 
 
@@ -250,8 +251,8 @@ def read_json_lines(path: Path) -> Iterator[Mapping[str, Any]]:
     """
     for number, line in lines_of(path):
         try:
-            one = json.loads(line)
-        except json.JSONDecodeError as error:
+            one = parsed_json(line)
+        except ValueError as error:
             raise DocumentError(f"{path}, line {number}: not JSON: {error}") from error
         if not isinstance(one, dict):
             raise DocumentError(f"{path}, line {number}: an object is expected, not {one!r:.40}")

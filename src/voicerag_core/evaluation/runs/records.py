@@ -252,7 +252,7 @@ class RunFolder:
                 yield Record(
                     **{name: _plain(name, value) for name, value in values.items() if name in names}
                 )
-            except (UnicodeDecodeError, json.JSONDecodeError, TypeError) as error:
+            except (ValueError, RecursionError, TypeError, AttributeError) as error:
                 if number == len(lines):  # it was being written when the run stopped
                     return
                 raise ConfigError(f"{file}, line {number} is damaged: {error}") from error

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+from voicerag_core import files
 from voicerag_core.errors import CheckpointError
 from voicerag_core.glm.weights.config_yaml import CLASS, read_config_yaml
 from voicerag_core.glm.weights.configs import (
@@ -69,7 +70,7 @@ def read_json(path: Path) -> dict[str, Any]:
         CheckpointError: The file is missing or holds something else.
     """
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = files.read_json(path)
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path} cannot be read as JSON: {error}") from error
     if not isinstance(values, dict):

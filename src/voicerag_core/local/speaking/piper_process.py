@@ -13,7 +13,6 @@ from __future__ import annotations
 import collections
 import contextlib
 import importlib.util
-import json
 import os
 import re
 import shutil
@@ -29,6 +28,7 @@ from typing import IO
 import numpy as np
 
 from voicerag_core.errors import CheckpointError, GenerationError, MissingExtraError, ModelError
+from voicerag_core.files import read_json
 from voicerag_core.types import Audio
 
 __all__ = ["PiperDiedError", "PiperProcess", "SpeechRequest"]
@@ -212,9 +212,9 @@ class PiperProcess:
 def _length_scale(voice: Path) -> float:
     """Return how long a voice makes its phonemes, as a multiple of those it was trained with."""
     try:
-        settings = json.loads(Path(f"{voice}.json").read_text("utf-8"))
+        settings = read_json(Path(f"{voice}.json"))
         return float(settings["inference"]["length_scale"])
-    except (ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError):
         return 1.0
 
 

@@ -28,6 +28,7 @@ import platformdirs
 
 from voicerag_core.errors import CheckpointError, MissingExtraError
 from voicerag_core.fetching import sha256_of
+from voicerag_core.files import read_json
 
 __all__ = [
     "WeightFile",
@@ -307,7 +308,7 @@ class _Verified:
 
     def _read(self) -> dict[str, str]:
         try:
-            found = json.loads(self._file().read_text(encoding="utf-8"))
+            found = read_json(self._file())
         except (OSError, ValueError):
             return {}
         if not isinstance(found, dict):

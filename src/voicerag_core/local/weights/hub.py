@@ -16,6 +16,7 @@ from urllib.parse import quote
 
 from voicerag_core.errors import CheckpointError, ConfigError
 from voicerag_core.fetching import OnBytes, check_room, fetch_file
+from voicerag_core.files import read_json
 
 __all__ = ["ADDRESS", "Published", "download_model", "downloaded", "look_up", "origin"]
 
@@ -216,7 +217,7 @@ def _folder(name: str, weights: Path) -> Path:
 
 def _record(folder: Path) -> Mapping[str, Any]:
     try:
-        record = json.loads((folder / RECORD).read_text("utf-8"))
+        record = read_json(folder / RECORD)
     except (OSError, ValueError):
         return {}
     return record if isinstance(record, dict) and "revision" in record else {}
@@ -275,6 +276,6 @@ def _json(address: str) -> Any:  # noqa: ANN401 - JSON
         target = Path(folder) / "model.json"
         fetch_file(address, target)
         try:
-            return json.loads(target.read_text("utf-8"))
+            return read_json(target)
         except ValueError as error:
             raise CheckpointError(f"{address} sent something that is no JSON") from error
