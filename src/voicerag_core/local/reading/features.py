@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from voicerag_core.blocks import BlockKind
 from voicerag_core.local.reading.calendar_words import DAYS, MONTHS
+from voicerag_core.local.reading.stems import stem
 from voicerag_core.local.reading.synonyms import SYNONYMS
 from voicerag_core.passages import passage_blocks, passage_sentences
 from voicerag_core.types import Passage
@@ -51,20 +52,17 @@ MEASURES = (
 LOWEST_RANK = 3
 """The weights were found with four passages at hand: one further down counts as their last."""
 
-LEAST_STEM = 3
-"""Minimum letters of a stem."""
-
 LEAST_ROOT = 5
 """Minimum letters of a stem that another is derived from."""
 
 _DERIVED = frozenset(
     re.split(
         r"\s",
-        "al ation ational ative ator ment ion or er ance ence ant ent able ability ity ness y age "
-        "ia ic ical ive ist ism ar ary",
+        "al ation ational ativ ator ment ion or er anc enc ant ent abl ability ity nes y ag "
+        "ia ic ical iv ist ism ar ary",
     )
 )
-"""Endings by which a word is made of another: "limit" and "limitation"."""
+"""Endings, as stems have them, by which a word is made of another: "limit" and "limitation"."""
 
 _STOP_WORDS = frozenset(
     re.split(
@@ -165,7 +163,7 @@ def content_words(text: str) -> list[str]:
         plain = unicodedata.normalize("NFKD", plain)
         plain = "".join(letter for letter in plain if not unicodedata.combining(letter))
     plain = _COMPOUND.sub(r"\1 \2", _HYPHENED.sub(r"\1\2", plain))
-    return [_stem(word) for word in re.findall(r"[^\W_]+", plain) if word not in _STOP_WORDS]
+    return [stem(word) for word in re.findall(r"[^\W_]+", plain) if word not in _STOP_WORDS]
 
 
 def measure(
@@ -261,15 +259,6 @@ def passage_path(passage: Passage) -> tuple[str, ...]:
     """Return the headings above the first block of a passage, outermost first."""
     path = passage.metadata.get("path")
     return tuple(map(str, path)) if isinstance(path, list) else ()
-
-
-def _stem(word: str) -> str:
-    """Remove one ending and then a final "e": "invaded", "invades" and "invade" are equal."""
-    for ending in ("ing", "edly", "ed", "es", "s", "ly"):
-        if word.endswith(ending) and len(word) - len(ending) >= LEAST_STEM:
-            word = word.removesuffix(ending)
-            break
-    return word.removesuffix("e") if len(word) > LEAST_STEM else word
 
 
 def derived(word: str, known: Iterable[str]) -> frozenset[str]:
