@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from voicerag_core.local.reading.answer_scorer import SCORES
 from voicerag_core.local.reading.dates import says_more_exactly
 from voicerag_core.local.reading.examined import Examined, SentenceScorer
 from voicerag_core.local.reading.features import Candidate
@@ -33,6 +34,7 @@ from voicerag_core.local.reading.rows import (
     TableRow,
     keyed_rows,
     lacks_column,
+    lacks_value,
     matching_rows,
     named_rows,
     tables,
@@ -49,6 +51,9 @@ without a condition that nobody asked about."""
 CLEARLY_LIKELIER = 0.1
 """By how much a sentence of the same passage must be likelier to answer, to be taken for one that
 shares more words with the question."""
+
+LEAST_READ = -4.0
+"""Score of the network, in log odds, below which a row needs words for what is asked of it."""
 
 MOST_TRIED = 8
 """Sentences that may fail to give a quote before the reader gives up."""
@@ -129,6 +134,9 @@ def _possible(question: str, asked: Asked, seen: Examined) -> Iterator[Found]:
         quote = quoter.quote(chosen)
         if quote is None or _is_other_row(question, seen, chosen):
             continue
+        unread = float(seen.table[row, -len(SCORES) :].max()) < LEAST_READ
+        if unread and _lacks_value(question, seen, chosen):
+            continue
         if asked.many and seen.sentences[chosen].kind == "row":
             quote = quoter.rows(matching(question, seen, chosen))
         index = seen.sentences[chosen].passage
@@ -192,6 +200,15 @@ def matching(question: str, seen: Examined, chosen: int) -> list[int]:
     if chosen in keyed:
         return sorted(keyed)
     return matching_rows(question, near, seen.sentences, chosen)
+
+
+def _lacks_value(question: str, seen: Examined, chosen: int) -> bool:
+    """Whether a row is of a table that has no word for what the question asks of it."""
+    sentence = seen.sentences[chosen]
+    if sentence.kind != "row":
+        return False
+    near = _table_of(question, seen, chosen)
+    return lacks_value(question, near, seen.sentences, seen.passages[sentence.passage].title)
 
 
 def _table_of(question: str, seen: Examined, chosen: int) -> Sequence[TableRow]:

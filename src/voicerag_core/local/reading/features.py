@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from voicerag_core.blocks import BlockKind
 from voicerag_core.local.reading.calendar_words import DAYS, MONTHS
+from voicerag_core.local.reading.measured import REPEATED, Measured, measured
 from voicerag_core.local.reading.stems import stem
 from voicerag_core.local.reading.synonyms import SYNONYMS
 from voicerag_core.passages import passage_blocks, passage_sentences
@@ -79,6 +80,25 @@ _COMPOUND = re.compile(
     r"\b(back|set|sign|start|clean|look|log|shut|check|roll|turn)(up|out|down|off|back)s?\b"
 )
 """Words that are written in two as often: "backup"."""
+
+_WAY = re.compile(
+    r"\bhow (?:do|can|could|should|would|must|may|shall) (?:i|we|you|one|they|people|somebody)"
+    r" (?:\w+ly )?(?P<verb>get rid of|[a-z]+)|\bhow to (?P<named>get rid of|[a-z]+)"
+)
+"""Asks for a way; the verb of an instruction is often another one."""
+
+VERB_SHARE = 0.5
+"""Of the weight of other words, what that verb has."""
+
+_NOTHING: frozenset[str] = frozenset()
+_MEASURE = frozenset(["#"])
+"""Stands among the words of a sentence for a measure as it is asked for."""
+
+_BOUNDS = (
+    (re.compile(r"\b(?:at (?:the )?most|no more than|not more than|up to)\b"), "maximum"),
+    (re.compile(r"\b(?:at (?:the )?least|no less than|not less than|no fewer than)\b"), "minimum"),
+)
+"""Words that say together what one word says."""
 
 _NUMBER = re.compile(
     r"\d|\b(one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|dozen|hundred|thousand|"
@@ -163,6 +183,8 @@ def content_words(text: str) -> list[str]:
         plain = unicodedata.normalize("NFKD", plain)
         plain = "".join(letter for letter in plain if not unicodedata.combining(letter))
     plain = _COMPOUND.sub(r"\1 \2", _HYPHENED.sub(r"\1\2", plain))
+    for bound, word in _BOUNDS:
+        plain = bound.sub(word, plain)
     return [stem(word) for word in re.findall(r"[^\W_]+", plain) if word not in _STOP_WORDS]
 
 
@@ -183,21 +205,27 @@ def measure(
     """
     asked = list(dict.fromkeys(content_words(question)))
     known_words = set().union(*(sentence.words for sentence in sentences))
-    akin = {word: alike(word, known_words) for word in asked}
-    weights = _word_weights(akin, sentences)
+    wants = measured(question)
+    said = [_said(sentence, wants) for sentence in sentences]
+    akin = {
+        word: alike(word, known_words) | (_MEASURE if wants and word in wants.words else _NOTHING)
+        for word in asked
+    }
+    weights = _word_weights(akin, said)
+    for verb in _way_asked(question).intersection(weights):
+        weights[verb] *= VERB_SHARE
     total = sum(weights.values()) or 1.0
     around = [
         set(content_words(" ".join((passage.title, *passage_path(passage)))))
         for passage in passages
     ]
-    for sentence in sentences:
-        around[sentence.passage].update(sentence.words)
+    for sentence, words in zip(sentences, said, strict=True):
+        around[sentence.passage].update(words)
     above = {path: set(content_words(" ".join(path))) for path in {s.path for s in sentences}}
     table = np.zeros((len(sentences), len(MEASURES)))
-    kind = _kind(question)
+    kind = "number" if wants is not None and wants.said is not REPEATED else _kind(question)
     known = set(re.findall(r"\w+", question.lower()))
-    for row, sentence in enumerate(sentences):
-        own = set(sentence.words)
+    for row, (sentence, own) in enumerate(zip(sentences, said, strict=True)):
         before = _words_above(sentences, row, above)
         table[row] = (
             sum(weights[word] for word in asked if akin[word] & own) / total,
@@ -276,10 +304,10 @@ def _by_word() -> dict[str, frozenset[str]]:
     """Return for each stem of `SYNONYMS` the stems that say the same."""
     found: dict[str, set[str]] = {}
     for words in SYNONYMS:
-        stems = {stem for word in words for stem in content_words(word)}
-        for stem in stems:
-            found.setdefault(stem, set()).update(stems)
-    return {stem: frozenset(stems) for stem, stems in found.items()}
+        stems = {one for word in words for one in content_words(word)}
+        for one in stems:
+            found.setdefault(one, set()).update(stems)
+    return {one: frozenset(stems) for one, stems in found.items()}
 
 
 def alike(word: str, known: Iterable[str]) -> frozenset[str]:
@@ -288,11 +316,20 @@ def alike(word: str, known: Iterable[str]) -> frozenset[str]:
     return derived(word, known) | same.intersection(known)
 
 
-def _word_weights(
-    akin: Mapping[str, frozenset[str]], sentences: Sequence[Candidate]
-) -> dict[str, float]:
-    """Weigh each question word by its inverse frequency among the sentences."""
-    sets = [set(sentence.words) for sentence in sentences]
+def _said(sentence: Candidate, wants: Measured | None) -> set[str]:
+    """Return a sentence's words, with a mark for a measure as it is asked for."""
+    words = set(sentence.words)
+    return words | _MEASURE if wants is not None and wants.said.search(sentence.text) else words
+
+
+def _way_asked(question: str) -> frozenset[str]:
+    """Return the verb of a question for the way to do something, stemmed, or nothing."""
+    way = _WAY.search(" ".join(question.lower().split()))
+    return frozenset(content_words(way["verb"] or way["named"])) if way else _NOTHING
+
+
+def _word_weights(akin: Mapping[str, frozenset[str]], sets: Sequence[set[str]]) -> dict[str, float]:
+    """Weigh each question word by its inverse frequency among the sentences' words."""
     return {
         word: math.log((len(sets) + 1) / (sum(bool(words & own) for own in sets) + 0.5))
         for word, words in akin.items()
