@@ -198,7 +198,7 @@ _RATE = re.compile(
 )
 _MEASURE = re.compile(
     r"(?:\d|\b(?:one|two|three|four|five|six|seven|eight|nine|ten|twelve|twenty|hundred|thousand"
-    r"|million|billion|half))[\s-]*(?P<unit>%|percent|[A-Za-z\u20ac\u00a3$\u00b0]+\d?)"
+    r"|million|billion|half(?: an?)?))[\s-]*(?P<unit>%|percent|[A-Za-z\u20ac\u00a3$\u00b0]+\d?)"
 )
 _UNITS = tuple(
     frozenset(line.split())
