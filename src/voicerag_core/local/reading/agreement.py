@@ -303,7 +303,7 @@ class _Keys:
             or (numbered_otherwise and not self._in_row(text, sentence.kind))
             or self._other_side(text)
             or (self.left is not None and self.left.search(text) is not None)
-            or self._other_unit(text)
+            or self._other_unit(text, sentence.kind)
             or self._other_weekday(text)
         )
 
@@ -349,10 +349,10 @@ class _Keys:
         said = frozenset(words_of(text))
         return any(said & others and not said & own for own, others in self.sides)
 
-    def _other_unit(self, text: str) -> bool:
+    def _other_unit(self, text: str, kind: str) -> bool:
         if self.rates and (said := _rates(text)) and said.isdisjoint(self.rates):
             return True
-        if not self.units:
+        if not self.units or kind == "row":  # its other cells are of other things
             return False
         measured = [match["unit"].lower() for match in _MEASURE.finditer(text)]
         known = [unit for unit in measured if any(unit in units for units in _UNITS)]

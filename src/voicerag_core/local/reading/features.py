@@ -81,15 +81,6 @@ _COMPOUND = re.compile(
 )
 """Words that are written in two as often: "backup"."""
 
-_WAY = re.compile(
-    r"\bhow (?:do|can|could|should|would|must|may|shall) (?:i|we|you|one|they|people|somebody)"
-    r" (?:\w+ly )?(?P<verb>get rid of|[a-z]+)|\bhow to (?P<named>get rid of|[a-z]+)"
-)
-"""Asks for a way; the verb of an instruction is often another one."""
-
-VERB_SHARE = 0.5
-"""Of the weight of other words, what that verb has."""
-
 _NOTHING: frozenset[str] = frozenset()
 _MEASURE = frozenset(["#"])
 """Stands among the words of a sentence for a measure as it is asked for."""
@@ -212,8 +203,6 @@ def measure(
         for word in asked
     }
     weights = _word_weights(akin, said)
-    for verb in _way_asked(question).intersection(weights):
-        weights[verb] *= VERB_SHARE
     total = sum(weights.values()) or 1.0
     around = [
         set(content_words(" ".join((passage.title, *passage_path(passage)))))
@@ -320,12 +309,6 @@ def _said(sentence: Candidate, wants: Measured | None) -> set[str]:
     """Return a sentence's words, with a mark for a measure as it is asked for."""
     words = set(sentence.words)
     return words | _MEASURE if wants is not None and wants.said.search(sentence.text) else words
-
-
-def _way_asked(question: str) -> frozenset[str]:
-    """Return the verb of a question for the way to do something, stemmed, or nothing."""
-    way = _WAY.search(" ".join(question.lower().split()))
-    return frozenset(content_words(way["verb"] or way["named"])) if way else _NOTHING
 
 
 def _word_weights(akin: Mapping[str, frozenset[str]], sets: Sequence[set[str]]) -> dict[str, float]:

@@ -286,9 +286,21 @@ def lacks_column(
 
 _OF_ROW = re.compile(
     r"^what(?:'s|\u2019s| is| are| was| were) the (?:[a-z-]+ ){0,2}?(?P<noun>[a-z-]+)"
-    r" (?:of|on|for|in) ",
+    r" (?:of|on|for|in) "
+    r"|^(?:what|which) (?P<kind>[a-z-]+) (?:is|are|was|were|does|do|did|has|have) (?:the|an?) ",
     re.IGNORECASE,
 )
+"""Names what is asked of a row: "what is the guarantee on the ...", "what colour is the ..."."""
+
+
+_SAID_BY_ANY = frozenset(
+    re.split(
+        r"\s",
+        "size sizes capacity amount number value rating range level class type kind sort model "
+        "name dimensions measurements details status limit thing things way",
+    )
+)
+"""What the cell of any name may be."""
 
 
 def lacks_value(
@@ -310,7 +322,10 @@ def lacks_value(
     known = set(content_words(" ".join((title, *sentences[rows[0].sentence].path))))
     for row in rows:
         known.update(sentences[row.sentence].words)
-    return all(alike(word, known).isdisjoint(known) for word in content_words(asked["noun"]))
+    return all(
+        alike(word, known).isdisjoint(known)
+        for word in content_words(asked["noun"] or asked["kind"])
+    )
 
 
 _LACKING = re.compile(

@@ -136,11 +136,12 @@ def stem(word: str) -> str:
     for ending in _ENDINGS:
         if word.endswith(ending) and len(word) - len(ending) >= LEAST_STEM:
             word = word.removesuffix(ending)
+            word = _LAST_I.sub("y", word) if ending in ("es", "ed") else word
             break
     if len(word) <= LEAST_STEM:
         return word
     word = _LAST_E.sub("", _LAST_ED.sub("", word))
-    word = _LAST_I.sub("y", _DOUBLED.sub(r"\1", word))
+    word = _DOUBLED.sub(r"\1", word)
     if word.endswith("our") and len(word) > LEAST_WITH_OUR:
         return word.removesuffix("our") + "or"
     if word.endswith("tr"):
