@@ -130,6 +130,7 @@ def test_the_ids_before_a_failure_are_handed_over_first(
 def test_an_answer_wakes_its_thread_for_blocks_and_not_for_ids(
     trees: tiny.Trees, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(lm_module, "POLL_SECONDS", PATIENCE)  # the machine may be slow
     sampling = Sampling(temperature=0.0, max_new_tokens=2 * (TEXT_BLOCK + AUDIO_BLOCK))
     voice = GLMVoice.load(trees.root, device="cpu")
     voice._form = speaking(voice._form)

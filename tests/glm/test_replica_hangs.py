@@ -79,7 +79,8 @@ def test_a_call_that_stands_still_in_a_living_process_is_ended(
     assert "in _stick" in capfd.readouterr().err  # where it hung
 
 
-def test_questions_that_fail_at_once_do_not_hide_it() -> None:
+def test_questions_that_fail_at_once_do_not_hide_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("voicerag_core.glm.replicas.replica.PAUSES", (LONG,))
     loader = replica_voices.scripted
     with ThreadPoolExecutor(1) as pool, opened(loader, hangs_after=HANGS_AFTER) as voice:
         voice.warm()
@@ -90,6 +91,8 @@ def test_questions_that_fail_at_once_do_not_hide_it() -> None:
             with pytest.raises(ModelError, match=r"a bug|failed with this question|out of service"):
                 text_of(voice, "raise value")
             time.sleep(BEAT_SECONDS / 10)
+        pid = voice._pool.replicas[0].process.pid
+        until(lambda: gone(pid))  # long before another one is started
 
 
 def test_a_reply_that_stands_still_among_others_is_ended_later(
