@@ -83,7 +83,8 @@ def whole_file(path: Path, *, replace: bool = False) -> Iterator[BinaryIO]:
 def _refuse_existing(target: Path, *, replace: bool) -> None:
     if target.is_dir() or (target.exists() and not replace):
         raise StoreError(
-            f"{target} is there already and stays as it is; choose another name, or remove it"
+            f"{target} is there already and stays as it is; choose another name, or replace it "
+            "(--force)"
         )
 
 
