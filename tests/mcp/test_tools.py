@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import time
 from itertools import pairwise
 from pathlib import Path
@@ -354,3 +355,21 @@ async def test_the_prompt_names_the_tool(service: Service) -> None:
     (message,) = filled.messages
     assert isinstance(message.content, TextContent)
     assert 'voice_ask(clip="abc", collection="drinks")' in message.content.text
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "told"),
+    [
+        ("ask", {}, 'no prompt "ask"; there are: ask_my_documents'),
+        ("ask_my_documents", {"text": "why"}, "question, clip, collection"),
+        ("ask_my_documents", {"collections": "a"}, "did you mean 'collection'?"),
+    ],
+)
+async def test_a_prompt_that_is_not_there_is_the_callers_mistake(
+    service: Service, name: str, given: dict[str, str], told: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with Client(build_server(service)) as client:
+        with pytest.raises(MCPError, match=re.escape(told)) as refused:
+            await client.get_prompt(name, given)
+    assert refused.value.error.code == INVALID_PARAMS
+    assert "Traceback" not in caplog.text

@@ -159,7 +159,7 @@ def sonar(settings: Settings) -> Iterator[Finding]:
                 "sonar", "warn", f"no speech encoder was published for {language}",
                 "ask in another language: VOICERAG_SONAR_SPEECH_LANGUAGE",
             )  # fmt: skip
-        elif path.is_file():
+        elif os.path.isfile(path):
             size = path.stat().st_size / 1e9
             yield Finding(
                 "sonar", "ok", f"{path.name}: {size:.2f} GB, licence {licence_of(path.name)}, "
@@ -185,7 +185,7 @@ def licences() -> Iterator[Finding]:
 def disk(settings: Settings) -> Iterator[Finding]:
     """Check the free space in the data folder."""
     folder = settings.data_dir.expanduser().absolute()
-    place = next(path for path in (folder, *folder.parents) if path.exists())
+    place = next(path for path in (folder, *folder.parents) if os.path.exists(path))
     cure = "free some space, or choose another folder with --data-dir"
     try:
         free = shutil.disk_usage(place).free

@@ -329,16 +329,27 @@ def _collection_finding(collection: CollectionInfo, settings: Settings) -> Findi
 
 @contextmanager
 def reached(settings: Settings) -> Iterator[str | None]:
-    """Yield the DSN of the database; None if the embedded one does not exist yet."""
+    """Yield the DSN of the database; None if the embedded one does not exist yet.
+
+    Raises:
+        StoreError: Its folder cannot be looked into.
+    """
     if settings.database_url is not None:
         yield settings.database_url.get_secret_value()
         return
     from voicerag_core.store import EmbeddedPostgres
 
     folder = settings.data_dir.expanduser() / "postgres"
-    if not (folder / "pgdata").exists():
+    try:
+        (folder / "pgdata").stat()
+    except (FileNotFoundError, NotADirectoryError):
         yield None
         return
+    except OSError as error:
+        raise StoreError(
+            f"the data folder {settings.data_dir} cannot be looked into: "
+            f"{error.strerror or error}; run this as its owner, or choose another folder"
+        ) from error
     with EmbeddedPostgres(folder) as server:
         yield server.dsn
 

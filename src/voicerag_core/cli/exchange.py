@@ -174,7 +174,7 @@ def _imported(
 @contextmanager
 def _opened(path: str) -> Iterator[BinaryIO]:
     """Yield a file that can be read twice."""
-    from voicerag_core.store.whole_file import regular_file
+    from voicerag_core.files import regular_file
 
     if path == _STANDARD:
         with tempfile.TemporaryFile() as copy:

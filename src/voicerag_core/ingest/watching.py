@@ -105,7 +105,7 @@ def watch_files(
     """
     roots = [Path(source_of(folder)) for folder in folders]
     for root in roots:
-        if not root.is_dir():
+        if not os.path.isdir(root):
             raise DocumentError(f"{root} is not a folder; name the folders to watch")
 
     def index(paths: Sequence[Path]) -> FileReport:
@@ -220,12 +220,12 @@ class _Watch:
             mine = root.as_posix().rstrip("/") + "/"
             of_root = [source for source in known if source.startswith(mine)]
             lost = [source for source in of_root if source in gone]
-            if root.is_dir() and len(lost) <= MOST_SHARE * len(of_root):
+            if os.path.isdir(root) and len(lost) <= MOST_SHARE * len(of_root):
                 self.kept.discard(root)
                 yield from self._removed(lost)
             elif root not in self.kept:
                 self.kept.add(root)
-                here = len(lost) if root.is_dir() else len(of_root)
+                here = len(lost) if os.path.isdir(root) else len(of_root)
                 yield WatchEvent("kept", folder=root, vanished=here, known=len(of_root))
 
     def _removed(self, sources: Sequence[str]) -> Iterator[WatchEvent]:

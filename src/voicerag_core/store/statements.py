@@ -160,7 +160,7 @@ _STATEMENTS: Final = {
     # A name is written with a capital or a digit somewhere, and may stand in one passage only.
     "vocabulary": sql.SQL(
         "SELECT word, passages FROM voicerag.vocabulary WHERE collection_id = {n} "
-        "ORDER BY word <> lower(word) OR word ~ '[0-9]' DESC, passages DESC, word "
+        "ORDER BY word <> voicerag.lower_case(word) OR word ~ '[0-9]' DESC, passages DESC, word "
         "LIMIT %(most)s"
     ),
 }  # fmt: skip
