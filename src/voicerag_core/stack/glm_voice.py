@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -92,7 +93,7 @@ def glm_folder(settings: Settings) -> Path:
         CheckpointError: It is not there.
     """
     folder = settings.glm_dir or settings.data_dir / "weights" / "glm"
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise CheckpointError(
             f"there are no weights of GLM-4-Voice in {folder}; fetch them with: voicerag download "
             "glm, or name their folder in VOICERAG_GLM_DIR"
