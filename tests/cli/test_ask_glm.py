@@ -76,6 +76,8 @@ def test_the_doctor_looks_at_the_weights(
     assert all(one.startswith("ok ") and "GLM-4 model licence" in one for one in whole)
     shutil.rmtree(tmp_path / "glm" / "glm-4-voice-decoder")
     assert told()[-1].endswith("holds no decoder voicerag download glm --part decoder")
+    monkeypatch.setenv("VOICERAG_SPEAK", "false")
+    assert len(told()) == 4, "nothing is spoken"
     monkeypatch.setenv("VOICERAG_GLM_LM", "vllm")
     monkeypatch.setenv("VOICERAG_GLM_SERVER_URL", "http://127.0.0.1:9/v1")
     shutil.rmtree(tmp_path / "glm" / "glm-4-voice-9b")

@@ -124,8 +124,9 @@ def glm(settings: Settings) -> Iterator[Finding]:
     from voicerag_core.glm import open_checkpoint
     from voicerag_core.stack import glm_folder
 
-    kinds: list[PartKind] = ["speech_tokenizer", "lm", "decoder"]
-    elsewhere = kinds[1:2] if settings.glm_lm == "vllm" else []
+    elsewhere: list[PartKind] = ["lm"] if settings.glm_lm == "vllm" else []
+    needed: list[PartKind] = ["speech_tokenizer"] if elsewhere else ["speech_tokenizer", "lm"]
+    needed += ["decoder"] if settings.speak else []
     try:
         found = open_checkpoint(glm_folder(settings), without=elsewhere)
     except CheckpointError as error:
@@ -133,8 +134,8 @@ def glm(settings: Settings) -> Iterator[Finding]:
         return
     for part in found.parts.values():
         yield Finding("glm", "ok", f"{part_line(part)}, licence: {part.licence}")
-    for kind in kinds:
-        if kind not in found.parts and kind not in elsewhere:
+    for kind in needed:
+        if kind not in found.parts:
             yield Finding(
                 "glm", "fail", f"{found.folder} holds no {kind.replace('_', ' ')}",
                 f"voicerag download glm --part {kind}",
