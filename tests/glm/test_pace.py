@@ -161,7 +161,7 @@ def test_an_answer_wakes_its_thread_for_blocks_and_not_for_ids(
     whole = sum(voice.respond("q", (), sampling=sampling), Answer())
     assert given[0] == 1  # the first word comes at once
     assert sum(given) == sampling.max_new_tokens
-    assert len(given) < sum(given) / 4
+    assert len(given) < sum(given) / 2  # about a fifth where the decoder has a processor of its own
     monkeypatch.setattr(voice_module, "PacedModel", Gate)  # then ids come one by one
     single = sum(voice.respond("q", (), sampling=sampling), Answer())
     assert single.text == whole.text
