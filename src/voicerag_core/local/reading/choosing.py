@@ -62,7 +62,7 @@ CLOSE_CALL = 1.0
 CLEAR_LEAD = 1.0
 """By which the likeliest sentence comes before all others where it stands out."""
 
-LEAD_WEIGHT = 0.3
+LEAD_WEIGHT = 0.25
 """What that adds to the log odds that it answers."""
 
 ALONE_WEIGHT = 0.2
