@@ -323,10 +323,10 @@ def lacks_value(
     known = set(content_words(" ".join((title, *sentences[rows[0].sentence].path))))
     for row in rows:
         known.update(sentences[row.sentence].words)
-    return all(
-        alike(word, known).isdisjoint(known)
-        for word in content_words(asked["noun"] or asked["kind"])
-    )
+    noun = asked["noun"] or asked["kind"]
+    if noun.lower() in _SAID_BY_ANY:
+        return False
+    return all(alike(word, known).isdisjoint(known) for word in content_words(noun))
 
 
 _BOUND = {word: frozenset(content_words(word)) for word in ("maximum", "minimum")}
