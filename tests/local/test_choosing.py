@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from tests.local.test_quoting import passage_of
 from voicerag_core.documents.elements import Heading, Table
-from voicerag_core.local.reading.features import Candidate
+from voicerag_core.local.reading.agreement import AGREEMENT, agreement
+from voicerag_core.local.reading.features import Candidate, candidates
 from voicerag_core.local.reading.reader import Reader
 from voicerag_core.types import Passage
 
@@ -109,3 +110,21 @@ def test_a_table_without_a_word_for_what_is_asked_of_a_row_does_not_answer(
     passage = passage_of(Heading("Pumps", 1), SIZES)
     reader = Reader(ScorerOfTexts({"40": score, "20": -9, "90": -9}, {"40": score}))
     assert reader.read(question, [passage]).answered is answered
+
+
+def test_the_row_with_the_extreme_is_sure_where_the_table_has_all_other_words() -> None:
+    table = passage_of(SIZES)
+    passage = Passage("pumps", table.text, {**table.metadata, "title": "Pumps"})
+    others = [Passage(str(n), f"Pump {n} needs care. It hums.") for n in range(3)]
+    scorer = ScorerOfTexts({"Rill": -9.0, "hums": -9.0, "care": -9.0}, {"Rill": -9.0})
+    reading = Reader(scorer).read("What is the cheapest pump?", [*others, passage])
+    assert reading.text.startswith("Model: Rill 20;")
+
+
+def test_another_cell_of_a_row_may_be_in_another_unit() -> None:
+    table = Table([["Model", "Flow (l/h)", "Hose"], ["Rill 40", "4000", "1 inch"]], header=1)
+    passage = passage_of(table)
+    (row,) = candidates([passage])
+    question = "How many litres an hour does the Rill 40 do?"
+    measured = agreement(question, [passage], [row], [0])[0]
+    assert measured[AGREEMENT.index("contradicts")] == 0
