@@ -12,7 +12,7 @@ from voicerag_core.local.reading.answer_scorer import SCORES
 from voicerag_core.local.reading.closely import read_alone
 from voicerag_core.local.reading.dates import says_more_exactly
 from voicerag_core.local.reading.examined import Examined, SentenceScorer
-from voicerag_core.local.reading.features import Candidate
+from voicerag_core.local.reading.features import MEASURES, Candidate
 from voicerag_core.local.reading.forms import has_other_condition
 from voicerag_core.local.reading.near_misses import (
     figures,
@@ -61,6 +61,12 @@ CLOSE_CALL = 1.0
 
 CLEAR_LEAD = 1.0
 """By which the likeliest sentence comes before all others where it stands out."""
+
+LEAST_SHARED = 0.4
+"""Share of the question's words that it has with what stands before and above it."""
+
+WORDS = MEASURES.index("before") + 1
+"""Measures of the words in a sentence, and before or above it."""
 
 LEAD_WEIGHT = 0.25
 """What that adds to the log odds that it answers."""
@@ -120,7 +126,10 @@ def likeliest(
 
 
 def _leads(found: Found, possible: Sequence[Found], seen: Examined) -> bool:
-    """Whether nothing else that would be quoted comes near what was found."""
+    """Whether nothing else that would be quoted comes near a sentence with the question's words."""
+    row = seen.kept.index(found.sentence)
+    if float(seen.table[row, :WORDS].sum()) < LEAST_SHARED:
+        return False
     text = found.quote.text(seen.at_hand)
     return all(
         other.choice <= found.choice - CLEAR_LEAD
