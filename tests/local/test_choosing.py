@@ -11,7 +11,13 @@ from numpy.typing import NDArray
 from tests.local.test_quoting import passage_of
 from voicerag_core.documents.elements import Heading, Table
 from voicerag_core.local.reading.agreement import AGREEMENT, agreement
-from voicerag_core.local.reading.features import Candidate, candidates
+from voicerag_core.local.reading.features import (
+    MEASURES,
+    Candidate,
+    candidates,
+    measure,
+    title_shares,
+)
 from voicerag_core.local.reading.reader import Reader
 from voicerag_core.types import Passage
 
@@ -128,3 +134,38 @@ def test_another_cell_of_a_row_may_be_in_another_unit() -> None:
     question = "How many litres an hour does the Rill 40 do?"
     measured = agreement(question, [passage], [row], [0])[0]
     assert measured[AGREEMENT.index("contradicts")] == 0
+
+
+def test_the_document_that_the_question_names_goes_first() -> None:
+    texts = {
+        "Clinic": "Wear a white coat. It is clean.",
+        "Lab rules": "Wear a green coat. It is clean.",
+    }
+    passages = [Passage(title, text, {"title": title}) for title, text in texts.items()]
+    reader = Reader(ScorerOfTexts({"white": 1.0}, {}))
+    assert "green" in reader.read("What coat do I wear in the lab?", passages).text
+    assert "white" in reader.read("What coat do I wear in the hall?", passages).text
+    # Where all of them have it, the title tells nothing.
+    shares = title_shares("Is the lab open?", passages[1:] * 2, candidates(passages[1:] * 2))
+    assert shares.tolist() == [0] * len(shares)
+
+
+@pytest.mark.parametrize(
+    ("question", "text", "lacks"),
+    [
+        ("On what day is the yard shut?", "In May and June the yard is shut.", 1),
+        ("On what day is the yard shut?", "The yard is shut on Mondays.", 0),
+        ("Which day does it open?", "It opens on 3 May.", 0),
+        ("In which month is the yard shut?", "In May the yard is shut.", 0),
+    ],
+)
+def test_a_month_is_no_day(question: str, text: str, lacks: float) -> None:
+    passages = [Passage("yard", text)]
+    table = agreement(question, passages, candidates(passages), [0])
+    assert table[0, AGREEMENT.index("unkind")] == lacks
+
+
+def test_until_of_an_answer_is_no_word_of_the_question() -> None:
+    passages = [Passage("a", "Rents stay until May."), Passage("b", "The hall is open.")]
+    table = measure("Until when is the hall open?", passages, candidates(passages))
+    assert table[:, MEASURES.index("overlap")].tolist() == [0, pytest.approx(1)]
