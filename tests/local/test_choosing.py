@@ -82,14 +82,18 @@ def test_what_would_no_longer_answer_does_not_go_first(least: float, first: str)
     assert first in reader.read("What opens the shed of the boat?", passages).text
 
 
-def test_a_sentence_that_stands_out_is_likelier_to_answer() -> None:
+@pytest.mark.parametrize(
+    ("question", "counts"),
+    [("What opens the shed?", True), ("What opens the garage of my neighbour?", False)],
+)
+def test_a_sentence_that_stands_out_is_likelier_to_answer(question: str, counts: bool) -> None:
     near, far = (
         Reader(ScorerOfTexts({"brass": 1.0, "steel": steel}, {})).answer_probability(
-            "What opens the shed?", [KEYS]
+            question, [KEYS]
         )
         for steel in (0.9, -9.0)
     )
-    assert near < far
+    assert (near < far) == counts
 
 
 SIZES = Table(
