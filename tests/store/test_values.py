@@ -314,9 +314,10 @@ def test_a_question_that_is_not_finite_is_refused_as_one(
     store: PgVectorStore, value: float
 ) -> None:
     put(store, Passage("a", "x"))
-    question = [value] * WIDTH
+    question: Any = [value] * WIDTH
+    many: Any = [question]
     assert "vector of the question" in refusal(lambda: store.search(question, limit=1))
-    assert "vector of the question" in refusal(lambda: store.search_many([question], limit=1))
+    assert "vector of the question" in refusal(lambda: store.search_many(many, limit=1))
 
 
 @pytest.mark.parametrize("where", [{"n": 1}, "n = 1", [Eq("n", 1)], And(({"n": 1},))])  # type: ignore[arg-type]

@@ -953,4 +953,5 @@ def test_recognisers_are_told_the_words_of_the_store(strategy: Strategy) -> None
 def test_a_limit_that_is_no_whole_number_is_refused(limit: Any) -> None:
     with pytest.raises(ConfigError, match="whole number"):
         Parts().rag.retrieve(QUESTION, limit=limit)
-    assert len(Parts().rag.retrieve(QUESTION, limit=np.int64(2)).hits) == 2
+    two: Any = np.int64(2)
+    assert len(Parts().rag.retrieve(QUESTION, limit=two).hits) == 2
