@@ -27,6 +27,7 @@ from tests.mcp.conftest import Open
 from tests.mcp.fakes import FakeModels
 from tests.waiting import wait_until
 from voicerag_core.serving import jobs
+from voicerag_mcp.results import AskResult, CitedSource, answer_text
 from voicerag_mcp.server import build_server
 from voicerag_mcp.service import Service
 
@@ -106,6 +107,26 @@ async def test_ask_gives_text_sources_and_a_link(service: Service) -> None:
         wav = base64.b64decode(clip.blob)
     assert (clip.mime_type, wav[:4], len(wav)) == ("audio/wav", b"RIFF", link.size)
     assert "UklGR" not in json.dumps(answer) + text_of(result), "no sound in words"
+
+
+@pytest.mark.parametrize(
+    ("path", "named"),
+    [
+        ([], "Rules"),
+        (["Rules"], "Rules"),
+        (["Rules", "Fees"], "Rules > Fees"),
+        (["Rules", "Fees", "Guests"], "Rules > Fees > Guests"),
+    ],
+)
+def test_a_source_is_named_by_title_and_headings_each_once(path: list[str], named: str) -> None:
+    uri, said = "voicerag://source/1", "A kayak is £6."
+    source = CitedSource(
+        passage_id="1", title="Rules", source="rules.md", path=path, uri=uri, quote=said
+    )
+    value = AskResult(
+        answer=said, answered=True, sources=[source], passages=[], collection="c", seconds=0.1
+    )
+    assert answer_text(value).splitlines()[-1] == f"[1] {named} ({uri}): “{said}”"
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ GOOD_FREE_BYTES = 1_000_000_000
 """Space for the embedded database, its log and an index of about ten thousand passages."""
 
 _OPTIONAL = {
-    "documents": "to read PDF and HTML",
+    "documents": "to read web pages, PDF, office files, books and mails",
     "audio": "for microphone and playback",
     "multilingual": "for languages besides English",
     "glm": "to answer with GLM-4-Voice",

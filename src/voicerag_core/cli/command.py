@@ -113,7 +113,8 @@ Embedder = Annotated[
         metavar="NAME",
         show_default=False,
         rich_help_panel=_PANEL,
-        help="Embedding model: local or sonar. (VOICERAG_EMBEDDER)",
+        help="Embedding model: local, multilingual, sonar, http, or a folder or hub name; see "
+        "`voicerag models`. (VOICERAG_EMBEDDER)",
     ),
 ]
 Verbose = Annotated[

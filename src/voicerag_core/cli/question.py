@@ -42,7 +42,8 @@ AudioFile = Annotated[
         "--audio",
         metavar="FILE",
         show_default=False,
-        help="Spoken question: wav, flac, ogg or mp3; '-' reads it from standard input.",
+        help="Spoken question: wav, flac, ogg, opus, mp3, aiff or caf, and with ffmpeg webm, m4a "
+        "and the like; '-' reads it from standard input.",
     ),
 ]
 Words = Annotated[

@@ -295,7 +295,7 @@ def devices() -> dict[str, str]:
         MissingExtraError: The extra ``audio`` is not installed.
         AudioError: PortAudio is not installed.
     """
-    sounddevice = _sounddevice("the microphone and playback")
+    sounddevice = _sounddevice("access to microphone and loudspeaker")
     found = {}
     for kind in ("input", "output"):
         with suppress(sounddevice.PortAudioError, ValueError):

@@ -194,7 +194,7 @@ class _Watch:
             self.waiting.clear()
             self.ready = True
             yield WatchEvent("ready", report)
-            yield from self.remove(found, range(1))
+            yield from self.remove(found)
             return
         settled = [path for path, (_, since) in self.waiting.items() if now - since >= self.settle]
         if settled:
@@ -205,14 +205,14 @@ class _Watch:
             for path in chosen:
                 self.waiting.pop(path, None)
             yield WatchEvent("indexed", report)
-        vanished = [path for path, since in self.missing.items() if now - since >= self.settle]
-        yield from self.remove(found, vanished)
-
-    def remove(self, found: FoundFiles, vanished: Sequence[object]) -> Iterator[WatchEvent]:
-        """Remove the documents of the folders whose files are gone, unless that are too many."""
         if not self.missing:
             self.kept.clear()  # the folders are as they were; another loss is told again
-        if not (self.prune and vanished):
+        if any(now - since >= self.settle for since in self.missing.values()):
+            yield from self.remove(found)
+
+    def remove(self, found: FoundFiles) -> Iterator[WatchEvent]:
+        """Remove the documents of the folders whose files are gone, unless that are too many."""
+        if not self.prune:
             return
         known = self.rag.document_store.document_digests()
         gone = set(found.vanished(known))

@@ -24,6 +24,7 @@ from voicerag_core.evaluation.datasets.values import (
     EvalQuestion,
     EvalSet,
     lines_of,
+    names_of,
     read_json_lines,
     read_text,
     texts,
@@ -60,10 +61,8 @@ def load_simple(
     passages = _passages(folder, size, overlap) if os.path.isdir(path) else ()
     of_source: dict[str, list[str]] = {}
     for one in passages:
-        of_source.setdefault(one.id, []).append(one.id)
-        if one.source:
-            for alias in {one.source, Path(one.source).name}:
-                of_source.setdefault(alias, []).append(one.id)
+        for alias in names_of(one):
+            of_source.setdefault(alias, []).append(one.id)
     questions, problems = [], []
     for number, row in enumerate(read_json_lines(file), 1):
         question, problem = _question(row, number, file, folder, of_source)

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 from voicerag_core.errors import DocumentError
 from voicerag_core.files import parsed_json
+from voicerag_core.passages import split_source
 from voicerag_core.types import Passage
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "cut",
     "drawn",
     "lines_of",
+    "names_of",
     "read_json",
     "read_json_lines",
     "read_text",
@@ -189,6 +191,18 @@ def cut(found: EvalSet, most: int | None, wanted: Iterable[EvalQuestion]) -> Eva
     )
     passages = tuple(one for one in found.passages if one.id in kept)
     return replace(found, passages=passages, questions=questions)
+
+
+def names_of(passage: Passage) -> set[str]:
+    """Return the names by which a question may state a passage.
+
+    They are its id, its source with and without the fragment of its place, and the name of the
+    document's file.
+    """
+    if not passage.source:
+        return {passage.id}
+    document = split_source(passage.source)[0]
+    return {passage.id, passage.source, document, Path(document).name}
 
 
 def there(path: Path) -> bool:

@@ -163,7 +163,7 @@ def _problems(sets: Mapping[str, Mapping[str, Any]]) -> Iterable[str]:
         if problems:
             items = "".join(f"<li>{escape(one)}</li>" for one in problems)
             yield (
-                f"<details><summary>{escape(name)}: {len(problems)} problems</summary>"
+                f"<details><summary>{escape(name)}: problems ({len(problems)})</summary>"
                 f"<ul>{items}</ul></details>"
             )
 

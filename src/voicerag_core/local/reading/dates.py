@@ -37,6 +37,9 @@ def exactness(text: str) -> int:
 
 def says_more_exactly(text: str, other: str) -> bool:
     """Tell whether one sentence dates something more exactly than another, in the same year."""
+    said = set(re.findall(rf"\b{_YEAR}", text))
     years = set(re.findall(rf"\b{_YEAR}", other))
-    same = not years or bool(years & set(re.findall(rf"\b{_YEAR}", text)))
+    decades = tuple(re.findall(r"\b((?:1[0-9]|20)\d)0s\b", other))
+    same = bool(years & said) or any(year.startswith(decades) for year in said if decades)
+    same = same or not (years or decades)
     return same and exactness(text) > exactness(other)

@@ -47,6 +47,15 @@ _NAMED_CLAUSE = re.compile(
     r",? (?:who|which|that) (?P<clause>(?:[\w'-]+ )*?(?:in |at |by |as |to |for |from )?"
     r"(?:what|which|whom|when|where|how)\b.*)\Z"
 )
+_THOUGHTS = frozenset(
+    re.split(
+        r"\s",
+        "idea fact claim theory view belief notion conclusion argument hypothesis opinion "
+        "statement assumption possibility chance condition evidence",
+    )
+)
+"""Behind them "that" says what is thought, and describes nothing that has a name."""
+
 _KIN = (
     "father|mother|brother|sister|wife|husband|spouse|son|daughter|director|author|writer|founder"
     "|co-founder|ceo|president|manager|head|owner|creator|producer|composer|manufacturer|publisher"
@@ -110,12 +119,19 @@ def described(question: str) -> Described | None:
     """
     plain = " ".join(question.split()).rstrip(" ?")
     for clause in _CLAUSE.finditer(plain):
+        if clause["rel"].lower() == "that" and clause["head"].split()[-1].lower() in _THOUGHTS:
+            continue
         found = _by_clause(plain, clause)
         if found is not None:
             return found
     if (match := _NAMED_CLAUSE.search(plain)) and match.start() and not _ASKS.match(plain):
         return Described("", (f"{match['name']} {match['clause']}",), match["clause"])
-    if (match := _PARTICIPLE.search(plain)) and not _ASKS.search(plain[: match.start()]):
+    match = _PARTICIPLE.search(plain)
+    if (
+        match
+        and not _ASKS.search(plain[: match.start()])
+        and (match.start() or _names(match["head"]))
+    ):
         return Described(
             f"{plain[: match.start()]}{match['head']}",
             ("{} was " + match["clause"],),

@@ -53,7 +53,8 @@ class Kind:
             ) and (self.event or not _ROLE.search(text))
         if self.name == "date":
             told = _RELATIVE.sub(" ", text)
-            return not any(match[0].lower() not in self.words for match in _WHEN.finditer(told))
+            words = self.words - {"when"}
+            return not any(match[0].lower() not in words for match in _WHEN.finditer(told))
         if self.name == "number":
             return not any(match[0].lower() not in self.words for match in _QUANTITY.finditer(text))
         return self.name == "place" and self._lacks_place(text)
@@ -130,11 +131,12 @@ _QUANTITY = re.compile(
     r"|ten|eleven|twelve|dozens?|hundreds?|thousands?|millions?|billions?|half|third|quarter|once|twice|single|both"
     r"|unlimited|several|few|many|entire|whole|until|till|forever|permanent(?:ly)?|indefinite(?:ly)?"
     r"|as long as|dail?y|weekly|monthly|years?|hours?|days?|weeks?|months?|free|percent|full|zero"
-    r"|same|double)\b",
+    r"|same|double|\w+fold)\b|\b\d{4} times\b",
     re.IGNORECASE,
 )
 _OF_QUANTITY = re.compile(
     r"^(?:what|how much)(?:'s| is| was| were| are)? (?:the |my |our |your |its |a |an )?"
+    r"(?!(?:type|kind|sort|form|comparison|difference|effect|cause|reason|name)s? )"
     r"(?:[\w'\u2019.&-]+ ){0,4}?(?:revenue|turnover|population|price|cost|fee|salary|wage|height"
     r"|weight|length|width|distance|temperature|capacity|budget|profit|percentage|speed|voltage|diameter)"
     r"s?\b(?! (?:list|policy|range|class|group|code|band|scale|sensor|unit|limit|tag|plan|type))"

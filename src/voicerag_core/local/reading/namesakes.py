@@ -36,6 +36,12 @@ _NUMBERED = re.compile(
     r"(?P<number>\d{1,2}|[IVX]{2,4})"
     rf"(?![\w:%]|[.,]\d| (?:{'|'.join(map(str.title, MONTHS))})\b)"
 )
+_RANKED = re.compile(
+    r"best|worst|most|least|first|second|third|fourth|fifth|top|outstanding|national|international"
+    r"|world|[a-z]{3,}est"
+)
+"""Word of a title in front of what is ranked, which one word more makes another title."""
+
 LEAST_BEGINNING = 5
 """Letters that two words of a name begin with to be taken for one, written in two ways."""
 LEAST_HEAD = 3
@@ -74,10 +80,15 @@ class Namesakes:
         return cls(tuple(heads), tuple(parts), tuple(pairs))
 
     def parted(self, text: str) -> bool:
-        """Whether a sentence has a word between two of a name: "best supporting actor"."""
+        """Whether a sentence has a word between two of a name: "best supporting actor".
+
+        Between the names of a person, or a country's and a noun, a word tells nothing apart:
+        "James Clerk Maxwell", "European Union law".
+        """
         said = text.lower()
         return any(
-            re.search(rf"\b{re.escape(a)} [a-z]{{4,}} {re.escape(b)}\b", said) is not None
+            _RANKED.fullmatch(a)
+            and re.search(rf"\b{re.escape(a)} [a-z]{{4,}} {re.escape(b)}\b", said) is not None
             and f"{a} {b}" not in said
             for a, b in self.pairs
         )

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from urllib.parse import unquote
 
 from voicerag_core.local.hearing.number_words import ONES_SPOKEN, ORDINALS_SPOKEN
@@ -144,6 +144,23 @@ _WEEKDAYS = (*DAYS, "weekend", "weekday")
 
 _ABBREVIATION = re.compile(r"(?<![\w.-])[A-Z]{3,5}s?(?![\w-]|\.\w)")
 LEAST_PREFIX = 3
+LEAST_MISSPELT = 5
+"""Letters of a name that may have one letter wrong: "Bismark"; of a shorter one that is another."""
+
+_RUN = re.compile(
+    r"[A-Z\u00c0-\u00de][^\W\d_]+(?:(?: (?:of|the|for|and|on|in|to))* [A-Z\u00c0-\u00de][^\W\d_]+)+"
+)
+"""Words of one name: "Panel on Climate Change"."""
+
+_SHORT = re.compile(r"(?<![\w.-])(?:(?:[A-Z]\.){2,4}|[A-Z]{2,5}(?![\w-]))")
+MOST_INITIALS = 5
+_SMALL = frozenset(
+    ["of", "on", "for", "and", "the", "in", "to", "a", "an", "at", "by", "from", "with"]
+)
+"""Words of a long form that its abbreviation leaves out."""
+
+_ROMAN = re.compile(r"\b(?P<before>[A-Z][a-z]+) (?P<roman>(?=[IVX])X{0,2}(?:IX|IV|V?I{0,3}))\b")
+_ROMAN_ONES = ("", "I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX")
 
 PATH_PARTS = 3
 """Of a file's path that say what it is about: its name and two folders."""
@@ -181,12 +198,44 @@ def missing_names(question: str, said: Iterable[str]) -> float:
         return 0.0
     words = list(said)
     some_day = any(word.startswith(_WEEKDAYS) for word in words)
+    shortened = _shortened(question, frozenset(words))
     missing = sum(
-        not any(_alike(name, word) for word in words)
+        name not in shortened
+        and not any(_alike(name, word) for word in words)
         and not (some_day and name.startswith(_WEEKDAYS))
         for name in names
     )
     return missing / len(names)
+
+
+def _shortened(question: str, said: frozenset[str]) -> frozenset[str]:
+    """Return the question's names that are said by their initials, or in full for initials."""
+    found = {match[0].replace(".", "") for match in _SHORT.finditer(question)} & said
+    names = [name.lower() for name in found]
+    for run in _RUN.finditer(question):
+        words = [w for w in run[0].split() if w[0].isupper() and w.lower() not in QUESTION_WORDS]
+        if len(words) > 1 and "".join(word[0] for word in words) in said:
+            names += words
+    return frozenset(content_words(" ".join(names)))
+
+
+def _initials(text: str) -> Iterator[str]:
+    """Yield abbreviations of a text, and those by which its names of several words are known."""
+    for short in _SHORT.finditer(text):
+        yield short[0].replace(".", "")
+    for run in _RUN.finditer(text):
+        letters = "".join(word[0] for word in run[0].split() if word[0].isupper())
+        for start in range(len(letters)):
+            for end in range(start + 2, min(len(letters), start + MOST_INITIALS) + 1):
+                yield letters[start:end]
+
+
+def _numerals(text: str) -> Iterator[str]:
+    """Yield the numbers that stand behind a name or a kind in Roman numerals: "Type I"."""
+    for match in _ROMAN.finditer(text):
+        if match["before"].lower() not in QUESTION_WORDS:
+            tens = len(match["roman"]) - len(match["roman"].lstrip("X"))
+            yield str(10 * tens + _ROMAN_ONES.index(match["roman"][tens:]))
 
 
 def misses_abbreviation(question: str, text: str) -> bool:
@@ -204,8 +253,9 @@ def misses_abbreviation(question: str, text: str) -> bool:
     runs = [""]
     for match in re.finditer(r"([^\W\d_])[\w'\u2019]*|[.,;:!?()]", text.lower()):
         if match[1] and match[0] not in QUESTION_WORDS:
-            runs[-1] += match[1]
-        else:
+            # A number at the end of a name stays whole: "WWII".
+            runs[-1] += match[0] if match[0].upper() in _ROMAN_ONES else match[1]
+        elif match[0] not in _SMALL:
             runs.append("")
     return any(
         not any(word.startswith(name) for word in written)
@@ -246,7 +296,7 @@ def ordinal_value(word: str) -> str:
 
 
 def said_in(said: str) -> frozenset[str]:
-    """Return the words and figures of a text."""
+    """Return the words and figures of a text, and the abbreviations of its names in capitals."""
     text = _plain(said)
     words = set(re.findall(r"(?<!\d\.)\b\w+\b(?!\.\d)", text))
     words.update(match[0].strip(".-") for match in _CODE.finditer(text))
@@ -256,6 +306,8 @@ def said_in(said: str) -> frozenset[str]:
         if ordinal := _ORDINAL.search(match[0]):
             words.add(ordinal[1])
     words.update(_WORDS[word] for word in words & _WORDS.keys())
+    words.update(_numerals(said))
+    words.update(_initials(said))
     words.update(
         _QUARTERS[m[1]] for m in re.finditer(r"\b(first|second|third|fourth)[ -]quarter", text)
     )
@@ -264,6 +316,9 @@ def said_in(said: str) -> frozenset[str]:
 
 def _plain(text: str) -> str:
     flat = unicodedata.normalize("NFKC", text).lower()
+    if not flat.isascii():
+        parts = unicodedata.normalize("NFKD", flat)
+        flat = "".join(letter for letter in parts if not unicodedata.combining(letter))
     return _THOUSANDS.sub("", flat)
 
 
@@ -339,4 +394,16 @@ def _names(question: str) -> list[str]:
 
 def _alike(name: str, word: str) -> bool:
     short, long = sorted((name, word), key=len)
-    return long.startswith(short) and len(short) >= min(LEAST_PREFIX, len(name))
+    if long.startswith(short) and len(short) >= min(LEAST_PREFIX, len(name)):
+        return True
+    near = short[:1] == long[:1] and len(short) >= LEAST_MISSPELT and len(long) - len(short) <= 1
+    return near and _one_letter_off(short, long)
+
+
+def _one_letter_off(short: str, long: str) -> bool:
+    """Whether one letter of a word is left out, replaced or swapped with the next."""
+    at = next((i for i, letter in enumerate(short) if letter != long[i]), len(short))
+    if len(short) < len(long):
+        return short[at:] == long[at + 1 :]
+    swapped = long[at + 1 : at + 2] + long[at : at + 1] + long[at + 2 :]
+    return short[at + 1 :] == long[at + 1 :] or short[at:] == swapped

@@ -21,6 +21,13 @@ _BEFORE = re.compile(
     r"\b(?P<number>\d{1,3}(?:st|nd|rd|th)|[a-z]+(?:st|nd|rd|th))"
     r"(?: (?:and|or) (?:final|last|most recent|current))?(?: [a-z'-]+)? (?P<thing>[a-z][a-z'-]+)"
 )
+_ONE = re.compile(
+    r"\b(type|class|part|phase|stage|volume|chapter|act|level|grade|war|category|group|book|section)"
+    r" I\b",
+    re.IGNORECASE,
+)
+"""Kinds that "I" numbers; elsewhere it is who speaks."""
+
 _QUARTER = re.compile(r"\bq(?P<number>[1-4])\b")
 _IN_SERIES = re.compile(
     r"(?:season|series|edition|quarter|half|episode|chapter|part|phase|floor|round|week|month|year"
@@ -45,7 +52,8 @@ def numbered(text: str) -> dict[str, frozenset[str]]:
 
     "Season 4", "the fourth season" and "Q3" give {"season": {"4"}} and {"quart": {"3"}}.
     """
-    plain = " ".join(unicodedata.normalize("NFKC", text).lower().split(" "))
+    numerals = _ONE.sub(r"\1 1", unicodedata.normalize("NFKC", text))
+    plain = " ".join(numerals.lower().split(" "))
     found: dict[str, set[str]] = {}
     for match in _AFTER.finditer(plain):
         if MEASURED.match(plain, match.end()):

@@ -50,9 +50,11 @@ def by_two_hops(question: str, hop: Described, passages: Sequence[Passage], read
         Both sentences; one that says all of it; or that nothing answers.
     """
     if not hop.text:
-        question = hop.templates[0] + "?"
-        reading = read(question, passages)
-        return reading if _unsaid(hop.rest, reading.text) <= MOST_UNSAID else _declined(reading)
+        for asked in (hop.templates[0] + "?", question):
+            reading = read(asked, passages)
+            if reading.answered and _unsaid(hop.rest, reading.text) <= MOST_UNSAID:
+                return reading
+        return _declined(reading)
     best: Reading | None = None
     for sentence, name, places in _named(question, hop, passages):
         near = [passages[i] for i in places]

@@ -149,8 +149,8 @@ def _refuse_rows(connection: Connection, place: str) -> None:
         if connection.cursor(row_factory=scalar_row).execute(query).fetchone():
             raise StoreError(
                 f"{place} already holds {table.name} of voicerag, and a restore never mixes with "
-                "them or replaces them; restore into a new database (createdb), or empty this one "
-                "with `voicerag db reset --all`"
+                "them or replaces them; restore into a new database (createdb, or another "
+                "--data-dir for an embedded one), or empty this one with `voicerag db reset --all`"
             )
 
 
