@@ -216,10 +216,13 @@ def killed(stack: ExitStack) -> ScriptedVoice:
     return ScriptedVoice()
 
 
-def slow(seconds: float, stack: ExitStack) -> ScriptedVoice:
-    """Take some seconds to load, and to warm."""
-    time.sleep(seconds)
-    return ScriptedVoice(seconds)
+def held(file: Path, warms: float, stack: ExitStack) -> ScriptedVoice:
+    """Be held up while loading, with all threads, until a signal comes; then take long to warm."""
+    temporary = file.with_suffix(".new")
+    temporary.write_text(str(os.getpid()))
+    temporary.rename(file)
+    os.kill(os.getpid(), signal.SIGSTOP)
+    return ScriptedVoice(warms)
 
 
 def hasty(stack: ExitStack) -> ScriptedVoice:

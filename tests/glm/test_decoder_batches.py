@@ -356,7 +356,7 @@ def test_batches_begin_in_time_for_those_that_follow() -> None:
         return Task(cast("Any", None), length, deadline, first, free)
 
     short, long = [task(144, 1001.0)], [task(280, 1001.01)]
-    took = service_module._expected
+    took = service_module.expected_seconds
     moment, first = service_module._last_moment([long, short])
     assert first is short
     assert moment == pytest.approx(1001.01 - took(280) - took(144))

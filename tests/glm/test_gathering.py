@@ -113,10 +113,24 @@ def test_nobody_is_waited_for_who_is_not_coming(plans: Plans) -> None:
     assert plans.start() == pytest.approx(MOMENT_SECONDS)
 
 
-def test_late_blocks_are_gathered_as_first_ones_are(plans: Plans) -> None:
-    plans.replies(8, wanting=True, coming=SECOND)
+def test_late_blocks_wait_for_others_a_moment_only(plans: Plans) -> None:
+    plans.replies(40, wanting=True, coming=SECOND)
     plans.block(SECOND, wanted_in=-0.1)
-    assert plans.start() == pytest.approx(8 * GATHERING_EACH)
+    assert plans.start() == pytest.approx(LEAST_GATHERING)
+
+
+def test_a_reply_that_has_stopped_goes_before_first_sounds(plans: Plans) -> None:
+    plans.replies(40, wanting=True, coming=THIRD)
+    for _ in range(20):
+        plans.block(FIRST)
+    plans.now += 1.0
+    late = plans.block(THIRD, wanted_in=-0.1)
+    assert plans.lengths() == [THIRD]
+    assert plans.start() == pytest.approx(LEAST_GATHERING)  # others of them may come
+    plans.service._waiting.remove(late)
+    assert plans.lengths() == [FIRST] * 20
+    plans.block(THIRD, wanted_in=5.0)
+    assert plans.lengths() == [FIRST] * 20
 
 
 def test_blocks_wait_for_others_until_their_sound_is_nearly_wanted(plans: Plans) -> None:

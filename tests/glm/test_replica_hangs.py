@@ -21,7 +21,7 @@ from voicerag_core.glm.replicas.beats import BEAT_SECONDS, Quiet
 from voicerag_core.glm.replicas.wire import WINDOW
 
 HANGS_AFTER = 1.5
-LONGER = 1.5 * HANGS_AFTER
+LONGER = 2 * HANGS_AFTER
 """Longer than a process may do nothing."""
 
 
@@ -67,7 +67,7 @@ def test_a_stopped_process_is_ended_and_replaced(
 def test_a_call_that_stands_still_in_a_living_process_is_ended(
     capfd: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    with two() as pair, ThreadPoolExecutor(1) as pool:
+    with ThreadPoolExecutor(1) as pool, two() as pair:
         first, second = (one.process.pid for one in pair._pool.replicas)
         stuck = pair.respond(f"stick {tmp_path / 'first'}", [], sampling=SAMPLING)
         assert next(stuck).text == "well"
@@ -79,34 +79,48 @@ def test_a_call_that_stands_still_in_a_living_process_is_ended(
     assert "in _stick" in capfd.readouterr().err  # where it hung
 
 
-def test_questions_that_fail_at_once_do_not_hide_it(tmp_path: Path) -> None:
-    with opened(replica_voices.scripted, hangs_after=HANGS_AFTER) as voice:
+def test_questions_that_fail_at_once_do_not_hide_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("voicerag_core.glm.replicas.replica.PAUSES", (LONG,))
+    loader = replica_voices.scripted
+    with ThreadPoolExecutor(1) as pool, opened(loader, hangs_after=HANGS_AFTER) as voice:
         voice.warm()
-        stuck = voice.respond(f"stick {tmp_path / 'first'}", [], sampling=SAMPLING)
-        assert next(stuck).text == "well"
-        end = time.monotonic() + LONG
+        pool.submit(text_of, voice, "nap 60")
+        end = time.monotonic() + LONG / 2
         while voice.out_of_service == ():
             assert time.monotonic() < end
             with pytest.raises(ModelError, match=r"a bug|failed with this question|out of service"):
                 text_of(voice, "raise value")
             time.sleep(BEAT_SECONDS / 10)
+        pid = voice._pool.replicas[0].process.pid
+        until(lambda: gone(pid))  # long before another one is started
 
 
 def test_a_reply_that_stands_still_among_others_is_ended_later(
     tmp_path: Path,
 ) -> None:
-    with opened(replica_voices.hasty, hangs_after=HANGS_AFTER) as voice:
+    loader = replica_voices.hasty
+    with ThreadPoolExecutor(1) as pool, opened(loader, hangs_after=HANGS_AFTER) as voice:
         voice.warm()
-        other = voice.respond("work 60", [], sampling=SAMPLING)
+        other = voice.respond(f"work {10 * LONG}", [], sampling=SAMPLING)
         assert next(other).text == "well"
         stuck = voice.respond(f"stick {tmp_path / 'first'}", [], sampling=SAMPLING)
         assert next(stuck).text == "well"
         with pytest.raises(ModelError, match=r"one failed .*nothing of its work went on"):
-            next(stuck)
+            pool.submit(next, stuck).result(LONG)
 
 
-def test_what_takes_long_for_the_first_time_is_no_hanging() -> None:
-    with opened(partial(replica_voices.slow, LONGER), hangs_after=HANGS_AFTER) as voice:
+def test_what_takes_long_for_the_first_time_is_no_hanging(tmp_path: Path) -> None:
+    file = tmp_path / "pid"
+
+    def go_on() -> None:
+        until(file.exists)
+        time.sleep(LONGER)
+        os.kill(int(file.read_text()), signal.SIGCONT)
+
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(go_on)
+        opening = opened(partial(replica_voices.held, file, LONGER), hangs_after=HANGS_AFTER)
+    with opening as voice:
         assert text_of(voice, f"nap {LONGER}")  # kernels are compiled, say
         voice.warm()  # takes as long
         assert text_of(voice, "pid")
@@ -122,12 +136,16 @@ def test_a_process_that_is_stopped_while_it_loads_is_an_error(
         opened(replica_voices.stopped, hangs_after=HANGS_AFTER)
 
 
-def test_a_slow_reader_is_no_hanging(pair: ReplicatedGLMVoice, tmp_path: Path) -> None:
+def test_neither_a_slow_reader_nor_a_long_step_is_hanging(
+    pair: ReplicatedGLMVoice, tmp_path: Path
+) -> None:
     log = tmp_path / "log"
     with closing(pair.respond(f"count 1000 {log}", [], sampling=SAMPLING)) as slow:
         next(slow)
+        working = pair.respond(f"work {LONGER}", [], sampling=SAMPLING)  # of the other one
+        assert next(working).text == "well"
         until(lambda: len(log.read_text().split()) > WINDOW)
-        time.sleep(LONGER)
+        assert next(working).text == f" {pair._pool.replicas[1].process.pid}"
         assert len(list(slow)) == 999
     assert pair.out_of_service == ()
 

@@ -24,11 +24,12 @@ from voicerag_core.errors import GenerationError
 from voicerag_core.glm.decoder import Schedule, SpeechDecoder
 from voicerag_core.glm.decoder import blocks as blocks_module
 from voicerag_core.glm.decoder import service as service_module
+from voicerag_core.glm.decoder.playout import INTERRUPTED
 from voicerag_core.glm.lm import scheduler as scheduler_module
 from voicerag_core.glm.lm.batched_lm import BatchedLM
 from voicerag_core.glm.lm.interleave import Interleave, ReplyForm
 from voicerag_core.glm.lm.loading import quantize_to
-from voicerag_core.glm.lm.rows import Batch
+from voicerag_core.glm.lm.rows import Batch, Reply
 from voicerag_core.glm.pace import Pace
 from voicerag_core.glm.speech_tokenizer import tokenizer as tokenizer_module
 from voicerag_core.glm.speech_tokenizer.tokenizer import SpeechTokenizer
@@ -151,6 +152,7 @@ def test_prompts_wait_for_replies_that_are_heard(
         assert asked.wait(PATIENCE)
         time.sleep(0.05)
         assert (read, lm.running) == ([], 0)
+        assert turns_on(CPU).reading  # so that clips still gather
         readable[0] = 8.0
         assert future.result(PATIENCE)
     assert read == [8, 8, 4]
@@ -185,6 +187,23 @@ def test_a_step_reads_more_where_many_prompts_wait(
     assert steps[: len(read) + 1] == list(range(len(parts), -1, -1))
 
 
+def test_prompts_that_no_row_is_free_for_are_not_about_to_be_read(
+    lm: BatchedLM, form: ReplyForm
+) -> None:
+    scheduler = lm._scheduler
+    scheduler._waiting.extend(
+        Reply(prompt(10), Interleave(form), GREEDY, torch.zeros(1), 1)
+        for _ in range(lm.capacity + 2)
+    )
+    assert scheduler._unread() == 10 * lm.capacity
+    scheduler._rows[0].reply = scheduler._waiting[0]
+    assert scheduler._unread() == 10 * (lm.capacity - 1)
+    scheduler._held_back = True  # until one ends, for want of memory
+    assert scheduler._unread() == scheduler._steps_to_read() == 0
+    scheduler._waiting.clear()
+    scheduler._rows[0].reply = None
+
+
 def test_a_prompt_does_not_wait_for_long(
     lm: BatchedLM, form: ReplyForm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -193,19 +212,69 @@ def test_a_prompt_does_not_wait_for_long(
     assert list(lm.stream(prompt(20), grammar=Interleave(form), sampling=GREEDY))
 
 
-def test_what_a_reply_that_is_heard_can_spare(folder: Path) -> None:
+def test_time_in_which_the_turn_is_taken_is_no_pause(
+    lm: BatchedLM, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scheduler, turns = lm._scheduler, turns_on(CPU)
+    monkeypatch.setattr(turns, "readable", lambda: 0.0)
+    monkeypatch.setattr(scheduler, "_unread", lambda: 100)
+    free = [10.0]
+    monkeypatch.setattr(turns, "free", lambda: free[0])
+    assert scheduler._room() == 0
+    assert scheduler._room() == 0  # the clock stands still: sound is made
+    assert scheduler._paused == 0
+    free[0] += 0.9 * scheduler_module.MOST_PAUSED
+    assert scheduler._room() == 0
+    free[0] += 0.2 * scheduler_module.MOST_PAUSED
+    assert scheduler._room() == scheduler._part_tokens
+
+
+def test_prompts_that_were_cached_let_others_wait_longer(
+    lm: BatchedLM, form: ReplyForm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scheduler, turns = lm._scheduler, turns_on(CPU)
+    monkeypatch.setattr(turns, "reads", lambda tokens: 0.01 * tokens)
+    saved: list[float] = []
+    plain = lm._runner.launch
+
+    def launch(batch: Batch) -> object:
+        saved.append(scheduler._saved())
+        return plain(batch)
+
+    monkeypatch.setattr(lm._runner, "launch", launch)
+
+    def most_saved(ids: list[int]) -> float:
+        saved.clear()
+        list(lm.stream(ids, grammar=Interleave(form), sampling=GREEDY))
+        return max(saved)
+
+    text = prompt(20)
+    assert most_saved(text) == 0
+    assert most_saved(text) == pytest.approx(0.19)  # all but its last id
+    long = (3 * prompt(20))[:50]
+    assert most_saved(long) == 0  # its first 20 ids were found, as of the system prompt
+    most_saved(long)
+    assert most_saved(long) == scheduler_module.MOST_PAUSED_MORE
+    assert scheduler._saved() == 0  # nobody is left
+
+
+def test_what_a_reply_that_is_heard_can_spare(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     decoder, pace = SpeechDecoder.load(folder), Pace()
     with decoder.open_stream(pace=pace) as stream:
         assert stream.spare(1.0) == math.inf
         stream.push(speech(10))
         stream._played = time.monotonic() + 600
         stream._playout.decoding = 100.0
-        assert stream.spare(1.0) == pytest.approx(600 - 150 - 10, abs=0.9)
+        assert stream.spare(1.0) == pytest.approx(600 - 150 - 10 * INTERRUPTED, abs=0.9)
         stream.feed(speech(4))
-        assert stream.spare(1.0) == pytest.approx(600 - 150 - 6, abs=0.9)
+        assert stream.spare(1.0) == pytest.approx(600 - 150 - 6 * INTERRUPTED, abs=0.9)
         pace.progress = lambda: (5, 0.0)  # written, and not handed over
-        assert stream.spare(1.0) == pytest.approx(600 - 150 - 1, abs=0.9)
-        assert decoder._service.spare(1.0) == pytest.approx(600 - 150 - 1, abs=0.9)
+        assert stream.spare(1.0) == pytest.approx(600 - 150 - INTERRUPTED, abs=0.9)
+        assert decoder._service.spare(1.0) == pytest.approx(600 - 150 - INTERRUPTED, abs=0.9)
+        monkeypatch.setattr(service_module, "LATEST_SECONDS", 300.0)  # a longer block than any yet
+        assert stream.spare(1.0) == pytest.approx(600 - 300 - INTERRUPTED, abs=0.9)
     assert decoder._service.spare(1.0) == math.inf
 
 

@@ -11,7 +11,7 @@ machine.
 
 - `burst16`, `burst64`: as of `many_callers`.
 - `cached16`, `cached32`: so many callers come within 0.1 s whose prompts were read before, all but
-  their end, as in a conversation; right after them come others, 64 in all, within a second.
+  their end, as in a conversation; from `--after` on come others, 64 in all, within a second.
 - `soak`: as of `many_callers`, with calls for `--soak-seconds` after 5 s.
 
 `--set scheduler.MOST_PAUSED=0.2` changes a constant of a module of the engine.
@@ -60,6 +60,12 @@ def main() -> None:
     parser.add_argument("--crowds", nargs="+", default=["burst16", "burst64", "cached16"])
     parser.add_argument("--runs", type=int, default=3, help="of each crowd")
     parser.add_argument("--reply-seconds", type=float, default=8.0)
+    parser.add_argument(
+        "--after",
+        type=float,
+        default=0.4,
+        help="when others begin to come; by then the cached are heard",
+    )
     parser.add_argument("--soak-seconds", type=float, default=60.0)
     parser.add_argument("--slower", type=float, default=3.0)
     parser.add_argument("--set", nargs="*", default=[], metavar="MODULE.NAME=VALUE")
@@ -89,7 +95,7 @@ def run(options: argparse.Namespace) -> None:
                 found = (
                     soak(engine, options.soak_seconds)
                     if name == "soak"
-                    else crowd(engine, name, number, options.reply_seconds)
+                    else crowd(engine, name, number, options.reply_seconds, options.after)
                 )
                 print(name, number, brief(found), flush=True)
                 for part in ("cached", "new"):

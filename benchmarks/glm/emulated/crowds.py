@@ -14,26 +14,27 @@ from benchmarks.glm.many_callers.soak import Plan, last_to_first, mixed_calls
 
 __all__ = ["brief", "crowd", "soak"]
 
-WITHIN = {"burst16": 0.1, "burst64": 1.0}
+WITHIN = {"burst16": 0.1}
+"""Seconds in which a crowd comes; others: 1."""
 RAMP = 5.0
 
 
-def cached_crowd(engine: Engine, count: int, run: int, seconds: float) -> list[Call]:
+def cached_crowd(engine: Engine, count: int, run: int, seconds: float, after: float) -> list[Call]:
     """Let some prompts be read, and return the calls of a crowd that begins with them."""
     known = calls_within(count, 0.1, 500 + run, reply_seconds=seconds)
     run_calls(engine, [replace(call, at=0.0, reply_seconds=0.8) for call in known])
     new = calls_within(ROWS - count, 1.0, 700 + run, reply_seconds=seconds)
-    return known + [replace(call, at=call.at + 0.15) for call in new]
+    return known + [replace(call, at=call.at + after) for call in new]
 
 
-def crowd(engine: Engine, name: str, run: int, seconds: float) -> dict[str, Any]:
+def crowd(engine: Engine, name: str, run: int, seconds: float, after: float) -> dict[str, Any]:
     """Let a crowd call; return what all, and those whose prompts were known, saw."""
     engine.lm._scheduler.forget()
     known = int(name.removeprefix("cached")) if name.startswith("cached") else 0
     if known:
-        calls = cached_crowd(engine, known, run, seconds)
+        calls = cached_crowd(engine, known, run, seconds, after)
     else:
-        calls = calls_within(int(name[5:]), WITHIN[name], 100 + run, reply_seconds=seconds)
+        calls = calls_within(int(name[5:]), WITHIN.get(name, 1.0), 100 + run, reply_seconds=seconds)
     before = engine.lm._runner.tokens
     replies, took = run_calls(engine, calls)
     found = {"read": engine.lm._runner.tokens - before, **said(replies, took)}

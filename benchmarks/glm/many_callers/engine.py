@@ -60,20 +60,20 @@ def engine_on(
 ) -> Engine:
     """Create a voice with random weights on a device."""
 
-    def lm(network: Any) -> Recorder:  # noqa: ANN401
+    def lm(network: Any) -> Recorder | TorchLM:  # noqa: ANN401
         if kind == "sequential":
-            return Recorder(TorchLM(network, max_context=scale.context))
+            return TorchLM(network, max_context=scale.context)
         return Recorder(BatchedLM(network, max_context=scale.context, rows=scale.many))
 
     voice = random_voice(
         str(device), tiny=options.tiny, context=scale.context, rows=scale.many, lm=lm
     )
-    recorder: Any = voice._lm
-    return Engine(kind, voice, recorder.lm, (device,))
+    model: Any = voice._lm
+    return Engine(kind, voice, model.lm if isinstance(model, Recorder) else model, (device,))
 
 
 class Recorder:
-    """A language model that notes the prompt and the ids of greedy replies, by their seed."""
+    """A `BatchedLM` that notes the prompt and the ids of greedy replies, by their seed."""
 
     def __init__(self, lm: Any) -> None:  # noqa: ANN401
         self.lm = lm

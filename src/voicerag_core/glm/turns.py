@@ -124,6 +124,10 @@ class Turns:
         """
         return max(0.0, self.spare() / self._each) if self._each else math.inf
 
+    def reads(self, tokens: int) -> float:
+        """Return the seconds in which so many tokens of prompts are read; 0 when none was read."""
+        return tokens * (self._each or 0.0)
+
     def spare(self) -> float:
         """Return for how many seconds nothing needs to be done for replies that are heard.
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from voicerag_core.glm.decoder.schedule import Schedule
 
-__all__ = ["Playout"]
+__all__ = ["INTERRUPTED", "Playout"]
 
 BLOCKS_AHEAD = 2
 """Blocks that are expected to come in time before the first sound is played: the first is short,
@@ -21,7 +21,8 @@ RECENT = 16
 DECODING_AGAIN = 2.0
 """The next blocks may take this many times the first one's time to be decoded."""
 INTERRUPTED = 1.25
-"""Ids may take this many times as long as the language model's steps: it also waits for sound."""
+"""Ids may take this many times as long as the language model's steps: it also waits for sound, and
+for the clips of others."""
 
 
 class Playout:

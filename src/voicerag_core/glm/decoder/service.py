@@ -19,7 +19,7 @@ from voicerag_core.glm.decoder.networks import DecoderNetworks
 from voicerag_core.glm.decoder.shapes import FLOW_FRAMES, batch_size, largest_batch
 from voicerag_core.glm.turns import alive, turns_on
 
-__all__ = ["Coming", "DecodingService", "Task"]
+__all__ = ["Coming", "DecodingService", "Task", "expected_seconds"]
 
 _logger = logging.getLogger(__name__)
 
@@ -35,13 +35,12 @@ LATEST_FRAME_SECONDS = 4e-4
 """That much earlier for each frame of its window: a full batch takes about two thirds of both while
 the language model waits, and there may be more blocks than one batch takes."""
 GATHERING_EACH = 0.006
-"""First sounds, and sounds that are late, wait for others this long for each reply that waits for
-such a sound: a batch takes 30 ms and more, in which all of them wait. Only the time counts in which
-the language model runs."""
+"""First sounds wait for others this long for each reply that waits for sound: a batch takes 30 ms
+and more, in which all of them wait. Only the time counts in which the language model runs."""
 MOST_GATHERING = 0.25
 LEAST_GATHERING = 0.02
 """Every block that others are coming for waits this long, counted in the same way: where many are
-nearly late, one at a time would make all of them late."""
+nearly late, or late, one at a time would make all of them late."""
 AT_ONCE = 16
 """So many second blocks are decoded before the sound of the first blocks ends."""
 POLL_COMING_SECONDS = 0.005
@@ -126,7 +125,8 @@ class DecodingService:
     thread, which takes blocks of one padded length together, since a batch takes little longer than
     a block, and first those that must start first. Blocks wait for others whose last ids are
     coming: those of replies that are being played until their sound is nearly wanted, first sounds
-    and late ones longer the more replies wait for theirs. While some do, blocks of the others are
+    longer the more replies wait for theirs. A reply that is heard goes before them, all the more
+    when it has stopped. While some wait, blocks of the others are
     not begun early. Between two steps of a long batch the thread decodes a short one that is wanted
     sooner. While sound that is wanted at once is made, the language model of the device waits, see
     `Turns`; while that reads prompts, other blocks wait until they are urgent. The thread ends with
@@ -256,7 +256,7 @@ class DecodingService:
     def _next(self, shorter: float = math.inf) -> tuple[float, list[Task]]:
         """Return when to decode which blocks next; the lock is held.
 
-        Blocks of replies that are heard go before a batch after which they would be late.
+        Blocks of replies that are heard go before a batch after which they would be late, or later.
 
         Args:
             shorter: Only blocks below this length.
@@ -271,12 +271,16 @@ class DecodingService:
         if start == math.inf:
             return start, tasks
         now = time.monotonic()
-        heard = [some for some in alike.values() if _ends(some) >= now]  # what is late may gather
+        heard = [some for some in alike.values() if _ends(some) > -math.inf]
         if heard in ([], [tasks]):
             return start, tasks
         must, first = _last_moment(heard)
-        over = max(start, now) + _expected(tasks[0].length)
-        return (min(start, must), first) if must < over else (start, tasks)
+        over = max(start, now) + expected_seconds(tasks[0].length)
+        if must >= over:
+            return start, tasks
+        if _ends(first) < now:  # it has stopped; others of its length come with it
+            return next(begin for begin, some in plans if some is first), first
+        return min(start, must), first
 
     def _start(self, alike: Sequence[Task], coming: Collection[int]) -> float:
         """Return when to decode blocks of one length together.
@@ -290,7 +294,7 @@ class DecodingService:
         playing = all(not task.first and task.free < math.inf for task in alike)
         hurried = playing and self._wanting() > 0  # others have nothing to play
         largest = largest_batch(length, FLOW_FRAMES)
-        calm = self._turns.spare() >= _expected(length)  # nobody needs the decoder meanwhile
+        calm = self._turns.spare() >= expected_seconds(length)  # nobody needs the decoder meanwhile
         if len(alike) >= min(len(self._streams), largest) and not hurried and (calm or not playing):
             return min(came)
         latest = min(map(self._latest, alike))
@@ -312,9 +316,9 @@ class DecodingService:
         """Return until when a block can wait for others."""
         now = time.monotonic()
         came = now - (self._turns.free() - task.free)
-        if task.first or task.deadline < now:
+        if task.first:
             return came + min(MOST_GATHERING, GATHERING_EACH * self._wanting())
-        latest = task.deadline - _expected(task.length)
+        latest = task.deadline - expected_seconds(task.length)
         return max(latest, came + LEAST_GATHERING)
 
     def _wanting(self) -> int:
@@ -344,7 +348,7 @@ class DecodingService:
             now, end = time.monotonic(), min(task.deadline for task in during)
             if start > now or wanted > end:
                 return []
-            if now < end < now + sum(_expected(one[0].length) for one in (tasks, during)):
+            if now < end < now + sum(expected_seconds(one[0].length) for one in (tasks, during)):
                 return []  # what is being decoded would be late
         if not tasks:
             return []
@@ -397,8 +401,8 @@ class DecodingService:
         self._finish(tasks[half:])
 
 
-def _expected(length: int) -> float:
-    """Return the seconds in which a batch of so many frames is surely decoded."""
+def expected_seconds(length: int) -> float:
+    """Return the seconds in which a batch of windows of so many frames is surely decoded."""
     return LATEST_SECONDS + LATEST_FRAME_SECONDS * length
 
 
@@ -417,7 +421,7 @@ def _last_moment(plans: Sequence[list[Task]]) -> tuple[float, list[Task]]:
     for tasks in sorted(plans, key=_ends, reverse=True):
         length = tasks[0].length
         further = -(-len(tasks) // largest_batch(length, FLOW_FRAMES)) - 1
-        takes = _expected(length) + further * LATEST_FRAME_SECONDS * length
+        takes = expected_seconds(length) + further * LATEST_FRAME_SECONDS * length
         moment, first = min(moment, _ends(tasks)) - takes, tasks
     return moment, first
 

@@ -14,9 +14,9 @@ from voicerag_core.closing import Closing
 from voicerag_core.errors import GenerationError
 from voicerag_core.glm.decoder.blocks import Block, Decoded
 from voicerag_core.glm.decoder.networks import DecoderNetworks
-from voicerag_core.glm.decoder.playout import Playout
+from voicerag_core.glm.decoder.playout import INTERRUPTED, Playout
 from voicerag_core.glm.decoder.schedule import Schedule, checked_tokens
-from voicerag_core.glm.decoder.service import DecodingService, Task
+from voicerag_core.glm.decoder.service import DecodingService, Task, expected_seconds
 from voicerag_core.glm.decoder.vocoder import VocoderStream
 from voicerag_core.glm.pace import Pace
 from voicerag_core.glm.turns import turns_on
@@ -70,6 +70,7 @@ class DecoderStream(Closing):
         self._decoded = 0  # tokens whose mel was made
         self._stop = 0  # tokens whose mel is made, when the block in work is done
         self._blocks = 0
+        self._known = (-1, 0)  # a block, and its padded mel frames
         self._task: Task | None = None
         self._turns = turns_on(networks.device)
         self._pace = Pace() if pace is None else pace
@@ -267,7 +268,8 @@ class DecoderStream(Closing):
         ids = self._ids_until(lacks) if lacks else 0
         if ids and self._pace.progress is not None:
             ids = max(0, ids - self._pace.progress()[0])
-        needed = ids * step + DECODING_AGAIN * self._playout.decoding + RESERVE
+        decoding = max(DECODING_AGAIN * self._playout.decoding, expected_seconds(self._length()))
+        needed = INTERRUPTED * ids * step + decoding + RESERVE
         return played - time.monotonic() - needed
 
     def coming(self) -> int:
@@ -283,8 +285,16 @@ class DecoderStream(Closing):
                 lacks, came = max(1, lacks - written + text), max(came, at)
         if lacks > min(NEAR_TOKENS, size - 1) or self._turns.free() - came >= FLOWING_SECONDS:
             return 0
-        frames, stop = self._networks.flow.frames, self._decoded + size
-        return self._networks.shapes.flow_length(frames(stop) - frames(self._first))
+        return self._length()
+
+    def _length(self) -> int:
+        """Return the padded mel frames of the next block, or of the one in work."""
+        if self._known[0] != self._blocks:
+            frames = self._networks.flow.frames
+            stop = self._decoded + self._schedule.block(self._blocks)
+            whole = self._networks.shapes.flow_length(frames(stop) - frames(self._first))
+            self._known = self._blocks, whole
+        return self._known[1]
 
     def _ready(self) -> bool:
         seconds = sum(len(piece) for piece in self._held_back) / self._networks.config.sample_rate

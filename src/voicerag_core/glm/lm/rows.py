@@ -89,6 +89,9 @@ class Reply:
         else:
             self.allowed = grammar.allowed()
         self.row: Row | None = None
+        self.found = 0
+        """Tokens of the text that were in the cache, if it was most of them: not the system prompt
+        alone, which all have in common."""
         self.flying = 0
         """Steps that were launched and whose ids are not known yet."""
         self.cancelled = self.ended = False

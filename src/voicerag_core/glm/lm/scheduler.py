@@ -10,6 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from itertools import islice
 
 import torch
 
@@ -39,6 +40,9 @@ FEW_TOKENS = 128
 """Fewer tokens of texts are not read in a step for the sake of replies that are heard."""
 MOST_PAUSED = 0.1
 """Texts wait for replies that are heard so many seconds at most, until all are read."""
+MOST_PAUSED_MORE = 0.3
+"""So many more at most, for the seconds that prompts which were found in the cache have saved: the
+others are still read sooner than if those had to be read, too."""
 PAUSE_SECONDS = 0.003
 """How often a text that waits so is looked at when nothing else runs."""
 CLOSE_SECONDS = 10.0
@@ -298,8 +302,8 @@ class Scheduler(Closing):
             self._admit(reply)
             parts.append(_part(reply, room))
             room -= self._room_of(parts[-1])
-        self._turns.reading = bool(parts)
         self._turns.reading_steps = self._steps_to_read()
+        self._turns.reading = self._turns.reading_steps > 0
         begun = {part.reply for part in parts}
         replies = [
             reply
@@ -317,7 +321,7 @@ class Scheduler(Closing):
         Replies that are heard go first: a step of 960 tokens takes as long as five others, and the
         first sound of a reply lasts 0.16 s.
         """
-        now = time.monotonic()
+        now = self._turns.free()
         if self._paused_at is not None:
             self._paused += now - self._paused_at
             self._paused_at = None
@@ -328,7 +332,7 @@ class Scheduler(Closing):
         if unread >= LONG_QUEUE * most:
             most = long_part(most, self._runner.block, self._parts)
         room = self._turns.readable()
-        if room >= most or self._paused > MOST_PAUSED:
+        if room >= most or self._paused > MOST_PAUSED + self._saved():
             return most
         block = self._runner.block
         room = int(room) // block * block
@@ -337,17 +341,22 @@ class Scheduler(Closing):
             self._paused_at = now
         return room
 
+    def _saved(self) -> float:
+        """Return the seconds that texts may wait more, see `MOST_PAUSED_MORE`."""
+        return min(MOST_PAUSED_MORE, self._turns.reads(sum(one.found for one in self._running)))
+
     def _steps_to_read(self) -> int:
-        """Return the steps in which all texts that have come are read."""
+        """Return the steps in which all texts are read that have a row, or can get one now."""
         unread, part = self._unread(), self._part_tokens
         most = long_part(part, self._runner.block, self._parts)
         long = max(0, (unread - LONG_QUEUE * part) // most + 1)
         return long + -(-max(0, unread - long * most) // part)
 
     def _unread(self) -> int:
-        """Return the tokens of all texts that have come and are not read."""
+        """Return the tokens that are not read of all texts that have a row, or can get one now."""
         unread = sum(reply.unread for reply in self._running if reply.reading)
-        return unread + sum(len(reply.text) for reply in self._waiting)
+        seated = 0 if self._held_back else self._free_rows()
+        return unread + sum(len(reply.text) for reply in islice(self._waiting, seated))
 
     def _room_of(self, part: Part) -> int:
         block = self._runner.block
@@ -369,6 +378,7 @@ class Scheduler(Closing):
             if shared[source.index] >= count + WORTH_COPYING:
                 count = shared[source.index]
                 self._runner.copy(source.index, row.index, count)
+        reply.found = count if 2 * count >= len(wanted) else 0
         row.ids = wanted[:count]
         row.reply, reply.row = reply, row
         reply.admitted = time.monotonic()
