@@ -1,4 +1,4 @@
-"""The arguments of a tool call: what clients send is taken as it is meant, or refused by name.
+"""The arguments of tools and prompts: what clients send is taken as meant, or refused by name.
 
 Clients differ. Many send null or an empty string for what nobody filled in, some write a list or an
 object as a string, and assistants call an argument by another tool's name for it.
@@ -11,10 +11,12 @@ from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import Any, Final
 
+from mcp import MCPError
 from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
 from mcp.server.mcpserver.tools import Tool
 from mcp.server.mcpserver.utilities.func_metadata import FuncMetadata
+from mcp_types import INVALID_PARAMS, GetPromptResult, InputRequiredResult
 from pydantic import ValidationError
 from typing_extensions import override
 
@@ -63,6 +65,8 @@ def exact(tool: Tool) -> Tool:
 class CheckingServer(MCPServer[None]):
     """A server whose own tools get checked arguments; tools that are added later are the SDK's.
 
+    Of a prompt, names are checked: its own and those of its arguments.
+
     Args:
         tools: The tools.
         name: Name of the server.
@@ -81,6 +85,27 @@ class CheckingServer(MCPServer[None]):
         if (tool := self._own.get(name)) is not None:
             arguments = checked(tool, arguments)
         return await super().call_tool(name, arguments, context)
+
+    @override
+    async def get_prompt(
+        self,
+        name: str,
+        arguments: dict[str, Any] | None = None,
+        context: Context[None, Any] | None = None,
+    ) -> GetPromptResult | InputRequiredResult:
+        known = {
+            one.name: [given.name for given in one.arguments or ()]
+            for one in await self.list_prompts()
+        }
+        if name not in known:
+            raise MCPError(
+                INVALID_PARAMS, f"there is no prompt {_shown(name)}; there are: {', '.join(known)}"
+            )
+        unknown = [_unknown(one, known[name]) for one in arguments or () if one not in known[name]]
+        if unknown:
+            takes = f"{name} takes {', '.join(known[name]) or 'no arguments'}"
+            raise MCPError(INVALID_PARAMS, f"{'; '.join(unknown)}; {takes}")
+        return await super().get_prompt(name, arguments, context)
 
 
 def checked(tool: Tool, given: Mapping[str, Any]) -> dict[str, Any]:

@@ -260,7 +260,8 @@ def answer_text(value: AskResult) -> str:
     if value.sources:
         lines += ["", "Sources:"]
         lines += [
-            f"[{number}] {' > '.join([one.title, *one.path[-2:]])} ({one.uri}): “{one.quote}”"
+            f"[{number}] {' > '.join(dict.fromkeys([one.title, *one.path[-2:]]))} ({one.uri}): "
+            f"“{one.quote}”"
             for number, one in enumerate(value.sources, 1)
         ]
     if value.notes:

@@ -98,15 +98,12 @@ _NAME = re.compile(
     r"(?:[A-Z\u00c0-\u00de][\w'\u2019.&+-]*|\d[\w.,%-]*))*"
 )
 _FUNCTION: Final = frozenset(
-    re.split(
-        r"\s",
-        "a an the my our your their his her its this that these those i we you he she it they one "
-        "me us him them is are was were am be been being do does did has have had can could may "
-        "might must shall should will would what which who whom whose when where why how many "
-        "much long old big large far often in on at to for from by with about as than and or but "
-        "not no into over under after before during until since get there then so if any some "
-        "without within through between across against up out off",
-    )
+    "a an the my our your their his her its this that these those i we you he she it they one "
+    "me us him them is are was were am be been being do does did has have had can could may "
+    "might must shall should will would what which who whom whose when where why how many "
+    "much long old big large far often in on at to for from by with about as than and or but "
+    "not no into over under after before during until since get there then so if any some "
+    "without within through between across against up out off".split()
 )
 
 

@@ -497,14 +497,8 @@ class VoiceRAG:
             words_first: Whether what the words find is read before what the sound found.
         """
         start = time.perf_counter()
-        if not retrieved.hits and self.store.count() == 0:
-            why = getattr(self.store, "why_empty", None)
-            raise EmptyCollectionError(
-                "the knowledge base is empty: nothing has been indexed for this collection and "
-                "tenant; index documents first (voicerag index PATHS...)"
-                if why is None
-                else why()
-            )
+        if not retrieved.hits:
+            self._refuse_empty_store()
         heard = retrieved.transcription
         yield Answer(
             hits=retrieved.hits,
@@ -520,35 +514,72 @@ class VoiceRAG:
             )
             check_cancelled()
 
-        def answered(
-            found: Retrieved,
-            heard: Transcription | None,
-            least: float = 0.0,
-            *,
-            joined: bool = True,
-        ) -> Iterator[Answer]:
-            respond = self._calibrated_model(least).respond
-            if manner.instructions:
-                respond = partial(respond, instructions=manner.instructions)
-            pieces = respond(
-                question,
-                [hit.passage for hit in (*found.hits, *found.more)],
-                sampling=manner.sampling,
-                transcript=heard,
-                history=manner.history,
-            )
-            more = found.more if joined else new_hits((*found.hits, *found.more), retrieved)
-            return _with_cited(reading_told(pieces), more)
-
         if again and heard is not None and isinstance(question, Audio) and self._needs_words():
             yield from looking_again(
                 looks(question, heard, retrieved, search, again, words_first=words_first),
                 retrieved,
-                lambda found, look: answered(found, look.heard, look.least, joined=look.joins),
+                lambda found, look: self._read(
+                    question,
+                    found,
+                    look.heard,
+                    manner,
+                    more=found.more
+                    if look.joins
+                    else new_hits((*found.hits, *found.more), retrieved),
+                    least=look.least,
+                ),
             )
         else:
-            yield from answered(retrieved, heard)
+            yield from self._read(question, retrieved, heard, manner, more=retrieved.more)
         yield Answer(timings={"respond": time.perf_counter() - start})
+
+    def _read(
+        self,
+        question: Question,
+        found: Retrieved,
+        heard: Transcription | None,
+        manner: _Manner,
+        *,
+        more: Sequence[Hit],
+        least: float = 0.0,
+    ) -> Iterator[Answer]:
+        """Let the model answer from what was found.
+
+        Args:
+            question: Checked.
+            found: The hits, and those behind them.
+            heard: The question in words, as far as they are known.
+            manner: What the model is told besides.
+            more: Hits that join the pieces which cite them.
+            least: Least probability of an answer, if that is more than usual.
+        """
+        respond = self._calibrated_model(least).respond
+        if manner.instructions:
+            respond = partial(respond, instructions=manner.instructions)
+        pieces = respond(
+            question,
+            [hit.passage for hit in (*found.hits, *found.more)],
+            sampling=manner.sampling,
+            transcript=heard,
+            history=manner.history,
+        )
+        return _with_cited(reading_told(pieces), more)
+
+    def _refuse_empty_store(self) -> None:
+        """Raise if nothing was found because there is nothing.
+
+        Raises:
+            EmptyCollectionError: Nothing has been indexed.
+        """
+        if self.store.count() > 0:
+            return
+        why = getattr(self.store, "why_empty", None)
+        raise EmptyCollectionError(
+            "the knowledge base is empty: nothing has been indexed for this collection and "
+            "tenant; index documents first (voicerag index PATHS...)"
+            if why is None
+            else why()
+        )
 
     def _calibrated_model(self, at_least: float = 0.0) -> VoiceModel:
         """Return the model, which declines as was chosen for the collection.

@@ -295,6 +295,14 @@ class Settings(BaseSettings):
         description="Replies that GLM-4-Voice's language model writes at a time; default: as many "
         "as fit into the free memory of a GPU, 64 at most, and 4 on a CPU.",
     )
+    glm_replica_timeout: float = Field(
+        default=60.0,
+        ge=5,
+        le=3600,
+        description="Seconds without a sign of life, or of work on its calls, after which the "
+        "process of a replica is ended and started again; ten times as many while it loads and "
+        "warms, and until it has answered a first call.",
+    )
 
     glm_lm: Literal["local", "vllm"] = Field(
         default="local",

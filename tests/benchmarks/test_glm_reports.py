@@ -12,6 +12,7 @@ import pytest
 
 from benchmarks.chart import write_json
 from benchmarks.glm import decoder_report, lm_report
+from benchmarks.glm.many_callers import report as many_callers_report
 
 RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
 
@@ -24,15 +25,17 @@ def words(svg: Path) -> list[str]:
     return [one.text or "" for one in ElementTree.fromstring(svg.read_text()).iter() if one.text]
 
 
-@pytest.mark.parametrize("name", ["glm_lm", "glm_decoder"])
+@pytest.mark.parametrize("name", ["glm_lm", "glm_decoder", "glm_many_callers"])
 def test_the_reports_are_those_of_the_figures_beside_them(tmp_path: Path, name: str) -> None:
     found = figures(f"{name}.json")
     path = tmp_path / f"{name}.md"
     if name == "glm_lm":
         others = [figures("glm_lm_earlier.json")]
         lm_report.report(path, found, others, figures("glm_decoder.json"))
-    else:
+    elif name == "glm_decoder":
         decoder_report.report(path, found)
+    else:
+        many_callers_report.report(path, found)
     kept, _, remarks = (RESULTS / f"{name}.md").read_text(encoding="utf-8").partition("\n## Rem")
     assert remarks
     assert path.read_text(encoding="utf-8") == kept

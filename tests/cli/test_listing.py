@@ -52,7 +52,7 @@ def test_collections_and_documents_are_listed(voicerag: Voicerag, folder: Path) 
 def test_documents_are_removed_by_file_folder_and_pattern(voicerag: Voicerag, folder: Path) -> None:
     (folder / "a.md").unlink()
     done = voicerag("remove", folder / "a.md", "--yes", *NAME)
-    assert done.stdout == f"removed: 1 documents: {folder}/a.md, 1 passages\n"
+    assert done.stdout == f"removed: 1 document: {folder}/a.md, 1 passage\n"
     done = voicerag("remove", folder / "drafts", "--yes", *NAME)
     assert "2 documents" in done.stdout
     assert [name for name in sources(voicerag) if name.startswith(str(folder))] == [
@@ -75,7 +75,7 @@ def test_nothing_is_removed_unasked_or_half(voicerag: Voicerag, folder: Path) ->
     before = sources(voicerag)
     refused = voicerag("remove", folder / "a.md", *NAME, given=b"n\n")
     assert refused.returncode == 1
-    assert f"remove 1 documents: {folder}/a.md (1 passages)" in refused.stderr
+    assert f"remove 1 document: {folder}/a.md (1 passage)" in refused.stderr
     assert voicerag("remove", folder / "a.md", *NAME, given=b"").returncode == 1
     unknown = voicerag("remove", folder / "a.md", folder / "b.text", "--yes", *NAME)
     assert unknown.returncode == 1
@@ -92,5 +92,5 @@ def test_a_whole_collection_goes_with_its_name(voicerag: Voicerag, tmp_path: Pat
     assert voicerag("index", tmp_path, *name).returncode == 0
     assert voicerag("remove", "--whole-collection", *name, given=b"\n").returncode == 1
     done = voicerag("remove", "--whole-collection", "--yes", *name)
-    assert done.stdout == "removed: the collection 'goes' with 1 documents, 1 passages\n"
+    assert done.stdout == "removed: the collection 'goes' with 1 document, 1 passage\n"
     assert "goes:" not in voicerag("list").stdout

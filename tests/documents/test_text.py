@@ -183,6 +183,19 @@ def test_options_of_a_setting_in_rst_are_fields(read: Read) -> None:
     ]  # fmt: skip
 
 
+def test_a_class_of_a_program_in_rst_keeps_its_parameters(read: Read) -> None:
+    text = (
+        "A\n=\n\n.. class:: Gate(rate, burst=1.0)\n\n   :param str rate: The rate.\n"
+        "   :param burst: A factor.\n   :raises RateError: Never.\n\n   It counts.\n\n"
+        ".. class:: wide\n\n   So it is.\n"
+    )
+    assert kinds(only(read("a.rst", text)))[1:] == [
+        ("heading", "Gate(rate, burst=1.0)"), ("field", "rate: The rate."),
+        ("field", "burst: A factor."), ("field", "raises RateError: Never."),
+        ("text", "It counts."), ("text", "So it is."),
+    ]  # fmt: skip
+
+
 def test_one_question_in_prose_takes_one_answer(read: Read) -> None:
     text = "We moved.\n\nWhy did we move?\n\nThe roof leaked.\n\nThe new house is dry."
     document = only(read("a.txt", text))

@@ -103,7 +103,7 @@ def test_too_few_questions_are_refused(rag: VoiceRAG, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["faq.jsonl", "/docs/faq.jsonl", "Row {}", "row-{}", "https://faq.example/{}"]
+    "name", ["faq.jsonl", "/d#/faq.jsonl", "Row {}", "row-{}", "https://faq.example/{}"]
 )
 def test_a_source_is_named_as_its_owner_names_it(rag: VoiceRAG, tmp_path: Path, name: str) -> None:
     rag.store.delete([f"p{n}" for n in range(COUNT)])
@@ -111,16 +111,14 @@ def test_a_source_is_named_as_its_owner_names_it(rag: VoiceRAG, tmp_path: Path, 
         Passage(
             f"digest{n}",
             words,
-            {"source": f"/docs/faq.jsonl#line={n}", "id": f"row-{n}", "title": f"Row {n}",
+            {"source": f"/d#/faq.jsonl#line={n}", "id": f"row-{n}", "title": f"Row {n}",
              "origin": f"https://faq.example/{n}"},
         )
         for n, words in enumerate(WORDS)
     ]  # fmt: skip
     store = rag.store
     assert isinstance(store, DocumentStore)
-    store.replace_document(
-        "/docs/faq.jsonl", "digest", passages, rag.embedder.embed_passages(WORDS)
-    )
+    store.replace_document("/d#/faq.jsonl", "digest", passages, rag.embedder.embed_passages(WORDS))
     rows = [
         {"question": words, "audio": f"{n}.wav", "sources": [name.format(n)]}
         for n, words in enumerate(WORDS)

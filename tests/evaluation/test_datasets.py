@@ -247,6 +247,27 @@ def test_a_folder_of_ones_own(tmp_path: Path) -> None:
     assert not found.questions[1].answerable
 
 
+@pytest.mark.parametrize("folder", ["plain", "c#notes"])
+def test_a_document_whose_passages_know_their_place_is_named_by_its_file(
+    tmp_path: Path, folder: str
+) -> None:
+    documents = tmp_path / folder / "documents"
+    documents.mkdir(parents=True)
+    (documents / "boats.csv").write_text("boat,owner\nPuffin,Margaret\nMoonraker,Tomas\n")
+    (documents / "hours.md").write_text("# Hours\n\nThe bakery opens at six.\n")
+    write_lines(
+        tmp_path / folder / "questions.jsonl",
+        [{"question": "Who owns Puffin?", "sources": ["boats.csv"]},
+         {"question": "When?", "sources": [str(documents / "hours.md")]}],
+    )  # fmt: skip
+    found = load_set(f"simple={tmp_path / folder}")
+    places = {passage.id: passage.source for passage in found.passages}
+    assert [[places[name] for name in one.sources] for one in found.questions] == [
+        [f"{documents / 'boats.csv'}#row=2"],
+        [f"{documents / 'hours.md'}#hours"],
+    ]
+
+
 def test_the_seeds_own_folder(tmp_path: Path) -> None:
     (tmp_path / "information.txt").write_text("Ada wrote the first program.")
     (tmp_path / "true_answer.txt").write_text("Ada\n")

@@ -87,6 +87,27 @@ def test_a_language_that_the_models_are_not_set_to_is_told(
     assert not RunFolder(tmp_path / "other").sets()[found.name]["problems"]
 
 
+def test_conditions_without_their_recordings_are_left_out_and_told(
+    tmp_path: Path,
+    own: Path,
+    settings: Settings,
+    given: GivenParts,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    config = RunConfig(sets=(f"simple={own}",), hard=2, strategies=("e2e",))
+    records = run(tmp_path / "run", config, settings, given=given)
+    assert {one.form for one in records} == {"typed", "clean", "telephone"}
+    assert not any("recordings" in one.refused for one in records)
+    (known,) = RunFolder(tmp_path / "run").sets().values()
+    (told,) = known["problems"]
+    assert told.startswith("nothing is asked with 20 dB, 10 dB, 5 dB, 0 dB, room: noise and rooms")
+    assert told in caplog.text
+    assert run(tmp_path / "run", config, settings, given=given) == records, "it goes on"
+    quiet = replace(config, hard=0)
+    run(tmp_path / "quiet", quiet, settings, given=given)
+    assert not next(iter(RunFolder(tmp_path / "quiet").sets().values()))["problems"]
+
+
 def test_one_transcript_a_clip_is_shared(
     tmp_path: Path, config: RunConfig, settings: Settings, given: GivenParts
 ) -> None:

@@ -138,8 +138,17 @@ def test_without_recordings_noise_is_refused_and_the_telephone_is_not() -> None:
     with pytest.raises(ConfigError, match="--data"):
         Degrader(None).apply(tone(), "10 dB", "q")
     assert Degrader(None).apply(tone(), "telephone", "q") != tone()
+    assert [one for one in CONDITIONS if Degrader(None).can(one)] == ["clean", "telephone"]
     with pytest.raises(ConfigError, match="no condition"):
         Degrader(None).apply(tone(), "loud", "q")
+
+
+def test_a_condition_needs_all_recordings_that_it_may_draw(data: Path) -> None:
+    assert [one for one in CONDITIONS if Degrader(data).can(one)] == list(CONDITIONS)
+    (data / "noise" / "rir4.wav").unlink()
+    assert [one for one in CONDITIONS if not Degrader(data).can(one)] == ["room"]
+    (data / "noise" / "noise5.wav").unlink()
+    assert [one for one in CONDITIONS if Degrader(data).can(one)] == ["clean", "telephone"]
 
 
 def test_voices_are_named_and_their_language_is_known() -> None:

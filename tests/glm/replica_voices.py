@@ -23,6 +23,7 @@ from voicerag_core.errors import (
     MissingExtraError,
     VoiceRAGError,
 )
+from voicerag_core.glm.replicas import child
 
 TONE = Audio(np.linspace(-1, 1, 50, dtype=np.float32), 22_050)
 
@@ -49,10 +50,12 @@ class ScriptedVoice:
 
     capacity, end_token = 3, 77
 
-    def __init__(self) -> None:
+    def __init__(self, warms: float = 0.0) -> None:
+        self.warms = warms
         self.speaks = True
         self.running = 0
         self.waiting = 0
+        self.worked = 0
         self.cuts: list[tuple[str, str, float]] = []
 
     def silent(self) -> ScriptedVoice:
@@ -61,6 +64,7 @@ class ScriptedVoice:
         return other
 
     def warm(self) -> None:
+        time.sleep(self.warms)
         self.cuts.append(("warm", "", 0.0))
 
     def respond(
@@ -134,6 +138,29 @@ class ScriptedVoice:
         finally:
             Path(file).write_text("over")
 
+    def _work(self, seconds: str, *_: object) -> Generator[Answer, None, None]:
+        """Begin, then work for some seconds before the next word."""
+        yield Answer("well")
+        end = time.monotonic() + float(seconds)
+        while time.monotonic() < end:
+            self.worked += 1
+            time.sleep(0.02)
+        yield Answer(f" {os.getpid()}")
+
+    def _nap(self, seconds: str, *_: object) -> Generator[Answer, None, None]:
+        """Do nothing for some seconds."""
+        time.sleep(float(seconds))
+        yield Answer(f"{os.getpid()}")
+
+    def _stick(self, file: str, *_: object) -> Generator[Answer, None, None]:
+        """Begin, then wait for a lock that nobody gives back; only the first one who is asked."""
+        if self._gone(file):
+            yield Answer("well")
+            lock = threading.Lock()
+            lock.acquire()
+            lock.acquire()
+        yield Answer(f"{os.getpid()}")
+
     def _die(self, rest: str, *_: object) -> Generator[Answer, None, None]:
         """Die after some pieces; with a file, only the first one who is asked."""
         pieces, file = f"{rest} ".split(" ", 1)
@@ -186,6 +213,24 @@ def killed(stack: ExitStack) -> ScriptedVoice:
     """Die while loading."""
     os.kill(os.getpid(), signal.SIGKILL)
     time.sleep(60)
+    return ScriptedVoice()
+
+
+def slow(seconds: float, stack: ExitStack) -> ScriptedVoice:
+    """Take some seconds to load, and to warm."""
+    time.sleep(seconds)
+    return ScriptedVoice(seconds)
+
+
+def hasty(stack: ExitStack) -> ScriptedVoice:
+    """Let a reply stand still among others for twice the usual time at most."""
+    vars(child)["PATIENCE"] = 2.0
+    return ScriptedVoice()
+
+
+def stopped(stack: ExitStack) -> ScriptedVoice:
+    """Be stopped while loading."""
+    os.kill(os.getpid(), signal.SIGSTOP)
     return ScriptedVoice()
 
 

@@ -24,6 +24,7 @@ from voicerag_core.glm.weights.checkpoints import (
 )
 from voicerag_core.glm.weights.config_yaml import read_config_yaml
 from voicerag_core.glm.weights.configs import DecoderConfig, LMConfig, SpeechTokenizerConfig
+from voicerag_core.glm.weights.conversion import convert_checkpoint
 from voicerag_core.glm.weights.tensor_shapes import (
     flow_shapes,
     hift_original,
@@ -368,3 +369,32 @@ def test_load_state_takes_any_file(tmp_path: Path) -> None:
         assert found["a"].dtype == torch.float16
         assert found["b"].dtype == torch.int64
         assert torch.equal(found["a"], state["a"].half())
+
+
+@pytest.mark.parametrize("kind", ["pipe", "nested", "noise", "folder", "empty"])
+def test_no_file_of_a_tree_breaks_the_reader(tmp_path: Path, kind: str) -> None:
+    trees = tiny.write_trees(tmp_path / "released")
+    convert_checkpoint(trees.root, tmp_path / "converted")
+    told = 0
+    for file in sorted(tmp_path.rglob("*")):
+        if not file.is_file() or file.name.startswith("tokenizer") or "LICENSE" in file.name:
+            continue
+        whole = file.read_bytes()
+        file.unlink()
+        nested = b"[" * 100_000
+        if kind == "pipe":
+            os.mkfifo(file)
+        elif kind == "folder":
+            file.mkdir()
+        elif kind == "nested":
+            head = len(nested).to_bytes(8, "little") if file.suffix == ".safetensors" else b""
+            file.write_bytes(head + nested)
+        else:
+            file.write_bytes(b"\x80\x02." * 300 if kind == "noise" else b"")
+        try:
+            opened(file.parent)
+        except CheckpointError:
+            told += 1
+        file.rmdir() if kind == "folder" else file.unlink()
+        file.write_bytes(whole)
+    assert told >= 15

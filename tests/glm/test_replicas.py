@@ -44,8 +44,8 @@ LONG = 60.0
 """Seconds after which a test that waits for another process is broken."""
 
 
-def opened(*loaders: Any) -> ReplicatedGLMVoice:
-    return ReplicatedGLMVoice(loaders, ["one", "two"][: len(loaders)])
+def opened(*loaders: Any, **options: float) -> ReplicatedGLMVoice:
+    return ReplicatedGLMVoice(loaders, ["one", "two"][: len(loaders)], **options)
 
 
 @pytest.fixture(scope="module")

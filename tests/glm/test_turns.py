@@ -19,7 +19,8 @@ from tests.glm.test_batched_lm import GREEDY, tiny_model
 from tests.glm.test_lm import prompt
 from tests.glm.tiny import write_speech_tokenizer
 from tests.glm.tiny_decoder import speech, write_voiced_decoder
-from tests.waiting import PATIENCE, wait_until
+from tests.waiting import PATIENCE, Gate, wait_until
+from voicerag_core.errors import GenerationError
 from voicerag_core.glm.decoder import Schedule, SpeechDecoder
 from voicerag_core.glm.decoder import blocks as blocks_module
 from voicerag_core.glm.decoder import service as service_module
@@ -323,6 +324,27 @@ def test_prompts_that_are_read_are_noted(lm: BatchedLM, form: ReplyForm) -> None
     assert not any(seen[3:])
     assert left[:4] == [3, 2, 1, 0]
     assert turns_on(CPU).seconds_for(1)
+
+
+def test_nothing_is_read_any_more_once_a_language_model_has_ended(
+    lm: BatchedLM, form: ReplyForm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turns, gate = turns_on(CPU), Gate()
+
+    def failing(batch: object) -> object:
+        gate.wait()
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(lm._runner, "launch", failing)
+    lm._scheduler._part_tokens = 8
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(list, lm.stream(prompt(20), grammar=Interleave(form), sampling=GREEDY))
+        assert gate.entered.wait(PATIENCE)
+        assert (turns.reading, turns.reading_steps) == (True, 3)
+        gate.open.set()
+        with pytest.raises(GenerationError, match="a bug"):
+            asked.result(PATIENCE)
+    wait_until(lambda: (turns.reading, turns.reading_steps) == (False, 0))
 
 
 def test_clips_wait_longer_behind_prompts_that_are_read_before_theirs(

@@ -146,6 +146,14 @@ def test_a_spoken_question_is_answered_in_words_and_sound(voice: GLMVoice, clip:
     assert (again.text, again.audio) == (whole.text, whole.audio)
 
 
+def test_it_is_seen_that_a_voice_works(voice: GLMVoice, clip: Audio) -> None:
+    seen = [voice.worked]
+    seen += [voice.worked for _ in voice.respond(clip, PASSAGES, sampling=SHORT)]
+    assert seen[1] > seen[0] + 1  # the clip was encoded, and the prompt read
+    assert seen[-1] > seen[1]
+    assert voice.worked == seen[-1]
+
+
 @pytest.mark.parametrize("ending", ["stop", "limit", "end"])
 @pytest.mark.parametrize("audio", [3, 10, 26])
 def test_defect_4_no_sound_is_lost_whatever_ends_the_reply(

@@ -179,6 +179,7 @@ def test_an_unsure_question_without_an_answer_is_asked_back(
     [
         ("how tall is the tower.", "How tall is the tower?"),
         ("By when was it finished.", "By when was it finished?"),
+        ("after what year was it finished.", "After what year was it finished?"),
         ("tower height.", "Tower height"),
         ("who built the tower", "Who built the tower?"),
         ("tower height", "tower height"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,7 +16,7 @@ import tokenizers
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from voicerag_core import CheckpointError, ConfigError, load_settings, read_audio
+from voicerag_core import CheckpointError, ConfigError, ModelError, load_settings, read_audio
 from voicerag_core.local.cross_encoder import CrossEncoder
 from voicerag_core.local.hearing.whisper import WEIGHTS, WhisperTranscriber
 from voicerag_core.local.minilm import MiniLMEmbedder
@@ -232,22 +233,31 @@ def test_an_embedder_is_no_cross_encoder(tiny: Path) -> None:
         CrossEncoder(tiny).score("tower", ["tall"])
 
 
+WRONG: Mapping[str, tuple[str, object]] = {
+    "module": ("modules.json", [{"type": "sentence_transformers.models.Dense"}]),
+    "modules": ("modules.json", ["sentence_transformers.models.Pooling"]),
+    "pooling": ("1_Pooling/config.json", {"pooling_mode_weightedmean_tokens": True}),
+    "list": ("1_Pooling/config.json", ["mean"]),
+    "prompt": ("1_Pooling/config.json", {"include_prompt": False}),
+    "number": ("tokenizer_config.json", 1.5),
+}
+"""Files that say what is not known here, by the fault."""
+
+
 def spoil(folder: Path, fault: str) -> None:
-    if fault == "tokenizer":
+    if fault in WRONG:
+        write(folder, dict([WRONG[fault]]))
+    elif fault == "tokenizer":
         (folder / "tokenizer.json").unlink()
     elif fault == "network":
         (folder / "model.onnx").unlink()
     elif fault == "rubbish":
         (folder / "model.onnx").write_bytes(b"rubbish")
-    elif fault == "config":
-        (folder / "1_Pooling").mkdir()
-        (folder / "1_Pooling" / "config.json").write_text("{")
-    elif fault == "module":
-        write(folder, {"modules.json": [{"type": "sentence_transformers.models.Dense"}]})
-    elif fault == "pooling":
-        write(folder, {"1_Pooling/config.json": {"pooling_mode_weightedmean_tokens": True}})
-    elif fault == "prompt":
-        write(folder, {"1_Pooling/config.json": {"include_prompt": False}})
+    elif fault == "pipe":
+        (folder / "model.onnx").unlink()
+        os.mkfifo(folder / "model.onnx")
+    elif fault in ("config", "nested"):
+        (folder / "config.json").write_text("{" if fault == "config" else "[" * 100_000)
     else:
         nodes = [helper.make_node("Gather", ["table", "past"], ["last_hidden_state"])]
         network(folder, nodes, ["past"], "last_hidden_state", 3)
@@ -260,6 +270,11 @@ def spoil(folder: Path, fault: str) -> None:
         ("network", "model.onnx"),
         ("rubbish", "cannot be loaded"),
         ("config", "cannot be read"),
+        ("nested", "nested too deeply"),
+        ("number", "no JSON object"),
+        ("list", "no JSON object"),
+        ("modules", "no list of JSON objects"),
+        ("pipe", "no network"),
         ("module", "'Dense'"),
         ("pooling", "weightedmean_tokens"),
         ("prompt", "include_prompt"),
@@ -282,6 +297,27 @@ def test_whisper_is_read_from_a_folder(tmp_path: Path) -> None:
         heard = parts.transcriber.transcribe(clip)
     assert heard.text == expected.text
     assert heard.language == "en"
+
+
+@pytest.mark.parametrize("place", ["config.json", "model.bin"])
+def test_a_pipe_in_a_folder_of_whisper_is_refused(tmp_path: Path, place: str) -> None:
+    for file in weight_folder(WEIGHTS).iterdir():
+        if file.name != place:
+            (tmp_path / file.name).symlink_to(file)
+    os.mkfifo(tmp_path / place)
+    with pytest.raises(CheckpointError, match=f"{place} is no file"):
+        WhisperTranscriber(folder=tmp_path).warm()
+
+
+def test_a_vocabulary_of_another_model_is_an_error_of_ours(tmp_path: Path) -> None:
+    for file in weight_folder(WEIGHTS).iterdir():
+        if file.name != "vocabulary.txt":
+            (tmp_path / file.name).symlink_to(file)
+    (tmp_path / "vocabulary.txt").write_text("other\nwords\n")
+    with pytest.raises(ModelError):
+        WhisperTranscriber(folder=tmp_path).transcribe(
+            read_audio(SAMPLE / "audio" / "report-16.flac")
+        )
 
 
 @pytest.mark.parametrize("part", ["embedder", "transcriber", "reranker", "voice"])

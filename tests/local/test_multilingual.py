@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from pathlib import Path
 
 import numpy as np
@@ -119,6 +120,12 @@ def test_a_file_that_is_cut_off_is_refused(
     cut.write_bytes(made_up[0].read_bytes()[:size])
     with pytest.raises(CheckpointError, match=r"cut\.bin cannot be read as packed weights"):
         MultilingualEmbedder(1, weights=cut).warm()
+
+
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(CheckpointError, match="no file"):
+        read_packed(tmp_path / "pipe")
 
 
 def test_another_file_is_refused(tmp_path: Path) -> None:

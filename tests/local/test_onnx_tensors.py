@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -63,4 +64,10 @@ def test_a_file_cut_short_is_refused(tmp_path: Path, keep: int) -> None:
 def test_another_kind_of_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "model.onnx").write_text("This is no model. " * 50, encoding="utf-8")
     with pytest.raises(CheckpointError):
+        read_tensors(tmp_path / "model.onnx", {"rows"})
+
+
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "model.onnx")
+    with pytest.raises(CheckpointError, match="no file"):
         read_tensors(tmp_path / "model.onnx", {"rows"})

@@ -99,7 +99,7 @@ MARKED = st.sampled_from(
     [1] ]( ) <b> </b> <!-- --> <br> | |---|---| - * 1. 2) # ## > & &amp; 🙂 👍🏽 Dr. Smith e.g.
     this. That? Yes! No: 3.5 $5. p.m. The https://example.com. :smile: \\* end. And so on; of all,
     that which is here, stays.
-    """.split()  # noqa: SIM905
+    """.split()
 ).map(lambda word: word.replace("&", " "))
 ANSWERS = st.lists(
     MARKED | st.sampled_from(["\n", "\n\n", "\n- ", "\n1. ", "\n| ", " |\n", "\n```\n", "\n# "]),

@@ -230,7 +230,7 @@ PIECES = st.sampled_from(
     $5 $1.5 million €12,50 £3 500 EUR 5-7 5 – 7 1990s 1984 2024-05-03 3 May May 3 9:05 am 14:00 p.m.
     555-1234 +49 30 123456 km/h m² 10^6 x³ ½ 1/2 24/7 II IV XL Henry VIII World War Chapter I v2.3
     2.32.5 192.168.0.1 No. e.g. Mr. St. Inc. max. & / % °C ** _ ` [a](b) <b> # - * | ~ ≥ 🙂 .
-    """.split()  # noqa: SIM905
+    """.split()
 )
 TEXTS = st.lists(PIECES | st.text("aI5.,-/:$ ", max_size=4), max_size=8).map(" ".join)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -92,3 +93,9 @@ def test_a_damaged_file_is_refused(tmp_path: Path, content: bytes) -> None:
     with pytest.raises(CheckpointError, match="not a subword model") as caught:
         SubwordModel.load(path)
     assert caught.value.__cause__ is not None
+
+
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(CheckpointError, match="no file"):
+        SubwordModel.load(tmp_path / "pipe")

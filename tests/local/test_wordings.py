@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 
 from voicerag_core import Audio, Transcription
+from voicerag_core.local.asking import asks
 from voicerag_core.local.hearing.beam_search import Hypothesis
 from voicerag_core.local.hearing.ctc_recognizer import Heard
 from voicerag_core.local.hearing.placed_words import Placed
 from voicerag_core.local.hearing.whisper import Recognition, WhisperTranscriber
 from voicerag_core.local.hearing.word_spotter import Spotted
-from voicerag_core.local.hearing.wordings import asks, mingled, plain_words, wordings_of
+from voicerag_core.local.hearing.wordings import mingled, plain_words, wordings_of
 from voicerag_core.types import Vocabulary
 
 CLIP = Audio(np.full(16_000, 0.1, np.float32), 16_000)

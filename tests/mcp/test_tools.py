@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import time
 from itertools import pairwise
 from pathlib import Path
@@ -26,6 +27,7 @@ from tests.mcp.conftest import Open
 from tests.mcp.fakes import FakeModels
 from tests.waiting import wait_until
 from voicerag_core.serving import jobs
+from voicerag_mcp.results import AskResult, CitedSource, answer_text
 from voicerag_mcp.server import build_server
 from voicerag_mcp.service import Service
 
@@ -105,6 +107,26 @@ async def test_ask_gives_text_sources_and_a_link(service: Service) -> None:
         wav = base64.b64decode(clip.blob)
     assert (clip.mime_type, wav[:4], len(wav)) == ("audio/wav", b"RIFF", link.size)
     assert "UklGR" not in json.dumps(answer) + text_of(result), "no sound in words"
+
+
+@pytest.mark.parametrize(
+    ("path", "named"),
+    [
+        ([], "Rules"),
+        (["Rules"], "Rules"),
+        (["Rules", "Fees"], "Rules > Fees"),
+        (["Rules", "Fees", "Guests"], "Rules > Fees > Guests"),
+    ],
+)
+def test_a_source_is_named_by_title_and_headings_each_once(path: list[str], named: str) -> None:
+    uri, said = "voicerag://source/1", "A kayak is £6."
+    source = CitedSource(
+        passage_id="1", title="Rules", source="rules.md", path=path, uri=uri, quote=said
+    )
+    value = AskResult(
+        answer=said, answered=True, sources=[source], passages=[], collection="c", seconds=0.1
+    )
+    assert answer_text(value).splitlines()[-1] == f"[1] {named} ({uri}): “{said}”"
 
 
 @pytest.mark.parametrize(
@@ -333,3 +355,21 @@ async def test_the_prompt_names_the_tool(service: Service) -> None:
     (message,) = filled.messages
     assert isinstance(message.content, TextContent)
     assert 'voice_ask(clip="abc", collection="drinks")' in message.content.text
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "told"),
+    [
+        ("ask", {}, 'no prompt "ask"; there are: ask_my_documents'),
+        ("ask_my_documents", {"text": "why"}, "question, clip, collection"),
+        ("ask_my_documents", {"collections": "a"}, "did you mean 'collection'?"),
+    ],
+)
+async def test_a_prompt_that_is_not_there_is_the_callers_mistake(
+    service: Service, name: str, given: dict[str, str], told: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with Client(build_server(service)) as client:
+        with pytest.raises(MCPError, match=re.escape(told)) as refused:
+            await client.get_prompt(name, given)
+    assert refused.value.error.code == INVALID_PARAMS
+    assert "Traceback" not in caplog.text

@@ -221,20 +221,26 @@ def _noting(order: list[str], name: str) -> Callable[[Job], None]:
     return lambda _: order.append(name)
 
 
+def _held(gate: Gate) -> Callable[[Job], None]:
+    return lambda _: gate.wait()
+
+
 async def test_tenants_take_turns() -> None:
-    workers, gate, order = Workers(1, 20), Gate(), list[str]()
-
-    def hold(_: Job) -> None:
-        gate.wait()
-
-    holders = [asyncio.create_task(workers.run(hold, tenant=name)) for name in "xy"]
-    await reached(gate.entered.is_set)
+    """One of two threads is held until the end, so that one call follows the other."""
+    workers, order = Workers(1, 20), list[str]()
+    gates = {"x": Gate(), "y": Gate()}
+    holders = [
+        asyncio.create_task(workers.run(_held(gate), tenant=name)) for name, gate in gates.items()
+    ]
+    await reached(lambda: all(gate.entered.is_set() for gate in gates.values()))
     calls = [
         asyncio.create_task(workers.run(_noting(order, name), tenant=name)) for name in "aaaaabbc"
     ]
     await reached(lambda: workers.unfinished == 10)
-    gate.open.set()
-    await asyncio.gather(*holders, *calls)
+    gates["x"].open.set()
+    await asyncio.gather(*calls)
+    gates["y"].open.set()
+    await asyncio.gather(*holders)
     workers.close()
     assert sorted(order) == sorted("aaaaabbc")
     assert set(order[:3]) == set("abc"), "the first of each before the second of any"

@@ -81,6 +81,17 @@ def test_an_empty_database_says_how_to_ingest() -> None:
     assert tenants.open_stores == 0, "nothing is kept of a store that could not be opened"
 
 
+@pytest.mark.parametrize("name", ["x" * 601, "\N{PERFORMING ARTS}" * 151])
+def test_a_collection_of_a_name_that_no_store_takes_is_absent(name: str) -> None:
+    tenants, database = fake_tenants()
+    with (
+        pytest.raises(NotFoundError, match=r"60[14] bytes, and one has at most 600"),
+        tenants.rag(Job(), "default", name),
+    ):
+        pass
+    assert (database.opened, tenants.open_stores) == (0, 0)
+
+
 def test_an_absent_collection_says_which_there_are_and_how_to_fill_it() -> None:
     tenants, database = fake_tenants(how_to_ingest="POST /documents")
     database.fill("acme", "teas", **{"t.txt": "Tea grows in Assam."})

@@ -255,6 +255,7 @@ def test_a_file_that_would_run_something_is_refused(tmp_path: Path) -> None:
         ("empty.pt", b""),
         ("noise.pt", b"\x00\x01 no checkpoint" * 100),
         ("noise.safetensors", b"\x00\x01 no checkpoint" * 100),
+        ("pickle.pt", b"\x80\x02." * 100),
         ("cut.pt", None),
     ],
 )

@@ -204,6 +204,20 @@ def test_settings_of_the_login_do_not_matter(
     backup(login, tmp_path / "again.zip")
     assert verify(tmp_path / "again.zip", filled).differences == ()
     assert verify(saved, login).differences == ()
+    elsewhere = new_database(server)
+    restore(elsewhere, tmp_path / "again.zip")
+    assert all_rows(elsewhere) == all_rows(filled)
+
+
+def test_pgvector_may_be_in_another_schema_than_before(
+    saved: Path, fresh: str, server: str, tmp_path: Path
+) -> None:
+    run(fresh, 'CREATE SCHEMA "Ex.t ""x"', 'CREATE EXTENSION vector SCHEMA "Ex.t ""x"')
+    restore(fresh, saved)
+    backup(fresh, tmp_path / "there.zip")
+    back = new_database(server)
+    restore(back, tmp_path / "there.zip")
+    assert all_rows(back) == all_rows(fresh)
 
 
 def test_pg_dump_as_that_owner_sees_all_tenants_as_the_page_says(

@@ -209,12 +209,13 @@ def test_processes_that_start_it_at_once_get_one_server(tmp_path: Path) -> None:
     assert not runs(folder)
 
 
-def test_a_path_too_long_for_a_socket_is_reached_by_a_private_link(
-    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("name", ["long," + "x" * 90, os.fsdecode(b"caf\xe9")])
+def test_a_path_that_is_no_address_of_a_socket_is_reached_by_a_private_link(
+    made: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     runtime = Path(tempfile.mkdtemp(prefix="run"))
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(runtime))
-    folder = tmp_path / ("long," + "x" * 90) / "postgres"
+    folder = runtime / name / "postgres"
     folder.parent.mkdir()
     shutil.copytree(made, folder, ignore=shutil.ignore_patterns(".s.*"))
     for place in (folder, *folder.rglob("*")):
@@ -474,6 +475,12 @@ def test_no_link_in_place_of_the_database_gives_another_folder_a_mode(tmp_path: 
 def test_a_path_that_no_file_system_takes_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(StoreError, match="cannot hold a database"):
         EmbeddedPostgres(tmp_path / name).start()
+
+
+def test_a_path_through_a_loop_of_links_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(StoreError, match="cannot hold a database"):
+        EmbeddedPostgres(tmp_path / "loop" / "postgres").start()
 
 
 def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:

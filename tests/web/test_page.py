@@ -15,7 +15,15 @@ from tests.serving.fakes import FakeModels, fake_tenants
 from tests.waiting import PATIENCE
 from tests.web.browsing import MS, Page, launched
 from tests.web.conftest import Running, running
-from voicerag_core import SPEECH_RATE_HZ, Audio, Transcription, read_audio, resample, write_wav
+from voicerag_core import (
+    SPEECH_RATE_HZ,
+    Audio,
+    Passage,
+    Transcription,
+    read_audio,
+    resample,
+    write_wav,
+)
 from voicerag_core.testing import FakeTranscriber, FakeVoiceModel
 
 pytestmark = pytest.mark.enable_socket
@@ -76,6 +84,25 @@ def test_a_typed_question_is_answered_with_its_sources(browser: Any, server: Run
         with page.page.expect_download() as download:
             page.page.click("text=Download")
         assert Path(download.value.path()).read_bytes().startswith(b"RIFF")
+
+
+def test_a_title_that_is_the_first_heading_stands_there_once(browser: Any) -> None:
+    tenants, database = fake_tenants()
+    database.stores.clear()
+    database.fill(**{"other.txt": "Oxygen was discovered in 1774."})
+    store = database.stores["default", "default"]
+    text = "The Rhine rises in the Swiss Alps."
+    metadata: dict[str, Any] = {
+        "title": "The Rhine",
+        "path": ["The Rhine", "Its source"],
+        "blocks": [[0, len(text), "text"]],
+    }
+    store.add([Passage("rhine", text, metadata)], database.models.embedder.embed_passages([text]))
+    with running(tenants=tenants) as server, opened(browser, server) as page:
+        page.connected().ask("where does the rhine rise")
+        page.answered()
+        name = page.page.wait_for_selector(".source.cited .name", timeout=MS)
+        assert name.inner_text() == "The Rhine › Its source"
 
 
 def test_a_spoken_question_is_heard_and_answered(browser: Any, server: Running) -> None:

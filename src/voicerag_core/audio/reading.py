@@ -136,7 +136,7 @@ def _open(
             raise AudioError(f"{path} cannot be read: {e.strerror or e}") from e
         except ValueError as e:  # a NUL character in the path
             raise AudioError(f"{str(source)!r} is not a path") from e
-        if size == 0 and path.is_file():
+        if size == 0 and os.path.isfile(path):
             stream.close()
             raise AudioError(f"{path} is empty")
         return str(path), stream

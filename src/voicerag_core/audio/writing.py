@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import secrets
@@ -59,14 +60,16 @@ def private_draft(target: Path) -> Iterator[Path]:
         mode = target.stat().st_mode
     except FileNotFoundError:
         mode = None
+    if mode is not None and stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(target))
     if mode is not None and not stat.S_ISREG(mode):
         yield target
         return
-    draft = target.with_name(f".{target.name[:100]}.{secrets.token_hex(4)}.part")
+    draft = target.with_name(f".voicerag-{secrets.token_hex(8)}.part")  # fits where the target does
     os.close(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
     try:
         yield draft
-        if draft.exists():
+        if os.path.exists(draft):
             if mode is not None:
                 draft.chmod(stat.S_IMODE(mode))
             draft.replace(target)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -42,7 +43,7 @@ from voicerag_core.cli.question import (
     wav_name,
 )
 from voicerag_core.cli.sound import Player, Sink, open_player, wav_file
-from voicerag_core.errors import ConfigError
+from voicerag_core.errors import AudioError, ConfigError
 from voicerag_core.types import Answer, Question, Retrieved
 
 if TYPE_CHECKING:
@@ -50,6 +51,9 @@ if TYPE_CHECKING:
     from voicerag_core.stack import OpenedVoiceRAG
 
 __all__ = ["ask", "load", "search", "show_answer", "timed"]
+
+MOST_STEM_BYTES = 200
+"""Of a clip's name, which has a rank and an ending, too; a name may have 255 bytes."""
 
 Out = Annotated[
     Path | None,
@@ -232,11 +236,17 @@ def _write_clips(found: Retrieved, folder: Path) -> list[Path]:
     from voicerag_core.audio import write_wav
     from voicerag_core.recordings import cut_clip
 
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise AudioError(
+            f"{folder} cannot hold clips: {error.strerror or error}; give a folder"
+        ) from error
     written = []
     for rank, hit in enumerate(found.hits, 1):
         if hit.passage.metadata.get("kind") == "recording":
-            path = folder / f"{rank:02}-{Path(hit.passage.source).stem}.wav"
+            stem = os.fsencode(Path(hit.passage.source).stem)[:MOST_STEM_BYTES]
+            path = folder / f"{rank:02}-{stem.decode(errors='ignore')}.wav"
             write_wav(path, cut_clip(hit.passage))
             written.append(path)
     return written

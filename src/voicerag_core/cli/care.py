@@ -10,7 +10,7 @@ import typer
 
 from voicerag_core.cli.command import GlobalOptions
 from voicerag_core.cli.database import none_yet, reached
-from voicerag_core.cli.output import say, show_json, status_line
+from voicerag_core.cli.output import counted, say, show_json, status_line
 from voicerag_core.cli.question import JsonOutput
 from voicerag_core.errors import StoreError
 
@@ -39,16 +39,17 @@ def stats(given: GlobalOptions, *, json_output: JsonOutput = False) -> None:
         return
     for table in found.tables:
         analyzed = "never" if table.analyzed is None else f"{table.analyzed:%Y-%m-%d %H:%M}"
-        say("table", f"{table.name}: {table.rows:,} rows, {table.dead:,} dead, "
+        say("table", f"{table.name}: {counted(table.rows, 'row')}, {table.dead:,} dead, "
             f"{_size(table.bytes)}, indexes {_size(table.index_bytes)}, "
             f"analysed {analyzed}")  # fmt: skip
     for index in found.indexes:
         broken = "" if index.valid else ", left by an interrupted rebuild: voicerag db reindex"
-        say("index", f"{index.name}: {_size(index.bytes)}, used by {index.scans:,} "
-            f"queries{broken}")  # fmt: skip
+        say("index", f"{index.name}: {_size(index.bytes)}, used "
+            f"{counted(index.scans, 'time')}{broken}")  # fmt: skip
     if found.cached is not None:
         say("memory", f"{found.cached:.1%} of the pages read were in the server's memory")
-    say("clients", f"{found.connections} connections of at most {found.connections_most}; the "
+    say("clients", f"{counted(found.connections, 'connection')} of at most "
+        f"{found.connections_most}; the "
         f"longest transaction runs {found.longest_transaction:.0f} s")  # fmt: skip
 
 

@@ -33,7 +33,7 @@ GOOD_FREE_BYTES = 1_000_000_000
 """Space for the embedded database, its log and an index of about ten thousand passages."""
 
 _OPTIONAL = {
-    "documents": "to read PDF and HTML",
+    "documents": "to read web pages, PDF, office files, books and mails",
     "audio": "for microphone and playback",
     "multilingual": "for languages besides English",
     "glm": "to answer with GLM-4-Voice",
@@ -132,7 +132,7 @@ def sonar(settings: Settings) -> Iterator[Finding]:
                 "sonar", "warn", f"no speech encoder was published for {language}",
                 "ask in another language: VOICERAG_SONAR_SPEECH_LANGUAGE",
             )  # fmt: skip
-        elif path.is_file():
+        elif os.path.isfile(path):
             size = path.stat().st_size / 1e9
             yield Finding(
                 "sonar", "ok", f"{path.name}: {size:.2f} GB, licence {licence_of(path.name)}, "
@@ -158,7 +158,7 @@ def licences() -> Iterator[Finding]:
 def disk(settings: Settings) -> Iterator[Finding]:
     """Check the free space in the data folder."""
     folder = settings.data_dir.expanduser().absolute()
-    place = next(path for path in (folder, *folder.parents) if path.exists())
+    place = next(path for path in (folder, *folder.parents) if os.path.exists(path))
     cure = "free some space, or choose another folder with --data-dir"
     try:
         free = shutil.disk_usage(place).free

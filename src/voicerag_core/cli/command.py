@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import inspect
 import os
@@ -49,6 +50,9 @@ EXIT_UNEXPECTED = 70
 EXIT_INTERRUPTED = 130
 EXIT_BROKEN_PIPE = 141
 """What a shell reports for a program ended by SIGPIPE."""
+
+_OF_FILES = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EMFILE, errno.ENFILE)
+"""Errors of the file system that may not name a file: no room, too large, too many open."""
 
 _PANEL = "Global options"
 
@@ -109,7 +113,8 @@ Embedder = Annotated[
         metavar="NAME",
         show_default=False,
         rich_help_panel=_PANEL,
-        help="Embedding model: local or sonar. (VOICERAG_EMBEDDER)",
+        help="Embedding model: local, multilingual, sonar, http, or a folder or hub name; see "
+        "`voicerag models`. (VOICERAG_EMBEDDER)",
     ),
 ]
 Verbose = Annotated[
@@ -273,9 +278,17 @@ def _ending(*, verbose: bool) -> Iterator[None]:
         _end_if_signalled()
         if verbose:
             traceback.print_exc()
+        if isinstance(error, OSError) and (error.filename or error.errno in _OF_FILES):
+            _quit(f"error: {_plain(error)}", EXIT_FAULT, error)
         said = f"{type(error).__name__}: {error}".strip(": ")
         hint = "" if verbose else " (--verbose shows where)"
         _quit(f"unexpected error: {said}{hint}", EXIT_UNEXPECTED, error)
+
+
+def _plain(error: OSError) -> str:
+    """Say what the system refused, and for which file."""
+    said = error.strerror or str(error)
+    return f"{error.filename}: {said}" if error.filename else said
 
 
 def _end_if_signalled() -> None:

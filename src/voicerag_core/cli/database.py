@@ -12,7 +12,7 @@ import typer
 
 from voicerag_core.cli.checks import Finding
 from voicerag_core.cli.command import GlobalOptions
-from voicerag_core.cli.output import say, show_json
+from voicerag_core.cli.output import counted, say, show_json
 from voicerag_core.cli.plans import plans
 from voicerag_core.cli.progress import progress_bar
 from voicerag_core.cli.question import JsonOutput
@@ -124,13 +124,13 @@ def reset(
                     f"there is no collection {name!r} of tenant {settings.tenant!r}; "
                     f"there are: {', '.join(listed) or 'none'}"
                 )
-            what = f"the collection {name!r} with its {listed[name].passages} passages"
+            what = f"the collection {name!r} with {counted(listed[name].passages, 'passage')}"
         if not yes:
             typer.confirm(f"delete {what}?", abort=True, err=True)
         deleted = delete(
             dsn, collection=None if everything else settings.collection, tenant=settings.tenant
         )
-    typer.echo(f"deleted: {what} ({deleted} passages)")
+    typer.echo(f"deleted: {what} ({counted(deleted, 'passage')})")
 
 
 def reembed(
@@ -172,7 +172,9 @@ def reembed(
         )
         model = parts.embedder.model_id
     if done:
-        typer.echo(f"{settings.collection}: {done} passages have vectors of {model} now")
+        have = "has" if done == 1 else "have"
+        passages = counted(done, "passage")
+        typer.echo(f"{settings.collection}: {passages} {have} vectors of {model} now")
         typer.echo(f"search it with VOICERAG_EMBEDDER={to}, or --embedder {to}")
     else:
         typer.echo(f"nothing to do: {settings.collection} has vectors of {model}")
@@ -215,9 +217,9 @@ def tune(
 ) -> None:
     """Measure how widely the index of a collection is to be searched, and keep it.
 
-    The collection is that of --collection, or "default". Its stored vectors serve as questions,
-    which are asked by the index and by comparing all; searches then keep as few candidates as give
-    the recall. The same happens whenever an index is built.
+    The collection is that of --collection, or "default". Questions near its stored vectors are
+    asked by the index and by comparing all; searches then keep as few candidates as give the
+    recall. The same happens whenever an index is built.
     """
     from voicerag_core.stack import open_collection_to_tune
 
@@ -326,16 +328,27 @@ def _collection_finding(collection: CollectionInfo, settings: Settings) -> Findi
 
 @contextmanager
 def reached(settings: Settings) -> Iterator[str | None]:
-    """Yield the DSN of the database; None if the embedded one does not exist yet."""
+    """Yield the DSN of the database; None if the embedded one does not exist yet.
+
+    Raises:
+        StoreError: Its folder cannot be looked into.
+    """
     if settings.database_url is not None:
         yield settings.database_url.get_secret_value()
         return
     from voicerag_core.store import EmbeddedPostgres
 
     folder = settings.data_dir.expanduser() / "postgres"
-    if not (folder / "pgdata").exists():
+    try:
+        (folder / "pgdata").stat()
+    except (FileNotFoundError, NotADirectoryError):
         yield None
         return
+    except OSError as error:
+        raise StoreError(
+            f"the data folder {settings.data_dir} cannot be looked into: "
+            f"{error.strerror or error}; run this as its owner, or choose another folder"
+        ) from error
     with EmbeddedPostgres(folder) as server:
         yield server.dsn
 
@@ -382,6 +395,7 @@ def described(collection: CollectionInfo) -> str:
         if collection.recall is not None:
             how += f", {collection.ef_search} candidates, recall {collection.recall:.3f}"
     return (
-        f"{collection.name}: {collection.documents} documents, {collection.passages} passages, "
-        f"{collection.vectors} vectors of {collection.model_id} ({collection.dim} wide), {how}"
+        f"{collection.name}: {counted(collection.documents, 'document')}, "
+        f"{counted(collection.passages, 'passage')}, {counted(collection.vectors, 'vector')} of "
+        f"{collection.model_id} ({collection.dim} wide), {how}"
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import os
 import time
 from contextlib import ExitStack
 from pathlib import Path
@@ -18,6 +18,7 @@ from voicerag_core.cli.output import say, show_timings
 from voicerag_core.cli.question import StrategyName, wav_name
 from voicerag_core.cli.sound import Sink, open_player, wav_file
 from voicerag_core.errors import DocumentError
+from voicerag_core.files import parsed_json
 from voicerag_core.types import Audio, Strategy
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def demo(
     question = read_audio(recording, max_seconds=settings.max_question_seconds)
     with ExitStack() as stack:
         rag = stack.enter_context(open_voicerag(settings))
-        if settings.database_url is None and not (settings.data_dir / "postgres").exists():
+        if settings.database_url is None and not os.path.exists(settings.data_dir / "postgres"):
             typer.echo(f"first run: making a database in {settings.data_dir}", err=True)
         seconds = {"load": load(rag, question)}
         start = time.perf_counter()
@@ -126,7 +127,7 @@ def find_sample() -> Path:
     import voicerag_core
 
     for root in (Path(voicerag_core.__file__).resolve().parents[2], Path.cwd()):
-        if (root / "examples" / "sample" / PASSAGES).is_file():
+        if os.path.isfile(root / "examples" / "sample" / PASSAGES):
             return root / "examples" / "sample"
     raise DocumentError(
         "the sample knowledge base is not here: it is part of the source repository, not of the "
@@ -140,7 +141,7 @@ def _question(folder: Path) -> tuple[str, Path]:
     listed = folder / QUESTIONS
     try:
         with listed.open(encoding="utf-8") as lines:
-            rows = [json.loads(line) for line in lines]
+            rows = [parsed_json(line) for line in lines]
         asked = next((row for row in rows if Path(str(row["audio"])).stem == ASKED), rows[0])
         return str(asked["question"]), folder / str(asked["audio"])
     except OSError as error:

@@ -78,7 +78,9 @@ def model(
     *,
     revision: Annotated[
         str | None,
-        typer.Option(metavar="NAME", show_default=False, help="Branch, tag or commit; or newest."),
+        typer.Option(
+            metavar="NAME", show_default=False, help="Branch, tag or commit; default: the newest."
+        ),
     ] = None,
     file: Annotated[
         str | None,

@@ -86,7 +86,8 @@ def run_sets(
             "--conditions",
             metavar="NAMES",
             show_default=False,
-            help="By comma, of 20 dB, 10 dB, 5 dB, 0 dB, room, telephone; 'none' for clean alone.",
+            help="By comma, of 20 dB, 10 dB, 5 dB, 0 dB, room, telephone; 'none' for clean alone. "
+            "All but telephone need recordings in noise/ of --data.",
         ),
     ] = None,
     answers: Annotated[
@@ -293,7 +294,7 @@ def show_sets(given: GlobalOptions) -> None:
 
     for name, source in SETS.items():
         form = f"{name}=PATH" if source.needs_path else name
-        typer.echo(f"{form:<28}{'*' if source.usual else ' '} {source.about}")
+        typer.echo(f"{form:<29}{'*' if source.usual else ' '} {source.about}")
     typer.echo("* asked unless --sets says otherwise", err=True)
 
 

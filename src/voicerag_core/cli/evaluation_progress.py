@@ -35,7 +35,8 @@ def told() -> Iterator[Callable[[Progress], None]]:
             left, first = timers[now.stage]
             left.update(now.done - first, now.total - first)
             seconds = left.seconds()
-            rest = "" if seconds is None else f", {duration(seconds)} left"
+            known = seconds is not None and now.done < now.total
+            rest = f", {duration(seconds or 0.0)} left" if known else ""
             bar.update(
                 tasks[now.stage],
                 completed=now.done,

@@ -14,6 +14,7 @@ import typer
 
 from voicerag_core.cli.command import GlobalOptions
 from voicerag_core.cli.database import none_yet, reached
+from voicerag_core.cli.output import counted
 from voicerag_core.cli.progress import progress_bar
 from voicerag_core.errors import DocumentError, StoreError
 
@@ -82,7 +83,8 @@ def export(
             on_passages=lambda done, _: bar.update(task, completed=done),
         )
         file.flush()
-    typer.echo(f"exported: {documents} documents, {number} passages", err=path == _STANDARD)
+    what = f"{counted(documents, 'document')}, {counted(number, 'passage')}"
+    typer.echo(f"exported: {what}", err=path == _STANDARD)
 
 
 def import_(
@@ -125,8 +127,8 @@ def import_(
 
             report = _imported(settings, file, header, show, embed=embed)
     typer.echo(
-        f"imported into {settings.collection}: {report.documents} documents, {report.passages} "
-        f"passages; {report.changed} new, changed or deleted"
+        f"imported into {settings.collection}: {counted(report.documents, 'document')}, "
+        f"{counted(report.passages, 'passage')}; {report.changed} new, changed or deleted"
     )
 
 
@@ -172,7 +174,7 @@ def _imported(
 @contextmanager
 def _opened(path: str) -> Iterator[BinaryIO]:
     """Yield a file that can be read twice."""
-    from voicerag_core.store.whole_file import regular_file
+    from voicerag_core.files import regular_file
 
     if path == _STANDARD:
         with tempfile.TemporaryFile() as copy:

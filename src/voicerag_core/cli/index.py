@@ -14,6 +14,7 @@ import typer
 
 from voicerag_core.cli.command import EXIT_FAULT, GlobalOptions
 from voicerag_core.cli.index_progress import IndexProgress, index_progress
+from voicerag_core.cli.output import counted
 from voicerag_core.cli.output import report as tell
 from voicerag_core.cli.time_left import duration
 from voicerag_core.errors import MissingExtraError
@@ -207,8 +208,9 @@ def _told(progress: IndexProgress, *, yes: bool, dry_run: bool) -> Callable[[Est
     def tell(estimate: Estimate) -> None:
         rate = estimate.passages / max(0.001, estimate.seconds)
         line = (
-            f"{estimate.files:,} new or changed files hold about {estimate.passages:,} passages; "
-            f"indexing them takes {duration(estimate.seconds)} on this machine "
+            f"{counted(estimate.files, 'new or changed file')} with about "
+            f"{counted(estimate.passages, 'passage')}: indexing takes "
+            f"{duration(estimate.seconds)} on this machine "
             f"({rate:.1f} passages a second)"
         )
         if dry_run:

@@ -12,7 +12,7 @@ import typer
 
 from voicerag_core.cli.command import GlobalOptions
 from voicerag_core.cli.database import described, none_yet, reached
-from voicerag_core.cli.output import show_json
+from voicerag_core.cli.output import counted, show_json
 from voicerag_core.cli.question import JsonOutput
 from voicerag_core.errors import StoreError
 
@@ -84,8 +84,8 @@ def list_content(
     if not collections:
         typer.echo(f"no collections of tenant {settings.tenant}")
     for document in found:
-        typer.echo(f"  {document.updated_at:%Y-%m-%d %H:%M}  {document.passages:>7,} passages  "
-                   f"{document.source}")  # fmt: skip
+        size = counted(document.passages, "passage")
+        typer.echo(f"  {document.updated_at:%Y-%m-%d %H:%M}  {size:>16}  {document.source}")
 
 
 def remove(
@@ -122,19 +122,19 @@ def remove(
             raise StoreError(f"there is nothing to remove: {none_yet(settings)}")
         if whole_collection:
             known = known_collection(dsn, name, tenant=settings.tenant)
-            what = f"the collection {name!r} with {known.documents} documents"
-            _confirmed(f"{what} and {known.passages} passages", yes=yes)
+            what = f"the collection {name!r} with {counted(known.documents, 'document')}"
+            _confirmed(f"{what} and {counted(known.passages, 'passage')}", yes=yes)
             gone = reset(dsn, collection=name, tenant=settings.tenant)
         else:
             listed = list_documents(dsn, collection=name, tenant=settings.tenant)
             known_names = {document.source: document.passages for document in listed}
             chosen = sorted(_chosen(names or (), known_names))
-            passages = sum(known_names[source] for source in chosen)
+            passages = counted(sum(known_names[source] for source in chosen), "passage")
             what = _named(chosen)
-            _confirmed(f"{what} ({passages} passages) from the collection {name!r}", yes=yes)
+            _confirmed(f"{what} ({passages}) from the collection {name!r}", yes=yes)
             with open_collection(dsn, name, tenant=settings.tenant) as store:
                 gone = store.remove_documents(chosen)
-    typer.echo(f"removed: {what}, {gone} passages")
+    typer.echo(f"removed: {what}, {counted(gone, 'passage')}")
 
 
 def _confirmed(what: str, *, yes: bool) -> None:
@@ -181,4 +181,4 @@ def _unknown(missing: Sequence[str], known: Mapping[str, int]) -> Iterator[str]:
 def _named(chosen: Sequence[str]) -> str:
     shown = ", ".join(chosen[:_MOST_NAMES])
     more = f" and {len(chosen) - _MOST_NAMES} more" if len(chosen) > _MOST_NAMES else ""
-    return f"{len(chosen)} documents: {shown}{more}"
+    return f"{counted(len(chosen), 'document')}: {shown}{more}"

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "answer_values",
+    "counted",
     "hit_values",
     "milliseconds",
     "report",
@@ -40,6 +41,11 @@ STAGES = (
 )  # fmt: skip
 """The timings that are shown: loading and indexing, the stages, and, measured from the end of the
 question, the first words, the first sound and the complete answer."""
+
+
+def counted(number: int, thing: str) -> str:
+    """Return a number with what it counts: "1 passage", "1,200 passages"."""
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"
 
 
 def set_up_reports() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 from pathlib import Path
@@ -41,7 +42,8 @@ AudioFile = Annotated[
         "--audio",
         metavar="FILE",
         show_default=False,
-        help="Spoken question: wav, flac, ogg or mp3; '-' reads it from standard input.",
+        help="Spoken question: wav, flac, ogg, opus, mp3, aiff or caf, and with ffmpeg webm, m4a "
+        "and the like; '-' reads it from standard input.",
     ),
 ]
 Words = Annotated[
@@ -226,10 +228,7 @@ _RECORDING = re.compile(r"\S+\.(?:wav|mp3|flac|ogg|oga|opus|m4a|aac|webm)", re.I
 
 
 def _is_file(word: str) -> bool:
-    try:
-        return bool(Path(word).suffix) and Path(word).is_file()
-    except (OSError, ValueError):  # longer than a name may be, or with a NUL character
-        return False
+    return bool(Path(word).suffix) and os.path.isfile(word)
 
 
 def _typed_question(text: str, name: str) -> str:
@@ -273,7 +272,7 @@ def metadata_filter(conditions: list[str] | None) -> Filter | None:
 def _equals(key: str, value: str) -> Filter:
     try:
         parsed = json.loads(value, parse_constant=lambda _: value)
-    except ValueError:
+    except (ValueError, RecursionError):
         parsed = value
     if isinstance(parsed, list | dict | str):
         return Eq(key, value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import queue
 import select
 import sys
@@ -248,7 +249,7 @@ class WavFile:
 
         if self._file is None:
             self._file = soundfile.SoundFile(
-                self._draft, "w", audio.sample_rate, 1, "PCM_16", format="WAV"
+                os.fsencode(self._draft), "w", audio.sample_rate, 1, "PCM_16", format="WAV"
             )
         self._file.write(np.clip(audio.samples, -1, 1))
         self._file.flush()
@@ -294,7 +295,7 @@ def devices() -> dict[str, str]:
         MissingExtraError: The extra ``audio`` is not installed.
         AudioError: PortAudio is not installed.
     """
-    sounddevice = _sounddevice("the microphone and playback")
+    sounddevice = _sounddevice("access to microphone and loudspeaker")
     found = {}
     for kind in ("input", "output"):
         with suppress(sounddevice.PortAudioError, ValueError):

@@ -67,7 +67,7 @@ class FoundFiles:
         """
         names: dict[str, list[str]] = {}
         for path in self.skipped:
-            if not path.is_dir():
+            if not os.path.isdir(path):
                 names.setdefault(path.suffix.lower(), []).append(path.name)
         ordered = sorted(names, key=lambda suffix: (-len(names[suffix]), suffix))
         return {suffix: tuple(names[suffix]) for suffix in ordered}

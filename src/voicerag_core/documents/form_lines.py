@@ -41,8 +41,9 @@ def form_fields(lines: Sequence[str], place: Place | None = None) -> list[Field]
     return fields if is_form else []
 
 
-_ALIGNED = re.compile(r"(\s*[^\s:]\S{0,19}(?: \S{1,19})?(?:\t+| {3,}))([^\s\d].*\S)")
-_GAP = re.compile(r"\S(?:\t| {3,})\S")
+_ALIGNED = re.compile(r"(\s*[^\s:]\S{0,19}(?: \S{1,19})? {3,})([^\s\d].*\S)")
+_GAP = re.compile(r"\S {3,}\S")
+"""Of lines whose tabs have become blanks."""
 _LEAST_ALIGNED = 3
 
 

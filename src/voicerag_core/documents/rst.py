@@ -71,6 +71,16 @@ _SETTINGS = {
     "_disable_config": True, "input_encoding": "unicode", "warning_stream": None,
     "smart_quotes": False, "doctitle_xform": False, "sectsubtitle_xform": False,
 }  # fmt: skip
+_SPHINX_CLASS = re.compile(
+    r"(?m)^(?P<before>[ \t]*\.\.[ \t]+)(?P<name>class::)(?=[ \t]+[\w.]*(?:[A-Z]|\w\.\w|\w[ \t]*\())"
+)
+"""Describes a class of a program; docutils has a directive of that name for styles."""
+
+_PARAMETER = re.compile(
+    r"(?:param(?:eter)?|arg(?:ument)?|key(?:word)?|[ci]?var)\s+(?:.*\s)?(?P<name>[\w.*]+)"
+)
+"""Name of a field that describes a parameter, with or without its type."""
+
 _NO_NAME = re.compile(r"[^\w\- ]")
 
 
@@ -90,6 +100,7 @@ def read_rst(data: bytes, source: str, encoding: str | None = None) -> list[Draf
     except ModuleNotFoundError as e:
         raise MissingExtraError("documents", f"reading {source}") from e
 
+    text = _SPHINX_CLASS.sub(r"\g<before>py:\g<name>", text)
     _accept_unknown(text)
     try:
         tree = publish_doctree(text, settings_overrides=dict(_SETTINGS))
@@ -290,7 +301,10 @@ class _Walk:
         for field in node.children:
             if field.__class__.__name__ == "field":
                 name, body = field.children[0], field.children[1]
-                yield Field(_words(name), plain_words(list(self.children(body, 0))), self.place)
+                said = _words(name)
+                parameter = _PARAMETER.fullmatch(said)
+                said = parameter["name"] if parameter else said
+                yield Field(said, plain_words(list(self.children(body, 0))), self.place)
             else:
                 yield Field(field.__class__.__name__, _words(field), self.place)
 

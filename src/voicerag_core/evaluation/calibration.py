@@ -15,7 +15,7 @@ import numpy as np
 from voicerag_core.audio import read_audio
 from voicerag_core.errors import AudioError, ConfigError
 from voicerag_core.evaluation.datasets.own import load_simple
-from voicerag_core.evaluation.datasets.values import EvalQuestion
+from voicerag_core.evaluation.datasets.values import EvalQuestion, names_of
 from voicerag_core.evaluation.metrics.answers import best, contained
 from voicerag_core.evaluation.runs.config import clip_folder
 from voicerag_core.evaluation.runs.tasks import Progress
@@ -204,8 +204,7 @@ def _note(rag: VoiceRAG, one: EvalQuestion, audio: Audio) -> Note | None:
 
 def _is_right(hit: Hit, one: EvalQuestion) -> bool:
     passage = hit.passage
-    document = passage.source.partition("#")[0]
-    names = {passage.id, passage.source, document, Path(document).name, passage.title}
+    names = {*names_of(passage), passage.title}
     names |= {str(passage.metadata[key]) for key in _NAMED_BY if passage.metadata.get(key)}
     return bool(names & set(one.sources))
 

@@ -90,6 +90,6 @@ def _marks(text: str) -> dict[str, float]:
                 name: min(max(float(marks[name]) / MOST_MARK, 0.0), 1.0)
                 for name in ("faithful", "good")
             }
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, KeyError, RecursionError):
             continue
     return {}

@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import binascii
 import codecs
-import json
+import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +19,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from voicerag_core.errors import CheckpointError, MissingExtraError
+from voicerag_core.files import read_json
 from voicerag_core.text import clean_text
 
 if TYPE_CHECKING:
@@ -123,9 +124,9 @@ class TextTokenizer:
             MissingExtraError: The extra ``glm`` is not installed.
         """
         converted, ranks = folder / "tokenizer.json", folder / "tokenizer.model"
-        if converted.is_file():
+        if os.path.isfile(converted):
             return cls(_read_converted(converted), where=str(converted))
-        if not ranks.is_file():
+        if not os.path.isfile(ranks):
             raise CheckpointError(
                 f"{folder} holds neither tokenizer.json nor tokenizer.model; give the folder of "
                 "glm-4-voice-9b, as released or converted"
@@ -257,7 +258,7 @@ def _read_ranks(path: Path) -> dict[bytes, int]:
 def _read_specials(path: Path) -> dict[int, str]:
     """Read the special tokens by id."""
     try:
-        decoder = json.loads(path.read_bytes())["added_tokens_decoder"]
+        decoder = read_json(path)["added_tokens_decoder"]
         return {int(token): str(entry["content"]) for token, entry in decoder.items()}
     except OSError as e:
         raise CheckpointError(f"cannot read {path}: {e.strerror}") from e

@@ -12,7 +12,7 @@ from typing import Protocol, TypeVar
 
 import torch
 
-__all__ = ["Playing", "Turns", "alive", "turns_on"]
+__all__ = ["Playing", "Turns", "alive", "turns_on", "work_done"]
 
 T = TypeVar("T")
 
@@ -44,7 +44,7 @@ class Turns:
     language model each of them waits, whatever the priorities of their streams: on an H200 the
     first blocks of 16 replies take 54 ms alone, 161 ms beside steps of 16 replies and 447 ms
     beside prompts that are being read, and the language model loses about the time that it would
-    have lost by waiting (benchmarks/results/glm_many_callers.md). So it waits.
+    have lost by waiting. So it waits.
     """
 
     def __init__(self) -> None:
@@ -59,6 +59,8 @@ class Turns:
         self._seconds: dict[bool, float] = {}
         self._each: float | None = None  # seconds that a token of a prompt adds to a step
         self._playing: weakref.WeakSet[Playing] = weakref.WeakSet()
+        self.done = 0
+        """Steps of networks that have ended; what two threads add at once may count once."""
 
     @property
     def taken(self) -> bool:
@@ -80,6 +82,7 @@ class Turns:
                 if not self._taken:
                     self._held += time.monotonic() - self._since
                 self._changed.notify_all()
+            self.worked()
 
     def free(self) -> float:
         """Return a time in seconds that stands still while the turn is taken.
@@ -98,12 +101,17 @@ class Turns:
             reading: Whether it also read prompts.
             tokens: How many of their tokens.
         """
+        self.worked()
         known = self._seconds.get(reading, seconds)
         self._seconds[reading] = known + NEWEST_WEIGHT * (seconds - known)
         if tokens >= MANY_TOKENS and False in self._seconds:
             each = max(0.0, seconds - self._seconds[False]) / tokens
             known = each if self._each is None else self._each
             self._each = known + NEWEST_WEIGHT * (each - known)
+
+    def worked(self) -> None:
+        """Note that a network got on."""
+        self.done += 1
 
     def heard(self, playing: Playing) -> None:
         """Note who knows of replies that are heard; forgotten with it."""
@@ -166,3 +174,9 @@ def turns_on(device: torch.device) -> Turns:
         index = torch.cuda.current_device()
     with _lock:
         return _turns.setdefault((device.type, index), Turns())
+
+
+def work_done() -> int:
+    """Return how many steps of networks have ended on the devices of this process."""
+    with _lock:
+        return sum(one.done for one in _turns.values())

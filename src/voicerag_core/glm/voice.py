@@ -43,6 +43,7 @@ from voicerag_core.glm.prompt import (
 )
 from voicerag_core.glm.speech_tokenizer.tokenizer import SpeechTokenizer
 from voicerag_core.glm.text_tokenizer import TextStream, TextTokenizer
+from voicerag_core.glm.turns import work_done
 from voicerag_core.glm.weights.checkpoints import find_lm, open_checkpoint
 from voicerag_core.sentences import sentence_spans
 from voicerag_core.types import (
@@ -213,6 +214,11 @@ class GLMVoice:
     def out_of_service(self) -> tuple[str, ...]:
         """Nothing; see `ServesMany`."""
         return ()
+
+    @property
+    def worked(self) -> int:
+        """A number that grows as long as networks of this process work for replies."""
+        return work_done()
 
     def respond(
         self,

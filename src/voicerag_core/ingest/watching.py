@@ -105,7 +105,7 @@ def watch_files(
     """
     roots = [Path(source_of(folder)) for folder in folders]
     for root in roots:
-        if not root.is_dir():
+        if not os.path.isdir(root):
             raise DocumentError(f"{root} is not a folder; name the folders to watch")
 
     def index(paths: Sequence[Path]) -> FileReport:
@@ -194,7 +194,7 @@ class _Watch:
             self.waiting.clear()
             self.ready = True
             yield WatchEvent("ready", report)
-            yield from self.remove(found, range(1))
+            yield from self.remove(found)
             return
         settled = [path for path, (_, since) in self.waiting.items() if now - since >= self.settle]
         if settled:
@@ -205,14 +205,14 @@ class _Watch:
             for path in chosen:
                 self.waiting.pop(path, None)
             yield WatchEvent("indexed", report)
-        vanished = [path for path, since in self.missing.items() if now - since >= self.settle]
-        yield from self.remove(found, vanished)
-
-    def remove(self, found: FoundFiles, vanished: Sequence[object]) -> Iterator[WatchEvent]:
-        """Remove the documents of the folders whose files are gone, unless that are too many."""
         if not self.missing:
             self.kept.clear()  # the folders are as they were; another loss is told again
-        if not (self.prune and vanished):
+        if any(now - since >= self.settle for since in self.missing.values()):
+            yield from self.remove(found)
+
+    def remove(self, found: FoundFiles) -> Iterator[WatchEvent]:
+        """Remove the documents of the folders whose files are gone, unless that are too many."""
+        if not self.prune:
             return
         known = self.rag.document_store.document_digests()
         gone = set(found.vanished(known))
@@ -220,12 +220,12 @@ class _Watch:
             mine = root.as_posix().rstrip("/") + "/"
             of_root = [source for source in known if source.startswith(mine)]
             lost = [source for source in of_root if source in gone]
-            if root.is_dir() and len(lost) <= MOST_SHARE * len(of_root):
+            if os.path.isdir(root) and len(lost) <= MOST_SHARE * len(of_root):
                 self.kept.discard(root)
                 yield from self._removed(lost)
             elif root not in self.kept:
                 self.kept.add(root)
-                here = len(lost) if root.is_dir() else len(of_root)
+                here = len(lost) if os.path.isdir(root) else len(of_root)
                 yield WatchEvent("kept", folder=root, vanished=here, known=len(of_root))
 
     def _removed(self, sources: Sequence[str]) -> Iterator[WatchEvent]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import math
-import re
 import time
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
@@ -15,6 +14,7 @@ from typing import TypeAlias
 from voicerag_core.errors import ConfigError
 from voicerag_core.follow_ups import follows_up, turn_before
 from voicerag_core.languages import ANY, ENGLISH
+from voicerag_core.local.asking import asks
 from voicerag_core.local.reading.further import further_query
 from voicerag_core.local.reading.language import is_english, language_of
 from voicerag_core.local.replies import ENGLISH_REPLIES, replies_in
@@ -42,14 +42,6 @@ words for speech in another language (benchmarks/results/language.md)."""
 SURE_CONFIDENCE = 0.7
 """Confidence below which a question without an answer is asked back: of such transcripts one in
 eight is right, of the others three in four."""
-
-_ASKING = re.compile(
-    r"(?:what|which|who|whom|whose|when|where|why|how|until when|is|are|was|were|am|do|does|did|can"
-    r"|could|may|might|must|shall|should|will|would|has|have|had)\b"
-    r"|(?:by|in|on|at|for|from|to|since|until|within) (?:what|which|whom|when|where|how)\b",
-    re.IGNORECASE,
-)
-"""How an English question begins."""
 
 _CODE = 2
 """Letters of the codes of languages here; those of other recognisers say nothing."""
@@ -285,10 +277,10 @@ def _as_question(heard: str) -> str:
     text = heard.rstrip(" .")
     if not text or text.endswith("?"):
         return heard
-    asks = _ASKING.match(text) is not None
-    if text == heard and not asks:
+    is_question = asks(text)
+    if text == heard and not is_question:
         return heard
-    return text[0].upper() + text[1:] + ("?" if asks else "")
+    return text[0].upper() + text[1:] + ("?" if is_question else "")
 
 
 def _asked_back(text: str) -> _Pieces:

@@ -8,9 +8,9 @@ config_sentence_transformers.json.
 from __future__ import annotations
 
 import hashlib
-import json
+import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voicerag_core.errors import CheckpointError, MissingExtraError, ModelError
+from voicerag_core.files import read_json
 from voicerag_core.local.onnx_session import open_session
 
 if TYPE_CHECKING:
@@ -73,31 +74,48 @@ class ModelFolder:
         self.what = what
         self.setting = setting
         self.network = self._network()
-        if not (folder / "tokenizer.json").is_file():
+        if not os.path.isfile(folder / "tokenizer.json"):
             raise CheckpointError(
                 f"{folder} has no tokenizer.json, which {what} ({setting}) needs; save it there "
                 "with the tokenizers or transformers library"
             )
 
-    def json(self, name: str) -> Any:  # noqa: ANN401 - JSON
-        """Read a JSON file of the folder; None if there is none.
+    def values(self, name: str) -> Mapping[str, Any]:
+        """Read a JSON file of the folder that holds an object; {} if there is none.
 
         Raises:
-            CheckpointError: It is no JSON.
+            CheckpointError: It holds something else.
         """
+        found = self._json(name)
+        if not isinstance(found, dict | None):
+            raise CheckpointError(f"{self.folder / name} holds no JSON object")
+        return found or {}
+
+    def entries(self, name: str) -> Sequence[Mapping[str, Any]]:
+        """Read a JSON file of the folder that holds a list of objects; () if there is none.
+
+        Raises:
+            CheckpointError: It holds something else.
+        """
+        found = self._json(name) or []
+        if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
+            raise CheckpointError(f"{self.folder / name} holds no list of JSON objects")
+        return found
+
+    def _json(self, name: str) -> Any:  # noqa: ANN401 - JSON
         path = self.folder / name
-        if not path.is_file():
+        if not os.path.isfile(path):
             return None
         try:
-            return json.loads(path.read_text("utf-8"))
+            return read_json(path)
         except (OSError, ValueError) as error:
             raise CheckpointError(f"{path} cannot be read: {error}") from error
 
     def most_tokens(self) -> int:
         """Return the most tokens of a text: as configured, or as the network was trained."""
-        bert = self.json("sentence_bert_config.json") or {}
-        tokenizer = self.json("tokenizer_config.json") or {}
-        config = self.json("config.json") or {}
+        bert = self.values("sentence_bert_config.json")
+        tokenizer = self.values("tokenizer_config.json")
+        config = self.values("config.json")
         for value in (
             bert.get("max_seq_length"),
             tokenizer.get("model_max_length"),
@@ -145,12 +163,17 @@ class ModelFolder:
         return LoadedModel(tokenizer, session, self.what, frozenset(inputs))
 
     def _network(self) -> Path:
-        if not self.folder.is_dir():
+        if not os.path.isdir(self.folder):
             raise CheckpointError(f"{self.folder} ({self.setting}) is no folder")
         for name in NETWORKS:
-            if (self.folder / name).is_file():
+            if os.path.isfile(self.folder / name):
                 return self.folder / name
-        found = sorted([*self.folder.glob("*.onnx"), *self.folder.glob("onnx/*.onnx")])
+        found = sorted(
+            path
+            for pattern in ("*.onnx", "onnx/*.onnx")
+            for path in self.folder.glob(pattern)
+            if os.path.isfile(path)
+        )
         if len(found) == 1:
             return found[0]
         has = f"several: {', '.join(path.name for path in found)}" if found else "none"

@@ -150,7 +150,9 @@ def _first(*given: str | None) -> str:
 
 def _prompts(folder: ModelFolder) -> tuple[str | None, str | None]:
     """Return the prefixes of questions and documents that a folder names."""
-    prompts = (folder.json("config_sentence_transformers.json") or {}).get("prompts") or {}
+    prompts = folder.values("config_sentence_transformers.json").get("prompts")
+    if not isinstance(prompts, dict):
+        prompts = {}
 
     def named(names: Sequence[str]) -> str | None:
         found = (prompts[name] for name in names if isinstance(prompts.get(name), str))
@@ -167,9 +169,8 @@ def _poolings(folder: ModelFolder) -> tuple[str, ...]:
     Raises:
         CheckpointError: A way that is not known here.
     """
-    modules = folder.json("modules.json")
     path = "1_Pooling"
-    for module in modules or ():
+    for module in folder.entries("modules.json"):
         kind = str(module.get("type", "")).rpartition(".")[2]
         if kind == "Pooling":
             path = str(module.get("path") or path)
@@ -179,7 +180,7 @@ def _poolings(folder: ModelFolder) -> tuple[str, ...]:
                 "Transformer, Pooling and Normalize. Ask the model over HTTP instead "
                 "(VOICERAG_EMBEDDER=http)"
             )
-    config: Mapping[str, Any] = folder.json(f"{path}/config.json") or {}
+    config = folder.values(f"{path}/config.json")
     if config.get("include_prompt") is False:
         raise CheckpointError(
             f"{folder.folder} leaves its prompt out of the pooling (include_prompt), which is not "

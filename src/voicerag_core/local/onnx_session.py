@@ -45,6 +45,7 @@ def open_session(network: Path | bytes, what: str, *, threads: int) -> onnxrunti
         return onnxruntime.InferenceSession(given, options, providers=["CPUExecutionProvider"])
     except Exception as error:
         origin = "" if isinstance(network, bytes) else f" from {network}"
+        said = " ".join(str(error).split())
         raise CheckpointError(
-            f"{what} cannot be loaded{origin}: {error}; reinstall the extra 'local'"
+            f"{what} cannot be loaded{origin}: {said}; reinstall the extra 'local'"
         ) from error

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voicerag_core.errors import CheckpointError
+from voicerag_core.files import regular_file
 
 __all__ = ["read_tensors"]
 
@@ -34,7 +35,7 @@ def read_tensors(path: Path, names: set[str]) -> dict[str, NDArray[Any]]:
     """
     found: dict[str, NDArray[Any]] = {}
     try:
-        with path.open("rb") as stream:
+        with regular_file(path) as stream:
             view = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
         for field, start, end in _fields(view, 0, len(view)):
             if field == GRAPH:

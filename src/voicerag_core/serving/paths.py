@@ -39,7 +39,7 @@ class AllowedPaths:
         """
         resolved = []
         for folder in folders:
-            if not folder.is_dir():
+            if not os.path.isdir(folder):
                 raise ConfigError(f"the allowed path {folder} is not a folder")
             resolved.append(folder.resolve(strict=True))
         return cls(tuple(resolved), prefix)
@@ -57,7 +57,7 @@ class AllowedPaths:
             )
         for folder in self.folders:
             found = self.inside(folder / given)
-            if found is not None and _is_there(found):
+            if found is not None and os.path.exists(found):
                 return found
         raise DocumentError(
             f"{given[:200]!r} is not in a folder that this server may read "
@@ -104,7 +104,7 @@ class AllowedPaths:
         """
         path = self.find(given)
         try:
-            if not path.is_file():
+            if not os.path.isfile(path):
                 raise AudioError(f"{given!r} is not a file")
             with self.open(path) as file:
                 data = file.read(most_bytes + 1)
@@ -116,13 +116,6 @@ class AllowedPaths:
                 f"({self.prefix}MAX_AUDIO_BYTES sets the limit)"
             )
         return data
-
-
-def _is_there(path: Path) -> bool:
-    try:
-        return path.exists()
-    except OSError:  # such as a name that is too long
-        return False
 
 
 def _opened_below(folder: Path, parts: Sequence[str]) -> int:

@@ -11,7 +11,12 @@ from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
 from pydantic import SecretStr
 
-from voicerag_core.errors import BusyError, EmptyCollectionError, ForbiddenError, NotFoundError
+from voicerag_core.errors import (
+    BusyError,
+    EmptyCollectionError,
+    ForbiddenError,
+    NotFoundError,
+)
 from voicerag_core.rag import VoiceRAG
 from voicerag_core.serving.jobs import Job
 from voicerag_core.serving.tables import TableOfTenants
@@ -56,6 +61,9 @@ class CollectionSummary(Protocol):
         """How many documents they come from."""
         ...
 
+
+MOST_NAME_BYTES: Final = 600
+"""Of a collection; the store takes no longer one."""
 
 HOW_TO_INGEST: Final = "`voicerag index` on the server"
 
@@ -184,6 +192,12 @@ class Tenants:
     def _open(
         self, stack: ExitStack, tenant: str, collection: str, read_only: bool
     ) -> tuple[VoiceRAG, VoiceRAG]:
+        size = len(collection.encode(errors="replace"))
+        if read_only and size > MOST_NAME_BYTES:
+            raise NotFoundError(
+                f"there is no collection {collection[:40]!r}…: the name has {size} bytes, and one "
+                f"has at most {MOST_NAME_BYTES}"
+            )
         settings = self._chosen(tenant, collection)
         with ExitStack() as opening:
             try:

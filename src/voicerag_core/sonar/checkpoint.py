@@ -7,7 +7,6 @@ and of transformers' `M2M100Encoder` are mapped to fairseq2's, which are used he
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -19,7 +18,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from voicerag_core.errors import CheckpointError, MissingExtraError
+from voicerag_core.errors import CheckpointError, MissingExtraError, VoiceRAGError
+from voicerag_core.files import read_json
 from voicerag_core.sonar.speech_encoder import SonarSpeechEncoder, SpeechSizes
 from voicerag_core.sonar.text_decoder import TextDecoder
 from voicerag_core.sonar.text_encoder import TextEncoder, TextSizes
@@ -308,10 +308,10 @@ def fingerprint(weights: Weights) -> str:
 
 def _text_file(path: Path) -> tuple[Path, Mapping[str, Any]]:
     """Return the file of weights, and the configuration where a folder has one."""
-    if not path.is_dir():
+    if not os.path.isdir(path):
         return path, {}
     try:
-        config = json.loads((path / "config.json").read_text(encoding="utf-8"))
+        config = read_json(path / "config.json")
     except (OSError, ValueError) as error:
         raise CheckpointError(
             f"{path} is a folder without a readable config.json ({error}); expected a folder that "
@@ -323,7 +323,7 @@ def _text_file(path: Path) -> tuple[Path, Mapping[str, Any]]:
             "its embeddings and uses ReLU"
         )
     for name in ("model.safetensors", "pytorch_model.bin"):
-        if (path / name).is_file():
+        if os.path.isfile(path / name):
             return path / name, config
     raise CheckpointError(
         f"{path} holds neither model.safetensors nor pytorch_model.bin; weights in several pieces "
@@ -333,7 +333,7 @@ def _text_file(path: Path) -> tuple[Path, Mapping[str, Any]]:
 
 def _open(path: Path) -> dict[str, Tensor]:
     """Map the tensors of a file, by the names in it."""
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise CheckpointError(
             f"there is no checkpoint at {path}; fetch one with: voicerag download sonar"
         )
@@ -344,8 +344,11 @@ def _open(path: Path) -> dict[str, Tensor]:
             f"{path} holds more than tensors and was not run: {str(error).splitlines()[0]}; "
             "expected a file of weights only"
         ) from error
-    except (OSError, RuntimeError, ValueError, EOFError, KeyError) as error:
-        raise CheckpointError(f"{path} cannot be read as a checkpoint: {error}") from error
+    except VoiceRAGError:
+        raise
+    except Exception as error:  # a damaged file may raise any in the parsers of zip and pickle
+        said = (str(error).splitlines() or [type(error).__name__])[0]
+        raise CheckpointError(f"{path} cannot be read as a checkpoint: {said}") from error
     for level in ("model", "state_dict"):
         if isinstance(content, Mapping) and isinstance(content.get(level), Mapping):
             content = content[level]

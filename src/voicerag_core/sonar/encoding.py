@@ -268,9 +268,11 @@ def encode_samples(
 
 
 def tokenizer_beside(checkpoint: Path) -> Path:
-    folder = checkpoint if checkpoint.is_dir() else checkpoint.parent
+    folder = checkpoint if os.path.isdir(checkpoint) else checkpoint.parent
     names = ("sentencepiece.source.256000.model", "sentencepiece.bpe.model")
-    return next((folder / name for name in names if (folder / name).is_file()), folder / names[0])
+    return next(
+        (folder / name for name in names if os.path.isfile(folder / name)), folder / names[0]
+    )
 
 
 def _padded_ids(ids: list[list[int]], device: torch.device) -> tuple[Tensor, Tensor | None]:

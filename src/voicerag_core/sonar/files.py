@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,7 +55,7 @@ class SonarFiles:
 def _either(path: Path) -> Path:
     """Return the same file as ``.safetensors`` where that is there and the other is not."""
     other = path.with_suffix(".safetensors")
-    return other if other.is_file() and not path.is_file() else path
+    return other if os.path.isfile(other) and not os.path.isfile(path) else path
 
 
 def wanted(language: str, *, decoder: bool = False) -> tuple[tuple[str, str], ...]:
@@ -96,7 +97,7 @@ def fetch(
     """
     target = folder / name
     check_address(base_url)
-    if target.is_file():
+    if os.path.isfile(target):
         return None
     fetch_file(
         f"{base_url.rstrip('/')}/{name}",

@@ -38,7 +38,7 @@ class NllbTokenizer:
         except ImportError as error:
             raise MissingExtraError("sonar", "SONAR's tokenizer") from error
         file = Path(path)
-        if not file.is_file():
+        if not os.path.isfile(file):
             raise CheckpointError(
                 f"there is no tokenizer at {file}; expected SONAR's sentencepiece model, "
                 "sentencepiece.source.256000.model (voicerag download sonar)"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import os
 import re
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from voicerag_core.errors import CheckpointError, ConfigError
+from voicerag_core.files import read_json
 from voicerag_core.languages import ANY, ENGLISH, language_name
 from voicerag_core.ports import Reranker, Speaker, TextEmbedder, Transcriber
 from voicerag_core.settings import Part, Settings
@@ -119,7 +120,7 @@ def chosen_transcriber(settings: Settings, stack: ExitStack) -> Transcriber:
 
     folder = chosen_folder(settings, "transcriber", ("local", "glm", "sonar", HTTP))
     for name in ("model.bin", "tokenizer.json"):
-        if not (folder / name).is_file():
+        if not os.path.isfile(folder / name):
             raise CheckpointError(
                 f"{folder} (VOICERAG_TRANSCRIBER) has no {name}; a Whisper model for CTranslate2 "
                 "has model.bin, config.json, a vocabulary and tokenizer.json"
@@ -151,9 +152,9 @@ def spoken_language(settings: Settings) -> str | None:
 def _language_of_voice(path: Path, otherwise: str) -> str:
     """Return the code of the language that a Piper voice's settings name, if they name one."""
     try:
-        said = json.loads(path.read_text("utf-8"))
+        said = read_json(path)
         name = said.get("language", {}).get("family") or said["espeak"]["voice"]
-    except (ValueError, LookupError, AttributeError, TypeError):
+    except (OSError, ValueError, LookupError, AttributeError, TypeError):
         return otherwise
     code = re.split("[-_]", str(name))[0]
     return _ESPEAK_CODES.get(code, code)
@@ -188,7 +189,7 @@ def chosen_speaker(settings: Settings, stack: ExitStack) -> Speaker:
     if settings.voice != "local":
         voice = Path(settings.voice).expanduser()
         for path in (voice, Path(f"{voice}.json")):
-            if not path.is_file():
+            if not os.path.isfile(path):
                 raise CheckpointError(
                     f"VOICERAG_VOICE is 'local', 'http' or the .onnx file of a Piper voice with "
                     f"its .onnx.json beside it; not found: {path}"
@@ -238,7 +239,7 @@ def chosen_folder(settings: Settings, part: Part, others: Sequence[str]) -> Path
     """
     choice = settings.choice(part)
     folder = Path(choice).expanduser()
-    if folder.is_dir():
+    if os.path.isdir(folder):
         return folder
     if not _is_hub_name(choice):
         raise ConfigError(
@@ -252,7 +253,7 @@ def chosen_folder(settings: Settings, part: Part, others: Sequence[str]) -> Path
 
 
 def _is_hub_name(choice: str) -> bool:
-    return _HUB_NAME.fullmatch(choice) is not None and not Path(choice).expanduser().is_dir()
+    return _HUB_NAME.fullmatch(choice) is not None and not os.path.isdir(Path(choice).expanduser())
 
 
 def _prefix(given: str | None) -> str | None:

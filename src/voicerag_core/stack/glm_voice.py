@@ -35,7 +35,10 @@ def open_glm_voice(
     from voicerag_core.glm.replicas import ReplicatedGLMVoice
 
     loaders = [partial(load_glm_voice, settings, served, device) for device in devices]
-    return stack.enter_context(ReplicatedGLMVoice(loaders, devices))
+    hangs_after = settings.glm_replica_timeout
+    if served is not None:  # whose answers it may wait for
+        hangs_after += settings.glm_server_timeout
+    return stack.enter_context(ReplicatedGLMVoice(loaders, devices, hangs_after=hangs_after))
 
 
 def load_glm_voice(

@@ -101,9 +101,8 @@ def _prompt(settings: Settings) -> str | None:
     try:
         text = file.expanduser().read_text("utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"VOICERAG_CHAT_PROMPT: {file} cannot be read as text: {error}") from (
-            error
-        )
+        said = (error.strerror if isinstance(error, OSError) else None) or error
+        raise ConfigError(f"VOICERAG_CHAT_PROMPT: {file} cannot be read as text: {said}") from error
     if not 0 < len(text) <= MOST_PROMPT_CHARACTERS:
         raise ConfigError(
             f"VOICERAG_CHAT_PROMPT: {file} has {len(text)} characters; write 1 to "

@@ -133,7 +133,8 @@ class EmbeddedPostgres(Closing):
     """
 
     def __init__(self, data_dir: Path | str, *, start_timeout: float = 60.0) -> None:
-        self.data_dir = Path(data_dir).expanduser().resolve()
+        # unlike Path.resolve, without an error for a loop of links; to make the folder fails then
+        self.data_dir = Path(os.path.realpath(Path(data_dir).expanduser()))
         self.start_timeout = start_timeout
         self._cluster = self.data_dir / "pgdata"
         self._log = self.data_dir / "server.log"
@@ -188,7 +189,7 @@ class EmbeddedPostgres(Closing):
         except OSError as error:
             self.close()
             raise StoreError(
-                f"the folder {self.data_dir} cannot hold a database: {error}; "
+                f"the folder {self.data_dir} cannot hold a database: {error.strerror or error}; "
                 "choose another data folder or free it"
             ) from error
         except BaseException:

@@ -83,10 +83,12 @@ def prepare_folder(data_dir: Path, account: Account | None, programs: Path) -> N
 def short_path(data_dir: Path) -> Path:
     """Return a path to the folder that fits a socket address: itself, or a private link to it.
 
-    A comma would read as a list of hosts to the client library.
+    A comma would read as a list of hosts to the client library, which takes no other bytes than
+    UTF-8 either.
     """
-    name = str(data_dir)
-    if len(os.fsencode(data_dir / SOCKET_NAME)) <= _SOCKET_PATH_BYTES and "," not in name:
+    name = os.fsencode(data_dir)
+    is_plain = b"," not in name and name.decode(errors="replace").encode() == name
+    if is_plain and len(os.fsencode(data_dir / SOCKET_NAME)) <= _SOCKET_PATH_BYTES:
         return data_dir
     runtime = os.environ.get("XDG_RUNTIME_DIR")
     if runtime and Path(runtime).is_dir() and Path(runtime).stat().st_uid == os.geteuid():

@@ -52,11 +52,17 @@ class WrittenRow(NamedTuple):
     """Those of the passages that were there."""
 
 
-_ROWS: LiteralString = (
-    "WITH s AS MATERIALIZED (SELECT * FROM unnest(%(ids)s::text[], %(bodies)s::text[], "
-    "%(metadata)s::jsonb[], %(hashes)s::bytea[], %(searched)s::integer[]) "
-    "WITH ORDINALITY AS s(id, body, metadata, hash, searched, place)), written AS ("
-    "INSERT INTO voicerag.passages AS p "
+# Arrays are taken apart in a list of columns, in step; as a table of functions each of them would
+# be written down first. One that is null has null for every row.
+_GIVEN: LiteralString = (
+    "SELECT unnest(%(ids)s::text[]) AS id, unnest(%(bodies)s::text[]) AS body, "
+    "unnest(%(metadata)s::jsonb[]) AS metadata, unnest(%(hashes)s::bytea[]) AS hash, "
+    "unnest(%(searched)s::integer[]) AS searched, "
+    "generate_subscripts(%(ids)s::text[], 1) AS place"
+)
+
+_INSERTED: LiteralString = (
+    "written AS (INSERT INTO voicerag.passages AS p "
     "(tenant, collection_id, document_id, hash, id, body, metadata, words) "
     "SELECT current_setting('voicerag.tenant'), {n}, %(document)s::bigint, s.hash, s.id, "
     # What passage_words does with a passage of ASCII that has no such metadata, without its call.
@@ -64,28 +70,12 @@ _ROWS: LiteralString = (
     "AND NOT s.metadata ?| '{{title,path,lead}}' "
     "THEN to_tsvector(%(language)s::text::regconfig, s.body) "
     "ELSE voicerag.passage_words(%(language)s::text::regconfig, "
-    "CASE WHEN s.searched IS NULL THEN s.body ELSE left(s.body, s.searched) END, s.metadata) END "
-    "FROM s"
-)
-
-_RETURNED: LiteralString = (
-    "RETURNING p.pid, p.id, p.xmax = 0 AS fresh) "
-    "SELECT coalesce(array_agg(w.pid ORDER BY s.place), '{{}}'), "
-    "coalesce(array_agg(s.place - 1 ORDER BY s.place), '{{}}'), "
-    "coalesce(array_agg(w.pid) FILTER (WHERE NOT w.fresh), '{{}}') FROM written w JOIN s USING (id)"
+    "CASE WHEN s.searched IS NULL THEN s.body ELSE left(s.body, s.searched) END, s.metadata) END"
 )
 
 
-def _written(which: LiteralString, conflict: LiteralString) -> sql.SQL:
-    """Return the statement that writes passages.
-
-    The order by place, which is that of the ids, keeps two writers from waiting for each other.
-
-    Args:
-        which: A condition on the passages.
-        conflict: What happens to those that are there.
-    """
-    return sql.SQL(" ".join((_ROWS, which, "ORDER BY s.place", conflict, _RETURNED)))
+def _joined(*parts: LiteralString) -> sql.SQL:
+    return sql.SQL("".join(parts))
 
 
 _STATEMENTS: Final = {
@@ -120,23 +110,35 @@ _STATEMENTS: Final = {
         "SELECT voicerag.passage_words(%(language)s::text::regconfig, "
         "left(%(body)s::text, %(searched)s::integer), %(metadata)s::jsonb) IS NULL"
     ),
-    # Unchanged ones are left out first, so that they cost neither a write nor a tsvector.
-    "write_passages": _written(
+    # Unchanged ones are left out first, so that they cost neither a write nor a tsvector. The order
+    # by place, which is that of the ids, keeps two writers from waiting for each other.
+    "write_passages": _joined(
+        "WITH s AS MATERIALIZED (", _GIVEN, "), ", _INSERTED, " FROM s "
         "WHERE NOT EXISTS (SELECT FROM voicerag.passages o "
         "WHERE o.collection_id = {n} AND o.id = s.id AND o.hash = s.hash "
-        "AND (%(document)s::bigint IS NULL OR o.document_id = %(document)s::bigint))",
-        "ON CONFLICT (tenant, collection_id, id) DO UPDATE SET "
+        "AND (%(document)s::bigint IS NULL OR o.document_id = %(document)s::bigint)) "
+        "ORDER BY s.place ON CONFLICT (tenant, collection_id, id) DO UPDATE SET "
         "document_id = coalesce(excluded.document_id, p.document_id), hash = excluded.hash, "
         "body = excluded.body, metadata = excluded.metadata, words = excluded.words "
         "WHERE p.hash <> excluded.hash OR "
-        "p.document_id IS DISTINCT FROM coalesce(excluded.document_id, p.document_id)",
+        "p.document_id IS DISTINCT FROM coalesce(excluded.document_id, p.document_id) "
+        "RETURNING p.pid, p.id, p.xmax = 0 AS fresh) "
+        "SELECT coalesce(array_agg(w.pid ORDER BY s.place), '{{}}'), "
+        "coalesce(array_agg(s.place - 1 ORDER BY s.place), '{{}}'), "
+        "coalesce(array_agg(w.pid) FILTER (WHERE NOT w.fresh), '{{}}') "
+        "FROM written w JOIN s USING (id)",
     ),
-    "insert_passages": _written("", ""),
+    # All of them, and keys are given in the order of the rows.
+    "insert_passages": _joined(
+        "WITH ", _INSERTED, " FROM (", _GIVEN, ") s ORDER BY s.place RETURNING p.pid) "
+        "SELECT array_agg(pid ORDER BY pid), "
+        "ARRAY(SELECT generate_series(0, cardinality(%(ids)s::text[]) - 1)), '{{}}'::bigint[] "
+        "FROM written",
+    ),
     "insert_vectors": sql.SQL(
         "INSERT INTO voicerag.vectors (tenant, collection_id, passage, ordinal, embedding) "
-        "SELECT current_setting('voicerag.tenant'), {n}, v.passage, v.ordinal, v.embedding "
-        "FROM unnest(%(passages)s::bigint[], %(ordinals)s::integer[], %(vectors)s::halfvec[]) "
-        "AS v(passage, ordinal, embedding)"
+        "SELECT current_setting('voicerag.tenant'), {n}, unnest(%(passages)s::bigint[]), "
+        "unnest(%(ordinals)s::integer[]), unnest(%(vectors)s::halfvec[])"
     ),
     "forget_vectors": sql.SQL(
         "DELETE FROM voicerag.vectors WHERE collection_id = {n} "
@@ -158,7 +160,7 @@ _STATEMENTS: Final = {
     # A name is written with a capital or a digit somewhere, and may stand in one passage only.
     "vocabulary": sql.SQL(
         "SELECT word, passages FROM voicerag.vocabulary WHERE collection_id = {n} "
-        "ORDER BY word <> lower(word) OR word ~ '[0-9]' DESC, passages DESC, word "
+        "ORDER BY word <> voicerag.lower_case(word) OR word ~ '[0-9]' DESC, passages DESC, word "
         "LIMIT %(most)s"
     ),
 }  # fmt: skip

@@ -223,7 +223,11 @@ class Upkeep:
                 if alone:  # else the last one that loads does it
                     self._bring_up_to_date()
         except (StoreError, psycopg.Error) as error:
-            _logger.warning("the rows were added, but their index was not built: %s", error)
+            _logger.warning(
+                "all rows are kept, but their words were not counted or their index was not built, "
+                "which the next load makes up for: %s",
+                error,
+            )
 
     def _bring_up_to_date(self) -> None:
         opened = self._opened

@@ -1,10 +1,10 @@
-"""Files that are written whole or not at all, and read only if they are files."""
+"""Files that are written whole or not at all."""
 
 from __future__ import annotations
 
 import errno
 import os
-import stat
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -12,33 +12,9 @@ from typing import BinaryIO
 
 from voicerag_core.errors import StoreError
 
-__all__ = ["regular_file", "whole_file"]
+__all__ = ["whole_file"]
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-
-
-@contextmanager
-def regular_file(path: Path) -> Iterator[BinaryIO]:
-    """Open a file that can be read twice; a pipe or a device is not waited for.
-
-    Args:
-        path: The file, or a link to it.
-
-    Raises:
-        OSError: It cannot be read, or is a folder, a pipe, a socket or a device.
-    """
-    opened = os.open(path.expanduser(), os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    try:
-        mode = os.fstat(opened).st_mode
-        if stat.S_ISDIR(mode):
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-        if not stat.S_ISREG(mode):
-            raise OSError(errno.EINVAL, "it is a pipe, a socket or a device, and no file")
-    except OSError:
-        os.close(opened)
-        raise
-    with os.fdopen(opened, "rb") as file:
-        yield file
 
 
 @contextmanager
@@ -57,7 +33,7 @@ def whole_file(path: Path, *, replace: bool = False) -> Iterator[BinaryIO]:
     """
     target = path.expanduser().absolute()
     _refuse_existing(target, replace=replace)
-    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    partial = target.with_name(f".voicerag-{secrets.token_hex(8)}.partial")
     try:
         file = os.fdopen(
             os.open(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "w+b"
@@ -81,7 +57,7 @@ def whole_file(path: Path, *, replace: bool = False) -> Iterator[BinaryIO]:
 
 
 def _refuse_existing(target: Path, *, replace: bool) -> None:
-    if target.is_dir() or (target.exists() and not replace):
+    if os.path.isdir(target) or (os.path.exists(target) and not replace):
         raise StoreError(
             f"{target} is there already and stays as it is; choose another name, or remove it"
         )

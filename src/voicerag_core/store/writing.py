@@ -149,13 +149,28 @@ def write_batch(
     """
     if not batch.passages:
         return 0
+    if all_new:
+        # One savepoint for all parts: a round trip between them would find the interpreter busy
+        # with encoding the next one, and the server would wait for that.
+        try:
+            with connection.transaction():
+                return _write_parts(connection, collection, batch, document, "insert_passages")
+        except pg.UniqueViolation:
+            pass  # some of them are there, or another program was faster
+    return _write_parts(connection, collection, batch, document, "write_passages")
+
+
+def _write_parts(
+    connection: Connection, collection: Collection, batch: Batch, document: int | None, by: str
+) -> int:
+    """Write the parts of a batch by the statement of a name; return how many passages changed."""
     values = {"document": document, "language": collection.language}
     halfvec = int(_run(connection, "halfvec_type", collection).fetchone() or 0)
     changed = fresh = vectors = 0
     with closing(_parts(batch, collection)) as parts:
         for part in parts:
             given = _given(connection, collection, part) | values
-            row = _written(connection, collection, given, all_new=all_new)
+            row = _one(connection, by, collection, given)
             changed += len(row.passages)
             fresh += len(row.passages) - len(row.replaced)
             if row.replaced:
@@ -166,18 +181,6 @@ def write_batch(
     if changed:
         _resize(connection, collection, passages=fresh, vectors=vectors)
     return changed
-
-
-def _written(
-    connection: Connection, collection: Collection, given: Mapping[str, object], *, all_new: bool
-) -> WrittenRow:
-    if all_new:
-        try:
-            with connection.transaction():
-                return _one(connection, "insert_passages", collection, given)
-        except pg.UniqueViolation:
-            pass  # some of them are there, or another program was faster
-    return _one(connection, "write_passages", collection, given)
 
 
 def _one(
@@ -236,7 +239,7 @@ def _parts(batch: Batch, collection: Collection) -> Generator[_Part, None, None]
 def _bounds(batch: Batch, dim: int) -> list[int]:
     """Return where the parts of a batch begin, and its end."""
     bounds, size = [0], 0
-    first = min(_FIRST_PART, _PART) if len(batch.passages) > _PART else _PART
+    first = _FIRST_PART if len(batch.passages) > _PART else _PART
     for place, (passage, count) in enumerate(zip(batch.passages, batch.counts, strict=True)):
         more = len(passage.text) + 2 * dim * int(count)
         most = _PART if len(bounds) > 1 else first

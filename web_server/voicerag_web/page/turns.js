@@ -120,7 +120,8 @@ export class Turn {
   }
 
   #passage(passage, sources, number, open, recording) {
-    const path = sources[0]?.path?.length ? ` › ${sources[0].path.join(" › ")}` : "";
+    // The first heading of a text is often its title.
+    const path = (sources[0]?.path ?? []).filter((name) => name !== passage.title).map((name) => ` › ${name}`).join("");
     const head = element(
       "summary",
       {},

@@ -13,6 +13,7 @@ or, as in GLM-Voice-RAG's "simple" run, ``information.txt``, ``question.wav`` an
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from voicerag_core.evaluation.datasets.values import (
     EvalQuestion,
     EvalSet,
     lines_of,
+    names_of,
     read_json_lines,
     read_text,
     texts,
@@ -52,17 +54,15 @@ def load_simple(
     Raises:
         DocumentError: There are no questions, or a line is not as described above.
     """
-    folder = path if path.is_dir() else path.parent
-    if path.is_dir() and not there(path / "questions.jsonl"):
+    folder = path if os.path.isdir(path) else path.parent
+    if os.path.isdir(path) and not there(path / "questions.jsonl"):
         return _seed_folder(path, name, language, size, overlap)
-    file = path / "questions.jsonl" if path.is_dir() else path
-    passages = _passages(folder, size, overlap) if path.is_dir() else ()
+    file = path / "questions.jsonl" if os.path.isdir(path) else path
+    passages = _passages(folder, size, overlap) if os.path.isdir(path) else ()
     of_source: dict[str, list[str]] = {}
     for one in passages:
-        of_source.setdefault(one.id, []).append(one.id)
-        if one.source:
-            for alias in {one.source, Path(one.source).name}:
-                of_source.setdefault(alias, []).append(one.id)
+        for alias in names_of(one):
+            of_source.setdefault(alias, []).append(one.id)
     questions, problems = [], []
     for number, row in enumerate(read_json_lines(file), 1):
         question, problem = _question(row, number, file, folder, of_source)
@@ -83,7 +83,7 @@ def _question(
             f"{file}, line {number}: 'answerable' is true or false, not {answerable!r}"
         )
     clip = folder / str(sound) if sound else None
-    if clip is not None and not clip.is_file():
+    if clip is not None and not os.path.isfile(clip):
         problem = f"question {name}: its sound {clip.name} is missing" + (
             "; it is asked in words" if words else "; it is left out"
         )
@@ -117,14 +117,14 @@ def _passages(folder: Path, size: int, overlap: int) -> tuple[Passage, ...]:
         return tuple(
             _passage(one, number, file) for number, one in enumerate(read_json_lines(file), 1)
         )
-    if not (folder / "documents").is_dir():
+    if not os.path.isdir(folder / "documents"):
         return ()
     from voicerag_core.documents import read_file
 
     return tuple(
         passage
         for path in sorted((folder / "documents").rglob("*"))
-        if path.is_file()
+        if os.path.isfile(path)
         for document in read_file(path).documents
         for passage in chunk_document(document, size=size, overlap=overlap)
     )
@@ -143,7 +143,7 @@ def _passage(one: Mapping[str, Any], number: int, file: Path) -> Passage:
 def _seed_folder(folder: Path, name: str, language: str, size: int, overlap: int) -> EvalSet:
     """Read one question with its text, as GLM-Voice-RAG's first run has them."""
     text = folder / "information.txt"
-    if not text.is_file():
+    if not os.path.isfile(text):
         raise DocumentError(
             f"{folder} has no questions.jsonl, nor information.txt and question.wav; see "
             "docs/evaluation.md for the form of a folder of questions"
@@ -151,10 +151,10 @@ def _seed_folder(folder: Path, name: str, language: str, size: int, overlap: int
     document = Document("information.txt", read_text(text))
     sound = next((f for f in sorted(folder.iterdir()) if f.suffix in SOUND), None)
     gold = folder / "true_answer.txt"
-    answers = (read_text(gold).strip(),) if gold.is_file() else ()
+    answers = (read_text(gold).strip(),) if os.path.isfile(gold) else ()
     words = folder / "question.txt"
     question = EvalQuestion(
-        "question", read_text(words).strip() if words.is_file() else "", answers, sound=sound
+        "question", read_text(words).strip() if os.path.isfile(words) else "", answers, sound=sound
     )
     if not question.text and sound is None:
         raise DocumentError(f"{folder} has no question: question.wav or question.txt")
@@ -258,7 +258,7 @@ def _clip(
     tried = [folder / str(given)] if given else []
     if clips is not None:
         tried += [clips / f"{identity}{suffix}" for suffix in SOUND]
-    found = next((path for path in tried if path.is_file()), None)
+    found = next((path for path in tried if os.path.isfile(path)), None)
     if found is None and tried:
         return None, f"query {identity}: its sound is missing"
     return found, ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -37,7 +38,7 @@ def load_llama_questions(data: Path) -> EvalSet:
     for row in table:
         name = Path(row["Wav Filename"]).stem
         sound = next(
-            (f for end in ("flac", "wav") if (f := folder / f"{name}.{end}").is_file()), None
+            (f for end in ("flac", "wav") if os.path.isfile(f := folder / f"{name}.{end}")), None
         )
         if sound is None:
             problems.append(f"question {name}: its sound is missing")
@@ -150,12 +151,12 @@ def load_svq(folder: Path, *, locale: str = "en_us", environment: str = "clean")
             if one["locale"] != locale or one.get("environment", environment) != environment:
                 continue
             sound = folder / "audio" / f"{one['utt_id']}.wav"
-            if not sound.is_file():
+            if not os.path.isfile(sound):
                 problems.append(f"question {one['utt_id']}: its sound is missing")
             questions.append(
                 EvalQuestion(
                     str(one["utt_id"]), str(one.get("text", "")), (), (str(one["passage_id"]),),
-                    sound=sound if sound.is_file() else None,
+                    sound=sound if os.path.isfile(sound) else None,
                 )
             )  # fmt: skip
     except (KeyError, TypeError) as error:
@@ -182,7 +183,7 @@ def with_clips(found: EvalSet, folder: Path) -> EvalSet:
     questions, problems = [], []
     for one in found.questions:
         sound = folder / one.id / "question.wav"
-        if sound.is_file():
+        if os.path.isfile(sound):
             questions.append(replace(one, sound=sound))
         else:
             questions.append(one)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import json
+import os
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from voicerag_core.errors import DocumentError
+from voicerag_core.files import parsed_json
+from voicerag_core.passages import split_source
 from voicerag_core.types import Passage
 
 __all__ = [
@@ -23,6 +25,7 @@ __all__ = [
     "cut",
     "drawn",
     "lines_of",
+    "names_of",
     "read_json",
     "read_json_lines",
     "read_text",
@@ -190,9 +193,21 @@ def cut(found: EvalSet, most: int | None, wanted: Iterable[EvalQuestion]) -> Eva
     return replace(found, passages=passages, questions=questions)
 
 
+def names_of(passage: Passage) -> set[str]:
+    """Return the names by which a question may state a passage.
+
+    They are its id, its source with and without the fragment of its place, and the name of the
+    document's file.
+    """
+    if not passage.source:
+        return {passage.id}
+    document = split_source(passage.source)[0]
+    return {passage.id, passage.source, document, Path(document).name}
+
+
 def there(path: Path) -> bool:
     """Return whether a file is there, as it is or as ``FILE.gz``."""
-    return path.is_file() or _zipped(path).is_file()
+    return os.path.isfile(path) or os.path.isfile(_zipped(path))
 
 
 def read_text(path: Path) -> str:
@@ -202,7 +217,7 @@ def read_text(path: Path) -> str:
         DocumentError: It is absent, or in another encoding.
     """
     try:
-        data = (path if path.is_file() or not there(path) else _zipped(path)).read_bytes()
+        data = (path if os.path.isfile(path) or not there(path) else _zipped(path)).read_bytes()
         return (gzip.decompress(data) if data.startswith(GZIP) else data).decode("utf-8-sig")
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise DocumentError(f"{path} is a damaged gzip file: {error}") from error
@@ -235,9 +250,10 @@ def read_json(path: Path) -> Any:  # noqa: ANN401 - any JSON
     Raises:
         DocumentError: It is absent, not UTF-8, or no JSON.
     """
+    text = read_text(path)
     try:
-        return json.loads(read_text(path))
-    except json.JSONDecodeError as error:
+        return parsed_json(text)
+    except ValueError as error:
         raise DocumentError(f"{path} is not JSON: {error}") from error
 
 
@@ -249,8 +265,8 @@ def read_json_lines(path: Path) -> Iterator[Mapping[str, Any]]:
     """
     for number, line in lines_of(path):
         try:
-            one = json.loads(line)
-        except json.JSONDecodeError as error:
+            one = parsed_json(line)
+        except ValueError as error:
             raise DocumentError(f"{path}, line {number}: not JSON: {error}") from error
         if not isinstance(one, dict):
             raise DocumentError(f"{path}, line {number}: an object is expected, not {one!r:.40}")

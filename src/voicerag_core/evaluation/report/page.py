@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from pathlib import Path
@@ -162,7 +163,7 @@ def _problems(sets: Mapping[str, Mapping[str, Any]]) -> Iterable[str]:
         if problems:
             items = "".join(f"<li>{escape(one)}</li>" for one in problems)
             yield (
-                f"<details><summary>{escape(name)}: {len(problems)} problems</summary>"
+                f"<details><summary>{escape(name)}: problems ({len(problems)})</summary>"
                 f"<ul>{items}</ul></details>"
             )
 
@@ -231,7 +232,7 @@ def _case(one: Record) -> str:
 def _sound(one: Record) -> str:
     """Return a player for the clean clip of a record."""
     file = Path(one.clip) if one.clip else None
-    if file is None or not file.is_file() or file.stat().st_size > MOST_CLIP_BYTES:
+    if file is None or not os.path.isfile(file) or file.stat().st_size > MOST_CLIP_BYTES:
         return ""
     kind = {".wav": "wav", ".flac": "flac", ".ogg": "ogg", ".mp3": "mpeg"}.get(file.suffix)
     if kind is None:

@@ -7,6 +7,7 @@ import json
 import os
 import zlib
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -119,8 +120,8 @@ class RunFolder:
                 something else.
         """
         file = self.path / CONFIG
-        if file.is_file():
-            if (self.path / PACKED).is_file():
+        if os.path.isfile(file):
+            if os.path.isfile(self.path / PACKED):
                 raise ConfigError(f"{self.path / PACKED} is packed: gunzip it to go on")
             before = self.config()
             if before != config:
@@ -142,16 +143,17 @@ class RunFolder:
                     )
             self._mend()
             return before
-        if self.path.exists() and any(self.path.iterdir()):
-            raise ConfigError(f"{self.path} is not empty, and is no run; give another folder")
-        self.path.mkdir(parents=True, exist_ok=True)
+        with _refused(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
+            if any(self.path.iterdir()):
+                raise ConfigError(f"{self.path} is not empty, and is no run; give another folder")
         told = {"format": FORMAT, "config": config.as_json(), "about": dict(about)}
         _write(file, json.dumps(told, indent=2, ensure_ascii=False) + "\n")
         return config
 
     def voices(self) -> tuple[str, ...]:
         """Return the voices of the run that begun here, or nothing."""
-        return self.config().voices if (self.path / CONFIG).is_file() else ()
+        return self.config().voices if os.path.isfile(self.path / CONFIG) else ()
 
     def config(self) -> RunConfig:
         """Return the config of the run.
@@ -192,30 +194,36 @@ class RunFolder:
     def sets(self) -> dict[str, dict[str, Any]]:
         """Return what is known of the sets: sizes, problems, and what training saw."""
         file = self.path / SETS
-        return json.loads(file.read_text("utf-8")) if file.is_file() else {}
+        return self._json(file) if os.path.isfile(file) else {}
 
     def _told(self) -> dict[str, Any]:
         file = self.path / CONFIG
-        if not file.is_file():
+        if not os.path.isfile(file):
             raise ConfigError(f"{self.path} holds no run: there is no {CONFIG} in it")
-        try:
-            told = json.loads(file.read_text("utf-8"))
-        except (UnicodeDecodeError, json.JSONDecodeError) as error:
-            raise ConfigError(f"{file} is damaged: {error}") from error
-        if not isinstance(told, dict) or told.get("format") != FORMAT:
-            found = told.get("format") if isinstance(told, dict) else None
+        told = self._json(file)
+        if told.get("format") != FORMAT:
+            found = told.get("format")
             raise ConfigError(
                 f"{self.path} was written by another version (format {found!r}, this one reads "
                 f"{FORMAT}); run it again into a new folder"
             )
         return told
 
+    def _json(self, file: Path) -> dict[str, Any]:
+        try:
+            told = json.loads(_bytes_of(file))
+        except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+            raise ConfigError(f"{file} is damaged: {error}") from error
+        if not isinstance(told, dict):
+            raise ConfigError(f"{file} is damaged: it holds no object")
+        return told
+
     def _mend(self) -> None:
         """Cut an unfinished last line off."""
         file = self.path / RECORDS
-        if not file.is_file():
+        if not os.path.isfile(file):
             return
-        data = file.read_bytes()
+        data = _bytes_of(file)
         whole = data[: data.rfind(b"\n") + 1]
         if whole != data:
             file.write_bytes(whole)
@@ -223,12 +231,12 @@ class RunFolder:
     def _kept(self) -> tuple[Path, bytes]:
         """Return the file of the records and what is in it, b"" if there are none yet."""
         file, packed = self.path / RECORDS, self.path / PACKED
-        if file.is_file():
-            return file, file.read_bytes()
-        if not packed.is_file():
+        if os.path.isfile(file):
+            return file, _bytes_of(file)
+        if not os.path.isfile(packed):
             return file, b""
         try:
-            return packed, gzip.decompress(packed.read_bytes())
+            return packed, gzip.decompress(_bytes_of(packed))
         except (gzip.BadGzipFile, EOFError, zlib.error) as error:
             raise ConfigError(f"{packed} is damaged: {error}") from error
 
@@ -244,10 +252,24 @@ class RunFolder:
                 yield Record(
                     **{name: _plain(name, value) for name, value in values.items() if name in names}
                 )
-            except (UnicodeDecodeError, json.JSONDecodeError, TypeError) as error:
+            except (ValueError, RecursionError, TypeError, AttributeError) as error:
                 if number == len(lines):  # it was being written when the run stopped
                     return
                 raise ConfigError(f"{file}, line {number} is damaged: {error}") from error
+
+
+def _bytes_of(file: Path) -> bytes:
+    with _refused(file):
+        return file.read_bytes()
+
+
+@contextmanager
+def _refused(path: Path) -> Iterator[None]:
+    """Put what the file system refuses in the words of a `ConfigError`."""
+    try:
+        yield
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be used: {error.strerror or error}") from error
 
 
 def _plain(name: str, value: Any) -> Any:  # noqa: ANN401 - any JSON

@@ -25,6 +25,7 @@ from voicerag_core.evaluation.runs.shared import (
 )
 from voicerag_core.evaluation.runs.sound import Speech
 from voicerag_core.evaluation.runs.tasks import TYPED, Progress, Task, tasks
+from voicerag_core.evaluation.speech.degrading import Degrader
 from voicerag_core.languages import ANY
 from voicerag_core.rag import embed_passages
 from voicerag_core.settings import Settings
@@ -51,7 +52,8 @@ def run(
 
     Args:
         folder: Of the run.
-        config: What is asked; that of an interrupted run must be the same.
+        config: What is asked; that of an interrupted run must be the same. Conditions whose
+            recordings are not there are left out, which the log and the notes of the sets say.
         settings: The models, and the database: by default one in the data folder. Passages of sets
             are in collections of a tenant of their own, ``evaluation``.
         given: Parts instead of those of the settings.
@@ -69,6 +71,7 @@ def run(
     config = config.checked()
     place = RunFolder(folder)
     data = None if config.data is None else Path(config.data)
+    config, silent = _makeable(config, data)
     ready = loaded or {}
     sets = {
         named: _reduced(ready[named] if named in ready else load_set(named, data), config)
@@ -91,7 +94,7 @@ def run(
         done = {record.key for record in place.records()}
         plan = {named: list(tasks(found, config, speech.voice)) for named, found in sets.items()}
         for named, found in sets.items():
-            _note(place, found, plan[named], _foreign(found, settings))
+            _note(place, found, plan[named], [*silent, *_foreign(found, settings)])
         total = sum(map(len, plan.values()))
         count = len(done)
         rest = {
@@ -199,6 +202,21 @@ class _Asking:
                 if len(passages) > BATCH:
                     self._tell(Progress("passages", named, start + len(batch), len(passages)))
             yield OpenedVoiceRAG(self._parts, store, settings, speak=settings.speak)
+
+
+def _makeable(config: RunConfig, data: Path | None) -> tuple[RunConfig, list[str]]:
+    """Leave out conditions whose recordings are not there; say, and log, which."""
+    degrader = Degrader(data)
+    conditions = tuple(one for one in config.conditions if degrader.can(one))
+    missing = [one for one in config.conditions if one not in conditions]
+    if not missing or config.spoken == 0 or config.hard == 0:
+        return config, []
+    told = (
+        f"nothing is asked with {', '.join(missing)}: noise and rooms are recordings in noise/ of "
+        "the folder of the sets, which --data names"
+    )
+    _logger.warning("%s", told)
+    return replace(config, conditions=conditions), [told]
 
 
 def _foreign(found: EvalSet, settings: Settings) -> list[str]:

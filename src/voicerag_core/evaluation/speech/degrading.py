@@ -45,6 +45,11 @@ class Degrader:
         self._data = data
         self._read: dict[str, Samples] = {}
 
+    def can(self, condition: str) -> bool:
+        """Return whether all recordings are there that a condition may need."""
+        needed = {ROOM: ROOMS, CLEAN: (), TELEPHONE: ()}.get(condition, UNTRAINED_NOISES)
+        return all((file := self._file(name)) is not None and file.is_file() for name in needed)
+
     def apply(self, audio: Audio, condition: str, key: str) -> Audio:
         """Return a clip under a condition.
 
@@ -73,11 +78,14 @@ class Degrader:
         level = float(condition.split(maxsplit=1)[0])
         return Audio(add_noise(samples, noise, level, chance), audio.sample_rate)
 
+    def _file(self, name: str) -> Path | None:
+        return None if self._data is None else self._data / "noise" / f"{name}.wav"
+
     def _recording(self, name: str) -> Samples:
-        if self._data is None:
+        file = self._file(name)
+        if file is None:
             raise ConfigError("noise and rooms are recordings: give --data, the folder with noise/")
         if name not in self._read:
-            file = self._data / "noise" / f"{name}.wav"
             if not file.is_file():
                 raise ConfigError(
                     f"{file} is missing; --data is the folder that holds noise/{name}.wav"

@@ -368,6 +368,7 @@ class DecodingService:
                 turns.enter_context(self._turn(first, tasks[0].length))
 
                 def between() -> None:
+                    self._turns.worked()
                     with self._changed:
                         urgent = self._taken(tasks)
                         waiting = [(task.deadline, task.length) for task in self._waiting]

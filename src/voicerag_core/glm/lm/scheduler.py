@@ -234,6 +234,7 @@ class Scheduler(Closing):
                 task.error = error
                 task.over.set()
             self._running, self._waiting = [], deque()
+            self._turns.reading, self._turns.reading_steps = False, 0
             self._tasks.clear()
             self._launched.clear()
             self._thread = None

@@ -7,12 +7,14 @@ outlives its parent, and leaves interrupts of the terminal and requests to end t
 
 from __future__ import annotations
 
+import faulthandler
 import logging
 import os
 import pickle
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
 from functools import partial
@@ -22,6 +24,7 @@ from types import NoneType
 from typing import IO, TYPE_CHECKING, Any
 
 from voicerag_core.cancellation import Cancellation, check_cancelled
+from voicerag_core.glm.replicas.beats import BEAT_SECONDS, PATIENCE, Quiet
 from voicerag_core.glm.replicas.wire import WINDOW, Kind, Message, Outbox, failure_of, frames
 from voicerag_core.types import Answer
 
@@ -35,6 +38,8 @@ def main() -> None:
     """Serve the parent until it closes the pipe."""
     for name in ("SIGINT", "SIGTERM"):
         signal.signal(getattr(signal, name), signal.SIG_IGN)
+    if hasattr(faulthandler, "register"):  # the parent asks where the threads are
+        faulthandler.register(signal.SIGUSR1)
     asked, answers = _own_pipes()
     first = next(frames(asked), None)
     if first is not None:
@@ -63,6 +68,22 @@ class _Call:
     def __init__(self) -> None:
         self.cancellation = Cancellation()
         self.room = threading.Semaphore(WINDOW)
+        self.sent = 0
+        """Pieces of its stream."""
+        self.full = False
+        """Whether it waits for its reader."""
+        self.quiet = Quiet()
+
+    def take_room(self) -> None:
+        """Wait until there is room for another piece."""
+        if not self.room.acquire(blocking=False):
+            self.full = True
+            self.room.acquire()
+            self.full = False
+
+    def stands_still(self) -> float:
+        """Return the seconds since its latest piece; 0 before the first."""
+        return self.quiet.look(self.sent, excused=self.full or not self.sent)
 
 
 class _Threads:
@@ -109,7 +130,11 @@ class _Child:
         self._silent: GLMVoice | None = None
         self._calls: dict[int, _Call] = {}
         self._threads = _Threads()
-        self._out = Outbox(answers, "voicerag-replica-out", lambda: self.load)
+        self._done = 0  # pieces sent, calls answered; what threads add at once may count once
+        self._quiet = Quiet()
+        self._beaten = 0.0
+        self._told = (0, 0)
+        self._out = Outbox(answers, "voicerag-replica-out", self._news)
         root = logging.getLogger()
         root.addHandler(_ToParent(self._out))
         root.setLevel(level)
@@ -119,6 +144,32 @@ class _Child:
         """Replies that are being written, and questions that wait."""
         voice = self._voice
         return (0, 0) if voice is None else (voice.running, voice.waiting)
+
+    def _news(self) -> list[Message]:
+        """Return the load if it has changed, and a sign of life every now and then."""
+        news: list[Message] = []
+        if (load := self.load) != self._told:
+            self._told = load
+            news.append((Kind.LOAD, *load))
+        now = time.monotonic()
+        if now >= self._beaten + BEAT_SECONDS:
+            self._beaten = now
+            news.append((Kind.BEAT, self._stalled()))
+        return news
+
+    def _stalled(self) -> float:
+        """Return for how many seconds nothing was done, though there is something to do.
+
+        Done is what the networks have computed, what was sent, and what was answered; calls that
+        come, fail or are left are not, lest they hide that nothing is done. Where others go on, a
+        reply that stands still counts by a part of its time: it may be the only one that waits for
+        what hangs.
+        """
+        voice, calls = self._voice, list(self._calls.values())
+        loaded = voice is not None
+        done = (loaded, voice.worked if voice is not None else 0, self._done)
+        nothing = self._quiet.look(done, excused=loaded and all(call.full for call in calls))
+        return max(nothing, max((call.stands_still() for call in calls), default=0.0) / PATIENCE)
 
     def open(self) -> None:
         """Load the voice and say so."""
@@ -155,6 +206,7 @@ class _Child:
                 if streams:
                     self._send(number, call, result)
                     result = None
+            self._done += 1
         except BaseException as error:  # noqa: BLE001 - the parent raises it
             self._out.put(Kind.FAILED, number, failure_of(error))
         else:
@@ -164,14 +216,14 @@ class _Child:
 
     def _send(self, number: int, call: _Call, stream: Any) -> None:  # noqa: ANN401
         """Send the pieces of a stream as far as there is room for them."""
-        first = True
         with closing(stream) as pieces:
             for piece in pieces:
-                call.room.acquire()
+                call.take_room()
                 check_cancelled()
                 sound = isinstance(piece, Answer) and piece.audio is not None
-                self._out.piece(number, piece, urgent=first or sound)
-                first = False
+                self._out.piece(number, piece, urgent=not call.sent or sound)
+                call.sent += 1
+                self._done += 1
 
     def _device(self) -> AbstractContextManager[object]:
         """Make the device the current one of this thread for a block."""

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Generator
 from contextlib import ExitStack, suppress
 from queue import Empty, SimpleQueue
@@ -18,6 +19,7 @@ from typing import IO, TYPE_CHECKING, Any, TypeAlias, cast
 from voicerag_core.cancellation import check_cancelled, interruptible
 from voicerag_core.closing import Closing
 from voicerag_core.errors import ModelError
+from voicerag_core.glm.replicas.beats import BEAT_SECONDS, PATIENCE, Quiet
 from voicerag_core.glm.replicas.wire import WINDOW, Failure, Kind, Message, Outbox, frames
 from voicerag_core.types import Turn
 
@@ -40,12 +42,14 @@ CLOSE_SECONDS = 5.0
 """How long a child may take to end by itself."""
 PIPE_BYTES = 1 << 20
 """Of a pipe: a question of 15 s goes through in one piece."""
+WRITING_SECONDS = 0.2
+"""How long a child that hangs is left to write where."""
 CANCEL_SECONDS = 0.2
 """How long a caller who leaves waits until the child has noted how far the reply came."""
 
 
 class LostError(Exception):
-    """The process has ended, or its device failed, and the call with it."""
+    """The process has ended or hangs, or its device failed, and the call with it."""
 
 
 class VoiceProcess(Closing):
@@ -53,16 +57,21 @@ class VoiceProcess(Closing):
 
     It is a plain child with pipes, which does not run the main program again. A thread hands its
     pieces to the callers' own queues and waits for none of them: a stream has `WINDOW` pieces at
-    most on the way.
+    most on the way. Another thread looks whether the child hangs, and then ends it.
 
     Args:
         name: The device, for messages; the child makes it the current one of its threads.
         loader: Loads the voice there.
-        lost: Called with the reason when the process ends before it is closed.
+        lost: Called with the reason when the process ends before it is closed, or hangs.
+        hangs_after: Seconds without a sign of life, or of work on its calls, after which it hangs;
+            `PATIENCE` times as many without a sign of life while it loads, and without work until
+            it has answered a call, and while it warms.
     """
 
-    def __init__(self, name: str, loader: Loader, lost: Callable[[str], None]) -> None:
-        self.name, self._on_loss = name, lost
+    def __init__(
+        self, name: str, loader: Loader, lost: Callable[[str], None], *, hangs_after: float
+    ) -> None:
+        self.name, self._on_loss, self._hangs_after = name, lost, hangs_after
         self.capacity = self.running = self.waiting = 0
         self.end_token = -1
         self._owner = os.getpid()
@@ -70,7 +79,10 @@ class VoiceProcess(Closing):
         self._numbers = itertools.count()
         self._calls: dict[int, SimpleQueue[Message]] = {}
         self._lost: str | None = None
-        self._closing = False
+        self._closing = self._ready = self._answered = self._warming = False
+        self._frames = 0  # that came
+        self._stalled = 0.0  # as the child said in its latest beat
+        self._over = threading.Event()
         self._loaded: SimpleQueue[Message] = SimpleQueue()
         level = logging.getLogger("voicerag_core").getEffectiveLevel()
         first = (name, level, pickle.dumps(loader))
@@ -79,6 +91,7 @@ class VoiceProcess(Closing):
         self._out.put(*first)
         self._reader = threading.Thread(target=self._read, name="voicerag-replica-in", daemon=True)
         self._reader.start()
+        threading.Thread(target=self._watch, name="voicerag-replica-watch", daemon=True).start()
 
     @property
     def pid(self) -> int:
@@ -104,6 +117,19 @@ class VoiceProcess(Closing):
             raise failure.raised(self.name)
         if kind is not Kind.READY:
             raise LostError(self._lost)
+
+    def warm(self) -> None:
+        """Let the voice prepare what its first replies would wait for; it may take long.
+
+        Raises:
+            LostError: The process ended, or its device failed.
+            VoiceRAGError: What `GLMVoice.warm` raised.
+        """
+        self._warming = True
+        try:
+            self.call("warm")
+        finally:
+            self._warming = False
 
     def call(self, method: str, *args: object, **named: object) -> Any:  # noqa: ANN401
         """Return what a method of the voice returns.
@@ -226,6 +252,7 @@ class VoiceProcess(Closing):
         try:
             with cast("IO[bytes]", self._child.stdout) as stream:
                 for messages in frames(stream):
+                    self._frames += 1
                     for message in messages:
                         self._take(message)
         except Exception:
@@ -238,6 +265,27 @@ class VoiceProcess(Closing):
             code = self._child.wait()
         self._lose(_why(code))
 
+    def _watch(self) -> None:
+        """End the child when it hangs; callers are told first."""
+        silence = Quiet()
+        while not self._over.wait(BEAT_SECONDS):
+            life = self._hangs_after * (1 if self._ready else PATIENCE)
+            work = self._hangs_after * (1 if self._answered and not self._warming else PATIENCE)
+            if silence.look(self._frames) > life:
+                self._lose(f"its process hangs: no sign of life for {life:g} s")
+            elif self._stalled > work:
+                self._ask_where()
+                self._lose(f"its process hangs: nothing of its work went on for {work:g} s")
+            else:
+                continue
+            self.close()
+
+    def _ask_where(self) -> None:
+        """Let the child write to the standard error what its threads are doing."""
+        if hasattr(signal, "SIGUSR1"):
+            self._child.send_signal(signal.SIGUSR1)
+            time.sleep(WRITING_SECONDS)
+
     def _take(self, message: Message) -> None:
         kind, *rest = message
         if kind is Kind.LOG:
@@ -247,8 +295,11 @@ class VoiceProcess(Closing):
                 logger.handle(record)
         elif kind is Kind.LOAD:
             self.running, self.waiting = rest
+        elif kind is Kind.BEAT:
+            (self._stalled,) = rest
         elif kind is Kind.READY:
             self.capacity, self.end_token = rest
+            self._ready = True
             self._loaded.put(message)
         elif kind is Kind.FAILED and rest[0] is None:
             self._loaded.put((kind, rest[1]))
@@ -257,6 +308,8 @@ class VoiceProcess(Closing):
             self._lose(rest[1].broken)
             self._child.kill()
         else:
+            if kind is Kind.RETURNED:
+                self._answered, self._stalled = True, 0.0
             with self._lock:
                 answers = self._calls.get(rest[0])
             if answers is not None:
@@ -270,6 +323,7 @@ class VoiceProcess(Closing):
             self._lost = "the voice was closed" if self._closing else reason
             waiting = [*self._calls.values(), self._loaded]
             told = not self._closing
+        self._over.set()
         if told:
             self._on_loss(reason)
         for answers in waiting:

@@ -24,10 +24,11 @@ class Replica(Closing):
     Args:
         name: The device.
         loader: Loads the voice in the process.
+        hangs_after: See `VoiceProcess`.
     """
 
-    def __init__(self, name: str, loader: Loader) -> None:
-        self.name, self._loader = name, loader
+    def __init__(self, name: str, loader: Loader, *, hangs_after: float) -> None:
+        self.name, self._loader, self._hangs_after = name, loader, hangs_after
         self.active = 0
         """Calls that it runs now; kept by whoever chooses among replicas."""
         self.broken: str | None = "it is being loaded"
@@ -36,7 +37,10 @@ class Replica(Closing):
         self._closing = threading.Event()
         self._warmed = False
         self._losses = 0
-        self.process = VoiceProcess(name, loader, self._lost)
+        self.process = self._started()
+
+    def _started(self) -> VoiceProcess:
+        return VoiceProcess(self.name, self._loader, self._lost, hangs_after=self._hangs_after)
 
     def wait(self) -> None:
         """Wait until the voice is loaded for the first time; see `VoiceProcess.wait`."""
@@ -46,7 +50,7 @@ class Replica(Closing):
     def warm(self) -> None:
         """Prepare what the first replies would wait for, also in later processes."""
         self._warmed = True
-        self.process.call("warm")
+        self.process.warm()
 
     def answered(self) -> None:
         """Note that the process works."""
@@ -78,10 +82,10 @@ class Replica(Closing):
                 with self._lock:
                     if self._closing.is_set():
                         return
-                    process = self.process = VoiceProcess(self.name, self._loader, self._lost)
+                    process = self.process = self._started()
                 process.wait()
                 if self._warmed:
-                    process.call("warm")
+                    process.warm()
             except (LostError, VoiceRAGError, OSError) as error:
                 if not self._closing.is_set():
                     self.broken = f"{reason}; starting it again failed: {error}"

@@ -13,6 +13,7 @@ from typing import Any
 from voicerag_core.closing import Closing
 from voicerag_core.errors import CancelledError, ConfigError, ModelError
 from voicerag_core.glm.recent_replies import RecentReplies
+from voicerag_core.glm.replicas.beats import HANG_SECONDS
 from voicerag_core.glm.replicas.process import Loader, LostError
 from voicerag_core.glm.replicas.replica import Replica
 from voicerag_core.types import (
@@ -33,8 +34,9 @@ class ReplicatedGLMVoice(Closing):
 
     Safe to share between threads, not with a fork. A question goes to the replica that runs the
     fewest calls; a conversation stays with the one that spoke its last reply. When a process ends
-    or its device fails, the replica is out of service until it has been started again, which goes
-    on in the background; questions that it had not begun to answer go to another one, once each.
+    or hangs, or its device fails, the replica is out of service until it has been started again,
+    which goes on in the background; questions that it had not begun to answer go to another one,
+    once each, and the other calls end with an error.
 
     An error that is not of voicerag's error tree comes as a `ModelError` with its text; the
     traceback of the process is the cause.
@@ -42,19 +44,28 @@ class ReplicatedGLMVoice(Closing):
     Args:
         loaders: What loads the voice in each process, of the same checkpoint; by device.
         names: The devices, for messages; "cuda:1" is made the current one of its process.
+        hangs_after: Seconds without a sign of life of a process, or without work on its calls,
+            after which it is ended, since it hangs; ten times as many while it loads and warms, and
+            without work until it has answered a call.
 
     Raises:
         ConfigError: There is no loader, or not a name for each.
         CheckpointError: A tree is missing or damaged.
-        ModelError: A device has too little memory, or a process ended while it loaded.
+        ModelError: A device has too little memory, or a process ended or hung while it loaded.
     """
 
-    def __init__(self, loaders: Sequence[Loader], names: Sequence[str]) -> None:
+    def __init__(
+        self,
+        loaders: Sequence[Loader],
+        names: Sequence[str],
+        *,
+        hangs_after: float = HANG_SECONDS,
+    ) -> None:
         if not loaders or len(loaders) != len(names):
             raise ConfigError(
                 f"give a name for each replica: {len(loaders)} and {len(names)} given"
             )
-        self._pool = _Pool(loaders, names)
+        self._pool = _Pool(loaders, names, hangs_after)
         self._speaks = True
 
     def silent(self) -> ReplicatedGLMVoice:
@@ -167,16 +178,17 @@ class _Pool(Closing):
     Args:
         loaders: As of `ReplicatedGLMVoice`.
         names: As of `ReplicatedGLMVoice`.
+        hangs_after: As of `ReplicatedGLMVoice`.
     """
 
-    def __init__(self, loaders: Sequence[Loader], names: Sequence[str]) -> None:
+    def __init__(self, loaders: Sequence[Loader], names: Sequence[str], hangs_after: float) -> None:
         self.replicas: list[Replica] = []
         self._lock = threading.Lock()
         self.spoken: RecentReplies[Replica] = RecentReplies(len(loaders))
         self._end = weakref.finalize(self, _close_all, self.replicas)
         try:
             for name, loader in zip(names, loaders, strict=True):
-                self.replicas.append(Replica(name, loader))
+                self.replicas.append(Replica(name, loader, hangs_after=hangs_after))
             self.on_all(Replica.wait)
         except BaseException:
             self.close()

@@ -16,6 +16,7 @@ to the parent
 ------------------------------------------------------------------------------------------
 `READY`      capacity, the id that ends a reply
 `LOAD`       replies that are being written, questions that wait
+`BEAT`       seconds for which nothing was done of what there is to do
 `PIECES`     id, pieces of a stream
 `RETURNED`   id, what a call returned; None at the end of a stream
 `FAILED`     id, or None while loading; `Failure`
@@ -49,7 +50,7 @@ WINDOW = 64
 GATHER_SECONDS = 0.03
 """How long pieces that can wait are gathered into one frame."""
 NOTICE_SECONDS = 0.25
-"""How often a busy child looks whether its load has changed."""
+"""How often a child looks whether it has news."""
 
 _LENGTH = struct.Struct("<Q")
 
@@ -63,6 +64,7 @@ class Kind(Enum):
     CUT = auto()
     READY = auto()
     LOAD = auto()
+    BEAT = auto()
     PIECES = auto()
     RETURNED = auto()
     FAILED = auto()
@@ -166,14 +168,14 @@ class Outbox:
     Args:
         stream: Where they go.
         name: Of the thread.
-        load: Returns the present load; a changed one is sent along.
+        news: Asked every `NOTICE_SECONDS`, and whenever something is sent; returns what is sent
+            along.
     """
 
     def __init__(
-        self, stream: IO[bytes], name: str, load: Callable[[], tuple[int, int]] | None = None
+        self, stream: IO[bytes], name: str, news: Callable[[], list[Message]] | None = None
     ) -> None:
-        self._stream, self._load = stream, load
-        self._sent_load = (0, 0)
+        self._stream, self._news = stream, news
         self._changed = threading.Condition()
         self._messages: list[Message] = []
         self._pieces: dict[int, list[Any]] = {}
@@ -226,16 +228,14 @@ class Outbox:
         """Wait for messages and send them; return False when nothing more will come."""
         with self._changed:
             while not self._messages and not self._closed:
-                if not self._changed.wait(NOTICE_SECONDS if any(self._sent_load) else None):
+                if not self._changed.wait(None if self._news is None else NOTICE_SECONDS):
                     break
             if self._messages and not self._urgent and not self._closed:
                 self._changed.wait(GATHER_SECONDS)
             messages, self._messages, self._pieces = self._messages, [], {}
             self._urgent, closed = False, self._closed
-        load = (0, 0) if self._load is None else self._load()
-        if load != self._sent_load:
-            self._sent_load = load
-            messages.append((Kind.LOAD, *load))
+        if self._news is not None:
+            messages += self._news()
         if messages:
             body = pickle.dumps(messages, protocol=5)
             self._stream.write(_LENGTH.pack(len(body)))

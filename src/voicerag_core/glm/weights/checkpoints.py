@@ -9,6 +9,7 @@ with its weight norm folded.
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -267,13 +268,13 @@ def load_decoder(
 
 def kind_of(folder: Path) -> tuple[PartKind, Form] | None:
     """Return which network's tree a folder is, from the names of its files and its config."""
-    if (folder / "decoder.json").is_file():
+    if os.path.isfile(folder / "decoder.json"):
         return "decoder", "converted"
-    if (folder / "speech_tokenizer.json").is_file():
+    if os.path.isfile(folder / "speech_tokenizer.json"):
         return "speech_tokenizer", "converted"
-    if (folder / "config.yaml").is_file() and not (folder / "config.json").is_file():
+    if os.path.isfile(folder / "config.yaml") and not os.path.isfile(folder / "config.json"):
         return "decoder", "original"
-    if not (folder / "config.json").is_file():
+    if not os.path.isfile(folder / "config.json"):
         return None
     model_type = read_json(folder / "config.json").get("model_type")
     kinds: dict[object, tuple[PartKind, Form]] = {
@@ -292,9 +293,11 @@ def kind_of(folder: Path) -> tuple[PartKind, Form] | None:
 def _subfolders(folder: Path) -> list[Path]:
     """Return the folders in a folder, hidden ones left out: an interruption can leave such."""
     try:
-        return [one for one in folder.iterdir() if one.is_dir() and not one.name.startswith(".")]
+        return [
+            one for one in folder.iterdir() if os.path.isdir(one) and not one.name.startswith(".")
+        ]
     except OSError as error:
-        raise CheckpointError(f"{folder} cannot be read: {error}") from error
+        raise CheckpointError(f"{folder} cannot be read: {error.strerror or error}") from error
 
 
 def _part(folder: Path, kind: PartKind, form: Form) -> Part:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+from voicerag_core import files
 from voicerag_core.errors import CheckpointError
 from voicerag_core.glm.weights.config_yaml import CLASS, read_config_yaml
 from voicerag_core.glm.weights.configs import (
@@ -68,7 +70,7 @@ def read_json(path: Path) -> dict[str, Any]:
         CheckpointError: The file is missing or holds something else.
     """
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = files.read_json(path)
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path} cannot be read as JSON: {error}") from error
     if not isinstance(values, dict):
@@ -136,7 +138,7 @@ def check_preprocessor(folder: Path, config: SpeechTokenizerConfig) -> None:
     """
     path = folder / "preprocessor_config.json"
     whole = folder / "processor_config.json"
-    if path.is_file() or not whole.is_file():
+    if os.path.isfile(path) or not os.path.isfile(whole):
         values: Mapping[str, Any] = read_json(path)
     else:
         path = whole

@@ -77,7 +77,7 @@ def convert_checkpoint(
     for part in parts:
         if part.form == "converted":
             raise CheckpointError(f"{part.folder} is converted already; copy it instead")
-        if (target / FOLDERS[part.kind]).exists():
+        if os.path.exists(target / FOLDERS[part.kind]):
             raise CheckpointError(
                 f"{target / FOLDERS[part.kind]} exists already; remove it, or convert to "
                 "another folder"
@@ -89,7 +89,7 @@ def convert_checkpoint(
             with _whole_or_nothing(target / FOLDERS[part.kind]) as folder:
                 _Writer(part, folder, check_finite, shard_bytes, progress).write()
     except OSError as error:
-        raise CheckpointError(f"{target} cannot be written: {error}") from error
+        raise CheckpointError(f"{target} cannot be written: {error.strerror or error}") from error
     return open_checkpoint(target)
 
 
@@ -194,7 +194,7 @@ class _Writer:
 
     def _copy_licence(self) -> None:
         licence = self._part.folder / "LICENSE"
-        if licence.is_file():
+        if os.path.isfile(licence):
             shutil.copyfile(licence, self._folder / "LICENSE")
 
 

@@ -150,7 +150,9 @@ def _fetch(
     tell(f"{published.name}: {whole / 1e9:.2f} GB. Licence: {LICENCE}")
     try:
         target.mkdir(parents=True, exist_ok=True)
-        needed = (size for name, size in published.sizes.items() if not (target / name).is_file())
+        needed = (
+            size for name, size in published.sizes.items() if not os.path.isfile(target / name)
+        )
         check_room(target, sum(needed), repository.name)
         snapshot_download(
             published.name,
@@ -206,7 +208,7 @@ def _from_cache(repository: Repository, target: Path, source: _Source, reason: E
         for file in Path(snapshot).iterdir():
             if not any(fnmatch.fnmatchcase(file.name, pattern) for pattern in repository.files):
                 continue
-            if not (target / file.name).is_file():
+            if not os.path.isfile(target / file.name):
                 _link(file.resolve(), target / file.name)
     except FAULTS as error:
         raise CheckpointError(

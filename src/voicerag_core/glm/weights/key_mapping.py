@@ -6,6 +6,7 @@ reader with the names of `tensor_shapes`.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -103,7 +104,7 @@ def speech_tokenizer_weights(
     """
     shapes = speech_tokenizer_shapes(config)
     converted = folder / "speech_tokenizer.safetensors"
-    if converted.is_file() or (folder / "speech_tokenizer.json").is_file():
+    if os.path.isfile(converted) or os.path.isfile(folder / "speech_tokenizer.json"):
         with _same(converted, shapes) as weights:
             yield weights
         return
@@ -211,7 +212,7 @@ def flow_weights(folder: Path, config: FlowConfig) -> Iterator[MappedWeights]:
     Raises:
         CheckpointError: A file is missing or damaged, or a tensor is not as the config asks.
     """
-    file = "flow.safetensors" if (folder / "decoder.json").is_file() else "flow.pt"
+    file = "flow.safetensors" if os.path.isfile(folder / "decoder.json") else "flow.pt"
     with _same(folder / file, flow_shapes(config)) as weights:
         yield weights
 
@@ -224,7 +225,7 @@ def hift_weights(folder: Path, config: HiFTConfig) -> Iterator[MappedWeights]:
         CheckpointError: A file is missing or damaged, or a tensor is not as the config asks.
     """
     shapes = hift_shapes(config)
-    if (folder / "decoder.json").is_file():
+    if os.path.isfile(folder / "decoder.json"):
         with _same(folder / "hift.safetensors", shapes) as weights:
             yield weights
         return

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import math
-import pickle
+import os
 import struct
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -17,6 +16,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from voicerag_core.errors import CheckpointError
+from voicerag_core.files import parsed_json, read_json, regular_file
 
 __all__ = [
     "Shape",
@@ -169,7 +169,7 @@ def open_weights(path: Path) -> Iterator[WeightReader]:
     Raises:
         CheckpointError: A file is missing, damaged or of an unknown kind.
     """
-    if path.suffix in {".pt", ".pth", ".bin"} and not path.is_dir():
+    if path.suffix in {".pt", ".pth", ".bin"} and not os.path.isdir(path):
         yield _PickledWeights(path)
         return
     reader = _SafetensorsFiles(weight_files(path))
@@ -188,7 +188,7 @@ def weight_files(path: Path) -> tuple[Path, ...]:
     if path.suffix == ".safetensors":
         return (path,)
     index = path / "model.safetensors.index.json"
-    if index.is_file():
+    if os.path.isfile(index):
         names = _index(index)
     else:
         names = sorted(file.name for file in path.glob("model*.safetensors"))
@@ -198,7 +198,7 @@ def weight_files(path: Path) -> tuple[Path, ...]:
             "model.safetensors.index.json; fetch them with: voicerag download glm"
         )
     for name in names:
-        if not (path / name).is_file():
+        if not os.path.isfile(path / name):
             raise CheckpointError(
                 f"{path / name} is missing, one of the {len(names)} shards that {index.name} "
                 "lists; fetch it with: voicerag download glm"
@@ -208,7 +208,7 @@ def weight_files(path: Path) -> tuple[Path, ...]:
 
 def _index(index: Path) -> list[str]:
     try:
-        placed = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+        placed = read_json(index)["weight_map"]
         names = sorted(set(placed.values()))
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(
@@ -257,13 +257,13 @@ def read_header(file: Path) -> dict[str, TensorInfo]:
         CheckpointError: The file is missing, cut short, or no safetensors file.
     """
     try:
-        with file.open("rb") as stream:
-            size = file.stat().st_size
+        with regular_file(file) as stream:
+            size = os.fstat(stream.fileno()).st_size
             start = stream.read(8)
             (length,) = struct.unpack("<Q", start)
             if length > min(LONGEST_HEADER, size):
                 raise ValueError(f"a header of {length} bytes in a file of {size}")
-            header = json.loads(stream.read(length))
+            header = parsed_json(stream.read(length))
             header.pop("__metadata__", None)
             infos = {
                 name: TensorInfo(file, tuple(one["shape"]), DTYPES[one["dtype"]])
@@ -300,16 +300,21 @@ class _PickledWeights:
         return self._state[name]
 
 
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
 def _unpickled(file: Path) -> dict[str, torch.Tensor]:
-    if not file.is_file():
+    if not os.path.isfile(file):
         raise CheckpointError(f"{file} is missing; fetch it with: voicerag download glm")
     try:
         state = torch.load(
             file, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(file)
         )
-    except (RuntimeError, OSError, EOFError, ValueError, pickle.UnpicklingError) as error:
+    except Exception as error:  # a damaged file may raise any in the parsers of zip and pickle
         raise CheckpointError(
-            f"{file} is no file of tensors that torch.save wrote, or it is damaged: {error}"
+            f"{file} is no file of tensors that torch.save wrote, or it is damaged: "
+            f"{_first_line(error)}"
         ) from error
     if not isinstance(state, dict) or not all(
         isinstance(name, str) and isinstance(tensor, torch.Tensor) for name, tensor in state.items()

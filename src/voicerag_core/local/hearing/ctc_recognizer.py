@@ -11,7 +11,7 @@ the encoder and its features.
 
 from __future__ import annotations
 
-import json
+import os
 import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from voicerag_core.cancellation import check_cancelled
 from voicerag_core.errors import AudioError, CheckpointError, ModelError
+from voicerag_core.files import read_json
 from voicerag_core.local.hearing.beam_search import BEAMS, Hypothesis, beam_search, greedy
 from voicerag_core.local.hearing.english_words import english_ranks
 from voicerag_core.local.hearing.hint_trie import HintTrie
@@ -342,7 +343,7 @@ def _features(samples: Samples) -> NDArray[np.float32]:
 def _load(folder: Path, threads: int) -> _Network:
     """Read the network, its list of tokens and, if present, its language model."""
     tokens, stride = _read_tokens(folder / TOKENS)
-    language = SubwordModel.load(folder / LANGUAGE) if (folder / LANGUAGE).is_file() else None
+    language = SubwordModel.load(folder / LANGUAGE) if os.path.isfile(folder / LANGUAGE) else None
     if language is not None and language.end != len(tokens):
         raise CheckpointError(
             f"{folder / LANGUAGE} knows {language.end} tokens, and {TOKENS} lists {len(tokens)}; "
@@ -362,7 +363,7 @@ def _load(folder: Path, threads: int) -> _Network:
 def _read_tokens(path: Path) -> tuple[tuple[str, ...], int]:
     """Return the tokens and the mel frames per output frame."""
     try:
-        listed = json.loads(path.read_text(encoding="utf-8"))
+        listed = read_json(path)
         tokens, stride = tuple(listed["pieces"]), int(listed["stride"])
         blank = int(listed["blank"])
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -6,25 +6,17 @@ embeddings of the two are not close.
 
 from __future__ import annotations
 
-import re
-
 __all__ = ["ONES_SPOKEN", "ORDINALS_SPOKEN", "TENS_SPOKEN", "TENTHS_SPOKEN", "with_digits"]
 
 ONES_SPOKEN = tuple(
-    re.split(
-        " ",
-        "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen "
-        "fifteen sixteen seventeen eighteen nineteen",
-    )
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen "
+    "sixteen seventeen eighteen nineteen".split()
 )
 """Numbers from 0 to 19."""
-TENS_SPOKEN = tuple(re.split(" ", "twenty thirty forty fifty sixty seventy eighty ninety"))
+TENS_SPOKEN = tuple("twenty thirty forty fifty sixty seventy eighty ninety".split())
 ORDINALS_SPOKEN = tuple(
-    re.split(
-        " ",
-        "first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth "
-        "thirteenth fourteenth fifteenth sixteenth seventeenth eighteenth nineteenth",
-    )
+    "first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth thirteenth "
+    "fourteenth fifteenth sixteenth seventeenth eighteenth nineteenth".split()
 )
 """Ordinals from 1 to 19."""
 TENTHS_SPOKEN = tuple(f"{word[:-1]}ieth" for word in TENS_SPOKEN)

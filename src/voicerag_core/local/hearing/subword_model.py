@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voicerag_core.errors import CheckpointError
+from voicerag_core.files import regular_file
 
 __all__ = ["STEPS_PER_NAT", "SubwordModel"]
 
@@ -106,7 +107,7 @@ class SubwordModel:
             CheckpointError: It is a different kind of file.
         """
         try:
-            with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            with regular_file(path) as file, np.load(file, allow_pickle=False) as arrays:
                 tokens, word, children, prob, backoff = (arrays[name] for name in _ARRAYS)
             return cls(int(tokens), np.cumsum(word, dtype=np.uint16), children, prob, backoff)
         except (OSError, EOFError, ValueError, KeyError, TypeError, *_DAMAGED) as error:

@@ -18,6 +18,7 @@ import numpy as np
 
 from voicerag_core.cancellation import check_cancelled
 from voicerag_core.errors import AudioError
+from voicerag_core.local.asking import asks
 from voicerag_core.local.hearing.ctc_recognizer import CTCRecognizer
 from voicerag_core.local.hearing.number_words import with_digits
 from voicerag_core.local.hearing.whisper_network import (
@@ -29,7 +30,7 @@ from voicerag_core.local.hearing.whisper_network import (
 )
 from voicerag_core.local.hearing.windows import WINDOW_SECONDS, windows_of
 from voicerag_core.local.hearing.word_spotter import Spotted
-from voicerag_core.local.hearing.wordings import ASKING_WORTH, asks, wordings_of
+from voicerag_core.local.hearing.wordings import ASKING_WORTH, wordings_of
 from voicerag_core.local.threads import model_threads
 from voicerag_core.local.weights.files import weight_folder
 from voicerag_core.local.weights.joining import joined_folder

@@ -7,6 +7,7 @@ whisper/transcribe.py for the temperature fallback. Differences are noted where 
 
 from __future__ import annotations
 
+import os
 import re
 import zlib
 from collections.abc import Iterator, Sequence
@@ -22,6 +23,7 @@ from voicerag_core.errors import (
     ConfigError,
     MissingExtraError,
     ModelError,
+    VoiceRAGError,
 )
 from voicerag_core.local.hearing.log_mel import log_mel
 from voicerag_core.local.hearing.windows import FRAME_SAMPLES, WINDOW_SECONDS, clip_digest
@@ -143,6 +145,11 @@ class WhisperNetwork:
         except ImportError as error:
             raise MissingExtraError("local", "speech recognition") from error
         self._array = ctranslate2.StorageView.from_array
+        for path in sorted(folder.iterdir()) if os.path.isdir(folder) else ():
+            if not os.path.isfile(path) and not os.path.isdir(path):  # one would wait for a pipe
+                raise CheckpointError(
+                    f"Whisper cannot be loaded from {folder}: {path.name} is no file"
+                )
         try:
             self._network: ctranslate2.models.Whisper = ctranslate2.models.Whisper(
                 str(folder),
@@ -385,7 +392,9 @@ def _told(samples: Samples) -> Iterator[None]:
     """
     try:
         yield
-    except RuntimeError as error:
+    except VoiceRAGError:
+        raise
+    except (RuntimeError, ValueError, IndexError) as error:  # the latter: another vocabulary
         seconds = len(samples) / SAMPLE_RATE_HZ
         raise ModelError(f"Whisper failed on a clip of {seconds:.1f} s: {error}") from error
 

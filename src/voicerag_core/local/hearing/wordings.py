@@ -16,13 +16,14 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 from itertools import combinations, pairwise, zip_longest
 
+from voicerag_core.local.asking import asks
 from voicerag_core.local.hearing.ctc_recognizer import CTCRecognizer
 from voicerag_core.local.hearing.english_words import english_ranks
 from voicerag_core.local.hearing.number_words import with_digits
 from voicerag_core.local.hearing.placed_words import Placed
 from voicerag_core.types import Audio, Transcription, Vocabulary, Wording
 
-__all__ = ["ASKING_WORTH", "asks", "mingled", "plain_words", "wordings_of"]
+__all__ = ["ASKING_WORTH", "mingled", "plain_words", "wordings_of"]
 
 MOST_WORDINGS = 6
 MOST_LISTENED = 4
@@ -49,13 +50,6 @@ UNKNOWN_COST = 4.0
 collection has, where the transcript has it and the text has not."""
 
 _WORD = re.compile(r"\w+(?:[-'\u2019]\w+)*")
-_ASKING = re.compile(
-    r"(?:what|which|who|whom|whose|when|where|why|how|until when|is|are|was|were|am|do|does|did|can"
-    r"|could|may|might|must|shall|should|will|would|has|have|had)\b"
-    r"|(?:by|in|on|at|for|from|to|since|until|within|after|before) "
-    r"(?:what|which|whom|when|where|how)\b",
-    re.IGNORECASE,
-)
 
 
 Score = Callable[[Sequence[str]], Sequence[float]]
@@ -75,11 +69,6 @@ class _Proposal:
     text: str
     sound: float
     worth: float
-
-
-def asks(text: str) -> bool:
-    """Return whether a text begins as an English question does."""
-    return _ASKING.match(text.strip()) is not None
 
 
 def plain_words(text: str) -> str:

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voicerag_core.errors import CheckpointError
+from voicerag_core.files import regular_file
 
 __all__ = ["BLOCK", "PackedFile", "Sizes", "read_packed"]
 
@@ -104,7 +105,7 @@ def read_packed(path: Path) -> PackedFile:
         CheckpointError: It is no such file, or it is cut off.
     """
     try:
-        with path.open("rb") as stream:
+        with regular_file(path) as stream:
             view = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
         return _parsed(_Cursor(view))
     except (OSError, ValueError, struct.error, IndexError, KeyError) as error:

@@ -19,6 +19,7 @@ from voicerag_core.local.reading.events import asks_for_event, superseded, unsai
 from voicerag_core.local.reading.features import DATE, Candidate
 from voicerag_core.local.reading.forms import defines
 from voicerag_core.local.reading.kinds import Kind, words_of
+from voicerag_core.local.reading.measured import measured
 from voicerag_core.local.reading.moments import moments
 from voicerag_core.local.reading.namesakes import Namesakes
 from voicerag_core.local.reading.near_misses import (
@@ -197,7 +198,7 @@ _RATE = re.compile(
 )
 _MEASURE = re.compile(
     r"(?:\d|\b(?:one|two|three|four|five|six|seven|eight|nine|ten|twelve|twenty|hundred|thousand"
-    r"|million|billion|half))[\s-]*(?P<unit>%|percent|[A-Za-z\u20ac\u00a3$\u00b0]+\d?)"
+    r"|million|billion|half(?: an?)?))[\s-]*(?P<unit>%|percent|[A-Za-z\u20ac\u00a3$\u00b0]+\d?)"
 )
 _UNITS = tuple(
     frozenset(line.split())
@@ -218,6 +219,15 @@ watt watts kw w volt volts v amp amps a
 % percent""",
     ).splitlines()
 )
+_MEASURED_IN = {
+    "distance": ("km",),
+    "size": ("km",),
+    "mass": ("kg",),
+    "heat": ("degrees",),
+    "time": ("days", "km"),
+}
+"""By the name of a measure, units of the kinds in which it is said; "how long" may be a length."""
+
 _ASKED_UNIT = re.compile(r"\bhow many (?P<many>[a-z]+)|\bin (?P<in>[a-z]+)\W*\Z", re.IGNORECASE)
 
 
@@ -271,7 +281,7 @@ class _Keys:
             sides=tuple(sides),
             left=_left(question),
             rates=_rates(question) if open_ended else frozenset(),
-            units=next((units for units in _UNITS if unit in units), frozenset()),
+            units=next((units for units in _UNITS if unit in units), _units_of(question)),
             kind=Kind.of(question, event=event),
             event=event,
             namesakes=Namesakes.of(question),
@@ -293,7 +303,7 @@ class _Keys:
             or (numbered_otherwise and not self._in_row(text, sentence.kind))
             or self._other_side(text)
             or (self.left is not None and self.left.search(text) is not None)
-            or self._other_unit(text)
+            or self._other_unit(text, sentence.kind)
             or self._other_weekday(text)
         )
 
@@ -339,14 +349,21 @@ class _Keys:
         said = frozenset(words_of(text))
         return any(said & others and not said & own for own, others in self.sides)
 
-    def _other_unit(self, text: str) -> bool:
+    def _other_unit(self, text: str, kind: str) -> bool:
         if self.rates and (said := _rates(text)) and said.isdisjoint(self.rates):
             return True
-        if not self.units:
+        if not self.units or kind == "row":  # its other cells are of other things
             return False
         measured = [match["unit"].lower() for match in _MEASURE.finditer(text)]
         known = [unit for unit in measured if any(unit in units for units in _UNITS)]
         return bool(known) and not any(unit in self.units for unit in known)
+
+
+def _units_of(question: str) -> frozenset[str]:
+    """Return the units in which a measure that is asked for may be said: "how heavy" in kg."""
+    wants = measured(question)
+    known = _MEASURED_IN.get(wants.by, ()) if wants is not None else ()
+    return frozenset().union(*(units for units in _UNITS if units.intersection(known)))
 
 
 def _left(question: str) -> re.Pattern[str] | None:

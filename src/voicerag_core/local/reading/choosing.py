@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from voicerag_core.local.reading.answer_scorer import SCORES
+from voicerag_core.local.reading.closely import read_alone
 from voicerag_core.local.reading.dates import says_more_exactly
 from voicerag_core.local.reading.examined import Examined, SentenceScorer
 from voicerag_core.local.reading.features import Candidate
@@ -33,6 +35,7 @@ from voicerag_core.local.reading.rows import (
     TableRow,
     keyed_rows,
     lacks_column,
+    lacks_value,
     matching_rows,
     named_rows,
     tables,
@@ -50,6 +53,15 @@ CLEARLY_LIKELIER = 0.1
 """By how much a sentence of the same passage must be likelier to answer, to be taken for one that
 shares more words with the question."""
 
+LEAST_READ = -4.0
+"""Score of the network, in log odds, below which a row needs words for what is asked of it."""
+
+CLOSE_CALL = 1.0
+"""Most by which the second sentence may come behind the likeliest for both to be read alone."""
+
+ALONE_WEIGHT = 0.2
+"""Of the network's score for a quote that it reads alone."""
+
 MOST_TRIED = 8
 """Sentences that may fail to give a quote before the reader gives up."""
 
@@ -62,11 +74,15 @@ class Found:
         quote: What is said.
         passage: In which it was chosen.
         probability: That it answers.
+        sentence: Index of the sentence that leads to it.
+        choice: By which it goes before others.
     """
 
     quote: Quote
     passage: Passage
     probability: float
+    sentence: int
+    choice: float
 
 
 def likeliest(
@@ -88,8 +104,38 @@ def likeliest(
     possible = list(_possible(question, asked, seen))
     if not possible:
         return None
+    if not (asked.many or asked.yes_no or asked.reason):
+        possible = _read_closely(question, seen, possible, scorer, least_probability)
     found = _preferred(asked, seen, possible, least_probability)
     return replace(found, quote=_trimmed(question, seen, found.quote, scorer))
+
+
+def _read_closely(
+    question: str,
+    seen: Examined,
+    possible: list[Found],
+    scorer: SentenceScorer,
+    least_probability: float,
+) -> list[Found]:
+    """Return the likeliest sentences, the second first where it reads better alone.
+
+    Only where the two are running text and about as likely, and where the second is no less of an
+    answer.
+    """
+    if len(possible) == 1:
+        return possible
+    first, second, *rest = possible
+    lead = first.choice - second.choice
+    told = [seen.sentences[one.sentence] for one in (first, second)]
+    if lead > CLOSE_CALL or any(sentence.kind != "text" for sentence in told):
+        return possible
+    if second.probability < min(first.probability, least_probability):
+        return possible
+    words = [one.quote.text(seen.at_hand) for one in (first, second)]
+    if words[0] == words[1]:
+        return possible
+    before, after = read_alone(question, list(zip(words, told, strict=True)), seen.passages, scorer)
+    return [second, first, *rest] if ALONE_WEIGHT * (after - before) > lead else possible
 
 
 def _preferred(
@@ -129,6 +175,9 @@ def _possible(question: str, asked: Asked, seen: Examined) -> Iterator[Found]:
         quote = quoter.quote(chosen)
         if quote is None or _is_other_row(question, seen, chosen):
             continue
+        unread = float(seen.table[row, -len(SCORES) :].max()) < LEAST_READ
+        if unread and _lacks_value(question, seen, chosen):
+            continue
         if asked.many and seen.sentences[chosen].kind == "row":
             quote = quoter.rows(matching(question, seen, chosen))
         index = seen.sentences[chosen].passage
@@ -138,7 +187,8 @@ def _possible(question: str, asked: Asked, seen: Examined) -> Iterator[Found]:
             continue
         odds = float(seen.table[row] @ ANSWERED_WEIGHTS) + ANSWERED_OFFSET
         odds += float(seen.evidence[row] @ ANSWERED_EVIDENCE_WEIGHTS)
-        yield Found(quote, seen.passages[index], 1 / (1 + math.exp(-odds)))
+        probability = 1 / (1 + math.exp(-odds))
+        yield Found(quote, seen.passages[index], probability, chosen, float(choice[row]))
 
 
 def _misses(question: str, passage: Passage) -> bool:
@@ -192,6 +242,15 @@ def matching(question: str, seen: Examined, chosen: int) -> list[int]:
     if chosen in keyed:
         return sorted(keyed)
     return matching_rows(question, near, seen.sentences, chosen)
+
+
+def _lacks_value(question: str, seen: Examined, chosen: int) -> bool:
+    """Whether a row is of a table that has no word for what the question asks of it."""
+    sentence = seen.sentences[chosen]
+    if sentence.kind != "row":
+        return False
+    near = _table_of(question, seen, chosen)
+    return lacks_value(question, near, seen.sentences, seen.passages[sentence.passage].title)
 
 
 def _table_of(question: str, seen: Examined, chosen: int) -> Sequence[TableRow]:

@@ -44,7 +44,7 @@ from voicerag_core.types import Passage
 
 __all__ = ["with_evidence"]
 
-EXTREME_SCORE = -1.0
+EXTREME_SCORE = 1.0
 """Least score, in log odds as the network's, of the row with the extreme that is asked for: the
 network reads rows alone and compares none."""
 

@@ -20,6 +20,8 @@ from numpy.typing import NDArray
 
 from voicerag_core.blocks import BlockKind
 from voicerag_core.local.reading.calendar_words import DAYS, MONTHS
+from voicerag_core.local.reading.measured import REPEATED, Measured, measured
+from voicerag_core.local.reading.stems import stem
 from voicerag_core.local.reading.synonyms import SYNONYMS
 from voicerag_core.passages import passage_blocks, passage_sentences
 from voicerag_core.types import Passage
@@ -51,20 +53,17 @@ MEASURES = (
 LOWEST_RANK = 3
 """The weights were found with four passages at hand: one further down counts as their last."""
 
-LEAST_STEM = 3
-"""Minimum letters of a stem."""
-
 LEAST_ROOT = 5
 """Minimum letters of a stem that another is derived from."""
 
 _DERIVED = frozenset(
     re.split(
         r"\s",
-        "al ation ational ative ator ment ion or er ance ence ant ent able ability ity ness y age "
-        "ia ic ical ive ist ism ar ary",
+        "al ation ational ativ ator ment ion or er anc enc ant ent abl ability ity nes y ag "
+        "ia ic ical iv ist ism ar ary",
     )
 )
-"""Endings by which a word is made of another: "limit" and "limitation"."""
+"""Endings, as stems have them, by which a word is made of another: "limit" and "limitation"."""
 
 _STOP_WORDS = frozenset(
     re.split(
@@ -81,6 +80,16 @@ _COMPOUND = re.compile(
     r"\b(back|set|sign|start|clean|look|log|shut|check|roll|turn)(up|out|down|off|back)s?\b"
 )
 """Words that are written in two as often: "backup"."""
+
+_NOTHING: frozenset[str] = frozenset()
+_MEASURE = frozenset(["#"])
+"""Stands among the words of a sentence for a measure as it is asked for."""
+
+_BOUNDS = (
+    (re.compile(r"\b(?:at (?:the )?most|no more than|not more than|up to)\b"), "maximum"),
+    (re.compile(r"\b(?:at (?:the )?least|no less than|not less than|no fewer than)\b"), "minimum"),
+)
+"""Words that say together what one word says."""
 
 _NUMBER = re.compile(
     r"\d|\b(one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|dozen|hundred|thousand|"
@@ -165,7 +174,9 @@ def content_words(text: str) -> list[str]:
         plain = unicodedata.normalize("NFKD", plain)
         plain = "".join(letter for letter in plain if not unicodedata.combining(letter))
     plain = _COMPOUND.sub(r"\1 \2", _HYPHENED.sub(r"\1\2", plain))
-    return [_stem(word) for word in re.findall(r"[^\W_]+", plain) if word not in _STOP_WORDS]
+    for bound, word in _BOUNDS:
+        plain = bound.sub(word, plain)
+    return [stem(word) for word in re.findall(r"[^\W_]+", plain) if word not in _STOP_WORDS]
 
 
 def measure(
@@ -185,21 +196,25 @@ def measure(
     """
     asked = list(dict.fromkeys(content_words(question)))
     known_words = set().union(*(sentence.words for sentence in sentences))
-    akin = {word: alike(word, known_words) for word in asked}
-    weights = _word_weights(akin, sentences)
+    wants = measured(question)
+    said = [_said(sentence, wants) for sentence in sentences]
+    akin = {
+        word: alike(word, known_words) | (_MEASURE if wants and word in wants.words else _NOTHING)
+        for word in asked
+    }
+    weights = _word_weights(akin, said)
     total = sum(weights.values()) or 1.0
     around = [
         set(content_words(" ".join((passage.title, *passage_path(passage)))))
         for passage in passages
     ]
-    for sentence in sentences:
-        around[sentence.passage].update(sentence.words)
+    for sentence, words in zip(sentences, said, strict=True):
+        around[sentence.passage].update(words)
     above = {path: set(content_words(" ".join(path))) for path in {s.path for s in sentences}}
     table = np.zeros((len(sentences), len(MEASURES)))
-    kind = _kind(question)
+    kind = "number" if wants is not None and wants.said is not REPEATED else _kind(question)
     known = set(re.findall(r"\w+", question.lower()))
-    for row, sentence in enumerate(sentences):
-        own = set(sentence.words)
+    for row, (sentence, own) in enumerate(zip(sentences, said, strict=True)):
         before = _words_above(sentences, row, above)
         table[row] = (
             sum(weights[word] for word in asked if akin[word] & own) / total,
@@ -263,15 +278,6 @@ def passage_path(passage: Passage) -> tuple[str, ...]:
     return tuple(map(str, path)) if isinstance(path, list) else ()
 
 
-def _stem(word: str) -> str:
-    """Remove one ending and then a final "e": "invaded", "invades" and "invade" are equal."""
-    for ending in ("ing", "edly", "ed", "es", "s", "ly"):
-        if word.endswith(ending) and len(word) - len(ending) >= LEAST_STEM:
-            word = word.removesuffix(ending)
-            break
-    return word.removesuffix("e") if len(word) > LEAST_STEM else word
-
-
 def derived(word: str, known: Iterable[str]) -> frozenset[str]:
     """Return a stem with those of the words known that are derived from it, or it from them."""
     found = {word}
@@ -287,10 +293,10 @@ def _by_word() -> dict[str, frozenset[str]]:
     """Return for each stem of `SYNONYMS` the stems that say the same."""
     found: dict[str, set[str]] = {}
     for words in SYNONYMS:
-        stems = {stem for word in words for stem in content_words(word)}
-        for stem in stems:
-            found.setdefault(stem, set()).update(stems)
-    return {stem: frozenset(stems) for stem, stems in found.items()}
+        stems = {one for word in words for one in content_words(word)}
+        for one in stems:
+            found.setdefault(one, set()).update(stems)
+    return {one: frozenset(stems) for one, stems in found.items()}
 
 
 def alike(word: str, known: Iterable[str]) -> frozenset[str]:
@@ -299,11 +305,14 @@ def alike(word: str, known: Iterable[str]) -> frozenset[str]:
     return derived(word, known) | same.intersection(known)
 
 
-def _word_weights(
-    akin: Mapping[str, frozenset[str]], sentences: Sequence[Candidate]
-) -> dict[str, float]:
-    """Weigh each question word by its inverse frequency among the sentences."""
-    sets = [set(sentence.words) for sentence in sentences]
+def _said(sentence: Candidate, wants: Measured | None) -> set[str]:
+    """Return a sentence's words, with a mark for a measure as it is asked for."""
+    words = set(sentence.words)
+    return words | _MEASURE if wants is not None and wants.said.search(sentence.text) else words
+
+
+def _word_weights(akin: Mapping[str, frozenset[str]], sets: Sequence[set[str]]) -> dict[str, float]:
+    """Weigh each question word by its inverse frequency among the sentences' words."""
     return {
         word: math.log((len(sets) + 1) / (sum(bool(words & own) for own in sets) + 0.5))
         for word, words in akin.items()

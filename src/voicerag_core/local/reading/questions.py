@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from voicerag_core.local.reading.comparisons import compared
 from voicerag_core.local.reading.features import content_words
 
-__all__ = ["Asked", "asked_for"]
+__all__ = ["Asked", "asked_for", "without_fillers"]
 
 _ASKED_BY = r"(?:i|we|you|one|they|somebody|someone|people|anyone|anybody|(?:a|the|my|our) [\w-]+)"
 _HOW_TO = re.compile(
@@ -34,7 +34,7 @@ _MANY = re.compile(
     r"(in|to be|included|excluded|covered|needed|required|forbidden|prohibited"
     r"|banned|allowed|permitted|checked)\b"
     r"|^what (do|does|should|must|may|can|has) .*\b"
-    r"(includes?|contains?|covers?|offers?|consists?)\b"
+    r"(includes?|contains?|covers?|offers?|consists?|excludes?)\b"
     r"|^what (are|were) (?!you |we |they |i |it )"
     r"|^what (goes (in|into|with)|comes with|belongs|needs \w+ing|gets \w+ed)\b"
     r"|^what (must|may|can|can't|should|won't|mustn't|will|has to|shouldn't) "
@@ -103,6 +103,13 @@ MOST_HEAD_WORDS = 6
 _PREPOSITIONS = frozenset(
     re.split(r"\s", "about at by for from in of on over to under with without")
 )
+
+_FILLER = re.compile(
+    r",? ?\b(?:in the end(?! of)|in the first place|by the way|after all(?=\W*\Z)|at all(?=\W*\Z)"
+    r"|actually|please)\b",
+    re.IGNORECASE,
+)
+"""Says nothing of what is asked for."""
 
 _CLAUSE = re.compile(r"[.!?;:,]\s+|\s[-\u2013\u2014]\s|(?<=\w)[-\u2013\u2014]\s")
 _ASKS = re.compile(
@@ -180,6 +187,11 @@ class Asked:
     def long(self) -> bool:
         """Whether a whole list may be the answer."""
         return self.many or self.how_to
+
+
+def without_fillers(question: str) -> str:
+    """Return a question without the words in it that say nothing, such as "in the end"."""
+    return _FILLER.sub("", question).strip()
 
 
 def asked_for(question: str) -> Asked:

@@ -13,7 +13,7 @@ from voicerag_core.local.reading.examined import Examined, SentenceScorer, exami
 from voicerag_core.local.reading.features import Candidate, content_words, passage_path
 from voicerag_core.local.reading.hops import described
 from voicerag_core.local.reading.near_misses import missing_names, said_around
-from voicerag_core.local.reading.questions import Asked, asked_for
+from voicerag_core.local.reading.questions import Asked, asked_for, without_fillers
 from voicerag_core.local.reading.reader_weights import LEAST_PROBABILITY, WEIGHTS
 from voicerag_core.local.reading.readings import Reading
 from voicerag_core.local.reading.several import by_two_hops, compared
@@ -113,7 +113,7 @@ class Reader:
             ModelError: The scorer failed.
         """
         # A recogniser ends a question as it ends a statement.
-        question = question.strip().rstrip(".,; ")
+        question = without_fillers(question.strip().rstrip(".,; "))
         asked = asked_for(question)
         if asked.greeting or not any(map(str.isalnum, question)):
             return Reading("", (), 0.0, answered=False, closest=None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from voicerag_core.local.reading.features import content_words
+from voicerag_core.local.reading.measured import MONEY
 
 __all__ = ["unsaid_relation"]
 
@@ -57,6 +58,9 @@ for _group in _GROUPS:
     for _word in _group:
         _SAME.setdefault(_word, set()).update(_group)
 
+_PAID = frozenset(_SAME["cost"])
+"""Words that a sum of money says."""
+
 _NO_RELATION = frozenset(["in", "at", "on", "near", "out", "up", "until", "date", "available"])
 """Words that say a relation in a text and ask for none in a question."""
 
@@ -96,5 +100,7 @@ def unsaid_relation(question: str, said: str) -> float:
 
 def _is_said(word: str, stems: set[str], words: set[str], text: str) -> bool:
     if stems.intersection(content_words(word)):
+        return True
+    if word in _PAID and MONEY.search(text):
         return True
     return any(other in words or (" " in other and other in text) for other in _SAME[word])

@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from voicerag_core.local.reading.features import Candidate, content_words
+from voicerag_core.local.reading.features import Candidate, alike, content_words
 from voicerag_core.passages import split_source
 from voicerag_core.types import Passage
 
@@ -21,6 +21,7 @@ __all__ = [
     "TableRow",
     "keyed_rows",
     "lacks_column",
+    "lacks_value",
     "matching_rows",
     "named_rows",
     "read_alone",
@@ -281,6 +282,50 @@ def lacks_column(
         for cell in _CELL.split(sentences[row.sentence].text):
             others.update(content_words(_named(cell)[0]))
     return any(word in others and word not in own for word in content_words(question))
+
+
+_OF_ROW = re.compile(
+    r"^what(?:'s|\u2019s| is| are| was| were) the (?:[a-z-]+ ){0,2}?(?P<noun>[a-z-]+)"
+    r" (?:of|on|for|in) "
+    r"|^(?:what|which) (?P<kind>[a-z-]+) (?:is|are|was|were|does|do|did|has|have) (?:the|an?) ",
+    re.IGNORECASE,
+)
+"""Names what is asked of a row: "what is the guarantee on the ...", "what colour is the ..."."""
+
+
+_SAID_BY_ANY = frozenset(
+    re.split(
+        r"\s",
+        "size sizes capacity amount number value rating range level class type kind sort model "
+        "name dimensions measurements details status limit thing things way",
+    )
+)
+"""What the cell of any name may be."""
+
+
+def lacks_value(
+    question: str, rows: Sequence[TableRow], sentences: Sequence[Candidate], title: str
+) -> bool:
+    """Tell whether a table has no word for what a question asks of one of its rows.
+
+    "What is the guarantee on the Rill 4000?" is not answered by a table of sizes and prices.
+
+    Args:
+        question: In words.
+        rows: Of one table.
+        sentences: Theirs.
+        title: Of the document.
+    """
+    asked = _OF_ROW.match(question.strip())
+    if asked is None or not rows:
+        return False
+    known = set(content_words(" ".join((title, *sentences[rows[0].sentence].path))))
+    for row in rows:
+        known.update(sentences[row.sentence].words)
+    return all(
+        alike(word, known).isdisjoint(known)
+        for word in content_words(asked["noun"] or asked["kind"])
+    )
 
 
 _LACKING = re.compile(

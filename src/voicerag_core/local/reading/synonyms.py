@@ -87,6 +87,8 @@ guest visitor
 meet assemble assembly muster
 pickup collect collection fetch
 client customer
+maximum max limit ceiling cap
+minimum min
 home remote remotely""".splitlines()
 )
 """Words of a line say the same in handbooks, manuals and rules."""

@@ -32,12 +32,10 @@ _WORDS = {
 }  # fmt: skip
 """With a dot. A title's dot would be heard as the end of the sentence."""
 
-_NEVER_LAST = frozenset(
-    "approx incl excl max min avg vs resp esp tel ref qty temp".split()  # noqa: SIM905
-)
+_NEVER_LAST = frozenset("approx incl excl max min avg vs resp esp tel ref qty temp".split())
 """The sentence goes on behind these, even where a name follows: "excl. VAT"."""
 _TITLES = frozenset(
-    "mr mrs ms dr prof gen sgt capt lt hon rev messrs gov sen rep col maj mt ft".split()  # noqa: SIM905
+    "mr mrs ms dr prof gen sgt capt lt hon rev messrs gov sen rep col maj mt ft".split()
 )
 _LATIN = (
     (re.compile(r"\be\.\s?g\.(?:,)?|\beg\.", re.IGNORECASE), "for example"),

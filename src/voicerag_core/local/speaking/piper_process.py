@@ -13,7 +13,6 @@ from __future__ import annotations
 import collections
 import contextlib
 import importlib.util
-import json
 import os
 import re
 import shutil
@@ -29,6 +28,7 @@ from typing import IO
 import numpy as np
 
 from voicerag_core.errors import CheckpointError, GenerationError, MissingExtraError, ModelError
+from voicerag_core.files import read_json
 from voicerag_core.types import Audio
 
 __all__ = ["PiperDiedError", "PiperProcess", "SpeechRequest"]
@@ -79,7 +79,7 @@ class PiperProcess:
     def __init__(self, voice: Path, *, pace: float = 1.0) -> None:
         if importlib.util.find_spec("piper") is None:
             raise MissingExtraError("local", "speech output (piper-tts)")
-        if not voice.is_file() or not Path(f"{voice}.json").is_file():
+        if not os.path.isfile(voice) or not os.path.isfile(f"{voice}.json"):
             raise CheckpointError(
                 f"a Piper voice is two files, NAME.onnx and NAME.onnx.json; not found: {voice}"
             )
@@ -212,9 +212,9 @@ class PiperProcess:
 def _length_scale(voice: Path) -> float:
     """Return how long a voice makes its phonemes, as a multiple of those it was trained with."""
     try:
-        settings = json.loads(Path(f"{voice}.json").read_text("utf-8"))
+        settings = read_json(Path(f"{voice}.json"))
         return float(settings["inference"]["length_scale"])
-    except (ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError):
         return 1.0
 
 
@@ -240,7 +240,7 @@ def _private_folder() -> tuple[Path, IO[bytes]]:
         while True:
             folder = Path(tempfile.mkdtemp(prefix=FOLDER_PREFIX, dir=parent))
             mark = (folder / MARK).open("wb")
-            if _hold(mark) and folder.is_dir():
+            if _hold(mark) and os.path.isdir(folder):
                 return folder, mark
             mark.close()  # another program took it for an orphan before it was marked
     except OSError as error:

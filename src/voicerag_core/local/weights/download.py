@@ -5,6 +5,7 @@ Each file goes to ``FOLDER/SET/FILE``, and is renamed to it only with the right 
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from urllib.parse import quote
 
@@ -58,7 +59,7 @@ def download(
             continue
         for file in weights.files:  # a set is used from one folder, so it is fetched as a whole
             target = folder / weights.name / file.name
-            if not target.is_file() or sha256_of(target) != file.sha256:
+            if not os.path.isfile(target) or sha256_of(target) != file.sha256:
                 fetch_file(
                     _address(base_url, weights, file),
                     target,

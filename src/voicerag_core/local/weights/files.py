@@ -28,6 +28,7 @@ import platformdirs
 
 from voicerag_core.errors import CheckpointError, MissingExtraError
 from voicerag_core.fetching import sha256_of
+from voicerag_core.files import read_json
 
 __all__ = [
     "WeightFile",
@@ -193,7 +194,7 @@ def describe(*, data_dir: Path | None = None) -> list[WeightStatus]:
             state: Literal["verified", "altered", "absent"] = "absent"
             path = None
             for folder in folders:
-                if not (folder / file.name).is_file():
+                if not os.path.isfile(folder / file.name):
                     continue
                 path = folder / file.name
                 state = "verified" if is_intact(path, file) else "altered"
@@ -232,7 +233,7 @@ def _folders(weights: WeightSet, data_dir: Path | None) -> list[Path]:
         spec = None
     if spec is not None and spec.submodule_search_locations:
         folders[:0] = [Path(place) / weights.folder for place in spec.submodule_search_locations]
-    return [folder for folder in folders if folder.is_dir()]
+    return [folder for folder in folders if os.path.isdir(folder)]
 
 
 def _cure(weights: WeightSet) -> str:
@@ -244,7 +245,7 @@ def _verify(path: Path, file: WeightFile, weights: WeightSet) -> None:
     try:
         if is_intact(path, file):
             return
-        if not path.is_file():
+        if not os.path.isfile(path):
             raise CheckpointError(
                 f"weight file {path} is a folder or a device in place of a file; remove it. To get "
                 f"the file: {_cure(weights)}"
@@ -307,7 +308,7 @@ class _Verified:
 
     def _read(self) -> dict[str, str]:
         try:
-            found = json.loads(self._file().read_text(encoding="utf-8"))
+            found = read_json(self._file())
         except (OSError, ValueError):
             return {}
         if not isinstance(found, dict):

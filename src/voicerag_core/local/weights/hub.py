@@ -5,6 +5,7 @@ from __future__ import annotations
 import fnmatch
 import hashlib
 import json
+import os
 import re
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -15,6 +16,7 @@ from urllib.parse import quote
 
 from voicerag_core.errors import CheckpointError, ConfigError
 from voicerag_core.fetching import OnBytes, check_room, fetch_file
+from voicerag_core.files import read_json
 
 __all__ = ["ADDRESS", "Published", "download_model", "downloaded", "look_up", "origin"]
 
@@ -215,7 +217,7 @@ def _folder(name: str, weights: Path) -> Path:
 
 def _record(folder: Path) -> Mapping[str, Any]:
     try:
-        record = json.loads((folder / RECORD).read_text("utf-8"))
+        record = read_json(folder / RECORD)
     except (OSError, ValueError):
         return {}
     return record if isinstance(record, dict) and "revision" in record else {}
@@ -225,7 +227,7 @@ def _is_here(folder: Path, file: HubFile, known: Mapping[str, Any]) -> bool:
     """Whether a file is as announced: it was checked when the record was written."""
     path = folder / file.name
     same = known.get("files", {}).get(file.name) == [file.size, file.sha256 or file.blob]
-    return same and path.is_file() and path.stat().st_size == file.size
+    return same and os.path.isfile(path) and path.stat().st_size == file.size
 
 
 def _network(name: str, files: Mapping[str, object], wanted: str | None) -> str:
@@ -274,6 +276,6 @@ def _json(address: str) -> Any:  # noqa: ANN401 - JSON
         target = Path(folder) / "model.json"
         fetch_file(address, target)
         try:
-            return json.loads(target.read_text("utf-8"))
+            return read_json(target)
         except ValueError as error:
             raise CheckpointError(f"{address} sent something that is no JSON") from error

@@ -53,9 +53,9 @@ def joined_folder(data_dir: Path | None = None) -> Path:
 def _is_complete(folder: Path, others: list[Path]) -> bool:
     """Whether all files are there; the model itself is renamed to its place when it is whole."""
     model = folder / _JOINED
-    if not model.is_file() or not is_intact(model, WeightFile(_JOINED, _SIZE, _SHA256)):
+    if not os.path.isfile(model) or not is_intact(model, WeightFile(_JOINED, _SIZE, _SHA256)):
         return False
-    return all((folder / file.name).is_file() for file in others)
+    return all(os.path.isfile(folder / file.name) for file in others)
 
 
 def _join(halves: list[Path], target: Path) -> None:

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import IO, Any, BinaryIO
 
 from voicerag_core.errors import StoreError
-from voicerag_core.store.whole_file import regular_file
+from voicerag_core.files import parsed_json, regular_file
 
 __all__ = [
     "ArchiveReader",
@@ -242,7 +242,7 @@ def open_archive(path: Path, *, on_bytes: OnBytes | None = None) -> Iterator[Arc
             _check(path, file, on_bytes)
             with _spoiled(path):
                 archive = zipfile.ZipFile(file)
-                manifest = _manifest(json.loads(archive.read(_MANIFEST)), path)
+                manifest = _manifest(parsed_json(archive.read(_MANIFEST)), path)
             with archive:
                 yield ArchiveReader(path, archive, manifest)
     except OSError as error:

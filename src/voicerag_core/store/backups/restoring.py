@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -148,23 +149,35 @@ def _refuse_rows(connection: Connection, place: str) -> None:
         if connection.cursor(row_factory=scalar_row).execute(query).fetchone():
             raise StoreError(
                 f"{place} already holds {table.name} of voicerag, and a restore never mixes with "
-                "them or replaces them; restore into a new database (createdb), or empty this one "
-                "with `voicerag db reset --all`"
+                "them or replaces them; restore into a new database (createdb, or another "
+                "--data-dir for an embedded one), or empty this one with `voicerag db reset --all`"
             )
 
 
 def _refuse_other_tables(archive: ArchiveReader, tables: dict[str, Table]) -> None:
     for content in archive.manifest.tables:
         here = tables.get(content.name)
-        if here is None or (list(content.columns), list(content.types)) != (
-            here.columns,
-            here.types,
+        if (
+            here is None
+            or list(content.columns) != here.columns
+            or _plain(content.types) != _plain(here.types)
         ):
             raise StoreError(
                 f"the backup {archive.path} holds a table {content.name!r} with other columns than "
                 f"version {archive.manifest.schema} of the schema has; use the version of "
                 "voicerag-core that wrote it"
             )
+
+
+_SCHEMA = re.compile(r'^(?:"(?:[^"]|"")*"|[^".( ]+)\.')
+
+
+def _plain(types: Sequence[str]) -> list[str]:
+    """Return names of types without the schema, which pgvector has on one server and not another.
+
+    Postgres names it where the login's search_path does not lead there.
+    """
+    return [_SCHEMA.sub("", name) for name in types]
 
 
 class _Index(NamedTuple):

@@ -40,7 +40,7 @@ _QUEENS = frozenset(
 _ORDINAL = re.compile(r"(?<![\w.,])(\d{1,2})\.?\s?(er|\u00ba|\u00aa|o|a)s?(?![\w])")
 _RULER = re.compile(rf"\b([A-ZÁÉ]\w+) (?=[IVXL])({ROMAN})(?![\w-])")
 _KINGS = frozenset(
-    "Felipe Alfonso Carlos Fernando Luis Enrique Juan Pedro Sancho Ramiro Jaime Pablo Benedicto "  # noqa: SIM905
+    "Felipe Alfonso Carlos Fernando Luis Enrique Juan Pedro Sancho Ramiro Jaime Pablo Benedicto "
     "Pío Gregorio León Napoleón Jorge Eduardo Guillermo Isabel Catalina María Juana Cristina Ana "
     "Victoria Margarita Leopoldo Federico Maximiliano Enrique Ricardo Jacobo".split()
 )

@@ -1,4 +1,4 @@
-"""The report of `many_callers.py`: Markdown and a plot from its figures."""
+"""The report: Markdown and a plot from the figures of a run."""
 
 from __future__ import annotations
 
@@ -37,7 +37,11 @@ def report(path: Path, found: Figures) -> None:
 
 def heading(found: Figures) -> list[str]:
     machine, engine = found["machine"], found.get("engine", {})
-    parts = " ".join(found.get("command", {}).get("parts", ()))
+    command = found.get("command", {})
+    said = " ".join(command.get("parts", ()))
+    if "soak" in found and "ramp_seconds" in command:
+        said += " --soak-seconds {soak_seconds:g} --ramp-seconds {ramp_seconds:g}".format(**command)
+        said += f" --soak-arrivals {command['soak_arrivals']}"
     return [
         *paragraph(
             f"{machine.get('date', '')} · {machine['device']}, {machine['cpus']} CPU cores · torch "
@@ -47,7 +51,7 @@ def heading(found: Figures) -> list[str]:
             f"{engine.get('language_model', 'not run')}, {engine.get('capacity', 1)} replies at a "
             f"time, warmed in {engine.get('warm_s', 0)} s. Command:"
         ),
-        f"    PYTHONPATH=src python -m benchmarks.glm.many_callers --out DIR --parts {parts}",
+        f"    PYTHONPATH=src python -m benchmarks.glm.many_callers --out DIR --parts {said}",
         "",
     ]
 
@@ -192,8 +196,42 @@ def soaked(found: Figures) -> list[str]:
             f"those of the same question alone; the others part where two scores are near each "
             f"other (differences: {gaps}); parted for no such reason: {again['unexplained']}."
         ),
+        *(thirds_said(one) if "ramp_seconds" in one else ()),
         *table(heads, rows),
+        *(slowest(one["slowest"]) if "slowest" in one else ()),
     ]
+
+
+def thirds_said(one: Figures) -> list[str]:
+    """Say what the thirds are, and both ratios."""
+    same = {
+        "repeated": "The same calls come at the same times in each third, with other questions",
+        "random": "Each third has calls of its own, so they differ in load, too",
+    }
+    return paragraph(
+        f"The first {one['ramp_seconds']:g} s of calls are in no third: a soak begins with nobody "
+        f"there. {same[one['arrivals']]}. First sound p95 of the last third to the first: "
+        f"{one['p95_last_third_to_first']}; of thirds of the whole time, those seconds included: "
+        f"{one['p95_last_third_to_first_with_ramp']}."
+    )
+
+
+def slowest(found: Figures) -> list[str]:
+    """Tabulate the calls that waited longest, and the median of all."""
+    calls = [*found["calls"], found["median"]]
+    rows = [
+        (
+            "median of all" if one is found["median"] else f"at {one['at_s']} s",
+            one["first_audio_ms"], one["near"], one["written"], one["passages"], one["question_s"],
+            one["reply_s"],
+        )
+        for one in calls if one
+    ]  # fmt: skip
+    heads = (
+        "slowest calls", "first sound, ms", "others within 0.3 s", "replies written then",
+        "passages", "question, s", "reply, s",
+    )  # fmt: skip
+    return table(heads, rows)
 
 
 def others(found: Figures) -> list[str]:
