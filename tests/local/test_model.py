@@ -15,7 +15,6 @@ from voicerag_core.errors import ConfigError, GenerationError
 from voicerag_core.local.hearing.whisper import WhisperTranscriber
 from voicerag_core.local.model import (
     LEAST_CONFIDENCE,
-    NO_DOCUMENTS,
     NOT_ENGLISH,
     SURE_CONFIDENCE,
     LocalVoiceModel,
@@ -235,7 +234,7 @@ def test_without_a_speaker_there_is_text_only() -> None:
     [
         ("Wie hoch ist der Turm am Hafen?", [LONG], NOT_ENGLISH),
         ("塔有多高？", [LONG], NOT_ENGLISH),
-        ("How tall is the tower?", [], NO_DOCUMENTS),
+        ("How tall is the tower?", [], ENGLISH_REPLIES.no_documents),
         ("Who won the football cup in 1998?", [LONG], ENGLISH_REPLIES.not_answered),
     ],
 )

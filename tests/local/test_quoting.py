@@ -271,6 +271,7 @@ STOPS = Table(
      ["Voss", "none", "60", "no"], ["Finse", "Ola", "50", "no"]],
     header=1,
 )  # fmt: skip
+ROOMS = Table([["Usual guests", "80"], ["Ceiling (fire brigade)", "120"]], header=0)
 STEPPED = Table([["Order from EUR", "Discount"], ["100", "3 %"], ["500", "5 %"]], header=1)
 
 
@@ -296,6 +297,8 @@ STEPPED = Table([["Order from EUR", "Discount"], ["100", "3 %"], ["500", "5 %"]]
         ("Which stops have step-free access?", STOPS, []),
         ("Which stops have no kiosk?", STOPS, []),
         ("Which is the fastest stop?", STOPS, ["Voss"]),
+        ("How many people fit in at most?", ROOMS, ["Ceiling"]),
+        ("How many people fit in?", ROOMS, []),
     ],
 )
 def test_rows_are_picked_by_figures_and_extremes(

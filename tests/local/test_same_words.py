@@ -77,6 +77,12 @@ def test_a_measure_says_the_word_that_asks_for_it(question: str, text: str) -> N
     assert other == 0
 
 
+def test_the_unit_of_a_column_says_what_is_measured() -> None:
+    row, other = overlaps("How long does Lantern keep?", "Lantern; Keep for (months): 6", FERRY)
+    assert row == pytest.approx(1)
+    assert other == 0
+
+
 def test_a_figure_of_another_kind_says_no_such_word() -> None:
     said, _ = overlaps("How long is the crossing?", "The crossing has 3 stops.", FERRY)
     assert 0 < said < 1
@@ -100,6 +106,19 @@ def test_a_sum_of_money_says_what_is_to_be_paid() -> None:
     ],
 )
 def test_a_measure_of_another_kind_contradicts(question: str, text: str, other: float) -> None:
+    assert against("contradicts", question, text) == other
+
+
+@pytest.mark.parametrize(
+    ("question", "text", "other"),
+    [
+        ("How do I delete one cabin?", "Delete the cabins all together.", 1),
+        ("How do I delete one cabin?", "Delete a single cabin, or all.", 0),
+        ("How do I delete all cabins?", "Delete the cabins all together.", 0),
+        ("How do I find out what one may take?", "Look at all signs.", 0),
+    ],
+)
+def test_all_of_them_is_another_than_one(question: str, text: str, other: float) -> None:
     assert against("contradicts", question, text) == other
 
 

@@ -297,8 +297,10 @@ def test_without_a_schema_there_is_nothing_to_save(fresh: str, tmp_path: Path, s
 def test_an_existing_file_is_kept(filled: str, tmp_path: Path) -> None:
     there = tmp_path / "mine.zip"
     there.write_text("mine")
-    with pytest.raises(StoreError, match="is there already"):
+    with pytest.raises(StoreError, match=r"is there already.*--force"):
         backup(filled, there)
+    with pytest.raises(StoreError, match="is a folder; name the file"):
+        backup(filled, tmp_path, replace=True)
     assert there.read_text() == "mine"
     backup(filled, there, replace=True)
     assert verify(there, filled).differences == ()

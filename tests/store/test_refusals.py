@@ -39,11 +39,18 @@ def passages(count: int) -> list[Passage]:
 
 
 def test_an_absent_collection_is_told_with_the_command_that_fills_it(dsn: str, tenant: str) -> None:
-    told = r"has no collection 'my notes'.* voicerag index PATHS\.\.\. --collection 'my notes'"
-    with pytest.raises(EmptyCollectionError, match=told):
-        PgVectorStore.open(
-            dsn, collection="my notes", tenant=tenant, model_id="test", dim=WIDTH, read_only=True
+    def opened(name: str, *, read_only: bool) -> PgVectorStore:
+        return PgVectorStore.open(
+            dsn, collection=name, tenant=tenant, model_id="test", dim=WIDTH, read_only=read_only
         )
+
+    told = r"there are: {}; .* voicerag index PATHS\.\.\. --collection 'my notes'"
+    with pytest.raises(EmptyCollectionError, match=told.format("none")):
+        opened("my notes", read_only=True)
+    opened("minutes", read_only=False).close()
+    opened("letters", read_only=False).close()
+    with pytest.raises(EmptyCollectionError, match=told.format("letters, minutes")):
+        opened("my notes", read_only=True)
 
 
 @pytest.mark.parametrize(
@@ -128,7 +135,8 @@ def test_an_index_that_fails_keeps_the_rows(
     with caplog.at_level(logging.WARNING):
         assert store.add(passages(3), rows(3)) == 3
         assert len(store.search(ONE, limit=3)) == 3
-    assert "their index was not built: no memory for the index" in caplog.text
+    assert "all rows are kept" in caplog.text
+    assert "which the next load makes up for: no memory for the index" in caplog.text
     assert store.count() == 3
 
 

@@ -103,6 +103,18 @@ def test_a_title_that_is_the_first_heading_stands_there_once(browser: Any) -> No
         page.answered()
         name = page.page.wait_for_selector(".source.cited .name", timeout=MS)
         assert name.inner_text() == "The Rhine › Its source"
+        assert page.page.inner_text(".sources h3") == "Sources: 1 of 2 passages cited"
+
+
+def test_one_passage_is_counted_as_one(browser: Any) -> None:
+    tenants, database = fake_tenants()
+    database.stores.clear()
+    database.fill(**{"rhine.txt": "The Rhine rises in the Swiss Alps."})
+    with running(tenants=tenants) as server, opened(browser, server) as page:
+        page.connected().ask("where does the rhine rise")
+        page.answered()
+        page.page.wait_for_selector(".source.cited", timeout=MS)
+        assert page.page.inner_text(".sources h3") == "Sources: 1 of 1 passage cited"
 
 
 def test_a_spoken_question_is_heard_and_answered(browser: Any, server: Running) -> None:

@@ -68,7 +68,7 @@ class Device:
         """Queue work; return what is set when it is over."""
         over = threading.Event()
         with self._changed:
-            last = [(seconds / slices, over)]
+            last: list[tuple[float, threading.Event | None]] = [(seconds / slices, over)]
             self._work[stream].extend([(seconds / slices, None)] * (slices - 1) + last)
             self._changed.notify()
         return over

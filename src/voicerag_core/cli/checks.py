@@ -12,15 +12,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from voicerag_core.errors import VoiceRAGError
+from voicerag_core.errors import CheckpointError, VoiceRAGError
 
 if TYPE_CHECKING:
+    from voicerag_core.glm.weights.checkpoints import PartKind
     from voicerag_core.settings import Settings
 
 __all__ = [
     "Finding",
     "audio_devices",
     "disk",
+    "glm",
     "licences",
     "packages",
     "program",
@@ -112,6 +114,32 @@ def weights(settings: Settings) -> Iterator[Finding]:
         else:
             place = "" if file.path is None else f" in {_folder(file.path)}"
             yield Finding("weights", "fail", f"{said} {file.state}{place}", file.cure)
+
+
+def glm(settings: Settings) -> Iterator[Finding]:
+    """Report whether each network of GLM-4-Voice is present and whole, and its licence."""
+    if settings.stack != "glm":
+        return
+    from voicerag_core.cli.download import part_line
+    from voicerag_core.glm import open_checkpoint
+    from voicerag_core.stack import glm_folder
+
+    elsewhere: list[PartKind] = ["lm"] if settings.glm_lm == "vllm" else []
+    needed: list[PartKind] = ["speech_tokenizer"] if elsewhere else ["speech_tokenizer", "lm"]
+    needed += ["decoder"] if settings.speak else []
+    try:
+        found = open_checkpoint(glm_folder(settings), without=elsewhere)
+    except CheckpointError as error:
+        yield Finding("glm", "fail", str(error))  # it says what to do
+        return
+    for part in found.parts.values():
+        yield Finding("glm", "ok", f"{part_line(part)}, licence: {part.licence}")
+    for kind in needed:
+        if kind not in found.parts:
+            yield Finding(
+                "glm", "fail", f"{found.folder} holds no {kind.replace('_', ' ')}",
+                f"voicerag download glm --part {kind}",
+            )  # fmt: skip
 
 
 def sonar(settings: Settings) -> Iterator[Finding]:

@@ -130,7 +130,8 @@ def reset(
         deleted = delete(
             dsn, collection=None if everything else settings.collection, tenant=settings.tenant
         )
-    typer.echo(f"deleted: {what} ({counted(deleted, 'passage')})")
+    number = f" ({counted(deleted, 'passage')})" if everything else ""
+    typer.echo(f"deleted: {what}{number}")
 
 
 def reembed(

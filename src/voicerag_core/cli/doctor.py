@@ -12,6 +12,7 @@ from voicerag_core.cli.checks import (
     Finding,
     audio_devices,
     disk,
+    glm,
     licences,
     packages,
     program,
@@ -71,6 +72,7 @@ def _findings(given: GlobalOptions, *, call: bool) -> Iterator[Finding]:
         yield from _guarded("models", lambda: calls(settings))
     yield from _guarded("packages", packages)
     yield from _guarded("weights", lambda: weights(settings))
+    yield from _guarded("glm", lambda: glm(settings))
     yield from _guarded("sonar", lambda: sonar(settings))
     yield from _guarded("licences", licences)
     yield from _guarded("database", lambda: database(settings))

@@ -171,6 +171,10 @@ def _here(settings: Settings, part: Part) -> Finding:
     """Say that a part runs on this machine, or that there is no voice for the language."""
     from voicerag_core.stack.chosen import lacks_voice, no_voice
 
+    if settings.stack == "glm" and part in ("chat", "voice"):
+        served = part == "chat" and settings.glm_lm == "vllm"
+        place = "its language model on the server named above" if served else "on this machine"
+        return Finding(part, "ok", f"GLM-4-Voice itself, {place}")
     if part == "voice" and lacks_voice(settings):
         return Finding(part, "warn", *no_voice(settings))
     return Finding(part, "ok", f"{_named(settings, part)}, on this machine")

@@ -17,7 +17,7 @@ from voicerag_core.languages import ANY, ENGLISH
 from voicerag_core.local.asking import asks
 from voicerag_core.local.reading.further import further_query
 from voicerag_core.local.reading.language import is_english, language_of
-from voicerag_core.local.replies import ENGLISH_REPLIES, replies_in
+from voicerag_core.local.replies import replies_in
 from voicerag_core.local.speaking.answer_speech import spoken_answer
 from voicerag_core.local.speaking.manner import PLAIN, Manner, manner_of
 from voicerag_core.ports import (
@@ -33,9 +33,7 @@ from voicerag_core.types import Answer, Audio, Passage, Question, Sampling, Tran
 __all__ = ["LEAST_CONFIDENCE", "LocalVoiceModel", "is_doubtful"]
 
 NOT_ENGLISH = "I only understand questions in English, and this one does not seem to be."
-ASKED_BACK = ENGLISH_REPLIES.asked_back
 ONLY_ENGLISH = "I only understand English."
-NO_DOCUMENTS = ENGLISH_REPLIES.no_documents
 LEAST_CONFIDENCE = math.exp(-0.85)
 """Confidence below which a transcription is rejected: the English recogniser hallucinates English
 words for speech in another language (benchmarks/results/language.md)."""

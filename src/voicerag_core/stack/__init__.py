@@ -11,6 +11,7 @@ from voicerag_core.stack.database import (
     require_server,
 )
 from voicerag_core.stack.ears import ears_of
+from voicerag_core.stack.glm_voice import glm_folder
 from voicerag_core.stack.late import LateStore
 from voicerag_core.stack.opening import OpenedVoiceRAG, open_voicerag
 from voicerag_core.stack.parts import GivenParts, Parts, open_ears, open_parts, sonar_folder
@@ -23,6 +24,7 @@ __all__ = [
     "ears_of",
     "embedded_folder",
     "existing_table",
+    "glm_folder",
     "late_store",
     "list_collections",
     "open_collection_to_tune",

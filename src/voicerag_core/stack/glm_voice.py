@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import ExitStack
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from voicerag_core.errors import CheckpointError
 from voicerag_core.settings import Settings
 
 if TYPE_CHECKING:
@@ -13,7 +16,7 @@ if TYPE_CHECKING:
     from voicerag_core.glm.voice import GLMVoice
     from voicerag_core.remote.endpoint import Endpoint
 
-__all__ = ["load_glm_voice", "open_glm_voice"]
+__all__ = ["glm_folder", "load_glm_voice", "open_glm_voice"]
 
 IN_PROCESS = ("auto", "cpu", "cuda", "cuda:0")
 """Devices that are the current one of every thread anyway."""
@@ -28,6 +31,10 @@ def open_glm_voice(
         settings: How it runs.
         served: Where its language model is, if a server runs it.
         stack: Closes what is opened.
+
+    Raises:
+        CheckpointError: There are no weights, or a tree is missing or damaged.
+        ModelError: A device has too little memory.
     """
     devices = settings.glm_device.split(",")
     if len(devices) == 1 and devices[0] in IN_PROCESS:
@@ -55,7 +62,7 @@ def load_glm_voice(
     from voicerag_core.glm import GLMVoice
     from voicerag_core.glm.lm.server.server_lm import connected_lm
 
-    folder = settings.glm_dir or settings.data_dir / "weights" / "glm"
+    folder = glm_folder(settings)
     lm = None
     if served is not None:
         lm = stack.enter_context(
@@ -77,3 +84,18 @@ def load_glm_voice(
         max_context=settings.glm_max_context,
         rows=settings.glm_rows,
     )
+
+
+def glm_folder(settings: Settings) -> Path:
+    """Return the folder of GLM-4-Voice's weights.
+
+    Raises:
+        CheckpointError: It is not there.
+    """
+    folder = settings.glm_dir or settings.data_dir / "weights" / "glm"
+    if not os.path.isdir(folder):
+        raise CheckpointError(
+            f"there are no weights of GLM-4-Voice in {folder}; fetch them with: voicerag download "
+            "glm, or name their folder in VOICERAG_GLM_DIR"
+        )
+    return folder

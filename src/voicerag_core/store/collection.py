@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple, TypeAlias
 
 from psycopg import sql
-from psycopg.rows import args_row
+from psycopg.rows import args_row, scalar_row
 
 from voicerag_core.errors import EmbeddingMismatchError, StoreError
 from voicerag_core.store.connection import Connection, Database
@@ -16,6 +16,7 @@ __all__ = [
     "Collection",
     "IndexKind",
     "check_language",
+    "collection_names",
     "find_collection",
     "looked_up",
     "make_collection",
@@ -160,6 +161,13 @@ def find_collection(database: Database, name: str, model_id: str, dim: int) -> C
     return looked_up(
         database, Collection(row.number, database.tenant, row.dim, row.language, 0, 0, False)
     )
+
+
+def collection_names(database: Database) -> list[str]:
+    """Return the names of the tenant's collections, up to 20."""
+    statement = sql.SQL("SELECT name FROM voicerag.collections ORDER BY name LIMIT 20")
+    (names,) = database.read((statement, {}), rows=scalar_row)
+    return names
 
 
 def looked_up(database: Database, collection: Collection) -> Collection | None:

@@ -21,6 +21,7 @@ from voicerag_core.store.collection import (
     Collection,
     IndexKind,
     check_language,
+    collection_names,
     find_collection,
     make_collection,
 )
@@ -160,9 +161,10 @@ class PgVectorStore(Closing):
                 )
             opened = find_collection(database, collection, model_id, dim)
             if opened is None:
+                known = ", ".join(collection_names(database)) or "none"
                 raise EmptyCollectionError(
-                    f"{place} has no collection {collection!r} of tenant {tenant!r}; index "
-                    "something into it first: voicerag index PATHS... --collection "
+                    f"{place} has no collection {collection!r} of tenant {tenant!r}, there are: "
+                    f"{known}; index something into it first: voicerag index PATHS... --collection "
                     f"{shlex.quote(collection)} (from Python: open it without read_only)"
                 )
             check_language(opened, collection, language)

@@ -57,9 +57,12 @@ def whole_file(path: Path, *, replace: bool = False) -> Iterator[BinaryIO]:
 
 
 def _refuse_existing(target: Path, *, replace: bool) -> None:
-    if os.path.isdir(target) or (os.path.exists(target) and not replace):
+    if os.path.isdir(target):
+        raise StoreError(f"{target} is a folder; name the file that is to be written")
+    if os.path.exists(target) and not replace:
         raise StoreError(
-            f"{target} is there already and stays as it is; choose another name, or remove it"
+            f"{target} is there already and stays as it is; choose another name, or replace it "
+            "(--force; from Python: replace=True)"
         )
 
 

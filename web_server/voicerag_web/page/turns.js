@@ -113,8 +113,9 @@ export class Turn {
       const own = sources.filter((source) => source.passage_id === passage.id);
       return this.#passage(passage, own, index + 1, open.has(passage.id), recording);
     });
-    const found = final ? `${passages.length} passages found` : `${passages.length} passages found by sound`;
-    const title = cited.size ? `Sources: ${cited.size} of ${passages.length} passages cited` : found;
+    const count = `${passages.length} ${passages.length === 1 ? "passage" : "passages"}`;
+    const found = final ? `${count} found` : `${count} found by sound`;
+    const title = cited.size ? `Sources: ${cited.size} of ${count} cited` : found;
     this.#places.classList.toggle("early", !final);
     this.#places.replaceChildren(element("h3", {}, title), ...shown);
   }

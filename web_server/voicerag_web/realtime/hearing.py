@@ -76,11 +76,6 @@ class Hearing:
         """Sound in the buffer."""
         return len(self._kept) / SPEECH_RATE_HZ
 
-    @property
-    def in_turn(self) -> bool:
-        """Whether somebody speaks."""
-        return self._turn is not None
-
     def add(self, data: bytes, *, playing: bool = False) -> list[Heard]:
         """Take the next bytes, and return what changed in them.
 

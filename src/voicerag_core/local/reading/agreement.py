@@ -177,6 +177,16 @@ supporting|lead leading""".splitlines()
 )
 """Words of which one excludes the others."""
 
+_ONE = re.compile(
+    r"^how (?:do|can|could|should|to) .*\b(?:one|a single)"
+    r" (?!of\b|can\b|must\b|may\b|should\b|has\b)"
+    r"[a-z]",
+    re.IGNORECASE,
+)
+"""Asks how to do something with one of several things."""
+
+_ONE_OR_ALL = (frozenset(["one", "single", "a", "an"]), frozenset(["all", "every", "everything"]))
+
 _OFFICE = re.compile(
     r"^who(?: is|'s|\u2019s| are) (?:the |our |your |its |their )?(?:new |current )?"
     r"(?P<office>[\w -]+?)(?= (?:of|at|for|in|on|here|now|to)\b|\W*\Z)",
@@ -269,6 +279,8 @@ class _Keys:
             named = [side for side in line if side & words]
             if len(named) == 1:
                 sides.append((named[0], frozenset().union(*(s for s in line if s != named[0]))))
+        if _ONE.search(question):
+            sides.append(_ONE_OR_ALL)
         event = asks_for_event(question)
         asked = _ASKED_UNIT.search(question)
         unit = (asked["many"] or asked["in"] or "").lower() if asked else ""

@@ -12,7 +12,7 @@ from voicerag_core.local.reading.answer_scorer import SCORES
 from voicerag_core.local.reading.closely import read_alone
 from voicerag_core.local.reading.dates import says_more_exactly
 from voicerag_core.local.reading.examined import Examined, SentenceScorer
-from voicerag_core.local.reading.features import Candidate
+from voicerag_core.local.reading.features import MEASURES, Candidate
 from voicerag_core.local.reading.forms import has_other_condition
 from voicerag_core.local.reading.near_misses import (
     figures,
@@ -58,6 +58,18 @@ LEAST_READ = -4.0
 
 CLOSE_CALL = 1.0
 """Most by which the second sentence may come behind the likeliest for both to be read alone."""
+
+CLEAR_LEAD = 1.0
+"""By which the likeliest sentence comes before all others where it stands out."""
+
+LEAST_SHARED = 0.4
+"""Share of the question's words that it has with what stands before and above it."""
+
+WORDS = MEASURES.index("before") + 1
+"""Measures of the words in a sentence, and before or above it."""
+
+LEAD_WEIGHT = 0.25
+"""What that adds to the log odds that it answers."""
 
 ALONE_WEIGHT = 0.2
 """Of the network's score for a quote that it reads alone."""
@@ -107,7 +119,23 @@ def likeliest(
     if not (asked.many or asked.yes_no or asked.reason):
         possible = _read_closely(question, seen, possible, scorer, least_probability)
     found = _preferred(asked, seen, possible, least_probability)
+    if _leads(found, possible, seen):
+        odds = math.log(found.probability / (1 - found.probability)) + LEAD_WEIGHT
+        found = replace(found, probability=1 / (1 + math.exp(-odds)))
     return replace(found, quote=_trimmed(question, seen, found.quote, scorer))
+
+
+def _leads(found: Found, possible: Sequence[Found], seen: Examined) -> bool:
+    """Whether nothing else that would be quoted comes near a sentence with the question's words."""
+    row = seen.kept.index(found.sentence)
+    if float(seen.table[row, :WORDS].sum()) < LEAST_SHARED:
+        return False
+    text = found.quote.text(seen.at_hand)
+    return all(
+        other.choice <= found.choice - CLEAR_LEAD
+        for other in possible
+        if other is not found and other.quote.text(seen.at_hand) != text
+    )
 
 
 def _read_closely(

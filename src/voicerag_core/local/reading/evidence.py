@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from voicerag_core.local.reading.agreement import agreement
 from voicerag_core.local.reading.answer_scorer import SCORES
 from voicerag_core.local.reading.examined import (
+    DOCUMENT,
     FORM,
     KEYED,
     SECTION,
@@ -22,7 +23,7 @@ from voicerag_core.local.reading.examined import (
     Examined,
     SentenceScorer,
 )
-from voicerag_core.local.reading.features import DATE, section_shares
+from voicerag_core.local.reading.features import DATE, section_shares, title_shares
 from voicerag_core.local.reading.forms import fits
 from voicerag_core.local.reading.near_misses import (
     figures,
@@ -70,7 +71,10 @@ def with_evidence(question: str, asked: Asked, seen: Examined, scorer: SentenceS
             named = not misses_figure(wanted, said_around(Passage("", sentence.text)))
             evidence[row, KEYED] = float(named and DATE.search(sentence.text) is not None)
     evidence[:, SECTION] = section_shares(question, seen.passages, seen.sentences)[seen.kept]
-    evidence[:, SECTION + 1 :] = agreement(question, seen.passages, seen.sentences, seen.kept)
+    evidence[:, DOCUMENT] = title_shares(question, seen.passages, seen.sentences)[seen.kept]
+    evidence[:, SECTION + 1 : DOCUMENT] = agreement(
+        question, seen.passages, seen.sentences, seen.kept
+    )
     seen = replace(seen, table=_with_recipes(asked, seen))
     near = tables(question, seen.passages, seen.sentences)
     if not near:

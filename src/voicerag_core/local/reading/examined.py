@@ -15,6 +15,7 @@ from voicerag_core.local.reading.reader_weights import PREVIEW_WEIGHTS
 from voicerag_core.types import Passage
 
 __all__ = [
+    "DOCUMENT",
     "EVIDENCE",
     "FORM",
     "KEYED",
@@ -31,8 +32,10 @@ EVIDENCE = (
     "keyed",  # 1 a row that a code, figure or amount of the question picks out of its table
     "section",  # share of the words that tell the document's sections apart
     *AGREEMENT,  # what speaks against the sentence
+    "document",  # share of the words that tell the titles of the documents apart
 )
 FORM, TELLING, KEYED, SECTION = 0, 1, 2, 3
+DOCUMENT = len(EVIDENCE) - 1
 
 
 class SentenceScorer(Protocol):

@@ -37,6 +37,7 @@ __all__ = [
     "measure",
     "passage_path",
     "section_shares",
+    "title_shares",
 ]
 
 Kind: TypeAlias = Literal["date", "number", "name", "other"]
@@ -80,6 +81,9 @@ _COMPOUND = re.compile(
     r"\b(back|set|sign|start|clean|look|log|shut|check|roll|turn)(up|out|down|off|back)s?\b"
 )
 """Words that are written in two as often: "backup"."""
+
+_UNTIL_WHEN = re.compile(r"\b(?:until|till|since) (?=when\b|what time\b)", re.IGNORECASE)
+"""In front of what asks: the answer's own "until" tells nothing of its subject."""
 
 _NOTHING: frozenset[str] = frozenset()
 _MEASURE = frozenset(["#"])
@@ -194,7 +198,7 @@ def measure(
     Returns:
         Shape [N, 5], columns as in `MEASURES`.
     """
-    asked = list(dict.fromkeys(content_words(question)))
+    asked = list(dict.fromkeys(content_words(_UNTIL_WHEN.sub(" ", question))))
     known_words = set().union(*(sentence.words for sentence in sentences))
     wants = measured(question)
     said = [_said(sentence, wants) for sentence in sentences]
@@ -259,6 +263,24 @@ def section_shares(
             known = above[sentences[i].path].union(sentences[i].words)
             shares[i] = sum(weight for word, weight in weights.items() if word in known) / total
     return shares
+
+
+def title_shares(
+    question: str, passages: Sequence[Passage], sentences: Sequence[Candidate]
+) -> NDArray[np.float64]:
+    """Return how far the title of each sentence's document is what the question names.
+
+    Returns:
+        Shape [N], 0..1: of the question's words that some titles of the documents at hand have and
+        others lack, the share that the title has. 0 where no words tell the titles apart.
+    """
+    asked = set(content_words(question))
+    titles = [set(content_words(passage.title)) for passage in passages]
+    telling = {word for word in asked if 0 < sum(word in words for words in titles) < len(titles)}
+    if not telling:
+        return np.zeros(len(sentences))
+    shares = [len(telling & words) / len(telling) for words in titles]
+    return np.array([shares[sentence.passage] for sentence in sentences])
 
 
 def _words_above(

@@ -37,7 +37,7 @@ class Kind:
         return cls(
             name=_kind_of(question),
             sought=sought["noun"].lower() if sought else "",
-            shape=_shape(question),
+            shape=_DAY if _WHICH_DAY.search(question.strip()) else _shape(question),
             words=frozenset(words_of(question)),
             event=event,
         )
@@ -77,6 +77,20 @@ _SHAPES = tuple(
     )
 )
 """What asks for an address or a number, and what one looks like."""
+
+_WHICH_DAY = re.compile(
+    r"^(?:on |by |until )?(?:what|which) (?:week)?days?\b(?! (?:off|ticket|pass|rate)\b)", re.I
+)
+_DAY = re.compile(
+    r"\b(?:(?:mon|tues|wednes|thurs|fri|satur|sun)days?|mon|tue|wed|thu|fri|sat|sun|weekdays?"
+    r"|weekends?|daily|every day|\d{1,2}(?:st|nd|rd|th)|\d{1,2}[./-]\d{1,2}"
+    r"|(?:\d{1,2}\.? (?:january|february|march|april|may|june|july|august|september|october"
+    r"|november|december))|(?:january|february|march|april|may|june|july|august|september|october"
+    r"|november|december) \d{1,2}|(?:first|last|second|third|same|next) (?:working )?day"
+    r"|\d{4}-\d\d-\d\d|holidays?|easter|christmas)\b",
+    re.IGNORECASE,
+)
+"""A day is asked for, and one is said; a month is none."""
 
 _ASKS_WHAT = re.compile(
     r"^(?:what|which)(?:'s| is| are| was)? (?:the |my |our |your |its )?(?:[\w'\u2019.-]+ ){0,3}\Z",

@@ -31,11 +31,13 @@ _DEGREES = r"(?:°|degrees?\b)"
 
 
 def _said(unit: str) -> re.Pattern[str]:
-    return re.compile(_FIGURE + unit, re.IGNORECASE)
+    """Find a figure with a unit, or the unit in brackets as the name of a column has it."""
+    return re.compile(rf"{_FIGURE}{unit}|\((?:in )?{unit}\)", re.IGNORECASE)
 
 
 MONEY = re.compile(
     rf"[$\u20ac\u00a3\u00a5] ?\d|{_FIGURE}(?:[$\u20ac\u00a3\u00a5]|{_COINS})"
+    rf"|\b(?:price|cost|fee)s?\W{{1,3}}(?:in )?(?:[$\u20ac\u00a3\u00a5]|{_COINS})"
     r"|\b(?:free|without charge|no charge|on the house)\b",
     re.IGNORECASE,
 )

@@ -139,6 +139,7 @@ def keyed_rows(
     return (
         _rows_by_amount(question, texts)
         or _rows_by_extreme(question, texts)
+        or _rows_by_bound(question, texts)
         or _rows_by_reply(question, texts)
     )
 
@@ -322,10 +323,29 @@ def lacks_value(
     known = set(content_words(" ".join((title, *sentences[rows[0].sentence].path))))
     for row in rows:
         known.update(sentences[row.sentence].words)
-    return all(
-        alike(word, known).isdisjoint(known)
-        for word in content_words(asked["noun"] or asked["kind"])
-    )
+    noun = asked["noun"] or asked["kind"]
+    if noun.lower() in _SAID_BY_ANY:
+        return False
+    return all(alike(word, known).isdisjoint(known) for word in content_words(noun))
+
+
+_BOUND = {word: frozenset(content_words(word)) for word in ("maximum", "minimum")}
+
+
+def _rows_by_bound(question: str, texts: Mapping[int, str]) -> set[int]:
+    """Return the rows that are named after a bound which is asked for ("at most": "Ceiling")."""
+    asked = set(content_words(question))
+    for bound in _BOUND.values():
+        if asked.isdisjoint(bound):
+            continue
+        named = {}
+        for row, text in texts.items():
+            name, value = _named(_CELL.split(text)[0])
+            named[row] = set(content_words(name or value))
+        found = {row for row, words in named.items() if any(alike(b, words) & words for b in bound)}
+        if 0 < len(found) < len(texts):
+            return found
+    return set()
 
 
 _LACKING = re.compile(
