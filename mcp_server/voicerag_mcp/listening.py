@@ -63,7 +63,8 @@ class Connection(H11Protocol):
         self._bytes = 0
         self._stalled: float | None = None
         super().connection_made(transport)
-        if len(self.connections) > most_connections(self.most):
+        too_many = len(self.connections) > most_connections(self.most)
+        if too_many or _uses_reserve(transport):
             waiting = [
                 one
                 for one in self.connections
@@ -71,7 +72,7 @@ class Connection(H11Protocol):
             ]
             if waiting:
                 min(waiting, key=lambda one: (one.waits, one._begun)).give_way()
-            else:
+            elif too_many:
                 self.give_way()
 
     @property
@@ -131,10 +132,25 @@ class Connection(H11Protocol):
 
 def most_connections(wanted: int) -> int:
     """Return how many connections fit, with files to spare for the database, models and clips."""
+    first = _first_reserved()
+    return wanted if first is None else max(1, min(wanted, first))
+
+
+def _first_reserved() -> int | None:
+    """Return the number from which on files are kept for others than clients; None: no limit."""
     files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     if files == resource.RLIM_INFINITY:
-        return wanted
-    return max(1, min(wanted, files - min(_RESERVED_FILES, files // 4)))
+        return None
+    return files - min(_RESERVED_FILES, files // 4)
+
+
+def _uses_reserve(transport: asyncio.Transport) -> bool:
+    """Return whether a connection took a file from the reserve: all lower numbers are in use.
+
+    So that models, libraries and the database count, too, however many files they have open.
+    """
+    first, taken = _first_reserved(), transport.get_extra_info("socket")
+    return first is not None and taken is not None and taken.fileno() >= first
 
 
 class Listener(uvicorn.Server):

@@ -10,7 +10,7 @@ from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from voicerag_core.serving import Exposure, Limits
-from voicerag_core.serving.exposure import web_origin
+from voicerag_core.serving.exposure import web_address, web_origin
 from voicerag_core.settings import make_settings
 
 __all__ = ["ServerSettings", "load_server_settings"]
@@ -121,6 +121,11 @@ class ServerSettings(BaseSettings):
     @classmethod
     def _split_names(cls, value: object) -> object:
         return _parts(value, ",")
+
+    @field_validator("public_url")
+    @classmethod
+    def _is_address(cls, value: str | None) -> str | None:
+        return web_address(value) if value else None
 
     @field_validator("allowed_origins")
     @classmethod

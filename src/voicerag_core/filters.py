@@ -17,7 +17,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import TypeAlias, assert_never
+from typing import TypeAlias
 
 import numpy as np
 
@@ -45,6 +45,7 @@ __all__ = [
     "Or",
     "Scalar",
     "matches",
+    "no_filter",
 ]
 
 Scalar: TypeAlias = str | int | float | bool | None
@@ -309,6 +310,14 @@ Filter: TypeAlias = (
 _ABSENT = object()
 
 
+def no_filter(given: object) -> FilterError:
+    """Return the error about what is given in place of a filter."""
+    return FilterError(
+        f"a filter is made of the parts of voicerag_core.filters, such as Eq('key', 1), not of "
+        f"{type(given).__name__}"
+    )
+
+
 def matches(node: Filter, metadata: Mapping[str, JSONValue]) -> bool:  # noqa: C901, PLR0911, PLR0912
     """Return whether metadata passes a filter: the definition that every store has to follow."""
     match node:
@@ -322,6 +331,8 @@ def matches(node: Filter, metadata: Mapping[str, JSONValue]) -> bool:  # noqa: C
             return not matches(Eq(key, value), metadata)
         case NotIn(key, values):
             return not matches(In(key, values), metadata)
+    if not hasattr(node, "key"):
+        raise no_filter(node)
     entry: object = metadata.get(node.key, _ABSENT)
     match node:
         case Exists():
@@ -353,7 +364,7 @@ def matches(node: Filter, metadata: Mapping[str, JSONValue]) -> bool:  # noqa: C
                 entry, pattern = _lower_case(entry), _lower_case(pattern)
             return bool(re.fullmatch(_like_to_regex(pattern), entry, re.DOTALL))
         case _:
-            assert_never(node)
+            raise no_filter(node)
 
 
 def _decimal(number: float) -> Decimal:

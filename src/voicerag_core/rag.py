@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import operator
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -702,9 +703,13 @@ def checked_instructions(instructions: str) -> str:
 
 
 def _checked_limit(limit: int) -> int:
-    if limit < 1:
-        raise ConfigError(f"a search gives at least 1 passage, not {limit}")
-    return limit
+    try:
+        whole = operator.index(limit)
+    except TypeError:
+        raise ConfigError(f"a limit is a whole number of passages, not {limit!r:.40}") from None
+    if whole < 1:
+        raise ConfigError(f"a search gives at least 1 passage, not {whole}")
+    return whole
 
 
 def _batches(passages: Iterable[Passage], size: int) -> Iterator[list[Passage]]:

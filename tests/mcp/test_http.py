@@ -402,3 +402,9 @@ def test_nothing_that_was_asked_is_logged(
             post(url, message("tools/call", name=tool, arguments={"audio_base64": sound}))
     assert "swordfish" not in caplog.text
     assert "UklGR" not in caplog.text
+
+
+@pytest.mark.parametrize("address", ["https://[", "x", "http://a b", "https://h:99999", "ftp://h"])
+def test_a_public_address_that_is_none_is_refused_as_a_setting(address: str) -> None:
+    with pytest.raises(ConfigError, match=r"public_url.*is not an address"):
+        load_server_settings(public_url=address)

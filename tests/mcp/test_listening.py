@@ -154,6 +154,34 @@ def test_the_connections_leave_files_for_others(monkeypatch: pytest.MonkeyPatch)
     assert Connection.most == 1000
 
 
+def test_half_requests_leave_files_however_many_others_have_open(
+    opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with listening(opened(request_seconds=PATIENCE)) as url:
+        others = [os.dup(0) for _ in range(100)]
+        limit = (others[-1] + 30) * 4 // 3  # the last quarter is the reserve
+        monkeypatch.setattr("resource.getrlimit", lambda _: (limit, limit))
+        half = [_sent(url, b"POST /mcp HTTP/1.1\r\nX: ") for _ in range(40)]  # two files each
+        assert len(half) < most_connections(1000)
+        wait_until(lambda: sum(map(is_closed, half)) >= 10)
+        assert is_up(url)
+        for connection in half:
+            connection.close()
+        for one in others:
+            os.close(one)
+
+
+def is_closed(connection: socket.socket) -> bool:
+    """Return whether the server closed a connection on which it never said anything."""
+    connection.setblocking(False)
+    try:
+        return connection.recv(1, socket.MSG_PEEK) == b""
+    except BlockingIOError:
+        return False
+    except ConnectionResetError:  # with bytes unread
+        return True
+
+
 def test_a_taken_address_is_told(opened: Open) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

@@ -219,3 +219,9 @@ def test_who_may_not_write_is_told() -> None:
     Caller("acme", may_write=True).check_may_write()
     with pytest.raises(ForbiddenError, match="lacks the scope 'voicerag:write'"):
         Caller("acme", may_write=False).check_may_write()
+
+
+@pytest.mark.parametrize("issuer", ["https://[", "https://[::1", "http://[::1", "https://", "x"])
+def test_an_issuer_that_is_no_address_is_refused(issuer: str) -> None:
+    with pytest.raises(ConfigError, match="https URL"):
+        SignedTokens(issuer, "https://kb.example.com/mcp")

@@ -287,3 +287,60 @@ def test_a_reading_store_says_so(dsn: str, tenant: str, store: PgVectorStore) ->
         ):
             assert "opened with read_only" in refusal(call)
         assert reader.count() == 1
+
+
+@pytest.mark.parametrize("limit", [0, -1, 1.5, 3.0, float("nan"), "3", None, [3], np.float32(2)])
+def test_a_limit_is_a_whole_number(store: PgVectorStore, limit: Any) -> None:
+    put(store, Passage("a", "x"))
+    assert "limit" in refusal(lambda: store.search(ONE[0], limit=limit))
+    assert "limit" in refusal(lambda: store.search_many(ONE, limit=limit))
+
+
+@pytest.mark.parametrize("limit", [1, True, 2**31, 2**63, 10**30, np.int64(1), np.uint8(9)])
+def test_a_limit_of_any_size_is_taken(store: PgVectorStore, limit: Any) -> None:
+    put(store, Passage("a", "x"))
+    assert len(store.search(ONE[0], limit=limit)) == 1
+    assert [len(hits) for hits in store.search_many(ONE, limit=limit)] == [1]
+
+
+@pytest.mark.parametrize("least", [float("nan"), "0.5", np.float32("nan"), [0.5], object()])
+def test_a_least_score_is_a_number(store: PgVectorStore, least: Any) -> None:
+    put(store, Passage("a", "x"))
+    assert "min_score" in refusal(lambda: store.search(ONE[0], limit=1, min_score=least))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e30, 1e300])
+def test_a_question_that_is_not_finite_is_refused_as_one(
+    store: PgVectorStore, value: float
+) -> None:
+    put(store, Passage("a", "x"))
+    question: Any = [value] * WIDTH
+    many: Any = [question]
+    assert "vector of the question" in refusal(lambda: store.search(question, limit=1))
+    assert "vector of the question" in refusal(lambda: store.search_many(many, limit=1))
+
+
+@pytest.mark.parametrize("where", [{"n": 1}, "n = 1", [Eq("n", 1)], And(({"n": 1},))])  # type: ignore[arg-type]
+def test_what_is_no_filter_is_refused_as_one(store: PgVectorStore, where: Any) -> None:
+    put(store, Passage("a", "x", {"n": 1}))
+    for call in (
+        lambda: store.search(ONE[0], limit=1, where=where),
+        lambda: store.count(where=where),
+        lambda: store.delete(where=where),
+        lambda: matches(where, {"n": 1}),
+    ):
+        with pytest.raises(FilterError, match=r"voicerag_core\.filters"):
+            call()
+    assert store.count() == 1
+
+
+def test_values_of_other_kinds_are_named(store: PgVectorStore) -> None:
+    passages: Any = (Passage(f"p{n}", "x") for n in range(2))
+    assert store.add(passages, np.repeat(ONE, 2, axis=0)) == 2, "an iterator will do"
+    wrong: Any
+    for wrong in (b"x", 5):
+        assert "is a str" in refusal(lambda w=wrong: store.search(ONE[0], text=w, limit=1))
+    for wrong in (["x"], [None], 5):
+        said = refusal(lambda w=wrong: store.add(w, ONE))
+        assert "Passage is stored" in said or "in a list" in said
+    assert "in a list" in refusal(lambda: store.get(None))  # type: ignore[arg-type]

@@ -947,3 +947,11 @@ def test_recognisers_are_told_the_words_of_the_store(strategy: Strategy) -> None
     rag.ask(clip())
     assert transcriber.expected is store.words
     assert transcriber.calls == 1
+
+
+@pytest.mark.parametrize("limit", [1.5, "2", [2], np.float32(2)])
+def test_a_limit_that_is_no_whole_number_is_refused(limit: Any) -> None:
+    with pytest.raises(ConfigError, match="whole number"):
+        Parts().rag.retrieve(QUESTION, limit=limit)
+    two: Any = np.int64(2)
+    assert len(Parts().rag.retrieve(QUESTION, limit=two).hits) == 2

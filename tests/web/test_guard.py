@@ -74,7 +74,9 @@ def test_no_door_answers_for_another_host_or_a_foreign_page(
         rebound = client.request(method, path, headers={"Host": "evil.test"})
         assert rebound.status_code == 421
         assert "VOICERAG_SERVE_ALLOWED_HOSTS" in rebound.json()["error"]["message"]
-        for origin in ("http://evil.test", "null", "http://127.0.0.1.evil.test", "file://"):
+        for origin in (
+            "http://evil.test", "null", "http://127.0.0.1.evil.test", "file://", "http://[", "%",
+        ):  # fmt: skip
             foreign = client.request(method, path, headers={"Origin": origin})
             assert foreign.status_code == 403, origin
             assert "VOICERAG_SERVE_ALLOWED_ORIGINS" in foreign.json()["error"]["message"]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, suppress
 from typing import Any
 
 import pytest
@@ -163,6 +164,8 @@ async def test_what_cannot_be_used_is_said_once_and_the_connection_goes_on(serve
         b'{"type": "audio-chunk", "payload_length": -1}\n',
         b'{"type": "transcript", "data_length": %d}\n' % (MOST_HEAD_BYTES + 1),
         b'{"type": "transcript", "data_length": 2}\n[]',
+        b'{"type": "transcript", "data": [5], "data_length": 2}\n{}',
+        b'{"type": "transcript", "data": ' + b"[" * 60_000 + b"\n",
         b"x" * (MOST_HEAD_BYTES * 3),
     ],
 )  # fmt: skip
@@ -196,7 +199,7 @@ async def test_others_cannot_reach_it_unless_it_is_opened(server: Running) -> No
     async with opened(server):  # sets the port to any free one
         door = WyomingDoor(server.service)
         listening = await door.open()
-    assert {socket.getsockname()[0] for socket in listening.sockets} == {"127.0.0.1"}
+    assert {one.getsockname()[0] for one in listening.sockets} == {"127.0.0.1"}
     listening.close()
 
 
@@ -206,3 +209,55 @@ async def test_an_idle_client_is_let_go(serve: Serve) -> None:
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             assert await asyncio.wait_for(reader.read(), PATIENCE) == b""
             writer.close()
+
+
+@pytest.mark.parametrize(
+    "half",
+    [
+        b"{", b'{"type": "desc', b'{"type": "transcript", "data_length": 500}\n{',
+        b'{"type": "audio-chunk", "payload_length": 5000}\n\0\0',
+    ],
+)  # fmt: skip
+async def test_half_an_event_is_closed(serve: Serve, half: bytes) -> None:
+    with serve(request_seconds=0.3) as server:
+        async with opened(server) as port:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(half)
+            assert await asyncio.wait_for(reader.read(), PATIENCE) == b""
+            writer.close()
+
+
+@pytest.mark.parametrize("first", [b"", b'{"type": "desc', b'{"type": "ping", "data": {}}\n'])
+async def test_silent_clients_give_way_to_others(serve: Serve, first: bytes) -> None:
+    with serve(sessions=4) as server, ExitStack() as sockets:
+        async with opened(server) as port:
+            silent = [
+                sockets.enter_context(socket.create_connection(("127.0.0.1", port), PATIENCE))
+                for _ in range(9)
+            ]
+            for one in silent:
+                one.sendall(first)
+            for _ in range(3):
+                assert (await asked(port, QUESTION)).type == "handled"
+            await asyncio.to_thread(until_closed, silent[0])
+
+
+def until_closed(connection: socket.socket) -> None:
+    with suppress(ConnectionResetError):  # it was closed with bytes unread
+        while connection.recv(4096):
+            pass
+
+
+async def test_who_is_answered_keeps_the_place(serve: Serve) -> None:
+    model = Endless(speaks=False)
+    with serve(FakeModels(model=model, text_model=model), sessions=1) as server:
+        async with opened(server) as port:
+            place = ("127.0.0.1", port)
+            event = {"type": "transcript", "data": {"text": QUESTION}}
+            with socket.create_connection(place, PATIENCE) as answered:
+                answered.sendall(json.dumps(event).encode() + b"\n")
+                await asyncio.to_thread(model.begun.wait, PATIENCE)
+                with socket.create_connection(place, PATIENCE) as late:
+                    await asyncio.to_thread(until_closed, late)
+                assert model.running
+            await asyncio.to_thread(wait_until, lambda: nothing_left(server) and not model.running)

@@ -9,7 +9,7 @@ from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from voicerag_core.serving import Exposure, Limits
-from voicerag_core.serving.exposure import web_origin
+from voicerag_core.serving.exposure import web_address, web_origin
 from voicerag_core.settings import make_settings
 
 __all__ = ["WebSettings", "load_web_settings"]
@@ -130,6 +130,11 @@ class WebSettings(BaseSettings):
         if isinstance(value, str):
             return tuple(part.strip() for part in value.split(",") if part.strip())
         return value
+
+    @field_validator("public_url")
+    @classmethod
+    def _is_address(cls, value: str | None) -> str | None:
+        return web_address(value) if value else None
 
     @field_validator("allowed_origins")
     @classmethod

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import time
 from collections import OrderedDict
 from contextlib import aclosing, suppress
 from importlib.metadata import version
@@ -74,7 +75,7 @@ class WyomingDoor:
 
     def __init__(self, service: WebService) -> None:
         self._service = service
-        self._connections: set[asyncio.Task[None]] = set()
+        self._connections: dict[asyncio.Task[None], _Connection] = {}
         self._talks: OrderedDict[str, tuple[Turn, ...]] = OrderedDict()
 
     async def open(self) -> asyncio.Server:
@@ -91,26 +92,44 @@ class WyomingDoor:
 
     async def close(self) -> None:
         """End every connection."""
-        for one in self._connections:
+        tasks = list(self._connections)
+        for one in tasks:
             one.cancel()
-        await asyncio.gather(*self._connections, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
-        self._connections.add(task)
         try:
-            if len(self._connections) <= self._service.settings.sessions:
-                await _Connection(self, self._service, reader, writer).serve()
+            if self._has_room():
+                connection = _Connection(self, self._service, reader, writer)
+                self._connections[task] = connection
+                await connection.serve()
         except asyncio.CancelledError:
-            pass  # the door is closed, and nobody awaits this task but it
-        except (OSError, EOFError, ValueError, TimeoutError) as error:
+            pass  # the door is closed or another takes the place, and nobody awaits this task
+        except (OSError, EOFError, ValueError, RecursionError, TimeoutError) as error:
             _logger.info("a Wyoming connection ended: %s", type(error).__name__)
         finally:
-            self._connections.discard(task)
+            self._connections.pop(task, None)
             writer.close()
             with suppress(OSError):
                 await writer.wait_closed()
+
+    def _has_room(self) -> bool:
+        """Say whether one more may come in; who has been silent for longest gives way."""
+        if len(self._connections) < self._service.settings.sessions:
+            return True
+        silent = [
+            (one.silent_since, task)
+            for task, one in self._connections.items()
+            if one.silent_since is not None
+        ]
+        if not silent:
+            return False
+        _, task = min(silent, key=lambda pair: pair[0])
+        del self._connections[task]
+        task.cancel()
+        return True
 
     def turns(self, conversation: str | None) -> tuple[Turn, ...]:
         """Return the earlier turns of a conversation."""
@@ -148,15 +167,21 @@ class _Connection:
         self._tenant = service.tenants.settings.tenant
         self._sound: _Sound | None = None
         self._refused = False
+        self.silent_since: float | None = time.monotonic()
+        """Since when the client owes an event or the rest of one; None: one is in work."""
 
     async def serve(self) -> None:
-        """Answer until the client leaves, or is silent for too long."""
-        patience = self._service.settings.idle_minutes * 60
+        """Answer until the client leaves, is silent for too long, or ends no event in time."""
+        settings = self._service.settings
         while True:
-            async with asyncio.timeout(patience):
-                event = await read_event(self._reader)
-            if event is None:
+            self.silent_since = time.monotonic()
+            async with asyncio.timeout(settings.idle_minutes * 60):
+                begun = await self._reader.read(1)
+            if not begun:
                 return
+            async with asyncio.timeout(settings.request_seconds):
+                event = await read_event(self._reader, begun)
+            self.silent_since = None
             working = asyncio.create_task(self._handle(event))
             try:
                 await self._unless_gone(working)
@@ -309,27 +334,36 @@ class _Sound:
         return Audio(np.concatenate([*self._pieces, self._reader.end()]), SPEECH_RATE_HZ)
 
 
-async def read_event(reader: asyncio.StreamReader) -> Event | None:
-    """Read an event of bounded size; None at the end.
+async def read_event(reader: asyncio.StreamReader, begun: bytes) -> Event:
+    """Read an event of bounded size.
+
+    Args:
+        reader: What the client sends.
+        begun: The first byte.
 
     Raises:
         ValueError: What came is no event, or too large.
+        RecursionError: It is nested without end.
         EOFError: The client left within an event.
     """
-    line = await reader.readline()
-    if not line:
-        return None
-    head = json.loads(line)
-    if not isinstance(head, dict) or not isinstance(head.get("type"), str):
+    head = _object(begun + await reader.readline())
+    if not isinstance(head.get("type"), str):
         raise ValueError("no event")
     data = head.get("data") or {}
-    if length := _length(head, "data_length", MOST_HEAD_BYTES):
-        data = {**data, **json.loads(await reader.readexactly(length))}
     if not isinstance(data, dict):
         raise ValueError("no event")
+    if length := _length(head, "data_length", MOST_HEAD_BYTES):
+        data = {**data, **_object(await reader.readexactly(length))}
     length = _length(head, "payload_length", MOST_SOUND_BYTES)
     payload = await reader.readexactly(length) if length else None
     return Event(head["type"], data, payload)
+
+
+def _object(given: bytes) -> dict[str, Any]:
+    found = json.loads(given)
+    if not isinstance(found, dict):
+        raise ValueError("no event")
+    return found
 
 
 def _length(head: dict[str, Any], name: str, most: int) -> int:

@@ -25,6 +25,7 @@ from urllib.request import HTTPRedirectHandler, Request, build_opener
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from voicerag_core.errors import ConfigError, ForbiddenError
+from voicerag_core.files import parsed_json
 
 __all__ = ["WRITE", "Caller", "Grant", "SignedTokens", "TokenFile", "TokenTable", "new_entry"]
 
@@ -301,7 +302,7 @@ class SignedTokens:
             error.close()  # it holds the connection until it is collected
             raise
         with response:
-            found = json.loads(response.read(1_000_000))
+            found = parsed_json(response.read(1_000_000))
         if not isinstance(found, dict):
             raise ValueError(f"{url} gave no JSON object")
         return found
@@ -309,7 +310,10 @@ class SignedTokens:
 
 def _is_private(url: str, *, plain_here: bool) -> bool:
     """Return whether what a URL gives cannot be changed on its way: https, or on this machine."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # such as an address of IPv6 without its end
+        return False
     if parts.scheme == "https":
         return parts.hostname is not None
     local = parts.hostname in ("127.0.0.1", "localhost", "::1")

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from voicerag_core.errors import ConfigError
 from voicerag_core.serving.auth import SignedTokens, TokenFile, TokenTable
 
-__all__ = ["Exposure", "is_loopback", "web_origin"]
+__all__ = ["Exposure", "is_loopback", "web_address", "web_origin"]
 
 _LOOPBACK_NAMES: Final = ("127.0.0.1", "localhost", "[::1]")
 
@@ -24,6 +24,22 @@ def is_loopback(host: str) -> bool:
         return ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return False
+
+
+def web_address(given: str) -> str:
+    """Return an address at which browsers and clients reach a server.
+
+    Raises:
+        ValueError: It is none.
+    """
+    try:
+        parts = urlsplit(given)
+        usable = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+    except ValueError:  # a bracket too many, a port beyond 65535
+        usable = False
+    if not usable or any(c.isspace() for c in given):
+        raise ValueError(f"{given!r} is not an address, such as https://kb.example.com/mcp")
+    return given
 
 
 def web_origin(given: str) -> str:

@@ -11,7 +11,6 @@ import json
 from collections.abc import Awaitable, Callable, Collection, Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
-from urllib.parse import urlsplit
 
 from voicerag_core.serving.auth import WRITE, Caller, Grant, TokenTable
 from voicerag_core.serving.rates import CallRate
@@ -175,8 +174,7 @@ class Guard:
         return _Refusal(403, "origin_not_allowed", message)
 
     def _is_own(self, origin: str, host: str) -> bool:
-        parts = urlsplit(origin.lower())
-        return parts.scheme in {"http", "https"} and parts.netloc == host
+        return _plain(origin) in {f"http://{host}", f"https://{host}"}
 
     def _may_read(self, origin: str | None) -> bool:
         return origin is not None and _listed(_plain(origin), self._readable)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple, TypeAlias
 
+import numpy as np
 from psycopg import sql
 from psycopg.rows import args_row, scalar_row
 
@@ -111,8 +112,8 @@ def make_collection(
     Raises:
         StoreError: The width is out of range, or the server does not know the language.
     """
-    if not 1 <= dim <= _WIDEST:
-        raise StoreError(f"a halfvec has 1 to {_WIDEST} elements; dim is {dim}")
+    if not isinstance(dim, int | np.integer) or not 1 <= dim <= _WIDEST:
+        raise StoreError(f"a halfvec has 1 to {_WIDEST} elements; dim is {dim!r:.40}")
     values = {
         "tenant": database.tenant,
         "name": name,

@@ -10,7 +10,6 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
-from typing import assert_never
 
 from psycopg import sql
 
@@ -35,6 +34,7 @@ from voicerag_core.filters import (
     NotIn,
     Or,
     Scalar,
+    no_filter,
 )
 
 __all__ = ["FilteredColumn", "compile_filter"]
@@ -152,7 +152,7 @@ def _condition(node: Filter, scope: _Scope) -> sql.Composable:  # noqa: C901, PL
             comparison = sql.SQL("{} LIKE {}").format(entry, wanted)
             return _of_type(key, "string", comparison, scope)
         case _:
-            assert_never(node)
+            raise no_filter(node)
 
 
 def _bind(value: object, scope: _Scope) -> sql.Composable:

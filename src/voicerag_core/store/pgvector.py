@@ -38,10 +38,13 @@ from voicerag_core.store.thresholds import KeptThresholds
 from voicerag_core.store.tuning import Tuning
 from voicerag_core.store.upkeep import Upkeep
 from voicerag_core.store.values import (
+    as_limit,
+    as_question,
     as_vectors,
     checked_name,
     checked_source,
     known_keys,
+    least_score,
 )
 from voicerag_core.store.writing import (
     PLANNING,
@@ -252,11 +255,13 @@ class PgVectorStore(Closing):
         Raises:
             FilterError: The filter has no meaning.
             StoreError: Neither embedding nor text was given, `limit` is below 1, `min_score` came
-                without an embedding, or the database failed.
+                without an embedding, a value is of another kind, or the database failed.
         """
-        vector = None if embedding is None else as_vectors(embedding)
+        vector = None if embedding is None else as_question(embedding)
         keys = None if ids is None else tuple(known_keys(ids))
-        query = Query(vector, text, limit, where, min_score, with_vectors, keys)
+        query = Query(
+            vector, text, as_limit(limit), where, least_score(min_score), with_vectors, keys
+        )
         return self._search([query])[0]
 
     def search_many(
@@ -268,7 +273,8 @@ class PgVectorStore(Closing):
             raise StoreError(
                 f"embeddings have shape [N, {self._opened.here.dim}], not {list(embeddings.shape)}"
             )
-        return self._search([Query(row, None, limit, where) for row in embeddings])
+        most = as_limit(limit)
+        return self._search([Query(as_question(row), None, most, where) for row in embeddings])
 
     def get(self, ids: Sequence[str]) -> list[Passage]:
         """Return the passages of these ids that exist, in the order asked."""

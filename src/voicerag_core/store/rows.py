@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,7 +25,7 @@ __all__ = [
     "COPY_START",
     "PassageArrays",
     "VectorArrays",
-    "check_passages",
+    "as_passages",
     "checked_embeddings",
     "elements",
     "halfvec",
@@ -121,18 +121,24 @@ class VectorArrays:
     vectors: bytes
 
 
-def check_passages(passages: Sequence[Passage]) -> None:
-    """Refuse passages whose id or text is no str.
+def as_passages(given: Iterable[Passage]) -> list[Passage]:
+    """Return passages in a list.
 
     Raises:
-        StoreError: There is one.
+        StoreError: One is none, or has an id or a text that is no str.
     """
+    if not isinstance(given, Iterable):
+        raise StoreError(f"passages come in a list, not {type(given).__name__}")
+    passages = list(given)
     for passage in passages:
+        if not isinstance(passage, Passage):
+            raise StoreError(f"a Passage is stored, not {type(passage).__name__}")
         if not isinstance(passage.id, str) or not isinstance(passage.text, str):
             raise StoreError(
                 f"{_named(passage)} cannot be stored: its id is {type(passage.id).__name__} and "
                 f"its text {type(passage.text).__name__}, and both are str"
             )
+    return passages
 
 
 def passage_arrays(

@@ -51,13 +51,10 @@ def checked(opened: OpenedCollection, queries: Sequence[Query]) -> None:
     """Refuse what cannot be searched for.
 
     Raises:
-        StoreError: A limit is below 1, a query has neither embedding nor text, or a least score
-            without an embedding.
+        StoreError: A query has neither embedding nor text, or a least score without an embedding.
         EmbeddingMismatchError: An embedding has another width than the collection.
     """
     for query in queries:
-        if query.limit < 1:
-            raise StoreError(f"a search gives at least 1 passage; limit is {query.limit}")
         if query.embedding is None:
             if query.text is None:
                 raise StoreError("a search needs an embedding, a text, or both")

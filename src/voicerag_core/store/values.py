@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import operator
 import re
 from collections.abc import Iterable
 from typing import Final
@@ -10,12 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voicerag_core.errors import StoreError
-from voicerag_core.types import Embeddings
+from voicerag_core.types import Embedding, Embeddings
 
 __all__ = [
     "KEY_BYTES",
     "SAME",
+    "as_limit",
     "as_owners",
+    "as_question",
     "as_vectors",
     "checked_name",
     "checked_source",
@@ -38,6 +42,9 @@ SAME: Final = 1 - 2.0**-10
 each element by up to 2^-11 of its value, in both vectors."""
 
 _QUESTION_CHARACTERS: Final = 10_000
+
+_MOST_PASSAGES: Final = 2**31 - 1
+"""Of an answer; a larger limit asks for no more."""
 
 _NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 """An escaped NUL in JSON, and not a backslash that is followed by the letters u0000."""
@@ -94,6 +101,8 @@ def known_keys(keys: Iterable[str]) -> list[str]:
     """
     if isinstance(keys, str):
         raise StoreError(f"ids come in a list; this is one str: {keys[:80]!r}")
+    if not isinstance(keys, Iterable):
+        raise StoreError(f"ids come in a list, not {type(keys).__name__}")
     given = list(keys)
     for key in given:
         if not isinstance(key, str):
@@ -110,7 +119,13 @@ def _is_unicode(text: str) -> bool:
 
 
 def searched_words(text: str) -> str:
-    """Return the text of a search as Postgres takes it: no NUL, no half characters, not endless."""
+    """Return the text of a search as Postgres takes it: no NUL, no half characters, not endless.
+
+    Raises:
+        StoreError: It is no str.
+    """
+    if not isinstance(text, str):
+        raise StoreError(f"the text of a search is a str, not {type(text).__name__}")
     kept = text[:_QUESTION_CHARACTERS].replace("\0", " ")
     return kept.encode("utf-8", "replace").decode()
 
@@ -124,7 +139,8 @@ def as_vectors(given: object) -> Embeddings:
     if isinstance(given, np.ndarray) and given.dtype.kind == "f":
         return given
     try:
-        return np.asarray(given, np.float32)
+        with np.errstate(over="ignore"):  # what becomes infinite is refused where it matters
+            return np.asarray(given, np.float32)
     except (TypeError, ValueError) as error:
         raise StoreError(f"vectors are rows of numbers of one length: {error}") from error
 
@@ -143,6 +159,49 @@ def as_owners(given: object) -> NDArray[np.int64] | None:
     return array.astype(np.int64)
 
 
-def least_score(min_score: float | None) -> float | None:
-    """Return the bound that is compared with cosines of vectors that were rounded to float16."""
-    return None if min_score is None else min(float(min_score), SAME)
+def as_question(given: object) -> Embedding:
+    """Return the vector of a question, as by `as_vectors`.
+
+    Raises:
+        StoreError: It is none, or holds a value that a halfvec does not.
+    """
+    vector = as_vectors(given)
+    with np.errstate(over="ignore"):
+        if not np.isfinite(vector.astype(np.float16)).all():
+            raise StoreError(
+                "the vector of the question holds a value that is not finite, or above 65,504 as "
+                "none of a normalised vector is; embed the question again"
+            )
+    return vector
+
+
+def as_limit(given: object) -> int:
+    """Return how many passages a search gives at most.
+
+    Raises:
+        StoreError: It is no whole number, or below 1.
+    """
+    try:
+        limit = operator.index(given)  # type: ignore[arg-type] # that is asked here
+    except TypeError:
+        raise StoreError(f"a limit is a whole number of passages, not {given!r:.40}") from None
+    if limit < 1:
+        raise StoreError(f"a search gives at least 1 passage; limit is {limit}")
+    return min(limit, _MOST_PASSAGES)
+
+
+def least_score(min_score: object) -> float | None:
+    """Return the bound that is compared with cosines of vectors that were rounded to float16.
+
+    Raises:
+        StoreError: It is no number.
+    """
+    if min_score is None:
+        return None
+    try:
+        bound = math.nan if isinstance(min_score, str) else float(min_score)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        bound = math.nan
+    if math.isnan(bound):
+        raise StoreError(f"min_score is a cosine similarity from -1 to 1, not {min_score!r:.40}")
+    return min(bound, SAME)

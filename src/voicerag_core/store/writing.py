@@ -23,7 +23,7 @@ from voicerag_core.store.collection import Collection
 from voicerag_core.store.connection import Connection, Encoded, Statement
 from voicerag_core.store.rows import (
     PassageArrays,
-    check_passages,
+    as_passages,
     checked_embeddings,
     elements,
     passage_arrays,
@@ -108,11 +108,10 @@ def prepare_batch(
         EmbeddingMismatchError: The vectors have another width.
         StoreError: Passages, vectors and owners do not fit.
     """
-    embeddings = as_vectors(embeddings)
+    passages, embeddings = as_passages(passages), as_vectors(embeddings)
     if not passages and not embeddings.size:
         embeddings = np.zeros((0, collection.dim), np.float32)
     owned_by = checked_embeddings(embeddings, collection.dim, len(passages), as_owners(owners))
-    check_passages(passages)
     last = {passage.id: place for place, passage in enumerate(passages)}
     places = np.array([last[key] for key in sorted(last)], np.int64)
     by_owner = np.argsort(owned_by, kind="stable")

@@ -29,7 +29,14 @@ from voicerag_core.store.existing.probe import ModelMatch, refuse_other
 from voicerag_core.store.existing.ranking import Found, ranked, valid_ids
 from voicerag_core.store.existing.reading import TableDatabase
 from voicerag_core.store.existing.table_sql import MOST_BY_WORDS, FoundRow, TableQuery
-from voicerag_core.store.values import as_vectors, known_keys, least_score, searched_words
+from voicerag_core.store.values import (
+    as_limit,
+    as_question,
+    as_vectors,
+    known_keys,
+    least_score,
+    searched_words,
+)
 from voicerag_core.types import Embedding, Embeddings, Hit, Passage
 
 __all__ = ["ExistingTable"]
@@ -188,13 +195,12 @@ class ExistingTable(Closing):
                 "a table of another program is not searched by ids; give a condition on its "
                 "metadata, or take the passages themselves (get)"
             )
-        if limit < 1:
-            raise StoreError(f"a search gives at least 1 passage; limit is {limit}")
+        limit, bound = as_limit(limit), least_score(min_score)
         if embedding is None and (text is None or min_score is not None):
             raise StoreError("a search needs an embedding or a text, and min_score an embedding")
         table = self.opened()
         if embedding is not None:
-            embedding = fitting(table, as_vectors(embedding))
+            embedding = fitting(table, as_question(embedding))
         lexemes = None if text is None else self._lexemes(table, text)
         query = TableQuery(embedding, lexemes, where, with_vectors)
         least = max(2 * limit, FUSION_DEPTH)
@@ -207,7 +213,6 @@ class ExistingTable(Closing):
             by_words = self._read(table, table.statements.by_words(query, MOST_BY_WORDS))
         found = Found(nearest, by_words, lexemes, by_vector=least)
         hits = ranked(found, table.layout, width=table.sample.content or None)
-        bound = least_score(min_score)
         if bound is not None:
             hits = [hit for hit in hits if hit.score >= bound]
         return tuple(hits[:limit])
