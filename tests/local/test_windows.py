@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -102,9 +104,19 @@ def test_plain_text_has_no_marks_and_no_headings() -> None:
     assert spelt(window.ids) == "One sentence. Another one."
 
 
+def test_running_text_without_headings_has_no_title_in_front() -> None:
+    prose = Passage("1", "One sentence. Another one.", {"title": "Harbour"})
+    (window,) = windows(tokens, [prose], candidates([prose]), room=300)
+    assert spelt(window.ids) == "One sentence. Another one."
+    (listed,) = passages_of("- Bread\n- Salt\n")
+    (window,) = windows(tokens, [listed], candidates([listed]), room=300)
+    assert spelt(window.ids).startswith(f"{listed.title}: <item>"), "an item says little alone"
+
+
 def test_headings_are_said_once() -> None:
-    passage = Passage("1", "Alder", {"title": "Alder", "source": "/tmp/a.md#x"})
-    (sentence,) = candidates([passage])
-    assert heading_line(passage, sentence) == ""
+    (sentence,) = candidates([Passage("1", "Alder")])
+    item = replace(sentence, kind="item")
+    titled = Passage("1", "Alder", {"title": "Alder", "source": "/tmp/a.md#x"})
+    assert heading_line(titled, item) == ""
     untitled = Passage("1", "Alder", {"source": "/tmp/prices.csv#row=3"})
-    assert heading_line(untitled, candidates([untitled])[0]) == "prices.csv:"
+    assert heading_line(untitled, item) == "prices.csv:"

@@ -72,6 +72,8 @@ _ASKS = re.compile(rf"\b{_WH}\b", re.IGNORECASE)
 _DIRECT = re.compile(
     r"^(?:(?:what|who|whom|which) (?:is|are|was|were)"
     r"|(?:what|which) (?:is|was|are|were) the (?:(?:full|exact|official|real) )?names? of|name"
+    r"|(?:what|which) (?:is|was|are|were) (?:the|an?|one|some) (?:example|type|kind|form)s? of"
+    r"|what (?:is|was) the reason"
     r"|(?:what|which|who)(?:'s|\u2019s))\W*\Z",
     re.IGNORECASE,
 )

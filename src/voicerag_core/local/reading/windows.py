@@ -1,8 +1,8 @@
 """What the reader's network is given of a passage: windows of whole sentences.
 
-A window is the headings above its first sentence, then its sentences, with a mark in front of each
-block that says of what kind it is. Headings and marks are read and never chosen. `training.reader`
-makes its examples with the functions here.
+A window is the title and headings above its first sentence, then its sentences, with a mark in
+front of each block that says of what kind it is. Headings and marks are read and never chosen.
+`training.reader` makes its examples with the functions here.
 """
 
 from __future__ import annotations
@@ -108,7 +108,13 @@ def read_passage(
 
 
 def heading_line(passage: Passage, sentence: Candidate) -> str:
-    """Return the title and the headings above a sentence on one line, each once; "" for none."""
+    """Return the title and the headings above a sentence on one line, each once; "" for none.
+
+    Running text without a heading has no title in front either: all paragraphs of an article share
+    it, and each would seem to be about what is asked of one of them.
+    """
+    if not sentence.path and sentence.kind in ("text", "note"):
+        return ""
     title = passage.title.partition("#")[0].rpartition("/")[2]
     names = [name for name in dict.fromkeys((title, *sentence.path)) if name]
     if sentence.text in names:
