@@ -8,6 +8,8 @@ ef_construction 64), and every question is asked of all of them in turn, with 40
     python -m venv .venv-store
     .venv-store/bin/pip install -r benchmarks/store/requirements.txt -e '.[local]'
     .venv-store/bin/python -m benchmarks.store.peers --rows 50000 --dim 384
+
+With ``--data`` the rows are the sentences of evaluation sets, from `benchmarks.store.real`.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ import psycopg
 
 from benchmarks import chart
 from benchmarks.store.clustered import Clustered, Rows
+from benchmarks.store.real import RealTexts
 from benchmarks.store.rivals import LIMIT, Contender, Data, LangChain, LlamaIndex, Ours, contenders
 from benchmarks.store.scale import recall
 from voicerag_core.store import EmbeddedPostgres
@@ -155,11 +158,11 @@ def asked(
 
 
 def run(given: argparse.Namespace, folder: Path) -> tuple[dict[str, dict[str, float]], list[float]]:
-    data = Clustered(given.rows, given.dim)
+    data = RealTexts(given.data) if given.data else Clustered(given.rows, given.dim)
     questions = data.questions(given.questions)
     batches = [as_data(rows, questions) for rows in data.batches()]
     nearest = {owner: data.nearest(questions, LIMIT, owner) for owner in (None, OWNER)}
-    with EmbeddedPostgres(folder) as server, contenders(server.dsn, given.dim) as stores:
+    with EmbeddedPostgres(folder) as server, contenders(server.dsn, data.dim) as stores:
         results = fill(stores, batches, server.dsn)
         finds: dict[str, Find] = {store.name: store.find for store in stores}
         ours = stores[0]
@@ -180,6 +183,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=20_000)
     parser.add_argument("--dim", type=int, default=384)
     parser.add_argument("--questions", type=int, default=300)
+    parser.add_argument("--data", type=Path, help="folder of the sets: rows of real texts")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         results, load = run(given, Path(folder) / "postgres")
@@ -198,7 +202,8 @@ def main() -> None:
             cells.append(f"{value:,.4g}" + (f" ({ratio:.1f}x)" if compared else ""))
         rows.append([name, *cells])
     when = f"{time.strftime('%Y-%m-%d')}, {os.cpu_count()} cores, load average {load[1]:.1f}"
-    command = f"python -m benchmarks.store.peers --rows {given.rows} --dim {given.dim}"
+    rows_of = f"--data {given.data}" if given.data else f"--rows {given.rows} --dim {given.dim}"
+    command = f"python -m benchmarks.store.peers {rows_of}"
     print(f"{when}\n\n    {command}\n")
     print("\n".join(chart.table(["", *measures], rows)))
 
