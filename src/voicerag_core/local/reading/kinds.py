@@ -6,7 +6,7 @@ import re
 import unicodedata
 from dataclasses import dataclass
 
-from voicerag_core.local.reading.calendar_words import CALENDAR_WORDS
+from voicerag_core.local.reading.calendar_words import CALENDAR_WORDS, MONTHS
 from voicerag_core.local.reading.questions import asked_for
 
 __all__ = ["Kind", "words_of"]
@@ -81,12 +81,12 @@ _SHAPES = tuple(
 _WHICH_DAY = re.compile(
     r"^(?:on |by |until )?(?:what|which) (?:week)?days?\b(?! (?:off|ticket|pass|rate)\b)", re.I
 )
+_MONTH = "|".join(MONTHS)
 _DAY = re.compile(
     r"\b(?:(?:mon|tues|wednes|thurs|fri|satur|sun)days?|mon|tue|wed|thu|fri|sat|sun|weekdays?"
     r"|weekends?|daily|every day|\d{1,2}(?:st|nd|rd|th)|\d{1,2}[./-]\d{1,2}"
-    r"|(?:\d{1,2}\.? (?:january|february|march|april|may|june|july|august|september|october"
-    r"|november|december))|(?:january|february|march|april|may|june|july|august|september|october"
-    r"|november|december) \d{1,2}|(?:first|last|second|third|same|next) (?:working )?day"
+    rf"|(?:\d{{1,2}}\.? (?:{_MONTH}))|(?:{_MONTH}) \d{{1,2}}"
+    r"|(?:first|last|second|third|same|next) (?:working )?day"
     r"|\d{4}-\d\d-\d\d|holidays?|easter|christmas)\b",
     re.IGNORECASE,
 )

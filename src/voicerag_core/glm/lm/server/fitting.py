@@ -22,7 +22,6 @@ FORM = "voicerag_form"
 PROBE = "probe"
 """A form that allows speech token 0 alone; without the processor no model keeps to it."""
 PROBE_IDS = 3
-TOKEN_LIMIT_SETTING = "VOICERAG_GLM_MAX_CONTEXT"  # noqa: S105 - a name
 
 
 @dataclass(frozen=True, slots=True)
