@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import psycopg
@@ -24,16 +25,21 @@ from voicerag_core.store.connection import Connection, Encoded, Statement
 from voicerag_core.store.rows import (
     PassageArrays,
     as_passages,
+    boolean_array,
     checked_embeddings,
     elements,
+    has_headings,
+    is_plain,
     passage_arrays,
     vector_arrays,
 )
-from voicerag_core.store.statements import CountedRow, WrittenRow, named
+from voicerag_core.store.statements import CountedRow, DatabaseRow, WrittenRow, named
 from voicerag_core.store.values import as_owners, as_vectors
 from voicerag_core.types import Embeddings, Passage
 
 __all__ = ["PLANNING", "Batch", "count_words", "forget_passages", "prepare_batch", "write_batch"]
+
+_T = TypeVar("_T")
 
 _SURELY_INDEXED_BYTES = 100_000
 """Texts up to here always fit into a tsvector of 1 MiB: a character of Chinese, 3 bytes, becomes a
@@ -87,12 +93,14 @@ class _Part:
         passages: As arrays.
         vectors: As elements of an array.
         counts: How many each passage owns, [N].
+        plain: Which have no words but those that Postgres finds in their text: a boolean[].
         long: Those whose words may be more than Postgres can index, by their place in the part.
     """
 
     passages: PassageArrays
     vectors: NDArray[np.void]
     counts: NDArray[np.int64]
+    plain: bytes
     long: dict[int, Passage]
 
 
@@ -153,55 +161,96 @@ def write_batch(
         # with encoding the next one, and the server would wait for that.
         try:
             with connection.transaction():
-                return _write_parts(connection, collection, batch, document, "insert_passages")
+                return _write_parts(connection, collection, batch, document, _insert)
         except pg.UniqueViolation:
             pass  # some of them are there, or another program was faster
-    return _write_parts(connection, collection, batch, document, "write_passages")
+    return _write_parts(connection, collection, batch, document, _merge)
+
+
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """What writing a part changed: passages written, and how many more passages and vectors."""
+
+    passages: int
+    more_passages: int
+    more_vectors: int
 
 
 def _write_parts(
-    connection: Connection, collection: Collection, batch: Batch, document: int | None, by: str
+    connection: Connection,
+    collection: Collection,
+    batch: Batch,
+    document: int | None,
+    write: Callable[[Connection, Collection, _Part, dict[str, object], int], _Change],
 ) -> int:
-    """Write the parts of a batch by the statement of a name; return how many passages changed."""
+    """Write the parts of a batch by a function; return how many passages changed."""
+    database = _row(DatabaseRow, connection, "database", collection, {})
     values = {"document": document, "language": collection.language}
-    halfvec = int(_run(connection, "halfvec_type", collection).fetchone() or 0)
-    changed = fresh = vectors = 0
-    with closing(_parts(batch, collection)) as parts:
+    changed = passages = vectors = 0
+    with closing(_parts(batch, collection, letters=database.letters)) as parts:
         for part in parts:
             given = _given(connection, collection, part) | values
-            row = _one(connection, by, collection, given)
-            changed += len(row.passages)
-            fresh += len(row.passages) - len(row.replaced)
-            if row.replaced:
-                gone = {"passages": row.replaced}
-                vectors -= _run(connection, "forget_vectors", collection, gone).rowcount
-            if row.passages:
-                vectors += _write_vectors(connection, collection, part, row, halfvec)
+            change = write(connection, collection, part, given, database.halfvec)
+            changed += change.passages
+            passages += change.more_passages
+            vectors += change.more_vectors
     if changed:
-        _resize(connection, collection, passages=fresh, vectors=vectors)
+        _resize(connection, collection, passages=passages, vectors=vectors)
     return changed
 
 
-def _one(
-    connection: Connection, name: str, collection: Collection, values: Mapping[str, object]
-) -> WrittenRow:
-    cursor = connection.cursor(row_factory=args_row(WrittenRow))
-    row = cursor.execute(*named(name, collection, values), prepare=False).fetchone()
-    assert row is not None  # it counts
+def _insert(
+    connection: Connection, collection: Collection, part: _Part, given: dict[str, object],
+    halfvec: int,
+) -> _Change:  # fmt: skip
+    """Insert a part of which no passage is there yet, all by one statement.
+
+    Raises:
+        UniqueViolation: One is there.
+    """
+    count = len(part.counts)
+    own = _vectors(part, range(1, count + 1), range(count), halfvec)
+    vectors = _run(connection, "insert_all", collection, given | own).rowcount
+    return _Change(count, count, vectors)
+
+
+def _merge(
+    connection: Connection, collection: Collection, part: _Part, given: dict[str, object],
+    halfvec: int,
+) -> _Change:  # fmt: skip
+    """Insert or replace what differs from what is there."""
+    row = _row(WrittenRow, connection, "write_passages", collection, given)
+    vectors = 0
+    if row.replaced:
+        gone = {"passages": row.replaced}
+        vectors -= _run(connection, "forget_vectors", collection, gone).rowcount
+    if row.passages:
+        own = _vectors(part, row.passages, row.places, halfvec)
+        vectors += _run(connection, "insert_vectors", collection, own).rowcount
+    return _Change(len(row.passages), len(row.passages) - len(row.replaced), vectors)
+
+
+def _row(
+    kind: type[_T], connection: Connection, name: str, collection: Collection,
+    values: Mapping[str, object],
+) -> _T:  # fmt: skip
+    """Run a fixed statement that gives one row."""
+    cursor = connection.cursor(row_factory=args_row(kind))
+    row = cursor.execute(*named(name, collection, values)).fetchone()
+    assert row is not None
     return row
 
 
-def _write_vectors(
-    connection: Connection, collection: Collection, part: _Part, row: WrittenRow, halfvec: int
-) -> int:
-    """Insert the vectors of the passages that were written, and return how many."""
-    arrays = vector_arrays(part.vectors, part.counts, row.passages, row.places, halfvec)
-    values = {
+def _vectors(
+    part: _Part, passages: Sequence[int], places: Sequence[int], halfvec: int
+) -> dict[str, object]:
+    """Return the parameters of the vectors of some passages, which have these keys and places."""
+    arrays = vector_arrays(part.vectors, part.counts, passages, places, halfvec)
+    return {
         "passages": Encoded(arrays.passages),
         "ordinals": Encoded(arrays.ordinals),
         "vectors": Encoded(arrays.vectors),
     }
-    return _run(connection, "insert_vectors", collection, values).rowcount
 
 
 def _given(connection: Connection, collection: Collection, part: _Part) -> dict[str, object]:
@@ -216,22 +265,25 @@ def _given(connection: Connection, collection: Collection, part: _Part) -> dict[
         "bodies": Encoded(part.passages.bodies),
         "metadata": Encoded(part.passages.metadata),
         "hashes": Encoded(part.passages.hashes),
+        "plain": Encoded(part.plain),
+        "words": None,
         "searched": searched,
     }
 
 
-def _parts(batch: Batch, collection: Collection) -> Generator[_Part, None, None]:
+def _parts(batch: Batch, collection: Collection, *, letters: bool) -> Generator[_Part, None, None]:
     """Encode a batch part by part, each while the server takes in the one before."""
     bounds = list(pairwise(_bounds(batch, collection.dim)))
+    part = partial(_part, batch, collection.tenant, letters)
     if len(bounds) == 1:
-        yield _part(batch, collection.tenant, *bounds[0])
+        yield part(*bounds[0])
         return
     with ThreadPoolExecutor(1, "voicerag-encode") as ahead:
-        coming = ahead.submit(_part, batch, collection.tenant, *bounds[0])
+        coming = ahead.submit(part, *bounds[0])
         for bound in bounds[1:]:
-            part = coming.result()
-            coming = ahead.submit(_part, batch, collection.tenant, *bound)
-            yield part
+            ready = coming.result()
+            coming = ahead.submit(part, *bound)
+            yield ready
         yield coming.result()
 
 
@@ -249,21 +301,23 @@ def _bounds(batch: Batch, dim: int) -> list[int]:
     return [*bounds, len(batch.passages)]
 
 
-def _part(batch: Batch, tenant: str, start: int, stop: int) -> _Part:
+def _part(batch: Batch, tenant: str, letters: bool, start: int, stop: int) -> _Part:  # noqa: FBT001
     passages, counts = batch.passages[start:stop], batch.counts[start:stop]
     first = int(batch.counts[:start].sum())
     halves = batch.embeddings[batch.order[first : first + int(counts.sum())]].astype(">f2")
-    return _Part(
-        passages=passage_arrays(passages, halves, counts, tenant),
-        vectors=elements(halves),
-        counts=counts,
-        long={place: one for place, one in enumerate(passages) if _may_be_long(one)},
-    )
+    arrays = passage_arrays(passages, halves, counts, tenant)
+    long = {place: one for place, one in enumerate(passages) if _may_be_long(one)}
+    plain = [
+        place not in long and is_plain(one, letters=letters) for place, one in enumerate(passages)
+    ]
+    return _Part(arrays, elements(halves), counts, boolean_array(plain), long)
 
 
 def _may_be_long(passage: Passage) -> bool:
     """Tell whether a passage may have more words than a tsvector holds."""
-    named = sum(len(str(passage.metadata.get(key, ""))) for key in ("title", "path", "lead"))
+    named = 0
+    if has_headings(passage):
+        named = sum(len(str(passage.metadata.get(key, ""))) for key in ("title", "path", "lead"))
     return 4 * (len(passage.text) + named) > _SURELY_INDEXED_BYTES
 
 
@@ -341,4 +395,4 @@ def _run(
 ) -> psycopg.Cursor[Any]:  # fmt: skip
     """Run a fixed statement, whose rows are read as their first column."""
     statement, bound = named(name, collection, values or {})
-    return connection.cursor(row_factory=scalar_row).execute(statement, bound, prepare=False)
+    return connection.cursor(row_factory=scalar_row).execute(statement, bound)
