@@ -232,7 +232,11 @@ class PgVectorStore(Closing):
         start = time.perf_counter()
         changed = self._database.write(
             lambda connection: write_batch(
-                connection, self._opened.here, batch, all_new=self._upkeep.load.first
+                connection,
+                self._opened.here,
+                batch,
+                all_new=self._upkeep.load.first,
+                ahead=self._upkeep.load.ahead,
             ),
             settings={**PLANNING, **self._upkeep.load.settings},
         )
@@ -361,6 +365,7 @@ class PgVectorStore(Closing):
                 digest,
                 batch,
                 all_new=self._upkeep.load.first,
+                ahead=self._upkeep.load.ahead,
             ),
             settings={**PLANNING, **self._upkeep.load.settings},
         )

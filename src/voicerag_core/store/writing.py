@@ -20,6 +20,7 @@ from psycopg.rows import args_row, scalar_row
 from psycopg.types.json import Jsonb
 
 from voicerag_core.errors import StoreError
+from voicerag_core.store.ahead import WordsAhead
 from voicerag_core.store.collection import Collection
 from voicerag_core.store.connection import Connection, Encoded, Statement
 from voicerag_core.store.rows import (
@@ -95,6 +96,7 @@ class _Part:
         counts: How many each passage owns, [N].
         plain: Which have no words but those that Postgres finds in their text: a boolean[].
         long: Those whose words may be more than Postgres can index, by their place in the part.
+        words: As a tsvector[], if they were made before.
     """
 
     passages: PassageArrays
@@ -102,6 +104,7 @@ class _Part:
     counts: NDArray[np.int64]
     plain: bytes
     long: dict[int, Passage]
+    words: bytes | None
 
 
 def prepare_batch(
@@ -141,6 +144,7 @@ def write_batch(
     document: int | None = None,
     *,
     all_new: bool = False,
+    ahead: WordsAhead | None = None,
 ) -> int:
     """Insert or replace a batch inside the caller's transaction; return how many passages changed.
 
@@ -150,6 +154,7 @@ def write_batch(
         batch: The passages.
         document: Whose passages they become; None: that of each stays.
         all_new: They are probably not there yet: insert them, and look only if that fails.
+        ahead: What makes the words of a part while the one before is inserted.
 
     Raises:
         StoreError: A passage holds what Postgres cannot.
@@ -161,7 +166,7 @@ def write_batch(
         # with encoding the next one, and the server would wait for that.
         try:
             with connection.transaction():
-                return _write_parts(connection, collection, batch, document, _insert)
+                return _write_parts(connection, collection, batch, document, _insert, ahead)
         except pg.UniqueViolation:
             pass  # some of them are there, or another program was faster
     return _write_parts(connection, collection, batch, document, _merge)
@@ -182,12 +187,13 @@ def _write_parts(
     batch: Batch,
     document: int | None,
     write: Callable[[Connection, Collection, _Part, dict[str, object], int], _Change],
+    ahead: WordsAhead | None = None,
 ) -> int:
     """Write the parts of a batch by a function; return how many passages changed."""
     database = _row(DatabaseRow, connection, "database", collection, {})
     values = {"document": document, "language": collection.language}
     changed = passages = vectors = 0
-    with closing(_parts(batch, collection, letters=database.letters)) as parts:
+    with closing(_parts(batch, collection, ahead, letters=database.letters)) as parts:
         for part in parts:
             given = _given(connection, collection, part) | values
             change = write(connection, collection, part, given, database.halfvec)
@@ -266,15 +272,17 @@ def _given(connection: Connection, collection: Collection, part: _Part) -> dict[
         "metadata": Encoded(part.passages.metadata),
         "hashes": Encoded(part.passages.hashes),
         "plain": Encoded(part.plain),
-        "words": None,
+        "words": None if part.words is None else Encoded(part.words),
         "searched": searched,
     }
 
 
-def _parts(batch: Batch, collection: Collection, *, letters: bool) -> Generator[_Part, None, None]:
+def _parts(
+    batch: Batch, collection: Collection, words: WordsAhead | None, *, letters: bool
+) -> Generator[_Part, None, None]:
     """Encode a batch part by part, each while the server takes in the one before."""
     bounds = list(pairwise(_bounds(batch, collection.dim)))
-    part = partial(_part, batch, collection.tenant, letters)
+    part = partial(_part, batch, collection, letters)
     if len(bounds) == 1:
         yield part(*bounds[0])
         return
@@ -282,7 +290,7 @@ def _parts(batch: Batch, collection: Collection, *, letters: bool) -> Generator[
         coming = ahead.submit(part, *bounds[0])
         for bound in bounds[1:]:
             ready = coming.result()
-            coming = ahead.submit(part, *bound)
+            coming = ahead.submit(part, *bound, words)
             yield ready
         yield coming.result()
 
@@ -301,16 +309,27 @@ def _bounds(batch: Batch, dim: int) -> list[int]:
     return [*bounds, len(batch.passages)]
 
 
-def _part(batch: Batch, tenant: str, letters: bool, start: int, stop: int) -> _Part:  # noqa: FBT001
+def _part(
+    batch: Batch,
+    collection: Collection,
+    letters: bool,  # noqa: FBT001 - see is_plain
+    start: int,
+    stop: int,
+    ahead: WordsAhead | None = None,
+) -> _Part:
     passages, counts = batch.passages[start:stop], batch.counts[start:stop]
     first = int(batch.counts[:start].sum())
     halves = batch.embeddings[batch.order[first : first + int(counts.sum())]].astype(">f2")
-    arrays = passage_arrays(passages, halves, counts, tenant)
+    arrays = passage_arrays(passages, halves, counts, collection.tenant)
     long = {place: one for place, one in enumerate(passages) if _may_be_long(one)}
     plain = [
         place not in long and is_plain(one, letters=letters) for place, one in enumerate(passages)
     ]
-    return _Part(arrays, elements(halves), counts, boolean_array(plain), long)
+    flags = boolean_array(plain)
+    words = None
+    if ahead is not None and not long:
+        words = ahead.words(collection, arrays.bodies, arrays.metadata, flags)
+    return _Part(arrays, elements(halves), counts, flags, long, words)
 
 
 def _may_be_long(passage: Passage) -> bool:
