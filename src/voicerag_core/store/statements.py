@@ -11,7 +11,9 @@ from voicerag_core.store.collection import Collection
 from voicerag_core.store.connection import Statement
 from voicerag_core.types import JSONValue
 
-__all__ = ["CountedRow", "DatabaseRow", "DocumentRow", "PassageRow", "WordRow", "WrittenRow", "named"]
+__all__ = [
+    "CountedRow", "DatabaseRow", "DocumentRow", "PassageRow", "WordRow", "WrittenRow", "named",
+]  # fmt: skip
 
 
 class PassageRow(NamedTuple):

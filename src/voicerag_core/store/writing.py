@@ -47,7 +47,7 @@ _SURELY_INDEXED_BYTES = 100_000
 pair of 6, an aligned head and a position, 12 bytes in all, and a hyphenated word is listed with
 its parts."""
 
-_FIRST_PART, _PART = 250, 1000
+_FIRST_PART, _PART = 250, 500
 _PART_BYTES = 8 * 2**20
 """Passages that are sent at a time, and about how many bytes, unless one passage has more; few at
 first, since the server waits for those."""
@@ -166,10 +166,12 @@ def write_batch(
         # with encoding the next one, and the server would wait for that.
         try:
             with connection.transaction():
-                return _write_parts(connection, collection, batch, document, _insert, ahead)
+                return _write_parts(
+                    connection, collection, batch, document, write=_insert, ahead=ahead
+                )
         except pg.UniqueViolation:
             pass  # some of them are there, or another program was faster
-    return _write_parts(connection, collection, batch, document, _merge)
+    return _write_parts(connection, collection, batch, document, write=_merge)
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +188,7 @@ def _write_parts(
     collection: Collection,
     batch: Batch,
     document: int | None,
+    *,
     write: Callable[[Connection, Collection, _Part, dict[str, object], int], _Change],
     ahead: WordsAhead | None = None,
 ) -> int:
@@ -280,12 +283,17 @@ def _given(connection: Connection, collection: Collection, part: _Part) -> dict[
 def _parts(
     batch: Batch, collection: Collection, words: WordsAhead | None, *, letters: bool
 ) -> Generator[_Part, None, None]:
-    """Encode a batch part by part, each while the server takes in the one before."""
+    """Encode a batch part by part, each while the server takes in the one before.
+
+    The first part goes without words made ahead, since the server has nothing else to do yet.
+    """
     bounds = list(pairwise(_bounds(batch, collection.dim)))
-    part = partial(_part, batch, collection, letters)
+    part = partial(_part, batch, collection, letters=letters)
     if len(bounds) == 1:
         yield part(*bounds[0])
         return
+    # One thread, which has each part encoded and its words made one after the other: with two
+    # cores, a third process at work would wait for one of the others.
     with ThreadPoolExecutor(1, "voicerag-encode") as ahead:
         coming = ahead.submit(part, *bounds[0])
         for bound in bounds[1:]:
@@ -297,26 +305,29 @@ def _parts(
 
 def _bounds(batch: Batch, dim: int) -> list[int]:
     """Return where the parts of a batch begin, and its end."""
-    bounds, size = [0], 0
-    first = _FIRST_PART if len(batch.passages) > _PART else _PART
-    for place, (passage, count) in enumerate(zip(batch.passages, batch.counts, strict=True)):
-        more = len(passage.text) + 2 * dim * int(count)
-        most = _PART if len(bounds) > 1 else first
-        if place > bounds[-1] and (place - bounds[-1] == most or size + more > _PART_BYTES):
-            bounds.append(place)
-            size = 0
-        size += more
-    return [*bounds, len(batch.passages)]
+    count = len(batch.passages)
+    lengths = np.fromiter((len(passage.text) for passage in batch.passages), np.int64, count)
+    ends = np.cumsum(lengths + 2 * dim * batch.counts)
+    bounds = [0]
+    most = _FIRST_PART if count > _PART else _PART
+    while (start := bounds[-1]) < count:
+        before = int(ends[start - 1]) if start else 0
+        fits = int(np.searchsorted(ends, before + _PART_BYTES, side="right"))
+        bounds.append(max(start + 1, min(start + most, fits)))
+        most = _PART
+    return bounds
 
 
 def _part(
     batch: Batch,
     collection: Collection,
-    letters: bool,  # noqa: FBT001 - see is_plain
     start: int,
     stop: int,
     ahead: WordsAhead | None = None,
+    *,
+    letters: bool,
 ) -> _Part:
+    """Encode the passages from one place to another, with their words if somebody makes them."""
     passages, counts = batch.passages[start:stop], batch.counts[start:stop]
     first = int(batch.counts[:start].sum())
     halves = batch.embeddings[batch.order[first : first + int(counts.sum())]].astype(">f2")
