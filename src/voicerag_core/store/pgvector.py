@@ -211,9 +211,8 @@ class PgVectorStore(Closing):
         that has cost as much as building it anew would; if nobody searches by it, it is then
         dropped, and built at the end. Of several processes that load one collection, the last one
         builds, unless they reach the server through a pooler (``prepare=False``): then each tries.
-        While an empty collection is filled by calls of more than 500 passages, the words of the next
-        ones are made by a second process of the server, that of the connection that the load has
-        besides.
+        While calls of more than 500 passages fill an empty collection, a second process of the
+        server makes the words of the next ones: that of the connection which the load has besides.
         A block that fails leaves the rows, and the index to the next load.
         """
         self._opened.refuse_read_only()
