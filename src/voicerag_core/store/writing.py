@@ -245,7 +245,7 @@ def _row(
 ) -> _T:  # fmt: skip
     """Run a fixed statement that gives one row."""
     cursor = connection.cursor(row_factory=args_row(kind))
-    row = cursor.execute(*named(name, collection, values)).fetchone()
+    row = cursor.execute(*named(name, collection, values), prepare=False).fetchone()
     assert row is not None
     return row
 
