@@ -9,7 +9,8 @@ ef_construction 64), and every question is asked of all of them in turn, with 40
     .venv-store/bin/pip install -r benchmarks/store/requirements.txt -e '.[local]'
     .venv-store/bin/python -m benchmarks.store.peers --rows 50000 --dim 384
 
-With ``--data`` the rows are the sentences of evaluation sets, from `benchmarks.store.real`.
+With ``--data`` the rows are the sentences of evaluation sets, from `benchmarks.store.real`, and
+with ``--passages`` besides their passages.
 """
 
 from __future__ import annotations
@@ -158,7 +159,9 @@ def asked(
 
 
 def run(given: argparse.Namespace, folder: Path) -> tuple[dict[str, dict[str, float]], list[float]]:
-    data = RealTexts(given.data) if given.data else Clustered(given.rows, given.dim)
+    data: RealTexts | Clustered = Clustered(given.rows, given.dim)
+    if given.data:
+        data = RealTexts(given.data, passages=given.passages)
     questions = data.questions(given.questions)
     batches = [as_data(rows, questions) for rows in data.batches()]
     nearest = {owner: data.nearest(questions, LIMIT, owner) for owner in (None, OWNER)}
@@ -184,6 +187,7 @@ def main() -> None:
     parser.add_argument("--dim", type=int, default=384)
     parser.add_argument("--questions", type=int, default=300)
     parser.add_argument("--data", type=Path, help="folder of the sets: rows of real texts")
+    parser.add_argument("--passages", action="store_true", help="with --data: rows are passages")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         results, load = run(given, Path(folder) / "postgres")
@@ -202,7 +206,10 @@ def main() -> None:
             cells.append(f"{value:,.4g}" + (f" ({ratio:.1f}x)" if compared else ""))
         rows.append([name, *cells])
     when = f"{time.strftime('%Y-%m-%d')}, {os.cpu_count()} cores, load average {load[1]:.1f}"
-    rows_of = f"--data {given.data}" if given.data else f"--rows {given.rows} --dim {given.dim}"
+    whole = " --passages" if given.passages else ""
+    rows_of = (
+        f"--data {given.data}{whole}" if given.data else f"--rows {given.rows} --dim {given.dim}"
+    )
     command = f"python -m benchmarks.store.peers {rows_of}"
     print(f"{when}\n\n    {command}\n")
     print("\n".join(chart.table(["", *measures], rows)))

@@ -1,7 +1,10 @@
-"""Rows whose vectors are of real texts: the sentences of the evaluation sets, and their questions.
+"""Rows whose vectors are of real texts: those of the evaluation sets, and their questions.
 
-Each sentence of the passages of XQuAD, HeySQuAD, HotpotQA and RGB is a row, once, in an order that
-is drawn; its vector is that of MiniLM, as are those of the questions.
+A row is a sentence of the passages of XQuAD, HeySQuAD, HotpotQA and RGB, or a passage as the
+product cuts them, once each, in an order that is drawn; its vector is that of MiniLM, as are those
+of the questions. The sets hold 8,154 different sentences and a third as many passages: the
+sentences are the most rows of real English text that they give, the passages are rows as people
+store them, with three times as many words for one vector.
 """
 
 from __future__ import annotations
@@ -13,10 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.store.clustered import BATCH, OWNERS, Rows, key_of
+from voicerag_core.chunking import chunk_document
 from voicerag_core.evaluation.datasets import load_set
 from voicerag_core.local.minilm import MiniLMEmbedder
 from voicerag_core.sentences import split_sentences
-from voicerag_core.types import Embeddings
+from voicerag_core.types import Document, Embeddings
 
 __all__ = ["RealTexts"]
 
@@ -30,17 +34,19 @@ class RealTexts:
 
     Args:
         data: Folder of the sets.
+        passages: Rows are passages, not sentences.
     """
 
-    def __init__(self, data: Path) -> None:
+    def __init__(self, data: Path, *, passages: bool = False) -> None:
         sets = [load_set(name, data) for name in SETS]
+        cut = _passages if passages else split_sentences
         texts = sorted(
             {
-                sentence
+                text
                 for one in sets
                 for passage in one.passages
-                for sentence in split_sentences(passage.text)
-                if len(sentence) >= LEAST_CHARACTERS
+                for text in cut(passage.text)
+                if len(text) >= LEAST_CHARACTERS
             }
         )
         random = np.random.default_rng(_SEED)
@@ -72,3 +78,8 @@ class RealTexts:
             scores[:, (np.arange(self.rows) * 37) % OWNERS != owner] = -np.inf
         best: NDArray[np.int64] = np.argsort(-scores, axis=1, kind="stable")[:, :limit]
         return best
+
+
+def _passages(text: str) -> list[str]:
+    """Cut a text as it is cut when it is stored."""
+    return [passage.text for passage in chunk_document(Document("text", text))]

@@ -14,6 +14,7 @@ import pytest
 
 from voicerag_core.errors import StoreError
 from voicerag_core.store import PgVectorStore, writing
+from voicerag_core.store.ahead import WordsAhead
 from voicerag_core.store.rows import passage_arrays
 from voicerag_core.testing.stores import WIDTH
 from voicerag_core.types import Embeddings, Passage
@@ -66,11 +67,13 @@ def stored(rows: psycopg.Connection[Any]) -> dict[str, tuple[str, bytes, list[li
     return kept
 
 
+@pytest.mark.parametrize("first_load", [False, True])
 def test_each_passage_keeps_its_vectors(
-    store: PgVectorStore, rows: psycopg.Connection[Any]
+    store: PgVectorStore, rows: psycopg.Connection[Any], *, first_load: bool
 ) -> None:
     given, (vectors, owners) = passages(), several()
-    assert store.add(given, vectors, owners=owners) == COUNT
+    with store.bulk_load() if first_load else nullcontext():
+        assert store.add(given, vectors, owners=owners) == COUNT
     kept = stored(rows)
     assert len(kept) == COUNT
     for place, passage in enumerate(given):
@@ -176,10 +179,23 @@ def test_a_large_passage_is_a_part_of_its_own(
     }
 
 
-def test_the_words_are_those_of_the_whole_passage_however_it_is_written(
-    store: PgVectorStore, rows: psycopg.Connection[Any]
-) -> None:
-    texts = ["The herons fish.", "Die Häuser am Rhein.", "漢字は two words", ""]
+EDGES = (
+    "\u303f\u3040\u30ff\u3100\u33ff\u3400\u4dbf\u4dc0\u4dff\u4e00\u9fff\ua000"
+    "\uf8ff\uf900\ufaff\ufb00\U0001ffff\U00020000\U0003134f\U00031350"
+)
+"""The first and the last characters that are paired, and their neighbours."""
+
+
+def worded() -> list[Passage]:
+    """Passages whose words are not only those that Postgres finds in their text."""
+    texts = [
+        "The herons fish.",
+        "Die Häuser am Rhein.",
+        "漢字は two words",
+        "Ὀδυσσεύς – sailing",
+        "",
+    ]
+    texts += [f"{edge}{edge}{edge} birds" for edge in EDGES]
     abouts: list[dict[str, Any]] = [
         {},
         {"n": 1},
@@ -188,22 +204,90 @@ def test_the_words_are_those_of_the_whole_passage_however_it_is_written(
         {"lead": "As follows:"},
         {"title": None, "path": {}, "lead": 3},
     ]
-    given = [
+    return [
         Passage(f"{i}-{j}", text, about)
         for i, text in enumerate(texts)
         for j, about in enumerate(abouts)
     ]
+
+
+def assert_words(rows: psycopg.Connection[Any], given: Sequence[Passage]) -> None:
+    found = rows.execute(
+        "SELECT id, words, voicerag.passage_words('english', body, metadata) FROM voicerag.passages"
+    ).fetchall()
+    assert {key for key, _, _ in found} == {passage.id for passage in given}
+    for key, words, expected in found:
+        assert words == expected, key
+
+
+def test_the_words_are_those_of_the_whole_passage_however_it_is_written(
+    store: PgVectorStore, rows: psycopg.Connection[Any]
+) -> None:
+    given = worded()
     vectors, owners = several(len(given))
     for edition in ("", " Otters swim."):  # inserted, and replaced
         said = [Passage(one.id, one.text + edition, one.metadata) for one in given]
         assert store.add(said, vectors, owners=owners) == len(given)
-        found = rows.execute(
-            "SELECT id, words, voicerag.passage_words('english', body, metadata) "
-            "FROM voicerag.passages"
-        ).fetchall()
-        assert len(found) == len(given)
-        for key, words, expected in found:
-            assert words == expected, key
+        assert_words(rows, given)
     titled = rows.execute("SELECT words::text FROM voicerag.passages WHERE id = '0-2'").fetchone()
     assert titled is not None
     assert "'bird'" in titled[0]
+
+
+@pytest.fixture
+def made_ahead(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """For each part that was asked about, whether its words were made ahead."""
+    made: list[bool] = []
+    words = WordsAhead.words
+
+    def noted(*given: Any) -> bytes | None:
+        found = words(*given)
+        made.append(found is not None)
+        return found
+
+    monkeypatch.setattr(WordsAhead, "words", noted)
+    return made
+
+
+def test_a_bulk_load_makes_words_ahead_and_they_are_the_same(
+    store: PgVectorStore, rows: psycopg.Connection[Any], made_ahead: list[bool]
+) -> None:
+    given = worded()
+    vectors, owners = several(len(given))
+    with store.bulk_load():
+        store.add(given, vectors, owners=owners)
+        assert made_ahead == [True] * -(-(len(given) - 4) // PART)  # but for the first, of 4
+        store.replace_document("source", "1", given, vectors, owners=owners)  # there already
+    assert_words(rows, given)
+
+
+def test_outside_a_load_and_in_a_small_call_no_words_are_made_ahead(
+    store: PgVectorStore, made_ahead: list[bool]
+) -> None:
+    given, (vectors, owners) = passages(), several()
+    store.add(given, vectors, owners=owners)
+    with store.bulk_load():
+        store.add(passages(PART), several(PART)[0][:PART])
+    assert made_ahead == []
+
+
+def test_a_load_goes_on_when_the_connection_is_lost_that_makes_words_ahead(
+    store: PgVectorStore, rows: psycopg.Connection[Any], dsn: str, made_ahead: list[bool]
+) -> None:
+    given = worded()
+    vectors = several(len(given))[0][: len(given)]
+    with store.bulk_load():
+        store.add(given[:COUNT], vectors[:COUNT])
+        assert all(made_ahead)
+        with psycopg.connect(dsn, autocommit=True) as other:
+            ended = other.execute(
+                "SELECT pg_terminate_backend(pid, 5000) FROM pg_locks WHERE locktype = 'advisory' "
+                "AND mode = 'ShareLock' AND classid = %s AND objid = 3",
+                (store._opened.here.number,),
+            ).fetchall()
+        assert ended == [(True,)]
+        made_ahead.clear()
+        assert store.add(given[COUNT:], vectors[COUNT:]) == len(given) - COUNT
+        assert not any(made_ahead)
+    assert_words(rows, given)
+    assert len(stored(rows)) == len(given)

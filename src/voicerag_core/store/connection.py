@@ -129,6 +129,17 @@ class Database:
         """Open a connection outside the pool, as the login; its errors say why it failed."""
         return connect(self.dsn, timeout=self._connect_timeout)
 
+    def enter(self, connection: Connection) -> None:
+        """Give a connection of `connect` settings, role and tenant of those in the pool, for good.
+
+        Its statements are prepared, and planned without a look at the values. Only where
+        ``keeps_sessions``.
+        """
+        self._configure(connection)
+        connection.prepare_threshold = 0
+        generic = {"plan_cache_mode": "force_generic_plan"}
+        _set_for_good(connection, {**self._per_transaction, **generic})
+
     def read(
         self,
         *statements: Statement,
@@ -208,9 +219,7 @@ class Database:
         connection.add_notice_handler(_ignore_notice)
         set_defaults(connection, write=True)
         if self._own:
-            calls = ", ".join(["set_config(%s, %s, false)"] * len(self._session))
-            values = [part for setting in self._session.items() for part in setting]
-            connection.execute(f"SELECT {calls}".encode(), values, prepare=False)
+            _set_for_good(connection, self._session)
 
     def _checked_out(self, run: Callable[[Connection], _T]) -> _T:
         with translated(self.dsn):
@@ -220,6 +229,13 @@ class Database:
                 with self.connect() as connection:
                     refuse_missing_grants(connection, self.dsn, error)
                 raise
+
+
+def _set_for_good(connection: Connection, settings: Mapping[str, str]) -> None:
+    """Set what holds for a connection until it ends."""
+    calls = ", ".join(["set_config(%s, %s, false)"] * len(settings))
+    values = [part for setting in settings.items() for part in setting]
+    connection.execute(f"SELECT {calls}".encode(), values, prepare=False)
 
 
 def _ignore_notice(_: psycopg.errors.Diagnostic) -> None:

@@ -8,6 +8,7 @@ from psycopg import sql
 from psycopg.rows import scalar_row
 
 from voicerag_core.errors import StoreError
+from voicerag_core.store.ahead import WordsAhead
 from voicerag_core.store.collection import Collection
 from voicerag_core.store.connection import Connection
 from voicerag_core.store.statements import named
@@ -19,7 +20,7 @@ __all__ = ["remove_documents", "replace_document"]
 
 def replace_document(
     connection: Connection, collection: Collection, source: str, digest: str, batch: Batch, *,
-    all_new: bool = False,
+    all_new: bool = False, ahead: WordsAhead | None = None,
 ) -> int:  # fmt: skip
     """Make a batch the only passages of a document; return how many were changed or deleted.
 
@@ -35,7 +36,7 @@ def replace_document(
     if number is None:
         raise StoreError(f"the document {source!r} was removed meanwhile; repeat the call")
     connection.execute(*named("set_digest", collection, {"document": number, "digest": digest}))
-    changed = write_batch(connection, collection, batch, number, all_new=all_new)
+    changed = write_batch(connection, collection, batch, number, all_new=all_new, ahead=ahead)
     gone = sql.SQL(
         "SELECT pid FROM voicerag.passages WHERE collection_id = {} "
         "AND document_id = %(document)s AND NOT id = ANY(%(kept)s::text[])"

@@ -14,6 +14,7 @@ from typing import Final
 
 import psycopg
 
+from voicerag_core.store.ahead import WordsAhead
 from voicerag_core.store.connection import Connection, Database
 
 __all__ = ["QUIET_SECONDS", "Load", "others_wait", "sharing"]
@@ -36,6 +37,7 @@ class Load:
         self._timer: threading.Timer | None = None
         self._held = 0
         self._first = False
+        self._ahead: WordsAhead | None = None
         self.grown = 0.0
         """Seconds that went into an index that grew."""
         self.vectors = 0
@@ -79,15 +81,17 @@ class Load:
             self._stop()
 
     @contextmanager
-    def hold(self, *, first: bool) -> Iterator[None]:
+    def hold(self, *, first: bool, ahead: WordsAhead | None = None) -> Iterator[None]:
         """Let the load last until the end of the block at least.
 
         Args:
             first: The collection was empty; its words are then counted at the end, all at once.
+            ahead: What makes words meanwhile.
         """
         with self._lock:
             if not self._held:
                 self._first = first
+                self._ahead = ahead
             self._held += 1
             self._stop()
         try:
@@ -100,6 +104,11 @@ class Load:
     def first(self) -> bool:
         """Whether this load fills a collection that was empty, until somebody says it is over."""
         return self._held > 0 and self._first
+
+    @property
+    def ahead(self) -> WordsAhead | None:
+        """What makes the words of passages while others are written, if there is such a thing."""
+        return self._ahead if self._held else None
 
     @property
     def settings(self) -> dict[str, str]:

@@ -211,6 +211,8 @@ class PgVectorStore(Closing):
         that has cost as much as building it anew would; if nobody searches by it, it is then
         dropped, and built at the end. Of several processes that load one collection, the last one
         builds, unless they reach the server through a pooler (``prepare=False``): then each tries.
+        While calls of more than 500 passages fill an empty collection, a second process of the
+        server makes the words of the next ones: that of the connection which the load has besides.
         A block that fails leaves the rows, and the index to the next load.
         """
         self._opened.refuse_read_only()
@@ -232,7 +234,11 @@ class PgVectorStore(Closing):
         start = time.perf_counter()
         changed = self._database.write(
             lambda connection: write_batch(
-                connection, self._opened.here, batch, all_new=self._upkeep.load.first
+                connection,
+                self._opened.here,
+                batch,
+                all_new=self._upkeep.load.first,
+                ahead=self._upkeep.load.ahead,
             ),
             settings={**PLANNING, **self._upkeep.load.settings},
         )
@@ -361,6 +367,7 @@ class PgVectorStore(Closing):
                 digest,
                 batch,
                 all_new=self._upkeep.load.first,
+                ahead=self._upkeep.load.ahead,
             ),
             settings={**PLANNING, **self._upkeep.load.settings},
         )

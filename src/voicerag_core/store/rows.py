@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -26,10 +27,13 @@ __all__ = [
     "PassageArrays",
     "VectorArrays",
     "as_passages",
+    "boolean_array",
     "checked_embeddings",
     "elements",
     "halfvec",
     "halfvec_array",
+    "has_headings",
+    "is_plain",
     "passage_arrays",
     "vector_arrays",
 ]
@@ -40,12 +44,20 @@ COPY_END = struct.pack(">h", -1)
 _SHOWN = 80
 """Characters of an id in messages."""
 
-_BYTEA, _INT8, _INT4, _TEXT, _JSONB = 17, 20, 23, 25, 3802
+_BOOL, _BYTEA, _INT8, _INT4, _TEXT, _JSONB = 16, 17, 20, 23, 25, 3802
 """Keys of types. Source: PostgreSQL 18, src/include/catalog/pg_type.dat."""
 
 _INT, _LONG = struct.Struct(">i").pack, struct.Struct(">q").pack
 
 _as_json = json.JSONEncoder(allow_nan=False, ensure_ascii=False, sort_keys=True).encode
+
+_PAIRED = re.compile(
+    "[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003134f]"
+).search
+"""Characters of languages without spaces; those of ``searchable`` in sql/0002_words.sql."""
+
+_HEADINGS = frozenset(("title", "path", "lead"))
+"""Metadata that is searched by words, too."""
 
 _HALF_MAX = float(np.finfo(np.float16).max)
 
@@ -174,6 +186,28 @@ def passage_arrays(
     )
 
 
+def boolean_array(values: Sequence[bool]) -> bytes:
+    """Encode truth values as a boolean[]."""
+    return _numbers(np.array(values, bool), _BOOL, "u1")
+
+
+def is_plain(passage: Passage, *, letters: bool) -> bool:
+    """Tell whether the words of a passage are those that Postgres finds in its text.
+
+    Args:
+        passage: Its text is not too long to be indexed.
+        letters: Whether the database's locale knows letters beyond ASCII.
+    """
+    text = passage.text
+    as_it_is = text.isascii() or (letters and _PAIRED(text) is None)
+    return as_it_is and not has_headings(passage)
+
+
+def has_headings(passage: Passage) -> bool:
+    """Tell whether metadata of a passage may be searched by words."""
+    return not _HEADINGS.isdisjoint(passage.metadata)
+
+
 def elements(halves: NDArray[np.float16]) -> NDArray[np.void]:
     """Encode vectors [M, D] as elements of a halfvec[], shape [M]."""
     count, dim = halves.shape
@@ -212,7 +246,7 @@ def vector_arrays(
     )
 
 
-def _numbers(values: NDArray[np.int64], element: int, kind: str) -> bytes:
+def _numbers(values: NDArray[np.int64] | NDArray[np.bool_], element: int, kind: str) -> bytes:
     rows = np.empty(len(values), [("size", ">i4"), ("is", kind)])
     rows["size"] = rows.dtype["is"].itemsize
     rows["is"] = values

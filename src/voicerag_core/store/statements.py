@@ -11,7 +11,9 @@ from voicerag_core.store.collection import Collection
 from voicerag_core.store.connection import Statement
 from voicerag_core.types import JSONValue
 
-__all__ = ["CountedRow", "DocumentRow", "PassageRow", "WordRow", "WrittenRow", "named"]
+__all__ = [
+    "CountedRow", "DatabaseRow", "DocumentRow", "PassageRow", "WordRow", "WrittenRow", "named",
+]  # fmt: skip
 
 
 class PassageRow(NamedTuple):
@@ -43,6 +45,15 @@ class CountedRow(NamedTuple):
     counted_at: int
 
 
+class DatabaseRow(NamedTuple):
+    """The row of ``database``: what differs from one to another."""
+
+    halfvec: int
+    """The key of the type."""
+    letters: bool
+    """Whether its locale knows letters beyond ASCII; see sql/0007_letters.sql."""
+
+
 class WrittenRow(NamedTuple):
     """The row of ``write_passages``: what was inserted or replaced, in the order of the places."""
 
@@ -57,20 +68,22 @@ class WrittenRow(NamedTuple):
 _GIVEN: LiteralString = (
     "SELECT unnest(%(ids)s::text[]) AS id, unnest(%(bodies)s::text[]) AS body, "
     "unnest(%(metadata)s::jsonb[]) AS metadata, unnest(%(hashes)s::bytea[]) AS hash, "
-    "unnest(%(searched)s::integer[]) AS searched, "
-    "generate_subscripts(%(ids)s::text[], 1) AS place"
+    "unnest(%(plain)s::boolean[]) AS plain, unnest(%(searched)s::integer[]) AS searched, "
+    "unnest(%(words)s::tsvector[]) AS words, generate_subscripts(%(ids)s::text[], 1) AS place"
+)
+
+# What passage_words does with a plain passage, without its call.
+_WORDS: LiteralString = (
+    "CASE WHEN s.plain THEN to_tsvector(%(language)s::text::regconfig, s.body) "
+    "ELSE voicerag.passage_words(%(language)s::text::regconfig, "
+    "CASE WHEN s.searched IS NULL THEN s.body ELSE left(s.body, s.searched) END, s.metadata) END"
 )
 
 _INSERTED: LiteralString = (
     "written AS (INSERT INTO voicerag.passages AS p "
     "(tenant, collection_id, document_id, hash, id, body, metadata, words) "
     "SELECT current_setting('voicerag.tenant'), {n}, %(document)s::bigint, s.hash, s.id, "
-    # What passage_words does with a passage of ASCII that has no such metadata, without its call.
-    "s.body, s.metadata, CASE WHEN s.searched IS NULL AND octet_length(s.body) = length(s.body) "
-    "AND NOT s.metadata ?| '{{title,path,lead}}' "
-    "THEN to_tsvector(%(language)s::text::regconfig, s.body) "
-    "ELSE voicerag.passage_words(%(language)s::text::regconfig, "
-    "CASE WHEN s.searched IS NULL THEN s.body ELSE left(s.body, s.searched) END, s.metadata) END"
+    "s.body, s.metadata, coalesce(s.words, " + _WORDS + ")"
 )
 
 
@@ -103,8 +116,10 @@ _STATEMENTS: Final = {
         "DELETE FROM voicerag.documents WHERE collection_id = {n} "
         "AND source = ANY(%(sources)s::text[]) RETURNING id"
     ),
-    # The type has another key in every database.
-    "halfvec_type": sql.SQL("SELECT 'halfvec'::regtype::oid::bigint"),
+    # The type has another key in every database, and letters are those of its locale.
+    "database": sql.SQL(
+        "SELECT 'halfvec'::regtype::oid::bigint, to_regprocedure('voicerag.paired(text)') IS NULL"
+    ),
     # What of a long text is indexed is found out by trying.
     "try_words": sql.SQL(
         "SELECT voicerag.passage_words(%(language)s::text::regconfig, "
@@ -128,12 +143,23 @@ _STATEMENTS: Final = {
         "coalesce(array_agg(w.pid) FILTER (WHERE NOT w.fresh), '{{}}') "
         "FROM written w JOIN s USING (id)",
     ),
-    # All of them, and keys are given in the order of the rows.
-    "insert_passages": _joined(
-        "WITH ", _INSERTED, " FROM (", _GIVEN, ") s ORDER BY s.place RETURNING p.pid) "
-        "SELECT array_agg(pid ORDER BY pid), "
-        "ARRAY(SELECT generate_series(0, cardinality(%(ids)s::text[]) - 1)), '{{}}'::bigint[] "
-        "FROM written",
+    # All of them with their vectors, which name their passages by place: keys are given in the
+    # order of the rows.
+    "insert_all": _joined(
+        "WITH ", _INSERTED, " FROM (", _GIVEN, ") s ORDER BY s.place RETURNING p.pid), "
+        "k AS MATERIALIZED (SELECT array_agg(pid ORDER BY pid) AS pids FROM written) "
+        "INSERT INTO voicerag.vectors (tenant, collection_id, passage, ordinal, embedding) "
+        "SELECT current_setting('voicerag.tenant'), {n}, k.pids[v.place], v.ordinal, v.embedding "
+        "FROM k, (SELECT unnest(%(passages)s::bigint[])::integer AS place, "
+        "unnest(%(ordinals)s::integer[]) AS ordinal, "
+        "unnest(%(vectors)s::halfvec[]) AS embedding) v"
+    ),
+    # Of passages that are not written yet, in their order.
+    "words": _joined(
+        "SELECT ARRAY(SELECT ", _WORDS, " FROM (SELECT unnest(%(bodies)s::text[]) AS body, "
+        "unnest(%(metadata)s::jsonb[]) AS metadata, unnest(%(plain)s::boolean[]) AS plain, "
+        "NULL::integer AS searched, generate_subscripts(%(bodies)s::text[], 1) AS place) s "
+        "ORDER BY s.place)"
     ),
     "insert_vectors": sql.SQL(
         "INSERT INTO voicerag.vectors (tenant, collection_id, passage, ordinal, embedding) "

@@ -14,6 +14,7 @@ import psycopg
 
 from voicerag_core.errors import StoreError
 from voicerag_core.store import indexes
+from voicerag_core.store.ahead import WordsAhead
 from voicerag_core.store.collection import Collection, IndexKind
 from voicerag_core.store.connection import Connection
 from voicerag_core.store.errors import translated
@@ -80,11 +81,12 @@ class Upkeep:
         before = opened.here
         number = before.number
         with ExitStack() as stack:
-            mine = None
+            mine = ahead = None
             if opened.database.keeps_sessions:
                 with translated(opened.database.dsn):
                     mine = stack.enter_context(sharing(opened.database, number))
-            with self.load.hold(first=before.passages == 0):
+                ahead = WordsAhead(opened.database, mine)
+            with self.load.hold(first=before.passages == 0, ahead=ahead):
                 yield
             if self.load.held:
                 return

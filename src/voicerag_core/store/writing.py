@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import psycopg
@@ -19,28 +20,34 @@ from psycopg.rows import args_row, scalar_row
 from psycopg.types.json import Jsonb
 
 from voicerag_core.errors import StoreError
+from voicerag_core.store.ahead import WordsAhead
 from voicerag_core.store.collection import Collection
 from voicerag_core.store.connection import Connection, Encoded, Statement
 from voicerag_core.store.rows import (
     PassageArrays,
     as_passages,
+    boolean_array,
     checked_embeddings,
     elements,
+    has_headings,
+    is_plain,
     passage_arrays,
     vector_arrays,
 )
-from voicerag_core.store.statements import CountedRow, WrittenRow, named
+from voicerag_core.store.statements import CountedRow, DatabaseRow, WrittenRow, named
 from voicerag_core.store.values import as_owners, as_vectors
 from voicerag_core.types import Embeddings, Passage
 
 __all__ = ["PLANNING", "Batch", "count_words", "forget_passages", "prepare_batch", "write_batch"]
+
+_T = TypeVar("_T")
 
 _SURELY_INDEXED_BYTES = 100_000
 """Texts up to here always fit into a tsvector of 1 MiB: a character of Chinese, 3 bytes, becomes a
 pair of 6, an aligned head and a position, 12 bytes in all, and a hyphenated word is listed with
 its parts."""
 
-_FIRST_PART, _PART = 250, 1000
+_FIRST_PART, _PART = 250, 500
 _PART_BYTES = 8 * 2**20
 """Passages that are sent at a time, and about how many bytes, unless one passage has more; few at
 first, since the server waits for those."""
@@ -87,13 +94,17 @@ class _Part:
         passages: As arrays.
         vectors: As elements of an array.
         counts: How many each passage owns, [N].
+        plain: Which have no words but those that Postgres finds in their text: a boolean[].
         long: Those whose words may be more than Postgres can index, by their place in the part.
+        words: As a tsvector[], if they were made before.
     """
 
     passages: PassageArrays
     vectors: NDArray[np.void]
     counts: NDArray[np.int64]
+    plain: bytes
     long: dict[int, Passage]
+    words: bytes | None
 
 
 def prepare_batch(
@@ -133,6 +144,7 @@ def write_batch(
     document: int | None = None,
     *,
     all_new: bool = False,
+    ahead: WordsAhead | None = None,
 ) -> int:
     """Insert or replace a batch inside the caller's transaction; return how many passages changed.
 
@@ -142,6 +154,7 @@ def write_batch(
         batch: The passages.
         document: Whose passages they become; None: that of each stays.
         all_new: They are probably not there yet: insert them, and look only if that fails.
+        ahead: What makes the words of a part while the one before is inserted.
 
     Raises:
         StoreError: A passage holds what Postgres cannot.
@@ -153,55 +166,100 @@ def write_batch(
         # with encoding the next one, and the server would wait for that.
         try:
             with connection.transaction():
-                return _write_parts(connection, collection, batch, document, "insert_passages")
+                return _write_parts(
+                    connection, collection, batch, document, write=_insert, ahead=ahead
+                )
         except pg.UniqueViolation:
             pass  # some of them are there, or another program was faster
-    return _write_parts(connection, collection, batch, document, "write_passages")
+    return _write_parts(connection, collection, batch, document, write=_merge)
+
+
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """What writing a part changed: passages written, and how many more passages and vectors."""
+
+    passages: int
+    more_passages: int
+    more_vectors: int
 
 
 def _write_parts(
-    connection: Connection, collection: Collection, batch: Batch, document: int | None, by: str
+    connection: Connection,
+    collection: Collection,
+    batch: Batch,
+    document: int | None,
+    *,
+    write: Callable[[Connection, Collection, _Part, dict[str, object], int], _Change],
+    ahead: WordsAhead | None = None,
 ) -> int:
-    """Write the parts of a batch by the statement of a name; return how many passages changed."""
+    """Write the parts of a batch by a function; return how many passages changed."""
+    database = _row(DatabaseRow, connection, "database", collection, {})
     values = {"document": document, "language": collection.language}
-    halfvec = int(_run(connection, "halfvec_type", collection).fetchone() or 0)
-    changed = fresh = vectors = 0
-    with closing(_parts(batch, collection)) as parts:
+    changed = passages = vectors = 0
+    with closing(_parts(batch, collection, ahead, letters=database.letters)) as parts:
         for part in parts:
             given = _given(connection, collection, part) | values
-            row = _one(connection, by, collection, given)
-            changed += len(row.passages)
-            fresh += len(row.passages) - len(row.replaced)
-            if row.replaced:
-                gone = {"passages": row.replaced}
-                vectors -= _run(connection, "forget_vectors", collection, gone).rowcount
-            if row.passages:
-                vectors += _write_vectors(connection, collection, part, row, halfvec)
+            change = write(connection, collection, part, given, database.halfvec)
+            changed += change.passages
+            passages += change.more_passages
+            vectors += change.more_vectors
     if changed:
-        _resize(connection, collection, passages=fresh, vectors=vectors)
+        _resize(connection, collection, passages=passages, vectors=vectors)
     return changed
 
 
-def _one(
-    connection: Connection, name: str, collection: Collection, values: Mapping[str, object]
-) -> WrittenRow:
-    cursor = connection.cursor(row_factory=args_row(WrittenRow))
+def _insert(
+    connection: Connection, collection: Collection, part: _Part, given: dict[str, object],
+    halfvec: int,
+) -> _Change:  # fmt: skip
+    """Insert a part of which no passage is there yet, all by one statement.
+
+    Raises:
+        UniqueViolation: One is there.
+    """
+    count = len(part.counts)
+    own = _vectors(part, range(1, count + 1), range(count), halfvec)
+    vectors = _run(connection, "insert_all", collection, given | own).rowcount
+    return _Change(count, count, vectors)
+
+
+def _merge(
+    connection: Connection, collection: Collection, part: _Part, given: dict[str, object],
+    halfvec: int,
+) -> _Change:  # fmt: skip
+    """Insert or replace what differs from what is there."""
+    row = _row(WrittenRow, connection, "write_passages", collection, given)
+    vectors = 0
+    if row.replaced:
+        gone = {"passages": row.replaced}
+        vectors -= _run(connection, "forget_vectors", collection, gone).rowcount
+    if row.passages:
+        own = _vectors(part, row.passages, row.places, halfvec)
+        vectors += _run(connection, "insert_vectors", collection, own).rowcount
+    return _Change(len(row.passages), len(row.passages) - len(row.replaced), vectors)
+
+
+def _row(
+    kind: type[_T], connection: Connection, name: str, collection: Collection,
+    values: Mapping[str, object],
+) -> _T:  # fmt: skip
+    """Run a fixed statement that gives one row."""
+    cursor = connection.cursor(row_factory=args_row(kind))
     row = cursor.execute(*named(name, collection, values), prepare=False).fetchone()
-    assert row is not None  # it counts
+    assert row is not None
     return row
 
 
-def _write_vectors(
-    connection: Connection, collection: Collection, part: _Part, row: WrittenRow, halfvec: int
-) -> int:
-    """Insert the vectors of the passages that were written, and return how many."""
-    arrays = vector_arrays(part.vectors, part.counts, row.passages, row.places, halfvec)
-    values = {
+def _vectors(
+    part: _Part, passages: Sequence[int], places: Sequence[int], halfvec: int
+) -> dict[str, object]:
+    """Return the parameters of the vectors of some passages, which have these keys and places."""
+    arrays = vector_arrays(part.vectors, part.counts, passages, places, halfvec)
+    return {
         "passages": Encoded(arrays.passages),
         "ordinals": Encoded(arrays.ordinals),
         "vectors": Encoded(arrays.vectors),
     }
-    return _run(connection, "insert_vectors", collection, values).rowcount
 
 
 def _given(connection: Connection, collection: Collection, part: _Part) -> dict[str, object]:
@@ -216,54 +274,80 @@ def _given(connection: Connection, collection: Collection, part: _Part) -> dict[
         "bodies": Encoded(part.passages.bodies),
         "metadata": Encoded(part.passages.metadata),
         "hashes": Encoded(part.passages.hashes),
+        "plain": Encoded(part.plain),
+        "words": None if part.words is None else Encoded(part.words),
         "searched": searched,
     }
 
 
-def _parts(batch: Batch, collection: Collection) -> Generator[_Part, None, None]:
-    """Encode a batch part by part, each while the server takes in the one before."""
+def _parts(
+    batch: Batch, collection: Collection, words: WordsAhead | None, *, letters: bool
+) -> Generator[_Part, None, None]:
+    """Encode a batch part by part, each while the server takes in the one before.
+
+    The first part goes without words made ahead, since the server has nothing else to do yet.
+    """
     bounds = list(pairwise(_bounds(batch, collection.dim)))
+    part = partial(_part, batch, collection, letters=letters)
     if len(bounds) == 1:
-        yield _part(batch, collection.tenant, *bounds[0])
+        yield part(*bounds[0])
         return
+    # One thread, which has each part encoded and its words made one after the other: with two
+    # cores, a third process at work would wait for one of the others.
     with ThreadPoolExecutor(1, "voicerag-encode") as ahead:
-        coming = ahead.submit(_part, batch, collection.tenant, *bounds[0])
+        coming = ahead.submit(part, *bounds[0])
         for bound in bounds[1:]:
-            part = coming.result()
-            coming = ahead.submit(_part, batch, collection.tenant, *bound)
-            yield part
+            ready = coming.result()
+            coming = ahead.submit(part, *bound, words)
+            yield ready
         yield coming.result()
 
 
 def _bounds(batch: Batch, dim: int) -> list[int]:
     """Return where the parts of a batch begin, and its end."""
-    bounds, size = [0], 0
-    first = _FIRST_PART if len(batch.passages) > _PART else _PART
-    for place, (passage, count) in enumerate(zip(batch.passages, batch.counts, strict=True)):
-        more = len(passage.text) + 2 * dim * int(count)
-        most = _PART if len(bounds) > 1 else first
-        if place > bounds[-1] and (place - bounds[-1] == most or size + more > _PART_BYTES):
-            bounds.append(place)
-            size = 0
-        size += more
-    return [*bounds, len(batch.passages)]
+    count = len(batch.passages)
+    lengths = np.fromiter((len(passage.text) for passage in batch.passages), np.int64, count)
+    ends = np.cumsum(lengths + 2 * dim * batch.counts)
+    bounds = [0]
+    most = _FIRST_PART if count > _PART else _PART
+    while (start := bounds[-1]) < count:
+        before = int(ends[start - 1]) if start else 0
+        fits = int(np.searchsorted(ends, before + _PART_BYTES, side="right"))
+        bounds.append(max(start + 1, min(start + most, fits)))
+        most = _PART
+    return bounds
 
 
-def _part(batch: Batch, tenant: str, start: int, stop: int) -> _Part:
+def _part(
+    batch: Batch,
+    collection: Collection,
+    start: int,
+    stop: int,
+    ahead: WordsAhead | None = None,
+    *,
+    letters: bool,
+) -> _Part:
+    """Encode the passages from one place to another, with their words if somebody makes them."""
     passages, counts = batch.passages[start:stop], batch.counts[start:stop]
     first = int(batch.counts[:start].sum())
     halves = batch.embeddings[batch.order[first : first + int(counts.sum())]].astype(">f2")
-    return _Part(
-        passages=passage_arrays(passages, halves, counts, tenant),
-        vectors=elements(halves),
-        counts=counts,
-        long={place: one for place, one in enumerate(passages) if _may_be_long(one)},
-    )
+    arrays = passage_arrays(passages, halves, counts, collection.tenant)
+    long = {place: one for place, one in enumerate(passages) if _may_be_long(one)}
+    plain = [
+        place not in long and is_plain(one, letters=letters) for place, one in enumerate(passages)
+    ]
+    flags = boolean_array(plain)
+    words = None
+    if ahead is not None and not long:
+        words = ahead.words(collection, arrays.bodies, arrays.metadata, flags)
+    return _Part(arrays, elements(halves), counts, flags, long, words)
 
 
 def _may_be_long(passage: Passage) -> bool:
     """Tell whether a passage may have more words than a tsvector holds."""
-    named = sum(len(str(passage.metadata.get(key, ""))) for key in ("title", "path", "lead"))
+    named = 0
+    if has_headings(passage):
+        named = sum(len(str(passage.metadata.get(key, ""))) for key in ("title", "path", "lead"))
     return 4 * (len(passage.text) + named) > _SURELY_INDEXED_BYTES
 
 
@@ -341,4 +425,4 @@ def _run(
 ) -> psycopg.Cursor[Any]:  # fmt: skip
     """Run a fixed statement, whose rows are read as their first column."""
     statement, bound = named(name, collection, values or {})
-    return connection.cursor(row_factory=scalar_row).execute(statement, bound, prepare=False)
+    return connection.cursor(row_factory=scalar_row).execute(statement, bound)
