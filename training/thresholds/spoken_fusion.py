@@ -233,8 +233,8 @@ def report(asked: Sequence[Legs], date: str) -> list[str]:
     lines += ["    python -m training.thresholds.spoken_fusion --data DATA", ""]
     lines += ["## What a leg knows among a question's own ten passages", ""]
     lines += ["How often a right passage stands before a wrong one (0.5: chance), and R@1. RGB's"]
-    lines += ["passages are all about what is asked; each of HotpotQA's is about another thing.", ""]
-    lines += known_by_legs({key: own for key, own in groups.items() if key[1] == "own"})
+    lines += ["passages are all about what is asked; each of HotpotQA's is about another thing."]
+    lines += ["", *known_by_legs({key: own for key, own in groups.items() if key[1] == "own"})]
     lines += ["## Does a lead mean anything?", ""]
     lines += ["R@1 by the lead of the best passage over the next, and how many questions have it."]
     lines += ["", *by_lead({named[key]: own for key, own in groups.items()})]
