@@ -99,7 +99,7 @@ def test_a_leg_keeps_its_first_place_from_a_lead_on() -> None:
 
 
 def test_only_a_passage_that_a_leg_has_first_can_stay_first() -> None:
-    one = asked([0.9, 0.8, 0.0], [0.0, 0.8, 0.9], [True, False, False])
+    one = asked([0.9, 0.8, 0.0], [0.2, 0.8, 0.9], [True, False, False])
     assert places([one], used)[0] == 1, "the mean of the legs puts the second passage first"
     assert places([one], of_a_leg)[0] == 0
 
