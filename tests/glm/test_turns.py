@@ -420,7 +420,7 @@ def test_clips_wait_longer_behind_prompts_that_are_read_before_theirs(
     tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tokenizer = SpeechTokenizer.load(write_speech_tokenizer(tmp_path_factory.mktemp("whisper")))
-    for queue, expected in ((None, 0.02), (0.01, 0.02), (0.1, 0.05), (3.0, 0.1)):
+    for queue, expected in ((None, 0.02), (0.01, 0.02), (0.1, 0.06), (3.0, 0.3)):
         monkeypatch.setattr(turns_on(CPU), "seconds_for", lambda _, queue=queue: queue)
         assert tokenizer._gathering() == pytest.approx(expected)
 

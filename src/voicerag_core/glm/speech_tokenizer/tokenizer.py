@@ -37,8 +37,8 @@ BATCH = 16
 GATHERING_SECONDS = 0.02
 """While the language model reads prompts, a clip waits this long for others: each batch of clips
 holds up the reading, a step of which takes 30 ms on an H200."""
-MOST_GATHERING_SECONDS = 0.1
-QUEUE_SHARE = 0.5
+MOST_GATHERING_SECONDS = 0.3
+QUEUE_SHARE = 0.6
 """It waits longer behind prompts that have come before: for this part of the time in which they are
 read, since its own is read after them."""
 PIECE = 480_000
