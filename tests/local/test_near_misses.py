@@ -60,6 +60,10 @@ def against(column: str, question: str, text: str, title: str = "") -> float:
         ("Who is the consultant in cardiology?", "Dr. Rao is the consultant in microbiology."),
         ("How much does a cat pay?", "A dog outside a basket pays half the fare."),
         ("When is the pool open on Sunday?", "The pool is open from 8 to 20, Mon-Fri."),
+        ("Who approves more than 80 hours?", "For 80 hours or less ask your supervisor."),
+        ("What does a parcel of up to 5 kg cost?", "Parcels over 5 kg cost 9 euros."),
+        ("What is the default port of Fjord?", "The default host is the local one."),
+        ("How high is the annual fee?", "The annual meeting is in May."),
     ],
 )
 def test_another_year_number_side_or_unit_contradicts(question: str, text: str) -> None:
@@ -86,6 +90,11 @@ def test_another_year_number_side_or_unit_contradicts(question: str, text: str) 
         ),
         ("Who won Best Actor?", "Best Actor went to Ola Moe, best supporting actor to Ida Holm."),
         ("When was Harbour Lights 2 released?", "Harbour Lights 2 was released on 3 May."),
+        ("Who approves more than 80 hours?", "80 hours or less: nobody; over 80: the board."),
+        ("Can I take more than 80 hours?", "At most 80 hours are paid."),
+        ("What is the default port?", "The default TCP port is 5432."),
+        ("What is the default port?", "The default value is 5432."),
+        ("What is the default port?", "The port is 5432, and the default host is this one."),
         ("How much is a permit for full-time staff a month?", "It is 9 a week or 31 a month."),
     ],
 )

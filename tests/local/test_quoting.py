@@ -467,6 +467,18 @@ def test_a_row_that_the_question_calls_by_name_is_picked() -> None:
     assert not named_rows("How often is the filter changed?", rows, sentences)
 
 
+def test_the_number_of_a_heading_is_no_word_of_it() -> None:
+    """Rows are told apart by "table", though the heading above them begins with "Table K.1."."""
+    passage = passage_of(
+        Heading("Table K.1. Limits", 2),
+        Table([["Item", "Limit"], ["columns per index", "32"], ["columns per table", "1600"]], 1),
+    )
+    sentences = candidates([passage])
+    (rows,) = tables("How many columns can a table have?", [passage], sentences)
+    assert sentences[rows[0].sentence].text == "Item: columns per table; Limit: 1600"
+    assert rows[0].overlap > rows[1].overlap
+
+
 DISHWASHER: list[Element] = [
     Heading("Care", 1),
     Paragraph("No. The chrome would peel off. Wash it by hand with mild soap."),

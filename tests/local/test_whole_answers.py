@@ -282,6 +282,25 @@ def test_a_command_for_something_else_tells_nothing(question: str) -> None:
     assert recipes(asked_for(question), [RECIPES], sentences) == set()
 
 
+def test_a_sample_that_goes_wrong_is_no_way_to_do_something() -> None:
+    passage = passage_of(
+        Paragraph("Relay checks the key, and refuses a wrong one:"),
+        Code("relay send x\nrelay.KeyError: no such key"),
+        Paragraph("The check is turned off like this:"),
+        Code("relay send x --no-check"),
+    )
+    sentences = candidates([passage])
+    column = AGREEMENT.index("unkind")
+
+    def against(question: str) -> list[float]:
+        rows = range(len(sentences))
+        return agreement(question, [passage], sentences, rows)[:, column].tolist()
+
+    assert against("How do I turn off the check of the key?") == [1, 1, 0, 0]
+    assert against("How do I get the error of a wrong key?") == [0, 0, 0, 0]
+    assert against("What checks the key?") == [0, 0, 0, 0]
+
+
 def test_an_item_with_items_of_its_own_is_quoted_with_them() -> None:
     rules = passage_of(
         Item("Major trip"), Item("over the sea", depth=1), Item("by night", depth=1),

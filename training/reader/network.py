@@ -22,22 +22,37 @@ class Layer(nn.Module):
     """One encoder layer of BERT.
 
     Source: Devlin et al. 2019; tensor names of transformers' BertLayer.
+
+    Args:
+        dropout: Of what is added to the states.
+        width: Of the states.
+        heads: Of the attention.
+        epsilon: Of the norms.
     """
 
-    def __init__(self, dropout: float) -> None:
+    def __init__(
+        self, dropout: float, *, width: int = WIDTH, heads: int = HEADS, epsilon: float = EPSILON
+    ) -> None:
         super().__init__()
-        self.query, self.key = nn.Linear(WIDTH, WIDTH), nn.Linear(WIDTH, WIDTH)
-        self.value, self.mixed = nn.Linear(WIDTH, WIDTH), nn.Linear(WIDTH, WIDTH)
-        self.wide, self.narrow = nn.Linear(WIDTH, 4 * WIDTH), nn.Linear(4 * WIDTH, WIDTH)
-        self.first_norm = nn.LayerNorm(WIDTH, EPSILON)
-        self.second_norm = nn.LayerNorm(WIDTH, EPSILON)
+        self.query, self.key = nn.Linear(width, width), nn.Linear(width, width)
+        self.value, self.mixed = nn.Linear(width, width), nn.Linear(width, width)
+        self.wide, self.narrow = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
+        self.first_norm = nn.LayerNorm(width, epsilon)
+        self.second_norm = nn.LayerNorm(width, epsilon)
         self.dropout = nn.Dropout(dropout)
+        self._heads = heads
 
     def forward(self, states: Tensor, mask: Tensor) -> Tensor:
-        """Map [B, T, 384] to [B, T, 384]; mask [B, 1, 1, T], True where there is a token."""
+        """Map [B, T, width] to the same shape.
+
+        Args:
+            states: Of the layer below.
+            mask: Broadcast to [B, heads, T, T]: True where there is a token, or numbers that are
+                added to the scores.
+        """
 
         def split(rows: Tensor) -> Tensor:
-            return rows.reshape(*rows.shape[:-1], HEADS, WIDTH // HEADS).transpose(1, 2)
+            return rows.reshape(*rows.shape[:-1], self._heads, -1).transpose(1, 2)
 
         seen = functional.scaled_dot_product_attention(
             split(self.query(states)), split(self.key(states)), split(self.value(states)), mask

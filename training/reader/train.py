@@ -1,9 +1,11 @@
 """Train the reader on one GPU, within a time limit.
 
     python -m training.reader.train PREPARED OUT --seconds 240
+    python -m training.reader.train PREPARED OUT --seconds 240 --teacher FOLDER
 
 PREPARED is the output of prepare.py. OUT gets log.json and the trained tensors in half precision
-(reader-*.safetensors).
+(reader-*.safetensors). With --teacher, whose FOLDER is the output of teacher.py, the larger network
+is trained first, and the reader then learns to agree with it as well as with the labels.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ import numpy as np
 import tokenizers
 import torch
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from training.reader.examples import (
@@ -40,10 +42,16 @@ from training.reader.examples import (
     stack,
 )
 from training.reader.network import ReaderNetwork
+from training.reader.teacher import TeacherNetwork, teacher_weights
 
 RATE = 1.5e-4
 WARM_UP = 0.05
+TEACHER_RATE = 5e-5
 START, END, SENTENCE = 0, 1, 2
+TEMPERATURE = 2.0
+"""Both networks' scores are divided by it before they are compared (Hinton et al. 2015)."""
+LABELS = 0.4
+"""Share of the labels in the loss; the rest is the teacher's."""
 LOG_EVERY = 100
 MIX = "wikipedia=0.5,own=0.27,made=0.17,handbook=0.06"
 
@@ -67,6 +75,18 @@ def loss_of(logits: Tensor, batch: dict[str, Tensor]) -> Tensor:
     start = torch.where(known, logs[rows, ends[:, 0].clamp(min=0), START], shared[:, START])
     end = torch.where(known, logs[rows, ends[:, 1].clamp(min=0), END], shared[:, END])
     return -((start + end) / 2 + shared[:, SENTENCE]).mean()
+
+
+def distance_of(logits: Tensor, taught: Tensor, batch: dict[str, Tensor]) -> Tensor:
+    """Kullback-Leibler divergence of the teacher's likelihoods from the reader's.
+
+    Weighted as in `loss_of`, and by the squared temperature, so that gradients keep their size.
+    """
+    own = functional.log_softmax(open_only(logits, batch) / TEMPERATURE, dim=1)
+    wanted = functional.log_softmax(open_only(taught, batch) / TEMPERATURE, dim=1)
+    apart = functional.kl_div(own, wanted, reduction="none", log_target=True).sum(dim=1)
+    each = (apart[:, START] + apart[:, END]) / 2 + apart[:, SENTENCE]
+    return TEMPERATURE**2 * each.mean()
 
 
 def _make(examples: Examples, size: int, seed: object, out: Any) -> None:  # noqa: ANN401 - a queue
@@ -114,7 +134,7 @@ class Validation:
         self._cases = cases[:: max(1, len(cases) // most)] if most else cases
         self._tokenizer = tokenizer
 
-    def measure(self, network: ReaderNetwork, device: str) -> dict[str, dict[str, float]]:
+    def measure(self, network: nn.Module, device: str) -> dict[str, dict[str, float]]:
         """Return the share of right choices and AUROC of each form of question."""
         jobs = sorted(self._jobs(), key=lambda job: len(job[2].ids))
         best: dict[int, tuple[float, bool]] = {}
@@ -190,6 +210,8 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--tokenizer", type=Path, default=Path(__file__).parents[2]
                         / "src/voicerag_core/local/weights/data/minilm_tokenizer.json")  # fmt: skip
     parser.add_argument("--seconds", type=float, default=200.0, help="of training in total")
+    parser.add_argument("--teacher", type=Path, help="weights of a larger network, of teacher.py")
+    parser.add_argument("--teacher-seconds", type=float, default=280.0, help="of its training")
     parser.add_argument("--questions", type=int, default=64, help="a step")
     parser.add_argument("--rate", type=float, default=RATE)
     parser.add_argument("--mix", default=MIX, help="share of each group of questions")
@@ -225,72 +247,96 @@ def main() -> None:
 
         held = reader_weights(options.from_reader)
         network.load_state_dict({name: torch.tensor(values) for name, values in held.items()})
-    Run(network, validation, options).train(examples)
+    run = Run(validation, options)
+    made = batches(examples, options.questions, options.workers, options.seed)
+    next(made)  # the processes are forked before the device is touched
+    coming = ahead(made, run.device)
+    teacher = None
+    if options.teacher:
+        teacher = TeacherNetwork(teacher_weights(options.teacher))
+        run.train(teacher, coming, options.teacher_seconds, TEACHER_RATE)
+        teacher.eval()
+    run.train(network, coming, options.seconds, options.rate, teacher)
+    save(network, options.out)
 
 
 class Run:
-    """One training with its log."""
+    """Trainings with their log."""
 
-    def __init__(
-        self, network: ReaderNetwork, validation: Validation, options: argparse.Namespace
-    ) -> None:
-        self._device = "cuda" if torch.cuda.is_available() else "cpu"
-        self._network = network
+    def __init__(self, validation: Validation, options: argparse.Namespace) -> None:
+        self.device = "cuda" if torch.cuda.is_available() else "cpu"
         self._validation = validation
-        self._options = options
+        self._out = options.out
         self._log: dict[str, Any] = {
             "options": {name: str(value) for name, value in vars(options).items()},
             "steps": [],
             "validation": [],
         }
 
-    def train(self, examples: Examples) -> None:
-        """Train until the time limit, validate at each third, and save."""
-        options = self._options
-        seconds, rate = options.seconds, options.rate
-        made = batches(examples, options.questions, options.workers, options.seed)
-        next(made)  # the processes are forked before the device is touched
-        self._network.to(self._device)
-        optimiser = self._optimiser()
+    def train(
+        self,
+        network: nn.Module,
+        coming: Iterator[dict[str, Tensor]],
+        seconds: float,
+        rate: float,
+        teacher: nn.Module | None = None,
+    ) -> None:
+        """Train until the time limit, and validate at each third.
+
+        Args:
+            network: To train; brought to the device.
+            coming: Batches on the device.
+            seconds: The limit, validation included.
+            rate: The largest learning rate.
+            teacher: Also learnt from, on the device.
+        """
+        network.to(self.device).train()
+        optimiser = self._optimiser(network, rate)
         marks = [1 / 3, 2 / 3]
         began = time.monotonic()
         total: Tensor | float = 0.0
         counted = step = 0
-        coming = ahead(made, self._device)
         while (passed := (time.monotonic() - began) / seconds) < 1:
             for group in optimiser.param_groups:
                 group["lr"] = rate * min(1.0, passed / WARM_UP, (1 - passed) / (1 - WARM_UP))
-            total, counted, step = (
-                total + self._step(next(coming), optimiser),
-                counted + 1,
-                step + 1,
-            )
+            total = total + self._step(network, next(coming), optimiser, teacher)
+            counted, step = counted + 1, step + 1
             if step % LOG_EVERY == 0:
                 self._note(step, time.monotonic() - began, float(total) / counted)
                 total, counted = 0.0, 0
             if marks and passed >= marks[0]:
                 marks.pop(0)
-                self._check(step)
-        self._check(step)
-        save(self._network, options.out)
+                self._check(network, step)
+        self._check(network, step)
         print(f"done after {step} steps", flush=True)
 
-    def _optimiser(self) -> torch.optim.Optimizer:
-        whole = list(self._network.parameters())
+    def _optimiser(self, network: nn.Module, rate: float) -> torch.optim.Optimizer:
+        whole = list(network.parameters())
         groups = [
             {"params": [p for p in whole if p.dim() > 1], "weight_decay": 0.01},
             {"params": [p for p in whole if p.dim() <= 1], "weight_decay": 0.0},
         ]
-        fused = self._device == "cuda"
-        return torch.optim.AdamW(groups, lr=self._options.rate, betas=(0.9, 0.98), fused=fused)
+        return torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.98), fused=self.device == "cuda")
 
-    def _step(self, batch: dict[str, Tensor], optimiser: torch.optim.Optimizer) -> Tensor:
-        with torch.autocast(self._device, torch.bfloat16, enabled=self._device == "cuda"):
-            logits = self._network(batch["ids"], batch["kinds"], batch["mask"])
+    def _step(
+        self,
+        network: nn.Module,
+        batch: dict[str, Tensor],
+        optimiser: torch.optim.Optimizer,
+        teacher: nn.Module | None,
+    ) -> Tensor:
+        given = batch["ids"], batch["kinds"], batch["mask"]
+        with torch.autocast(self.device, torch.bfloat16, enabled=self.device == "cuda"):
+            logits = network(*given)
+            if teacher is not None:
+                with torch.no_grad():
+                    taught = teacher(*given)
         loss = loss_of(logits, batch)
+        if teacher is not None:
+            loss = LABELS * loss + (1 - LABELS) * distance_of(logits, taught, batch)
         optimiser.zero_grad(set_to_none=True)
         torch.autograd.backward(loss)
-        torch.nn.utils.clip_grad_norm_(self._network.parameters(), 1.0)
+        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimiser.step()
         return loss.detach()
 
@@ -300,17 +346,17 @@ class Run:
         if not math.isfinite(loss):
             raise SystemExit("the loss is not finite")
 
-    def _check(self, step: int) -> None:
+    def _check(self, network: nn.Module, step: int) -> None:
         """Validate and write the log."""
-        self._network.eval()
+        network.eval()
         began = time.monotonic()
-        found = {"step": step, **self._validation.measure(self._network, self._device)}
-        self._network.train()
+        found = {"step": step, **self._validation.measure(network, self.device)}
+        network.train()
         self._log["validation"].append(found)
-        if self._device == "cuda":
+        if self.device == "cuda":
             self._log["peak_gb"] = torch.cuda.max_memory_allocated() / 1e9
         print(found, f"{time.monotonic() - began:.1f} s", flush=True)
-        (self._options.out / "log.json").write_text(json.dumps(self._log, indent=1))
+        (self._out / "log.json").write_text(json.dumps(self._log, indent=1))
 
 
 if __name__ == "__main__":

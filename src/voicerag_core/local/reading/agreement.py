@@ -15,11 +15,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from voicerag_core.local.reading.bounds import Bounds, beyond, bounds
 from voicerag_core.local.reading.events import asks_for_event, superseded, unsaid_event
 from voicerag_core.local.reading.features import DATE, Candidate
 from voicerag_core.local.reading.forms import defines
 from voicerag_core.local.reading.kinds import Kind, words_of
 from voicerag_core.local.reading.measured import measured
+from voicerag_core.local.reading.modified import other_noun, qualified
 from voicerag_core.local.reading.moments import moments
 from voicerag_core.local.reading.namesakes import Namesakes
 from voicerag_core.local.reading.near_misses import (
@@ -32,6 +34,7 @@ from voicerag_core.local.reading.near_misses import (
 )
 from voicerag_core.local.reading.numbered import conflicts, numbered
 from voicerag_core.local.reading.questions import asked_for
+from voicerag_core.local.reading.recipes import shows_failure
 from voicerag_core.local.reading.relations import unsaid_relation
 from voicerag_core.local.reading.siblings import Siblings, other_domain, other_group
 from voicerag_core.local.reading.songs import untold_song
@@ -73,7 +76,8 @@ def agreement(
     open_ended = _YES_NO.match(question) is None
     keys = _Keys.of(question, open_ended=open_ended)
     siblings = Siblings.of(question, sentences, open_ended=open_ended)
-    term = asked_for(question).term
+    asked = asked_for(question)
+    by_doing = asked.how_to and not _OF_ERRORS.search(question)
     around: dict[int, float] = {}
     table = np.zeros((len(kept), len(AGREEMENT)))
     for row, index in enumerate(kept):
@@ -98,9 +102,12 @@ def agreement(
             or other_domain(question, sentence, f"{context} {passage.text}")
             or untold_song(question, f"{context} \n {passage.text}"),
             unsaid_relation(question, f"{context} {sentence.text}"),
-            sentence.kind not in _LEADS_ON
-            and keys.kind.lacks(_with_date_above(sentence))
-            and not (term and defines(term, sentence)),
+            (
+                sentence.kind not in _LEADS_ON
+                and keys.kind.lacks(_with_date_above(sentence))
+                and not (asked.term and defines(asked.term, sentence))
+            )
+            or (by_doing and shows_failure(sentences, index)),
             sentence.kind in _TOLD
             and (
                 unsaid_event(question, f"{context} {sentence.text}")
@@ -238,6 +245,8 @@ _MEASURED_IN = {
 }
 """By the name of a measure, units of the kinds in which it is said; "how long" may be a length."""
 
+_OF_ERRORS = re.compile(r"\b(?:errors?|exceptions?|tracebacks?|fail\w*)\b", re.IGNORECASE)
+
 _ASKED_UNIT = re.compile(r"\bhow many (?P<many>[a-z]+)|\bin (?P<in>[a-z]+)\W*\Z", re.IGNORECASE)
 
 
@@ -257,6 +266,8 @@ class _Keys:
         event: Whether it asks about something that happened at one time.
         namesakes: What others of its kind may be mistaken for.
         weekdays: Days of the week that it names, 0 for Monday; none of a yes-or-no question.
+        bounds: Figures that it bounds, see `voicerag_core.local.reading.bounds`; likewise.
+        qualified: See `voicerag_core.local.reading.modified`.
     """
 
     years: frozenset[str]
@@ -270,6 +281,8 @@ class _Keys:
     event: bool
     namesakes: Namesakes
     weekdays: frozenset[int]
+    bounds: Bounds
+    qualified: tuple[str, frozenset[str]] | None
 
     @classmethod
     def of(cls, question: str, *, open_ended: bool) -> _Keys:
@@ -298,6 +311,8 @@ class _Keys:
             event=event,
             namesakes=Namesakes.of(question),
             weekdays=moments(question).weekdays if open_ended else frozenset(),
+            bounds=bounds(question) if open_ended else frozenset(),
+            qualified=qualified(question),
         )
 
     def contradicted(self, sentence: Candidate, above: str, before: str) -> bool:
@@ -317,6 +332,8 @@ class _Keys:
             or (self.left is not None and self.left.search(text) is not None)
             or self._other_unit(text, sentence.kind)
             or self._other_weekday(text)
+            or beyond(self.bounds, text)
+            or other_noun(self.qualified, text)
         )
 
     def _other_weekday(self, text: str) -> bool:

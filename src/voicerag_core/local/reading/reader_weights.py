@@ -21,11 +21,11 @@ __all__ = [
 PREVIEW_WEIGHTS = np.array([11.83, 3.81, 3.57, -0.97, 0.70])
 """Weights of `features.MEASURES`, to choose sentences of long passages."""
 
-WEIGHTS = np.array([4.862, 2.965, 0.879, -0.301, 0.257, 0.223, 0.285])
+WEIGHTS = np.array([4.69, 2.701, 0.988, -0.37, 0.275, 0.314, 0.343])
 """Weights of the measures, then of `answer_scorer.SCORES`, to choose the sentence."""
 
-ANSWERED_WEIGHTS = np.array([1.085, 0.806, 0.877, -0.548, 0.167, 0.237, 0.09])
-ANSWERED_OFFSET = -0.106
+ANSWERED_WEIGHTS = np.array([0.79, 0.478, 0.927, -0.512, -0.102, 0.289, 0.139])
+ANSWERED_OFFSET = 0.015
 """From the chosen sentence's measures and scores to the log odds that the passages answer."""
 
 EVIDENCE_WEIGHTS = np.array(

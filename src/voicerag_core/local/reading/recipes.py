@@ -13,7 +13,7 @@ from voicerag_core.local.reading.features import Candidate, alike, content_words
 from voicerag_core.local.reading.questions import Asked
 from voicerag_core.types import Passage
 
-__all__ = ["RECIPE_SCORE", "recipes"]
+__all__ = ["RECIPE_SCORE", "recipes", "shows_failure"]
 
 RECIPE_SCORE = 2.0
 """Least score of what names all that a question asks how to do, in log odds as the network's."""
@@ -27,10 +27,15 @@ LEAST_OWN = 0.5
 _SAYS_LITTLE = frozenset(
     content_words(
         "one single any all every new my own myself yourself simply easily quickly just please "
-        "want need would like use using do make get command line way using can could should run"
+        "want need would like use using do make get set command line way using can could should run"
     )
 )
 """Words of a question that a recipe need not have."""
+
+_FAILS = re.compile(
+    r"^\W*(?:Traceback \(most recent|[\w.]*(?:Error|Exception)\b|(?:fatal|error): )", re.MULTILINE
+)
+"""A line of a sample that shows what went wrong."""
 
 _EXPLAINS = re.compile(r"(?:this|that|it|which)\b", re.IGNORECASE)
 
@@ -79,3 +84,15 @@ def _unit(sentences: Sequence[Candidate], at: int) -> Iterator[int]:
 
 def _has(words: Collection[str], word: str) -> bool:
     return not alike(word, words).isdisjoint(words)
+
+
+def shows_failure(sentences: Sequence[Candidate], index: int) -> bool:
+    """Return whether a sample, or the one that a sentence announces, is of something going wrong.
+
+    It is no way to do anything.
+    """
+    sentence = sentences[index]
+    if sentence.kind == "lead" and index + 1 < len(sentences):
+        sentence = sentences[index + 1]
+    same = sentence.passage == sentences[index].passage
+    return same and sentence.kind == "code" and _FAILS.search(sentence.text) is not None

@@ -34,6 +34,12 @@ ABSENT = 0.35
 """Weight of a word that no row has: it may only be said in other words."""
 
 _CELL = re.compile(r";\s+")
+_LABEL = re.compile(
+    r"\A(?:table|figure|appendix|annex|chapter|section|part|exhibit|schedule)\s+"
+    r"(?:[A-Z]|[A-Z]?(?:\.?\d+)+)[.:)]?\s+",
+    re.IGNORECASE,
+)
+"""What only numbers a heading: "Table K.1. Limits" says nothing of tables."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +68,7 @@ def tables(
     ranked = []
     for (*_, path), rows in found.items():
         title = passages[sentences[rows[0]].passage].title
-        above = set(content_words(" ".join((title, *path))))
+        above = set(content_words(" ".join(_LABEL.sub("", name) for name in (title, *path))))
         ranked.append(_ranked(rows, sentences, asked - above))
     return ranked
 
