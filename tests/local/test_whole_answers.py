@@ -293,8 +293,8 @@ def test_a_sample_that_goes_wrong_is_no_way_to_do_something() -> None:
     column = AGREEMENT.index("unkind")
 
     def against(question: str) -> list[float]:
-        rows = range(len(sentences))
-        return agreement(question, [passage], sentences, rows)[:, column].tolist()
+        table = agreement(question, [passage], sentences, range(len(sentences)))
+        return [float(row[column]) for row in table]
 
     assert against("How do I turn off the check of the key?") == [1, 1, 0, 0]
     assert against("How do I get the error of a wrong key?") == [0, 0, 0, 0]
