@@ -1,7 +1,8 @@
 """Weights and threshold of the reader, as they were fitted.
 
-`training/thresholds/reader.py` fits them on the development half of XQuAD English, as written and
-as misrecognized.
+Fitted on development questions of XQuAD English, as written and as misrecognised, and of documents.
+`training/thresholds/reader.py` fits all of them; the weights of the evidence are those of an
+earlier fit, held while the others were fitted anew: see benchmarks/results/reader.md.
 """
 
 from __future__ import annotations
