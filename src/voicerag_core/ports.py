@@ -556,6 +556,15 @@ class Reranker(Protocol):
         ...
 
 
+@runtime_checkable
+class PassageReranker(Protocol):
+    """A `Reranker` that knows more of a passage than the text that is searched: its headings."""
+
+    def score_passages(self, question: str, passages: Sequence[Passage]) -> NDArray[np.float32]:
+        """Return for each of N passages how well it answers the question; see `Reranker.score`."""
+        ...
+
+
 class Speaker(Protocol):
     """Synthesizes speech. Thread-safe; texts of several threads may queue up."""
 

@@ -21,6 +21,10 @@ __all__ = ["Part", "RemoteSettings", "Settings", "load_settings", "make_settings
 
 _Model = TypeVar("_Model", bound=BaseSettings)
 
+RERANKED: Final = 20
+READ_FIRST: Final = 4
+"""Passages that a reranker sorts, and those that the reader reads first."""
+
 LOCAL_STRATEGY: Final = "adaptive"
 """Default strategy of the local embedder."""
 SONAR_STRATEGY: Final = "e2e"
@@ -91,12 +95,12 @@ class Settings(BaseSettings):
         "its stack), 'sonar' (its text decoder), 'http' (an OpenAI-compatible server), or a folder "
         "or hub name (OWNER/NAME) of a Whisper model for CTranslate2; default: that of the stack.",
     )
-    reranker: str = Field(
-        default="none",
+    reranker: str | None = Field(
+        default=None,
         min_length=1,
         description="Model that sorts the passages found anew: 'none', 'local' (the reader's "
         "network), 'http' (a /rerank endpoint), or a folder or hub name (OWNER/NAME) of an ONNX "
-        "cross-encoder.",
+        "cross-encoder; default: 'local' where that network answers anyway, in English.",
     )
     voice: str = Field(
         default="local",
@@ -437,8 +441,12 @@ class Settings(BaseSettings):
         description="Keep the order found, with a note, when the model fails or is too slow; "
         "otherwise the question fails.",
     )
-    reranker_passages: int = Field(
-        default=20, ge=2, le=100, description="Passages that are sorted anew for a question."
+    reranker_passages: int | None = Field(
+        default=None,
+        ge=2,
+        le=100,
+        description=f"Passages that are sorted anew for a question; default: {RERANKED}, or the "
+        f"{READ_FIRST} that are read first with 'local'.",
     )
     reranker_revision: str | None = Field(
         default=None,
@@ -521,11 +529,28 @@ class Settings(BaseSettings):
         """The selected transcriber, or the default of the stack."""
         return self.stack if self.transcriber is None else self.transcriber
 
+    @property
+    def chosen_reranker(self) -> str:
+        """The selected reranker; the default is the reader's network where it is loaded anyway."""
+        if self.reranker is not None:
+            return self.reranker
+        reads = self.chat == "none" or self.chat_rewords
+        usual = self.stack == "local" and reads and self.language == ENGLISH
+        return "local" if usual else "none"
+
+    @property
+    def reranked(self) -> int:
+        """Passages that are sorted anew."""
+        if self.reranker_passages is not None:
+            return self.reranker_passages
+        return READ_FIRST if self.chosen_reranker == "local" else RERANKED
+
     def choice(self, part: Part) -> str:
         """The value that selects a part."""
         if part == "glm_server":
             return self.glm_lm
-        return self.chosen_transcriber if part == "transcriber" else str(getattr(self, part))
+        chosen = {"transcriber": self.chosen_transcriber, "reranker": self.chosen_reranker}
+        return chosen[part] if part in chosen else str(getattr(self, part))
 
     def remote(self, part: Part) -> RemoteSettings:
         """The settings of the server of a part."""

@@ -21,6 +21,7 @@ from voicerag_core.ports import (
     AsksFurther,
     CalibratedStore,
     Embedder,
+    PassageReranker,
     PassageStore,
     Reranker,
     RewordingTranscriber,
@@ -38,6 +39,7 @@ from voicerag_core.types import (
     Embeddings,
     Found,
     Hit,
+    Passage,
     Question,
     Retrieved,
     Thresholds,
@@ -320,7 +322,7 @@ class Search:
         first, rest = hits[: self._reranked], hits[self._reranked :]
         try:
             with self._timed("rerank"):
-                scores = self._reranker.score(words, [searched_text(hit.passage) for hit in first])
+                scores = _scores(self._reranker, words, [hit.passage for hit in first])
         except CheckpointError:
             raise
         except ModelError as error:
@@ -383,6 +385,14 @@ class Search:
             yield told
         spent = time.perf_counter() - start
         self.timings[stage] = self.timings.get(stage, 0.0) + spent
+
+
+def _scores(reranker: Reranker, words: str, passages: Sequence[Passage]) -> NDArray[np.float32]:
+    """Return how well passages answer, [N]."""
+    known: object = reranker
+    if isinstance(known, PassageReranker):
+        return known.score_passages(words, passages)
+    return reranker.score(words, [searched_text(passage) for passage in passages])
 
 
 def _halfway(one: Embedding, other: Embedding) -> Embedding:

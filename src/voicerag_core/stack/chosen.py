@@ -20,6 +20,7 @@ from voicerag_core.stack.remote import HTTP, endpoint
 
 if TYPE_CHECKING:
     from voicerag_core.local.hearing.whisper import WhisperTranscriber
+    from voicerag_core.local.reading.answer_scorer import AnswerScorer
 
 __all__ = [
     "chosen_folder",
@@ -200,24 +201,33 @@ def chosen_speaker(settings: Settings, stack: ExitStack) -> Speaker:
     )
 
 
-def chosen_reranker(settings: Settings, stack: ExitStack) -> Reranker | None:
+def chosen_reranker(
+    settings: Settings, stack: ExitStack, scorer: AnswerScorer | None = None
+) -> Reranker | None:
     """Create the model that sorts passages anew, or none; `stack` closes it.
+
+    Args:
+        settings: Say which.
+        stack: Closes it.
+        scorer: That of the reader, which then does not read again what was sorted.
 
     Raises:
         ConfigError: The settings of the model are missing or contradict each other.
         CheckpointError: The folder holds no such model.
     """
-    if settings.reranker == "none":
+    chosen = settings.chosen_reranker
+    if chosen == "none":
         return None
-    if settings.reranker == HTTP:
+    if chosen == HTTP:
         from voicerag_core.remote.reranker import RerankEndpoint
 
         return stack.enter_context(RerankEndpoint(endpoint(settings, "reranker")))
-    if settings.reranker == "local":
+    if chosen == "local":
         from voicerag_core.local.reading.answer_scorer import AnswerScorer
         from voicerag_core.local.reading.reranker import ReaderReranker
 
-        return ReaderReranker(AnswerScorer(settings.threads, settings.data_dir / "weights"))
+        weights = settings.data_dir / "weights"
+        return ReaderReranker(scorer or AnswerScorer(settings.threads, weights))
     from voicerag_core.local.cross_encoder import CrossEncoder
 
     return CrossEncoder(

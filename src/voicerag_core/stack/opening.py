@@ -56,7 +56,7 @@ class OpenedVoiceRAG(VoiceRAG):
             sentence_vectors=settings.sentence_vectors,
             max_question_seconds=settings.max_question_seconds,
             reranker=parts.reranker,
-            reranked=settings.reranker_passages,
+            reranked=settings.reranked,
             rerank_fallback=settings.reranker_fallback,
             second_round=settings.second_round,
             instructions=settings.instructions,

@@ -40,6 +40,7 @@ from voicerag_core.types import Strategy
 if TYPE_CHECKING:
     from voicerag_core.local.hearing.ctc_recognizer import CTCRecognizer
     from voicerag_core.local.hearing.ears import Ears
+    from voicerag_core.local.reading.answer_scorer import AnswerScorer
     from voicerag_core.local.reading.chat import ChatFunction
     from voicerag_core.sonar import SonarEmbedder, SonarTranscriber
     from voicerag_core.sonar.files import SonarFiles
@@ -174,10 +175,12 @@ def _local_parts(settings: Settings, stack: ExitStack, given: GivenParts) -> Par
     embedder, loads = _embedder(settings, stack, recognizer, given)
     transcriber, hearing = _transcriber(settings, stack, recognizer, given)
     reading: Loads
+    scorer: AnswerScorer | None = None
     if given.model is None:
-        writer, reading = _writer(settings, stack, embedder, given.chat)
+        writer, reading, scorer = _writer(settings, stack, embedder, given.chat)
     else:
         reading = _warm("model", given.model)
+    unasked = settings.reranker is None and scorer is None  # nothing else needs its network
     has_voice = settings.speak and not lacks_voice(settings)
     voice = chosen_speaker(settings, stack) if has_voice else None
     may_fall_silent = settings.voice == HTTP and settings.voice_fallback
@@ -206,7 +209,7 @@ def _local_parts(settings: Settings, stack: ExitStack, given: GivenParts) -> Par
         voice,
         {**loads, **hearing, **reading, **speaking},
         _ears(settings, recognizer, transcriber),
-        chosen_reranker(settings, stack),
+        None if unasked else chosen_reranker(settings, stack, scorer),
     )
 
 
@@ -245,16 +248,19 @@ def _glm_parts(settings: Settings, stack: ExitStack, given: GivenParts) -> Parts
 
 def _writer(
     settings: Settings, stack: ExitStack, embedder: Embedder, given: ChatFunction | None
-) -> tuple[AnswerWriter, Loads]:
+) -> tuple[AnswerWriter, Loads, AnswerScorer | None]:
     """Create what writes the answer: the reader, a chat model, or one that rewords the other.
 
     The chat model is that of the caller or of the settings.
+
+    Returns:
+        The writer, what warms it, and the network that reads for every question, if one does.
     """
     chat = chosen_chat(settings, stack) if given is None else given
     if given is not None and not settings.chat_rewords:
         from voicerag_core.local.reading.chat import ChatReader
 
-        return ChatReader(given), {}
+        return ChatReader(given), {}, None
     from voicerag_core.local.reading.answer_scorer import AnswerScorer
     from voicerag_core.local.reading.reader import Reader
 
@@ -263,13 +269,13 @@ def _writer(
     loads: Loads = {"reader": scorer.warm}
     reader = reader_of_languages(settings, english, embedder)
     if chat is None:
-        return reader, loads
+        return reader, loads, scorer
     if settings.chat_rewords:
         from voicerag_core.local.reading.rewording import RewordingReader
 
-        return with_fallback(settings, RewordingReader(english, chat), reader), loads
+        return with_fallback(settings, RewordingReader(english, chat), reader), loads, scorer
     # The reader that answers when a chat model fails is loaded by the first failure.
-    return with_fallback(settings, chat_reader(settings, chat), reader), {}
+    return with_fallback(settings, chat_reader(settings, chat), reader), {}, None
 
 
 def _recognizer(settings: Settings, stack: ExitStack) -> CTCRecognizer:
