@@ -558,7 +558,11 @@ class Reranker(Protocol):
 
 @runtime_checkable
 class PassageReranker(Protocol):
-    """A `Reranker` that knows more of a passage than the text that is searched: its headings."""
+    """A `Reranker` that knows more of a passage than the text that is searched.
+
+    It knows a passage's headings, and how well it was found. A `ReadsOn` model is given the
+    passages in the order of the search all the same: it reads them by itself.
+    """
 
     def score_passages(self, question: str, passages: Sequence[Passage]) -> NDArray[np.float32]:
         """Return for each of N passages how well it answers the question; see `Reranker.score`."""

@@ -25,6 +25,7 @@ from voicerag_core.ports import (
     CalibratedStore,
     DocumentStore,
     Embedder,
+    PassageReranker,
     PassageStore,
     ReadsOn,
     ReadsWords,
@@ -559,12 +560,23 @@ class VoiceRAG:
             respond = partial(respond, instructions=manner.instructions)
         pieces = respond(
             question,
-            [hit.passage for hit in (*found.hits, *found.more)],
+            [hit.passage for hit in self._to_read(found)],
             sampling=manner.sampling,
             transcript=heard,
             history=manner.history,
         )
         return _with_cited(reading_told(pieces), more)
+
+    def _to_read(self, found: Retrieved) -> Sequence[Hit]:
+        """Return the hits in the order in which the model reads them.
+
+        One that reads on weighs itself how well a passage was found and how well it answers, by
+        the network that a `PassageReranker` sorts with: it gets the order of the search.
+        """
+        hits = (*found.hits, *found.more)
+        reranker: object = self.reranker
+        sorted_by_it = isinstance(reranker, PassageReranker) and self._reads_on() > 0
+        return sorted(hits, key=lambda hit: hit.rank) if sorted_by_it else hits
 
     def _refuse_empty_store(self) -> None:
         """Raise if nothing was found because there is nothing.

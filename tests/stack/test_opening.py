@@ -184,7 +184,7 @@ def test_adaptive_and_hybrid_fuse_both_ways(
         assert "bakery" in str(found.transcription).lower()
         assert found.hits[0].passage.id == "bakery"
         assert set(found.hits[0].matched_by) == {"vector", "words"}
-        assert set(found.timings) == {"embed", "transcribe", "search"}
+        assert set(found.timings) == {"embed", "transcribe", "search", "rerank"}
 
 
 def test_the_words_are_heard_once_when_the_answer_needs_them(
