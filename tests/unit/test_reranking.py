@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from voicerag_core import CheckpointError, ModelError, Passage, VoiceRAG
+from voicerag_core import Answer, CheckpointError, ModelError, Passage, VoiceRAG
+from voicerag_core.passages import searched_text
 from voicerag_core.retrieval.search import NOT_RERANKED
 from voicerag_core.testing import FakeEmbedder, FakeVoiceModel, InMemoryStore
 
@@ -102,3 +103,43 @@ def test_the_order_found_stays_where_the_reranker_may_fail(
 def test_a_reranker_that_cannot_be_loaded_is_an_error() -> None:
     with pytest.raises(CheckpointError, match="no weights"):
         pipeline(Unloadable(), fallback=True).retrieve("How tall is tower 7?")
+
+
+class KnowingPlaces(Reversing):
+    """Minds headings and places, as a `PassageReranker` does."""
+
+    def score_passages(self, question: str, passages: Sequence[Passage]) -> NDArray[np.float32]:
+        return self.score(question, [searched_text(passage) for passage in passages])
+
+
+class ReadingOn(FakeVoiceModel):
+    """Reads more passages than are shown, and notes them."""
+
+    most_passages = 12
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.read: list[str] = []
+
+    def _read(self, passages: Sequence[Passage]) -> Answer:
+        self.read = [passage.id for passage in passages]
+        return super()._read(passages)
+
+
+def test_a_model_that_reads_on_gets_the_order_of_the_search() -> None:
+    embedder, model, asked = FakeEmbedder(), ReadingOn(), "How tall is tower 7?"
+    store = InMemoryStore(embedder.dim)
+    plain = VoiceRAG(embedder, store, model)
+    plain.index(PASSAGES)
+    found = [hit.passage.id for hit in plain.retrieve(asked, limit=12).hits]
+
+    knowing = VoiceRAG(embedder, store, model, reranker=KnowingPlaces(), reranked=4)
+    answer = knowing.ask(asked, limit=3)
+    assert [hit.passage.id for hit in answer.hits] != found[:3]
+    assert {hit.passage.id for hit in answer.hits} < set(found[:4])
+    assert model.read == found
+
+    another = VoiceRAG(embedder, store, model, reranker=Reversing(), reranked=4)
+    another.ask(asked, limit=3)
+    assert model.read != found
+    assert model.read[4:] == found[4:]

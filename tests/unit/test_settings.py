@@ -39,6 +39,19 @@ def test_the_embedder_chooses_the_strategy_unless_one_is_given() -> None:
     assert load_settings(embedder="sonar", strategy="hybrid").question_strategy == "hybrid"
 
 
+def test_the_network_of_the_reader_sorts_where_it_is_loaded_anyway() -> None:
+    assert load_settings().chosen_reranker == "local"
+    assert load_settings().reranked == 4
+    assert load_settings(reranker_passages=9).reranked == 9
+    assert load_settings(stack="glm").chosen_reranker == "none"
+    assert load_settings(language="zh").chosen_reranker == "none"
+    chat = {"chat": "http", "chat_url": "http://127.0.0.1:9/v1", "chat_model": "m"}
+    assert load_settings(**chat).chosen_reranker == "none"
+    assert load_settings(**chat, chat_rewords=True).chosen_reranker == "local"
+    assert load_settings(reranker="http").reranked == 20
+    assert load_settings(reranker="http").choice("reranker") == "http"
+
+
 def test_a_bad_variable_names_the_setting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VOICERAG_LIMIT", "many")
     with pytest.raises(ConfigError, match="limit"):
