@@ -227,8 +227,8 @@ class Hit:
             hits are ordered by `rank` and not by score. A search by words alone has no vector to
             compare with; its score is the share (0..1) of the question's words that the passage
             contains, weighted by rarity.
-        rank: Position in the ranking of the search, starting at 1. Re-ranking for variety changes
-            the order of hits, but not their ranks.
+        rank: Position in the ranking of the search, starting at 1. Re-ranking, for variety or by a
+            `Reranker`, changes the order of hits, but not their ranks.
         matched_by: The ways in which it was found.
         embedding: The passage's nearest vector, shape [D]; only if requested.
     """
