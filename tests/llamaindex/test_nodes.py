@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import pytest
 from llama_index.core import StorageContext, VectorStoreIndex
@@ -245,7 +246,7 @@ def test_another_model_or_width_is_refused(dsn: str, tenant: str) -> None:
 def test_without_hybrid_search_nodes_are_found_by_their_vectors_alone(
     dsn: str, tenant: str
 ) -> None:
-    options = {"model_id": "m", "dim": 2, "tenant": tenant}
+    options: dict[str, Any] = {"model_id": "m", "dim": 2, "tenant": tenant}
     store = VoiceRAGVectorStore.from_dsn(dsn, hybrid_search=False, **options)
     store.add([
         TextNode(id_="far", text="herons", embedding=[0.0, 1.0]),
