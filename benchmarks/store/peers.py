@@ -169,7 +169,11 @@ def adapters(store: Ours) -> Iterator[tuple[str, Find]]:
 def asked(
     finds: dict[str, Find], questions: Embeddings, owner: int | None
 ) -> dict[str, tuple[list[float], list[list[str]]]]:
-    """Ask each question of all in turn, first and last by turns; return milliseconds and ids."""
+    """Ask each question of all in turn, first and last by turns; return milliseconds and ids.
+
+    Who is at an end is asked twice in a row, and its caches are warm the second time: where ours
+    with words takes 0.84 ms, ours without took 1.1 in the middle, and in a drawn order as long.
+    """
     found: dict[str, tuple[list[float], list[list[str]]]] = {name: ([], []) for name in finds}
     names = list(finds)
     for name in names:
