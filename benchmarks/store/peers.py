@@ -171,8 +171,8 @@ def asked(
 ) -> dict[str, tuple[list[float], list[list[str]]]]:
     """Ask each question of all in turn, first and last by turns; return milliseconds and ids.
 
-    Who is at an end is asked twice in a row, and its caches are warm the second time: where ours
-    with words takes 0.84 ms, ours without took 1.1 in the middle, and in a drawn order as long.
+    Who is at an end is asked twice in a row, and its caches are warm the second time, as are those
+    of ours with words from its adapters; asked by turns with it alone, ours without takes as long.
     """
     found: dict[str, tuple[list[float], list[list[str]]]] = {name: ([], []) for name in finds}
     names = list(finds)
