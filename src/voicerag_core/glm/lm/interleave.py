@@ -122,6 +122,8 @@ class ReplyForm:
         self.audio = AllowedTokens("speech", audio, vocabulary.text_size)
         self.any = AllowedTokens("text, speech or the end", text | audio | stop)
         self.audio_or_stop = AllowedTokens("speech or the end", audio | stop, vocabulary.text_size)
+        self.tables: dict[_Place, GrammarTable] = {}
+        """Of replies, by where they are: there are no more than a table has states."""
 
     def kind(self, token: int) -> TokenKind:
         """Return the kind of an id.
@@ -245,6 +247,8 @@ class Interleave:
 
     def table(self) -> GrammarTable:
         """Return the grammar as a finite state machine that starts where this reply is."""
+        if self._place in self._form.tables:
+            return self._form.tables[self._place]
         places = [self._place]
         following: list[list[int]] = []
         for place in places:  # grows on the way
@@ -252,7 +256,9 @@ class Interleave:
             places += dict.fromkeys(new for new in after if new not in places)
             following.append([places.index(new) for new in after])
         allowed = tuple(place.allowed(self._form) for place in places)
-        return GrammarTable(allowed, np.array(following), self._form.kinds)
+        table = GrammarTable(allowed, np.array(following), self._form.kinds)
+        self._form.tables[self._place] = table
+        return table
 
 
 def _is_east_asian(word: bytes) -> bool:
