@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple, Protocol
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -122,8 +123,6 @@ class ReplyForm:
         self.audio = AllowedTokens("speech", audio, vocabulary.text_size)
         self.any = AllowedTokens("text, speech or the end", text | audio | stop)
         self.audio_or_stop = AllowedTokens("speech or the end", audio | stop, vocabulary.text_size)
-        self.tables: dict[_Place, GrammarTable] = {}
-        """Of replies, by where they are: there are no more than a table has states."""
 
     def kind(self, token: int) -> TokenKind:
         """Return the kind of an id.
@@ -247,8 +246,9 @@ class Interleave:
 
     def table(self) -> GrammarTable:
         """Return the grammar as a finite state machine that starts where this reply is."""
-        if self._place in self._form.tables:
-            return self._form.tables[self._place]
+        known = _tables.setdefault(self._form, {})
+        if self._place in known:
+            return known[self._place]
         places = [self._place]
         following: list[list[int]] = []
         for place in places:  # grows on the way
@@ -257,8 +257,13 @@ class Interleave:
             following.append([places.index(new) for new in after])
         allowed = tuple(place.allowed(self._form) for place in places)
         table = GrammarTable(allowed, np.array(following), self._form.kinds)
-        self._form.tables[self._place] = table
+        known[self._place] = table
         return table
+
+
+_tables: WeakKeyDictionary[ReplyForm, dict[_Place, GrammarTable]] = WeakKeyDictionary()
+"""Of a form, by where a reply is: there are no more than a table has states. They are not in the
+form, whose copy may have other ids."""
 
 
 def _is_east_asian(word: bytes) -> bool:
