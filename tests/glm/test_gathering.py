@@ -206,6 +206,17 @@ def test_it_is_crowded_when_more_replies_want_sound_than_are_decoded_at_once(pla
     assert plans.service.crowded
 
 
+def test_questions_and_prompts_that_come_make_a_crowd_too(plans: Plans) -> None:
+    plans.replies(AT_ONCE - 4, wanting=True)
+    plans.turns.reading_steps = 3
+    with plans.turns.asked():
+        assert not plans.service.crowded
+        with plans.turns.asked():
+            assert plans.service.crowded
+    plans.turns.reading_steps = 5
+    assert plans.service.crowded
+
+
 def test_few_frames_are_padded_to_one_batch_and_many_are_not() -> None:
     assert BATCHES[-1] == 32
     assert batch_size(17, 32, FEW_FRAMES // 32) == 32

@@ -209,8 +209,13 @@ class DecodingService:
 
     @property
     def crowded(self) -> bool:
-        """Whether so many replies wait for sound that the second blocks of all would be late."""
-        return self._wanting() > AT_ONCE
+        """Whether so many replies wait for sound that the second blocks of all would be late.
+
+        Questions that are being encoded and prompts that are being read count, too: a reply that is
+        heard before them would need its ids while they are read, which makes each come late.
+        """
+        coming = self._turns.asking + self._turns.reading_steps
+        return self._wanting() + coming > AT_ONCE
 
     def drop(self, task: Task) -> None:
         """Forget a block; if it is being decoded, its sound is dropped."""

@@ -177,12 +177,13 @@ class SpeechTokenizer:
         request = _Request(pieces, batch_size)
         self._waiting.append(request)
         try:
-            if self._turns.reading:
-                request.over.wait(self._gathering())
-            while not request.done:
-                with self._turn:
-                    if not request.done:
-                        self._encode_batch()
+            with self._turns.asked():
+                if self._turns.reading:
+                    request.over.wait(self._gathering())
+                while not request.done:
+                    with self._turn:
+                        if not request.done:
+                            self._encode_batch()
         finally:
             self._waiting.remove(request)
         if request.error is not None:
