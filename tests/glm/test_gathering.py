@@ -209,12 +209,15 @@ def test_it_is_crowded_when_more_replies_want_sound_than_are_decoded_at_once(pla
 def test_questions_and_prompts_that_come_make_a_crowd_too(plans: Plans) -> None:
     plans.replies(AT_ONCE - 4, wanting=True)
     plans.turns.reading_steps = 3
+    seen = []
     with plans.turns.asked():
-        assert not plans.service.crowded
+        seen.append(plans.service.crowded)
         with plans.turns.asked():
-            assert plans.service.crowded
+            seen.append(plans.service.crowded)
+    seen.append(plans.service.crowded)
     plans.turns.reading_steps = 5
-    assert plans.service.crowded
+    seen.append(plans.service.crowded)
+    assert seen == [False, True, False, True]
 
 
 def test_few_frames_are_padded_to_one_batch_and_many_are_not() -> None:

@@ -19,8 +19,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from voicerag_core import StoreUnavailableError, VoiceRAGError
-from voicerag_core.heaps import settle
-from voicerag_core.serving import Caller, CallRate, Guard, Job, is_loopback
+from voicerag_core.serving import Caller, CallRate, Guard, Job, is_loopback, settle
 from voicerag_web.doors.audio import audio_doors
 from voicerag_web.doors.bare import bare_doors
 from voicerag_web.doors.chat import chat_doors
