@@ -266,6 +266,11 @@ DELAYS = Table(
      ["120 minutes and more", "all"]],
     header=1,
 )  # fmt: skip
+SIGNED = Table(
+    [["Order", "Released by"], ["up to \u00a3200", "clerk"], ["\u00a3200.01 to \u00a31,500", "manager"],
+     ["above \u00a31,500", "board"]],
+    header=1,
+)  # fmt: skip
 STOPS = Table(
     [["Stop", "Kiosk", "Speed km/h", "Step-free"], ["Arna", "Ida", "40", "yes"],
      ["Voss", "none", "60", "no"], ["Finse", "Ola", "50", "no"]],
@@ -293,6 +298,10 @@ STEPPED = Table([["Order from EUR", "Discount"], ["100", "3 %"], ["500", "5 %"]]
         ("How much do I get if I am 119 minutes late?", DELAYS, ["60 to 119"]),
         ("How much do I get if I am 300 minutes late?", DELAYS, ["120 minutes and more"]),
         ("How much do I get if I am 5 minutes late?", DELAYS, []),
+        ("My order comes to 900 pounds. Who releases it?", SIGNED, ["1,500; Released by: manager"]),
+        ("Who releases an order of \u00a3150?", SIGNED, ["clerk"]),
+        ("Who releases an order of 1,501 pounds?", SIGNED, ["board"]),
+        ("Who releases an order of 900 euros?", SIGNED, []),
         ("Which stops have no step-free access?", STOPS, ["Voss", "Finse"]),
         ("Which stops have step-free access?", STOPS, []),
         ("Which stops have no kiosk?", STOPS, []),

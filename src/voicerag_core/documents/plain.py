@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
 
+from voicerag_core.documents.aligned_tables import aligned_table
 from voicerag_core.documents.decoding import decode
 from voicerag_core.documents.elements import Code, Draft, Element, Heading, Item, Paragraph
 from voicerag_core.documents.faq import ANSWERED, ASKED, paired
@@ -70,6 +71,8 @@ def text_elements(text: str) -> list[Element]:
     for at, block in enumerate(blocks):
         if at in levels:
             elements.append(Heading(one_line(" ".join(block)), levels[at]))
+        elif table := aligned_table([line for line in block if line.strip()]):
+            elements += table
         elif at and _is_code(block, blocks[at - 1]) and isinstance(elements[-1:][0], Paragraph):
             elements.append(Code(_without_indent(block)))
         else:

@@ -31,7 +31,7 @@ __all__ = [
 MAX_BYTES = 200_000_000
 """Default largest file. A file is held in memory as a whole while it is read."""
 
-READER_VERSION = 7
+READER_VERSION = 8
 """Raised when the readers come to give other texts for the same bytes; part of every digest."""
 
 READ_BY = ".r"

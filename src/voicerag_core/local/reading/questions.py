@@ -24,6 +24,9 @@ _HOW_TO = re.compile(
     r"|\bhow\W*$|\bsteps\W*$|^(\w+ ){0,2}steps (to|for|at|in|when|after|before)\b"
     r"|\b(what now|now what|(which|what( are the)?|list the) steps"
     r"|what( is|'s) the (procedure|(\w+ )?way to))\b"
+    r"|\b(walk|talk|take|guide|lead) (me|us|you) through\b|\b(tell|show) (me|us) how (i|we|to)\b"
+    r"|\bin (what|which) (order|sequence)\b"
+    r"|\bwhat( is|'s) the (right|correct|proper|best) (order|sequence) (of|to|for|in)\b"
 )
 _MANY = re.compile(
     r"^(list|name|enumerate)\b"

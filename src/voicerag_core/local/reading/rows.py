@@ -199,8 +199,12 @@ _FROM = re.compile(
     r"\b(?:from|min|minimum|over|above|at least|starting|more than)\b", re.IGNORECASE
 )
 _UP_TO = re.compile(r"\b(?:to|up to|max|maximum|until|below|under|less than)\b", re.IGNORECASE)
-_UNITS = {"euro": "eur", "euros": "eur", "dollar": "usd", "dollars": "usd", "kroner": "nok"}
+_UNITS = {
+    "euro": "eur", "euros": "eur", "dollar": "usd", "dollars": "usd", "kroner": "nok",
+    "pound": "gbp", "pounds": "gbp", "quid": "gbp",
+}  # fmt: skip
 _SIGNS = {"$": "usd", "\u20ac": "eur", "\u00a3": "gbp"}
+_SIGN = re.compile(r"[$\u20ac\u00a3] ?")
 
 
 def _rows_by_amount(question: str, texts: Mapping[int, str]) -> set[int]:
@@ -253,10 +257,10 @@ def _rows_by_span(amount: float, unit: str, texts: Mapping[int, str]) -> set[int
     columns: dict[str, dict[int, tuple[float, float]]] = {}
     for row, text in texts.items():
         for name, value in map(_named, _CELL.split(text)):
-            span = _span(value)
-            words = {
-                word.removesuffix("s") for word in re.findall(r"\w+", f"{name} {value}".lower())
-            }
+            span = _span(_SIGN.sub("", value))
+            said = re.findall(r"\w+", f"{name} {value}".lower())
+            words = {_UNITS.get(word, word.removesuffix("s")) for word in said}
+            words |= {code for sign, code in _SIGNS.items() if sign in value}
             if span is not None and unit.removesuffix("s") in words:
                 columns.setdefault(name, {})[row] = span
     for spans in columns.values():
