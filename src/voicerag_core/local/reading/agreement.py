@@ -16,12 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voicerag_core.local.reading.bounds import Bounds, beyond, bounds
+from voicerag_core.local.reading.dates import Dates, dates_of, other_date
 from voicerag_core.local.reading.events import asks_for_event, superseded, unsaid_event
-from voicerag_core.local.reading.features import DATE, Candidate
+from voicerag_core.local.reading.features import DATE, Candidate, content_words
 from voicerag_core.local.reading.forms import defines
 from voicerag_core.local.reading.kinds import Kind, words_of
 from voicerag_core.local.reading.measured import measured
-from voicerag_core.local.reading.modified import other_noun, qualified
+from voicerag_core.local.reading.modified import other_noun, phrases, qualified, unmodified
 from voicerag_core.local.reading.moments import moments
 from voicerag_core.local.reading.namesakes import Namesakes
 from voicerag_core.local.reading.near_misses import (
@@ -36,7 +37,8 @@ from voicerag_core.local.reading.numbered import conflicts, numbered
 from voicerag_core.local.reading.questions import asked_for
 from voicerag_core.local.reading.recipes import shows_failure
 from voicerag_core.local.reading.relations import unsaid_relation
-from voicerag_core.local.reading.siblings import Siblings, other_domain, other_group
+from voicerag_core.local.reading.rows import only_sums
+from voicerag_core.local.reading.siblings import Sections, Siblings, other_domain, other_group
 from voicerag_core.local.reading.songs import untold_song
 from voicerag_core.types import Passage
 
@@ -51,6 +53,7 @@ AGREEMENT = (
     "unkind",  # 1 nothing in the sentence can be the kind of thing that is asked for
     "unsaid",  # 1 the event that is asked about is not told, or only planned or hoped for
     "strange",  # 1 the passage and its headings know none of the question's names
+    "unmodified",  # 1 a noun is said without the word that tells it from others of its kind
 )
 """Columns of `agreement`, in order; 0 of all of them: nothing speaks against the sentence."""
 
@@ -70,7 +73,7 @@ def agreement(
         kept: Indices of those that are measured.
 
     Returns:
-        Shape [K, 8], columns as in `AGREEMENT`.
+        Shape [K, 9], columns as in `AGREEMENT`.
     """
     wanted = figures(question)
     open_ended = _YES_NO.match(question) is None
@@ -78,26 +81,31 @@ def agreement(
     siblings = Siblings.of(question, sentences, open_ended=open_ended)
     asked = asked_for(question)
     by_doing = asked.how_to and not _OF_ERRORS.search(question)
+    named = phrases(question)
+    sections = Sections.of(question, passages, sentences)
     around: dict[int, float] = {}
+    place: dict[int, frozenset[str]] = {}
     table = np.zeros((len(kept), len(AGREEMENT)))
     for row, index in enumerate(kept):
         sentence = sentences[index]
         passage = passages[sentence.passage]
         if sentence.passage not in around:
             around[sentence.passage] = missing_names(question, said_around(passage))
+            place[sentence.passage] = said_of_place(passage)
         above, before = _context(passage, sentences, index)
         context = f"{above} {before}"
         said = said_in(f"{context} {sentence.text}")
         table[row] = (
             around[sentence.passage],
             missing_names(question, said),
-            misses_figure(wanted, said | said_of_place(passage)),
+            misses_figure(wanted, said | place[sentence.passage]),
             keys.contradicted(sentence, above, before)
             or keys.namesakes.other_named(sentence.text, context)
             or keys.namesakes.parted(sentence.text)
             or keys.namesakes.other_part(sentence.text, f"{context} \n {passage.text}")
             or siblings.other_kind(sentence, above)
             or siblings.negated(sentence.text, context)
+            or sections.other(sentence, before)
             or other_group(question, sentence.text, sentence.path, before)
             or other_domain(question, sentence, f"{context} {passage.text}")
             or untold_song(question, f"{context} \n {passage.text}"),
@@ -114,6 +122,7 @@ def agreement(
                 or superseded(question, sentence.text)
             ),
             around[sentence.passage] == 1,
+            bool(named) and unmodified(named, _stems(sentence, context, place[sentence.passage])),
         )
     return table
 
@@ -125,6 +134,11 @@ def _context(passage: Passage, sentences: Sequence[Candidate], index: int) -> tu
     near = before.text if before is not None and before.passage == own.passage else ""
     lead = str(passage.metadata.get("lead") or "")
     return " ".join((passage.title, *own.path, lead)), near
+
+
+def _stems(sentence: Candidate, context: str, place: frozenset[str]) -> frozenset[str]:
+    """Return the stems of a sentence, of what stands around it, and of its document's name."""
+    return frozenset((*sentence.words, *content_words(context), *content_words(" ".join(place))))
 
 
 def _with_date_above(sentence: Candidate) -> str:
@@ -236,6 +250,7 @@ watt watts kw w volt volts v amp amps a
 % percent""",
     ).splitlines()
 )
+_MONEY_UNITS = frozenset(("euro", "dollar"))
 _MEASURED_IN = {
     "distance": ("km",),
     "size": ("km",),
@@ -266,6 +281,7 @@ class _Keys:
         event: Whether it asks about something that happened at one time.
         namesakes: What others of its kind may be mistaken for.
         weekdays: Days of the week that it names, 0 for Monday; none of a yes-or-no question.
+        dates: Months, or days of one, that it names; likewise.
         bounds: Figures that it bounds, see `voicerag_core.local.reading.bounds`; likewise.
         qualified: See `voicerag_core.local.reading.modified`.
     """
@@ -281,6 +297,7 @@ class _Keys:
     event: bool
     namesakes: Namesakes
     weekdays: frozenset[int]
+    dates: Dates
     bounds: Bounds
     qualified: tuple[str, frozenset[str]] | None
 
@@ -311,6 +328,7 @@ class _Keys:
             event=event,
             namesakes=Namesakes.of(question),
             weekdays=moments(question).weekdays if open_ended else frozenset(),
+            dates=dates_of(question) if open_ended else (),
             bounds=bounds(question) if open_ended else frozenset(),
             qualified=qualified(question),
         )
@@ -332,6 +350,7 @@ class _Keys:
             or (self.left is not None and self.left.search(text) is not None)
             or self._other_unit(text, sentence.kind)
             or self._other_weekday(text)
+            or (sentence.kind in _TOLD and other_date(self.dates, text, f"{above} {before}"))
             or beyond(self.bounds, text)
             or other_noun(self.qualified, text)
         )
@@ -381,8 +400,10 @@ class _Keys:
     def _other_unit(self, text: str, kind: str) -> bool:
         if self.rates and (said := _rates(text)) and said.isdisjoint(self.rates):
             return True
-        if not self.units or kind == "row":  # its other cells are of other things
+        if not self.units:
             return False
+        if kind == "row":  # its other cells are of other things
+            return only_sums(text) and self.units.isdisjoint(_MONEY_UNITS)
         measured = [match["unit"].lower() for match in _MEASURE.finditer(text)]
         known = [unit for unit in measured if any(unit in units for units in _UNITS)]
         return bool(known) and not any(unit in self.units for unit in known)

@@ -1,12 +1,19 @@
-"""Nouns with an adjective that names one of several: the default host is not the default port."""
+"""Nouns with a word in front that names one of several: the default host, the group card.
+
+A sentence on the default host does not answer for the default port, and one on cards hardly for
+the group card.
+"""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Sequence
+from itertools import dropwhile, pairwise, takewhile
 
+from voicerag_core.local.reading.features import alike, content_words
 from voicerag_core.local.reading.stems import stem
 
-__all__ = ["other_noun", "qualified"]
+__all__ = ["other_noun", "phrases", "qualified", "unmodified"]
 
 _ADJECTIVES = (
     "default|minimum|maximum|minimal|maximal|average|annual|yearly|monthly|weekly|daily|hourly"
@@ -63,3 +70,70 @@ def _nouns(words: str) -> frozenset[str]:
             break
         found.append(stem(word))
     return frozenset(found)
+
+
+_IN_FRONT = (
+    r"the|an?|my|our|your|their|its|his|her|this|that|of|for|per|in|on|with|as|which|what|many"
+    r"|much|any|no"
+)
+_RUN = re.compile(
+    rf"(?<![\w'\u2019-])(?:{_IN_FRONT})(?=((?: [^\W\d_][\w-]*){{2,5}}))", re.IGNORECASE
+)
+"""Words behind one that opens the name of a thing."""
+
+_NAMES_NOTHING = _NO_NOUNS | frozenset(
+    "about above after again all already am any around away back because before below between both "
+    "but could did down during each either else enough ever every few first get gets getting give "
+    "given go goes going got had having he her here him his how into its itself just kind last "
+    "less let like long make makes many me more most much must need needs new next no not now off "
+    "old only onto other out over own per please same shall she since so some sort still such take "
+    "takes than them then there these those through together too toward towards two type until "
+    "until up us used very want wants were what where while whole whom whose why within without "
+    "would yet big small large little short narrow wide thin thick tall high low deep heavy light "
+    "fast slow quick cheap good bad better best worst main common usual normal special "
+    "entire actual different certain possible begin belong close come contain cost costs end happen "
+    "hold include last live look mean open pay receive run start weigh work "
+    "one three four five six seven eight nine ten".split()
+)
+_SUPERLATIVE = re.compile(r"[a-z]{3,}est")
+
+
+def phrases(question: str) -> tuple[tuple[str, str], ...]:
+    """Return the stems of neighbouring words in the names of things: ("group", "card").
+
+    Left out are superlatives and words that name no kind of a thing ("narrow", "special").
+    """
+    found = [
+        pair
+        for match in _RUN.finditer(question)
+        for pair in pairwise(_name(match[1].split()))
+        if _SUPERLATIVE.fullmatch(pair[0].lower()) is None
+    ]
+    return tuple(dict.fromkeys(_stemmed(found)))
+
+
+def _name(words: Sequence[str]) -> list[str]:
+    """Return the first of some words that stand together and may name a thing."""
+    behind = dropwhile(lambda word: word.lower() in _NAMES_NOTHING, words)
+    return list(takewhile(lambda word: word.lower() not in _NAMES_NOTHING, behind))
+
+
+def _stemmed(pairs: Sequence[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+    for first, second in pairs:
+        one, other = content_words(first), content_words(second)
+        if len(one) == len(other) == 1:
+            yield one[0], other[0]
+
+
+def unmodified(asked: Sequence[tuple[str, str]], said: frozenset[str]) -> bool:
+    """Return whether a noun is said, and the word nowhere that tells it from others of its kind.
+
+    Args:
+        asked: See `phrases`.
+        said: Stems of the sentence and what stands around it.
+    """
+    return any(
+        alike(modifier, said).isdisjoint(said) and not alike(head, said).isdisjoint(said)
+        for modifier, head in asked
+        if modifier not in said
+    )

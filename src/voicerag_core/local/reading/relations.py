@@ -48,7 +48,15 @@ choose chose chosen select selected elect elected
 leave left leaves depart quit
 become became becomes appointed named
 grow grew grown growth increase increased
-fall fell fallen decline declined decrease decreased""",
+fall fell fallen decline declined decrease decreased
+sponsor sponsors sponsored sponsoring sponsorship
+approve approves approved approval adopted agreed authorised authorized ratified passed resolved
+  carried accepted granted
+design designs designed designer architect architects drawn planned
+own owns owned owner owners belongs belong belonging property
+audit audits audited auditor auditors
+fund funds funded funding paid pays financed grant grants subsidised subsidized
+translate translated translator translation""",
     ).splitlines()
 )
 """Words that say one relation."""

@@ -81,6 +81,7 @@ damaged broken
 cancel cancellation revoke
 dog pet animal
 cat pet animal
+hen chicken
 crash fail failure
 throw bin
 guest visitor
