@@ -91,8 +91,8 @@ _NAMES_NOTHING = _NO_NOUNS | frozenset(
     "until up us used very want wants were what where while whole whom whose why within without "
     "would yet big small large little short narrow wide thin thick tall high low deep heavy light "
     "fast slow quick cheap good bad better best worst main common usual normal special "
-    "entire actual different certain possible begin belong close come contain cost costs end happen "
-    "hold include last live look mean open pay receive run start weigh work "
+    "entire actual different certain possible begin belong close come contain cost costs end "
+    "happen hold include last live look mean open pay receive run start weigh work "
     "one three four five six seven eight nine ten".split()
 )
 _SUPERLATIVE = re.compile(r"[a-z]{3,}est")
