@@ -33,6 +33,22 @@ def against(column: str, question: str, text: str) -> float:
         ("How long is the evening class?", "It takes two hours.", 0),
         ("How long is the longest class?", "The class takes two hours.", 0),
         ("How long is the new class?", "The class takes two hours.", 0),
+        ("How far does the Kestrel Ultra reach?", "The Kestrel Mini reaches 60 m.", 1),
+        ("How far does the Kestrel Mini reach?", "The Kestrel Mini reaches 60 m.", 0),
+        ("Where does Mona Berg live?", "Berg lives in Oslo.", 0),
+        ("What is the warranty on the charger?", "The charger is black. The warranty is long.", 0),
+        (
+            "What is the warranty on the charger?",
+            "Chargers are black.\n\nHi.\n\nThe warranty is long.",
+            1,
+        ),
+        (
+            "What is the warranty on the tripod?",
+            "Chargers are black.\n\nHi.\n\nThe warranty is long.",
+            0,
+        ),
+        ("Can I join if I live outside the area?", "Who lives here joins for nothing.", 1),
+        ("Can I join if I live outside the area?", "Others pay 18 euros.", 0),
         ("Do I need the holiday form?", "The form for vacation is on the desk.", 0),
     ],
 )
@@ -60,6 +76,9 @@ def test_words_of_the_name_of_a_thing_stand_behind_an_article_or_a_preposition()
         ("What was the level in July?", "On 9 August the level was 4 m.", 1),
         ("What was the level on 3 July?", "From 1 June the level was 4 m.", 0),
         ("What was the level on 3 July?", "The level was 4 m.", 0),
+        ("What was the level in May?", "In March the level was 4 m.", 1),
+        ("What was the level in May?", "In May the level was 4 m.", 0),
+        ("How many hours will the clerk work each week?", "It rises from 18 to 22 a week.", 0),
         ("Was the level 4 m on 3 July?", "On 9 August the level was 4 m.", 0),
         ("How many ducks may I keep?", "Rabbits may be kept, up to four.", 1),
         ("How many chickens may I keep?", "Hens may be kept, up to four.", 0),
@@ -151,3 +170,36 @@ def test_a_kind_that_the_text_does_not_know_is_declined() -> None:
     reader = Reader(ScorerOfTexts({"lost": -2.0}, {"lost": -2.0}))
     assert reader.read("How much does a lost card cost?", [passage]).answered
     assert not reader.read("How much does a lost press card cost?", [passage]).answered
+
+
+@pytest.mark.parametrize(
+    ("question", "text", "value"),
+    [
+        ("Who translated the guide?", "The guide was written by Ida Holm.", 1),
+        ("Who translated the guide?", "The guide was chosen by Ida Holm.", 1),
+        ("Who translated the guide?", "The translator of the guide is Ida Holm.", 0),
+        ("Who translated the guide?", "Ida Holm has the guide.", 0),
+        ("Who wrote the guide?", "The guide was approved by Ida Holm.", 1),
+        ("Who wrote the guide?", "The author of the approved guide is Ida Holm.", 0),
+        ("When was the guide written?", "The guide was approved on Monday.", 0),
+        ("When may I enter without a pass?", "You may enter without notice at noon.", 1),
+        ("When may I enter without a pass?", "You may enter without any pass at noon.", 0),
+        ("When may I enter without a pass?", "You may enter at noon.", 0),
+    ],
+)
+def test_another_act_or_another_lack(question: str, text: str, value: float) -> None:
+    assert against("contradicts", question, text) == value
+
+
+@pytest.mark.parametrize(
+    ("question", "text", "value"),
+    [
+        ("How many books may a pupil borrow?", "The library lends 4,300 books.", 1),
+        ("How many books may a pupil borrow?", "Pupils borrow up to 5 books.", 0),
+        ("How many books does the library lend?", "The library lends 4,300 books.", 0),
+    ],
+)
+def test_what_somebody_may_have_is_told_by_a_bound_or_a_permission(
+    question: str, text: str, value: float
+) -> None:
+    assert against("unkind", question, text) == value

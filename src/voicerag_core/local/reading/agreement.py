@@ -15,18 +15,19 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from voicerag_core.local.reading.bounds import Bounds, beyond, bounds
+from voicerag_core.local.reading.bounds import Bounds, allows, asks_for_allowance, beyond, bounds
 from voicerag_core.local.reading.dates import Dates, dates_of, other_date
 from voicerag_core.local.reading.events import asks_for_event, superseded, unsaid_event
 from voicerag_core.local.reading.features import DATE, Candidate, content_words
 from voicerag_core.local.reading.forms import defines
 from voicerag_core.local.reading.kinds import Kind, words_of
 from voicerag_core.local.reading.measured import measured
-from voicerag_core.local.reading.modified import other_noun, phrases, qualified, unmodified
+from voicerag_core.local.reading.modified import Named, other_noun, qualified
 from voicerag_core.local.reading.moments import moments
 from voicerag_core.local.reading.namesakes import Namesakes
 from voicerag_core.local.reading.near_misses import (
     figures,
+    has_other_last_name,
     misses_figure,
     missing_names,
     said_around,
@@ -36,8 +37,9 @@ from voicerag_core.local.reading.near_misses import (
 from voicerag_core.local.reading.numbered import conflicts, numbered
 from voicerag_core.local.reading.questions import asked_for
 from voicerag_core.local.reading.recipes import shows_failure
-from voicerag_core.local.reading.relations import unsaid_relation
+from voicerag_core.local.reading.relations import other_act, unsaid_relation
 from voicerag_core.local.reading.rows import only_sums
+from voicerag_core.local.reading.scope import Scope
 from voicerag_core.local.reading.siblings import Sections, Siblings, other_domain, other_group
 from voicerag_core.local.reading.songs import untold_song
 from voicerag_core.types import Passage
@@ -47,7 +49,7 @@ __all__ = ["AGREEMENT", "agreement"]
 AGREEMENT = (
     "around",  # share of the question's names that the passage and its headings do not know
     "unnamed",  # share of them missing in the sentence, the one before, the title and headings
-    "undated",  # 1 a figure of the question is said there by none of these
+    "undated",  # 1 a figure of the question is said there by none of these, or another day is
     "contradicts",  # 1 another year, number, side, office holder or unit stands in its place
     "unrelated",  # share of the question's verbs and nouns of relation that these do not say
     "unkind",  # 1 nothing in the sentence can be the kind of thing that is asked for
@@ -80,11 +82,14 @@ def agreement(
     keys = _Keys.of(question, open_ended=open_ended)
     siblings = Siblings.of(question, sentences, open_ended=open_ended)
     asked = asked_for(question)
+    allowance = asks_for_allowance(question)
     by_doing = asked.how_to and not _OF_ERRORS.search(question)
-    named = phrases(question)
+    scope = Scope(question, open_ended=open_ended)
+    named = Named.of(question, sentences)
     sections = Sections.of(question, passages, sentences)
     around: dict[int, float] = {}
     place: dict[int, frozenset[str]] = {}
+    others: dict[int, bool] = {}
     table = np.zeros((len(kept), len(AGREEMENT)))
     for row, index in enumerate(kept):
         sentence = sentences[index]
@@ -92,13 +97,14 @@ def agreement(
         if sentence.passage not in around:
             around[sentence.passage] = missing_names(question, said_around(passage))
             place[sentence.passage] = said_of_place(passage)
+            others[sentence.passage] = has_other_last_name(question, said_around(passage))
         above, before = _context(passage, sentences, index)
         context = f"{above} {before}"
         said = said_in(f"{context} {sentence.text}")
         table[row] = (
             around[sentence.passage],
             missing_names(question, said),
-            misses_figure(wanted, said | place[sentence.passage]),
+            misses_figure(wanted, said | place[sentence.passage]) or keys.other_day(sentence),
             keys.contradicted(sentence, above, before)
             or keys.namesakes.other_named(sentence.text, context)
             or keys.namesakes.parted(sentence.text)
@@ -106,6 +112,8 @@ def agreement(
             or siblings.other_kind(sentence, above)
             or siblings.negated(sentence.text, context)
             or sections.other(sentence, before)
+            or other_act(question, sentence.text, context)
+            or scope.other(sentence.text)
             or other_group(question, sentence.text, sentence.path, before)
             or other_domain(question, sentence, f"{context} {passage.text}")
             or untold_song(question, f"{context} \n {passage.text}"),
@@ -115,14 +123,17 @@ def agreement(
                 and keys.kind.lacks(_with_date_above(sentence))
                 and not (asked.term and defines(asked.term, sentence))
             )
-            or (by_doing and shows_failure(sentences, index)),
+            or (by_doing and shows_failure(sentences, index))
+            or (allowance and sentence.kind in _TOLD and not allows(sentence.text)),
             sentence.kind in _TOLD
             and (
                 unsaid_event(question, f"{context} {sentence.text}")
                 or superseded(question, sentence.text)
             ),
             around[sentence.passage] == 1,
-            bool(named) and unmodified(named, _stems(sentence, context, place[sentence.passage])),
+            others[sentence.passage]
+            or (sentence.kind in _TOLD and scope.left_out(f"{above} {sentence.text}"))
+            or (bool(named) and named.unsaid(_stems(sentence, context, place[sentence.passage]))),
         )
     return table
 
@@ -229,7 +240,8 @@ _RATE = re.compile(
 )
 _MEASURE = re.compile(
     r"(?:\d|\b(?:one|two|three|four|five|six|seven|eight|nine|ten|twelve|twenty|hundred|thousand"
-    r"|million|billion|half(?: an?)?))[\s-]*(?P<unit>%|percent|[A-Za-z\u20ac\u00a3$\u00b0]+\d?)"
+    r"|million|billion|half(?: an?)?))[\s-]*(?!an? [a-z])"
+    r"(?P<unit>%|percent|[A-Za-z\u20ac\u00a3$\u00b0]+\d?)"
 )
 _UNITS = tuple(
     frozenset(line.split())
@@ -350,10 +362,14 @@ class _Keys:
             or (self.left is not None and self.left.search(text) is not None)
             or self._other_unit(text, sentence.kind)
             or self._other_weekday(text)
-            or (sentence.kind in _TOLD and other_date(self.dates, text, f"{above} {before}"))
+            or self.other_day(sentence)
             or beyond(self.bounds, text)
             or other_noun(self.qualified, text)
         )
+
+    def other_day(self, sentence: Candidate) -> bool:
+        """Whether a sentence is dated to another day or month than the one asked about."""
+        return sentence.kind in _TOLD and other_date(self.dates, sentence.text)
 
     def _other_weekday(self, text: str) -> bool:
         """Whether days of the week are said, and none of those that are asked about."""

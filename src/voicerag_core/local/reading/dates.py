@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TypeAlias
 
+from voicerag_core.local.reading.calendar_words import MONTHS
 from voicerag_core.local.reading.moments import Date, moments
 
 __all__ = ["Dates", "dates_of", "exactness", "other_date", "says_more_exactly"]
@@ -59,26 +60,32 @@ _LASTS = re.compile(
 """Where more than the day that is named may be meant."""
 
 
+_WORD_MONTH = re.compile(
+    r"\b(?i:in|of|for|last|early|late|until|by|since|from) (March|May|August)\b(?! \d)"
+)
+"""Months that are words, too, where they can be nothing else."""
+
+
 def dates_of(text: str) -> Dates:
     """Return the days and months that a text names."""
-    found = (frozenset(d for d in date if d.month is not None) for date in moments(text).dates)
+    found = [frozenset(d for d in date if d.month is not None) for date in moments(text).dates]
+    months = [MONTHS.index(match[1].lower()) + 1 for match in _WORD_MONTH.finditer(text)]
+    found += [frozenset((Date(None, month, None),)) for month in months]
     return tuple(date for date in found if date)
 
 
-def other_date(asked: Dates, text: str, context: str) -> bool:
-    """Return whether a sentence is dated, and neither it nor its context to a day that is asked.
+def other_date(asked: Dates, text: str) -> bool:
+    """Return whether a sentence is dated, and to no day or month that is asked about.
 
     Args:
         asked: `dates_of` the question.
         text: The sentence; one that tells of a time from or up to a day is of no other.
-        context: What stands above and before it.
     """
     if not asked or _LASTS.search(text):
         return False
     said = dates_of(text)
-    around = (*said, *dates_of(context))
     return bool(said) and not any(
-        _agree(one, other) for own in asked for one in own for date in around for other in date
+        _agree(one, other) for own in asked for one in own for date in said for other in date
     )
 
 

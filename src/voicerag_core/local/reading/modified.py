@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import dropwhile, pairwise, takewhile
 
-from voicerag_core.local.reading.features import alike, content_words
+from voicerag_core.local.reading.features import Candidate, alike, content_words
 from voicerag_core.local.reading.stems import stem
 
-__all__ = ["other_noun", "phrases", "qualified", "unmodified"]
+__all__ = ["Named", "other_noun", "phrases", "qualified"]
 
 _ADJECTIVES = (
     "default|minimum|maximum|minimal|maximal|average|annual|yearly|monthly|weekly|daily|hourly"
@@ -125,15 +126,44 @@ def _stemmed(pairs: Sequence[tuple[str, str]]) -> Iterator[tuple[str, str]]:
             yield one[0], other[0]
 
 
-def unmodified(asked: Sequence[tuple[str, str]], said: frozenset[str]) -> bool:
-    """Return whether a noun is said, and the word nowhere that tells it from others of its kind.
+_OF_THING = re.compile(
+    r"\b[a-z-]+ (?:of|for|on) (?:the|an?)(?=((?: [^\W\d_][\w-]*){1,4}))", re.IGNORECASE
+)
+"""What something is an attribute of: "the warranty on the power supply"."""
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """The names by which a question tells things from others of their kind.
 
     Args:
-        asked: See `phrases`.
-        said: Stems of the sentence and what stands around it.
+        phrases: See `phrases`.
+        things: Stems of what something is an attribute of, of those that are said at hand.
     """
-    return any(
-        alike(modifier, said).isdisjoint(said) and not alike(head, said).isdisjoint(said)
-        for modifier, head in asked
-        if modifier not in said
-    )
+
+    phrases: tuple[tuple[str, str], ...]
+    things: tuple[str, ...]
+
+    @classmethod
+    def of(cls, question: str, sentences: Sequence[Candidate]) -> Named:
+        """Return what a question names, given the sentences at hand."""
+        last = (_name(match[1].split())[-1:] for match in _OF_THING.finditer(question))
+        stems = {stem for words in last for stem in content_words(" ".join(words))}
+        known = {word for one in sentences for word in one.words} if stems else set()
+        return cls(phrases(question), tuple(sorted(stems & known)))
+
+    def __bool__(self) -> bool:
+        """Whether it names anything."""
+        return bool(self.phrases or self.things)
+
+    def unsaid(self, said: frozenset[str]) -> bool:
+        """Return whether a thing is not said, or a noun without the word that tells its kind.
+
+        Args:
+            said: Stems of the sentence and what stands around it.
+        """
+        return any(
+            alike(modifier, said).isdisjoint(said) and not alike(head, said).isdisjoint(said)
+            for modifier, head in self.phrases
+            if modifier not in said
+        ) or any(alike(thing, said).isdisjoint(said) for thing in self.things)
