@@ -127,9 +127,19 @@ def _stemmed(pairs: Sequence[tuple[str, str]]) -> Iterator[tuple[str, str]]:
 
 
 _OF_THING = re.compile(
-    r"\b[a-z-]+ (?:of|for|on) (?:the|an?)(?=((?: [^\W\d_][\w-]*){1,4}))", re.IGNORECASE
+    r"\b(?!out\b)[a-z-]+ (?:of|for|on) (?:the|an?)(?=((?: [^\W\d_][\w-]*){1,4}))", re.IGNORECASE
 )
 """What something is an attribute of: "the warranty on the power supply"."""
+
+
+_ANY_OF_THEM = frozenset(
+    map(
+        stem,
+        "model version type kind product device machine appliance one item thing place day week "
+        "month year time person".split(),
+    )
+)
+"""What stands for a thing that is named by another word."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +160,7 @@ class Named:
         last = (_name(match[1].split())[-1:] for match in _OF_THING.finditer(question))
         stems = {stem for words in last for stem in content_words(" ".join(words))}
         known = {word for one in sentences for word in one.words} if stems else set()
-        return cls(phrases(question), tuple(sorted(stems & known)))
+        return cls(phrases(question), tuple(sorted((stems & known) - _ANY_OF_THEM)))
 
     def __bool__(self) -> bool:
         """Whether it names anything."""
