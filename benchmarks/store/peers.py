@@ -3,7 +3,8 @@
 All are on one server and get the same rows, from `benchmarks.store.clustered`, batch by batch in
 turn; rows per second are those before any index. Then each gets the same HNSW index (m 16,
 ef_construction 64), and every question is asked of all of them in turn, with 40 candidates
-(ef_search) on every side.
+(ef_search) on every side. Ours is there twice: as it is by default, with an index of the words, and
+without (in a database of its own, so that neither meets the rows of the other), as the peers are.
 
     python -m venv .venv-store
     .venv-store/bin/pip install -r benchmarks/store/requirements.txt -e '.[local]'
@@ -21,22 +22,24 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import numpy as np
 import psycopg
+from psycopg.conninfo import make_conninfo
 
 from benchmarks import chart
 from benchmarks.store.clustered import Clustered, Rows
 from benchmarks.store.real import RealTexts
 from benchmarks.store.rivals import LIMIT, Contender, Data, LangChain, LlamaIndex, Ours, contenders
 from benchmarks.store.scale import recall
-from voicerag_core.store import EmbeddedPostgres
+from voicerag_core.store import EmbeddedPostgres, PgVectorStore, migrate
 from voicerag_core.types import Embedding, Embeddings
 
 PEER_ROWS = {"langchain-postgres": 300, "llama-index-vector-stores-postgres": 1000}
 """Of a batch; they would take minutes for all."""
+WITHOUT_WORDS = "voicerag without words"
 OWNER = 7
 EF_SEARCH = 40
 Find = Callable[[Embedding, int | None], list[str]]
@@ -44,6 +47,20 @@ Find = Callable[[Embedding, int | None], list[str]]
 
 def as_data(rows: Rows, questions: Embeddings) -> Data:
     return Data(rows.ids, rows.texts, rows.owner, rows.vectors, questions)
+
+
+@contextmanager
+def without_words(dsn: str, dim: int) -> Iterator[Ours]:
+    """Open our store without words, in another database of the server."""
+    name = "without_words"
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}".encode())
+    own = make_conninfo(dsn, dbname=name)
+    migrate(own)
+    with PgVectorStore.open(
+        own, model_id="benchmark", dim=dim, words=False, auto_index=False
+    ) as store:
+        yield Ours(store, own, WITHOUT_WORDS)
 
 
 def llama_load(dsn: str, data: Data) -> None:
@@ -71,6 +88,15 @@ def no_garbage_collected() -> Iterator[None]:
         gc.enable()
 
 
+@contextmanager
+def loading(store: Ours, results: dict[str, float]) -> Iterator[None]:
+    """Load in the block, and time what is done with the words at its end."""
+    with store.store.bulk_load():
+        yield
+        start = time.perf_counter()
+    results["words, s"] = time.perf_counter() - start
+
+
 def fill(stores: Sequence[Contender], batches: list[Data], dsn: str) -> dict[str, dict[str, float]]:
     """Fill the stores batch by batch in turn, and build their indexes.
 
@@ -81,9 +107,10 @@ def fill(stores: Sequence[Contender], batches: list[Data], dsn: str) -> dict[str
     """
     results: dict[str, dict[str, float]] = {store.name: {} for store in stores}
     spent: dict[str, list[float]] = {store.name: [] for store in stores}
-    ours = stores[0]
-    assert isinstance(ours, Ours)
-    with ours.store.bulk_load():
+    ours = [store for store in stores if isinstance(store, Ours)]
+    with ExitStack() as loads:
+        for one in ours:
+            loads.enter_context(loading(one, results[one.name]))
         for data in batches:
             for store in stores:
                 count = PEER_ROWS.get(store.name, len(data.ids))
@@ -97,8 +124,6 @@ def fill(stores: Sequence[Contender], batches: list[Data], dsn: str) -> dict[str
                     store.load(rest)
                 elif isinstance(store, LlamaIndex):
                     llama_load(dsn, rest)
-        start = time.perf_counter()
-    results[ours.name]["words, s"] = time.perf_counter() - start
     for store in stores:
         results[store.name]["rows/s in"] = 1 / float(np.mean(spent[store.name]))
         start = time.perf_counter()
@@ -107,7 +132,8 @@ def fill(stores: Sequence[Contender], batches: list[Data], dsn: str) -> dict[str
         else:
             store.build()
         results[store.name]["index build, s"] = time.perf_counter() - start
-    ours.store.tune(ef_search=EF_SEARCH)
+    for one in ours:
+        one.store.tune(ef_search=EF_SEARCH)
     return results
 
 
@@ -143,7 +169,11 @@ def adapters(store: Ours) -> Iterator[tuple[str, Find]]:
 def asked(
     finds: dict[str, Find], questions: Embeddings, owner: int | None
 ) -> dict[str, tuple[list[float], list[list[str]]]]:
-    """Ask each question of all in turn, first and last by turns; return milliseconds and ids."""
+    """Ask each question of all in turn, first and last by turns; return milliseconds and ids.
+
+    Who is at an end is asked twice in a row, and its caches are warm the second time, as are those
+    of ours with words from its adapters; asked by turns with it alone, ours without takes as long.
+    """
     found: dict[str, tuple[list[float], list[list[str]]]] = {name: ([], []) for name in finds}
     names = list(finds)
     for name in names:
@@ -165,12 +195,16 @@ def run(given: argparse.Namespace, folder: Path) -> tuple[dict[str, dict[str, fl
     questions = data.questions(given.questions)
     batches = [as_data(rows, questions) for rows in data.batches()]
     nearest = {owner: data.nearest(questions, LIMIT, owner) for owner in (None, OWNER)}
-    with EmbeddedPostgres(folder) as server, contenders(server.dsn, data.dim) as stores:
+    with (
+        EmbeddedPostgres(folder) as server,
+        contenders(server.dsn, data.dim) as (with_words, *peers),
+        without_words(server.dsn, data.dim) as without,
+    ):
+        stores = [with_words, without, *peers]
         results = fill(stores, batches, server.dsn)
         finds: dict[str, Find] = {store.name: store.find for store in stores}
-        ours = stores[0]
-        assert isinstance(ours, Ours)
-        finds |= dict(adapters(ours))
+        assert isinstance(with_words, Ours)
+        finds |= dict(adapters(with_words))
         for owner, label in ((None, ""), (OWNER, "1 % filter: ")):
             for name, (spent, answers) in asked(finds, questions, owner).items():
                 row = results.setdefault(name, {})
@@ -213,6 +247,11 @@ def main() -> None:
     command = f"python -m benchmarks.store.peers {rows_of}"
     print(f"{when}\n\n    {command}\n")
     print("\n".join(chart.table(["", *measures], rows)))
+    bare = results[WITHOUT_WORDS]["rows/s in"]
+    ratios = ", ".join(
+        f"{bare / results[name]['rows/s in']:.1f} times {name}" for name in PEER_ROWS
+    )
+    print(f"\nRows in without words: {ratios}.")
 
 
 if __name__ == "__main__":

@@ -163,6 +163,12 @@ class Settings(BaseSettings):
         "default: the server's `maintenance_work_mem`, embedded a quarter of the memory.",
     )
     collection: _Name = Field(default="default", description="Collection to index and ask.")
+    words: bool | None = Field(
+        default=None,
+        description="Whether passages are found by words, too; without, they are written faster "
+        "and found by their vectors alone. A collection keeps the choice that it was made with; "
+        "default: that, and with words for a new one.",
+    )
     table: str | None = Field(
         default=None,
         min_length=1,

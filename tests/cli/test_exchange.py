@@ -41,6 +41,30 @@ def test_a_collection_goes_to_another_tenant_and_answers(
     assert found[0] == found[1]
 
 
+def test_an_import_makes_a_collection_with_or_without_words_as_it_was_or_as_it_is_told(
+    voicerag: Voicerag, source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def imported(file: str, collection: str, *, words: str | None = None) -> str:
+        with monkeypatch.context() as environment:
+            if words is not None:
+                environment.setenv("VOICERAG_WORDS", words)
+            done = voicerag("import", tmp_path / file, "--collection", collection)
+        if done.returncode:
+            return done.stderr
+        return voicerag("list", "--collection", collection).stdout
+
+    assert voicerag("export", tmp_path / "with", "--collection", source).returncode == 0
+    assert ", without words" not in imported("with", "as-it-was")
+    assert ", without words" in imported("with", "bare", words="false")
+    assert voicerag("export", tmp_path / "without", "--collection", "bare").returncode == 0
+    assert ", without words" in imported("without", "bare-again")
+    assert ", without words" not in imported("without", "words-again", words="true")
+    assert ", without words" in imported("with", "bare"), "one that is there keeps its choice"
+    assert "'bare' was made without a search by words" in imported("with", "bare", words="true")
+    words = ("search", "herons", "--json", "--collection", "words-again")
+    assert "words" in json.loads(voicerag(*words).stdout)["hits"][0]["matched_by"]
+
+
 def test_texts_go_through_a_pipe_and_are_embedded(
     voicerag: Voicerag, source: str, tmp_path: Path
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import signal
 import subprocess
@@ -65,6 +66,24 @@ def test_the_second_run_writes_nothing_and_changes_are_followed(
     found = voicerag("search", "--text", "herons", "--collection", "birds")
     assert "stand still" in found.stdout
     assert "shallow" not in found.stdout
+
+
+def test_a_collection_without_words_is_made_once_and_asked_by_vectors(
+    voicerag: Voicerag, folder: Path
+) -> None:
+    index = ("index", folder, "--collection", "bare")
+    assert voicerag(*index, "--no-words").returncode == 0
+    listed = voicerag("list", "--collection", "bare")
+    assert ", without words" in listed.stdout
+    refused = voicerag(*index, "--words")
+    assert refused.returncode == 1
+    assert "'bare' was made without a search by words" in refused.stderr
+    assert "3 unchanged" in voicerag(*index).stdout, "the choice of a collection needs no repeating"
+    words = ("search", "Where do herons stand?", "--json", "--collection", "bare")
+    for strategy in ("asr", "hybrid", "adaptive"):
+        hits = json.loads(voicerag(*words, "--strategy", strategy).stdout)["hits"]
+        assert "heron" in hits[0]["text"]
+        assert {tuple(hit["matched_by"]) for hit in hits} == {("vector",)}
 
 
 def written(data_dir: Path) -> list[tuple[object, ...]]:

@@ -167,6 +167,20 @@ async def test_made_from_texts_by_dsn(dsn: str, tenant: str) -> None:
         VoiceRAGVectorStore.from_texts(["a"], model)
 
 
+def test_made_without_hybrid_search(dsn: str, tenant: str) -> None:
+    model = DeterministicFakeEmbedding(size=12)
+    options: Any = {"dsn": dsn, "tenant": tenant, "collection": "bare", "model_id": "m"}
+    made = VoiceRAGVectorStore.from_texts(["a", "b"], model, hybrid_search=False, **options)
+    with made:
+        assert [d.page_content for d in made.similarity_search("a", k=1)] == ["a"]
+        with pytest.raises(StoreError, match="made without a search by words"):
+            made.store.search(None, text="a", limit=1)
+    with pytest.raises(StoreError, match="made without a search by words"):
+        VoiceRAGVectorStore.from_texts(["c"], model, hybrid_search=True, **options)
+    with VoiceRAGVectorStore.from_texts(["c"], model, **options) as again:
+        assert again.store.count() == 3
+
+
 class Served(Embeddings):
     """Embeddings that wait for a server, as most in LangChain do; not of length 1."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import pytest
 from llama_index.core import StorageContext, VectorStoreIndex
@@ -26,6 +27,7 @@ from llama_index.core.vector_stores.types import (
     MetadataFilter,
     MetadataFilters,
     VectorStoreQuery,
+    VectorStoreQueryMode,
 )
 
 from tests.waiting import PATIENCE
@@ -239,6 +241,28 @@ def test_another_model_or_width_is_refused(dsn: str, tenant: str) -> None:
     store.close()
     with pytest.raises(StoreError, match="closed"):
         store.query(VectorStoreQuery([1.0] * 4, 1))
+
+
+def test_without_hybrid_search_nodes_are_found_by_their_vectors_alone(
+    dsn: str, tenant: str
+) -> None:
+    options: dict[str, Any] = {"model_id": "m", "dim": 2, "tenant": tenant}
+    store = VoiceRAGVectorStore.from_dsn(dsn, hybrid_search=False, **options)
+    store.add([
+        TextNode(id_="far", text="herons", embedding=[0.0, 1.0]),
+        TextNode(id_="near", text="owls", embedding=[1.0, 0.0]),
+    ])  # fmt: skip
+    for mode in ("default", "hybrid", "semantic_hybrid"):
+        found = store.query(
+            VectorStoreQuery([1.0, 0.0], 2, query_str="herons", mode=VectorStoreQueryMode(mode))
+        )
+        assert (found.ids, found.similarities) == (["near", "far"], [1.0, 0.0])
+    with pytest.raises(StoreError, match="made without a search by words"):
+        store.query(VectorStoreQuery(None, 2, query_str="herons", mode=VectorStoreQueryMode.SPARSE))
+    store.close()
+    with pytest.raises(StoreError, match="made without a search by words"):
+        VoiceRAGVectorStore.from_dsn(dsn, hybrid_search=True, **options)
+    VoiceRAGVectorStore.from_dsn(dsn, **options).close()
 
 
 def test_options_that_nobody_knows_are_refused(vector_store: VoiceRAGVectorStore) -> None:

@@ -12,7 +12,9 @@ from voicerag_core import (
     NotFoundError,
     StoreError,
 )
-from voicerag_core.serving import Job
+from voicerag_core.serving import Job, open_tenants
+from voicerag_core.settings import load_settings
+from voicerag_core.store import list_collections
 
 
 def test_a_store_stays_open_for_the_next_call() -> None:
@@ -134,3 +136,13 @@ def test_an_error_of_the_database_is_not_taken_for_an_absent_collection() -> Non
     with pytest.raises(StoreError, match="out of order"), tenants.rag(Job(), "default", None):
         pass
     assert database.opened == 0
+
+
+def test_what_a_server_makes_is_as_its_settings_say(dsn: str, tenant: str) -> None:
+    with (
+        open_tenants(load_settings(database_url=dsn, words=False)) as tenants,
+        tenants.rag(Job(), tenant, "made", write=True) as rag,
+    ):
+        assert rag.store.count() == 0
+    (info,) = list_collections(dsn, tenant=tenant)
+    assert (info.name, info.words) == ("made", False)

@@ -86,6 +86,7 @@ def test_it_says_what_to_do_before(old: str) -> None:
 def test_everything_is_kept_and_found_as_before_and_by_title(old: str) -> None:
     assert migrate(old) == LATER
     assert migrate(old) == []
+    assert {one.words for one in list_collections(old, tenant="ada")} == {True}
     with opened(old, "ada") as store, opened(old, "ada", "german") as german:
         assert store.count() == 3
         assert store.document_digests() == {"leave.md": "1"}

@@ -395,6 +395,8 @@ def described(collection: CollectionInfo) -> str:
         how = "HNSW index" + (" over signs" if collection.index_kind == "bit" else "")
         if collection.recall is not None:
             how += f", {collection.ef_search} candidates, recall {collection.recall:.3f}"
+    if not collection.words:
+        how += ", without words"
     return (
         f"{collection.name}: {counted(collection.documents, 'document')}, "
         f"{counted(collection.passages, 'passage')}, {counted(collection.vectors, 'vector')} of "

@@ -78,7 +78,9 @@ def export(
         )
         documents, number = write_collection(
             file,
-            CollectionHeader(known.name, known.model_id, known.dim, known.language, vectors),
+            CollectionHeader(
+                known.name, known.model_id, known.dim, known.language, vectors, known.words
+            ),
             passages,
             on_passages=lambda done, _: bar.update(task, completed=done),
         )
@@ -110,7 +112,8 @@ def import_(
     It is that of --collection, or of the name that it had. Documents of the same name are
     replaced; what else is there stays. The whole file is checked before anything is written, and to
     import it again changes nothing. Vectors of another embedding model than the one in use, or than
-    the collection's, are refused.
+    the collection's, are refused. A new collection is searched by words if the exported one was,
+    unless VOICERAG_WORDS says otherwise.
     """
     from voicerag_core.ingest import read_header
 
@@ -150,6 +153,9 @@ def _imported(
 
             dsn = stack.enter_context(open_database(settings))
             there = {one.name for one in list_collections(dsn, tenant=settings.tenant)}
+            words = settings.words
+            if words is None and settings.collection not in there:
+                words = header.words
             return stack.enter_context(
                 PgVectorStore.open(
                     dsn,
@@ -158,6 +164,7 @@ def _imported(
                     model_id=model.model_id,
                     dim=model.dim,
                     language=None if settings.collection in there else header.language,
+                    words=words,
                 )
             )
 

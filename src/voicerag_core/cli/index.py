@@ -77,6 +77,15 @@ def index(
             help="Also index a vector per sentence, which points to its passage; default yes.",
         ),
     ] = None,
+    words: Annotated[
+        bool | None,
+        typer.Option(
+            "--words/--no-words",
+            show_default=False,
+            help="Make the collection with or without a search by words; default with. One that "
+            "is there was made with its choice, and the other is refused.",
+        ),
+    ] = None,
     text_column: Annotated[
         str | None,
         typer.Option(
@@ -142,7 +151,7 @@ def index(
     reported and skipped (exit code 1). Safe to interrupt: the next run resumes. A run of more than
     half an hour is announced, from a timed sample of the files, and on a terminal asked about.
     """
-    settings = given.settings(sentence_vectors=sentences)
+    settings = given.settings(sentence_vectors=sentences, words=words)
     start = time.perf_counter()
     with ExitStack() as stack:
         with index_progress() as progress:

@@ -1,12 +1,12 @@
 """A collection as lines of JSON, to move it between databases and programs.
 
 The first line says what the collection is: ``{"voicerag": "collection", "form": 1, "collection":
-…, "model_id": …, "dim": …, "language": …, "vectors": true}``. Each document is a line
-``{"document": SOURCE, "digest": …}``, and its passages follow, one a line: ``{"id": …, "text": …,
-"metadata": {…}, "vectors": …}``, where the vectors are those of the passage, [M, D], as base64 of
-float16, little-endian. Passages without a document follow a line ``{"document": null}``. The last
-line, ``{"end": true, "documents": …, "passages": …, "sha256": …}``, has the SHA-256 of all lines
-before it.
+…, "model_id": …, "dim": …, "language": …, "vectors": true}``, with ``"words": false`` if it is not
+searched by words. Each document is a line ``{"document": SOURCE, "digest": …}``, and its passages
+follow, one a line: ``{"id": …, "text": …, "metadata": {…}, "vectors": …}``, where the vectors are
+those of the passage, [M, D], as base64 of float16, little-endian. Passages without a document
+follow a line ``{"document": null}``. The last line, ``{"end": true, "documents": …, "passages": …,
+"sha256": …}``, has the SHA-256 of all lines before it.
 """
 
 from __future__ import annotations
@@ -58,6 +58,7 @@ class CollectionHeader:
         dim: Their width.
         language: Text search configuration of its words.
         vectors: Whether the file holds them.
+        words: Whether it is searched by words, too.
     """
 
     collection: str
@@ -65,6 +66,7 @@ class CollectionHeader:
     dim: int
     language: str
     vectors: bool
+    words: bool = True
 
 
 class Exportable(Protocol):
@@ -137,7 +139,7 @@ def write_collection(
     put({
         "voicerag": "collection", "form": FORM, "collection": header.collection,
         "model_id": header.model_id, "dim": header.dim, "language": header.language,
-        "vectors": header.vectors,
+        "vectors": header.vectors, **({} if header.words else {"words": False}),
     })  # fmt: skip
     for one in passages:
         if last != (one.source,):
@@ -449,5 +451,7 @@ def _header(value: Mapping[str, object]) -> CollectionHeader:
             "collection": str(collection), "model_id": str(model_id), "dim": int(dim),
             "language": str(language), "vectors": bool(vectors),
         } if dim > 0:  # fmt: skip
-            return CollectionHeader(collection, model_id, dim, language, vectors)
+            words = value.get("words", True)
+            if isinstance(words, bool):
+                return CollectionHeader(collection, model_id, dim, language, vectors, words)
     raise DocumentError("the first line of the export does not say what the collection is")

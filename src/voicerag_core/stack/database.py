@@ -127,6 +127,7 @@ def open_store(
             model_id=embedder.model_id,
             dim=embedder.dim,
             language=None if code is None else text_search_configuration(code),
+            words=settings.words,
             read_only=read_only,
             auto_index=auto_index,
             index_kind=settings.index,

@@ -35,6 +35,7 @@ class CollectionInfo:
         index_kind: What the index is over: "halfvec", the vectors, or "bit", their signs.
         ef_search: How many candidates a search keeps; None before the index was tuned.
         recall: Share of the ten nearest passages that this finds, as measured by tuning.
+        words: Whether it is searched by words, too.
     """
 
     name: str
@@ -48,6 +49,7 @@ class CollectionInfo:
     index_kind: IndexKind = "halfvec"
     ef_search: int | None = None
     recall: float | None = None
+    words: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +94,7 @@ def list_collections(dsn: str, *, tenant: str = "default") -> tuple[CollectionIn
             "SELECT name, model_id, dim, language, passages, vectors, (SELECT count(*) "
             "FROM voicerag.documents d WHERE d.collection_id = c.id) AS documents, "
             "to_regclass('voicerag.vectors_hnsw_' || id) IS NOT NULL AS indexed, "
-            "index_kind, ef_search, recall "
+            "index_kind, ef_search, recall, words "
             "FROM voicerag.collections c ORDER BY name"
         )
         return tuple(cursor)

@@ -17,6 +17,7 @@ __all__ = [
     "Collection",
     "IndexKind",
     "check_language",
+    "check_words",
     "collection_names",
     "find_collection",
     "looked_up",
@@ -40,6 +41,7 @@ class Collection:
         tenant: Whose it is.
         dim: Width of its vectors.
         language: Text search configuration of its words.
+        words: Whether it is searched by words, too; else its passages are written without them.
         passages: How many it holds.
         vectors: How many vectors those own.
         indexed: Whether it has an HNSW index.
@@ -58,6 +60,7 @@ class Collection:
     passages: int
     vectors: int
     indexed: bool
+    words: bool = True
     index_kind: IndexKind = "halfvec"
     ef_search: int | None = None
     recall_target: float | None = None
@@ -73,10 +76,11 @@ class _CollectionRow(NamedTuple):
     model_id: str
     dim: int
     language: str
+    words: bool
 
 
 _FIND = sql.SQL(
-    "SELECT id, model_id, dim, language FROM voicerag.collections WHERE name = %(name)s"
+    "SELECT id, model_id, dim, language, words FROM voicerag.collections WHERE name = %(name)s"
 )
 
 
@@ -105,7 +109,7 @@ _SIZES = sql.SQL(
 
 
 def make_collection(
-    database: Database, name: str, *, model_id: str, dim: int, language: str
+    database: Database, name: str, *, model_id: str, dim: int, language: str, words: bool
 ) -> None:
     """Make a collection of the database's tenant, unless there is one of this name.
 
@@ -120,6 +124,7 @@ def make_collection(
         "model_id": model_id,
         "dim": dim,
         "language": language,
+        "words": words,
     }
 
     def make(connection: Connection) -> None:
@@ -135,8 +140,9 @@ def make_collection(
                 "lists under \\dF, such as 'english' or 'simple'"
             )
         connection.execute(
-            "INSERT INTO voicerag.collections (tenant, name, model_id, dim, language) VALUES "
-            "(%(tenant)s, %(name)s, %(model_id)s, %(dim)s, %(language)s) ON CONFLICT DO NOTHING",
+            "INSERT INTO voicerag.collections (tenant, name, model_id, dim, language, words) "
+            "VALUES (%(tenant)s, %(name)s, %(model_id)s, %(dim)s, %(language)s, %(words)s) "
+            "ON CONFLICT DO NOTHING",
             values,
         )
 
@@ -159,9 +165,10 @@ def find_collection(database: Database, name: str, model_id: str, dim: int) -> C
             f"{row.dim}, and this is {model_id!r} of width {dim}; use that model, choose another "
             "collection, or delete this one and index again"
         )
-    return looked_up(
-        database, Collection(row.number, database.tenant, row.dim, row.language, 0, 0, False)
+    here = Collection(
+        row.number, database.tenant, row.dim, row.language, 0, 0, False, words=row.words
     )
+    return looked_up(database, here)
 
 
 def collection_names(database: Database) -> list[str]:
@@ -184,15 +191,38 @@ def check_language(opened: Collection, name: str, language: str | None) -> None:
     Args:
         opened: The collection.
         name: Its name.
-        language: Text search configuration that is wanted; None takes any.
+        language: Text search configuration that is wanted; None takes any, as do collections
+            without words.
 
     Raises:
         StoreError: It has another one.
     """
-    if language is None or language == opened.language:
+    if language is None or language == opened.language or not opened.words:
         return
     raise StoreError(
         f"the words of the collection {name!r} are indexed as {opened.language!r}, and "
         f"{language!r} is asked for; set VOICERAG_LANGUAGE to the language that it was made with, "
         "choose another collection, or delete this one and index again (voicerag db reset)"
+    )
+
+
+def check_words(opened: Collection, name: str, words: bool | None) -> None:
+    """Refuse a collection that has words where none are wanted, or the other way round.
+
+    Args:
+        opened: The collection.
+        name: Its name.
+        words: Whether it is to be searched by words; None takes it as it is.
+
+    Raises:
+        StoreError: It was made otherwise.
+    """
+    if words is None or words == opened.words:
+        return
+    made, asked = ("with", "without") if opened.words else ("without", "with")
+    raise StoreError(
+        f"the collection {name!r} was made {made} a search by words, and one {asked} it is asked "
+        "for, which is chosen when a collection is made; leave the choice out (VOICERAG_WORDS) to "
+        "use it as it is, choose another collection, or delete this one and index again (voicerag "
+        "db reset)"
     )

@@ -21,6 +21,7 @@ from voicerag_core.store.collection import (
     Collection,
     IndexKind,
     check_language,
+    check_words,
     collection_names,
     find_collection,
     make_collection,
@@ -99,6 +100,7 @@ class PgVectorStore(Closing):
         model_id: str,
         dim: int,
         language: str | None = None,
+        words: bool | None = None,
         read_only: bool = False,
         auto_index: bool = True,
         pool_size: int = 4,
@@ -120,6 +122,10 @@ class PgVectorStore(Closing):
                 "english", "german" or "simple" (no stemming). Chinese and Japanese are indexed by
                 pairs of characters under each of them. A collection keeps the one that it was made
                 with. None: that, or "english" for a new one.
+            words: Let passages be found by words, too. Without, they are written in less time and
+                room, a search by vector and text is one by the vector alone, one by text alone is
+                refused, and `vocabulary` is empty. A collection keeps the choice that it was made
+                with. None: that, or True for a new one.
             read_only: Take the role that can only read; the collection must exist.
             auto_index: Build the index when a load is over that leaves 20,000 vectors; see
                 `bulk_load`. Pass False to call `build_index` yourself.
@@ -139,7 +145,8 @@ class PgVectorStore(Closing):
             EmbeddingMismatchError: The collection was filled by another model or width.
             StoreUnavailableError: The database cannot be reached.
             EmptyCollectionError: The collection is absent and the store read-only.
-            StoreError: Its words are in another language, or the login lacks rights.
+            StoreError: Its words are in another language, it was made with or without words
+                and the other is asked for, or the login lacks rights.
         """
         place = redacted(checked_dsn(dsn))
         for kind, given in (("collection", collection), ("tenant", tenant), ("model_id", model_id)):
@@ -161,6 +168,7 @@ class PgVectorStore(Closing):
                     model_id=model_id,
                     dim=dim,
                     language=language or _USUAL_LANGUAGE,
+                    words=words is not False,
                 )
             opened = find_collection(database, collection, model_id, dim)
             if opened is None:
@@ -170,6 +178,7 @@ class PgVectorStore(Closing):
                     f"{known}; index something into it first: voicerag index PATHS... --collection "
                     f"{shlex.quote(collection)} (from Python: open it without read_only)"
                 )
+            check_words(opened, collection, words)
             check_language(opened, collection, language)
         except BaseException:
             database.close()
@@ -258,10 +267,14 @@ class PgVectorStore(Closing):
     ) -> tuple[Hit, ...]:
         """Find the best passages; see `PassageStore.search`.
 
+        A collection without words is searched by the embedding, whatever the text: each hit is
+        `matched_by` its vector.
+
         Raises:
             FilterError: The filter has no meaning.
-            StoreError: Neither embedding nor text was given, `limit` is below 1, `min_score` came
-                without an embedding, a value is of another kind, or the database failed.
+            StoreError: Neither embedding nor text was given, or a text alone in a collection
+                without words, `limit` is below 1, `min_score` came without an embedding, a value is
+                of another kind, or the database failed.
         """
         vector = None if embedding is None else as_question(embedding)
         keys = None if ids is None else tuple(known_keys(ids))

@@ -122,8 +122,9 @@ def reembed(
     )
     try:
         with PgVectorStore.open(
-            dsn, collection=name, tenant=tenant, model_id=model_id, dim=dim, language=old.language
-        ) as store:
+            dsn, collection=name, tenant=tenant, model_id=model_id, dim=dim,
+            language=old.language, words=old.words,
+        ) as store:  # fmt: skip
             return _filled(_Move(database, store, old, name, dim, embed, on_progress))
     finally:
         database.close()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 import numpy as np
@@ -51,13 +51,19 @@ def checked(opened: OpenedCollection, queries: Sequence[Query]) -> None:
     """Refuse what cannot be searched for.
 
     Raises:
-        StoreError: A query has neither embedding nor text, or a least score without an embedding.
+        StoreError: A query has neither embedding nor text, a least score without an embedding, or
+            text alone in a collection without words.
         EmbeddingMismatchError: An embedding has another width than the collection.
     """
     for query in queries:
         if query.embedding is None:
             if query.text is None:
                 raise StoreError("a search needs an embedding, a text, or both")
+            if not opened.here.words:
+                raise StoreError(
+                    f"the collection {opened.name!r} was made without a search by words; search it "
+                    "by an embedding, or index into a collection with words"
+                )
             if query.min_score is not None:
                 raise StoreError(
                     "min_score is a cosine similarity, and a search by words alone has none; "
@@ -79,6 +85,8 @@ def searched(opened: OpenedCollection, queries: Sequence[Query]) -> list[tuple[H
     queries are satisfied by more vectors from the index, which costs milliseconds; only what is
     still short is worth comparing with every vector.
     """
+    if not opened.here.words:
+        queries = [replace(query, text=None) for query in queries]
     answers = asked(opened, queries, use_index=True)
     short = [i for i, rows in enumerate(answers) if _short(opened.here, queries[i], rows)]
     for use_index in (True, False):

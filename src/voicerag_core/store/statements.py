@@ -1,4 +1,8 @@
-"""The fixed statements of the store; `{n}` is the collection's key."""
+"""The fixed statements of the store.
+
+`{n}` is the collection's key; `{given_words}` and `{words}` give the words of its passages, if it
+has any.
+"""
 
 from __future__ import annotations
 
@@ -68,8 +72,11 @@ class WrittenRow(NamedTuple):
 _GIVEN: LiteralString = (
     "SELECT unnest(%(ids)s::text[]) AS id, unnest(%(bodies)s::text[]) AS body, "
     "unnest(%(metadata)s::jsonb[]) AS metadata, unnest(%(hashes)s::bytea[]) AS hash, "
+    "{given_words}generate_subscripts(%(ids)s::text[], 1) AS place"
+)
+_GIVEN_WORDS = sql.SQL(
     "unnest(%(plain)s::boolean[]) AS plain, unnest(%(searched)s::integer[]) AS searched, "
-    "unnest(%(words)s::tsvector[]) AS words, generate_subscripts(%(ids)s::text[], 1) AS place"
+    "unnest(%(words)s::tsvector[]) AS words, "
 )
 
 # What passage_words does with a plain passage, without its call.
@@ -83,8 +90,11 @@ _INSERTED: LiteralString = (
     "written AS (INSERT INTO voicerag.passages AS p "
     "(tenant, collection_id, document_id, hash, id, body, metadata, words) "
     "SELECT current_setting('voicerag.tenant'), {n}, %(document)s::bigint, s.hash, s.id, "
-    "s.body, s.metadata, coalesce(s.words, " + _WORDS + ")"
+    "s.body, s.metadata, {words}"
 )
+
+_WITH_WORDS = (_GIVEN_WORDS, sql.SQL("coalesce(s.words, " + _WORDS + ")"))
+_WITHOUT_WORDS = (sql.SQL(""), sql.SQL("NULL::tsvector"))
 
 
 def _joined(*parts: LiteralString) -> sql.SQL:
@@ -194,4 +204,8 @@ _STATEMENTS: Final = {
 
 def named(name: str, collection: Collection, values: Mapping[str, object]) -> Statement:
     """Return a fixed statement for a collection."""
-    return _STATEMENTS[name].format(n=sql.Literal(collection.number)), values
+    given_words, words = _WITH_WORDS if collection.words else _WITHOUT_WORDS
+    statement = _STATEMENTS[name].format(
+        n=sql.Literal(collection.number), given_words=given_words, words=words
+    )
+    return statement, values

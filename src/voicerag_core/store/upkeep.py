@@ -85,7 +85,7 @@ class Upkeep:
             if opened.database.keeps_sessions:
                 with translated(opened.database.dsn):
                     mine = stack.enter_context(sharing(opened.database, number))
-                ahead = WordsAhead(opened.database, mine)
+                ahead = WordsAhead(opened.database, mine) if before.words else None
             with self.load.hold(first=before.passages == 0, ahead=ahead):
                 yield
             if self.load.held:
@@ -183,7 +183,7 @@ class Upkeep:
         before = opened.here.vectors
         self.load.wrote()
         if not self.load.held:
-            opened.database.write(lambda connection: count_words(connection, opened.here))
+            self._count_words()
         here = opened.refresh()
         if self._auto_index and here.indexed:
             self._weigh_growth(seconds, max(0, here.vectors - before))
@@ -232,15 +232,19 @@ class Upkeep:
             )
 
     def _bring_up_to_date(self) -> None:
-        opened = self._opened
-        opened.database.write(lambda connection: count_words(connection, opened.here))
-        here = opened.refresh()
+        self._count_words()
+        here = self._opened.refresh()
         if not self._auto_index or here.vectors < INDEX_FROM:
             return
         if not here.indexed:
             self.build()
         elif here.vectors >= 2 * here.tuned_vectors:
             self.tune()
+
+    def _count_words(self) -> None:
+        opened = self._opened
+        if opened.here.words:
+            opened.database.write(lambda connection: count_words(connection, opened.here))
 
     def _renew(self) -> None:
         self.lock = threading.Lock()

@@ -94,17 +94,28 @@ class _Part:
         passages: As arrays.
         vectors: As elements of an array.
         counts: How many each passage owns, [N].
-        plain: Which have no words but those that Postgres finds in their text: a boolean[].
-        long: Those whose words may be more than Postgres can index, by their place in the part.
-        words: As a tsvector[], if they were made before.
+        words: What is known of their words, or None where those are not written.
     """
 
     passages: PassageArrays
     vectors: NDArray[np.void]
     counts: NDArray[np.int64]
+    words: _Words | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Words:
+    """What is known of the words of some passages before they are written.
+
+    Args:
+        plain: Which have no words but those that Postgres finds in their text: a boolean[].
+        long: Those whose words may be more than Postgres can index, by their place in the part.
+        made: As a tsvector[], if they were made before.
+    """
+
     plain: bytes
     long: dict[int, Passage]
-    words: bytes | None
+    made: bytes | None
 
 
 def prepare_batch(
@@ -264,18 +275,23 @@ def _vectors(
 
 def _given(connection: Connection, collection: Collection, part: _Part) -> dict[str, object]:
     """Return the parameters of the passages of a part."""
-    searched: list[int | None] | None = None
-    if part.long:
-        searched = [None] * len(part.counts)
-        for place, passage in part.long.items():
-            searched[place] = _searched(connection, collection, passage)
-    return {
+    given: dict[str, object] = {
         "ids": Encoded(part.passages.ids),
         "bodies": Encoded(part.passages.bodies),
         "metadata": Encoded(part.passages.metadata),
         "hashes": Encoded(part.passages.hashes),
-        "plain": Encoded(part.plain),
-        "words": None if part.words is None else Encoded(part.words),
+    }
+    words = part.words
+    if words is None:
+        return given
+    searched: list[int | None] | None = None
+    if words.long:
+        searched = [None] * len(part.counts)
+        for place, passage in words.long.items():
+            searched[place] = _searched(connection, collection, passage)
+    return given | {
+        "plain": Encoded(words.plain),
+        "words": None if words.made is None else Encoded(words.made),
         "searched": searched,
     }
 
@@ -327,20 +343,30 @@ def _part(
     *,
     letters: bool,
 ) -> _Part:
-    """Encode the passages from one place to another, with their words if somebody makes them."""
+    """Encode the passages from one place to another."""
     passages, counts = batch.passages[start:stop], batch.counts[start:stop]
     first = int(batch.counts[:start].sum())
     halves = batch.embeddings[batch.order[first : first + int(counts.sum())]].astype(">f2")
     arrays = passage_arrays(passages, halves, counts, collection.tenant)
-    long = {place: one for place, one in enumerate(passages) if _may_be_long(one)}
-    plain = [
-        place not in long and is_plain(one, letters=letters) for place, one in enumerate(passages)
-    ]
-    flags = boolean_array(plain)
     words = None
+    if collection.words:
+        words = _words(collection, passages, arrays, ahead, letters=letters)
+    return _Part(arrays, elements(halves), counts, words)
+
+
+def _words(
+    collection: Collection, passages: Sequence[Passage], arrays: PassageArrays,
+    ahead: WordsAhead | None, *, letters: bool,
+) -> _Words:  # fmt: skip
+    """Find out what kind of words passages have, and have them made if somebody makes them."""
+    long = {place: one for place, one in enumerate(passages) if _may_be_long(one)}
+    flags = boolean_array(
+        [place not in long and is_plain(one, letters=letters) for place, one in enumerate(passages)]
+    )
+    made = None
     if ahead is not None and not long:
-        words = ahead.words(collection, arrays.bodies, arrays.metadata, flags)
-    return _Part(arrays, elements(halves), counts, flags, long, words)
+        made = ahead.words(collection, arrays.bodies, arrays.metadata, flags)
+    return _Words(flags, long, made)
 
 
 def _may_be_long(passage: Passage) -> bool:

@@ -91,6 +91,7 @@ class VoiceRAGVectorStore(Closing, VectorStore):
         collection: str = "default",
         tenant: str = "default",
         model_id: str | None = None,
+        hybrid_search: bool | None = None,
         **kwargs: Any,  # noqa: ANN401
     ) -> VoiceRAGVectorStore:
         """Add texts to a store that is passed in, or opened by its DSN.
@@ -105,11 +106,14 @@ class VoiceRAGVectorStore(Closing, VectorStore):
             collection: Collection to open there, created if absent.
             tenant: Owner of the collection.
             model_id: Names the vector space of `embedding`; not needed with `VoiceRAGEmbeddings`.
+            hybrid_search: Index the words of a new collection, too, for searches by vector and
+                words (a `VoiceRAG` makes such, this class none); False: texts are written in less
+                time. None: as an existing one was made, or True.
             kwargs: Rejected; none are supported.
 
         Raises:
             ConfigError: Neither or both of `store` and `dsn` were given, or no `model_id`.
-            StoreError: The database cannot be used.
+            StoreError: The database cannot be used, or the collection was made otherwise.
         """
         _refuse(kwargs)
         if (store is None) == (dsn is None):
@@ -128,8 +132,9 @@ class VoiceRAGVectorStore(Closing, VectorStore):
                 "from_texts(..., dsn=..., model_id='text-embedding-3-small')"
             )
         opened = PgVectorStore.open(
-            str(dsn), collection=collection, tenant=tenant, model_id=model_id, dim=dim
-        )
+            str(dsn), collection=collection, tenant=tenant, model_id=model_id, dim=dim,
+            words=hybrid_search,
+        )  # fmt: skip
         try:
             made = cls(opened, embedding)
             made.add_texts(texts, metadatas, ids=ids)

@@ -84,6 +84,7 @@ class VoiceRAGVectorStore(BasePydanticVectorStore):
         collection: str = "default",
         tenant: str = "default",
         language: str = "english",
+        hybrid_search: bool | None = None,
         read_only: bool = False,
         pool_size: int = 4,
     ) -> VoiceRAGVectorStore:
@@ -96,6 +97,9 @@ class VoiceRAGVectorStore(BasePydanticVectorStore):
             collection: Name of the collection, created if absent.
             tenant: Owner of the collection.
             language: Text search configuration of a new collection.
+            hybrid_search: Index the words of a new collection, too; False: nodes are written in
+                less time, the modes hybrid and semantic_hybrid search by the vector alone, and
+                sparse and text_search are refused. None: as an existing one was made, or True.
             read_only: Connect as the read-only role.
             pool_size: Maximum number of connections.
 
@@ -110,6 +114,7 @@ class VoiceRAGVectorStore(BasePydanticVectorStore):
                 model_id=model_id,
                 dim=dim,
                 language=language,
+                words=hybrid_search,
                 read_only=read_only,
                 pool_size=pool_size,
             )
