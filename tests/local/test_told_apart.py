@@ -33,6 +33,7 @@ def against(column: str, question: str, text: str) -> float:
         ("How long is the evening class?", "It takes two hours.", 0),
         ("How long is the longest class?", "The class takes two hours.", 0),
         ("How long is the new class?", "The class takes two hours.", 0),
+        ("Where are the rail lines?", "Two tourist railways have lines.", 0),
         ("How far does the Kestrel Ultra reach?", "The Kestrel Mini reaches 60 m.", 1),
         ("How far does the Kestrel Mini reach?", "The Kestrel Mini reaches 60 m.", 0),
         ("Where does Mona Berg live?", "Berg lives in Oslo.", 0),
@@ -64,6 +65,9 @@ def test_words_of_the_name_of_a_thing_stand_behind_an_article_or_a_preposition()
         ("group", "card"),
     )
     assert phrases("Who wrote turnstile?") == ()
+    assert phrases("What drove residents to the suburbs?") == ()
+    assert phrases("What is the French colony established in 1564?") == (("french", "colony"),)
+    assert phrases("What does the word prime generally suggest?") == ()
 
 
 @pytest.mark.parametrize(

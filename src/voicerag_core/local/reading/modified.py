@@ -74,8 +74,7 @@ def _nouns(words: str) -> frozenset[str]:
 
 
 _IN_FRONT = (
-    r"the|an?|my|our|your|their|its|his|her|this|that|of|for|per|in|on|with|as|which|what|many"
-    r"|much|any|no"
+    r"the|an?|my|our|your|their|its|his|her|this|that|of|for|per|in|on|with|as|many|much|any|no"
 )
 _RUN = re.compile(
     rf"(?<![\w'\u2019-])(?:{_IN_FRONT})(?=((?: [^\W\d_][\w-]*){{2,5}}))", re.IGNORECASE
@@ -94,6 +93,8 @@ _NAMES_NOTHING = _NO_NOUNS | frozenset(
     "fast slow quick cheap good bad better best worst main common usual normal special "
     "entire actual different certain possible begin belong close come contain cost costs end "
     "happen hold include last live look mean open pay receive run start weigh work "
+    "major word name event subject aspect built made held found won lost sold given taken known "
+    "written led dealt drawn seen left "
     "one three four five six seven eight nine ten".split()
 )
 _SUPERLATIVE = re.compile(r"[a-z]{3,}est")
@@ -113,10 +114,19 @@ def phrases(question: str) -> tuple[tuple[str, str], ...]:
     return tuple(dict.fromkeys(_stemmed(found)))
 
 
+LEAST_BEGINNING = 4
+"""Letters of a word that a longer one may begin with."""
+
+_NO_NOUN = re.compile(r"[a-z]{2,}(?:[^e]ed|ly)\Z")
+"""Ending of a word that says what was done with the thing in front, or how."""
+
+
 def _name(words: Sequence[str]) -> list[str]:
     """Return the first of some words that stand together and may name a thing."""
     behind = dropwhile(lambda word: word.lower() in _NAMES_NOTHING, words)
-    return list(takewhile(lambda word: word.lower() not in _NAMES_NOTHING, behind))
+    first, *rest = list(takewhile(lambda word: word.lower() not in _NAMES_NOTHING, behind)) or [""]
+    nouns = list(takewhile(lambda word: _NO_NOUN.search(word.lower()) is None, rest))
+    return [first, *nouns] if first else []
 
 
 def _stemmed(pairs: Sequence[tuple[str, str]]) -> Iterator[tuple[str, str]]:
@@ -173,7 +183,13 @@ class Named:
             said: Stems of the sentence and what stands around it.
         """
         return any(
-            alike(modifier, said).isdisjoint(said) and not alike(head, said).isdisjoint(said)
+            not _is_said(modifier, said) and not alike(head, said).isdisjoint(said)
             for modifier, head in self.phrases
-            if modifier not in said
         ) or any(alike(thing, said).isdisjoint(said) for thing in self.things)
+
+
+def _is_said(modifier: str, said: frozenset[str]) -> bool:
+    """Whether a word is said, alone or at the beginning of a longer one ("railways" for "rail")."""
+    if modifier in said or not alike(modifier, said).isdisjoint(said):
+        return True
+    return len(modifier) >= LEAST_BEGINNING and any(word.startswith(modifier) for word in said)

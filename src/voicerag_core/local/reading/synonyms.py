@@ -71,7 +71,7 @@ descale limescale decalcify scale
 frost winter freeze freezing winterise winterize
 vanish disappear remove removed
 attend present attendee
-replace successor substitute
+replace successor substitute spare
 notify inform tell
 wear clothes dress
 meal food lunch
