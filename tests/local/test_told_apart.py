@@ -8,7 +8,8 @@ from tests.local.test_choosing import ScorerOfTexts
 from tests.local.test_quoting import passage_of
 from voicerag_core.documents.elements import Heading, Paragraph, Table
 from voicerag_core.local.reading.agreement import AGREEMENT, agreement
-from voicerag_core.local.reading.features import candidates
+from voicerag_core.local.reading.features import alike, candidates, content_words
+from voicerag_core.local.reading.forms import instructs
 from voicerag_core.local.reading.modified import phrases
 from voicerag_core.local.reading.reader import Reader
 from voicerag_core.local.reading.rows import only_sums
@@ -34,8 +35,8 @@ def against(column: str, question: str, text: str) -> float:
         ("How long is the longest class?", "The class takes two hours.", 0),
         ("How long is the new class?", "The class takes two hours.", 0),
         ("Where are the rail lines?", "Two tourist railways have lines.", 0),
-        ("How far does the Kestrel Ultra reach?", "The Kestrel Mini reaches 60 m.", 1),
-        ("How far does the Kestrel Mini reach?", "The Kestrel Mini reaches 60 m.", 0),
+        ("What is the range of the Kestrel Ultra?", "The Kestrel Mini has a range of 60 m.", 1),
+        ("What is the range of the Kestrel Mini?", "The Kestrel Mini has a range of 60 m.", 0),
         ("Where does Mona Berg live?", "Berg lives in Oslo.", 0),
         ("What is the warranty on the charger?", "The charger is black. The warranty is long.", 0),
         (
@@ -185,6 +186,7 @@ def test_a_kind_that_the_text_does_not_know_is_declined() -> None:
         ("Who translated the guide?", "Ida Holm has the guide.", 0),
         ("Who wrote the guide?", "The guide was approved by Ida Holm.", 1),
         ("Who wrote the guide?", "The author of the approved guide is Ida Holm.", 0),
+        ("Who maintains the guide?", "The maintainer, who approved it, is Ida Holm.", 0),
         ("When was the guide written?", "The guide was approved on Monday.", 0),
         ("When may I enter without a pass?", "You may enter without notice at noon.", 1),
         ("When may I enter without a pass?", "You may enter without any pass at noon.", 0),
@@ -207,3 +209,23 @@ def test_what_somebody_may_have_is_told_by_a_bound_or_a_permission(
     question: str, text: str, value: float
 ) -> None:
     assert against("unkind", question, text) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("Rinse for at least ten minutes with water.", True),
+        ("Wait for two minutes.", True),
+        ("Call for papers.", False),
+    ],
+)
+def test_an_instruction_may_say_for_how_long(text: str, told: bool) -> None:
+    assert instructs(text) is told
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"), [("chicken", "hen"), ("racquet", "racket"), ("spare", "replacement")]
+)
+def test_everyday_words_that_say_the_same(asked: str, said: str) -> None:
+    (one,), (other,) = content_words(asked), content_words(said)
+    assert other in alike(one, {other})
