@@ -224,7 +224,7 @@ def test_an_instruction_may_say_for_how_long(text: str, told: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "said"), [("chicken", "hen"), ("racquet", "racket"), ("spare", "replacement")]
+    ("asked", "said"), [("chicken", "hen"), ("racquet", "racket"), ("spare", "replace")]
 )
 def test_everyday_words_that_say_the_same(asked: str, said: str) -> None:
     (one,), (other,) = content_words(asked), content_words(said)
