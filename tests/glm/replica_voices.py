@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import signal
@@ -108,6 +109,9 @@ class ScriptedVoice:
 
     def _threads(self, rest: str, *_: object) -> Generator[Answer, None, None]:
         yield Answer(str(threading.active_count()))
+
+    def _frozen(self, rest: str, *_: object) -> Generator[Answer, None, None]:
+        yield Answer(str(gc.get_freeze_count()))
 
     def _tell(
         self, rest: str, passages: Sequence[Passage], history: Sequence[Turn]

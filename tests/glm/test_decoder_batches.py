@@ -260,62 +260,60 @@ def test_sound_that_would_end_before_the_next_is_held_back(
     np.testing.assert_allclose(sound, decoder.decode(tokens).samples, atol=SOUND_TOLERANCE)
 
 
-def test_in_a_crowd_the_first_block_waits_until_the_second_is_complete(
+def test_in_a_crowd_the_first_two_blocks_are_decoded_as_one(
     decoder: SpeechDecoder, batches: list[list[int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(service_module, "AT_ONCE", 0)
-    tokens = speech(30)
+    tokens = speech(60)
     with decoder.open_stream() as stream, decoder.open_stream():
-        stream.feed(tokens[:10])
-        assert stream._task is not None
-        assert not stream._task.done.wait(0.2)
-        stream.feed(tokens[10:29])
-        assert not stream._task.done.wait(0.1)
-        stream.feed(tokens[29:])
-        assert stream._task.done.wait(20)
-        assert batches == [[10]]
-        assert not stream.feed(()).size  # nothing is played before the second block
-        assert stream._task.done.wait(20)
-        until(lambda: stream.feed(()).size > 0)  # `Playout` may hold it back for a while more
-    assert batches == [[10], [20]]
+        assert not stream.feed(tokens[:10]).size
+        assert stream._task is None
+        assert stream.wants == 20
+        assert not stream.feed(tokens[10:29]).size
+        assert stream._task is None
+        stream.feed(tokens[29:30])
+        assert stream.wants == decoder.schedule.block(2)
+        stream.feed(tokens[30:])
+        assert ended(stream).size == decoder.samples(60)
+    assert batches[0] == [30]
 
 
-def test_who_came_in_a_crowd_is_played_with_the_second_block(
+def test_the_sound_of_a_crowd_is_that_of_a_longer_first_block(
     decoder: SpeechDecoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    tokens = speech(90)
+    with decoder.open_stream(Schedule((20, 20, 40), 20)) as longer:
+        expected = np.concatenate([longer.push(tokens), longer.finish()])
     monkeypatch.setattr(service_module, "AT_ONCE", 0)
-    monkeypatch.setattr(playout_module.Playout, "_safe", lambda *_: True)
-    tokens = speech(30)
+    usual = Schedule((10, 10, 20, 40), 20)
+    with decoder.open_stream(usual) as stream, decoder.open_stream():
+        stream.feed(tokens)
+        sound = ended(stream)
+    np.testing.assert_allclose(sound, expected, rtol=0, atol=SOUND_TOLERANCE)
+
+
+def test_who_came_in_a_crowd_waits_for_the_second_block_when_it_is_over(
+    decoder: SpeechDecoder, batches: list[list[int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service_module, "AT_ONCE", 0)
     with decoder.open_stream() as stream, decoder.open_stream():
-        stream.feed(tokens[:10])
+        stream.feed(speech(10))
         monkeypatch.setattr(service_module, "AT_ONCE", 99)  # the others have their sound by now
         stream.feed(())
-        assert stream._task is not None
-        assert stream._task.done.wait(20)
-        assert not stream.feed(()).size
-        assert stream.wants == 20
-        stream.feed(tokens[10:])
-        until(lambda: stream.feed(()).size > 0)
+        assert stream._task is None
+        stream.feed(speech(20))
+        until(lambda: stream.feed(()).size > 0)  # `Playout` may hold it back for a while
+    assert batches == [[30]]
 
 
-def test_the_second_blocks_of_a_crowd_wait_for_no_others(
-    decoder: SpeechDecoder, monkeypatch: pytest.MonkeyPatch
+def test_a_reply_outside_a_crowd_does_not_wait_for_its_second_block(
+    decoder: SpeechDecoder, batches: list[list[int]]
 ) -> None:
-    monkeypatch.setattr(service_module, "AT_ONCE", 0)
-    for name in ("MOST_GATHERING", "GATHERING_EACH"):
-        monkeypatch.setattr(service_module, name, 60.0)
-    with decoder.open_stream() as stream, decoder.open_stream() as near:
-        near.push(speech(10))
-        stream.feed(speech(30))
+    with decoder.open_stream() as stream, decoder.open_stream():
+        stream.feed(speech(10))
         assert stream._task is not None
         assert stream._task.done.wait(20)
-        near.feed(speech(17))
-        near._came += 60  # and goes on coming
-        assert near.coming()
-        stream.feed(())
-        assert stream._task is not None
-        assert stream._task.length == near.coming()
-        assert stream._task.done.wait(20)
+    assert batches == [[10]]
 
 
 def test_ids_that_were_not_handed_over_are_coming(decoder: SpeechDecoder) -> None:
@@ -352,8 +350,8 @@ def test_a_block_that_would_be_late_goes_before_first_sounds(
 
 
 def test_batches_begin_in_time_for_those_that_follow() -> None:
-    def task(length: int, deadline: float, *, first: bool = False, free: float = 0.0) -> Task:
-        return Task(cast("Any", None), length, deadline, first, free)
+    def task(length: int, deadline: float, *, first: bool = False) -> Task:
+        return Task(cast("Any", None), length, deadline, first)
 
     short, long = [task(144, 1001.0)], [task(280, 1001.01)]
     took = service_module.expected_seconds
@@ -367,7 +365,6 @@ def test_batches_begin_in_time_for_those_that_follow() -> None:
     more = service_module.LATEST_FRAME_SECONDS * 1040
     assert service_module._last_moment([many])[0] == pytest.approx(1009 - took(1040) - more)
     assert service_module._ends([task(72, 1000.0, first=True)]) == -math.inf
-    assert service_module._ends([task(72, 1000.0, free=math.inf)]) == -math.inf
 
 
 def test_a_reply_that_ends_in_a_crowd_waits_for_no_second_block(

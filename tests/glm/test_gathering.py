@@ -13,6 +13,7 @@ from voicerag_core.glm import turns as turns_module
 from voicerag_core.glm.decoder import service as service_module
 from voicerag_core.glm.decoder.service import (
     AT_ONCE,
+    FIRST_FRAMES,
     GATHERING_EACH,
     LATEST_FRAME_SECONDS,
     LATEST_SECONDS,
@@ -48,16 +49,14 @@ class Plans:
             self.service.opened(reply)
         self.service._counted = (-math.inf, 0)
 
-    def block(
-        self, length: int, *, wanted_in: float | None = None, free: float | None = None
-    ) -> Task:
+    def block(self, length: int, *, wanted_in: float | None = None) -> Task:
         """Submit a block: of a reply that waits for its first sound, unless it says when."""
         task = Task(
             None,  # type: ignore[arg-type]
             length,
             self.now + (wanted_in or 0.0),
             wanted_in is None,
-            self.turns.free() if free is None else free,
+            self.turns.free(),
             self.now,
         )
         self.service._waiting.append(task)
@@ -155,16 +154,28 @@ def test_what_is_played_later_waits_while_others_have_nothing_to_play(plans: Pla
     assert plans.start() == pytest.approx(1.0 - needed - LATEST_FRAME_SECONDS * THIRD)
 
 
-def test_a_block_that_is_not_wanted_yet_joins_others_and_starts_nothing(plans: Plans) -> None:
-    plans.replies(4, wanting=True)
-    waiting = plans.block(FIRST, free=math.inf)
-    assert plans.start() == math.inf
-    plans.block(FIRST)
-    assert plans.start() == pytest.approx(MOMENT_SECONDS)
-    assert plans.lengths() == [FIRST, FIRST]
-    plans.service._waiting[:] = [waiting]
-    waiting.free = plans.turns.free()
-    assert plans.start() == pytest.approx(MOMENT_SECONDS)
+def test_first_sounds_of_a_crowd_are_decoded_few_at_a_time_and_at_once(plans: Plans) -> None:
+    most = FIRST_FRAMES // SECOND
+    plans.replies(60, wanting=True, coming=SECOND)
+    came_first = [plans.block(SECOND) for _ in range(most - 1)]
+    assert plans.start() == pytest.approx(MOST_GATHERING)
+    plans.now += 0.01
+    for _ in range(4):
+        plans.block(SECOND)
+    assert plans.start() <= 0
+    with plans.service._changed:
+        taken = plans.service._taken()
+    assert len(taken) == most
+    assert set(came_first) <= set(taken)
+
+
+def test_blocks_of_replies_that_are_heard_are_decoded_many_at_a_time(plans: Plans) -> None:
+    many = 2 * FIRST_FRAMES // SECOND
+    plans.replies(many, wanting=False)
+    for _ in range(many):
+        plans.block(SECOND, wanted_in=1.0)
+    with plans.service._changed:
+        assert len(plans.service._taken()) == many
 
 
 def test_the_blocks_that_must_start_first_are_taken_first(plans: Plans) -> None:
@@ -193,6 +204,20 @@ def test_it_is_crowded_when_more_replies_want_sound_than_are_decoded_at_once(pla
     assert not plans.service.crowded
     plans.replies(1, wanting=True)
     assert plans.service.crowded
+
+
+def test_questions_and_prompts_that_come_make_a_crowd_too(plans: Plans) -> None:
+    plans.replies(AT_ONCE - 4, wanting=True)
+    plans.turns.reading_steps = 3
+    seen = []
+    with plans.turns.asked():
+        seen.append(plans.service.crowded)
+        with plans.turns.asked():
+            seen.append(plans.service.crowded)
+    seen.append(plans.service.crowded)
+    plans.turns.reading_steps = 5
+    seen.append(plans.service.crowded)
+    assert seen == [False, True, False, True]
 
 
 def test_few_frames_are_padded_to_one_batch_and_many_are_not() -> None:

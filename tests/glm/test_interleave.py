@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from copy import copy
+
 import numpy as np
 import pytest
 
@@ -107,3 +109,12 @@ def test_how_many_ids_come_until_some_speech(
         ids += 1
         speech -= token == AUDIO
     assert ids == expected
+
+
+def test_a_copy_of_a_form_with_other_ids_has_tables_of_its_own(form: ReplyForm) -> None:
+    table = Interleave(form).table()
+    assert Interleave(form).table() is table
+    speaking = copy(form)
+    speaking.any = form.text
+    assert form.any in Interleave(form).table().allowed
+    assert form.any not in Interleave(speaking).table().allowed

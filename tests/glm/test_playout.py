@@ -104,17 +104,6 @@ def test_what_the_language_model_knows_of_the_next_ids_counts_and_not_their_pace
         assert playout.ready(0.96, blocks=2, missing=20) is expected
 
 
-def test_nothing_is_played_before_the_blocks_that_are_asked_for() -> None:
-    now = 0.0
-    playout = Playout(Schedule(), token_rate=RATE, ids_until=lambda tokens: 0, clock=lambda: now)
-    assert not playout.ready(0.96, blocks=1, missing=0, least=2)
-    assert playout.ready(0.96, blocks=2, missing=0, least=2)
-    other = Playout(Schedule(), token_rate=RATE, ids_until=lambda tokens: 0, clock=lambda: now)
-    assert not other.ready(0.96, blocks=1, missing=0, least=2)
-    now = MOST_HELD
-    assert other.ready(0.96, blocks=1, missing=0, least=2)
-
-
 def test_without_it_such_replies_stop() -> None:
     reply = Reply(0.035, 0.15)
     reply.playout.started = True

@@ -257,7 +257,9 @@ def test_an_interrupt_at_the_terminal_is_left_to_the_parent(shared: ReplicatedGL
 def test_a_lost_process_is_replaced_and_its_question_answered_by_the_other(
     pair: ReplicatedGLMVoice, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    assert text_of(pair, "frozen") == "0"
     pair.warm()
+    assert int(text_of(pair, "frozen")) > 0, "what is kept is not searched for garbage"
     first, second = (one.process.pid for one in pair._pool.replicas)
     waits = pair.respond("wait " + str(tmp_path / "never"), [], sampling=SAMPLING)
     assert next(waits).text == "well"  # of the first

@@ -443,8 +443,10 @@ def test_clips_that_come_while_prompts_are_read_are_encoded_together(
     monkeypatch.setattr(turns_on(CPU), "reading", True)
     with ThreadPoolExecutor(3) as pool:
         futures = [pool.submit(tokenizer.encode, [one]) for one in clips[:2]]
+        wait_until(lambda: turns_on(CPU).asking == 2)  # who waits for sound knows of them
         wait_until(lambda: len(tokenizer._waiting) == 2)
         monkeypatch.setattr(turns_on(CPU), "reading", False)
         assert tokenizer.encode([clips[2]]) == [alone[2]]  # takes the others along
         assert [future.result(PATIENCE) for future in futures] == [[alone[0]], [alone[1]]]
     assert batches == [3]
+    assert turns_on(CPU).asking == 0

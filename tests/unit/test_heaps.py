@@ -1,13 +1,17 @@
-"""Threads of a process share few heaps of glibc; counted by glibc itself."""
+"""Threads of a process share few heaps of glibc, counted by glibc; what stays is not searched."""
 
 from __future__ import annotations
 
+import gc
 import os
 import platform
 import subprocess
 import sys
+import weakref
 
 import pytest
+
+from voicerag_core.heaps import settle
 
 COUNT = """
 import ctypes, os, re, sys, tempfile, threading
@@ -50,3 +54,25 @@ def test_threads_share_two_heaps() -> None:
     assert heaps("") > 2
     assert heaps(SHARED) == 2
     assert heaps(SHARED, MALLOC_ARENA_MAX="4") == 4, "what the environment says is kept"
+
+
+class _Node:
+    """Refers to itself."""
+
+    def __init__(self) -> None:
+        self.me = self
+
+
+def test_what_a_process_holds_when_it_settles_is_not_searched_for_garbage() -> None:
+    kept: list[object] = []
+    garbage = weakref.ref(_Node())
+    try:
+        settle()
+        assert garbage() is None
+        assert not any(one is kept for one in gc.get_objects())
+        later = weakref.ref(_Node())
+        gc.collect()
+        assert later() is None
+    finally:
+        gc.unfreeze()
+    assert any(one is kept for one in gc.get_objects())

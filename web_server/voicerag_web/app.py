@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -18,7 +19,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from voicerag_core import StoreUnavailableError, VoiceRAGError
-from voicerag_core.serving import Caller, CallRate, Guard, Job, is_loopback
+from voicerag_core.serving import Caller, CallRate, Guard, Job, is_loopback, settle
 from voicerag_web.doors.audio import audio_doors
 from voicerag_web.doors.bare import bare_doors
 from voicerag_web.doors.chat import chat_doors
@@ -69,6 +70,7 @@ def web_app(service: WebService) -> Guard:
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         warming = asyncio.create_task(_warm(service))
         async with AsyncExitStack() as stack:
+            stack.callback(gc.unfreeze)
             stack.callback(service.serving.workers.stop_all)
             stack.callback(warming.cancel)
             if mcp is not None:
@@ -146,6 +148,8 @@ async def _warm(service: WebService) -> None:
             except VoiceRAGError as error:
                 _logger.error("the models cannot be loaded: %s", error)
                 return
+        if service.tenants.settings.stack == "glm":
+            settle()  # no search for garbage among its networks stops replies that are heard
     service.ready = True
 
 

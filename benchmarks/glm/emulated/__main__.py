@@ -81,6 +81,7 @@ def run(options: argparse.Namespace) -> None:
     from benchmarks.glm.callers import Call, run_calls
     from benchmarks.glm.emulated.crowds import brief, crowd, soak
     from benchmarks.glm.emulated.device import emulated
+    from voicerag_core.heaps import settle
 
     torch.set_num_threads(1)
     for one in options.set:
@@ -90,6 +91,7 @@ def run(options: argparse.Namespace) -> None:
         setattr(loaded, name, type(getattr(loaded, name))(float(value)))
     with emulated() as engine:
         run_calls(engine, [Call(1, reply_seconds=1.6)])
+        settle()
         for name in options.crowds:
             for number in range(1 if name == "soak" else options.runs):
                 found = (

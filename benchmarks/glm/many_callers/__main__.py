@@ -35,6 +35,7 @@ CPU. glm_many_callers.json is written after every part, the report and its plot 
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import time
 from collections.abc import Callable
@@ -52,6 +53,7 @@ from benchmarks.glm.many_callers.report import report
 from benchmarks.glm.many_callers.rivals import sequential, transformers_batching
 from benchmarks.glm.many_callers.soak import Plan, soak
 from voicerag_core.glm.weights.configs import LMConfig
+from voicerag_core.heaps import settle
 
 PARTS = ("one", "burst16", "burst64", "lm", "sequential", "transformers", "soak", "replicas")
 
@@ -127,6 +129,7 @@ def batched(
     made = time.perf_counter() - begun
     begun = time.perf_counter()
     engine.voice.warm()
+    settle()
     engine.wait()
     clock.found["engine"] = {
         "language_model": type(engine.lm).__name__,
@@ -147,6 +150,7 @@ def batched(
         if name in options.parts:
             clock.part(name, run)
     clock.found["engine"]["peak_gb"] = peak_gb(device)
+    gc.unfreeze()
 
 
 if __name__ == "__main__":

@@ -96,6 +96,10 @@ class PromptBuilder:
         self._user, self._assistant = specials["<|user|>"], specials["<|assistant|>"]
         self._audio = specials["<|begin_of_audio|>"], specials["<|end_of_audio|>"]
         self._lead_in = tuple(tokenizer.encode(ASSISTANT))
+        self._systems = {
+            spoken: (*self._prefix, *tokenizer.encode(f"\n{system}"))
+            for spoken, system in ((True, SPEECH_SYSTEM), (False, TEXT_SYSTEM))
+        }
 
     def build(
         self,
@@ -106,6 +110,7 @@ class PromptBuilder:
         limit: int,
         intro: str = PASSAGES_INTRO,
         instructions: str = "",
+        before: Sequence[int] = (),
     ) -> Prompt:
         """Make the prompt of a question.
 
@@ -119,6 +124,7 @@ class PromptBuilder:
             limit: Most ids.
             intro: What is to be done with the passages.
             instructions: The manner of speaking, in words.
+            before: What `before_speech` says of these passages, if it was asked already.
 
         Raises:
             AudioError: The question is speech without a token, or with one out of range.
@@ -128,7 +134,7 @@ class PromptBuilder:
         kept, turns = list(passages), list(history)
         manner = self._manner(instructions, limit)
         while True:
-            user = self.user_ids(question, kept, intro)
+            user = self.user_ids(question, kept, intro, () if len(kept) < len(passages) else before)
             spoken = not isinstance(question, str)
             ids = self._assembled(user, turns, spoken=spoken, manner=manner)
             if len(ids) <= limit:
@@ -163,18 +169,25 @@ class PromptBuilder:
         question: UserInput,
         passages: Sequence[Passage] = (),
         intro: str = PASSAGES_INTRO,
+        before: Sequence[int] = (),
     ) -> tuple[int, ...]:
-        """Return the ids between the user's and the assistant's role token."""
-        context = "\n"
-        if passages:
-            sources = "\n\n".join(
-                f"[{number}] {passage.title}\n{passage.text}".replace("] \n", "]\n")
-                for number, passage in enumerate(passages, 1)
-            )
-            context += f"{intro}\n\n{sources}\n\nQuestion: "
+        """Return the ids between the user's and the assistant's role token.
+
+        Args:
+            question: Speech tokens, or text.
+            passages: Best first.
+            intro: What is to be done with them.
+            before: What `before_speech` says of these passages, if it was asked already.
+        """
         if isinstance(question, str):
-            return tuple(self._tokenizer.encode(context + question))
-        return (*self._tokenizer.encode(context), *self._speech(question))
+            return tuple(self._tokenizer.encode(_context(passages, intro) + question))
+        return (*(before or self.before_speech(passages, intro)), *self._speech(question))
+
+    def before_speech(
+        self, passages: Sequence[Passage] = (), intro: str = PASSAGES_INTRO
+    ) -> tuple[int, ...]:
+        """Return the ids of a user's part that stand before a spoken question."""
+        return tuple(self._tokenizer.encode(_context(passages, intro)))
 
     def text_ids(self, text: str) -> tuple[int, ...]:
         """Encode the text of a reply whose ids are not known."""
@@ -216,9 +229,19 @@ class PromptBuilder:
         manner: tuple[int, ...] = (),
     ) -> tuple[int, ...]:
         first_spoken = turns[0].spoken if turns else spoken
-        system = SPEECH_SYSTEM if first_spoken else TEXT_SYSTEM
-        ids = [*self._prefix, *self._tokenizer.encode(f"\n{system}"), *manner]
+        ids = [*self._systems[first_spoken], *manner]
         for turn in turns:
             ids += (self._user, *turn.user, self._assistant, *self._lead_in, *turn.reply)
         ids += (self._user, *user, self._assistant, *self._lead_in)
         return tuple(ids)
+
+
+def _context(passages: Sequence[Passage], intro: str) -> str:
+    """Return what stands before a question."""
+    if not passages:
+        return "\n"
+    sources = "\n\n".join(
+        f"[{number}] {passage.title}\n{passage.text}".replace("] \n", "]\n")
+        for number, passage in enumerate(passages, 1)
+    )
+    return f"\n{intro}\n\n{sources}\n\nQuestion: "

@@ -56,6 +56,8 @@ class Turns:
         """Whether prompts are being read, whose first sounds are not made yet."""
         self.reading_steps = 0
         """Steps that the prompts which have come need to be read."""
+        self.asking = 0
+        """Questions whose clips are being encoded, or wait for that."""
         self._seconds: dict[bool, float] = {}
         self._each: float | None = None  # seconds that a token of a prompt adds to a step
         self._playing: weakref.WeakSet[Playing] = weakref.WeakSet()
@@ -83,6 +85,17 @@ class Turns:
                     self._held += time.monotonic() - self._since
                 self._changed.notify_all()
             self.worked()
+
+    @contextmanager
+    def asked(self) -> Iterator[None]:
+        """Note that a question is coming whose clip is encoded in the block."""
+        with self._changed:
+            self.asking += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self.asking -= 1
 
     def free(self) -> float:
         """Return a time in seconds that stands still while the turn is taken.

@@ -259,6 +259,8 @@ class GLMVoice:
         """
         del transcript
         clock = StageClock()
+        # Behind the clip this would be work of many threads at once, for which steps wait.
+        before = self._prompts.before_speech(passages) if _spoken(question) else ()
         heard = self._heard(question)
         clock.note("encode")
         earlier = [self._earlier(turn) for turn in history]
@@ -268,6 +270,7 @@ class GLMVoice:
             history=earlier,
             limit=self._prompt_limit(sampling),
             instructions=instructions,
+            before=before,
         )
         _say_what_was_dropped(prompt)
         reply: list[int] = []

@@ -21,6 +21,7 @@ from voicerag_core.audio import (
     pcm16,
     samples_of_pcm16,
 )
+from voicerag_core.heaps import settle
 from voicerag_core.languages import LANGUAGES
 from voicerag_core.serving.asking import Asking
 from voicerag_core.serving.auth import WRITE, Caller, Grant, SignedTokens, TokenFile, TokenTable
@@ -95,5 +96,6 @@ __all__ = [
     "open_tenants",
     "pcm16",
     "samples_of_pcm16",
+    "settle",
     "visitor_of",
 ]

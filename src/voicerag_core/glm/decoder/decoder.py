@@ -30,7 +30,9 @@ class SpeechDecoder:
     thread that asks; others are decoded together, those first whose sound is wanted first. A
     reply alone always produces the same sound. Together with others its mel differs by rounding:
     by less than 2e-5 in float32 on a CPU, and its sound, whose pitch is summed up, by less than
-    5e-4. Torch's global random state is neither read nor set.
+    5e-4. Where more than 16 replies wait for sound, its first two blocks are decoded as one, and
+    its sound is that of a schedule which begins so. Torch's global random state is neither read nor
+    set.
 
     Args:
         networks: Tokens to mel, mel to sound.

@@ -63,22 +63,19 @@ class Playout:
         """Note how long a block was decoded."""
         self.decoding = max(self.decoding, seconds)
 
-    def ready(self, held: float, *, blocks: int, missing: int, least: int = 1) -> bool:
+    def ready(self, held: float, *, blocks: int, missing: int) -> bool:
         """Return whether sound that is held may be played; once it may, all that follows may.
 
         Args:
             held: Seconds of sound.
             blocks: How many were decoded for it.
             missing: Speech tokens until the next block is complete; 0 while that is decoded.
-            least: Blocks without which nothing is played yet.
         """
         now = self._clock()
         if self._since is None:
             self._since = now
         late = now - self._since >= MOST_HELD
-        self.started = (
-            self.started or late or (blocks >= least and self._safe(held, blocks, missing))
-        )
+        self.started = self.started or late or self._safe(held, blocks, missing)
         return self.started
 
     def _safe(self, held: float, blocks: int, missing: int) -> bool:

@@ -38,11 +38,16 @@ GATHERING_EACH = 0.006
 """First sounds wait for others this long for each reply that waits for sound: a batch takes 30 ms
 and more, in which all of them wait. Only the time counts in which the language model runs."""
 MOST_GATHERING = 0.25
+FIRST_FRAMES = 2304
+"""Most frames of a batch of first sounds: 32 first blocks, or 16 of a crowd, see `DecoderStream`.
+It takes 60 ms on an H200, for which the language model waits; a larger one would hold up those who
+came first for those who came last."""
 LEAST_GATHERING = 0.02
 """Every block that others are coming for waits this long, counted in the same way: where many are
 nearly late, or late, one at a time would make all of them late."""
 AT_ONCE = 16
-"""So many second blocks are decoded before the sound of the first blocks ends."""
+"""So many second blocks are decoded before the sound of the first blocks ends; where more replies
+wait for sound, their first two blocks are decoded as one."""
 POLL_COMING_SECONDS = 0.005
 QUIET_SECONDS = 0.03
 """Others are waited for as long as one came within this time."""
@@ -61,8 +66,7 @@ class Task:
         length: Its padded mel frames.
         deadline: When its sound is wanted, by `time.monotonic`.
         first: Whether nothing of its reply was played.
-        free: Since when it is wanted, by `Turns.free`; inf: it is not wanted yet, but may be
-            decoded with others.
+        free: Since when it waits, by `Turns.free`.
         came: When it was submitted.
         wake: Called when it is done, in the service's thread.
     """
@@ -183,7 +187,6 @@ class DecodingService:
         deadline: float,
         *,
         first: bool = False,
-        free: float | None = None,
         wake: Callable[[], None] | None = None,
     ) -> Task:
         """Let a block be decoded by the service's thread.
@@ -192,12 +195,10 @@ class DecodingService:
             block: What to decode.
             deadline: When its sound is wanted, by `time.monotonic`.
             first: Whether nothing of its reply was played.
-            free: Since when it is wanted, by `Turns.free`; None: since now. See `Task`.
             wake: See `Task`.
         """
         length = flow_length(self._networks, block)
-        since = self._turns.free() if free is None else free
-        task = Task(block, length, deadline, first, since, wake=wake)
+        task = Task(block, length, deadline, first, self._turns.free(), wake=wake)
         with self._changed:
             self._waiting.append(task)
             if not self._working:
@@ -208,8 +209,13 @@ class DecodingService:
 
     @property
     def crowded(self) -> bool:
-        """Whether so many replies wait for sound that the second blocks of all would be late."""
-        return self._wanting() > AT_ONCE
+        """Whether so many replies wait for sound that the second blocks of all would be late.
+
+        Questions that are being encoded and prompts that are being read count, too: a reply that is
+        heard before them would need its ids while they are read, which makes each come late.
+        """
+        coming = self._turns.asking + self._turns.reading_steps
+        return self._wanting() + coming > AT_ONCE
 
     def drop(self, task: Task) -> None:
         """Forget a block; if it is being decoded, its sound is dropped."""
@@ -267,9 +273,9 @@ class DecodingService:
                 alike.setdefault(task.length, []).append(task)
         coming = self._coming() if alike else ()
         plans = [(self._start(tasks, coming), tasks) for tasks in alike.values()]
-        start, tasks = min(plans, key=lambda one: (one[0], one[1][0].came), default=(math.inf, []))
-        if start == math.inf:
-            return start, tasks
+        if not plans:
+            return math.inf, []
+        start, tasks = min(plans, key=lambda one: (one[0], one[1][0].came))
         now = time.monotonic()
         heard = [some for some in alike.values() if _ends(some) > -math.inf]
         if heard in ([], [tasks]):
@@ -291,15 +297,13 @@ class DecodingService:
         """
         length = alike[0].length
         came = [task.came for task in alike]
-        playing = all(not task.first and task.free < math.inf for task in alike)
+        playing = not any(task.first for task in alike)
         hurried = playing and self._wanting() > 0  # others have nothing to play
-        largest = largest_batch(length, FLOW_FRAMES)
+        largest = _largest(alike)
         calm = self._turns.spare() >= expected_seconds(length)  # nobody needs the decoder meanwhile
         if len(alike) >= min(len(self._streams), largest) and not hurried and (calm or not playing):
             return min(came)
         latest = min(map(self._latest, alike))
-        if latest == math.inf:
-            return latest
         moment = min(max(came) + MOMENT_SECONDS, min(came) + 2 * MOMENT_SECONDS)
         if hurried:
             batches = -(-len(alike) // largest)
@@ -354,7 +358,7 @@ class DecodingService:
             return []
         length = tasks[0].length
         tasks = sorted(tasks, key=lambda task: task.deadline)
-        tasks = tasks[: batch_size(len(tasks), largest_batch(length, FLOW_FRAMES), length)]
+        tasks = tasks[: batch_size(len(tasks), _largest(tasks), length)]
         for task in tasks:
             self._waiting.remove(task)
         return tasks
@@ -401,6 +405,12 @@ class DecodingService:
         self._finish(tasks[half:])
 
 
+def _largest(alike: Sequence[Task]) -> int:
+    """Return how many blocks of one length are decoded at once at most."""
+    most = FIRST_FRAMES if any(task.first for task in alike) else FLOW_FRAMES
+    return largest_batch(alike[0].length, most)
+
+
 def expected_seconds(length: int) -> float:
     """Return the seconds in which a batch of windows of so many frames is surely decoded."""
     return LATEST_SECONDS + LATEST_FRAME_SECONDS * length
@@ -408,7 +418,7 @@ def expected_seconds(length: int) -> float:
 
 def _ends(alike: Sequence[Task]) -> float:
     """Return when the first sound that is heard ends before one of these blocks; -inf: none is."""
-    heard = [task.deadline for task in alike if not task.first and task.free < math.inf]
+    heard = [task.deadline for task in alike if not task.first]
     return min(heard, default=-math.inf)
 
 

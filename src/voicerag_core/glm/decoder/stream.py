@@ -40,8 +40,10 @@ class DecoderStream(Closing):
 
     The sound depends only on the tokens and the schedule, not on how the tokens are split over
     calls; decoded together with blocks of other replies, its mel may differ by rounding, see
-    `SpeechDecoder`. Every token becomes sound: n tokens give `SpeechDecoder.samples` (n) samples.
-    Memory is bounded.
+    `SpeechDecoder`. In a crowd (`DecodingService.crowded`) the sound of a first block would end
+    before the second one of everybody is decoded: there the first two blocks of the schedule are
+    one, which is the sound of a schedule that begins so. Every token becomes sound: n tokens give
+    `SpeechDecoder.samples` (n) samples. Memory is bounded.
 
     Args:
         networks: Shared.
@@ -85,8 +87,7 @@ class DecoderStream(Closing):
         self._played: float | None = None  # when the sound given so far ends, if played at once
         self._came = 0.0  # when the last token came, by `Turns.free`
         self._fed = False  # whether an id came
-        self._together = False  # whether the first block is played with the second only
-        self._second = math.inf  # since when the second block is complete, by `Turns.free`
+        self._together = False  # whether the first two blocks are decoded as one
         self._began = 0.0  # when the block in work was complete
         mels = networks.config.flow.mels
         empty = torch.zeros(1, mels, 0, device=networks.device)
@@ -131,12 +132,12 @@ class DecoderStream(Closing):
     @property
     def wants(self) -> int:
         """See `SpeechStream`: tokens until the next block is complete."""
-        if self._held_back and not self._together:
+        if self._held_back:
             return 0
-        submitted = self._task is not None
-        block = self._schedule.block(self._blocks + submitted)
         have = self._first + len(self._tokens)
-        return max(0, (self._stop if submitted else self._decoded) + block - have)
+        if self._task is None:
+            return max(0, self._decoded + self._size - have)
+        return max(0, self._stop + self._schedule.block(self._blocks + self._parts) - have)
 
     def feed(self, tokens: Iterable[int], *, ids: int = 1) -> Samples:
         """Take more speech tokens, and return what has become final without waiting for it.
@@ -161,12 +162,12 @@ class DecoderStream(Closing):
         self._accept(tokens)
         self._playout.ids_came(ids)
         self._fed = self._fed or ids > 0
-        self._note_when_wanted()
         made: list[Samples] = []
         try:
             check_cancelled()
             if self._task is not None and self._task.done.is_set():
                 made.append(self._take(self._task.result(), self._task.seconds))
+            self._note_crowd()
             if self._task is None and not self._blocks and self._complete:
                 block = self._block(last=False)
                 decoded = self._service.alone(block, self._deadline())
@@ -218,7 +219,22 @@ class DecoderStream(Closing):
     def _complete(self) -> bool:
         """Whether the next block has its tokens."""
         waiting = len(self._tokens) - (self._decoded - self._first)
-        return waiting >= self._schedule.block(self._blocks)
+        return waiting >= self._size
+
+    def _note_crowd(self) -> None:
+        """Let the first block wait for the second where both are played together anyway."""
+        if self._task is None and not self._blocks and self._complete:
+            self._together = self._together or self._service.crowded
+
+    @property
+    def _parts(self) -> int:
+        """How many blocks of the schedule the next one is, or the one in work."""
+        return 2 if self._together and not self._blocks else 1
+
+    @property
+    def _size(self) -> int:
+        """Tokens of the next block, or of the one in work."""
+        return sum(self._schedule.block(self._blocks + part) for part in range(self._parts))
 
     def _open(self) -> VocoderStream:
         if self._vocoder is None:
@@ -231,28 +247,7 @@ class DecoderStream(Closing):
         if self._task is not None:
             return 0
         have = len(self._tokens) - (self._decoded - self._first)
-        return max(0, self._schedule.block(self._blocks) - have)
-
-    def _note_when_wanted(self) -> None:
-        """Say of a first block that waits for the second since when that is complete."""
-        both = self._schedule.block(0) + self._schedule.block(1)
-        if self._second == math.inf and self._first + len(self._tokens) >= both:
-            self._second = self._turns.free()
-        if self._task is not None and self._task.free == math.inf:
-            self._task.free = self._wanted_since()
-
-    def _wanted_since(self) -> float:
-        """Return since when the next block is wanted, by `Turns.free`; inf: it is not yet.
-
-        Where the first sound is played with the second block only, the first block is not wanted
-        before the second is complete.
-        """
-        now = self._turns.free()
-        if self._blocks > 1 or self._played is not None:
-            return now
-        if self._blocks == 0 and not self._service.crowded:
-            return now
-        return self._second if self._second < now or self._blocks == 0 else now
+        return max(0, self._size - have)
 
     @property
     def wanting(self) -> bool:
@@ -275,7 +270,7 @@ class DecoderStream(Closing):
     def coming(self) -> int:
         """See `Coming`."""
         lacks, came = self._missing, self._came
-        size = self._schedule.block(self._blocks)
+        size = self._size
         if self.closed or not lacks:
             return 0
         if self._pace.progress is not None:
@@ -289,11 +284,12 @@ class DecoderStream(Closing):
 
     def _length(self) -> int:
         """Return the padded mel frames of the next block, or of the one in work."""
-        if self._known[0] != self._blocks:
+        key = self._blocks + self._parts
+        if self._known[0] != key:
             frames = self._networks.flow.frames
-            stop = self._decoded + self._schedule.block(self._blocks)
+            stop = self._decoded + self._size
             whole = self._networks.shapes.flow_length(frames(stop) - frames(self._first))
-            self._known = self._blocks, whole
+            self._known = key, whole
         return self._known[1]
 
     def _ready(self) -> bool:
@@ -302,7 +298,6 @@ class DecoderStream(Closing):
             seconds,
             blocks=self._blocks,
             missing=self._missing,
-            least=1 + self._together,
         )
 
     def _given(self, made: list[Samples]) -> Samples:
@@ -329,26 +324,22 @@ class DecoderStream(Closing):
         try:
             check_cancelled()
             if self._task is not None:
-                self._task.free = min(self._task.free, self._turns.free())
                 return self._take(self._service.wait(self._task), self._task.seconds)
             block = self._block(last=last)
             decoded = self._service.alone(block, self._deadline())
             if decoded is not None:
                 return self._take(decoded, time.monotonic() - self._began)
             task = self._submit(block)
-            task.free = min(task.free, self._turns.free())
             return self._take(self._service.wait(task), task.seconds)
         except BaseException:
             self.close()
             raise
 
     def _submit(self, block: Block) -> Task:
-        self._together = self._together or (not self._blocks and self._service.crowded)
         self._task = self._service.submit(
             block,
             self._deadline(),
             first=self._played is None,
-            free=self._wanted_since(),
             wake=self._pace.wake,
         )
         return self._task
@@ -356,7 +347,7 @@ class DecoderStream(Closing):
     def _block(self, *, last: bool) -> Block:
         stop = self._first + len(self._tokens)
         if not last:
-            stop = self._decoded + self._schedule.block(self._blocks)
+            stop = self._decoded + self._size
         self._stop = stop
         self._began = time.monotonic()
         frames = self._networks.flow.frames
@@ -374,10 +365,8 @@ class DecoderStream(Closing):
     def _take(self, decoded: Decoded, seconds: float) -> Samples:
         """Continue from a block that was decoded in some seconds, and return its sound."""
         self._playout.decoded(seconds)
-        if not self._blocks and self._together and self._second < math.inf:
-            self._second = -math.inf  # it has waited for others with the first
         self._task = None
-        self._blocks += 1
+        self._blocks += self._parts
         self._decoded = self._stop
         first = self._kept_from(self._stop)
         self._tokens = self._tokens[first - self._first :]

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple, Protocol
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -245,6 +246,9 @@ class Interleave:
 
     def table(self) -> GrammarTable:
         """Return the grammar as a finite state machine that starts where this reply is."""
+        known = _tables.setdefault(self._form, {})
+        if self._place in known:
+            return known[self._place]
         places = [self._place]
         following: list[list[int]] = []
         for place in places:  # grows on the way
@@ -252,7 +256,14 @@ class Interleave:
             places += dict.fromkeys(new for new in after if new not in places)
             following.append([places.index(new) for new in after])
         allowed = tuple(place.allowed(self._form) for place in places)
-        return GrammarTable(allowed, np.array(following), self._form.kinds)
+        table = GrammarTable(allowed, np.array(following), self._form.kinds)
+        known[self._place] = table
+        return table
+
+
+_tables: WeakKeyDictionary[ReplyForm, dict[_Place, GrammarTable]] = WeakKeyDictionary()
+"""Of a form, by where a reply is: there are no more than a table has states. They are not in the
+form, whose copy may have other ids."""
 
 
 def _is_east_asian(word: bytes) -> bool:

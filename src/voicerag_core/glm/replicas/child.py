@@ -26,6 +26,7 @@ from typing import IO, TYPE_CHECKING, Any
 from voicerag_core.cancellation import Cancellation, check_cancelled
 from voicerag_core.glm.replicas.beats import BEAT_SECONDS, PATIENCE, Quiet
 from voicerag_core.glm.replicas.wire import WINDOW, Kind, Message, Outbox, failure_of, frames
+from voicerag_core.heaps import settle
 from voicerag_core.types import Answer
 
 if TYPE_CHECKING:
@@ -206,6 +207,8 @@ class _Child:
                 if streams:
                     self._send(number, call, result)
                     result = None
+                if method == "warm":
+                    settle()
             self._done += 1
         except BaseException as error:  # noqa: BLE001 - the parent raises it
             self._out.put(Kind.FAILED, number, failure_of(error))

@@ -32,10 +32,12 @@ class Piece:
     Args:
         samples: Shape [T], float32, 16 kHz.
         reflect: Whether its last windows see its end mirrored; see `mirrored`.
+        wave: What `mirrored` makes of it, if it was made already.
     """
 
     samples: Samples
     reflect: bool
+    wave: Samples | None = None
 
 
 def length_of(tokens: int) -> int:
@@ -57,12 +59,17 @@ class PreparedBatches:
         self, network: WhisperVQ, record: Recorder, *, token_samples: int, frame_samples: int
     ) -> None:
         self._batches: dict[tuple[int, int], tuple[_Batch, Callable[[], None]]] = {}
+        device = network.codebook.weight.device
+        most = MOST_TOKENS * token_samples + ROWS[-1] * WINDOW_SAMPLES
+        host = torch.zeros(most, pin_memory=device.type == "cuda")
         # cuDNN's attention would plan every shape anew, for tens of milliseconds each.
         with sdpa_kernel([SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]):
             for length in reversed(LENGTHS):
                 for rows in reversed(ROWS):
                     if rows == 1 or rows * length <= MOST_TOKENS:
-                        batch = _Batch(network, rows, length, token_samples, frame_samples)
+                        batch = _Batch(
+                            network, rows, length, token_samples, frame_samples, host=host
+                        )
                         self._batches[rows, length] = batch, record(batch.run)
 
     def largest(self, length: int) -> int:
@@ -85,10 +92,27 @@ class PreparedBatches:
 
 
 class _Batch:
-    """Tensors of one shape, which stay in place."""
+    """Tensors of one shape, which stay in place.
+
+    Args:
+        network: See `PreparedBatches`.
+        rows: Pieces.
+        tokens: Of each.
+        token_samples: See there.
+        frame_samples: See there, too.
+        host: Shape [T], float32: room for the samples of any batch on the host, from which a GPU
+            takes them without the driver's copy. All batches share it.
+    """
 
     def __init__(
-        self, network: WhisperVQ, rows: int, tokens: int, token_samples: int, frame_samples: int
+        self,
+        network: WhisperVQ,
+        rows: int,
+        tokens: int,
+        token_samples: int,
+        frame_samples: int,
+        *,
+        host: torch.Tensor,
     ) -> None:
         self._network = network
         self._token_samples, self._frame_samples = token_samples, frame_samples
@@ -96,20 +120,25 @@ class _Batch:
         self._waves = torch.zeros(
             rows, tokens * token_samples + WINDOW_SAMPLES, device=codes.device
         )
+        self._host = host[: self._waves.numel()].view_as(self._waves)
         self._counts = torch.ones(2, rows, dtype=torch.int64, device=codes.device)
         self._filters = torch.from_numpy(mel_filters(network.config.mels)).to(codes.device)
         self._window = torch.hann_window(WINDOW_SAMPLES, device=codes.device)
         self.ids = torch.zeros(rows, tokens, dtype=torch.int64, device=codes.device)
 
     def fill(self, pieces: Sequence[Piece]) -> None:
-        waves = np.zeros(self._waves.shape, np.float32)
+        waves = self._host.numpy()
         counts = np.ones((2, len(waves)), np.int64)
         for row, piece in enumerate(pieces):
-            wave = mirrored(piece.samples, multiple=self._token_samples, reflect=piece.reflect)
+            wave = piece.wave
+            if wave is None:
+                wave = mirrored(piece.samples, multiple=self._token_samples, reflect=piece.reflect)
             waves[row, : len(wave)] = wave
+            waves[row, len(wave) :] = 0
             counts[0, row] = (len(wave) - WINDOW_SAMPLES) // HOP_SAMPLES
             counts[1, row] = -(-len(piece.samples) // self._frame_samples)
-        self._waves.copy_(torch.from_numpy(waves))
+        waves[len(pieces) :] = 0
+        self._waves.copy_(self._host)
         self._counts.copy_(torch.from_numpy(counts))
 
     @torch.inference_mode()

@@ -20,7 +20,7 @@ from voicerag_core.glm.speech_tokenizer.batches import (
     PreparedBatches,
     length_of,
 )
-from voicerag_core.glm.speech_tokenizer.log_mel import log_mel
+from voicerag_core.glm.speech_tokenizer.log_mel import log_mel, mirrored
 from voicerag_core.glm.speech_tokenizer.whisper_vq import WhisperVQ
 from voicerag_core.glm.turns import turns_on
 from voicerag_core.glm.weights.checkpoints import load_speech_tokenizer
@@ -168,20 +168,22 @@ class SpeechTokenizer:
             ModelError: The device has too little memory.
         """
         pieces = [
-            _Waiting(number, Piece(part, reflect=not (start and len(part) < PIECE)))
+            _Waiting(number, Piece(part, reflect, self._wave(part, reflect)))
             for number, samples in enumerate(map(self._samples, clips))
             for start in range(0, len(samples), PIECE)
             for part in [samples[start : start + PIECE]]
+            for reflect in [not (start and len(part) < PIECE)]
         ]
         request = _Request(pieces, batch_size)
         self._waiting.append(request)
         try:
-            if self._turns.reading:
-                request.over.wait(self._gathering())
-            while not request.done:
-                with self._turn:
-                    if not request.done:
-                        self._encode_batch()
+            with self._turns.asked():
+                if self._turns.reading:
+                    request.over.wait(self._gathering())
+                while not request.done:
+                    with self._turn:
+                        if not request.done:
+                            self._encode_batch()
         finally:
             self._waiting.remove(request)
         if request.error is not None:
@@ -190,6 +192,12 @@ class SpeechTokenizer:
         for piece in pieces:
             tokens[piece.clip] += piece.ids or ()
         return tokens
+
+    def _wave(self, samples: Samples, reflect: bool) -> Samples | None:
+        """Return what a prepared batch takes, made by the caller's thread: others wait for it."""
+        if self._prepared is None:
+            return None
+        return mirrored(samples, multiple=self._token_samples, reflect=reflect)
 
     def _gathering(self) -> float:
         """Return the seconds for which a clip waits for others while prompts are read."""
