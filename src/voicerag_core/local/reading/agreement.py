@@ -15,17 +15,19 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from voicerag_core.local.reading.bounds import Bounds, beyond, bounds
+from voicerag_core.local.reading.bounds import Bounds, allows, asks_for_allowance, beyond, bounds
+from voicerag_core.local.reading.dates import Dates, dates_of, other_date
 from voicerag_core.local.reading.events import asks_for_event, superseded, unsaid_event
-from voicerag_core.local.reading.features import DATE, Candidate
+from voicerag_core.local.reading.features import DATE, Candidate, content_words
 from voicerag_core.local.reading.forms import defines
 from voicerag_core.local.reading.kinds import Kind, words_of
 from voicerag_core.local.reading.measured import measured
-from voicerag_core.local.reading.modified import other_noun, qualified
+from voicerag_core.local.reading.modified import Named, other_noun, qualified
 from voicerag_core.local.reading.moments import moments
 from voicerag_core.local.reading.namesakes import Namesakes
 from voicerag_core.local.reading.near_misses import (
     figures,
+    has_other_last_name,
     misses_figure,
     missing_names,
     said_around,
@@ -35,8 +37,10 @@ from voicerag_core.local.reading.near_misses import (
 from voicerag_core.local.reading.numbered import conflicts, numbered
 from voicerag_core.local.reading.questions import asked_for
 from voicerag_core.local.reading.recipes import shows_failure
-from voicerag_core.local.reading.relations import unsaid_relation
-from voicerag_core.local.reading.siblings import Siblings, other_domain, other_group
+from voicerag_core.local.reading.relations import other_act, unsaid_relation
+from voicerag_core.local.reading.rows import only_sums
+from voicerag_core.local.reading.scope import Scope
+from voicerag_core.local.reading.siblings import Sections, Siblings, other_domain, other_group
 from voicerag_core.local.reading.songs import untold_song
 from voicerag_core.types import Passage
 
@@ -45,12 +49,13 @@ __all__ = ["AGREEMENT", "agreement"]
 AGREEMENT = (
     "around",  # share of the question's names that the passage and its headings do not know
     "unnamed",  # share of them missing in the sentence, the one before, the title and headings
-    "undated",  # 1 a figure of the question is said there by none of these
+    "undated",  # 1 a figure of the question is said there by none of these, or another day is
     "contradicts",  # 1 another year, number, side, office holder or unit stands in its place
     "unrelated",  # share of the question's verbs and nouns of relation that these do not say
     "unkind",  # 1 nothing in the sentence can be the kind of thing that is asked for
     "unsaid",  # 1 the event that is asked about is not told, or only planned or hoped for
     "strange",  # 1 the passage and its headings know none of the question's names
+    "unmodified",  # 1 a noun is said without the word that tells it from others of its kind
 )
 """Columns of `agreement`, in order; 0 of all of them: nothing speaks against the sentence."""
 
@@ -70,34 +75,45 @@ def agreement(
         kept: Indices of those that are measured.
 
     Returns:
-        Shape [K, 8], columns as in `AGREEMENT`.
+        Shape [K, 9], columns as in `AGREEMENT`.
     """
     wanted = figures(question)
     open_ended = _YES_NO.match(question) is None
     keys = _Keys.of(question, open_ended=open_ended)
     siblings = Siblings.of(question, sentences, open_ended=open_ended)
     asked = asked_for(question)
+    allowance = asks_for_allowance(question)
     by_doing = asked.how_to and not _OF_ERRORS.search(question)
+    scope = Scope(question, open_ended=open_ended)
+    named = Named.of(question, sentences)
+    sections = Sections.of(question, passages, sentences)
     around: dict[int, float] = {}
+    place: dict[int, frozenset[str]] = {}
+    others: dict[int, bool] = {}
     table = np.zeros((len(kept), len(AGREEMENT)))
     for row, index in enumerate(kept):
         sentence = sentences[index]
         passage = passages[sentence.passage]
         if sentence.passage not in around:
             around[sentence.passage] = missing_names(question, said_around(passage))
+            place[sentence.passage] = said_of_place(passage)
+            others[sentence.passage] = has_other_last_name(question, said_around(passage))
         above, before = _context(passage, sentences, index)
         context = f"{above} {before}"
         said = said_in(f"{context} {sentence.text}")
         table[row] = (
             around[sentence.passage],
             missing_names(question, said),
-            misses_figure(wanted, said | said_of_place(passage)),
+            misses_figure(wanted, said | place[sentence.passage]) or keys.other_day(sentence),
             keys.contradicted(sentence, above, before)
             or keys.namesakes.other_named(sentence.text, context)
             or keys.namesakes.parted(sentence.text)
             or keys.namesakes.other_part(sentence.text, f"{context} \n {passage.text}")
             or siblings.other_kind(sentence, above)
             or siblings.negated(sentence.text, context)
+            or sections.other(sentence, before)
+            or other_act(question, sentence.text, context)
+            or scope.other(sentence.text)
             or other_group(question, sentence.text, sentence.path, before)
             or other_domain(question, sentence, f"{context} {passage.text}")
             or untold_song(question, f"{context} \n {passage.text}"),
@@ -107,13 +123,17 @@ def agreement(
                 and keys.kind.lacks(_with_date_above(sentence))
                 and not (asked.term and defines(asked.term, sentence))
             )
-            or (by_doing and shows_failure(sentences, index)),
+            or (by_doing and shows_failure(sentences, index))
+            or (allowance and sentence.kind in _TOLD and not allows(sentence.text)),
             sentence.kind in _TOLD
             and (
                 unsaid_event(question, f"{context} {sentence.text}")
                 or superseded(question, sentence.text)
             ),
             around[sentence.passage] == 1,
+            others[sentence.passage]
+            or (sentence.kind in _TOLD and scope.left_out(f"{above} {sentence.text}"))
+            or (bool(named) and named.unsaid(_stems(sentence, context, place[sentence.passage]))),
         )
     return table
 
@@ -125,6 +145,11 @@ def _context(passage: Passage, sentences: Sequence[Candidate], index: int) -> tu
     near = before.text if before is not None and before.passage == own.passage else ""
     lead = str(passage.metadata.get("lead") or "")
     return " ".join((passage.title, *own.path, lead)), near
+
+
+def _stems(sentence: Candidate, context: str, place: frozenset[str]) -> frozenset[str]:
+    """Return the stems of a sentence, of what stands around it, and of its document's name."""
+    return frozenset((*sentence.words, *content_words(context), *content_words(" ".join(place))))
 
 
 def _with_date_above(sentence: Candidate) -> str:
@@ -215,7 +240,8 @@ _RATE = re.compile(
 )
 _MEASURE = re.compile(
     r"(?:\d|\b(?:one|two|three|four|five|six|seven|eight|nine|ten|twelve|twenty|hundred|thousand"
-    r"|million|billion|half(?: an?)?))[\s-]*(?P<unit>%|percent|[A-Za-z\u20ac\u00a3$\u00b0]+\d?)"
+    r"|million|billion|half(?: an?)?))[\s-]*(?!an? [a-z])"
+    r"(?P<unit>%|percent|[A-Za-z\u20ac\u00a3$\u00b0]+\d?)"
 )
 _UNITS = tuple(
     frozenset(line.split())
@@ -236,6 +262,7 @@ watt watts kw w volt volts v amp amps a
 % percent""",
     ).splitlines()
 )
+_MONEY_UNITS = frozenset(("euro", "dollar"))
 _MEASURED_IN = {
     "distance": ("km",),
     "size": ("km",),
@@ -266,6 +293,7 @@ class _Keys:
         event: Whether it asks about something that happened at one time.
         namesakes: What others of its kind may be mistaken for.
         weekdays: Days of the week that it names, 0 for Monday; none of a yes-or-no question.
+        dates: Months, or days of one, that it names; likewise.
         bounds: Figures that it bounds, see `voicerag_core.local.reading.bounds`; likewise.
         qualified: See `voicerag_core.local.reading.modified`.
     """
@@ -281,6 +309,7 @@ class _Keys:
     event: bool
     namesakes: Namesakes
     weekdays: frozenset[int]
+    dates: Dates
     bounds: Bounds
     qualified: tuple[str, frozenset[str]] | None
 
@@ -311,6 +340,7 @@ class _Keys:
             event=event,
             namesakes=Namesakes.of(question),
             weekdays=moments(question).weekdays if open_ended else frozenset(),
+            dates=dates_of(question) if open_ended else (),
             bounds=bounds(question) if open_ended else frozenset(),
             qualified=qualified(question),
         )
@@ -332,9 +362,14 @@ class _Keys:
             or (self.left is not None and self.left.search(text) is not None)
             or self._other_unit(text, sentence.kind)
             or self._other_weekday(text)
+            or self.other_day(sentence)
             or beyond(self.bounds, text)
             or other_noun(self.qualified, text)
         )
+
+    def other_day(self, sentence: Candidate) -> bool:
+        """Whether a sentence is dated to another day or month than the one asked about."""
+        return sentence.kind in _TOLD and other_date(self.dates, sentence.text)
 
     def _other_weekday(self, text: str) -> bool:
         """Whether days of the week are said, and none of those that are asked about."""
@@ -381,8 +416,10 @@ class _Keys:
     def _other_unit(self, text: str, kind: str) -> bool:
         if self.rates and (said := _rates(text)) and said.isdisjoint(self.rates):
             return True
-        if not self.units or kind == "row":  # its other cells are of other things
+        if not self.units:
             return False
+        if kind == "row":  # its other cells are of other things
+            return only_sums(text) and self.units.isdisjoint(_MONEY_UNITS)
         measured = [match["unit"].lower() for match in _MEASURE.finditer(text)]
         known = [unit for unit in measured if any(unit in units for units in _UNITS)]
         return bool(known) and not any(unit in self.units for unit in known)

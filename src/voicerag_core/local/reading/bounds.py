@@ -1,4 +1,7 @@
-"""Bounds of a figure: a sentence on "80 hours or less" does not tell of more than 80 hours."""
+"""Bounds of a figure: a sentence on "80 hours or less" does not tell of more than 80 hours.
+
+What somebody may have at most is told by a bound or a permission, not by any figure.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import re
 
 from voicerag_core.local.hearing.number_words import with_digits
 
-__all__ = ["Bounds", "beyond", "bounds"]
+__all__ = ["Bounds", "allows", "asks_for_allowance", "beyond", "bounds"]
 
 Bounds = frozenset[tuple[str, bool]]
 """Figures, and whether something is bounded by them from below."""
@@ -42,3 +45,26 @@ def beyond(asked: Bounds, text: str) -> bool:
     said = bounds(text) if asked else frozenset()
     return any((figure, not below) in said and (figure, below) not in said
                for figure, below in asked)  # fmt: skip
+
+
+_ALLOWANCE = re.compile(
+    r"\bhow (?:many|much|long|often|far)\b[^?]*? (?:may|can|could)"
+    r" (?:i|we|you|one|someone|somebody|an? [a-z-]+|each [a-z-]+|every [a-z-]+) ",
+    re.IGNORECASE,
+)
+_ALLOWS = re.compile(
+    r"\b(?:may|can|could|cannot|up to|at most|maxim\w+|no more|not more|no longer|limit\w*|each|per"
+    r"|every|only|allow\w*|permit\w*|entitle[sd]?|must|will|get|gets|receive|earn|have|has|free"
+    r"|an? (?:day|week|month|year|person|member)|within|for|until|largest|most|least|last|lasts)\b",
+    re.IGNORECASE,
+)
+
+
+def asks_for_allowance(question: str) -> bool:
+    """Return whether a question asks how much of something somebody may have or do."""
+    return _ALLOWANCE.search(question) is not None
+
+
+def allows(text: str) -> bool:
+    """Return whether a sentence may tell how much somebody is allowed: it has a word for it."""
+    return _ALLOWS.search(text) is not None

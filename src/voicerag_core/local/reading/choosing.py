@@ -34,6 +34,7 @@ from voicerag_core.local.reading.reader_weights import (
 from voicerag_core.local.reading.rows import (
     TableRow,
     keyed_rows,
+    lacks_attribute,
     lacks_column,
     lacks_value,
     matching_rows,
@@ -255,6 +256,8 @@ def _is_other_row(question: str, seen: Examined, chosen: int) -> bool:
     if seen.sentences[chosen].kind != "row":
         return False
     near = _table_of(question, seen, chosen)
+    if lacks_attribute(question, near, seen.sentences, chosen):
+        return True
     named = named_rows(question, near, seen.sentences)
     return bool(named) and (
         chosen not in named or lacks_column(question, near, seen.sentences, chosen)

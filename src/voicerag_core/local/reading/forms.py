@@ -29,7 +29,8 @@ _VERBS = (
 )
 _INSTRUCTS = re.compile(
     rf"^\W*(?:(?:please|then|first|next|finally|now|simply|just|instead|always|also|never)\b,? )*"
-    rf"(?:do not |don't )?(?:{_VERBS})\b(?! (?:is|are|was|of|by|for) )"
+    rf"(?:do not |don't )?(?:{_VERBS})\b"
+    r"(?! (?:is|are|was|of|by|for(?! (?:at least|about|up to|\d+|an?|two|three|five|ten) )) )"
     r"|^\W*(?:\(?\d{1,2}[.)]|step \d)"
     r"|^\W*(?:to|in order to|for|if you (?:want|wish|need|would like) to) [^,]+, (?:\w+ )?"
     rf"(?:you\b|{_VERBS})"

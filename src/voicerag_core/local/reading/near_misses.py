@@ -22,6 +22,7 @@ __all__ = [
     "MEASURED",
     "QUESTION_WORDS",
     "figures",
+    "has_other_last_name",
     "misses_abbreviation",
     "misses_figure",
     "missing_names",
@@ -144,6 +145,7 @@ _WEEKDAYS = (*DAYS, "weekend", "weekday")
 
 _ABBREVIATION = re.compile(r"(?<![\w.-])[A-Z]{3,5}s?(?![\w-]|\.\w)")
 LEAST_PREFIX = 3
+MOST_NAMES_ALONE = 1
 LEAST_MISSPELT = 5
 """Letters of a name that may have one letter wrong: "Bismark"; of a shorter one that is another."""
 
@@ -206,6 +208,25 @@ def missing_names(question: str, said: Iterable[str]) -> float:
         for name in names
     )
     return missing / len(names)
+
+
+_NAME_OF_TWO = re.compile(r"(?<![\w'])[A-Z][\w'\u2019-]*(?: [A-Z][\w'\u2019-]*)+")
+
+
+def has_other_last_name(question: str, said: Iterable[str]) -> bool:
+    """Tell whether the beginning of a name of two words or more is said, and its last word not.
+
+    "Kestrel Ultra" is not what a passage on the Kestrel Mini and the Kestrel Pro tells of.
+    """
+    words = frozenset(said)
+    for match in _NAME_OF_TWO.finditer(question):
+        names = _names(f"a {match[0]}")
+        if len(names) < MOST_NAMES_ALONE + 1 or names[-1].startswith(_WEEKDAYS):
+            continue
+        known = [any(_alike(name, word) for word in words) for name in names]
+        if all(known[:-1]) and not known[-1] and not _shortened(match[0], words):
+            return True
+    return False
 
 
 def _shortened(question: str, said: frozenset[str]) -> frozenset[str]:

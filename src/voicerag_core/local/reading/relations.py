@@ -7,7 +7,7 @@ import re
 from voicerag_core.local.reading.features import content_words
 from voicerag_core.local.reading.measured import MONEY
 
-__all__ = ["unsaid_relation"]
+__all__ = ["other_act", "unsaid_relation"]
 
 _GROUPS = tuple(
     tuple(word.replace("_", " ") for word in line.split())
@@ -48,10 +48,76 @@ choose chose chosen select selected elect elected
 leave left leaves depart quit
 become became becomes appointed named
 grow grew grown growth increase increased
-fall fell fallen decline declined decrease decreased""",
+fall fell fallen decline declined decrease decreased
+sponsor sponsors sponsored sponsoring sponsorship
+approve approves approved approval adopted agreed authorised authorized ratified passed resolved
+  carried accepted granted
+design designs designed designer architect architects drawn planned
+own owns owned owner owners belongs belong belonging property
+audit audits audited auditor auditors
+fund funds funded funding paid pays financed grant grants subsidised subsidized
+translate translated translator translation""",
     ).splitlines()
 )
 """Words that say one relation."""
+
+_ACTS = tuple(
+    frozenset(line.split())
+    for line in """\
+write writes wrote written author authors authored penned composed drafted
+approve approves approved approval adopted authorised authorized ratified agreed
+translate translates translated translator translators translation
+illustrate illustrates illustrated illustrator
+edit edits edited editor editors
+maintain maintains maintained maintainer maintainers
+design designs designed designer designers architect architects
+build builds built builder builders constructed erected
+own owns owned owner owners belongs belong
+found founded founder founders founds established
+propose proposes proposed proposer suggested moved
+second seconds seconded seconder
+inspect inspects inspected inspector inspection
+audit audits audited auditor auditors
+print prints printed printer
+publish publishes published publisher
+sign signs signed signatory signatories
+invent invents invented inventor
+review reviews reviewed reviewer
+sell sells sold seller
+sponsor sponsors sponsored sponsorship""".splitlines()
+)
+"""What several people may have done with one thing, each by another."""
+
+_RIVALS = (*_ACTS, frozenset("choose chooses chose chosen decides decided".split()))
+"""What else may have been done with it; nobody asks for it by these words."""
+
+_WHO_DID = re.compile(
+    r"^(?:who|by whom|which (?:company|firm|person|architect|department|team))\b", re.IGNORECASE
+)
+
+
+def other_act(question: str, text: str, context: str) -> bool:
+    """Tell whether a text says who did something else with the thing than what is asked.
+
+    "Who translated it?" is not answered by who wrote it.
+
+    Args:
+        question: In words.
+        text: The sentence.
+        context: What stands above and before it.
+    """
+    if _WHO_DID.match(question.strip()) is None:
+        return False
+    words = set(re.findall(r"[a-z]+", question.lower()))
+    asked = [act for act in _ACTS if act & words]
+    if len(asked) != 1:
+        return False
+    said = set(re.findall(r"[a-z]+", text.lower()))
+    near = said.union(re.findall(r"[a-z]+", context.lower()))
+    if asked[0] & near or any(group & asked[0] and group & near for group in map(set, _GROUPS)):
+        return False
+    return any(act & said for act in _RIVALS)
+
 
 _SAME: dict[str, set[str]] = {}
 for _group in _GROUPS:

@@ -20,10 +20,12 @@ __all__ = [
     "MOST_REREAD",
     "TableRow",
     "keyed_rows",
+    "lacks_attribute",
     "lacks_column",
     "lacks_value",
     "matching_rows",
     "named_rows",
+    "only_sums",
     "read_alone",
     "superlative_rows",
     "tables",
@@ -337,6 +339,48 @@ def lacks_value(
     if noun.lower() in _SAID_BY_ANY:
         return False
     return all(alike(word, known).isdisjoint(known) for word in content_words(noun))
+
+
+_SUM = re.compile(
+    r"[$\u20ac\u00a3]\s?\d[\d.,]*|\d[\d.,]*\s?(?:[$\u20ac\u00a3]|euros?|eur|usd|gbp|dollars?|pounds?)\b"
+)
+
+
+def only_sums(text: str) -> bool:
+    """Tell whether all figures of a row, but for those of its first cell, are sums of money."""
+    figures = [value for _, value in map(_named, _CELL.split(text)[1:]) if re.search(r"\d", value)]
+    return bool(figures) and all(not re.search(r"\d", _SUM.sub("", one)) for one in figures)
+
+
+_ATTRIBUTE = re.compile(
+    rf"{_OF_ROW.pattern}|\bhow much is the (?P<sum>[a-z-]+) (?:of|on|for|in) "
+    r"|^(?:what|which) (?P<any>[a-z-]+) (?:do|does|did|is|are|must|can|will|have|has) ",
+    re.IGNORECASE,
+)
+
+
+def lacks_attribute(
+    question: str, rows: Sequence[TableRow], sentences: Sequence[Candidate], chosen: int
+) -> bool:
+    """Tell whether what a question asks of a row is said in cells of other rows alone.
+
+    "What is the deposit for the ladder?" is not answered by a row without a deposit where others
+    have "deposit 150" among their notes.
+
+    Args:
+        question: In words.
+        rows: Of one table.
+        sentences: Theirs.
+        chosen: Index of the row.
+    """
+    asked = _ATTRIBUTE.match(question.strip())
+    noun = next(filter(None, asked.groups()), "") if asked else ""
+    own = set(sentences[chosen].words)
+    words = [word for word in content_words(noun) if alike(word, own).isdisjoint(own)]
+    if not words or noun.lower() in _SAID_BY_ANY:
+        return False
+    others = {word for row in rows for word in sentences[row.sentence].words}
+    return any(word in others for word in words)
 
 
 _BOUND = {word: frozenset(content_words(word)) for word in ("maximum", "minimum")}

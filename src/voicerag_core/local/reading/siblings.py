@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from voicerag_core.local.reading.features import Candidate, alike, content_words
+from voicerag_core.types import Passage
 
-__all__ = ["Siblings", "other_domain", "other_group"]
+__all__ = ["Sections", "Siblings", "other_domain", "other_group"]
 
 _GROUPS = tuple(
     frozenset(line.split())
@@ -66,7 +67,22 @@ pensioner pensioners
 dog dogs
 cat cats
 horse horses
-bird birds""".splitlines()
+bird birds
+hen hens chicken chickens
+duck ducks
+goose geese
+rabbit rabbits
+goat goats
+pig pigs
+sheep
+bee bees
+fish
+car cars automobile automobiles
+motorbike motorbikes motorcycle motorcycles moped mopeds
+bicycle bicycles bike bikes
+van vans
+lorry lorries truck trucks
+bus buses coach coaches""".splitlines()
 )
 """Those of whom one rule may hold and another not; words of one line mean the same."""
 
@@ -75,7 +91,7 @@ MOST_IN_FRONT = 4
 """Words in front of the group of which a sentence tells something."""
 
 _ASKED_OF = re.compile(
-    r"\b(?:do|does|did|can|could|may|must|should|are|is|will|for|of|of a)\b "
+    r"\b(?:do|does|did|can|could|may|must|should|are|is|will|for|of|of a|how many)\b "
     r"(?:(?:the|a|an|our|my|all|new|healthcare|student|external|full-time|part-time) )*"
     r"(?P<group>[a-z][a-z-]+)\b(?! (?:of|for|in) )"
 )
@@ -227,3 +243,61 @@ def _pairs(text: str, *, openings: bool = False) -> list[tuple[str, str]]:
             if len(stems[0]) == len(stems[1]) == 1:
                 found.append((stems[0][0], stems[1][0]))
     return found
+
+
+_OF_THING = re.compile(
+    r"\b(?:of|for|on|in|at|to|from|with|by) (?:the|an?|my|our|your) (?P<thing>[a-z][a-z-]{2,})"
+    r"(?=\W*\Z|,| (?:and|or|if|when|in|on|at|for|to|by)\b)",
+    re.IGNORECASE,
+)
+"""Names what something belongs to: "the fare for the ferry"."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sections:
+    """Sections of the documents at hand that are named after what a question asks about.
+
+    Args:
+        things: Stems of what the question asks about.
+        named: By document and thing, the innermost headings that name it.
+        sources: Of the passages, without their places.
+    """
+
+    things: tuple[str, ...]
+    named: dict[tuple[str, str], frozenset[str]]
+    sources: tuple[str, ...]
+
+    @classmethod
+    def of(
+        cls, question: str, passages: Sequence[Passage], sentences: Sequence[Candidate]
+    ) -> Sections:
+        """Return the sections of all documents that the question names one of."""
+        stems = (content_words(match["thing"]) for match in _OF_THING.finditer(question))
+        things = tuple(dict.fromkeys(one[0] for one in stems if len(one) == 1))
+        sources = tuple(passage.source.partition("#")[0] for passage in passages)
+        named: dict[tuple[str, str], set[str]] = {}
+        headings = {(sources[one.passage], one.path[-1]) for one in sentences if one.path}
+        for source, heading in headings if things else ():
+            words = content_words(heading)
+            for thing in things:
+                if thing in words:
+                    named.setdefault((source, thing), set()).add(heading)
+        known = {key: frozenset(headings) for key, headings in named.items()}
+        return cls(things, known, sources)
+
+    def other(self, sentence: Candidate, before: str) -> bool:
+        """Whether a sentence stands under another heading than the thing's, and does not name it.
+
+        Args:
+            sentence: It.
+            before: The sentence before it.
+        """
+        if not self.named or not sentence.path:
+            return False
+        source = self.sources[sentence.passage]
+        said = {*sentence.words, *content_words(before)}
+        said.update(word for heading in sentence.path for word in content_words(heading))
+        return any(
+            (source, thing) in self.named and alike(thing, said).isdisjoint(said)
+            for thing in self.things
+        )

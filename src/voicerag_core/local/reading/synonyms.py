@@ -67,12 +67,11 @@ answer reply respond response
 change modify alter edit
 copy duplicate
 discount reduction reduced
-firm company
 descale limescale decalcify scale
 frost winter freeze freezing winterise winterize
 vanish disappear remove removed
 attend present attendee
-replace successor substitute
+replace successor substitute spare
 notify inform tell
 wear clothes dress
 meal food lunch
@@ -81,6 +80,7 @@ damaged broken
 cancel cancellation revoke
 dog pet animal
 cat pet animal
+hen chicken
 crash fail failure
 throw bin
 guest visitor
@@ -89,6 +89,33 @@ pickup collect collection fetch
 client customer
 maximum max limit ceiling cap
 minimum min
-home remote remotely""".splitlines()
+home remote remotely
+shut close
+firm company business contractor
+guarantee warranty
+bid tender offer quote quotation
+box crate
+adult grown
+bag backpack rucksack
+mother mum
+father dad
+pensioner senior
+wireless wifi
+package parcel
+racket racquet
+treasurer accountant
+stuff thing belonging item
+accompany escort
+hire rent lease
+error fault bug
+manual handbook guide
+timetable schedule
+enrol enroll register
+trip journey
+loud noise noisy
+gift present
+lawyer attorney solicitor
+volunteer helper
+playground play""".splitlines()
 )
 """Words of a line say the same in handbooks, manuals and rules."""
