@@ -267,8 +267,8 @@ DELAYS = Table(
     header=1,
 )  # fmt: skip
 SIGNED = Table(
-    [["Order", "Released by"], ["up to \u00a3200", "clerk"], ["\u00a3200.01 to \u00a31,500", "manager"],
-     ["above \u00a31,500", "board"]],
+    [["Order", "Released by"], ["up to \u00a3200", "clerk"],
+     ["\u00a3200.01 to \u00a31,500", "manager"], ["above \u00a31,500", "board"]],
     header=1,
 )  # fmt: skip
 STOPS = Table(

@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import math
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -31,6 +31,8 @@ from voicerag_core.types import Passage
 
 WEIGHTS = (math.inf, 0.0, 1.0, 2.0, 3.0, ORDER_WEIGHT, 6.0, 8.0)
 """inf leaves the order of the search, 0 minds it nowhere."""
+
+SETS = ("xquad-en", "hotpotqa", "heysquad-original", "rgb-en")
 
 Group: TypeAlias = tuple[str, str, str]
 """Set, store, and "typed" or "spoken"."""
@@ -88,13 +90,16 @@ def table(found: Mapping[float, Mapping[Group, float]]) -> list[str]:
     return lines
 
 
-def read(run: Path, data: Path, conditions: Iterable[str], first: int) -> list[Sorted]:
+def read(
+    run: Path, data: Path, *, sets: Collection[str], conditions: Iterable[str], first: int
+) -> list[Sorted]:
     """Let the network read the questions of a run with the passages that were found first."""
     reranker = ReaderReranker(AnswerScorer(data_dir=Path(platformdirs.user_data_dir("voicerag"))))
     passages: dict[str, dict[str, Passage]] = {}
     known: dict[tuple[str, ...], NDArray[np.float64]] = {}
     asked = []
-    records = [one for one in RunFolder(run).records() if one.form in {"typed", *conditions}]
+    forms = {"typed", *conditions}
+    records = [one for one in RunFolder(run).records() if one.set in sets and one.form in forms]
     for number, one in enumerate(records):
         words = one.text if one.form == "typed" else one.heard
         near = one.found[:first]
@@ -118,10 +123,13 @@ def main() -> None:
     parser.add_argument("run", type=Path, help="folder of a run without a reranker")
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--first", type=int, default=FIRST_PASSAGES, help="passages that are read")
-    parser.add_argument("--conditions", nargs="*", default=["clean", "10 dB", "0 dB", "telephone"])
+    parser.add_argument("--sets", nargs="+", default=SETS)
+    parser.add_argument("--conditions", nargs="*", default=["clean", "telephone"])
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
-    asked = read(given.run, given.data, given.conditions, given.first)
+    asked = read(
+        given.run, given.data, sets=given.sets, conditions=given.conditions, first=given.first
+    )
     lines = []
     for development, title in ((True, "Development questions"), (False, "The other questions")):
         count = sum(one.development == development for one in asked)
