@@ -40,6 +40,7 @@ __all__ = [
     "DocumentStore",
     "Embedder",
     "PacedSpeaker",
+    "PassageReranker",
     "PassageStore",
     "ReadsOn",
     "ReadsWords",

@@ -52,8 +52,8 @@ def test_documents_are_grouped_and_parted_by_their_digests() -> None:
 
 def test_the_digest_of_a_text_file_is_that_of_this_reader(folder: Path) -> None:
     """Whoever upgrades embeds again what is read in another way, and nothing after that."""
-    content = hashlib.sha256(b"7\0.txt\0\0This is a.txt.").hexdigest() + ".r7"
-    expected = hashlib.sha256(f"{content} 800 40 True".encode()).hexdigest() + ".r7"
+    content = hashlib.sha256(b"8\0.txt\0\0This is a.txt.").hexdigest() + ".r8"
+    expected = hashlib.sha256(f"{content} 800 40 True".encode()).hexdigest() + ".r8"
     assert file_digest(folder / "a.txt", Cutting(800, 40, sentences=True)) == expected
 
 

@@ -30,10 +30,10 @@ ANSWERED_OFFSET = 0.015
 """From the chosen sentence's measures and scores to the log odds that the passages answer."""
 
 EVIDENCE_WEIGHTS = np.array(
-    [0.4, 0, 2.298, 0.984, -1.094, 0, -1.193, -4.001, -0.962, -2.254, -2.165, 0, -0.3, 1.0]
+    [0.4, 0, 2.298, 0.984, -1.094, 0, -1.193, -4.001, -0.962, -2.254, -2.165, 0, -0.15, 1.0]
 )
 ANSWERED_EVIDENCE_WEIGHTS = np.array(
-    [0.4, 0, 0.839, 0, 0, 0, -1.2, -3, -0.286, -2.9, -3, -1, -0.8, 0.2]
+    [0.4, 0, 0.839, 0, 0, 0, -1.2, -3, -0.286, -2.9, -3, -1, -0.4, 0.2]
 )
 """The same for what the question's form, a table's rows and the names and numbers say besides.
 
