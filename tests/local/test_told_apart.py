@@ -172,7 +172,7 @@ def test_a_kind_that_the_text_does_not_know_is_declined() -> None:
     passage = passage_of(
         Heading("Cards", 1), Paragraph("A lost card costs £2.50 for adults and £1 for children.")
     )
-    reader = Reader(ScorerOfTexts({"lost": -2.0}, {"lost": -2.0}))
+    reader = Reader(ScorerOfTexts({"lost": -2.0}, {"lost": -2.0})).declining_below(0.5)
     assert reader.read("How much does a lost card cost?", [passage]).answered
     assert not reader.read("How much does a lost press card cost?", [passage]).answered
 
