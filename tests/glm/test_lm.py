@@ -324,7 +324,7 @@ def test_abandoned_streams_leak_nothing(lm: TorchLM, form: ReplyForm, count: int
     abandon(count)
     gc.collect()
     assert len(gc.get_objects()) - before < min(200, count)
-    assert threading.active_count() == threads
+    assert threading.active_count() <= threads  # one of a test before may end meanwhile
     assert reply(lm, form, prompt()) == expected
 
 
