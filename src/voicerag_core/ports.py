@@ -543,6 +543,10 @@ class SamplingWriter(Protocol):
         ...
 
 
+RERANKED = 20
+"""Passages that a `Reranker` sorts for a question, where nothing else is said."""
+
+
 class Reranker(Protocol):
     """Scores passages for a question by reading both together. Thread-safe."""
 

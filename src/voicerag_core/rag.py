@@ -21,6 +21,7 @@ from voicerag_core.filters import Filter
 from voicerag_core.observation import answer_told, question_stage, reading_told
 from voicerag_core.passages import searched_text
 from voicerag_core.ports import (
+    RERANKED,
     AsksFurther,
     CalibratedStore,
     DocumentStore,
@@ -55,8 +56,6 @@ from voicerag_core.types import (
 
 __all__ = ["IndexProgress", "VoiceRAG", "checked_instructions", "embed_passages"]
 
-RERANKED = 20
-"""Passages that a reranker sorts for a question."""
 MAX_INSTRUCTIONS = 8000
 """Most characters of instructions."""
 INDEX_BATCH = 32

@@ -15,15 +15,15 @@ from voicerag_core.audio import MAX_SECONDS
 from voicerag_core.chunking import CHUNK_OVERLAP, CHUNK_SIZE
 from voicerag_core.errors import ConfigError
 from voicerag_core.languages import ANY, ENGLISH
+from voicerag_core.ports import RERANKED
 from voicerag_core.types import Sampling, SecondRound, Strategy
 
 __all__ = ["Part", "RemoteSettings", "Settings", "load_settings", "make_settings"]
 
 _Model = TypeVar("_Model", bound=BaseSettings)
 
-RERANKED: Final = 20
 READ_FIRST: Final = 4
-"""Passages that a reranker sorts, and those that the reader reads first."""
+"""Passages that the reader reads first, and its network therefore sorts."""
 
 LOCAL_STRATEGY: Final = "adaptive"
 """Default strategy of the local embedder."""

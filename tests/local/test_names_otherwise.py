@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from voicerag_core.local.reading.agreement import AGREEMENT, agreement
+from tests.local.test_near_misses import against
 from voicerag_core.local.reading.dates import says_more_exactly
-from voicerag_core.local.reading.features import candidates
 from voicerag_core.local.reading.hops import Described, described
 from voicerag_core.local.reading.near_misses import (
     figures,
@@ -17,14 +16,6 @@ from voicerag_core.local.reading.near_misses import (
 )
 from voicerag_core.local.reading.readings import Reading
 from voicerag_core.local.reading.several import by_two_hops
-from voicerag_core.types import Passage
-
-
-def against(column: str, question: str, text: str) -> float:
-    passages = [Passage("one", text)]
-    sentences = candidates(passages)
-    last = len(sentences) - 1
-    return float(agreement(question, passages, sentences, [last])[0, AGREEMENT.index(column)])
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.local.test_choosing import ScorerOfTexts
+from tests.local.test_near_misses import against
 from tests.local.test_quoting import passage_of
 from voicerag_core.documents.elements import Heading, Paragraph, Table
 from voicerag_core.local.reading.agreement import AGREEMENT, agreement
@@ -14,13 +15,6 @@ from voicerag_core.local.reading.modified import phrases
 from voicerag_core.local.reading.reader import Reader
 from voicerag_core.local.reading.rows import only_sums
 from voicerag_core.types import Passage
-
-
-def against(column: str, question: str, text: str) -> float:
-    passages = [Passage("doc.md", text)]
-    sentences = candidates(passages)
-    last = len(sentences) - 1
-    return float(agreement(question, passages, sentences, [last])[0, AGREEMENT.index(column)])
 
 
 @pytest.mark.parametrize(

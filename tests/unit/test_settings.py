@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from voicerag_core import ConfigError, load_settings
+from voicerag_core.local.reading.reader import FIRST_PASSAGES
 from voicerag_core.settings import LOCAL_STRATEGY
 
 
@@ -41,7 +42,7 @@ def test_the_embedder_chooses_the_strategy_unless_one_is_given() -> None:
 
 def test_the_network_of_the_reader_sorts_where_it_is_loaded_anyway() -> None:
     assert load_settings().chosen_reranker == "local"
-    assert load_settings().reranked == 4
+    assert load_settings().reranked == FIRST_PASSAGES
     assert load_settings(reranker_passages=9).reranked == 9
     assert load_settings(stack="glm").chosen_reranker == "none"
     assert load_settings(language="zh").chosen_reranker == "none"

@@ -12,8 +12,8 @@ from voicerag_core.documents.table_shape import guessed_header
 __all__ = ["aligned_table"]
 
 _LEAST_LINES = 3
-_LEAST_GAP = 2
-"""Spaces between two columns, in every line."""
+_GAP = "  "
+"""What stands between two columns at least, in every line."""
 _LONGEST_CELL = 60
 _SAMPLE = re.compile(r"[=;{}<>$\\|]|->|--|\(\)|^[-/~.#*+\u2022\u2013]|^(?:\d{1,3}|[a-z])[.)]$")
 """What a cell of prose does not have: signs of a sample, or the mark of an item alone."""
@@ -47,7 +47,7 @@ def _elements(rows: list[list[str]]) -> list[Element]:
 
 def _rows(lines: Sequence[str]) -> list[list[str]]:
     """Return the cells of lines, all of one number; none of lines that show no table."""
-    if len(lines) < _LEAST_LINES:
+    if len(lines) < _LEAST_LINES or any(_GAP not in line.lstrip() for line in lines):
         return []
     width = max(map(len, lines))
     padded = [line.ljust(width) for line in lines]
@@ -55,7 +55,7 @@ def _rows(lines: Sequence[str]) -> list[list[str]]:
     runs = [(free, len(list(run))) for free, run in groupby(blank)]
     cuts, at = [0], 0
     for number, (free, length) in enumerate(runs):
-        if free and length >= _LEAST_GAP and 0 < number < len(runs) - 1:
+        if free and length >= len(_GAP) and 0 < number < len(runs) - 1:
             cuts.append(at + length)
         at += length
     cells = [[line[a:b].strip() for a, b in pairwise([*cuts, width])] for line in padded]

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voicerag_core.local.reading.bounds import Bounds, allows, asks_for_allowance, beyond, bounds
-from voicerag_core.local.reading.dates import Dates, dates_of, other_date
+from voicerag_core.local.reading.dates import dates_of, other_date
 from voicerag_core.local.reading.events import asks_for_event, superseded, unsaid_event
 from voicerag_core.local.reading.features import DATE, Candidate, content_words
 from voicerag_core.local.reading.forms import defines
@@ -80,6 +80,7 @@ def agreement(
     wanted = figures(question)
     open_ended = _YES_NO.match(question) is None
     keys = _Keys.of(question, open_ended=open_ended)
+    dates = dates_of(question) if open_ended else ()
     siblings = Siblings.of(question, sentences, open_ended=open_ended)
     asked = asked_for(question)
     allowance = asks_for_allowance(question)
@@ -89,23 +90,28 @@ def agreement(
     sections = Sections.of(question, passages, sentences)
     around: dict[int, float] = {}
     place: dict[int, frozenset[str]] = {}
+    place_words: dict[int, tuple[str, ...]] = {}
     others: dict[int, bool] = {}
     table = np.zeros((len(kept), len(AGREEMENT)))
     for row, index in enumerate(kept):
         sentence = sentences[index]
         passage = passages[sentence.passage]
         if sentence.passage not in around:
-            around[sentence.passage] = missing_names(question, said_around(passage))
+            known = said_around(passage)
+            around[sentence.passage] = missing_names(question, known)
+            others[sentence.passage] = has_other_last_name(question, known)
             place[sentence.passage] = said_of_place(passage)
-            others[sentence.passage] = has_other_last_name(question, said_around(passage))
+            place_words[sentence.passage] = tuple(content_words(" ".join(place[sentence.passage])))
         above, before = _context(passage, sentences, index)
         context = f"{above} {before}"
         said = said_in(f"{context} {sentence.text}")
+        other_day = sentence.kind in _TOLD and other_date(dates, sentence.text)
         table[row] = (
             around[sentence.passage],
             missing_names(question, said),
-            misses_figure(wanted, said | place[sentence.passage]) or keys.other_day(sentence),
-            keys.contradicted(sentence, above, before)
+            misses_figure(wanted, said | place[sentence.passage]) or other_day,
+            other_day
+            or keys.contradicted(sentence, above, before)
             or keys.namesakes.other_named(sentence.text, context)
             or keys.namesakes.parted(sentence.text)
             or keys.namesakes.other_part(sentence.text, f"{context} \n {passage.text}")
@@ -133,7 +139,14 @@ def agreement(
             around[sentence.passage] == 1,
             others[sentence.passage]
             or (sentence.kind in _TOLD and scope.left_out(f"{above} {sentence.text}"))
-            or (bool(named) and named.unsaid(_stems(sentence, context, place[sentence.passage]))),
+            or (
+                bool(named)
+                and named.unsaid(
+                    frozenset(
+                        (*sentence.words, *content_words(context), *place_words[sentence.passage])
+                    )
+                )
+            ),
         )
     return table
 
@@ -145,11 +158,6 @@ def _context(passage: Passage, sentences: Sequence[Candidate], index: int) -> tu
     near = before.text if before is not None and before.passage == own.passage else ""
     lead = str(passage.metadata.get("lead") or "")
     return " ".join((passage.title, *own.path, lead)), near
-
-
-def _stems(sentence: Candidate, context: str, place: frozenset[str]) -> frozenset[str]:
-    """Return the stems of a sentence, of what stands around it, and of its document's name."""
-    return frozenset((*sentence.words, *content_words(context), *content_words(" ".join(place))))
 
 
 def _with_date_above(sentence: Candidate) -> str:
@@ -293,7 +301,6 @@ class _Keys:
         event: Whether it asks about something that happened at one time.
         namesakes: What others of its kind may be mistaken for.
         weekdays: Days of the week that it names, 0 for Monday; none of a yes-or-no question.
-        dates: Months, or days of one, that it names; likewise.
         bounds: Figures that it bounds, see `voicerag_core.local.reading.bounds`; likewise.
         qualified: See `voicerag_core.local.reading.modified`.
     """
@@ -309,7 +316,6 @@ class _Keys:
     event: bool
     namesakes: Namesakes
     weekdays: frozenset[int]
-    dates: Dates
     bounds: Bounds
     qualified: tuple[str, frozenset[str]] | None
 
@@ -340,7 +346,6 @@ class _Keys:
             event=event,
             namesakes=Namesakes.of(question),
             weekdays=moments(question).weekdays if open_ended else frozenset(),
-            dates=dates_of(question) if open_ended else (),
             bounds=bounds(question) if open_ended else frozenset(),
             qualified=qualified(question),
         )
@@ -362,14 +367,9 @@ class _Keys:
             or (self.left is not None and self.left.search(text) is not None)
             or self._other_unit(text, sentence.kind)
             or self._other_weekday(text)
-            or self.other_day(sentence)
             or beyond(self.bounds, text)
             or other_noun(self.qualified, text)
         )
-
-    def other_day(self, sentence: Candidate) -> bool:
-        """Whether a sentence is dated to another day or month than the one asked about."""
-        return sentence.kind in _TOLD and other_date(self.dates, sentence.text)
 
     def _other_weekday(self, text: str) -> bool:
         """Whether days of the week are said, and none of those that are asked about."""

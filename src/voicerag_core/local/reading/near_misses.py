@@ -221,7 +221,7 @@ def has_other_last_name(question: str, said: Iterable[str]) -> bool:
     words = frozenset(said)
     for match in _NAME_OF_TWO.finditer(question):
         names = _names(f"a {match[0]}")
-        if len(names) < MOST_NAMES_ALONE + 1 or names[-1].startswith(_WEEKDAYS):
+        if len(names) <= MOST_NAMES_ALONE or names[-1].startswith(_WEEKDAYS):
             continue
         known = [any(_alike(name, word) for word in words) for name in names]
         if all(known[:-1]) and not known[-1] and not _shortened(match[0], words):

@@ -114,7 +114,7 @@ def other_act(question: str, text: str, context: str) -> bool:
         return False
     said = set(re.findall(r"[a-z]+", text.lower()))
     near = said.union(re.findall(r"[a-z]+", context.lower()))
-    if asked[0] & near or any(group & asked[0] and group & near for group in map(set, _GROUPS)):
+    if asked[0] & near or any(_SAME.get(act, set()) & near for act in asked[0]):
         return False
     return any(act & said for act in _RIVALS)
 

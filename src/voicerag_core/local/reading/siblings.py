@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from voicerag_core.local.reading.features import Candidate, alike, content_words
+from voicerag_core.passages import split_source
 from voicerag_core.types import Passage
 
 __all__ = ["Sections", "Siblings", "other_domain", "other_group"]
@@ -274,7 +275,7 @@ class Sections:
         """Return the sections of all documents that the question names one of."""
         stems = (content_words(match["thing"]) for match in _OF_THING.finditer(question))
         things = tuple(dict.fromkeys(one[0] for one in stems if len(one) == 1))
-        sources = tuple(passage.source.partition("#")[0] for passage in passages)
+        sources = tuple(split_source(passage.source)[0] for passage in passages)
         named: dict[tuple[str, str], set[str]] = {}
         headings = {(sources[one.passage], one.path[-1]) for one in sentences if one.path}
         for source, heading in headings if things else ():
