@@ -570,12 +570,14 @@ class VoiceRAG:
         """Return the hits in the order in which the model reads them.
 
         One that reads on weighs itself how well a passage was found and how well it answers, by
-        the network that a `PassageReranker` sorts with: it gets the order of the search.
+        the network that a `PassageReranker` sorted with: it gets the order of the search.
         """
         hits = (*found.hits, *found.more)
         reranker: object = self.reranker
-        sorted_by_it = isinstance(reranker, PassageReranker) and self._reads_on() > 0
-        return sorted(hits, key=lambda hit: hit.rank) if sorted_by_it else hits
+        by_its_network = isinstance(reranker, PassageReranker) and "rerank" in found.timings
+        if by_its_network and self._reads_on():
+            return sorted(hits, key=lambda hit: hit.rank)
+        return hits
 
     def _refuse_empty_store(self) -> None:
         """Raise if nothing was found because there is nothing.

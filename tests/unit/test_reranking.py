@@ -139,6 +139,12 @@ def test_a_model_that_reads_on_gets_the_order_of_the_search() -> None:
     assert {hit.passage.id for hit in answer.hits} <= set(found[:4])
     assert model.read == found
 
+    varied = knowing.retrieve(asked, limit=8, diversity=0.9)
+    ranks = [hit.rank for hit in varied.hits]
+    assert ranks != sorted(ranks)
+    list(knowing.respond(asked, varied))
+    assert model.read == [hit.passage.id for hit in varied.hits]
+
     another = VoiceRAG(embedder, store, model, reranker=Reversing(), reranked=4)
     another.ask(asked, limit=3)
     assert model.read != found
